@@ -1,0 +1,1 @@
+"""Decide on Together AI node remediations from Slack."""

@@ -1,0 +1,99 @@
+"""The rules of a decision, as pure functions over what was asked, what was seen and what is now."""
+
+from bot import cards
+from bot.errors import WrongState
+from bot.models import RULES, Mode, Remediation, Request, State, Verb
+from bot.mrkdwn import clean, escape
+
+_COMMENT_LIMIT = 700  # name, ID and a reason of full length
+
+
+def why_not(request: Request, present: Remediation) -> str:
+    """Why a button's decision must not be sent: what you saw is what runs. Empty when it may be sent."""
+    verb, shown = request.verb, request.shown
+    rule = RULES[verb]
+    # A button that does not say its state stood in an alert that asked for approval.
+    shown_state = (shown and shown.state) or State.PENDING_APPROVAL
+    shown_mode = (shown and shown.mode) or None
+    changes: list[str] = []
+    if present.state != shown_state:
+        was, now = cards.state_words(shown_state)[0], cards.state_words(present.state)[0]
+        changes.append(f"The state was “{escape(was, 90)}”, is now “{escape(now, 90)}”.")
+    if shown_mode is not None and present.mode != shown_mode:
+        was = cards.mode_words(shown_mode).name
+        changes.append(f"The mode was “{escape(was, 80)}”, is now “{_mode(present)}”.")
+    if shown_mode is None and verb is Verb.APPROVE:
+        changes.append(f"The button did not say what would run: it is “{_mode(present)}”.")
+    if not changes and present.state not in rule.allowed:
+        state, _ = cards.state_words(present.state)
+        changes.append(f"“{escape(state, 90)}” is a state in which nothing can be {rule.done}.")
+    return f"Not {rule.done}. {' '.join(changes)} Look again, then decide." if changes else ""
+
+
+def success_notice(request: Request, seen: Remediation | None, result: Remediation) -> str:
+    """What to say about an answer that is not quite what was asked for. Usually nothing.
+
+    Args:
+        request: what was asked.
+        seen: the remediation as the bot read it before it decided; None for a typed command.
+        result: what Together answered.
+    """
+    verb, rule = request.verb, RULES[request.verb]
+    if result.state not in rule.effect:
+        state, _ = cards.state_words(result.state)
+        return f"Together took the {rule.noun}, but the state is “{escape(state, 90)}”."
+    if verb is Verb.APPROVE and seen and seen.mode != result.mode:
+        return f"{rule.done.capitalize()}, but the mode is now “{_mode(result)}”; you saw “{_mode(seen)}”."
+    if verb is Verb.CANCEL and seen and result.review_time and not seen.review_time:
+        return "It was approved in the very moment in which it was cancelled. Tell whoever approved it."
+    return ""
+
+
+def already(verb: Verb, present: Remediation, refusal: WrongState | None = None) -> str:
+    """What to say when a decision came too late or was refused for the state.
+
+    Args:
+        verb: what was asked.
+        present: the remediation as it is now.
+        refusal: what Together answered, when it did.
+    """
+    rule = RULES[verb]
+    by = f" by {escape(present.reviewed_by, 100)}" if present.reviewed_by else ""
+    said = f" Together says: “{escape(refusal.quote, 300)}”" if refusal and refusal.quote else ""
+    if present.state == State.CANCELLED:
+        kept = "Nothing left to do" if present.state in rule.effect else f"Not {rule.done}"
+        return f"{kept}: it is already cancelled{by}."
+    if present.state == State.AUTO_RESOLVED:
+        return f"Not {rule.done}: it has resolved by itself, because the alert cleared."
+    if present.state in RULES[Verb.APPROVE].effect and verb is not Verb.CANCEL:
+        return f"Not {rule.done} by you: it is already approved{by}."
+    if present.state in rule.allowed:
+        return f"Not {rule.done}: Together refused, though it is still waiting.{said} Look again, then decide."
+    state, _ = cards.state_words(present.state)
+    return f"Not {rule.done}: it is too late for that. The state is “{escape(state, 90)}”."
+
+
+def is_anothers(request: Request, seen: Remediation | None, present: Remediation) -> bool:
+    """Whether an effect that was read back is certainly somebody else's decision."""
+    if request.verb is Verb.CANCEL:
+        return False
+    if request.verb is Verb.APPROVE and (sent := mode_to_send(seen)) and present.mode != sent:
+        return True
+    return present.review_comment is not None and request.actor.user_id not in present.review_comment
+
+
+def mode_to_send(seen: Remediation | None) -> str | None:
+    """The mode that an approval names, so that an escalation in the last moment is not approved unseen."""
+    # Approve refuses HOST_POWER_CYCLE as an override (together-api.md, behaviour 1), so it runs as suggested.
+    return None if seen is None or seen.mode == Mode.HOST_POWER_CYCLE else seen.mode
+
+
+def _mode(remediation: Remediation) -> str:
+    return escape(cards.mode_words(remediation.mode).name, 80)
+
+
+def comment(request: Request) -> str:
+    """What Together stores: its own `reviewed_by` names the API key's owner, not the person in Slack."""
+    actor = request.actor
+    who = f"{RULES[request.verb].done.capitalize()} in Slack by {clean(actor.name, 80)} ({actor.user_id})"
+    return clean(f"{who}: {request.reason}" if request.reason else who, _COMMENT_LIMIT)

@@ -1,0 +1,64 @@
+"""Logs for people on a terminal and for machines elsewhere, with every secret taken out."""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+# At DEBUG these print bodies, and with them response_urls and tokens; Bolt does so at INFO (slack-facts, 9.4, 10.15).
+_TALKATIVE = {
+    "slack_bolt": logging.ERROR,
+    "slack_sdk": logging.WARNING,
+    "aiohttp": logging.WARNING,
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "asyncio": logging.WARNING,
+}
+_CAPABILITY = re.compile(r"(hooks\.slack(?:-gov)?\.com/|/response/)[^\s\"'>)]+|\bx(?:ox[a-z]|app)-[\w-]+")
+
+
+class _Redacting(logging.Formatter):
+    def __init__(self, pattern: str | None, secrets: Sequence[str]) -> None:
+        super().__init__(pattern)
+        self._secrets = [each for each in secrets if each]
+
+    def redact(self, line: str) -> str:
+        for secret in self._secrets:
+            line = line.replace(secret, "[secret]")
+        return _CAPABILITY.sub(lambda found: f"{found[1] or ''}[secret]", line)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self.redact(super().format(record))
+
+
+class _Json(_Redacting):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": self.redact(record.getMessage()),
+        }
+        if record.exc_info:
+            line["exception"] = self.redact(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> None:
+    """Send all logs to standard error.
+
+    Args:
+        level: of the bot's own logs. Libraries that would print payloads stay above DEBUG whatever it is.
+        style: "text" or "json"; None picks text on a terminal and JSON elsewhere.
+        secrets: values that are replaced wherever they turn up.
+    """
+    as_text = style == "text" or (style is None and sys.stderr.isatty())
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        _Redacting("%(asctime)s %(levelname)-7s %(name)s: %(message)s", secrets) if as_text else _Json(None, secrets)
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name, floor in _TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(floor, logging.getLevelName(level)))

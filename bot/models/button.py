@@ -1,0 +1,59 @@
+"""The value of a button: which remediation, and what the person was shown."""
+
+import json
+from dataclasses import dataclass
+
+from bot.errors import InvalidId, UnreadableButton
+from bot.models.ids import RemediationRef
+from bot.models.remediation import Remediation
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a person saw on the card whose button they pressed. None where the button does not say."""
+
+    mode: str | None
+    state: str | None
+
+
+def button_value(remediation: Remediation) -> str:
+    """Write a button's value: the reference, and what the person is shown (contract, "button value")."""
+    value = {
+        "cluster_id": remediation.cluster_id,
+        "instance_id": remediation.instance_id,
+        "remediation_id": remediation.id,
+        "mode": remediation.mode,
+        "state": remediation.state,
+    }
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def reference_value(ref: RemediationRef) -> str:
+    """Write the value of a button on a message that shows no remediation, only which one it is about."""
+    value = {"cluster_id": ref.cluster_id, "instance_id": ref.instance_id, "remediation_id": ref.remediation_id}
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_button_value(value: object) -> tuple[RemediationRef, Shown]:
+    """Read a button's value, as this or any earlier release or another tool wrote it.
+
+    Raises:
+        UnreadableButton: it is no such value.
+    """
+    try:
+        fields = json.loads(value) if isinstance(value, str) else None
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise UnreadableButton("its value is not a JSON object")
+    names = ("cluster_id", "instance_id", "remediation_id")
+    ids = [value for name in names if isinstance(value := fields.get(name), str)]
+    if len(ids) < len(names):
+        raise UnreadableButton("cluster_id, instance_id or remediation_id is missing")
+    mode, state = fields.get("mode"), fields.get("state")
+    if not all(each is None or isinstance(each, str) for each in (mode, state)):
+        raise UnreadableButton("mode or state is not a text")
+    try:
+        return RemediationRef(*ids), Shown(mode or None, state or None)
+    except InvalidId as error:
+        raise UnreadableButton(str(error).removesuffix(".")) from None

@@ -1,0 +1,62 @@
+"""What an ID is, and the three that name a remediation."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from bot.errors import InvalidId
+
+MAX_ID_LENGTH = 200
+_NOT_IN_AN_ID = re.compile(r"""[\s/\\?#%<>|@,="'`]""")
+_INVISIBLE = {"Cc", "Cf", "Cs"}  # control, format; and lone surrogates, which no URL can carry
+
+
+def check_id(part: str, value: str) -> str:
+    r"""Give an ID back when it is one.
+
+    An ID is 1 to 200 characters without white space, control or format characters and without any of
+    ``/ \ ? # % < > | @ , = " '`` and the backtick; ``.`` and ``..`` are none.
+
+    Args:
+        part: "cluster", "instance" or "remediation", for the message.
+        value: the text.
+
+    Raises:
+        InvalidId: it is none.
+    """
+    if not value:
+        raise InvalidId(part, "is missing")
+    if len(value) > MAX_ID_LENGTH:
+        raise InvalidId(part, f"is longer than {MAX_ID_LENGTH} characters")
+    if value in {".", ".."}:
+        raise InvalidId(part, f'cannot be "{value}"')
+    if bad := _NOT_IN_AN_ID.search(value):
+        raise InvalidId(part, f"has {_name(bad[0])}, which no ID has")
+    if any(unicodedata.category(character) in _INVISIBLE for character in value):
+        raise InvalidId(part, "has an invisible character, which no ID has")
+    return value
+
+
+def _name(character: str) -> str:
+    return "a space" if character.isspace() else f"the character {character}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemediationRef:
+    """Which remediation: Together finds one only by all three IDs.
+
+    Raises:
+        InvalidId: a part is no ID.
+    """
+
+    cluster_id: str
+    instance_id: str
+    remediation_id: str
+
+    def __post_init__(self) -> None:
+        check_id("cluster", self.cluster_id)
+        check_id("instance", self.instance_id)
+        check_id("remediation", self.remediation_id)
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id}/{self.instance_id}/{self.remediation_id}"

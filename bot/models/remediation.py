@@ -1,0 +1,139 @@
+"""Remediations as Together answers them."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
+
+from bot.models.ids import RemediationRef
+
+T = TypeVar("T")
+
+
+class State(StrEnum):
+    """The states that Together documents. The set is open: a remediation's state may be any text."""
+
+    PENDING_APPROVAL = "PENDING_APPROVAL"
+    PENDING = "PENDING"
+    QUARANTINING = "QUARANTINING"
+    QUARANTINED = "QUARANTINED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    AUTO_RESOLVED = "AUTO_RESOLVED"
+
+
+class Mode(StrEnum):
+    """The modes that Together documents. The set is open: a remediation's mode may be any text."""
+
+    VM_ONLY = "REMEDIATION_MODE_VM_ONLY"
+    HOST_AWARE = "REMEDIATION_MODE_HOST_AWARE"
+    EVICT_WITHOUT_REPLACEMENT = "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT"
+    REBOOT_VM = "REMEDIATION_MODE_REBOOT_VM"
+    HOST_POWER_CYCLE = "REMEDIATION_MODE_HOST_POWER_CYCLE"
+
+
+def _or_none(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    """Read an optional field as absent when it is not what was promised: it must not hide the decision's outcome."""
+    try:
+        return handler(value)
+    except ValueError:
+        return None
+
+
+def _readable_items(value: object) -> list[object]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+Lenient = Annotated[T | None, WrapValidator(_or_none)]
+Many = Annotated[list[T], BeforeValidator(_readable_items)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+
+
+class XidEvent(_Answer):
+    """An NVIDIA Xid error code that was seen while the alert was firing."""
+
+    xid_code: Lenient[str] = None
+    mnemonic: Lenient[str] = None
+    count: Lenient[int] = None
+
+
+class Xid(_Answer):
+    """The Xid events of an alert."""
+
+    events: Many[XidEvent] = []
+
+
+class SlurmNodeUnavailable(_Answer):
+    """Why Slurm drained the node."""
+
+    reason: Lenient[str] = None
+
+
+class Annotation(_Answer):
+    """What an alert says about itself."""
+
+    title: Lenient[str] = None
+    summary_line: Lenient[str] = None
+    description: Lenient[str] = None
+    xid: Lenient[Xid] = None
+    slurm_node_unavailable: Lenient[SlurmNodeUnavailable] = None
+
+
+class LinkedAlert(_Answer):
+    """A health check alert that led to a remediation. Evidence, so whatever can be read of it is shown."""
+
+    alert_name: Lenient[str] = None
+    severity: Lenient[str] = None
+    started_at: Lenient[datetime] = None
+    resolved_at: Lenient[datetime] = None
+    target_vm: Lenient[str] = None
+    annotation: Lenient[Annotation] = None
+
+
+class Remediation(_Answer):
+    """A remediation as Together answers it.
+
+    Only the fields that the API requires can fail a parse; an optional one that cannot be read counts as absent.
+    `mode`, `trigger` and `state` are texts, because the service adds values.
+    """
+
+    id: str
+    cluster_id: str
+    instance_id: str
+    mode: str
+    trigger: str
+    state: str
+    instance_name: Lenient[str] = None
+    reason: Lenient[str] = None
+    requested_by: Lenient[str] = None
+    create_time: Lenient[datetime] = None
+    reviewed_by: Lenient[str] = None
+    review_time: Lenient[datetime] = None
+    review_comment: Lenient[str] = None
+    start_time: Lenient[datetime] = None
+    end_time: Lenient[datetime] = None
+    update_time: Lenient[datetime] = None
+    error_message: Lenient[str] = None
+    linked_alerts: Many[LinkedAlert] = []
+
+    @property
+    def ref(self) -> RemediationRef:
+        """The three IDs.
+
+        Raises:
+            InvalidId: Together answered with something that is no ID.
+        """
+        return RemediationRef(self.cluster_id, self.instance_id, self.id)
+
+
+class Cluster(_Answer):
+    """A cluster that the API key sees."""
+
+    cluster_id: str
+    cluster_name: Lenient[str] = None

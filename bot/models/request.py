@@ -1,0 +1,83 @@
+"""One thing that a person asked for: who, what, where."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.models.button import Shown
+from bot.models.ids import RemediationRef
+from bot.models.verbs import Verb
+
+Blocks = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asked, as Slack's payload says it.
+
+    Attributes:
+        user_id: Slack's ID.
+        name: for Together's record; Slack's own messages use the ID.
+        team_id: the workspace in which it was asked; None for an installation over a whole organisation.
+        home_team_id: the workspace that the person belongs to; None where the payload does not say.
+        is_member: the way it was asked is open to members of the workspace only, so `home_team_id` is not needed.
+    """
+
+    user_id: str
+    name: str
+    team_id: str | None
+    home_team_id: str | None = None
+    is_member: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A Slack message: `text` for notifications and screen readers, `blocks` for eyes."""
+
+    text: str
+    blocks: Blocks = field(default_factory=list)
+    attachments: Blocks = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an action came from and its answer goes.
+
+    Attributes:
+        channel_id: the channel, None where there is none (a dialog, the app's home).
+        user_id: whom to tell in private.
+        response_url: Slack's short-lived address for answers; a capability, so it is kept out of every repr.
+        message_ts: the message that the answer updates: the clicked one, or the one that said "in progress".
+        thread_ts: the thread in which an error is told.
+        is_button: whether a message was clicked, as opposed to a command typed.
+        is_ephemeral: whether the clicked message is one that only `response_url` can change.
+        original: what the clicked message showed, to restore it.
+        in_progress: whether "in progress" is shown in its stead now.
+    """
+
+    channel_id: str | None
+    user_id: str
+    response_url: str | None = field(default=None, repr=False)
+    message_ts: str | None = None
+    thread_ts: str | None = None
+    is_button: bool = False
+    is_ephemeral: bool = False
+    original: Message | None = field(default=None, repr=False)
+    in_progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing that a person asked for.
+
+    Attributes:
+        shown: what the person saw; None for a typed command, which shows nothing first.
+        trigger_id: Slack's ID of the click or command, by which a redelivery is known.
+    """
+
+    verb: Verb
+    ref: RemediationRef
+    actor: Actor
+    place: Place
+    shown: Shown | None = None
+    reason: str = ""
+    trigger_id: str | None = None

@@ -1,0 +1,69 @@
+"""Text that is safe to show in Slack: the one place where outside words are cleaned, cut and escaped.
+
+Slack gives a meaning to `&`, `<` and `>` only; escaping those three disarms mentions, links and `<!channel>`
+(docs.slack.dev, "Formatting message text"). Cutting comes before escaping, so that no entity is cut in half.
+"""
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_SPACES = re.compile(r"\s+")
+_PLAIN_ASCII = re.compile(r"[ -~]*")
+
+
+def clean(value: str, limit: int) -> str:
+    """One line without control and direction characters, at most `limit` characters, for `plain_text`."""
+    return _cut(value, limit, {})
+
+
+def escape(value: str, limit: int) -> str:
+    """One line for `mrkdwn`, at most `limit` characters after escaping."""
+    return _cut(value, limit, _ENTITIES)
+
+
+def code(value: str, limit: int) -> str:
+    """A value that can be copied. A backtick in it would end the code, so it becomes an apostrophe."""
+    return f"`{escape(value.replace('`', chr(39)), limit - 2) or '-'}`"
+
+
+def when(moment: datetime | float) -> str:
+    """A moment in the reader's own time zone and words, with UTC for clients that cannot.
+
+    Args:
+        moment: a time, or seconds since 1970.
+    """
+    utc = _utc(moment)
+    return f"<!date^{int(utc.timestamp())}^{{date_short_pretty}} at {{time}}|{plain_when(moment)}>"
+
+
+def plain_when(moment: datetime | float) -> str:
+    """A moment as UTC, for texts that are read aloud."""
+    return _utc(moment).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _utc(moment: datetime | float) -> datetime:
+    if isinstance(moment, datetime):
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(moment, UTC)
+
+
+def _cut(value: str, limit: int, entities: dict[str, str]) -> str:
+    # Every character yields at least one, so what lies far behind the limit need not be read.
+    line = _SPACES.sub(" ", value[: limit * 4]).strip()
+    if not _PLAIN_ASCII.fullmatch(line):
+        line = "".join(each for each in line if unicodedata.category(each) not in {"Cc", "Cf", "Cs"})
+    out: list[str] = []
+    size = 0
+    ends = 0  # how many pieces still leave room for the ellipsis
+    for character in line:
+        piece = entities.get(character, character)
+        # Whether Slack counts characters or UTF-16 units is not documented: the larger number is safe.
+        size += len(piece) + (character > "\uffff")
+        if size > limit:
+            return "".join(out[:ends]) + "…"
+        out.append(piece)
+        if size < limit:
+            ends = len(out)
+    return "".join(out) + ("…" if len(value) > limit * 4 and ends == len(out) else "")

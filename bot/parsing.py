@@ -1,0 +1,151 @@
+"""What a person typed or pasted behind the slash command → which remediation, and why. One pure function, `parse`."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from bot.errors import InvalidId, UnreadableCommand
+from bot.models import RemediationRef, check_id
+
+COMMAND = "/cancel-remediation"
+MAX_REASON = 500
+PARTS = ("cluster", "instance", "remediation")
+
+_QUOTES = "\"'`“”„‟‘’‚‛«»"
+_DASHES = r"(?:--?|[‐‑‒–—―−])"  # macOS makes one long dash of two short ones
+_LINK = re.compile(r"<((?:https?|mailto):[^|>\s]+)(?:\|([^>]*))?>")
+_URL = re.compile(
+    r"(?:https?://[^/\s]+)?/?(?:v1/)?compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#]+)"
+    r"(?:/([^\s?#]*))?(?:[?#]\S*)?(?:[\s,]+|$)",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\s,/]+")
+_KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
+_OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
+_QUOTED = re.compile(r"""["'“”„‟‘’]([^"'“”„‟‘’]*)["'“”„‟‘’]""")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command that can be carried out. `reason` has at most 500 characters and may be empty."""
+
+    ref: RemediationRef
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """The person asked how to use the command."""
+
+
+def parse(text: str) -> Order | Help | UnreadableCommand:
+    """Read what stands behind `/cancel-remediation`.
+
+    Understood are three words; `cluster/instance/remediation`; the API's own URL, with or without Slack's
+    `<…|…>` around it; `cluster=… instance=… remediation=… reason="…"`; `--cluster …`; each with quotes,
+    backticks, commas, line breaks and invisible characters wherever pasting leaves them, and a free-text reason
+    behind it. Never raises: what cannot be read comes back as an `UnreadableCommand` that names the part.
+    """
+    plain = _plain(text)
+    if plain.strip(_QUOTES + " ").lower() in {"", "help", "--help", "-h", "?"}:
+        return Help()
+    try:
+        if url := _URL.match(plain.lstrip(_QUOTES + " ")):
+            return _from_url(url, plain.lstrip(_QUOTES + " ")[url.end() :])
+        if _begins_with_options(plain):
+            return _from_options(plain)
+        return _from_words(plain)
+    except InvalidId as error:
+        return UnreadableCommand(str(error))
+    except UnreadableCommand as error:
+        return error
+
+
+def _plain(text: str) -> str:
+    """Undo what Slack, phones and word processors do to a pasted text, and nothing else."""
+    spaced = "".join(_visible(character) for character in text)
+    linked = _LINK.sub(lambda link: _unlink(link[1], link[2]), spaced)
+    return linked.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
+
+
+def _visible(character: str) -> str:
+    if character.isspace() or unicodedata.category(character) == "Cc":
+        return " "
+    return "" if unicodedata.category(character) in {"Cf", "Cs"} else character
+
+
+def _unlink(url: str, label: str | None) -> str:
+    # Slack links anything that looks like a host; what was typed then is the label.
+    return url if _URL.match(url) or not label else label
+
+
+def _from_url(url: re.Match[str], rest: str) -> Order:
+    verb = (url[4] or "").strip(_QUOTES + "/").lower()
+    if verb not in {"", "cancel"}:
+        raise UnreadableCommand(f'That URL ends in "/{verb}", but {COMMAND} only cancels.')
+    return Order(_reference([unquote(part).strip(_QUOTES) for part in url.group(1, 2, 3)]), _reason(rest))
+
+
+def _begins_with_options(plain: str) -> bool:
+    option = _OPTION.search(plain)
+    return option is not None and len(list(_words(plain[: option.start()]))) < len(PARTS)
+
+
+def _from_options(plain: str) -> Order:
+    options = list(_OPTION.finditer(plain))
+    if stray := plain[: options[0].start()].strip(_QUOTES + " ,"):
+        raise UnreadableCommand(f"I cannot tell what “{stray[:60]}” before “{options[0][0].strip()}” means.")
+    found: dict[str, str] = {}
+    rest = ""
+    for option, following in zip(options, [*options[1:], None], strict=True):
+        value = plain[option.end() : following.start() if following else len(plain)].strip(" ,")
+        key = option["key"].lower()
+        if key in found:
+            raise UnreadableCommand(f"{key} is given twice.")
+        if key == "reason":
+            quoted = _QUOTED.match(value)
+            found[key], tail = (quoted[1], value[quoted.end() :]) if quoted else (value, "")
+        else:
+            found[key], _, tail = value.partition(" ")
+        rest = f"{rest} {tail}".strip(" ,")
+    if re.match(rf"{_DASHES}\w", rest):
+        raise UnreadableCommand(f"I do not know the option “{rest.split()[0][:60]}”.")
+    ids = [found.get(part, "").strip(_QUOTES + ",") for part in PARTS]
+    return Order(_reference(ids), _reason(f"{found.get('reason', '')} {rest}"))
+
+
+def _words(plain: str) -> Iterator[re.Match[str]]:
+    return (word for word in _WORD.finditer(plain) if word[0].strip(_QUOTES))
+
+
+def _from_words(plain: str) -> Order:
+    words = list(_words(plain))
+    ref = _reference([word[0].strip(_QUOTES) for word in words[: len(PARTS)]])
+    end = words[len(PARTS) - 1].end()
+    joined = re.match(r"/+([^\s,/]+)\S*", plain[end:])
+    if joined and joined[1].strip(_QUOTES).lower() != "cancel":
+        raise UnreadableCommand("More than three parts are joined by “/”, so I cannot tell which are the IDs.")
+    return Order(ref, _reason(plain[end + (joined.end() if joined else 0) :]))
+
+
+def _reference(ids: list[str]) -> RemediationRef:
+    """Check the parts one by one, so that the sentence says what is there and what is missing."""
+    given = [(part, value) for part, value in zip(PARTS, ids, strict=False) if value]
+    for part, value in given:
+        check_id(part, value)
+    missing = [part for part in PARTS if part not in dict(given)]
+    if missing:
+        have = ", ".join(f"{part} “{value}”" for part, value in given)
+        lack = f"The {' and the '.join(missing)} ID {'is' if len(missing) == 1 else 'are'} missing"
+        raise UnreadableCommand(f"{lack}. I read {have}." if have else "The three IDs are missing.")
+    return RemediationRef(*ids)
+
+
+def _reason(rest: str) -> str:
+    words = " ".join(rest.strip(_QUOTES[2] + " ,/").split())
+    option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
+    words = words[option.end() :] if option else words
+    quoted = _QUOTED.fullmatch(words)
+    return (quoted[1] if quoted else words)[:MAX_REASON].strip()

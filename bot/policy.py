@@ -1,0 +1,92 @@
+"""Who may do what, from where. Closed by default: whatever cannot be established is a no."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from bot.errors import DirectoryUnavailable, NotAllowed
+from bot.models import RULES, Actor, Directory, Verb
+
+EVERYBODY = "*"
+_LISTED_IN_A_REFUSAL = 10
+
+
+class Policy:
+    """The rules of one workspace.
+
+    Args:
+        operators: user IDs (`U…`, `W…`), user-group IDs (`S…`), or `*` for every full member.
+        channels: channel IDs in which the bot acts; empty for all.
+        team_id: the workspace that the bot is installed in.
+        directory: whom to ask about groups and people.
+    """
+
+    def __init__(
+        self, operators: Sequence[str], channels: AbstractSet[str], team_id: str, directory: Directory
+    ) -> None:
+        self._users = frozenset(each for each in operators if each[0] in "UW")
+        self._groups = [each for each in operators if each[0] == "S"]
+        self._everybody = EVERYBODY in operators
+        self._channels = channels
+        self._team_id = team_id
+        self._directory = directory
+        self._who_can = _who_can(operators)
+
+    async def authorise(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
+        """Return when the actor may do this, from this channel, now.
+
+        A listed user ID needs no look-up: the payload's two teams are proof enough. Anybody may refresh a card who
+        can see it, unless they belong to another workspace.
+
+        Raises:
+            NotAllowed: the actor may not; says why and who can.
+        """
+        if actor.team_id != self._team_id:
+            raise NotAllowed("This bot belongs to another workspace than the one you asked from.", self._who_can)
+        if actor.home_team_id not in {None, self._team_id}:
+            raise NotAllowed("You belong to another workspace than this bot.", self._who_can)
+        if self._channels and channel_id not in self._channels:
+            where = " or ".join(f"<#{each}>" for each in sorted(self._channels)[:_LISTED_IN_A_REFUSAL])
+            raise NotAllowed("This bot does not act in this channel.", f"Ask again in {where}.")
+        if not RULES[verb].decides:
+            return
+        try:
+            listed = actor.user_id in self._users
+            home_is_known = actor.is_member or actor.home_team_id is not None
+            if not listed and not await self._in_a_group(actor.user_id):
+                raise NotAllowed(f"You may not {verb} remediations here.", self._who_can)
+            if not (listed and home_is_known):
+                await self._require_full_member(actor.user_id)
+        except DirectoryUnavailable:
+            raise NotAllowed(
+                "Slack could not say whether you may decide.", f"Try again in a minute. {self._who_can}"
+            ) from None
+
+    async def _in_a_group(self, user_id: str) -> bool:
+        if self._everybody:
+            return True
+        unavailable: DirectoryUnavailable | None = None
+        for group in self._groups:
+            try:
+                if user_id in await self._directory.members(group):
+                    return True
+            except DirectoryUnavailable as error:  # another group may still answer yes
+                unavailable = error
+        if unavailable:
+            raise unavailable
+        return False
+
+    async def _require_full_member(self, user_id: str) -> None:
+        person = await self._directory.person(user_id)
+        if person.team_id != self._team_id:
+            raise NotAllowed("You belong to another workspace than this bot.", self._who_can)
+        if not person.is_full_member:
+            raise NotAllowed("Guests, bots and deactivated users may not decide.", self._who_can)
+
+
+def _who_can(operators: Sequence[str]) -> str:
+    if EVERYBODY in operators:
+        return "Every full member of this workspace can."
+    names = [f"<!subteam^{each}>" if each[0] == "S" else f"<@{each}>" for each in operators]
+    more = len(names) - _LISTED_IN_A_REFUSAL
+    shown = ", ".join(names[:_LISTED_IN_A_REFUSAL]) + (f" and {more} more" if more > 0 else "")
+    return f"Ask {shown}."

@@ -1,0 +1,182 @@
+"""The environment, read once: every bad variable is told at once, with what is wrong and an example."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from bot.models import check_id
+
+EXAMPLES: Mapping[str, str] = {
+    "SLACK_BOT_TOKEN": "xoxb-…, from “OAuth & Permissions” in the app's settings",
+    "SLACK_SIGNING_SECRET": "the 32 characters under “Basic Information”",
+    "SLACK_APP_TOKEN": "xapp-…, from “Basic Information”, with the scope connections:write",
+    "SLACK_API_URL": "https://slack.com/api/",
+    "TOGETHER_API_KEY": "the key from Together's console",
+    "TOGETHER_BASE_URL": "https://api.together.xyz/v1",
+    "BOT_OPERATORS": "U012ABCDEF,S0GROUP01",
+    "BOT_CHANNELS": "C012ABCDEF,C034GHIJKL",
+    "BOT_ALERT_CHANNEL": "C012ABCDEF",
+    "BOT_CLUSTERS": "cluster-1,cluster-2",
+    "BOT_POLL_SECONDS": "15",
+    "BOT_LEASE_SECONDS": "15",
+    "DATABASE_URL": "sqlite:///remediation-bot.db",
+    "HOST": "127.0.0.1",
+    "PORT": "3000",
+    "LOG_LEVEL": "INFO",
+    "LOG_FORMAT": "json",
+}
+
+
+class SettingsError(Exception):
+    """The environment is not usable. `str(error)` names every bad variable."""
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL points at this very machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if not parts.hostname or parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("is not a plain URL")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(value)):
+        raise ValueError("must begin with https:// (http:// only on loopback)")
+    return value.rstrip("/")
+
+
+def _together_url(value: str) -> str:
+    return value if value.endswith("/v1") else f"{value}/v1"
+
+
+def _secret(prefix: str) -> AfterValidator:
+    def check(value: SecretStr) -> SecretStr:
+        plain = value.get_secret_value()
+        if not plain.startswith(prefix):
+            raise ValueError(f"must begin with {prefix}")
+        if not plain.isascii() or not plain.isprintable() or " " in plain:
+            raise ValueError("has a character that cannot stand in a token")
+        return value
+
+    return AfterValidator(check)
+
+
+def _split(value: object) -> object:
+    return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+
+
+def _each(pattern: str, what: str) -> AfterValidator:
+    def check(value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not re.fullmatch(pattern, each):
+                raise ValueError(f"has “{each}”, which is no {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _channel(value: str) -> str:
+    if not re.fullmatch(r"[CGD][A-Z0-9]+", value):
+        raise ValueError("is no channel ID")
+    return value
+
+
+def _clusters(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(check_id("cluster", each) for each in value)
+
+
+def _database(value: str) -> str:
+    if not re.match(r"sqlite:///.|postgres(ql)?://", value):
+        raise ValueError("must begin with sqlite:///, postgres:// or postgresql://")
+    return value
+
+
+Commas = BeforeValidator(_split)
+Url = Annotated[str, AfterValidator(_url)]
+Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
+Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+
+
+class Settings(BaseModel):
+    """What the environment says. Names, meanings and defaults: README, "Settings"."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slack_bot_token: Annotated[SecretStr, _secret("xoxb-")]
+    slack_signing_secret: Annotated[SecretStr, _secret("")] | None = None
+    slack_app_token: Annotated[SecretStr, _secret("xapp-")] | None = None
+    slack_api_url: Url = "https://slack.com/api"
+    together_api_key: Annotated[SecretStr, _secret("")]
+    together_base_url: Annotated[Url, AfterValidator(_together_url)] = "https://api.together.xyz/v1"
+    bot_operators: Annotated[
+        tuple[str, ...], Commas, _each(r"\*|[UWS][A-Z0-9]+", "user ID, user-group ID or *"), Field(min_length=1)
+    ]
+    bot_channels: Annotated[tuple[str, ...], Commas, _each(r"[CGD][A-Z0-9]+", "channel ID")] = ()
+    bot_alert_channel: Annotated[str, AfterValidator(_channel)] | None = None
+    bot_clusters: Annotated[tuple[str, ...], Commas, AfterValidator(_clusters)] = ()
+    bot_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
+    bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
+    database_url: Annotated[str, AfterValidator(_database), Field(repr=False)] = "sqlite:///remediation-bot.db"
+    host: str = "0.0.0.0"  # noqa: S104 - a server behind a router or balancer listens everywhere (contract)
+    port: Annotated[int, Field(ge=0, le=65535)] = 3000
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Upper] = "INFO"
+    log_format: Annotated[Literal["text", "json"], Lower] | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be logged."""
+        kept = (self.slack_bot_token, self.slack_signing_secret, self.slack_app_token, self.together_api_key)
+        return tuple(each.get_secret_value() for each in kept if each)
+
+
+def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        environ: the real variables, which win. An empty one counts as not set.
+        dotenv: a `.env` file, read when present.
+
+    Raises:
+        SettingsError: some are missing or wrong; the message lists them all.
+    """
+    values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
+    given = {name.lower(): value for name in EXAMPLES if (value := (values.get(name) or "").strip())}
+    problems: dict[str, str] = {}
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        for each in error.errors(include_input=False, include_url=False):
+            problems.setdefault(str(each["loc"][0]).upper(), _problem(each["type"], each["msg"]))
+    if "slack_app_token" not in given and "slack_signing_secret" not in given:
+        problems["SLACK_SIGNING_SECRET"] = "is missing (or set SLACK_APP_TOKEN to use Socket Mode)"  # noqa: S105
+    if environ.get("SLACK_CLIENT_ID") and environ.get("SLACK_CLIENT_SECRET"):
+        problems["SLACK_CLIENT_ID"] = "together with SLACK_CLIENT_SECRET turns on OAuth installs; unset both"
+    if problems:
+        raise SettingsError(_report(problems))
+    return settings
+
+
+def _problem(kind: str, message: str) -> str:
+    if kind == "missing":
+        return "is missing"
+    text = message.removeprefix("Value error, ")
+    return text if text.startswith(("is ", "has ", "must ")) else f"is wrong: {text[0].lower()}{text[1:]}"
+
+
+def _report(problems: Mapping[str, str]) -> str:
+    lines = [
+        f"  {name} {problem}." + (f" Example: {EXAMPLES[name]}" if name in EXAMPLES else "")
+        for name, problem in problems.items()
+    ]
+    count = "One variable is" if len(lines) == 1 else f"{len(lines)} variables are"
+    return "\n".join([f"The bot cannot start: {count} missing or wrong.", *lines, "README, “Settings”, explains each."])

@@ -1,0 +1,338 @@
+"""Together's remediation API over a handed-in `httpx.AsyncClient`.
+
+A GET may be repeated. A POST has no idempotency key, so it is repeated only when it certainly was not taken: no
+connection was made, or Together answered 429. Everything else that is not a clear answer raises `Unclear`, and the
+caller reads the remediation back.
+"""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from bot.clock import Clock
+from bot.errors import (
+    InvalidId,
+    InvalidIds,
+    KeyRefused,
+    NoAnswer,
+    NotFound,
+    NotReached,
+    RateLimited,
+    RequestRefused,
+    ServerError,
+    TogetherError,
+    Unclear,
+    UnreadableAnswer,
+    WrongState,
+)
+from bot.models import Cluster, Remediation, RemediationRef, check_id
+
+logger = logging.getLogger(__name__)
+
+ALL_INSTANCES = "-"
+ATTEMPTS = 3
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the client waits, in seconds, and how much it reads, in bytes.
+
+    Attributes:
+        attempt: one request in all; a server that drips a byte at a time passes every timeout per read.
+        get: a GET with all its attempts.
+        post_wait: the longest wait between two attempts of a POST; what would take longer is told instead.
+    """
+
+    connect: float = 3
+    read: float = 10
+    attempt: float = 15
+    get: float = 10
+    post_wait: float = 10
+    max_body: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    def json(self) -> Any:  # noqa: ANN401 - whatever the server sent
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+class TogetherClient:
+    """The calls that the bot makes.
+
+    Args:
+        http: one pooled client for the whole process; the caller closes it.
+        base_url: with its `/v1`, without a slash at the end.
+        api_key: sent as a bearer token, and nowhere else: redirects are not followed.
+        jitter: a number from 0 to 1, so that several bots do not retry in step.
+
+    Raises:
+        TogetherError: from every call; its subclass says what happened.
+    """
+
+    def __init__(  # noqa: PLR0913 - the last three have defaults and exist for tests
+        self,
+        http: httpx.AsyncClient,
+        base_url: str,
+        api_key: str,
+        *,
+        clock: Clock | None = None,
+        patience: Patience | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._http = http
+        self._base_url = base_url
+        # Compressed answers are not asked for: a small one could unpack to more than memory holds.
+        self._headers = {"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"}
+        self._clock = clock or Clock()
+        self._patience = patience or Patience()
+        self._jitter = jitter
+
+    async def cancel(self, ref: RemediationRef) -> Remediation:
+        """Cancel a remediation that waits for approval or for its start."""
+        return _remediation(await self._post(f"{_path(ref)}/cancel"), ref)
+
+    async def approve(self, ref: RemediationRef, *, comment: str, mode: str | None) -> Remediation:
+        """Approve a remediation.
+
+        Args:
+            ref: which.
+            comment: stored by Together as `review_comment`.
+            mode: run this mode, whatever the suggestion has become meanwhile; None runs what is suggested.
+        """
+        body = {"comment": comment} if mode is None else {"comment": comment, "mode": mode}
+        return _remediation(await self._post(f"{_path(ref)}/approve", body), ref)
+
+    async def reject(self, ref: RemediationRef, *, comment: str) -> Remediation:
+        """Reject a remediation; `comment` is stored by Together as `review_comment`."""
+        return _remediation(await self._post(f"{_path(ref)}/reject", {"comment": comment}), ref)
+
+    async def get(self, ref: RemediationRef) -> Remediation:
+        """Read a remediation."""
+        return _remediation(await self._get(_path(ref)), ref)
+
+    async def list_remediations(
+        self, cluster_id: str, instance_id: str = ALL_INSTANCES, *, states: Sequence[str] = ()
+    ) -> list[Remediation]:
+        """List the remediations of a cluster, all pages of them.
+
+        Args:
+            cluster_id: which cluster.
+            instance_id: one instance; by default all of the cluster.
+            states: only those in one of these states; by default all.
+
+        Raises:
+            InvalidId: a part of the path is no ID.
+            UnreadableAnswer: also where the pages run in a circle.
+        """
+        path = f"/compute/clusters/{_segment('cluster', cluster_id)}/instances/{_segment('instance', instance_id)}"
+        params = {"state": ",".join(states)} if states else {}
+        found: list[Remediation] = []
+        seen: set[str] = set()
+        while True:
+            page = await self._get(f"{path}/remediations", params)
+            found += [_parse(Remediation, item) for item in _items(page, "remediations")]
+            token = page.get("next_page_token")
+            if not page.get("has_next") or not token:
+                return found
+            if not isinstance(token, str) or token in seen:
+                raise UnreadableAnswer("its pages never end")
+            seen.add(token)
+            params = {**params, "page_token": token}
+
+    async def list_clusters(self) -> list[Cluster]:
+        """List the clusters that the key sees."""
+        return [_parse(Cluster, item) for item in _items(await self._get("/compute/clusters"), "clusters")]
+
+    async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
+        give_up_at = self._clock.monotonic() + self._patience.get
+        attempt = 1
+        while True:
+            left = give_up_at - self._clock.monotonic()
+            try:
+                return await self._send("GET", path, params=params, seconds=min(left, self._patience.attempt))
+            except (NotReached, RateLimited, Unclear) as error:
+                wait = self._wait(error, attempt)
+                if attempt == ATTEMPTS or self._clock.monotonic() + wait >= give_up_at:
+                    raise
+            await self._clock.sleep(wait)
+            attempt += 1
+
+    async def _post(self, path: str, body: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
+        attempt = 1
+        while True:
+            try:
+                return await self._send("POST", path, body=body, seconds=self._patience.attempt)
+            except (NotReached, RateLimited) as error:
+                wait = self._wait(error, attempt)
+                if attempt == ATTEMPTS or wait > self._patience.post_wait:
+                    raise
+            await self._clock.sleep(wait)
+            attempt += 1
+
+    def _wait(self, error: TogetherError, attempt: int) -> float:
+        if isinstance(error, RateLimited) and error.retry_after is not None:
+            return error.retry_after
+        return 0.5 * 2.0 ** (attempt - 1) * (0.5 + self._jitter())
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        seconds: float,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, str] | None = None,
+    ) -> Any:  # noqa: ANN401 - JSON
+        try:
+            async with asyncio.timeout(seconds):
+                reply = await self._exchange(method, path, params, body)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            # Stock httpx raises these before a byte of the request is written (house.md, rule 4).
+            logger.warning("together %s %s: %s", method, path, type(error).__name__)
+            raise NotReached from error
+        except (httpx.HTTPError, TimeoutError) as error:
+            logger.warning("together %s %s: %s", method, path, type(error).__name__)
+            raise NoAnswer from error
+        request_id = reply.headers.get("x-request-id")
+        logger.info("together %s %s: HTTP %d, request %s", method, path, reply.status, request_id)
+        answer = reply.json()
+        if httpx.codes.is_success(reply.status):
+            if not isinstance(answer, dict):
+                raise UnreadableAnswer("not a JSON object")
+            return answer
+        refusal = _refusal(reply, answer, self._clock.now())
+        refusal.request_id = request_id
+        if refusal.details:
+            logger.warning("together %s %s: details %s", method, path, json.dumps(refusal.details)[:2000])
+        raise refusal
+
+    async def _exchange(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: Mapping[str, str] | None
+    ) -> _Reply:
+        patience = self._patience
+        async with self._http.stream(
+            method,
+            self._base_url + path,
+            params=params or None,
+            json=body,
+            headers=self._headers,
+            follow_redirects=False,
+            timeout=httpx.Timeout(patience.read, connect=patience.connect, pool=patience.connect),
+        ) as response:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise UnreadableAnswer("compressed, which was not asked for")
+            chunks = bytearray()
+            async for chunk in response.aiter_raw():
+                chunks += chunk
+                if len(chunks) > patience.max_body:
+                    raise UnreadableAnswer("larger than 1 MiB")
+            return _Reply(response.status_code, response.headers, bytes(chunks))
+
+
+def _segment(part: str, value: str) -> str:
+    return quote(check_id(part, value), safe="")
+
+
+def _path(ref: RemediationRef) -> str:
+    cluster, instance, remediation = (
+        quote(each, safe="") for each in (ref.cluster_id, ref.instance_id, ref.remediation_id)
+    )
+    return f"/compute/clusters/{cluster}/instances/{instance}/remediations/{remediation}"
+
+
+def _items(page: Mapping[str, Any], name: str) -> list[Any]:
+    # A server generated from proto leaves an empty list out.
+    items = page.get(name, [])
+    if not isinstance(items, list):
+        raise UnreadableAnswer(f"{name} is not a list")
+    return items
+
+
+def _parse(model: type[M], answer: object) -> M:
+    try:
+        return model.model_validate(answer)
+    except ValidationError as error:
+        raise UnreadableAnswer(f"not a {model.__name__.lower()}") from error
+
+
+def _remediation(answer: object, ref: RemediationRef) -> Remediation:
+    remediation = _parse(Remediation, answer)
+    try:
+        same = remediation.ref == ref
+    except InvalidId:
+        same = False
+    if not same:
+        raise UnreadableAnswer("it is about another remediation")
+    return remediation
+
+
+# google.rpc.Code, as the gateway maps it to HTTP: 400 alone means two things, and only the code tells them apart.
+_BY_CODE: Mapping[int, type[InvalidIds | NotFound | WrongState]] = {
+    3: InvalidIds,
+    5: NotFound,
+    6: WrongState,
+    9: WrongState,
+    10: WrongState,
+}
+_BY_STATUS: Mapping[int, type[NotFound | WrongState]] = {404: NotFound, 409: WrongState}
+_KEY_STATUSES, _KEY_CODES = {401, 403}, {7, 16}
+_RATE_STATUS, _RATE_CODE = 429, 8
+# These say that a wait ended or that something broke inside, not that nothing was done.
+_UNCLEAR_STATUSES, _UNCLEAR_CODES = {408, 499}, {1, 2, 4, 13, 14, 15}
+
+
+def _refusal(reply: _Reply, answer: object, now: float) -> TogetherError:
+    """Name an answer that is not a success. The status decides between unclear and refused, the code says why."""
+    fields = answer if isinstance(answer, dict) else {}
+    code = fields["code"] if isinstance(fields.get("code"), int) else 0
+    words = fields["message"] if isinstance(fields.get("message"), str) else ""
+    error = _named(reply, code, words, now)
+    error.details = fields["details"] if isinstance(fields.get("details"), list) else ()
+    return error
+
+
+def _named(reply: _Reply, code: int, words: str, now: float) -> TogetherError:
+    status = reply.status
+    if httpx.codes.is_redirect(status):
+        return UnreadableAnswer("a redirect, which the bot does not follow with its key")
+    if not httpx.codes.is_client_error(status) or status in _UNCLEAR_STATUSES or code in _UNCLEAR_CODES:
+        return ServerError(status, quote=words)
+    if status in _KEY_STATUSES or code in _KEY_CODES:
+        return KeyRefused(status, quote=words)
+    if status == _RATE_STATUS or code == _RATE_CODE:
+        return RateLimited(_retry_after(reply.headers.get("retry-after"), now), quote=words)
+    if kind := _BY_CODE.get(code) or _BY_STATUS.get(status):
+        return kind(quote=words)
+    return RequestRefused(status, quote=words)
+
+
+def _retry_after(value: str | None, now: float) -> float | None:
+    """Read a Retry-After header: seconds, or a date (RFC 9110, 10.2.3)."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now)

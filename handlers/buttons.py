@@ -1,0 +1,88 @@
+"""All buttons, on any message that was posted with this bot's token."""
+
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck
+from slack_bolt.response import BoltResponse
+
+from bot.decisions import Decisions
+from bot.errors import UnknownControl, UnreadableButton
+from bot.models import Actor, Message, Place, Request, Verb, read_button_value
+from bot.tasks import Tasks
+from handlers.replies import Replies
+
+PREFIX = "remediation:"
+_VERBS = {f"{PREFIX}{verb}": verb for verb in Verb}
+
+
+class Buttons:
+    """Reads a click, and hands it to the decisions."""
+
+    def __init__(self, decisions: Decisions, replies: Replies, tasks: Tasks) -> None:
+        self._decisions = decisions
+        self._replies = replies
+        self._tasks = tasks
+
+    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+        """Ack, then work. A click that cannot be taken is not acked: Slack then shows a warning beside the button."""
+        if not self._tasks.accepting:
+            return BoltResponse(status=503, body="")
+        await ack()
+        self._tasks.spawn(self._run(body), f"click {body.get('trigger_id')}")
+        return None
+
+    async def _run(self, body: dict[str, Any]) -> None:
+        action = body["actions"][0]
+        action_id = action.get("action_id") or action.get("name") or "?"
+        place = place_of(body)
+        verb = _VERBS.get(action_id)
+        if verb is None:
+            if not _is_link(body.get("message") or {}, action_id):
+                await self._replies.whisper(place, UnknownControl(f"the button {action_id}"))
+            return
+        try:
+            ref, shown = read_button_value(action.get("value"))
+        except UnreadableButton as error:
+            await self._replies.whisper(place, error)
+            return
+        await self._decisions.handle(
+            Request(verb, ref, actor_of(body), place, shown=shown, trigger_id=body.get("trigger_id"))
+        )
+
+
+def actor_of(body: dict[str, Any]) -> Actor:
+    """Who clicked. `team` is null where the app is installed over a whole organisation."""
+    user = body["user"]
+    name = user.get("username") or user.get("name") or ""
+    return Actor(user["id"], name, (body.get("team") or {}).get("id"), home_team_id=user.get("team_id"))
+
+
+def place_of(body: dict[str, Any]) -> Place:
+    """Where it was clicked. An ephemeral message has no `message`, and nothing in one that could be updated."""
+    container, message = body.get("container") or {}, body.get("message")
+    message_ts = container.get("message_ts")
+    channel = container.get("channel_id") or (body.get("channel") or {}).get("id")
+    original = None
+    if message:
+        original = Message(message.get("text") or "", message.get("blocks") or [], message.get("attachments") or [])
+    return Place(
+        channel_id=channel,
+        user_id=body["user"]["id"],
+        response_url=body.get("response_url"),
+        message_ts=message_ts,
+        thread_ts=container.get("thread_ts") or (message or {}).get("thread_ts") or message_ts,
+        is_button=True,
+        is_ephemeral=bool(container.get("is_ephemeral")) or message_ts is None,
+        original=original,
+    )
+
+
+def _is_link(message: dict[str, Any], action_id: str) -> bool:
+    """Whether a button only opens a URL: Slack tells of those clicks too, and nothing is expected of the app."""
+    elements = [
+        element
+        for block in message.get("blocks") or []
+        for element in [block.get("accessory"), *(block.get("elements") or [])]
+        if isinstance(element, dict)
+    ]
+    return any(element.get("action_id") == action_id and element.get("url") for element in elements)

@@ -1,0 +1,92 @@
+"""Who the bot is in Slack: asked at the start until Slack answers, then watched."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import Any
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.clock import Clock
+from bot.errors import StartError
+from handlers.failures import SLACK_FAILURES, describe, error_code
+
+RETRY_AFTER = (1.0, 2.0, 5.0, 10.0, 30.0)
+CHECK_EVERY = 60.0
+# Slack's own trouble; any other refusal of a token is final (docs.slack.dev, reference/methods/auth.test).
+_PASSING = {"", "ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The workspace and the user that the bot token stands for."""
+
+    team_id: str
+    team_name: str
+    bot_user_id: str
+
+
+class Connection:
+    """The bot's standing with Slack.
+
+    Args:
+        client: a client that may repeat a dropped call.
+        clock: for the pauses between tries.
+        report: told what keeps Slack from being usable, or "" when nothing does.
+    """
+
+    def __init__(self, client: AsyncWebClient, clock: Clock, report: Callable[[str], None]) -> None:
+        self._client = client
+        self._clock = clock
+        self._report = report
+
+    async def identify(self) -> Identity:
+        """Ask who the bot token belongs to, until Slack answers.
+
+        Raises:
+            StartError: Slack refuses the token, or it is one for a whole organisation.
+        """
+        answer = await self._insist(self._client.auth_test, "SLACK_BOT_TOKEN")
+        if answer.get("is_enterprise_install"):
+            raise StartError(
+                "The app is installed over a whole Enterprise organisation, which this bot does not support. "
+                "Install it in one workspace and use that SLACK_BOT_TOKEN."
+            )
+        self._report("")
+        return Identity(str(answer["team_id"]), str(answer.get("team") or ""), str(answer.get("user_id") or ""))
+
+    async def check_app_token(self, app_token: str) -> None:
+        """Make sure that Socket Mode can connect: the SDK would retry a refused token for ever.
+
+        Raises:
+            StartError: Slack refuses the token.
+        """
+        await self._insist(lambda: self._client.apps_connections_open(app_token=app_token), "SLACK_APP_TOKEN")
+        self._report("")
+
+    async def keep_checking(self) -> None:
+        """Report once a minute whether the token still works."""
+        while True:
+            await self._clock.sleep(CHECK_EVERY)
+            try:
+                await self._client.auth_test()
+            except SLACK_FAILURES as error:
+                self._report(f"Slack is not usable: {describe(error)}.")
+            else:
+                self._report("")
+
+    async def _insist(self, call: Callable[[], Awaitable[Any]], variable: str) -> Any:  # noqa: ANN401 - Slack's answer
+        for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
+            try:
+                return await call()
+            except SLACK_FAILURES as error:
+                code = error_code(error)
+                if isinstance(error, SlackApiError) and code not in _PASSING:
+                    raise StartError(
+                        f"Slack refuses {variable}: {code}. Copy the token anew from the app's settings, "
+                        "and make sure that the app is installed."
+                    ) from error
+                self._report(f"Slack cannot be reached ({describe(error)}); trying again in {seconds:g} s.")
+                await self._clock.sleep(seconds)
+        raise AssertionError("the pauses never end")

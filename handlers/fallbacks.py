@@ -1,0 +1,41 @@
+"""Whatever Slack may send that this version has nothing for: acked, and answered where a person waits."""
+
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck
+
+from bot.errors import UnknownControl
+from bot.models import Place
+from bot.tasks import Tasks
+from handlers.replies import Replies
+
+
+class Fallbacks:
+    """Answers dialogs and shortcuts of other versions. Socket Mode acks only what a listener takes."""
+
+    def __init__(self, replies: Replies, tasks: Tasks) -> None:
+        self._replies = replies
+        self._tasks = tasks
+
+    async def view(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """A dialog was submitted or closed. The empty ack closes it."""
+        await ack()
+        if body.get("type") == "view_submission":
+            self._tell(body, "this dialog")
+
+    async def shortcut(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """A shortcut was used."""
+        await ack()
+        self._tell(body, "this shortcut")
+
+    async def options(self, ack: AsyncAck) -> None:
+        """A menu asks for its options."""
+        await ack(options=[])
+
+    async def event(self, ack: AsyncAck) -> None:
+        """An event to which the manifest does not subscribe."""
+        await ack()
+
+    def _tell(self, body: dict[str, Any], what: str) -> None:
+        place = Place((body.get("channel") or {}).get("id"), body["user"]["id"], response_url=body.get("response_url"))
+        self._tasks.spawn(self._replies.whisper(place, UnknownControl(what)), f"unknown {what}")

@@ -1,0 +1,59 @@
+"""The Slack app manifest: what the app must be allowed, in agreement with what the handlers use."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from bot.parsing import COMMAND
+from handlers.server import SLACK_PATH
+
+# commands: the slash command. chat:write: cards and answers. chat:write.public: answers in public channels that the
+# bot has not joined. usergroups:read: operators by user group. users:read: guests, bots and strangers told apart.
+SCOPES = ("chat:write", "chat:write.public", "commands", "usergroups:read", "users:read")
+
+
+def manifest(url: str | None = None) -> dict[str, Any]:
+    """Write the manifest, in version 2 of Slack's schema.
+
+    Args:
+        url: the public https address of the bot, for HTTP mode. None for Socket Mode, which needs none.
+
+    Raises:
+        ValueError: `url` is no https address.
+    """
+    request_url = None if url is None else _request_url(url)
+    command: dict[str, Any] = {
+        "command": COMMAND,
+        "description": "Cancel a node remediation at Together AI",
+        "usage_hint": "CLUSTER INSTANCE REMEDIATION [reason]",
+        "should_escape": True,
+    }
+    interactivity: dict[str, Any] = {"is_enabled": True}
+    if request_url:
+        command["url"] = request_url
+        interactivity["request_url"] = request_url
+    return {
+        "_metadata": {"major_version": 2},
+        "display_information": {
+            "name": "Remediation bot",
+            "description": "Decide on Together AI node remediations from Slack.",
+            "background_color": "#1f2d3d",
+        },
+        "features": {
+            "bot_user": {"display_name": "remediation-bot", "always_online": True},
+            "slash_commands": [command],
+        },
+        "oauth_config": {"scopes": {"bot": list(SCOPES)}},
+        "settings": {
+            "interactivity": interactivity,
+            "org_deploy_enabled": False,
+            "socket_mode_enabled": url is None,
+            "token_rotation_enabled": False,
+        },
+    }
+
+
+def _request_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"--url must be the bot's public address, such as https://bot.example.com, not {url!r}.")
+    return f"{url.rstrip('/').removesuffix(SLACK_PATH)}{SLACK_PATH}"

@@ -1,0 +1,205 @@
+"""The Messenger: posts, updates and private words; the one place where an error becomes a Slack message.
+
+Every answer has several ways to its reader, tried in turn: a bot that is not in the channel may still answer through
+`response_url`, and where all else fails the person gets a direct message.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import cards
+from bot.clock import Clock
+from bot.errors import BotError
+from bot.models import Message, Place, RemediationRef
+from handlers.failures import SLACK_FAILURES, describe, error_code
+
+logger = logging.getLogger(__name__)
+
+RESPONSE_HOSTS = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
+ATTEMPTS = 3
+LONGEST_WAIT = 20.0
+_REFUSED_BLOCKS = {
+    "invalid_blocks",
+    "invalid_blocks_format",
+    "msg_blocks_too_long",
+    "block_mismatch",
+    "invalid_attachments",
+}
+Way = Callable[[], Awaitable[Any]]
+
+
+class _NoWay(Exception):
+    """This way to the reader is closed; the message says why, without secrets."""
+
+
+class Replies:
+    """Says things in Slack.
+
+    Args:
+        client: without retries of its own: a repeated post could stand in the channel twice.
+        session: shared with the client, for `response_url`.
+        clock: for waiting out rate limits.
+        allow_loopback: whether a `response_url` may point at this machine, as a simulator's does.
+    """
+
+    def __init__(
+        self, client: AsyncWebClient, session: aiohttp.ClientSession, clock: Clock, *, allow_loopback: bool = False
+    ) -> None:
+        self._client = client
+        self._session = session
+        self._clock = clock
+        self._allow_loopback = allow_loopback
+
+    async def progress(self, place: Place, message: Message) -> Place:
+        """Say that somebody is on it. The place that is given back is where the answer goes."""
+        if place.is_button:
+            shown = await self._first(self._in_place(place, message))
+            return replace(place, in_progress=shown is not None)
+        answer = await self._first(
+            [lambda: self._post(place, message), lambda: self._respond_in_channel(place, message)]
+        )
+        ts = answer.get("ts") if isinstance(answer, dict) else None
+        return replace(place, message_ts=ts, in_progress=ts is not None)
+
+    async def answer(self, place: Place, message: Message) -> None:
+        """Show a card: in place of the clicked message, or to the channel."""
+        ways = self._in_place(place, message) if place.is_button or place.message_ts else []
+        await self._say(place, message, [*ways, *self._to_channel(place, message)])
+
+    async def fail(self, place: Place, error: BotError, ref: RemediationRef) -> None:
+        """Tell the channel of an error: in the clicked message's thread, or as a message."""
+        message = cards.failure(error, ref, place.user_id)
+        if not place.is_button:
+            await self.answer(place, message)
+            return
+        if place.in_progress and place.original:
+            await self._first(self._in_place(place, place.original))
+        await self._say(place, message, self._to_channel(place, message))
+
+    async def whisper(self, place: Place, words: BotError | Message) -> None:
+        """Tell the person alone."""
+        message = cards.private(words) if isinstance(words, BotError) else words
+        await self._say(
+            place, message, [lambda: self._respond_privately(place, message), lambda: self._ephemeral(place, message)]
+        )
+
+    def _in_place(self, place: Place, message: Message) -> list[Way]:
+        ways: list[Way] = []
+        if place.message_ts and not place.is_ephemeral:
+            ways.append(lambda: self._update(place, message))
+        if place.is_button:
+            ways.append(lambda: self._respond(place, message, replace_original=True))
+        return ways
+
+    def _to_channel(self, place: Place, message: Message) -> list[Way]:
+        if place.is_ephemeral:
+            return [lambda: self._respond_privately(place, message)]
+        return [lambda: self._post(place, message), lambda: self._respond_in_channel(place, message)]
+
+    async def _say(self, place: Place, message: Message, ways: list[Way]) -> None:
+        if await self._first([*ways, lambda: self._direct(place, message)]) is None:
+            logger.error("Could not answer %s in %s: %s", place.user_id, place.channel_id, message.text)
+
+    async def _first(self, ways: list[Way]) -> Any:  # noqa: ANN401 - whatever the way that worked gave
+        """Try one way after another; give back what the first that worked gave, or None."""
+        for way in ways:
+            try:
+                return await way()
+            except SLACK_FAILURES as error:
+                logger.warning("Slack refused an answer: %s", describe(error))
+            except _NoWay as closed:
+                logger.info("No way to answer: %s", closed)
+        return None
+
+    async def _update(self, place: Place, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
+        # Omitted attachments would be kept, and with them buttons that no longer apply (docs.slack.dev, chat.update).
+        return await self._call(
+            "chat.update", message, channel=place.channel_id, ts=place.message_ts, attachments=message.attachments
+        )
+
+    async def _post(self, place: Place, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
+        if place.channel_id is None:
+            raise _NoWay("there is no channel")
+        return await self._call(
+            "chat.postMessage",
+            message,
+            channel=place.channel_id,
+            thread_ts=place.thread_ts,
+            unfurl_links=False,
+            unfurl_media=False,
+        )
+
+    async def _ephemeral(self, place: Place, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
+        if place.channel_id is None:
+            raise _NoWay("there is no channel")
+        return await self._call(
+            "chat.postEphemeral", message, channel=place.channel_id, user=place.user_id, thread_ts=place.thread_ts
+        )
+
+    async def _direct(self, place: Place, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
+        return await self._call("chat.postMessage", message, channel=place.user_id)
+
+    async def _call(self, method: str, message: Message, **arguments: object) -> Any:  # noqa: ANN401 - Slack's answer
+        """Call a method that says something; wait out rate limits; fall back to plain text for refused blocks."""
+        body = {name: value for name, value in arguments.items() if value is not None}
+        body |= {"text": message.text, "blocks": message.blocks}
+        for attempt in range(ATTEMPTS):
+            try:
+                return (await self._client.api_call(method, json=body)).data
+            except SlackApiError as error:
+                code = error_code(error)
+                if code in _REFUSED_BLOCKS and "blocks" in body:
+                    logger.exception("Slack refused blocks that the bot made: %s", body["blocks"])
+                    body = {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
+                elif (wait := _retry_after(error)) is None or wait > LONGEST_WAIT or attempt == ATTEMPTS - 1:
+                    raise
+                else:
+                    await self._clock.sleep(wait)
+        raise _NoWay("Slack refused the blocks and was busy")
+
+    async def _respond_in_channel(self, place: Place, message: Message) -> None:
+        extra = {"thread_ts": place.thread_ts} if place.thread_ts else {}
+        await self._respond(place, message, response_type="in_channel", replace_original=False, **extra)
+
+    async def _respond_privately(self, place: Place, message: Message) -> None:
+        await self._respond(place, message, response_type="ephemeral", replace_original=False)
+
+    async def _respond(self, place: Place, message: Message, **arguments: object) -> None:
+        """Post to `response_url`: five times within 30 minutes, wherever the bot is (docs.slack.dev)."""
+        url = self._allowed(place.response_url)
+        body = {"text": message.text, "blocks": message.blocks, **arguments}
+        status = await self._post_json(url, body)
+        if status == 400:  # noqa: PLR2004 - Slack's answer to blocks it refuses
+            status = await self._post_json(url, {"text": message.text, **arguments})
+        if status != 200:  # noqa: PLR2004 - the only status that means "shown" (slack-facts, 2.8)
+            raise _NoWay(f"response_url answered HTTP {status}")
+
+    async def _post_json(self, url: str, body: dict[str, object]) -> int:
+        async with self._session.post(url, json=body, allow_redirects=False, proxy=self._client.proxy) as response:
+            return response.status
+
+    def _allowed(self, url: str | None) -> str:
+        if url is None:
+            raise _NoWay("there is no response_url")
+        parts = urlsplit(url)
+        official = parts.scheme == "https" and parts.hostname in RESPONSE_HOSTS
+        local = self._allow_loopback and parts.hostname in {"127.0.0.1", "::1", "localhost"}
+        if not official and not local:
+            raise _NoWay("response_url points to a foreign host")
+        return url
+
+
+def _retry_after(error: SlackApiError) -> float | None:
+    """How many seconds Slack asks to wait; None where it is no rate limit."""
+    status, headers = getattr(error.response, "status_code", 0), getattr(error.response, "headers", {})
+    if status != 429 and error_code(error) not in {"ratelimited", "rate_limited"}:  # noqa: PLR2004 - HTTP's number
+        return None
+    value = str(headers.get("Retry-After", "1"))
+    return float(value) if value.isdecimal() else 1.0

@@ -1,0 +1,92 @@
+"""Socket Mode: Bolt's handler, and a watchdog over its reconnects."""
+
+import asyncio
+import logging
+
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.clock import Clock
+from handlers.failures import SLACK_FAILURES, describe
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 3.0
+DEAD_TICKET_AFTER = 15.0
+
+
+class Socket:
+    """One Socket Mode connection that stays up.
+
+    Args:
+        bolt: takes what arrives.
+        app_token: `xapp-…`.
+        client: for `apps.connections.open`.
+        proxy: the proxy for the WebSocket; None for a direct connection.
+        clock: for the watchdog.
+        ping_interval: seconds between pings; four without an answer count as a dead connection.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a connection needs
+        self,
+        bolt: AsyncApp,
+        app_token: str,
+        client: AsyncWebClient,
+        clock: Clock,
+        *,
+        proxy: str | None = None,
+        ping_interval: float = 10,
+    ) -> None:
+        self._handler = AsyncSocketModeHandler(
+            bolt,
+            app_token,
+            logger=logging.getLogger("slack_sdk.socket_mode"),
+            web_client=client,
+            ping_interval=ping_interval,
+        )
+        # The SDK takes a proxy from the environment and ignores NO_PROXY (slack-facts, 9.13).
+        self._handler.client.proxy = proxy
+        self._clock = clock
+        self._watching: asyncio.Task[None] | None = None
+        self.connected = False
+
+    def start(self) -> None:
+        """Connect, as often as it takes, and keep watch."""
+        self._watching = asyncio.create_task(self._watch(), name="socket watchdog")
+
+    async def stop(self) -> None:
+        """Disconnect: Slack sends what comes from now on to another connection, or tells the person."""
+        self.connected = False
+        if self._watching:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+        await self._handler.client.close()
+
+    async def _watch(self) -> None:
+        """Mend what the SDK does not: after a failed reconnect it tries the same dead ticket for ever.
+
+        Forgetting the ticket makes its next try ask Slack for a new one (slack-facts, 10.10).
+        """
+        connecting = asyncio.create_task(self._connect(), name="socket connect")
+        try:
+            up_at = self._clock.monotonic()
+            while True:
+                self.connected = await self._handler.client.is_connected()
+                now = self._clock.monotonic()
+                if self.connected:
+                    up_at = now
+                elif now - up_at > DEAD_TICKET_AFTER:
+                    logger.warning("Socket Mode has been down for %d s: asking Slack for a new connection", now - up_at)
+                    self._handler.client.wss_uri = None
+                await self._clock.sleep(LOOK_EVERY)
+        finally:
+            connecting.cancel()
+            await asyncio.wait({connecting})
+
+    async def _connect(self) -> None:
+        try:
+            await self._handler.client.connect()
+            self.connected = await self._handler.client.is_connected()
+        except SLACK_FAILURES as error:
+            logger.warning("Socket Mode cannot connect: %s", describe(error))

@@ -1,0 +1,1 @@
+"""Slack and Together as servers on loopback, with state of their own: for the tests and for the demo."""

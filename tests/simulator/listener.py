@@ -1,0 +1,63 @@
+"""What both simulators are: an HTTP server on loopback whose state can be waited for."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Self, TypeVar
+
+from aiohttp import web
+
+T = TypeVar("T")
+PATIENCE = 10.0
+
+
+class Listener:
+    """A server on a free port of loopback, for as long as its context lasts."""
+
+    def __init__(self) -> None:
+        self.routes: list[web.RouteDef] = []
+        self.url = ""
+        self.stopping = asyncio.Event()
+        self._news = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; after `stop`, on the same port again."""
+        self.stopping.clear()
+        web_app = web.Application(client_max_size=10 * 1024 * 1024)
+        web_app.add_routes(self.routes)
+        self._runner = web.AppRunner(web_app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
+        self._port = self._runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    async def stop(self) -> None:
+        """Refuse connections from now on."""
+        self.stopping.set()
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def changed(self) -> None:
+        """Tell those who wait that something happened."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def until(self, look: Callable[[], T | None]) -> T:
+        """Wait until `look` gives something true, and give that back.
+
+        Raises:
+            TimeoutError: it did not happen within ten seconds.
+        """
+        async with asyncio.timeout(PATIENCE):
+            while not (found := look()):
+                await self._news.wait()
+            return found

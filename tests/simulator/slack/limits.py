@@ -1,0 +1,111 @@
+"""What Slack refuses in a message: the limits of Block Kit (docs.slack.dev/reference/block-kit)."""
+
+from typing import Any
+
+KNOWN_BLOCKS = {"header", "section", "context", "actions", "divider", "image", "input", "rich_text"}
+
+
+class Refused(Exception):
+    """Slack's answer `{"ok": false, "error": …}`; `detail` is for whoever reads the test."""
+
+    def __init__(self, error: str, detail: str = "") -> None:
+        super().__init__(f"{error}: {detail}")
+        self.error = error
+        self.detail = detail
+
+
+def check_message(body: dict[str, Any], *, is_update: bool) -> None:
+    """Check a message.
+
+    Raises:
+        Refused: with the error that Slack gives.
+    """
+    text, blocks, attachments = body.get("text"), body.get("blocks"), body.get("attachments")
+    if not text and not blocks and not attachments:
+        raise Refused("no_text")
+    if text is not None and not isinstance(text, str):
+        raise Refused("invalid_arguments", "text")
+    if is_update and text and len(text) > 4000:
+        raise Refused("msg_too_long")
+    if blocks is not None:
+        check_blocks(blocks)
+    if attachments is not None:
+        if not isinstance(attachments, list) or len(attachments) > 100:
+            raise Refused("invalid_attachments")
+        for attachment in attachments:
+            check_blocks(attachment.get("blocks", []))
+
+
+def check_blocks(blocks: Any) -> None:
+    if not isinstance(blocks, list):
+        raise Refused("invalid_blocks_format")
+    if len(blocks) > 50:
+        raise Refused("invalid_blocks", "more than 50 blocks")
+    ids = [block["block_id"] for block in blocks if "block_id" in block]
+    if len(ids) != len(set(ids)) or any(len(each) > 255 for each in ids):
+        raise Refused("invalid_blocks", "block_id")
+    for block in blocks:
+        _check_block(block)
+
+
+def _check_block(block: dict[str, Any]) -> None:
+    kind = block.get("type")
+    if kind not in KNOWN_BLOCKS:
+        raise Refused("invalid_blocks", f"type {kind}")
+    if kind == "header":
+        _text(block.get("text"), 150, {"plain_text"})
+    elif kind == "section":
+        if "text" not in block and "fields" not in block:
+            raise Refused("invalid_blocks", "section without text")
+        if "text" in block:
+            _text(block["text"], 3000)
+        fields = block.get("fields", [{"type": "plain_text", "text": "x"}])
+        if not 1 <= len(fields) <= 10:
+            raise Refused("invalid_blocks", "fields")
+        for field in fields:
+            _text(field, 2000)
+        if "accessory" in block:
+            _element(block["accessory"])
+    elif kind == "context":
+        if not 1 <= len(block.get("elements", [])) <= 10:
+            raise Refused("invalid_blocks", "context elements")
+        for element in block["elements"]:
+            if element.get("type") != "image":
+                _text(element, 3000)
+    elif kind == "actions":
+        elements = block.get("elements", [])
+        if not 1 <= len(elements) <= 25:
+            raise Refused("invalid_blocks", "actions elements")
+        action_ids = [element["action_id"] for element in elements if "action_id" in element]
+        if len(action_ids) != len(set(action_ids)):
+            raise Refused("invalid_blocks", "action_id is not unique")
+        for element in elements:
+            _element(element)
+
+
+def _element(element: dict[str, Any]) -> None:
+    if len(element.get("action_id", "")) > 255:
+        raise Refused("invalid_blocks", "action_id")
+    if element.get("type") != "button":
+        return
+    _text(element.get("text"), 75, {"plain_text"})
+    if len(element.get("value", "")) > 2000 or len(element.get("url", "")) > 3000:
+        raise Refused("invalid_blocks", "button value or url")
+    if element.get("style", "primary") not in {"primary", "danger"}:
+        raise Refused("invalid_blocks", "style")
+    if confirm := element.get("confirm"):
+        _text(confirm.get("title"), 100, {"plain_text"})
+        _text(confirm.get("text"), 300)
+        _text(confirm.get("confirm"), 30, {"plain_text"})
+        _text(confirm.get("deny"), 30, {"plain_text"})
+
+
+def _text(text: Any, limit: int, kinds: set[str] | None = None) -> None:
+    if not isinstance(text, dict) or text.get("type") not in (kinds or {"plain_text", "mrkdwn"}):
+        raise Refused("invalid_blocks", f"text object {text}")
+    # Whether Slack counts characters or UTF-16 units is not documented: the stricter count is used here.
+    length = len(text.get("text", "").encode("utf-16-le")) // 2
+    if not 1 <= length <= limit:
+        raise Refused("invalid_blocks", f"text of {length} characters, 1 to {limit} allowed: {text['text'][:80]}")
+    if text["type"] == "plain_text" and "verbatim" in text:
+        raise Refused("invalid_blocks", "verbatim in plain_text")

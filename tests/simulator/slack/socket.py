@@ -1,0 +1,90 @@
+"""Socket Mode: tickets for one use, envelopes to any one connection, acks within 3 s."""
+
+import asyncio
+import json
+import random
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from tests.simulator.listener import Listener
+
+ACK_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Ack:
+    """What the app answered to a delivery. In Socket Mode, status 0 stands for no ack within 3 s."""
+
+    status: int
+    body: str
+    seconds: float
+
+
+class Sockets:
+    """The WebSocket side of a workspace."""
+
+    def __init__(self, slack: Listener) -> None:
+        self._slack = slack
+        self._tickets: set[str] = set()
+        self._acks: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._count = 0
+        self.open: list[web.WebSocketResponse] = []
+        self.refuse_tickets = False
+
+    def new_ticket(self) -> str:
+        self._count += 1
+        ticket = f"ticket-{self._count}"
+        self._tickets.add(ticket)
+        return f"{self._slack.url.replace('http', 'ws', 1)}/link?ticket={ticket}"
+
+    def void_tickets(self) -> None:
+        """Make every ticket that was handed out a dead one."""
+        self._tickets.clear()
+
+    async def connect(self, request: web.Request) -> web.StreamResponse:
+        ticket = request.query.get("ticket", "")
+        if ticket not in self._tickets:
+            return web.Response(status=401, text="dead ticket")
+        self._tickets.discard(ticket)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0BOT"}})
+        self.open.append(socket)
+        self._slack.changed()
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                ack = json.loads(message.data)
+                waiting = self._acks.pop(ack.get("envelope_id"), None)
+                if waiting and not waiting.done():
+                    waiting.set_result(ack)
+        self.open.remove(socket)
+        self._slack.changed()
+        return socket
+
+    async def deliver(self, kind: str, payload: dict[str, Any]) -> Ack:
+        self._count += 1
+        envelope_id = f"envelope-{self._count}"
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._acks[envelope_id] = future
+        began = time.monotonic()
+        await random.choice(self.open).send_json({  # noqa: S311 - Slack promises no pattern
+            "type": kind, "envelope_id": envelope_id, "accepts_response_payload": True, "payload": payload,
+        })  # fmt: skip
+        try:
+            ack = await asyncio.wait_for(future, ACK_SECONDS)
+        except TimeoutError:
+            return Ack(0, "", time.monotonic() - began)
+        return Ack(200, (ack.get("payload") or {}).get("text", ""), time.monotonic() - began)
+
+    async def close_all(self) -> None:
+        """Cut every connection."""
+        for socket in list(self.open):
+            await socket.close()
+
+    async def ask_to_reconnect(self) -> None:
+        """Tell every connection that it will be replaced (docs.slack.dev, using-socket-mode)."""
+        for socket in list(self.open):
+            await socket.send_json({"type": "disconnect", "reason": "refresh_requested"})

@@ -1,0 +1,111 @@
+"""The bot, unchanged, between two simulators, in one process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from bot.app import App
+from bot.models import Remediation, button_value
+from bot.settings import Settings, read_settings
+from bot.together import Patience
+from tests.manual_clock import ManualClock, read_backs_pass
+from tests.simulator.slack import Posted, Slack
+from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
+from tests.simulator.together import API_KEY, Ids, Together
+
+IDS = ("cluster-1", "instance-1", "remediation-1")
+REF = "/".join(IDS)
+APPROVE, REJECT, CANCEL, REFRESH = (f"remediation:{verb}" for verb in ("approve", "reject", "cancel", "refresh"))
+
+
+@dataclass
+class World:
+    """Everything that a flow test touches."""
+
+    slack: Slack
+    together: Together
+    time: ManualClock
+    app: App
+    stop: asyncio.Event
+    running: "asyncio.Task[None]"
+
+    def alert(self, ids: Ids = IDS, *, channel: str = "C0OPS", mode: str | None = "", state: str | None = "") -> Posted:
+        """Post an alert with all buttons as another tool would; None leaves mode or state out of their value."""
+        remediation = Remediation.model_validate(self.together.remediations[ids])
+        value = button_value(remediation)
+        if mode is None:
+            value = value.replace(f',"mode":"{remediation.mode}"', "")
+        if state is None:
+            value = value.replace(f',"state":"{remediation.state}"', "")
+        elements = [
+            {"type": "button", "action_id": action, "text": {"type": "plain_text", "text": action}, "value": value}
+            for action in (APPROVE, REJECT, CANCEL, REFRESH)
+        ]
+        words = {"type": "section", "text": {"type": "mrkdwn", "text": "GPU has fallen off the bus"}}
+        return self.slack.post_as_tool([words, {"type": "actions", "elements": elements}], channel=channel)
+
+    async def answer(self, count: int = 1) -> Posted:
+        """Wait for the so-and-so-many-th message to everybody, and give it back."""
+        return (await self.slack.until(lambda: visible if len(visible := self.slack.visible()) >= count else None))[-1]
+
+    async def edited(self, message: Posted, edits: int = 1) -> Posted:
+        """Wait until a message was changed so often."""
+        await self.slack.until(lambda: message.edits >= edits)
+        return message
+
+    async def whisper(self, user: str = "U0ALICE", count: int = 1) -> Posted:
+        """Wait for a message that one person alone sees."""
+        return (await self.slack.until(lambda: seen if len(seen := self.slack.visible(user)) >= count else None))[-1]
+
+    async def settle(self) -> None:
+        """Stop the bot, which first finishes all that it was told: nothing more can happen after this."""
+        self.stop.set()
+        await self.running
+
+
+def settings_for(slack: Slack, together: Together, *, socket: bool = False, **environ: str) -> Settings:
+    """Read the settings of a bot between two simulators."""
+    transport = {"SLACK_APP_TOKEN": APP_TOKEN} if socket else {"SLACK_SIGNING_SECRET": SIGNING_SECRET}
+    return read_settings({
+        "SLACK_BOT_TOKEN": BOT_TOKEN,
+        "SLACK_API_URL": slack.api_url,
+        "TOGETHER_API_KEY": API_KEY,
+        "TOGETHER_BASE_URL": together.base_url,
+        "BOT_OPERATORS": "U0ALICE,U0BOB",
+        "HOST": "127.0.0.1",
+        "PORT": "0",
+        **transport,
+        **environ,
+    })  # fmt: skip
+
+
+@asynccontextmanager
+async def world(
+    *, socket: bool = False, patience: Patience | None = None, drain_seconds: float = 25, **environ: str
+) -> AsyncIterator[World]:
+    """Start everything; stop it at the end."""
+    time = ManualClock(read_backs_pass)
+    async with Slack(time.now) as slack, Together(time.now) as together:
+        settings = settings_for(slack, together, socket=socket, **environ)
+        app = App(settings, clock=time.clock, patience=patience, drain_seconds=drain_seconds)
+        stop = asyncio.Event()
+        running = asyncio.create_task(app.run(stop))
+        try:
+            await _ready(app, running)
+            slack.bot_url, slack.use_socket = f"http://127.0.0.1:{app.port}", socket
+            if socket:
+                await slack.until(lambda: slack.sockets.open)
+            yield World(slack, together, time, app, stop, running)
+        finally:
+            stop.set()
+            await running
+
+
+async def _ready(app: App, running: "asyncio.Task[None]") -> None:
+    ready: asyncio.Task[Any] = asyncio.create_task(app.ready.wait())
+    await asyncio.wait({ready, running}, return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    if running.done():
+        await running
