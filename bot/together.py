@@ -241,7 +241,7 @@ class TogetherClient:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise UnreadableAnswer("compressed, which was not asked for")
             chunks = bytearray()
-            async for chunk in response.aiter_raw():
+            async for chunk in response.aiter_bytes():
                 chunks += chunk
                 if len(chunks) > patience.max_body:
                     raise UnreadableAnswer("larger than 1 MiB")

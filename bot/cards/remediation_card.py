@@ -41,9 +41,10 @@ def card(
             not certain that it is true.
     """
     mode = words.mode_words(remediation.mode)
-    state, symbol = words.state_words(remediation.state, reviewed=remediation.review_time is not None)
+    state, symbol = words.state_words(remediation.state, reviewed=_is_reviewed(remediation))
+    title = clean(f"{state}: {mode.name} on {words.node(remediation)}", 140)
     blocks = [
-        {"type": "header", "text": parts.plain(f"{clean(f'{state}: {mode.name}', 140)} {symbol}")},
+        {"type": "header", "text": parts.plain(f"{title} {symbol}")},
         *([parts.section(f"*{notice}*")] if notice else []),
         parts.section(f"*{escape(mode.name, 80)}*: {escape(mode.consequence, 200)}"),
         {"type": "section", "fields": [parts.mrkdwn(f"*{label}*\n{value}") for label, value in _fields(remediation)]},
@@ -62,6 +63,10 @@ def ids(ref: RemediationRef) -> dict[str, Any]:
         f"instance {code(ref.instance_id, 900)}",
         f"remediation {code(ref.remediation_id, 900)}",
     )
+
+
+def _is_reviewed(remediation: Remediation) -> bool:
+    return bool(remediation.reviewed_by or remediation.review_time)
 
 
 def _moment(moment: datetime | None) -> datetime | None:
@@ -156,7 +161,7 @@ def _button(verb: Verb, remediation: Remediation, value: str) -> dict[str, Any]:
         button["style"] = "primary"
         title, text, yes, no = f"{mode.name} {name}?", f"{mode.consequence} {words.DRAIN}", "Approve", "Not now"
     else:
-        approved = "It is approved already. " if remediation.review_time else ""
+        approved = "It is approved already. " if _is_reviewed(remediation) else ""
         text = f"{approved}The node stays as it is, broken or not. {words.COOLDOWN}"
         title, yes, no = f"Cancel the remediation of {name}?", "Cancel remediation", "Keep it"
     button["confirm"] = {
@@ -171,7 +176,7 @@ def _button(verb: Verb, remediation: Remediation, value: str) -> dict[str, Any]:
 def _story(remediation: Remediation, decided: Decided | None, notice: str) -> str:
     """The whole card as one text of at most 4,000 characters: screen readers read it instead of the blocks."""
     mode = words.mode_words(remediation.mode)
-    state, _ = words.state_words(remediation.state, reviewed=remediation.review_time is not None)
+    state, _ = words.state_words(remediation.state, reviewed=_is_reviewed(remediation))
     told = [
         notice,
         f"{escape(state, 90)}: {escape(mode.name, 80)} on node {escape(words.node(remediation), 300)}.",

@@ -19,6 +19,7 @@ from bot.errors import (
     InternalError,
     Interrupted,
     NotReached,
+    NotTaken,
     OutcomeUnknown,
     RateLimited,
     ReadFailed,
@@ -87,7 +88,7 @@ class Decisions:
         except BotError as error:
             await self._tell(attempt, error)
         except asyncio.CancelledError:
-            await self._tell(attempt, Interrupted(noun, sent=attempt.sent))
+            await self._tell(attempt, Interrupted(noun, sent=attempt.sent) if attempt.admitted else NotTaken())
             raise
         except Exception:  # the one last net: a bug must not leave the person without an answer
             logger.exception("%s %s failed", request.verb, request.ref)

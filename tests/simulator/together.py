@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -43,7 +44,8 @@ class Fault:
     """Something that goes wrong with the next requests.
 
     Attributes:
-        kind: rpc, html, empty, truncated, other, another, cut, hang, drip, redirect, big or gzip.
+        kind: rpc, html, empty, truncated, other, stale (200 without the change), another, cut, hang, drip, redirect,
+            big or gzip.
         verb: which requests: cancel, approve, reject, get, list, clusters or create; None for all.
         after: whether the change is made before the answer goes wrong.
         times: how often; -1 for ever.
@@ -81,6 +83,8 @@ class Together(Listener):
         self.remediations: dict[Ids, dict[str, Any]] = {}
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
+        self.on_call: dict[str, Callable[[], None]] = {}
+        self._gates: dict[str, asyncio.Event] = {}
         one = "/v1/compute/clusters/{cluster}/instances/{instance}/remediations/{remediation}"
         many = "/v1/compute/clusters/{cluster}/instances/{instance}/remediations"
         self.routes = [
@@ -151,6 +155,16 @@ class Together(Listener):
         """Somebody decides in Together's own console."""
         self._decide(ids, verb, {"comment": comment}, by)
 
+    @contextmanager
+    def paused(self, verb: str) -> Iterator[None]:
+        """Let requests of a verb arrive, and answer them only when the context ends."""
+        self._gates[verb] = gate = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._gates[verb]
+            gate.set()
+
     # The API.
 
     def _endpoint(
@@ -162,6 +176,11 @@ class Together(Listener):
             ids = (info["cluster"], info["instance"], info["remediation"]) if "remediation" in info else None
             body = _json(raw)
             self.calls.append(Call(verb, ids, body))
+            self.changed()
+            if gate := self._gates.get(verb):
+                await gate.wait()
+            if happen := self.on_call.get(verb):
+                happen()
             fault = self._next_fault(verb)
             if fault and not fault.after:
                 return await self._break(request, fault, {})
@@ -206,6 +225,8 @@ class Together(Listener):
                 return web.Response(text=text[: len(text) // 2], content_type="application/json")
             case "other":
                 return web.json_response({"ok": True})
+            case "stale":
+                return web.json_response(self._any())
             case "another":
                 return web.json_response({**self._any(), "id": "somebody-elses"})
             case "redirect":

@@ -1,0 +1,139 @@
+"""What people type and paste behind the slash command."""
+
+import unicodedata
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bot.errors import InvalidId, UnreadableCommand
+from bot.models import RemediationRef
+from bot.parsing import MAX_REASON, Help, Order, parse
+
+URL = "https://api.together.xyz/v1/compute/clusters/c1/instances/i1/remediations/r1"
+
+READABLE = {
+    "three words": ("c1 i1 r1", ""),
+    "slashes": ("c1/i1/r1", ""),
+    "slashes around": ("/c1/i1/r1/", ""),
+    "slashes and a reason": ("c1/i1/r1 flaky NVLink", "flaky NVLink"),
+    "the end of a path": ("c1/i1/r1/cancel", ""),
+    "commas": ("c1, i1, r1", ""),
+    "commas and a reason": ("c1, i1, r1, job ends at 4", "job ends at 4"),
+    "line breaks": ("c1\ni1\r\nr1\nfalse alarm", "false alarm"),
+    "tabs": ("\tc1\ti1\tr1", ""),
+    "no-break spaces": ("c1\u00a0i1\u202fr1", ""),
+    "zero-width spaces": ("\u200bc1\u200b i1\ufeff r1\u2060", ""),
+    "backticks": ("`c1` `i1` `r1`", ""),
+    "one code": ("`c1/i1/r1`", ""),
+    "a code block": ("```\nc1 i1 r1\n``` rebooted", "rebooted"),
+    "straight quotes": ('"c1" \'i1\' "r1"', ""),
+    "smart quotes": ("“c1” ‘i1’ “r1” “by hand”", "by hand"),
+    "a URL": (URL, ""),
+    "a URL as Slack links it": (f"<{URL}>", ""),
+    "a URL with a label": (f"<{URL}|the alert> done by hand", "done by hand"),
+    "a URL with verb and query": (f"<{URL}/cancel?x=1> done", "done"),
+    "a URL in code": (f"`{URL}` done", "done"),
+    "a percent-encoded URL": (URL.replace("c1", "%63%31"), ""),
+    "the new host": (URL.replace("xyz", "ai"), ""),
+    "a path": ("/compute/clusters/c1/instances/i1/remediations/r1", ""),
+    "key and value": ('cluster=c1 instance=i1 remediation=r1 reason="job is done, ok"', "job is done, ok"),
+    "keys in any order": ("remediation=r1, cluster=c1, instance=i1", ""),
+    "the API's names": ("cluster_id=c1 instance_id=i1 remediation_id=r1", ""),
+    "spaces around =": ("cluster = c1 instance = i1 remediation = r1", ""),
+    "a smart-quoted reason": ("cluster=c1 instance=i1 remediation=r1 reason=“by hand”", "by hand"),
+    "an open reason": ("cluster=c1 instance=i1 reason=by hand remediation=r1", "by hand"),
+    "a reason behind": ("cluster=c1 instance=i1 remediation=r1 by hand", "by hand"),
+    "options": ("--cluster c1 --instance i1 --remediation r1 --reason by hand", "by hand"),
+    "options with =": ("--cluster=c1 --instance=i1 --remediation=r1", ""),
+    "options with the dash of macOS": ("—cluster c1 —instance i1 —remediation r1 —reason “by hand”", "by hand"),
+    "options with another dash": ("–cluster-id c1 –instance-id i1 –remediation-id r1", ""),
+    "words and reason=": ("c1 i1 r1 reason=by hand", "by hand"),
+    "words and --reason": ("c1 i1 r1 —reason “by hand”", "by hand"),
+    "an apostrophe": ("c1 i1 r1 don't repair, it's fine", "don't repair, it's fine"),
+    "Slack's entities": ("c1 i1 r1 a &lt;b&gt; &amp;amp;", "a <b> &amp;"),
+    "a long reason": (f"c1 i1 r1 {'x' * 900}", "x" * MAX_REASON),
+}
+
+UNREADABLE = {
+    "one part": ("c1", "The instance and the remediation ID are missing. I read cluster “c1”."),
+    "two parts": ("c1 i1", "The remediation ID is missing. I read cluster “c1”, instance “i1”."),
+    "only separators": (" / , ", "The three IDs are missing."),
+    "an option is missing": ("--cluster c1 --remediation r1", "The instance ID is missing."),
+    "an option without value": ("cluster= instance=i1 remediation=r1", "The cluster ID is missing."),
+    "an option twice": ("cluster=c1 cluster=c2 instance=i1 remediation=r1", "cluster is given twice."),
+    "an unknown option": ("--cluster c1 --instance i1 --remediation r1 --force", "I do not know the option “--force”."),
+    "words before options": ("please --cluster c1 --instance i1", "I cannot tell what “please” before “--cluster”"),
+    "a mention": ("<@U123> i1 r1", "The cluster ID has the character &lt;, which no ID has."),
+    "an equals sign": ("c1 i=1 r1", "The instance ID has the character =, which no ID has."),
+    "a dot": ("c1 . r1", 'The instance ID cannot be ".".'),
+    "two dots in a URL": (URL.replace("i1", "%2e%2e"), 'The instance ID cannot be "..".'),
+    "a slash in a URL": (URL.replace("i1", "i%2F1"), "The instance ID has the character /"),
+    "too long": (f"c1 i1 {'x' * 201}", "The remediation ID is longer than 200 characters."),
+    "four parts": ("org/c1/i1/r1", "More than three parts are joined by “/”"),
+    "a URL that approves": (f"{URL}/approve", 'That URL ends in "/approve", but /cancel-remediation only cancels.'),
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), READABLE.values(), ids=READABLE)
+def test_reads_what_people_type(text: str, reason: str) -> None:
+    assert parse(text) == Order(RemediationRef("c1", "i1", "r1"), reason)
+
+
+@pytest.mark.parametrize(("text", "sentence"), UNREADABLE.values(), ids=UNREADABLE)
+def test_names_the_part_that_is_missing_or_wrong(text: str, sentence: str) -> None:
+    problem = parse(text)
+    assert isinstance(problem, UnreadableCommand)
+    assert problem.sentence.startswith(sentence)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "help", "HELP", "`help`", "--help", "-h", "?", "\u200b"])
+def test_help_and_nothing_at_all_ask_for_the_usage(text: str) -> None:
+    assert parse(text) == Help()
+
+
+def test_a_host_that_slack_linked_by_itself_is_what_was_typed() -> None:
+    order = parse("<http://gpu-1.example.com|gpu-1.example.com> i1 r1")
+    assert order == Order(RemediationRef("gpu-1.example.com", "i1", "r1"))
+
+
+def test_ids_that_look_like_words_of_the_command_are_ids() -> None:
+    assert parse("cluster help reason") == Order(RemediationRef("cluster", "help", "reason"))
+
+
+@given(st.text() | st.text(alphabet='ab /,-—="“”`<>|&;@.%\n\u200bclusterinstanceremediationreasonhttp:'))
+def test_any_text_gives_a_reference_or_a_sentence(text: str) -> None:
+    found = parse(text)
+    assert isinstance(found, (Order, Help, UnreadableCommand))
+    if isinstance(found, Order):
+        assert len(found.reason) <= MAX_REASON
+    if isinstance(found, UnreadableCommand):
+        assert found.sentence.endswith((".", "…"))
+
+
+ids = st.text(min_size=1, max_size=200).filter(
+    lambda text: (
+        text not in {".", ".."}
+        and not set(text) & set("/\\?#%<>|@,=\"'`")
+        and not any(each.isspace() or unicodedata.category(each) in {"Cc", "Cf", "Cs"} for each in text)
+    )
+)
+
+
+@given(ids, ids, ids)
+def test_every_id_of_the_contract_is_read_as_it_is(cluster: str, instance: str, remediation: str) -> None:
+    typed = f"{cluster} {instance} {remediation}"
+    # Phones and Slack make these of other characters; what they mean is in the tables above.
+    assume(not any(each in typed for each in "“”„‟‘’‚‛«»&—–‐‑‒―−") and "--" not in typed)
+    assert parse(typed) == Order(RemediationRef(cluster, instance, remediation))
+
+
+@given(st.text(max_size=5))
+def test_a_reference_refuses_every_text_that_is_no_id(text: str) -> None:
+    bad = {each for each in text if each.isspace() or each in "/\\?#%<>|@,=\"'`"}
+    invisible = any(unicodedata.category(each) in {"Cc", "Cf", "Cs"} for each in text)
+    if text and text not in {".", ".."} and not bad and not invisible:
+        assert RemediationRef(text, "i", "r").cluster_id == text
+    else:
+        with pytest.raises(InvalidId):
+            RemediationRef("c", "i", text)

@@ -1,0 +1,208 @@
+"""Who may do what, from where: asked of the real directory over a simulated Slack."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.errors import NotAllowed
+from bot.models import Actor, Verb
+from bot.policy import Policy
+from handlers.directory import FRESH_SECONDS, USABLE_SECONDS, SlackDirectory
+from tests.manual_clock import ManualClock
+from tests.simulator.slack import Slack, SlackFault
+from tests.simulator.slack.workspace import BOT_TOKEN, TEAM
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, world
+
+
+@pytest.fixture
+def time() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def slack(time: ManualClock) -> AsyncIterator[Slack]:
+    async with Slack(time.now) as workspace:
+        workspace.groups["S0ONCALL"] = ["U0ALICE", "U0GUEST", "U0ROBOT", "U0LEFT", "U0PARTNER", "U0STRANGER"]
+        workspace.add_user("U0GUEST", "guest", is_restricted=True)
+        workspace.add_user("U0SINGLE", "single-channel guest", is_ultra_restricted=True)
+        workspace.add_user("U0ROBOT", "robot", is_bot=True)
+        workspace.add_user("U0LEFT", "left", deleted=True)
+        workspace.add_user("U0PARTNER", "partner", team_id="T0PARTNER")
+        workspace.add_user("U0STRANGER", "stranger", is_stranger=True)
+        yield workspace
+
+
+def policy_for(slack: Slack, time: ManualClock, *operators: str, channels: frozenset[str] = frozenset()) -> Policy:
+    client = AsyncWebClient(BOT_TOKEN, base_url=slack.api_url)
+    client.proxy = None
+    return Policy(operators, channels, TEAM, SlackDirectory(client, time.clock))
+
+
+def clicker(user: str, team: str | None = TEAM, home: str | None = TEAM) -> Actor:
+    return Actor(user, user.lower(), team, home_team_id=home)
+
+
+def typist(user: str) -> Actor:
+    return Actor(user, user.lower(), TEAM, is_member=True)
+
+
+async def allowed(policy: Policy, actor: Actor, channel: str | None = "C0OPS", verb: Verb = Verb.APPROVE) -> bool:
+    try:
+        await policy.authorise(verb, actor, channel)
+    except NotAllowed as refusal:
+        assert refusal.next_step
+        return False
+    return True
+
+
+@pytest.mark.parametrize("actor", [clicker("U0ALICE"), typist("U0ALICE")])
+async def test_a_listed_user_needs_no_look_up(slack: Slack, time: ManualClock, actor: Actor) -> None:
+    assert await allowed(policy_for(slack, time, "U0ALICE"), actor)
+    assert slack.calls == []
+
+
+async def test_a_listed_user_whose_home_is_not_told_is_looked_up(slack: Slack, time: ManualClock) -> None:
+    policy = policy_for(slack, time, "U0ALICE", "U0PARTNER")
+    assert await allowed(policy, clicker("U0ALICE", home=None))
+    assert not await allowed(policy, clicker("U0PARTNER", home=None))
+
+
+@pytest.mark.parametrize("operators", [("*",), ("S0ONCALL",)])
+@pytest.mark.parametrize("make", [clicker, typist])
+async def test_groups_and_everybody_are_full_members_of_this_workspace_only(
+    slack: Slack, time: ManualClock, operators: tuple[str, ...], make: object
+) -> None:
+    policy = policy_for(slack, time, *operators)
+    actor = typist if make is typist else clicker
+    assert await allowed(policy, actor("U0ALICE"))
+    for user in ("U0GUEST", "U0SINGLE", "U0ROBOT", "U0LEFT", "U0PARTNER", "U0STRANGER", "U0UNKNOWN"):
+        assert not await allowed(policy, actor(user)), user
+
+
+async def test_who_is_in_no_group_may_not(slack: Slack, time: ManualClock) -> None:
+    assert not await allowed(policy_for(slack, time, "S0ONCALL"), clicker("U0BOB"))
+
+
+async def test_a_group_that_does_not_exist_is_nobody(slack: Slack, time: ManualClock) -> None:
+    assert not await allowed(policy_for(slack, time, "S0GONE"), clicker("U0ALICE"))
+
+
+@pytest.mark.parametrize("actor", [
+    clicker("U0ALICE", team="T0OTHER"),
+    clicker("U0ALICE", team=None),
+    clicker("U0ALICE", home="T0OTHER"),
+], ids=["foreign", "organisation", "connected"])  # fmt: skip
+@pytest.mark.parametrize("verb", [Verb.APPROVE, Verb.REFRESH])
+async def test_other_workspaces_are_refused_even_when_listed(
+    slack: Slack, time: ManualClock, actor: Actor, verb: Verb
+) -> None:
+    assert not await allowed(policy_for(slack, time, "U0ALICE", "*"), actor, verb=verb)
+    assert slack.calls == []
+
+
+async def test_channels(slack: Slack, time: ManualClock) -> None:
+    policy = policy_for(slack, time, "U0ALICE", channels=frozenset({"C0OPS"}))
+    assert await allowed(policy, clicker("U0ALICE"), "C0OPS")
+    assert not await allowed(policy, clicker("U0ALICE"), "C0OTHER")
+    assert not await allowed(policy, clicker("U0ALICE"), None)
+    assert not await allowed(policy, clicker("U0ALICE"), "C0OTHER", Verb.REFRESH)
+
+
+async def test_answers_are_remembered_for_five_minutes(slack: Slack, time: ManualClock) -> None:
+    policy = policy_for(slack, time, "S0ONCALL")
+    assert await allowed(policy, clicker("U0ALICE"))
+    slack.groups["S0ONCALL"] = []
+    await time.advance(FRESH_SECONDS - 1)
+    assert await allowed(policy, clicker("U0ALICE"))
+    assert len(slack.calls) == 2
+    await time.advance(1)
+    assert not await allowed(policy, clicker("U0ALICE"))
+
+
+@pytest.mark.parametrize("kind", ["internal_error", "html", "drop", "missing_scope"])
+async def test_the_last_answer_serves_for_an_hour_then_nobody_may(slack: Slack, time: ManualClock, kind: str) -> None:
+    policy = policy_for(slack, time, "S0ONCALL")
+    assert await allowed(policy, clicker("U0ALICE"))
+    slack.faults.append(SlackFault("*", kind, times=-1))
+    await time.advance(USABLE_SECONDS - 1)
+    assert await allowed(policy, clicker("U0ALICE"))
+    await time.advance(1)
+    with pytest.raises(NotAllowed, match="Slack could not say whether you may decide"):
+        await policy.authorise(Verb.APPROVE, clicker("U0ALICE"), "C0OPS")
+
+
+async def test_without_any_answer_nobody_may(slack: Slack, time: ManualClock) -> None:
+    slack.faults.append(SlackFault("users.info", "internal_error", times=-1))
+    assert not await allowed(policy_for(slack, time, "*"), clicker("U0ALICE"))
+
+
+async def test_another_group_may_still_say_yes(slack: Slack, time: ManualClock) -> None:
+    slack.groups["S0LEADS"] = ["U0BOB"]
+    slack.faults.append(SlackFault("usergroups.users.list", "internal_error"))
+    assert await allowed(policy_for(slack, time, "S0ONCALL", "S0LEADS"), clicker("U0BOB"))
+
+
+@pytest.mark.parametrize(("operators", "who"), [
+    (("*",), "Every full member of this workspace can."),
+    (("U0BOB", "S0ONCALL"), "Ask <@U0BOB>, <!subteam^S0ONCALL>."),
+    (tuple(f"U{number}" for number in range(12)), "<@U9> and 2 more."),
+])  # fmt: skip
+async def test_a_refusal_names_who_can(slack: Slack, time: ManualClock, operators: tuple[str, ...], who: str) -> None:
+    with pytest.raises(NotAllowed) as refusal:
+        await policy_for(slack, time, *operators).authorise(Verb.APPROVE, clicker("U0GUEST"), "C0OPS")
+    assert refusal.value.next_step.endswith(who)
+
+
+async def test_a_refused_click_is_private_and_changes_nothing_for_the_others() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE, user="U0CAROL")
+        refusal = await bot.whisper("U0CAROL")
+        assert "You may not approve remediations here. Nothing was done. Ask <@U0ALICE>, <@U0BOB>." in refusal.text
+        assert (alert.edits, bot.together.calls) == (0, [])
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert bot.together.state(IDS) == "PENDING"
+
+
+async def test_a_refused_command_calls_nothing() -> None:
+    async with world(BOT_CHANNELS="C0OTHER") as bot:
+        bot.together.add()
+        await bot.slack.command(REF)
+        assert "This bot does not act in this channel. Nothing was done. Ask again in <#C0OTHER>." in (
+            await bot.whisper()
+        ).text
+        assert (bot.slack.visible(), bot.together.calls) == ([], [])
+
+
+async def test_a_connected_workspace_may_neither_decide_nor_look() -> None:
+    async with world(BOT_OPERATORS="*") as bot:
+        bot.slack.add_user("U0PARTNER", "partner", team_id="T0PARTNER")
+        bot.together.add()
+        alert = bot.alert()
+        for count, action in enumerate((APPROVE, CANCEL, REFRESH), 1):
+            await bot.slack.press(alert, action, user="U0PARTNER")
+            assert "another workspace" in (await bot.whisper("U0PARTNER", count)).text
+        assert bot.together.calls == []
+
+
+async def test_an_organisation_wide_payload_is_refused() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE, team=None, enterprise={"id": "E1"}, is_enterprise_install=True)
+        assert "another workspace" in (await bot.whisper()).text
+        assert bot.together.calls == []
+
+
+async def test_who_may_is_asked_after_the_ack() -> None:
+    async with world(BOT_OPERATORS="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        bot.together.add()
+        with bot.slack.paused("usergroups.users.list"):
+            ack = await bot.slack.command(REF)
+            assert ack.status == 200
+            assert bot.together.calls == []
+        assert "Cancelled" in (await bot.answer()).text

@@ -1,0 +1,368 @@
+"""The client against a simulated API that fails in every way, over real HTTP."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import httpx
+import pytest
+
+from bot.errors import (
+    InvalidId,
+    InvalidIds,
+    KeyRefused,
+    NoAnswer,
+    NotFound,
+    NotReached,
+    RateLimited,
+    RequestRefused,
+    ServerError,
+    TogetherError,
+    UnreadableAnswer,
+    WrongState,
+)
+from bot.models import Remediation, RemediationRef
+from bot.together import Patience, TogetherClient
+from tests.manual_clock import START, ManualClock
+from tests.simulator.together import API_KEY, Fault, Together
+from tests.world import IDS
+
+REF = RemediationRef(*IDS)
+QUICK = Patience(attempt=0.3, get=0.3)
+Call = Callable[[TogetherClient], Awaitable[object]]
+POSTS: dict[str, Call] = {
+    "cancel": lambda client: client.cancel(REF),
+    "approve": lambda client: client.approve(REF, comment="by hand", mode="REMEDIATION_MODE_REBOOT_VM"),
+    "reject": lambda client: client.reject(REF, comment="by hand"),
+}
+GETS: dict[str, Call] = {
+    "get": lambda client: client.get(REF),
+    "list": lambda client: client.list_remediations("cluster-1"),
+    "clusters": lambda client: client.list_clusters(),
+}
+
+
+@pytest.fixture
+def time() -> ManualClock:
+    return ManualClock(skip=lambda _seconds: True)
+
+
+@pytest.fixture
+async def api(time: ManualClock) -> AsyncIterator[Together]:
+    async with Together(time.now) as together:
+        together.add()
+        yield together
+
+
+@asynccontextmanager
+async def client_of(
+    api: Together, time: ManualClock, patience: Patience | None = None, limits: httpx.Limits | None = None
+) -> AsyncIterator[TogetherClient]:
+    async with httpx.AsyncClient(trust_env=False, limits=limits or httpx.Limits()) as http:
+        yield TogetherClient(http, api.base_url, API_KEY, clock=time.clock, patience=patience, jitter=lambda: 0.5)
+
+
+@pytest.fixture
+async def client(api: Together, time: ManualClock) -> AsyncIterator[TogetherClient]:
+    async with client_of(api, time) as made:
+        yield made
+
+
+async def test_cancel(api: Together, client: TogetherClient) -> None:
+    assert (await client.cancel(REF)).state == "CANCELLED"
+    assert api.calls[0].body is None
+
+
+async def test_approve_sends_comment_and_mode(api: Together, client: TogetherClient) -> None:
+    approved = await client.approve(REF, comment="by hand", mode="REMEDIATION_MODE_VM_ONLY")
+    assert (approved.state, approved.mode) == ("PENDING", "REMEDIATION_MODE_VM_ONLY")
+    assert approved.review_comment == "by hand"
+    assert api.calls[0].body == {"comment": "by hand", "mode": "REMEDIATION_MODE_VM_ONLY"}
+
+
+async def test_approve_without_a_mode_runs_what_is_suggested(api: Together, client: TogetherClient) -> None:
+    api.escalate(IDS, "REMEDIATION_MODE_HOST_POWER_CYCLE")
+    assert (await client.approve(REF, comment="x", mode=None)).mode == "REMEDIATION_MODE_HOST_POWER_CYCLE"
+    assert api.calls[0].body == {"comment": "x"}
+
+
+async def test_reject(client: TogetherClient) -> None:
+    rejected = await client.reject(REF, comment="by hand")
+    assert (rejected.state, rejected.review_comment) == ("CANCELLED", "by hand")
+
+
+async def test_list_reads_all_pages_of_all_instances(api: Together, client: TogetherClient) -> None:
+    for number in range(120):
+        api.add(("cluster-1", f"instance-{number % 7}", f"r{number}"), "RUNNING" if number % 2 else "PENDING_APPROVAL")
+    assert len(await client.list_remediations("cluster-1")) == 121
+    assert len([call for call in api.calls if call.verb == "list"]) == 3
+    assert {each.state for each in await client.list_remediations("cluster-1", states=["RUNNING"])} == {"RUNNING"}
+    assert {each.instance_id for each in await client.list_remediations("cluster-1", "instance-3")} == {"instance-3"}
+
+
+async def test_list_of_nothing(client: TogetherClient) -> None:
+    assert await client.list_remediations("another") == []
+
+
+async def test_pages_in_a_circle_end(time: ManualClock) -> None:
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"remediations": [], "has_next": True, "next_page_token": "again"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        with pytest.raises(UnreadableAnswer, match="never end"):
+            await TogetherClient(http, "http://x/v1", "k", clock=time.clock).list_remediations("c")
+
+
+async def test_clusters(api: Together, client: TogetherClient) -> None:
+    api.add(("cluster-2", "i", "r"))
+    assert [(each.cluster_id, each.cluster_name) for each in await client.list_clusters()] == [
+        ("cluster-1", "cluster-1 (H100)"),
+        ("cluster-2", "cluster-2 (H100)"),
+    ]
+
+
+async def test_ids_are_one_path_segment_each(api: Together, client: TogetherClient) -> None:
+    ids = ("clüster;v=1&x", "i:1+2", "r!~*()[]$")
+    with pytest.raises(InvalidId):
+        RemediationRef(*ids)  # "=" is in no ID
+    ids = ("clüster;v&x", "i:1+2", "r!~*()[]$💥")
+    api.add(ids)
+    assert (await client.cancel(RemediationRef(*ids))).id == ids[2]
+
+
+@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "a%2Fb", "a b", "a\x00b", "a\u202eb", "\ud800", "x" * 201])
+async def test_what_is_no_id_is_refused_before_any_request(api: Together, client: TogetherClient, bad: str) -> None:
+    with pytest.raises(InvalidId):
+        await client.get(RemediationRef("c", bad, "r"))
+    with pytest.raises(InvalidId):
+        await client.list_remediations(bad)
+    with pytest.raises(InvalidId):
+        await client.list_remediations("c", bad)
+    assert api.calls == []
+
+
+async def test_unknown_values_and_fields_never_fail_a_parse(api: Together, client: TogetherClient) -> None:
+    api.remediations[IDS].update(state="FROZEN", mode="M", trigger="T", create_time="?", new={"a": 1}, reason=["x"])
+    found = await client.get(REF)
+    assert (found.state, found.mode, found.trigger, found.create_time, found.reason) == ("FROZEN", "M", "T", None, None)
+
+
+@pytest.mark.parametrize("field", ["id", "cluster_id", "instance_id", "mode", "trigger", "state"])
+async def test_a_missing_required_field_fails_the_parse(api: Together, client: TogetherClient, field: str) -> None:
+    del api.remediations[IDS][field]
+    with pytest.raises(UnreadableAnswer):
+        await client.get(REF)
+
+
+BY_CODE: dict[int, type[TogetherError]] = {
+    1: ServerError,
+    2: ServerError,
+    3: InvalidIds,
+    4: ServerError,
+    5: NotFound,
+    6: WrongState,
+    7: KeyRefused,
+    8: RateLimited,
+    9: WrongState,
+    10: WrongState,
+    11: RequestRefused,
+    12: ServerError,
+    13: ServerError,
+    14: ServerError,
+    15: ServerError,
+    16: KeyRefused,
+}
+
+
+@pytest.mark.parametrize("call", [*POSTS.values(), *GETS.values()], ids=[*POSTS, *GETS])
+@pytest.mark.parametrize("code", BY_CODE)
+async def test_every_rpc_code_has_its_class(api: Together, client: TogetherClient, code: int, call: Call) -> None:
+    api.faults.append(Fault("rpc", code=code, message="words", times=-1))
+    with pytest.raises(BY_CODE[code]) as caught:
+        await call(client)
+    assert type(caught.value) is BY_CODE[code]
+    assert caught.value.quote == "words"
+    assert caught.value.details == [
+        {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SIMULATED", "domain": "simulator"}
+    ]
+
+
+BY_STATUS: dict[int, type[TogetherError]] = {
+    400: RequestRefused,
+    401: KeyRefused,
+    403: KeyRefused,
+    404: NotFound,
+    405: RequestRefused,
+    408: ServerError,
+    409: WrongState,
+    429: RateLimited,
+    500: ServerError,
+    502: ServerError,
+    503: ServerError,
+}
+
+
+@pytest.mark.parametrize("status", BY_STATUS)
+async def test_a_proxys_page_has_the_class_of_its_status(api: Together, client: TogetherClient, status: int) -> None:
+    api.faults.append(Fault("html", status=status, times=-1))
+    with pytest.raises(BY_STATUS[status]):
+        await client.cancel(REF)
+
+
+UNREADABLE = ["html", "empty", "truncated", "other", "another", "redirect", "big", "gzip"]
+
+
+@pytest.mark.parametrize("call", [*POSTS.values(), GETS["get"]], ids=[*POSTS, "get"])
+@pytest.mark.parametrize("kind", UNREADABLE)
+async def test_a_200_that_is_no_remediation_is_unreadable(
+    api: Together, client: TogetherClient, kind: str, call: Call
+) -> None:
+    api.faults.append(Fault(kind, times=-1))
+    with pytest.raises(UnreadableAnswer):
+        await call(client)
+
+
+async def test_a_redirect_does_not_carry_the_key_away(api: Together, client: TogetherClient) -> None:
+    api.faults.append(Fault("redirect"))
+    with pytest.raises(UnreadableAnswer):
+        await client.cancel(REF)
+    assert [call.verb for call in api.calls] == ["cancel"]
+
+
+@pytest.mark.parametrize("call", POSTS.values(), ids=POSTS)
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("kind", ["cut", "hang", "drip"])
+async def test_a_post_without_an_answer_is_not_repeated(
+    api: Together, time: ManualClock, kind: str, call: Call, *, after: bool
+) -> None:
+    api.faults.append(Fault(kind, after=after))
+    async with client_of(api, time, QUICK) as client:
+        with pytest.raises(NoAnswer):
+            await call(client)
+    assert len(api.calls) == 1
+
+
+@pytest.mark.parametrize("kind", ["hang", "drip"])
+async def test_a_get_without_an_answer_ends(api: Together, time: ManualClock, kind: str) -> None:
+    api.faults.append(Fault(kind, times=-1))
+    async with client_of(api, time, QUICK) as client:
+        with pytest.raises(NoAnswer):
+            await client.get(REF)
+
+
+@pytest.mark.parametrize("call", [*POSTS.values(), *GETS.values()], ids=[*POSTS, *GETS])
+async def test_no_connection_is_retried_and_then_told(api: Together, time: ManualClock, call: Call) -> None:
+    await api.stop()
+    async with client_of(api, time) as client:
+        with pytest.raises(NotReached):
+            await call(client)
+    assert time.slept == [0.5, 1.0]
+
+
+async def test_a_full_pool_counts_as_not_reached(api: Together, time: ManualClock) -> None:
+    api.faults.append(Fault("drip", times=-1))
+    slow = Patience(connect=0.05, attempt=5)
+    async with httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=1)) as http:
+        client = TogetherClient(http, api.base_url, API_KEY, clock=time.clock, patience=slow)
+        async with http.stream("GET", f"{api.base_url}/compute/clusters"):
+            with pytest.raises(NotReached):
+                await client.cancel(REF)
+
+
+async def test_a_post_goes_through_when_the_connection_comes_back(api: Together, time: ManualClock) -> None:
+    await api.stop()
+
+    async def come_back(seconds: float) -> None:
+        time.slept.append(seconds)
+        await api.start()
+
+    time.clock = type(time.clock)(now=time.now, monotonic=lambda: 0.0, sleep=come_back)
+    async with client_of(api, time) as client:
+        assert (await client.cancel(REF)).state == "CANCELLED"
+    assert len(time.slept) == 1
+
+
+async def test_a_get_is_tried_three_times(api: Together, client: TogetherClient, time: ManualClock) -> None:
+    api.faults.append(Fault("rpc", code=14, times=2))
+    assert (await client.get(REF)).state == "PENDING_APPROVAL"
+    assert (len(api.calls), time.slept) == (3, [0.5, 1.0])
+
+
+async def test_a_get_takes_at_most_ten_seconds_in_all(api: Together, client: TogetherClient, time: ManualClock) -> None:
+    api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "6"}, times=-1))
+    with pytest.raises(RateLimited):
+        await client.get(REF)
+    assert (len(api.calls), time.slept) == (2, [6.0])
+
+
+@pytest.mark.parametrize("call", POSTS.values(), ids=POSTS)
+async def test_a_post_waits_out_a_short_rate_limit_twice(
+    api: Together, client: TogetherClient, time: ManualClock, call: Call
+) -> None:
+    api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "9"}, times=2))
+    assert isinstance(await call(client), Remediation)
+    assert time.slept == [9.0, 9.0]
+    api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "9"}, times=-1))
+    api.calls.clear()
+    with pytest.raises(RateLimited) as caught:
+        await call(client)
+    assert len(api.calls) == 3
+    assert caught.value.next_step == "Try again in 9 s."
+
+
+async def test_a_post_tells_a_long_rate_limit_at_once(api: Together, client: TogetherClient, time: ManualClock) -> None:
+    api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "11"}, times=-1))
+    with pytest.raises(RateLimited, match=re.escape("Try again in 11 s.")):
+        await client.cancel(REF)
+    assert (len(api.calls), time.slept) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        (format_datetime(datetime.fromtimestamp(START + 8, UTC), usegmt=True), 8.0),
+        ("Tue, 24 Nov 2026 03:00:08 -0000", 8.0),
+        ("Tue, 24 Nov 2020 03:00:08 GMT", 0.0),
+        ("soon", 0.5),
+        ("-1", 0.5),
+    ],
+)
+async def test_retry_after_is_seconds_or_a_date(
+    api: Together, client: TogetherClient, time: ManualClock, value: str, seconds: float
+) -> None:
+    api.faults.append(Fault("rpc", code=8, headers={"Retry-After": value}))
+    await client.cancel(REF)
+    assert time.slept == [seconds]
+
+
+async def test_an_error_carries_the_request_id(api: Together, client: TogetherClient) -> None:
+    api.faults.append(Fault("rpc", code=9, headers={"x-request-id": "req-1"}))
+    with pytest.raises(WrongState) as caught:
+        await client.cancel(REF)
+    assert caught.value.request_id == "req-1"
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"code": [], "message": 5, "details": {}}', b"[" * 100_000, b"\xff"])
+async def test_a_strange_error_body_still_has_a_class(time: ManualClock, body: bytes) -> None:
+    transport = httpx.MockTransport(lambda _request: httpx.Response(400, content=body))
+    async with httpx.AsyncClient(transport=transport) as http:
+        with pytest.raises(RequestRefused) as caught:
+            await TogetherClient(http, "http://x/v1", "k", clock=time.clock).cancel(REF)
+    assert (caught.value.quote, caught.value.details) == ("", ())
+
+
+@pytest.mark.parametrize("answer", [{"remediations": {}}, {"remediations": [{}]}])
+async def test_a_list_that_is_none_is_unreadable(time: ManualClock, answer: object) -> None:
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, json=answer))
+    async with httpx.AsyncClient(transport=transport) as http:
+        with pytest.raises(UnreadableAnswer):
+            await TogetherClient(http, "http://x/v1", "k", clock=time.clock).list_remediations("c")
+
+
+async def test_an_answer_with_ids_that_are_none_is_about_another(api: Together, client: TogetherClient) -> None:
+    api.remediations[IDS]["cluster_id"] = "a b"
+    with pytest.raises(UnreadableAnswer, match="another remediation"):
+        await client.get(REF)
