@@ -1,6 +1,6 @@
 """Who may do what, from where: asked of the real directory over a simulated Slack."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
@@ -69,12 +69,11 @@ async def test_a_listed_user_whose_home_is_not_told_is_looked_up(slack: Slack, t
 
 
 @pytest.mark.parametrize("operators", [("*",), ("S0ONCALL",)])
-@pytest.mark.parametrize("make", [clicker, typist])
+@pytest.mark.parametrize("actor", [clicker, typist])
 async def test_groups_and_everybody_are_full_members_of_this_workspace_only(
-    slack: Slack, time: ManualClock, operators: tuple[str, ...], make: object
+    slack: Slack, time: ManualClock, operators: tuple[str, ...], actor: Callable[[str], Actor]
 ) -> None:
     policy = policy_for(slack, time, *operators)
-    actor = typist if make is typist else clicker
     assert await allowed(policy, actor("U0ALICE"))
     for user in ("U0GUEST", "U0SINGLE", "U0ROBOT", "U0LEFT", "U0PARTNER", "U0STRANGER", "U0UNKNOWN"):
         assert not await allowed(policy, actor(user)), user

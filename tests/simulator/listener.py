@@ -1,7 +1,8 @@
 """What both simulators are: an HTTP server on loopback whose state can be waited for."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self, TypeVar
 
 from aiohttp import web
@@ -18,6 +19,7 @@ class Listener:
         self.url = ""
         self.stopping = asyncio.Event()
         self._news = asyncio.Event()
+        self._gates: dict[str, asyncio.Event] = {}
         self._runner: web.AppRunner | None = None
         self._port = 0
 
@@ -45,6 +47,21 @@ class Listener:
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
+
+    @contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """Let requests of this name arrive, and answer them only when the context ends."""
+        self._gates[name] = gate = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._gates[name]
+            gate.set()
+
+    async def gate(self, name: str) -> None:
+        """Wait here while requests of this name are paused."""
+        if gate := self._gates.get(name):
+            await gate.wait()
 
     def changed(self) -> None:
         """Tell those who wait that something happened."""

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -84,7 +83,6 @@ class Together(Listener):
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
         self.on_call: dict[str, Callable[[], None]] = {}
-        self._gates: dict[str, asyncio.Event] = {}
         one = "/v1/compute/clusters/{cluster}/instances/{instance}/remediations/{remediation}"
         many = "/v1/compute/clusters/{cluster}/instances/{instance}/remediations"
         self.routes = [
@@ -155,16 +153,6 @@ class Together(Listener):
         """Somebody decides in Together's own console."""
         self._decide(ids, verb, {"comment": comment}, by)
 
-    @contextmanager
-    def paused(self, verb: str) -> Iterator[None]:
-        """Let requests of a verb arrive, and answer them only when the context ends."""
-        self._gates[verb] = gate = asyncio.Event()
-        try:
-            yield
-        finally:
-            del self._gates[verb]
-            gate.set()
-
     # The API.
 
     def _endpoint(
@@ -177,8 +165,7 @@ class Together(Listener):
             body = _json(raw)
             self.calls.append(Call(verb, ids, body))
             self.changed()
-            if gate := self._gates.get(verb):
-                await gate.wait()
+            await self.gate(verb)
             if happen := self.on_call.get(verb):
                 happen()
             fault = self._next_fault(verb)

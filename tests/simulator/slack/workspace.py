@@ -4,8 +4,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -105,7 +104,6 @@ class Slack(Listener):
         self.faults: list[SlackFault] = []
         self.connections = 0
         self.sockets = Sockets(self)
-        self._gates: dict[str, asyncio.Event] = {}
         self._responses: dict[str, _ResponseUrl] = {}
         self._count = 0
         self.routes = [
@@ -238,24 +236,13 @@ class Slack(Listener):
         """Another tool posts with the bot's token."""
         return self._add(channel, {"text": text, "blocks": blocks, **extra})
 
-    @contextmanager
-    def paused(self, method: str) -> Iterator[None]:
-        """Let calls of a method arrive, and answer them only when the context ends."""
-        self._gates[method] = gate = asyncio.Event()
-        try:
-            yield
-        finally:
-            del self._gates[method]
-            gate.set()
-
     # The Web API.
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
         body = await _arguments(request)
         self.calls.append((method, body))
-        if gate := self._gates.get(method):
-            await gate.wait()
+        await self.gate(method)
         fault = next((each for each in self.faults if each.times and each.method in {method, "*"}), None)
         if fault:
             fault.times -= 1
