@@ -43,6 +43,7 @@ class App:
     Attributes:
         port: where HTTP is served, once `listening` is set.
         ready: set as soon as Slack's commands and clicks are taken.
+        tasks: the work that was acked and is not done yet.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class App:
         self._clock = clock or Clock()
         self._patience = patience
         self._drain_seconds = drain_seconds
-        self._tasks = Tasks(MAX_AT_ONCE)
+        self.tasks = Tasks(MAX_AT_ONCE)
         self._slack_problem = "Slack has not been reached yet."
         self._socket: Socket | None = None
         self._stopping = False
@@ -85,6 +86,7 @@ class App:
             stopping = asyncio.create_task(stop.wait(), name="stop")
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             self._stopping = True
+            self.tasks.close()
             stopping.cancel()
             if working.done():
                 await working  # it ends by itself only with an error
@@ -93,7 +95,7 @@ class App:
             await asyncio.wait({working})
             if self._socket:
                 await self._socket.stop()
-            await self._tasks.drain(self._drain_seconds)
+            await self.tasks.drain(self._drain_seconds)
         logger.info("Stopped")
 
     async def _work(self, server: Server, session: aiohttp.ClientSession, http: httpx.AsyncClient) -> None:
@@ -129,7 +131,7 @@ class App:
         bolt = build_bolt(
             secret.get_secret_value() if secret else "", team_id=identity.team_id, bot_user_id=identity.bot_user_id
         )
-        register(bolt, Decisions(together, policy, replies, clock), replies, self._tasks)
+        register(bolt, Decisions(together, policy, replies, clock), replies, self.tasks)
         return bolt
 
     def _problems(self) -> list[str]:

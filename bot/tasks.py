@@ -10,19 +10,19 @@ logger = logging.getLogger(__name__)
 class Tasks:
     """Background tasks that the bot keeps until they end.
 
-    Args:
+    Attributes:
         limit: how many may run at once. More are refused, so that what was acked is never queued behind a flood.
     """
 
     def __init__(self, limit: int = 200) -> None:
-        self._limit = limit
+        self.limit = limit
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @property
     def accepting(self) -> bool:
         """Whether `spawn` may be called now. Ask before the ack: what is acked must be done."""
-        return not self._closed and len(self._running) < self._limit
+        return not self._closed and len(self._running) < self.limit
 
     def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         """Start work that outlives its caller. An exception that it lets out is logged."""
@@ -30,14 +30,18 @@ class Tasks:
         self._running.add(task)
         task.add_done_callback(self._ended)
 
+    def close(self) -> None:
+        """Accept nothing from now on."""
+        self._closed = True
+
     async def drain(self, seconds: float, grace: float = 4) -> None:
-        """Stop accepting, wait, then cancel what still runs and give it time to answer for itself.
+        """Wait, then cancel what still runs and give it time to answer for itself.
 
         Args:
             seconds: how long the work may go on.
             grace: how long cancelled work may take for its last words.
         """
-        self._closed = True
+        self.close()
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
         for task in self._running:

@@ -50,8 +50,7 @@ def typist(user: str) -> Actor:
 async def allowed(policy: Policy, actor: Actor, channel: str | None = "C0OPS", verb: Verb = Verb.APPROVE) -> bool:
     try:
         await policy.authorise(verb, actor, channel)
-    except NotAllowed as refusal:
-        assert refusal.next_step
+    except NotAllowed:
         return False
     return True
 
@@ -170,9 +169,10 @@ async def test_a_refused_command_calls_nothing() -> None:
     async with world(BOT_CHANNELS="C0OTHER") as bot:
         bot.together.add()
         await bot.slack.command(REF)
-        assert "This bot does not act in this channel. Nothing was done. Ask again in <#C0OTHER>." in (
-            await bot.whisper()
-        ).text
+        assert (
+            "This bot does not act in this channel. Nothing was done. Ask again in <#C0OTHER>."
+            in (await bot.whisper()).text
+        )
         assert (bot.slack.visible(), bot.together.calls) == ([], [])
 
 

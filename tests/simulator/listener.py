@@ -68,6 +68,10 @@ class Listener:
         self._news.set()
         self._news = asyncio.Event()
 
+    async def news(self) -> None:
+        """Wait until something happens."""
+        await self._news.wait()
+
     async def until(self, look: Callable[[], T | None]) -> T:
         """Wait until `look` gives something true, and give that back.
 

@@ -32,27 +32,29 @@ class Sockets:
         self._acks: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._count = 0
         self.open: list[web.WebSocketResponse] = []
-        self.refuse_tickets = False
+        self.refuse_new_tickets = False
+        self.refused = 0
+        self.connected = 0
 
     def new_ticket(self) -> str:
         self._count += 1
         ticket = f"ticket-{self._count}"
-        self._tickets.add(ticket)
+        if not self.refuse_new_tickets:
+            self._tickets.add(ticket)
         return f"{self._slack.url.replace('http', 'ws', 1)}/link?ticket={ticket}"
-
-    def void_tickets(self) -> None:
-        """Make every ticket that was handed out a dead one."""
-        self._tickets.clear()
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         ticket = request.query.get("ticket", "")
         if ticket not in self._tickets:
+            self.refused += 1
+            self._slack.changed()
             return web.Response(status=401, text="dead ticket")
         self._tickets.discard(ticket)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0BOT"}})
         self.open.append(socket)
+        self.connected += 1
         self._slack.changed()
         async for message in socket:
             if message.type is WSMsgType.TEXT:

@@ -242,6 +242,7 @@ class Slack(Listener):
         method = request.match_info["method"]
         body = await _arguments(request)
         self.calls.append((method, body))
+        self.changed()
         await self.gate(method)
         fault = next((each for each in self.faults if each.times and each.method in {method, "*"}), None)
         if fault:

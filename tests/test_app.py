@@ -1,0 +1,261 @@
+"""The life of the process: start, health, reconnects, end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from bot.app import App
+from bot.errors import StartError
+from handlers.connection import CHECK_EVERY
+from handlers.socket import DEAD_TICKET_AFTER, LOOK_EVERY
+from tests.manual_clock import ManualClock, read_backs_pass
+from tests.simulator.slack import Slack, SlackFault
+from tests.simulator.together import Together
+from tests.world import APPROVE, IDS, REF, REFRESH, World, settings_for, world
+
+
+async def get(app: App, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{app.port}{path}") as response:
+        return response.status, await response.text()
+
+
+async def post(app: App, path: str) -> int:
+    async with aiohttp.ClientSession() as session, session.post(f"http://127.0.0.1:{app.port}{path}") as response:
+        return response.status
+
+
+@asynccontextmanager
+async def starting(
+    prepare: Callable[[Slack], Awaitable[None]], *, socket: bool = False
+) -> AsyncIterator[tuple[App, Slack, ManualClock, "asyncio.Task[None]"]]:
+    """Start a bot whose Slack was made difficult first."""
+    time = ManualClock(read_backs_pass)
+    time.skip = lambda _seconds: False
+    async with Slack(time.now) as slack, Together(time.now) as together:
+        app = App(settings_for(slack, together, socket=socket), clock=time.clock)
+        await prepare(slack)
+        stop = asyncio.Event()
+        running = asyncio.create_task(app.run(stop))
+        try:
+            yield app, slack, time, running
+        finally:
+            stop.set()
+            await asyncio.wait({running})
+
+
+async def test_health_of_a_running_bot() -> None:
+    async with world() as bot:
+        assert await get(bot.app, "/healthz") == (200, "ok\n")
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
+        assert (await get(bot.app, "/slack/events"))[0] == 405
+
+
+async def test_socket_mode_serves_health_and_no_slack_events() -> None:
+    async with world(socket=True) as bot:
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
+        assert await post(bot.app, "/slack/events") == 404
+
+
+async def test_a_slack_that_cannot_be_reached_is_retried() -> None:
+    async with starting(lambda slack: slack.stop()) as (app, slack, time, _running):
+        await app.listening.wait()
+        await time.until_sleeping(1.0)
+        status, reason = await get(app, "/readyz")
+        assert (status, reason.startswith("Slack cannot be reached")) == (503, True)
+        assert await post(app, "/slack/events") == 503
+        assert await get(app, "/healthz") == (200, "ok\n")
+        await slack.start()
+        await time.advance(1)
+        await app.ready.wait()
+        assert await get(app, "/readyz") == (200, "ready\n")
+
+
+@pytest.mark.parametrize("kind", ["ratelimited", "html", "internal_error"])
+async def test_slacks_own_trouble_is_retried(kind: str) -> None:
+    async def trouble(slack: Slack) -> None:
+        slack.faults.append(SlackFault("auth.test", kind, times=2))
+
+    async with starting(trouble) as (app, _slack, time, _running):
+        for seconds in (1.0, 2.0):
+            await time.until_sleeping(seconds)
+            await time.advance(seconds)
+        await app.ready.wait()
+
+
+@pytest.mark.parametrize("error", ["invalid_auth", "account_inactive", "token_revoked"])
+async def test_a_refused_bot_token_stops_the_start(error: str) -> None:
+    async def revoke(slack: Slack) -> None:
+        slack.token_error = error
+
+    async with starting(revoke) as (_app, _slack, _time, running):
+        with pytest.raises(StartError, match=f"Slack refuses SLACK_BOT_TOKEN: {error}"):
+            await running
+
+
+async def test_a_refused_app_token_stops_the_start() -> None:
+    async def refuse(slack: Slack) -> None:
+        slack.faults.append(SlackFault("apps.connections.open", "not_allowed_token_type", times=-1))
+
+    async with starting(refuse, socket=True) as (_app, _slack, _time, running):
+        with pytest.raises(StartError, match="Slack refuses SLACK_APP_TOKEN: not_allowed_token_type"):
+            await running
+
+
+async def test_an_installation_over_an_organisation_is_out_of_scope() -> None:
+    async def organise(slack: Slack) -> None:
+        slack.auth_extra = {"is_enterprise_install": True, "enterprise_id": "E1"}
+
+    async with starting(organise) as (_app, _slack, _time, running):
+        with pytest.raises(StartError, match="whole Enterprise organisation, which this bot does not support"):
+            await running
+
+
+async def test_a_stop_while_slack_is_unreachable_ends() -> None:
+    async with starting(lambda slack: slack.stop()) as (app, _slack, time, _running):
+        await app.listening.wait()
+        await time.until_sleeping(1.0)
+
+
+async def test_a_token_that_is_revoked_later_makes_the_bot_unready() -> None:
+    async with world() as bot:
+        bot.slack.token_error = "token_revoked"
+        await bot.time.advance(CHECK_EVERY)
+        await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") > 1)
+        await bot.time.until_sleeping(CHECK_EVERY)
+        assert await get(bot.app, "/readyz") == (503, "Slack is not usable: token_revoked.\n")
+        bot.slack.token_error = None
+        await bot.time.advance(CHECK_EVERY)
+        await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") > 2)
+        await bot.time.until_sleeping(CHECK_EVERY)
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
+
+
+async def test_a_stop_finishes_what_was_acked_and_takes_nothing_new() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        with bot.together.paused("approve"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.posts)
+            bot.stop.set()
+            await until_unready(bot)
+            assert (await get(bot.app, "/readyz"))[1] == "The bot is stopping.\n"
+            assert "The bot is restarting" in (await bot.slack.command(REF)).body
+            assert (await bot.slack.press(alert, REFRESH)).status == 503
+        await bot.running
+        assert "Approved, queued to start" in alert.text
+        assert alert.edits == 1
+
+
+async def until_unready(bot: World) -> None:
+    async with asyncio.timeout(10):
+        while (await get(bot.app, "/readyz"))[0] == 200:
+            pass
+
+
+async def test_what_a_stop_cannot_finish_is_answered_as_such() -> None:
+    async with world(drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = bot.alert()
+        with bot.together.paused("approve"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.posts)
+            await bot.time.advance(1)
+            await bot.edited(alert)
+            await bot.settle()
+        error = await bot.answer(2)
+        assert "stopped while Together was working on the approval: it may have taken effect." in error.text
+        assert list(error.buttons) == [REFRESH]
+        assert APPROVE in alert.buttons
+
+
+async def test_what_a_stop_interrupts_before_the_post_says_that_it_was_not_sent() -> None:
+    async with world(drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = bot.alert()
+        with bot.together.paused("get"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.calls)
+            await bot.settle()
+        assert "The bot was stopped before it sent the approval to Together." in (await bot.answer(2)).text
+        assert bot.together.posts == []
+
+
+async def test_what_a_stop_interrupts_before_it_was_allowed_was_not_taken() -> None:
+    async with world(drain_seconds=0.05, BOT_OPERATORS="*") as bot:
+        bot.together.add()
+        with bot.slack.paused("users.info"):
+            await bot.slack.command(REF)
+            await bot.slack.until(lambda: "users.info" in [method for method, _ in bot.slack.calls])
+            await bot.settle()
+        assert "did not take this. Nothing was sent to Together." in (await bot.whisper()).text
+        assert bot.together.calls == []
+
+
+async def test_an_answer_that_has_begun_is_finished_at_a_stop() -> None:
+    async with world(drain_seconds=0.05) as bot:
+        bot.together.add()
+        with bot.slack.paused("chat.postMessage"):
+            await bot.slack.command(REF)
+            await bot.slack.until(lambda: "chat.postMessage" in [method for method, _ in bot.slack.calls])
+            bot.stop.set()
+            await until_unready(bot)
+            await asyncio.wait({bot.running}, timeout=0.1)
+        await bot.running
+        assert ["Cancelled" in message.text for message in bot.slack.messages] == [True]
+
+
+async def test_progress_that_has_begun_is_finished_at_a_stop() -> None:
+    async with world(drain_seconds=0.05) as bot:
+        bot.together.add()
+        with bot.together.paused("cancel"), bot.slack.paused("chat.postMessage"):
+            await bot.slack.command(REF)
+            await bot.together.until(lambda: bot.together.posts)
+            await bot.time.advance(1)
+            await bot.slack.until(lambda: "chat.postMessage" in [method for method, _ in bot.slack.calls])
+            bot.stop.set()
+            await until_unready(bot)
+            await asyncio.wait({bot.running}, timeout=0.1)
+        await bot.running
+        (message,) = bot.slack.messages
+        assert "it may have taken effect" in message.text
+        assert bot.together.state(IDS) == "CANCELLED"
+
+
+async def test_socket_mode_survives_a_cut_and_a_refresh() -> None:
+    async with world(socket=True) as bot:
+        sockets = bot.slack.sockets
+        for count, disturb in enumerate((sockets.close_all, sockets.ask_to_reconnect), 2):
+            await disturb()
+            await bot.slack.until(lambda expected=count: sockets.connected == expected and len(sockets.open) == 1)  # type: ignore[misc] # mypy cannot see the default
+        bot.together.add()
+        assert (await bot.slack.command(REF)).status == 200
+        assert "Cancelled" in (await bot.answer()).text
+
+
+async def test_a_dead_ticket_is_forgotten_by_the_watchdog() -> None:
+    async with world(socket=True) as bot:
+        bot.slack.sockets.refuse_new_tickets = True
+        await bot.slack.sockets.close_all()
+        await bot.slack.until(lambda: not bot.slack.sockets.open)
+        await bot.slack.until(lambda: bot.slack.sockets.refused)
+        await bot.time.until_sleeping(LOOK_EVERY)
+        await bot.time.advance(LOOK_EVERY)
+        await until_seen_down(bot)
+        assert (await get(bot.app, "/readyz"))[1] == "The Socket Mode connection is down.\n"
+        bot.slack.sockets.refuse_new_tickets = False
+        await bot.time.advance(DEAD_TICKET_AFTER)
+        # The SDK itself tries again every ten seconds; without the watchdog it would do so with the dead ticket.
+        async with asyncio.timeout(25):
+            while not bot.slack.sockets.open:
+                await bot.slack.news()
+        assert bot.slack.sockets.connected == 2
+
+
+async def until_seen_down(bot: World) -> None:
+    async with asyncio.timeout(10):
+        while (await get(bot.app, "/readyz"))[0] != 503:
+            await bot.time.advance(LOOK_EVERY)

@@ -1,0 +1,120 @@
+"""The environment: defaults, the two files it comes from, and one message for all that is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.settings import EXAMPLES, Settings, SettingsError, is_loopback, read_settings
+
+GOOD = {
+    "SLACK_BOT_TOKEN": "xoxb-1",
+    "SLACK_SIGNING_SECRET": "shh",
+    "TOGETHER_API_KEY": "key",
+    "BOT_OPERATORS": "U012ABCDEF, S0GROUP01,*",
+}
+
+
+def test_defaults() -> None:
+    settings = read_settings(GOOD)
+    assert settings.slack_api_url == "https://slack.com/api"
+    assert settings.together_base_url == "https://api.together.xyz/v1"
+    assert settings.bot_operators == ("U012ABCDEF", "S0GROUP01", "*")
+    assert (settings.bot_channels, settings.bot_clusters, settings.bot_alert_channel) == ((), (), None)
+    assert (settings.bot_poll_seconds, settings.bot_lease_seconds) == (15, 15)
+    assert settings.database_url == "sqlite:///remediation-bot.db"
+    assert (settings.host, settings.port) == ("0.0.0.0", 3000)  # noqa: S104 - the contract's default
+    assert (settings.log_level, settings.log_format) == ("INFO", None)
+
+
+def test_every_setting_has_an_example() -> None:
+    assert {name.upper() for name in Settings.model_fields} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("url", ["https://api.together.ai", "https://api.together.ai/", "https://api.together.ai/v1/"])
+def test_the_base_url_is_taken_with_and_without_v1(url: str) -> None:
+    assert read_settings({**GOOD, "TOGETHER_BASE_URL": url}).together_base_url == "https://api.together.ai/v1"
+
+
+def test_nothing_is_set_and_everything_that_is_missing_is_told_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({})
+    assert str(caught.value).splitlines()[0] == "The bot cannot start: 4 variables are missing or wrong."
+    for name in ("SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "TOGETHER_API_KEY", "BOT_OPERATORS"):
+        assert f"  {name} is missing" in str(caught.value)
+
+
+WRONG = {
+    "SLACK_BOT_TOKEN": ("xoxp-secret", "must begin with xoxb-"),
+    "SLACK_SIGNING_SECRET": ("sécret", "has a character that cannot stand in a token"),
+    "SLACK_APP_TOKEN": ("secret", "must begin with xapp-"),
+    "SLACK_API_URL": ("http://slack.com/api/", "must begin with https:// (http:// only on loopback)"),
+    "TOGETHER_API_KEY": ("two words", "has a character that cannot stand in a token"),
+    "TOGETHER_BASE_URL": ("api.together.xyz", "is not a plain URL"),
+    "BOT_OPERATORS": ("U1,alice", "has “alice”, which is no user ID, user-group ID or *"),
+    "BOT_CHANNELS": ("#ops", "has “#ops”, which is no channel ID"),
+    "BOT_ALERT_CHANNEL": ("ops", "is no channel ID"),
+    "BOT_CLUSTERS": ("a,b/c", "is wrong: the cluster ID has the character /, which no ID has."),
+    "BOT_POLL_SECONDS": ("0", "is wrong: input should be greater than or equal to 1"),
+    "BOT_LEASE_SECONDS": ("301", "is wrong: input should be less than or equal to 300"),
+    "DATABASE_URL": ("mysql://x", "must begin with sqlite:///, postgres:// or postgresql://"),
+    "PORT": ("http", "is wrong: input should be a valid integer"),
+    "LOG_LEVEL": ("loud", "is wrong: input should be 'DEBUG'"),
+    "LOG_FORMAT": ("xml", "is wrong: input should be 'text' or 'json'"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_value_is_told_with_what_is_wrong_and_an_example(name: str) -> None:
+    value, problem = WRONG[name]
+    with pytest.raises(SettingsError) as caught:
+        read_settings({**GOOD, name: value})
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "The bot cannot start: One variable is missing or wrong."
+    assert lines[1].startswith(f"  {name} {problem}")
+    assert lines[1].endswith(f"Example: {EXAMPLES[name]}")
+
+
+def test_no_secret_is_told_or_shown() -> None:
+    wrong = {**GOOD, "SLACK_BOT_TOKEN": "xoxp-hush", "TOGETHER_API_KEY": "hu sh", "SLACK_APP_TOKEN": "hush"}
+    with pytest.raises(SettingsError) as caught:
+        read_settings(wrong)
+    assert "hush" not in str(caught.value)
+    assert "hu sh" not in str(caught.value)
+    shown = repr(read_settings({**GOOD, "DATABASE_URL": "postgres://u:hush@h/d", "TOGETHER_API_KEY": "hush"}))
+    assert "hush" not in shown
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(SettingsError, match="16 variables are"):
+        read_settings({name: value for name, (value, _) in WRONG.items()})
+
+
+def test_a_dotenv_file_is_read_and_real_variables_win(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("PORT=4000\nLOG_LEVEL=debug\nSLACK_APP_TOKEN=xapp-1\n", encoding="utf-8")
+    settings = read_settings({**GOOD, "PORT": "5000", "SLACK_APP_TOKEN": ""}, dotenv)
+    assert (settings.port, settings.log_level, settings.slack_app_token) == (5000, "DEBUG", None)
+    assert read_settings(GOOD, tmp_path / "none").port == 3000
+
+
+def test_socket_mode_needs_no_signing_secret() -> None:
+    settings = read_settings({**GOOD, "SLACK_SIGNING_SECRET": "", "SLACK_APP_TOKEN": "xapp-1"})
+    assert settings.slack_signing_secret is None
+    assert set(settings.secrets) == {"xoxb-1", "xapp-1", "key"}
+
+
+def test_bolts_oauth_mode_is_not_turned_on_by_accident() -> None:
+    with pytest.raises(SettingsError, match="SLACK_CLIENT_ID together with SLACK_CLIENT_SECRET"):
+        read_settings({**GOOD, "SLACK_CLIENT_ID": "1", "SLACK_CLIENT_SECRET": "2"})
+
+
+@pytest.mark.parametrize(("url", "local"), [
+    ("http://localhost:1/x", True),
+    ("http://127.8.8.8", True),
+    ("http://[::1]:80", True),
+    ("https://slack.com", False),
+    ("http://10.0.0.1", False),
+    ("nonsense", False),
+])  # fmt: skip
+def test_loopback(url: str, local: bool) -> None:  # noqa: FBT001 - a table's column
+    assert is_loopback(url) is local
