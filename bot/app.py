@@ -88,14 +88,14 @@ class App:
             self._stopping = True
             self.tasks.close()
             stopping.cancel()
-            if working.done():
-                await working  # it ends by itself only with an error
             logger.info("Stopping: finishing what was acked")
             working.cancel()
             await asyncio.wait({working})
             if self._socket:
                 await self._socket.stop()
             await self.tasks.drain(self._drain_seconds)
+            if not working.cancelled():
+                working.result()  # it ends by itself only with an error
         logger.info("Stopped")
 
     async def _work(self, server: Server, session: aiohttp.ClientSession, http: httpx.AsyncClient) -> None:

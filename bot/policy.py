@@ -88,5 +88,5 @@ def _who_can(operators: Sequence[str]) -> str:
         return "Every full member of this workspace can."
     names = [f"<!subteam^{each}>" if each[0] == "S" else f"<@{each}>" for each in operators]
     more = len(names) - _LISTED_IN_A_REFUSAL
-    shown = ", ".join(names[:_LISTED_IN_A_REFUSAL]) + (f" and {more} more" if more > 0 else "")
+    shown = " or ".join(names[:_LISTED_IN_A_REFUSAL]) + (f" or {more} more" if more > 0 else "")
     return f"Ask {shown}."

@@ -1,15 +1,10 @@
 """`python -m bot` as a process, and the manifest that it prints."""
 
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import jsonschema
 import pytest
 import yaml
@@ -17,31 +12,20 @@ import yaml
 from bot.__main__ import main
 from bot.parsing import COMMAND
 from handlers.manifest import SCOPES, manifest
+from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.slack import Slack
-from tests.simulator.slack.workspace import BOT_TOKEN, SIGNING_SECRET
-from tests.simulator.together import API_KEY, Together
+from tests.simulator.together import Together
 from tests.world import IDS, REF
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT.parent / "shared" / "slack-manifest.schema.2.0.0.json"
 
 
-def environment(**variables: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", "COVERAGE", "PYTHON"))}
-    return {**kept, "PYTHONPATH": str(ROOT), **variables}
-
-
-def run(*arguments: str, cwd: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", "bot", *arguments],
-        cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-
-
 def test_wrong_settings_end_with_status_2(tmp_path: Path) -> None:
-    ended = run(cwd=tmp_path)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("The bot cannot start: 4 variables are missing or wrong.")
+    process = start_bot(tmp_path, {})
+    printed, told = process.communicate(timeout=30)
+    assert (process.returncode, printed) == (2, "")
+    assert told.startswith("The bot cannot start: 4 variables are missing or wrong.")
 
 
 def test_help_lists_the_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,9 +39,8 @@ async def test_the_process_serves_and_a_signal_ends_it_with_status_0(tmp_path: P
     async with Slack() as slack, Together(slack.now) as together:
         together.add()
         port = free_port()
-        with bot_process(tmp_path, slack, together, port) as process:
-            slack.bot_url = f"http://127.0.0.1:{port}"
-            await ready(slack)
+        with start_bot(tmp_path, variables(slack, together), port=port) as process:
+            await ready(slack, port)
             assert (await slack.command(REF)).status == 200
             await slack.until(slack.visible)
             assert together.state(IDS) == "CANCELLED"
@@ -70,7 +53,7 @@ async def test_the_process_serves_and_a_signal_ends_it_with_status_0(tmp_path: P
 async def test_a_refused_token_ends_with_status_1(tmp_path: Path) -> None:
     async with Slack() as slack, Together(slack.now) as together:
         slack.token_error = "invalid_auth"
-        with bot_process(tmp_path, slack, together, free_port()) as process:
+        with start_bot(tmp_path, variables(slack, together)) as process:
             await slack.until(lambda: slack.calls)
             _, logged = process.communicate(timeout=30)
     assert process.returncode == 1
@@ -78,50 +61,13 @@ async def test_a_refused_token_ends_with_status_1(tmp_path: Path) -> None:
     assert "Traceback" not in logged
 
 
-def test_a_taken_port_ends_with_status_1(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        ended = run("serve", cwd=tmp_path, **variables("http://127.0.0.1:1", "http://127.0.0.1:1"), PORT=port)
-    assert ended.returncode == 1
-    assert f"Cannot listen on 127.0.0.1:{port}" in ended.stderr
-
-
-def variables(slack_url: str, together_url: str) -> dict[str, str]:
-    return {
-        "SLACK_BOT_TOKEN": BOT_TOKEN,
-        "SLACK_SIGNING_SECRET": SIGNING_SECRET,
-        "SLACK_API_URL": slack_url,
-        "TOGETHER_API_KEY": API_KEY,
-        "TOGETHER_BASE_URL": together_url,
-        "BOT_OPERATORS": "U0ALICE",
-        "HOST": "127.0.0.1",
-    }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def bot_process(cwd: Path, slack: Slack, together: Together, port: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "bot"],
-        cwd=cwd,
-        env=environment(**variables(slack.api_url, together.base_url), PORT=str(port)),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-async def ready(slack: Slack) -> None:
-    """Ask until the bot is ready; each question waits for the one before."""
-    await slack.until(lambda: slack.calls)
-    async with aiohttp.ClientSession() as session:
-        while (await session.get(f"{slack.bot_url}/readyz")).status != 200:
-            pass
+async def test_a_taken_port_ends_with_status_1(tmp_path: Path) -> None:
+    async with Slack() as slack, Together(slack.now) as together:
+        taken = int(slack.url.rpartition(":")[2])
+        process = start_bot(tmp_path, variables(slack, together), "serve", port=taken)
+        _, logged = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{taken}" in logged
 
 
 def test_the_checked_in_manifest_is_the_codes_own() -> None:

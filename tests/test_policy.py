@@ -143,8 +143,8 @@ async def test_another_group_may_still_say_yes(slack: Slack, time: ManualClock) 
 
 @pytest.mark.parametrize(("operators", "who"), [
     (("*",), "Every full member of this workspace can."),
-    (("U0BOB", "S0ONCALL"), "Ask <@U0BOB>, <!subteam^S0ONCALL>."),
-    (tuple(f"U{number}" for number in range(12)), "<@U9> and 2 more."),
+    (("U0BOB", "S0ONCALL"), "Ask <@U0BOB> or <!subteam^S0ONCALL>."),
+    (tuple(f"U{number}" for number in range(12)), "<@U9> or 2 more."),
 ])  # fmt: skip
 async def test_a_refusal_names_who_can(slack: Slack, time: ManualClock, operators: tuple[str, ...], who: str) -> None:
     with pytest.raises(NotAllowed) as refusal:
@@ -158,7 +158,7 @@ async def test_a_refused_click_is_private_and_changes_nothing_for_the_others() -
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE, user="U0CAROL")
         refusal = await bot.whisper("U0CAROL")
-        assert "You may not approve remediations here. Nothing was done. Ask <@U0ALICE>, <@U0BOB>." in refusal.text
+        assert "You may not approve remediations here. Nothing was done. Ask <@U0ALICE> or <@U0BOB>." in refusal.text
         assert (alert.edits, bot.together.calls) == (0, [])
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)

@@ -71,27 +71,29 @@ async def api() -> AsyncIterator[Together]:
 @pytest.fixture
 async def sdk(api: Together) -> AsyncIterator[AsyncTogether]:
     async with httpx.AsyncClient(trust_env=False) as http:
-        yield AsyncTogether(api_key=API_KEY, base_url=api.base_url, http_client=http, max_retries=0)
+        yield AsyncTogether(api_key=API_KEY, base_url=api.url, http_client=http, max_retries=0)
 
 
 async def test_the_vendors_sdk_drives_every_verb(api: Together, sdk: AsyncTogether) -> None:
     calls = sdk.clusters.remediations
-    where = {"cluster_id": CLUSTER, "instance_id": INSTANCE}
-    read = await calls.retrieve(REMEDIATION, **where)
+    read = await calls.retrieve(REMEDIATION, cluster_id=CLUSTER, instance_id=INSTANCE)
     assert (read.state, read.mode) == ("PENDING_APPROVAL", "REMEDIATION_MODE_REBOOT_VM")
     assert read.linked_alerts
     assert read.linked_alerts[0].annotation.xid
-    approved = await calls.approve(REMEDIATION, **where, comment="checkpointed", mode="REMEDIATION_MODE_VM_ONLY")
-    assert (approved.state, approved.mode, approved.review_comment) == (
-        "PENDING",
-        "REMEDIATION_MODE_VM_ONLY",
-        "checkpointed",
+    approved = await calls.approve(
+        REMEDIATION,
+        cluster_id=CLUSTER,
+        instance_id=INSTANCE,
+        comment="checkpointed",
+        mode="REMEDIATION_MODE_VM_ONLY",
     )
-    assert (await calls.cancel(REMEDIATION, **where)).state == "CANCELLED"
+    assert (approved.state, approved.mode) == ("PENDING", "REMEDIATION_MODE_VM_ONLY")
+    assert approved.review_comment == "checkpointed"
+    assert (await calls.cancel(REMEDIATION, cluster_id=CLUSTER, instance_id=INSTANCE)).state == "CANCELLED"
     made = await calls.create(INSTANCE, cluster_id=CLUSTER, mode="REMEDIATION_MODE_REBOOT_VM", reason="x")
     assert (made.state, made.trigger) == ("PENDING", "REMEDIATION_TRIGGER_MANUAL")
     api.add((CLUSTER, INSTANCE, "second"))
-    assert (await calls.reject("second", **where, comment="no")).state == "CANCELLED"
+    assert (await calls.reject("second", cluster_id=CLUSTER, instance_id=INSTANCE, comment="no")).state == "CANCELLED"
     listed = await calls.list("-", cluster_id=CLUSTER, state=["CANCELLED"], page_size=1)
     assert [each.state for each in listed.remediations] == ["CANCELLED"]
     assert listed.has_next

@@ -11,9 +11,9 @@ from bot.models import Remediation, button_value
 from bot.settings import Settings, read_settings
 from bot.together import Patience
 from tests.manual_clock import ManualClock, read_backs_pass
+from tests.simulator.process import variables
 from tests.simulator.slack import Posted, Slack
-from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
-from tests.simulator.together import API_KEY, Ids, Together
+from tests.simulator.together import Ids, Together
 
 IDS = ("cluster-1", "instance-1", "remediation-1")
 REF = "/".join(IDS)
@@ -67,18 +67,7 @@ class World:
 
 def settings_for(slack: Slack, together: Together, *, socket: bool = False, **environ: str) -> Settings:
     """Read the settings of a bot between two simulators."""
-    transport = {"SLACK_APP_TOKEN": APP_TOKEN} if socket else {"SLACK_SIGNING_SECRET": SIGNING_SECRET}
-    return read_settings({
-        "SLACK_BOT_TOKEN": BOT_TOKEN,
-        "SLACK_API_URL": slack.api_url,
-        "TOGETHER_API_KEY": API_KEY,
-        "TOGETHER_BASE_URL": together.base_url,
-        "BOT_OPERATORS": "U0ALICE,U0BOB",
-        "HOST": "127.0.0.1",
-        "PORT": "0",
-        **transport,
-        **environ,
-    })  # fmt: skip
+    return read_settings({**variables(slack, together, use_socket=socket), "PORT": "0", **environ})
 
 
 @asynccontextmanager

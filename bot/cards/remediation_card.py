@@ -46,7 +46,7 @@ def card(
     blocks = [
         {"type": "header", "text": parts.plain(f"{title} {symbol}")},
         *([parts.section(f"*{notice}*")] if notice else []),
-        parts.section(f"*{escape(mode.name, 80)}*: {escape(mode.consequence, 200)}"),
+        parts.section(f"*Mode: {escape(mode.name, 80)}*. {escape(mode.consequence, 200)}"),
         {"type": "section", "fields": [parts.mrkdwn(f"*{label}*\n{value}") for label, value in _fields(remediation)]},
         *(parts.section(f"*{label}*\n{value}") for label, value in _paragraphs(remediation)),
         *([parts.context(_decided(decided))] if decided else []),

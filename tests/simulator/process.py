@@ -1,0 +1,59 @@
+"""The unchanged bot as a process between the two simulators."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+
+from tests.simulator.slack import Slack
+from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
+from tests.simulator.together import API_KEY, Together
+
+ROOT = Path(__file__).parent.parent.parent
+KEPT = ("PATH", "PYTHON", "COVERAGE", "SYSTEMROOT")
+
+
+def variables(slack: Slack, together: Together, *, use_socket: bool = False) -> dict[str, str]:
+    """The bot's settings."""
+    transport = {"SLACK_APP_TOKEN": APP_TOKEN} if use_socket else {"SLACK_SIGNING_SECRET": SIGNING_SECRET}
+    return {
+        "SLACK_BOT_TOKEN": BOT_TOKEN,
+        "SLACK_API_URL": slack.api_url,
+        "TOGETHER_API_KEY": API_KEY,
+        "TOGETHER_BASE_URL": together.base_url,
+        "BOT_OPERATORS": "U0ALICE,U0BOB",
+        "HOST": "127.0.0.1",
+        **transport,
+    }
+
+
+def start_bot(cwd: Path, settings: Mapping[str, str], *arguments: str, port: int = 0) -> "subprocess.Popen[str]":
+    """Start `python -m bot` with these settings and nothing else of this machine's environment."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", "bot", *arguments],
+        cwd=cwd,
+        env={**kept, "PYTHONPATH": str(ROOT), **settings, "PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def ready(slack: Slack, port: int) -> None:
+    """Wait until the bot is ready, and let Slack send to it."""
+    await slack.until(lambda: slack.calls)
+    slack.bot_url = f"http://127.0.0.1:{port}"
+    async with aiohttp.ClientSession() as session:
+        while (await session.get(f"{slack.bot_url}/readyz")).status != 200:
+            pass

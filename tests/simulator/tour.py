@@ -1,0 +1,169 @@
+"""The tour: what is typed or pressed, what stands in Slack afterwards, and whether that is what was promised."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.simulator.render import confirmation, render
+from tests.simulator.slack import Posted, Slack
+from tests.simulator.together import Ids, Together
+
+APPROVE, CANCEL = "remediation:approve", "remediation:cancel"
+ALERTS = [
+    {
+        "alert_name": "DmesgXidError",
+        "severity": "PHC_SEVERITY_CRITICAL",
+        "started_at": "2026-11-24T02:58:00Z",
+        "annotation": {
+            "title": "GPU has fallen off the bus",
+            "xid": {"events": [{"xid_code": "79", "mnemonic": "GPU_FALLEN_OFF_BUS", "count": 3}]},
+        },
+    }
+]
+
+
+class Tour:
+    """One walk through the bot, printed as it goes."""
+
+    def __init__(self, slack: Slack, together: Together) -> None:
+        self._slack = slack
+        self._together = together
+        self._number = 0
+
+    async def run(self) -> bool:
+        """Walk. Gives back whether a step failed."""
+        steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("An engineer cancels a remediation by command", self._cancel),
+            ("… mistypes, and is told in private what is missing", self._mistype),
+            ("… approves from an alert that another tool posted", self._approve),
+            ("The mode escalates underfoot: nothing runs unseen", self._escalate),
+            ("Somebody who is no operator presses Approve", self._not_allowed),
+            ("A colleague was faster, in Together's own console", self._already),
+            ("Together's API is down", self._down),
+        ]
+        failed = False
+        for title, step in steps:
+            self._number += 1
+            print(f"\n{self._number}. {title}\n{'─' * 78}")
+            try:
+                await step()
+            except (AssertionError, TimeoutError) as error:
+                failed = True
+                print(f"   ✗ NOT AS TOLD: {error or type(error).__name__}")
+            else:
+                print("   ✓ as told")
+        return failed
+
+    async def _cancel(self) -> None:
+        ids = self._new()
+        await self._type(f"{' '.join(ids)} rebooted by hand")
+        card = await self._next_message()
+        expect(self._together.state(ids) == "CANCELLED", "the remediation is cancelled")
+        expect("rebooted by hand" in card.everything, "the reason stands on the card")
+
+    async def _mistype(self) -> None:
+        await self._type("cluster-1 gpu-node-2")
+        private = await self._slack.until(lambda: self._slack.visible("U0ALICE"))
+        self._show(private[-1], "only alice sees")
+        expect("The remediation ID is missing." in private[-1].text, "the missing part is named")
+
+    async def _approve(self) -> None:
+        ids = self._new()
+        alert = await self._alert(ids)
+        await self._press(alert, APPROVE)
+        expect(self._together.state(ids) == "PENDING", "the remediation is approved")
+        expect(list(alert.buttons) == [CANCEL], "only Cancel is left")
+
+    async def _escalate(self) -> None:
+        ids = self._new()
+        alert = await self._alert(ids)
+        self._together.escalate(ids, "REMEDIATION_MODE_HOST_AWARE")
+        print("   (Together now suggests to move the node to another host.)")
+        await self._press(alert, APPROVE)
+        expect(self._together.state(ids) == "PENDING_APPROVAL", "nothing was approved")
+        await self._press(alert, APPROVE)
+        expect(self._together.state(ids) == "PENDING", "the second look approves what it saw")
+
+    async def _not_allowed(self) -> None:
+        ids = self._new()
+        alert = await self._alert(ids)
+        print("   carol presses [ Approve ]")
+        await self._slack.press(alert, APPROVE, user="U0CAROL")
+        private = await self._slack.until(lambda: self._slack.visible("U0CAROL"))
+        self._show(private[-1], "only carol sees")
+        expect(self._together.state(ids) == "PENDING_APPROVAL" and alert.edits == 0, "nothing changed for the others")
+
+    async def _already(self) -> None:
+        ids = self._new()
+        self._together.review(ids, "reject", "a false alarm")
+        await self._type(" ".join(ids))
+        card = await self._next_message()
+        expect("Nothing left to do: it is already cancelled" in card.text, "the present card says so")
+
+    async def _down(self) -> None:
+        ids = self._new()
+        await self._together.stop()
+        await self._type("/".join(ids))
+        error = await self._next_message()
+        await self._together.start()
+        expect("nothing was changed" in error.text, "the error says that nothing was changed")
+        expect(self._together.state(ids) == "PENDING_APPROVAL", "nothing was changed")
+
+    def _new(self) -> Ids:
+        name = f"gpu-node-{self._number}"
+        return self._together.add(
+            ("cluster-1", name, f"rem-{self._number}"), instance_name=name, reason="Xid 79", linked_alerts=ALERTS
+        )
+
+    async def _type(self, text: str) -> None:
+        print(f"   alice types: /cancel-remediation {text}")
+        self._seen = len(self._slack.visible())
+        ack = await self._slack.command(text)
+        expect(ack.status == 200, "Slack was told that it arrived")
+
+    async def _next_message(self) -> Posted:
+        await self._slack.until(lambda: len(self._slack.visible()) > self._seen)
+        message = self._slack.visible()[-1]
+        await self._slack.until(lambda: "is cancelling this remediation" not in message.text)
+        self._show(message, "the channel sees")
+        return message
+
+    async def _alert(self, ids: Ids) -> Posted:
+        """Post an alert the way the README tells other tools to."""
+        remediation = self._together.remediations[ids]
+        value = (
+            f'{{"cluster_id":"{ids[0]}","instance_id":"{ids[1]}","remediation_id":"{ids[2]}",'
+            f'"mode":"{remediation["mode"]}","state":"{remediation["state"]}"}}'
+        )
+        blocks: list[dict[str, Any]] = [
+            {"type": "section", "text": {"type": "mrkdwn", "text": f"*{ids[1]}* has lost a GPU. Reboot the VM?"}},
+            {"type": "actions", "elements": [_button("Approve", APPROVE, value), _button("Cancel", CANCEL, value)]},
+        ]
+        alert = self._slack.post_as_tool(blocks)
+        self._show(alert, "another tool posted")
+        return alert
+
+    async def _press(self, message: Posted, action: str) -> None:
+        button = message.buttons[action]
+        print(f"   alice presses [ {button['text']['text']} ]")
+        for line in confirmation(button).splitlines():
+            print(f"      | {line}")
+        await self._slack.press(message, action)
+        await self._slack.until(lambda: message.buttons.get(action) is not button)
+        await self._slack.until(lambda: "is approving this remediation" not in message.text)
+        self._show(message, "the channel sees")
+
+    @staticmethod
+    def _show(message: Posted, who: str) -> None:
+        print(f"   {who}:")
+        for line in render(message.text, message.blocks).splitlines():
+            print(f"   {line}")
+
+
+def expect(holds: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
+    """Stop the step when a promise does not hold."""
+    if not holds:
+        raise AssertionError(what)
+
+
+def _button(text: str, action: str, value: str) -> dict[str, Any]:
+    return {"type": "button", "text": {"type": "plain_text", "text": text}, "action_id": action, "value": value}
