@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ def render(text: str, blocks: list[dict[str, Any]], attachments: list[dict[str, 
     parts = [_block(block) for block in [*blocks, *nested]] or [_plain(text)]
     lines = [line for part in parts for line in [*_wrap(part), ""]][:-1]
     rule = "─" * (WIDTH - 2)
-    return "\n".join([f"┌{rule}┐", *(f"│ {line:<{WIDTH - 4}} │" for line in lines), f"└{rule}┘"])
+    return "\n".join([f"┌{rule}┐", *(f"│ {line}{' ' * (WIDTH - 4 - _width(line))} │" for line in lines), f"└{rule}┘"])
 
 
 def confirmation(button: dict[str, Any]) -> str:
@@ -50,6 +51,10 @@ def _plain(text: str) -> str:
 
 def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%b %d at %H:%M UTC")
+
+
+def _width(line: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(each) == "W" else 1 for each in line)
 
 
 def _wrap(part: str) -> list[str]:
