@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run demo test check format lock clean
+.PHONY: help run demo test chaos check format lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -27,6 +27,9 @@ demo: .venv/runtime ## walk through the bot with simulated Slack and Together, n
 test: .venv/dev ## all tests, with coverage
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage report
+
+chaos: .venv/dev ## kill processes while commands and clicks arrive, on both databases (ARGS="--seconds 600")
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 check: .venv/dev ## style, types and import rules
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,52 +14,82 @@ from pathlib import Path
 from typing import Any
 
 from bot.app import App
-from bot.errors import StartError
+from bot.audit import STYLES, print_trail, print_verdict, read_since
+from bot.errors import StartError, StoreUnavailable
 from bot.logs import configure_logs
-from bot.settings import Settings, SettingsError, read_settings
+from bot.settings import Settings, SettingsError, read_database_url, read_settings
 from handlers.manifest import manifest
 
 WRONG_SETTINGS = 2
-CANNOT_START = 1
+FAILED = 1
+DOTENV = Path(".env")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand and give back the exit status: 0, 1 when the bot cannot start, 2 for wrong settings."""
-    parser = argparse.ArgumentParser(prog="python -m bot", description=__doc__)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("serve", help="run the bot (the default)")
-    printer = commands.add_parser("manifest", help="print the Slack app manifest, as JSON")
-    printer.add_argument("--url", help="the bot's public https address, for HTTP mode; without it, Socket Mode")
-    options = parser.parse_args(arguments)
-    if options.command == "manifest":
-        return _print_manifest(options.url)
-    return _serve()
+    """Run a subcommand.
 
-
-def _print_manifest(url: str | None) -> int:
+    Returns:
+        The exit status: 0; 1 when the bot cannot start or the audit trail is not whole; 2 for wrong settings or words.
+    """
+    options = _parser().parse_args(arguments)
     try:
-        print(json.dumps(manifest(url), indent=2, ensure_ascii=False))
-    except ValueError as error:
+        return int(options.run(options))
+    except (SettingsError, ValueError) as error:
         print(error, file=sys.stderr)
         return WRONG_SETTINGS
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except StoreUnavailable as error:
+        print(f"The database cannot be reached ({error}).", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bot", description=__doc__)
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    commands.add_parser("serve", help="run the bot (the default)").set_defaults(run=_serve)
+    printer = commands.add_parser("manifest", help="print the Slack app manifest, as JSON")
+    printer.add_argument("--url", help="the bot's public https address, for HTTP mode; without it, Socket Mode")
+    printer.set_defaults(run=_print_manifest)
+    trail = commands.add_parser("audit", help="print the audit trail, or verify it")
+    trail.add_argument("--since", help="2026-11-24, 2026-11-24T03:00Z, or as long ago as 30m, 24h, 7d")
+    trail.add_argument("--remediation", metavar="ID", help="only this remediation ID")
+    trail.add_argument("--user", metavar="ID", help="only this Slack user ID")
+    trail.add_argument("--format", choices=STYLES, default="table", help="the default is table; json: a line per row")
+    trail.set_defaults(run=_print_trail)
+    verify = trail.add_subparsers(metavar="verify").add_parser("verify", help="find changed, missing or moved rows")
+    verify.add_argument("--expect", metavar="HASH", help="a head noted earlier: also finds a cut or rewritten trail")
+    verify.set_defaults(run=_verify_trail)
+    return parser
+
+
+def _print_manifest(options: argparse.Namespace) -> int:
+    print(json.dumps(manifest(options.url), indent=2, ensure_ascii=False))
     return 0
 
 
-def _serve() -> int:
-    try:
-        settings = read_settings(os.environ, Path(".env"))
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return WRONG_SETTINGS
+def _print_trail(options: argparse.Namespace) -> int:
+    since = read_since(options.since, time.time()) if options.since else 0.0
+    url = read_database_url(os.environ, DOTENV)
+    asyncio.run(print_trail(url, options.format, since=since, remediation=options.remediation, user=options.user))
+    return 0
+
+
+def _verify_trail(options: argparse.Namespace) -> int:
+    url = read_database_url(os.environ, DOTENV)
+    return 0 if asyncio.run(print_verdict(url, options.expect)) else FAILED
+
+
+def _serve(_options: argparse.Namespace) -> int:
+    settings = read_settings(os.environ, DOTENV)
     configure_logs(settings.log_level, settings.log_format, settings.secrets)
     try:
         _event_loop()(_until_signalled(settings))
-    except StartError as error:
-        print(error, file=sys.stderr)
-        return CANNOT_START
     except OSError as error:
         print(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}.", file=sys.stderr)
-        return CANNOT_START
+        return FAILED
     return 0
 
 
@@ -71,7 +102,7 @@ async def _until_signalled(settings: Settings) -> None:
 
 
 def _event_loop() -> Callable[[Coroutine[Any, Any, None]], None]:
-    """Take uvloop where it exists: it halves the time of a request."""
+    """Take uvloop where it is installed."""
     runner: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
     if find_spec("uvloop"):
         runner = import_module("uvloop").run

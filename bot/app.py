@@ -3,18 +3,20 @@
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import aiohttp
 import httpx
-from slack_bolt.async_app import AsyncApp
 from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock
-from bot.decisions import Decisions
+from bot.decisions import Decisions, Keeper
+from bot.errors import StoreUnavailable
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
+from bot.store import Database, Store
 from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
 from handlers import register
@@ -28,6 +30,7 @@ from handlers.socket import Socket
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 25.0
+RETRY_STORE_EVERY = 3.0
 MAX_AT_ONCE = 200
 
 
@@ -61,28 +64,24 @@ class App:
         self._patience = patience
         self._drain_seconds = drain_seconds
         self.tasks = Tasks(MAX_AT_ONCE)
-        self._slack_problem = "Slack has not been reached yet."
+        self._reported = {"slack": "Slack has not been reached yet.", "store": "The database is not open yet."}
         self._socket: Socket | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish what was acked.
 
         Raises:
-            StartError: Slack refuses a token, or the app is installed over a whole organisation.
+            StartError: Slack refuses a token, or the database is not for this program.
             OSError: the HTTP port cannot be had.
         """
-        settings = self._settings
         async with AsyncExitStack() as stack:
-            server = Server(settings.host, settings.port, self._problems)
+            server = Server(self._settings.host, self._settings.port, self._problems)
             stack.push_async_callback(server.stop)
-            self.port = await server.start(takes_slack=settings.slack_app_token is None)
+            self.port = await server.start(takes_slack=self._settings.slack_app_token is None)
             self.listening.set()
-            session = await stack.enter_async_context(
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10, sock_connect=3))
-            )
-            http = await stack.enter_async_context(_http_client(settings))
-            working = asyncio.create_task(self._work(server, session, http), name="work")
+            working = asyncio.create_task(self._work(server, stack), name="work")
             stopping = asyncio.create_task(stop.wait(), name="stop")
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             self._stopping = True
@@ -93,17 +92,38 @@ class App:
             await asyncio.wait({working})
             if self._socket:
                 await self._socket.stop()
+            # The keeper goes on meanwhile: without signs of life, another process would take over what runs here.
             await self.tasks.drain(self._drain_seconds)
+            if self._keeping:
+                self._keeping.cancel()
+                await asyncio.wait({self._keeping})
             if not working.cancelled():
                 working.result()  # it ends by itself only with an error
         logger.info("Stopped")
 
-    async def _work(self, server: Server, session: aiohttp.ClientSession, http: httpx.AsyncClient) -> None:
+    async def _work(self, server: Server, stack: AsyncExitStack) -> None:
+        """Connect to everything, take Slack's requests, and watch Slack until cancelled."""
         settings = self._settings
+        store = await self._open_store(stack)
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10, sock_connect=3))
+        )
+        http = await stack.enter_async_context(_http_client(settings))
         reading = _slack_client(settings, session, reads_only=True)
-        connection = Connection(reading, self._clock, self._set_slack_problem)
+        connection = Connection(reading, self._clock, self._reporter("slack"))
         identity = await connection.identify()
-        bolt = self._compose(identity, reading, session, http)
+        replies = Replies(
+            _slack_client(settings, session, reads_only=False),
+            session,
+            self._clock,
+            allow_loopback=is_loopback(settings.slack_api_url),
+        )
+        decisions = self._decisions(identity, reading, replies, http, store)
+        secret = settings.slack_signing_secret
+        bolt = build_bolt(
+            secret.get_secret_value() if secret else "", team_id=identity.team_id, bot_user_id=identity.bot_user_id
+        )
+        register(bolt, decisions, replies, self.tasks)
         if settings.slack_app_token:
             app_token = settings.slack_app_token.get_secret_value()
             await connection.check_app_token(app_token)
@@ -117,36 +137,61 @@ class App:
         logger.info("Ready for workspace %s", identity.team_name or identity.team_id)
         await connection.keep_checking()
 
-    def _compose(
-        self, identity: Identity, reading: AsyncWebClient, session: aiohttp.ClientSession, http: httpx.AsyncClient
-    ) -> AsyncApp:
+    async def _open_store(self, stack: AsyncExitStack) -> Store:
+        """Open the database, as often as it takes."""
+        settings, report = self._settings, self._reporter("store")
+        database = Database(settings.database_url)
+        stack.push_async_callback(database.close)
+        while True:
+            try:
+                await database.open()
+            except StoreUnavailable as error:
+                report(f"The database cannot be reached ({error}); trying again in {RETRY_STORE_EVERY:g} s.")
+                await self._clock.sleep(RETRY_STORE_EVERY)
+            else:
+                report("")
+                return Store(database, settings.bot_lease_seconds, self._clock)
+
+    def _decisions(
+        self, identity: Identity, reading: AsyncWebClient, replies: Replies, http: httpx.AsyncClient, store: Store
+    ) -> Decisions:
+        """Put the rules together, and begin to keep what is in hand and to take over what was left behind."""
         settings, clock = self._settings, self._clock
         key = settings.together_api_key.get_secret_value()
         together = TogetherClient(http, settings.together_base_url, key, clock=clock, patience=self._patience)
         directory = SlackDirectory(reading, clock)
         policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
-        posting = _slack_client(settings, session, reads_only=False)
-        replies = Replies(posting, session, clock, allow_loopback=is_loopback(settings.slack_api_url))
-        secret = settings.slack_signing_secret
-        bolt = build_bolt(
-            secret.get_secret_value() if secret else "", team_id=identity.team_id, bot_user_id=identity.bot_user_id
+        decisions = Decisions(together, policy, replies, store, clock)
+        keeper = Keeper(
+            store,
+            decisions,
+            self.tasks,
+            clock,
+            lease_seconds=settings.bot_lease_seconds,
+            retention_days=settings.bot_retention_days,
+            report=self._reporter("store"),
         )
-        register(bolt, Decisions(together, policy, replies, clock), replies, self.tasks)
-        return bolt
+        self._keeping = asyncio.create_task(keeper.run(), name="keeper")
+        return decisions
 
     def _problems(self) -> list[str]:
         """What keeps the bot from working right now, for `/readyz`."""
-        found = [self._slack_problem] if self._slack_problem else []
+        found = [problem for problem in self._reported.values() if problem]
         if self._socket and not self._socket.connected:
             found.append("The Socket Mode connection is down.")
         if self._stopping:
             found.append("The bot is stopping.")
         return found
 
-    def _set_slack_problem(self, problem: str) -> None:
-        if problem and problem != self._slack_problem:
-            logger.warning("%s", problem)
-        self._slack_problem = problem
+    def _reporter(self, part: str) -> Callable[[str], None]:
+        """Where a part says what keeps it from working, or "" when nothing does."""
+
+        def report(problem: str) -> None:
+            if problem and problem != self._reported[part]:
+                logger.warning("%s", problem)
+            self._reported[part] = problem
+
+        return report
 
 
 def _slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_only: bool) -> AsyncWebClient:

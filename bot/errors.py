@@ -9,7 +9,8 @@
     │   ├── UnknownControl        a button, dialog or command this version does not have
     │   ├── NotAllowed            this person, channel or workspace may not decide
     │   ├── AlreadyInFlight       somebody is deciding on this remediation right now
-    │   └── NotTaken              the bot is stopping or full
+    │   ├── NotTaken              the bot is stopping or full
+    │   └── StoreDown             the bot cannot write down what was asked, or what it is about to do
     ├── TogetherError             a call was attempted; told to the channel
     │   ├── NotReached            no connection was made: the only one that may say that nothing was changed
     │   ├── RateLimited           429
@@ -29,6 +30,8 @@
 
     InvalidId                     a ValueError: a text that is no ID
     DirectoryUnavailable          Slack could not say who somebody is
+    StoreUnavailable              the database did not do it
+    LeaseLost                     another process has taken this decision over
     StartError                    the bot cannot start as it is set up; told on the terminal
 """
 
@@ -57,6 +60,14 @@ class InvalidId(ValueError):
 
 class DirectoryUnavailable(Exception):
     """Slack could not say who somebody is or who belongs to a group."""
+
+
+class StoreUnavailable(Exception):
+    """The database did not do it, or did not say whether it did; the message names the driver's exception."""
+
+
+class LeaseLost(Exception):
+    """Another process has taken this decision over: this one must neither write nor tell anything about it."""
 
 
 class StartError(Exception):
@@ -147,17 +158,29 @@ class NotTaken(NotAttempted):
         )
 
 
+class StoreDown(NotAttempted):
+    """What cannot be proved afterwards is not done."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The bot cannot reach its own database, so it did not take this. Nothing was decided.",
+            "Try again in a minute. If it goes on, decide in Together's own console and tell whoever runs this bot.",
+        )
+
+
 class TogetherError(BotError):
     """A call to Together was attempted and gave no remediation.
 
     Attributes:
-        request_id: Together's ID of the request, when the answer carried one; for the log.
+        request_id: Together's ID of the request, when the answer carried one; for the log and the audit trail.
+        http_status: of the answer, when there was one.
         details: the `details` of an `rpcStatus`; for the log, never for the channel.
     """
 
     def __init__(self, sentence: str, next_step: str, *, quote: str = "") -> None:
         super().__init__(sentence, next_step, quote=quote)
         self.request_id: str | None = None
+        self.http_status: int | None = None
         self.details: Sequence[object] = ()
 
 
@@ -292,7 +315,7 @@ class ReadFailed(TogetherError):
             cause.next_step,
             quote=cause.quote,
         )
-        self.request_id, self.details = cause.request_id, cause.details
+        self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
 
 
 class OutcomeUnknown(TogetherError):
@@ -307,7 +330,7 @@ class OutcomeUnknown(TogetherError):
             'Press "Check again" before you decide anything else.',
             quote=cause.quote,
         )
-        self.request_id, self.details = cause.request_id, cause.details
+        self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
 
 
 class Interrupted(BotError):

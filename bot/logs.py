@@ -7,11 +7,16 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-# At DEBUG these print bodies, and with them response_urls and tokens; Bolt does so at INFO (slack-facts, 9.4, 10.15).
+# At DEBUG these print bodies and statements, and with them response_urls and tokens; Bolt does so at INFO
+# (slack-facts, 9.4 and 10.15).
 _TALKATIVE = {
     "slack_bolt": logging.ERROR,
     "slack_sdk": logging.WARNING,
     "aiohttp": logging.WARNING,
+    "aiosqlite": logging.WARNING,
+    "alembic": logging.WARNING,
+    "asyncpg": logging.WARNING,
+    "sqlalchemy": logging.WARNING,
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
     "asyncio": logging.WARNING,

@@ -25,6 +25,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_CLUSTERS": "cluster-1,cluster-2",
     "BOT_POLL_SECONDS": "15",
     "BOT_LEASE_SECONDS": "15",
+    "BOT_RETENTION_DAYS": "400",
     "DATABASE_URL": "sqlite:///remediation-bot.db",
     "HOST": "127.0.0.1",
     "PORT": "3000",
@@ -126,6 +127,7 @@ class Settings(BaseModel):
     bot_clusters: Annotated[tuple[str, ...], Commas, AfterValidator(_clusters)] = ()
     bot_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
+    bot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 400
     database_url: Annotated[str, AfterValidator(_database), Field(repr=False)] = "sqlite:///remediation-bot.db"
     host: str = "0.0.0.0"  # noqa: S104 - a server behind a router or balancer listens everywhere (contract)
     port: Annotated[int, Field(ge=0, le=65535)] = 3000
@@ -164,6 +166,19 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
     if problems:
         raise SettingsError(_report(problems))
     return settings
+
+
+def read_database_url(environ: Mapping[str, str], dotenv: Path | None = None) -> str:
+    """Read DATABASE_URL alone, for what needs no Slack and no Together.
+
+    Raises:
+        SettingsError: it is wrong.
+    """
+    values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
+    try:
+        return _database((values.get("DATABASE_URL") or "").strip() or EXAMPLES["DATABASE_URL"])
+    except ValueError as error:
+        raise SettingsError(_report({"DATABASE_URL": str(error)})) from None
 
 
 def _problem(kind: str, message: str) -> str:

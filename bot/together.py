@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 ALL_INSTANCES = "-"
 ATTEMPTS = 3
 M = TypeVar("M", bound=BaseModel)
+Guard = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class _Reply:
 class TogetherClient:
     """The calls that the bot makes.
 
+    The three decisions take a `guard`, which is awaited before each attempt of the POST: what it raises stops the call.
+
     Args:
         http: one pooled client for the whole process; the caller closes it.
         base_url: with its `/v1`, without a slash at the end.
@@ -106,24 +109,27 @@ class TogetherClient:
         self._patience = patience or Patience()
         self._jitter = jitter
 
-    async def cancel(self, ref: RemediationRef) -> Remediation:
+    async def cancel(self, ref: RemediationRef, *, guard: Guard | None = None) -> Remediation:
         """Cancel a remediation that waits for approval or for its start."""
-        return _remediation(await self._post(f"{_path(ref)}/cancel"), ref)
+        return _remediation(await self._post(f"{_path(ref)}/cancel", guard=guard), ref)
 
-    async def approve(self, ref: RemediationRef, *, comment: str, mode: str | None) -> Remediation:
+    async def approve(
+        self, ref: RemediationRef, *, comment: str, mode: str | None, guard: Guard | None = None
+    ) -> Remediation:
         """Approve a remediation.
 
         Args:
             ref: which.
             comment: stored by Together as `review_comment`.
             mode: run this mode, whatever the suggestion has become meanwhile; None runs what is suggested.
+            guard: awaited before each attempt.
         """
         body = {"comment": comment} if mode is None else {"comment": comment, "mode": mode}
-        return _remediation(await self._post(f"{_path(ref)}/approve", body), ref)
+        return _remediation(await self._post(f"{_path(ref)}/approve", body, guard=guard), ref)
 
-    async def reject(self, ref: RemediationRef, *, comment: str) -> Remediation:
+    async def reject(self, ref: RemediationRef, *, comment: str, guard: Guard | None = None) -> Remediation:
         """Reject a remediation; `comment` is stored by Together as `review_comment`."""
-        return _remediation(await self._post(f"{_path(ref)}/reject", {"comment": comment}), ref)
+        return _remediation(await self._post(f"{_path(ref)}/reject", {"comment": comment}, guard=guard), ref)
 
     async def get(self, ref: RemediationRef) -> Remediation:
         """Read a remediation."""
@@ -176,9 +182,11 @@ class TogetherClient:
             await self._clock.sleep(wait)
             attempt += 1
 
-    async def _post(self, path: str, body: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
+    async def _post(self, path: str, body: Mapping[str, str] | None = None, *, guard: Guard | None = None) -> Any:  # noqa: ANN401 - JSON
         attempt = 1
         while True:
+            if guard:
+                await guard()
             try:
                 return await self._send("POST", path, body=body, seconds=self._patience.attempt)
             except (NotReached, RateLimited) as error:
@@ -220,7 +228,7 @@ class TogetherClient:
                 raise UnreadableAnswer("not a JSON object")
             return answer
         refusal = _refusal(reply, answer, self._clock.now())
-        refusal.request_id = request_id
+        refusal.request_id, refusal.http_status = request_id, reply.status
         if refusal.details:
             logger.warning("together %s %s: details %s", method, path, json.dumps(refusal.details)[:2000])
         raise refusal

@@ -1,12 +1,14 @@
 """All buttons, on any message that was posted with this bot's token."""
 
+from collections.abc import Coroutine
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
+from bot import cards
 from bot.decisions import Decisions
-from bot.errors import UnknownControl, UnreadableButton
+from bot.errors import NotAttempted, UnknownControl
 from bot.models import Actor, Message, Place, Request, Verb, read_button_value
 from bot.tasks import Tasks
 from handlers.replies import Replies
@@ -27,34 +29,43 @@ class Buttons:
         """Ack, then work. A click that cannot be taken is not acked: Slack then shows a warning beside the button."""
         if not self._tasks.accepting:
             return BoltResponse(status=503, body="")
+        try:
+            request = read(body)
+        except NotAttempted as error:
+            work: Coroutine[None, None, None] | None = self._replies.whisper(place_of(body), cards.private(error))
+        else:
+            work = await self._decisions.receive(request) if request else None
         await ack()
-        self._tasks.spawn(self._run(body), f"click {body.get('trigger_id')}")
+        if work:
+            self._tasks.spawn(work, f"click {body.get('trigger_id')}")
         return None
 
-    async def _run(self, body: dict[str, Any]) -> None:
-        action = body["actions"][0]
-        action_id = action.get("action_id") or action.get("name") or "?"
-        place = place_of(body)
-        verb = _VERBS.get(action_id)
-        if verb is None:
-            if not _is_link(body.get("message") or {}, action_id):
-                await self._replies.whisper(place, UnknownControl(f"the button {action_id}"))
-            return
-        try:
-            ref, shown = read_button_value(action.get("value"))
-        except UnreadableButton as error:
-            await self._replies.whisper(place, error)
-            return
-        await self._decisions.handle(
-            Request(verb, ref, actor_of(body), place, shown=shown, trigger_id=body.get("trigger_id"))
-        )
+
+def read(body: dict[str, Any]) -> Request | None:
+    """What a click asks for; None for a button that only opens a link.
+
+    Raises:
+        UnknownControl: this version has no such button.
+        UnreadableButton: its value is none that this bot, or a tool that follows its contract, writes.
+    """
+    action = (body.get("actions") or [{}])[0]
+    action_id = str(action.get("action_id") or action.get("name") or "?")
+    verb = _VERBS.get(action_id)
+    if verb is None:
+        if _is_link(body.get("message") or {}, action_id):
+            return None
+        raise UnknownControl(f"the button {action_id}")
+    ref, shown = read_button_value(action.get("value"))
+    place = place_of(body)
+    trigger = body.get("trigger_id") or f"{place.user_id} {place.message_ts} {action.get('action_ts')}"
+    return Request(verb, ref, actor_of(body), place, shown=shown, trigger_id=trigger)
 
 
 def actor_of(body: dict[str, Any]) -> Actor:
     """Who clicked. `team` is null where the app is installed over a whole organisation."""
-    user = body["user"]
+    user = body.get("user") or {}
     name = user.get("username") or user.get("name") or ""
-    return Actor(user["id"], name, (body.get("team") or {}).get("id"), home_team_id=user.get("team_id"))
+    return Actor(user.get("id") or "", name, (body.get("team") or {}).get("id"), home_team_id=user.get("team_id"))
 
 
 def place_of(body: dict[str, Any]) -> Place:
@@ -67,7 +78,7 @@ def place_of(body: dict[str, Any]) -> Place:
         original = Message(message.get("text") or "", message.get("blocks") or [], message.get("attachments") or [])
     return Place(
         channel_id=channel,
-        user_id=body["user"]["id"],
+        user_id=(body.get("user") or {}).get("id") or "",
         response_url=body.get("response_url"),
         message_ts=message_ts,
         thread_ts=container.get("thread_ts") or (message or {}).get("thread_ts") or message_ts,

@@ -4,6 +4,7 @@ from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 
+from bot import cards
 from bot.errors import UnknownControl
 from bot.models import Place
 from bot.tasks import Tasks
@@ -37,5 +38,6 @@ class Fallbacks:
         await ack()
 
     def _tell(self, body: dict[str, Any], what: str) -> None:
-        place = Place((body.get("channel") or {}).get("id"), body["user"]["id"], response_url=body.get("response_url"))
-        self._tasks.spawn(self._replies.whisper(place, UnknownControl(what)), f"unknown {what}")
+        user_id = (body.get("user") or {}).get("id") or ""
+        place = Place((body.get("channel") or {}).get("id"), user_id, response_url=body.get("response_url"))
+        self._tasks.spawn(self._replies.whisper(place, cards.private(UnknownControl(what))), f"unknown {what}")

@@ -1,4 +1,4 @@
-"""The Messenger: posts, updates and private words; the one place where an error becomes a Slack message.
+"""The Messenger: posts, updates and private words.
 
 Every answer has several ways to its reader, tried in turn: a bot that is not in the channel may still answer through
 `response_url`, and where all else fails the person gets a direct message.
@@ -14,10 +14,8 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import cards
 from bot.clock import Clock
-from bot.errors import BotError
-from bot.models import Message, Place, RemediationRef
+from bot.models import Message, Place
 from handlers.failures import SLACK_FAILURES, describe, error_code
 
 logger = logging.getLogger(__name__)
@@ -73,9 +71,8 @@ class Replies:
         ways = self._in_place(place, message) if place.is_button or place.message_ts else []
         await self._say(place, message, [*ways, *self._to_channel(place, message)])
 
-    async def fail(self, place: Place, error: BotError, ref: RemediationRef) -> None:
+    async def reply(self, place: Place, message: Message) -> None:
         """Tell the channel of an error: in the clicked message's thread, or as a message."""
-        message = cards.failure(error, ref, place.user_id)
         if not place.is_button:
             await self.answer(place, message)
             return
@@ -83,9 +80,8 @@ class Replies:
             await self._first(self._in_place(place, place.original))
         await self._say(place, message, self._to_channel(place, message))
 
-    async def whisper(self, place: Place, words: BotError | Message) -> None:
+    async def whisper(self, place: Place, message: Message) -> None:
         """Tell the person alone."""
-        message = cards.private(words) if isinstance(words, BotError) else words
         await self._say(
             place, message, [lambda: self._respond_privately(place, message), lambda: self._ephemeral(place, message)]
         )

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 from bot.clock import Clock
-from bot.decisions import PROGRESS_AFTER
+from bot.decisions.decisions import PROGRESS_AFTER
 from handlers.connection import CHECK_EVERY
 from handlers.socket import LOOK_EVERY
 
+KEEPER_PAUSE = 15 * 0.3
 START = 1_795_489_200.0  # 2026-11-24 03:00:00 UTC, when people on call are asleep
 
 
@@ -60,4 +61,4 @@ class ManualClock:
 
 def read_backs_pass(seconds: float) -> bool:
     """Let retries and read-backs pass at once, but not the second before "in progress" nor the background's checks."""
-    return seconds not in {PROGRESS_AFTER, LOOK_EVERY, CHECK_EVERY}
+    return seconds not in {PROGRESS_AFTER, LOOK_EVERY, CHECK_EVERY, KEEPER_PAUSE}

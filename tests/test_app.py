@@ -156,7 +156,7 @@ async def until_unready(bot: World) -> None:
             pass
 
 
-async def test_what_a_stop_cannot_finish_is_answered_as_such() -> None:
+async def test_what_a_stop_cannot_finish_is_finished_by_the_next_process() -> None:
     async with world(drain_seconds=0.05) as bot:
         bot.together.add()
         alert = bot.alert()
@@ -166,13 +166,14 @@ async def test_what_a_stop_cannot_finish_is_answered_as_such() -> None:
             await bot.time.advance(1)
             await bot.edited(alert)
             await bot.settle()
-        error = await bot.answer(2)
-        assert "stopped while Together was working on the approval: it may have taken effect." in error.text
-        assert list(error.buttons) == [REFRESH]
-        assert APPROVE in alert.buttons
+        assert (len(bot.slack.messages), alert.edits) == (1, 1)
+        async with bot.another():
+            await bot.edited(alert, 2)
+        assert "Approved in Slack by <@U0ALICE>" in alert.text
+        assert len(bot.together.posts) == 1
 
 
-async def test_what_a_stop_interrupts_before_the_post_says_that_it_was_not_sent() -> None:
+async def test_what_a_stop_interrupts_before_the_post_is_sent_by_the_next_process() -> None:
     async with world(drain_seconds=0.05) as bot:
         bot.together.add()
         alert = bot.alert()
@@ -180,19 +181,40 @@ async def test_what_a_stop_interrupts_before_the_post_says_that_it_was_not_sent(
             await bot.slack.press(alert, APPROVE)
             await bot.together.until(lambda: bot.together.calls)
             await bot.settle()
-        assert "The bot was stopped before it sent the approval to Together." in (await bot.answer(2)).text
         assert bot.together.posts == []
+        async with bot.another():
+            await bot.edited(alert)
+        assert bot.together.state(IDS) == "PENDING"
+        assert len(bot.slack.messages) == 1
 
 
-async def test_what_a_stop_interrupts_before_it_was_allowed_was_not_taken() -> None:
+async def test_what_a_stop_interrupts_before_it_was_allowed_is_authorised_anew() -> None:
     async with world(drain_seconds=0.05, BOT_OPERATORS="*") as bot:
         bot.together.add()
         with bot.slack.paused("users.info"):
             await bot.slack.command(REF)
             await bot.slack.until(lambda: "users.info" in [method for method, _ in bot.slack.calls])
             await bot.settle()
-        assert "did not take this. Nothing was sent to Together." in (await bot.whisper()).text
+        bot.slack.users["U0ALICE"]["deleted"] = True
+        async with bot.another():
+            assert "deactivated users may not decide" in (await bot.whisper()).text
         assert bot.together.calls == []
+
+
+async def test_what_waited_for_ten_minutes_is_answered_and_not_sent() -> None:
+    async with world(drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = bot.alert()
+        with bot.together.paused("get"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.calls)
+            await bot.settle()
+        await bot.time.advance(601)
+        async with bot.another():
+            error = await bot.answer(2)
+        assert "The bot was stopped before it sent the approval to Together." in error.text
+        assert list(error.buttons) == [REFRESH]
+        assert bot.together.posts == []
 
 
 async def test_an_answer_that_has_begun_is_finished_at_a_stop() -> None:
@@ -208,7 +230,7 @@ async def test_an_answer_that_has_begun_is_finished_at_a_stop() -> None:
         assert ["Cancelled" in message.text for message in bot.slack.messages] == [True]
 
 
-async def test_progress_that_has_begun_is_finished_at_a_stop() -> None:
+async def test_progress_that_has_begun_is_found_by_the_next_process() -> None:
     async with world(drain_seconds=0.05) as bot:
         bot.together.add()
         with bot.together.paused("cancel"), bot.slack.paused("chat.postMessage"):
@@ -221,8 +243,11 @@ async def test_progress_that_has_begun_is_finished_at_a_stop() -> None:
             await asyncio.wait({bot.running}, timeout=0.1)
         await bot.running
         (message,) = bot.slack.messages
-        assert "it may have taken effect" in message.text
-        assert bot.together.state(IDS) == "CANCELLED"
+        assert "is cancelling this remediation" in message.text
+        async with bot.another():
+            await bot.edited(message)
+        assert "Cancelled in Slack by <@U0ALICE>" in message.text
+        assert (len(bot.slack.messages), len(bot.together.posts)) == (1, 1)
 
 
 async def test_socket_mode_survives_a_cut_and_a_refresh() -> None:

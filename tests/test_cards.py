@@ -158,6 +158,7 @@ ERRORS: dict[str, BotError] = {
     "AlreadyInFlight": errors.AlreadyInFlight("<@U0BOB>", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "AlreadyInFlight-yours": errors.AlreadyInFlight("You", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "NotTaken": errors.NotTaken(),
+    "StoreDown": errors.StoreDown(),
     "NotReached": errors.NotReached(),
     "RateLimited": errors.RateLimited(41.6),
     "InvalidIds": errors.InvalidIds(quote="cluster_id: must be a UUID"),

@@ -562,9 +562,10 @@ async def test_where_nothing_else_works_the_person_gets_a_direct_message(bot: Wo
 
 
 async def test_a_private_word_falls_back_to_an_ephemeral_message(bot: World) -> None:
+    bot.together.add()
     bot.slack.faults.append(SlackFault("response_url", "down", times=-1))
-    await bot.slack.command("help")
-    assert "/cancel-remediation" in (await bot.whisper()).text
+    await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL")
+    assert "You may not approve remediations here." in (await bot.whisper("U0CAROL")).text
 
 
 async def test_an_update_that_slack_refuses_becomes_a_reply(bot: World) -> None:

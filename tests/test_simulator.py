@@ -239,10 +239,10 @@ async def test_slack_updates_by_its_own_rules(slack: tuple[Slack, AsyncWebClient
 async def test_a_response_url_has_five_uses_and_30_minutes(slack: tuple[Slack, AsyncWebClient]) -> None:
     workspace, _ = slack
     async with httpx.AsyncClient(trust_env=False) as http:
-        url = workspace._response_url("C0OPS", "U0ALICE", None)
+        url = workspace.response_url("C0OPS", "U0ALICE", None)
         statuses = [(await http.post(url, json={"text": "x"})).status_code for _ in range(6)]
         assert statuses == [200] * 5 + [404]
-        old = workspace._response_url("C0OPS", "U0ALICE", None)
+        old = workspace.response_url("C0OPS", "U0ALICE", None)
         started = workspace.now()
         workspace.now = lambda: started + 30 * 60 + 1
         assert (await http.post(old, json={"text": "x"})).status_code == 404

@@ -1,6 +1,8 @@
 """The bot, unchanged, between two simulators, in one process."""
 
 import asyncio
+import json
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,24 +29,19 @@ class World:
     slack: Slack
     together: Together
     time: ManualClock
+    settings: Settings
     app: App
     stop: asyncio.Event
     running: "asyncio.Task[None]"
 
     def alert(self, ids: Ids = IDS, *, channel: str = "C0OPS", mode: str | None = "", state: str | None = "") -> Posted:
         """Post an alert with all buttons as another tool would; None leaves mode or state out of their value."""
-        remediation = Remediation.model_validate(self.together.remediations[ids])
-        value = button_value(remediation)
-        if mode is None:
-            value = value.replace(f',"mode":"{remediation.mode}"', "")
-        if state is None:
-            value = value.replace(f',"state":"{remediation.state}"', "")
-        elements = [
-            {"type": "button", "action_id": action, "text": {"type": "plain_text", "text": action}, "value": value}
-            for action in (APPROVE, REJECT, CANCEL, REFRESH)
-        ]
-        words = {"type": "section", "text": {"type": "mrkdwn", "text": "GPU has fallen off the bus"}}
-        return self.slack.post_as_tool([words, {"type": "actions", "elements": elements}], channel=channel)
+        blocks = as_alert(self.together.remediations[ids])
+        for button in blocks[1]["elements"]:
+            value = json.loads(button["value"])
+            left_out = [name for name, kept in (("mode", mode), ("state", state)) if kept is None]
+            button["value"] = json.dumps({name: value[name] for name in value if name not in left_out})
+        return self.slack.post_as_tool(blocks, channel=channel)
 
     async def answer(self, count: int = 1) -> Posted:
         """Wait for the so-and-so-many-th message to everybody, and give it back."""
@@ -59,10 +56,28 @@ class World:
         """Wait for a message that one person alone sees."""
         return (await self.slack.until(lambda: seen if len(seen := self.slack.visible(user)) >= count else None))[-1]
 
+    @asynccontextmanager
+    async def another(self) -> "AsyncIterator[App]":
+        """Run one more process of the bot on the same database; Slack sends to it meanwhile."""
+        app = App(self.settings, clock=self.time.clock)
+        async with running(app, self.slack, socket=self.slack.use_socket):
+            yield app
+
     async def settle(self) -> None:
         """Stop the bot, which first finishes all that it was told: nothing more can happen after this."""
         self.stop.set()
         await self.running
+
+
+def as_alert(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    """The blocks of an alert with all buttons."""
+    value = button_value(Remediation.model_validate(fields))
+    elements = [
+        {"type": "button", "action_id": action, "text": {"type": "plain_text", "text": action}, "value": value}
+        for action in (APPROVE, REJECT, CANCEL, REFRESH)
+    ]
+    words = {"type": "section", "text": {"type": "mrkdwn", "text": "GPU has fallen off the bus"}}
+    return [words, {"type": "actions", "elements": elements}]
 
 
 def settings_for(slack: Slack, together: Together, *, socket: bool = False, **environ: str) -> Settings:
@@ -72,24 +87,40 @@ def settings_for(slack: Slack, together: Together, *, socket: bool = False, **en
 
 @asynccontextmanager
 async def world(
-    *, socket: bool = False, patience: Patience | None = None, drain_seconds: float = 25, **environ: str
+    *,
+    socket: bool = False,
+    patience: Patience | None = None,
+    drain_seconds: float = 25,
+    database: str | None = None,
+    **environ: str,
 ) -> AsyncIterator[World]:
-    """Start everything; stop it at the end."""
+    """Start everything, with an SQLite file of its own unless a database is given; stop it at the end."""
     time = ManualClock(read_backs_pass)
-    async with Slack(time.now) as slack, Together(time.now) as together:
-        settings = settings_for(slack, together, socket=socket, **environ)
-        app = App(settings, clock=time.clock, patience=patience, drain_seconds=drain_seconds)
-        stop = asyncio.Event()
-        running = asyncio.create_task(app.run(stop))
-        try:
-            await _ready(app, running)
-            slack.bot_url, slack.use_socket = f"http://127.0.0.1:{app.port}", socket
-            if socket:
-                await slack.until(lambda: slack.sockets.open)
-            yield World(slack, together, time, app, stop, running)
-        finally:
-            stop.set()
-            await running
+    with tempfile.TemporaryDirectory() as folder:
+        environ["DATABASE_URL"] = database or f"sqlite:///{folder}/bot.db"
+        async with Slack(time.now) as slack, Together(time.now) as together:
+            settings = settings_for(slack, together, socket=socket, **environ)
+            app = App(settings, clock=time.clock, patience=patience, drain_seconds=drain_seconds)
+            async with running(app, slack, socket=socket) as (stop, task):
+                yield World(slack, together, time, settings, app, stop, task)
+
+
+@asynccontextmanager
+async def running(
+    app: App, slack: Slack, *, socket: bool = False
+) -> "AsyncIterator[tuple[asyncio.Event, asyncio.Task[None]]]":
+    """Run a bot until the context ends."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(app.run(stop))
+    try:
+        await _ready(app, task)
+        slack.bot_url, slack.use_socket = f"http://127.0.0.1:{app.port}", socket
+        if socket:
+            await slack.until(lambda: slack.sockets.open)
+        yield stop, task
+    finally:
+        stop.set()
+        await task
 
 
 async def _ready(app: App, running: "asyncio.Task[None]") -> None:

@@ -2,49 +2,52 @@
 
 from bot import cards
 from bot.errors import WrongState
-from bot.models import RULES, Mode, Remediation, Request, State, Verb
+from bot.models import RULES, Mode, Remediation, Request, Shown, State, Verb
 from bot.mrkdwn import clean, escape
 
 _COMMENT_LIMIT = 700  # name, ID and a reason of full length
 
 
-def why_not(request: Request, present: Remediation) -> str:
-    """Why a button's decision must not be sent: what you saw is what runs. Empty when it may be sent."""
-    verb, shown = request.verb, request.shown
-    rule = RULES[verb]
+def why_not(request: Request, shown: Shown, present: Remediation) -> str:
+    """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent.
+
+    Args:
+        request: what was asked.
+        shown: what was seen when it was asked.
+        present: the remediation as it is now.
+    """
+    verb, rule = request.verb, RULES[request.verb]
     # A button that does not say its state stood in an alert that asked for approval.
-    shown_state = (shown and shown.state) or State.PENDING_APPROVAL
-    shown_mode = (shown and shown.mode) or None
+    shown_state = shown.state or State.PENDING_APPROVAL
     changes: list[str] = []
     if present.state != shown_state:
         was, now = cards.state_words(shown_state)[0], cards.state_words(present.state)[0]
         changes.append(f"The state was “{escape(was, 90)}”, is now “{escape(now, 90)}”.")
-    if shown_mode is not None and present.mode != shown_mode:
-        was = cards.mode_words(shown_mode).name
-        changes.append(f"The mode was “{escape(was, 80)}”, is now “{_mode(present)}”.")
-    if shown_mode is None and verb is Verb.APPROVE:
-        changes.append(f"The button did not say what would run: it is “{_mode(present)}”.")
+    if shown.mode is not None and present.mode != shown.mode:
+        changes.append(f"The mode was “{_mode(shown.mode)}”, is now “{_mode(present.mode)}”.")
+    if shown.mode is None and verb is Verb.APPROVE:
+        changes.append(f"The button did not say what would run: it is “{_mode(present.mode)}”.")
     if not changes and present.state not in rule.allowed:
         state, _ = cards.state_words(present.state)
         changes.append(f"“{escape(state, 90)}” is a state in which nothing can be {rule.done}.")
     return f"Not {rule.done}. {' '.join(changes)} Look again, then decide." if changes else ""
 
 
-def success_notice(request: Request, seen: Remediation | None, result: Remediation) -> str:
+def success_notice(request: Request, seen: Shown | None, result: Remediation) -> str:
     """What to say about an answer that is not quite what was asked for. Usually nothing.
 
     Args:
         request: what was asked.
-        seen: the remediation as the bot read it before it decided; None for a typed command.
+        seen: what the bot read before it decided; None for a typed command.
         result: what Together answered.
     """
     verb, rule = request.verb, RULES[request.verb]
     if result.state not in rule.effect:
         state, _ = cards.state_words(result.state)
         return f"Together took the {rule.noun}, but the state is “{escape(state, 90)}”."
-    if verb is Verb.APPROVE and seen and seen.mode != result.mode:
-        return f"{rule.done.capitalize()}, but the mode is now “{_mode(result)}”; you saw “{_mode(seen)}”."
-    if verb is Verb.CANCEL and seen and result.review_time and not seen.review_time:
+    if verb is Verb.APPROVE and seen and seen.mode and seen.mode != result.mode:
+        return f"{rule.done.capitalize()}, but the mode is now “{_mode(result.mode)}”; you saw “{_mode(seen.mode)}”."
+    if verb is Verb.CANCEL and seen and seen.state == State.PENDING_APPROVAL and result.review_time:
         return "It was approved in the very moment in which it was cancelled. Tell whoever approved it."
     return ""
 
@@ -73,7 +76,7 @@ def already(verb: Verb, present: Remediation, refusal: WrongState | None = None)
     return f"Not {rule.done}: it is too late for that. The state is “{escape(state, 90)}”."
 
 
-def is_anothers(request: Request, seen: Remediation | None, present: Remediation) -> bool:
+def is_anothers(request: Request, seen: Shown | None, present: Remediation) -> bool:
     """Whether an effect that was read back is certainly somebody else's decision."""
     if request.verb is Verb.CANCEL:
         return False
@@ -82,14 +85,10 @@ def is_anothers(request: Request, seen: Remediation | None, present: Remediation
     return present.review_comment is not None and request.actor.user_id not in present.review_comment
 
 
-def mode_to_send(seen: Remediation | None) -> str | None:
+def mode_to_send(seen: Shown | None) -> str | None:
     """The mode that an approval names, so that an escalation in the last moment is not approved unseen."""
     # Approve refuses HOST_POWER_CYCLE as an override (together-api.md, behaviour 1), so it runs as suggested.
     return None if seen is None or seen.mode == Mode.HOST_POWER_CYCLE else seen.mode
-
-
-def _mode(remediation: Remediation) -> str:
-    return escape(cards.mode_words(remediation.mode).name, 80)
 
 
 def comment(request: Request) -> str:
@@ -97,3 +96,7 @@ def comment(request: Request) -> str:
     actor = request.actor
     who = f"{RULES[request.verb].done.capitalize()} in Slack by {clean(actor.name, 80)} ({actor.user_id})"
     return clean(f"{who}: {request.reason}" if request.reason else who, _COMMENT_LIMIT)
+
+
+def _mode(mode: str) -> str:
+    return escape(cards.mode_words(mode).name, 80)

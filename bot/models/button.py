@@ -10,7 +10,7 @@ from bot.models.remediation import Remediation
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a person saw on the card whose button they pressed. None where the button does not say."""
+    """The mode and state that were seen: by a person on a card, or by the bot in a read. None where it is not told."""
 
     mode: str | None
     state: str | None

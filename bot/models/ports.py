@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from bot.errors import BotError
-from bot.models.ids import RemediationRef
 from bot.models.request import Message, Place
 
 
@@ -25,10 +23,10 @@ class Messenger(Protocol):
     async def answer(self, place: Place, message: Message) -> None:
         """Show a card: in place of the clicked message, or to the channel."""
 
-    async def fail(self, place: Place, error: BotError, ref: RemediationRef) -> None:
+    async def reply(self, place: Place, message: Message) -> None:
         """Tell the channel of an error: in the clicked message's thread, or as a message."""
 
-    async def whisper(self, place: Place, words: BotError | Message) -> None:
+    async def whisper(self, place: Place, message: Message) -> None:
         """Tell the person alone."""
 
 

@@ -1,6 +1,6 @@
 """One thing that a person asked for: who, what, where."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot.models.button import Shown
@@ -81,3 +81,7 @@ class Request:
     shown: Shown | None = None
     reason: str = ""
     trigger_id: str | None = None
+
+    def at(self, place: Place) -> "Request":
+        """The same request, whose answer goes to another place."""
+        return replace(self, place=place)

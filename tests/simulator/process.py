@@ -31,15 +31,25 @@ def variables(slack: Slack, together: Together, *, use_socket: bool = False) -> 
     }
 
 
-def start_bot(cwd: Path, settings: Mapping[str, str], *arguments: str, port: int = 0) -> "subprocess.Popen[str]":
-    """Start `python -m bot` with these settings and nothing else of this machine's environment."""
+def start_bot(
+    cwd: Path, settings: Mapping[str, str], *arguments: str, port: int = 0, log: Path | None = None
+) -> "subprocess.Popen[str]":
+    """Start `python -m bot` with these settings and nothing else of this machine's environment.
+
+    Args:
+        cwd: where it runs.
+        settings: its environment.
+        arguments: its words.
+        port: where it serves HTTP.
+        log: a file for what it logs; by default a pipe, which somebody must read.
+    """
     kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
     return subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-m", "bot", *arguments],
         cwd=cwd,
         env={**kept, "PYTHONPATH": str(ROOT), **settings, "PORT": str(port)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE if log is None else subprocess.DEVNULL,
+        stderr=subprocess.PIPE if log is None else log.open("a"),
         text=True,
     )
 

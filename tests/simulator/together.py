@@ -21,6 +21,8 @@ MODES = {
 WORK = ("PENDING", "QUARANTINING", "QUARANTINED", "RUNNING", "SUCCEEDED")
 NEXT_STATE = dict(pairwise(WORK))
 TERMINAL = {"SUCCEEDED", "FAILED", "CANCELLED", "AUTO_RESOLVED"}
+DECISIONS = {"cancel", "approve", "reject"}
+LATE_SECONDS = 2.0
 FILTERS = ("state", "mode", "trigger")
 HTTP_OF_CODE = {
     1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 13: 500,
@@ -43,8 +45,8 @@ class Fault:
     """Something that goes wrong with the next requests.
 
     Attributes:
-        kind: rpc, html, empty, truncated, other, stale (200 without the change), another, cut, hang, drip, redirect,
-            big or gzip.
+        kind: rpc, html, empty, truncated, other, stale (200 without the change), another, cut, late (cut, and
+            the change comes two seconds after), hang, drip, redirect, big or gzip.
         verb: which requests: cancel, approve, reject, get, list, clusters or create; None for all.
         after: whether the change is made before the answer goes wrong.
         times: how often; -1 for ever.
@@ -83,6 +85,7 @@ class Together(Listener):
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
         self.on_call: dict[str, Callable[[], None]] = {}
+        self.before_decision: Callable[[Call], None] = lambda _call: None
         one = "/v1/compute/clusters/{cluster}/instances/{instance}/remediations/{remediation}"
         many = "/v1/compute/clusters/{cluster}/instances/{instance}/remediations"
         self.routes = [
@@ -103,7 +106,7 @@ class Together(Listener):
     @property
     def posts(self) -> list[Call]:
         """The decisions that arrived."""
-        return [call for call in self.calls if call.verb in {"cancel", "approve", "reject"}]
+        return [call for call in self.calls if call.verb in DECISIONS]
 
     def add(
         self, ids: Ids = ("cluster-1", "instance-1", "remediation-1"), state: str = "PENDING_APPROVAL", **fields: Any
@@ -163,12 +166,19 @@ class Together(Listener):
             info = request.match_info
             ids = (info["cluster"], info["instance"], info["remediation"]) if "remediation" in info else None
             body = _json(raw)
-            self.calls.append(Call(verb, ids, body))
+            call = Call(verb, ids, body)
+            self.calls.append(call)
+            if verb in DECISIONS:
+                self.before_decision(call)
             self.changed()
             await self.gate(verb)
             if happen := self.on_call.get(verb):
                 happen()
             fault = self._next_fault(verb)
+            if fault and fault.kind == "late":
+                # The line is cut at once, and the change comes after: only waiting shows that it did.
+                asyncio.get_running_loop().call_later(LATE_SECONDS, self._answer, request, action, body)
+                fault = Fault("cut")
             if fault and not fault.after:
                 return await self._break(request, fault, {})
             status, answer = self._answer(request, action, body)

@@ -79,7 +79,7 @@ class Sockets:
             ack = await asyncio.wait_for(future, ACK_SECONDS)
         except TimeoutError:
             return Ack(0, "", time.monotonic() - began)
-        return Ack(200, (ack.get("payload") or {}).get("text", ""), time.monotonic() - began)
+        return Ack(200, json.dumps(ack["payload"]) if ack.get("payload") else "", time.monotonic() - began)
 
     async def close_all(self) -> None:
         """Cut every connection."""

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Posted:
 
     Attributes:
         only_for: the one user who sees an ephemeral message.
+        via: the response_url through which it came.
         edits: how often it was changed.
     """
 
@@ -44,6 +46,7 @@ class Posted:
     by: str = BOT_USER
     metadata: dict[str, Any] | None = None
     edits: int = 0
+    via: str | None = None
 
     @property
     def buttons(self) -> dict[str, dict[str, Any]]:
@@ -92,7 +95,7 @@ class Slack(Listener):
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         super().__init__()
         self.now = now
-        self.bot_url = ""
+        self.bot_urls = [""]
         self.use_socket = False
         self.token_error: str | None = None
         self.auth_extra: dict[str, Any] = {}
@@ -122,6 +125,15 @@ class Slack(Listener):
         self.users[user] = {"id": user, "name": name, "team_id": TEAM, "deleted": False, "is_bot": False, **flags}
         return user
 
+    @property
+    def bot_url(self) -> str:
+        """The bot's address, behind which there may be several: a delivery goes to any one."""
+        return self.bot_urls[0]
+
+    @bot_url.setter
+    def bot_url(self, url: str) -> None:
+        self.bot_urls = [url]
+
     # What people see.
 
     def visible(self, user: str | None = None) -> list[Posted]:
@@ -136,8 +148,8 @@ class Slack(Listener):
     async def command(
         self, text: str, *, user: str = "U0ALICE", channel: str = "C0OPS", command: str = COMMAND, **extra: Any
     ) -> Ack:
-        """Type a slash command."""
-        return await self.deliver("slash_commands", {
+        """Type a slash command. What the ack says, the person alone sees."""
+        ack = await self.deliver("slash_commands", {
             "token": "deprecated",
             "team_id": TEAM,
             "team_domain": "home",
@@ -149,10 +161,13 @@ class Slack(Listener):
             "text": text,
             "api_app_id": "A0BOT",
             "is_enterprise_install": "false",
-            "response_url": self._response_url(channel, user, None),
+            "response_url": self.response_url(channel, user, None),
             "trigger_id": self._trigger(),
             **extra,
         })  # fmt: skip
+        if ack.status == 200 and ack.body:
+            self._add(channel, json.loads(ack.body), only_for=user)
+        return ack
 
     async def press(self, message: Posted, action_id: str, *, user: str = "U0ALICE", **extra: Any) -> Ack:
         """Press a button of a message, and confirm where it asks."""
@@ -182,7 +197,7 @@ class Slack(Listener):
             "container": container,
             "trigger_id": self._trigger(),
             "channel": {"id": message.channel, "name": "ops"},
-            "response_url": self._response_url(message.channel, user, message),
+            "response_url": self.response_url(message.channel, user, message),
             "actions": [
                 {
                     "type": "button",
@@ -224,9 +239,10 @@ class Slack(Listener):
         }
         signed.update({name.replace("_", "-"): value for name, value in headers.items()})
         began = time.monotonic()
+        url = random.choice(self.bot_urls)  # noqa: S311 - a balancer's choice is no secret
         async with (
             aiohttp.ClientSession() as session,
-            session.post(f"{self.bot_url}/slack/events", data=body, headers=signed) as response,
+            session.post(f"{url}/slack/events", data=body, headers=signed) as response,
         ):
             return Ack(response.status, await response.text(), time.monotonic() - began)
 
@@ -351,7 +367,7 @@ class Slack(Listener):
 
     # response_url.
 
-    def _response_url(self, channel: str, user: str, source: Posted | None) -> str:
+    def response_url(self, channel: str, user: str, source: Posted | None) -> str:
         self._count += 1
         key = f"secret-{self._count}"
         self._responses[key] = _ResponseUrl(channel, user, source, self.now() + RESPONSE_SECONDS)
@@ -376,7 +392,7 @@ class Slack(Listener):
             self._change(entry.source, body)
         else:
             only_for = None if body.get("response_type") == "in_channel" else entry.user
-            self._add(entry.channel, body, only_for=only_for)
+            self._add(entry.channel, body, only_for=only_for).via = f"{self.url}{request.path}"
         return web.Response(text="ok")
 
     def _trigger(self) -> str:

@@ -1,0 +1,124 @@
+"""`python -m bot audit`: the audit trail for people and for other programs, beside a running bot."""
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from sqlalchemy import RowMapping, func, select
+
+from bot.errors import StartError, StoreUnavailable
+from bot.mrkdwn import clean
+from bot.store import Database, audit
+from bot.store.tables import audit as columns
+from bot.store.tables import decisions
+
+Row = RowMapping
+_NAMES = list(columns.columns.keys())
+_UNITS = {"m": 60, "h": 3600, "d": 86_400}
+
+
+def read_since(value: str, now: float) -> float:
+    """Read a moment: `2026-11-24`, `2026-11-24T03:00Z`, or as long ago as `30m`, `24h`, `7d`.
+
+    Returns:
+        Seconds since 1970.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if ago := re.fullmatch(r"(\d+)([mhd])", value):
+        return now - int(ago[1]) * _UNITS[ago[2]]
+    moment = datetime.fromisoformat(value)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+async def print_trail(url: str, style: str, *, since: float, remediation: str | None, user: str | None) -> None:
+    """Print rows, oldest first.
+
+    Args:
+        url: the database's.
+        style: `table`, `json` (a line per row) or `csv`.
+        since: seconds since 1970.
+        remediation: only this remediation ID.
+        user: only this Slack user ID.
+
+    Raises:
+        StartError: there is no such database.
+        StoreUnavailable: it cannot be reached.
+    """
+    database = await _open(url)
+    try:
+        write = _WRITERS[style]()
+        async for row in audit.rows(database, since=since, remediation=remediation, user=user):
+            write(row)
+    finally:
+        await database.close()
+
+
+async def print_verdict(url: str, expected: str | None) -> bool:
+    """Check the whole trail, and print what was found. Gives back whether it is whole.
+
+    Raises:
+        StartError: there is no such database.
+        StoreUnavailable: it cannot be reached.
+    """
+    database = await _open(url)
+    try:
+        verdict = await audit.verify(database, expected)
+        async with database.begin() as connection:
+            repeats = (await connection.execute(select(func.sum(decisions.c.repeats)))).scalar() or 0
+    finally:
+        await database.close()
+    for problem in verdict.problems:
+        print(problem)
+    print(f"{verdict.rows} rows, {len(verdict.problems)} problems. Head {verdict.head}")
+    print(f"{repeats} decisions were sent again after a process died while Together worked on them.")
+    return not verdict.problems
+
+
+async def _open(url: str) -> Database:
+    database = Database(url)
+    try:
+        await database.open(migrate=False)
+    except (StartError, StoreUnavailable):
+        await database.close()
+        raise
+    return database
+
+
+def _table() -> Callable[[Row], None]:
+    print(f"{'time (UTC)':19}  {'event':7}  {'user':11}  {'verb':7}  {'outcome':22}  {'state':16}  remediation, reason")
+
+    def write(row: Row) -> None:
+        at = datetime.fromtimestamp(row["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+        ref = f"{row['cluster_id']}/{row['instance_id']}/{row['remediation_id']}"
+        # A reason is somebody's own words: on a terminal, control characters in it could draw other rows.
+        reason = f"  “{clean(row['reason'], 500)}”" if row["reason"] else ""
+        print(
+            f"{at}  {row['event']:7}  {row['user_id']:11}  {row['verb']:7}  {row['outcome'] or '':22}  "
+            f"{clean(row['state'] or '', 40):16}  {ref}{reason}"
+        )
+
+    return write
+
+
+def _json() -> Callable[[Row], None]:
+    return lambda row: print(json.dumps(dict(row), ensure_ascii=False))
+
+
+def _csv() -> Callable[[Row], None]:
+    writer = csv.DictWriter(sys.stdout, _NAMES)
+    writer.writeheader()
+    return lambda row: writer.writerow({name: _inert(row[name]) for name in _NAMES})
+
+
+def _inert(value: object) -> object:
+    """Keep a spreadsheet from taking somebody's words for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+_WRITERS: Mapping[str, Callable[[], Callable[[Row], None]]] = {"table": _table, "json": _json, "csv": _csv}
+STYLES = tuple(_WRITERS)

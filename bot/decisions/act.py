@@ -1,0 +1,204 @@
+"""What a decision does at Together: read, call, read back. It tells nothing and writes nothing but "a POST leaves"."""
+
+from collections.abc import Sequence
+
+from bot import cards
+from bot.cards import Decided
+from bot.clock import Clock
+from bot.decisions.rules import already, comment, is_anothers, mode_to_send, success_notice, why_not
+from bot.errors import (
+    Interrupted,
+    NoAnswer,
+    NotReached,
+    OutcomeUnknown,
+    ReadFailed,
+    StoreDown,
+    StoreUnavailable,
+    TogetherError,
+    Unclear,
+    WrongState,
+)
+from bot.models import RULES, Job, Message, Outcome, Remediation, Shown, Verb
+from bot.mrkdwn import when
+from bot.store import Store
+from bot.together import TogetherClient
+
+READ_BACK_AFTER: Sequence[float] = (0, 2, 5)
+REPEAT_AFTER = 15.0  # seconds after which a POST that was sent has either arrived or never will: the client's own limit
+LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
+Result = tuple[Message, Outcome]
+
+
+class Act:
+    """Carries out one job at Together.
+
+    Args:
+        together: the API.
+        store: where "a POST leaves now" is written before it leaves.
+        clock: for waits and for what people read.
+    """
+
+    def __init__(self, together: TogetherClient, store: Store, clock: Clock) -> None:
+        self._together = together
+        self._store = store
+        self._clock = clock
+
+    async def look(self, job: Job) -> Result:
+        """Read the remediation and draw it.
+
+        Raises:
+            TogetherError: it cannot be read.
+        """
+        present = await self._together.get(job.request.ref)
+        if holder := await self._store.holder(job.request):
+            # A decision began meanwhile: buttons drawn now could outlive its answer.
+            doing = RULES[Verb(holder.verb)].doing
+            notice = f"<@{holder.user_id}> is {doing} this remediation since {when(holder.since)}."
+            return cards.card(present, notice=notice, buttons=False), Outcome("read", present.state)
+        return cards.card(present), Outcome("read", present.state)
+
+    async def decide(self, job: Job) -> Result:
+        """Decide, and draw what has come of it. A job that another process began is gone on with.
+
+        Raises:
+            BotError: there is no remediation to show.
+            LeaseLost: another process has taken the job over.
+            StoreUnavailable: a POST may have left, and its repeat could not be written: leave the job for later.
+        """
+        if job.sent:
+            return await self._resume(job)
+        request = job.request
+        if await self._store.age(job) > LIFETIME:
+            raise Interrupted(RULES[request.verb].noun, sent=False)
+        seen: Shown | None = None
+        if request.shown is not None:
+            present = await self._read_before(job)
+            if notice := why_not(request, request.shown, present):
+                return cards.card(present, notice=notice), Outcome("changed meanwhile", present.state)
+            seen = Shown(present.mode, present.state)
+        return await self._send(job, seen)
+
+    async def _resume(self, job: Job) -> Result:
+        """Go on after a POST that may have been sent by a process that died.
+
+        It is repeated only when it has had its time to arrive, and nothing has changed since it was sent.
+        """
+        assert job.sent is not None  # noqa: S101 - the caller asked
+        request, rule, seen = job.request, RULES[job.request.verb], job.sent.seen
+        for wait in (0.0, REPEAT_AFTER - await self._store.since_sent(job.sent)):
+            if wait > 0:
+                await self._clock.sleep(wait)
+            try:
+                present = await self._together.get(request.ref)
+            except TogetherError as cause:
+                unreadable: TogetherError | None = cause
+                continue
+            unreadable = None
+            if settled := self._settled(job, seen, present):
+                return settled
+        if unreadable:
+            raise OutcomeUnknown(rule.noun, NoAnswer()) from unreadable
+        if seen and (notice := why_not(request, seen, present)):
+            return cards.card(present, notice=notice), Outcome("changed meanwhile", present.state)
+        if await self._store.age(job) > LIFETIME:
+            return self._not_in_effect(job, present, NoAnswer())
+        return await self._send(job, seen)
+
+    async def _read_before(self, job: Job) -> Remediation:
+        try:
+            return await self._together.get(job.request.ref)
+        except NotReached:
+            raise
+        except TogetherError as cause:
+            raise ReadFailed(RULES[job.request.verb].noun, cause) from cause
+
+    async def _send(self, job: Job, seen: Shown | None) -> Result:
+        may_have_left = job.sent is not None
+        try:
+            result = await self._call(job, seen)
+        except StoreUnavailable as error:
+            if may_have_left:
+                raise
+            raise StoreDown from error
+        except WrongState as refusal:
+            return await self._show_present(job, refusal)
+        except Unclear as cause:
+            return await self._read_back(job, seen, cause)
+        return self._success(job, seen, result)
+
+    async def _call(self, job: Job, seen: Shown | None) -> Remediation:
+        request = job.request
+        attempts = 0
+
+        async def leaving() -> None:
+            nonlocal attempts
+            attempts += 1
+            await (self._store.sending(job, seen) if attempts == 1 else self._store.still_sending(job))
+
+        match request.verb:
+            case Verb.APPROVE:
+                mode = mode_to_send(seen)
+                return await self._together.approve(request.ref, comment=comment(request), mode=mode, guard=leaving)
+            case Verb.REJECT:
+                return await self._together.reject(request.ref, comment=comment(request), guard=leaving)
+            case Verb.CANCEL:
+                return await self._together.cancel(request.ref, guard=leaving)
+            case Verb.REFRESH:
+                raise AssertionError("looking is no decision")
+
+    def _success(self, job: Job, seen: Shown | None, result: Remediation) -> Result:
+        request = job.request
+        rule, notice = RULES[request.verb], success_notice(request, seen, result)
+        if result.state not in rule.effect:
+            # An answer of 200 that does not show the effect is no success, whatever its status says.
+            return cards.card(result, notice=notice, buttons=False), Outcome("no effect shown", result.state)
+        decided = Decided(request.verb, request.actor.user_id, self._clock.now(), request.reason)
+        return cards.card(result, decided=decided, notice=notice), Outcome(rule.done, result.state)
+
+    async def _show_present(self, job: Job, refusal: WrongState) -> Result:
+        """Show a refused decision as what it usually is: somebody else was faster."""
+        try:
+            present = await self._together.get(job.request.ref)
+        except TogetherError as cause:
+            raise refusal from cause
+        outcome = Outcome("refused for the state", present.state, refusal.http_status, refusal.request_id)
+        return cards.card(present, notice=already(job.request.verb, present, refusal)), outcome
+
+    async def _read_back(self, job: Job, seen: Shown | None, cause: Unclear) -> Result:
+        """Find out whether a decision without a clear answer took effect.
+
+        Raises:
+            OutcomeUnknown: it could not be read.
+        """
+        last: Result | None = None
+        for seconds in READ_BACK_AFTER:
+            if seconds:
+                await self._clock.sleep(seconds)
+            try:
+                present = await self._together.get(job.request.ref)
+            except TogetherError:
+                continue
+            if settled := self._settled(job, seen, present):
+                return settled
+            last = self._not_in_effect(job, present, cause)
+        if last is None:
+            raise OutcomeUnknown(RULES[job.request.verb].noun, cause)
+        return last
+
+    def _settled(self, job: Job, seen: Shown | None, present: Remediation) -> Result | None:
+        """What a read-back shows for certain; None while the decision may still arrive."""
+        request, rule = job.request, RULES[job.request.verb]
+        if present.state in rule.effect and not is_anothers(request, seen, present):
+            return self._success(job, seen, present)
+        if present.state in rule.allowed:
+            return None
+        return cards.card(present, notice=already(request.verb, present)), Outcome("too late", present.state)
+
+    def _not_in_effect(self, job: Job, present: Remediation, cause: Unclear) -> Result:
+        request = job.request
+        notice = (
+            f"<@{request.actor.user_id}>, your {RULES[request.verb].noun} is not in effect as of "
+            f"{when(self._clock.now())}; it may still arrive. {cause.sentence}"
+        )
+        outcome = Outcome("not in effect", present.state, cause.http_status, cause.request_id)
+        return cards.card(present, notice=notice, buttons=False), outcome

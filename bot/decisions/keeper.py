@@ -1,0 +1,85 @@
+"""What happens beside the decisions: signs of life, taking over what a dead process left, and tidying up."""
+
+import logging
+from collections.abc import Callable
+
+from bot.clock import Clock
+from bot.decisions.decisions import Decisions
+from bot.errors import StoreUnavailable
+from bot.store import Store, audit
+from bot.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+TAKEN_AT_ONCE = 20
+DAY = 86_400.0
+
+
+class Keeper:
+    """Keeps this process's jobs, and takes over those of dead ones.
+
+    Args:
+        store: where the jobs stand.
+        decisions: carries them out.
+        tasks: where they run.
+        clock: for the pauses.
+        lease_seconds: how long a silent process keeps a job.
+        retention_days: how long finished decisions are kept.
+        report: told what keeps the store from being usable, or "" when nothing does.
+    """
+
+    def __init__(  # noqa: PLR0913 - what keeping needs
+        self,
+        store: Store,
+        decisions: Decisions,
+        tasks: Tasks,
+        clock: Clock,
+        *,
+        lease_seconds: float,
+        retention_days: int,
+        report: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._decisions = decisions
+        self._tasks = tasks
+        self._clock = clock
+        self._pause = lease_seconds * 0.3
+        self._retention_days = retention_days
+        self._report = report
+        self._tidy_at = 0.0
+
+    async def run(self) -> None:
+        """Go round for ever, three times in the life of a lease."""
+        at_start = True
+        while True:
+            try:
+                await self._round(at_start=at_start)
+            except StoreUnavailable as error:
+                self._report(f"The database cannot be reached ({error}).")
+            else:
+                at_start = False
+                self._report("")
+            await self._clock.sleep(self._pause)
+
+    async def _round(self, *, at_start: bool) -> None:
+        await self._store.heartbeat(list(self._decisions.working))
+        while self._tasks.accepting:
+            jobs = await self._store.take_over(TAKEN_AT_ONCE, at_start=at_start)
+            for job in jobs:
+                logger.warning("Taking over %s %s from a process that is gone", job.request.verb, job.request.ref)
+                self._tasks.spawn(self._decisions.handle(job), f"take over {job.id}")
+            if len(jobs) < TAKEN_AT_ONCE:
+                break
+        if self._clock.monotonic() >= self._tidy_at:
+            forgotten = await self._store.forget(self._retention_days)
+            await self.log_head()
+            logger.info("%d finished decisions were older than %d days", forgotten, self._retention_days)
+            self._tidy_at = self._clock.monotonic() + DAY
+
+    async def log_head(self) -> None:
+        """Log the head of the audit trail: noted elsewhere, it proves later that nothing was cut or rewritten.
+
+        Raises:
+            StoreUnavailable: it cannot be read.
+        """
+        logger.info("Audit head %s", await audit.head(self._store.database))

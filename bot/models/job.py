@@ -1,0 +1,76 @@
+"""A decision on its way, as the store keeps it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bot.models.button import Shown
+from bot.models.request import Message, Request
+
+
+class Manner(StrEnum):
+    """How an answer is told."""
+
+    CARD = "card"
+    ERROR = "error"
+    WHISPER = "whisper"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to tell, and how."""
+
+    manner: Manner
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What has come of a decision, for the audit trail.
+
+    Attributes:
+        name: such as "approved", "NotAllowed" or "changed meanwhile".
+        state: the remediation's state as far as it is known.
+        http_status: of Together's refusal, where there was one.
+        request_id: Together's ID of the request, where it gave one.
+    """
+
+    name: str
+    state: str | None = None
+    http_status: int | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A POST that may have left.
+
+    Attributes:
+        at: seconds since 1970, on the database's clock.
+        seen: the remediation as the bot read it before; None for a typed command.
+    """
+
+    at: float
+    seen: Shown | None
+
+
+@dataclass(slots=True)
+class Job:
+    """One request, from its receipt to its answer.
+
+    Attributes:
+        fence: grows each time it changes hands.
+        received_at: seconds since 1970, on the database's clock.
+        is_active: its decision was allowed and claimed.
+        sent: its POST may have left.
+        answer: what came of it is known, and is yet to be told.
+        taken_over: another process began it.
+    """
+
+    id: str
+    request: Request
+    fence: int
+    received_at: float
+    is_active: bool = False
+    sent: Sent | None = None
+    answer: Answer | None = None
+    taken_over: bool = False

@@ -1,0 +1,110 @@
+"""The audit trail: append-only rows, each with the hash of the one before."""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, Select, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.store.engine import Database
+from bot.store.tables import audit
+
+GENESIS = "0" * 64
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check of the trail found.
+
+    Attributes:
+        rows: how many rows stand in it.
+        head: the hash of the last one.
+        problems: what is wrong, one sentence each; empty when the trail is whole.
+    """
+
+    rows: int
+    head: str
+    problems: Sequence[str]
+
+
+async def append(database: Database, connection: AsyncConnection, fields: dict[str, Any]) -> None:
+    """Append a row, inside the transaction of what it tells about.
+
+    Args:
+        database: knows how to keep other writers out.
+        connection: of the transaction.
+        fields: the columns, but for `seq`, `hash` and `previous`.
+    """
+    await database.lock_audit(connection)
+    last = (await connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1))).first()
+    seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
+    row = {**fields, "seq": seq, "previous": previous}
+    await connection.execute(insert(audit).values(**row, hash=digest(row)))
+
+
+def digest(row: RowMapping | dict[str, Any]) -> str:
+    """The hash of a row: over every column but the hash itself, and so over the row before."""
+    columns = {column.name: row.get(column.name) for column in audit.columns if column.name != "hash"}
+    return hashlib.sha256(json.dumps(columns, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+async def rows(
+    database: Database, *, since: float = 0, remediation: str | None = None, user: str | None = None
+) -> AsyncIterator[RowMapping]:
+    """Read the trail, oldest first, a page at a time.
+
+    Args:
+        database: where it stands.
+        since: seconds since 1970.
+        remediation: only rows about this remediation ID.
+        user: only rows of this Slack user ID.
+    """
+    chosen: Select[Any] = select(audit).where(audit.c.at >= since).order_by(audit.c.seq).limit(_PAGE)
+    if remediation is not None:
+        chosen = chosen.where(audit.c.remediation_id == remediation)
+    if user is not None:
+        chosen = chosen.where(audit.c.user_id == user)
+    last = 0
+    while True:
+        async with database.begin() as connection:
+            page = (await connection.execute(chosen.where(audit.c.seq > last))).mappings().all()
+        for row in page:
+            yield row
+        if len(page) < _PAGE:
+            return
+        last = page[-1]["seq"]
+
+
+async def head(database: Database) -> str:
+    """The hash of the last row. Kept elsewhere, it proves later that nothing before it was cut or rewritten."""
+    async with database.begin() as connection:
+        last = (await connection.execute(select(audit.c.hash).order_by(audit.c.seq.desc()).limit(1))).scalar()
+    return last or GENESIS
+
+
+async def verify(database: Database, expected: str | None = None) -> Verdict:
+    """Find every changed, missing or reordered row.
+
+    Args:
+        database: where the trail stands.
+        expected: a head that was noted earlier; when it is in no row any more, the tail was cut or all rewritten.
+    """
+    problems: list[str] = []
+    previous, seq, seen = GENESIS, 0, {GENESIS}
+    async for row in rows(database):
+        if row["seq"] != seq + 1:
+            missing = f"Row {seq + 1} is" if row["seq"] == seq + 2 else f"Rows {seq + 1} to {row['seq'] - 1} are"
+            problems.append(f"{missing} missing.")
+        elif row["previous"] != previous:
+            problems.append(f"Row {row['seq']} does not follow row {seq}: one of them was replaced or moved.")
+        if row["hash"] != digest(row):
+            problems.append(f"Row {row['seq']} was changed.")
+        previous, seq = row["hash"], row["seq"]
+        seen.add(previous)
+    if expected is not None and expected not in seen:
+        problems.append("The expected head is in no row: the end was cut off, or the trail was written anew.")
+    return Verdict(rows=seq, head=previous, problems=problems)

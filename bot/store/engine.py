@@ -1,0 +1,173 @@
+"""The connection to the database: SQLite for one process, PostgreSQL for several."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from bot.errors import StartError, StoreUnavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_SCHEMA_LOCK, _AUDIT_LOCK = 7_265_646_501, 7_265_646_502  # any numbers that nobody else in this database uses
+_FAILURES = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_SQLITE = "sqlite:///"
+
+
+class Database:
+    """A pool of connections, and what differs between the two databases.
+
+    Args:
+        url: `sqlite:///path`, or a PostgreSQL URL as hosts hand it out. The driver itself reads the latter, so
+            `sslmode=…` and a socket folder as `host=/dir` mean what they mean to every PostgreSQL client.
+        seconds: how long one transaction may take.
+    """
+
+    def __init__(self, url: str, seconds: float = 5) -> None:
+        self._seconds = seconds
+        self.is_sqlite = url.startswith(_SQLITE)
+        self._path = Path(url.removeprefix(_SQLITE)) if self.is_sqlite else None
+        self._owned: int | None = None
+        self._engine = _sqlite(url, seconds) if self.is_sqlite else _postgresql(url, seconds)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """Run a transaction.
+
+        Raises:
+            StoreUnavailable: the database did not do it. When the line broke in the last moment, it may have
+                committed all the same.
+            IntegrityError: a unique index refused it.
+        """
+        try:
+            async with asyncio.timeout(self._seconds), self._engine.begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except _FAILURES as error:
+            raise StoreUnavailable(type(error).__name__) from error
+
+    async def lock_audit(self, connection: AsyncConnection) -> None:
+        """Let one writer at a time append to the audit trail. SQLite has only one connection anyway."""
+        if not self.is_sqlite:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _AUDIT_LOCK})
+
+    async def open(self, *, migrate: bool = True) -> None:
+        """Take the SQLite file for this process, and bring the schema up to date, one process at a time.
+
+        Args:
+            migrate: without it, nothing is made or taken; only look whether there is a schema that this program knows.
+
+        Raises:
+            StartError: the file belongs to another process, or the schema is newer than this program.
+            StoreUnavailable: the database cannot be reached.
+        """
+        if self._path is not None:
+            if not migrate:
+                _must_exist(self._path)
+            elif self._owned is None:
+                self._owned = _own(self._path)
+        async with self.begin() as connection:
+            if not self.is_sqlite:
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+            await connection.run_sync(_upgrade if migrate else _look)
+
+    async def close(self) -> None:
+        """Close all connections, and give the file back."""
+        await self._engine.dispose()
+        if self._owned is not None:
+            os.close(self._owned)
+            self._owned = None
+
+
+def _sqlite(url: str, seconds: float) -> AsyncEngine:
+    engine = create_async_engine(
+        url.replace(_SQLITE, "sqlite+aiosqlite:///", 1),
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=seconds,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=3000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _postgresql(url: str, seconds: float) -> AsyncEngine:
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(url, timeout=seconds)
+
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=connect, pool_size=10, pool_timeout=seconds, pool_pre_ping=True
+    )
+
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise StartError(f"DATABASE_URL: there is no {path}.")
+
+
+def _own(path: Path) -> int:
+    """Lock a file beside the database for as long as this process lives."""
+    try:
+        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StartError(
+            f"Another process of the bot uses {path}. An SQLite file belongs to one process: stop the other one, "
+            "or set DATABASE_URL to a PostgreSQL database to run several."
+        ) from None
+    except OSError as error:
+        raise StartError(f"DATABASE_URL: {path} cannot be written: {error.strerror}.") from None
+    return handle
+
+
+def _scripts() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return ScriptDirectory.from_config(config)
+
+
+def _look(connection: Connection) -> None:
+    if _revision(connection) is None:
+        raise StartError("The database in DATABASE_URL has no tables of this bot yet; it makes them when it starts.")
+
+
+def _revision(connection: Connection) -> str | None:
+    """The version of the schema, None where there is none yet.
+
+    Raises:
+        StartError: this program does not know it.
+    """
+    present = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if present is not None and present not in known:
+        raise StartError(
+            f"The database has schema {present}, which is newer than this version of the bot knows. "
+            "Run the newer version, or restore a backup from before it."
+        )
+    return present
+
+
+def _upgrade(connection: Connection) -> None:
+    _revision(connection)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,1 @@
+"""The versions of the schema. They are never edited once released."""
