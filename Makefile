@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run demo test chaos check format lock clean
+.PHONY: help run demo test chaos bench check format lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -30,6 +30,9 @@ test: .venv/dev ## all tests, with coverage
 
 chaos: .venv/dev ## kill processes while commands and clicks arrive, on both databases (ARGS="--seconds 600")
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+bench: .venv/dev ## how long Slack waits for the ack, next to default Bolt
+	$(BIN)/python -m tests.bench
 
 check: .venv/dev ## style, types and import rules
 	$(BIN)/ruff check .

@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bot", description=__doc__)
+    about = "Run the remediation bot, or look at what it keeps. README explains the settings."
+    parser = argparse.ArgumentParser(prog="python -m bot", description=about)
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(metavar="COMMAND")
     commands.add_parser("serve", help="run the bot (the default)").set_defaults(run=_serve)
@@ -85,11 +86,7 @@ def _verify_trail(options: argparse.Namespace) -> int:
 def _serve(_options: argparse.Namespace) -> int:
     settings = read_settings(os.environ, DOTENV)
     configure_logs(settings.log_level, settings.log_format, settings.secrets)
-    try:
-        _event_loop()(_until_signalled(settings))
-    except OSError as error:
-        print(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}.", file=sys.stderr)
-        return FAILED
+    _event_loop()(_until_signalled(settings))
     return 0
 
 

@@ -73,8 +73,7 @@ class App:
         """Work until `stop` is set, then finish what was acked.
 
         Raises:
-            StartError: Slack refuses a token, or the database is not for this program.
-            OSError: the HTTP port cannot be had.
+            StartError: the port cannot be had, Slack refuses a token, or the database is not for this program.
         """
         async with AsyncExitStack() as stack:
             server = Server(self._settings.host, self._settings.port, self._problems)
@@ -86,8 +85,9 @@ class App:
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             self._stopping = True
             self.tasks.close()
+            if stopping.done():
+                logger.info("Stopping: finishing what was acked")
             stopping.cancel()
-            logger.info("Stopping: finishing what was acked")
             working.cancel()
             await asyncio.wait({working})
             if self._socket:
@@ -128,7 +128,7 @@ class App:
             app_token = settings.slack_app_token.get_secret_value()
             await connection.check_app_token(app_token)
             self._socket = Socket(bolt, app_token, reading, self._clock, proxy=reading.proxy)
-            self._socket.start()
+            await self._socket.start()
         else:
             server.serve(bolt)
         if settings.bot_alert_channel:
@@ -207,7 +207,7 @@ def _slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_o
         logger=logging.getLogger("slack_sdk.web"),
     )
     if is_loopback(settings.slack_api_url):
-        client.proxy = None  # the SDK reads HTTPS_PROXY and ignores NO_PROXY (slack-facts, 9.13)
+        client.proxy = None  # the SDK reads HTTPS_PROXY and ignores NO_PROXY (slack_sdk 3.48)
     return client
 
 

@@ -41,7 +41,7 @@ from bot.mrkdwn import escape
 
 _SHOWN = 600  # characters of outside words in a sentence: enough for two IDs of full length
 
-STATUS_PAGE_HINT = "If it goes on, decide in Together's own console and tell whoever runs this bot."
+IF_IT_GOES_ON = "If it goes on, decide in Together's own console and tell whoever runs this bot."
 
 
 class InvalidId(ValueError):
@@ -189,7 +189,7 @@ class NotReached(TogetherError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Together's API could not be reached, so nothing was changed.", f"Try again in a minute. {STATUS_PAGE_HINT}"
+            "Together's API could not be reached, so nothing was changed.", f"Try again in a minute. {IF_IT_GOES_ON}"
         )
 
 
@@ -278,7 +278,7 @@ class ServerError(Unclear):
 
     def __init__(self, status: int, *, quote: str = "") -> None:
         super().__init__(
-            f"Together's API failed (HTTP {status}).", f"Try again in a minute. {STATUS_PAGE_HINT}", quote=quote
+            f"Together's API failed (HTTP {status}).", f"Try again in a minute. {IF_IT_GOES_ON}", quote=quote
         )
 
 
@@ -287,7 +287,7 @@ class NoAnswer(Unclear):
 
     def __init__(self) -> None:
         super().__init__(
-            "Together's API took the request but did not answer.", f"Try again in a minute. {STATUS_PAGE_HINT}"
+            "Together's API took the request but did not answer.", f"Try again in a minute. {IF_IT_GOES_ON}"
         )
 
 

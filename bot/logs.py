@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-# At DEBUG these print bodies and statements, and with them response_urls and tokens; Bolt does so at INFO
-# (slack-facts, 9.4 and 10.15).
+# At DEBUG these print bodies and statements, and with them response_urls and tokens; Bolt 1.30 does so at INFO.
 _TALKATIVE = {
     "slack_bolt": logging.ERROR,
     "slack_sdk": logging.WARNING,
@@ -24,10 +23,13 @@ _TALKATIVE = {
 _CAPABILITY = re.compile(r"(hooks\.slack(?:-gov)?\.com/|/response/)[^\s\"'>)]+|\bx(?:ox[a-z]|app)-[\w-]+")
 
 
+_SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
+
+
 class _Redacting(logging.Formatter):
     def __init__(self, pattern: str | None, secrets: Sequence[str]) -> None:
         super().__init__(pattern)
-        self._secrets = [each for each in secrets if each]
+        self._secrets = [each for each in secrets if len(each) >= _SHORTEST_SECRET]
 
     def redact(self, line: str) -> str:
         for secret in self._secrets:

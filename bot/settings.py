@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bot.models import check_id
 
+DEFAULT_DATABASE = "sqlite:///remediation-bot.db"
 EXAMPLES: Mapping[str, str] = {
     "SLACK_BOT_TOKEN": "xoxb-…, from “OAuth & Permissions” in the app's settings",
     "SLACK_SIGNING_SECRET": "the 32 characters under “Basic Information”",
@@ -23,12 +24,12 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_CHANNELS": "C012ABCDEF,C034GHIJKL",
     "BOT_ALERT_CHANNEL": "C012ABCDEF",
     "BOT_CLUSTERS": "cluster-1,cluster-2",
-    "BOT_POLL_SECONDS": "15",
-    "BOT_LEASE_SECONDS": "15",
-    "BOT_RETENTION_DAYS": "400",
+    "BOT_POLL_SECONDS": "15 (1 to 3600)",
+    "BOT_LEASE_SECONDS": "15 (2 to 300)",
+    "BOT_RETENTION_DAYS": "400 (1 to 36500)",
     "DATABASE_URL": "sqlite:///remediation-bot.db",
     "HOST": "127.0.0.1",
-    "PORT": "3000",
+    "PORT": "3000 (0 to 65535)",
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": "json",
 }
@@ -63,8 +64,8 @@ def _together_url(value: str) -> str:
 def _secret(prefix: str) -> AfterValidator:
     def check(value: SecretStr) -> SecretStr:
         plain = value.get_secret_value()
-        if not plain.startswith(prefix):
-            raise ValueError(f"must begin with {prefix}")
+        if not plain.startswith(prefix) or plain == prefix:
+            raise ValueError(f"must begin with {prefix} and go on")
         if not plain.isascii() or not plain.isprintable() or " " in plain:
             raise ValueError("has a character that cannot stand in a token")
         return value
@@ -128,8 +129,8 @@ class Settings(BaseModel):
     bot_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
     bot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 400
-    database_url: Annotated[str, AfterValidator(_database), Field(repr=False)] = "sqlite:///remediation-bot.db"
-    host: str = "0.0.0.0"  # noqa: S104 - a server behind a router or balancer listens everywhere (contract)
+    database_url: Annotated[str, AfterValidator(_database), Field(repr=False)] = DEFAULT_DATABASE
+    host: str = "0.0.0.0"  # noqa: S104 - a server behind a router or balancer listens everywhere
     port: Annotated[int, Field(ge=0, le=65535)] = 3000
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Upper] = "INFO"
     log_format: Annotated[Literal["text", "json"], Lower] | None = None
@@ -176,7 +177,7 @@ def read_database_url(environ: Mapping[str, str], dotenv: Path | None = None) ->
     """
     values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
     try:
-        return _database((values.get("DATABASE_URL") or "").strip() or EXAMPLES["DATABASE_URL"])
+        return _database((values.get("DATABASE_URL") or "").strip() or DEFAULT_DATABASE)
     except ValueError as error:
         raise SettingsError(_report({"DATABASE_URL": str(error)})) from None
 
@@ -184,7 +185,11 @@ def read_database_url(environ: Mapping[str, str], dotenv: Path | None = None) ->
 def _problem(kind: str, message: str) -> str:
     if kind == "missing":
         return "is missing"
-    text = message.removeprefix("Value error, ")
+    if kind == "too_short":
+        return "is empty"
+    if kind.startswith(("int_", "greater_", "less_")):
+        return "must be a whole number in its range"
+    text = message.removeprefix("Value error, ").removesuffix(".")
     return text if text.startswith(("is ", "has ", "must ")) else f"is wrong: {text[0].lower()}{text[1:]}"
 
 

@@ -214,7 +214,7 @@ class TogetherClient:
             async with asyncio.timeout(seconds):
                 reply = await self._exchange(method, path, params, body)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            # Stock httpx raises these before a byte of the request is written (house.md, rule 4).
+            # Stock httpx raises these before a byte of the request is written (tried with httpx 0.28).
             logger.warning("together %s %s: %s", method, path, type(error).__name__)
             raise NotReached from error
         except (httpx.HTTPError, TimeoutError) as error:

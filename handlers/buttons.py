@@ -13,8 +13,7 @@ from bot.models import Actor, Message, Place, Request, Verb, read_button_value
 from bot.tasks import Tasks
 from handlers.replies import Replies
 
-PREFIX = "remediation:"
-_VERBS = {f"{PREFIX}{verb}": verb for verb in Verb}
+_VERBS = {verb.action_id: verb for verb in Verb}
 
 
 class Buttons:

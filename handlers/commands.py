@@ -42,7 +42,7 @@ def read(body: dict[str, Any]) -> Request | Message:
     if isinstance(order, UnreadableCommand):
         return cards.private(order)
     user_id = body.get("user_id") or ""
-    # Slack lets only members of the workspace run commands, and names no home team (slack-facts, 3.8).
+    # Slack lets only members of the workspace run commands, and names no home team (docs.slack.dev, Slack Connect).
     actor = Actor(user_id, body.get("user_name") or "", body.get("team_id"), is_member=True)
     place = Place(body.get("channel_id"), user_id, response_url=body.get("response_url"))
     return Request(Verb.CANCEL, order.ref, actor, place, reason=order.reason, trigger_id=body.get("trigger_id"))

@@ -17,6 +17,11 @@ CHECK_EVERY = 60.0
 # Slack's own trouble; any other refusal of a token is final (docs.slack.dev, reference/methods/auth.test).
 _PASSING = {"", "ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 
+_REMEDY = {
+    "SLACK_BOT_TOKEN": "Copy the token anew from the app's settings, and make sure that the app is installed.",
+    "SLACK_APP_TOKEN": "Make a new app-level token with the scope connections:write, in the app's basic information.",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -83,10 +88,7 @@ class Connection:
             except SLACK_FAILURES as error:
                 code = error_code(error)
                 if isinstance(error, SlackApiError) and code not in _PASSING:
-                    raise StartError(
-                        f"Slack refuses {variable}: {code}. Copy the token anew from the app's settings, "
-                        "and make sure that the app is installed."
-                    ) from error
+                    raise StartError(f"Slack refuses {variable}: {code}. {_REMEDY[variable]}") from error
                 self._report(f"Slack cannot be reached ({describe(error)}); trying again in {seconds:g} s.")
                 await self._clock.sleep(seconds)
         raise AssertionError("the pauses never end")

@@ -55,5 +55,5 @@ def manifest(url: str | None = None) -> dict[str, Any]:
 def _request_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"--url must be the bot's public address, such as https://bot.example.com, not {url!r}.")
+        raise ValueError(f"--url must be the bot's public https address, such as https://bot.example.com, not {url!r}.")
     return f"{url.rstrip('/').removesuffix(SLACK_PATH)}{SLACK_PATH}"

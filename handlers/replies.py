@@ -174,7 +174,7 @@ class Replies:
         status = await self._post_json(url, body)
         if status == 400:  # noqa: PLR2004 - Slack's answer to blocks it refuses
             status = await self._post_json(url, {"text": message.text, **arguments})
-        if status != 200:  # noqa: PLR2004 - the only status that means "shown" (slack-facts, 2.8)
+        if status != 200:  # noqa: PLR2004 - the only status that means "shown"
             raise _NoWay(f"response_url answered HTTP {status}")
 
     async def _post_json(self, url: str, body: dict[str, object]) -> int:

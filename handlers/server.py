@@ -7,6 +7,8 @@ from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.async_app import AsyncApp
 
+from bot.errors import StartError
+
 logger = logging.getLogger(__name__)
 
 SLACK_PATH = "/slack/events"
@@ -44,12 +46,15 @@ class Server:
             takes_slack: whether this is HTTP mode; in Socket Mode `/slack/events` is a 404.
 
         Raises:
-            OSError: the address cannot be had.
+            StartError: the address cannot be had.
         """
         self._takes_slack = takes_slack
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise StartError(f"Cannot listen on {self._host}:{self._port}: {error.strerror or error}.") from error
         port = int(self._runner.addresses[0][1])
         logger.info("Listening on %s:%d", self._host, port)
         return port

@@ -45,15 +45,17 @@ class Socket:
             web_client=client,
             ping_interval=ping_interval,
         )
-        # The SDK takes a proxy from the environment and ignores NO_PROXY (slack-facts, 9.13).
+        # The SDK takes a proxy from the environment and ignores NO_PROXY (slack_sdk 3.48).
         self._handler.client.proxy = proxy
         self._clock = clock
         self._watching: asyncio.Task[None] | None = None
+        self._up = asyncio.Event()
         self.connected = False
 
-    def start(self) -> None:
-        """Connect, as often as it takes, and keep watch."""
+    async def start(self) -> None:
+        """Connect, as often as it takes, and keep watch from then on."""
         self._watching = asyncio.create_task(self._watch(), name="socket watchdog")
+        await self._up.wait()
 
     async def stop(self) -> None:
         """Disconnect: Slack sends what comes from now on to another connection, or tells the person."""
@@ -66,7 +68,7 @@ class Socket:
     async def _watch(self) -> None:
         """Mend what the SDK does not: after a failed reconnect it tries the same dead ticket for ever.
 
-        Forgetting the ticket makes its next try ask Slack for a new one (slack-facts, 10.10).
+        Forgetting the ticket makes its next try ask Slack for a new one (seen with slack_sdk 3.48).
         """
         connecting = asyncio.create_task(self._connect(), name="socket connect")
         try:
@@ -88,5 +90,6 @@ class Socket:
         try:
             await self._handler.client.connect()
             self.connected = await self._handler.client.is_connected()
+            self._up.set()
         except SLACK_FAILURES as error:
             logger.warning("Socket Mode cannot connect: %s", describe(error))

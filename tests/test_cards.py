@@ -118,7 +118,8 @@ def test_the_card_of_every_state(state: State) -> None:
 def test_the_card_of_a_decision_with_a_notice() -> None:
     decided = Decided(Verb.APPROVE, "U0ALICE", START, "the job has checkpointed")
     notice = "Approved, but the mode is now “Replace VM”; you saw “Reboot VM”."
-    compare("card-decided", drawn(cards.card(BY_STATE[State.PENDING], decided=decided, notice=notice)))
+    approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
+    compare("card-decided", drawn(cards.card(approved, decided=decided, notice=notice)))
 
 
 @pytest.mark.parametrize("state", State)
@@ -151,7 +152,7 @@ def test_a_time_that_is_none_is_not_shown(moment: str) -> None:
 
 
 ERRORS: dict[str, BotError] = {
-    "UnreadableCommand": errors.UnreadableCommand("The instance ID is missing. I read cluster “<c>”."),
+    "UnreadableCommand": errors.UnreadableCommand("The instance ID is missing. I read cluster “c-7f2”."),
     "UnreadableButton": errors.UnreadableButton("its value is not a JSON object"),
     "UnknownControl": errors.UnknownControl("the button remediation:explode"),
     "NotAllowed": errors.NotAllowed("You may not approve remediations here.", "Ask <@U0BOB>."),

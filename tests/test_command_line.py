@@ -94,7 +94,7 @@ def test_the_http_manifest_names_the_public_address(capsys: pytest.CaptureFixtur
 
 def test_a_manifest_for_no_https_address_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["manifest", "--url", "http://bot.example.com"]) == 2
-    assert "--url must be the bot's public address" in capsys.readouterr().err
+    assert "--url must be the bot's public https address" in capsys.readouterr().err
 
 
 def test_the_manifest_agrees_with_the_code() -> None:

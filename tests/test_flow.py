@@ -105,7 +105,7 @@ async def test_a_changed_mode_is_shown_and_nothing_is_done(bot: World, action: s
     await bot.slack.press(alert, action)
     await bot.edited(alert)
     assert bot.together.posts == []
-    assert "The mode was “Reboot VM”, is now “Move to another host”. Look again, then decide." in alert.text
+    assert "The mode was “Reboot VM” and is now “Move to another host”. Look again, then decide." in alert.text
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert, 2)
     assert bot.together.remediations[IDS]["mode"] == "REMEDIATION_MODE_HOST_AWARE"
@@ -119,7 +119,7 @@ async def test_nobody_cancels_unseen_what_a_colleague_has_approved(bot: World) -
     await bot.slack.press(alert, CANCEL)
     await bot.edited(alert)
     assert bot.together.posts == []
-    assert "Not cancelled. The state was “Waiting for approval”, is now “Queued to start”." in alert.text
+    assert "Not cancelled. The state was “Waiting for approval” and is now “Queued to start”." in alert.text
     await bot.slack.press(alert, CANCEL)
     await bot.edited(alert, 2)
     assert bot.together.state(IDS) == "CANCELLED"
@@ -131,7 +131,7 @@ async def test_what_resolved_by_itself_is_not_called_denied(bot: World) -> None:
     bot.together.resolve(IDS)
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "is now “Resolved by itself”" in alert.text
+    assert "and is now “Resolved by itself”. Nothing is left to decide." in alert.text
     assert alert.buttons == {}
 
 
@@ -180,7 +180,7 @@ async def test_a_button_of_a_state_that_allows_nothing_does_nothing(bot: World) 
     await bot.slack.press(alert, CANCEL)
     await bot.edited(alert)
     assert bot.together.posts == []
-    assert "“Running” is a state in which nothing can be cancelled." in alert.text
+    assert "It is “Running” and can no longer be cancelled. Nothing is left to decide." in alert.text
 
 
 @pytest.mark.parametrize("value", ["", "x", "[]", '{"cluster_id":"c"}', json.dumps({
@@ -195,7 +195,7 @@ async def test_an_unreadable_button_is_told_in_private(bot: World, value: str) -
 
 
 WRONG_STATE = {
-    "CANCELLED": "Nothing left to do: it is already cancelled",
+    "CANCELLED": "Nothing left to do: it was already cancelled",
     "AUTO_RESOLVED": "Not cancelled: it has resolved by itself",
     "RUNNING": "Not cancelled: it is too late for that. The state is “Running”.",
     "SUCCEEDED": "Not cancelled: it is too late for that. The state is “Succeeded”.",
@@ -217,7 +217,7 @@ async def test_approving_what_a_colleague_approved_in_the_same_moment(bot: World
     bot.together.faults.append(Fault("rpc", verb="approve", code=9, after=True))
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Not approved by you: it is already approved by ml-platform@example.com." in alert.text
+    assert "Not approved by you: it was already approved by ml-platform@example.com." in alert.text
 
 
 async def test_a_refusal_for_the_state_that_still_allows_it_quotes_together(bot: World) -> None:
@@ -342,7 +342,7 @@ async def test_an_effect_that_is_a_colleagues_is_not_called_yours(bot: World) ->
     bot.together.on_call["approve"] = lambda: bot.together.review(IDS, "approve", "from the console")
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Not approved by you: it is already approved by web-user@example.com." in alert.text
+    assert "Not approved by you: it was already approved by web-user@example.com." in alert.text
     assert "in Slack by" not in alert.text
 
 

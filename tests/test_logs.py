@@ -24,9 +24,9 @@ def _restore() -> Iterator[None]:
 
 
 def test_json_has_a_line_per_record(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logs("INFO", "json", ["hush"])
-    error = RuntimeError("it was hush")
-    logging.getLogger("x").error("token %s\nand more", "hush", exc_info=error)
+    configure_logs("INFO", "json", ["hush-hush", "it"])
+    error = RuntimeError("it was hush-hush")
+    logging.getLogger("x").error("token %s\nand more", "hush-hush", exc_info=error)
     (line,) = capsys.readouterr().err.splitlines()
     record = json.loads(line)
     assert (record["level"], record["logger"], record["message"]) == ("ERROR", "x", "token [secret]\nand more")

@@ -22,7 +22,7 @@ def test_defaults() -> None:
     assert (settings.bot_channels, settings.bot_clusters, settings.bot_alert_channel) == ((), (), None)
     assert (settings.bot_poll_seconds, settings.bot_lease_seconds) == (15, 15)
     assert settings.database_url == "sqlite:///remediation-bot.db"
-    assert (settings.host, settings.port) == ("0.0.0.0", 3000)  # noqa: S104 - the contract's default
+    assert (settings.host, settings.port) == ("0.0.0.0", 3000)  # noqa: S104 - the documented default
     assert (settings.log_level, settings.log_format) == ("INFO", None)
 
 
@@ -44,20 +44,21 @@ def test_nothing_is_set_and_everything_that_is_missing_is_told_at_once() -> None
 
 
 WRONG = {
-    "SLACK_BOT_TOKEN": ("xoxp-secret", "must begin with xoxb-"),
+    "SLACK_BOT_TOKEN": ("xoxp-secret", "must begin with xoxb- and go on"),
     "SLACK_SIGNING_SECRET": ("sécret", "has a character that cannot stand in a token"),
-    "SLACK_APP_TOKEN": ("secret", "must begin with xapp-"),
+    "SLACK_APP_TOKEN": ("secret", "must begin with xapp- and go on"),
     "SLACK_API_URL": ("http://slack.com/api/", "must begin with https:// (http:// only on loopback)"),
     "TOGETHER_API_KEY": ("two words", "has a character that cannot stand in a token"),
     "TOGETHER_BASE_URL": ("api.together.xyz", "is not a plain URL"),
     "BOT_OPERATORS": ("U1,alice", "has “alice”, which is no user ID, user-group ID or *"),
+    "BOT_RETENTION_DAYS": ("never", "must be a whole number in its range."),
     "BOT_CHANNELS": ("#ops", "has “#ops”, which is no channel ID"),
     "BOT_ALERT_CHANNEL": ("ops", "is no channel ID"),
     "BOT_CLUSTERS": ("a,b/c", "is wrong: the cluster ID has the character /, which no ID has."),
-    "BOT_POLL_SECONDS": ("0", "is wrong: input should be greater than or equal to 1"),
-    "BOT_LEASE_SECONDS": ("301", "is wrong: input should be less than or equal to 300"),
+    "BOT_POLL_SECONDS": ("0", "must be a whole number in its range."),
+    "BOT_LEASE_SECONDS": ("301", "must be a whole number in its range."),
     "DATABASE_URL": ("mysql://x", "must begin with sqlite:///, postgres:// or postgresql://"),
-    "PORT": ("http", "is wrong: input should be a valid integer"),
+    "PORT": ("http", "must be a whole number in its range."),
     "LOG_LEVEL": ("loud", "is wrong: input should be 'DEBUG'"),
     "LOG_FORMAT": ("xml", "is wrong: input should be 'text' or 'json'"),
 }
@@ -84,8 +85,14 @@ def test_no_secret_is_told_or_shown() -> None:
     assert "hush" not in shown
 
 
+@pytest.mark.parametrize(("name", "value"), [("BOT_OPERATORS", " , "), ("SLACK_BOT_TOKEN", "xoxb-")])
+def test_a_placeholder_is_no_value(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read_settings({**GOOD, name: value})
+
+
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(SettingsError, match="16 variables are"):
+    with pytest.raises(SettingsError, match="17 variables are"):
         read_settings({name: value for name, (value, _) in WRONG.items()})
 
 

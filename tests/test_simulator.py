@@ -20,7 +20,7 @@ from tests.world import IDS
 
 CONTRACT = yaml.safe_load((Path(__file__).parent / "data" / "remediation-cancel.openapi.yaml").read_text("utf-8"))
 CLUSTER, INSTANCE, REMEDIATION = IDS
-# What the service has added since (together-api.md, "Values").
+# What the service has added since, as the vendor's own SDK lists it.
 ADDED = {
     "v1RemediationMode": [
         "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT",

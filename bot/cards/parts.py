@@ -32,7 +32,7 @@ def button(verb: Verb, value: str) -> dict[str, Any]:
     """The button of a verb."""
     return {
         "type": "button",
-        "action_id": f"remediation:{verb}",
+        "action_id": verb.action_id,
         "text": plain(RULES[verb].label),
         "value": value,
     }

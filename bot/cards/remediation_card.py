@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from bot.cards import parts, words
 from bot.models import RULES, LinkedAlert, Message, Remediation, RemediationRef, Verb, button_value, reference_value
@@ -46,7 +46,7 @@ def card(
     blocks = [
         {"type": "header", "text": parts.plain(f"{title} {symbol}")},
         *([parts.section(f"*{notice}*")] if notice else []),
-        parts.section(f"*Mode: {escape(mode.name, 80)}*. {escape(mode.consequence, 200)}"),
+        parts.section(f"*Mode: {escape(mode.name, 80)}*. {escape(words.consequence(remediation), 250)}"),
         {"type": "section", "fields": [parts.mrkdwn(f"*{label}*\n{value}") for label, value in _fields(remediation)]},
         *(parts.section(f"*{label}*\n{value}") for label, value in _paragraphs(remediation)),
         *([parts.context(_decided(decided))] if decided else []),
@@ -82,16 +82,19 @@ def _fields(remediation: Remediation) -> list[tuple[str, str]]:
         ("Cluster", code(remediation.cluster_id, 300)),
         ("Trigger", trigger or escape(remediation.trigger, 100) or "unknown"),
         ("Requested by", escape(remediation.requested_by or "", 200)),
-        ("Reviewed by", escape(remediation.reviewed_by or "", 200)),
+        ("Reviewed in Together by", escape(remediation.reviewed_by or "", 200)),
     ]
-    times = [
+    rows += [(label, when(moment)) for label, value in _times(remediation) if (moment := _moment(value))]
+    return [(label, value) for label, value in rows if value]
+
+
+def _times(remediation: Remediation) -> list[tuple[str, datetime | None]]:
+    return [
         ("Created", remediation.create_time),
         ("Reviewed", remediation.review_time),
         ("Started", remediation.start_time),
         ("Ended", remediation.end_time),
     ]
-    rows += [(label, when(moment)) for label, value in times if (moment := _moment(value))]
-    return [(label, value) for label, value in rows if value]
 
 
 def _paragraphs(remediation: Remediation) -> Iterator[tuple[str, str]]:
@@ -154,16 +157,25 @@ def _actions(remediation: Remediation, *, buttons: bool) -> list[dict[str, Any]]
 
 
 def _button(verb: Verb, remediation: Remediation, value: str) -> dict[str, Any]:
-    name = clean(words.node(remediation), 60)
-    mode = words.mode_words(remediation.mode)
+    """A verb's button. One that decides asks back first, and says what comes of it."""
     button = parts.button(verb, value)
-    if verb is Verb.APPROVE:
-        button["style"] = "primary"
-        title, text, yes, no = f"{mode.name} {name}?", f"{mode.consequence} {words.DRAIN}", "Approve", "Not now"
-    else:
-        approved = "It is approved already. " if _is_reviewed(remediation) else ""
-        text = f"{approved}The node stays as it is, broken or not. {words.COOLDOWN}"
-        title, yes, no = f"Cancel the remediation of {name}?", "Cancel remediation", "Keep it"
+    name = clean(words.node(remediation), 60)
+    stays = f"The node stays as it is, broken or not. {words.COOLDOWN}"
+    match verb:
+        case Verb.APPROVE:
+            mode = words.mode_words(remediation.mode)
+            button["style"] = "primary"
+            dialog = (f"{mode.name} {name}?", f"{mode.consequence} {words.DRAIN}", "Approve", "Not now")
+        case Verb.CANCEL:
+            approved = "It has been approved already. " if _is_reviewed(remediation) else ""
+            dialog = (f"Cancel the remediation of {name}?", f"{approved}{stays}", "Cancel remediation", "Keep it")
+        case Verb.REJECT:
+            dialog = (f"Reject the remediation of {name}?", stays, "Reject", "Keep it")
+        case Verb.REFRESH:
+            return button
+        case _:
+            assert_never(verb)
+    title, text, yes, no = dialog
     button["confirm"] = {
         "title": parts.plain(clean(title, 100)),
         "text": parts.plain(clean(text, 300)),
@@ -181,7 +193,7 @@ def _story(remediation: Remediation, decided: Decided | None, notice: str) -> st
         notice,
         f"{escape(state, 90)}: {escape(mode.name, 80)} on node {escape(words.node(remediation), 300)}.",
         f"Cluster {escape(remediation.cluster_id, 250)}.",
-        escape(mode.consequence, 200),
+        escape(words.consequence(remediation), 250),
         f"Error: {escape(remediation.error_message, 400)}." if remediation.error_message else "",
         f"Reason: {escape(remediation.reason, 250)}." if remediation.reason else "",
         *(
@@ -189,11 +201,13 @@ def _story(remediation: Remediation, decided: Decided | None, notice: str) -> st
             f"{''.join(f', {escape(each, 60)}' for each in _details(alert)[:2])}."
             for alert in remediation.linked_alerts[:3]
         ),
+        f"Trigger: {words.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60) or 'unknown'}.",
         f"Requested by {escape(remediation.requested_by, 100)}." if remediation.requested_by else "",
-        f"Reviewed by {escape(remediation.reviewed_by, 100)}." if remediation.reviewed_by else "",
+        f"Reviewed in Together by {escape(remediation.reviewed_by, 100)}." if remediation.reviewed_by else "",
+        f"Review comment: {escape(remediation.review_comment, 150)}." if remediation.review_comment else "",
         f"{RULES[decided.verb].done.capitalize()} in Slack by <@{decided.user_id}>." if decided else "",
         f"Slack reason: {escape(decided.reason, 200)}." if decided and decided.reason else "",
-        f"Created {plain_when(created)}." if (created := _moment(remediation.create_time)) else "",
+        *(f"{label} {plain_when(moment)}." for label, value in _times(remediation) if (moment := _moment(value))),
         f"Instance {escape(remediation.instance_id, 250)}, remediation {escape(remediation.id, 250)}.",
     ]
     return " ".join(each for each in told if each)

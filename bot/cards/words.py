@@ -9,7 +9,7 @@ from bot.mrkdwn import clean
 
 @dataclass(frozen=True, slots=True)
 class ModeWords:
-    """A mode's name, what it does to the node, and a verb for the button that starts it."""
+    """A mode's name, and what it does to the node."""
 
     name: str
     consequence: str
@@ -56,7 +56,7 @@ SEVERITIES: Mapping[str, str] = {
     "PHC_SEVERITY_INFO": "Info",
 }
 
-DRAIN = "Approving drains the node: jobs on it must have checkpointed."
+DRAIN = "Approving drains the node: jobs that have not checkpointed lose their work."
 COOLDOWN = "Together makes no new recommendation for it for about 30 minutes."
 
 
@@ -78,6 +78,23 @@ def state_words(state: str, *, reviewed: bool = False) -> tuple[str, str]:
     if state == State.PENDING and reviewed:
         return "Approved, queued to start", STATES[state][1]
     return STATES.get(state) or (f"State {clean(state, 60) or 'unknown'}", "❔")
+
+
+def consequence(remediation: Remediation) -> str:
+    """What a remediation does, did or will not do to the node, by its state."""
+    does = mode_words(remediation.mode).consequence
+    match remediation.state:
+        case State.PENDING_APPROVAL:
+            return f"If approved: {does[0].lower()}{does[1:]}"
+        case State.CANCELLED:
+            return "It will not run: nothing is done to the node."
+        case State.AUTO_RESOLVED:
+            return "It will not run: the alert cleared before anything was done to the node."
+        case State.SUCCEEDED:
+            return f"It has run to its end. What it does: {does[0].lower()}{does[1:]}"
+        case State.FAILED:
+            return f"It may have stopped halfway: check the node. What it does: {does[0].lower()}{does[1:]}"
+    return does
 
 
 def node(remediation: Remediation) -> str:

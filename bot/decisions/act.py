@@ -1,6 +1,7 @@
 """What a decision does at Together: read, call, read back. It tells nothing and writes nothing but "a POST leaves"."""
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from bot import cards
 from bot.cards import Decided
@@ -145,6 +146,8 @@ class Act:
                 return await self._together.cancel(request.ref, guard=leaving)
             case Verb.REFRESH:
                 raise AssertionError("looking is no decision")
+            case _:
+                assert_never(request.verb)
 
     def _success(self, job: Job, seen: Shown | None, result: Remediation) -> Result:
         request = job.request
@@ -198,7 +201,8 @@ class Act:
         request = job.request
         notice = (
             f"<@{request.actor.user_id}>, your {RULES[request.verb].noun} is not in effect as of "
-            f"{when(self._clock.now())}; it may still arrive. {cause.sentence}"
+            f"{when(self._clock.now())}; it may still arrive. {cause.sentence} "
+            'Press "Check again" before you decide anything else.'
         )
         outcome = Outcome("not in effect", present.state, cause.http_status, cause.request_id)
         return cards.card(present, notice=notice, buttons=False), outcome

@@ -22,15 +22,19 @@ def why_not(request: Request, shown: Shown, present: Remediation) -> str:
     changes: list[str] = []
     if present.state != shown_state:
         was, now = cards.state_words(shown_state)[0], cards.state_words(present.state)[0]
-        changes.append(f"The state was “{escape(was, 90)}”, is now “{escape(now, 90)}”.")
+        changes.append(f"The state was “{escape(was, 90)}” and is now “{escape(now, 90)}”.")
     if shown.mode is not None and present.mode != shown.mode:
-        changes.append(f"The mode was “{_mode(shown.mode)}”, is now “{_mode(present.mode)}”.")
+        changes.append(f"The mode was “{_mode(shown.mode)}” and is now “{_mode(present.mode)}”.")
     if shown.mode is None and verb is Verb.APPROVE:
         changes.append(f"The button did not say what would run: it is “{_mode(present.mode)}”.")
     if not changes and present.state not in rule.allowed:
         state, _ = cards.state_words(present.state)
-        changes.append(f"“{escape(state, 90)}” is a state in which nothing can be {rule.done}.")
-    return f"Not {rule.done}. {' '.join(changes)} Look again, then decide." if changes else ""
+        changes.append(f"It is “{escape(state, 90)}” and can no longer be {rule.done}.")
+    if not changes:
+        return ""
+    open_ = any(present.state in each.allowed for each in RULES.values())
+    next_step = "Look again, then decide." if open_ else "Nothing is left to decide."
+    return " ".join([f"Not {rule.done}.", *changes, next_step])
 
 
 def success_notice(request: Request, seen: Shown | None, result: Remediation) -> str:
@@ -65,11 +69,11 @@ def already(verb: Verb, present: Remediation, refusal: WrongState | None = None)
     said = f" Together says: “{escape(refusal.quote, 300)}”" if refusal and refusal.quote else ""
     if present.state == State.CANCELLED:
         kept = "Nothing left to do" if present.state in rule.effect else f"Not {rule.done}"
-        return f"{kept}: it is already cancelled{by}."
+        return f"{kept}: it was already cancelled{by}."
     if present.state == State.AUTO_RESOLVED:
         return f"Not {rule.done}: it has resolved by itself, because the alert cleared."
     if present.state in RULES[Verb.APPROVE].effect and verb is not Verb.CANCEL:
-        return f"Not {rule.done} by you: it is already approved{by}."
+        return f"Not {rule.done} by you: it was already approved{by}."
     if present.state in rule.allowed:
         return f"Not {rule.done}: Together refused, though it is still waiting.{said} Look again, then decide."
     state, _ = cards.state_words(present.state)
@@ -87,7 +91,7 @@ def is_anothers(request: Request, seen: Shown | None, present: Remediation) -> b
 
 def mode_to_send(seen: Shown | None) -> str | None:
     """The mode that an approval names, so that an escalation in the last moment is not approved unseen."""
-    # Approve refuses HOST_POWER_CYCLE as an override (together-api.md, behaviour 1), so it runs as suggested.
+    # Approve refuses HOST_POWER_CYCLE as an override, so it runs as suggested (docs.together.ai/reference).
     return None if seen is None or seen.mode == Mode.HOST_POWER_CYCLE else seen.mode
 
 

@@ -17,7 +17,7 @@ class Shown:
 
 
 def button_value(remediation: Remediation) -> str:
-    """Write a button's value: the reference, and what the person is shown (contract, "button value")."""
+    """Write a button's value: the reference, and what the person is shown."""
     value = {
         "cluster_id": remediation.cluster_id,
         "instance_id": remediation.instance_id,

@@ -15,6 +15,11 @@ class Verb(StrEnum):
     CANCEL = "cancel"
     REFRESH = "refresh"
 
+    @property
+    def action_id(self) -> str:
+        """The `action_id` of its button."""
+        return f"remediation:{self}"
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

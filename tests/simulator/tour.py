@@ -97,7 +97,7 @@ class Tour:
         self._together.review(ids, "reject", "a false alarm")
         await self._type(" ".join(ids))
         card = await self._next_message()
-        expect("Nothing left to do: it is already cancelled" in card.text, "the present card says so")
+        expect("Nothing left to do: it was already cancelled" in card.text, "the present card says so")
 
     async def _down(self) -> None:
         ids = self._new()
