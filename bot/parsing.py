@@ -15,11 +15,18 @@ PARTS = ("cluster", "instance", "remediation")
 
 _QUOTES = "\"'`“”„‟‘’‚‛«»"
 _DASHES = r"(?:--?|[‐‑‒–—―−])"  # macOS makes one long dash of two short ones
-_LINK = re.compile(r"<((?:https?|mailto):[^|>\s]+)(?:\|([^>]*))?>")
+_LINK = re.compile(r"<((?:https?|mailto):[^<|>\s]+)(?:\|([^<>]*))?>")
 _URL = re.compile(
     r"(?:https?://[^/\s]+)?/?(?:v1/)?compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#]+)"
     r"(?:/([^\s?#]*))?(?:[?#]\S*)?(?:[\s,]+|$)",
     re.IGNORECASE,
+)
+_LABELLED = re.compile(
+    r"\W*cluster\s+(\S+)\s+\W*instance\s+(\S+)\s+\W*remediation\s+(\S+)(.*)", re.IGNORECASE | re.DOTALL
+)
+# An option, a verb or a second reference: whoever typed it meant something else than a reason.
+_NO_REASON = re.compile(
+    rf"{_DASHES}(?!reason)[a-z]|/[a-z]|(?!https?:)[^\s/]+/[^\s/]+/[^\s/]+(?!\S)|\S*compute/clusters/", re.IGNORECASE
 )
 _WORD = re.compile(r"[^\s,/]+")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
@@ -121,12 +128,14 @@ def _words(plain: str) -> Iterator[re.Match[str]]:
 
 
 def _from_words(plain: str) -> Order:
+    if labelled := _LABELLED.fullmatch(plain):  # as it stands at the foot of a card
+        return Order(_reference([part.strip(_QUOTES) for part in labelled.group(1, 2, 3)]), _reason(labelled[4]))
     words = list(_words(plain))
     ref = _reference([word[0].strip(_QUOTES) for word in words[: len(PARTS)]])
     end = words[len(PARTS) - 1].end()
-    joined = re.match(r"/+([^\s,/]+)\S*", plain[end:])
+    joined = re.match(r"[/,]+([^\s,/]+)\S*", plain[end:])
     if joined and joined[1].strip(_QUOTES).lower() != "cancel":
-        raise UnreadableCommand("More than three parts are joined by “/”, so I cannot tell which are the IDs.")
+        raise UnreadableCommand("More than three parts are joined, so I cannot tell which are the IDs.")
     return Order(ref, _reason(plain[end + (joined.end() if joined else 0) :]))
 
 
@@ -144,8 +153,10 @@ def _reference(ids: list[str]) -> RemediationRef:
 
 
 def _reason(rest: str) -> str:
-    words = " ".join(rest.strip(_QUOTES[2] + " ,/").split())
+    words = " ".join(rest.strip(_QUOTES[2] + " ,").rstrip("/").split())
     option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
     words = words[option.end() :] if option else words
+    if not option and (strange := _NO_REASON.match(words)):
+        raise UnreadableCommand(f"I cannot tell what “{words[strange.start() :][:60]}” behind the IDs means.")
     quoted = _QUOTED.fullmatch(words)
     return (quoted[1] if quoted else words)[:MAX_REASON].strip()

@@ -50,7 +50,8 @@ def is_loopback(url: str) -> bool:
 
 def _url(value: str) -> str:
     parts = urlsplit(value)
-    if not parts.hostname or parts.query or parts.fragment or parts.username or parts.password:
+    extra = parts.query or parts.fragment or parts.username or parts.password
+    if not re.fullmatch(r"[!-~]+", value) or not parts.hostname or parts.port == 0 or extra:
         raise ValueError("is not a plain URL")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(value)):
         raise ValueError("must begin with https:// (http:// only on loopback)")
@@ -81,7 +82,9 @@ def _each(pattern: str, what: str) -> AfterValidator:
     def check(value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
             if not re.fullmatch(pattern, each):
-                raise ValueError(f"has “{each}”, which is no {what}")
+                # A token that was pasted into the wrong line must not be printed.
+                shown = "a token" if each.startswith(("xox", "xapp")) else f"“{each[:40]}”"
+                raise ValueError(f"has {shown}, which is no {what}")
         return value
 
     return AfterValidator(check)

@@ -184,15 +184,18 @@ class TogetherClient:
 
     async def _post(self, path: str, body: Mapping[str, str] | None = None, *, guard: Guard | None = None) -> Any:  # noqa: ANN401 - JSON
         attempt = 1
+        limited: RateLimited | None = None
         while True:
             if guard:
                 await guard()
             try:
                 return await self._send("POST", path, body=body, seconds=self._patience.attempt)
             except (NotReached, RateLimited) as error:
+                limited = error if isinstance(error, RateLimited) else limited
                 wait = self._wait(error, attempt)
                 if attempt == ATTEMPTS or wait > self._patience.post_wait:
-                    raise
+                    # Once a connection was made, "not reached" would say too much.
+                    raise limited or error from None
             await self._clock.sleep(wait)
             attempt += 1
 
@@ -338,7 +341,7 @@ def _retry_after(value: str | None, now: float) -> float | None:
     if value is None:
         return None
     if value.strip().isdecimal():
-        return float(value)
+        return float(value.strip()[:6])  # longer than a week is as good as never
     try:
         when = parsedate_to_datetime(value)
     except ValueError:

@@ -74,11 +74,11 @@ def place_of(body: dict[str, Any]) -> Place:
     channel = container.get("channel_id") or (body.get("channel") or {}).get("id")
     original = None
     if message:
-        original = Message(message.get("text") or "", message.get("blocks") or [], message.get("attachments") or [])
+        original = Message(message.get("text") or "", _dicts(message, "blocks"), _dicts(message, "attachments"))
     return Place(
         channel_id=channel,
         user_id=(body.get("user") or {}).get("id") or "",
-        response_url=body.get("response_url"),
+        response_url=url if isinstance(url := body.get("response_url"), str) else None,
         message_ts=message_ts,
         thread_ts=container.get("thread_ts") or (message or {}).get("thread_ts") or message_ts,
         is_button=True,
@@ -87,12 +87,18 @@ def place_of(body: dict[str, Any]) -> Place:
     )
 
 
+def _dicts(node: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = node.get(name)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
 def _is_link(message: dict[str, Any], action_id: str) -> bool:
     """Whether a button only opens a URL: Slack tells of those clicks too, and nothing is expected of the app."""
+    nested = (block for attachment in _dicts(message, "attachments") for block in _dicts(attachment, "blocks"))
     elements = [
         element
-        for block in message.get("blocks") or []
-        for element in [block.get("accessory"), *(block.get("elements") or [])]
+        for block in (*_dicts(message, "blocks"), *nested)
+        for element in (*_dicts(block, "elements"), block.get("accessory"))
         if isinstance(element, dict)
     ]
     return any(element.get("action_id") == action_id and element.get("url") for element in elements)

@@ -56,13 +56,15 @@ class Replies:
         self._allow_loopback = allow_loopback
 
     async def progress(self, place: Place, message: Message) -> Place:
-        """Say that somebody is on it. The place that is given back is where the answer goes."""
+        """Say that somebody is on it, where the answer can replace it and without waiting for Slack.
+
+        The place that is given back is where the answer goes.
+        """
         if place.is_button:
-            shown = await self._first(self._in_place(place, message))
-            return replace(place, in_progress=shown is not None)
-        answer = await self._first(
-            [lambda: self._post(place, message), lambda: self._respond_in_channel(place, message)]
-        )
+            # Without the original it could not be restored after an error.
+            shown = place.original and await self._first([lambda: self._update(place, message, patient=False)])
+            return replace(place, in_progress=bool(shown))
+        answer = await self._first([lambda: self._post(place, message, patient=False)])
         ts = answer.get("ts") if isinstance(answer, dict) else None
         return replace(place, message_ts=ts, in_progress=ts is not None)
 
@@ -112,20 +114,22 @@ class Replies:
                 logger.warning("Slack refused an answer: %s", describe(error))
             except _NoWay as closed:
                 logger.info("No way to answer: %s", closed)
+            except Exception:  # slack_sdk lets out whatever a proxy's odd answer does to it; the next way may work
+                logger.exception("A way to answer failed")
         return None
 
-    async def _update(self, place: Place, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
+    async def _update(self, place: Place, message: Message, *, patient: bool = True) -> Any:  # noqa: ANN401 - Slack's answer
         # Omitted attachments would be kept, and with them buttons that no longer apply (docs.slack.dev, chat.update).
-        return await self._call(
-            "chat.update", message, channel=place.channel_id, ts=place.message_ts, attachments=message.attachments
-        )
+        where = {"channel": place.channel_id, "ts": place.message_ts}
+        return await self._call("chat.update", message, patient=patient, attachments=message.attachments, **where)
 
-    async def _post(self, place: Place, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
+    async def _post(self, place: Place, message: Message, *, patient: bool = True) -> Any:  # noqa: ANN401 - Slack's answer
         if place.channel_id is None:
             raise _NoWay("there is no channel")
         return await self._call(
             "chat.postMessage",
             message,
+            patient=patient,
             channel=place.channel_id,
             thread_ts=place.thread_ts,
             unfurl_links=False,
@@ -142,7 +146,7 @@ class Replies:
     async def _direct(self, place: Place, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
         return await self._call("chat.postMessage", message, channel=place.user_id)
 
-    async def _call(self, method: str, message: Message, **arguments: object) -> Any:  # noqa: ANN401 - Slack's answer
+    async def _call(self, method: str, message: Message, *, patient: bool = True, **arguments: object) -> Any:  # noqa: ANN401 - Slack's answer
         """Call a method that says something; wait out rate limits; fall back to plain text for refused blocks."""
         body = {name: value for name, value in arguments.items() if value is not None}
         body |= {"text": message.text, "blocks": message.blocks}
@@ -154,28 +158,30 @@ class Replies:
                 if code in _REFUSED_BLOCKS and "blocks" in body:
                     logger.exception("Slack refused blocks that the bot made: %s", body["blocks"])
                     body = {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
-                elif (wait := _retry_after(error)) is None or wait > LONGEST_WAIT or attempt == ATTEMPTS - 1:
-                    raise
                 else:
+                    wait = _retry_after(error)
+                    if wait is None or wait > LONGEST_WAIT or not patient or attempt == ATTEMPTS - 1:
+                        raise
                     await self._clock.sleep(wait)
         raise _NoWay("Slack refused the blocks and was busy")
 
-    async def _respond_in_channel(self, place: Place, message: Message) -> None:
+    async def _respond_in_channel(self, place: Place, message: Message) -> bool:
         extra = {"thread_ts": place.thread_ts} if place.thread_ts else {}
-        await self._respond(place, message, response_type="in_channel", replace_original=False, **extra)
+        return await self._respond(place, message, response_type="in_channel", replace_original=False, **extra)
 
-    async def _respond_privately(self, place: Place, message: Message) -> None:
-        await self._respond(place, message, response_type="ephemeral", replace_original=False)
+    async def _respond_privately(self, place: Place, message: Message) -> bool:
+        return await self._respond(place, message, response_type="ephemeral", replace_original=False)
 
-    async def _respond(self, place: Place, message: Message, **arguments: object) -> None:
+    async def _respond(self, place: Place, message: Message, **arguments: object) -> bool:
         """Post to `response_url`: five times within 30 minutes, wherever the bot is (docs.slack.dev)."""
         url = self._allowed(place.response_url)
-        body = {"text": message.text, "blocks": message.blocks, **arguments}
+        body = {"text": message.text, "blocks": message.blocks, "attachments": message.attachments, **arguments}
         status = await self._post_json(url, body)
         if status == 400:  # noqa: PLR2004 - Slack's answer to blocks it refuses
             status = await self._post_json(url, {"text": message.text, **arguments})
         if status != 200:  # noqa: PLR2004 - the only status that means "shown"
             raise _NoWay(f"response_url answered HTTP {status}")
+        return True
 
     async def _post_json(self, url: str, body: dict[str, object]) -> int:
         async with self._session.post(url, json=body, allow_redirects=False, proxy=self._client.proxy) as response:

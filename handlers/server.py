@@ -81,7 +81,7 @@ class Server:
             return web.Response(status=503, text="starting\n")
         try:
             bolt_request = await to_bolt_request(request)
-        except (ValueError, LookupError):
-            # Not UTF-8, an unknown charset or broken JSON: Slack sends none of these, so it cannot be verified.
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            # Not UTF-8, an unknown charset, broken JSON or no object: Slack sends none of these.
             return web.Response(status=401, text="invalid request\n")
         return await to_aiohttp_response(await self._bolt.async_dispatch(bolt_request))

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot import cards, errors
-from bot.cards import Decided
 from bot.errors import BotError, NotAttempted
 from bot.models import (
     RULES,
     Actor,
+    Decided,
     Message,
     Mode,
     Place,

@@ -217,7 +217,7 @@ async def test_approving_what_a_colleague_approved_in_the_same_moment(bot: World
     bot.together.faults.append(Fault("rpc", verb="approve", code=9, after=True))
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Not approved by you: it was already approved by ml-platform@example.com." in alert.text
+    assert "Nothing left to do: it was already approved by ml-platform@example.com." in alert.text
 
 
 async def test_a_refusal_for_the_state_that_still_allows_it_quotes_together(bot: World) -> None:
@@ -263,7 +263,7 @@ async def test_an_approval_that_was_cancelled_in_the_same_moment_is_told(bot: Wo
     bot.together.on_call["cancel"] = lambda: bot.together.review(IDS, "approve")
     await bot.slack.press(alert, CANCEL)
     await bot.edited(alert)
-    assert "It was approved in the very moment in which it was cancelled." in alert.text
+    assert "It had been approved before it was cancelled. Tell whoever approved it." in alert.text
 
 
 async def test_an_error_of_a_click_stands_in_its_thread_and_the_card_stays(bot: World) -> None:
@@ -342,7 +342,7 @@ async def test_an_effect_that_is_a_colleagues_is_not_called_yours(bot: World) ->
     bot.together.on_call["approve"] = lambda: bot.together.review(IDS, "approve", "from the console")
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Not approved by you: it was already approved by web-user@example.com." in alert.text
+    assert "Nothing left to do: it was already approved by web-user@example.com." in alert.text
     assert "in Slack by" not in alert.text
 
 
@@ -358,7 +358,8 @@ async def test_an_effect_in_another_mode_is_not_called_yours(bot: World) -> None
     bot.together.on_call["approve"] = other_mode
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Not approved by you" in alert.text
+    assert "The mode is “Replace VM”; you saw “Reboot VM”." in alert.text
+    assert "in Slack by" not in alert.text
 
 
 async def test_an_unknown_outcome_is_called_unknown(bot: World) -> None:

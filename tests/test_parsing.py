@@ -50,6 +50,10 @@ READABLE = {
     "options with another dash": ("–cluster-id c1 –instance-id i1 –remediation-id r1", ""),
     "words and reason=": ("c1 i1 r1 reason=by hand", "by hand"),
     "words and --reason": ("c1 i1 r1 —reason “by hand”", "by hand"),
+    "the foot of a card": ("cluster `c1`\ninstance `i1`\nremediation `r1`", ""),
+    "the foot of a card, and why": ("cluster c1 · instance i1 · remediation r1 by hand", "by hand"),
+    "a link to a ticket": ("c1 i1 r1 https://tickets.example.com/a/b/c", "https://tickets.example.com/a/b/c"),
+    "a dash": ("c1 i1 r1 - by hand", "- by hand"),
     "an apostrophe": ("c1 i1 r1 don't repair, it's fine", "don't repair, it's fine"),
     "Slack's entities": ("c1 i1 r1 a &lt;b&gt; &amp;amp;", "a <b> &amp;"),
     "a long reason": (f"c1 i1 r1 {'x' * 900}", "x" * MAX_REASON),
@@ -70,7 +74,13 @@ UNREADABLE = {
     "two dots in a URL": (URL.replace("i1", "%2e%2e"), 'The instance ID cannot be "..".'),
     "a slash in a URL": (URL.replace("i1", "i%2F1"), "The instance ID has the character /"),
     "too long": (f"c1 i1 {'x' * 201}", "The remediation ID is longer than 200 characters."),
-    "four parts": ("org/c1/i1/r1", "More than three parts are joined by “/”"),
+    "four parts": ("org/c1/i1/r1", "More than three parts are joined"),
+    "four parts with commas": ("c1,i1,r1,r2", "More than three parts are joined"),
+    "an option behind": ("c1 i1 r1 --dry-run", "I cannot tell what “--dry-run” behind the IDs means."),
+    "help behind": ("c1 i1 r1 —help", "I cannot tell what “—help” behind the IDs means."),
+    "a verb behind": ("c1 i1 r1 /approve", "I cannot tell what “/approve” behind the IDs means."),
+    "a second reference": ("c1/i1/r1 c1/i1/r2", "I cannot tell what “c1/i1/r2” behind the IDs means."),
+    "a second URL": (f"{URL} {URL}2", "I cannot tell what “https://api.together.xyz"),
     "a URL that approves": (f"{URL}/approve", 'That URL ends in "/approve", but /cancel-remediation only cancels.'),
 }
 
@@ -95,6 +105,10 @@ def test_help_and_nothing_at_all_ask_for_the_usage(text: str) -> None:
 def test_a_host_that_slack_linked_by_itself_is_what_was_typed() -> None:
     order = parse("<http://gpu-1.example.com|gpu-1.example.com> i1 r1")
     assert order == Order(RemediationRef("gpu-1.example.com", "i1", "r1"))
+
+
+def test_a_long_text_is_read_in_no_time() -> None:
+    assert isinstance(parse("<http:" * 20_000), UnreadableCommand)
 
 
 def test_ids_that_look_like_words_of_the_command_are_ids() -> None:

@@ -96,6 +96,18 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         read_settings({name: value for name, (value, _) in WRONG.items()})
 
 
+@pytest.mark.parametrize("url", ["https://x.example:abc", "https://x.example:99999", "https://x ample", "https://"])
+def test_a_url_that_cannot_be_called_stops_the_start(url: str) -> None:
+    with pytest.raises(SettingsError, match="TOGETHER_BASE_URL"):
+        read_settings({**GOOD, "TOGETHER_BASE_URL": url})
+
+
+def test_a_token_in_the_wrong_line_is_not_printed() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({**GOOD, "BOT_OPERATORS": "xoxb-hush"})
+    assert "hush" not in str(caught.value)
+
+
 def test_a_dotenv_file_is_read_and_real_variables_win(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text("PORT=4000\nLOG_LEVEL=debug\nSLACK_APP_TOKEN=xapp-1\n", encoding="utf-8")

@@ -319,6 +319,25 @@ async def test_a_post_tells_a_long_rate_limit_at_once(api: Together, client: Tog
     assert (len(api.calls), time.slept) == (1, [])
 
 
+async def test_a_refusal_before_the_line_went_dead_is_no_not_reached(api: Together, time: ManualClock) -> None:
+    api.faults.append(Fault("rpc", code=8))
+
+    async def vanish(seconds: float) -> None:
+        time.slept.append(seconds)
+        await api.stop()
+
+    time.clock = type(time.clock)(now=time.now, monotonic=lambda: 0.0, sleep=vanish)
+    async with client_of(api, time) as client:
+        with pytest.raises(RateLimited):
+            await client.cancel(REF)
+
+
+async def test_an_endless_retry_after_is_told(api: Together, client: TogetherClient) -> None:
+    api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "9" * 400}))
+    with pytest.raises(RateLimited, match="Try again in 999999 s"):
+        await client.cancel(REF)
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [

@@ -1,12 +1,11 @@
 """What people see: pure functions from values to Slack messages. Escaping, limits and fallback text are theirs."""
 
 from bot.cards.notes import USAGE, failure, in_progress, private, usage
-from bot.cards.remediation_card import Decided, card
+from bot.cards.remediation_card import card
 from bot.cards.words import mode_words, node, state_words
 
 __all__ = [
     "USAGE",
-    "Decided",
     "card",
     "failure",
     "in_progress",

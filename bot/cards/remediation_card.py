@@ -1,31 +1,25 @@
 """The remediation card: one pure function from a `Remediation` to a Slack message."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, assert_never
 
 from bot.cards import parts, words
-from bot.models import RULES, LinkedAlert, Message, Remediation, RemediationRef, Verb, button_value, reference_value
+from bot.models import (
+    RULES,
+    Decided,
+    LinkedAlert,
+    Message,
+    Remediation,
+    RemediationRef,
+    Verb,
+    button_value,
+    reference_value,
+)
 from bot.mrkdwn import clean, code, escape, plain_when, when
 
 MAX_ALERTS = 5
 MAX_XIDS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """Who decided through Slack.
-
-    Attributes:
-        at: seconds since 1970.
-        reason: as it was typed; may be empty.
-    """
-
-    verb: Verb
-    user_id: str
-    at: float
-    reason: str = ""
 
 
 def card(
@@ -69,11 +63,6 @@ def _is_reviewed(remediation: Remediation) -> bool:
     return bool(remediation.reviewed_by or remediation.review_time)
 
 
-def _moment(moment: datetime | None) -> datetime | None:
-    # Protobuf's zero time, year 1, means that there is none; Slack shows no time before 1970.
-    return moment if moment is not None and 1971 <= moment.year <= 9000 else None  # noqa: PLR2004 - years
-
-
 def _fields(remediation: Remediation) -> list[tuple[str, str]]:
     """Two columns, at most ten fields (docs.slack.dev, section block)."""
     trigger = words.TRIGGERS.get(remediation.trigger)
@@ -84,7 +73,7 @@ def _fields(remediation: Remediation) -> list[tuple[str, str]]:
         ("Requested by", escape(remediation.requested_by or "", 200)),
         ("Reviewed in Together by", escape(remediation.reviewed_by or "", 200)),
     ]
-    rows += [(label, when(moment)) for label, value in _times(remediation) if (moment := _moment(value))]
+    rows += [(label, when(moment)) for label, moment in _times(remediation) if moment]
     return [(label, value) for label, value in rows if value]
 
 
@@ -114,7 +103,7 @@ def _paragraphs(remediation: Remediation) -> Iterator[tuple[str, str]]:
 def _evidence(alert: LinkedAlert) -> str:
     """One alert in at most 500 characters: severity, title, Xid codes, drain reason, firing or cleared."""
     severity = words.SEVERITIES.get(alert.severity or "", escape(alert.severity or "Alert", 30))
-    started, resolved = _moment(alert.started_at), _moment(alert.resolved_at)
+    started, resolved = alert.started_at, alert.resolved_at
     span = f"firing since {when(started)}" if started else "firing"
     if resolved:
         span = f"cleared {when(resolved)}"
@@ -197,7 +186,7 @@ def _story(remediation: Remediation, decided: Decided | None, notice: str) -> st
         f"Error: {escape(remediation.error_message, 400)}." if remediation.error_message else "",
         f"Reason: {escape(remediation.reason, 250)}." if remediation.reason else "",
         *(
-            f"Evidence: {escape(_title(alert), 100)}{', cleared' if _moment(alert.resolved_at) else ', firing'}"
+            f"Evidence: {escape(_title(alert), 100)}{', cleared' if alert.resolved_at else ', firing'}"
             f"{''.join(f', {escape(each, 60)}' for each in _details(alert)[:2])}."
             for alert in remediation.linked_alerts[:3]
         ),
@@ -207,7 +196,7 @@ def _story(remediation: Remediation, decided: Decided | None, notice: str) -> st
         f"Review comment: {escape(remediation.review_comment, 150)}." if remediation.review_comment else "",
         f"{RULES[decided.verb].done.capitalize()} in Slack by <@{decided.user_id}>." if decided else "",
         f"Slack reason: {escape(decided.reason, 200)}." if decided and decided.reason else "",
-        *(f"{label} {plain_when(moment)}." for label, value in _times(remediation) if (moment := _moment(value))),
+        *(f"{label} {plain_when(moment)}." for label, moment in _times(remediation) if moment),
         f"Instance {escape(remediation.instance_id, 250)}, remediation {escape(remediation.id, 250)}.",
     ]
     return " ".join(each for each in told if each)

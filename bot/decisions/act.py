@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from bot import cards
-from bot.cards import Decided
 from bot.clock import Clock
 from bot.decisions.rules import already, comment, is_anothers, mode_to_send, success_notice, why_not
 from bot.errors import (
@@ -19,7 +18,7 @@ from bot.errors import (
     Unclear,
     WrongState,
 )
-from bot.models import RULES, Job, Message, Outcome, Remediation, Shown, Verb
+from bot.models import RULES, Decided, Job, Message, Outcome, Remediation, Shown, Verb
 from bot.mrkdwn import when
 from bot.store import Store
 from bot.together import TogetherClient
@@ -56,7 +55,16 @@ class Act:
             doing = RULES[Verb(holder.verb)].doing
             notice = f"<@{holder.user_id}> is {doing} this remediation since {when(holder.since)}."
             return cards.card(present, notice=notice, buttons=False), Outcome("read", present.state)
-        return cards.card(present), Outcome("read", present.state)
+        decided = await self._decided(job, present)
+        return cards.card(present, decided=decided), Outcome("read", present.state)
+
+    async def _decided(self, job: Job, present: Remediation) -> Decided | None:
+        """Who brought the remediation into its state through this bot, where that is known."""
+        try:
+            decided = await self._store.last_decision(job.request.ref)
+        except StoreUnavailable:
+            return None
+        return decided if decided and present.state in RULES[decided.verb].effect else None
 
     async def decide(self, job: Job) -> Result:
         """Decide, and draw what has come of it. A job that another process began is gone on with.
@@ -74,10 +82,18 @@ class Act:
         seen: Shown | None = None
         if request.shown is not None:
             present = await self._read_before(job)
-            if notice := why_not(request, request.shown, present):
-                return cards.card(present, notice=notice), Outcome("changed meanwhile", present.state)
+            if changed := await self._changed(job, request.shown, present):
+                return changed
             seen = Shown(present.mode, present.state)
         return await self._send(job, seen)
+
+    async def _changed(self, job: Job, shown: Shown, present: Remediation) -> Result | None:
+        """The card to decide on anew, when it is no longer what was shown."""
+        decided = await self._decided(job, present)
+        notice = why_not(job.request, shown, present, decided)
+        if not notice:
+            return None
+        return cards.card(present, decided=decided, notice=notice), Outcome("changed meanwhile", present.state)
 
     async def _resume(self, job: Job) -> Result:
         """Go on after a POST that may have been sent by a process that died.
@@ -86,7 +102,9 @@ class Act:
         """
         assert job.sent is not None  # noqa: S101 - the caller asked
         request, rule, seen = job.request, RULES[job.request.verb], job.sent.seen
-        for wait in (0.0, REPEAT_AFTER - await self._store.since_sent(job.sent)):
+        since = await self._store.since_sent(job.sent)
+        sent_at = self._clock.now() - since
+        for wait in (0.0, REPEAT_AFTER - since):
             if wait > 0:
                 await self._clock.sleep(wait)
             try:
@@ -95,12 +113,12 @@ class Act:
                 unreadable: TogetherError | None = cause
                 continue
             unreadable = None
-            if settled := self._settled(job, seen, present):
+            if settled := await self._settled(job, seen, present, sent_at):
                 return settled
         if unreadable:
             raise OutcomeUnknown(rule.noun, NoAnswer()) from unreadable
-        if seen and (notice := why_not(request, seen, present)):
-            return cards.card(present, notice=notice), Outcome("changed meanwhile", present.state)
+        if seen and (changed := await self._changed(job, seen, present)):
+            return changed
         if await self._store.age(job) > LIFETIME:
             return self._not_in_effect(job, present, NoAnswer())
         return await self._send(job, seen)
@@ -114,7 +132,7 @@ class Act:
             raise ReadFailed(RULES[job.request.verb].noun, cause) from cause
 
     async def _send(self, job: Job, seen: Shown | None) -> Result:
-        may_have_left = job.sent is not None
+        may_have_left, sent_at = job.sent is not None, self._clock.now()
         try:
             result = await self._call(job, seen)
         except StoreUnavailable as error:
@@ -122,9 +140,9 @@ class Act:
                 raise
             raise StoreDown from error
         except WrongState as refusal:
-            return await self._show_present(job, refusal)
+            return await self._show_present(job, seen, refusal)
         except Unclear as cause:
-            return await self._read_back(job, seen, cause)
+            return await self._read_back(job, seen, cause, sent_at)
         return self._success(job, seen, result)
 
     async def _call(self, job: Job, seen: Shown | None) -> Remediation:
@@ -158,16 +176,18 @@ class Act:
         decided = Decided(request.verb, request.actor.user_id, self._clock.now(), request.reason)
         return cards.card(result, decided=decided, notice=notice), Outcome(rule.done, result.state)
 
-    async def _show_present(self, job: Job, refusal: WrongState) -> Result:
+    async def _show_present(self, job: Job, seen: Shown | None, refusal: WrongState) -> Result:
         """Show a refused decision as what it usually is: somebody else was faster."""
         try:
             present = await self._together.get(job.request.ref)
         except TogetherError as cause:
             raise refusal from cause
         outcome = Outcome("refused for the state", present.state, refusal.http_status, refusal.request_id)
-        return cards.card(present, notice=already(job.request.verb, present, refusal)), outcome
+        decided = await self._decided(job, present)
+        notice = already(job.request, seen, present, decided, refusal)
+        return cards.card(present, decided=decided, notice=notice), outcome
 
-    async def _read_back(self, job: Job, seen: Shown | None, cause: Unclear) -> Result:
+    async def _read_back(self, job: Job, seen: Shown | None, cause: Unclear, sent_at: float) -> Result:
         """Find out whether a decision without a clear answer took effect.
 
         Raises:
@@ -181,21 +201,23 @@ class Act:
                 present = await self._together.get(job.request.ref)
             except TogetherError:
                 continue
-            if settled := self._settled(job, seen, present):
+            if settled := await self._settled(job, seen, present, sent_at):
                 return settled
             last = self._not_in_effect(job, present, cause)
         if last is None:
             raise OutcomeUnknown(RULES[job.request.verb].noun, cause)
         return last
 
-    def _settled(self, job: Job, seen: Shown | None, present: Remediation) -> Result | None:
+    async def _settled(self, job: Job, seen: Shown | None, present: Remediation, sent_at: float) -> Result | None:
         """What a read-back shows for certain; None while the decision may still arrive."""
         request, rule = job.request, RULES[job.request.verb]
-        if present.state in rule.effect and not is_anothers(request, seen, present):
+        if present.state in rule.effect and not is_anothers(request, seen, present, sent_at):
             return self._success(job, seen, present)
         if present.state in rule.allowed:
             return None
-        return cards.card(present, notice=already(request.verb, present)), Outcome("too late", present.state)
+        decided = await self._decided(job, present)
+        notice = already(request, seen, present, decided)
+        return cards.card(present, decided=decided, notice=notice), Outcome("too late", present.state)
 
     def _not_in_effect(self, job: Job, present: Remediation, cause: Unclear) -> Result:
         request = job.request

@@ -193,7 +193,8 @@ class Decisions:
         alarm = asyncio.ensure_future(self._clock.sleep(PROGRESS_AFTER))
         try:
             await asyncio.wait({work, alarm}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
+            # Looking takes no claim: its "in progress" could overwrite a decision's answer.
+            if not work.done() and job.is_active:
                 await _finish(self._show_progress(job))
             return await work
         finally:

@@ -2,23 +2,27 @@
 
 from bot import cards
 from bot.errors import WrongState
-from bot.models import RULES, Mode, Remediation, Request, Shown, State, Verb
+from bot.models import RULES, Decided, Mode, Remediation, Request, Shown, State, Verb
 from bot.mrkdwn import clean, escape
 
+CLOCKS_DIFFER_BY = 60.0
 _COMMENT_LIMIT = 700  # name, ID and a reason of full length
 
 
-def why_not(request: Request, shown: Shown, present: Remediation) -> str:
+def why_not(request: Request, shown: Shown, present: Remediation, decided: Decided | None = None) -> str:
     """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent.
 
     Args:
         request: what was asked.
         shown: what was seen when it was asked.
         present: the remediation as it is now.
+        decided: who decided on it through this bot, where that is known.
     """
     verb, rule = request.verb, RULES[request.verb]
     # A button that does not say its state stood in an alert that asked for approval.
     shown_state = shown.state or State.PENDING_APPROVAL
+    if present.state in rule.effect and shown_state not in rule.effect:
+        return already(request, shown, present, decided)
     changes: list[str] = []
     if present.state != shown_state:
         was, now = cards.state_words(shown_state)[0], cards.state_words(present.state)[0]
@@ -51,42 +55,74 @@ def success_notice(request: Request, seen: Shown | None, result: Remediation) ->
         return f"Together took the {rule.noun}, but the state is “{escape(state, 90)}”."
     if verb is Verb.APPROVE and seen and seen.mode and seen.mode != result.mode:
         return f"{rule.done.capitalize()}, but the mode is now “{_mode(result.mode)}”; you saw “{_mode(seen.mode)}”."
-    if verb is Verb.CANCEL and seen and seen.state == State.PENDING_APPROVAL and result.review_time:
-        return "It was approved in the very moment in which it was cancelled. Tell whoever approved it."
+    if verb is Verb.CANCEL and result.review_time and (seen is None or seen.state == State.PENDING_APPROVAL):
+        # The command shows nothing first, and an approval may slip in between a button's read and its call.
+        return "It had been approved before it was cancelled. Tell whoever approved it."
     return ""
 
 
-def already(verb: Verb, present: Remediation, refusal: WrongState | None = None) -> str:
+def already(
+    request: Request,
+    seen: Shown | None,
+    present: Remediation,
+    decided: Decided | None = None,
+    refusal: WrongState | None = None,
+) -> str:
     """What to say when a decision came too late or was refused for the state.
 
     Args:
-        verb: what was asked.
+        request: what was asked.
+        seen: the remediation as it was seen before; None for a typed command.
         present: the remediation as it is now.
+        decided: who decided on it through this bot, where that is known.
         refusal: what Together answered, when it did.
     """
-    rule = RULES[verb]
-    by = f" by {escape(present.reviewed_by, 100)}" if present.reviewed_by else ""
-    said = f" Together says: “{escape(refusal.quote, 300)}”" if refusal and refusal.quote else ""
+    rule = RULES[request.verb]
     if present.state == State.CANCELLED:
+        if request.verb is Verb.APPROVE and request.actor.user_id in (present.review_comment or ""):
+            return "Your approval took effect, but it was cancelled since."
         kept = "Nothing left to do" if present.state in rule.effect else f"Not {rule.done}"
-        return f"{kept}: it was already cancelled{by}."
+        # Together names the reviewer, who need not be whoever cancelled.
+        return f"{kept}: it was already cancelled{_through_slack(decided, present)}."
     if present.state == State.AUTO_RESOLVED:
         return f"Not {rule.done}: it has resolved by itself, because the alert cleared."
-    if present.state in RULES[Verb.APPROVE].effect and verb is not Verb.CANCEL:
-        return f"Not {rule.done} by you: it was already approved{by}."
+    if present.state in RULES[Verb.APPROVE].effect and request.verb is not Verb.CANCEL:
+        kept = "Nothing left to do" if request.verb is Verb.APPROVE else f"Not {rule.done}"
+        reviewer = f" by {escape(present.reviewed_by, 100)}" if present.reviewed_by else ""
+        other_mode = ""
+        if seen and seen.mode and seen.mode != present.mode:
+            other_mode = f" The mode is “{_mode(present.mode)}”; you saw “{_mode(seen.mode)}”."
+        return f"{kept}: it was already approved{_through_slack(decided, present) or reviewer}.{other_mode}"
     if present.state in rule.allowed:
+        said = f" Together says: “{escape(refusal.quote, 300)}”" if refusal and refusal.quote else ""
         return f"Not {rule.done}: Together refused, though it is still waiting.{said} Look again, then decide."
     state, _ = cards.state_words(present.state)
     return f"Not {rule.done}: it is too late for that. The state is “{escape(state, 90)}”."
 
 
-def is_anothers(request: Request, seen: Shown | None, present: Remediation) -> bool:
-    """Whether an effect that was read back is certainly somebody else's decision."""
+def _through_slack(decided: Decided | None, present: Remediation) -> str:
+    shows = decided and present.state in RULES[decided.verb].effect
+    return f" by <@{decided.user_id}> in Slack" if decided and shows else ""
+
+
+def is_anothers(request: Request, seen: Shown | None, present: Remediation, sent_at: float) -> bool:
+    """Whether an effect that was read back is somebody else's decision, as far as that can be told.
+
+    Args:
+        request: what was asked.
+        seen: the remediation as the bot read it before; None for a typed command.
+        present: the remediation as it was read back.
+        sent_at: when the decision was sent, in seconds since 1970.
+    """
     if request.verb is Verb.CANCEL:
-        return False
+        # Cancel leaves no comment, so only times and a review that was not there before can tell.
+        ended = present.end_time or present.update_time
+        is_older = ended is not None and ended.timestamp() < sent_at - CLOCKS_DIFFER_BY
+        was_reviewed = bool(seen and seen.state == State.PENDING_APPROVAL and present.review_time)
+        return is_older or was_reviewed
     if request.verb is Verb.APPROVE and (sent := mode_to_send(seen)) and present.mode != sent:
         return True
-    return present.review_comment is not None and request.actor.user_id not in present.review_comment
+    return request.actor.user_id not in (present.review_comment or "")
 
 
 def mode_to_send(seen: Shown | None) -> str | None:

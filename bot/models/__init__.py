@@ -2,7 +2,7 @@
 
 from bot.models.button import Shown, button_value, read_button_value, reference_value
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id
-from bot.models.job import Answer, Job, Manner, Outcome, Sent
+from bot.models.job import Answer, Decided, Job, Manner, Outcome, Sent
 from bot.models.ports import Directory, Messenger, Person
 from bot.models.remediation import Cluster, LinkedAlert, Mode, Remediation, State
 from bot.models.request import Actor, Blocks, Message, Place, Request
@@ -15,6 +15,7 @@ __all__ = [
     "Answer",
     "Blocks",
     "Cluster",
+    "Decided",
     "Directory",
     "Job",
     "LinkedAlert",

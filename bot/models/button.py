@@ -42,7 +42,7 @@ def read_button_value(value: object) -> tuple[RemediationRef, Shown]:
     """
     try:
         fields = json.loads(value) if isinstance(value, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise UnreadableButton("its value is not a JSON object")

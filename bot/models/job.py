@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from bot.models.button import Shown
 from bot.models.request import Message, Request
+from bot.models.verbs import Verb
 
 
 class Manner(StrEnum):
@@ -74,3 +75,18 @@ class Job:
     sent: Sent | None = None
     answer: Answer | None = None
     taken_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Who decided through Slack.
+
+    Attributes:
+        at: seconds since 1970.
+        reason: as it was typed; may be empty.
+    """
+
+    verb: Verb
+    user_id: str
+    at: float
+    reason: str = ""

@@ -4,10 +4,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
 
 from bot.models.ids import RemediationRef
 
+_FIRST_YEAR, _LAST_YEAR = 1971, 9000
 T = TypeVar("T")
 
 
@@ -51,6 +52,14 @@ Lenient = Annotated[T | None, WrapValidator(_or_none)]
 Many = Annotated[list[T], BeforeValidator(_readable_items)]
 
 
+def _real(moment: datetime | None) -> datetime | None:
+    """Protobuf's zero time, year 1, means that there is none; nothing else lies outside these years either."""
+    return moment if moment is not None and _FIRST_YEAR <= moment.year <= _LAST_YEAR else None
+
+
+Moment = Annotated[datetime | None, AfterValidator(_real), WrapValidator(_or_none)]
+
+
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
@@ -90,8 +99,8 @@ class LinkedAlert(_Answer):
 
     alert_name: Lenient[str] = None
     severity: Lenient[str] = None
-    started_at: Lenient[datetime] = None
-    resolved_at: Lenient[datetime] = None
+    started_at: Moment = None
+    resolved_at: Moment = None
     target_vm: Lenient[str] = None
     annotation: Lenient[Annotation] = None
 
@@ -112,13 +121,13 @@ class Remediation(_Answer):
     instance_name: Lenient[str] = None
     reason: Lenient[str] = None
     requested_by: Lenient[str] = None
-    create_time: Lenient[datetime] = None
+    create_time: Moment = None
     reviewed_by: Lenient[str] = None
-    review_time: Lenient[datetime] = None
+    review_time: Moment = None
     review_comment: Lenient[str] = None
-    start_time: Lenient[datetime] = None
-    end_time: Lenient[datetime] = None
-    update_time: Lenient[datetime] = None
+    start_time: Moment = None
+    end_time: Moment = None
+    update_time: Moment = None
     error_message: Lenient[str] = None
     linked_alerts: Many[LinkedAlert] = []
 

@@ -31,10 +31,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.clock import Clock
 from bot.errors import LeaseLost
-from bot.models import Answer, Job, Outcome, Place, Request, Sent, Shown
+from bot.models import RULES, Answer, Decided, Job, Outcome, Place, RemediationRef, Request, Sent, Shown, Verb
 from bot.store import audit
 from bot.store.engine import Database
 from bot.store.tables import ACTIVE, DONE, RECEIVED, VOID, decisions
+from bot.store.tables import audit as trail
 
 __all__ = ["ACTIVE", "DONE", "RECEIVED", "VOID", "Database", "Holder", "Store", "audit"]
 
@@ -159,6 +160,28 @@ class Store:
             )
             row = found.first()
         return Holder(row.user_id, row.verb, row.active_at) if row else None
+
+    async def last_decision(self, ref: RemediationRef) -> Decided | None:
+        """The last decision on a remediation that took effect through this bot.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        c = trail.c
+        chosen = (
+            select(c.verb, c.user_id, c.at, c.reason)
+            .where(
+                c.remediation_id == ref.remediation_id,
+                c.cluster_id == ref.cluster_id,
+                c.instance_id == ref.instance_id,
+                c.outcome.in_([rule.done for rule in RULES.values() if rule.decides]),
+            )
+            .order_by(c.seq.desc())
+            .limit(1)
+        )
+        async with self.database.begin() as connection:
+            row = (await connection.execute(chosen)).first()
+        return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "") if row else None
 
     async def sending(self, job: Job, seen: Shown | None) -> None:
         """Write down that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.

@@ -72,7 +72,7 @@ class _ResponseUrl:
 
 @dataclass
 class SlackFault:
-    """What goes wrong with the next calls of a method: an error code, or `drop`, `html`, `hang`."""
+    """What goes wrong with the next calls of a method: an error code, or one of the kinds of `Slack._break`."""
 
     method: str
     kind: str
@@ -281,6 +281,12 @@ class Slack(Listener):
                 return web.Response()
             case "html":
                 return web.Response(status=503, text="<html>", content_type="text/html")
+            case "text":
+                return web.Response(text="a proxy says hello")
+            case "list":
+                return web.json_response([1, 2])
+            case "bytes":
+                return web.Response(body=b"\xff\xfe", content_type="application/json")
             case "hang":
                 await self.stopping.wait()
                 return web.Response()
