@@ -1,6 +1,7 @@
 """`make bench`: how long Slack waits for the ack, side by side in one run. Only the ratios mean anything."""
 
 import asyncio
+import logging
 import statistics
 import sys
 import tempfile
@@ -39,6 +40,7 @@ class NothingWritten:
 
 async def main() -> int:
     """Measure, print, and fail when an ack with its commit takes more than 0.35 of default Bolt's."""
+    logging.disable(logging.WARNING)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         postgresql = stack.enter_context(serve_postgresql())
@@ -57,6 +59,8 @@ async def main() -> int:
                 seconds = await _ack(session, address, f"{number}.{name}")
                 if number >= WARM_UP:
                     times[name].append(seconds)
+            # The work behind the acks of a round ends before the next begins: it is not what is measured.
+            await slack.until(lambda expected=2 * (number + 1): len(slack.direct("U0CAROL")) >= expected)  # type: ignore[misc] # mypy cannot see the default
     medians = {name: statistics.median(measured) for name, measured in times.items()}
     base = medians["default Bolt"]
     print(f"Ack over HTTP on loopback, median of {ROUNDS} rounds, one after the other in one run:")
@@ -68,8 +72,8 @@ async def main() -> int:
 
 
 async def _ack(session: aiohttp.ClientSession, address: str, trigger: str) -> float:
-    fields = {"command": "/cancel-remediation", "text": REF, "team_id": TEAM, "user_id": "U0X", "trigger_id": trigger}
-    body = urlencode(fields).encode()
+    who = {"team_id": TEAM, "user_id": "U0CAROL", "trigger_id": trigger}
+    body = urlencode({"command": "/cancel-remediation", "text": REF, **who}).encode()
     stamp = str(int(time.time()))
     headers = {
         "x-slack-request-timestamp": stamp,

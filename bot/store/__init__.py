@@ -103,7 +103,7 @@ class Store:
             "lease_until": now + self._lease,
             "fence": 1,
         }
-        async with self.database.begin() as connection:
+        async with self.database.begin(one_statement=True) as connection:
             result = await connection.execute(self._insert_if_absent(values).returning(decisions.c.received_at))
             received_at = result.scalar()
         return None if received_at is None else Job(job_id, request, fence=1, received_at=received_at)

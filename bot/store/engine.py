@@ -41,10 +41,15 @@ class Database:
         self._path = Path(url.removeprefix(_SQLITE)) if self.is_sqlite else None
         self._owned: int | None = None
         self._engine = _sqlite(url, seconds) if self.is_sqlite else _postgresql(url, seconds)
+        single = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._single = self._engine.execution_options(**single)
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
+    async def begin(self, *, one_statement: bool = False) -> AsyncIterator[AsyncConnection]:
         """Run a transaction.
+
+        Args:
+            one_statement: PostgreSQL is spared BEGIN and COMMIT, two of three round trips: a statement commits itself.
 
         Raises:
             StoreUnavailable: the database did not do it. When the line broke in the last moment, it may have
@@ -52,7 +57,8 @@ class Database:
             IntegrityError: a unique index refused it.
         """
         try:
-            async with asyncio.timeout(self._seconds), self._engine.begin() as connection:
+            engine = self._single if one_statement else self._engine
+            async with asyncio.timeout(self._seconds), engine.begin() as connection:
                 yield connection
         except IntegrityError:
             raise

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import aiohttp
@@ -44,14 +45,15 @@ def start_bot(
         log: a file for what it logs; by default a pipe, which somebody must read.
     """
     kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
-    return subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", "bot", *arguments],
-        cwd=cwd,
-        env={**kept, "PYTHONPATH": str(ROOT), **settings, "PORT": str(port)},
-        stdout=subprocess.PIPE if log is None else subprocess.DEVNULL,
-        stderr=subprocess.PIPE if log is None else log.open("a"),
-        text=True,
-    )
+    with ExitStack() as stack:
+        return subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "bot", *arguments],
+            cwd=cwd,
+            env={**kept, "PYTHONPATH": str(ROOT), **settings, "PORT": str(port)},
+            stdout=subprocess.PIPE if log is None else subprocess.DEVNULL,
+            stderr=subprocess.PIPE if log is None else stack.enter_context(log.open("a")),
+            text=True,
+        )
 
 
 def free_port() -> int:
