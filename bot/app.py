@@ -66,6 +66,7 @@ class App:
         self.tasks = Tasks(MAX_AT_ONCE)
         self._reported = {"slack": "Slack has not been reached yet.", "store": "The database is not open yet."}
         self._socket: Socket | None = None
+        self._keeper: Keeper | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -97,6 +98,8 @@ class App:
             if self._keeping:
                 self._keeping.cancel()
                 await asyncio.wait({self._keeping})
+            if self._keeper:
+                await self._keeper.end()
             if not working.cancelled():
                 working.result()  # it ends by itself only with an error
         logger.info("Stopped")
@@ -162,7 +165,7 @@ class App:
         directory = SlackDirectory(reading, clock)
         policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
         decisions = Decisions(together, policy, replies, store, clock)
-        keeper = Keeper(
+        self._keeper = Keeper(
             store,
             decisions,
             self.tasks,
@@ -171,7 +174,7 @@ class App:
             retention_days=settings.bot_retention_days,
             report=self._reporter("store"),
         )
-        self._keeping = asyncio.create_task(keeper.run(), name="keeper")
+        self._keeping = asyncio.create_task(self._keeper.run(), name="keeper")
         return decisions
 
     def _problems(self) -> list[str]:

@@ -48,6 +48,7 @@ async def test_the_process_serves_and_a_signal_ends_it_with_status_0(tmp_path: P
             _, logged = process.communicate(timeout=30)
         assert process.returncode == 0
         assert json.loads(logged.splitlines()[-1])["message"] == "Stopped"
+        assert json.loads(logged.splitlines()[-2])["message"].startswith("Audit head ")
 
 
 async def test_a_refused_token_ends_with_status_1(tmp_path: Path) -> None:

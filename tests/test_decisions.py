@@ -1,8 +1,9 @@
 """When the database goes away in the middle, and when the bot itself is wrong."""
 
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from tests.manual_clock import ManualClock, read_backs_pass
 from tests.world import APPROVE, IDS, REF, REFRESH, World, world
 
 
-@contextmanager
-def away(path: Path) -> Iterator[None]:
+@asynccontextmanager
+async def away(path: Path) -> AsyncIterator[None]:
     """Keep everybody else out of an SQLite file."""
-    holder = sqlite3.connect(path, isolation_level=None)
-    holder.execute("BEGIN EXCLUSIVE")
+    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    # In a thread, because the bot may be in the middle of a transaction that this loop must finish first.
+    await asyncio.to_thread(holder.execute, "BEGIN EXCLUSIVE")
     try:
         yield
     finally:
@@ -42,11 +44,11 @@ async def bot(tmp_path: Path) -> AsyncIterator[World]:
 async def test_a_decision_whose_row_cannot_be_written_is_not_carried_out(bot: World, tmp_path: Path) -> None:
     bot.together.add()
     alert = bot.alert()
-    with ExitStack() as locked:
+    async with AsyncExitStack() as locked:
         with bot.together.paused("get"):
             await bot.slack.press(alert, APPROVE)
             await bot.together.until(lambda: bot.together.calls)
-            locked.enter_context(away(tmp_path / "bot.db"))
+            await locked.enter_async_context(away(tmp_path / "bot.db"))
         assert "The bot cannot reach its own database" in (await bot.whisper()).text
     await bot.settle()
     assert bot.together.posts == []
@@ -56,11 +58,11 @@ async def test_a_decision_whose_row_cannot_be_written_is_not_carried_out(bot: Wo
 async def test_an_outcome_that_cannot_be_written_yet_is_told_all_the_same(bot: World, tmp_path: Path) -> None:
     bot.together.add()
     alert = bot.alert()
-    with ExitStack() as locked:
+    async with AsyncExitStack() as locked:
         with bot.together.paused("approve"):
             await bot.slack.press(alert, APPROVE)
             await bot.together.until(lambda: bot.together.posts)
-            locked.enter_context(away(tmp_path / "bot.db"))
+            await locked.enter_async_context(away(tmp_path / "bot.db"))
         await bot.edited(alert)
         assert "Approved in Slack by <@U0ALICE>" in alert.text
     await until_done(bot)
@@ -75,7 +77,7 @@ async def until_done(bot: World) -> None:
 
 
 async def test_readyz_says_that_the_database_is_away(bot: World, tmp_path: Path) -> None:
-    with away(tmp_path / "bot.db"):
+    async with away(tmp_path / "bot.db"):
         await bot.time.until_sleeping(15 * 0.3)
         await bot.time.advance(15 * 0.3)
         async with httpx.AsyncClient(trust_env=False) as http:
@@ -90,11 +92,22 @@ async def test_what_cannot_be_handed_back_is_answered_as_interrupted(bot: World,
     with bot.together.paused("approve"):
         await bot.slack.press(alert, APPROVE)
         await bot.together.until(lambda: bot.together.posts)
-        with away(tmp_path / "bot.db"):
+        async with away(tmp_path / "bot.db"):
             await bot.settle()
     error = await bot.answer(2)
     assert "The bot was stopped while Together was working on the approval: it may have taken effect." in error.text
     assert list(error.buttons) == [REFRESH]
+
+
+async def test_a_cancelled_statement_is_finished_and_the_process_can_end(tmp_path: Path) -> None:
+    async with broken(tmp_path) as (_, store, _ear):
+        async with away(tmp_path / "bot.db"):
+            task = asyncio.create_task(store.heartbeat(["job-1"]))
+            await asyncio.wait({task}, timeout=0.05)
+            task.cancel()
+            await asyncio.wait({task})
+            task.cancel()
+        assert task.cancelled()
 
 
 @dataclass

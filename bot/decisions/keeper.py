@@ -72,14 +72,22 @@ class Keeper:
                 break
         if self._clock.monotonic() >= self._tidy_at:
             forgotten = await self._store.forget(self._retention_days)
-            await self.log_head()
+            await self._log_head()
             logger.info("%d finished decisions were older than %d days", forgotten, self._retention_days)
             self._tidy_at = self._clock.monotonic() + DAY
 
-    async def log_head(self) -> None:
+    async def end(self) -> None:
+        """Log the head of the audit trail a last time."""
+        try:
+            await self._log_head()
+        except StoreUnavailable as error:
+            logger.warning("The audit head could not be read: %s", error)
+
+    async def _log_head(self) -> None:
         """Log the head of the audit trail: noted elsewhere, it proves later that nothing was cut or rewritten.
 
         Raises:
             StoreUnavailable: it cannot be read.
         """
-        logger.info("Audit head %s", await audit.head(self._store.database))
+        database = self._store.database
+        logger.info("Audit head %s", await database.keep(audit.head(database)))

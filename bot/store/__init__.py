@@ -4,11 +4,12 @@ Every write to a decision carries the fence that it was taken with: a process th
 decision another one has taken over, writes nothing any more.
 """
 
+import functools
 import json
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
@@ -39,6 +40,8 @@ from bot.store.tables import audit as trail
 
 __all__ = ["ACTIVE", "DONE", "RECEIVED", "VOID", "Database", "Holder", "Store", "audit"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _REQUESTS, _ANSWERS = TypeAdapter(Request), TypeAdapter(Answer)
 _UNFINISHED = decisions.c.status.in_((RECEIVED, ACTIVE))
 
@@ -50,6 +53,18 @@ class Holder:
     user_id: str
     verb: str
     since: float
+
+
+def _to_the_end(
+    method: Callable[Concatenate["Store", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["Store", P], Coroutine[Any, Any, T]]:
+    """Let a statement run to its end, also when its caller is cancelled."""
+
+    @functools.wraps(method)
+    async def kept(store: "Store", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await store.database.keep(method(store, *args, **kwargs))
+
+    return kept
 
 
 class Store:
@@ -73,6 +88,7 @@ class Store:
             return literal(self._clock.now())
         return cast(extract("epoch", func.clock_timestamp()), Double)
 
+    @_to_the_end
     async def receive(self, request: Request, job_id: str) -> Job | None:
         """Write down what was asked, before Slack is told "received".
 
@@ -112,6 +128,7 @@ class Store:
         insert = sqlite.insert if self.database.is_sqlite else postgresql.insert
         return insert(decisions).values(**values).on_conflict_do_nothing(index_elements=["dedup_key"])
 
+    @_to_the_end
     async def void(self, job_id: str) -> None:
         """Make sure that a row whose commit is in doubt is not run later.
 
@@ -125,6 +142,7 @@ class Store:
                 .values(status=VOID, request=None, done_at=self._now, outcome="not taken")
             )
 
+    @_to_the_end
     async def activate(self, job: Job) -> Holder | None:
         """Claim the remediation for this decision. Gives back who has it, when somebody else does.
 
@@ -142,6 +160,7 @@ class Store:
             else:
                 return None
 
+    @_to_the_end
     async def holder(self, request: Request) -> Holder | None:
         """Who is deciding on this remediation right now.
 
@@ -161,6 +180,7 @@ class Store:
             row = found.first()
         return Holder(row.user_id, row.verb, row.active_at) if row else None
 
+    @_to_the_end
     async def last_decision(self, ref: RemediationRef) -> Decided | None:
         """The last decision on a remediation that took effect through this bot.
 
@@ -183,6 +203,7 @@ class Store:
             row = (await connection.execute(chosen)).first()
         return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "") if row else None
 
+    @_to_the_end
     async def sending(self, job: Job, seen: Shown | None) -> None:
         """Write down that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.
 
@@ -201,6 +222,7 @@ class Store:
             await self._record(connection, job, "repeat" if repeat else "send", None)
         job.sent = Sent(sent_at, seen)
 
+    @_to_the_end
     async def still_sending(self, job: Job) -> None:
         """Write down that another attempt of the same POST leaves now, because the one before did not arrive.
 
@@ -211,6 +233,7 @@ class Store:
         async with self.database.begin() as connection:
             await self._write(connection, job, sent_at=self._now)
 
+    @_to_the_end
     async def conclude(self, job: Job, outcome: Outcome, answer: Answer) -> None:
         """Write down what has come of it and what to tell, with its row in the audit trail, in one transaction.
 
@@ -223,6 +246,7 @@ class Store:
             await self._record(connection, job, "outcome", outcome)
         job.answer = answer
 
+    @_to_the_end
     async def finish(self, job: Job) -> None:
         """Close a job whose answer was told, and forget what only the telling needed.
 
@@ -233,6 +257,7 @@ class Store:
         async with self.database.begin() as connection:
             await self._write(connection, job, status=DONE, done_at=self._now, request=None, answer=None)
 
+    @_to_the_end
     async def move(self, job: Job, place: Place) -> None:
         """Remember where "in progress" is shown, so that whoever finishes the job finds it.
 
@@ -244,6 +269,7 @@ class Store:
         async with self.database.begin() as connection:
             await self._write(connection, job, request=_dump(_REQUESTS, job.request))
 
+    @_to_the_end
     async def heartbeat(self, job_ids: Collection[str]) -> None:
         """Keep what this process works on.
 
@@ -257,6 +283,7 @@ class Store:
                 .values(lease_until=self._now + self._lease)
             )
 
+    @_to_the_end
     async def hand_back(self, job: Job) -> None:
         """Let the next process go on with a job at once.
 
@@ -267,6 +294,7 @@ class Store:
         async with self.database.begin() as connection:
             await self._write(connection, job, lease_until=0.0)
 
+    @_to_the_end
     async def take_over(self, limit: int, *, at_start: bool = False) -> list[Job]:
         """Take what other processes have left behind.
 
@@ -291,6 +319,7 @@ class Store:
             )
             return [_job(row) for row in taken.mappings()]
 
+    @_to_the_end
     async def forget(self, days: int) -> int:
         """Delete finished decisions that are older; the audit trail stays. Gives back how many.
 
@@ -301,6 +330,7 @@ class Store:
             old = decisions.c.done_at < self._now - days * 86400.0
             return (await connection.execute(delete(decisions).where(old))).rowcount
 
+    @_to_the_end
     async def age(self, job: Job) -> float:
         """How many seconds ago a job was received.
 
@@ -310,6 +340,7 @@ class Store:
         async with self.database.begin() as connection:
             return float((await connection.execute(select(self._now))).scalar_one()) - job.received_at
 
+    @_to_the_end
     async def since_sent(self, sent: Sent) -> float:
         """How many seconds ago a POST may have left.
 

@@ -3,10 +3,10 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from alembic import command
@@ -24,6 +24,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _SCHEMA_LOCK, _AUDIT_LOCK = 7_265_646_501, 7_265_646_502  # any numbers that nobody else in this database uses
 _FAILURES = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _SQLITE = "sqlite:///"
+T = TypeVar("T")
 
 
 class Database:
@@ -40,6 +41,7 @@ class Database:
         self.is_sqlite = url.startswith(_SQLITE)
         self._path = Path(url.removeprefix(_SQLITE)) if self.is_sqlite else None
         self._owned: int | None = None
+        self._kept: set[asyncio.Task[Any]] = set()
         self._engine = _sqlite(url, seconds) if self.is_sqlite else _postgresql(url, seconds)
         single = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._single = self._engine.execution_options(**single)
@@ -64,6 +66,22 @@ class Database:
             raise
         except _FAILURES as error:
             raise StoreUnavailable(type(error).__name__) from error
+
+    async def keep(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run work on the database to its end, also when its caller is cancelled meanwhile.
+
+        A transaction that is cancelled while its connection is being closed for another reason can wait for ever for
+        the driver's thread (tried with SQLAlchemy 2.1 and aiosqlite 0.22), and then the process would not end.
+        """
+        task = asyncio.create_task(work)
+        self._kept.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._kept.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: where nobody waits any more, nobody needs to know
 
     async def lock_audit(self, connection: AsyncConnection) -> None:
         """Let one writer at a time append to the audit trail. SQLite has only one connection anyway."""
@@ -92,6 +110,8 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections, and give the file back."""
+        if self._kept:
+            await asyncio.wait(self._kept)
         await self._engine.dispose()
         if self._owned is not None:
             os.close(self._owned)

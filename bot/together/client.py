@@ -11,37 +11,27 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ValidationError
 
 from bot.clock import Clock
 from bot.errors import (
-    InvalidId,
-    InvalidIds,
-    KeyRefused,
     NoAnswer,
-    NotFound,
     NotReached,
     RateLimited,
-    RequestRefused,
-    ServerError,
     TogetherError,
     Unclear,
     UnreadableAnswer,
-    WrongState,
 )
 from bot.models import Cluster, Remediation, RemediationRef, check_id
+from bot.together import answers
 
 logger = logging.getLogger(__name__)
 
 ALL_INSTANCES = "-"
 ATTEMPTS = 3
-M = TypeVar("M", bound=BaseModel)
 Guard = Callable[[], Awaitable[None]]
 
 
@@ -61,19 +51,6 @@ class Patience:
     get: float = 10
     post_wait: float = 10
     max_body: int = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    status: int
-    headers: httpx.Headers
-    body: bytes
-
-    def json(self) -> Any:  # noqa: ANN401 - whatever the server sent
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
 
 
 class TogetherClient:
@@ -111,7 +88,7 @@ class TogetherClient:
 
     async def cancel(self, ref: RemediationRef, *, guard: Guard | None = None) -> Remediation:
         """Cancel a remediation that waits for approval or for its start."""
-        return _remediation(await self._post(f"{_path(ref)}/cancel", guard=guard), ref)
+        return answers.remediation(await self._post(f"{_path(ref)}/cancel", guard=guard), ref)
 
     async def approve(
         self, ref: RemediationRef, *, comment: str, mode: str | None, guard: Guard | None = None
@@ -125,15 +102,15 @@ class TogetherClient:
             guard: awaited before each attempt.
         """
         body = {"comment": comment} if mode is None else {"comment": comment, "mode": mode}
-        return _remediation(await self._post(f"{_path(ref)}/approve", body, guard=guard), ref)
+        return answers.remediation(await self._post(f"{_path(ref)}/approve", body, guard=guard), ref)
 
     async def reject(self, ref: RemediationRef, *, comment: str, guard: Guard | None = None) -> Remediation:
         """Reject a remediation; `comment` is stored by Together as `review_comment`."""
-        return _remediation(await self._post(f"{_path(ref)}/reject", {"comment": comment}, guard=guard), ref)
+        return answers.remediation(await self._post(f"{_path(ref)}/reject", {"comment": comment}, guard=guard), ref)
 
     async def get(self, ref: RemediationRef) -> Remediation:
         """Read a remediation."""
-        return _remediation(await self._get(_path(ref)), ref)
+        return answers.remediation(await self._get(_path(ref)), ref)
 
     async def list_remediations(
         self, cluster_id: str, instance_id: str = ALL_INSTANCES, *, states: Sequence[str] = ()
@@ -155,7 +132,7 @@ class TogetherClient:
         seen: set[str] = set()
         while True:
             page = await self._get(f"{path}/remediations", params)
-            found += [_parse(Remediation, item) for item in _items(page, "remediations")]
+            found += [answers.parse(Remediation, item) for item in answers.items(page, "remediations")]
             token = page.get("next_page_token")
             if not page.get("has_next") or not token:
                 return found
@@ -166,7 +143,8 @@ class TogetherClient:
 
     async def list_clusters(self) -> list[Cluster]:
         """List the clusters that the key sees."""
-        return [_parse(Cluster, item) for item in _items(await self._get("/compute/clusters"), "clusters")]
+        found = answers.items(await self._get("/compute/clusters"), "clusters")
+        return [answers.parse(Cluster, item) for item in found]
 
     async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
         give_up_at = self._clock.monotonic() + self._patience.get
@@ -230,15 +208,15 @@ class TogetherClient:
             if not isinstance(answer, dict):
                 raise UnreadableAnswer("not a JSON object")
             return answer
-        refusal = _refusal(reply, answer, self._clock.now())
-        refusal.request_id, refusal.http_status = request_id, reply.status
-        if refusal.details:
-            logger.warning("together %s %s: details %s", method, path, json.dumps(refusal.details)[:2000])
-        raise refusal
+        refused = answers.refusal(reply, answer, self._clock.now())
+        refused.request_id, refused.http_status = request_id, reply.status
+        if refused.details:
+            logger.warning("together %s %s: details %s", method, path, json.dumps(refused.details)[:2000])
+        raise refused
 
     async def _exchange(
         self, method: str, path: str, params: Mapping[str, str] | None, body: Mapping[str, str] | None
-    ) -> _Reply:
+    ) -> answers.Reply:
         patience = self._patience
         async with self._http.stream(
             method,
@@ -256,7 +234,7 @@ class TogetherClient:
                 chunks += chunk
                 if len(chunks) > patience.max_body:
                     raise UnreadableAnswer("larger than 1 MiB")
-            return _Reply(response.status_code, response.headers, bytes(chunks))
+            return answers.Reply(response.status_code, response.headers, bytes(chunks))
 
 
 def _segment(part: str, value: str) -> str:
@@ -268,82 +246,3 @@ def _path(ref: RemediationRef) -> str:
         quote(each, safe="") for each in (ref.cluster_id, ref.instance_id, ref.remediation_id)
     )
     return f"/compute/clusters/{cluster}/instances/{instance}/remediations/{remediation}"
-
-
-def _items(page: Mapping[str, Any], name: str) -> list[Any]:
-    # A server generated from proto leaves an empty list out.
-    items = page.get(name, [])
-    if not isinstance(items, list):
-        raise UnreadableAnswer(f"{name} is not a list")
-    return items
-
-
-def _parse(model: type[M], answer: object) -> M:
-    try:
-        return model.model_validate(answer)
-    except ValidationError as error:
-        raise UnreadableAnswer(f"not a {model.__name__.lower()}") from error
-
-
-def _remediation(answer: object, ref: RemediationRef) -> Remediation:
-    remediation = _parse(Remediation, answer)
-    try:
-        same = remediation.ref == ref
-    except InvalidId:
-        same = False
-    if not same:
-        raise UnreadableAnswer("it is about another remediation")
-    return remediation
-
-
-# google.rpc.Code, as the gateway maps it to HTTP: 400 alone means two things, and only the code tells them apart.
-_BY_CODE: Mapping[int, type[InvalidIds | NotFound | WrongState]] = {
-    3: InvalidIds,
-    5: NotFound,
-    6: WrongState,
-    9: WrongState,
-    10: WrongState,
-}
-_BY_STATUS: Mapping[int, type[NotFound | WrongState]] = {404: NotFound, 409: WrongState}
-_KEY_STATUSES, _KEY_CODES = {401, 403}, {7, 16}
-_RATE_STATUS, _RATE_CODE = 429, 8
-# These say that a wait ended or that something broke inside, not that nothing was done.
-_UNCLEAR_STATUSES, _UNCLEAR_CODES = {408, 499}, {1, 2, 4, 13, 14, 15}
-
-
-def _refusal(reply: _Reply, answer: object, now: float) -> TogetherError:
-    """Name an answer that is not a success. The status decides between unclear and refused, the code says why."""
-    fields = answer if isinstance(answer, dict) else {}
-    code = fields["code"] if isinstance(fields.get("code"), int) else 0
-    words = fields["message"] if isinstance(fields.get("message"), str) else ""
-    error = _named(reply, code, words, now)
-    error.details = fields["details"] if isinstance(fields.get("details"), list) else ()
-    return error
-
-
-def _named(reply: _Reply, code: int, words: str, now: float) -> TogetherError:
-    status = reply.status
-    if httpx.codes.is_redirect(status):
-        return UnreadableAnswer("a redirect, which the bot does not follow with its key")
-    if not httpx.codes.is_client_error(status) or status in _UNCLEAR_STATUSES or code in _UNCLEAR_CODES:
-        return ServerError(status, quote=words)
-    if status in _KEY_STATUSES or code in _KEY_CODES:
-        return KeyRefused(status, quote=words)
-    if status == _RATE_STATUS or code == _RATE_CODE:
-        return RateLimited(_retry_after(reply.headers.get("retry-after"), now), quote=words)
-    if kind := _BY_CODE.get(code) or _BY_STATUS.get(status):
-        return kind(quote=words)
-    return RequestRefused(status, quote=words)
-
-
-def _retry_after(value: str | None, now: float) -> float | None:
-    """Read a Retry-After header: seconds, or a date (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value.strip()[:6])  # longer than a week is as good as never
-    try:
-        when = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now)

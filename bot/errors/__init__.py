@@ -1,0 +1,98 @@
+"""Everything that can go wrong, as values: a class, a sentence and a next step each.
+
+::
+
+    BotError                      str(error) is the sentence and the next step, fit to post
+    ├── NotAttempted              nothing was sent to Together; told to the person alone
+    │   ├── UnreadableCommand     a part is missing or is no ID
+    │   ├── UnreadableButton      the button's value is not one this bot writes
+    │   ├── UnknownControl        a button, dialog or command this version does not have
+    │   ├── NotAllowed            this person, channel or workspace may not decide
+    │   ├── AlreadyInFlight       somebody is deciding on this remediation right now
+    │   ├── NotTaken              the bot is stopping or full
+    │   └── StoreDown             the bot cannot write down what was asked, or what it is about to do
+    ├── TogetherError             a call was attempted; told to the channel
+    │   ├── NotReached            no connection was made: the only one that may say that nothing was changed
+    │   ├── RateLimited           429
+    │   ├── InvalidIds            400 with code 3
+    │   ├── NotFound              404
+    │   ├── WrongState            400 with code 9, 409: usually shown as the present card instead
+    │   ├── KeyRefused            401, 403
+    │   ├── RequestRefused        any other 4xx
+    │   ├── Unclear               a decision that was sent may have taken effect: read it back
+    │   │   ├── ServerError       5xx
+    │   │   ├── NoAnswer          a timeout or a cut line after the request went out
+    │   │   └── UnreadableAnswer  not a remediation, too large, a redirect, another remediation
+    │   ├── ReadFailed            the read before a decision failed, so the decision was not sent
+    │   └── OutcomeUnknown        the decision was sent, and reading it back failed too
+    ├── Interrupted               the bot was stopped in the middle
+    └── InternalError             a bug in the bot
+
+    InvalidId                     a ValueError: a text that is no ID
+    DirectoryUnavailable          Slack could not say who somebody is
+    StoreUnavailable              the database did not do it
+    LeaseLost                     another process has taken this decision over
+    StartError                    the bot cannot start as it is set up; told on the terminal
+"""
+
+from bot.errors.base import BotError, DirectoryUnavailable, InvalidId, LeaseLost, StartError, StoreUnavailable
+from bot.errors.own import InternalError, Interrupted
+from bot.errors.refusals import (
+    AlreadyInFlight,
+    NotAllowed,
+    NotAttempted,
+    NotTaken,
+    StoreDown,
+    UnknownControl,
+    UnreadableButton,
+    UnreadableCommand,
+)
+from bot.errors.together import (
+    InvalidIds,
+    KeyRefused,
+    NoAnswer,
+    NotFound,
+    NotReached,
+    OutcomeUnknown,
+    RateLimited,
+    ReadFailed,
+    RequestRefused,
+    ServerError,
+    TogetherError,
+    Unclear,
+    UnreadableAnswer,
+    WrongState,
+)
+
+__all__ = [
+    "AlreadyInFlight",
+    "BotError",
+    "DirectoryUnavailable",
+    "InternalError",
+    "Interrupted",
+    "InvalidId",
+    "InvalidIds",
+    "KeyRefused",
+    "LeaseLost",
+    "NoAnswer",
+    "NotAllowed",
+    "NotAttempted",
+    "NotFound",
+    "NotReached",
+    "NotTaken",
+    "OutcomeUnknown",
+    "RateLimited",
+    "ReadFailed",
+    "RequestRefused",
+    "ServerError",
+    "StartError",
+    "StoreDown",
+    "StoreUnavailable",
+    "TogetherError",
+    "Unclear",
+    "UnknownControl",
+    "UnreadableAnswer",
+    "UnreadableButton",
+    "UnreadableCommand",
+    "WrongState",
+]

@@ -1,0 +1,50 @@
+"""What every error to be told has, and the signals that are told to nobody."""
+
+
+class InvalidId(ValueError):
+    """A text that is no ID.
+
+    Attributes:
+        part: which of cluster, instance or remediation it was meant to be.
+        problem: what is wrong with it, as the end of a sentence.
+    """
+
+    def __init__(self, part: str, problem: str) -> None:
+        super().__init__(f"The {part} ID {problem}.")
+        self.part = part
+        self.problem = problem
+
+
+class DirectoryUnavailable(Exception):
+    """Slack could not say who somebody is or who belongs to a group."""
+
+
+class StoreUnavailable(Exception):
+    """The database did not do it, or did not say whether it did; the message names the driver's exception."""
+
+
+class LeaseLost(Exception):
+    """Another process has taken this decision over: this one must neither write nor tell anything about it."""
+
+
+class StartError(Exception):
+    """The bot cannot start as it is set up; the message says what to do."""
+
+
+class BotError(Exception):
+    """Something to be told.
+
+    Attributes:
+        sentence: what happened, as Slack's mrkdwn: whatever came from outside is escaped already.
+        next_step: what the reader can do now, likewise.
+        quote: words of somebody else, raw, to be shown as a quotation; not part of `str(error)`.
+        check_again: whether reading the remediation again is the next step.
+    """
+
+    check_again = False
+
+    def __init__(self, sentence: str, next_step: str, *, quote: str = "") -> None:
+        super().__init__(f"{sentence} {next_step}".strip())
+        self.sentence = sentence
+        self.next_step = next_step
+        self.quote = quote

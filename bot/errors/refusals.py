@@ -1,0 +1,81 @@
+"""Refused before anything was sent to Together; told to the person alone."""
+
+from bot.errors.base import BotError
+from bot.mrkdwn import escape
+
+_SHOWN = 600  # characters of outside words in a sentence: enough for two IDs of full length
+
+
+class NotAttempted(BotError):
+    """Refused before anything was sent to Together."""
+
+
+class UnreadableCommand(NotAttempted):
+    """What was typed is not a reference."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(escape(problem, 2 * _SHOWN), "Nothing was sent to Together.")
+
+
+class UnreadableButton(NotAttempted):
+    """The value of a button is not what this bot, or a tool that follows its contract, writes."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"This button cannot be read: {escape(problem, _SHOWN)}. Nothing was sent to Together.",
+            "Tell whoever posts these alerts, and use /cancel-remediation or Together's console meanwhile.",
+        )
+
+
+class UnknownControl(NotAttempted):
+    """A button, dialog or command of another version, or of another app's making."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"This version of the bot does not know {escape(what, _SHOWN)}. Nothing was sent to Together.",
+            "Use the newest card of this remediation, or type /cancel-remediation help.",
+        )
+
+
+class NotAllowed(NotAttempted):
+    """The actor may not do this, or not from here."""
+
+    def __init__(self, why: str, who_can: str) -> None:
+        super().__init__(f"{why} Nothing was done.", who_can)
+
+
+class AlreadyInFlight(NotAttempted):
+    """Somebody's decision on the same remediation has not been answered yet.
+
+    Args:
+        who: mention of the person, or "You".
+        doing: the verb in progress, such as "approving".
+        since: when it began, as Slack shows times.
+    """
+
+    def __init__(self, who: str, doing: str, since: str) -> None:
+        already = "You have been" if who == "You" else f"{who} has been"
+        super().__init__(
+            f"{already} {doing} this remediation since {since}. Your click or command was not taken.",
+            "The answer will stand in the channel in a moment; look at it, then decide.",
+        )
+
+
+class NotTaken(NotAttempted):
+    """The bot can take nothing right now."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The bot is restarting or has too much to do, and did not take this. Nothing was sent to Together.",
+            "Try again in half a minute.",
+        )
+
+
+class StoreDown(NotAttempted):
+    """What cannot be proved afterwards is not done."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The bot cannot reach its own database, so it did not take this. Nothing was decided.",
+            "Try again in a minute. If it goes on, decide in Together's own console and tell whoever runs this bot.",
+        )

@@ -1,0 +1,172 @@
+"""A call to Together was attempted; told to the channel."""
+
+from collections.abc import Sequence
+
+from bot.errors.base import BotError
+
+IF_IT_GOES_ON = "If it goes on, decide in Together's own console and tell whoever runs this bot."
+
+
+class TogetherError(BotError):
+    """A call to Together was attempted and gave no remediation.
+
+    Attributes:
+        request_id: Together's ID of the request, when the answer carried one; for the log and the audit trail.
+        http_status: of the answer, when there was one.
+        details: the `details` of an `rpcStatus`; for the log, never for the channel.
+    """
+
+    def __init__(self, sentence: str, next_step: str, *, quote: str = "") -> None:
+        super().__init__(sentence, next_step, quote=quote)
+        self.request_id: str | None = None
+        self.http_status: int | None = None
+        self.details: Sequence[object] = ()
+
+
+class NotReached(TogetherError):
+    """No connection was made, so the request certainly never arrived."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Together's API could not be reached, so nothing was changed.", f"Try again in a minute. {IF_IT_GOES_ON}"
+        )
+
+
+class RateLimited(TogetherError):
+    """Together takes no more requests of this key for now.
+
+    Attributes:
+        retry_after: seconds until the next try may succeed; None when Together did not say.
+    """
+
+    def __init__(self, retry_after: float | None = None, *, quote: str = "") -> None:
+        wait = "a minute" if retry_after is None else f"{max(1, round(retry_after))} s"
+        super().__init__(
+            "Together did not take the request: too many requests with this key (HTTP 429).",
+            f"Try again in {wait}.",
+            quote=quote,
+        )
+        self.retry_after = retry_after
+
+
+class InvalidIds(TogetherError):
+    """Together calls an ID malformed."""
+
+    def __init__(self, *, quote: str = "") -> None:
+        super().__init__(
+            "Together does not accept these IDs.",
+            "Compare cluster, instance and remediation ID with the alert, and try again.",
+            quote=quote,
+        )
+
+
+class NotFound(TogetherError):
+    """No such remediation, or not under this cluster and instance."""
+
+    def __init__(self, *, quote: str = "") -> None:
+        super().__init__(
+            "Together knows no such remediation under this cluster and instance.",
+            "Check the three IDs and their order: cluster, instance, remediation.",
+            quote=quote,
+        )
+
+
+class WrongState(TogetherError):
+    """The remediation's state does not allow the decision."""
+
+    check_again = True
+
+    def __init__(self, *, quote: str = "") -> None:
+        super().__init__(
+            "Together refused: the remediation is no longer in a state that allows this.",
+            "Look at its present state before you decide again.",
+            quote=quote,
+        )
+
+
+class KeyRefused(TogetherError):
+    """The API key is wrong, expired, or may not do this."""
+
+    def __init__(self, status: int, *, quote: str = "") -> None:
+        what = "refused this bot's API key" if status == 401 else "does not let this bot's API key do that"  # noqa: PLR2004 - HTTP's own number
+        super().__init__(
+            f"Together {what} (HTTP {status}).",
+            "Whoever runs the bot must check TOGETHER_API_KEY. Until then, decide in Together's own console.",
+            quote=quote,
+        )
+
+
+class RequestRefused(TogetherError):
+    """A client error that has no class of its own."""
+
+    def __init__(self, status: int, *, quote: str = "") -> None:
+        super().__init__(
+            f"Together refused the request (HTTP {status}).",
+            "Whoever runs the bot must check TOGETHER_BASE_URL and the bot's version. "
+            "Until then, decide in Together's own console.",
+            quote=quote,
+        )
+
+
+class Unclear(TogetherError):
+    """No clear answer: a decision that was sent may have taken effect."""
+
+
+class ServerError(Unclear):
+    """Together, or a proxy before it, failed."""
+
+    def __init__(self, status: int, *, quote: str = "") -> None:
+        super().__init__(
+            f"Together's API failed (HTTP {status}).", f"Try again in a minute. {IF_IT_GOES_ON}", quote=quote
+        )
+
+
+class NoAnswer(Unclear):
+    """The request went out, and no whole answer came back in time."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Together's API took the request but did not answer.", f"Try again in a minute. {IF_IT_GOES_ON}"
+        )
+
+
+class UnreadableAnswer(Unclear):
+    """An answer came that is not what the API promises."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"Together's API gave an answer that cannot be read: {what}.",
+            "Whoever runs the bot must check TOGETHER_BASE_URL. Until then, decide in Together's own console.",
+        )
+
+
+class ReadFailed(TogetherError):
+    """The bot reads a remediation before it acts on a button; that read failed.
+
+    Args:
+        noun: the decision as a noun, such as "approval".
+        cause: why the read failed.
+    """
+
+    def __init__(self, noun: str, cause: TogetherError) -> None:
+        super().__init__(
+            f"{cause.sentence} The bot reads a remediation before it decides, so your {noun} was not sent.",
+            cause.next_step,
+            quote=cause.quote,
+        )
+        self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
+
+
+class OutcomeUnknown(TogetherError):
+    """A decision was sent, got no clear answer, and could not be read back."""
+
+    check_again = True
+
+    def __init__(self, noun: str, cause: TogetherError) -> None:
+        super().__init__(
+            f"It is unknown whether the {noun} took effect. {cause.sentence} "
+            "Reading the remediation back failed too. The decision may still arrive.",
+            'Press "Check again" before you decide anything else.',
+            quote=cause.quote,
+        )
+        self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details

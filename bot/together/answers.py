@@ -1,0 +1,137 @@
+"""Together's answers: what they say, and which error an answer is that is no success."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from bot.errors import (
+    InvalidId,
+    InvalidIds,
+    KeyRefused,
+    NotFound,
+    RateLimited,
+    RequestRefused,
+    ServerError,
+    TogetherError,
+    UnreadableAnswer,
+    WrongState,
+)
+from bot.models import Remediation, RemediationRef
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer, whatever it is."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    def json(self) -> Any:  # noqa: ANN401 - whatever the server sent
+        """The body as JSON; None where it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+def items(page: Mapping[str, Any], name: str) -> list[Any]:
+    """The list under a name of a page.
+
+    Raises:
+        UnreadableAnswer: it is no list.
+    """
+    # A server generated from proto leaves an empty list out.
+    found = page.get(name, [])
+    if not isinstance(found, list):
+        raise UnreadableAnswer(f"{name} is not a list")
+    return found
+
+
+def parse(model: type[M], answer: object) -> M:
+    """Read an answer as a model.
+
+    Raises:
+        UnreadableAnswer: it is none.
+    """
+    try:
+        return model.model_validate(answer)
+    except ValidationError as error:
+        raise UnreadableAnswer(f"not a {model.__name__.lower()}") from error
+
+
+def remediation(answer: object, ref: RemediationRef) -> Remediation:
+    """Read an answer as the remediation that was asked for.
+
+    Raises:
+        UnreadableAnswer: it is none, or another one.
+    """
+    found = parse(Remediation, answer)
+    try:
+        same = found.ref == ref
+    except InvalidId:
+        same = False
+    if not same:
+        raise UnreadableAnswer("it is about another remediation")
+    return found
+
+
+# google.rpc.Code, as the gateway maps it to HTTP: 400 alone means two things, and only the code tells them apart.
+_BY_CODE: Mapping[int, type[InvalidIds | NotFound | WrongState]] = {
+    3: InvalidIds,
+    5: NotFound,
+    6: WrongState,
+    9: WrongState,
+    10: WrongState,
+}
+_BY_STATUS: Mapping[int, type[NotFound | WrongState]] = {404: NotFound, 409: WrongState}
+_KEY_STATUSES, _KEY_CODES = {401, 403}, {7, 16}
+_RATE_STATUS, _RATE_CODE = 429, 8
+# These say that a wait ended or that something broke inside, not that nothing was done.
+_UNCLEAR_STATUSES, _UNCLEAR_CODES = {408, 499}, {1, 2, 4, 13, 14, 15}
+
+
+def refusal(reply: Reply, answer: object, now: float) -> TogetherError:
+    """Name an answer that is not a success. The status decides between unclear and refused, the code says why."""
+    fields = answer if isinstance(answer, dict) else {}
+    code = fields["code"] if isinstance(fields.get("code"), int) else 0
+    words = fields["message"] if isinstance(fields.get("message"), str) else ""
+    error = _named(reply, code, words, now)
+    error.details = fields["details"] if isinstance(fields.get("details"), list) else ()
+    return error
+
+
+def _named(reply: Reply, code: int, words: str, now: float) -> TogetherError:
+    status = reply.status
+    if httpx.codes.is_redirect(status):
+        return UnreadableAnswer("a redirect, which the bot does not follow with its key")
+    if not httpx.codes.is_client_error(status) or status in _UNCLEAR_STATUSES or code in _UNCLEAR_CODES:
+        return ServerError(status, quote=words)
+    if status in _KEY_STATUSES or code in _KEY_CODES:
+        return KeyRefused(status, quote=words)
+    if status == _RATE_STATUS or code == _RATE_CODE:
+        return RateLimited(_retry_after(reply.headers.get("retry-after"), now), quote=words)
+    if kind := _BY_CODE.get(code) or _BY_STATUS.get(status):
+        return kind(quote=words)
+    return RequestRefused(status, quote=words)
+
+
+def _retry_after(value: str | None, now: float) -> float | None:
+    """Read a Retry-After header: seconds, or a date (RFC 9110, 10.2.3)."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value.strip()[:6])  # longer than a week is as good as never
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now)
