@@ -163,6 +163,7 @@ async def test_the_row_of_an_answered_decision_is_blanked_and_audited(bot: World
         ("outcome", "cancelled", "CANCELLED"),
     ]
     assert rows[0]["reason"] == "by hand"
+    assert (rows[1]["http_status"], rows[1]["request_id"]) == (200, "req-1")
     assert verdict.problems == []
     for secret in ("/response/", "xoxb-", bot.settings.together_api_key.get_secret_value()):
         assert secret not in json.dumps(rows)

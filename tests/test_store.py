@@ -227,10 +227,25 @@ async def test_what_is_handed_back_is_taken_at_once(store: Store, time: ManualCl
 
 async def test_a_row_in_doubt_is_not_run_later(store: Store, time: ManualClock) -> None:
     job = await received(store)
-    await store.void(job.id)
+    await store.void(job.request, job.id)
     await silence(store)
     assert await other(store, time).take_over(10) == []
     assert await column(store, "request") is None
+
+
+async def test_a_row_that_lands_after_it_was_taken_back_is_kept_out(store: Store, time: ManualClock) -> None:
+    await store.void(request(), "job-1")
+    assert await store.receive(request(), "job-1") is None
+    await silence(store)
+    assert await other(store, time).take_over(10) == []
+
+
+async def test_what_is_done_already_is_not_taken_back(store: Store) -> None:
+    job = await received(store)
+    await store.activate(job)
+    await store.void(job.request, "job-2")
+    await store.void(job.request, job.id)
+    await store.conclude(job, APPROVED, ANSWER)
 
 
 async def test_a_repeat_is_counted(store: Store, time: ManualClock) -> None:

@@ -170,11 +170,12 @@ class Act:
     def _success(self, job: Job, seen: Shown | None, result: Remediation) -> Result:
         request = job.request
         rule, notice = RULES[request.verb], success_notice(request, seen, result)
+        came_in = result.http_status, result.request_id
         if result.state not in rule.effect:
             # An answer of 200 that does not show the effect is no success, whatever its status says.
-            return cards.card(result, notice=notice, buttons=False), Outcome("no effect shown", result.state)
+            return cards.card(result, notice=notice, buttons=False), Outcome("no effect shown", result.state, *came_in)
         decided = Decided(request.verb, request.actor.user_id, self._clock.now(), request.reason)
-        return cards.card(result, decided=decided, notice=notice), Outcome(rule.done, result.state)
+        return cards.card(result, decided=decided, notice=notice), Outcome(rule.done, result.state, *came_in)
 
     async def _show_present(self, job: Job, seen: Shown | None, refusal: WrongState) -> Result:
         """Show a refused decision as what it usually is: somebody else was faster."""

@@ -82,7 +82,7 @@ class Decisions:
     async def _not_taken(self, request: Request, job_id: str) -> None:
         """Tell the person, and make sure that a row whose commit was in doubt is not run by anybody later."""
         await self._messenger.whisper(request.place, cards.private(StoreDown()))
-        await self._insist(lambda: self._store.void(job_id))
+        await self._insist(lambda: self._store.void(request, job_id))
 
     async def handle(self, job: Job) -> None:
         """Bring a job to its answer, from wherever it stands. Exactly one process does so at a time."""

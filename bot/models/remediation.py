@@ -109,7 +109,8 @@ class Remediation(_Answer):
     """A remediation as Together answers it.
 
     Only the fields that the API requires can fail a parse; an optional one that cannot be read counts as absent.
-    `mode`, `trigger` and `state` are texts, because the service adds values.
+    `mode`, `trigger` and `state` are texts, because the service adds values. `http_status` and `request_id` are those
+    of the answer that it came in.
     """
 
     id: str
@@ -130,6 +131,8 @@ class Remediation(_Answer):
     update_time: Moment = None
     error_message: Lenient[str] = None
     linked_alerts: Many[LinkedAlert] = []
+    http_status: Lenient[int] = None
+    request_id: Lenient[str] = None
 
     @property
     def ref(self) -> RemediationRef:

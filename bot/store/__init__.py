@@ -102,45 +102,47 @@ class Store:
         Raises:
             StoreUnavailable: it could not be written, or it is not known whether it was.
         """
-        ref, now = request.ref, self._now
-        values = {
-            "id": job_id,
-            "dedup_key": request.trigger_id or job_id,
-            "status": RECEIVED,
-            "verb": request.verb.value,
-            "cluster_id": ref.cluster_id,
-            "instance_id": ref.instance_id,
-            "remediation_id": ref.remediation_id,
-            "user_id": request.actor.user_id,
-            "request": _dump(_REQUESTS, request),
-            "received_at": now,
-            "repeats": 0,
-            "owner": self._owner,
-            "lease_until": now + self._lease,
-            "fence": 1,
-        }
+        key, what = request.trigger_id or job_id, _dump(_REQUESTS, request)
+        insert = self._insert(request, job_id, dedup_key=key, status=RECEIVED, request=what)
+        insert = insert.on_conflict_do_nothing(index_elements=["dedup_key"])
         async with self.database.begin(one_statement=True) as connection:
-            result = await connection.execute(self._insert_if_absent(values).returning(decisions.c.received_at))
+            result = await connection.execute(insert.returning(decisions.c.received_at))
             received_at = result.scalar()
         return None if received_at is None else Job(job_id, request, fence=1, received_at=received_at)
 
-    def _insert_if_absent(self, values: dict[str, Any]) -> Any:  # noqa: ANN401 - two dialects, one method
+    def _insert(self, asked: Request, job_id: str, **values: object) -> Any:  # noqa: ANN401 - two dialects, one method
+        ref, now = asked.ref, self._now
         insert = sqlite.insert if self.database.is_sqlite else postgresql.insert
-        return insert(decisions).values(**values).on_conflict_do_nothing(index_elements=["dedup_key"])
+        return insert(decisions).values(
+            id=job_id,
+            verb=asked.verb.value,
+            cluster_id=ref.cluster_id,
+            instance_id=ref.instance_id,
+            remediation_id=ref.remediation_id,
+            user_id=asked.actor.user_id,
+            received_at=now,
+            repeats=0,
+            owner=self._owner,
+            lease_until=now + self._lease,
+            fence=1,
+            **values,
+        )
 
     @_to_the_end
-    async def void(self, job_id: str) -> None:
-        """Make sure that a row whose commit is in doubt is not run later.
+    async def void(self, request: Request, job_id: str) -> None:
+        """Make sure that a row whose commit is in doubt is not run later, whether it has landed or is yet to land.
+
+        A row of its own stands in the place of one that has not landed, and keeps it out.
 
         Raises:
             StoreUnavailable: not yet; try again.
         """
+        values = {"status": VOID, "request": None, "done_at": self._now, "outcome": "not taken"}
+        tombstone = self._insert(request, f"{job_id}-void", dedup_key=request.trigger_id or job_id, **values)
+        still_mine = and_(decisions.c.id == job_id, decisions.c.status == RECEIVED)
+        tombstone = tombstone.on_conflict_do_update(index_elements=["dedup_key"], set_=values, where=still_mine)
         async with self.database.begin() as connection:
-            await connection.execute(
-                update(decisions)
-                .where(decisions.c.id == job_id, decisions.c.status == RECEIVED)
-                .values(status=VOID, request=None, done_at=self._now, outcome="not taken")
-            )
+            await connection.execute(tombstone)
 
     @_to_the_end
     async def activate(self, job: Job) -> Holder | None:

@@ -207,7 +207,8 @@ class TogetherClient:
         if httpx.codes.is_success(reply.status):
             if not isinstance(answer, dict):
                 raise UnreadableAnswer("not a JSON object")
-            return answer
+            # What the headers say travels with the answer, for the audit trail.
+            return {**answer, "http_status": reply.status, "request_id": request_id}
         refused = answers.refusal(reply, answer, self._clock.now())
         refused.request_id, refused.http_status = request_id, reply.status
         if refused.details:

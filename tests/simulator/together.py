@@ -185,7 +185,7 @@ class Together(Listener):
             self.changed()
             if fault:
                 return await self._break(request, fault, answer)
-            return web.json_response(answer, status=status)
+            return web.json_response(answer, status=status, headers={"x-request-id": f"req-{len(self.calls)}"})
 
         return handle
 

@@ -16,7 +16,7 @@ ACK_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Ack:
-    """What the app answered to a delivery. In Socket Mode, status 0 stands for no ack within 3 s."""
+    """What the app answered to a delivery. Status 0 stands for no ack within 3 s."""
 
     status: int
     body: str

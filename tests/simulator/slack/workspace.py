@@ -15,7 +15,7 @@ from aiohttp import web
 
 from tests.simulator.listener import Listener
 from tests.simulator.slack.limits import Refused, check_message
-from tests.simulator.slack.socket import Ack, Sockets
+from tests.simulator.slack.socket import ACK_SECONDS, Ack, Sockets
 
 BOT_TOKEN = "xoxb-simulator"
 APP_TOKEN = "xapp-simulator"
@@ -240,11 +240,15 @@ class Slack(Listener):
         signed.update({name.replace("_", "-"): value for name, value in headers.items()})
         began = time.monotonic()
         url = random.choice(self.bot_urls)  # noqa: S311 - a balancer's choice is no secret
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(f"{url}/slack/events", data=body, headers=signed) as response,
-        ):
-            return Ack(response.status, await response.text(), time.monotonic() - began)
+        patience = aiohttp.ClientTimeout(total=ACK_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=patience) as session,
+                session.post(f"{url}/slack/events", data=body, headers=signed) as response,
+            ):
+                return Ack(response.status, await response.text(), time.monotonic() - began)
+        except TimeoutError:
+            return Ack(0, "", time.monotonic() - began)
 
     def post_as_tool(
         self, blocks: list[dict[str, Any]], *, channel: str = "C0OPS", text: str = "alert", **extra: Any
