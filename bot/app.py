@@ -138,7 +138,18 @@ class App:
             logger.warning("BOT_ALERT_CHANNEL is set, but this version does not post alerts by itself yet")
         self.ready.set()
         logger.info("Ready for workspace %s", identity.team_name or identity.team_id)
-        await connection.keep_checking()
+        await self._watch(connection)
+
+    async def _watch(self, connection: Connection) -> None:
+        """Watch Slack. Should this, or the keeper, ever end by itself, the process ends too, and is started anew."""
+        assert self._keeping is not None  # noqa: S101 - begun with the decisions
+        checking = asyncio.create_task(connection.keep_checking(), name="check slack")
+        try:
+            ended, _ = await asyncio.wait({checking, self._keeping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+        finally:
+            checking.cancel()
 
     async def _open_store(self, stack: AsyncExitStack) -> Store:
         """Open the database, as often as it takes."""

@@ -164,7 +164,7 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
         for each in error.errors(include_input=False, include_url=False):
             problems.setdefault(str(each["loc"][0]).upper(), _problem(each["type"], each["msg"]))
     if "slack_app_token" not in given and "slack_signing_secret" not in given:
-        problems["SLACK_SIGNING_SECRET"] = "is missing (or set SLACK_APP_TOKEN to use Socket Mode)"  # noqa: S105
+        problems["SLACK_SIGNING_SECRET"] = "is missing (or set SLACK_APP_TOKEN to use Socket Mode)"  # noqa: S105 - a sentence, no secret
     if environ.get("SLACK_CLIENT_ID") and environ.get("SLACK_CLIENT_SECRET"):
         problems["SLACK_CLIENT_ID"] = "together with SLACK_CLIENT_SECRET turns on OAuth installs; unset both"
     if problems:

@@ -26,9 +26,9 @@ from bot.models import (
     Shown,
     Verb,
 )
-from bot.store import DONE, Database, Store, audit
+from bot.store import Database, Store, audit
+from bot.store.tables import DONE, decisions
 from bot.store.tables import audit as audit_table
-from bot.store.tables import decisions
 from tests.manual_clock import ManualClock
 
 REF = RemediationRef("c", "i", "r")
