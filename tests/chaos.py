@@ -107,7 +107,7 @@ class Chaos:
         for port in self._ports:
             self._start(port)
         for port in self._ports:
-            await ready(self._slack, port)
+            await ready(self._slack, port, started=len(self._ports))
         self._slack.bot_urls = [f"http://127.0.0.1:{port}" for port in self._ports]
         end = time.monotonic() + self._seconds
         await asyncio.gather(self._ask(end), self._kill(end), self._disturb(end))

@@ -62,9 +62,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def ready(slack: Slack, port: int) -> None:
-    """Wait until the bot is ready, and let Slack send to it."""
-    await slack.until(lambda: slack.calls)
+async def ready(slack: Slack, port: int, *, started: int = 1) -> None:
+    """Wait until a bot is ready, and let Slack send to it.
+
+    Args:
+        slack: which a bot asks who it is as soon as it listens.
+        port: where the bot serves HTTP.
+        started: how many bots were started until now; all of them must have asked.
+    """
+    await slack.until(lambda: [method for method, _ in slack.calls].count("auth.test") >= started)
     slack.bot_url = f"http://127.0.0.1:{port}"
     async with aiohttp.ClientSession() as session:
         while (await session.get(f"{slack.bot_url}/readyz")).status != 200:
