@@ -165,8 +165,8 @@ async def test_what_is_silent_is_taken_over_with_all_that_is_known(store: Store,
     assert (taken.fence, taken.is_active, taken.taken_over, taken.answer) == (2, True, True, None)
     assert taken.sent is not None
     assert taken.sent.seen == Shown("M", "PENDING_APPROVAL")
-    assert await store.since_sent(taken.sent) < 5
-    assert await store.age(taken) < 5
+    assert await store.seconds_since(taken.sent.at) < 5
+    assert await store.seconds_since(taken.received_at) < 5
 
 
 async def test_an_answer_that_was_not_told_is_taken_over(store: Store, time: ManualClock) -> None:

@@ -77,7 +77,7 @@ class Act:
         if job.sent:
             return await self._resume(job)
         request = job.request
-        if await self._store.age(job) > LIFETIME:
+        if await self._store.seconds_since(job.received_at) > LIFETIME:
             raise Interrupted(RULES[request.verb].noun, sent=False)
         seen: Shown | None = None
         if request.shown is not None:
@@ -102,24 +102,23 @@ class Act:
         """
         assert job.sent is not None  # noqa: S101 - the caller asked
         request, rule, seen = job.request, RULES[job.request.verb], job.sent.seen
-        since = await self._store.since_sent(job.sent)
+        since = await self._store.seconds_since(job.sent.at)
         sent_at = self._clock.now() - since
-        for wait in (0.0, REPEAT_AFTER - since):
-            if wait > 0:
+        present: Remediation | None = None
+        for wait in (0.0, REPEAT_AFTER - since) if since < REPEAT_AFTER else (0.0,):
+            if wait:
                 await self._clock.sleep(wait)
             try:
                 present = await self._together.get(request.ref)
-            except TogetherError as cause:
-                unreadable: TogetherError | None = cause
-                continue
-            unreadable = None
-            if settled := await self._settled(job, seen, present, sent_at):
+            except TogetherError:
+                present = None
+            if present and (settled := await self._settled(job, seen, present, sent_at)):
                 return settled
-        if unreadable:
-            raise OutcomeUnknown(rule.noun, NoAnswer()) from unreadable
+        if present is None:
+            raise OutcomeUnknown(rule.noun, NoAnswer())
         if seen and (changed := await self._changed(job, seen, present)):
             return changed
-        if await self._store.age(job) > LIFETIME:
+        if await self._store.seconds_since(job.received_at) > LIFETIME:
             return self._not_in_effect(job, present, NoAnswer())
         return await self._send(job, seen)
 

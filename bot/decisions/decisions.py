@@ -173,7 +173,7 @@ class Decisions:
             return
         request = job.request
         try:
-            if job.taken_over and await self._store.age(job) > LIFETIME:
+            if job.taken_over and await self._store.seconds_since(job.received_at) > LIFETIME:
                 raise Interrupted(RULES[request.verb].noun, sent=False)
             await self._policy.authorise(request.verb, request.actor, request.place.channel_id)
             decides = RULES[request.verb].decides

@@ -16,7 +16,7 @@ def why_not(request: Request, shown: Shown, present: Remediation, decided: Decid
         request: what was asked.
         shown: what was seen when it was asked.
         present: the remediation as it is now.
-        decided: who decided on it through this bot, where that is known.
+        decided: who brought it into its state through this bot, where that is known.
     """
     verb, rule = request.verb, RULES[request.verb]
     # A button that does not say its state stood in an alert that asked for approval.
@@ -74,7 +74,7 @@ def already(
         request: what was asked.
         seen: the remediation as it was seen before; None for a typed command.
         present: the remediation as it is now.
-        decided: who decided on it through this bot, where that is known.
+        decided: who brought it into its state through this bot, where that is known.
         refusal: what Together answered, when it did.
     """
     rule = RULES[request.verb]
@@ -83,7 +83,7 @@ def already(
             return "Your approval took effect, but it was cancelled since."
         kept = "Nothing left to do" if present.state in rule.effect else f"Not {rule.done}"
         # Together names the reviewer, who need not be whoever cancelled.
-        return f"{kept}: it was already cancelled{_through_slack(decided, present)}."
+        return f"{kept}: it was already cancelled{_through_slack(decided)}."
     if present.state == State.AUTO_RESOLVED:
         return f"Not {rule.done}: it has resolved by itself, because the alert cleared."
     if present.state in RULES[Verb.APPROVE].effect and request.verb is not Verb.CANCEL:
@@ -92,7 +92,7 @@ def already(
         other_mode = ""
         if seen and seen.mode and seen.mode != present.mode:
             other_mode = f" The mode is “{_mode(present.mode)}”; you saw “{_mode(seen.mode)}”."
-        return f"{kept}: it was already approved{_through_slack(decided, present) or reviewer}.{other_mode}"
+        return f"{kept}: it was already approved{_through_slack(decided) or reviewer}.{other_mode}"
     if present.state in rule.allowed:
         said = f" Together says: “{escape(refusal.quote, 300)}”" if refusal and refusal.quote else ""
         return f"Not {rule.done}: Together refused, though it is still waiting.{said} Look again, then decide."
@@ -100,9 +100,8 @@ def already(
     return f"Not {rule.done}: it is too late for that. The state is “{escape(state, 90)}”."
 
 
-def _through_slack(decided: Decided | None, present: Remediation) -> str:
-    shows = decided and present.state in RULES[decided.verb].effect
-    return f" by <@{decided.user_id}> in Slack" if decided and shows else ""
+def _through_slack(decided: Decided | None) -> str:
+    return f" by <@{decided.user_id}> in Slack" if decided else ""
 
 
 def is_anothers(request: Request, seen: Shown | None, present: Remediation, sent_at: float) -> bool:

@@ -52,6 +52,14 @@ def _to_the_end(
     return kept
 
 
+def _is_about(columns: Any, ref: RemediationRef) -> ColumnElement[bool]:  # noqa: ANN401 - of either table
+    return and_(
+        columns.cluster_id == ref.cluster_id,
+        columns.instance_id == ref.instance_id,
+        columns.remediation_id == ref.remediation_id,
+    )
+
+
 class Store:
     """The statements.
 
@@ -154,15 +162,10 @@ class Store:
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        ref, c = request.ref, decisions.c
+        c = decisions.c
         async with self.database.begin() as connection:
             found = await connection.execute(
-                select(c.user_id, c.verb, c.active_at).where(
-                    c.cluster_id == ref.cluster_id,
-                    c.instance_id == ref.instance_id,
-                    c.remediation_id == ref.remediation_id,
-                    c.status == ACTIVE,
-                )
+                select(c.user_id, c.verb, c.active_at).where(_is_about(c, request.ref), c.status == ACTIVE)
             )
             row = found.first()
         return Holder(row.user_id, row.verb, row.active_at) if row else None
@@ -177,12 +180,7 @@ class Store:
         c = trail.c
         chosen = (
             select(c.verb, c.user_id, c.at, c.reason)
-            .where(
-                c.remediation_id == ref.remediation_id,
-                c.cluster_id == ref.cluster_id,
-                c.instance_id == ref.instance_id,
-                c.outcome.in_([rule.done for rule in RULES.values() if rule.decides]),
-            )
+            .where(_is_about(c, ref), c.outcome.in_([rule.done for rule in RULES.values() if rule.decides]))
             .order_by(c.seq.desc())
             .limit(1)
         )
@@ -318,24 +316,17 @@ class Store:
             return (await connection.execute(delete(decisions).where(old))).rowcount
 
     @_to_the_end
-    async def age(self, job: Job) -> float:
-        """How many seconds ago a job was received.
+    async def seconds_since(self, moment: float) -> float:
+        """How many seconds ago a moment on the database's clock was.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
         async with self.database.begin() as connection:
-            return float((await connection.execute(select(self._now))).scalar_one()) - job.received_at
+            return await self._read_clock(connection) - moment
 
-    @_to_the_end
-    async def since_sent(self, sent: Sent) -> float:
-        """How many seconds ago a POST may have left.
-
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        async with self.database.begin() as connection:
-            return float((await connection.execute(select(self._now))).scalar_one()) - sent.at
+    async def _read_clock(self, connection: AsyncConnection) -> float:
+        return float((await connection.execute(select(self._now))).scalar_one())
 
     async def _write(
         self, connection: AsyncConnection, job: Job, wanted: ColumnElement[float] | None = None, **values: object
@@ -356,12 +347,11 @@ class Store:
 
     async def _record(self, connection: AsyncConnection, job: Job, event: str, outcome: Outcome | None) -> None:
         request, shown = job.request, job.request.shown
-        now = (await connection.execute(select(self._now))).scalar_one()
         await audit.append(
             self.database,
             connection,
             {
-                "at": float(now),
+                "at": await self._read_clock(connection),
                 "event": event,
                 "decision_id": job.id,
                 "team_id": request.actor.team_id,
