@@ -12,14 +12,16 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetr
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock
-from bot.decisions import Decisions, Keeper
+from bot.decisions import BatchRunner, Decisions, Guards, Keeper, Limits
 from bot.errors import StoreUnavailable
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
 from bot.store import Database, Store
 from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
+from bot.watcher import Watcher, WatchRules
 from handlers import register
+from handlers.board import SlackBoard
 from handlers.bolt import build_bolt
 from handlers.connection import Connection, Identity
 from handlers.directory import SlackDirectory
@@ -64,10 +66,16 @@ class App:
         self._patience = patience
         self._drain_seconds = drain_seconds
         self.tasks = Tasks(MAX_AT_ONCE)
-        self._reported = {"slack": "Slack has not been reached yet.", "store": "The database is not open yet."}
+        self._reported = {
+            "slack": "Slack has not been reached yet.",
+            "store": "The database is not open yet.",
+            "alerts": "",
+        }
         self._socket: Socket | None = None
         self._keeper: Keeper | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._watcher: Watcher | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -93,6 +101,10 @@ class App:
             await asyncio.wait({working})
             if self._socket:
                 await self._socket.stop()
+            if self._watcher and self._watching:
+                self._watching.cancel()
+                await asyncio.wait({self._watching})
+                await self._watcher.end()
             # The keeper goes on meanwhile: without signs of life, another process would take over what runs here.
             await self.tasks.drain(self._drain_seconds)
             if self._keeping:
@@ -115,18 +127,14 @@ class App:
         reading = _slack_client(settings, session, reads_only=True)
         connection = Connection(reading, self._clock, self._reporter("slack"))
         identity = await connection.identify()
-        replies = Replies(
-            _slack_client(settings, session, reads_only=False),
-            session,
-            self._clock,
-            allow_loopback=is_loopback(settings.slack_api_url),
-        )
-        decisions = self._decisions(identity, reading, replies, http, store)
+        writing = _slack_client(settings, session, reads_only=False)
+        replies = Replies(writing, session, self._clock, allow_loopback=is_loopback(settings.slack_api_url))
+        decisions, batches = self._decide(identity, reading, replies, self._together(http), store)
         secret = settings.slack_signing_secret
         bolt = build_bolt(
             secret.get_secret_value() if secret else "", team_id=identity.team_id, bot_user_id=identity.bot_user_id
         )
-        register(bolt, decisions, replies, self.tasks)
+        register(bolt, decisions=decisions, batches=batches, replies=replies, tasks=self.tasks, client=writing)
         if settings.slack_app_token:
             app_token = settings.slack_app_token.get_secret_value()
             await connection.check_app_token(app_token)
@@ -135,21 +143,45 @@ class App:
         else:
             server.serve(bolt)
         if settings.bot_alert_channel:
-            logger.warning("BOT_ALERT_CHANNEL is set, but this version does not post alerts by itself yet")
+            # Connections of its own: no decision is to wait for a list.
+            together = self._together(await stack.enter_async_context(_http_client(settings)))
+            board = SlackBoard(writing, reading, settings.bot_alert_channel, identity.bot_user_id, self._clock)
+            self._begin_to_watch(settings.bot_alert_channel, together, store, board)
         self.ready.set()
         logger.info("Ready for workspace %s", identity.team_name or identity.team_id)
         await self._watch(connection)
 
     async def _watch(self, connection: Connection) -> None:
-        """Watch Slack. Should this, or the keeper, ever end by itself, the process ends too, and is started anew."""
+        """Watch Slack. Should this, or another part, ever end by itself, the process ends too, and is started anew."""
         assert self._keeping is not None  # noqa: S101 - begun with the decisions
         checking = asyncio.create_task(connection.keep_checking(), name="check slack")
+        parts = {checking, self._keeping} | ({self._watching} if self._watching else set())
         try:
-            ended, _ = await asyncio.wait({checking, self._keeping}, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
         finally:
             checking.cancel()
+
+    def _begin_to_watch(self, channel_id: str, together: TogetherClient, store: Store, board: SlackBoard) -> None:
+        settings = self._settings
+        rules = WatchRules(
+            channel_id,
+            clusters=settings.bot_clusters,
+            poll_seconds=settings.bot_poll_seconds,
+            remind_seconds=settings.bot_remind_minutes * 60,
+            oncall=settings.bot_oncall,
+            lease_seconds=settings.bot_lease_seconds,
+        )
+        self._watcher = Watcher(
+            together=together,
+            store=store,
+            board=board,
+            rules=rules,
+            clock=self._clock,
+            report=self._reporter("alerts"),
+        )
+        self._watching = asyncio.create_task(self._watcher.run(), name="watcher")
 
     async def _open_store(self, stack: AsyncExitStack) -> Store:
         """Open the database, as often as it takes."""
@@ -166,27 +198,38 @@ class App:
                 report("")
                 return Store(database, settings.bot_lease_seconds, self._clock)
 
-    def _decisions(
-        self, identity: Identity, reading: AsyncWebClient, replies: Replies, http: httpx.AsyncClient, store: Store
-    ) -> Decisions:
+    def _together(self, http: httpx.AsyncClient) -> TogetherClient:
+        settings = self._settings
+        key = settings.together_api_key.get_secret_value()
+        return TogetherClient(http, settings.together_base_url, key, clock=self._clock, patience=self._patience)
+
+    def _decide(
+        self, identity: Identity, reading: AsyncWebClient, replies: Replies, together: TogetherClient, store: Store
+    ) -> tuple[Decisions, BatchRunner]:
         """Put the rules together, and begin to keep what is in hand and to take over what was left behind."""
         settings, clock = self._settings, self._clock
-        key = settings.together_api_key.get_secret_value()
-        together = TogetherClient(http, settings.together_base_url, key, clock=clock, patience=self._patience)
         directory = SlackDirectory(reading, clock)
         policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
-        decisions = Decisions(together, policy, replies, store, clock)
+        limits = Limits(
+            settings.bot_max_in_repair,
+            settings.bot_max_in_repair_percent,
+            frozenset(settings.bot_two_people_modes),
+        )
+        guards = Guards(limits, together, store, clock)
+        decisions = Decisions(together, policy, guards, replies, store, clock)
+        batches = BatchRunner(decisions, policy, replies, store, clock)
         self._keeper = Keeper(
-            store,
-            decisions,
-            self.tasks,
-            clock,
+            store=store,
+            decisions=decisions,
+            batches=batches,
+            tasks=self.tasks,
+            clock=clock,
             lease_seconds=settings.bot_lease_seconds,
             retention_days=settings.bot_retention_days,
             report=self._reporter("store"),
         )
         self._keeping = asyncio.create_task(self._keeper.run(), name="keeper")
-        return decisions
+        return decisions, batches
 
     def _problems(self) -> list[str]:
         """What keeps the bot from working right now, for `/readyz`."""

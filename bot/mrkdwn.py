@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _SPACES = re.compile(r"\s+")
+_MINUTE, _HOUR, _DAY, _HOURS_WITH_MINUTES = 60, 3600, 86_400, 10
 _PLAIN_ASCII = re.compile(r"[ -~]*")
 
 
@@ -36,6 +37,25 @@ def when(moment: datetime | float) -> str:
     """
     utc = _utc(moment)
     return f"<!date^{int(utc.timestamp())}^{{date_short_pretty}} at {{time}}|{plain_when(moment)}>"
+
+
+def ago(moment: datetime | float) -> str:
+    """How long ago a moment was, which Slack keeps up to date in the reader's own words."""
+    return f"<!date^{int(_utc(moment).timestamp())}^{{ago}}|since {plain_when(moment)}>"
+
+
+def lasted(seconds: float) -> str:
+    """A duration in one or two units: "45 s", "3 min", "2 h 5 min", "26 h", "4 days"."""
+    whole = max(0, round(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{round(whole / _MINUTE)} min"
+    if whole < _HOURS_WITH_MINUTES * _HOUR and whole % _HOUR >= _MINUTE:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    if whole < 3 * _DAY:
+        return f"{whole // _HOUR} h"
+    return f"{whole // _DAY} days"
 
 
 def plain_when(moment: datetime | float) -> str:

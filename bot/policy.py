@@ -47,7 +47,7 @@ class Policy:
         if self._channels and channel_id not in self._channels:
             where = " or ".join(f"<#{each}>" for each in sorted(self._channels)[:_LISTED_IN_A_REFUSAL])
             raise NotAllowed("This bot does not act in this channel.", f"Ask again in {where}.")
-        if not RULES[verb].decides:
+        if RULES[verb].open_to_all:
             return
         try:
             listed = actor.user_id in self._users

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bot.models import check_id
 
+_MODE = "REMEDIATION_MODE_"
 DEFAULT_DATABASE = "sqlite:///remediation-bot.db"
 EXAMPLES: Mapping[str, str] = {
     "SLACK_BOT_TOKEN": "xoxb-…, from “OAuth & Permissions” in the app's settings",
@@ -25,6 +26,11 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_ALERT_CHANNEL": "C012ABCDEF",
     "BOT_CLUSTERS": "cluster-1,cluster-2",
     "BOT_POLL_SECONDS": "15 (1 to 3600)",
+    "BOT_REMIND_MINUTES": "15 (0 to 10080; 0 for no reminders)",
+    "BOT_ONCALL": "S0ONCALL or U012ABCDEF",
+    "BOT_MAX_IN_REPAIR": "4 (1 or more)",
+    "BOT_MAX_IN_REPAIR_PERCENT": "10 (1 to 100)",
+    "BOT_TWO_PEOPLE_MODES": "HOST_POWER_CYCLE,EVICT_WITHOUT_REPLACEMENT",
     "BOT_LEASE_SECONDS": "15 (2 to 300)",
     "BOT_RETENTION_DAYS": "400 (1 to 36500)",
     "DATABASE_URL": "sqlite:///remediation-bot.db",
@@ -96,6 +102,20 @@ def _channel(value: str) -> str:
     return value
 
 
+def _oncall(value: str) -> str:
+    if not re.fullmatch(r"[UWS][A-Z0-9]+", value):
+        raise ValueError("is no user ID or user-group ID")
+    return value
+
+
+def _modes(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Modes with or without their prefix. The set is open, so an unknown one is taken as it is written."""
+    for each in value:
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", each):
+            raise ValueError(f"has “{each[:40]}”, which is no mode")
+    return tuple(each if each.startswith(_MODE) else f"{_MODE}{each}" for each in value)
+
+
 def _clusters(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(check_id("cluster", each) for each in value)
 
@@ -130,6 +150,11 @@ class Settings(BaseModel):
     bot_alert_channel: Annotated[str, AfterValidator(_channel)] | None = None
     bot_clusters: Annotated[tuple[str, ...], Commas, AfterValidator(_clusters)] = ()
     bot_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
+    bot_remind_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
+    bot_oncall: Annotated[str, AfterValidator(_oncall)] = ""
+    bot_max_in_repair: Annotated[int, Field(ge=1)] | None = None
+    bot_max_in_repair_percent: Annotated[int, Field(ge=1, le=100)] | None = None
+    bot_two_people_modes: Annotated[tuple[str, ...], Commas, AfterValidator(_modes)] = ()
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
     bot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 400
     database_url: Annotated[str, AfterValidator(_database), Field(repr=False)] = DEFAULT_DATABASE
@@ -165,6 +190,9 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
             problems.setdefault(str(each["loc"][0]).upper(), _problem(each["type"], each["msg"]))
     if "slack_app_token" not in given and "slack_signing_secret" not in given:
         problems["SLACK_SIGNING_SECRET"] = "is missing (or set SLACK_APP_TOKEN to use Socket Mode)"  # noqa: S105 - a sentence, no secret
+    channels, alert_channel = given.get("bot_channels"), given.get("bot_alert_channel")
+    if channels and alert_channel and alert_channel not in [each.strip() for each in channels.split(",")]:
+        problems.setdefault("BOT_ALERT_CHANNEL", "must be one of BOT_CHANNELS, or its buttons could not be used")
     if environ.get("SLACK_CLIENT_ID") and environ.get("SLACK_CLIENT_SECRET"):
         problems["SLACK_CLIENT_ID"] = "together with SLACK_CLIENT_SECRET turns on OAuth installs; unset both"
     if problems:

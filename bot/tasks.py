@@ -3,7 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -53,3 +55,13 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("Task %s failed", task.get_name(), exc_info=error)
+
+
+async def finish(saying: Coroutine[Any, Any, T]) -> T:
+    """Say and write to the end what has begun, also while the bot is being stopped."""
+    task = asyncio.ensure_future(saying)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

@@ -7,8 +7,17 @@ from bot.parsing import COMMAND
 from handlers.server import SLACK_PATH
 
 # commands: the slash command. chat:write: cards and answers. chat:write.public: answers in public channels that the
-# bot has not joined. usergroups:read: operators by user group. users:read: guests, bots and strangers told apart.
-SCOPES = ("chat:write", "chat:write.public", "commands", "usergroups:read", "users:read")
+# bot has not joined. channels:history, groups:history: after a crash, which alerts stand in the channel already.
+# usergroups:read: operators by user group. users:read: guests, bots and strangers told apart.
+SCOPES = (
+    "channels:history",
+    "chat:write",
+    "chat:write.public",
+    "commands",
+    "groups:history",
+    "usergroups:read",
+    "users:read",
+)
 
 
 def manifest(url: str | None = None) -> dict[str, Any]:
@@ -31,6 +40,7 @@ def manifest(url: str | None = None) -> dict[str, Any]:
     if request_url:
         command["url"] = request_url
         interactivity["request_url"] = request_url
+        interactivity["message_menu_options_url"] = request_url
     return {
         "_metadata": {"major_version": 2},
         "display_information": {

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 RESPONSE_HOSTS = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
 ATTEMPTS = 3
 LONGEST_WAIT = 20.0
-_REFUSED_BLOCKS = {
+REFUSED_BLOCKS = {
     "invalid_blocks",
     "invalid_blocks_format",
     "msg_blocks_too_long",
@@ -68,10 +68,13 @@ class Replies:
         ts = answer.get("ts") if isinstance(answer, dict) else None
         return replace(place, message_ts=ts, in_progress=ts is not None)
 
-    async def answer(self, place: Place, message: Message) -> None:
-        """Show a card: in place of the clicked message, or to the channel."""
+    async def answer(self, place: Place, message: Message) -> bool:
+        """Show a card: in place of the clicked message, or to the channel. Gives back whether it stands there."""
         ways = self._in_place(place, message) if place.is_button or place.message_ts else []
-        await self._say(place, message, [*ways, *self._to_channel(place, message)])
+        if ways and await self._first(ways) is not None:
+            return True
+        await self._say(place, message, self._to_channel(place, message))
+        return not ways
 
     async def reply(self, place: Place, message: Message) -> None:
         """Tell the channel of an error: in the clicked message's thread, or as a message."""
@@ -83,7 +86,9 @@ class Replies:
         await self._say(place, message, self._to_channel(place, message))
 
     async def whisper(self, place: Place, message: Message) -> None:
-        """Tell the person alone."""
+        """Tell the person alone. Where "in progress" stands on the clicked message, what stood there is put back."""
+        if place.in_progress and place.original:
+            await self._first(self._in_place(place, place.original))
         await self._say(
             place, message, [lambda: self._respond_privately(place, message), lambda: self._ephemeral(place, message)]
         )
@@ -155,11 +160,11 @@ class Replies:
                 return (await self._client.api_call(method, json=body)).data
             except SlackApiError as error:
                 code = error_code(error)
-                if code in _REFUSED_BLOCKS and "blocks" in body:
+                if code in REFUSED_BLOCKS and "blocks" in body:
                     logger.exception("Slack refused blocks that the bot made: %s", body["blocks"])
                     body = {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
                 else:
-                    wait = _retry_after(error)
+                    wait = retry_after(error)
                     if wait is None or wait > LONGEST_WAIT or not patient or attempt == ATTEMPTS - 1:
                         raise
                     await self._clock.sleep(wait)
@@ -198,7 +203,7 @@ class Replies:
         return url
 
 
-def _retry_after(error: SlackApiError) -> float | None:
+def retry_after(error: SlackApiError) -> float | None:
     """How many seconds Slack asks to wait; None where it is no rate limit."""
     status, headers = getattr(error.response, "status_code", 0), getattr(error.response, "headers", {})
     if status != 429 and error_code(error) not in {"ratelimited", "rate_limited"}:  # noqa: PLR2004 - HTTP's number

@@ -8,7 +8,9 @@ from bot.decisions.decisions import PROGRESS_AFTER
 from handlers.connection import CHECK_EVERY
 from handlers.socket import LOOK_EVERY
 
-KEEPER_PAUSE = 15 * 0.3
+KEEPER_PAUSE = 15 * 0.3  # the watch renews its lease at the same pace
+LONG_KEEPER_PAUSE = 300 * 0.3
+POLL = 7.0  # what the tests of the watch set
 START = 1_795_489_200.0  # 2026-11-24 03:00:00 UTC, when people on call are asleep
 
 
@@ -52,6 +54,11 @@ class ManualClock:
             if wake_at <= self.seconds and not future.done():
                 future.set_result(None)
 
+    @property
+    def next_wake(self) -> float:
+        """When the first of those who sleep is to wake."""
+        return min(self._sleepers.values(), default=self.seconds + 1.0)
+
     async def until_sleeping(self, seconds: float) -> None:
         """Wait until somebody has gone to sleep for exactly so long."""
         async with asyncio.timeout(10):
@@ -61,4 +68,4 @@ class ManualClock:
 
 def read_backs_pass(seconds: float) -> bool:
     """Let retries and read-backs pass at once, but not the second before "in progress" nor the background's checks."""
-    return seconds not in {PROGRESS_AFTER, LOOK_EVERY, CHECK_EVERY, KEEPER_PAUSE}
+    return seconds not in {PROGRESS_AFTER, LOOK_EVERY, CHECK_EVERY, KEEPER_PAUSE, LONG_KEEPER_PAUSE, POLL}

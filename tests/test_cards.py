@@ -158,6 +158,12 @@ ERRORS: dict[str, BotError] = {
     "NotAllowed": errors.NotAllowed("You may not approve remediations here.", "Ask <@U0BOB>."),
     "AlreadyInFlight": errors.AlreadyInFlight("<@U0BOB>", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "AlreadyInFlight-yours": errors.AlreadyInFlight("You", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
+    "Guarded": errors.Guarded(
+        "4 of 32 nodes are in repair in this cluster, and at most 4 may be at once (BOT_MAX_IN_REPAIR).",
+        "Approve again when a repair has ended.",
+    ),
+    "NotFollowed": errors.NotFollowed(),
+    "NothingSelected": errors.NothingSelected(),
     "NotTaken": errors.NotTaken(),
     "StoreDown": errors.StoreDown(),
     "NotReached": errors.NotReached(),

@@ -88,7 +88,11 @@ def test_the_http_manifest_names_the_public_address(capsys: pytest.CaptureFixtur
     printed = json.loads(capsys.readouterr().out)
     address = "https://bot.example.com/slack/events"
     assert printed == manifest(url)
-    assert printed["settings"]["interactivity"] == {"is_enabled": True, "request_url": address}
+    assert printed["settings"]["interactivity"] == {
+        "is_enabled": True,
+        "request_url": address,
+        "message_menu_options_url": address,
+    }
     assert printed["features"]["slash_commands"][0]["url"] == address
     assert printed["settings"]["socket_mode_enabled"] is False
 

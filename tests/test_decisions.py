@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from bot.decisions import Decisions
+from bot.decisions import Decisions, Guards, Limits
 from bot.models import Actor, Message, Place, RemediationRef, Request, Verb
 from bot.policy import Policy
 from bot.store import Database, Store
@@ -119,8 +119,9 @@ class Ear:
     async def progress(self, place: Place, _message: Message) -> Place:
         return place
 
-    async def answer(self, _place: Place, message: Message) -> None:
+    async def answer(self, _place: Place, message: Message) -> bool:
         self.said.append(("answer", message.text))
+        return True
 
     async def reply(self, _place: Place, message: Message) -> None:
         self.said.append(("reply", message.text))
@@ -141,7 +142,8 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[Decisions, Store, Ear]]:
     policy = Policy(("U0ALICE",), frozenset(), "T0HOME", SlackDirectory.__new__(SlackDirectory))
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
-        yield Decisions(together, policy, ear, store, time.clock), store, ear
+        guards = Guards(Limits(), together, store, time.clock)
+        yield Decisions(together, policy, guards, ear, store, time.clock), store, ear
     finally:
         await database.close()
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -92,14 +92,15 @@ async def world(
     patience: Patience | None = None,
     drain_seconds: float = 25,
     database: str | None = None,
-    **environ: str,
+    environ: Mapping[str, str] | None = None,
+    **more: str,
 ) -> AsyncIterator[World]:
     """Start everything, with an SQLite file of its own unless a database is given; stop it at the end."""
     time = ManualClock(read_backs_pass)
     with tempfile.TemporaryDirectory() as folder:
-        environ["DATABASE_URL"] = database or f"sqlite:///{folder}/bot.db"
+        given = {**(environ or {}), **more, "DATABASE_URL": database or f"sqlite:///{folder}/bot.db"}
         async with Slack(time.now) as slack, Together(time.now) as together:
-            settings = settings_for(slack, together, socket=socket, **environ)
+            settings = settings_for(slack, together, socket=socket, **given)
             app = App(settings, clock=time.clock, patience=patience, drain_seconds=drain_seconds)
             async with running(app, slack, socket=socket) as (stop, task):
                 yield World(slack, together, time, settings, app, stop, task)

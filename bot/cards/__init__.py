@@ -1,7 +1,9 @@
 """What people see: pure functions from values to Slack messages. Escaping, limits and fallback text are theirs."""
 
+from bot.cards import digest as many
 from bot.cards.notes import USAGE, failure, in_progress, private, usage
 from bot.cards.remediation_card import card
+from bot.cards.thread import lines, mention, readable, reminder, transition, unreadable
 from bot.cards.words import mode_words, node, state_words
 
 __all__ = [
@@ -9,9 +11,16 @@ __all__ = [
     "card",
     "failure",
     "in_progress",
+    "lines",
+    "many",
+    "mention",
     "mode_words",
     "node",
     "private",
+    "readable",
+    "reminder",
     "state_words",
+    "transition",
+    "unreadable",
     "usage",
 ]

@@ -1,11 +1,14 @@
 """Block Kit, in the few shapes that the bot uses, as plain dicts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from bot.models import RULES, Verb
 
 MAX_VALUE = 2000  # of a button (docs.slack.dev, button element)
 MAX_BLOCKS = 50  # of a message (docs.slack.dev, blocks)
+MAX_STORY = 4000  # of the text beside blocks, so that it can be changed later (docs.slack.dev, chat.update)
+MAX_TEXT = 3000  # of a text object (docs.slack.dev, text object)
 
 
 def plain(text: str) -> dict[str, Any]:
@@ -46,3 +49,14 @@ def actions(buttons: list[dict[str, Any]]) -> dict[str, Any]:
 def check_again(value: str) -> dict[str, Any]:
     """A row with "Check again" alone."""
     return actions([button(Verb.REFRESH, value)])
+
+
+def pages(lines: Sequence[str], between: str = "\n") -> list[str]:
+    """Lines in as few texts of Slack's size as hold them."""
+    found: list[str] = []
+    for line in lines:
+        if found and len(found[-1]) + len(between) + len(line) <= MAX_TEXT:
+            found[-1] += f"{between}{line}"
+        else:
+            found.append(line)
+    return found

@@ -6,24 +6,34 @@ from typing import Any, assert_never
 
 from bot.cards import parts, words
 from bot.models import (
+    HISTORY_DAYS,
     RULES,
+    About,
     Decided,
+    History,
     LinkedAlert,
     Message,
     Remediation,
     RemediationRef,
+    Share,
+    State,
     Verb,
     button_value,
     reference_value,
 )
-from bot.mrkdwn import clean, code, escape, plain_when, when
+from bot.mrkdwn import ago, clean, code, escape, plain_when, when
 
 MAX_ALERTS = 5
 MAX_XIDS = 4
 
 
 def card(
-    remediation: Remediation, *, decided: Decided | None = None, notice: str = "", buttons: bool = True
+    remediation: Remediation,
+    *,
+    decided: Decided | None = None,
+    notice: str = "",
+    buttons: bool = True,
+    about: About | None = None,
 ) -> Message:
     """Draw a remediation in whatever state it is.
 
@@ -33,21 +43,27 @@ def card(
         notice: what the reader must know before anything else; trusted mrkdwn.
         buttons: the buttons that the state allows. Without them the card offers "Check again" alone, for when it is
             not certain that it is true.
+        about: what the bot knows of the node, the cluster and what people have agreed.
     """
+    about = about or About()
     mode = words.mode_words(remediation.mode)
-    state, symbol = words.state_words(remediation.state, reviewed=_is_reviewed(remediation))
+    state, symbol = ("Withdrawn", "💨") if about.vanished else _state(remediation)
     title = clean(f"{state}: {mode.name} on {words.node(remediation)}", 140)
     blocks = [
         {"type": "header", "text": parts.plain(f"{title} {symbol}")},
         *([parts.section(f"*{notice}*")] if notice else []),
-        parts.section(f"*Mode: {escape(mode.name, 80)}*. {escape(words.consequence(remediation), 250)}"),
-        {"type": "section", "fields": [parts.mrkdwn(f"*{label}*\n{value}") for label, value in _fields(remediation)]},
-        *(parts.section(f"*{label}*\n{value}") for label, value in _paragraphs(remediation)),
+        *(parts.section(f"*{line}*") for line in _agreed(remediation, about)),
+        parts.section(f"*Mode: {escape(mode.name, 80)}*. {escape(_consequence(remediation, about), 250)}"),
+        {
+            "type": "section",
+            "fields": [parts.mrkdwn(f"*{label}*\n{value}") for label, value in _fields(remediation, about)],
+        },
+        *(parts.section(f"*{label}*\n{value}") for label, value in _paragraphs(remediation, about)),
         *([parts.context(_decided(decided))] if decided else []),
         ids(remediation.ref),
-        *_actions(remediation, buttons=buttons),
+        *_actions(remediation, about, buttons=buttons),
     ]
-    return Message(text=_story(remediation, decided, notice), blocks=blocks)
+    return Message(text=_story(remediation, decided, notice, about), blocks=blocks)
 
 
 def ids(ref: RemediationRef) -> dict[str, Any]:
@@ -59,11 +75,56 @@ def ids(ref: RemediationRef) -> dict[str, Any]:
     )
 
 
+def _state(remediation: Remediation) -> tuple[str, str]:
+    return words.state_words(remediation.state, reviewed=_is_reviewed(remediation))
+
+
+def _consequence(remediation: Remediation, about: About) -> str:
+    if about.vanished:
+        return "Together lists it no longer, so there is nothing to decide. Should it come back, this card says so."
+    return words.consequence(remediation)
+
+
+def _waits(remediation: Remediation, about: About) -> bool:
+    return remediation.state == State.PENDING_APPROVAL and not about.vanished
+
+
+def _agreed(remediation: Remediation, about: About) -> Iterator[str]:
+    """What people have said about it so far, as trusted mrkdwn."""
+    if not _waits(remediation, about):
+        return
+    if about.hold:
+        yield f"On hold until {when(about.hold.until)}: <@{about.hold.user_id}> asks to wait."
+    if about.first and about.first.mode == remediation.mode:
+        first = f"<@{about.first.user_id}> approved {when(about.first.at)}"
+        yield f"First of two approvals: {first}. Another person must approve too."
+
+
+def _history(history: History) -> str:
+    """This node's repairs in one sentence."""
+    if history.repairs == 0:
+        return f"First repair in {HISTORY_DAYS} days."
+    number = words.ordinal(history.repairs + 1)
+    last = ""
+    if history.last_mode is not None:
+        mode = escape(words.mode_words(history.last_mode).name, 80)
+        state = escape(words.state_words(history.last_state or "")[0].lower(), 80)
+        last = f" The last: {mode}, {state}{f' {ago(history.last_at)}' if history.last_at else ''}."
+    return f"{number.capitalize()} repair in {HISTORY_DAYS} days.{last}"
+
+
+def _share(share: Share) -> str:
+    """How much of the cluster is in repair, in one sentence."""
+    of = f"{share.in_repair} of {share.nodes}" if share.nodes else f"{share.in_repair}"
+    nodes = "node was" if (share.nodes or share.in_repair) == 1 else "nodes were"
+    return f"{of} {nodes} in repair {when(share.at)}."
+
+
 def _is_reviewed(remediation: Remediation) -> bool:
     return bool(remediation.reviewed_by or remediation.review_time)
 
 
-def _fields(remediation: Remediation) -> list[tuple[str, str]]:
+def _fields(remediation: Remediation, about: About) -> list[tuple[str, str]]:
     """Two columns, at most ten fields (docs.slack.dev, section block)."""
     trigger = words.TRIGGERS.get(remediation.trigger)
     rows: list[tuple[str, str | None]] = [
@@ -73,6 +134,8 @@ def _fields(remediation: Remediation) -> list[tuple[str, str]]:
         ("Requested by", escape(remediation.requested_by or "", 200)),
         ("Reviewed in Together by", escape(remediation.reviewed_by or "", 200)),
     ]
+    if remediation.create_time and about.followed and _waits(remediation, about):
+        rows.append(("Waiting", ago(remediation.create_time)))
     rows += [(label, when(moment)) for label, moment in _times(remediation) if moment]
     return [(label, value) for label, value in rows if value]
 
@@ -86,7 +149,7 @@ def _times(remediation: Remediation) -> list[tuple[str, datetime | None]]:
     ]
 
 
-def _paragraphs(remediation: Remediation) -> Iterator[tuple[str, str]]:
+def _paragraphs(remediation: Remediation, about: About) -> Iterator[tuple[str, str]]:
     if remediation.error_message:
         yield "Error", f"> {escape(remediation.error_message, 800)}"
     if remediation.reason:
@@ -96,6 +159,10 @@ def _paragraphs(remediation: Remediation) -> Iterator[tuple[str, str]]:
         if more := len(remediation.linked_alerts) - MAX_ALERTS:
             lines += [f"… and {more} more"] if more > 0 else []
         yield "Evidence", "\n".join(lines)
+    if about.history:
+        yield "This node", _history(about.history)
+    if about.share:
+        yield "The cluster", _share(about.share)
     if remediation.review_comment:
         yield "Review comment", f"> {escape(remediation.review_comment, 600)}"
 
@@ -109,6 +176,14 @@ def _evidence(alert: LinkedAlert) -> str:
         span = f"cleared {when(resolved)}"
     details = [escape(_title(alert), 120), *(escape(each, 80) for each in _details(alert))]
     return f"{severity}: {'; '.join(details)}; {span}"
+
+
+def first_evidence(remediation: Remediation) -> str:
+    """The evidence in a few raw words, for a list of many; empty where there is none."""
+    alert = next(iter(remediation.linked_alerts), None)
+    if alert is None:
+        return clean(remediation.reason or "", 80)
+    return clean("; ".join([*_details(alert)[:1], _title(alert)]), 80)
 
 
 def _title(alert: LinkedAlert) -> str:
@@ -137,15 +212,21 @@ def _decided(decided: Decided) -> str:
     return f"{RULES[decided.verb].done.capitalize()} in Slack by <@{decided.user_id}> {when(decided.at)}{reason}"
 
 
-def _actions(remediation: Remediation, *, buttons: bool) -> list[dict[str, Any]]:
+def _actions(remediation: Remediation, about: About, *, buttons: bool) -> list[dict[str, Any]]:
+    if about.vanished:
+        return []
     value = button_value(remediation)
     if not buttons or len(value) > parts.MAX_VALUE:
         return [parts.check_again(reference_value(remediation.ref))]
-    allowed = [verb for verb, rule in RULES.items() if rule.on_card and remediation.state in rule.allowed]
-    return [parts.actions([_button(verb, remediation, value) for verb in allowed])] if allowed else []
+    allowed = [verb for verb, rule in RULES.items() if _is_offered(verb, about) and remediation.state in rule.allowed]
+    return [parts.actions([_button(verb, remediation, value, about) for verb in allowed])] if allowed else []
 
 
-def _button(verb: Verb, remediation: Remediation, value: str) -> dict[str, Any]:
+def _is_offered(verb: Verb, about: About) -> bool:
+    return about.followed if verb is Verb.HOLD else RULES[verb].on_card
+
+
+def _button(verb: Verb, remediation: Remediation, value: str, about: About) -> dict[str, Any]:
     """A verb's button. One that decides asks back first, and says what comes of it."""
     button = parts.button(verb, value)
     name = clean(words.node(remediation), 60)
@@ -154,13 +235,14 @@ def _button(verb: Verb, remediation: Remediation, value: str) -> dict[str, Any]:
         case Verb.APPROVE:
             mode = words.mode_words(remediation.mode)
             button["style"] = "primary"
-            dialog = (f"{mode.name} {name}?", f"{mode.consequence} {words.DRAIN}", "Approve", "Not now")
+            held = "Somebody asked to wait: see the hold above. " if about.hold else ""
+            dialog = (f"{mode.name} {name}?", f"{held}{mode.consequence} {words.DRAIN}", "Approve", "Not now")
         case Verb.CANCEL:
             approved = "It has been approved already. " if _is_reviewed(remediation) else ""
             dialog = (f"Cancel the remediation of {name}?", f"{approved}{stays}", "Cancel remediation", "Keep it")
         case Verb.REJECT:
             dialog = (f"Reject the remediation of {name}?", stays, "Reject", "Keep it")
-        case Verb.REFRESH:
+        case Verb.REFRESH | Verb.HOLD:
             return button
         case _:
             assert_never(verb)
@@ -174,15 +256,16 @@ def _button(verb: Verb, remediation: Remediation, value: str) -> dict[str, Any]:
     return button
 
 
-def _story(remediation: Remediation, decided: Decided | None, notice: str) -> str:
+def _story(remediation: Remediation, decided: Decided | None, notice: str, about: About) -> str:
     """The whole card as one text of at most 4,000 characters: screen readers read it instead of the blocks."""
     mode = words.mode_words(remediation.mode)
-    state, _ = words.state_words(remediation.state, reviewed=_is_reviewed(remediation))
+    state = "Withdrawn" if about.vanished else _state(remediation)[0]
     told = [
         notice,
+        *_agreed(remediation, about),
         f"{escape(state, 90)}: {escape(mode.name, 80)} on node {escape(words.node(remediation), 300)}.",
         f"Cluster {escape(remediation.cluster_id, 250)}.",
-        escape(words.consequence(remediation), 250),
+        escape(_consequence(remediation, about), 250),
         f"Error: {escape(remediation.error_message, 400)}." if remediation.error_message else "",
         f"Reason: {escape(remediation.reason, 250)}." if remediation.reason else "",
         *(
@@ -190,6 +273,8 @@ def _story(remediation: Remediation, decided: Decided | None, notice: str) -> st
             f"{''.join(f', {escape(each, 60)}' for each in _details(alert)[:2])}."
             for alert in remediation.linked_alerts[:3]
         ),
+        f"This node: {_history(about.history)}" if about.history else "",
+        f"The cluster: {_share(about.share)}" if about.share else "",
         f"Trigger: {words.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60) or 'unknown'}.",
         f"Requested by {escape(remediation.requested_by, 100)}." if remediation.requested_by else "",
         f"Reviewed in Together by {escape(remediation.reviewed_by, 100)}." if remediation.reviewed_by else "",

@@ -100,3 +100,10 @@ def consequence(remediation: Remediation) -> str:
 def node(remediation: Remediation) -> str:
     """The node's name, or its ID where it has none; raw."""
     return remediation.instance_name or remediation.instance_id
+
+
+def ordinal(number: int) -> str:
+    """A number as it stands in a row: "second", "11th"."""
+    named = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth"}
+    suffix = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in {11, 12, 13} else "th"
+    return named.get(number) or f"{number}{suffix}"

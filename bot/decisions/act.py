@@ -1,14 +1,17 @@
 """What a decision does at Together: read, call, read back. It tells nothing and writes nothing but "a POST leaves"."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from bot import cards
 from bot.clock import Clock
+from bot.decisions.guards import Guards
 from bot.decisions.rules import already, comment, is_anothers, mode_to_send, success_notice, why_not
 from bot.errors import (
     Interrupted,
     NoAnswer,
+    NotFollowed,
     NotReached,
     OutcomeUnknown,
     ReadFailed,
@@ -18,15 +21,27 @@ from bot.errors import (
     Unclear,
     WrongState,
 )
-from bot.models import RULES, Decided, Job, Message, Outcome, Remediation, Shown, Verb
-from bot.mrkdwn import when
+from bot.models import (
+    HOLD_SECONDS,
+    RULES,
+    Answer,
+    Decided,
+    Job,
+    Manner,
+    Outcome,
+    Remark,
+    Remediation,
+    Shown,
+    Verb,
+)
+from bot.mrkdwn import escape, when
 from bot.store import Store
 from bot.together import TogetherClient
 
 READ_BACK_AFTER: Sequence[float] = (0, 2, 5)
 REPEAT_AFTER = 15.0  # seconds after which a POST that was sent has either arrived or never will: the client's own limit
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
-Result = tuple[Message, Outcome]
+Result = tuple[Answer, Outcome]
 
 
 class Act:
@@ -34,12 +49,14 @@ class Act:
 
     Args:
         together: the API.
+        guards: the rails before an approval.
         store: where "a POST leaves now" is written before it leaves.
         clock: for waits and for what people read.
     """
 
-    def __init__(self, together: TogetherClient, store: Store, clock: Clock) -> None:
+    def __init__(self, together: TogetherClient, guards: Guards, store: Store, clock: Clock) -> None:
         self._together = together
+        self._guards = guards
         self._store = store
         self._clock = clock
 
@@ -54,9 +71,47 @@ class Act:
             # A decision began meanwhile: buttons drawn now could outlive its answer.
             doing = RULES[Verb(holder.verb)].doing
             notice = f"<@{holder.user_id}> is {doing} this remediation since {when(holder.since)}."
-            return cards.card(present, notice=notice, buttons=False), Outcome("read", present.state)
+            return await self._card(present, notice=notice, buttons=False), Outcome("read", present.state)
         decided = await self._decided(job, present)
-        return cards.card(present, decided=decided), Outcome("read", present.state)
+        return await self._card(present, decided=decided), Outcome("read", present.state)
+
+    async def hold(self, job: Job) -> Result:
+        """Keep the bot from reminding, and show everybody who asked for it and until when.
+
+        Raises:
+            NotFollowed: the bot did not post this remediation's alert.
+            TogetherError: it cannot be read.
+            StoreDown: it could not be written.
+        """
+        present = await self._together.get(job.request.ref)
+        decided = await self._decided(job, present)
+        if present.state not in RULES[Verb.HOLD].allowed:
+            notice = f"Not held: it is “{escape(cards.state_words(present.state)[0], 90)}”."
+            return await self._card(present, decided=decided, notice=notice), Outcome(
+                "changed meanwhile", present.state
+            )
+        try:
+            hold = await self._store.hold(present.ref, job.request.actor.user_id, HOLD_SECONDS)
+        except StoreUnavailable as error:
+            raise StoreDown from error
+        if hold is None:
+            raise NotFollowed
+        return await self._card(present, decided=decided), Outcome(RULES[Verb.HOLD].done, present.state)
+
+    async def _card(
+        self, present: Remediation, *, decided: Decided | None = None, notice: str = "", buttons: bool = True
+    ) -> Answer:
+        """Draw a remediation with all that the bot knows about it."""
+        try:
+            about = await self._store.about(present.ref)
+        except StoreUnavailable:
+            about = None
+        hold = about.hold if about else None
+        if about and hold and (decided or hold.until <= self._clock.now()):
+            about = replace(about, hold=None)
+        message = cards.card(present, decided=decided, notice=notice, buttons=buttons, about=about)
+        remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())
+        return Answer(Manner.CARD, message, remark, summary=notice)
 
     async def _decided(self, job: Job, present: Remediation) -> Decided | None:
         """Who brought the remediation into its state through this bot, where that is known."""
@@ -84,8 +139,18 @@ class Act:
             present = await self._read_before(job)
             if changed := await self._changed(job, request.shown, present):
                 return changed
+            if request.verb is Verb.APPROVE and (waiting := await self._guarded(job, present)):
+                return waiting
             seen = Shown(present.mode, present.state)
         return await self._send(job, seen)
+
+    async def _guarded(self, job: Job, present: Remediation) -> Result | None:
+        """The card that waits for a second person, when this approval is the first of two."""
+        try:
+            first = await self._guards.check(job, present)
+        except StoreUnavailable as error:
+            raise StoreDown from error
+        return (await self._card(present), Outcome("first of two", present.state)) if first else None
 
     async def _changed(self, job: Job, shown: Shown, present: Remediation) -> Result | None:
         """The card to decide on anew, when it is no longer what was shown."""
@@ -93,7 +158,7 @@ class Act:
         notice = why_not(job.request, shown, present, decided)
         if not notice:
             return None
-        return cards.card(present, decided=decided, notice=notice), Outcome("changed meanwhile", present.state)
+        return await self._card(present, decided=decided, notice=notice), Outcome("changed meanwhile", present.state)
 
     async def _resume(self, job: Job) -> Result:
         """Go on after a POST that may have been sent by a process that died.
@@ -119,7 +184,7 @@ class Act:
         if seen and (changed := await self._changed(job, seen, present)):
             return changed
         if await self._store.seconds_since(job.received_at) > LIFETIME:
-            return self._not_in_effect(job, present, NoAnswer())
+            return await self._not_in_effect(job, present, NoAnswer())
         return await self._send(job, seen)
 
     async def _read_before(self, job: Job) -> Remediation:
@@ -142,7 +207,7 @@ class Act:
             return await self._show_present(job, seen, refusal)
         except Unclear as cause:
             return await self._read_back(job, seen, cause, sent_at)
-        return self._success(job, seen, result)
+        return await self._success(job, seen, result)
 
     async def _call(self, job: Job, seen: Shown | None) -> Remediation:
         request = job.request
@@ -161,20 +226,22 @@ class Act:
                 return await self._together.reject(request.ref, comment=comment(request), guard=leaving)
             case Verb.CANCEL:
                 return await self._together.cancel(request.ref, guard=leaving)
-            case Verb.REFRESH:
-                raise AssertionError("looking is no decision")
+            case Verb.REFRESH | Verb.HOLD:
+                raise AssertionError("neither is a decision")
             case _:
                 assert_never(request.verb)
 
-    def _success(self, job: Job, seen: Shown | None, result: Remediation) -> Result:
+    async def _success(self, job: Job, seen: Shown | None, result: Remediation) -> Result:
         request = job.request
         rule, notice = RULES[request.verb], success_notice(request, seen, result)
         came_in = result.http_status, result.request_id
         if result.state not in rule.effect:
             # An answer of 200 that does not show the effect is no success, whatever its status says.
-            return cards.card(result, notice=notice, buttons=False), Outcome("no effect shown", result.state, *came_in)
+            return await self._card(result, notice=notice, buttons=False), Outcome(
+                "no effect shown", result.state, *came_in
+            )
         decided = Decided(request.verb, request.actor.user_id, self._clock.now(), request.reason)
-        return cards.card(result, decided=decided, notice=notice), Outcome(rule.done, result.state, *came_in)
+        return await self._card(result, decided=decided, notice=notice), Outcome(rule.done, result.state, *came_in)
 
     async def _show_present(self, job: Job, seen: Shown | None, refusal: WrongState) -> Result:
         """Show a refused decision as what it usually is: somebody else was faster."""
@@ -185,7 +252,7 @@ class Act:
         outcome = Outcome("refused for the state", present.state, refusal.http_status, refusal.request_id)
         decided = await self._decided(job, present)
         notice = already(job.request, seen, present, decided, refusal)
-        return cards.card(present, decided=decided, notice=notice), outcome
+        return await self._card(present, decided=decided, notice=notice), outcome
 
     async def _read_back(self, job: Job, seen: Shown | None, cause: Unclear, sent_at: float) -> Result:
         """Find out whether a decision without a clear answer took effect.
@@ -203,7 +270,7 @@ class Act:
                 continue
             if settled := await self._settled(job, seen, present, sent_at):
                 return settled
-            last = self._not_in_effect(job, present, cause)
+            last = await self._not_in_effect(job, present, cause)
         if last is None:
             raise OutcomeUnknown(RULES[job.request.verb].noun, cause)
         return last
@@ -212,14 +279,14 @@ class Act:
         """What a read-back shows for certain; None while the decision may still arrive."""
         request, rule = job.request, RULES[job.request.verb]
         if present.state in rule.effect and not is_anothers(request, seen, present, sent_at):
-            return self._success(job, seen, present)
+            return await self._success(job, seen, present)
         if present.state in rule.allowed:
             return None
         decided = await self._decided(job, present)
         notice = already(request, seen, present, decided)
-        return cards.card(present, decided=decided, notice=notice), Outcome("too late", present.state)
+        return await self._card(present, decided=decided, notice=notice), Outcome("too late", present.state)
 
-    def _not_in_effect(self, job: Job, present: Remediation, cause: Unclear) -> Result:
+    async def _not_in_effect(self, job: Job, present: Remediation, cause: Unclear) -> Result:
         request = job.request
         notice = (
             f"<@{request.actor.user_id}>, your {RULES[request.verb].noun} is not in effect as of "
@@ -227,4 +294,4 @@ class Act:
             'Press "Check again" before you decide anything else.'
         )
         outcome = Outcome("not in effect", present.state, cause.http_status, cause.request_id)
-        return cards.card(present, notice=notice, buttons=False), outcome
+        return await self._card(present, notice=notice, buttons=False), outcome

@@ -6,11 +6,11 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from itertools import chain, repeat
-from typing import Any
 
 from bot import cards
 from bot.clock import Clock
 from bot.decisions.act import LIFETIME, Act, Result
+from bot.decisions.guards import Guards
 from bot.errors import (
     AlreadyInFlight,
     BotError,
@@ -26,6 +26,7 @@ from bot.models import RULES, Answer, Job, Manner, Messenger, Outcome, Request, 
 from bot.mrkdwn import when
 from bot.policy import Policy
 from bot.store import Store
+from bot.tasks import finish
 from bot.together import TogetherClient
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Decisions:
     Args:
         together: the API.
         policy: who may.
+        guards: what else keeps an approval from being sent.
         messenger: how answers are said.
         store: what survives this process.
         clock: for waits and for what people read.
@@ -50,10 +52,16 @@ class Decisions:
         working: the jobs that this process has in hand, by ID.
     """
 
-    def __init__(
-        self, together: TogetherClient, policy: Policy, messenger: Messenger, store: Store, clock: Clock
+    def __init__(  # noqa: PLR0913, PLR0917 - what a decision needs
+        self,
+        together: TogetherClient,
+        policy: Policy,
+        guards: Guards,
+        messenger: Messenger,
+        store: Store,
+        clock: Clock,
     ) -> None:
-        self._act = Act(together, store, clock)
+        self._act = Act(together, guards, store, clock)
         self._policy = policy
         self._messenger = messenger
         self._store = store
@@ -94,19 +102,19 @@ class Decisions:
         except StoreUnavailable as error:
             logger.warning("%s %s: left for later: %s", job.request.verb, job.request.ref, error)
         except asyncio.CancelledError:
-            await _finish(self._hand_back(job))
+            await finish(self._hand_back(job))
             raise
         finally:
             self.working.pop(job.id, None)
 
     async def _bring_to_its_answer(self, job: Job) -> None:
         if job.answer is not None:
-            await _finish(self._tell(job, job.answer))
+            await finish(self._tell(job, job.answer))
             await self._store.finish(job)
             return
         answer, outcome = await self._work(job)
         logger.info("%s %s by %s: %s", job.request.verb, job.request.ref, job.request.actor.user_id, outcome.name)
-        await _finish(self._conclude(job, answer, outcome))
+        await finish(self._conclude(job, answer, outcome))
 
     async def _conclude(self, job: Job, answer: Answer, outcome: Outcome) -> None:
         """Record, tell, close. When the database is away, the person is told all the same, and it is recorded after."""
@@ -140,9 +148,11 @@ class Decisions:
         request, noun = job.request, RULES[job.request.verb].noun
         try:
             await self._admit(job)
-            message, outcome = await self._with_progress(job)
+            answer, outcome = await self._with_progress(job)
         except NotAttempted as error:
-            return Answer(Manner.WHISPER, cards.private(error)), Outcome(type(error).__name__)
+            logger.info("%s %s by %s: %s", request.verb, request.ref, request.actor.user_id, error)
+            private = Answer(Manner.WHISPER, cards.private(error), summary=error.sentence)
+            return private, Outcome(type(error).__name__)
         except BotError as error:
             return self._failure(job, error)
         except (LeaseLost, StoreUnavailable, asyncio.CancelledError):
@@ -150,7 +160,7 @@ class Decisions:
         except Exception:  # the one last net: a bug must not leave the person without an answer
             logger.exception("%s %s failed", request.verb, request.ref)
             return self._failure(job, InternalError(noun, sent=job.sent is not None))
-        return Answer(Manner.CARD, message), outcome
+        return answer, outcome
 
     def _failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
         request = job.request
@@ -158,7 +168,8 @@ class Decisions:
         outcome = Outcome(type(error).__name__)
         if isinstance(error, TogetherError):
             outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
-        return Answer(Manner.ERROR, cards.failure(error, request.ref, request.actor.user_id)), outcome
+        told = cards.failure(error, request.ref, request.actor.user_id)
+        return Answer(Manner.ERROR, told, summary=error.sentence), outcome
 
     async def _admit(self, job: Job) -> None:
         """Ask whether the actor may, now, and claim the remediation: one decision on it at a time.
@@ -188,14 +199,14 @@ class Decisions:
     async def _with_progress(self, job: Job) -> Result:
         """Act, and show who is doing what when that takes longer than a second."""
         request = job.request
-        act: Coroutine[Any, Any, Result] = self._act.decide(job) if job.is_active else self._act.look(job)
+        act = {Verb.REFRESH: self._act.look, Verb.HOLD: self._act.hold}.get(request.verb, self._act.decide)(job)
         work = asyncio.create_task(act, name=f"{request.verb} {request.ref}")
         alarm = asyncio.ensure_future(self._clock.sleep(PROGRESS_AFTER))
         try:
             await asyncio.wait({work, alarm}, return_when=asyncio.FIRST_COMPLETED)
             # Looking takes no claim: its "in progress" could overwrite a decision's answer.
-            if not work.done() and job.is_active:
-                await _finish(self._show_progress(job))
+            if not work.done() and job.is_active and request.batch_id is None:
+                await finish(self._show_progress(job))
             return await work
         finally:
             alarm.cancel()
@@ -212,13 +223,23 @@ class Decisions:
 
     async def _tell(self, job: Job, answer: Answer) -> None:
         place = job.request.place
+        if job.request.batch_id is not None:
+            return  # the message that shows the whole batch tells it
         match answer.manner:
             case Manner.CARD:
-                await self._messenger.answer(place, answer.message)
+                if not await self._messenger.answer(place, answer.message):
+                    await self._distrust(job)
             case Manner.ERROR:
                 await self._messenger.reply(place, answer.message)
             case Manner.WHISPER:
                 await self._messenger.whisper(place, answer.message)
+
+    async def _distrust(self, job: Job) -> None:
+        """The answer could not be shown on the card, so what stands there may be old."""
+        try:
+            await self._store.distrust(job.request.ref)
+        except StoreUnavailable as error:
+            logger.warning("A card that may be old could not be noted: %s", error)
 
     async def _hand_back(self, job: Job) -> None:
         """Let the next process go on; where that cannot be written, tell the person how it stands."""
@@ -229,13 +250,3 @@ class Decisions:
         except StoreUnavailable:
             answer, _ = self._failure(job, Interrupted(RULES[job.request.verb].noun, sent=job.sent is not None))
             await self._tell(job, answer)
-
-
-async def _finish(saying: Coroutine[Any, Any, None]) -> None:
-    """Say and write to the end what has begun, also while the bot is being stopped."""
-    task = asyncio.ensure_future(saying)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise

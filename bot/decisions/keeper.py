@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 from bot.clock import Clock
+from bot.decisions.batches import BatchRunner
 from bot.decisions.decisions import Decisions
 from bot.errors import StoreUnavailable
 from bot.store import Store, audit
@@ -21,6 +22,7 @@ class Keeper:
     Args:
         store: where the jobs stand.
         decisions: carries them out.
+        batches: carries out many at once.
         tasks: where they run.
         clock: for the pauses.
         lease_seconds: how long a silent process keeps a job.
@@ -30,17 +32,19 @@ class Keeper:
 
     def __init__(  # noqa: PLR0913 - what keeping needs
         self,
+        *,
         store: Store,
         decisions: Decisions,
+        batches: BatchRunner,
         tasks: Tasks,
         clock: Clock,
-        *,
         lease_seconds: float,
         retention_days: int,
         report: Callable[[str], None],
     ) -> None:
         self._store = store
         self._decisions = decisions
+        self._batches = batches
         self._tasks = tasks
         self._clock = clock
         self._pause = lease_seconds * 0.3
@@ -70,6 +74,10 @@ class Keeper:
                 self._tasks.spawn(self._decisions.handle(job), f"take over {job.id}")
             if len(jobs) < TAKEN_AT_ONCE:
                 break
+        if self._tasks.accepting:
+            for work in await self._batches.take_over(at_start=at_start):
+                logger.warning("Taking over a batch from a process that is gone")
+                self._tasks.spawn(work, "take over a batch")
         if self._clock.monotonic() >= self._tidy_at:
             forgotten = await self._store.forget(self._retention_days)
             await self._log_head()

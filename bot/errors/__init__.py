@@ -9,6 +9,9 @@
     │   ├── UnknownControl        a button, dialog or command this version does not have
     │   ├── NotAllowed            this person, channel or workspace may not decide
     │   ├── AlreadyInFlight       somebody is deciding on this remediation right now
+    │   ├── Guarded               a guard rail keeps an approval from being sent
+    │   ├── NotFollowed           a hold on what the bot does not follow
+    │   ├── NothingSelected       a button for a selection, and nothing selected that still waits
     │   ├── NotTaken              the bot is stopping or full
     │   └── StoreDown             the bot cannot write down what was asked, or what it is about to do
     ├── TogetherError             a call was attempted; told to the channel
@@ -31,16 +34,29 @@
     InvalidId                     a ValueError: a text that is no ID
     DirectoryUnavailable          Slack could not say who somebody is
     StoreUnavailable              the database did not do it
-    LeaseLost                     another process has taken this decision over
+    LeaseLost                     another process has taken this decision, or the watch, over
+    NotPosted, PostUnclear        the alert channel did not take a message, or may have
     StartError                    the bot cannot start as it is set up; told on the terminal
 """
 
-from bot.errors.base import BotError, DirectoryUnavailable, InvalidId, LeaseLost, StartError, StoreUnavailable
+from bot.errors.base import (
+    BotError,
+    DirectoryUnavailable,
+    InvalidId,
+    LeaseLost,
+    NotPosted,
+    PostUnclear,
+    StartError,
+    StoreUnavailable,
+)
 from bot.errors.own import InternalError, Interrupted
 from bot.errors.refusals import (
     AlreadyInFlight,
+    Guarded,
     NotAllowed,
     NotAttempted,
+    NotFollowed,
+    NothingSelected,
     NotTaken,
     StoreDown,
     UnknownControl,
@@ -68,6 +84,7 @@ __all__ = [
     "AlreadyInFlight",
     "BotError",
     "DirectoryUnavailable",
+    "Guarded",
     "InternalError",
     "Interrupted",
     "InvalidId",
@@ -77,10 +94,14 @@ __all__ = [
     "NoAnswer",
     "NotAllowed",
     "NotAttempted",
+    "NotFollowed",
     "NotFound",
+    "NotPosted",
     "NotReached",
     "NotTaken",
+    "NothingSelected",
     "OutcomeUnknown",
+    "PostUnclear",
     "RateLimited",
     "ReadFailed",
     "RequestRefused",

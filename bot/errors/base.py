@@ -27,6 +27,22 @@ class LeaseLost(Exception):
     """Another process has taken this decision over: this one must neither write nor tell anything about it."""
 
 
+class NotPosted(Exception):
+    """Slack certainly did not post or change a message; the message is Slack's code.
+
+    Attributes:
+        is_lasting: it will refuse the same again: the message is gone, or may not be changed any more.
+    """
+
+    def __init__(self, code: str, *, is_lasting: bool = False) -> None:
+        super().__init__(code)
+        self.is_lasting = is_lasting
+
+
+class PostUnclear(Exception):
+    """Slack may have posted or changed a message, or not; the message names what went wrong."""
+
+
 class StartError(Exception):
     """The bot cannot start as it is set up; the message says what to do."""
 

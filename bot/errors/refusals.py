@@ -61,6 +61,38 @@ class AlreadyInFlight(NotAttempted):
         )
 
 
+class Guarded(NotAttempted):
+    """A guard rail keeps an approval from being sent.
+
+    Args:
+        why: what the rule is and how it stands, as a sentence of mrkdwn.
+        next_step: what is possible instead.
+    """
+
+    def __init__(self, why: str, next_step: str) -> None:
+        super().__init__(f"Not approved: {why}", next_step)
+
+
+class NotFollowed(NotAttempted):
+    """A hold is the bot's own, on remediations whose alert the bot posted itself."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The bot does not follow this remediation, so it cannot hold it. Nothing was done.",
+            "Agree with the others in the thread instead.",
+        )
+
+
+class NothingSelected(NotAttempted):
+    """A button for a selection was pressed, and nothing that still waits was selected."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing is selected that still waits for approval. Nothing was decided.",
+            "Choose nodes in the menu first, then press the button.",
+        )
+
+
 class NotTaken(NotAttempted):
     """The bot can take nothing right now."""
 

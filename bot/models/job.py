@@ -17,11 +17,54 @@ class Manner(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """Who decided through Slack.
+
+    Attributes:
+        at: seconds since 1970.
+        reason: as it was typed; may be empty.
+    """
+
+    verb: Verb
+    user_id: str
+    at: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a card that answers somebody says beyond the remediation: whoever draws it anew must say it too.
+
+    Attributes:
+        notice: trusted mrkdwn; may be empty.
+        buttons: whether the card has the buttons that the state allows.
+        decided: who brought it into its state through Slack, where that is known.
+        state: the remediation's, for which this holds.
+        mode: likewise.
+        at: seconds since 1970.
+    """
+
+    notice: str
+    buttons: bool
+    decided: Decided | None
+    state: str
+    mode: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What to tell, and how."""
+    """What to tell, and how.
+
+    Attributes:
+        remark: what a card says beyond the remediation.
+        summary: what has come of it in a sentence, as mrkdwn, for a list of many; may be empty.
+    """
 
     manner: Manner
     message: Message
+    remark: Remark | None = None
+    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +118,3 @@ class Job:
     sent: Sent | None = None
     answer: Answer | None = None
     taken_over: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """Who decided through Slack.
-
-    Attributes:
-        at: seconds since 1970.
-        reason: as it was typed; may be empty.
-    """
-
-    verb: Verb
-    user_id: str
-    at: float
-    reason: str = ""

@@ -1,8 +1,10 @@
-"""What the rules need of Slack, as two small protocols; `handlers/` implements them."""
+"""What the rules need of Slack, as three small protocols; `handlers/` implements them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from bot.models.ids import RemediationRef
 from bot.models.request import Message, Place
 
 
@@ -14,20 +16,59 @@ class Person:
     is_full_member: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What stands in the alert channel already: Slack's `ts` of each message of the bot's."""
+
+    cards: Mapping[RemediationRef, str]
+    digests: Mapping[str, str]
+
+
 class Messenger(Protocol):
     """How the bot says something. An implementation never raises: it tries another way, then logs."""
 
     async def progress(self, place: Place, message: Message) -> Place:
         """Say that somebody is on it. The place that is given back is where the answer goes."""
 
-    async def answer(self, place: Place, message: Message) -> None:
-        """Show a card: in place of the clicked message, or to the channel."""
+    async def answer(self, place: Place, message: Message) -> bool:
+        """Show a card: in place of the clicked message, or to the channel. Gives back whether it stands there."""
 
     async def reply(self, place: Place, message: Message) -> None:
         """Tell the channel of an error: in the clicked message's thread, or as a message."""
 
     async def whisper(self, place: Place, message: Message) -> None:
         """Tell the person alone."""
+
+
+class Board(Protocol):
+    """The alert channel, at Slack's pace: wait for a turn, look whether it is still to be said, then say it.
+
+    Raises:
+        NotPosted: Slack certainly did not do it.
+        PostUnclear: Slack may have done it.
+    """
+
+    async def turn_to_post(self) -> None:
+        """Wait until a message may be posted."""
+
+    async def turn_to_update(self) -> None:
+        """Wait until a message may be changed."""
+
+    async def post(
+        self,
+        message: Message,
+        *,
+        ref: RemediationRef | None = None,
+        digest_id: str | None = None,
+        thread_ts: str | None = None,
+    ) -> str:
+        """Post a message, marked with what it is about. Gives back its `ts`."""
+
+    async def update(self, ts: str, message: Message) -> None:
+        """Change a message."""
+
+    async def find(self, since: float) -> Found | None:
+        """What the bot has posted since then, in seconds since 1970; None where it may not read the channel."""
 
 
 class Directory(Protocol):

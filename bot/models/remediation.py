@@ -26,6 +26,11 @@ class State(StrEnum):
     AUTO_RESOLVED = "AUTO_RESOLVED"
 
 
+IN_REPAIR = frozenset({State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING})
+OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING)
+FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.AUTO_RESOLVED})
+
+
 class Mode(StrEnum):
     """The modes that Together documents. The set is open: a remediation's mode may be any text."""
 
@@ -149,3 +154,9 @@ class Cluster(_Answer):
 
     cluster_id: str
     cluster_name: Lenient[str] = None
+    gpu_worker_nodes: Lenient[list[object]] = None
+
+    @property
+    def nodes(self) -> int | None:
+        """How many GPU nodes it has; None where Together does not say."""
+        return None if self.gpu_worker_nodes is None else len(self.gpu_worker_nodes)

@@ -1,5 +1,7 @@
 """One thing that a person asked for: who, what, where."""
 
+import hashlib
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,6 +39,12 @@ class Message:
     blocks: Blocks = field(default_factory=list)
     attachments: Blocks = field(default_factory=list)
 
+    @property
+    def fingerprint(self) -> str:
+        """The same for messages that look the same."""
+        whole = json.dumps([self.text, self.blocks, self.attachments])
+        return hashlib.blake2b(whole.encode(), digest_size=12).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -72,6 +80,7 @@ class Request:
     Attributes:
         shown: what the person saw; None for a typed command, which shows nothing first.
         trigger_id: Slack's ID of the click or command, by which a redelivery is known.
+        batch_id: the batch that it is a part of, and where its outcome is told.
     """
 
     verb: Verb
@@ -81,6 +90,7 @@ class Request:
     shown: Shown | None = None
     reason: str = ""
     trigger_id: str | None = None
+    batch_id: str | None = None
 
     def at(self, place: Place) -> "Request":
         """The same request, whose answer goes to another place."""

@@ -14,6 +14,7 @@ class Verb(StrEnum):
     REJECT = "reject"
     CANCEL = "cancel"
     REFRESH = "refresh"
+    HOLD = "hold"
 
     @property
     def action_id(self) -> str:
@@ -33,6 +34,7 @@ class Rule:
         allowed: the states from which Together takes it.
         effect: the states that show that it took effect.
         on_card: whether the bot's own cards carry its button where the state allows it.
+        open_to_all: whether it takes no operator.
     """
 
     label: str
@@ -42,6 +44,7 @@ class Rule:
     allowed: frozenset[str] = frozenset()
     effect: frozenset[str] = frozenset()
     on_card: bool = False
+    open_to_all: bool = False
 
     @property
     def decides(self) -> bool:
@@ -80,5 +83,13 @@ RULES: Mapping[Verb, Rule] = {
         effect=frozenset({State.CANCELLED}),
         on_card=True,
     ),
-    Verb.REFRESH: Rule(label="Check again", doing="checking", done="checked", noun="check"),
+    Verb.REFRESH: Rule(label="Check again", doing="checking", done="checked", noun="check", open_to_all=True),
+    # Together knows no hold: it is the bot's own, on remediations that the bot follows.
+    Verb.HOLD: Rule(
+        label="Hold 30 min",
+        doing="holding",
+        done="held",
+        noun="hold",
+        allowed=frozenset({State.PENDING_APPROVAL}),
+    ),
 }

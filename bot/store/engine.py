@@ -2,28 +2,31 @@
 
 import asyncio
 import fcntl
+import functools
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, text
+from sqlalchemy import ColumnElement, Connection, Double, cast, event, extract, func, literal, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from bot.clock import Clock
 from bot.errors import StartError, StoreUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _SCHEMA_LOCK, _AUDIT_LOCK = 7_265_646_501, 7_265_646_502  # any numbers that nobody else in this database uses
 _FAILURES = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _SQLITE = "sqlite:///"
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -116,6 +119,39 @@ class Database:
         if self._owned is not None:
             os.close(self._owned)
             self._owned = None
+
+
+class OnDatabase(Protocol):
+    """What has statements."""
+
+    database: Database
+
+
+S = TypeVar("S", bound=OnDatabase)
+
+
+def to_the_end(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Let a method's statements run to their end, also when its caller is cancelled."""
+
+    @functools.wraps(method)
+    async def kept(on: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await on.database.keep(method(on, *args, **kwargs))
+
+    return kept
+
+
+def now(database: Database, clock: Clock) -> ColumnElement[float]:
+    """The present moment inside a statement, in seconds since 1970.
+
+    Args:
+        database: PostgreSQL's own clock is asked, so that processes need not agree on theirs.
+        clock: the clock of SQLite's one process.
+    """
+    if database.is_sqlite:
+        return literal(clock.now())
+    return cast(extract("epoch", func.clock_timestamp()), Double)
 
 
 def _sqlite(url: str, seconds: float) -> AsyncEngine:

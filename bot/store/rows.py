@@ -40,14 +40,15 @@ def to_job(row: RowMapping) -> Job:
 
 def dump_request(request: Request) -> str:
     """A request as JSON."""
-    return _dump(_REQUESTS, request)
+    return dump(_REQUESTS, request)
 
 
 def dump_answer(answer: Answer) -> str:
     """An answer as JSON."""
-    return _dump(_ANSWERS, answer)
+    return dump(_ANSWERS, answer)
 
 
-def _dump(adapter: TypeAdapter[Any], value: object) -> str:
+def dump(adapter: TypeAdapter[Any], value: object) -> str:
+    """A value as JSON."""
     # ASCII, because Slack's texts may hold what UTF-8 or PostgreSQL cannot: lone surrogates and NUL.
     return json.dumps(adapter.dump_python(value, mode="json"), ensure_ascii=True)

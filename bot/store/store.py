@@ -4,60 +4,57 @@ Every write to a decision carries the fence that it was taken with: a process th
 decision another one has taken over, writes nothing any more.
 """
 
-import functools
 import uuid
-from collections.abc import Callable, Collection, Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Double,
-    and_,
-    cast,
-    delete,
-    extract,
-    func,
-    literal,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.clock import Clock
 from bot.errors import LeaseLost
-from bot.models import RULES, Answer, Decided, Job, Outcome, Place, RemediationRef, Request, Sent, Shown, Verb
+from bot.models import (
+    RULES,
+    About,
+    Answer,
+    Decided,
+    FirstApproval,
+    Hold,
+    Job,
+    Outcome,
+    Place,
+    RemediationRef,
+    Request,
+    Sent,
+    Shown,
+    Verb,
+    answered,
+    held,
+)
 from bot.store import audit
-from bot.store.engine import Database
+from bot.store.alerts import change_alert, to_alert
+from bot.store.batches import note_outcome
+from bot.store.engine import Database, now, to_the_end
 from bot.store.rows import Holder, dump_answer, dump_request, to_job
-from bot.store.tables import ACTIVE, DONE, RECEIVED, VOID, decisions
+from bot.store.tables import (
+    ACTIVE,
+    DONE,
+    RECEIVED,
+    VOID,
+    about,
+    alerts,
+    batch_items,
+    batches,
+    decisions,
+    digests,
+    first_approvals,
+)
 from bot.store.tables import audit as trail
 
-P = ParamSpec("P")
-T = TypeVar("T")
 _UNFINISHED = decisions.c.status.in_((RECEIVED, ACTIVE))
-
-
-def _to_the_end(
-    method: Callable[Concatenate["Store", P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate["Store", P], Coroutine[Any, Any, T]]:
-    """Let a statement run to its end, also when its caller is cancelled."""
-
-    @functools.wraps(method)
-    async def kept(store: "Store", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await store.database.keep(method(store, *args, **kwargs))
-
-    return kept
-
-
-def _is_about(columns: Any, ref: RemediationRef) -> ColumnElement[bool]:  # noqa: ANN401 - of either table
-    return and_(
-        columns.cluster_id == ref.cluster_id,
-        columns.instance_id == ref.instance_id,
-        columns.remediation_id == ref.remediation_id,
-    )
 
 
 class Store:
@@ -77,11 +74,9 @@ class Store:
 
     @property
     def _now(self) -> ColumnElement[float]:
-        if self.database.is_sqlite:
-            return literal(self._clock.now())
-        return cast(extract("epoch", func.clock_timestamp()), Double)
+        return now(self.database, self._clock)
 
-    @_to_the_end
+    @to_the_end
     async def receive(self, request: Request, job_id: str) -> Job | None:
         """Write down what was asked, before Slack is told "received".
 
@@ -121,7 +116,7 @@ class Store:
             **values,
         )
 
-    @_to_the_end
+    @to_the_end
     async def void(self, request: Request, job_id: str) -> None:
         """Make sure that a row whose commit is in doubt is not run later, whether it has landed or is yet to land.
 
@@ -137,7 +132,7 @@ class Store:
         async with self.database.begin() as connection:
             await connection.execute(tombstone)
 
-    @_to_the_end
+    @to_the_end
     async def activate(self, job: Job) -> Holder | None:
         """Claim the remediation for this decision. Gives back who has it, when somebody else does.
 
@@ -155,7 +150,7 @@ class Store:
             else:
                 return None
 
-    @_to_the_end
+    @to_the_end
     async def holder(self, request: Request) -> Holder | None:
         """Who is deciding on this remediation right now.
 
@@ -165,12 +160,12 @@ class Store:
         c = decisions.c
         async with self.database.begin() as connection:
             found = await connection.execute(
-                select(c.user_id, c.verb, c.active_at).where(_is_about(c, request.ref), c.status == ACTIVE)
+                select(c.user_id, c.verb, c.active_at).where(about(c, request.ref), c.status == ACTIVE)
             )
             row = found.first()
         return Holder(row.user_id, row.verb, row.active_at) if row else None
 
-    @_to_the_end
+    @to_the_end
     async def last_decision(self, ref: RemediationRef) -> Decided | None:
         """The last decision on a remediation that took effect through this bot.
 
@@ -180,7 +175,7 @@ class Store:
         c = trail.c
         chosen = (
             select(c.verb, c.user_id, c.at, c.reason)
-            .where(_is_about(c, ref), c.outcome.in_([rule.done for rule in RULES.values() if rule.decides]))
+            .where(about(c, ref), c.outcome.in_([rule.done for rule in RULES.values() if rule.decides]))
             .order_by(c.seq.desc())
             .limit(1)
         )
@@ -188,7 +183,7 @@ class Store:
             row = (await connection.execute(chosen)).first()
         return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "") if row else None
 
-    @_to_the_end
+    @to_the_end
     async def sending(self, job: Job, seen: Shown | None) -> None:
         """Write down that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.
 
@@ -207,7 +202,7 @@ class Store:
             await self._record(connection, job, "repeat" if repeat else "send", None)
         job.sent = Sent(sent_at, seen)
 
-    @_to_the_end
+    @to_the_end
     async def still_sending(self, job: Job) -> None:
         """Write down that another attempt of the same POST leaves now, because the one before did not arrive.
 
@@ -218,7 +213,7 @@ class Store:
         async with self.database.begin() as connection:
             await self._write(connection, job, sent_at=self._now)
 
-    @_to_the_end
+    @to_the_end
     async def conclude(self, job: Job, outcome: Outcome, answer: Answer) -> None:
         """Write down what has come of it and what to tell, with its row in the audit trail, in one transaction.
 
@@ -229,9 +224,97 @@ class Store:
         async with self.database.begin() as connection:
             await self._write(connection, job, answer=dump_answer(answer), outcome=outcome.name)
             await self._record(connection, job, "outcome", outcome)
+            request = job.request
+            await change_alert(
+                self.database,
+                self._clock,
+                connection,
+                request.ref,
+                lambda alert, at: answered(alert, request, answer, at),
+            )
+            if request.batch_id:
+                await note_outcome(connection, request, outcome, answer)
         job.answer = answer
 
-    @_to_the_end
+    @to_the_end
+    async def about(self, ref: RemediationRef) -> About:
+        """What a card of a remediation says beyond itself.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        async with self.database.begin() as connection:
+            first = await self._first_approval(connection, ref)
+            body = (await connection.execute(select(alerts.c.body).where(about(alerts.c, ref)))).scalar()
+        return About(first=first) if body is None else to_alert(body).about(first)
+
+    @to_the_end
+    async def hold(self, ref: RemediationRef, user_id: str, seconds: float) -> Hold | None:
+        """Keep the bot from reminding of a remediation. Gives back until when; None where the bot does not follow it.
+
+        Raises:
+            StoreUnavailable: it could not be written.
+        """
+        async with self.database.begin() as connection:
+            changed = await change_alert(
+                self.database, self._clock, connection, ref, lambda alert, at: held(alert, Hold(user_id, at + seconds))
+            )
+        return changed.hold if changed else None
+
+    @to_the_end
+    async def distrust(self, ref: RemediationRef) -> None:
+        """Let an alert's card be drawn anew, because an answer could not be shown on it.
+
+        Raises:
+            StoreUnavailable: it could not be written.
+        """
+        async with self.database.begin() as connection:
+            await change_alert(
+                self.database, self._clock, connection, ref, lambda alert, _at: replace(alert, drawn="", next_at=0.0)
+            )
+
+    @to_the_end
+    async def approve_first(self, job: Job, mode: str) -> FirstApproval:
+        """Write down the first of two approvals, unless there is one of this mode. Gives back the one that counts.
+
+        Raises:
+            StoreUnavailable: it could not be written.
+        """
+        ref, user_id = job.request.ref, job.request.actor.user_id
+        async with self.database.begin() as connection:
+            if (first := await self._first_approval(connection, ref)) and first.mode == mode:
+                return first
+            await connection.execute(delete(first_approvals).where(about(first_approvals.c, ref)))
+            first = FirstApproval(user_id, mode, await self._read_clock(connection), job.id)
+            await connection.execute(
+                first_approvals.insert().values(
+                    cluster_id=ref.cluster_id, instance_id=ref.instance_id, remediation_id=ref.remediation_id,
+                    mode=mode, user_id=user_id, at=first.at, job_id=job.id,
+                )
+            )  # fmt: skip
+            return first
+
+    @to_the_end
+    async def approvals_under_way(self, job: Job) -> set[str]:
+        """The instances of a job's cluster on which approvals began before this one and are not answered yet.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        c = decisions.c
+        mine = select(c.active_at).where(c.id == job.id).scalar_subquery()
+        is_before = or_(c.active_at < mine, and_(c.active_at == mine, c.id < job.id))
+        of_cluster = and_(c.status == ACTIVE, c.verb == Verb.APPROVE, c.cluster_id == job.request.ref.cluster_id)
+        async with self.database.begin() as connection:
+            rows = await connection.execute(select(c.instance_id).where(of_cluster, is_before, c.id != job.id))
+            return set(rows.scalars())
+
+    async def _first_approval(self, connection: AsyncConnection, ref: RemediationRef) -> FirstApproval | None:
+        c = first_approvals.c
+        row = (await connection.execute(select(c.user_id, c.mode, c.at, c.job_id).where(about(c, ref)))).first()
+        return FirstApproval(row.user_id, row.mode, row.at, row.job_id) if row else None
+
+    @to_the_end
     async def finish(self, job: Job) -> None:
         """Close a job whose answer was told, and forget what only the telling needed.
 
@@ -242,7 +325,7 @@ class Store:
         async with self.database.begin() as connection:
             await self._write(connection, job, status=DONE, done_at=self._now, request=None, answer=None)
 
-    @_to_the_end
+    @to_the_end
     async def move(self, job: Job, place: Place) -> None:
         """Remember where "in progress" is shown, so that whoever finishes the job finds it.
 
@@ -254,7 +337,7 @@ class Store:
         async with self.database.begin() as connection:
             await self._write(connection, job, request=dump_request(job.request))
 
-    @_to_the_end
+    @to_the_end
     async def heartbeat(self, job_ids: Collection[str]) -> None:
         """Keep what this process works on.
 
@@ -268,7 +351,7 @@ class Store:
                 .values(lease_until=self._now + self._lease)
             )
 
-    @_to_the_end
+    @to_the_end
     async def hand_back(self, job: Job) -> None:
         """Let the next process go on with a job at once.
 
@@ -279,7 +362,7 @@ class Store:
         async with self.database.begin() as connection:
             await self._write(connection, job, lease_until=0.0)
 
-    @_to_the_end
+    @to_the_end
     async def take_over(self, limit: int, *, at_start: bool = False) -> list[Job]:
         """Take what other processes have left behind.
 
@@ -304,18 +387,27 @@ class Store:
             )
             return [to_job(row) for row in taken.mappings()]
 
-    @_to_the_end
+    @to_the_end
     async def forget(self, days: int) -> int:
-        """Delete finished decisions that are older; the audit trail stays. Gives back how many.
+        """Delete finished decisions, alerts and batches that are older; the audit trail stays.
+
+        Returns:
+            How many decisions.
 
         Raises:
             StoreUnavailable: the database did not do it.
         """
         async with self.database.begin() as connection:
-            old = decisions.c.done_at < self._now - days * 86400.0
-            return (await connection.execute(delete(decisions).where(old))).rowcount
+            oldest = await self._read_clock(connection) - days * 86400.0
+            for each in (alerts, digests):
+                await connection.execute(delete(each).where(each.c.is_open.is_(False), each.c.seen_at < oldest))
+            await connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
+            old_batches = select(batches.c.id).where(batches.c.asked_at < oldest)
+            await connection.execute(delete(batch_items).where(batch_items.c.batch_id.in_(old_batches)))
+            await connection.execute(delete(batches).where(batches.c.asked_at < oldest))
+            return (await connection.execute(delete(decisions).where(decisions.c.done_at < oldest))).rowcount
 
-    @_to_the_end
+    @to_the_end
     async def seconds_since(self, moment: float) -> float:
         """How many seconds ago a moment on the database's clock was.
 

@@ -3,7 +3,11 @@
 Times are seconds since 1970 on the database's clock, so that replicas need not agree on theirs.
 """
 
-from sqlalchemy import Column, Double, Index, Integer, MetaData, Table, Text
+from typing import Any
+
+from sqlalchemy import Boolean, Column, ColumnElement, Double, Index, Integer, MetaData, Table, Text, and_
+
+from bot.models import RemediationRef
 
 metadata = MetaData()
 
@@ -82,3 +86,102 @@ audit = Table(
 
 Index("audit_by_remediation", audit.c.remediation_id)
 Index("audit_by_user", audit.c.user_id)
+
+
+def _ids() -> list[Column[str]]:
+    return [Column(name, Text, primary_key=True) for name in ("cluster_id", "instance_id", "remediation_id")]
+
+
+# The body of an alert or digest is the whole value as JSON; the columns beside it are those that are searched by.
+alerts = Table(
+    "alerts",
+    metadata,
+    *_ids(),
+    Column("digest_id", Text),
+    Column("is_open", Boolean, nullable=False),
+    Column("next_at", Double),
+    Column("seen_at", Double, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("ts", Text),
+    Column("fingerprint", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+Index("due_alerts", alerts.c.is_open, alerts.c.next_at)
+Index("alerts_of_a_digest", alerts.c.digest_id)
+Index("alerts_by_age", alerts.c.cluster_id, alerts.c.seen_at)
+
+digests = Table(
+    "digests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("is_open", Boolean, nullable=False),
+    Column("next_at", Double),
+    Column("version", Integer, nullable=False),
+    Column("ts", Text),
+    Column("seen_at", Double, nullable=False),
+    Column("body", Text, nullable=False),
+)
+Index("due_digests", digests.c.is_open, digests.c.next_at)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("asked_at", Double, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("body", Text, nullable=False),
+)
+Index("batches_of_a_digest", batches.c.digest_id)
+Index("batches_by_status", batches.c.status, batches.c.lease_until)
+
+batch_items = Table(
+    "batch_items",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("cluster_id", Text, nullable=False),
+    Column("instance_id", Text, nullable=False),
+    Column("remediation_id", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("shown_mode", Text),
+    Column("shown_state", Text),
+    Column("outcome", Text),
+    Column("summary", Text),
+)
+
+first_approvals = Table(
+    "first_approvals",
+    metadata,
+    *_ids(),
+    Column("mode", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("job_id", Text, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", Double, nullable=False),
+)
+
+outages = Table(
+    "outages",
+    metadata,
+    Column("cluster_id", Text, primary_key=True),
+    Column("since", Double, nullable=False),
+    Column("told", Boolean, nullable=False),
+)
+
+
+def about(columns: Any, ref: RemediationRef) -> ColumnElement[bool]:  # noqa: ANN401 - of any table with the three IDs
+    """Of this remediation."""
+    return and_(
+        columns.cluster_id == ref.cluster_id,
+        columns.instance_id == ref.instance_id,
+        columns.remediation_id == ref.remediation_id,
+    )

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 ALL_INSTANCES = "-"
 ATTEMPTS = 3
+PAGE_SIZE = 200  # a server that allows fewer gives fewer (google.aip.dev/158)
 Guard = Callable[[], Awaitable[None]]
 
 
@@ -42,6 +43,8 @@ class Patience:
     Attributes:
         attempt: one request in all; a server that drips a byte at a time passes every timeout per read.
         get: a GET with all its attempts.
+        max_body: of an answer about one thing.
+        max_page: of a page of a list.
         post_wait: the longest wait between two attempts of a POST; what would take longer is told instead.
     """
 
@@ -51,6 +54,7 @@ class Patience:
     get: float = 10
     post_wait: float = 10
     max_body: int = 1024 * 1024
+    max_page: int = 16 * 1024 * 1024
 
 
 class TogetherClient:
@@ -115,7 +119,15 @@ class TogetherClient:
     async def list_remediations(
         self, cluster_id: str, instance_id: str = ALL_INSTANCES, *, states: Sequence[str] = ()
     ) -> list[Remediation]:
-        """List the remediations of a cluster, all pages of them.
+        """List the remediations of a cluster, all pages of them; like `scan`, but each of them read.
+
+        Raises:
+            UnreadableAnswer: also where one of them cannot be read.
+        """
+        return [answers.parse(Remediation, item) for item in await self.scan(cluster_id, instance_id, states=states)]
+
+    async def scan(self, cluster_id: str, instance_id: str = ALL_INSTANCES, *, states: Sequence[str] = ()) -> list[Any]:
+        """List the remediations of a cluster as Together words them, all pages of them.
 
         Args:
             cluster_id: which cluster.
@@ -127,12 +139,12 @@ class TogetherClient:
             UnreadableAnswer: also where the pages run in a circle.
         """
         path = f"/compute/clusters/{_segment('cluster', cluster_id)}/instances/{_segment('instance', instance_id)}"
-        params = {"state": ",".join(states)} if states else {}
-        found: list[Remediation] = []
+        params = {"page_size": str(PAGE_SIZE)} | ({"state": ",".join(states)} if states else {})
+        found: list[Any] = []
         seen: set[str] = set()
         while True:
             page = await self._get(f"{path}/remediations", params)
-            found += [answers.parse(Remediation, item) for item in answers.items(page, "remediations")]
+            found += answers.items(page, "remediations")
             token = page.get("next_page_token")
             if not page.get("has_next") or not token:
                 return found
@@ -141,9 +153,17 @@ class TogetherClient:
             seen.add(token)
             params = {**params, "page_token": token}
 
+    async def get_cluster(self, cluster_id: str) -> Cluster:
+        """Read a cluster.
+
+        Raises:
+            InvalidId: it is no ID.
+        """
+        return answers.parse(Cluster, await self._get(f"/compute/clusters/{_segment('cluster', cluster_id)}"))
+
     async def list_clusters(self) -> list[Cluster]:
         """List the clusters that the key sees."""
-        found = answers.items(await self._get("/compute/clusters"), "clusters")
+        found = answers.items(await self._get("/compute/clusters", {}), "clusters")
         return [answers.parse(Cluster, item) for item in found]
 
     async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
@@ -219,6 +239,7 @@ class TogetherClient:
         self, method: str, path: str, params: Mapping[str, str] | None, body: Mapping[str, str] | None
     ) -> answers.Reply:
         patience = self._patience
+        limit = patience.max_page if params is not None else patience.max_body
         async with self._http.stream(
             method,
             self._base_url + path,
@@ -233,8 +254,8 @@ class TogetherClient:
             chunks = bytearray()
             async for chunk in response.aiter_bytes():
                 chunks += chunk
-                if len(chunks) > patience.max_body:
-                    raise UnreadableAnswer("larger than 1 MiB")
+                if len(chunks) > limit:
+                    raise UnreadableAnswer(f"larger than {limit // 1024 // 1024} MiB")
             return answers.Reply(response.status_code, response.headers, bytes(chunks))
 
 

@@ -1,18 +1,23 @@
 """What both simulators are: an HTTP server on loopback whose state can be waited for."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
 from aiohttp import web
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
 PATIENCE = 10.0
 
 
 class Listener:
-    """A server on a free port of loopback, for as long as its context lasts."""
+    """A server on a free port of loopback, for as long as its context lasts.
+
+    Attributes:
+        busy: how many requests are being answered.
+    """
 
     def __init__(self) -> None:
         self.routes: list[web.RouteDef] = []
@@ -20,8 +25,10 @@ class Listener:
         self.stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._gates: dict[str, asyncio.Event] = {}
+        self._at_gate: list[str] = []
         self._runner: web.AppRunner | None = None
         self._port = 0
+        self.busy = 0
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -33,7 +40,16 @@ class Listener:
     async def start(self) -> None:
         """Listen; after `stop`, on the same port again."""
         self.stopping.clear()
-        web_app = web.Application(client_max_size=10 * 1024 * 1024)
+
+        @web.middleware
+        async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self.busy += 1
+            try:
+                return await handler(request)
+            finally:
+                self.busy -= 1
+
+        web_app = web.Application(client_max_size=10 * 1024 * 1024, middlewares=[count])
         web_app.add_routes(self.routes)
         self._runner = web.AppRunner(web_app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -49,6 +65,15 @@ class Listener:
             self._runner = None
 
     @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count a request as none that is being answered, while it waits for somebody to let it go on."""
+        self.busy -= 1
+        try:
+            yield
+        finally:
+            self.busy += 1
+
+    @contextmanager
     def paused(self, name: str) -> Iterator[None]:
         """Let requests of this name arrive, and answer them only when the context ends."""
         self._gates[name] = gate = asyncio.Event()
@@ -58,10 +83,18 @@ class Listener:
             del self._gates[name]
             gate.set()
 
+    def is_waiting(self, name: str) -> bool:
+        """Whether a request waits at a gate."""
+        return name in self._at_gate
+
     async def gate(self, name: str) -> None:
         """Wait here while requests of this name are paused."""
         if gate := self._gates.get(name):
-            await gate.wait()
+            self._at_gate.append(name)
+            self.changed()
+            with self.waiting():
+                await gate.wait()
+            self._at_gate.remove(name)
 
     def changed(self) -> None:
         """Tell those who wait that something happened."""

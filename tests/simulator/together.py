@@ -53,6 +53,7 @@ class Fault:
         code: of an `rpc` fault.
         headers: of the answer.
         status: of an `html`, `empty` or `big` fault.
+        cluster, instance: only requests about these.
     """
 
     kind: str
@@ -62,6 +63,8 @@ class Fault:
     code: int = 13
     status: int = 200
     message: str = "simulated"
+    cluster: str | None = None
+    instance: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -72,6 +75,8 @@ class Call:
     verb: str
     ids: Ids | None
     body: Any
+    cluster: str | None = None
+    instance: str | None = None
 
 
 class Together(Listener):
@@ -82,6 +87,8 @@ class Together(Listener):
         self._now = now
         self.clusters: dict[str, str] = {}
         self.remediations: dict[Ids, dict[str, Any]] = {}
+        self.max_page = 50
+        self.nodes: dict[str, int] = {}
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
         self.on_call: dict[str, Callable[[], None]] = {}
@@ -166,7 +173,7 @@ class Together(Listener):
             info = request.match_info
             ids = (info["cluster"], info["instance"], info["remediation"]) if "remediation" in info else None
             body = _json(raw)
-            call = Call(verb, ids, body)
+            call = Call(verb, ids, body, info.get("cluster"), info.get("instance"))
             self.calls.append(call)
             if verb in DECISIONS:
                 self.before_decision(call)
@@ -174,7 +181,7 @@ class Together(Listener):
             await self.gate(verb)
             if happen := self.on_call.get(verb):
                 happen()
-            fault = self._next_fault(verb)
+            fault = self._next_fault(call)
             if fault and fault.kind == "late":
                 # The line is cut at once, and the change comes after: only waiting shows that it did.
                 asyncio.get_running_loop().call_later(LATE_SECONDS, self._answer, request, action, body)
@@ -183,6 +190,7 @@ class Together(Listener):
                 return await self._break(request, fault, {})
             status, answer = self._answer(request, action, body)
             self.changed()
+            await self.gate(f"{verb} answered")
             if fault:
                 return await self._break(request, fault, answer)
             return web.json_response(answer, status=status, headers={"x-request-id": f"req-{len(self.calls)}"})
@@ -198,9 +206,10 @@ class Together(Listener):
         except RpcError as error:
             return HTTP_OF_CODE[error.code], _rpc(error.code, error.message)
 
-    def _next_fault(self, verb: str) -> Fault | None:
+    def _next_fault(self, call: Call) -> Fault | None:
         for fault in self.faults:
-            if fault.times and fault.verb in {None, verb}:
+            is_meant = fault.cluster in {None, call.cluster} and fault.instance in {None, call.instance}
+            if fault.times and fault.verb in {None, call.verb} and is_meant:
                 fault.times -= 1
                 return fault
         return None
@@ -239,7 +248,8 @@ class Together(Listener):
             case "drip":
                 return await self._drip(request)
             case "hang":
-                await self.stopping.wait()
+                with self.waiting():
+                    await self.stopping.wait()
                 return web.Response()
         raise AssertionError(fault.kind)
 
@@ -308,7 +318,7 @@ class Together(Listener):
             and instance in {"-", remediation["instance_id"]}
             and all(remediation[name] in query[name].split(",") for name in FILTERS if name in query)
         ]
-        size = int(query.get("page_size") or query.get("pageSize") or 50)
+        size = min(self.max_page, int(query.get("page_size") or query.get("pageSize") or 50))
         start = int(query.get("page_token") or query.get("pageToken") or 0)
         page = found[start : start + size]
         more = start + size < len(found)
@@ -323,7 +333,7 @@ class Together(Listener):
         return self._describe(request.match_info["cluster"])
 
     def _describe(self, cluster: str) -> dict[str, Any]:
-        mine = [each for each in self.remediations.values() if each["cluster_id"] == cluster]
+        mine = list({each["instance_id"]: each for each in self.of_cluster(cluster)}.values())
         nodes = [
             {
                 "node_id": each["instance_id"],
@@ -335,7 +345,12 @@ class Together(Listener):
             }
             for each in mine
         ]
+        # Healthy nodes, of which a real cluster has more.
+        nodes += [{"node_id": f"healthy-{number}"} for number in range(self.nodes.get(cluster, 0) - len(nodes))]
         return {"cluster_id": cluster, "cluster_name": self.clusters[cluster], "gpu_worker_nodes": nodes}
+
+    def of_cluster(self, cluster: str) -> list[dict[str, Any]]:
+        return [each for each in self.remediations.values() if each["cluster_id"] == cluster]
 
     def _ids(self, request: web.Request) -> Ids:
         info = request.match_info

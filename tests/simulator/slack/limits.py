@@ -1,7 +1,15 @@
 """What Slack refuses in a message: the limits of Block Kit (docs.slack.dev/reference/block-kit)."""
 
+import json
+from collections import deque
 from typing import Any
 
+# Calls per minute (docs.slack.dev, "Rate limits", and each method's page).
+TIERS = {
+    "chat.update": 50, "chat.postEphemeral": 100, "conversations.history": 50, "usergroups.users.list": 20,
+    "users.info": 100, "views.open": 100, "apps.connections.open": 50, "auth.test": 100,
+}  # fmt: skip
+POSTS_PER_MINUTE = 300  # "several hundred messages per minute" in a workspace
 KNOWN_BLOCKS = {"header", "section", "context", "actions", "divider", "image", "input", "rich_text"}
 
 
@@ -12,6 +20,60 @@ class Refused(Exception):
         super().__init__(f"{error}: {detail}")
         self.error = error
         self.detail = detail
+
+
+class Limits:
+    """Slack's published rate limits, counted strictly: a message per second and channel, each tier per minute."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, deque[float]] = {}
+
+    def take(self, method: str, body: dict[str, Any], now: float) -> int:
+        """Count a call. Gives back after how many seconds it may be tried again; 0 when it may pass."""
+        rules = [(method, TIERS[method], 60.0)] if method in TIERS else []
+        if method == "chat.postMessage":
+            rules = [(f"{method} {body.get('channel')}", 1, 1.0), (method, POSTS_PER_MINUTE, 60.0)]
+        for name, calls, seconds in rules:
+            taken = self._calls.setdefault(name, deque())
+            while taken and taken[0] <= now - seconds:
+                taken.popleft()
+            if len(taken) >= calls:
+                return max(1, round(taken[0] + seconds - now))
+        for name, _, _ in rules:
+            self._calls[name].append(now)
+        return 0
+
+
+def check_metadata(metadata: Any) -> None:
+    if metadata is None:
+        return
+    payload = metadata.get("event_payload") if isinstance(metadata, dict) else None
+    if not isinstance(payload, dict) or not metadata.get("event_type"):
+        raise Refused("metadata_must_be_sent_from_app", "event_type and event_payload")
+
+
+def check_options(options: Any) -> None:
+    if not isinstance(options, list) or len(options) > 100:
+        raise Refused("invalid_options", "more than 100")
+    for option in options:
+        _text(option.get("text"), 75, {"plain_text"})
+        if not 1 <= len(option.get("value", "")) <= 75:
+            raise Refused("invalid_options", "value")
+
+
+def check_view(view: dict[str, Any]) -> None:
+    """Check a modal (docs.slack.dev/surfaces/modals)."""
+    if len(json.dumps(view)) > 250_000:
+        raise Refused("view_too_large")
+    if view.get("type") != "modal" or not 1 <= len(view.get("blocks", [])) <= 100:
+        raise Refused("invalid_arguments", "type or blocks")
+    for name in ("title", "submit", "close"):
+        if name in view:
+            _text(view[name], 24, {"plain_text"})
+    if "title" not in view or len(view.get("private_metadata", "")) > 3000:
+        raise Refused("invalid_arguments", "title or private_metadata")
+    for block in view["blocks"]:
+        _check_block(block)
 
 
 def check_message(body: dict[str, Any], *, is_update: bool) -> None:
@@ -80,14 +142,21 @@ def _check_block(block: dict[str, Any]) -> None:
         if len(action_ids) != len(set(action_ids)):
             raise Refused("invalid_blocks", "action_id is not unique")
         for element in elements:
+            if element.get("type", "").startswith("multi_"):
+                raise Refused("invalid_blocks", "a multi-select menu stands in sections and inputs only")
             _element(element)
 
 
 def _element(element: dict[str, Any]) -> None:
     if len(element.get("action_id", "")) > 255:
         raise Refused("invalid_blocks", "action_id")
-    if element.get("type") != "button":
+    if element.get("type") == "multi_external_select":
+        _text(element.get("placeholder"), 150, {"plain_text"})
+        if not isinstance(element.get("min_query_length", 3), int):
+            raise Refused("invalid_blocks", "min_query_length")
         return
+    if element.get("type") != "button":
+        raise Refused("invalid_blocks", f"element {element.get('type')}")
     _text(element.get("text"), 75, {"plain_text"})
     if len(element.get("value", "")) > 2000 or len(element.get("url", "")) > 3000:
         raise Refused("invalid_blocks", "button value or url")

@@ -56,12 +56,13 @@ class Sockets:
         self.open.append(socket)
         self.connected += 1
         self._slack.changed()
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                ack = json.loads(message.data)
-                waiting = self._acks.pop(ack.get("envelope_id"), None)
-                if waiting and not waiting.done():
-                    waiting.set_result(ack)
+        with self._slack.waiting():
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    ack = json.loads(message.data)
+                    waiting = self._acks.pop(ack.get("envelope_id"), None)
+                    if waiting and not waiting.done():
+                        waiting.set_result(ack)
         self.open.remove(socket)
         self._slack.changed()
         return socket

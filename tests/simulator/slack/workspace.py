@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 
 from tests.simulator.listener import Listener
-from tests.simulator.slack.limits import Refused, check_message
+from tests.simulator.slack.limits import Limits, Refused, check_message, check_metadata, check_options, check_view
 from tests.simulator.slack.socket import ACK_SECONDS, Ack, Sockets
 
 BOT_TOKEN = "xoxb-simulator"
@@ -24,6 +24,7 @@ TEAM = "T0HOME"
 BOT_USER = "U0BOT"
 COMMAND = "/cancel-remediation"
 RESPONSE_USES, RESPONSE_SECONDS = 5, 30 * 60
+TRIGGER_SECONDS = 3.0
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Posted:
         only_for: the one user who sees an ephemeral message.
         via: the response_url through which it came.
         edits: how often it was changed.
+        selected: the values that somebody has chosen in its menus, by `action_id`.
     """
 
     channel: str
@@ -47,6 +49,17 @@ class Posted:
     metadata: dict[str, Any] | None = None
     edits: int = 0
     via: str | None = None
+    selected: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def menus(self) -> dict[str, dict[str, Any]]:
+        """The menus beside sections, by `action_id`, each with the `block_id` of its section."""
+        found = [(block, block.get("accessory") or {}) for block in self.blocks]
+        return {
+            menu["action_id"]: {**menu, "block_id": block["block_id"]}
+            for block, menu in found
+            if menu.get("type") == "multi_external_select"
+        }
 
     @property
     def buttons(self) -> dict[str, dict[str, Any]]:
@@ -106,6 +119,11 @@ class Slack(Listener):
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: list[SlackFault] = []
         self.connections = 0
+        self.may_read_history = True
+        self.views: list[dict[str, Any]] = []
+        self.limits: Limits | None = None
+        self.refused_for_limits: list[str] = []
+        self._triggers: dict[str, float] = {}
         self.sockets = Sockets(self)
         self._responses: dict[str, _ResponseUrl] = {}
         self._count = 0
@@ -139,6 +157,22 @@ class Slack(Listener):
     def visible(self, user: str | None = None) -> list[Posted]:
         """The messages for everybody, or those that one user alone sees."""
         return [message for message in self.messages if message.only_for == user]
+
+    def replies(self, message: Posted) -> list[Posted]:
+        """What stands in the thread of a message."""
+        return [each for each in self.messages if each.thread_ts == message.ts and each.only_for is None]
+
+    def cards(self, remediation_id: str) -> list[Posted]:
+        """The alerts about a remediation, by their metadata."""
+        return [
+            each
+            for each in self.messages
+            if (each.metadata or {}).get("event_payload", {}).get("remediation_id") == remediation_id
+        ]
+
+    def digests(self) -> list[Posted]:
+        """The messages about many remediations, by their metadata."""
+        return [each for each in self.messages if (each.metadata or {}).get("event_type") == "remediation_digest"]
 
     def direct(self, user: str) -> list[Posted]:
         return [message for message in self.messages if message.channel == user]
@@ -209,6 +243,14 @@ class Slack(Listener):
                 }
             ],
         }
+        if message.menus:
+            payload["state"] = {"values": {
+                menu["block_id"]: {name: {
+                    "type": menu["type"],
+                    "selected_options": [{"value": value} for value in message.selected.get(name, [])],
+                }}
+                for name, menu in message.menus.items()
+            }}  # fmt: skip
         if message.only_for is None:
             payload["message"] = {
                 "type": "message",
@@ -221,6 +263,45 @@ class Slack(Listener):
                 **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
             }
         return {**payload, **extra}
+
+    async def ask_for_options(self, message: Posted, action_id: str, query: str = "") -> list[dict[str, Any]]:
+        """Open a menu whose choices the app gives, or type into it."""
+        ack = await self.deliver("interactive", {
+            "type": "block_suggestion",
+            "team": {"id": TEAM, "domain": "home"},
+            "user": {"id": "U0ALICE", "team_id": TEAM},
+            "api_app_id": "A0BOT",
+            "token": "deprecated",
+            "container": {"type": "message", "message_ts": message.ts, "channel_id": message.channel},
+            "channel": {"id": message.channel, "name": "ops"},
+            "action_id": action_id,
+            "block_id": message.menus[action_id]["block_id"],
+            "value": query,
+        })  # fmt: skip
+        options = json.loads(ack.body)["options"]
+        check_options(options)
+        return list(options)
+
+    async def submit(self, view: dict[str, Any], *, user: str = "U0ALICE") -> Ack:
+        """Submit a dialog. An ack that says so puts another view in its place; any other closes it."""
+        ack = await self.deliver("interactive", {
+            "type": "view_submission",
+            "team": {"id": TEAM, "domain": "home"},
+            "user": {"id": user, "username": self.users.get(user, {}).get("name", "somebody"), "team_id": TEAM},
+            "api_app_id": "A0BOT",
+            "token": "deprecated",
+            "trigger_id": self._trigger(),
+            "view": {**view, "id": "V1", "state": {"values": {}}},
+            "response_urls": [],
+        })  # fmt: skip
+        if view in self.views:
+            self.views.remove(view)
+        if ack.status == 200 and ack.body:
+            answer = json.loads(ack.body)
+            if answer.get("response_action") == "update":
+                check_view(answer["view"])
+                self.views.append(answer["view"])
+        return ack
 
     async def deliver(self, kind: str, payload: dict[str, Any]) -> Ack:
         """Send a payload to the app the way Slack does, and wait for the ack."""
@@ -270,6 +351,11 @@ class Slack(Listener):
             if fault.after:
                 self._call(request, method, body)
             return await self._break(request, fault)
+        if self.limits and (seconds := self.limits.take(method, body, self.now())):
+            self.refused_for_limits.append(method)
+            return web.json_response(
+                {"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": str(seconds)}
+            )
         try:
             answer = self._call(request, method, body)
         except Refused as refused:
@@ -292,7 +378,8 @@ class Slack(Listener):
             case "bytes":
                 return web.Response(body=b"\xff\xfe", content_type="application/json")
             case "hang":
-                await self.stopping.wait()
+                with self.waiting():
+                    await self.stopping.wait()
                 return web.Response()
         headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
         status = 429 if fault.kind == "ratelimited" else 200
@@ -309,6 +396,7 @@ class Slack(Listener):
             case "chat.postMessage":
                 self._may_post(body.get("channel"))
                 check_message(body, is_update=False)
+                check_metadata(body.get("metadata"))
                 return {"ok": True, "ts": self._add(body["channel"], body).ts, "channel": body["channel"]}
             case "chat.postEphemeral":
                 self._may_post(body.get("channel"))
@@ -324,9 +412,50 @@ class Slack(Listener):
                 if body.get("usergroup") not in self.groups:
                     raise Refused("no_such_subteam")
                 return {"ok": True, "users": self.groups[body["usergroup"]]}
+            case "conversations.history":
+                return self._history(body)
+            case "views.open":
+                opened_at = self._triggers.pop(str(body.get("trigger_id")), None)
+                if opened_at is None:
+                    raise Refused("exchanged_trigger_id")
+                if self.now() - opened_at > TRIGGER_SECONDS:
+                    raise Refused("expired_trigger_id")
+                check_view(body["view"])
+                self.views.append(body["view"])
+                return {"ok": True, "view": {**body["view"], "id": "V1"}}
             case "apps.connections.open":
                 return {"ok": True, "url": self.sockets.new_ticket()}
         raise Refused("unknown_method", method)
+
+    def _history(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The newest first, without replies in threads; metadata only when it is asked for."""
+        if not self.may_read_history:
+            raise Refused("missing_scope")
+        self._may_post(body.get("channel"))
+        oldest, limit, start = (
+            float(body.get("oldest") or 0),
+            int(body.get("limit") or 100),
+            int(body.get("cursor") or 0),
+        )
+        if limit > 999:
+            raise Refused("invalid_limit")
+        found = [
+            {
+                "type": "message",
+                "user": each.by,
+                "ts": each.ts,
+                "text": each.text,
+                **({"metadata": each.metadata} if each.metadata and _is_true(body.get("include_all_metadata")) else {}),
+            }
+            for each in reversed(self.messages)
+            if each.channel == body["channel"]
+            and each.only_for is None
+            and float(each.ts) > oldest
+            and each.thread_ts in {None, each.ts}
+        ]
+        page, more = found[start : start + limit], start + limit < len(found)
+        cursor = str(start + limit) if more else ""
+        return {"ok": True, "messages": page, "has_more": more, "response_metadata": {"next_cursor": cursor}}
 
     def _may_post(self, channel: str | None) -> None:
         if channel in self.users:
@@ -407,12 +536,18 @@ class Slack(Listener):
 
     def _trigger(self) -> str:
         self._count += 1
-        return f"{self._count}.trigger"
+        trigger = f"{self._count}.trigger"
+        self._triggers[trigger] = self.now()
+        return trigger
 
 
 def sign(stamp: str, body: bytes, secret: str = SIGNING_SECRET) -> str:
     """Slack's signature, version 0 (docs.slack.dev/authentication/verifying-requests-from-slack)."""
     return "v0=" + hmac.new(secret.encode(), f"v0:{stamp}:".encode() + body, hashlib.sha256).hexdigest()
+
+
+def _is_true(value: Any) -> bool:
+    return value is True or str(value).lower() in {"1", "true"}
 
 
 async def _arguments(request: web.Request) -> dict[str, Any]:

@@ -1,0 +1,292 @@
+"""Many remediations in one message: the list, the selection, the dialog before a batch, its progress and its report."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bot.cards import parts, words
+from bot.cards.remediation_card import first_evidence
+from bot.errors import BotError
+from bot.models import (
+    RULES,
+    Alert,
+    Batch,
+    BatchItem,
+    BatchStatus,
+    Blocks,
+    Digest,
+    Message,
+    Remediation,
+    State,
+    Verb,
+)
+from bot.mrkdwn import clean, code, escape, lasted, when
+
+SELECT, APPROVE, CANCEL = "digest:select", "digest:approve", "digest:cancel"
+VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
+BATCH = "batch"
+ALL = "all"
+MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
+MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
+MAX_LISTED = 40
+MAX_PAGES = 40  # of nodes in a dialog: 40 texts of 3,000 characters are within a view's 250 KB (docs.slack.dev)
+BAR = 20
+REPORT_LINES = 100
+Batches = Sequence[tuple[Batch, Sequence[BatchItem]]]
+
+
+def key(remediation: Remediation) -> str:
+    """A remediation's short name among the options of a menu, which may be 75 characters long."""
+    return hashlib.blake2b(json.dumps(str(remediation.ref)).encode(), digest_size=8).hexdigest()
+
+
+def waiting(alerts: Sequence[Alert]) -> list[Alert]:
+    """Those that wait for a human."""
+    return [each for each in alerts if each.remediation.state == State.PENDING_APPROVAL and not each.vanished]
+
+
+def digest(of: Digest, alerts: Sequence[Alert], batches: Batches) -> Message:
+    """The message of a digest.
+
+    Args:
+        of: the digest.
+        alerts: what stands in it.
+        batches: what people have asked for on it.
+    """
+    open_ones = waiting(alerts)
+    where = f"in {clean(of.cluster_id, 60)}" if of.cluster_id else "from before the bot began to watch"
+    title = f"{len(alerts)} remediations {where}: {len(open_ones)} wait for approval"
+    symbol = "🌩️" if open_ones else "✅"
+    progress = [_progress(batch, items) for batch, items in batches]
+    counts = [_counted("State", [_state(each) for each in alerts]), _counted("Mode", [_mode(each) for each in alerts])]
+    evidence = [found for each in alerts if (found := first_evidence(each.remediation))]
+    if evidence:
+        counts.append(_counted("Evidence", evidence))
+    listed = sorted(alerts, key=_urgency)[:MAX_LISTED]
+    lines = [_line(each, with_cluster=of.cluster_id is None) for each in listed]
+    if more := len(alerts) - len(listed):
+        lines.append(f"… and {more} more: search for them in the selection.")
+    controls = _controls(of, len(open_ones)) if open_ones else []
+    blocks = [
+        {"type": "header", "text": parts.plain(clean(f"{title} {symbol}", 150))},
+        *(parts.section(each) for each in progress[-3:]),
+        parts.section("\n".join(counts)),
+        *(parts.section(page) for page in parts.pages(lines)),
+        *controls,
+    ]
+    told = [title + ".", *progress[-1:], *counts, *(_line(each, with_cluster=False) for each in listed[:10])]
+    return Message(text="\n".join(told)[: parts.MAX_STORY], blocks=blocks)
+
+
+def _urgency(alert: Alert) -> int:
+    if alert.remediation.state == State.FAILED:
+        return 0
+    if alert.remediation.state == State.PENDING_APPROVAL:
+        return 1
+    return 3 if alert.done or alert.vanished else 2
+
+
+def _state(alert: Alert) -> str:
+    if alert.vanished:
+        return "Withdrawn"
+    reviewed = bool(alert.remediation.reviewed_by or alert.remediation.review_time)
+    return words.state_words(alert.remediation.state, reviewed=reviewed)[0]
+
+
+def _mode(alert: Alert) -> str:
+    return words.mode_words(alert.remediation.mode).name
+
+
+def _counted(label: str, values: Sequence[str]) -> str:
+    shown = [f"{count} {escape(value, 120)}" for value, count in Counter(values).most_common(5)]
+    more = len(set(values)) - len(shown)
+    return f"*{label}*: {', '.join(shown)}{f', and {more} others' if more > 0 else ''}"
+
+
+def _line(alert: Alert, *, with_cluster: bool) -> str:
+    remediation = alert.remediation
+    found = first_evidence(remediation)
+    evidence = f" ({escape(found, 100)})" if found else ""
+    cluster = f" in {code(remediation.cluster_id, 60)}" if with_cluster else ""
+    symbol = words.state_words(remediation.state)[1]
+    node = code(words.node(remediation), 60)
+    return f"{node}{cluster}: {escape(_mode(alert), 60)}{evidence}: {escape(_state(alert), 60)} {symbol}"
+
+
+def _progress(batch: Batch, items: Sequence[BatchItem]) -> str:
+    """A bar, and how many came out how."""
+    rule, known = RULES[batch.verb], [each for each in items if each.outcome is not None]
+    done = len(known)
+    filled = BAR * done // max(1, len(items))
+    well = len([each for each in known if each.outcome == rule.done])
+    others = f", {done - well} not {rule.done}" if done > well else ""
+    doing = rule.doing.capitalize() if batch.status is BatchStatus.RUNNING else rule.done.capitalize()
+    lines = [
+        f"*{doing}, as <@{batch.actor.user_id}> asked {when(batch.asked_at)}*",
+        f"{'█' * filled}{'░' * (BAR - filled)} {done} of {len(items)}: {well} {rule.done}{others}",
+    ]
+    if batch.stopped:
+        lines.append(f"*Stopped: {batch.stopped}* {len(items) - done} were not tried.")
+    failed = [each for each in known if each.outcome != rule.done]
+    lines += [_outcome(each, batch.verb) for each in failed[:5]]
+    if len(failed) > 5:  # noqa: PLR2004 - as many as fit at a glance
+        lines.append(f"… and {len(failed) - 5} more; the thread lists all when it is done.")
+    return "\n".join(lines)
+
+
+def _outcome(item: BatchItem, verb: Verb) -> str:
+    """What has come of one decision, in a line."""
+    rule = RULES[verb]
+    if item.outcome is None:
+        return f"{code(item.node, 60)}: not tried"
+    if item.outcome == rule.done and not item.summary:
+        return f"{code(item.node, 60)}: {rule.done}"
+    return f"{code(item.node, 60)}: {item.summary or escape(item.outcome, 100)}"
+
+
+def report(batch: Batch, items: Sequence[BatchItem]) -> list[Message]:
+    """The outcome of every decision of a batch, for the thread, in as few messages as hold them."""
+    lines = [_outcome(each, batch.verb) for each in items]
+    chunks = [lines[start : start + REPORT_LINES] for start in range(0, len(lines), REPORT_LINES)]
+    told = []
+    for number, chunk in enumerate(chunks, start=1):
+        of = f" ({number} of {len(chunks)})" if len(chunks) > 1 else ""
+        head = f"<@{batch.actor.user_id}>, what has come of it{of}:"
+        text = "\n".join([head, *chunk])
+        blocks = [parts.section(page) for page in parts.pages([head, *chunk])]
+        told.append(Message(text=text[: parts.MAX_STORY], blocks=blocks))
+    return told
+
+
+def failures(alerts: Sequence[Alert]) -> Message:
+    """Which repairs of a digest have failed, and whom it concerns."""
+    people = sorted({each.decided.user_id for each in alerts if each.decided and each.decided.verb is Verb.APPROVE})
+    who = f"{' '.join(f'<@{each}>' for each in people[:10])}, repairs that you approved have failed" if people else ""
+    head = f"{who or 'Repairs have failed'}:"
+    lines = [
+        f"{code(words.node(each.remediation), 60)}: {escape(each.remediation.error_message or 'no reason', 200)} ❌"
+        for each in alerts[:REPORT_LINES]
+    ]
+    if (more := len(alerts) - len(lines)) > 0:
+        lines.append(f"… and {more} more")
+    pages = parts.pages([head, *lines])
+    return Message(text="\n".join([head, *lines])[: parts.MAX_STORY], blocks=[parts.section(page) for page in pages])
+
+
+def digest_reminder(count: int, oncall: str, waited: float) -> Message:
+    """That nobody has decided on some of a digest.
+
+    Args:
+        count: how many wait.
+        oncall: mention of whom to call, or "".
+        waited: seconds.
+    """
+    text = f"{oncall}{count} remediations of the list above have waited for {lasted(waited)}, and nobody has decided."
+    return Message(text=text, blocks=[parts.section(text)])
+
+
+def _controls(of: Digest, count: int) -> Blocks:
+    select = {
+        "type": "multi_external_select",
+        "action_id": SELECT,
+        "placeholder": parts.plain("Choose nodes"),
+        "min_query_length": 0,
+    }
+    choose = parts.section(f"Choose among the {count} that wait, then press a button: it shows what comes.")
+    approve: dict[str, Any] = {
+        "type": "button",
+        "action_id": APPROVE,
+        "text": parts.plain("Approve selected"),
+        "value": of.id,
+    }
+    cancel = {**approve, "action_id": CANCEL, "text": parts.plain("Cancel selected")}
+    # The block's ID stays the same, so that an edit of the message does not take away what somebody is choosing.
+    return [
+        {**choose, "block_id": of.id, "accessory": select},
+        parts.actions([{**approve, "style": "primary"}, cancel]),
+    ]
+
+
+def options(alerts: Sequence[Alert], query: str) -> list[dict[str, Any]]:
+    """The choices of the selection: all, all of a mode, and the nodes that a query matches."""
+    open_ones = waiting(alerts)
+    if not open_ones:
+        return []
+    found: list[dict[str, Any]] = []
+    wanted = query.strip().casefold()
+    if not wanted:
+        found.append(_option(f"All that wait ({len(open_ones)})", ALL))
+    by_mode = Counter(each.remediation.mode for each in open_ones)
+    found += [
+        _option(f"All: {words.mode_words(mode).name} ({count})", f"mode:{mode}")
+        for mode, count in by_mode.most_common(10)
+        if wanted in words.mode_words(mode).name.casefold() and len(mode) + len("mode:") <= MAX_OPTION_TEXT
+    ]
+    for each in open_ones:
+        text = f"{words.node(each.remediation)} · {_mode(each)}"
+        if wanted in f"{text} {each.remediation.cluster_id} {first_evidence(each.remediation) or ''}".casefold():
+            found.append(_option(text, f"one:{key(each.remediation)}"))
+    return found[:MAX_OPTIONS]
+
+
+def _option(text: str, value: str) -> dict[str, Any]:
+    return {"text": parts.plain(clean(text, MAX_OPTION_TEXT)), "value": value}
+
+
+def chosen(alerts: Sequence[Alert], values: Sequence[str]) -> list[Alert]:
+    """Those that wait and that a selection's values mean."""
+    wanted = set(values)
+    return [
+        each
+        for each in waiting(alerts)
+        if wanted & {ALL, f"mode:{each.remediation.mode}", f"one:{key(each.remediation)}"}
+    ]
+
+
+def dialog(batch: Batch, alerts: Sequence[Alert]) -> dict[str, Any]:
+    """The view that shows what will happen to which node, before a batch is begun."""
+    rule, count = RULES[batch.verb], len(alerts)
+    noun = "node" if count == 1 else "nodes"
+    verb = "Approve" if batch.verb is Verb.APPROVE else "Cancel"
+    stays = f"The nodes stay as they are, broken or not. {words.COOLDOWN}"
+    head = words.DRAIN if batch.verb is Verb.APPROVE else stays
+    return {
+        "type": "modal",
+        "callback_id": BATCH,
+        "private_metadata": batch.id,
+        "title": parts.plain(f"{verb} {count} {noun}"),
+        "submit": parts.plain(f"{verb} {count}"),
+        "close": parts.plain("Not now"),
+        "blocks": [
+            parts.section(f"*{escape(head, 500)}*"),
+            *(parts.section(page) for page in list(_nodes(batch.verb, alerts))[:MAX_PAGES]),
+            parts.context(
+                f"They are {rule.done} one after the other. Whatever has changed until its turn comes is left alone, "
+                "and the message says so."
+            ),
+        ],
+    }
+
+
+def _nodes(verb: Verb, alerts: Sequence[Alert]) -> Iterator[str]:
+    """Which mode runs on which nodes, in pages."""
+    for mode in sorted({each.remediation.mode for each in alerts}):
+        mine = [each for each in alerts if each.remediation.mode == mode]
+        does = words.mode_words(mode)
+        what = escape(does.consequence, 250) if verb is Verb.APPROVE else "It will not run."
+        held = len([each for each in mine if each.hold])
+        wait = f" For {held} of them somebody asked to wait." if held and verb is Verb.APPROVE else ""
+        head = f"*{escape(does.name, 80)}* on {len(mine)}: {what}{wait}"
+        yield from parts.pages([head, *(code(words.node(each.remediation), 100) for each in mine)], " ")
+
+
+def refusal(error: BotError) -> dict[str, Any]:
+    """The view in place of a dialog whose batch cannot be begun."""
+    return {
+        "type": "modal",
+        "title": parts.plain("Not taken"),
+        "close": parts.plain("Close"),
+        "blocks": [parts.section(f"*{error.sentence}* {error.next_step}")],
+    }

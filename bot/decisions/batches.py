@@ -1,0 +1,161 @@
+"""Batches: many decisions that one person confirmed at once, carried out one after the other."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bot import cards
+from bot.clock import Clock
+from bot.decisions.decisions import Decisions, Work
+from bot.errors import NotAllowed, NotTaken, StoreDown, StoreUnavailable
+from bot.models import Actor, Alert, Batch, BatchItem, Messenger, Place, Request, Shown, Verb
+from bot.policy import Policy
+from bot.store import Alerts, Batches, Store
+from bot.tasks import finish
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0
+PATIENCE_WITH_SLACK = 1.0  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
+TROUBLES = 3
+# After so many of these in a row, the fault is not the node's.
+_TROUBLE = {
+    "NotReached", "RateLimited", "KeyRefused", "RequestRefused", "ServerError", "NoAnswer", "UnreadableAnswer",
+    "ReadFailed", "OutcomeUnknown", "InternalError", "not in effect",
+}  # fmt: skip
+
+
+class BatchRunner:
+    """Asks before a batch, and carries it out.
+
+    Each of its decisions goes the way of every other one, with a key by which it happens once, whoever runs the batch.
+
+    Args:
+        decisions: carries out a single one.
+        policy: who may.
+        messenger: tells the person alone.
+        store: where decisions stand.
+        clock: for waits.
+    """
+
+    def __init__(self, decisions: Decisions, policy: Policy, messenger: Messenger, store: Store, clock: Clock) -> None:
+        self._decisions = decisions
+        self._policy = policy
+        self._messenger = messenger
+        self._store = store
+        self._alerts = Alerts(store.database, clock)
+        self._batches = Batches(store.database, clock)
+        self._clock = clock
+
+    async def waiting(self, digest_id: str) -> Sequence[Alert]:
+        """What of a digest waits for a human.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        look = await self._alerts.look_digest(digest_id)
+        return cards.many.waiting(look[1]) if look else []
+
+    async def ask(
+        self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: Place
+    ) -> tuple[Batch, Sequence[Alert]] | None:
+        """Keep what was selected until it is confirmed; None where nothing of it waits any more.
+
+        Raises:
+            NotAllowed: the actor may not.
+            StoreUnavailable: it could not be written.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE_WITH_SLACK):
+                await self._policy.authorise(verb, actor, place.channel_id)
+        except TimeoutError:
+            logger.info("Who %s is was not known in time; it is asked again with every decision", actor.user_id)
+        wanted = cards.many.chosen(await self.waiting(digest_id), values)
+        if not wanted:
+            return None
+        batch = Batch(uuid.uuid4().hex, digest_id, verb, actor, place, asked_at=0.0)
+        items = [
+            BatchItem(
+                number,
+                each.remediation.ref,
+                cards.node(each.remediation),
+                Shown(each.remediation.mode, each.remediation.state),
+            )
+            for number, each in enumerate(wanted)
+        ]
+        await self._batches.ask(batch, items)
+        return batch, wanted
+
+    async def begin(self, batch_id: str, user_id: str) -> Work:
+        """Begin a batch that was confirmed. Gives back the work that is to be done after the ack.
+
+        Raises:
+            StoreDown: it could not be written.
+            NotTaken: it was begun already, is not known, or somebody else confirms than asked.
+        """
+        try:
+            batch = await self._batches.begin(batch_id, user_id)
+        except StoreUnavailable as error:
+            raise StoreDown from error
+        if batch is None:
+            raise NotTaken
+        return self.run(batch)
+
+    async def take_over(self, *, at_start: bool) -> list[Work]:
+        """The work on batches that another process left.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        return [self.run(batch) for batch in await self._batches.take_over(at_start=at_start)]
+
+    async def run(self, batch: Batch) -> None:
+        """Carry out what is not done yet, one after the other."""
+        try:
+            await self._run(batch)
+        except StoreUnavailable as error:
+            logger.warning("Batch %s is left for later: %s", batch.id, error)
+        except asyncio.CancelledError:
+            await finish(self._hand_back(batch))
+            raise
+
+    async def _run(self, batch: Batch) -> None:
+        troubles, stopped = 0, ""
+        for item in await self._batches.items(batch.id):
+            outcome = item.outcome or await self._one(batch, item)
+            if outcome == NotAllowed.__name__:
+                stopped = "the person who asked may not do this."
+                await self._messenger.whisper(batch.place, cards.private(NotAllowed("You may not do this.", "")))
+            troubles = troubles + 1 if outcome in _TROUBLE else 0
+            if troubles == TROUBLES:
+                stopped = f"Together has failed {TROUBLES} times in a row."
+            if stopped:
+                break
+        await self._batches.finish(replace(batch, stopped=stopped))
+
+    async def _one(self, batch: Batch, item: BatchItem) -> str:
+        """Carry out one decision, or wait for whoever does already. Gives back its outcome."""
+        await self._batches.keep(batch.id)
+        request = Request(
+            batch.verb,
+            item.ref,
+            batch.actor,
+            Place(batch.place.channel_id, batch.place.user_id),
+            shown=item.shown,
+            trigger_id=f"batch {batch.id} {item.number}",
+            batch_id=batch.id,
+        )
+        if job := await self._store.receive(request, uuid.uuid4().hex):
+            await self._decisions.handle(job)
+        while (outcome := await self._batches.outcome(batch.id, item.number)) is None:
+            await self._clock.sleep(LOOK_EVERY)
+            await self._batches.keep(batch.id)
+        return outcome
+
+    async def _hand_back(self, batch: Batch) -> None:
+        try:
+            await self._batches.hand_back(batch.id)
+        except StoreUnavailable as error:
+            logger.warning("Batch %s could not be handed back: %s", batch.id, error)

@@ -1,0 +1,125 @@
+"""Guard rails before an approval: each is off unless it is set."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from bot.clock import Clock
+from bot.errors import Guarded, NotFound, ReadFailed, TogetherError
+from bot.models import IN_REPAIR, RULES, FirstApproval, Job, Remediation, Verb
+from bot.mrkdwn import when
+from bot.store import Store
+from bot.together import TogetherClient
+
+CLUSTER_FRESH_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the guard rails are set to.
+
+    Attributes:
+        nodes: at most so many nodes of a cluster in repair at once; None for no limit.
+        percent: at most so many percent of a cluster's nodes, 1 to 100; None for no limit.
+        two_people: the modes that two different people must approve.
+    """
+
+    nodes: int | None = None
+    percent: int | None = None
+    two_people: Collection[str] = field(default_factory=frozenset)
+
+
+class Guards:
+    """Asks, before an approval is sent, whether it may be.
+
+    Args:
+        limits: what is set.
+        together: tells what is in repair, and how many nodes there are.
+        store: tells what is being approved, and who approved first.
+        clock: for the age of a cluster's number of nodes.
+    """
+
+    def __init__(self, limits: Limits, together: TogetherClient, store: Store, clock: Clock) -> None:
+        self._limits = limits
+        self._together = together
+        self._store = store
+        self._clock = clock
+        self._sizes: dict[str, tuple[float, int | None]] = {}
+
+    async def check(self, job: Job, present: Remediation) -> FirstApproval | None:
+        """Let an approval pass, or keep it as the first of two.
+
+        Args:
+            job: the approval; its claim keeps others from approving the same remediation meanwhile.
+            present: the remediation as it was just read.
+
+        Returns:
+            The first approval, when this is the one and a second person's is awaited; None when it may be sent.
+
+        Raises:
+            Guarded: it may not be sent.
+            ReadFailed: what it depends on cannot be read.
+            StoreUnavailable: likewise.
+        """
+        try:
+            await self._check_share(job, present)
+        except TogetherError as cause:
+            raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
+        return await self._check_people(job, present)
+
+    async def _check_share(self, job: Job, present: Remediation) -> None:
+        limits, cluster = self._limits, present.cluster_id
+        if limits.nodes is None and limits.percent is None:
+            return
+        # In this order: what is answered between the two reads is counted by the second.
+        busy = await self._store.approvals_under_way(job)
+        busy |= {each.instance_id for each in await self._together.list_remediations(cluster, states=sorted(IN_REPAIR))}
+        busy.discard(present.instance_id)
+        total = await self._size(cluster) if limits.percent is not None else None
+        allowed, why = self._allowed(total)
+        if len(busy) >= allowed:
+            of = f" of {total}" if total else ""
+            are = "node is" if len(busy) == 1 else "nodes are"
+            raise Guarded(
+                f"{len(busy)}{of} {are} in repair in this cluster, and {why}.",
+                "Approve again when a repair has ended, or cancel this one. Whoever runs the bot can change it.",
+            )
+
+    def _allowed(self, total: int | None) -> tuple[int, str]:
+        """How many nodes may be in repair with this one, and the rule in words."""
+        nodes, percent = self._limits.nodes, self._limits.percent
+        rules = [(nodes, f"at most {nodes} may be at once (BOT_MAX_IN_REPAIR)")] if nodes is not None else []
+        if percent is not None:
+            if total is None:
+                raise Guarded(
+                    f"Together does not say how many nodes this cluster has, and at most {percent} % of them may be "
+                    "in repair at once (BOT_MAX_IN_REPAIR_PERCENT).",
+                    "Decide in Together's own console, or ask whoever runs this bot to change the limit.",
+                )
+            part = total * percent // 100
+            rules.append((part, f"at most {percent} %, which is {part}, may be at once (BOT_MAX_IN_REPAIR_PERCENT)"))
+        return min(rules)
+
+    async def _size(self, cluster_id: str) -> int | None:
+        known = self._sizes.get(cluster_id)
+        if known and self._clock.monotonic() - known[0] < CLUSTER_FRESH_SECONDS:
+            return known[1]
+        try:
+            size = (await self._together.get_cluster(cluster_id)).nodes
+        except NotFound:
+            size = None
+        self._sizes[cluster_id] = (self._clock.monotonic(), size)
+        return size
+
+    async def _check_people(self, job: Job, present: Remediation) -> FirstApproval | None:
+        if present.mode not in self._limits.two_people:
+            return None
+        user_id = job.request.actor.user_id
+        first = await self._store.approve_first(job, present.mode)
+        if first.user_id != user_id:
+            return None
+        if first.job_id != job.id:
+            raise Guarded(
+                f"this mode takes two people, and you approved it {when(first.at)} already.",
+                "Ask another operator to press Approve too, or cancel it.",
+            )
+        return first

@@ -1,0 +1,72 @@
+"""What the watching process keeps in memory: what is followed, and the queues of what is to be done."""
+
+import asyncio
+from collections.abc import Collection, Iterable
+from typing import Generic, TypeVar
+
+from bot.models import RemediationRef
+
+T = TypeVar("T")
+
+
+class Book:
+    """The open alerts, with the fingerprint of what was last seen of each."""
+
+    def __init__(self) -> None:
+        self._fingerprints: dict[RemediationRef, str] = {}
+        self._of_cluster: dict[str, set[RemediationRef]] = {}
+
+    def __contains__(self, ref: object) -> bool:
+        return ref in self._fingerprints
+
+    def load(self, known: Iterable[tuple[RemediationRef, str]]) -> None:
+        """Begin anew."""
+        self._fingerprints.clear()
+        self._of_cluster.clear()
+        for ref, fingerprint in known:
+            self.note(ref, fingerprint)
+
+    def note(self, ref: RemediationRef, fingerprint: str) -> None:
+        """Remember what was seen."""
+        self._fingerprints[ref] = fingerprint
+        self._of_cluster.setdefault(ref.cluster_id, set()).add(ref)
+
+    def drop(self, ref: RemediationRef) -> None:
+        """Follow it no longer."""
+        self._fingerprints.pop(ref, None)
+        self._of_cluster.get(ref.cluster_id, set()).discard(ref)
+
+    def has_seen(self, ref: RemediationRef, fingerprint: str) -> bool:
+        """Whether this is what was seen last."""
+        return self._fingerprints.get(ref) == fingerprint
+
+    def of_cluster(self, cluster_id: str) -> Collection[RemediationRef]:
+        """The open alerts of a cluster."""
+        return tuple(self._of_cluster.get(cluster_id, ()))
+
+    @property
+    def clusters(self) -> Collection[str]:
+        """The clusters with open alerts."""
+        return [cluster_id for cluster_id, refs in self._of_cluster.items() if refs]
+
+
+class Queue(Generic[T]):
+    """First come first served, each item once."""
+
+    def __init__(self) -> None:
+        self._items: dict[T, None] = {}
+        self._news = asyncio.Event()
+
+    def put(self, item: T) -> None:
+        """Add an item, unless it waits already."""
+        self._items.setdefault(item)
+        self._news.set()
+
+    async def get(self) -> T:
+        """Take the first item, as soon as there is one."""
+        while not self._items:
+            self._news.clear()
+            await self._news.wait()
+        item = next(iter(self._items))
+        del self._items[item]
+        return item

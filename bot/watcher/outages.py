@@ -1,0 +1,94 @@
+"""When Together cannot be read: told once when it has lasted, and once when it is over."""
+
+import logging
+
+from bot import cards
+from bot.clock import Clock
+from bot.models import Board, Message
+from bot.store import Alerts, Outage
+from bot.watcher.poll import LISTING
+
+logger = logging.getLogger(__name__)
+
+TOLD_AFTER = 300.0
+
+
+class Outages:
+    """Keeps what cannot be read.
+
+    Args:
+        alerts: where it is kept, so that a restart neither forgets nor repeats it.
+        board: the alert channel.
+        clock: time.
+    """
+
+    def __init__(self, alerts: Alerts, board: Board, clock: Clock) -> None:
+        self._alerts = alerts
+        self._board = board
+        self._clock = clock
+        self._known: dict[str, Outage] = {}
+        self._over: set[str] = set()
+
+    async def load(self) -> None:
+        """Begin with what the last process knew."""
+        self._known = await self._alerts.outages()
+        self._over.clear()
+
+    async def failed(self, cluster_id: str) -> None:
+        """A cluster, or the list of clusters, could not be read."""
+        self._over.discard(cluster_id)
+        if cluster_id not in self._known:
+            self._known[cluster_id] = outage = Outage(self._clock.now(), told=False)
+            await self._alerts.note_outage(cluster_id, outage)
+
+    async def succeeded(self, cluster_id: str) -> None:
+        """It was read."""
+        outage = self._known.get(cluster_id)
+        if outage and outage.told:
+            self._over.add(cluster_id)
+        elif outage:
+            await self._forget(cluster_id)
+
+    async def tell(self) -> None:
+        """Tell what has lasted, and what is over.
+
+        Raises:
+            NotPosted: Slack did not take it; it is told the next time.
+            PostUnclear: Slack may have taken it; it is told again.
+        """
+        now = self._clock.now()
+        lasting = {
+            cluster_id: outage
+            for cluster_id, outage in self._known.items()
+            if not outage.told and now - outage.since >= TOLD_AFTER and cluster_id not in self._over
+        }
+        for group in _grouped(set(lasting)):
+            since = min(lasting[each].since for each in group)
+            await self._say(cards.unreadable(_named(group), since, now))
+            for each in group:
+                self._known[each] = outage = Outage(lasting[each].since, told=True)
+                await self._alerts.note_outage(each, outage)
+        for group in _grouped(self._over):
+            since = min(self._known[each].since for each in group)
+            await self._say(cards.readable(_named(group), since, now))
+            for each in group:
+                await self._forget(each)
+                self._over.discard(each)
+
+    async def _say(self, message: Message) -> None:
+        logger.warning("%s", message.text)
+        await self._board.turn_to_post()
+        await self._board.post(message)
+
+    async def _forget(self, cluster_id: str) -> None:
+        await self._alerts.note_outage(cluster_id, None)
+        del self._known[cluster_id]
+
+
+def _grouped(ids: set[str]) -> list[list[str]]:
+    """The list of clusters by itself, and all clusters together."""
+    return [group for group in ([LISTING] if LISTING in ids else [], sorted(ids - {LISTING})) if group]
+
+
+def _named(group: list[str]) -> list[str]:
+    return [each for each in group if each != LISTING]

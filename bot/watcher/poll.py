@@ -1,0 +1,259 @@
+"""Reads the clusters, each at its own pace: one that fails or is slow keeps no other waiting."""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from bot.clock import Clock
+from bot.errors import InvalidId, LeaseLost, NotFound, RateLimited, StoreUnavailable, TogetherError
+from bot.models import IN_REPAIR, OPEN, Cluster, Remediation, RemediationRef, State
+from bot.together import TogetherClient
+
+logger = logging.getLogger(__name__)
+
+CLUSTERS_AT_ONCE = 8
+READS_AT_ONCE = 8
+SLOW_SECONDS = 2.0
+CLUSTERS_FRESH_SECONDS = 600.0
+LISTING = ""  # stands for the list of clusters where a cluster's ID would stand
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One remediation, as it was read.
+
+    Attributes:
+        remediation: None where Together knows it no longer.
+        fingerprint: of Together's words.
+        asked_at: when Together was asked, on this process's monotonic clock.
+    """
+
+    ref: RemediationRef
+    remediation: Remediation | None
+    fingerprint: str
+    asked_at: float
+
+
+class Listener(Protocol):
+    """Who hears what was read."""
+
+    def is_followed(self, ref: RemediationRef) -> bool:
+        """Whether there is an alert of it, or is about to be."""
+
+    def followed(self, cluster_id: str) -> Iterable[RemediationRef]:
+        """The remediations of a cluster that there are alerts of."""
+
+    def has_seen(self, ref: RemediationRef, fingerprint: str) -> bool:
+        """Whether Together's words are the same as last time."""
+
+    async def heard(self, cluster_id: str, new: list[Reading], changed: list[Reading], waiting: set[str]) -> None:
+        """Take what is new and what has changed; `waiting` has the remediation IDs that wait for approval."""
+
+    async def failed(self, cluster_id: str, error: TogetherError) -> None:
+        """A cluster could not be read."""
+
+    async def succeeded(self, cluster_id: str) -> None:
+        """A cluster was read."""
+
+
+class Poller:
+    """Reads Together's lists.
+
+    Args:
+        together: the API.
+        clusters: which to read; empty for all that the key sees.
+        listener: hears of it.
+        clock: for ages and waits.
+
+    Attributes:
+        in_repair: how many nodes of a cluster are in repair.
+        nodes: how many nodes a cluster has.
+    """
+
+    def __init__(self, together: TogetherClient, clusters: tuple[str, ...], listener: Listener, clock: Clock) -> None:
+        self._together = together
+        self._chosen = clusters
+        self._listener = listener
+        self._clock = clock
+        self._lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+        self._reads = asyncio.Semaphore(READS_AT_ONCE)
+        self._known: dict[str, Cluster] = {}
+        self._known_at: float | None = None
+        self._not_before: dict[str, float] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self.in_repair: dict[str, int] = {}
+        self.nodes: dict[str, int | None] = {}
+
+    async def round(self) -> list["asyncio.Task[None]"]:
+        """Begin to read every cluster that is not being read still. Gives back what is under way.
+
+        Raises:
+            LeaseLost: another process watches now.
+            StoreUnavailable: what was read could not be written.
+        """
+        self._gather()
+        await self._look_for_clusters()
+        now = self._clock.monotonic()
+        for cluster_id in self._chosen or tuple(self._known):
+            if cluster_id not in self._running and now >= self._not_before.get(cluster_id, 0.0):
+                task = asyncio.create_task(self._read(cluster_id), name=f"read {cluster_id}")
+                self._running[cluster_id] = task
+        return list(self._running.values())
+
+    def _gather(self) -> None:
+        """Put away the readings that have ended.
+
+        Raises:
+            LeaseLost: one of them could not write what it had read, since another process watches now.
+            StoreUnavailable: likewise, since the database is away.
+        """
+        ended = {cluster_id: task for cluster_id, task in self._running.items() if task.done()}
+        for cluster_id, task in ended.items():
+            del self._running[cluster_id]
+            if not task.cancelled():
+                task.result()
+
+    async def stop(self) -> None:
+        """Read no more."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _look_for_clusters(self) -> None:
+        """List the clusters, at most once in ten minutes: which there are, and how many nodes each has."""
+        now = self._clock.monotonic()
+        if self._known_at is not None and now - self._known_at < CLUSTERS_FRESH_SECONDS:
+            return
+        if now < self._not_before.get(LISTING, 0.0):
+            return
+        try:
+            found = await self._together.list_clusters()
+        except TogetherError as error:
+            self._obey(LISTING, error)
+            if not self._chosen:
+                await self._listener.failed(LISTING, error)
+            return
+        self._known_at = now
+        self._known = {each.cluster_id: each for each in found}
+        self.nodes = {each.cluster_id: each.nodes for each in found}
+        await self._listener.succeeded(LISTING)
+
+    async def _read(self, cluster_id: str) -> None:
+        """Read a cluster. A slow one leaves its place to the next, and goes on beside it."""
+        await self._lane.acquire()
+        place = _Place(self._lane)
+        leaving = asyncio.get_running_loop().call_later(SLOW_SECONDS, place.leave)
+        try:
+            await self._list(cluster_id)
+        except TogetherError as error:
+            self._obey(cluster_id, error)
+            await self._listener.failed(cluster_id, error)
+        except (InvalidId, LeaseLost, StoreUnavailable) as error:
+            if not isinstance(error, InvalidId):
+                raise
+            logger.warning("Cluster %s cannot be read: %s", cluster_id, error)
+        except Exception:  # what is odd about one cluster must not blind the bot to all others
+            logger.exception("Cluster %s could not be seen to", cluster_id)
+        finally:
+            leaving.cancel()
+            place.leave()
+
+    def _obey(self, cluster_id: str, error: TogetherError) -> None:
+        if isinstance(error, RateLimited) and error.retry_after:
+            self._not_before[cluster_id] = self._clock.monotonic() + error.retry_after
+
+    async def _list(self, cluster_id: str) -> None:
+        asked_at = self._clock.monotonic()
+        items = await self._together.scan(cluster_id, states=OPEN)
+        listener = self._listener
+        listed: set[RemediationRef] = set()
+        new: list[Reading] = []
+        changed: list[Reading] = []
+        repaired: set[str] = set()
+        waiting: set[str] = set()
+        for item in items:
+            if (ref := _reference(item, cluster_id)) is None:
+                continue
+            listed.add(ref)
+            state = item.get("state")
+            if state in IN_REPAIR:
+                repaired.add(ref.instance_id)
+            if state == State.PENDING_APPROVAL:
+                waiting.add(ref.remediation_id)
+            is_followed = listener.is_followed(ref)
+            if not is_followed and state != State.PENDING_APPROVAL:
+                continue
+            fingerprint = _fingerprint(item)
+            if listener.has_seen(ref, fingerprint):
+                continue
+            remediation = _read(item, ref)
+            if remediation:
+                (changed if is_followed else new).append(Reading(ref, remediation, fingerprint, asked_at))
+        self.in_repair[cluster_id] = len(repaired)
+        absent = [ref for ref in listener.followed(cluster_id) if ref not in listed]
+        changed += [each for each in await asyncio.gather(*(self._look(ref) for ref in absent)) if each]
+        await listener.heard(cluster_id, new, changed, waiting)
+        await listener.succeeded(cluster_id)
+
+    async def _look(self, ref: RemediationRef) -> Reading | None:
+        """Read what the list has no longer; None where it cannot be read now, or has not changed."""
+        async with self._reads:
+            asked_at = self._clock.monotonic()
+            try:
+                found = await self._together.get(ref)
+            except NotFound:
+                return Reading(ref, None, "", asked_at)
+            except TogetherError as error:
+                logger.warning("%s is in no list and cannot be read: %s", ref, type(error).__name__)
+                return None
+        words = found.model_dump_json(exclude={"http_status", "request_id"})
+        fingerprint = _hash(words)
+        return None if self._listener.has_seen(ref, fingerprint) else Reading(ref, found, fingerprint, asked_at)
+
+
+class _Place:
+    """A place in a lane, left once."""
+
+    def __init__(self, lane: asyncio.Semaphore) -> None:
+        self._lane: asyncio.Semaphore | None = lane
+
+    def leave(self) -> None:
+        if self._lane:
+            self._lane.release()
+            self._lane = None
+
+
+def _reference(item: object, cluster_id: str) -> RemediationRef | None:
+    """Which remediation of the cluster an item of its list is; None where it is none."""
+    if not isinstance(item, Mapping):
+        return None
+    try:
+        ref = RemediationRef(str(item.get("cluster_id")), str(item.get("instance_id")), str(item.get("id")))
+    except InvalidId as error:
+        logger.warning("An item in the list of %s is not readable: %s", cluster_id, error)
+        return None
+    return ref if ref.cluster_id == cluster_id else None
+
+
+def _read(item: Any, ref: RemediationRef) -> Remediation | None:  # noqa: ANN401 - JSON
+    try:
+        return Remediation.model_validate(item)
+    except ValidationError:
+        logger.warning("%s in the list of its cluster is not readable", ref)
+        return None
+
+
+def _fingerprint(item: object) -> str:
+    return _hash(json.dumps(item))
+
+
+def _hash(words: str) -> str:
+    return hashlib.blake2b(words.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,316 @@
+"""The watch: one process at a time reads Together's clusters and keeps the alert channel true."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from bot.clock import Clock
+from bot.errors import LeaseLost, NotPosted, PostUnclear, StoreUnavailable, TogetherError
+from bot.models import (
+    FINAL,
+    HISTORY_DAYS,
+    Alert,
+    Board,
+    History,
+    Remediation,
+    RemediationRef,
+    Share,
+    State,
+)
+from bot.store import Alerts, Batches, Lease, Store
+from bot.together import TogetherClient
+from bot.watcher import follow
+from bot.watcher.book import Book
+from bot.watcher.outages import Outages
+from bot.watcher.poll import Poller, Reading
+from bot.watcher.rules import WatchRules
+from bot.watcher.storm import STORM, STORM_SECONDS, Digests
+from bot.watcher.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+TICK = 3.0
+_DAY = 86_400.0
+_REPAIRED = {State.SUCCEEDED, State.FAILED}
+
+
+class Watcher:
+    """Finds what waits for a human, tells it once, and follows it to its end.
+
+    Args:
+        together: the API, over connections of its own, so that no decision waits for a list.
+        store: tells who decided.
+        board: the alert channel.
+        rules: what the watch is set to.
+        clock: time.
+        report: told what keeps alerts from being posted, or "" when nothing does.
+    """
+
+    def __init__(  # noqa: PLR0913 - what watching needs
+        self,
+        *,
+        together: TogetherClient,
+        store: Store,
+        board: Board,
+        rules: WatchRules,
+        clock: Clock,
+        report: Callable[[str], None],
+    ) -> None:
+        self._together = together
+        self._store = store
+        self._board = board
+        self._rules = rules
+        self._clock = clock
+        self._lease = Lease(store.database, "watch", rules.lease_seconds, clock)
+        self._alerts = Alerts(store.database, clock, self._lease)
+        self._book = Book()
+        self._poller = Poller(together, rules.clusters, self, clock)
+        self._outages = Outages(self._alerts, board, clock)
+        self._writer = Writer(
+            alerts=self._alerts,
+            board=board,
+            together=together,
+            book=self._book,
+            lease=self._lease,
+            rules=rules,
+            clock=clock,
+            history=self._history,
+            share=self._share,
+            report=report,
+        )
+        self._digests = Digests(
+            alerts=self._alerts,
+            batches=Batches(store.database, clock),
+            board=board,
+            book=self._book,
+            lease=self._lease,
+            rules=rules,
+            clock=clock,
+        )
+        self._arrivals: dict[str, deque[float]] = {}
+        self._backlog: list[Reading] | None = None
+
+    async def run(self) -> None:
+        """Watch for ever, whenever no other process does."""
+        at_start = True
+        while True:
+            try:
+                if await self._lease.take(at_start=at_start):
+                    at_start = False
+                    await self._watch()
+            except StoreUnavailable as error:
+                logger.warning("The watch cannot reach the database: %s", error)
+            await self._clock.sleep(self._pause)
+
+    async def end(self) -> None:
+        """Let the next process watch at once."""
+        try:
+            await self._lease.give_back()
+        except StoreUnavailable as error:
+            logger.warning("The watch could not be handed on: %s", error)
+
+    @property
+    def _pause(self) -> float:
+        return self._rules.lease_seconds * 0.3
+
+    async def _watch(self) -> None:
+        """Watch until this process is not sure any more that it is the only one, or the database fails."""
+        try:
+            await self._load()
+            async with asyncio.TaskGroup() as group:
+                for work in (
+                    self._keep_lease,
+                    self._poll,
+                    self._tick,
+                    self._writer.post_cards,
+                    self._writer.draw_cards,
+                    self._writer.tell_threads,
+                    self._digests.work,
+                ):
+                    group.create_task(work(), name=f"watch {work.__name__}")
+        except* (LeaseLost, StoreUnavailable) as problems:
+            logger.warning("The watch is given up: %s", problems.exceptions[0])
+        finally:
+            await self._poller.stop()
+
+    async def _load(self) -> None:
+        """Begin with what the last process knew."""
+        self._book.load((await self._alerts.known()).items())
+        await self._outages.load()
+        self._backlog = [] if await self._alerts.is_empty() else None
+        now = self._clock.monotonic()
+        arrived = await self._alerts.arrivals(STORM_SECONDS)
+        self._arrivals = {cluster_id: deque([now] * len(times)) for cluster_id, times in arrived.items()}
+        try:
+            readable = await self._board.find(self._clock.now())
+        except NotPosted as error:
+            logger.warning("The alert channel cannot be read now: %s", error)
+        else:
+            if readable is None:
+                logger.warning(
+                    "The bot may not read its alert channel %s: after a crash an alert may stand there twice. Give the "
+                    "app the scopes channels:history and groups:history, and invite it to the channel.",
+                    self._rules.channel_id,
+                )
+        logger.info("Watching, with %d open alerts", len(await self._alerts.known()))
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await self._clock.sleep(self._pause)
+            if not await self._lease.take():
+                raise LeaseLost
+
+    async def _poll(self) -> None:
+        """Read every cluster, round after round."""
+        while True:
+            under_way = await self._poller.round()
+            if self._backlog is not None:
+                if under_way:
+                    await asyncio.wait(under_way)
+                backlog, self._backlog = self._backlog, None
+                await self._take_backlog(backlog)
+            await self._clock.sleep(self._rules.poll_seconds)
+
+    async def _tick(self) -> None:
+        """See to what time brings about."""
+        while True:
+            await self._clock.sleep(TICK)
+            for ref in await self._alerts.due():
+                self._writer.attend(ref)
+            for step in (self._writer.find_orphans, self._digests.tick, self._outages.tell):
+                try:
+                    await step()
+                except (NotPosted, PostUnclear) as error:
+                    logger.warning("Slack did not take it: %s", error)
+
+    # What the poller says.
+
+    def is_followed(self, ref: RemediationRef) -> bool:
+        """Whether there is an alert of it."""
+        return ref in self._book
+
+    def followed(self, cluster_id: str) -> Iterable[RemediationRef]:
+        """The remediations of a cluster that there are alerts of."""
+        return self._book.of_cluster(cluster_id)
+
+    def has_seen(self, ref: RemediationRef, fingerprint: str) -> bool:
+        """Whether Together's words are the same as last time."""
+        return self._book.has_seen(ref, fingerprint)
+
+    async def heard(self, cluster_id: str, new: list[Reading], changed: list[Reading], waiting: set[str]) -> None:
+        """Take what is new and what has changed."""
+        for ref in [ref for ref in self._writer.new if ref.cluster_id == cluster_id]:
+            if ref.remediation_id not in waiting:
+                del self._writer.new[ref]
+        for reading in changed:
+            await self._observe(reading)
+        fresh = []
+        for reading in new:
+            if reading.ref in self._writer.new:
+                self._writer.new[reading.ref] = reading
+            elif reading.ref not in self._book:
+                fresh.append(reading)
+        if self._backlog is not None:
+            self._backlog += fresh
+        elif fresh:
+            await self._arrive(cluster_id, fresh)
+
+    async def failed(self, cluster_id: str, error: TogetherError) -> None:
+        """A cluster could not be read."""
+        logger.warning("Cluster %s cannot be read: %s", cluster_id or "list", type(error).__name__)
+        await self._outages.failed(cluster_id)
+
+    async def succeeded(self, cluster_id: str) -> None:
+        """A cluster was read."""
+        await self._outages.succeeded(cluster_id)
+
+    async def _observe(self, reading: Reading) -> None:
+        """Write down what has become of an alert's remediation, and let its card and thread follow."""
+        ref, after = reading.ref, reading.remediation
+        look = await self._alerts.look(ref)
+        if look is None:
+            self._book.drop(ref)
+            return
+        if look.is_being_decided:
+            return  # whoever decides is answered first; the next reading sees it again
+        read_at = look.now - (self._clock.monotonic() - reading.asked_at)
+        decided = None
+        if after and after.state != look.alert.remediation.state:
+            decided = await self._store.last_decision(ref)
+
+        def change(alert: Alert, now: float) -> Alert | None:
+            if after is None:
+                return follow.gone(alert, read_at)
+            return follow.seen(
+                alert,
+                after,
+                reading.fingerprint,
+                decided=decided,
+                share=self._share(ref.cluster_id),
+                read_at=read_at,
+                now=now,
+            )
+
+        changed = await self._alerts.change(ref, change)
+        if changed is None:
+            return
+        self._book.note(ref, reading.fingerprint)
+        if changed.done:
+            self._book.drop(ref)
+        if changed.digest_id is None:
+            self._writer.attend(ref)
+
+    async def _arrive(self, cluster_id: str, fresh: list[Reading]) -> None:
+        """Tell of what is new: each by a card of its own, unless there are too many at once."""
+        now = self._clock.monotonic()
+        arrived = self._arrivals.setdefault(cluster_id, deque())
+        while arrived and arrived[0] < now - STORM_SECONDS:
+            arrived.popleft()
+        arrived.extend([now] * len(fresh))
+        if len(arrived) <= STORM:
+            for reading in fresh:
+                self._writer.announce(reading)
+            return
+        waiting = [ref for ref in self._writer.new if ref.cluster_id == cluster_id]
+        fresh += [self._writer.new.pop(ref) for ref in waiting]
+        await self._digests.gather(cluster_id, fresh)
+
+    async def _take_backlog(self, backlog: list[Reading]) -> None:
+        """Tell of what was waiting when the bot began to watch: one message rather than a flood."""
+        if len(backlog) <= STORM:
+            for reading in backlog:
+                self._writer.announce(reading)
+        else:
+            await self._digests.gather(None, backlog)
+
+    # What a card says beyond the remediation.
+
+    def _share(self, cluster_id: str) -> Share | None:
+        in_repair = self._poller.in_repair.get(cluster_id)
+        if in_repair is None:
+            return None
+        return Share(in_repair, self._poller.nodes.get(cluster_id), self._clock.now())
+
+    async def _history(self, ref: RemediationRef) -> History | None:
+        """What a node went through in the last days: one list, when its alert is first posted."""
+        try:
+            all_of_it = await self._together.list_remediations(ref.cluster_id, ref.instance_id)
+        except TogetherError as error:
+            logger.warning("%s: the node's history cannot be read: %s", ref, type(error).__name__)
+            return None
+        oldest = datetime.fromtimestamp(self._clock.now() - HISTORY_DAYS * _DAY, UTC)
+        ended = [each for each in all_of_it if each.state in FINAL & _REPAIRED and each.id != ref.remediation_id]
+        recent = sorted((each for each in ended if _ended(each) >= oldest), key=_ended)
+        if not recent:
+            return History(0)
+        last = recent[-1]
+        return History(len(recent), last.mode, last.state, _ended(last).timestamp())
+
+
+def _ended(remediation: Remediation) -> datetime:
+    moment = remediation.end_time or remediation.update_time or remediation.create_time
+    if moment is None:
+        return datetime.fromtimestamp(0, UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,182 @@
+"""The alert channel: the `Board` that the watcher writes on, at the pace that Slack publishes."""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.clock import Clock
+from bot.errors import InvalidId, NotPosted, PostUnclear
+from bot.models import Found, Message, RemediationRef
+from handlers.failures import SLACK_FAILURES, describe, error_code
+from handlers.replies import REFUSED_BLOCKS, retry_after
+
+logger = logging.getLogger(__name__)
+
+# docs.slack.dev, "Rate limits": one message per second and channel; chat.update is in tier 3, 50 per minute. A fifth of
+# the latter is left to the answers to clicks, which wait for nobody.
+SECONDS_PER_POST = 1.05
+UPDATES_PER_MINUTE = 40
+SECONDS_PER_PAGE = 1.3
+HISTORY_PAGE = 200
+MAX_PAGES = 50
+CARD, DIGEST = "remediation_alert", "remediation_digest"
+# After these Slack may have done it all the same (docs.slack.dev, chat.postMessage, errors).
+_UNCLEAR = {"", "fatal_error", "internal_error", "request_timeout", "service_unavailable"}
+_LASTING = {"message_not_found", "cant_update_message", "edit_window_closed"}
+
+
+class SlackBoard:
+    """Writes in one channel.
+
+    Args:
+        client: without retries of its own.
+        reading: a client that may repeat a call, since it only reads here.
+        channel_id: the alert channel.
+        bot_user_id: the bot's own user: what others post is none of its cards.
+        clock: for the pace.
+    """
+
+    def __init__(
+        self, client: AsyncWebClient, reading: AsyncWebClient, channel_id: str, bot_user_id: str, clock: Clock
+    ) -> None:
+        self._client = client
+        self._reading = reading
+        self._channel_id = channel_id
+        self._bot_user_id = bot_user_id
+        self._clock = clock
+        self._posts, self._updates = _Pace(clock, 1, SECONDS_PER_POST), _Pace(clock, UPDATES_PER_MINUTE, 60.0)
+
+    async def turn_to_post(self) -> None:
+        """Wait until a message may be posted."""
+        await self._posts.turn()
+
+    async def turn_to_update(self) -> None:
+        """Wait until a message may be changed."""
+        await self._updates.turn()
+
+    async def post(
+        self,
+        message: Message,
+        *,
+        ref: RemediationRef | None = None,
+        digest_id: str | None = None,
+        thread_ts: str | None = None,
+    ) -> str:
+        """Post a message, marked with what it is about. Gives back its `ts`."""
+        arguments: dict[str, Any] = {"unfurl_links": False, "unfurl_media": False}
+        if thread_ts:
+            arguments["thread_ts"] = thread_ts
+        if ref:
+            ids = {
+                "cluster_id": ref.cluster_id,
+                "instance_id": ref.instance_id,
+                "remediation_id": ref.remediation_id,
+            }
+            arguments["metadata"] = {"event_type": CARD, "event_payload": ids}
+        if digest_id:
+            arguments["metadata"] = {"event_type": DIGEST, "event_payload": {"digest_id": digest_id}}
+        answer = await self._call("chat.postMessage", self._posts, message, arguments)
+        return str(answer.get("ts"))
+
+    async def update(self, ts: str, message: Message) -> None:
+        """Change a message."""
+        arguments = {"ts": ts, "attachments": message.attachments}
+        await self._call("chat.update", self._updates, message, arguments)
+
+    async def find(self, since: float) -> Found | None:
+        """What the bot has posted since then; None where it may not read the channel."""
+        cards: dict[RemediationRef, str] = {}
+        digests: dict[str, str] = {}
+        cursor = ""
+        for _ in range(MAX_PAGES):
+            try:
+                page = await self._reading.conversations_history(
+                    channel=self._channel_id,
+                    oldest=f"{since:.6f}",
+                    limit=HISTORY_PAGE,
+                    include_all_metadata=True,
+                    cursor=cursor or None,
+                )
+            except SLACK_FAILURES as error:
+                if error_code(error) in {"missing_scope", "not_in_channel", "channel_not_found"}:
+                    return None
+                raise NotPosted(describe(error)) from error
+            for message in page.get("messages") or []:
+                if message.get("user") == self._bot_user_id:
+                    _read_metadata(message, cards, digests)
+            cursor = ((page.get("response_metadata") or {}).get("next_cursor") or "") if page.get("has_more") else ""
+            if not cursor:
+                break
+            await self._clock.sleep(SECONDS_PER_PAGE)
+        return Found(cards, digests)
+
+    async def _call(self, method: str, pace: "_Pace", message: Message, arguments: dict[str, Any]) -> dict[str, Any]:
+        body = {"channel": self._channel_id, "text": message.text, "blocks": message.blocks, **arguments}
+        try:
+            try:
+                return await self._ask(method, body)
+            except SlackApiError as error:
+                if error_code(error) not in REFUSED_BLOCKS:
+                    raise
+                logger.exception("Slack refused blocks that the bot made: %s", body["blocks"])
+                plain = {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
+                return await self._ask(method, plain)
+        except SlackApiError as error:
+            if (seconds := retry_after(error)) is not None:
+                pace.pause(seconds)
+                raise NotPosted("ratelimited") from error
+            code = error_code(error)
+            if code in _UNCLEAR:
+                raise PostUnclear(describe(error)) from error
+            raise NotPosted(code, is_lasting=code in _LASTING) from error
+        except aiohttp.ClientConnectorError as error:
+            raise NotPosted(describe(error)) from error
+        except (aiohttp.ClientError, TimeoutError, ValueError, TypeError) as error:
+            raise PostUnclear(describe(error)) from error
+
+    async def _ask(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
+        data = (await self._client.api_call(method, json=body)).data
+        return data if isinstance(data, dict) else {}
+
+
+def _read_metadata(message: dict[str, Any], cards: dict[RemediationRef, str], digests: dict[str, str]) -> None:
+    metadata = message.get("metadata") or {}
+    kind, payload, ts = metadata.get("event_type"), metadata.get("event_payload") or {}, str(message.get("ts"))
+    if kind == DIGEST and isinstance(payload.get("digest_id"), str):
+        digests.setdefault(payload["digest_id"], ts)
+    if kind == CARD:
+        try:
+            ref = RemediationRef(*(str(payload.get(f"{part}_id")) for part in ("cluster", "instance", "remediation")))
+        except InvalidId:
+            return
+        cards.setdefault(ref, ts)
+
+
+class _Pace:
+    """At most so many calls in so many seconds, first come first served."""
+
+    def __init__(self, clock: Clock, calls: int, seconds: float) -> None:
+        self._clock = clock
+        self._calls = calls
+        self._seconds = seconds
+        self._taken: deque[float] = deque(maxlen=calls)
+        self._not_before = 0.0
+        self._queue = asyncio.Lock()
+
+    def pause(self, seconds: float) -> None:
+        self._not_before = self._clock.monotonic() + seconds
+
+    async def turn(self) -> None:
+        async with self._queue:
+            while (wait := self._wait()) > 0:
+                await self._clock.sleep(wait)
+            self._taken.append(self._clock.monotonic())
+
+    def _wait(self) -> float:
+        free_at = self._taken[0] + self._seconds if len(self._taken) == self._calls else 0.0
+        return max(free_at, self._not_before) - self._clock.monotonic()

@@ -1,0 +1,94 @@
+"""The controls of a digest: the selection, the two buttons, and the dialog that they open."""
+
+import logging
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck
+from slack_bolt.response import BoltResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import cards
+from bot.decisions import BatchRunner
+from bot.errors import NotAttempted, NothingSelected, NotTaken, StoreDown, StoreUnavailable
+from bot.models import Verb
+from bot.tasks import Tasks
+from handlers.buttons import actor_of, place_of
+from handlers.failures import SLACK_FAILURES, describe
+from handlers.replies import Replies
+
+logger = logging.getLogger(__name__)
+
+
+class Digests:
+    """Reads what was selected, asks back, and hands it to the batches.
+
+    Args:
+        runner: keeps and carries out batches.
+        replies: tells the person alone.
+        tasks: where the work goes on after the ack.
+        client: opens dialogs; without retries of its own.
+    """
+
+    def __init__(self, runner: BatchRunner, replies: Replies, tasks: Tasks, client: AsyncWebClient) -> None:
+        self._runner = runner
+        self._replies = replies
+        self._tasks = tasks
+        self._client = client
+
+    async def select(self, ack: AsyncAck) -> None:
+        """Something was selected: Slack keeps it until a button is pressed."""
+        await ack()
+
+    async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """The menu asks for its choices."""
+        try:
+            waiting = await self._runner.waiting(str(body.get("block_id")))
+        except StoreUnavailable as error:
+            logger.warning("The choices of a digest could not be read: %s", error)
+            waiting = []
+        await ack(options=cards.many.options(waiting, str(body.get("value") or "")))
+
+    async def press(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+        """Ack, then show what would happen to which node."""
+        if not self._tasks.accepting:
+            return BoltResponse(status=503, body="")
+        await ack()
+        self._tasks.spawn(self._ask(body), f"selection {body.get('trigger_id')}")
+        return None
+
+    async def _ask(self, body: dict[str, Any]) -> None:
+        action, place = (body.get("actions") or [{}])[0], place_of(body)
+        verb = cards.many.VERBS.get(str(action.get("action_id")), Verb.CANCEL)
+        try:
+            asked = await self._runner.ask(verb, str(action.get("value")), _selected(body), actor_of(body), place)
+            if asked is None:
+                raise NothingSelected
+            view = cards.many.dialog(*asked)
+            await self._client.views_open(trigger_id=str(body.get("trigger_id")), view=view)
+        except NotAttempted as error:
+            await self._replies.whisper(place, cards.private(error))
+        except StoreUnavailable:
+            await self._replies.whisper(place, cards.private(StoreDown()))
+        except SLACK_FAILURES as error:
+            logger.warning("A dialog could not be opened: %s", describe(error))
+            await self._replies.whisper(place, cards.private(NotTaken()))
+
+    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Write down that it was confirmed, ack, then carry it out. What cannot be begun is said in the dialog."""
+        view, user_id = body.get("view") or {}, str((body.get("user") or {}).get("id"))
+        try:
+            if not self._tasks.accepting:
+                raise NotTaken
+            work = await self._runner.begin(str(view.get("private_metadata")), user_id)
+        except NotAttempted as error:
+            await ack(response_action="update", view=cards.many.refusal(error))
+            return
+        await ack()
+        self._tasks.spawn(work, f"batch {view.get('private_metadata')}")
+
+
+def _selected(body: dict[str, Any]) -> list[str]:
+    """The values that were selected, wherever in the message the menu stands."""
+    values = (body.get("state") or {}).get("values") or {}
+    chosen = [menus.get(cards.many.SELECT) or {} for menus in values.values()]
+    return [str(option.get("value")) for menu in chosen for option in menu.get("selected_options") or []]

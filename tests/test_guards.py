@@ -1,0 +1,179 @@
+"""Guard rails before an approval: how many nodes at once, and two people."""
+
+import pytest
+from sqlalchemy import select
+
+from bot.store import Database
+from bot.store.tables import audit
+from tests.simulator.together import Fault
+from tests.watch import card, poll, until, watching
+from tests.world import APPROVE, CANCEL, IDS, World, world
+
+
+async def outcomes(bot: World) -> list[tuple[str, str]]:
+    """Who came to what, as the audit trail has it."""
+    database = Database(bot.settings.database_url)
+    try:
+        async with database.begin() as connection:
+            rows = await connection.execute(
+                select(audit.c.user_id, audit.c.outcome).where(audit.c.event == "outcome").order_by(audit.c.seq)
+            )
+            return [(row.user_id, row.outcome) for row in rows]
+    finally:
+        await database.close()
+
+
+def busy(bot: World, count: int) -> None:
+    """So many nodes of the cluster are in repair."""
+    for number in range(count):
+        bot.together.add(("cluster-1", f"busy-{number}", f"busy-{number}"), "RUNNING")
+
+
+async def test_no_more_than_so_many_nodes_are_in_repair_at_once() -> None:
+    async with world(BOT_MAX_IN_REPAIR="2") as bot:
+        busy(bot, 2)
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        told = (await bot.whisper()).text
+        assert told == (
+            "Not approved: 2 nodes are in repair in this cluster, and at most 2 may be at once (BOT_MAX_IN_REPAIR). "
+            "Approve again when a repair has ended, or cancel this one. Whoever runs the bot can change it."
+        )
+        assert bot.together.posts == []
+        assert alert.edits == 0
+        assert await outcomes(bot) == [("U0ALICE", "Guarded")]
+        bot.together.advance(("cluster-1", "busy-0", "busy-0"))
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert bot.together.state(IDS) == "PENDING"
+
+
+async def test_the_node_itself_is_not_counted_against_it() -> None:
+    async with world(BOT_MAX_IN_REPAIR="1") as bot:
+        bot.together.add(("cluster-1", "instance-1", "another-repair-of-it"), "RUNNING")
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert bot.together.state(IDS) == "PENDING"
+
+
+@pytest.mark.parametrize(("percent", "passes"), [("9", False), ("10", True)])
+async def test_no_more_than_a_part_of_the_cluster_is_in_repair_at_once(percent: str, passes: bool) -> None:  # noqa: FBT001 - pytest passes by position
+    async with world(BOT_MAX_IN_REPAIR_PERCENT=percent) as bot:
+        bot.together.nodes["cluster-1"] = 30
+        busy(bot, 2)
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        if passes:
+            await bot.edited(alert)
+            assert bot.together.state(IDS) == "PENDING"
+        else:
+            told = (await bot.whisper()).text
+            assert "2 of 30 nodes are in repair in this cluster, and at most 9 %, which is 2, may be at once" in told
+            assert bot.together.posts == []
+
+
+async def test_two_approvals_at_once_do_not_pass_the_limit_together() -> None:
+    async with world(BOT_MAX_IN_REPAIR="1") as bot:
+        both = [bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}")) for number in (1, 2)]
+        alerts = [bot.alert(ids) for ids in both]
+        with bot.together.paused("list"):
+            await bot.slack.press(alerts[0], APPROVE)
+            await bot.slack.press(alerts[1], APPROVE, user="U0BOB")
+            await bot.together.until(lambda: [call.verb for call in bot.together.calls].count("list") == 2)
+        await bot.slack.until(lambda: bot.slack.visible("U0ALICE") or bot.slack.visible("U0BOB"))
+        await bot.settle()
+        assert len(bot.together.posts) == 1
+
+
+async def test_where_the_guard_cannot_see_nothing_is_approved() -> None:
+    async with world(BOT_MAX_IN_REPAIR="5") as bot:
+        bot.together.add()
+        bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1))
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        error = await bot.answer(2)
+        assert "so your approval was not sent" in error.text
+        assert bot.together.posts == []
+
+
+async def test_a_cancel_is_not_guarded() -> None:
+    async with world(BOT_MAX_IN_REPAIR="1", BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        busy(bot, 3)
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, CANCEL)
+        await bot.edited(alert)
+        assert bot.together.state(IDS) == "CANCELLED"
+
+
+async def test_a_guarded_answer_that_took_long_gives_the_card_back() -> None:
+    async with world(BOT_MAX_IN_REPAIR="1") as bot:
+        busy(bot, 1)
+        bot.together.add()
+        alert = bot.alert()
+        with bot.together.paused("list"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.time.until_sleeping(1.0)
+            await bot.together.until(lambda: bot.together.is_waiting("list"))
+            await bot.time.advance(1.0)
+            await bot.edited(alert)
+            assert "is approving this remediation" in alert.everything
+        await bot.whisper()
+        await bot.edited(alert, 2)
+        assert "is approving this remediation" not in alert.everything
+        assert APPROVE in alert.buttons
+
+
+async def test_two_different_people_approve_a_named_mode() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM,HOST_POWER_CYCLE") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert bot.together.posts == []
+        assert "First of two approvals: <@U0ALICE> approved" in alert.text
+        assert "Another person must approve too." in alert.text
+        assert APPROVE in alert.buttons
+        await poll(bot)
+        assert "First of two approvals: <@U0ALICE> approved" in alert.text
+        await bot.slack.press(alert, APPROVE)
+        told = (await bot.whisper()).text
+        assert told.startswith("Not approved: this mode takes two people, and you approved it")
+        assert bot.together.posts == []
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await bot.edited(alert, 2)
+        assert bot.together.state(IDS) == "PENDING"
+        assert "Approved in Slack by <@U0BOB>" in alert.text
+        assert "First of two" not in alert.text
+        assert await outcomes(bot) == [
+            ("U0ALICE", "first of two"),
+            ("U0ALICE", "Guarded"),
+            ("U0BOB", "approved"),
+        ]
+
+
+async def test_the_first_approval_does_not_count_for_another_mode() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM,VM_ONLY") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+        await card(bot, words="Waiting for approval: Replace VM")
+        assert "First of two" not in alert.text
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await until(bot, lambda: "First of two approvals: <@U0BOB> approved" in alert.text)
+        assert bot.together.posts == []
+
+
+async def test_a_mode_that_is_not_named_takes_one() -> None:
+    async with world(BOT_TWO_PEOPLE_MODES="HOST_POWER_CYCLE") as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert bot.together.state(IDS) == "PENDING"

@@ -1,0 +1,77 @@
+"""What the tests of the watch share: a bot that watches, and time that passes once everything is said."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from tests.manual_clock import POLL
+from tests.simulator.slack import Posted
+from tests.simulator.together import Ids
+from tests.world import IDS, World, world
+
+CHANNEL = "C0OPS"
+HOLD = "remediation:hold"
+STATEMENTS = {"Store", "Alerts", "Batches", "Lease"}
+CALM = 40  # rounds of the event loop in which nothing was being answered or written
+LEAP = 60.0
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def watching(**environ: str) -> AsyncIterator[World]:
+    """A bot that watches, on a clock that stands until a test lets it go on."""
+    settings = {"BOT_ALERT_CHANNEL": CHANNEL, "BOT_POLL_SECONDS": str(int(POLL)), "BOT_LEASE_SECONDS": "300"}
+    async with world(environ={**settings, **environ}) as bot:
+        yield bot
+
+
+async def quiet(bot: World) -> None:
+    """Wait until nothing happens any more unless time passes."""
+    calm = 0
+    async with asyncio.timeout(30):
+        while calm < CALM:
+            await asyncio.sleep(0)
+            calm = 0 if bot.slack.busy or bot.together.busy or _is_writing() else calm + 1
+
+
+def _is_writing() -> bool:
+    names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
+    return any(name.partition(".")[0] in STATEMENTS for name in names)
+
+
+async def pass_time(bot: World, seconds: float) -> None:
+    """Let time pass with all that it brings about: a waking at a time, or in leaps where much of it passes."""
+    end = bot.time.seconds + seconds
+    await quiet(bot)
+    while bot.time.seconds < end:
+        left = end - bot.time.seconds
+        step = LEAP if left > 2 * LEAP else min(bot.time.next_wake - bot.time.seconds, left)
+        await bot.time.advance(max(0.0, step))
+        await quiet(bot)
+
+
+async def poll(bot: World) -> None:
+    """Let the bot read every cluster once more, and see to what it has read."""
+    await pass_time(bot, POLL + 3.0)
+
+
+async def until(bot: World, look: Callable[[], T | None], seconds: float = 120) -> T:
+    """Let time pass until something is so."""
+    end = bot.time.seconds + seconds
+    while True:
+        await quiet(bot)
+        if found := look():
+            return found
+        assert bot.time.seconds < end, f"it did not happen within {seconds} s"
+        await bot.time.advance(max(0.0, bot.time.next_wake - bot.time.seconds))
+
+
+async def card(bot: World, ids: Ids = IDS, words: str = "") -> Posted:
+    """The one alert of a remediation, as soon as it stands there and says so."""
+
+    def look() -> Posted | None:
+        found = bot.slack.cards(ids[2])
+        return found[0] if found and words in found[0].text else None
+
+    return await until(bot, look)
