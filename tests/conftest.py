@@ -46,7 +46,8 @@ def postgresql(postgresql_server: str) -> str:
         await connection.close()
 
     asyncio.run(create())
-    return f"{postgresql_server}&search_path={name}"
+    # In this order, so that a test may put a function of its own in the place of one of PostgreSQL's.
+    return f"{postgresql_server}&search_path={name},pg_catalog"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,7 +1,7 @@
 """Time that passes when a test says so."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from bot.clock import Clock
 from bot.decisions.decisions import PROGRESS_AFTER
@@ -19,12 +19,14 @@ class ManualClock:
 
     Attributes:
         skip: says which pauses pass at once, moving the clock by their length.
+        follower: another clock, told what time it is whenever a test lets time pass.
     """
 
     def __init__(self, skip: Callable[[float], bool] = lambda _seconds: False) -> None:
         self.seconds = 0.0
         self.skip = skip
         self.slept: list[float] = []
+        self.follower: Callable[[float], Awaitable[None]] | None = None
         self._sleepers: dict[asyncio.Future[None], float] = {}
         self._news = asyncio.Event()
         self.clock = Clock(now=self.now, monotonic=lambda: self.seconds, sleep=self.sleep)
@@ -50,6 +52,8 @@ class ManualClock:
     async def advance(self, seconds: float) -> None:
         """Let time pass, and wake those whose pause is over."""
         self.seconds += seconds
+        if self.follower:
+            await self.follower(self.now())
         for future, wake_at in list(self._sleepers.items()):
             if wake_at <= self.seconds and not future.done():
                 future.set_result(None)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
-from tests.manual_clock import POLL
+import asyncpg
+
+from tests.manual_clock import POLL, ManualClock, read_backs_pass
 from tests.simulator.slack import Posted
 from tests.simulator.together import Ids
 from tests.world import IDS, World, world
@@ -19,11 +21,36 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def watching(**environ: str) -> AsyncIterator[World]:
+async def watching(database: str | None = None, **environ: str) -> AsyncIterator[World]:
     """A bot that watches, on a clock that stands until a test lets it go on."""
     settings = {"BOT_ALERT_CHANNEL": CHANNEL, "BOT_POLL_SECONDS": str(int(POLL)), "BOT_LEASE_SECONDS": "300"}
-    async with world(environ={**settings, **environ}) as bot:
-        yield bot
+    async with AsyncExitStack() as stack:
+        time = ManualClock(read_backs_pass)
+        if database and database.startswith("postgresql"):
+            await stack.enter_async_context(in_step(database, time))
+        yield await stack.enter_async_context(world(database=database, time=time, environ={**settings, **environ}))
+
+
+@asynccontextmanager
+async def in_step(url: str, time: ManualClock) -> AsyncIterator[None]:
+    """Let PostgreSQL's clock, as the bot asks for it in this schema, say what the test's clock says."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(f"""
+        CREATE TABLE present (seconds double precision);
+        INSERT INTO present VALUES ({time.now()});
+        CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+            'SELECT to_timestamp(seconds) FROM present';
+    """)
+
+    async def follow(now: float) -> None:
+        await connection.execute("UPDATE present SET seconds = $1", now)
+
+    time.follower = follow
+    try:
+        yield
+    finally:
+        time.follower = None
+        await connection.close()
 
 
 async def quiet(bot: World) -> None:

@@ -92,11 +92,12 @@ async def world(
     patience: Patience | None = None,
     drain_seconds: float = 25,
     database: str | None = None,
+    time: ManualClock | None = None,
     environ: Mapping[str, str] | None = None,
     **more: str,
 ) -> AsyncIterator[World]:
     """Start everything, with an SQLite file of its own unless a database is given; stop it at the end."""
-    time = ManualClock(read_backs_pass)
+    time = time or ManualClock(read_backs_pass)
     with tempfile.TemporaryDirectory() as folder:
         given = {**(environ or {}), **more, "DATABASE_URL": database or f"sqlite:///{folder}/bot.db"}
         async with Slack(time.now) as slack, Together(time.now) as together:

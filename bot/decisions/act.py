@@ -106,8 +106,7 @@ class Act:
             about = await self._store.about(present.ref)
         except StoreUnavailable:
             about = None
-        hold = about.hold if about else None
-        if about and hold and (decided or hold.until <= self._clock.now()):
+        if about and decided:
             about = replace(about, hold=None)
         message = cards.card(present, decided=decided, notice=notice, buttons=buttons, about=about)
         remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())

@@ -246,7 +246,11 @@ class Store:
         async with self.database.begin() as connection:
             first = await self._first_approval(connection, ref)
             body = (await connection.execute(select(alerts.c.body).where(about(alerts.c, ref)))).scalar()
-        return About(first=first) if body is None else to_alert(body).about(first)
+            present = await self._read_clock(connection)
+        if body is None:
+            return About(first=first)
+        found = to_alert(body).about(first)
+        return replace(found, hold=None) if found.hold and found.hold.until <= present else found
 
     @to_the_end
     async def hold(self, ref: RemediationRef, user_id: str, seconds: float) -> Hold | None:

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 SECONDS_PER_EDIT = 3.0  # of one card: a person reads it meanwhile
 FIRST_WORD_SECONDS = 2.0  # between writing down that a card is about to be posted, and posting it
 ARRIVED_SECONDS = 15.0  # a post has arrived by then or never will: the client gives up after 10
-HISTORY_BEFORE = 60.0
+HISTORY_BEFORE = 300.0  # the database's clock and Slack's may differ
 
 
 class Writer:

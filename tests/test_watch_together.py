@@ -1,0 +1,182 @@
+"""Alerts with several processes, and with processes that die between any two steps."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from sqlalchemy import update
+
+from bot.models import RemediationRef
+from bot.store import Alerts, Database, Lease
+from bot.store.tables import leases
+from tests.simulator.slack.workspace import SlackFault
+from tests.manual_clock import POLL
+from tests.watch import card, pass_time, poll, quiet, until, watching
+from tests.world import APPROVE, CANCEL, IDS, World
+
+OTHER = ("cluster-1", "instance-2", "remediation-2")
+
+
+@pytest.fixture
+async def bot(database_url: str) -> AsyncIterator[World]:
+    async with watching(database=database_url) as running:
+        yield running
+
+
+@pytest.fixture
+async def two(postgresql: str) -> AsyncIterator[World]:
+    async with watching(database=postgresql) as bot, bot.another():
+        yield bot
+
+
+async def test_two_processes_post_one_alert_and_keep_it_true(two: World) -> None:
+    for number in range(4):
+        two.together.add(("cluster-1", f"instance-{number}", f"remediation-{number}"))
+    alerts = [await card(two, ("cluster-1", f"instance-{number}", f"remediation-{number}")) for number in range(4)]
+    await pass_time(two, 60)
+    assert two.slack.visible() == alerts
+    await two.slack.press(alerts[0], APPROVE)
+    two.together.review(("cluster-1", "instance-1", "remediation-1"), "cancel")
+    await until(two, lambda: "Cancelled: Reboot VM" in alerts[1].text)
+    await until(two, lambda: "Approved in Slack by <@U0ALICE>" in alerts[0].text)
+    await until(two, lambda: all(len(two.slack.replies(alert)) == 1 for alert in alerts[:2]))
+    rounds = (two.time.seconds + POLL) / POLL
+    lists = [call for call in two.together.calls if call.verb == "list" and call.instance == "-"]
+    assert len(lists) <= rounds + 1, "both processes read"
+    assert [len(two.slack.replies(alert)) for alert in alerts] == [1, 1, 0, 0]
+
+
+async def test_when_the_watching_process_stops_the_other_one_goes_on_at_once(postgresql: str) -> None:
+    async with watching(database=postgresql) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        async with bot.another():
+            await bot.settle()
+            bot.together.review(IDS, "approve")
+            bot.together.add(OTHER)
+            await until(bot, lambda: "Approved, queued to start" in alert.text)
+            await card(bot, OTHER)
+            assert len(bot.slack.cards(IDS[2])) == len(bot.slack.cards(OTHER[2])) == 1
+
+
+async def test_when_the_watching_process_falls_silent_the_other_one_takes_over(postgresql: str) -> None:
+    async with watching(database=postgresql) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        async with bot.another():
+            bot.app._watching.cancel()  # type: ignore[union-attr] # it watches
+            await quiet(bot)
+            database = Database(postgresql)
+            async with database.begin() as connection:
+                await connection.execute(update(leases).values(until=0.0))
+            await database.close()
+            bot.together.resolve(IDS)
+            await until(bot, lambda: "Resolved by itself" in alert.text)
+
+
+async def test_a_process_that_has_lost_the_watch_writes_nothing(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    database = Database(bot.settings.database_url)
+    thief = Lease(database, "watch", 600, bot.time.clock)
+    async with database.begin() as connection:
+        await connection.execute(update(leases).values(until=0.0))
+    assert await thief.take()
+    bot.together.review(IDS, "approve")
+    await poll(bot)
+    await poll(bot)
+    assert alert.edits == 0
+    look = await Alerts(database, bot.time.clock).look(alert_ref())
+    assert look is not None
+    assert look.alert.remediation.state == "PENDING_APPROVAL"
+    await thief.give_back()
+    await database.close()
+    await card(bot, words="Approved, queued to start")
+
+
+def alert_ref() -> RemediationRef:
+    return RemediationRef(*IDS)
+
+
+# Death between any two steps: the process is stopped while a request of its hangs, with and without effect.
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_death_between_the_row_and_the_note_of_its_card(database_url: str, arrives: bool) -> None:  # noqa: FBT001 - pytest passes by position
+    async with watching(database=database_url) as bot:
+        bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=arrives))
+        bot.together.add()
+        await until(bot, lambda: [1 for method, _ in bot.slack.calls if method == "chat.postMessage"])
+        kill_the_watch(bot)
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another():
+            alert = await card(bot)
+            await pass_time(bot, 60)
+            assert bot.slack.cards(IDS[2]) == [alert]
+            bot.together.review(IDS, "cancel")
+            await card(bot, words="Cancelled: Reboot VM")
+
+
+async def test_death_before_an_edit(database_url: str) -> None:
+    async with watching(database=database_url) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.slack.faults.append(SlackFault("chat.update", "hang"))
+        bot.together.review(IDS, "approve")
+        await until(bot, lambda: [1 for method, _ in bot.slack.calls if method == "chat.update"])
+        kill_the_watch(bot)
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another():
+            await until(bot, lambda: "Approved, queued to start" in alert.text)
+            lines = await until(bot, lambda: bot.slack.replies(alert))
+            await pass_time(bot, 30)
+            assert len(lines) == len(bot.slack.replies(alert)) == 1
+
+
+async def test_death_between_a_reminder_and_the_next(database_url: str) -> None:
+    async with watching(database=database_url) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 16 * 60)
+        await bot.settle()
+        async with bot.another():
+            await pass_time(bot, 10 * 60)
+            assert len(bot.slack.replies(alert)) == 1
+            await bot.slack.press(alert, CANCEL)
+            await pass_time(bot, 3600)
+            assert [each.text for each in bot.slack.replies(alert) if "has waited" in each.text][1:] == []
+
+
+async def test_nothing_is_told_again_after_a_restart(database_url: str) -> None:
+    async with watching(database=database_url) as bot:
+        bot.together.add()
+        bot.together.add(OTHER)
+        alerts = [await card(bot), await card(bot, OTHER)]
+        bot.together.review(OTHER, "approve")
+        await card(bot, OTHER, "Approved, queued to start")
+        await until(bot, lambda: bot.slack.replies(alerts[1]))
+        await bot.settle()
+        calls = len(bot.slack.calls)
+        async with bot.another():
+            await pass_time(bot, 90)
+        assert [method for method, _ in bot.slack.calls[calls:] if method.startswith("chat.")] == []
+
+
+def kill_the_watch(bot: World) -> None:
+    """Let the watch end in the middle of what it is doing, like a process that is killed."""
+    for task in asyncio.all_tasks():
+        coroutine = getattr(task.get_coro(), "__qualname__", "")
+        if coroutine.startswith(("Watcher.", "Writer.", "SlackBoard.", "Digests.", "Poller.")):
+            task.cancel()
+
+
+async def free_the_lease(url: str) -> None:
+    """Let time pass for the lease alone."""
+    database = Database(url)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        connection = await stack.enter_async_context(database.begin())
+        await connection.execute(update(leases).values(until=0.0))
