@@ -31,7 +31,7 @@ test: .venv/dev ## all tests, with coverage
 chaos: .venv/dev ## kill processes while commands and clicks arrive, on both databases (ARGS="--seconds 600")
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-bench: .venv/dev ## how long Slack waits for the ack, next to default Bolt
+bench: .venv/dev ## what the ack, a cycle of the watch and a storm cost
 	$(BIN)/python -m tests.bench
 
 check: .venv/dev ## style, types and import rules

@@ -41,7 +41,7 @@ def when(moment: datetime | float) -> str:
 
 def ago(moment: datetime | float) -> str:
     """How long ago a moment was, which Slack keeps up to date in the reader's own words."""
-    return f"<!date^{int(_utc(moment).timestamp())}^{{ago}}|since {plain_when(moment)}>"
+    return f"<!date^{int(_utc(moment).timestamp())}^{{ago}}|{plain_when(moment)}>"
 
 
 def lasted(seconds: float) -> str:

@@ -63,5 +63,8 @@ async def finish(saying: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await task
+        # Whatever comes of it, the caller is to end now.
+        await asyncio.wait({task})
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("The last thing that was said or written failed: %s", type(error).__name__)
         raise

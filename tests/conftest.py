@@ -38,16 +38,21 @@ def postgresql_server() -> Iterator[str]:
 @pytest.fixture
 def postgresql(postgresql_server: str) -> str:
     """The URL of an empty schema in it."""
+    return new_schema(postgresql_server)
+
+
+def new_schema(server: str) -> str:
+    """Make an empty schema, and give its URL."""
     name = f"test_{next(_SCHEMAS)}"
 
     async def create() -> None:
-        connection = await asyncpg.connect(postgresql_server)
+        connection = await asyncpg.connect(server)
         await connection.execute(f"CREATE SCHEMA {name}")
         await connection.close()
 
     asyncio.run(create())
     # In this order, so that a test may put a function of its own in the place of one of PostgreSQL's.
-    return f"{postgresql_server}&search_path={name},pg_catalog"
+    return f"{server}&search_path={name},pg_catalog"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -26,6 +26,17 @@ def test_defaults() -> None:
     assert (settings.log_level, settings.log_format) == ("INFO", None)
 
 
+def test_modes_are_taken_with_and_without_their_prefix() -> None:
+    settings = read_settings({**GOOD, "BOT_TWO_PEOPLE_MODES": "VM_ONLY, REMEDIATION_MODE_HOST_POWER_CYCLE"})
+    assert settings.bot_two_people_modes == ("REMEDIATION_MODE_VM_ONLY", "REMEDIATION_MODE_HOST_POWER_CYCLE")
+
+
+def test_the_bot_must_be_allowed_to_act_in_its_alert_channel() -> None:
+    with pytest.raises(SettingsError, match="BOT_ALERT_CHANNEL must be one of BOT_CHANNELS"):
+        read_settings({**GOOD, "BOT_CHANNELS": "C1,C2", "BOT_ALERT_CHANNEL": "C3"})
+    assert read_settings({**GOOD, "BOT_CHANNELS": "C1, C3", "BOT_ALERT_CHANNEL": "C3"}).bot_alert_channel == "C3"
+
+
 def test_every_setting_has_an_example() -> None:
     assert {name.upper() for name in Settings.model_fields} == set(EXAMPLES)
 
@@ -56,6 +67,11 @@ WRONG = {
     "BOT_ALERT_CHANNEL": ("ops", "is no channel ID"),
     "BOT_CLUSTERS": ("a,b/c", "is wrong: the cluster ID has the character /, which no ID has."),
     "BOT_POLL_SECONDS": ("0", "must be a whole number in its range."),
+    "BOT_REMIND_MINUTES": ("-1", "must be a whole number in its range."),
+    "BOT_ONCALL": ("@oncall", "is no user ID or user-group ID"),
+    "BOT_MAX_IN_REPAIR": ("0", "must be a whole number in its range."),
+    "BOT_MAX_IN_REPAIR_PERCENT": ("101", "must be a whole number in its range."),
+    "BOT_TWO_PEOPLE_MODES": ("REBOOT_VM,reboot", "has “reboot”, which is no mode"),
     "BOT_LEASE_SECONDS": ("301", "must be a whole number in its range."),
     "DATABASE_URL": ("mysql://x", "must begin with sqlite:///, postgres:// or postgresql://"),
     "PORT": ("http", "must be a whole number in its range."),
@@ -92,7 +108,7 @@ def test_a_placeholder_is_no_value(name: str, value: str) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(SettingsError, match="17 variables are"):
+    with pytest.raises(SettingsError, match="22 variables are"):
         read_settings({name: value for name, (value, _) in WRONG.items()})
 
 

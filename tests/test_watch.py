@@ -332,7 +332,7 @@ async def test_the_card_tells_of_the_node_and_the_cluster(bot: World) -> None:
     alert = await card(bot)
     assert "Third repair in 7 days. The last: Reboot VM, succeeded <!date^1795395600^{ago}|" in alert.everything
     assert "3 of 32 nodes were in repair" in alert.everything
-    assert "*Waiting*" in alert.everything
+    assert "*Waiting since*" in alert.everything
     lists = [call for call in bot.together.calls if call.verb == "list" and call.instance == "instance-1"]
     assert len(lists) == 1
     await pass_time(bot, 1190)

@@ -10,8 +10,8 @@ from sqlalchemy import update
 from bot.models import RemediationRef
 from bot.store import Alerts, Database, Lease
 from bot.store.tables import leases
-from tests.simulator.slack.workspace import SlackFault
 from tests.manual_clock import POLL
+from tests.simulator.slack.workspace import SlackFault
 from tests.watch import card, pass_time, poll, quiet, until, watching
 from tests.world import APPROVE, CANCEL, IDS, World
 
@@ -108,7 +108,7 @@ async def test_death_between_the_row_and_the_note_of_its_card(database_url: str,
         bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=arrives))
         bot.together.add()
         await until(bot, lambda: [1 for method, _ in bot.slack.calls if method == "chat.postMessage"])
-        kill_the_watch(bot)
+        kill_the_watch()
         await bot.settle()
         await free_the_lease(database_url)
         async with bot.another():
@@ -126,7 +126,7 @@ async def test_death_before_an_edit(database_url: str) -> None:
         bot.slack.faults.append(SlackFault("chat.update", "hang"))
         bot.together.review(IDS, "approve")
         await until(bot, lambda: [1 for method, _ in bot.slack.calls if method == "chat.update"])
-        kill_the_watch(bot)
+        kill_the_watch()
         await bot.settle()
         await free_the_lease(database_url)
         async with bot.another():
@@ -165,7 +165,20 @@ async def test_nothing_is_told_again_after_a_restart(database_url: str) -> None:
         assert [method for method, _ in bot.slack.calls[calls:] if method.startswith("chat.")] == []
 
 
-def kill_the_watch(bot: World) -> None:
+async def test_a_stop_ends_the_watch_though_slack_refuses_its_last_words(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    with bot.slack.paused("chat.update"):
+        bot.slack.faults.append(SlackFault("chat.update", "internal_error"))
+        bot.together.review(IDS, "approve")
+        await until(bot, lambda: bot.slack.is_waiting("chat.update"))
+        bot.stop.set()
+        await quiet(bot)
+    async with asyncio.timeout(10):
+        await bot.running
+
+
+def kill_the_watch() -> None:
     """Let the watch end in the middle of what it is doing, like a process that is killed."""
     for task in asyncio.all_tasks():
         coroutine = getattr(task.get_coro(), "__qualname__", "")

@@ -35,12 +35,12 @@ async def watching(database: str | None = None, **environ: str) -> AsyncIterator
 async def in_step(url: str, time: ManualClock) -> AsyncIterator[None]:
     """Let PostgreSQL's clock, as the bot asks for it in this schema, say what the test's clock says."""
     connection = await asyncpg.connect(url)
-    await connection.execute(f"""
+    await connection.execute("""
         CREATE TABLE present (seconds double precision);
-        INSERT INTO present VALUES ({time.now()});
         CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
             'SELECT to_timestamp(seconds) FROM present';
     """)
+    await connection.execute("INSERT INTO present VALUES ($1)", time.now())
 
     async def follow(now: float) -> None:
         await connection.execute("UPDATE present SET seconds = $1", now)

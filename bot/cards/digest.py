@@ -57,7 +57,8 @@ def digest(of: Digest, alerts: Sequence[Alert], batches: Batches) -> Message:
     """
     open_ones = waiting(alerts)
     where = f"in {clean(of.cluster_id, 60)}" if of.cluster_id else "from before the bot began to watch"
-    title = f"{len(alerts)} remediations {where}: {len(open_ones)} wait for approval"
+    wait = "waits" if len(open_ones) == 1 else "wait"
+    title = f"{len(alerts)} remediations {where}: {len(open_ones)} {wait} for approval"
     symbol = "🌩️" if open_ones else "✅"
     progress = [_progress(batch, items) for batch, items in batches]
     counts = [_counted("State", [_state(each) for each in alerts]), _counted("Mode", [_mode(each) for each in alerts])]
@@ -77,7 +78,7 @@ def digest(of: Digest, alerts: Sequence[Alert], batches: Batches) -> Message:
         *controls,
     ]
     told = [title + ".", *progress[-1:], *counts, *(_line(each, with_cluster=False) for each in listed[:10])]
-    return Message(text="\n".join(told)[: parts.MAX_STORY], blocks=blocks)
+    return Message(text=parts.story(told), blocks=blocks)
 
 
 def _urgency(alert: Alert) -> int:
@@ -154,9 +155,8 @@ def report(batch: Batch, items: Sequence[BatchItem]) -> list[Message]:
     for number, chunk in enumerate(chunks, start=1):
         of = f" ({number} of {len(chunks)})" if len(chunks) > 1 else ""
         head = f"<@{batch.actor.user_id}>, what has come of it{of}:"
-        text = "\n".join([head, *chunk])
-        blocks = [parts.section(page) for page in parts.pages([head, *chunk])]
-        told.append(Message(text=text[: parts.MAX_STORY], blocks=blocks))
+        whole = [head, *chunk]
+        told.append(Message(parts.story(whole), [parts.section(page) for page in parts.pages(whole)]))
     return told
 
 
@@ -171,8 +171,8 @@ def failures(alerts: Sequence[Alert]) -> Message:
     ]
     if (more := len(alerts) - len(lines)) > 0:
         lines.append(f"… and {more} more")
-    pages = parts.pages([head, *lines])
-    return Message(text="\n".join([head, *lines])[: parts.MAX_STORY], blocks=[parts.section(page) for page in pages])
+    told = [head, *lines]
+    return Message(parts.story(told), [parts.section(page) for page in parts.pages(told)])
 
 
 def digest_reminder(count: int, oncall: str, waited: float) -> Message:
@@ -194,7 +194,8 @@ def _controls(of: Digest, count: int) -> Blocks:
         "placeholder": parts.plain("Choose nodes"),
         "min_query_length": 0,
     }
-    choose = parts.section(f"Choose among the {count} that wait, then press a button: it shows what comes.")
+    which = f"among the {count} that wait" if count > 1 else "the one that waits"
+    choose = parts.section(f"Choose {which}, then press a button. It first shows what would happen.")
     approve: dict[str, Any] = {
         "type": "button",
         "action_id": APPROVE,

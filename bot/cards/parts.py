@@ -51,12 +51,21 @@ def check_again(value: str) -> dict[str, Any]:
     return actions([button(Verb.REFRESH, value)])
 
 
-def pages(lines: Sequence[str], between: str = "\n") -> list[str]:
-    """Lines in as few texts of Slack's size as hold them."""
+def pages(lines: Sequence[str], between: str = "\n", limit: int = MAX_TEXT) -> list[str]:
+    """Lines in as few texts of Slack's size as hold them; no line is cut."""
     found: list[str] = []
+    size = limit
     for line in lines:
-        if found and len(found[-1]) + len(between) + len(line) <= MAX_TEXT:
-            found[-1] += f"{between}{line}"
-        else:
+        length = len(between) + len(line) + sum(character > "\uffff" for character in line)
+        size += length
+        if size > limit:
             found.append(line)
+            size = length
+        else:
+            found[-1] += f"{between}{line}"
     return found
+
+
+def story(lines: Sequence[str]) -> str:
+    """As many lines as the text beside the blocks holds."""
+    return pages(lines, limit=MAX_STORY)[0]

@@ -135,7 +135,7 @@ def _fields(remediation: Remediation, about: About) -> list[tuple[str, str]]:
         ("Reviewed in Together by", escape(remediation.reviewed_by or "", 200)),
     ]
     if remediation.create_time and about.followed and _waits(remediation, about):
-        rows.append(("Waiting", ago(remediation.create_time)))
+        rows.append(("Waiting since", ago(remediation.create_time)))
     rows += [(label, when(moment)) for label, moment in _times(remediation) if moment]
     return [(label, value) for label, value in rows if value]
 
@@ -161,7 +161,7 @@ def _paragraphs(remediation: Remediation, about: About) -> Iterator[tuple[str, s
         yield "Evidence", "\n".join(lines)
     if about.history:
         yield "This node", _history(about.history)
-    if about.share:
+    if about.share and _waits(remediation, about):
         yield "The cluster", _share(about.share)
     if remediation.review_comment:
         yield "Review comment", f"> {escape(remediation.review_comment, 600)}"
@@ -183,7 +183,7 @@ def first_evidence(remediation: Remediation) -> str:
     alert = next(iter(remediation.linked_alerts), None)
     if alert is None:
         return clean(remediation.reason or "", 80)
-    return clean("; ".join([*_details(alert)[:1], _title(alert)]), 80)
+    return clean(next(iter(_details(alert)), _title(alert)), 80)
 
 
 def _title(alert: LinkedAlert) -> str:
@@ -274,7 +274,7 @@ def _story(remediation: Remediation, decided: Decided | None, notice: str, about
             for alert in remediation.linked_alerts[:3]
         ),
         f"This node: {_history(about.history)}" if about.history else "",
-        f"The cluster: {_share(about.share)}" if about.share else "",
+        f"The cluster: {_share(about.share)}" if about.share and _waits(remediation, about) else "",
         f"Trigger: {words.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60) or 'unknown'}.",
         f"Requested by {escape(remediation.requested_by, 100)}." if remediation.requested_by else "",
         f"Reviewed in Together by {escape(remediation.reviewed_by, 100)}." if remediation.reviewed_by else "",

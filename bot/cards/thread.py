@@ -78,7 +78,7 @@ def _seconds(moment: datetime | None) -> float:
 def lines(told: Sequence[str]) -> Message:
     """Several lines for a thread."""
     blocks = [parts.section(page) for page in parts.pages(told)[: parts.MAX_BLOCKS]]
-    return Message(text="\n".join(told)[: parts.MAX_STORY], blocks=blocks)
+    return Message(parts.story(told), blocks)
 
 
 def reminder(remediation: Remediation, oncall: str, waited: float) -> Message:

@@ -191,7 +191,7 @@ class Poller:
             is_followed = listener.is_followed(ref)
             if not is_followed and state != State.PENDING_APPROVAL:
                 continue
-            fingerprint = _fingerprint(item)
+            fingerprint = fingerprint_of(item)
             if listener.has_seen(ref, fingerprint):
                 continue
             remediation = _read(item, ref)
@@ -251,7 +251,8 @@ def _read(item: Any, ref: RemediationRef) -> Remediation | None:  # noqa: ANN401
         return None
 
 
-def _fingerprint(item: object) -> str:
+def fingerprint_of(item: object) -> str:
+    """The same for the same words of Together's."""
     return _hash(json.dumps(item))
 
 

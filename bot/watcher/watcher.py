@@ -134,6 +134,9 @@ class Watcher:
             logger.warning("The watch is given up: %s", problems.exceptions[0])
         finally:
             await self._poller.stop()
+        if (task := asyncio.current_task()) and task.cancelling():
+            # A task group that has errors of its own keeps a cancellation from outside to itself (Python 3.11).
+            raise asyncio.CancelledError
 
     async def _load(self) -> None:
         """Begin with what the last process knew."""

@@ -27,13 +27,22 @@ def confirmation(button: dict[str, Any]) -> str:
     return f"{title}\n{text}\n({no})  ({yes})"
 
 
+def render_view(view: dict[str, Any]) -> str:
+    """Draw a dialog, with its title and buttons."""
+    shown = render("", view["blocks"])
+    buttons = "  ".join(f"[ {view[name]['text']} ]" for name in ("close", "submit") if name in view)
+    return f"{view['title']['text']}\n{shown}\n{buttons}"
+
+
 def _block(block: dict[str, Any]) -> str:
     match block["type"]:
         case "header":
             return f"█ {block['text']['text']}"
         case "section":
             fields = [_plain(field["text"]).replace("\n", ": ") for field in block.get("fields", [])]
-            return "\n".join(([_plain(block["text"]["text"])] if "text" in block else []) + fields)
+            menu = block.get("accessory", {}).get("placeholder")
+            menus = [f"[ {menu['text']} ▾ ]"] if menu else []
+            return "\n".join(([_plain(block["text"]["text"])] if "text" in block else []) + fields + menus)
         case "context":
             return "\n".join(f"· {_plain(element['text'])}" for element in block["elements"])
         case "actions":
@@ -42,6 +51,7 @@ def _block(block: dict[str, Any]) -> str:
 
 
 def _plain(text: str) -> str:
+    text = re.sub(r"<!date\^\d+\^\{ago\}\|([^>]*)>", r"\1", text)
     text = re.sub(r"<!date\^(\d+)\^[^|>]*\|[^>]*>", lambda found: _time(int(found[1])), text)
     text = re.sub(r"<@(\w+)>", r"@\1", text)
     text = re.sub(r"<!subteam\^(\w+)>", r"@\1", text)

@@ -1,9 +1,8 @@
-"""Chaos: commands and clicks arrive while processes are killed and Together fails; afterwards all must be answered.
+"""Chaos for decisions: commands and clicks arrive while processes are killed and Together fails.
 
-`make chaos` runs it for long; `make test` for a few seconds, on both databases.
+Afterwards all that was acked must be answered.
 """
 
-import argparse
 import asyncio
 import random
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.conftest import serve_postgresql
+from tests.chaos.report import Report
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.slack import Posted, Slack
 from tests.simulator.together import Call, Fault, Ids, Together
@@ -60,14 +59,6 @@ class Asked:
 def is_in_progress(message: Posted) -> bool:
     """Whether a message only says who is at it."""
     return any(words in message.text for words in ("is approving this", "is cancelling this"))
-
-
-@dataclass
-class Report:
-    """What a run found."""
-
-    counts: Counter[str]
-    problems: list[str]
 
 
 class Chaos:
@@ -209,36 +200,10 @@ class Chaos:
     def _verify(self) -> list[str]:
         done = subprocess.run(
             [sys.executable, "-m", "bot", "audit", "verify"],
-            env={"DATABASE_URL": self._url, "PATH": "", "PYTHONPATH": str(Path(__file__).parent.parent)},
+            env={"DATABASE_URL": self._url, "PATH": "", "PYTHONPATH": str(Path(__file__).parent.parent.parent)},
             capture_output=True, text=True, check=False, timeout=60, cwd=self._folder,
         )  # fmt: skip
         lines = (done.stdout + done.stderr).strip().splitlines()
         self._counts["audit rows"] = int(lines[-2].split()[0]) if done.returncode == 0 else 0
         self._counts["doubtful repeats"] = int(lines[-1].split()[0]) if done.returncode == 0 else 0
         return [] if done.returncode == 0 else [f"The audit trail is not whole: {line}" for line in lines]
-
-
-def describe(report: Report) -> str:
-    """The run in lines."""
-    counts = [f"{count:6} {name}" for name, count in sorted(report.counts.items())]
-    return "\n".join([*counts, *(f"PROBLEM {problem}" for problem in report.problems)])
-
-
-def main() -> int:
-    """Run on SQLite with one process and on PostgreSQL with two."""
-    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
-    options = parser.parse_args()
-    print(f"seed {options.seed}")
-    failed = False
-    with tempfile.TemporaryDirectory() as folder, serve_postgresql() as server:
-        for name, url, processes in (("SQLite", f"sqlite:///{folder}/bot.db", 1), ("PostgreSQL", server, 2)):
-            report = asyncio.run(Chaos(url, processes, options.seconds, options.seed).run())
-            print(f"\n{name}, {processes} process(es), {options.seconds:g} s of chaos\n{describe(report)}", flush=True)
-            failed = failed or bool(report.problems)
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""`make bench`: what the bot costs, side by side in one run. Only ratios and counts mean anything."""

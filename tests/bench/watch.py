@@ -1,0 +1,210 @@
+"""What the watch costs: calls, CPU time and memory of a cycle, and a storm of a thousand nodes."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.cards.digest import REPORT_LINES
+from bot.clock import Clock
+from bot.models import Alert, Remediation
+from bot.store import Alerts, Database
+from bot.watcher import follow
+from bot.watcher.poll import fingerprint_of
+from tests.simulator.process import free_port, ready, start_bot, variables
+from tests.simulator.slack import Slack
+from tests.simulator.slack.limits import Limits
+from tests.simulator.together import Ids, Together
+
+CLUSTERS, PAGE = 100, 100
+POLL = 5
+TICKS = os.sysconf("SC_CLK_TCK")
+BACKLOGS = (2_500, 10_000)
+IDLE_ROUNDS = 4
+CHANGES = {25: 7, 50: 13}  # and in how many cycles Slack's pace lets all of it be said
+STORM = 1_000
+SELECT, CANCEL = "digest:select", "digest:cancel"
+
+
+@dataclass
+class Measured:
+    """What a bot used in some cycles, the CPU time of reading taken off."""
+
+    extra: float
+    memory: float
+    together: Counter[str]
+    slack: Counter[str]
+
+
+class Bot:
+    """A bot as a process, whose use of the machine can be read."""
+
+    def __init__(self, pid: int, slack: Slack, together: Together) -> None:
+        self._pid = pid
+        self.slack, self.together = slack, together
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of CPU time until now."""
+        fields = Path(f"/proc/{self._pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    @property
+    def memory(self) -> float:
+        """Resident memory in MiB."""
+        lines = Path(f"/proc/{self._pid}/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+    async def rounds(self, count: int) -> None:
+        """Wait until every cluster was read so often."""
+        pages = -(-len(self.together.remediations) // (CLUSTERS * PAGE)) * CLUSTERS
+        wanted = len(self.together.calls) + count * pages
+        while len(self.together.calls) < wanted:
+            await self.together.news()
+
+    async def used(self, rounds: int) -> float:
+        """Seconds of CPU time in so many rounds."""
+        began = self.cpu
+        await self.rounds(rounds)
+        return self.cpu - began
+
+
+@asynccontextmanager
+async def bot_beside(slack: Slack, together: Together, folder: Path) -> AsyncIterator[Bot]:
+    """Run a bot on what the folder's database has."""
+    port = free_port()
+    settings = {
+        **variables(slack, together),
+        "DATABASE_URL": f"sqlite:///{folder}/bot.db",
+        "BOT_ALERT_CHANNEL": "C0OPS",
+        "BOT_POLL_SECONDS": str(POLL),
+        "LOG_LEVEL": "ERROR",
+    }
+    process = start_bot(folder, settings, port=port, log=folder / "bot.log")
+    try:
+        await ready(slack, port)
+        yield Bot(process.pid, slack, together)
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 40)
+
+
+async def cycles() -> None:
+    """Print what a cycle over 100 clusters costs, by backlog and by changes."""
+    print(f"\nThe watch: {CLUSTERS} clusters, pages of {PAGE}, a cycle every {POLL} s, the bot in a process of its own")
+    extra: dict[tuple[int, int], float] = {}
+    for backlog in BACKLOGS:
+        with tempfile.TemporaryDirectory() as name:
+            async with Slack() as slack, Together(slack.now) as together:
+                together.max_page = PAGE
+                ids = [
+                    together.add((f"cluster-{number % CLUSTERS}", f"node-{number}", f"r-{number:05d}"))
+                    for number in range(backlog)
+                ]
+                await _tell_all(Path(name), slack, together, ids)
+                async with bot_beside(slack, together, Path(name)) as bot:
+                    await bot.rounds(2)
+                    idle = await bot.used(IDLE_ROUNDS) / IDLE_ROUNDS
+                    print(f"  {backlog} open: {idle:.2f} s of CPU to read a cycle, {bot.memory:.0f} MiB")
+                    for changes, rounds in CHANGES.items():
+                        one = await _measure(bot, ids, changes, rounds, idle)
+                        extra[backlog, changes] = one.extra
+                        print(
+                            f"    {changes} change: {_counted(one.together)} in the cycle; {_counted(one.slack)}; "
+                            f"{one.extra:.2f} s of CPU more, {one.memory:.0f} MiB",
+                            flush=True,
+                        )
+    (few, many), (small, large) = CHANGES, BACKLOGS
+    for backlog in BACKLOGS:
+        ratio = extra[backlog, many] / max(0.01, extra[backlog, few])
+        print(f"  CPU for {many} changes / for {few}, {backlog} open: {ratio:.2f} (linear: {many / few:.2f})")
+    ratio = extra[large, many] / max(0.01, extra[small, many])
+    print(f"  CPU for {many} changes, {large} open / {small} open: {ratio:.2f} (not growing: 1.00)", flush=True)
+
+
+def _counted(calls: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(calls.items())) or "no calls"
+
+
+async def _tell_all(folder: Path, slack: Slack, together: Together, ids: list[Ids]) -> None:
+    """Leave behind what a bot leaves that has posted them all."""
+    database = Database(f"sqlite:///{folder}/bot.db", seconds=60)
+    await database.open()
+    alerts = Alerts(database, Clock())
+    new = []
+    for each in ids:
+        remediation = Remediation.model_validate(together.remediations[each])
+        words = fingerprint_of(together.remediations[each])
+        bare = Alert(remediation, words, "C0OPS", seen_at=0.0, next_at=None, reminders=follow.MAX_REMINDERS)
+        message = follow.draw(bare, None)
+        ts = slack.post_as_tool(message.blocks, text=message.text).ts
+        new.append(Alert(
+            remediation, words, "C0OPS", seen_at=0.0, ts=ts, drawn=message.fingerprint, next_at=None,
+            reminders=follow.MAX_REMINDERS,
+        ))  # fmt: skip
+    await alerts.add(new)
+    await database.close()
+
+
+async def _measure(bot: Bot, ids: list[Ids], changes: int, rounds: int, idle: float) -> Measured:
+    """What some cycles use, in the first of which so many change, with all that is said about it."""
+    slack, together = bot.slack, bot.together
+    calls, said = len(together.calls), len(slack.calls)
+    for each in ids[:: len(ids) // changes][:changes]:
+        if together.state(each) == "PENDING_APPROVAL":
+            together.review(each, "approve")
+        else:
+            together.advance(each)
+    began = bot.cpu
+    await bot.rounds(1)
+    read = Counter(call.verb for call in together.calls[calls:])
+    await bot.rounds(rounds - 1)
+    told = Counter(method for method, _ in slack.calls[said:] if method.startswith("chat."))
+    assert told == {"chat.update": changes, "chat.postMessage": changes}, told
+    return Measured(bot.cpu - began - rounds * idle, bot.memory, read, told)
+
+
+async def storm() -> bool:
+    """Print what a storm of a thousand costs. False where Slack's limits were exceeded."""
+    print(f"\nA false alarm on {STORM} nodes, all cancelled with one selection; Slack's limits are enforced")
+    with tempfile.TemporaryDirectory() as name:
+        async with Slack() as slack, Together(slack.now) as together:
+            together.clusters["cluster-1"] = "H100"
+            slack.limits = Limits()
+            async with bot_beside(slack, together, Path(name)) as bot:
+                while not [call for call in together.calls if call.verb == "list"]:
+                    await together.news()
+                ids = [together.add(("cluster-1", f"node-{number}", f"r-{number:05d}")) for number in range(STORM)]
+                fell_ill = time.monotonic()
+                while not (digests := slack.digests()) or f"{STORM} wait for approval" not in digests[0].text:
+                    await slack.news()
+                told = time.monotonic()
+                message = digests[0]
+                message.selected[SELECT] = ["all"]
+                await slack.press(message, CANCEL)
+                while not slack.views:
+                    await slack.news()
+                began = time.monotonic()
+                await slack.submit(slack.views[0])
+                while any(together.state(each) != "CANCELLED" for each in ids):
+                    await together.news()
+                decided = time.monotonic()
+                while (
+                    f"{STORM} of {STORM}: {STORM} cancelled" not in message.everything or "0 wait" not in message.text
+                ):
+                    await slack.news()
+                while len(slack.replies(message)) < STORM // REPORT_LINES:
+                    await slack.news()
+                shown = time.monotonic()
+                calls = Counter(method for method, _ in slack.calls if method.startswith(("chat.", "views.")))
+                print(f"  told after {told - fell_ill:.1f} s; dialog to last decision {decided - began:.1f} s, "
+                      f"to every outcome shown {shown - began:.1f} s; {bot.memory:.0f} MiB")  # fmt: skip
+                print(
+                    f"  Slack: {_counted(calls)}; refused for its limits: {len(slack.refused_for_limits)}", flush=True
+                )
+                return not slack.refused_for_limits

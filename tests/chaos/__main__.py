@@ -1,0 +1,33 @@
+"""`make chaos`: for decisions and for the watch, on SQLite with one process and on PostgreSQL with two."""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+
+from tests.chaos.decisions import Chaos
+from tests.chaos.watch import WatchChaos
+from tests.conftest import new_schema, serve_postgresql
+
+
+def main() -> int:
+    """Run all four. The exit status is 0 only if none found a problem."""
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
+    options = parser.parse_args()
+    print(f"seed {options.seed}")
+    failed = False
+    with tempfile.TemporaryDirectory() as folder, serve_postgresql() as server:
+        for run in (Chaos, WatchChaos):
+            for name, processes in (("SQLite", 1), ("PostgreSQL", 2)):
+                url = f"sqlite:///{folder}/{run.__name__}.db" if name == "SQLite" else new_schema(server)
+                report = asyncio.run(run(url, processes, options.seconds, options.seed).run())
+                print(f"\n{run.__name__}, {name}, {processes} process(es), {options.seconds:g} s\n{report}", flush=True)
+                failed = failed or bool(report.problems)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
