@@ -1,10 +1,12 @@
 """Alerts: found, posted once, followed to the end."""
 
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 
 from tests.simulator.slack import Posted
+from tests.simulator.slack.limits import Limits
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.watch import HOLD, card, pass_time, poll, quiet, until, watching
@@ -144,10 +146,74 @@ async def test_what_has_vanished_is_shown_so_and_shown_again_when_it_is_back(bot
     await card(bot, words="Withdrawn: Reboot VM")
     assert alert.buttons == {}
     assert "Withdrawn: Together lists it no longer. 💨" in await until(bot, lambda: thread(bot, alert))
+    await pass_time(bot, 60)
     bot.together.remediations[IDS] = kept
+    await card(bot, words="Waiting for approval: Reboot VM")
+    assert bot.slack.cards(IDS[2]) == [alert]
+    assert list(alert.buttons) == [APPROVE, CANCEL, HOLD]
+    await until(bot, lambda: "Together lists it again." in thread(bot, alert))
+    bot.together.review(IDS, "cancel")
+    await card(bot, words="Cancelled: Reboot VM")
+
+
+async def test_what_has_ended_is_read_no_more_while_its_card_is_yet_to_be_drawn(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.slack.faults.append(SlackFault("chat.update", "internal_error", times=6))
+    bot.together.review(IDS, "cancel")
+    await card(bot, words="Cancelled: Reboot VM")
+    assert [call.verb for call in bot.together.calls].count("get") == 1
+
+
+async def test_a_cluster_that_is_gone_has_taken_its_remediations_with_it(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    del bot.together.remediations[IDS], bot.together.clusters["cluster-1"]
+    await card(bot, words="Withdrawn: Reboot VM")
+    assert alert.buttons == {}
+
+
+async def test_a_card_of_a_lost_database_is_followed_again() -> None:
+    async with watching() as bot:
+        ids = [bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}")) for number in range(7)]
+        payload = {"cluster_id": ids[0][0], "instance_id": ids[0][1], "remediation_id": ids[0][2]}
+        metadata = {"event_type": "remediation_alert", "event_payload": payload}
+        known = bot.slack.post_as_tool([], text="from before", metadata=metadata)
+        forged = {"event_type": "remediation_alert", "event_payload": {**payload, "remediation_id": ids[1][2]}}
+        somebodys = bot.slack.post_as_tool([], text="a forgery", metadata=forged, by="U0EVIL")
+        await until(bot, bot.slack.digests)
+        await card(bot, ids[0], "Waiting for approval")
+        assert known.edits == 1
+        assert somebodys.edits == 0
+        assert "6 remediations from before the bot began to watch" in bot.slack.digests()[0].text
+
+
+async def test_fifty_changes_at_once_keep_slacks_limits(bot: World) -> None:
+    bot.together.clusters.update({f"c-{number}": "H100" for number in range(10)})
     await poll(bot)
-    await poll(bot)
-    assert len(bot.slack.cards(IDS[2])) == 1
+    bot.slack.limits = Limits()
+    ids = [bot.together.add((f"c-{number % 10}", f"instance-{number}", f"r-{number:03d}")) for number in range(50)]
+    await until(bot, lambda: all(bot.slack.cards(each[2]) for each in ids), 200)
+    for each in ids:
+        bot.together.review(each, "approve")
+    alerts = [bot.slack.cards(each[2])[0] for each in ids]
+    await until(bot, lambda: all("Approved, queued" in each.text for each in alerts), 300)
+    await until(bot, lambda: all(bot.slack.replies(each) for each in alerts), 300)
+    assert bot.slack.refused_for_limits == []
+    assert {each.edits for each in alerts} == {1}
+
+
+async def test_a_card_is_edited_at_most_once_in_three_seconds(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    edited: list[float] = []
+    for number in range(12):
+        bot.together.remediations[IDS]["reason"] = f"reason {number}"
+        before = alert.edits
+        await pass_time(bot, 2)
+        edited += [bot.time.seconds] * (alert.edits - before)
+    assert len(edited) >= 2
+    assert all(later - earlier >= 3 for earlier, later in pairwise(edited))
 
 
 async def test_a_failure_calls_whoever_approved_and_quotes_the_error(bot: World) -> None:

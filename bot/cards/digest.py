@@ -217,13 +217,13 @@ def options(alerts: Sequence[Alert], query: str) -> list[dict[str, Any]]:
         return []
     found: list[dict[str, Any]] = []
     wanted = query.strip().casefold()
-    if not wanted:
+    if wanted in "all that wait":
         found.append(_option(f"All that wait ({len(open_ones)})", ALL))
     by_mode = Counter(each.remediation.mode for each in open_ones)
     found += [
         _option(f"All: {words.mode_words(mode).name} ({count})", f"mode:{mode}")
         for mode, count in by_mode.most_common(10)
-        if wanted in words.mode_words(mode).name.casefold() and len(mode) + len("mode:") <= MAX_OPTION_TEXT
+        if wanted in f"all: {words.mode_words(mode).name}".casefold() and len(mode) + len("mode:") <= MAX_OPTION_TEXT
     ]
     for each in open_ones:
         text = f"{words.node(each.remediation)} · {_mode(each)}"
@@ -251,8 +251,9 @@ def dialog(batch: Batch, alerts: Sequence[Alert]) -> dict[str, Any]:
     rule, count = RULES[batch.verb], len(alerts)
     noun = "node" if count == 1 else "nodes"
     verb = "Approve" if batch.verb is Verb.APPROVE else "Cancel"
-    stays = f"The nodes stay as they are, broken or not. {words.COOLDOWN}"
-    head = words.DRAIN if batch.verb is Verb.APPROVE else stays
+    stays = "The nodes stay as they are, broken or not, and Together recommends nothing for them for about 30 minutes."
+    drains = "Approving drains the nodes: jobs that have not checkpointed lose their work."
+    head = drains if batch.verb is Verb.APPROVE else stays
     return {
         "type": "modal",
         "callback_id": BATCH,

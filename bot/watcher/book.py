@@ -31,6 +31,10 @@ class Book:
         self._fingerprints[ref] = fingerprint
         self._of_cluster.setdefault(ref.cluster_id, set()).add(ref)
 
+    def close(self, ref: RemediationRef) -> None:
+        """Read it no more, though its card and thread are yet to be told how it ended."""
+        self._of_cluster.get(ref.cluster_id, set()).discard(ref)
+
     def drop(self, ref: RemediationRef) -> None:
         """Follow it no longer."""
         self._fingerprints.pop(ref, None)

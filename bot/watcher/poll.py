@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,8 +43,11 @@ class Reading:
 class Listener(Protocol):
     """Who hears what was read."""
 
+    def clusters(self) -> Collection[str]:
+        """The clusters in which something is followed."""
+
     def is_followed(self, ref: RemediationRef) -> bool:
-        """Whether there is an alert of it, or is about to be."""
+        """Whether there is an alert of it."""
 
     def followed(self, cluster_id: str) -> Iterable[RemediationRef]:
         """The remediations of a cluster that there are alerts of."""
@@ -100,7 +103,7 @@ class Poller:
         self._gather()
         await self._look_for_clusters()
         now = self._clock.monotonic()
-        for cluster_id in self._chosen or tuple(self._known):
+        for cluster_id in {**dict.fromkeys(self._chosen or self._known), **dict.fromkeys(self._listener.clusters())}:
             if cluster_id not in self._running and now >= self._not_before.get(cluster_id, 0.0):
                 task = asyncio.create_task(self._read(cluster_id), name=f"read {cluster_id}")
                 self._running[cluster_id] = task
@@ -172,8 +175,11 @@ class Poller:
 
     async def _list(self, cluster_id: str) -> None:
         asked_at = self._clock.monotonic()
-        items = await self._together.scan(cluster_id, states=OPEN)
-        listener = self._listener
+        listener, missing = self._listener, None
+        try:
+            items = await self._together.scan(cluster_id, states=OPEN)
+        except NotFound as error:
+            items, missing = [], error  # a cluster that is gone has taken its remediations with it
         listed: set[RemediationRef] = set()
         new: list[Reading] = []
         changed: list[Reading] = []
@@ -201,6 +207,8 @@ class Poller:
         absent = [ref for ref in listener.followed(cluster_id) if ref not in listed]
         changed += [each for each in await asyncio.gather(*(self._look(ref) for ref in absent)) if each]
         await listener.heard(cluster_id, new, changed, waiting)
+        if missing and cluster_id in (self._chosen or self._known):
+            raise missing
         await listener.succeeded(cluster_id)
 
     async def _look(self, ref: RemediationRef) -> Reading | None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from bot import cards
 from bot.clock import Clock
-from bot.errors import LeaseLost, NotPosted, PostUnclear, StoreUnavailable
+from bot.errors import LeaseLost, NotPosted, PostUnclear, StoreUnavailable, TogetherError
 from bot.models import Alert, BatchStatus, Board, Digest, Message, State
 from bot.store import Alerts, Batches, Lease
 from bot.tasks import finish
+from bot.together import TogetherClient
 from bot.watcher import follow
 from bot.watcher.book import Book, Queue
 from bot.watcher.poll import Reading
@@ -30,6 +31,7 @@ class Digests:
         alerts: where they stand.
         batches: what people asked for on them.
         board: the alert channel.
+        together: asked a last time before a reminder.
         book: what is followed.
         lease: the watch; nothing is written without it.
         rules: what the watch is set to.
@@ -42,6 +44,7 @@ class Digests:
         alerts: Alerts,
         batches: Batches,
         board: Board,
+        together: TogetherClient,
         book: Book,
         lease: Lease,
         rules: WatchRules,
@@ -50,6 +53,7 @@ class Digests:
         self._alerts = alerts
         self._batches = batches
         self._board = board
+        self._together = together
         self._book = book
         self._lease = lease
         self._rules = rules
@@ -226,9 +230,23 @@ class Digests:
         if moment is None or moment > now:
             return
         number = digest.reminders + 1
+        count = await self._still_wait(waiting)
         await self._alerts.change_digest(digest.id, lambda each, _now: replace(each, reminders=number))
-        oncall = cards.mention(self._rules.oncall)
-        await self._reply(ts, cards.many.digest_reminder(len(waiting), oncall, now - digest.seen_at))
+        if count:
+            oncall = cards.mention(self._rules.oncall)
+            await self._reply(ts, cards.many.digest_reminder(count, oncall, now - digest.seen_at))
+
+    async def _still_wait(self, waiting: Sequence[Alert]) -> int:
+        """Ask Together a last time: nobody is to be reminded of what was just decided."""
+        present: set[tuple[str, str, str]] = set()
+        for cluster_id in {each.remediation.cluster_id for each in waiting}:
+            try:
+                found = await self._together.list_remediations(cluster_id, states=[State.PENDING_APPROVAL])
+            except TogetherError:
+                continue
+            present |= {(each.cluster_id, each.instance_id, each.id) for each in found}
+        refs = (each.remediation.ref for each in waiting)
+        return len([ref for ref in refs if (ref.cluster_id, ref.instance_id, ref.remediation_id) in present])
 
     async def _reply(self, ts: str, message: Message) -> None:
         await self._board.turn_to_post()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 
 from bot.clock import Clock
@@ -84,6 +84,7 @@ class Watcher:
             alerts=self._alerts,
             batches=Batches(store.database, clock),
             board=board,
+            together=together,
             book=self._book,
             lease=self._lease,
             rules=rules,
@@ -190,6 +191,10 @@ class Watcher:
 
     # What the poller says.
 
+    def clusters(self) -> Collection[str]:
+        """The clusters in which something is followed."""
+        return self._book.clusters
+
     def is_followed(self, ref: RemediationRef) -> bool:
         """Whether there is an alert of it."""
         return ref in self._book
@@ -213,12 +218,20 @@ class Watcher:
         for reading in new:
             if reading.ref in self._writer.new:
                 self._writer.new[reading.ref] = reading
-            elif reading.ref not in self._book:
+            elif reading.ref not in self._book and not await self._is_back(reading):
                 fresh.append(reading)
         if self._backlog is not None:
             self._backlog += fresh
         elif fresh:
             await self._arrive(cluster_id, fresh)
+
+    async def _is_back(self, reading: Reading) -> bool:
+        """Whether it had an alert that was closed: then it goes on in that."""
+        if await self._alerts.look(reading.ref) is None:
+            return False
+        self._book.note(reading.ref, "")
+        await self._observe(reading)
+        return True
 
     async def failed(self, cluster_id: str, error: TogetherError) -> None:
         """A cluster could not be read."""
@@ -262,6 +275,8 @@ class Watcher:
         self._book.note(ref, reading.fingerprint)
         if changed.done:
             self._book.drop(ref)
+        elif follow.is_closed(changed):
+            self._book.close(ref)
         if changed.digest_id is None:
             self._writer.attend(ref)
 
@@ -281,7 +296,19 @@ class Watcher:
         await self._digests.gather(cluster_id, fresh)
 
     async def _take_backlog(self, backlog: list[Reading]) -> None:
-        """Tell of what was waiting when the bot began to watch: one message rather than a flood."""
+        """Tell of what was waiting when the bot began to watch: one message rather than a flood.
+
+        Where the database was lost, cards stand in the channel that this one does not know; they are followed again.
+        """
+        try:
+            found = await self._board.find(self._clock.now() - HISTORY_DAYS * _DAY) if backlog else None
+        except NotPosted as error:
+            logger.warning("The alert channel cannot be read now: %s", error)
+            found = None
+        if found:
+            for reading in [each for each in backlog if each.ref in found.cards]:
+                await self._writer.adopt(reading, found.cards[reading.ref])
+                backlog.remove(reading)
         if len(backlog) <= STORM:
             for reading in backlog:
                 self._writer.announce(reading)

@@ -81,6 +81,24 @@ class Writer:
         """See to an alert, when its turn comes."""
         self._to_draw.put(ref)
 
+    async def adopt(self, reading: Reading, ts: str) -> None:
+        """Follow something on a card that stands in the channel already."""
+        if reading.remediation is None:
+            return
+        await self._alerts.add([self._alert(reading, reading.remediation, None)])
+        self._book.note(reading.ref, reading.fingerprint)
+        await self._note(reading.ref, None, lambda alert: replace(alert, ts=ts))
+
+    def _alert(self, reading: Reading, remediation: Remediation, history: History | None) -> Alert:
+        return Alert(
+            remediation,
+            reading.fingerprint,
+            self._rules.channel_id,
+            seen_at=0.0,
+            history=history,
+            share=self._share(reading.ref.cluster_id),
+        )
+
     async def post_cards(self) -> None:
         """Post for ever."""
         while True:
@@ -132,15 +150,7 @@ class Writer:
         if self.new.pop(ref, None) is None or reading.remediation is None:
             return  # it waits no longer, or has gone into a digest
         self.must_watch()
-        alert = Alert(
-            reading.remediation,
-            reading.fingerprint,
-            self._rules.channel_id,
-            seen_at=0.0,
-            history=history,
-            share=self._share(ref.cluster_id),
-        )
-        await finish(self._post_first(ref, alert))
+        await finish(self._post_first(ref, self._alert(reading, reading.remediation, history)))
 
     async def _post_first(self, ref: RemediationRef, alert: Alert) -> None:
         since = self._clock.monotonic()

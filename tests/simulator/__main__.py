@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.slack import Slack
 from tests.simulator.together import Together
-from tests.simulator.tour import Tour
+from tests.simulator.tour import ALERT_CHANNEL, WATCHED, Tour
 
 
 async def main() -> int:
@@ -18,7 +18,9 @@ async def main() -> int:
     async with Slack() as slack, Together(slack.now) as together:
         port = free_port()
         with tempfile.TemporaryDirectory() as folder:
-            bot = start_bot(Path(folder), variables(slack, together), port=port)
+            together.clusters[WATCHED] = "H100"
+            watched = {"BOT_ALERT_CHANNEL": ALERT_CHANNEL, "BOT_CLUSTERS": WATCHED, "BOT_POLL_SECONDS": "1"}
+            bot = start_bot(Path(folder), {**variables(slack, together), **watched}, port=port)
             try:
                 await ready(slack, port)
                 failed = await Tour(slack, together).run()

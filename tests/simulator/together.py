@@ -310,6 +310,8 @@ class Together(Listener):
 
     def _list(self, request: web.Request, _body: Any) -> dict[str, Any]:
         cluster, instance = request.match_info["cluster"], request.match_info["instance"]
+        if cluster not in self.clusters:
+            raise RpcError(5, "cluster not found")
         query = request.query
         found = [
             remediation

@@ -3,11 +3,13 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.simulator.render import confirmation, render
+from tests.simulator.render import confirmation, render, render_view
 from tests.simulator.slack import Posted, Slack
 from tests.simulator.together import Ids, Together
 
 APPROVE, CANCEL = "remediation:approve", "remediation:cancel"
+SELECT, CANCEL_SELECTED = "digest:select", "digest:cancel"
+WATCHED, ALERT_CHANNEL = "cluster-2", "C0OTHER"
 ALERTS = [
     {
         "alert_name": "DmesgXidError",
@@ -39,6 +41,8 @@ class Tour:
             ("Somebody who is no operator presses Approve", self._not_allowed),
             ("A colleague was faster, in Together's own console", self._already),
             ("Together's API is down", self._down),
+            ("A node falls ill: the bot posts it by itself, and follows it to its end", self._follow),
+            ("A storm of 40: one message, one selection, each decision by itself", self._storm),
         ]
         failed = False
         for title, step in steps:
@@ -107,6 +111,47 @@ class Tour:
         await self._together.start()
         expect("nothing was changed" in error.text, "the error says that nothing was changed")
         expect(self._together.state(ids) == "PENDING_APPROVAL", "nothing was changed")
+
+    async def _follow(self) -> None:
+        ids = self._fall_ill(1)
+        print("   (gpu-node-1 of the watched cluster has lost a GPU.)")
+        (alert,) = await self._slack.until(lambda: self._slack.cards(ids[2]))
+        self._show(alert, "the bot posted in the alert channel")
+        await self._press(alert, APPROVE)
+        self._together.remediations[ids]["state"] = "RUNNING"
+        await self._slack.until(lambda: "Running:" in alert.text)
+        self._together.advance(ids)
+        await self._slack.until(lambda: "Succeeded:" in alert.text)
+        self._show(alert, "it has become")
+        lines = await self._slack.until(lambda: told if "Succeeded" in (told := self._thread(alert)) else None)
+        print(f"   its thread:\n{lines}")
+        expect(alert.buttons == {}, "no button is left")
+        expect(self._slack.cards(ids[2]) == [alert], "there is one alert")
+
+    async def _storm(self) -> None:
+        all_of_them = [self._fall_ill(number) for number in range(100, 140)]
+        print("   (40 nodes of the watched cluster report a fallen GPU at once.)")
+        await self._slack.until(lambda: [each for each in self._slack.digests() if "40 wait" in each.text])
+        (message,) = self._slack.digests()
+        options = await self._slack.ask_for_options(message, SELECT, "all")
+        print(f"   alice opens the menu, types “all”, and chooses [ {options[0]['text']['text']} ]")
+        message.selected[SELECT] = [options[0]["value"]]
+        await self._slack.press(message, CANCEL_SELECTED)
+        await self._slack.until(lambda: self._slack.views)
+        for line in render_view(self._slack.views[0]).splitlines():
+            print(f"   {line}")
+        await self._slack.submit(self._slack.views[0])
+        await self._slack.until(lambda: "40 of 40" in message.everything and "0 wait" in message.text)
+        self._show(message, "the channel sees")
+        expect({self._together.state(each) for each in all_of_them} == {"CANCELLED"}, "all are cancelled")
+
+    def _fall_ill(self, number: int) -> Ids:
+        return self._together.add(
+            (WATCHED, f"i-{number:04d}", f"r-{number:04d}"), instance_name=f"gpu-node-{number}", linked_alerts=ALERTS
+        )
+
+    def _thread(self, message: Posted) -> str:
+        return "\n".join(f"      | {each.text}" for each in self._slack.replies(message))
 
     def _new(self) -> Ids:
         name = f"gpu-node-{self._number}"
