@@ -92,7 +92,7 @@ async def test_a_process_that_has_lost_the_watch_writes_nothing(bot: World) -> N
     assert look.alert.remediation.state == "PENDING_APPROVAL"
     await thief.give_back()
     await database.close()
-    await card(bot, words="Approved, queued to start")
+    await until(bot, lambda: "Approved, queued to start" in alert.text, 300)
 
 
 def alert_ref() -> RemediationRef:

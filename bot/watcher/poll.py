@@ -125,10 +125,10 @@ class Poller:
     async def stop(self) -> None:
         """Read no more."""
         tasks = list(self._running.values())
+        self._running.clear()
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look_for_clusters(self) -> None:
         """List the clusters, at most once in ten minutes: which there are, and how many nodes each has."""

@@ -117,27 +117,33 @@ class Watcher:
         return self._rules.lease_seconds * 0.3
 
     async def _watch(self) -> None:
-        """Watch until this process is not sure any more that it is the only one, or the database fails."""
+        """Watch until this process is not sure any more that it is the only one, or the database fails.
+
+        No task group: of an error inside and a cancellation from outside at once, it loses the latter (Python 3.11).
+        """
+        work = (
+            self._keep_lease,
+            self._poll,
+            self._tick,
+            self._writer.post_cards,
+            self._writer.draw_cards,
+            self._writer.tell_threads,
+            self._digests.work,
+        )
+        tasks: set[asyncio.Task[None]] = set()
         try:
             await self._load()
-            async with asyncio.TaskGroup() as group:
-                for work in (
-                    self._keep_lease,
-                    self._poll,
-                    self._tick,
-                    self._writer.post_cards,
-                    self._writer.draw_cards,
-                    self._writer.tell_threads,
-                    self._digests.work,
-                ):
-                    group.create_task(work(), name=f"watch {work.__name__}")
-        except* (LeaseLost, StoreUnavailable) as problems:
-            logger.warning("The watch is given up: %s", problems.exceptions[0])
+            tasks |= {asyncio.create_task(each(), name=f"watch {each.__name__}") for each in work}
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+        except LeaseLost:
+            logger.warning("Another process watches now")
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._poller.stop()
-        if (task := asyncio.current_task()) and task.cancelling():
-            # A task group that has errors of its own keeps a cancellation from outside to itself (Python 3.11).
-            raise asyncio.CancelledError
 
     async def _load(self) -> None:
         """Begin with what the last process knew."""
