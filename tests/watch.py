@@ -14,7 +14,7 @@ from tests.world import IDS, World, world
 
 CHANNEL = "C0OPS"
 HOLD = "remediation:hold"
-STATEMENTS = {"Store", "Alerts", "Batches", "Lease"}
+STATEMENTS = {"Agreed", "Alerts", "Batches", "Digests", "Lease", "Outages", "Store"}
 CALM = 40  # rounds of the event loop in which nothing was being answered or written
 LEAP = 60.0
 T = TypeVar("T")

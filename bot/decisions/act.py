@@ -91,7 +91,7 @@ class Act:
                 "changed meanwhile", present.state
             )
         try:
-            hold = await self._store.hold(present.ref, job.request.actor.user_id, HOLD_SECONDS)
+            hold = await self._store.agreed.hold(present.ref, job.request.actor.user_id, HOLD_SECONDS)
         except StoreUnavailable as error:
             raise StoreDown from error
         if hold is None:
@@ -103,7 +103,7 @@ class Act:
     ) -> Answer:
         """Draw a remediation with all that the bot knows about it."""
         try:
-            about = await self._store.about(present.ref)
+            about = await self._store.agreed.about(present.ref)
         except StoreUnavailable:
             about = None
         if about and decided:

@@ -12,7 +12,7 @@ from bot.decisions.decisions import Decisions, Work
 from bot.errors import NotAllowed, NotTaken, StoreDown, StoreUnavailable
 from bot.models import Actor, Alert, Batch, BatchItem, Messenger, Place, Request, Shown, Verb
 from bot.policy import Policy
-from bot.store import Alerts, Batches, Store
+from bot.store import Batches, Digests, Store
 from bot.tasks import finish
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class BatchRunner:
         self._policy = policy
         self._messenger = messenger
         self._store = store
-        self._alerts = Alerts(store.database, clock)
+        self._digests = Digests(store.database, clock)
         self._batches = Batches(store.database, clock)
         self._clock = clock
 
@@ -55,7 +55,7 @@ class BatchRunner:
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        look = await self._alerts.look_digest(digest_id)
+        look = await self._digests.look(digest_id)
         return cards.many.waiting(look[1]) if look else []
 
     async def ask(

@@ -237,7 +237,7 @@ class Decisions:
     async def _distrust(self, job: Job) -> None:
         """The answer could not be shown on the card, so what stands there may be old."""
         try:
-            await self._store.distrust(job.request.ref)
+            await self._store.agreed.distrust(job.request.ref)
         except StoreUnavailable as error:
             logger.warning("A card that may be old could not be noted: %s", error)
 

@@ -71,7 +71,7 @@ class Guards:
         if limits.nodes is None and limits.percent is None:
             return
         # In this order: what is answered between the two reads is counted by the second.
-        busy = await self._store.approvals_under_way(job)
+        busy = await self._store.agreed.approvals_under_way(job)
         busy |= {each.instance_id for each in await self._together.list_remediations(cluster, states=sorted(IN_REPAIR))}
         busy.discard(present.instance_id)
         total = await self._size(cluster) if limits.percent is not None else None
@@ -114,7 +114,7 @@ class Guards:
         if present.mode not in self._limits.two_people:
             return None
         user_id = job.request.actor.user_id
-        first = await self._store.approve_first(job, present.mode)
+        first = await self._store.agreed.approve_first(job, present.mode)
         if first.user_id != user_id:
             return None
         if first.job_id != job.id:

@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import ColumnElement, Connection, Double, cast, event, extract, func, literal, text
+from sqlalchemy import ColumnElement, Connection, Double, cast, event, extract, func, literal, select, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -152,6 +152,11 @@ def now(database: Database, clock: Clock) -> ColumnElement[float]:
     if database.is_sqlite:
         return literal(clock.now())
     return cast(extract("epoch", func.clock_timestamp()), Double)
+
+
+async def read_clock(database: Database, clock: Clock, connection: AsyncConnection) -> float:
+    """The present moment, in seconds since 1970; see `now`."""
+    return float((await connection.execute(select(now(database, clock)))).scalar_one())
 
 
 def _sqlite(url: str, seconds: float) -> AsyncEngine:

@@ -1,6 +1,8 @@
 """What only one process does at a time."""
 
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from sqlalchemy import or_, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -82,3 +84,25 @@ class Lease:
         self._sure_until = 0.0
         async with self.database.begin() as connection:
             await connection.execute(update(leases).where(*self._mine).values(until=0.0))
+
+
+class Leased:
+    """Statements that only the process may run which has a lease.
+
+    Args:
+        database: where.
+        clock: the clock of SQLite's one process. PostgreSQL's own clock is asked instead.
+        lease: writes of a process that has lost it raise `LeaseLost`. None for what anybody may write.
+    """
+
+    def __init__(self, database: Database, clock: Clock, lease: Lease | None = None) -> None:
+        self.database = database
+        self._clock = clock
+        self._lease = lease
+
+    @asynccontextmanager
+    async def _begin(self) -> AsyncIterator[AsyncConnection]:
+        async with self.database.begin() as connection:
+            if self._lease:
+                await self._lease.check(connection)
+            yield connection

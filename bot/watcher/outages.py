@@ -5,7 +5,7 @@ import logging
 from bot import cards
 from bot.clock import Clock
 from bot.models import Board, Message
-from bot.store import Alerts, Outage
+from bot.store import Outage, Outages
 from bot.watcher.poll import LISTING
 
 logger = logging.getLogger(__name__)
@@ -13,17 +13,17 @@ logger = logging.getLogger(__name__)
 TOLD_AFTER = 300.0
 
 
-class Outages:
+class OutageTeller:
     """Keeps what cannot be read.
 
     Args:
-        alerts: where it is kept, so that a restart neither forgets nor repeats it.
+        store: where it is kept, so that a restart neither forgets nor repeats it.
         board: the alert channel.
         clock: time.
     """
 
-    def __init__(self, alerts: Alerts, board: Board, clock: Clock) -> None:
-        self._alerts = alerts
+    def __init__(self, store: Outages, board: Board, clock: Clock) -> None:
+        self._store = store
         self._board = board
         self._clock = clock
         self._known: dict[str, Outage] = {}
@@ -31,7 +31,7 @@ class Outages:
 
     async def load(self) -> None:
         """Begin with what the last process knew."""
-        self._known = await self._alerts.outages()
+        self._known = await self._store.known()
         self._over.clear()
 
     async def failed(self, cluster_id: str) -> None:
@@ -39,7 +39,7 @@ class Outages:
         self._over.discard(cluster_id)
         if cluster_id not in self._known:
             self._known[cluster_id] = outage = Outage(self._clock.now(), told=False)
-            await self._alerts.note_outage(cluster_id, outage)
+            await self._store.note(cluster_id, outage)
 
     async def succeeded(self, cluster_id: str) -> None:
         """It was read."""
@@ -67,7 +67,7 @@ class Outages:
             await self._say(cards.unreadable(_named(group), since, now))
             for each in group:
                 self._known[each] = outage = Outage(lasting[each].since, told=True)
-                await self._alerts.note_outage(each, outage)
+                await self._store.note(each, outage)
         for group in _grouped(self._over):
             since = min(self._known[each].since for each in group)
             await self._say(cards.readable(_named(group), since, now))
@@ -81,7 +81,7 @@ class Outages:
         await self._board.post(message)
 
     async def _forget(self, cluster_id: str) -> None:
-        await self._alerts.note_outage(cluster_id, None)
+        await self._store.note(cluster_id, None)
         del self._known[cluster_id]
 
 

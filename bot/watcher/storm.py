@@ -9,7 +9,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.errors import LeaseLost, NotPosted, PostUnclear, StoreUnavailable, TogetherError
 from bot.models import Alert, BatchStatus, Board, Digest, Message, State
-from bot.store import Alerts, Batches, Lease
+from bot.store import Batches, Digests, Lease
 from bot.tasks import finish
 from bot.together import TogetherClient
 from bot.watcher import follow
@@ -24,11 +24,11 @@ STORM = 5  # so many new ones of a cluster within a minute have cards of their o
 STORM_SECONDS = 60.0
 
 
-class Digests:
+class DigestWriter:
     """Writes about many alerts at once.
 
     Args:
-        alerts: where they stand.
+        store: where they stand.
         batches: what people asked for on them.
         board: the alert channel.
         together: asked a last time before a reminder.
@@ -41,7 +41,7 @@ class Digests:
     def __init__(  # noqa: PLR0913 - what writing needs
         self,
         *,
-        alerts: Alerts,
+        store: Digests,
         batches: Batches,
         board: Board,
         together: TogetherClient,
@@ -50,7 +50,7 @@ class Digests:
         rules: WatchRules,
         clock: Clock,
     ) -> None:
-        self._alerts = alerts
+        self._store = store
         self._batches = batches
         self._board = board
         self._together = together
@@ -65,7 +65,7 @@ class Digests:
     async def gather(self, cluster_id: str | None, readings: Sequence[Reading]) -> None:
         """Put new ones into the digest that the cluster has had within the last minute, or into a new one."""
         now = self._clock.monotonic()
-        known = [each for each in await self._alerts.open_digests() if each.cluster_id == cluster_id]
+        known = [each for each in await self._store.open_ones() if each.cluster_id == cluster_id]
         growing = next((each for each in reversed(known) if self._clock.now() - each.grown_at < STORM_SECONDS), None)
         fresh = Digest(uuid.uuid4().hex, cluster_id, self._rules.channel_id, seen_at=0.0, grown_at=0.0)
         digest = growing or fresh
@@ -74,7 +74,7 @@ class Digests:
             for each in readings
             if each.remediation
         ]
-        await self._alerts.add_digest(digest, new)
+        await self._store.add(digest, new)
         for reading in readings:
             self._book.note(reading.ref, reading.fingerprint)
         if digest is fresh:
@@ -84,7 +84,7 @@ class Digests:
 
     async def tick(self) -> None:
         """See to the digests that are due."""
-        for digest_id in await self._alerts.due_digests():
+        for digest_id in await self._store.due():
             self._queue.put(digest_id)
 
     async def work(self) -> None:
@@ -101,7 +101,7 @@ class Digests:
                 logger.exception("Digest %s could not be seen to", digest_id)
 
     async def _see_to(self, digest_id: str) -> None:
-        look = await self._alerts.look_digest(digest_id)
+        look = await self._store.look(digest_id)
         if look is None or look[0].done:
             return
         digest, _ = look
@@ -113,7 +113,7 @@ class Digests:
         await self._tell(digest_id, digest.ts)
 
     async def _message(self, digest_id: str) -> tuple[Digest, list[Alert], Message] | None:
-        look = await self._alerts.look_digest(digest_id)
+        look = await self._store.look(digest_id)
         if look is None:
             return None
         digest, alerts = look
@@ -126,7 +126,7 @@ class Digests:
                 return
             found = await self._board.find(digest.seen_at - HISTORY_BEFORE)
             if found and (ts := found.digests.get(digest.id)):
-                await self._alerts.change_digest(digest.id, lambda each, _now: replace(each, ts=ts, next_at=0.0))
+                await self._store.change(digest.id, lambda each, _now: replace(each, ts=ts, next_at=0.0))
                 return
         await self._board.turn_to_post()
         self._must_watch()
@@ -141,7 +141,7 @@ class Digests:
             self._just_begun.add(digest_id)  # it certainly does not stand there: the next tick tries again
             raise
         self._drawn_at[digest_id] = self._clock.monotonic()
-        await self._alerts.change_digest(
+        await self._store.change(
             digest_id, lambda each, _now: replace(each, ts=ts, drawn=message.fingerprint, next_at=0.0)
         )
 
@@ -167,11 +167,11 @@ class Digests:
                 raise
             logger.warning("Digest %s cannot be changed any more: %s", digest_id, error)
         self._drawn_at[digest_id] = self._clock.monotonic()
-        await self._alerts.change_digest(digest_id, lambda each, _now: replace(each, drawn=message.fingerprint))
+        await self._store.change(digest_id, lambda each, _now: replace(each, drawn=message.fingerprint))
 
     async def _tell(self, digest_id: str, ts: str) -> None:
         """Tell the thread what has failed and what has come of a batch, remind, and close what has ended."""
-        look = await self._alerts.look_digest(digest_id)
+        look = await self._store.look(digest_id)
         if look is None:
             return
         digest, alerts = look
@@ -179,7 +179,7 @@ class Digests:
         if new := [each for each in failed if each.remediation.id not in digest.failures]:
             await self._reply(ts, cards.many.failures(new))
             told = digest.failures | {each.remediation.id for each in new}
-            await self._alerts.change_digest(digest_id, lambda each, _now: replace(each, failures=told))
+            await self._store.change(digest_id, lambda each, _now: replace(each, failures=told))
         batches = await self._batches.of_digest(digest_id)
         for batch, items in batches:
             if batch.status is BatchStatus.DONE and batch.id not in digest.reported:
@@ -194,7 +194,7 @@ class Digests:
 
     async def _settle(self, digest_id: str) -> None:
         """Say when a digest is to be seen to again, or close it, unless something has changed meanwhile."""
-        look = await self._alerts.look_digest(digest_id)
+        look = await self._store.look(digest_id)
         if look is None:
             return
         digest, alerts = look
@@ -212,12 +212,10 @@ class Digests:
                 return replace(each, next_at=None, done=True)
             return replace(each, next_at=each.grown_at + STORM_SECONDS)
 
-        await self._alerts.change_digest(digest_id, settle)
+        await self._store.change(digest_id, settle)
 
     async def _reported(self, digest_id: str, batch_id: str) -> None:
-        await self._alerts.change_digest(
-            digest_id, lambda each, _now: replace(each, reported=each.reported | {batch_id})
-        )
+        await self._store.change(digest_id, lambda each, _now: replace(each, reported=each.reported | {batch_id}))
 
     def _remind_at(self, digest: Digest) -> float | None:
         seconds = self._rules.remind_seconds
@@ -231,7 +229,7 @@ class Digests:
             return
         number = digest.reminders + 1
         count = await self._still_wait(waiting)
-        await self._alerts.change_digest(digest.id, lambda each, _now: replace(each, reminders=number))
+        await self._store.change(digest.id, lambda each, _now: replace(each, reminders=number))
         if count:
             oncall = cards.mention(self._rules.oncall)
             await self._reply(ts, cards.many.digest_reminder(count, oncall, now - digest.seen_at))

@@ -19,14 +19,14 @@ from bot.models import (
     Share,
     State,
 )
-from bot.store import Alerts, Batches, Lease, Store
+from bot.store import Alerts, Batches, Digests, Lease, Outages, Store
 from bot.together import TogetherClient
 from bot.watcher import follow
 from bot.watcher.book import Book
-from bot.watcher.outages import Outages
+from bot.watcher.outages import OutageTeller
 from bot.watcher.poll import Poller, Reading
 from bot.watcher.rules import WatchRules
-from bot.watcher.storm import STORM, STORM_SECONDS, Digests
+from bot.watcher.storm import STORM, STORM_SECONDS, DigestWriter
 from bot.watcher.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Watcher:
         self._alerts = Alerts(store.database, clock, self._lease)
         self._book = Book()
         self._poller = Poller(together, rules.clusters, self, clock)
-        self._outages = Outages(self._alerts, board, clock)
+        self._outages = OutageTeller(Outages(store.database, clock, self._lease), board, clock)
         self._writer = Writer(
             alerts=self._alerts,
             board=board,
@@ -80,8 +80,8 @@ class Watcher:
             share=self._share,
             report=report,
         )
-        self._digests = Digests(
-            alerts=self._alerts,
+        self._digests = DigestWriter(
+            store=Digests(store.database, clock, self._lease),
             batches=Batches(store.database, clock),
             board=board,
             together=together,

@@ -1,0 +1,102 @@
+"""What people have agreed on a remediation before it is decided: holds, first approvals, and what is under way."""
+
+from dataclasses import replace
+
+from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.clock import Clock
+from bot.models import About, FirstApproval, Hold, Job, RemediationRef, Verb, held
+from bot.store.alerts import change_alert, to_alert
+from bot.store.engine import Database, read_clock, to_the_end
+from bot.store.tables import ACTIVE, about, alerts, decisions, first_approvals
+
+
+class Agreed:
+    """The statements, which any process may run."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.database = database
+        self._clock = clock
+
+    @to_the_end
+    async def about(self, ref: RemediationRef) -> About:
+        """What a card of a remediation says beyond itself.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        async with self.database.begin() as connection:
+            first = await self._first_approval(connection, ref)
+            body = (await connection.execute(select(alerts.c.body).where(about(alerts.c, ref)))).scalar()
+            present = await read_clock(self.database, self._clock, connection)
+        if body is None:
+            return About(first=first)
+        found = to_alert(body).about(first)
+        return replace(found, hold=None) if found.hold and found.hold.until <= present else found
+
+    @to_the_end
+    async def hold(self, ref: RemediationRef, user_id: str, seconds: float) -> Hold | None:
+        """Keep the bot from reminding of a remediation. Gives back until when; None where the bot does not follow it.
+
+        Raises:
+            StoreUnavailable: it could not be written.
+        """
+        async with self.database.begin() as connection:
+            changed = await change_alert(
+                self.database, self._clock, connection, ref, lambda alert, at: held(alert, Hold(user_id, at + seconds))
+            )
+        return changed.hold if changed else None
+
+    @to_the_end
+    async def distrust(self, ref: RemediationRef) -> None:
+        """Let an alert's card be drawn anew, because an answer could not be shown on it.
+
+        Raises:
+            StoreUnavailable: it could not be written.
+        """
+        async with self.database.begin() as connection:
+            await change_alert(
+                self.database, self._clock, connection, ref, lambda alert, _at: replace(alert, drawn="", next_at=0.0)
+            )
+
+    @to_the_end
+    async def approve_first(self, job: Job, mode: str) -> FirstApproval:
+        """Write down the first of two approvals, unless there is one of this mode. Gives back the one that counts.
+
+        Raises:
+            StoreUnavailable: it could not be written.
+        """
+        ref, user_id = job.request.ref, job.request.actor.user_id
+        async with self.database.begin() as connection:
+            if (first := await self._first_approval(connection, ref)) and first.mode == mode:
+                return first
+            await connection.execute(delete(first_approvals).where(about(first_approvals.c, ref)))
+            first = FirstApproval(user_id, mode, await read_clock(self.database, self._clock, connection), job.id)
+            await connection.execute(
+                insert(first_approvals).values(
+                    cluster_id=ref.cluster_id, instance_id=ref.instance_id, remediation_id=ref.remediation_id,
+                    mode=mode, user_id=user_id, at=first.at, job_id=job.id,
+                )
+            )  # fmt: skip
+            return first
+
+    @to_the_end
+    async def approvals_under_way(self, job: Job) -> set[str]:
+        """The instances of a job's cluster on which approvals began before this one and are not answered yet.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        c = decisions.c
+        mine = select(c.active_at).where(c.id == job.id).scalar_subquery()
+        is_before = or_(c.active_at < mine, and_(c.active_at == mine, c.id < job.id))
+        of_cluster = and_(c.status == ACTIVE, c.verb == Verb.APPROVE, c.cluster_id == job.request.ref.cluster_id)
+        async with self.database.begin() as connection:
+            rows = await connection.execute(select(c.instance_id).where(of_cluster, is_before, c.id != job.id))
+            return set(rows.scalars())
+
+    async def _first_approval(self, connection: AsyncConnection, ref: RemediationRef) -> FirstApproval | None:
+        c = first_approvals.c
+        row = (await connection.execute(select(c.user_id, c.mode, c.at, c.job_id).where(about(c, ref)))).first()
+        return FirstApproval(row.user_id, row.mode, row.at, row.job_id) if row else None

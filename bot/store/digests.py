@@ -1,0 +1,131 @@
+"""Digests: messages about many alerts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.models import Alert, Digest
+from bot.store.alerts import alert_columns, alert_ids, to_alert
+from bot.store.engine import now, read_clock, to_the_end
+from bot.store.lease import Leased
+from bot.store.rows import dump
+from bot.store.tables import alerts, digests
+
+_DIGESTS = TypeAdapter(Digest)
+_DIGEST = select(digests.c.body, digests.c.version, digests.c.next_at)
+Change = Callable[[Digest, float], Digest | None]
+
+
+class Digests(Leased):
+    """The statements about digests."""
+
+    @to_the_end
+    async def add(self, digest: Digest, new: Sequence[Alert]) -> Digest:
+        """Write down that a digest is about to be told, or has grown, and what stands in it.
+
+        Raises:
+            LeaseLost: another process watches now.
+            StoreUnavailable: it could not be written.
+        """
+        upsert = sqlite.insert if self.database.is_sqlite else postgresql.insert
+        async with self._begin() as connection:
+            present = await read_clock(self.database, self._clock, connection)
+            known = await _find_digest(connection, digest.id, to_change=True)
+            if known is None:
+                grown = replace(digest, seen_at=present, grown_at=present, remind_from=present)
+                await connection.execute(insert(digests).values(id=grown.id, **_columns(grown)))
+            else:
+                grown = replace(known, grown_at=present, next_at=0.0, version=known.version + 1)
+                await connection.execute(update(digests).where(digests.c.id == grown.id).values(**_columns(grown)))
+            for each in new:
+                alert = replace(each, seen_at=present, remind_from=present, digest_id=digest.id)
+                wanted = upsert(alerts).values(**alert_ids(alert.remediation.ref), **alert_columns(alert))
+                await connection.execute(wanted.on_conflict_do_nothing())
+        return grown
+
+    @to_the_end
+    async def look(self, digest_id: str) -> tuple[Digest, list[Alert]] | None:
+        """A digest and what stands in it, in the order in which it came in.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        async with self.database.begin() as connection:
+            found = await _find_digest(connection, digest_id)
+            if found is None:
+                return None
+            rows = await connection.execute(
+                select(alerts.c.body)
+                .where(alerts.c.digest_id == digest_id)
+                .order_by(alerts.c.seen_at, alerts.c.cluster_id, alerts.c.instance_id, alerts.c.remediation_id)
+            )
+            return found, [to_alert(body) for body in rows.scalars()]
+
+    @to_the_end
+    async def change(self, digest_id: str, change: Change) -> Digest | None:
+        """Change a digest; like `Alerts.change`.
+
+        Raises:
+            LeaseLost: another process watches now.
+            StoreUnavailable: it could not be written.
+        """
+        async with self._begin() as connection:
+            before = await _find_digest(connection, digest_id, to_change=True)
+            if before is None:
+                return None
+            after = change(before, await read_clock(self.database, self._clock, connection))
+            if after is None:
+                return None
+            after = replace(after, version=before.version + 1)
+            await connection.execute(update(digests).where(digests.c.id == digest_id).values(**_columns(after)))
+            return after
+
+    @to_the_end
+    async def due(self) -> list[str]:
+        """Which digests are to be seen to now.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        c = digests.c
+        async with self.database.begin() as connection:
+            due = select(c.id).where(c.is_open, c.next_at <= now(self.database, self._clock)).order_by(c.seen_at)
+            return list((await connection.execute(due)).scalars())
+
+    @to_the_end
+    async def open_ones(self) -> list[Digest]:
+        """The digests that are followed still, the newest last.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        async with self.database.begin() as connection:
+            rows = await connection.execute(_DIGEST.where(digests.c.is_open).order_by(digests.c.seen_at))
+            return [_to_digest(row) for row in rows]
+
+
+async def _find_digest(connection: AsyncConnection, digest_id: str, *, to_change: bool = False) -> Digest | None:
+    wanted = _DIGEST.where(digests.c.id == digest_id)
+    row = (await connection.execute(wanted.with_for_update() if to_change else wanted)).first()
+    return None if row is None else _to_digest(row)
+
+
+def _to_digest(row: Row[str, int, float | None]) -> Digest:
+    """The digest that a row holds; what may have been written without the body counts."""
+    return replace(_DIGESTS.validate_json(row.body), version=row.version, next_at=row.next_at)
+
+
+def _columns(digest: Digest) -> dict[str, Any]:
+    return {
+        "is_open": not digest.done,
+        "next_at": None if digest.done else digest.next_at,
+        "seen_at": digest.seen_at,
+        "version": digest.version,
+        "ts": digest.ts,
+        "body": dump(_DIGESTS, digest),
+    }
