@@ -69,12 +69,12 @@ class App:
         self._reported = {
             "slack": "Slack has not been reached yet.",
             "store": "The database is not open yet.",
-            "alerts": "",
         }
         self._socket: Socket | None = None
         self._keeper: Keeper | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._watcher: Watcher | None = None
+        self._alert_problem = ""
         self._watching: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -179,7 +179,7 @@ class App:
             board=board,
             rules=rules,
             clock=self._clock,
-            report=self._reporter("alerts"),
+            report=self._warn_of_alerts,
         )
         self._watching = asyncio.create_task(self._watcher.run(), name="watcher")
 
@@ -239,6 +239,12 @@ class App:
         if self._stopping:
             found.append("The bot is stopping.")
         return found
+
+    def _warn_of_alerts(self, problem: str) -> None:
+        """Log what keeps alerts from being posted. Clicks and commands work all the same, so the bot stays ready."""
+        if problem and problem != self._alert_problem:
+            logger.error("%s", problem)
+        self._alert_problem = problem
 
     def _reporter(self, part: str) -> Callable[[str], None]:
         """Where a part says what keeps it from working, or "" when nothing does."""

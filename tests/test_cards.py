@@ -163,6 +163,7 @@ ERRORS: dict[str, BotError] = {
         "Approve again when a repair has ended.",
     ),
     "NotFollowed": errors.NotFollowed(),
+    "NotConfirmed": errors.NotConfirmed(),
     "NothingSelected": errors.NothingSelected(),
     "NotTaken": errors.NotTaken(),
     "StoreDown": errors.StoreDown(),

@@ -1,7 +1,9 @@
 """Many at once: one message, a selection, a dialog, and each decision by itself."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -170,6 +172,94 @@ async def outcomes(bot: World) -> list[str]:
             return [str(each) for each in rows.scalars()]
     finally:
         await database.close()
+
+
+async def test_a_batch_over_socket_mode() -> None:
+    async with watching(socket=True) as bot:
+        await began(bot)
+        storm(bot, 7)
+        message = await digest(bot)
+        assert len(await bot.slack.ask_for_options(message, SELECT, "node")) == 7
+        view = await choose(bot, message, "all")
+        assert (await bot.slack.submit(view)).status == 200
+        await digest(bot, "7 of 7: 7 approved")
+
+
+async def test_a_batch_survives_the_end_of_its_process(database_url: str) -> None:
+    async with watching(database=database_url, drain_seconds=0.05) as bot:
+        await began(bot)
+        ids = storm(bot, 8)
+        message = await digest(bot)
+        view = await choose(bot, message, "all")
+        decided = iter(range(100))
+        with bot.together.paused("get"):
+            bot.together.on_call["approve"] = lambda: None if next(decided) < 3 else bot.stop.set()
+            await bot.slack.submit(view)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+        await bot.running
+        assert 0 < len(bot.together.posts) < 8
+        del bot.together.on_call["approve"]
+        async with bot.another():
+            await digest(bot, "8 of 8: 8 approved")
+        assert sorted(call.ids for call in bot.together.posts if call.ids) == sorted(ids)
+        assert sorted(await outcomes(bot)) == ["approved"] * 8
+
+
+async def test_a_batch_whose_process_was_killed_is_taken_over(tmp_path: Path) -> None:
+    async with watching(database=f"sqlite:///{tmp_path}/bot.db", drain_seconds=0.05) as bot:
+        await began(bot)
+        ids = storm(bot, 8)
+        message = await digest(bot)
+        view = await choose(bot, message, "all")
+        with bot.together.paused("get"):
+            await bot.slack.submit(view)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            bot.app.tasks.limit = 0
+            for task in asyncio.all_tasks():
+                if getattr(task.get_coro(), "__qualname__", "") == "BatchRunner.run":
+                    task.cancel()
+            await bot.settle()
+        async with bot.another():
+            await digest(bot, "8 of 8: 8 approved")
+        assert sorted(call.ids for call in bot.together.posts if call.ids) == sorted(ids)
+
+
+async def test_who_may_no_longer_decide_when_it_is_confirmed_decides_nothing() -> None:
+    async with watching(BOT_OPERATORS="S0ONCALL") as grouped:
+        grouped.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(grouped)
+        storm(grouped, 6)
+        message = await digest(grouped)
+        view = await choose(grouped, message, "all")
+        grouped.slack.groups["S0ONCALL"] = []
+        await pass_time(grouped, 310)
+        await grouped.slack.submit(view)
+        await digest(grouped, "Stopped: the person who asked may not decide.")
+        assert "You may not approve remediations here." in (await grouped.whisper()).text
+        assert grouped.together.posts == []
+
+
+async def test_a_selection_in_which_nothing_waits_any_more_opens_no_dialog(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    (option, *_) = await bot.slack.ask_for_options(message, SELECT, "node-0002")
+    bot.together.resolve(ids[2])
+    await digest(bot, "1 Resolved by itself")
+    message.selected[SELECT] = [option["value"]]
+    await bot.slack.press(message, APPROVE_SELECTED)
+    assert "Nothing is selected that still waits" in (await bot.whisper()).text
+
+
+async def test_a_dialog_that_cannot_be_opened_is_said(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    message.selected[SELECT] = ["all"]
+    bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
+    await bot.slack.press(message, APPROVE_SELECTED)
+    assert "did not take this" in (await bot.whisper()).text
+    assert bot.slack.views == []
 
 
 async def test_cancel_selected_cancels(bot: World) -> None:

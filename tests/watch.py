@@ -21,14 +21,19 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def watching(database: str | None = None, **environ: str) -> AsyncIterator[World]:
+async def watching(
+    database: str | None = None, *, socket: bool = False, drain_seconds: float = 25, **environ: str
+) -> AsyncIterator[World]:
     """A bot that watches, on a clock that stands until a test lets it go on."""
     settings = {"BOT_ALERT_CHANNEL": CHANNEL, "BOT_POLL_SECONDS": str(int(POLL)), "BOT_LEASE_SECONDS": "300"}
     async with AsyncExitStack() as stack:
         time = ManualClock(read_backs_pass)
         if database and database.startswith("postgresql"):
             await stack.enter_async_context(in_step(database, time))
-        yield await stack.enter_async_context(world(database=database, time=time, environ={**settings, **environ}))
+        given = {**settings, **environ}
+        yield await stack.enter_async_context(
+            world(database=database, time=time, socket=socket, drain_seconds=drain_seconds, environ=given)
+        )
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from dataclasses import replace
 from bot import cards
 from bot.clock import Clock
 from bot.decisions.decisions import Decisions, Work
-from bot.errors import NotAllowed, NotTaken, StoreDown, StoreUnavailable
+from bot.errors import NotAllowed, NotAttempted, NotConfirmed, StoreDown, StoreUnavailable
 from bot.models import Actor, Alert, Batch, BatchItem, Messenger, Place, Request, Shown, Verb
 from bot.policy import Policy
 from bot.store import Batches, Digests, Store
@@ -93,14 +93,14 @@ class BatchRunner:
 
         Raises:
             StoreDown: it could not be written.
-            NotTaken: it was begun already, is not known, or somebody else confirms than asked.
+            NotConfirmed: it was begun already, is not known, or somebody else confirms than asked.
         """
         try:
             batch = await self._batches.begin(batch_id, user_id)
         except StoreUnavailable as error:
             raise StoreDown from error
         if batch is None:
-            raise NotTaken
+            raise NotConfirmed
         return self.run(batch)
 
     async def take_over(self, *, at_start: bool) -> list[Work]:
@@ -126,8 +126,9 @@ class BatchRunner:
         for item in await self._batches.items(batch.id):
             outcome = item.outcome or await self._one(batch, item)
             if outcome == NotAllowed.__name__:
-                stopped = "the person who asked may not do this."
-                await self._messenger.whisper(batch.place, cards.private(NotAllowed("You may not do this.", "")))
+                stopped = "the person who asked may not decide."
+                told = NotAttempted((await self._batches.items(batch.id))[item.number].summary, "")
+                await self._messenger.whisper(batch.place, cards.private(told))
             troubles = troubles + 1 if outcome in _TROUBLE else 0
             if troubles == TROUBLES:
                 stopped = f"Together has failed {TROUBLES} times in a row."

@@ -11,6 +11,7 @@
     │   ├── AlreadyInFlight       somebody is deciding on this remediation right now
     │   ├── Guarded               a guard rail keeps an approval from being sent
     │   ├── NotFollowed           a hold on what the bot does not follow
+    │   ├── NotConfirmed          a selection that is somebody else's, or was confirmed already
     │   ├── NothingSelected       a button for a selection, and nothing selected that still waits
     │   ├── NotTaken              the bot is stopping or full
     │   └── StoreDown             the bot cannot write down what was asked, or what it is about to do
@@ -55,6 +56,7 @@ from bot.errors.refusals import (
     Guarded,
     NotAllowed,
     NotAttempted,
+    NotConfirmed,
     NotFollowed,
     NothingSelected,
     NotTaken,
@@ -94,6 +96,7 @@ __all__ = [
     "NoAnswer",
     "NotAllowed",
     "NotAttempted",
+    "NotConfirmed",
     "NotFollowed",
     "NotFound",
     "NotPosted",

@@ -93,6 +93,16 @@ class NothingSelected(NotAttempted):
         )
 
 
+class NotConfirmed(NotAttempted):
+    """A dialog was submitted for a selection that is not this person's, or has been begun already."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This selection was confirmed already, or is somebody else's. Nothing more was begun.",
+            "Look at the message in the channel, and select anew what still waits.",
+        )
+
+
 class NotTaken(NotAttempted):
     """The bot can take nothing right now."""
 

@@ -154,7 +154,16 @@ def answered(alert: Alert, request: Request, answer: Answer, at: float) -> Alert
     """
     decides, remark = RULES[request.verb].decides, answer.remark
     is_stale = remark is not None and (remark.state, remark.mode) != (alert.remediation.state, alert.remediation.mode)
-    on_its_card = remark is not None and request.place.message_ts == alert.ts and alert.ts is not None
+    place = request.place
+    on_its_card = (
+        remark is not None
+        and alert.ts is not None
+        and (alert.channel_id, alert.ts)
+        == (
+            place.channel_id,
+            place.message_ts,
+        )
+    )
     changed = replace(
         alert, next_at=0.0, answered_at=at if decides else alert.answered_at, is_stale=alert.is_stale or is_stale
     )

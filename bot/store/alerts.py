@@ -65,19 +65,19 @@ class Alerts(Leased):
             return (await connection.execute(select(alerts.c.seen_at).limit(1))).first() is None
 
     @to_the_end
-    async def arrivals(self, seconds: float) -> dict[str, list[float]]:
-        """When alerts of the last so many seconds were first seen, by cluster.
+    async def arrivals(self, seconds: float) -> list[RemediationRef]:
+        """The alerts that were first seen within the last so many seconds.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        found: dict[str, list[float]] = {}
+        c = alerts.c
         async with self.database.begin() as connection:
             present = await read_clock(self.database, self._clock, connection)
-            recent = select(alerts.c.cluster_id, alerts.c.seen_at).where(alerts.c.seen_at > present - seconds)
-            for cluster_id, seen_at in (await connection.execute(recent)).all():
-                found.setdefault(cluster_id, []).append(seen_at)
-        return found
+            rows = await connection.execute(
+                select(c.cluster_id, c.instance_id, c.remediation_id).where(c.seen_at > present - seconds)
+            )
+            return [RemediationRef(*row) for row in rows]
 
     @to_the_end
     async def add(self, new: Sequence[Alert]) -> list[Alert]:

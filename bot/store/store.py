@@ -18,6 +18,7 @@ from bot.errors import LeaseLost
 from bot.models import (
     RULES,
     Answer,
+    BatchStatus,
     Decided,
     Job,
     Outcome,
@@ -50,6 +51,7 @@ from bot.store.tables import (
 )
 from bot.store.tables import audit as trail
 
+_DAY = 86_400.0
 _UNFINISHED = decisions.c.status.in_((RECEIVED, ACTIVE))
 
 
@@ -320,13 +322,15 @@ class Store:
             StoreUnavailable: the database did not do it.
         """
         async with self.database.begin() as connection:
-            oldest = await self._read_clock(connection) - days * 86400.0
+            oldest = await self._read_clock(connection) - days * _DAY
             for each in (alerts, digests):
                 await connection.execute(delete(each).where(each.c.is_open.is_(False), each.c.seen_at < oldest))
             await connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
-            old_batches = select(batches.c.id).where(batches.c.asked_at < oldest)
-            await connection.execute(delete(batch_items).where(batch_items.c.batch_id.in_(old_batches)))
-            await connection.execute(delete(batches).where(batches.c.asked_at < oldest))
+            never_confirmed = and_(batches.c.status == BatchStatus.ASKED, batches.c.asked_at < self._now - _DAY)
+            old_batches = select(batches.c.id).where(or_(batches.c.asked_at < oldest, never_confirmed))
+            gone = batch_items.c.batch_id.in_(old_batches)
+            await connection.execute(delete(batch_items).where(gone))
+            await connection.execute(delete(batches).where(or_(batches.c.asked_at < oldest, never_confirmed)))
             return (await connection.execute(delete(decisions).where(decisions.c.done_at < oldest))).rowcount
 
     @to_the_end

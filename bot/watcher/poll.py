@@ -220,6 +220,7 @@ class Poller:
             except NotFound:
                 return Reading(ref, None, "", asked_at)
             except TogetherError as error:
+                self._obey(ref.cluster_id, error)
                 logger.warning("%s is in no list and cannot be read: %s", ref, type(error).__name__)
                 return None
         words = found.model_dump_json(exclude={"http_status", "request_id"})

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 
@@ -90,7 +89,7 @@ class Watcher:
             rules=rules,
             clock=clock,
         )
-        self._arrivals: dict[str, deque[float]] = {}
+        self._arrivals: dict[str, dict[RemediationRef, float]] = {}
         self._backlog: list[Reading] | None = None
 
     async def run(self) -> None:
@@ -147,12 +146,14 @@ class Watcher:
 
     async def _load(self) -> None:
         """Begin with what the last process knew."""
-        self._book.load((await self._alerts.known()).items())
+        known = await self._alerts.known()
+        self._book.load(known.items())
         await self._outages.load()
         self._backlog = [] if await self._alerts.is_empty() else None
         now = self._clock.monotonic()
-        arrived = await self._alerts.arrivals(STORM_SECONDS)
-        self._arrivals = {cluster_id: deque([now] * len(times)) for cluster_id, times in arrived.items()}
+        self._arrivals.clear()
+        for ref in await self._alerts.arrivals(STORM_SECONDS):
+            self._arrivals.setdefault(ref.cluster_id, {})[ref] = now
         try:
             readable = await self._board.find(self._clock.now())
         except NotPosted as error:
@@ -164,7 +165,7 @@ class Watcher:
                     "app the scopes channels:history and groups:history, and invite it to the channel.",
                     self._rules.channel_id,
                 )
-        logger.info("Watching, with %d open alerts", len(await self._alerts.known()))
+        logger.info("Watching, with %d open alerts", len(known))
 
     async def _keep_lease(self) -> None:
         while True:
@@ -289,10 +290,9 @@ class Watcher:
     async def _arrive(self, cluster_id: str, fresh: list[Reading]) -> None:
         """Tell of what is new: each by a card of its own, unless there are too many at once."""
         now = self._clock.monotonic()
-        arrived = self._arrivals.setdefault(cluster_id, deque())
-        while arrived and arrived[0] < now - STORM_SECONDS:
-            arrived.popleft()
-        arrived.extend([now] * len(fresh))
+        recent = {ref: at for ref, at in self._arrivals.get(cluster_id, {}).items() if at >= now - STORM_SECONDS}
+        arrived = {reading.ref: now for reading in fresh} | recent
+        self._arrivals[cluster_id] = arrived
         if len(arrived) <= STORM:
             for reading in fresh:
                 self._writer.announce(reading)
