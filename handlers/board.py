@@ -27,7 +27,16 @@ MAX_PAGES = 50
 CARD, DIGEST = "remediation_alert", "remediation_digest"
 # After these Slack may have done it all the same (docs.slack.dev, chat.postMessage, errors).
 _UNCLEAR = {"", "fatal_error", "internal_error", "request_timeout", "service_unavailable"}
-_LASTING = {"message_not_found", "cant_update_message", "edit_window_closed"}
+_LASTING = {
+    "message_not_found",
+    "cant_update_message",
+    "edit_window_closed",
+    "cannot_reply_to_message",
+    "thread_not_found",
+    "msg_too_long",
+}
+# What slack_sdk lets out when an answer is none of Slack's, such as a proxy's (seen with slack_sdk 3.48).
+_ODD = (AttributeError, TypeError, ValueError)
 
 
 class SlackBoard:
@@ -66,9 +75,14 @@ class SlackBoard:
         ref: RemediationRef | None = None,
         digest_id: str | None = None,
         thread_ts: str | None = None,
+        channel_id: str | None = None,
     ) -> str:
         """Post a message, marked with what it is about. Gives back its `ts`."""
-        arguments: dict[str, Any] = {"unfurl_links": False, "unfurl_media": False}
+        arguments: dict[str, Any] = {
+            "channel": channel_id or self._channel_id,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
         if thread_ts:
             arguments["thread_ts"] = thread_ts
         if ref:
@@ -83,9 +97,9 @@ class SlackBoard:
         answer = await self._call("chat.postMessage", self._posts, message, arguments)
         return str(answer.get("ts"))
 
-    async def update(self, ts: str, message: Message) -> None:
+    async def update(self, ts: str, message: Message, channel_id: str) -> None:
         """Change a message."""
-        arguments = {"ts": ts, "attachments": message.attachments}
+        arguments = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
         await self._call("chat.update", self._updates, message, arguments)
 
     async def find(self, since: float) -> Found | None:
@@ -102,21 +116,27 @@ class SlackBoard:
                     include_all_metadata=True,
                     cursor=cursor or None,
                 )
+                cursor = self._read_page(page.data, cards, digests)
             except SLACK_FAILURES as error:
                 if error_code(error) in {"missing_scope", "not_in_channel", "channel_not_found"}:
                     return None
                 raise NotPosted(describe(error)) from error
-            for message in page.get("messages") or []:
-                if message.get("user") == self._bot_user_id:
-                    _read_metadata(message, cards, digests)
-            cursor = ((page.get("response_metadata") or {}).get("next_cursor") or "") if page.get("has_more") else ""
+            except _ODD as error:
+                raise NotPosted(describe(error)) from error
             if not cursor:
                 break
             await self._clock.sleep(SECONDS_PER_PAGE)
         return Found(cards, digests)
 
+    def _read_page(self, page: Any, cards: dict[RemediationRef, str], digests: dict[str, str]) -> str:  # noqa: ANN401 - Slack's answer
+        """Note the bot's own messages of a page. Gives back the cursor of the next one, "" at the end."""
+        for message in page.get("messages") or []:
+            if message.get("user") == self._bot_user_id:
+                _read_metadata(message, cards, digests)
+        return ((page.get("response_metadata") or {}).get("next_cursor") or "") if page.get("has_more") else ""
+
     async def _call(self, method: str, pace: "_Pace", message: Message, arguments: dict[str, Any]) -> dict[str, Any]:
-        body = {"channel": self._channel_id, "text": message.text, "blocks": message.blocks, **arguments}
+        body = {"text": message.text, "blocks": message.blocks, **arguments}
         try:
             try:
                 return await self._ask(method, body)
@@ -136,7 +156,7 @@ class SlackBoard:
             raise NotPosted(code, is_lasting=code in _LASTING) from error
         except aiohttp.ClientConnectorError as error:
             raise NotPosted(describe(error)) from error
-        except (aiohttp.ClientError, TimeoutError, ValueError, TypeError) as error:
+        except (aiohttp.ClientError, TimeoutError, *_ODD) as error:
             raise PostUnclear(describe(error)) from error
 
     async def _ask(self, method: str, body: dict[str, Any]) -> dict[str, Any]:

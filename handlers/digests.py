@@ -82,6 +82,9 @@ class Digests:
             work = await self._runner.begin(str(view.get("private_metadata")), user_id)
         except NotAttempted as error:
             await ack(response_action="update", view=cards.many.refusal(error))
+            if isinstance(error, StoreDown):
+                batch_id = str(view.get("private_metadata"))
+                self._tasks.spawn(self._runner.take_back(batch_id), f"take back batch {batch_id}")
             return
         await ack()
         self._tasks.spawn(work, f"batch {view.get('private_metadata')}")

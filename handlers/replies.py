@@ -61,9 +61,11 @@ class Replies:
         The place that is given back is where the answer goes.
         """
         if place.is_button:
-            # Without the original it could not be restored after an error.
-            shown = place.original and await self._first([lambda: self._update(place, message, patient=False)])
-            return replace(place, in_progress=bool(shown))
+            if place.original is None:
+                return place  # it could not be restored after an error
+            await self._first([lambda: self._update(place, message, patient=False)])
+            # An answer that was lost does not mean that it is not shown.
+            return replace(place, in_progress=True)
         answer = await self._first([lambda: self._post(place, message, patient=False)])
         ts = answer.get("ts") if isinstance(answer, dict) else None
         return replace(place, message_ts=ts, in_progress=ts is not None)

@@ -1,5 +1,6 @@
 """What people see of alerts: the context on a card, threads, digests, dialogs; and that the worst input fits."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,8 +81,10 @@ def test_a_clusters_share_in_a_sentence(share: Share, words: str) -> None:
     assert words not in cards.card(reviewed(State.RUNNING), about=About(share=share)).text
 
 
-def moved(after: Remediation, decided: Decided | None = None, before: Remediation | None = None) -> str:
-    return cards.transition(before or remediation(), after, decided, START + 1200)
+def moved(
+    after: Remediation, decided: Decided | None = None, before: Remediation | None = None, first: str = ""
+) -> str:
+    return "\n  ".join(cards.transition(before or remediation(), after, decided, START + 1200, first))
 
 
 def test_every_line_of_a_thread() -> None:
@@ -97,12 +100,14 @@ def test_every_line_of_a_thread() -> None:
         "succeeded": moved(reviewed(State.SUCCEEDED, **at), APPROVED),
         "failed, approved in Slack": moved(reviewed(State.FAILED, error_message=error, **at), APPROVED),
         "failed, approved elsewhere": moved(reviewed(State.FAILED, error_message=error, **at)),
+        "failed, approved by two": moved(reviewed(State.FAILED, **at), APPROVED, pending, "U0BOB"),
         "failed, made by hand": moved(remediation(state=State.FAILED, **at)),
         "cancelled in Slack": moved(remediation(state=State.CANCELLED, **at), Decided(Verb.CANCEL, "U0BOB", START)),
         "rejected in Slack": moved(remediation(state=State.CANCELLED, **at), Decided(Verb.REJECT, "U0BOB", START)),
         "cancelled elsewhere": moved(remediation(state=State.CANCELLED, **at)),
         "resolved": moved(remediation(state=State.AUTO_RESOLVED, **at)),
         "escalated": moved(remediation(mode=Mode.VM_ONLY)),
+        "escalated and running": moved(reviewed(State.RUNNING, mode=Mode.VM_ONLY, **at), APPROVED),
         "unknown state": moved(remediation(state="FROZEN"), None, pending),
     }
     compare("thread", "".join(f"{name}\n  {line}\n" for name, line in lines.items()))
@@ -164,7 +169,8 @@ def test_a_digest_before_while_and_after_a_batch() -> None:
 
 def test_the_dialog_and_the_report_of_a_batch() -> None:
     shown, items = batch(BatchStatus.DONE, 6)
-    view = cards.many.dialog(shown, cards.many.waiting(alerts(20)))
+    waiting = cards.many.waiting(alerts(20))
+    view = cards.many.dialog(shown, waiting, cards.many.names(waiting))
     (report,) = cards.many.report(shown, items)
     failures = cards.many.failures([each for each in alerts(12) if each.remediation.state == State.FAILED])
     compare("digest-dialog", "\n\n".join([render_view(view), render(report.text, report.blocks), failures.text]) + "\n")
@@ -173,7 +179,7 @@ def test_the_dialog_and_the_report_of_a_batch() -> None:
 def test_a_dialog_for_a_thousand_nodes_and_their_choices_fit_into_slack() -> None:
     thousand = [each for each in alerts(2500) if each.remediation.state == State.PENDING_APPROVAL]
     shown, _ = batch(BatchStatus.ASKED, 0)
-    view = cards.many.dialog(shown, thousand)
+    view = cards.many.dialog(shown, thousand, cards.many.names(thousand))
     check_view(view)
     assert view["title"]["text"] == "Approve 1000 nodes"
     assert str(view).count("`gpu-node-") == 1000
@@ -184,6 +190,17 @@ def test_a_dialog_for_a_thousand_nodes_and_their_choices_fit_into_slack() -> Non
     assert len(report) == 10
     for message in [*report, cards.many.digest(DIGEST, thousand, [(shown, items)])]:
         check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
+
+
+def test_no_two_nodes_are_called_the_same() -> None:
+    here, there = alerts(2)
+    same = {"instance_name": "gpu-node-1"}
+    one = replace(here, remediation=remediation(instance_id="i-1", **same))
+    two = replace(there, remediation=remediation(instance_id="i-2", **same))
+    elsewhere = replace(there, remediation=remediation(cluster_id="c-9", **same))
+    assert list(cards.many.names([one, two]).values()) == ["gpu-node-1 (i-1)", "gpu-node-1 (i-2)"]
+    assert list(cards.many.names([one, elsewhere]).values()) == ["gpu-node-1 in c-7f2", "gpu-node-1 in c-9"]
+    assert list(cards.many.names([one]).values()) == ["gpu-node-1"]
 
 
 @pytest.mark.parametrize(
@@ -225,8 +242,8 @@ def test_the_worst_input_fits_into_slack_and_mentions_nobody(fields: dict[str, A
     many = [one] * 60
     messages = [
         cards.card(worst, decided=decided, notice="*Notice*" * 20, about=about),
-        cards.lines([cards.transition(remediation(), worst, decided, START)] * 20),
-        cards.lines([cards.transition(worst, remediation(), None, START)]),
+        cards.lines(cards.transition(remediation(), worst, decided, START) * 20),
+        cards.lines(cards.transition(worst, remediation(state="OTHER"), None, START)),
         cards.reminder(worst, "U0ALICE", 900),
         cards.many.digest(DIGEST, many, [(shown, items)] * 4),
         cards.many.failures(many),
@@ -238,5 +255,5 @@ def test_the_worst_input_fits_into_slack_and_mentions_nobody(fields: dict[str, A
             if text["type"] == "mrkdwn":
                 assert text["verbatim"] is True
                 assert not MARKUP.search(text["text"])
-    check_view(cards.many.dialog(shown, many))
+    check_view(cards.many.dialog(shown, many, cards.many.names(many)))
     check_options(cards.many.options(many, ""))

@@ -159,7 +159,7 @@ async def test_what_has_vanished_is_shown_so_and_shown_again_when_it_is_back(bot
 async def test_what_has_ended_is_read_no_more_while_its_card_is_yet_to_be_drawn(bot: World) -> None:
     bot.together.add()
     await card(bot)
-    bot.slack.faults.append(SlackFault("chat.update", "internal_error", times=6))
+    bot.slack.faults.append(SlackFault("chat.update", "internal_error", times=3))
     bot.together.review(IDS, "cancel")
     await card(bot, words="Cancelled: Reboot VM")
     assert [call.verb for call in bot.together.calls].count("get") == 1

@@ -57,9 +57,9 @@ class World:
         return (await self.slack.until(lambda: seen if len(seen := self.slack.visible(user)) >= count else None))[-1]
 
     @asynccontextmanager
-    async def another(self) -> "AsyncIterator[App]":
+    async def another(self, settings: Settings | None = None) -> "AsyncIterator[App]":
         """Run one more process of the bot on the same database; Slack sends to it meanwhile."""
-        app = App(self.settings, clock=self.time.clock)
+        app = App(settings or self.settings, clock=self.time.clock)
         async with running(app, self.slack, socket=self.slack.use_socket):
             yield app
 

@@ -19,6 +19,7 @@ from bot.models import (
     Digest,
     Message,
     Remediation,
+    RemediationRef,
     State,
     Verb,
 )
@@ -31,7 +32,7 @@ ALL = "all"
 MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
 MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
 MAX_LISTED = 40
-MAX_PAGES = 40  # of nodes in a dialog: 40 texts of 3,000 characters are within a view's 250 KB (docs.slack.dev)
+MAX_CHOSEN = 1000  # at once: so many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
 BAR = 20
 REPORT_LINES = 100
 Batches = Sequence[tuple[Batch, Sequence[BatchItem]]]
@@ -40,6 +41,16 @@ Batches = Sequence[tuple[Batch, Sequence[BatchItem]]]
 def key(remediation: Remediation) -> str:
     """A remediation's short name among the options of a menu, which may be 75 characters long."""
     return hashlib.blake2b(json.dumps(str(remediation.ref)).encode(), digest_size=8).hexdigest()
+
+
+def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
+    """What each node is called in a list, so that no two are called the same: by name, with its cluster, or its ID."""
+    clusters = {each.remediation.cluster_id for each in alerts}
+    called = {each.remediation.ref: words.node(each.remediation) for each in alerts}
+    if len(clusters) > 1:
+        called = {ref: f"{name} in {ref.cluster_id}" for ref, name in called.items()}
+    twice = {name for name, count in Counter(called.values()).items() if count > 1}
+    return {ref: f"{name} ({ref.instance_id})" if name in twice else name for ref, name in called.items()}
 
 
 def waiting(alerts: Sequence[Alert]) -> list[Alert]:
@@ -66,7 +77,8 @@ def digest(of: Digest, alerts: Sequence[Alert], batches: Batches) -> Message:
     if evidence:
         counts.append(_counted("Evidence", evidence))
     listed = sorted(alerts, key=_urgency)[:MAX_LISTED]
-    lines = [_line(each, with_cluster=of.cluster_id is None) for each in listed]
+    called = names(alerts)
+    lines = [_line(each, called[each.remediation.ref]) for each in listed]
     if more := len(alerts) - len(listed):
         lines.append(f"… and {more} more: search for them in the selection.")
     controls = _controls(of, len(open_ones)) if open_ones else []
@@ -77,7 +89,7 @@ def digest(of: Digest, alerts: Sequence[Alert], batches: Batches) -> Message:
         *(parts.section(page) for page in parts.pages(lines)),
         *controls,
     ]
-    told = [title + ".", *progress[-1:], *counts, *(_line(each, with_cluster=False) for each in listed[:10])]
+    told = [title + ".", *progress[-1:], *counts, *lines[:10]]
     return Message(text=parts.story(told), blocks=blocks)
 
 
@@ -106,14 +118,12 @@ def _counted(label: str, values: Sequence[str]) -> str:
     return f"*{label}*: {', '.join(shown)}{f', and {more} others' if more > 0 else ''}"
 
 
-def _line(alert: Alert, *, with_cluster: bool) -> str:
+def _line(alert: Alert, name: str) -> str:
     remediation = alert.remediation
     found = first_evidence(remediation)
     evidence = f" ({escape(found, 100)})" if found else ""
-    cluster = f" in {code(remediation.cluster_id, 60)}" if with_cluster else ""
     symbol = words.state_words(remediation.state)[1]
-    node = code(words.node(remediation), 60)
-    return f"{node}{cluster}: {escape(_mode(alert), 60)}{evidence}: {escape(_state(alert), 60)} {symbol}"
+    return f"{code(name, 60)}: {escape(_mode(alert), 60)}{evidence}: {escape(_state(alert), 60)} {symbol}"
 
 
 def _progress(batch: Batch, items: Sequence[BatchItem]) -> str:
@@ -225,8 +235,9 @@ def options(alerts: Sequence[Alert], query: str) -> list[dict[str, Any]]:
         for mode, count in by_mode.most_common(10)
         if wanted in f"all: {words.mode_words(mode).name}".casefold() and len(mode) + len("mode:") <= MAX_OPTION_TEXT
     ]
+    called = names(alerts)
     for each in open_ones:
-        text = f"{words.node(each.remediation)} · {_mode(each)}"
+        text = f"{called[each.remediation.ref]} · {_mode(each)}"
         if wanted in f"{text} {each.remediation.cluster_id} {first_evidence(each.remediation) or ''}".casefold():
             found.append(_option(text, f"one:{key(each.remediation)}"))
     return found[:MAX_OPTIONS]
@@ -246,8 +257,14 @@ def chosen(alerts: Sequence[Alert], values: Sequence[str]) -> list[Alert]:
     ]
 
 
-def dialog(batch: Batch, alerts: Sequence[Alert]) -> dict[str, Any]:
-    """The view that shows what will happen to which node, before a batch is begun."""
+def dialog(batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef, str]) -> dict[str, Any]:
+    """The view that shows what will happen to which node, before a batch is begun.
+
+    Args:
+        batch: what is asked.
+        alerts: what it is about, at most `MAX_CHOSEN`.
+        called: what the nodes are called in the list.
+    """
     rule, count = RULES[batch.verb], len(alerts)
     noun = "node" if count == 1 else "nodes"
     verb = "Approve" if batch.verb is Verb.APPROVE else "Cancel"
@@ -263,7 +280,7 @@ def dialog(batch: Batch, alerts: Sequence[Alert]) -> dict[str, Any]:
         "close": parts.plain("Not now"),
         "blocks": [
             parts.section(f"*{escape(head, 500)}*"),
-            *(parts.section(page) for page in list(_nodes(batch.verb, alerts))[:MAX_PAGES]),
+            *(parts.section(page) for page in _nodes(batch.verb, alerts, called)),
             parts.context(
                 f"They are {rule.done} one after the other. Whatever has changed until its turn comes is left alone, "
                 "and the message says so."
@@ -272,7 +289,7 @@ def dialog(batch: Batch, alerts: Sequence[Alert]) -> dict[str, Any]:
     }
 
 
-def _nodes(verb: Verb, alerts: Sequence[Alert]) -> Iterator[str]:
+def _nodes(verb: Verb, alerts: Sequence[Alert], called: Mapping[RemediationRef, str]) -> Iterator[str]:
     """Which mode runs on which nodes, in pages."""
     for mode in sorted({each.remediation.mode for each in alerts}):
         mine = [each for each in alerts if each.remediation.mode == mode]
@@ -281,7 +298,7 @@ def _nodes(verb: Verb, alerts: Sequence[Alert]) -> Iterator[str]:
         held = len([each for each in mine if each.hold])
         wait = f" For {held} of them somebody asked to wait." if held and verb is Verb.APPROVE else ""
         head = f"*{escape(does.name, 80)}* on {len(mine)}: {what}{wait}"
-        yield from parts.pages([head, *(code(words.node(each.remediation), 100) for each in mine)], " ")
+        yield from parts.pages([head, *(code(called[each.remediation.ref], 100) for each in mine)], " ")
 
 
 def refusal(error: BotError) -> dict[str, Any]:

@@ -10,15 +10,40 @@ from bot.mrkdwn import escape, lasted, when
 _LISTED = 10
 
 
-def transition(before: Remediation, after: Remediation, decided: Decided | None, now: float) -> str:
-    """A change of state or mode in one line, with how long it took.
+def transition(
+    before: Remediation, after: Remediation, decided: Decided | None, now: float, first_user: str = ""
+) -> list[str]:
+    """A change of state or mode in a line each, with how long it took.
 
     Args:
         before: as it was last seen.
         after: as it is.
         decided: who brought it there through Slack, where that is known.
         now: seconds since 1970.
+        first_user: who gave the first of two approvals; empty where one was enough.
     """
+    told = []
+    if after.mode != before.mode:
+        was, is_now = (escape(words.mode_words(each.mode).name, 80) for each in (before, after))
+        look = " Look again before you decide." if after.state == State.PENDING_APPROVAL else ""
+        told.append(f"The mode has changed: it was “{was}” and is now “{is_now}”.{look}")
+    if after.state != before.state:
+        skipped = before.state == State.PENDING_APPROVAL and after.state in RULES[Verb.APPROVE].effect
+        if skipped and after.state != State.PENDING:
+            told.append(_approved(after, decided, now))
+        told.append(_moved(before, after, decided, now, first_user))
+    return told
+
+
+def _approved(after: Remediation, decided: Decided | None, now: float) -> str:
+    reviewer = f"by {escape(after.reviewed_by, 100)} outside this bot" if after.reviewed_by else ""
+    by = f"by <@{decided.user_id}>" if decided and decided.verb is Verb.APPROVE else reviewer or "outside this bot"
+    at = _approved_at(after, decided) or now
+    waited = f" after {lasted(at - _seconds(after.create_time))}" if after.create_time else ""
+    return f"Approved {by}{waited}. {words.state_words(State.PENDING)[1]}"
+
+
+def _moved(before: Remediation, after: Remediation, decided: Decided | None, now: float, first_user: str) -> str:
     reviewed = bool(after.reviewed_by or after.review_time)
     state, symbol = words.state_words(after.state, reviewed=reviewed)
     state = escape(state, 90)
@@ -26,27 +51,28 @@ def transition(before: Remediation, after: Remediation, decided: Decided | None,
     since_approval = f", {lasted(_at(after, now) - approved_at)} after it was approved" if approved_at else ""
     waited = lasted(_at(after, now) - _seconds(after.create_time)) if after.create_time else ""
     match after.state:
-        case before.state:
-            was, is_now = (escape(words.mode_words(each.mode).name, 80) for each in (before, after))
-            return f"The mode has changed: it was “{was}” and is now “{is_now}”. Look again before you decide."
         case State.PENDING if before.state == State.PENDING_APPROVAL:
-            reviewer = f"by {escape(after.reviewed_by, 100)} outside this bot" if after.reviewed_by else ""
-            by = f"by <@{decided.user_id}>" if decided else reviewer or "outside this bot"
-            return f"Approved {by}{f' after {waited}' if waited else ''}. {symbol}"
+            return _approved(after, decided, now)
         case State.CANCELLED:
-            by = f"{RULES[decided.verb].done} by <@{decided.user_id}>" if decided else "cancelled outside this bot"
+            is_theirs = decided is not None and after.state in RULES[decided.verb].effect
+            by = (
+                f"{RULES[decided.verb].done} by <@{decided.user_id}>"
+                if decided and is_theirs
+                else "cancelled outside this bot"
+            )
             return f"{by[0].upper()}{by[1:]}{f' after {waited}' if waited else ''}. {symbol}"
         case State.AUTO_RESOLVED:
             return f"Resolved by itself{f' after {waited}' if waited else ''}: the alert cleared. {symbol}"
         case State.FAILED:
-            return f"{failure(after, decided)}{since_approval}.{_error(after)} {symbol}"
+            return f"{failure(after, decided, first_user)}{since_approval}.{_error(after)} {symbol}"
     return f"{state}{since_approval}. {symbol}"
 
 
-def failure(remediation: Remediation, decided: Decided | None) -> str:
+def failure(remediation: Remediation, decided: Decided | None, first_user: str = "") -> str:
     """Who must hear of a failure, and that it is one."""
     if decided and decided.verb is Verb.APPROVE:
-        return f"<@{decided.user_id}>, the repair that you approved has failed"
+        first = f"<@{first_user}> and " if first_user and first_user != decided.user_id else ""
+        return f"{first}<@{decided.user_id}>, the repair that you approved has failed"
     return "Failed" if not remediation.reviewed_by else f"Failed (approved by {escape(remediation.reviewed_by, 100)})"
 
 

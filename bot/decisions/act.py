@@ -138,8 +138,14 @@ class Act:
             present = await self._read_before(job)
             if changed := await self._changed(job, request.shown, present):
                 return changed
-            if request.verb is Verb.APPROVE and (waiting := await self._guarded(job, present)):
-                return waiting
+            if request.verb is Verb.APPROVE:
+                if waiting := await self._guarded(job, present):
+                    return waiting
+                if self._guards.take_time and mode_to_send(Shown(present.mode, present.state)) is None:
+                    # This mode cannot be named in the call, so what runs is what is there then: look a last time.
+                    present = await self._read_before(job)
+                    if changed := await self._changed(job, request.shown, present):
+                        return changed
             seen = Shown(present.mode, present.state)
         return await self._send(job, seen)
 
@@ -149,7 +155,10 @@ class Act:
             first = await self._guards.check(job, present)
         except StoreUnavailable as error:
             raise StoreDown from error
-        return (await self._card(present), Outcome("first of two", present.state)) if first else None
+        if first is None:
+            return None
+        summary = "approved by the first of two people; another person must approve it too"
+        return replace(await self._card(present), summary=summary), Outcome("first of two", present.state)
 
     async def _changed(self, job: Job, shown: Shown, present: Remediation) -> Result | None:
         """The card to decide on anew, when it is no longer what was shown."""

@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bot import cards
 from bot.clock import Clock
-from bot.decisions.decisions import Decisions, Work
+from bot.decisions.act import LIFETIME
+from bot.decisions.decisions import RECEIVE_SECONDS, Decisions, Work
 from bot.errors import NotAllowed, NotAttempted, NotConfirmed, StoreDown, StoreUnavailable
-from bot.models import Actor, Alert, Batch, BatchItem, Messenger, Place, Request, Shown, Verb
+from bot.models import Actor, Alert, Batch, BatchItem, Messenger, Place, RemediationRef, Request, Shown, Verb
+from bot.mrkdwn import lasted
 from bot.policy import Policy
 from bot.store import Batches, Digests, Store
 from bot.tasks import finish
@@ -60,7 +62,7 @@ class BatchRunner:
 
     async def ask(
         self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: Place
-    ) -> tuple[Batch, Sequence[Alert]] | None:
+    ) -> tuple[Batch, Sequence[Alert], Mapping[RemediationRef, str]] | None:
         """Keep what was selected until it is confirmed; None where nothing of it waits any more.
 
         Raises:
@@ -72,21 +74,23 @@ class BatchRunner:
                 await self._policy.authorise(verb, actor, place.channel_id)
         except TimeoutError:
             logger.info("Who %s is was not known in time; it is asked again with every decision", actor.user_id)
-        wanted = cards.many.chosen(await self.waiting(digest_id), values)
+        waiting = await self.waiting(digest_id)
+        wanted = cards.many.chosen(waiting, values)[: cards.many.MAX_CHOSEN]
         if not wanted:
             return None
+        names = cards.many.names(waiting)
         batch = Batch(uuid.uuid4().hex, digest_id, verb, actor, place, asked_at=0.0)
         items = [
             BatchItem(
                 number,
                 each.remediation.ref,
-                cards.node(each.remediation),
+                names[each.remediation.ref],
                 Shown(each.remediation.mode, each.remediation.state),
             )
             for number, each in enumerate(wanted)
         ]
         await self._batches.ask(batch, items)
-        return batch, wanted
+        return batch, wanted, names
 
     async def begin(self, batch_id: str, user_id: str) -> Work:
         """Begin a batch that was confirmed. Gives back the work that is to be done after the ack.
@@ -96,12 +100,17 @@ class BatchRunner:
             NotConfirmed: it was begun already, is not known, or somebody else confirms than asked.
         """
         try:
-            batch = await self._batches.begin(batch_id, user_id)
-        except StoreUnavailable as error:
+            async with asyncio.timeout(RECEIVE_SECONDS):
+                batch = await self._batches.begin(batch_id, user_id)
+        except (StoreUnavailable, TimeoutError) as error:
             raise StoreDown from error
         if batch is None:
             raise NotConfirmed
         return self.run(batch)
+
+    async def take_back(self, batch_id: str) -> None:
+        """Make sure that a batch is not carried out whose beginning could not be confirmed."""
+        await self._decisions.insist(lambda: self._batches.void(batch_id))
 
     async def take_over(self, *, at_start: bool) -> list[Work]:
         """The work on batches that another process left.
@@ -109,12 +118,18 @@ class BatchRunner:
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        return [self.run(batch) for batch in await self._batches.take_over(at_start=at_start)]
+        left = await self._batches.take_over(at_start=at_start)
+        return [self.run(batch, stopped=_too_late(seconds)) for batch, seconds in left]
 
-    async def run(self, batch: Batch) -> None:
-        """Carry out what is not done yet, one after the other."""
+    async def run(self, batch: Batch, *, stopped: str = "") -> None:
+        """Carry out what is not done yet, one after the other.
+
+        Args:
+            batch: which.
+            stopped: why nothing more of it is to be carried out, where that is so.
+        """
         try:
-            await self._run(batch)
+            await (self._batches.finish(replace(batch, stopped=stopped)) if stopped else self._run(batch))
         except StoreUnavailable as error:
             logger.warning("Batch %s is left for later: %s", batch.id, error)
         except asyncio.CancelledError:
@@ -160,3 +175,10 @@ class BatchRunner:
             await self._batches.hand_back(batch.id)
         except StoreUnavailable as error:
             logger.warning("Batch %s could not be handed back: %s", batch.id, error)
+
+
+def _too_late(seconds: float) -> str:
+    """Why a batch that lay for so long is not gone on with; empty when it may be."""
+    return (
+        f"the bot was away for {lasted(seconds)}, and what is that old is no longer sent." if seconds > LIFETIME else ""
+    )

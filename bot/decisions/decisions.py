@@ -90,7 +90,7 @@ class Decisions:
     async def _not_taken(self, request: Request, job_id: str) -> None:
         """Tell the person, and make sure that a row whose commit was in doubt is not run by anybody later."""
         await self._messenger.whisper(request.place, cards.private(StoreDown()))
-        await self._insist(lambda: self._store.void(request, job_id))
+        await self.insist(lambda: self._store.void(request, job_id))
 
     async def handle(self, job: Job) -> None:
         """Bring a job to its answer, from wherever it stands. Exactly one process does so at a time."""
@@ -125,10 +125,10 @@ class Decisions:
             is_recorded = False
         await self._tell(job, answer)
         if not is_recorded:
-            await self._insist(lambda: self._store.conclude(job, outcome, answer))
-        await self._insist(lambda: self._store.finish(job))
+            await self.insist(lambda: self._store.conclude(job, outcome, answer))
+        await self.insist(lambda: self._store.finish(job))
 
-    async def _insist(self, write: Callable[[], Awaitable[None]]) -> None:
+    async def insist(self, write: Callable[[], Awaitable[None]]) -> None:
         """Write, as often as it takes."""
         for seconds in chain(RETRY_STORE_AFTER, repeat(RETRY_STORE_AFTER[-1])):
             try:

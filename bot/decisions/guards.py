@@ -45,6 +45,11 @@ class Guards:
         self._clock = clock
         self._sizes: dict[str, tuple[float, int | None]] = {}
 
+    @property
+    def take_time(self) -> bool:
+        """Whether a check reads from Together, so that something may change meanwhile."""
+        return self._limits.nodes is not None or self._limits.percent is not None
+
     async def check(self, job: Job, present: Remediation) -> FirstApproval | None:
         """Let an approval pass, or keep it as the first of two.
 
@@ -72,10 +77,16 @@ class Guards:
             return
         # In this order: what is answered between the two reads is counted by the second.
         busy = await self._store.agreed.approvals_under_way(job)
-        busy |= {each.instance_id for each in await self._together.list_remediations(cluster, states=sorted(IN_REPAIR))}
+        listed = await self._together.scan(cluster, states=sorted(IN_REPAIR))
+        busy |= {str(item.get("instance_id")) for item in listed if isinstance(item, dict)}
         busy.discard(present.instance_id)
         total = await self._size(cluster) if limits.percent is not None else None
         allowed, why = self._allowed(total)
+        if allowed == 0:
+            raise Guarded(
+                f"{why} of this cluster's {total} nodes.",
+                "Decide in Together's own console. Whoever runs the bot can change the limit.",
+            )
         if len(busy) >= allowed:
             of = f" of {total}" if total else ""
             are = "node is" if len(busy) == 1 else "nodes are"
@@ -96,6 +107,8 @@ class Guards:
                     "Decide in Together's own console, or ask whoever runs this bot to change the limit.",
                 )
             part = total * percent // 100
+            if part == 0:
+                return 0, f"at most {percent} % may be in repair at once (BOT_MAX_IN_REPAIR_PERCENT), which is none"
             rules.append((part, f"at most {percent} %, which is {part}, may be at once (BOT_MAX_IN_REPAIR_PERCENT)"))
         return min(rules)
 

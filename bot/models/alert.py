@@ -165,7 +165,11 @@ def answered(alert: Alert, request: Request, answer: Answer, at: float) -> Alert
         )
     )
     changed = replace(
-        alert, next_at=0.0, answered_at=at if decides else alert.answered_at, is_stale=alert.is_stale or is_stale
+        alert,
+        next_at=0.0,
+        answered_at=at if decides else alert.answered_at,
+        is_stale=alert.is_stale or is_stale,
+        done=alert.done and not is_stale,
     )
     if remark and remark.decided:
         changed = replace(changed, hold=None, decided=remark.decided)
@@ -178,4 +182,4 @@ def answered(alert: Alert, request: Request, answer: Answer, at: float) -> Alert
 def held(alert: Alert, hold: Hold) -> Alert:
     """An alert that somebody asked to wait with."""
     line = f"<@{hold.user_id}> asks to wait until {when(hold.until)}."
-    return replace(alert, hold=hold, next_at=0.0, lines=(*alert.lines, line))
+    return replace(alert, hold=hold, next_at=0.0, lines=(*alert.lines, line), done=False)

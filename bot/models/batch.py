@@ -15,6 +15,7 @@ class BatchStatus(StrEnum):
     ASKED = "asked"
     RUNNING = "running"
     DONE = "done"
+    VOID = "void"
 
 
 @dataclass(frozen=True, slots=True)

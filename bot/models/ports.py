@@ -61,10 +61,14 @@ class Board(Protocol):
         ref: RemediationRef | None = None,
         digest_id: str | None = None,
         thread_ts: str | None = None,
+        channel_id: str | None = None,
     ) -> str:
-        """Post a message, marked with what it is about. Gives back its `ts`."""
+        """Post a message, marked with what it is about. Gives back its `ts`.
 
-    async def update(self, ts: str, message: Message) -> None:
+        A thread may be one of another channel, in which alerts were posted before.
+        """
+
+    async def update(self, ts: str, message: Message, channel_id: str) -> None:
         """Change a message."""
 
     async def find(self, since: float) -> Found | None:

@@ -203,11 +203,11 @@ def to_alert(body: str) -> Alert:
 
 
 async def wake_digest(connection: AsyncConnection, digest_id: str) -> None:
-    """Let a digest be drawn anew, because of what it shows of others."""
+    """Let a digest be drawn anew, because of what it shows of others; one that was closed is opened again."""
     await connection.execute(
         update(digests)
-        .where(digests.c.id == digest_id, digests.c.is_open)
-        .values(next_at=0.0, version=digests.c.version + 1)
+        .where(digests.c.id == digest_id)
+        .values(next_at=0.0, version=digests.c.version + 1, is_open=True)
     )
 
 

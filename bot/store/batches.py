@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.clock import Clock
 from bot.models import Answer, Batch, BatchItem, BatchStatus, Outcome, RemediationRef, Request, Shown
 from bot.store.alerts import wake_digest
-from bot.store.engine import Database, now, to_the_end
+from bot.store.engine import Database, now, read_clock, to_the_end
 from bot.store.rows import dump
 from bot.store.tables import about, batch_items, batches
 
@@ -69,8 +69,8 @@ class Batches:
             return batch
 
     @to_the_end
-    async def take_over(self, *, at_start: bool = False) -> list[Batch]:
-        """Take the running batches of processes that are gone.
+    async def take_over(self, *, at_start: bool = False) -> list[tuple[Batch, float]]:
+        """Take the running batches of processes that are gone, each with the seconds since a sign of life.
 
         Args:
             at_start: with SQLite, whatever is running then was left behind: the file belongs to one process.
@@ -79,17 +79,30 @@ class Batches:
             StoreUnavailable: the database did not do it.
         """
         present, c = now(self.database, self._clock), batches.c
-        left = select(c.id).where(c.status == BatchStatus.RUNNING)
+        left = select(c.id, c.lease_until, c.body).where(c.status == BatchStatus.RUNNING)
         if not (at_start and self.database.is_sqlite):
             left = left.where(c.lease_until < present)
         async with self.database.begin() as connection:
-            taken = await connection.execute(
-                update(batches)
-                .where(c.id.in_(left.with_for_update(skip_locked=True)))
-                .values(lease_until=present + LEASE_SECONDS)
-                .returning(c.body)
+            taken = (await connection.execute(left.with_for_update(skip_locked=True))).all()
+            ids = [row.id for row in taken]
+            await connection.execute(update(batches).where(c.id.in_(ids)).values(lease_until=present + LEASE_SECONDS))
+            moment = await read_clock(self.database, self._clock, connection)
+            return [
+                (_BATCHES.validate_json(row.body), max(0.0, moment - row.lease_until + LEASE_SECONDS)) for row in taken
+            ]
+
+    @to_the_end
+    async def void(self, batch_id: str) -> None:
+        """Make sure that a batch whose beginning is in doubt is not carried out.
+
+        Raises:
+            StoreUnavailable: not yet; try again.
+        """
+        begun = batches.c.status.in_((BatchStatus.ASKED, BatchStatus.RUNNING))
+        async with self.database.begin() as connection:
+            await connection.execute(
+                update(batches).where(batches.c.id == batch_id, begun).values(status=BatchStatus.VOID)
             )
-            return [_BATCHES.validate_json(body) for body in taken.scalars()]
 
     @to_the_end
     async def keep(self, batch_id: str) -> None:
@@ -109,8 +122,9 @@ class Batches:
         Raises:
             StoreUnavailable: the database did not do it.
         """
+        just_over = now(self.database, self._clock) - 0.001
         async with self.database.begin() as connection:
-            await connection.execute(update(batches).where(batches.c.id == batch_id).values(lease_until=0.0))
+            await connection.execute(update(batches).where(batches.c.id == batch_id).values(lease_until=just_over))
 
     @to_the_end
     async def items(self, batch_id: str) -> list[BatchItem]:
@@ -158,7 +172,9 @@ class Batches:
         c = batches.c
         async with self.database.begin() as connection:
             bodies = await connection.execute(
-                select(c.body).where(c.digest_id == digest_id, c.status != BatchStatus.ASKED).order_by(c.asked_at)
+                select(c.body)
+                .where(c.digest_id == digest_id, c.status.in_((BatchStatus.RUNNING, BatchStatus.DONE)))
+                .order_by(c.asked_at)
             )
             found = [_BATCHES.validate_json(body) for body in bodies.scalars()]
         return [(batch, await self.items(batch.id)) for batch in found]

@@ -17,7 +17,7 @@ from bot.store.rows import dump
 from bot.store.tables import alerts, digests
 
 _DIGESTS = TypeAdapter(Digest)
-_DIGEST = select(digests.c.body, digests.c.version, digests.c.next_at)
+_DIGEST = select(digests.c.body, digests.c.version, digests.c.next_at, digests.c.is_open)
 Change = Callable[[Digest, float], Digest | None]
 
 
@@ -115,9 +115,10 @@ async def _find_digest(connection: AsyncConnection, digest_id: str, *, to_change
     return None if row is None else _to_digest(row)
 
 
-def _to_digest(row: Row[str, int, float | None]) -> Digest:
+def _to_digest(row: Row[str, int, float | None, bool]) -> Digest:
     """The digest that a row holds; what may have been written without the body counts."""
-    return replace(_DIGESTS.validate_json(row.body), version=row.version, next_at=row.next_at)
+    digest = _DIGESTS.validate_json(row.body)
+    return replace(digest, version=row.version, next_at=row.next_at, done=not row.is_open)
 
 
 def _columns(digest: Digest) -> dict[str, Any]:

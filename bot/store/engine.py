@@ -27,6 +27,7 @@ _SCHEMA_LOCK, _AUDIT_LOCK = 7_265_646_501, 7_265_646_502  # any numbers that nob
 _FAILURES = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _SQLITE = "sqlite:///"
 P = ParamSpec("P")
+_APPROVAL_LOCK = 726_564_650
 T = TypeVar("T")
 
 
@@ -90,6 +91,14 @@ class Database:
         """Let one writer at a time append to the audit trail. SQLite has only one connection anyway."""
         if not self.is_sqlite:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _AUDIT_LOCK})
+
+    async def lock_cluster(self, connection: AsyncConnection, cluster_id: str) -> None:
+        """Let approvals of a cluster begin one after the other, so that the later one sees the earlier one."""
+        if not self.is_sqlite:
+            await connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key, hashtext(:cluster))"),
+                {"key": _APPROVAL_LOCK, "cluster": cluster_id},
+            )
 
     async def open(self, *, migrate: bool = True) -> None:
         """Take the SQLite file for this process, and bring the schema up to date, one process at a time.

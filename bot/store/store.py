@@ -145,6 +145,8 @@ class Store:
         while True:
             try:
                 async with self.database.begin() as connection:
+                    if job.request.verb is Verb.APPROVE:
+                        await self.database.lock_cluster(connection, job.request.ref.cluster_id)
                     await self._write(connection, job, status=ACTIVE, active_at=self._now)
             except IntegrityError:
                 if holder := await self.holder(job.request):

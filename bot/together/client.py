@@ -163,8 +163,13 @@ class TogetherClient:
 
     async def list_clusters(self) -> list[Cluster]:
         """List the clusters that the key sees."""
-        found = answers.items(await self._get("/compute/clusters", {}), "clusters")
-        return [answers.parse(Cluster, item) for item in found]
+        found = []
+        for item in answers.items(await self._get("/compute/clusters", {}), "clusters"):
+            try:
+                found.append(answers.parse(Cluster, item))
+            except UnreadableAnswer:
+                logger.warning("A cluster in the list cannot be read")  # the others can
+        return found
 
     async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
         give_up_at = self._clock.monotonic() + self._patience.get

@@ -1,7 +1,7 @@
 """What the watching process keeps in memory: what is followed, and the queues of what is to be done."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Generic, TypeVar
 
 from bot.models import RemediationRef
@@ -54,6 +54,39 @@ class Book:
         return [cluster_id for cluster_id, refs in self._of_cluster.items() if refs]
 
 
+class Backoff(Generic[T]):
+    """How long to leave what has failed: 5 s after the first failure, twice as long after each further one.
+
+    Args:
+        monotonic: this process's clock.
+    """
+
+    FIRST, LONGEST = 5.0, 300.0
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._failures: dict[T, tuple[int, float]] = {}
+
+    def failed(self, item: T) -> int:
+        """Note a failure. Gives back how many there were in a row."""
+        count = self.failures(item) + 1
+        wait = min(self.LONGEST, self.FIRST * 2.0 ** (count - 1))
+        self._failures[item] = (count, self._monotonic() + wait)
+        return count
+
+    def succeeded(self, item: T) -> None:
+        """Forget the failures."""
+        self._failures.pop(item, None)
+
+    def failures(self, item: T) -> int:
+        """How many failures there were in a row."""
+        return self._failures.get(item, (0, 0.0))[0]
+
+    def is_to_wait(self, item: T) -> bool:
+        """Whether it is too early to try again."""
+        return self._monotonic() < self._failures.get(item, (0, 0.0))[1]
+
+
 class Queue(Generic[T]):
     """First come first served, each item once."""
 
@@ -65,6 +98,10 @@ class Queue(Generic[T]):
         """Add an item, unless it waits already."""
         self._items.setdefault(item)
         self._news.set()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._items.clear()
 
     async def get(self) -> T:
         """Take the first item, as soon as there is one."""

@@ -16,6 +16,7 @@ def seen(  # noqa: PLR0913 - all that bears on an alert
     fingerprint: str,
     *,
     decided: Decided | None,
+    first: FirstApproval | None,
     share: Share | None,
     read_at: float,
     now: float,
@@ -27,6 +28,7 @@ def seen(  # noqa: PLR0913 - all that bears on an alert
         remediation: as Together says it.
         fingerprint: of what Together says.
         decided: who brought it into its state through Slack, where that is known.
+        first: the first of two approvals, where there was one.
         share: how much of the cluster is in repair.
         read_at: when Together was asked.
         now: the present.
@@ -40,7 +42,9 @@ def seen(  # noqa: PLR0913 - all that bears on an alert
     lines = alert.lines + (("Together lists it again.",) if alert.vanished else ())
     moved = remediation.state != before.state or remediation.mode != before.mode
     if moved:
-        lines = (*lines, cards.transition(before, remediation, decided, now))
+        first_user = first.user_id if first and first.mode == remediation.mode else ""
+        known = decided or alert.decided
+        lines = (*lines, *cards.transition(before, remediation, known, now, first_user))
     waits = remediation.state == State.PENDING_APPROVAL
     known = decided or alert.decided
     return replace(

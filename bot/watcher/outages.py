@@ -4,6 +4,7 @@ import logging
 
 from bot import cards
 from bot.clock import Clock
+from bot.errors import PostUnclear
 from bot.models import Board, Message
 from bot.store import Outage, Outages
 from bot.watcher.poll import LISTING
@@ -54,7 +55,6 @@ class OutageTeller:
 
         Raises:
             NotPosted: Slack did not take it; it is told the next time.
-            PostUnclear: Slack may have taken it; it is told again.
         """
         now = self._clock.now()
         lasting = {
@@ -78,7 +78,10 @@ class OutageTeller:
     async def _say(self, message: Message) -> None:
         logger.warning("%s", message.text)
         await self._board.turn_to_post()
-        await self._board.post(message)
+        try:
+            await self._board.post(message)
+        except PostUnclear as error:
+            logger.warning("Slack did not say whether it took that, so it counts as told: %s", error)
 
     async def _forget(self, cluster_id: str) -> None:
         await self._store.note(cluster_id, None)

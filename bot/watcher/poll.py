@@ -242,7 +242,7 @@ class _Place:
 
 def _reference(item: object, cluster_id: str) -> RemediationRef | None:
     """Which remediation of the cluster an item of its list is; None where it is none."""
-    if not isinstance(item, Mapping):
+    if not isinstance(item, Mapping) or not isinstance(item.get("state"), str):
         return None
     try:
         ref = RemediationRef(str(item.get("cluster_id")), str(item.get("instance_id")), str(item.get("id")))

@@ -13,7 +13,7 @@ from bot.store import Batches, Digests, Lease
 from bot.tasks import finish
 from bot.together import TogetherClient
 from bot.watcher import follow
-from bot.watcher.book import Book, Queue
+from bot.watcher.book import Backoff, Book, Queue
 from bot.watcher.poll import Reading
 from bot.watcher.rules import WatchRules
 from bot.watcher.writer import ARRIVED_SECONDS, HISTORY_BEFORE, SECONDS_PER_EDIT
@@ -61,6 +61,12 @@ class DigestWriter:
         self._queue: Queue[str] = Queue()
         self._drawn_at: dict[str, float] = {}
         self._just_begun: set[str] = set()
+        self._backoff: Backoff[str] = Backoff(clock.monotonic)
+
+    def begin(self) -> None:
+        """Forget what an earlier watch had in hand: the store knows better."""
+        self._queue.clear()
+        self._just_begun.clear()
 
     async def gather(self, cluster_id: str | None, readings: Sequence[Reading]) -> None:
         """Put new ones into the digest that the cluster has had within the last minute, or into a new one."""
@@ -91,14 +97,20 @@ class DigestWriter:
         """See to one digest after the other, for ever."""
         while True:
             digest_id = await self._queue.get()
+            if self._backoff.is_to_wait(digest_id):
+                continue  # it is due still, so a later tick comes back to it
             try:
                 await self._see_to(digest_id)
             except (NotPosted, PostUnclear) as error:
                 logger.warning("Digest %s: Slack did not take it: %s", digest_id, error)
+                self._backoff.failed(digest_id)
             except (LeaseLost, StoreUnavailable):
                 raise
             except Exception:  # one digest that cannot be drawn must not blind the bot to all others
                 logger.exception("Digest %s could not be seen to", digest_id)
+                self._backoff.failed(digest_id)
+            else:
+                self._backoff.succeeded(digest_id)
 
     async def _see_to(self, digest_id: str) -> None:
         look = await self._store.look(digest_id)
@@ -156,12 +168,13 @@ class DigestWriter:
         self._must_watch()
         if not (drawn := await self._message(digest.id)):
             return True
-        await finish(self._update(digest.id, ts, drawn[2]))
+        await finish(self._update(drawn[0], ts, drawn[2]))
         return True
 
-    async def _update(self, digest_id: str, ts: str, message: Message) -> None:
+    async def _update(self, digest: Digest, ts: str, message: Message) -> None:
+        digest_id = digest.id
         try:
-            await self._board.update(ts, message)
+            await self._board.update(ts, message, digest.channel_id)
         except NotPosted as error:
             if not error.is_lasting:
                 raise
@@ -177,14 +190,14 @@ class DigestWriter:
         digest, alerts = look
         failed = [each for each in alerts if each.remediation.state == State.FAILED]
         if new := [each for each in failed if each.remediation.id not in digest.failures]:
-            await self._reply(ts, cards.many.failures(new))
+            await self._reply(digest, ts, cards.many.failures(new))
             told = digest.failures | {each.remediation.id for each in new}
             await self._store.change(digest_id, lambda each, _now: replace(each, failures=told))
         batches = await self._batches.of_digest(digest_id)
         for batch, items in batches:
             if batch.status is BatchStatus.DONE and batch.id not in digest.reported:
                 for message in cards.many.report(batch, items):
-                    await self._reply(ts, message)
+                    await self._reply(digest, ts, message)
                 await self._reported(digest_id, batch.id)
         open_ones = cards.many.waiting(alerts)
         is_running = any(batch.status is BatchStatus.RUNNING for batch, _ in batches)
@@ -232,7 +245,7 @@ class DigestWriter:
         await self._store.change(digest.id, lambda each, _now: replace(each, reminders=number))
         if count:
             oncall = cards.mention(self._rules.oncall)
-            await self._reply(ts, cards.many.digest_reminder(count, oncall, now - digest.seen_at))
+            await self._reply(digest, ts, cards.many.digest_reminder(count, oncall, now - digest.seen_at))
 
     async def _still_wait(self, waiting: Sequence[Alert]) -> int:
         """Ask Together a last time: nobody is to be reminded of what was just decided."""
@@ -246,10 +259,18 @@ class DigestWriter:
         refs = (each.remediation.ref for each in waiting)
         return len([ref for ref in refs if (ref.cluster_id, ref.instance_id, ref.remediation_id) in present])
 
-    async def _reply(self, ts: str, message: Message) -> None:
+    async def _reply(self, digest: Digest, ts: str, message: Message) -> None:
+        """Tell the thread, once: what Slack may have taken, or takes no more, counts as told."""
         await self._board.turn_to_post()
         self._must_watch()
-        await finish(self._board.post(message, thread_ts=ts))
+        try:
+            await finish(self._board.post(message, thread_ts=ts, channel_id=digest.channel_id))
+        except PostUnclear as error:
+            logger.warning("Digest %s: its thread may not have been told: %s", digest.id, error)
+        except NotPosted as error:
+            if not error.is_lasting:
+                raise
+            logger.warning("Digest %s: its thread takes no more: %s", digest.id, error)
 
     def _must_watch(self) -> None:
         if not self._lease.is_sure:

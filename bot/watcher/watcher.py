@@ -31,6 +31,8 @@ from bot.watcher.writer import Writer
 logger = logging.getLogger(__name__)
 
 TICK = 3.0
+HISTORY_SECONDS = 3.0  # for a nicety of the card, on which other cards wait
+BACKLOG_SECONDS = 10.0
 _DAY = 86_400.0
 _REPAIRED = {State.SUCCEEDED, State.FAILED}
 
@@ -136,8 +138,10 @@ class Watcher:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
-        except LeaseLost:
-            logger.warning("Another process watches now")
+        except (LeaseLost, StoreUnavailable) as error:
+            logger.warning("The watch is given up: %s", type(error).__name__)
+        except Exception:  # whatever is wrong with the watch, clicks and commands must go on
+            logger.exception("The watch failed; it begins anew")
         finally:
             for task in tasks:
                 task.cancel()
@@ -148,6 +152,8 @@ class Watcher:
         """Begin with what the last process knew."""
         known = await self._alerts.known()
         self._book.load(known.items())
+        self._writer.begin()
+        self._digests.begin()
         await self._outages.load()
         self._backlog = [] if await self._alerts.is_empty() else None
         now = self._clock.monotonic()
@@ -179,7 +185,7 @@ class Watcher:
             under_way = await self._poller.round()
             if self._backlog is not None:
                 if under_way:
-                    await asyncio.wait(under_way)
+                    await asyncio.wait(under_way, timeout=BACKLOG_SECONDS)
                 backlog, self._backlog = self._backlog, None
                 await self._take_backlog(backlog)
             await self._clock.sleep(self._rules.poll_seconds)
@@ -220,7 +226,7 @@ class Watcher:
             if ref.remediation_id not in waiting:
                 del self._writer.new[ref]
         for reading in changed:
-            await self._observe(reading)
+            await self._observe_safely(reading)
         fresh = []
         for reading in new:
             if reading.ref in self._writer.new:
@@ -249,6 +255,14 @@ class Watcher:
         """A cluster was read."""
         await self._outages.succeeded(cluster_id)
 
+    async def _observe_safely(self, reading: Reading) -> None:
+        try:
+            await self._observe(reading)
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except Exception:  # what is odd about one remediation must not blind the bot to all others
+            logger.exception("%s could not be followed", reading.ref)
+
     async def _observe(self, reading: Reading) -> None:
         """Write down what has become of an alert's remediation, and let its card and thread follow."""
         ref, after = reading.ref, reading.remediation
@@ -271,6 +285,7 @@ class Watcher:
                 after,
                 reading.fingerprint,
                 decided=decided,
+                first=look.first,
                 share=self._share(ref.cluster_id),
                 read_at=read_at,
                 now=now,
@@ -332,8 +347,9 @@ class Watcher:
     async def _history(self, ref: RemediationRef) -> History | None:
         """What a node went through in the last days: one list, when its alert is first posted."""
         try:
-            all_of_it = await self._together.list_remediations(ref.cluster_id, ref.instance_id)
-        except TogetherError as error:
+            async with asyncio.timeout(HISTORY_SECONDS):
+                all_of_it = await self._together.list_remediations(ref.cluster_id, ref.instance_id)
+        except (TogetherError, TimeoutError) as error:
             logger.warning("%s: the node's history cannot be read: %s", ref, type(error).__name__)
             return None
         oldest = datetime.fromtimestamp(self._clock.now() - HISTORY_DAYS * _DAY, UTC)

@@ -13,7 +13,7 @@ from bot.store import Alerts, Lease, Look
 from bot.tasks import finish
 from bot.together import TogetherClient
 from bot.watcher import follow
-from bot.watcher.book import Book, Queue
+from bot.watcher.book import Backoff, Book, Queue
 from bot.watcher.poll import Reading
 from bot.watcher.rules import WatchRules
 
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 SECONDS_PER_EDIT = 3.0  # of one card: a person reads it meanwhile
 FIRST_WORD_SECONDS = 2.0  # between writing down that a card is about to be posted, and posting it
 ARRIVED_SECONDS = 15.0  # a post has arrived by then or never will: the client gives up after 10
+LINES_AGAIN = 1  # so often a thread is told again of what may have arrived: a line twice rather than not at all
 HISTORY_BEFORE = 300.0  # the database's clock and Slack's may differ
 
 
@@ -70,7 +71,17 @@ class Writer:
         self._to_draw: Queue[RemediationRef] = Queue()
         self._to_tell: Queue[RemediationRef] = Queue()
         self._orphans: set[RemediationRef] = set()
+        self._to_repeat: set[RemediationRef] = set()
+        self._backoff: Backoff[RemediationRef] = Backoff(clock.monotonic)
         self._drawn_at: dict[RemediationRef, float] = {}
+
+    def begin(self) -> None:
+        """Forget what an earlier watch had in hand: the store and the next reading know better."""
+        for queue in (self._to_post, self._to_draw, self._to_tell):
+            queue.clear()
+        self.new.clear()
+        self._orphans.clear()
+        self._to_repeat.clear()
 
     def announce(self, reading: Reading) -> None:
         """Post a card of something new, when its turn comes."""
@@ -109,12 +120,16 @@ class Writer:
         """Draw for ever."""
         while True:
             ref = await self._to_draw.get()
+            if self._backoff.is_to_wait(ref):
+                continue  # it is due still, so a later tick comes back to it
             await self._safely(ref, self._draw(ref))
 
     async def tell_threads(self) -> None:
         """Tell for ever."""
         while True:
             ref = await self._to_tell.get()
+            if self._backoff.is_to_wait(ref):
+                continue
             await self._safely(ref, self._tell(ref))
 
     async def _safely(self, ref: RemediationRef, work: Coroutine[Any, Any, None]) -> None:
@@ -122,12 +137,15 @@ class Writer:
             await work
         except NotPosted as error:
             logger.warning("%s: Slack did not take it: %s", ref, error)
+            self._backoff.failed(ref)
         except PostUnclear as error:
             logger.warning("%s: Slack did not say whether it took it: %s", ref, error)
+            self._backoff.failed(ref)
         except (LeaseLost, StoreUnavailable):
             raise
         except Exception:  # one alert that cannot be drawn must not blind the bot to all others
             logger.exception("%s: the alert could not be seen to", ref)
+            self._backoff.failed(ref)
 
     def must_watch(self) -> None:
         """Make sure that no other process watches.
@@ -142,11 +160,14 @@ class Writer:
 
     async def _post(self, ref: RemediationRef) -> None:
         reading = self.new.get(ref)
-        history = await self._history(ref) if reading else None
-        await self._board.turn_to_post()
         if reading is None:
-            await self._post_again(ref)
-            return
+            if ref in self._to_repeat:
+                self._to_repeat.discard(ref)
+                await self._board.turn_to_post()
+                await self._post_again(ref)
+            return  # it waits no longer, or has gone into a digest
+        history = await self._history(ref)
+        await self._board.turn_to_post()
         if self.new.pop(ref, None) is None or reading.remediation is None:
             return  # it waits no longer, or has gone into a digest
         self.must_watch()
@@ -162,7 +183,7 @@ class Writer:
     async def _post_again(self, ref: RemediationRef) -> None:
         """Post what a process left unposted that died, or what Slack may not have taken."""
         look = await self._alerts.look(ref)
-        if look is None or look.alert.ts or not follow.waits(look.alert):
+        if look is None or look.alert.ts or look.alert.digest_id or not follow.waits(look.alert):
             return
         self.must_watch()
         alert = await self._alerts.change(ref, lambda alert, now: replace(alert, seen_at=now))
@@ -221,8 +242,11 @@ class Writer:
         if look is None:
             self._book.drop(ref)
             return None
-        if look.is_being_decided or look.alert.is_stale:
-            return None  # its answer comes first, and then the next reading
+        if look.is_being_decided:
+            return None  # its answer comes first
+        if look.alert.is_stale:
+            self._book.note(ref, "")  # so that the next reading counts as news, whatever it says
+            return None
         if look.alert.ts is None:
             self._orphans.add(ref)
             return None
@@ -237,13 +261,18 @@ class Writer:
         before, is_lost = look.alert, False
         assert before.ts is not None  # noqa: S101 - looked before
         try:
-            await finish(self._board.update(before.ts, follow.draw(before, look.first)))
+            await finish(self._board.update(before.ts, follow.draw(before, look.first), before.channel_id))
+        except PostUnclear:
+            # It may arrive late, over whatever is drawn until then: what stands there is not known any more.
+            await self._note(ref, look.first, lambda alert: replace(alert, drawn=""))
+            raise
         except NotPosted as error:
             if not error.is_lasting:
                 raise
             logger.warning("%s: its card cannot be changed any more: %s", ref, error)
             is_lost = True
         self._drawn_at[ref] = self._clock.monotonic()
+        self._backoff.succeeded(ref)
 
         def drawn(alert: Alert) -> Alert:
             # Where somebody was answered on the card meanwhile, it is not known which of the two stands there.
@@ -274,7 +303,17 @@ class Writer:
 
     async def _tell_lines(self, ref: RemediationRef, look: Look, ts: str) -> None:
         told = look.alert.lines
-        await self._board.post(cards.lines(told), thread_ts=ts)
+        try:
+            await self._board.post(cards.lines(told), thread_ts=ts, channel_id=look.alert.channel_id)
+        except NotPosted as error:
+            if not error.is_lasting:
+                raise
+            logger.warning("%s: its thread takes no more: %s", ref, error)
+        except PostUnclear:
+            if self._backoff.failures(ref) < LINES_AGAIN:
+                raise
+            logger.warning("%s: its thread may not have been told: %s", ref, " ".join(told))
+        self._backoff.succeeded(ref)
         await self._note(ref, look.first, lambda alert: replace(alert, lines=alert.lines[len(told) :]))
 
     async def _still_waits(self, ref: RemediationRef) -> bool:
@@ -282,6 +321,7 @@ class Writer:
         try:
             return (await self._together.get(ref)).state == State.PENDING_APPROVAL
         except TogetherError:
+            self._backoff.failed(ref)
             return False
 
     async def _remind(self, ref: RemediationRef, look: Look, ts: str) -> None:
@@ -292,12 +332,15 @@ class Writer:
             is_due = self._is_to_remind(alert, now) and alert.reminders < counted
             is_same = alert.answered_at == look.alert.answered_at
             later = replace(alert, reminders=counted)
+            while self._is_to_remind(later, now):
+                later = replace(later, reminders=later.reminders + 1)  # those that are overdue come to one
             return follow.settled(later, look.first, self._rules.remind_seconds) if is_due and is_same else None
 
         alert = await self._alerts.change(ref, count)
         if alert:
             waited = look.now - _since(alert.remediation, alert.seen_at)
-            await self._board.post(cards.reminder(alert.remediation, self._rules.oncall, waited), thread_ts=ts)
+            message = cards.reminder(alert.remediation, self._rules.oncall, waited)
+            await self._board.post(message, thread_ts=ts, channel_id=alert.channel_id)
 
     # What a dead process left, or Slack may have taken.
 
@@ -315,6 +358,7 @@ class Writer:
                 logger.info("%s: its card stands in the channel already", ref)
                 await self._note(ref, look.first, lambda alert, ts=ts: replace(alert, ts=ts, drawn=""))  # type: ignore[misc] # mypy cannot see the default
             elif follow.waits(look.alert):
+                self._to_repeat.add(ref)
                 self._to_post.put(ref)
             else:
                 await self._alerts.forget(ref)

@@ -83,6 +83,19 @@ class Listener:
             del self._gates[name]
             gate.set()
 
+    @contextmanager
+    def open_for_others(self, name: str) -> Iterator[None]:
+        """Let requests pass a gate, while those that wait there already go on waiting."""
+        gate = self._gates.pop(name)
+        try:
+            yield
+        finally:
+            self._gates[name] = gate
+
+    def is_paused(self, name: str) -> bool:
+        """Whether there is a gate of this name."""
+        return name in self._gates
+
     def is_waiting(self, name: str) -> bool:
         """Whether a request waits at a gate."""
         return name in self._at_gate

@@ -1,6 +1,7 @@
 """Together's remediation API: a state machine behind HTTP, which fails on demand."""
 
 import asyncio
+import copy
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -190,7 +191,9 @@ class Together(Listener):
                 return await self._break(request, fault, {})
             status, answer = self._answer(request, action, body)
             self.changed()
-            await self.gate(f"{verb} answered")
+            if self.is_paused(f"{verb} answered"):
+                answer = copy.deepcopy(answer)  # what was read stays what it was
+                await self.gate(f"{verb} answered")
             if fault:
                 return await self._break(request, fault, answer)
             return web.json_response(answer, status=status, headers={"x-request-id": f"req-{len(self.calls)}"})
