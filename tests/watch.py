@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -15,7 +15,7 @@ from tests.world import IDS, World, world
 CHANNEL = "C0OPS"
 HOLD = "remediation:hold"
 STATEMENTS = {"Agreed", "Alerts", "Batches", "Digests", "Lease", "Outages", "Store"}
-CALM = 40  # rounds of the event loop in which nothing was being answered or written
+CALM = 25  # rounds of the event loop in which nothing was being answered or written
 LEAP = 60.0
 T = TypeVar("T")
 
@@ -63,13 +63,17 @@ async def quiet(bot: World) -> None:
     calm = 0
     async with asyncio.timeout(30):
         while calm < CALM:
+            if writing := _writing():
+                # To spin meanwhile would keep the database's thread from working.
+                await asyncio.wait(writing, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0)
-            calm = 0 if bot.slack.busy or bot.together.busy or _is_writing() else calm + 1
+            calm = 0 if writing or bot.slack.busy or bot.together.busy else calm + 1
 
 
-def _is_writing() -> bool:
-    names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
-    return any(name.partition(".")[0] in STATEMENTS for name in names)
+def _writing() -> "list[asyncio.Task[Any]]":
+    """The statements that the database has not finished yet."""
+    tasks = [(task, getattr(task.get_coro(), "__qualname__", "")) for task in asyncio.all_tasks()]
+    return [task for task, name in tasks if name.partition(".")[0] in STATEMENTS]
 
 
 async def pass_time(bot: World, seconds: float) -> None:
