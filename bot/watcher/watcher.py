@@ -3,25 +3,20 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime
 
 from bot.clock import Clock
 from bot.errors import LeaseLost, NotPosted, PostUnclear, StoreUnavailable, TogetherError
 from bot.models import (
-    FINAL,
     HISTORY_DAYS,
     Alert,
     Board,
-    History,
-    Remediation,
     RemediationRef,
-    Share,
-    State,
 )
 from bot.store import Alerts, Batches, Digests, Lease, Outages, Store
 from bot.together import TogetherClient
 from bot.watcher import follow
 from bot.watcher.book import Book
+from bot.watcher.facts import Facts
 from bot.watcher.outages import OutageTeller
 from bot.watcher.poll import Poller, Reading
 from bot.watcher.rules import WatchRules
@@ -31,10 +26,8 @@ from bot.watcher.writer import Writer
 logger = logging.getLogger(__name__)
 
 TICK = 3.0
-HISTORY_SECONDS = 3.0  # for a nicety of the card, on which other cards wait
 BACKLOG_SECONDS = 10.0
 _DAY = 86_400.0
-_REPAIRED = {State.SUCCEEDED, State.FAILED}
 
 
 class Watcher:
@@ -68,6 +61,7 @@ class Watcher:
         self._alerts = Alerts(store.database, clock, self._lease)
         self._book = Book()
         self._poller = Poller(together, rules.clusters, self, clock)
+        self._facts = Facts(together, self._poller, clock)
         self._outages = OutageTeller(Outages(store.database, clock, self._lease), board, clock)
         self._writer = Writer(
             alerts=self._alerts,
@@ -77,8 +71,8 @@ class Watcher:
             lease=self._lease,
             rules=rules,
             clock=clock,
-            history=self._history,
-            share=self._share,
+            history=self._facts.history,
+            share=self._facts.share,
             report=report,
         )
         self._digests = DigestWriter(
@@ -286,7 +280,7 @@ class Watcher:
                 reading.fingerprint,
                 decided=decided,
                 first=look.first,
-                share=self._share(ref.cluster_id),
+                share=self._facts.share(ref.cluster_id),
                 read_at=read_at,
                 now=now,
             )
@@ -335,34 +329,3 @@ class Watcher:
                 self._writer.announce(reading)
         else:
             await self._digests.gather(None, backlog)
-
-    # What a card says beyond the remediation.
-
-    def _share(self, cluster_id: str) -> Share | None:
-        in_repair = self._poller.in_repair.get(cluster_id)
-        if in_repair is None:
-            return None
-        return Share(in_repair, self._poller.nodes.get(cluster_id), self._clock.now())
-
-    async def _history(self, ref: RemediationRef) -> History | None:
-        """What a node went through in the last days: one list, when its alert is first posted."""
-        try:
-            async with asyncio.timeout(HISTORY_SECONDS):
-                all_of_it = await self._together.list_remediations(ref.cluster_id, ref.instance_id)
-        except (TogetherError, TimeoutError) as error:
-            logger.warning("%s: the node's history cannot be read: %s", ref, type(error).__name__)
-            return None
-        oldest = datetime.fromtimestamp(self._clock.now() - HISTORY_DAYS * _DAY, UTC)
-        ended = [each for each in all_of_it if each.state in FINAL & _REPAIRED and each.id != ref.remediation_id]
-        recent = sorted((each for each in ended if _ended(each) >= oldest), key=_ended)
-        if not recent:
-            return History(0)
-        last = recent[-1]
-        return History(len(recent), last.mode, last.state, _ended(last).timestamp())
-
-
-def _ended(remediation: Remediation) -> datetime:
-    moment = remediation.end_time or remediation.update_time or remediation.create_time
-    if moment is None:
-        return datetime.fromtimestamp(0, UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

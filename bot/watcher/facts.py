@@ -1,0 +1,62 @@
+"""What a card says beyond the remediation: the node's history, and how much of the cluster is in repair."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+from bot.clock import Clock
+from bot.errors import TogetherError
+from bot.models import HISTORY_DAYS, History, Remediation, RemediationRef, Share, State
+from bot.together import TogetherClient
+from bot.watcher.poll import Poller
+
+logger = logging.getLogger(__name__)
+
+HISTORY_SECONDS = 3.0  # for a nicety of the card, on which other cards wait
+_DAY = 86_400.0
+_REPAIRED = {State.SUCCEEDED, State.FAILED}
+
+
+class Facts:
+    """Knows nodes and clusters.
+
+    Args:
+        together: lists what a node went through.
+        poller: has read how much of each cluster is in repair.
+        clock: the present.
+    """
+
+    def __init__(self, together: TogetherClient, poller: Poller, clock: Clock) -> None:
+        self._together = together
+        self._poller = poller
+        self._clock = clock
+
+    def share(self, cluster_id: str) -> Share | None:
+        """How much of a cluster is in repair, as far as it was read."""
+        in_repair = self._poller.in_repair.get(cluster_id)
+        if in_repair is None:
+            return None
+        return Share(in_repair, self._poller.nodes.get(cluster_id), self._clock.now())
+
+    async def history(self, ref: RemediationRef) -> History | None:
+        """What a node went through in the last days: one list, when its alert is first posted."""
+        try:
+            async with asyncio.timeout(HISTORY_SECONDS):
+                all_of_it = await self._together.list_remediations(ref.cluster_id, ref.instance_id)
+        except (TogetherError, TimeoutError) as error:
+            logger.warning("%s: the node's history cannot be read: %s", ref, type(error).__name__)
+            return None
+        oldest = datetime.fromtimestamp(self._clock.now() - HISTORY_DAYS * _DAY, UTC)
+        ended = [each for each in all_of_it if each.state in _REPAIRED and each.id != ref.remediation_id]
+        recent = sorted((each for each in ended if _ended(each) >= oldest), key=_ended)
+        if not recent:
+            return History(0)
+        last = recent[-1]
+        return History(len(recent), last.mode, last.state, _ended(last).timestamp())
+
+
+def _ended(remediation: Remediation) -> datetime:
+    moment = remediation.end_time or remediation.update_time or remediation.create_time
+    if moment is None:
+        return datetime.fromtimestamp(0, UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
