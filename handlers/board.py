@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.clock import Clock
 from bot.errors import InvalidId, NotPosted, PostUnclear
 from bot.models import Found, Message, RemediationRef
-from handlers.failures import SLACK_FAILURES, describe, error_code
+from handlers.failures import SLACK_FAILURES, describe, error_code, may_have_worked
 from handlers.replies import REFUSED_BLOCKS, retry_after
 
 logger = logging.getLogger(__name__)
@@ -25,8 +25,6 @@ SECONDS_PER_PAGE = 1.3
 HISTORY_PAGE = 200
 MAX_PAGES = 50
 CARD, DIGEST = "remediation_alert", "remediation_digest"
-# After these Slack may have done it all the same (docs.slack.dev, chat.postMessage, errors).
-_UNCLEAR = {"", "fatal_error", "internal_error", "request_timeout", "service_unavailable"}
 _LASTING = {
     "message_not_found",
     "cant_update_message",
@@ -150,9 +148,9 @@ class SlackBoard:
             if (seconds := retry_after(error)) is not None:
                 pace.pause(seconds)
                 raise NotPosted("ratelimited") from error
-            code = error_code(error)
-            if code in _UNCLEAR:
+            if may_have_worked(error):
                 raise PostUnclear(describe(error)) from error
+            code = error_code(error)
             raise NotPosted(code, is_lasting=code in _LASTING) from error
         except aiohttp.ClientConnectorError as error:
             raise NotPosted(describe(error)) from error

@@ -3,6 +3,8 @@
 import aiohttp
 from slack_sdk.errors import SlackApiError
 
+# After these Slack may have done it all the same (docs.slack.dev, chat.postMessage, errors). "" is none of its codes.
+_UNCLEAR = {"", "fatal_error", "internal_error", "request_timeout", "service_unavailable"}
 # slack_sdk passes the last two on unwrapped.
 SLACK_FAILURES = (SlackApiError, aiohttp.ClientError, TimeoutError)
 
@@ -12,6 +14,11 @@ def error_code(error: BaseException) -> str:
     data = getattr(getattr(error, "response", None), "data", None)
     code = data.get("error") if isinstance(data, dict) else None
     return code if isinstance(code, str) else ""
+
+
+def may_have_worked(error: BaseException) -> bool:
+    """Whether Slack may have done it all the same: only an error of its own that says why not is a no."""
+    return not isinstance(error, SlackApiError) or error_code(error) in _UNCLEAR
 
 
 def describe(error: BaseException) -> str:

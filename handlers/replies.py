@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock
 from bot.models import Message, Place
-from handlers.failures import SLACK_FAILURES, describe, error_code
+from handlers.failures import SLACK_FAILURES, describe, error_code, may_have_worked
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +63,18 @@ class Replies:
         if place.is_button:
             if place.original is None:
                 return place  # it could not be restored after an error
-            await self._first([lambda: self._update(place, message, patient=False)])
-            # An answer that was lost does not mean that it is not shown.
-            return replace(place, in_progress=True)
+            refusals: list[SlackApiError] = []
+
+            async def show() -> Any:  # noqa: ANN401 - Slack's answer
+                try:
+                    return await self._update(place, message, patient=False)
+                except SlackApiError as error:
+                    refusals.append(error)
+                    raise
+
+            await self._first([show])
+            # Where Slack did not say no, it may be shown all the same.
+            return replace(place, in_progress=all(may_have_worked(error) for error in refusals))
         answer = await self._first([lambda: self._post(place, message, patient=False)])
         ts = answer.get("ts") if isinstance(answer, dict) else None
         return replace(place, message_ts=ts, in_progress=ts is not None)

@@ -10,7 +10,7 @@ from handlers.socket import LOOK_EVERY
 
 KEEPER_PAUSE = 15 * 0.3  # the watch renews its lease at the same pace
 LONG_KEEPER_PAUSE = 300 * 0.3
-POLL = 7.0  # what the tests of the watch set
+POLL = 11.0  # what the tests of the watch set
 START = 1_795_489_200.0  # 2026-11-24 03:00:00 UTC, when people on call are asleep
 
 

@@ -102,7 +102,8 @@ async def test_list_reads_all_pages_of_all_instances(api: Together, client: Toge
     assert {each.instance_id for each in await client.list_remediations("cluster-1", "instance-3")} == {"instance-3"}
 
 
-async def test_list_of_nothing(client: TogetherClient) -> None:
+async def test_list_of_nothing(api: Together, client: TogetherClient) -> None:
+    api.clusters["another"] = "H100"
     assert await client.list_remediations("another") == []
 
 

@@ -1,6 +1,7 @@
 """What an attacker of the watch has found, and what must therefore never happen again."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -9,6 +10,7 @@ from bot.store import Database, Lease
 from bot.store.tables import leases
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
+from tests.test_decisions import away
 from tests.test_storm import began, choose, digest, storm
 from tests.watch import HOLD, card, pass_time, poll, quiet, until, watching
 from tests.world import APPROVE, IDS, World, world
@@ -315,3 +317,102 @@ async def test_ten_clusters_that_could_not_be_written_about_are_read_again_toget
     await thief.give_back()
     await database.close()
     await until(bot, lambda: "0 wait" in bot.slack.digests()[0].text, 200)
+
+
+async def test_a_selection_while_the_database_is_away_is_answered(tmp_path: Path) -> None:
+    async with watching(database=f"sqlite:///{tmp_path}/bot.db") as bot:
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        await quiet(bot)
+        message.selected["digest:select"] = ["all"]
+        async with away(tmp_path / "bot.db"):
+            await bot.slack.press(message, "digest:approve")
+            assert "The bot cannot reach its own database" in (await bot.whisper()).text
+        assert bot.slack.views == []
+
+
+async def test_a_selection_that_cannot_be_taken_is_not_acked(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    bot.app.tasks.limit = 0
+    assert (await bot.slack.press(message, "digest:approve")).status == 503
+    ack = await bot.slack.submit(view)
+    assert "did not take this" in ack.body
+    assert bot.together.posts == []
+
+
+async def test_choosing_is_acked_and_does_nothing(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    payload = bot.slack.click(message, "digest:approve")
+    payload["actions"] = [{"type": "multi_external_select", "action_id": "digest:select", "selected_options": []}]
+    assert (await bot.slack.deliver("interactive", payload)).status == 200
+    await quiet(bot)
+    assert bot.slack.views == []
+    assert bot.slack.visible("U0ALICE") == []
+
+
+async def test_items_that_are_none_hide_no_other(bot: World) -> None:
+    bot.together.add()
+    one = bot.together.remediations[IDS]
+    bot.together.remediations["cluster-1", "odd", "1"] = {**one, "instance_id": "a b"}
+    bot.together.remediations["cluster-1", "odd", "2"] = {**one, "id": "a/b"}
+    bot.together.remediations["cluster-1", "odd", "3"] = {**one, "id": None}
+    await card(bot)
+    assert len(bot.slack.visible()) == 1
+
+
+async def test_a_deleted_digest_is_given_up_and_its_batch_still_runs(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    bot.slack.messages.remove(message)
+    await bot.slack.submit(view)
+    await until(bot, lambda: all(bot.together.state(each) == "PENDING" for each in ids))
+    await pass_time(bot, 120)
+    edits = [method for method, _ in bot.slack.calls].count("chat.update")
+    assert edits <= 3
+
+
+async def test_when_the_list_of_clusters_cannot_be_read_it_is_told_and_what_is_known_is_read_on(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="clusters", code=14, times=-1))
+    await pass_time(bot, 920)
+    told = [each.text for each in bot.slack.visible() if "cannot be read" in each.text]
+    assert len(told) == 1
+    assert told[0].startswith("The list of clusters cannot be read from Together since")
+    bot.together.review(IDS, "cancel")
+    await card(bot, words="Cancelled: Reboot VM")
+    bot.together.faults.clear()
+    await until(bot, lambda: [each for each in bot.slack.visible() if "The list of clusters can be read" in each.text])
+
+
+async def test_a_chosen_cluster_that_does_not_exist_is_told() -> None:
+    async with watching(BOT_CLUSTERS="cluster-1,misspelt") as bot:
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 400)
+        told = [each.text for each in bot.slack.visible() if "cannot be read" in each.text]
+        assert len(told) == 1
+        assert told[0].startswith("Cluster misspelt cannot be read from Together")
+
+
+async def test_blocks_that_slack_refuses_are_told_as_text(bot: World) -> None:
+    bot.slack.faults.append(SlackFault("chat.postMessage", "invalid_blocks"))
+    bot.together.add()
+    alert = await card(bot)
+    assert alert.blocks == []
+    assert "Waiting for approval: Reboot VM" in alert.text
+
+
+async def test_a_watch_that_slack_does_not_let_read_at_the_start_watches_all_the_same() -> None:
+    async with watching() as bot:
+        bot.slack.faults.append(SlackFault("conversations.history", "internal_error", times=2))
+        bot.together.add()
+        await card(bot)
