@@ -120,6 +120,7 @@ def test_reminders_and_outages() -> None:
         "unreadable": cards.unreadable(["c-7f2"], START, START + 301),
         "unreadable, many": cards.unreadable([f"c-{number}" for number in range(12)], START, START + 301),
         "unreadable list": cards.unreadable([], START, START + 301),
+        "unwatched": cards.unwatched(["c-7f2"]),
         "readable": cards.readable(["c-7f2", "c-7f3"], START, START + 5000),
         "readable list": cards.readable([], START, START + 400),
         "reminder of a digest": cards.many.digest_reminder(12, "<@U0BOB> ", 1800),

@@ -416,3 +416,120 @@ async def test_a_watch_that_slack_does_not_let_read_at_the_start_watches_all_the
         bot.slack.faults.append(SlackFault("conversations.history", "internal_error", times=2))
         bot.together.add()
         await card(bot)
+
+
+async def test_a_late_answer_to_a_hold_does_not_stay_over_what_is_newer(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    with bot.slack.paused("chat.update"):
+        await bot.slack.press(alert, HOLD)
+        await bot.slack.until(lambda: bot.slack.is_waiting("chat.update"))
+        bot.together.review(IDS, "cancel")
+        with bot.slack.open_for_others("chat.update"):
+            await card(bot, words="Cancelled: Reboot VM")
+            await pass_time(bot, 30)
+    await until(bot, lambda: "Cancelled: Reboot VM" in alert.text and not alert.buttons)
+    await pass_time(bot, 60)
+    assert alert.buttons == {}
+
+
+async def test_what_stood_there_before_is_not_put_back_over_what_has_ended(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    before = alert.buttons
+    bot.together.faults.append(Fault("rpc", verb="get", code=13, times=-1))
+    with bot.together.paused("get"):
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: "is approving this remediation" in alert.everything, 5)
+        bot.together.review(IDS, "cancel")
+        await pass_time(bot, 30)
+    await until(bot, lambda: list(alert.buttons) == list(before))
+    bot.together.faults.clear()
+    await card(bot, words="Cancelled: Reboot VM")
+    assert alert.buttons == {}
+
+
+async def test_what_is_under_way_when_a_batch_comes_too_late_is_not_told_as_not_tried() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        await began(bot)
+        ids = storm(bot, 6)
+        message = await digest(bot)
+        view = await choose(bot, message, "all")
+        with bot.together.paused("approve answered"):
+            await bot.slack.submit(view)
+            await bot.together.until(lambda: bot.together.is_waiting("approve answered"))
+            await bot.settle()
+        await bot.time.advance(7200)
+        async with bot.another():
+            await digest(bot, "5 were not tried")
+            told = await until(bot, lambda: [each for each in bot.slack.replies(message) if "what has" in each.text])
+        assert "`gpu-node-0000`: approved" in told[0].everything
+        assert "`gpu-node-0001`: not tried" in told[0].everything
+        assert [call.ids for call in bot.together.posts] == ids[:1]
+
+
+async def test_overdue_reminders_of_a_digest_come_as_one() -> None:
+    async with watching() as bot:
+        await began(bot)
+        storm(bot, 7)
+        message = await digest(bot)
+        await bot.settle()
+        await bot.time.advance(65 * 60)
+        async with bot.another():
+            await until(bot, lambda: bot.slack.replies(message))
+            await pass_time(bot, 60)
+        assert len(bot.slack.replies(message)) == 1
+
+
+async def test_a_reminder_that_cannot_be_checked_keeps_no_card_from_being_drawn(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="get", code=5, times=-1))
+    await pass_time(bot, 20 * 60)
+    bot.together.remediations[IDS]["mode"] = "REMEDIATION_MODE_VM_ONLY"
+    began_at = bot.time.seconds
+    await card(bot, words="Waiting for approval: Replace VM")
+    assert bot.time.seconds - began_at < 20
+
+
+async def test_a_cluster_that_was_deleted_is_no_outage(bot: World) -> None:
+    bot.together.add()
+    bot.together.clusters["cluster-2"] = "H100"
+    await card(bot)
+    del bot.together.clusters["cluster-2"]
+    await pass_time(bot, 900)
+    assert [each.text for each in bot.slack.visible() if "cannot be read" in each.text] == []
+
+
+async def test_an_outage_of_a_cluster_that_is_listed_no_more_is_ended(bot: World) -> None:
+    bot.together.add()
+    bot.together.clusters["cluster-2"] = "H100"
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+    await pass_time(bot, 400)
+    del bot.together.clusters["cluster-2"]
+    await pass_time(bot, 700)
+    told = [each.text for each in bot.slack.visible() if "cluster-2" in each.text]
+    assert len(told) == 2
+    assert "is listed no more" in told[1]
+
+
+async def test_the_parts_of_a_report_are_told_once(bot: World) -> None:
+    await began(bot)
+    storm(bot, 110)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    await bot.slack.submit(view)
+    await digest(bot, "110 of 110")
+    await until(bot, lambda: bot.slack.replies(message))
+    bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", times=2, retry_after=5))
+    await until(bot, lambda: len(bot.slack.replies(message)) >= 2)
+    await pass_time(bot, 60)
+    assert [each.text.splitlines()[0][-9:] for each in bot.slack.replies(message)] == ["(1 of 2):", "(2 of 2):"]
+
+
+async def test_a_hanging_list_of_clusters_delays_no_cluster() -> None:
+    async with watching(BOT_CLUSTERS="cluster-1") as bot:
+        bot.together.faults.append(Fault("hang", verb="clusters", times=-1))
+        bot.together.add()
+        await card(bot)

@@ -3,7 +3,7 @@
 from bot.cards import digest as many
 from bot.cards.notes import USAGE, failure, in_progress, private, usage
 from bot.cards.remediation_card import card
-from bot.cards.thread import lines, mention, readable, reminder, transition, unreadable
+from bot.cards.thread import lines, mention, readable, reminder, transition, unreadable, unwatched
 from bot.cards.words import mode_words, node, state_words
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "state_words",
     "transition",
     "unreadable",
+    "unwatched",
     "usage",
 ]

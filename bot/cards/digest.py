@@ -123,6 +123,8 @@ def _line(alert: Alert, name: str) -> str:
     found = first_evidence(remediation)
     evidence = f" ({escape(found, 100)})" if found else ""
     symbol = words.state_words(remediation.state)[1]
+    if alert.hold:
+        symbol = f"{symbol} <@{alert.hold.user_id}> asks to wait until {when(alert.hold.until)}"
     return f"{code(name, 60)}: {escape(_mode(alert), 60)}{evidence}: {escape(_state(alert), 60)} {symbol}"
 
 

@@ -159,6 +159,12 @@ def readable(clusters: Sequence[str], since: float, now: float) -> Message:
     return Message(text=text, blocks=[parts.section(f"{text} ✅")])
 
 
+def unwatched(clusters: Sequence[str]) -> Message:
+    """That clusters which could not be read are read no more."""
+    text = f"{_named(clusters)} could not be read from Together, and is listed no more: the bot watches it no longer."
+    return Message(text=text, blocks=[parts.section(text)])
+
+
 def _named(clusters: Sequence[str]) -> str:
     named = ", ".join(escape(each, 200) for each in clusters[:_LISTED])
     more = len(clusters) - _LISTED

@@ -14,7 +14,7 @@ from bot.errors import NotAllowed, NotAttempted, NotConfirmed, StoreDown, StoreU
 from bot.models import Actor, Alert, Batch, BatchItem, Messenger, Place, RemediationRef, Request, Shown, Verb
 from bot.mrkdwn import lasted
 from bot.policy import Policy
-from bot.store import Batches, Digests, Store
+from bot.store import Batches, Digests, Store, decision_key
 from bot.tasks import finish
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,12 @@ class BatchRunner:
             StoreUnavailable: the database did not answer.
         """
         look = await self._digests.look(digest_id)
-        return cards.many.waiting(look[1]) if look else []
+        now = self._clock.now()
+        alerts = [
+            replace(each, hold=None) if each.hold and each.hold.until <= now else each
+            for each in (look[1] if look else [])
+        ]
+        return cards.many.waiting(alerts)
 
     async def ask(
         self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: Place
@@ -129,7 +134,7 @@ class BatchRunner:
             stopped: why nothing more of it is to be carried out, where that is so.
         """
         try:
-            await (self._batches.finish(replace(batch, stopped=stopped)) if stopped else self._run(batch))
+            await (self._stop(batch, stopped) if stopped else self._run(batch))
         except StoreUnavailable as error:
             logger.warning("Batch %s is left for later: %s", batch.id, error)
         except asyncio.CancelledError:
@@ -139,6 +144,8 @@ class BatchRunner:
     async def _run(self, batch: Batch) -> None:
         troubles, stopped = 0, ""
         for item in await self._batches.items(batch.id):
+            if not await self._batches.keep(batch.id):
+                return  # it was taken back
             outcome = item.outcome or await self._one(batch, item)
             if outcome == NotAllowed.__name__:
                 stopped = "the person who asked may not decide."
@@ -153,22 +160,31 @@ class BatchRunner:
 
     async def _one(self, batch: Batch, item: BatchItem) -> str:
         """Carry out one decision, or wait for whoever does already. Gives back its outcome."""
-        await self._batches.keep(batch.id)
         request = Request(
             batch.verb,
             item.ref,
             batch.actor,
             Place(batch.place.channel_id, batch.place.user_id),
             shown=item.shown,
-            trigger_id=f"batch {batch.id} {item.number}",
+            trigger_id=decision_key(batch.id, item.number),
             batch_id=batch.id,
         )
         if job := await self._store.receive(request, uuid.uuid4().hex):
             await self._decisions.handle(job)
+        return await self._outcome(batch, item)
+
+    async def _outcome(self, batch: Batch, item: BatchItem) -> str:
         while (outcome := await self._batches.outcome(batch.id, item.number)) is None:
             await self._clock.sleep(LOOK_EVERY)
             await self._batches.keep(batch.id)
         return outcome
+
+    async def _stop(self, batch: Batch, why: str) -> None:
+        """Try no more, and wait for what is under way: it is not to be told as not tried."""
+        left = {item.number: item for item in await self._batches.items(batch.id) if item.outcome is None}
+        for number in await self._batches.begun(batch.id, list(left)):
+            await self._outcome(batch, left[number])
+        await self._batches.finish(replace(batch, stopped=why))
 
     async def _hand_back(self, batch: Batch) -> None:
         try:

@@ -227,7 +227,9 @@ class Decisions:
             return  # the message that shows the whole batch tells it
         match answer.manner:
             case Manner.CARD:
-                if not await self._messenger.answer(place, answer.message):
+                is_shown = await self._messenger.answer(place, answer.message)
+                # What takes no claim may be answered late, over something newer.
+                if not is_shown or not RULES[job.request.verb].decides:
                     await self._distrust(job)
             case Manner.ERROR:
                 await self._messenger.reply(place, answer.message)
@@ -235,7 +237,7 @@ class Decisions:
                 await self._messenger.whisper(place, answer.message)
 
     async def _distrust(self, job: Job) -> None:
-        """The answer could not be shown on the card, so what stands there may be old."""
+        """What stands on the alert's card may be old now: let it be drawn anew."""
         try:
             await self._store.agreed.distrust(job.request.ref)
         except StoreUnavailable as error:

@@ -176,10 +176,11 @@ def answered(alert: Alert, request: Request, answer: Answer, at: float) -> Alert
     if on_its_card and remark:
         return replace(changed, remark=replace(remark, at=at), drawn=answer.message.fingerprint)
     # "In progress" stands on the card: what stood there before is put back, and drawn anew in case that fails.
-    return replace(changed, drawn="") if request.place.in_progress else changed
+    return replace(changed, drawn="", done=False) if request.place.in_progress else changed
 
 
 def held(alert: Alert, hold: Hold) -> Alert:
     """An alert that somebody asked to wait with."""
     line = f"<@{hold.user_id}> asks to wait until {when(hold.until)}."
-    return replace(alert, hold=hold, next_at=0.0, lines=(*alert.lines, line), done=False)
+    lines = () if alert.digest_id else (*alert.lines, line)
+    return replace(alert, hold=hold, next_at=0.0, lines=lines, done=False)

@@ -2,7 +2,7 @@
 
 from bot.store import audit
 from bot.store.alerts import Alerts, Look
-from bot.store.batches import Batches
+from bot.store.batches import Batches, decision_key
 from bot.store.digests import Digests
 from bot.store.engine import Database
 from bot.store.lease import Lease
@@ -10,4 +10,17 @@ from bot.store.outages import Outage, Outages
 from bot.store.rows import Holder
 from bot.store.store import Store
 
-__all__ = ["Alerts", "Batches", "Database", "Digests", "Holder", "Lease", "Look", "Outage", "Outages", "Store", "audit"]
+__all__ = [
+    "Alerts",
+    "Batches",
+    "Database",
+    "Digests",
+    "Holder",
+    "Lease",
+    "Look",
+    "Outage",
+    "Outages",
+    "Store",
+    "audit",
+    "decision_key",
+]

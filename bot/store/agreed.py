@@ -57,7 +57,11 @@ class Agreed:
         """
         async with self.database.begin() as connection:
             await change_alert(
-                self.database, self._clock, connection, ref, lambda alert, _at: replace(alert, drawn="", next_at=0.0)
+                self.database,
+                self._clock,
+                connection,
+                ref,
+                lambda alert, _at: replace(alert, drawn="", next_at=0.0, done=False),
             )
 
     @to_the_end

@@ -13,7 +13,7 @@ from bot.models import Answer, Batch, BatchItem, BatchStatus, Outcome, Remediati
 from bot.store.alerts import wake_digest
 from bot.store.engine import Database, now, read_clock, to_the_end
 from bot.store.rows import dump
-from bot.store.tables import about, batch_items, batches
+from bot.store.tables import about, batch_items, batches, decisions
 
 LEASE_SECONDS = 60.0
 _BATCHES = TypeAdapter(Batch)
@@ -105,15 +105,34 @@ class Batches:
             )
 
     @to_the_end
-    async def keep(self, batch_id: str) -> None:
-        """Give a sign of life.
+    async def keep(self, batch_id: str) -> bool:
+        """Give a sign of life. Gives back whether the batch is to be carried out still.
 
         Raises:
             StoreUnavailable: the database did not do it.
         """
-        until = now(self.database, self._clock) + LEASE_SECONDS
+        c, until = batches.c, now(self.database, self._clock) + LEASE_SECONDS
         async with self.database.begin() as connection:
-            await connection.execute(update(batches).where(batches.c.id == batch_id).values(lease_until=until))
+            kept = await connection.execute(
+                update(batches)
+                .where(c.id == batch_id, c.status == BatchStatus.RUNNING)
+                .values(lease_until=until)
+                .returning(c.id)
+            )
+            return kept.first() is not None
+
+    @to_the_end
+    async def begun(self, batch_id: str, numbers: Sequence[int]) -> set[int]:
+        """Which decisions of a batch are under way, or were.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        keys = {decision_key(batch_id, number): number for number in numbers}
+        c = decisions.c
+        async with self.database.begin() as connection:
+            rows = await connection.execute(select(c.dedup_key).where(c.dedup_key.in_(keys)))
+            return {keys[key] for key in rows.scalars()}
 
     @to_the_end
     async def hand_back(self, batch_id: str) -> None:
@@ -185,6 +204,11 @@ class Batches:
 
     async def _read_clock(self, connection: AsyncConnection) -> float:
         return float((await connection.execute(select(now(self.database, self._clock)))).scalar_one())
+
+
+def decision_key(batch_id: str, number: int) -> str:
+    """The key by which a decision of a batch happens once."""
+    return f"batch {batch_id} {number}"
 
 
 async def note_outcome(connection: AsyncConnection, request: Request, outcome: Outcome, answer: Answer) -> None:

@@ -40,7 +40,7 @@ class Digests(Leased):
                 grown = replace(digest, seen_at=present, grown_at=present, remind_from=present)
                 await connection.execute(insert(digests).values(id=grown.id, **_columns(grown)))
             else:
-                grown = replace(known, grown_at=present, next_at=0.0, version=known.version + 1)
+                grown = replace(known, grown_at=present, next_at=0.0, version=known.version + 1, done=False)
                 await connection.execute(update(digests).where(digests.c.id == grown.id).values(**_columns(grown)))
             for each in new:
                 alert = replace(each, seen_at=present, remind_from=present, digest_id=digest.id)

@@ -65,9 +65,10 @@ def seen(  # noqa: PLR0913 - all that bears on an alert
 
 def gone(alert: Alert, read_at: float) -> Alert | None:
     """An alert whose remediation Together knows no longer; None where that is out of date."""
-    if alert.answered_at > read_at - CLOCKS or alert.vanished:
+    if alert.answered_at > read_at - CLOCKS or (alert.vanished and not alert.is_stale):
         return None
-    lines = () if alert.digest_id else (*alert.lines, "Withdrawn: Together lists it no longer. 💨")
+    told = () if alert.vanished else ("Withdrawn: Together lists it no longer. 💨",)
+    lines = () if alert.digest_id else (*alert.lines, *told)
     return replace(
         alert, vanished=True, is_stale=False, hold=None, lines=lines, next_at=0.0, done=alert.digest_id is not None
     )

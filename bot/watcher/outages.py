@@ -1,6 +1,7 @@
 """When Together cannot be read: told once when it has lasted, and once when it is over."""
 
 import logging
+from collections.abc import Collection
 
 from bot import cards
 from bot.clock import Clock
@@ -29,11 +30,13 @@ class OutageTeller:
         self._clock = clock
         self._known: dict[str, Outage] = {}
         self._over: set[str] = set()
+        self._gone: set[str] = set()
 
     async def load(self) -> None:
         """Begin with what the last process knew."""
         self._known = await self._store.known()
         self._over.clear()
+        self._gone.clear()
 
     async def failed(self, cluster_id: str) -> None:
         """A cluster, or the list of clusters, could not be read."""
@@ -49,6 +52,14 @@ class OutageTeller:
             self._over.add(cluster_id)
         elif outage:
             await self._forget(cluster_id)
+
+    async def keep(self, clusters: Collection[str]) -> None:
+        """Forget what is read no more: the list of clusters has lost it, or the settings have."""
+        for cluster_id in [each for each in self._known if each != LISTING and each not in clusters]:
+            if self._known[cluster_id].told:
+                self._gone.add(cluster_id)
+            else:
+                await self._forget(cluster_id)
 
     async def tell(self) -> None:
         """Tell what has lasted, and what is over.
@@ -68,12 +79,16 @@ class OutageTeller:
             for each in group:
                 self._known[each] = outage = Outage(lasting[each].since, told=True)
                 await self._store.note(each, outage)
+        for group in _grouped(self._gone):
+            await self._say(cards.unwatched(_named(group)))
+            for each in group:
+                await self._forget(each)
+            self._gone.clear()
         for group in _grouped(self._over):
             since = min(self._known[each].since for each in group)
             await self._say(cards.readable(_named(group), since, now))
             for each in group:
                 await self._forget(each)
-                self._over.discard(each)
 
     async def _say(self, message: Message) -> None:
         logger.warning("%s", message.text)
@@ -85,7 +100,8 @@ class OutageTeller:
 
     async def _forget(self, cluster_id: str) -> None:
         await self._store.note(cluster_id, None)
-        del self._known[cluster_id]
+        self._known.pop(cluster_id, None)
+        self._over.discard(cluster_id)
 
 
 def _grouped(ids: set[str]) -> list[list[str]]:

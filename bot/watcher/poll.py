@@ -21,6 +21,7 @@ CLUSTERS_AT_ONCE = 8
 READS_AT_ONCE = 8
 SLOW_SECONDS = 2.0
 CLUSTERS_FRESH_SECONDS = 600.0
+LISTING_AGAIN_SECONDS = 30.0
 LISTING = ""  # stands for the list of clusters where a cluster's ID would stand
 
 
@@ -58,6 +59,9 @@ class Listener(Protocol):
     async def heard(self, cluster_id: str, new: list[Reading], changed: list[Reading], waiting: set[str]) -> None:
         """Take what is new and what has changed; `waiting` has the remediation IDs that wait for approval."""
 
+    async def reads(self, clusters: Collection[str]) -> None:
+        """These are read now, and no others."""
+
     async def failed(self, cluster_id: str, error: TogetherError) -> None:
         """A cluster could not be read."""
 
@@ -94,20 +98,26 @@ class Poller:
         self.nodes: dict[str, int | None] = {}
 
     async def round(self) -> list["asyncio.Task[None]"]:
-        """Begin to read every cluster that is not being read still. Gives back what is under way.
+        """Begin to read every cluster that is not being read still. Gives back those under way.
 
         Raises:
             LeaseLost: another process watches now.
             StoreUnavailable: what was read could not be written.
         """
         self._gather()
-        await self._look_for_clusters()
+        if LISTING not in self._running:
+            self._running[LISTING] = asyncio.create_task(self._look_for_clusters(), name="list clusters")
+        if self._known_at is None and not self._chosen:
+            await asyncio.wait({self._running[LISTING]})  # until then it is not known what to read
         now = self._clock.monotonic()
-        for cluster_id in {**dict.fromkeys(self._chosen or self._known), **dict.fromkeys(self._listener.clusters())}:
+        names = {**dict.fromkeys(self._chosen or self._known), **dict.fromkeys(self._listener.clusters())}
+        if self._chosen or self._known_at is not None:
+            await self._listener.reads(names)
+        for cluster_id in names:
             if cluster_id not in self._running and now >= self._not_before.get(cluster_id, 0.0):
                 task = asyncio.create_task(self._read(cluster_id), name=f"read {cluster_id}")
                 self._running[cluster_id] = task
-        return list(self._running.values())
+        return [task for name, task in self._running.items() if name != LISTING]
 
     def _gather(self) -> None:
         """Put away the readings that have ended.
@@ -140,6 +150,7 @@ class Poller:
         try:
             found = await self._together.list_clusters()
         except TogetherError as error:
+            self._not_before[LISTING] = now + LISTING_AGAIN_SECONDS
             self._obey(LISTING, error)
             if not self._chosen:
                 await self._listener.failed(LISTING, error)
@@ -180,6 +191,7 @@ class Poller:
             items = await self._together.scan(cluster_id, states=OPEN)
         except NotFound as error:
             items, missing = [], error  # a cluster that is gone has taken its remediations with it
+            self._known_at = None if self._known_at is None else self._known_at - CLUSTERS_FRESH_SECONDS
         listed: set[RemediationRef] = set()
         new: list[Reading] = []
         changed: list[Reading] = []

@@ -124,8 +124,16 @@ class DigestWriter:
             return
         await self._tell(digest_id, digest.ts)
 
-    async def _message(self, digest_id: str) -> tuple[Digest, list[Alert], Message] | None:
+    async def _look(self, digest_id: str) -> tuple[Digest, list[Alert]] | None:
+        """A digest and what stands in it, without holds that have run out."""
         look = await self._store.look(digest_id)
+        if look is None:
+            return None
+        now = self._clock.now()
+        return look[0], [follow.timely(each, now) for each in look[1]]
+
+    async def _message(self, digest_id: str) -> tuple[Digest, list[Alert], Message] | None:
+        look = await self._look(digest_id)
         if look is None:
             return None
         digest, alerts = look
@@ -179,12 +187,13 @@ class DigestWriter:
             if not error.is_lasting:
                 raise
             logger.warning("Digest %s cannot be changed any more: %s", digest_id, error)
+            await self._store.change(digest_id, lambda each, _now: replace(each, grown_at=0.0))  # nothing joins it
         self._drawn_at[digest_id] = self._clock.monotonic()
         await self._store.change(digest_id, lambda each, _now: replace(each, drawn=message.fingerprint))
 
     async def _tell(self, digest_id: str, ts: str) -> None:
         """Tell the thread what has failed and what has come of a batch, remind, and close what has ended."""
-        look = await self._store.look(digest_id)
+        look = await self._look(digest_id)
         if look is None:
             return
         digest, alerts = look
@@ -196,8 +205,10 @@ class DigestWriter:
         batches = await self._batches.of_digest(digest_id)
         for batch, items in batches:
             if batch.status is BatchStatus.DONE and batch.id not in digest.reported:
-                for message in cards.many.report(batch, items):
-                    await self._reply(digest, ts, message)
+                for number, message in enumerate(cards.many.report(batch, items)):
+                    if (part := f"{batch.id} {number}") not in digest.reported:
+                        await self._reply(digest, ts, message)
+                        await self._reported(digest_id, part)
                 await self._reported(digest_id, batch.id)
         open_ones = cards.many.waiting(alerts)
         is_running = any(batch.status is BatchStatus.RUNNING for batch, _ in batches)
@@ -207,7 +218,7 @@ class DigestWriter:
 
     async def _settle(self, digest_id: str) -> None:
         """Say when a digest is to be seen to again, or close it, unless something has changed meanwhile."""
-        look = await self._store.look(digest_id)
+        look = await self._look(digest_id)
         if look is None:
             return
         digest, alerts = look
@@ -220,7 +231,7 @@ class DigestWriter:
             if each.version != digest.version or is_busy or not is_drawn:
                 return None  # it is due still
             if not is_over:
-                return replace(each, next_at=self._remind_at(each) if cards.many.waiting(alerts) else None)
+                return replace(each, next_at=self._next_at(each, cards.many.waiting(alerts)))
             if each.grown_at < now - STORM_SECONDS:
                 return replace(each, next_at=None, done=True)
             return replace(each, next_at=each.grown_at + STORM_SECONDS)
@@ -229,6 +240,11 @@ class DigestWriter:
 
     async def _reported(self, digest_id: str, batch_id: str) -> None:
         await self._store.change(digest_id, lambda each, _now: replace(each, reported=each.reported | {batch_id}))
+
+    def _next_at(self, digest: Digest, waiting: Sequence[Alert]) -> float | None:
+        moments = [each.hold.until for each in waiting if each.hold]
+        reminder = self._remind_at(digest) if waiting else None
+        return min([*moments, reminder] if reminder is not None else moments, default=None)
 
     def _remind_at(self, digest: Digest) -> float | None:
         seconds = self._rules.remind_seconds
@@ -240,21 +256,25 @@ class DigestWriter:
         now, moment = self._clock.now(), self._remind_at(digest)
         if moment is None or moment > now:
             return
-        number = digest.reminders + 1
-        count = await self._still_wait(waiting)
-        await self._store.change(digest.id, lambda each, _now: replace(each, reminders=number))
+        count = await self._still_wait([each for each in waiting if each.hold is None])
+        if count is None:
+            raise NotPosted("Together cannot be read before a reminder")
+        later = replace(digest, reminders=digest.reminders + 1)
+        while (overdue := self._remind_at(later)) is not None and overdue <= now:
+            later = replace(later, reminders=later.reminders + 1)  # those that are overdue come to one
+        await self._store.change(digest.id, lambda each, _now: replace(each, reminders=later.reminders))
         if count:
             oncall = cards.mention(self._rules.oncall)
             await self._reply(digest, ts, cards.many.digest_reminder(count, oncall, now - digest.seen_at))
 
-    async def _still_wait(self, waiting: Sequence[Alert]) -> int:
-        """Ask Together a last time: nobody is to be reminded of what was just decided."""
+    async def _still_wait(self, waiting: Sequence[Alert]) -> int | None:
+        """Ask Together a last time: nobody is to be reminded of what was just decided. None where it cannot say."""
         present: set[tuple[str, str, str]] = set()
         for cluster_id in {each.remediation.cluster_id for each in waiting}:
             try:
                 found = await self._together.list_remediations(cluster_id, states=[State.PENDING_APPROVAL])
             except TogetherError:
-                continue
+                return None
             present |= {(each.cluster_id, each.instance_id, each.id) for each in found}
         refs = (each.remediation.ref for each in waiting)
         return len([ref for ref in refs if (ref.cluster_id, ref.instance_id, ref.remediation_id) in present])

@@ -240,6 +240,10 @@ class Watcher:
         await self._observe(reading)
         return True
 
+    async def reads(self, clusters: Collection[str]) -> None:
+        """These are read now, and no others."""
+        await self._outages.keep(clusters)
+
     async def failed(self, cluster_id: str, error: TogetherError) -> None:
         """A cluster could not be read."""
         logger.warning("Cluster %s cannot be read: %s", cluster_id or "list", type(error).__name__)

@@ -72,7 +72,8 @@ class Writer:
         self._to_tell: Queue[RemediationRef] = Queue()
         self._orphans: set[RemediationRef] = set()
         self._to_repeat: set[RemediationRef] = set()
-        self._backoff: Backoff[RemediationRef] = Backoff(clock.monotonic)
+        self._drawing: Backoff[RemediationRef] = Backoff(clock.monotonic)
+        self._telling: Backoff[RemediationRef] = Backoff(clock.monotonic)
         self._drawn_at: dict[RemediationRef, float] = {}
 
     def begin(self) -> None:
@@ -114,38 +115,40 @@ class Writer:
         """Post for ever."""
         while True:
             ref = await self._to_post.get()
-            await self._safely(ref, self._post(ref))
+            await self._safely(ref, self._post(ref), self._drawing)
 
     async def draw_cards(self) -> None:
         """Draw for ever."""
         while True:
             ref = await self._to_draw.get()
-            if self._backoff.is_to_wait(ref):
+            if self._drawing.is_to_wait(ref):
                 continue  # it is due still, so a later tick comes back to it
-            await self._safely(ref, self._draw(ref))
+            await self._safely(ref, self._draw(ref), self._drawing)
 
     async def tell_threads(self) -> None:
         """Tell for ever."""
         while True:
             ref = await self._to_tell.get()
-            if self._backoff.is_to_wait(ref):
+            if self._telling.is_to_wait(ref):
                 continue
-            await self._safely(ref, self._tell(ref))
+            await self._safely(ref, self._tell(ref), self._telling)
 
-    async def _safely(self, ref: RemediationRef, work: Coroutine[Any, Any, None]) -> None:
+    async def _safely(
+        self, ref: RemediationRef, work: Coroutine[Any, Any, None], backoff: Backoff[RemediationRef]
+    ) -> None:
         try:
             await work
         except NotPosted as error:
             logger.warning("%s: Slack did not take it: %s", ref, error)
-            self._backoff.failed(ref)
+            backoff.failed(ref)
         except PostUnclear as error:
             logger.warning("%s: Slack did not say whether it took it: %s", ref, error)
-            self._backoff.failed(ref)
+            backoff.failed(ref)
         except (LeaseLost, StoreUnavailable):
             raise
         except Exception:  # one alert that cannot be drawn must not blind the bot to all others
             logger.exception("%s: the alert could not be seen to", ref)
-            self._backoff.failed(ref)
+            backoff.failed(ref)
 
     def must_watch(self) -> None:
         """Make sure that no other process watches.
@@ -272,7 +275,7 @@ class Writer:
             logger.warning("%s: its card cannot be changed any more: %s", ref, error)
             is_lost = True
         self._drawn_at[ref] = self._clock.monotonic()
-        self._backoff.succeeded(ref)
+        self._drawing.succeeded(ref)
 
         def drawn(alert: Alert) -> Alert:
             # Where somebody was answered on the card meanwhile, it is not known which of the two stands there.
@@ -290,6 +293,9 @@ class Writer:
     async def _tell(self, ref: RemediationRef) -> None:
         look = await self._alerts.look(ref)
         if look is None or look.alert.ts is None or not (look.alert.lines or self._is_to_remind(look.alert, look.now)):
+            return
+        if not look.alert.lines and not await self._still_waits(ref):
+            self._telling.failed(ref)  # the next reading says what has become of it
             return
         await self._board.turn_to_post()
         self.must_watch()
@@ -310,10 +316,10 @@ class Writer:
                 raise
             logger.warning("%s: its thread takes no more: %s", ref, error)
         except PostUnclear:
-            if self._backoff.failures(ref) < LINES_AGAIN:
+            if self._telling.failures(ref) < LINES_AGAIN:
                 raise
             logger.warning("%s: its thread may not have been told: %s", ref, " ".join(told))
-        self._backoff.succeeded(ref)
+        self._telling.succeeded(ref)
         await self._note(ref, look.first, lambda alert: replace(alert, lines=alert.lines[len(told) :]))
 
     async def _still_waits(self, ref: RemediationRef) -> bool:
@@ -321,7 +327,6 @@ class Writer:
         try:
             return (await self._together.get(ref)).state == State.PENDING_APPROVAL
         except TogetherError:
-            self._backoff.failed(ref)
             return False
 
     async def _remind(self, ref: RemediationRef, look: Look, ts: str) -> None:
@@ -341,13 +346,14 @@ class Writer:
             waited = look.now - _since(alert.remediation, alert.seen_at)
             message = cards.reminder(alert.remediation, self._rules.oncall, waited)
             await self._board.post(message, thread_ts=ts, channel_id=alert.channel_id)
+            self._telling.succeeded(ref)
 
     # What a dead process left, or Slack may have taken.
 
     async def find_orphans(self) -> None:
         """Look in the channel for cards that may stand there though nobody noted it, and post those that do not."""
-        looks = [look for ref in self._orphans if (look := await self._alerts.look(ref))]
-        self._orphans.clear()
+        orphans, self._orphans = self._orphans, set()
+        looks = [look for ref in orphans if (look := await self._alerts.look(ref))]
         ripe = [each for each in looks if each.alert.ts is None and each.alert.seen_at < each.now - ARRIVED_SECONDS]
         if not ripe:
             return
