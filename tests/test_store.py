@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, text, update
+from sqlalchemy import Connection, select, text, update
 
 from bot.errors import LeaseLost, StartError, StoreUnavailable
 from bot.models import (
+    About,
     Actor,
     Answer,
     Job,
@@ -27,7 +32,8 @@ from bot.models import (
     Verb,
 )
 from bot.store import Database, Store, audit
-from bot.store.tables import DONE, decisions
+from bot.store.engine import MIGRATIONS
+from bot.store.tables import DONE, decisions, metadata
 from bot.store.tables import audit as audit_table
 from tests.manual_clock import ManualClock
 
@@ -452,3 +458,35 @@ async def test_a_hosts_url_is_read_by_the_driver_itself(postgresql: str, time: M
     url = postgresql.replace("postgresql://", "postgres://") + "&sslmode=prefer&application_name=bot"
     async with open_store(url, time) as store:
         await received(store)
+
+
+async def test_a_database_of_the_first_release_is_brought_up_to_date_with_all_that_it_holds(
+    database_url: str, time: ManualClock
+) -> None:
+    database = Database(database_url)
+    async with database.begin() as connection:
+        await connection.run_sync(_make_first_schema)
+    store = Store(database, LEASE, time.clock)
+    job = await received(store)
+    await database.open()
+    try:
+        assert await store.activate(job) is None
+        await store.conclude(job, APPROVED, ANSWER)
+        assert await store.agreed.about(REF) == About()
+        async with database.begin() as connection:
+            assert await connection.run_sync(_differences) == []
+        assert (await audit.verify(database)).problems == []
+    finally:
+        await database.close()
+
+
+def _make_first_schema(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0001")
+
+
+def _differences(connection: Connection) -> list[Any]:
+    """Where the migrated schema is not what the tables say."""
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))
