@@ -280,6 +280,23 @@ async def test_a_failure_calls_both_who_approved() -> None:
         assert "<@U0ALICE> and <@U0BOB>, the repair that you approved has failed" in told
 
 
+async def test_an_approval_in_doubt_that_arrives_late_is_still_the_persons_own(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "your approval is not in effect" in alert.text
+    bot.together.review(IDS, "approve", "Approved in Slack by alice (U0ALICE)", by="owner-of-the-key@example.com")
+    await card(bot, words="Approved in Slack by <@U0ALICE>")
+    lines = await until(bot, lambda: bot.slack.replies(alert))
+    assert lines[0].text.startswith("Approved by <@U0ALICE>")
+    bot.together.remediations[IDS]["state"] = "RUNNING"
+    await card(bot, words="Running: Reboot VM")
+    bot.together.fail(IDS, "no host left")
+    await until(bot, lambda: [each for each in bot.slack.replies(alert) if "<@U0ALICE>, the repair that" in each.text])
+
+
 async def test_alerts_of_a_former_channel_are_followed_there(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)

@@ -72,7 +72,7 @@ class Act:
             doing = RULES[Verb(holder.verb)].doing
             notice = f"<@{holder.user_id}> is {doing} this remediation since {when(holder.since)}."
             return await self._card(present, notice=notice, buttons=False), Outcome("read", present.state)
-        decided = await self._decided(job, present)
+        decided = await self._decided(present)
         return await self._card(present, decided=decided), Outcome("read", present.state)
 
     async def hold(self, job: Job) -> Result:
@@ -84,7 +84,7 @@ class Act:
             StoreDown: it could not be written.
         """
         present = await self._together.get(job.request.ref)
-        decided = await self._decided(job, present)
+        decided = await self._decided(present)
         if present.state not in RULES[Verb.HOLD].allowed:
             notice = f"Not held: it is “{escape(cards.state_words(present.state)[0], 90)}”."
             return await self._card(present, decided=decided, notice=notice), Outcome(
@@ -112,13 +112,12 @@ class Act:
         remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())
         return Answer(Manner.CARD, message, remark, summary=notice)
 
-    async def _decided(self, job: Job, present: Remediation) -> Decided | None:
+    async def _decided(self, present: Remediation) -> Decided | None:
         """Who brought the remediation into its state through this bot, where that is known."""
         try:
-            decided = await self._store.last_decision(job.request.ref)
+            return await self._store.who_decided(present)
         except StoreUnavailable:
             return None
-        return decided if decided and present.state in RULES[decided.verb].effect else None
 
     async def decide(self, job: Job) -> Result:
         """Decide, and draw what has come of it. A job that another process began is gone on with.
@@ -162,7 +161,7 @@ class Act:
 
     async def _changed(self, job: Job, shown: Shown, present: Remediation) -> Result | None:
         """The card to decide on anew, when it is no longer what was shown."""
-        decided = await self._decided(job, present)
+        decided = await self._decided(present)
         notice = why_not(job.request, shown, present, decided)
         if not notice:
             return None
@@ -258,7 +257,7 @@ class Act:
         except TogetherError as cause:
             raise refusal from cause
         outcome = Outcome("refused for the state", present.state, refusal.http_status, refusal.request_id)
-        decided = await self._decided(job, present)
+        decided = await self._decided(present)
         notice = already(job.request, seen, present, decided, refusal)
         return await self._card(present, decided=decided, notice=notice), outcome
 
@@ -290,7 +289,7 @@ class Act:
             return await self._success(job, seen, present)
         if present.state in rule.allowed:
             return None
-        decided = await self._decided(job, present)
+        decided = await self._decided(present)
         notice = already(request, seen, present, decided)
         return await self._card(present, decided=decided, notice=notice), Outcome("too late", present.state)
 

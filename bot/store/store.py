@@ -23,7 +23,7 @@ from bot.models import (
     Job,
     Outcome,
     Place,
-    RemediationRef,
+    Remediation,
     Request,
     Sent,
     Shown,
@@ -52,6 +52,8 @@ from bot.store.tables import (
 from bot.store.tables import audit as trail
 
 _DAY = 86_400.0
+# Outcomes after which a decision may have taken effect all the same.
+_DOUBTFUL = ("not in effect", "no effect shown", "OutcomeUnknown", "Interrupted", "InternalError")
 _UNFINISHED = decisions.c.status.in_((RECEIVED, ACTIVE))
 
 
@@ -170,22 +172,29 @@ class Store:
         return Holder(row.user_id, row.verb, row.active_at) if row else None
 
     @to_the_end
-    async def last_decision(self, ref: RemediationRef) -> Decided | None:
-        """The last decision on a remediation that took effect through this bot.
+    async def who_decided(self, present: Remediation) -> Decided | None:
+        """Who brought a remediation into its state through this bot, where that is known.
+
+        A decision whose outcome stayed in doubt counts when Together's own record names the person.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
         c = trail.c
+        outcomes = [*(rule.done for rule in RULES.values() if rule.decides), *_DOUBTFUL]
         chosen = (
-            select(c.verb, c.user_id, c.at, c.reason)
-            .where(about(c, ref), c.outcome.in_([rule.done for rule in RULES.values() if rule.decides]))
+            select(c.verb, c.user_id, c.at, c.reason, c.outcome)
+            .where(about(c, present.ref), c.outcome.in_(outcomes))
             .order_by(c.seq.desc())
-            .limit(1)
         )
         async with self.database.begin() as connection:
-            row = (await connection.execute(chosen)).first()
-        return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "") if row else None
+            rows = (await connection.execute(chosen)).all()
+        for row in rows:
+            rule = RULES[Verb(row.verb)]
+            is_sure = row.outcome == rule.done or row.user_id in (present.review_comment or "")
+            if is_sure and present.state in rule.effect:
+                return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "")
+        return None
 
     @to_the_end
     async def sending(self, job: Job, seen: Shown | None) -> None:

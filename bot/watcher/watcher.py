@@ -273,7 +273,7 @@ class Watcher:
         read_at = look.now - (self._clock.monotonic() - reading.asked_at)
         decided = None
         if after and after.state != look.alert.remediation.state:
-            decided = await self._store.last_decision(ref)
+            decided = await self._store.who_decided(after)
 
         def change(alert: Alert, now: float) -> Alert | None:
             if after is None:
