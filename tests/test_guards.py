@@ -76,6 +76,38 @@ async def test_no_more_than_a_part_of_the_cluster_is_in_repair_at_once(percent: 
             assert bot.together.posts == []
 
 
+async def test_a_part_that_is_less_than_a_node_lets_nothing_pass_and_says_so() -> None:
+    async with world(BOT_MAX_IN_REPAIR_PERCENT="10") as bot:
+        bot.together.nodes["cluster-1"] = 8
+        bot.together.add()
+        await bot.slack.press(bot.alert(), APPROVE)
+        assert (await bot.whisper()).text == (
+            "Not approved: at most 10 % may be in repair at once (BOT_MAX_IN_REPAIR_PERCENT), which is none of this "
+            "cluster's 8 nodes. Decide in Together's own console. Whoever runs the bot can change the limit."
+        )
+        assert bot.together.posts == []
+
+
+async def test_where_the_number_of_nodes_is_not_known_nothing_is_approved() -> None:
+    async with world(BOT_MAX_IN_REPAIR_PERCENT="10") as bot:
+        bot.together.add()
+        bot.together.faults.append(Fault("rpc", verb="cluster", code=5, times=-1))
+        await bot.slack.press(bot.alert(), APPROVE)
+        assert "Together does not say how many nodes this cluster has" in (await bot.whisper()).text
+        assert bot.together.posts == []
+
+
+async def test_the_number_of_nodes_is_asked_for_once_in_ten_minutes() -> None:
+    async with world(BOT_MAX_IN_REPAIR_PERCENT="50") as bot:
+        bot.together.nodes["cluster-1"] = 8
+        for number in range(3):
+            ids = bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}"))
+            alert = bot.alert(ids)
+            await bot.slack.press(alert, APPROVE)
+            await bot.edited(alert)
+        assert [call.verb for call in bot.together.calls].count("cluster") == 1
+
+
 async def test_two_approvals_at_once_do_not_pass_the_limit_together() -> None:
     async with world(BOT_MAX_IN_REPAIR="1") as bot:
         both = [bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}")) for number in (1, 2)]
