@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from bot.tasks import Tasks
-from tests.simulator.slack.workspace import TEAM, sign
+from tests.simulator.slack import sign
+from tests.simulator.slack.workspace import TEAM
 from tests.world import APPROVE, REF, World, world
 
 

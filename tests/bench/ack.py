@@ -20,8 +20,8 @@ from handlers.commands import Commands
 from handlers.server import Server
 from tests.conftest import serve_postgresql
 from tests.manual_clock import ManualClock
-from tests.simulator.slack import Slack
-from tests.simulator.slack.workspace import BOT_TOKEN, SIGNING_SECRET, TEAM, sign
+from tests.simulator.slack import Slack, sign
+from tests.simulator.slack.workspace import BOT_TOKEN, SIGNING_SECRET, TEAM
 from tests.simulator.together import Together
 from tests.world import REF, settings_for
 

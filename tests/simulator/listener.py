@@ -1,8 +1,12 @@
 """What both simulators are: an HTTP server on loopback whose state can be waited for."""
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from typing import Self, TypeVar
 
 from aiohttp import web
@@ -10,6 +14,34 @@ from aiohttp import web
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
 PATIENCE = 10.0
+KEPT_CALLS = 200
+KEPT_BODY = 4000
+_NUMBERS = count(1)
+
+
+@dataclass
+class Exchange:
+    """An HTTP call, as the console's log shows it.
+
+    Attributes:
+        number: in the order of all calls.
+        way: who called whom, as `caller → called`.
+        path: with the method before it.
+        proof: what the called one was given to know the caller by, and whether it is the right one.
+        sent: the beginning of the body.
+        answered: the beginning of the answer's.
+        status: None while it lasts, 0 where the line was cut.
+        seconds: how long it took.
+    """
+
+    number: int
+    way: str
+    path: str
+    proof: str
+    sent: str
+    answered: str = ""
+    status: int | None = None
+    seconds: float = 0.0
 
 
 class Listener:
@@ -17,9 +49,13 @@ class Listener:
 
     Attributes:
         busy: how many requests are being answered.
+        exchanges: the last calls, from the bot and to it.
     """
 
+    name = ""
+
     def __init__(self) -> None:
+        self.exchanges: deque[Exchange] = deque(maxlen=KEPT_CALLS)
         self.routes: list[web.RouteDef] = []
         self.url = ""
         self.stopping = asyncio.Event()
@@ -42,14 +78,21 @@ class Listener:
         self.stopping.clear()
 
         @web.middleware
-        async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
             self.busy += 1
             try:
-                return await handler(request)
+                with self.exchange(
+                    f"bot → {self.name}", f"{request.method} {request.path}", self.proof(request), await request.read()
+                ) as exchange:
+                    response = await handler(request)
+                    is_cut = request.transport is None or request.transport.is_closing()
+                    exchange.status = 0 if is_cut else response.status
+                    exchange.answered = _beginning(getattr(response, "body", None))
+                    return response
             finally:
                 self.busy -= 1
 
-        web_app = web.Application(client_max_size=10 * 1024 * 1024, middlewares=[count])
+        web_app = web.Application(client_max_size=10 * 1024 * 1024, middlewares=[note])
         web_app.add_routes(self.routes)
         self._runner = web.AppRunner(web_app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -63,6 +106,24 @@ class Listener:
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
+
+    def proof(self, _request: web.Request) -> str:
+        """By what a caller is known, for the log."""
+        return ""
+
+    @contextmanager
+    def exchange(self, way: str, path: str, proof: str, sent: bytes) -> Iterator[Exchange]:
+        """Note a call from its beginning to its end. What does not end otherwise was cut."""
+        exchange = Exchange(next(_NUMBERS), way, path, proof, _beginning(sent))
+        self.exchanges.append(exchange)
+        self.changed()
+        began = time.monotonic()
+        try:
+            yield exchange
+        finally:
+            exchange.seconds = time.monotonic() - began
+            exchange.status = exchange.status or 0
+            self.changed()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -114,6 +175,11 @@ class Listener:
         self._news.set()
         self._news = asyncio.Event()
 
+    @property
+    def upcoming(self) -> asyncio.Event:
+        """What is set as soon as something happens after now."""
+        return self._news
+
     async def news(self) -> None:
         """Wait until something happens."""
         await self._news.wait()
@@ -128,3 +194,7 @@ class Listener:
             while not (found := look()):
                 await self._news.wait()
             return found
+
+
+def _beginning(body: object) -> str:
+    return body[:KEPT_BODY].decode(errors="replace") if isinstance(body, bytes) else ""

@@ -1,6 +1,8 @@
 """The unchanged bot as a process between the two simulators."""
 
+import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from tests.simulator.together import API_KEY, Together
 
 ROOT = Path(__file__).parent.parent.parent
+STOP_SECONDS = 30.0  # the bot takes 25 at most to finish its work
 KEPT = ("PATH", "PYTHON", "COVERAGE", "SYSTEMROOT")
 
 
@@ -75,3 +78,9 @@ async def ready(slack: Slack, port: int, *, started: int = 1) -> None:
     async with aiohttp.ClientSession() as session:
         while (await session.get(f"{slack.bot_url}/readyz")).status != 200:
             pass
+
+
+async def stop_bot(bot: "subprocess.Popen[str]") -> None:
+    """Let a bot end the way its host does, while the simulators go on answering it."""
+    bot.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(bot.wait, STOP_SECONDS)

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -47,7 +48,7 @@ class Fault:
 
     Attributes:
         kind: rpc, html, empty, truncated, other, stale (200 without the change), another, cut, late (cut, and
-            the change comes two seconds after), hang, drip, redirect, big or gzip.
+            the change comes two seconds after), slow (the right answer, but late), hang, drip, redirect, big or gzip.
         verb: which requests: cancel, approve, reject, get, list, clusters or create; None for all.
         after: whether the change is made before the answer goes wrong.
         times: how often; -1 for ever.
@@ -55,6 +56,7 @@ class Fault:
         headers: of the answer.
         status: of an `html`, `empty` or `big` fault.
         cluster, instance: only requests about these.
+        seconds: how late a `slow` answer is.
     """
 
     kind: str
@@ -67,6 +69,7 @@ class Fault:
     cluster: str | None = None
     instance: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class Call:
 
 class Together(Listener):
     """The service. Everything that a test or the demo does to it is a method; the API itself is HTTP only."""
+
+    name = "Together"
 
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__()
@@ -166,6 +171,9 @@ class Together(Listener):
 
     # The API.
 
+    def proof(self, request: web.Request) -> str:
+        return "API key ✓" if _has_key(request) else "API key ✗"
+
     def _endpoint(
         self, verb: str, action: Callable[[web.Request, Any], Any]
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -187,6 +195,10 @@ class Together(Listener):
                 # The line is cut at once, and the change comes after: only waiting shows that it did.
                 asyncio.get_running_loop().call_later(LATE_SECONDS, self._answer, request, action, body)
                 fault = Fault("cut")
+            if fault and fault.kind == "slow":
+                with self.waiting(), suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), fault.seconds)
+                fault = None
             if fault and not fault.after:
                 return await self._break(request, fault, {})
             status, answer = self._answer(request, action, body)
@@ -378,8 +390,12 @@ class Together(Listener):
         return datetime.fromtimestamp(self._now(), UTC).isoformat().replace("+00:00", "Z")
 
 
+def _has_key(request: web.Request) -> bool:
+    return request.headers.get("Authorization") == f"Bearer {API_KEY}"
+
+
 def _authenticate(request: web.Request) -> None:
-    if request.headers.get("Authorization") != f"Bearer {API_KEY}":
+    if not _has_key(request):
         raise RpcError(16, "invalid API key")
 
 

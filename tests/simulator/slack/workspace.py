@@ -1,21 +1,16 @@
 """The workspace's state and its Web API."""
 
-import hashlib
-import hmac
 import json
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
 
-import aiohttp
 from aiohttp import web
 
 from tests.simulator.listener import Listener
-from tests.simulator.slack.limits import Limits, Refused, check_message, check_metadata, check_options, check_view
-from tests.simulator.slack.socket import ACK_SECONDS, Ack, Sockets
+from tests.simulator.slack.limits import Limits, Refused, check_message, check_metadata, check_view
+from tests.simulator.slack.socket import Sockets
 
 BOT_TOKEN = "xoxb-simulator"
 APP_TOKEN = "xapp-simulator"
@@ -102,8 +97,15 @@ class Channel:
     bot_may_post: bool = True
 
 
-class Slack(Listener):
-    """One workspace with one app in it."""
+class Workspace(Listener):
+    """One workspace with one app in it: what stands there, and what the app may do to it.
+
+    Attributes:
+        views: the dialogs that are open.
+        viewers: who has a dialog open, by its ID.
+    """
+
+    name = "Slack"
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         super().__init__()
@@ -121,9 +123,10 @@ class Slack(Listener):
         self.connections = 0
         self.may_read_history = True
         self.views: list[dict[str, Any]] = []
+        self.viewers: dict[str, str] = {}
         self.limits: Limits | None = None
         self.refused_for_limits: list[str] = []
-        self._triggers: dict[str, float] = {}
+        self._triggers: dict[str, tuple[float, str]] = {}
         self.sockets = Sockets(self)
         self._responses: dict[str, _ResponseUrl] = {}
         self._count = 0
@@ -177,167 +180,13 @@ class Slack(Listener):
     def direct(self, user: str) -> list[Posted]:
         return [message for message in self.messages if message.channel == user]
 
-    # What people do.
-
-    async def command(
-        self, text: str, *, user: str = "U0ALICE", channel: str = "C0OPS", command: str = COMMAND, **extra: Any
-    ) -> Ack:
-        """Type a slash command. What the ack says, the person alone sees."""
-        ack = await self.deliver("slash_commands", {
-            "token": "deprecated",
-            "team_id": TEAM,
-            "team_domain": "home",
-            "channel_id": channel,
-            "channel_name": "ops",
-            "user_id": user,
-            "user_name": self.users.get(user, {}).get("name", "somebody"),
-            "command": command,
-            "text": text,
-            "api_app_id": "A0BOT",
-            "is_enterprise_install": "false",
-            "response_url": self.response_url(channel, user, None),
-            "trigger_id": self._trigger(),
-            **extra,
-        })  # fmt: skip
-        if ack.status == 200 and ack.body:
-            self._add(channel, json.loads(ack.body), only_for=user)
-        return ack
-
-    async def press(self, message: Posted, action_id: str, *, user: str = "U0ALICE", **extra: Any) -> Ack:
-        """Press a button of a message, and confirm where it asks."""
-        return await self.deliver("interactive", self.click(message, action_id, user=user, **extra))
-
-    def click(self, message: Posted, action_id: str, *, user: str = "U0ALICE", **extra: Any) -> dict[str, Any]:
-        """The payload of a press; deliver it twice to see a redelivery."""
-        button = message.buttons[action_id]
-        container: dict[str, Any] = {
-            "type": "message",
-            "message_ts": message.ts,
-            "channel_id": message.channel,
-            "is_ephemeral": message.only_for is not None,
-        }
-        if message.thread_ts:
-            container["thread_ts"] = message.thread_ts
-        payload: dict[str, Any] = {
-            "type": "block_actions",
-            "team": {"id": TEAM, "domain": "home"},
-            "user": {
-                "id": user,
-                "username": self.users.get(user, {}).get("name", "somebody"),
-                "team_id": self.users.get(user, {}).get("team_id", TEAM),
-            },
-            "api_app_id": "A0BOT",
-            "token": "deprecated",
-            "container": container,
-            "trigger_id": self._trigger(),
-            "channel": {"id": message.channel, "name": "ops"},
-            "response_url": self.response_url(message.channel, user, message),
-            "actions": [
-                {
-                    "type": "button",
-                    "action_id": action_id,
-                    "block_id": "b1",
-                    "text": button["text"],
-                    "value": button.get("value", ""),
-                    "action_ts": f"{self.now():.6f}",
-                }
-            ],
-        }
-        if message.menus:
-            payload["state"] = {"values": {
-                menu["block_id"]: {name: {
-                    "type": menu["type"],
-                    "selected_options": [{"value": value} for value in message.selected.get(name, [])],
-                }}
-                for name, menu in message.menus.items()
-            }}  # fmt: skip
-        if message.only_for is None:
-            payload["message"] = {
-                "type": "message",
-                "user": BOT_USER,
-                "bot_id": "B0BOT",
-                "ts": message.ts,
-                "text": message.text,
-                "blocks": message.blocks,
-                "attachments": message.attachments,
-                **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
-            }
-        return {**payload, **extra}
-
-    async def ask_for_options(self, message: Posted, action_id: str, query: str = "") -> list[dict[str, Any]]:
-        """Open a menu whose choices the app gives, or type into it."""
-        ack = await self.deliver("interactive", {
-            "type": "block_suggestion",
-            "team": {"id": TEAM, "domain": "home"},
-            "user": {"id": "U0ALICE", "team_id": TEAM},
-            "api_app_id": "A0BOT",
-            "token": "deprecated",
-            "container": {"type": "message", "message_ts": message.ts, "channel_id": message.channel},
-            "channel": {"id": message.channel, "name": "ops"},
-            "action_id": action_id,
-            "block_id": message.menus[action_id]["block_id"],
-            "value": query,
-        })  # fmt: skip
-        options = json.loads(ack.body)["options"]
-        check_options(options)
-        return list(options)
-
-    async def submit(self, view: dict[str, Any], *, user: str = "U0ALICE") -> Ack:
-        """Submit a dialog. An ack that says so puts another view in its place; any other closes it."""
-        ack = await self.deliver("interactive", {
-            "type": "view_submission",
-            "team": {"id": TEAM, "domain": "home"},
-            "user": {"id": user, "username": self.users.get(user, {}).get("name", "somebody"), "team_id": TEAM},
-            "api_app_id": "A0BOT",
-            "token": "deprecated",
-            "trigger_id": self._trigger(),
-            "view": {**view, "id": "V1", "state": {"values": {}}},
-            "response_urls": [],
-        })  # fmt: skip
-        if view in self.views:
-            self.views.remove(view)
-        if ack.status == 200 and ack.body:
-            answer = json.loads(ack.body)
-            if answer.get("response_action") == "update":
-                check_view(answer["view"])
-                self.views.append(answer["view"])
-        return ack
-
-    async def deliver(self, kind: str, payload: dict[str, Any]) -> Ack:
-        """Send a payload to the app the way Slack does, and wait for the ack."""
-        if self.use_socket:
-            return await self.sockets.deliver(kind, payload)
-        body = urlencode(payload) if kind == "slash_commands" else urlencode({"payload": json.dumps(payload)})
-        return await self.post_signed(body.encode())
-
-    async def post_signed(self, body: bytes, **headers: str) -> Ack:
-        """POST to the app's request URL, signed unless `headers` say otherwise (by name, `_` for `-`)."""
-        stamp = str(int(time.time()))
-        signed = {
-            "x-slack-request-timestamp": stamp,
-            "x-slack-signature": sign(stamp, body),
-            "content-type": "application/x-www-form-urlencoded",
-        }
-        signed.update({name.replace("_", "-"): value for name, value in headers.items()})
-        began = time.monotonic()
-        url = random.choice(self.bot_urls)  # noqa: S311 - a balancer's choice is no secret
-        patience = aiohttp.ClientTimeout(total=ACK_SECONDS)
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=patience) as session,
-                session.post(f"{url}/slack/events", data=body, headers=signed) as response,
-            ):
-                return Ack(response.status, await response.text(), time.monotonic() - began)
-        except TimeoutError:
-            return Ack(0, "", time.monotonic() - began)
-
-    def post_as_tool(
-        self, blocks: list[dict[str, Any]], *, channel: str = "C0OPS", text: str = "alert", **extra: Any
-    ) -> Posted:
-        """Another tool posts with the bot's token."""
-        return self._add(channel, {"text": text, "blocks": blocks, **extra})
-
     # The Web API.
+
+    def proof(self, request: web.Request) -> str:
+        if not request.path.startswith("/api/"):
+            return ""  # a response_url proves itself
+        token = _token(request)
+        return {BOT_TOKEN: "bot token ✓", APP_TOKEN: "app token ✓"}.get(token, "token ✗")
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
@@ -386,7 +235,7 @@ class Slack(Listener):
         return web.json_response({"ok": False, "error": fault.kind}, status=status, headers=headers)
 
     def _call(self, request: web.Request, method: str, body: dict[str, Any]) -> dict[str, Any]:
-        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        token = _token(request)
         expected = APP_TOKEN if method == "apps.connections.open" else BOT_TOKEN
         if self.token_error or token != expected:
             raise Refused(self.token_error or "invalid_auth")
@@ -397,11 +246,11 @@ class Slack(Listener):
                 self._may_post(body.get("channel"))
                 check_message(body, is_update=False)
                 check_metadata(body.get("metadata"))
-                return {"ok": True, "ts": self._add(body["channel"], body).ts, "channel": body["channel"]}
+                return {"ok": True, "ts": self.add(body["channel"], body).ts, "channel": body["channel"]}
             case "chat.postEphemeral":
                 self._may_post(body.get("channel"))
                 check_message(body, is_update=False)
-                return {"ok": True, "message_ts": self._add(body["channel"], body, only_for=body["user"]).ts}
+                return {"ok": True, "message_ts": self.add(body["channel"], body, only_for=body["user"]).ts}
             case "chat.update":
                 return self._update(body)
             case "users.info":
@@ -415,14 +264,13 @@ class Slack(Listener):
             case "conversations.history":
                 return self._history(body)
             case "views.open":
-                opened_at = self._triggers.pop(str(body.get("trigger_id")), None)
-                if opened_at is None:
+                given_at, user = self._triggers.pop(str(body.get("trigger_id")), (None, ""))
+                if given_at is None:
                     raise Refused("exchanged_trigger_id")
-                if self.now() - opened_at > TRIGGER_SECONDS:
+                if self.now() - given_at > TRIGGER_SECONDS:
                     raise Refused("expired_trigger_id")
                 check_view(body["view"])
-                self.views.append(body["view"])
-                return {"ok": True, "view": {**body["view"], "id": "V1"}}
+                return {"ok": True, "view": self.open_view(body["view"], user)}
             case "apps.connections.open":
                 return {"ok": True, "url": self.sockets.new_ticket()}
         raise Refused("unknown_method", method)
@@ -483,7 +331,7 @@ class Slack(Listener):
         message.edits += 1
         self.changed()
 
-    def _add(self, channel: str, body: dict[str, Any], only_for: str | None = None) -> Posted:
+    def add(self, channel: str, body: dict[str, Any], only_for: str | None = None) -> Posted:
         self._count += 1
         posted = Posted(
             channel=channel,
@@ -531,19 +379,31 @@ class Slack(Listener):
             self._change(entry.source, body)
         else:
             only_for = None if body.get("response_type") == "in_channel" else entry.user
-            self._add(entry.channel, body, only_for=only_for).via = f"{self.url}{request.path}"
+            self.add(entry.channel, body, only_for=only_for).via = f"{self.url}{request.path}"
         return web.Response(text="ok")
 
-    def _trigger(self) -> str:
+    def close_view(self, view: dict[str, Any]) -> None:
+        """Close a dialog. The app is told only of those that ask for it, and this app's do not."""
+        if view in self.views:
+            self.views.remove(view)
+        self.changed()
+
+    def open_view(self, view: dict[str, Any], user: str) -> dict[str, Any]:
+        self._count += 1
+        opened = {**view, "id": f"V{self._count}"}
+        self.viewers[opened["id"]] = user
+        self.views.append(opened)
+        return opened
+
+    def new_trigger(self, user: str) -> str:
         self._count += 1
         trigger = f"{self._count}.trigger"
-        self._triggers[trigger] = self.now()
+        self._triggers[trigger] = (self.now(), user)
         return trigger
 
 
-def sign(stamp: str, body: bytes, secret: str = SIGNING_SECRET) -> str:
-    """Slack's signature, version 0 (docs.slack.dev/authentication/verifying-requests-from-slack)."""
-    return "v0=" + hmac.new(secret.encode(), f"v0:{stamp}:".encode() + body, hashlib.sha256).hexdigest()
+def _token(request: web.Request) -> str:
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 def _is_true(value: Any) -> bool:

@@ -1,0 +1,202 @@
+"""What people do in the workspace, and how Slack tells the app of it."""
+
+import hashlib
+import hmac
+import json
+import random
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from slack_sdk.signature import SignatureVerifier
+
+from tests.simulator.slack.limits import check_options, check_view
+from tests.simulator.slack.socket import ACK_SECONDS, Ack
+from tests.simulator.slack.workspace import BOT_USER, COMMAND, SIGNING_SECRET, TEAM, Posted, Workspace
+
+
+class Slack(Workspace):
+    """The workspace with its people."""
+
+    async def command(
+        self, text: str, *, user: str = "U0ALICE", channel: str = "C0OPS", command: str = COMMAND, **extra: Any
+    ) -> Ack:
+        """Type a slash command. What the ack says, the person alone sees."""
+        ack = await self.deliver("slash_commands", {
+            "token": "deprecated",
+            "team_id": TEAM,
+            "team_domain": "home",
+            "channel_id": channel,
+            "channel_name": "ops",
+            "user_id": user,
+            "user_name": self.users.get(user, {}).get("name", "somebody"),
+            "command": command,
+            "text": text,
+            "api_app_id": "A0BOT",
+            "is_enterprise_install": "false",
+            "response_url": self.response_url(channel, user, None),
+            "trigger_id": self.new_trigger(user),
+            **extra,
+        })  # fmt: skip
+        if ack.status == 200 and ack.body:
+            self.add(channel, json.loads(ack.body), only_for=user)
+        return ack
+
+    def say(self, text: str, *, user: str, channel: str = "C0OPS") -> Posted:
+        """A person writes a message. The app subscribes to no events, so it is told of none."""
+        return self.add(channel, {"text": text, "by": user})
+
+    async def press(self, message: Posted, action_id: str, *, user: str = "U0ALICE", **extra: Any) -> Ack:
+        """Press a button of a message, and confirm where it asks."""
+        return await self.deliver("interactive", self.click(message, action_id, user=user, **extra))
+
+    def click(self, message: Posted, action_id: str, *, user: str = "U0ALICE", **extra: Any) -> dict[str, Any]:
+        """The payload of a press; deliver it twice to see a redelivery."""
+        button = message.buttons[action_id]
+        action = {"type": "button", "block_id": "b1", "text": button["text"], "value": button.get("value", "")}
+        return {**self._acted(message, {"action_id": action_id, **action}, user), **extra}
+
+    async def choose(self, message: Posted, action_id: str, values: list[str], *, user: str = "U0ALICE") -> Ack:
+        """Choose in a menu: Slack keeps the choice, and tells the app of it."""
+        menu = message.menus[action_id]
+        chosen = {"type": menu["type"], "block_id": menu["block_id"], "selected_options": _options(values)}
+        message.selected[action_id] = values
+        return await self.deliver("interactive", self._acted(message, {"action_id": action_id, **chosen}, user))
+
+    def _acted(self, message: Posted, action: dict[str, Any], user: str) -> dict[str, Any]:
+        container: dict[str, Any] = {
+            "type": "message",
+            "message_ts": message.ts,
+            "channel_id": message.channel,
+            "is_ephemeral": message.only_for is not None,
+        }
+        if message.thread_ts:
+            container["thread_ts"] = message.thread_ts
+        payload: dict[str, Any] = {
+            "type": "block_actions",
+            **self._person(user),
+            "container": container,
+            "trigger_id": self.new_trigger(user),
+            "channel": {"id": message.channel, "name": "ops"},
+            "response_url": self.response_url(message.channel, user, message),
+            "actions": [{**action, "action_ts": f"{self.now():.6f}"}],
+        }
+        if message.menus:
+            payload["state"] = {"values": {
+                menu["block_id"]: {name: {
+                    "type": menu["type"], "selected_options": _options(message.selected.get(name, [])),
+                }}
+                for name, menu in message.menus.items()
+            }}  # fmt: skip
+        if message.only_for is None:
+            payload["message"] = {
+                "type": "message",
+                "user": BOT_USER,
+                "bot_id": "B0BOT",
+                "ts": message.ts,
+                "text": message.text,
+                "blocks": message.blocks,
+                "attachments": message.attachments,
+                **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
+            }
+        return payload
+
+    def _person(self, user: str) -> dict[str, Any]:
+        known = self.users.get(user, {})
+        return {
+            "team": {"id": TEAM, "domain": "home"},
+            "user": {"id": user, "username": known.get("name", "somebody"), "team_id": known.get("team_id", TEAM)},
+            "api_app_id": "A0BOT",
+            "token": "deprecated",
+        }
+
+    async def ask_for_options(
+        self, message: Posted, action_id: str, query: str = "", *, user: str = "U0ALICE"
+    ) -> list[dict[str, Any]]:
+        """Open a menu whose choices the app gives, or type into it."""
+        ack = await self.deliver("interactive", {
+            "type": "block_suggestion",
+            **self._person(user),
+            "container": {"type": "message", "message_ts": message.ts, "channel_id": message.channel},
+            "channel": {"id": message.channel, "name": "ops"},
+            "action_id": action_id,
+            "block_id": message.menus[action_id]["block_id"],
+            "value": query,
+        })  # fmt: skip
+        options = json.loads(ack.body)["options"]
+        check_options(options)
+        return list(options)
+
+    async def submit(self, view: dict[str, Any], *, user: str = "U0ALICE") -> Ack:
+        """Submit a dialog. An ack that says so puts another view in its place; any other closes it."""
+        ack = await self.deliver("interactive", {
+            "type": "view_submission",
+            **self._person(user),
+            "trigger_id": self.new_trigger(user),
+            "view": {**view, "state": {"values": {}}},
+            "response_urls": [],
+        })  # fmt: skip
+        if ack.status != 200:
+            return ack  # Slack leaves the dialog open, and says that it could not reach the app
+        self.close_view(view)
+        if ack.body:
+            answer = json.loads(ack.body)
+            if answer.get("response_action") == "update":
+                check_view(answer["view"])
+                self.open_view(answer["view"], user)
+        return ack
+
+    async def deliver(self, kind: str, payload: dict[str, Any]) -> Ack:
+        """Send a payload to the app the way Slack does, and wait for the ack."""
+        if self.use_socket:
+            return await self.sockets.deliver(kind, payload)
+        body = urlencode(payload) if kind == "slash_commands" else urlencode({"payload": json.dumps(payload)})
+        return await self.post_signed(body.encode())
+
+    async def post_signed(self, body: bytes, **headers: str) -> Ack:
+        """POST to the app's request URL, signed unless `headers` say otherwise (by name, `_` for `-`)."""
+        stamp = str(int(time.time()))
+        signed = {
+            "x-slack-request-timestamp": stamp,
+            "x-slack-signature": sign(stamp, body),
+            "content-type": "application/x-www-form-urlencoded",
+        }
+        signed.update({name.replace("_", "-"): value for name, value in headers.items()})
+        began = time.monotonic()
+        url = random.choice(self.bot_urls)  # noqa: S311 - a balancer's choice is no secret
+        patience = aiohttp.ClientTimeout(total=ACK_SECONDS)
+        proof = "signature ✓" if _is_signed(body, signed) else "signature ✗"
+        with self.exchange("Slack → bot", "POST /slack/events", proof, body) as exchange:
+            try:
+                async with (
+                    aiohttp.ClientSession(timeout=patience) as session,
+                    session.post(f"{url}/slack/events", data=body, headers=signed) as response,
+                ):
+                    exchange.answered, exchange.status = await response.text(), response.status
+                    return Ack(response.status, exchange.answered, time.monotonic() - began)
+            except TimeoutError:
+                return Ack(0, "", time.monotonic() - began)
+
+    def post_as_tool(
+        self, blocks: list[dict[str, Any]], *, channel: str = "C0OPS", text: str = "alert", **extra: Any
+    ) -> Posted:
+        """Another tool posts with the bot's token."""
+        return self.add(channel, {"text": text, "blocks": blocks, **extra})
+
+
+def sign(stamp: str, body: bytes, secret: str = SIGNING_SECRET) -> str:
+    """Slack's signature, version 0 (docs.slack.dev/authentication/verifying-requests-from-slack)."""
+    return "v0=" + hmac.new(secret.encode(), f"v0:{stamp}:".encode() + body, hashlib.sha256).hexdigest()
+
+
+def _options(values: list[str]) -> list[dict[str, Any]]:
+    return [{"value": value} for value in values]
+
+
+def _is_signed(body: bytes, headers: dict[str, str]) -> bool:
+    """Judge a signature the way Slack's own SDK does."""
+    try:
+        return SignatureVerifier(SIGNING_SECRET).is_valid_request(body, headers)
+    except (ValueError, TypeError):
+        return False  # a time that is no number, a signature that is no ASCII
