@@ -1,4 +1,4 @@
-"""`make demo`: both simulators, the unchanged bot as a process, and a tour through it in the terminal."""
+"""`make demo`: both simulators and the unchanged bot, on a page; with `--tour`, a walk through it in the terminal."""
 
 import argparse
 import asyncio
@@ -7,13 +7,34 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.simulator.demo import demo
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.slack import Slack
 from tests.simulator.together import Together
 from tests.simulator.tour import ALERT_CHANNEL, WATCHED, Tour
 
 
-async def main() -> int:
+async def show(port: int) -> int:
+    """Serve the page until Ctrl-C. The exit status is 0 unless the bot ended before."""
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    print("Starting …", flush=True)
+    async with demo(port) as running:
+        running.scenes.begin()
+        print(f"Open {running.console.url}/ in a browser. Ctrl-C ends it.\nThe bot logs to {running.log}", flush=True)
+        ended = asyncio.create_task(asyncio.to_thread(running.bot.wait))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            print(f"The bot ended with status {running.bot.returncode}. Its log:\n{running.log.read_text()}")
+            return 1
+        print("\nStopping …", flush=True)
+    await ended
+    return 0
+
+
+async def walk() -> int:
     """Run the tour. The exit status is 0 only if each step ended as it was told."""
     async with Slack() as slack, Together(slack.now) as together:
         port = free_port()
@@ -36,6 +57,7 @@ async def main() -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--tour", action="store_true", help="the tour in the terminal, which ends by itself (default)")
-    parser.parse_args()
-    sys.exit(asyncio.run(main()))
+    parser.add_argument("--tour", action="store_true", help="the tour in the terminal, which ends by itself")
+    parser.add_argument("--port", type=int, default=0, help="where the page is served; default: any free port")
+    arguments = parser.parse_args()
+    sys.exit(asyncio.run(walk() if arguments.tour else show(arguments.port)))

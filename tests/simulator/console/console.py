@@ -1,0 +1,212 @@
+"""The page's server: it tells the page what there is, and does what people do on it."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from tests.simulator.console import state
+from tests.simulator.console.scenes import Scenes
+from tests.simulator.listener import Listener
+from tests.simulator.slack import Ack, Posted, Slack
+from tests.simulator.slack.workspace import COMMAND, TEAM
+from tests.simulator.together import Together
+
+PAGE = Path(__file__).parent / "page"
+# All that is shown comes from here, and what is shown is made of text: nothing of it is ever run.
+SAFE = {"Content-Security-Policy": "default-src 'self'; img-src 'self' data:", "Cache-Control": "no-cache"}
+Body = dict[str, Any]
+
+
+class NotDone(Exception):
+    """What a person tried is not possible in Slack; the text says why."""
+
+
+class Console(Listener):
+    """One page for both simulators, on loopback.
+
+    Args:
+        slack: the workspace.
+        together: the service.
+        scenes: what may happen at the service.
+        operators: who may decide, to be said beside their names.
+        port: where to listen; 0 takes a free one.
+    """
+
+    name = "console"
+
+    def __init__(self, slack: Slack, together: Together, scenes: Scenes, operators: set[str], port: int = 0) -> None:
+        super().__init__()
+        self._slack = slack
+        self._together = together
+        self._scenes = scenes
+        self._operators = operators
+        self._port = port
+        self._acts: dict[str, Callable[[Body], Awaitable[Body]]] = {
+            "write": self._write,
+            "press": self._press,
+            "choose": self._choose,
+            "options": self._options,
+            "submit": self._submit,
+            "close": self._close,
+            "scene": self._scene,
+            "happen": self._happen,
+            "forge": self._forge,
+        }
+        self.routes = [
+            web.get("/", self._page),
+            web.get("/page/{name}", self._page),
+            web.get("/news", self._news_stream),
+            web.post("/do/{act}", self._do),
+        ]
+
+    # What there is.
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        path = PAGE / request.match_info.get("name", "index.html")
+        if path.parent != PAGE or not path.is_file():
+            raise web.HTTPNotFound
+        return web.FileResponse(path, headers=SAFE)
+
+    async def _news_stream(self, request: web.Request) -> web.StreamResponse:
+        """Tell what has changed, as server-sent events: at first everything."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **SAFE})
+        await response.prepare(request)
+        known: dict[str, object] = {}
+        with self.waiting(), suppress(ConnectionResetError):
+            while not self.stopping.is_set():
+                upcoming = [each.upcoming for each in (self, self._slack, self._together)]
+                changed = {}
+                for key, version, value in self._parts():
+                    if known.get(key) != version:
+                        known[key], changed[key] = version, value() if callable(value) else value
+                if changed:
+                    await response.write(f"data: {json.dumps(changed)}\n\n".encode())
+                await _any_of(*upcoming, self.stopping)
+        return response
+
+    def _parts(self) -> Iterator[tuple[str, object, Any]]:
+        """What the page is made of: each part's name, what tells its versions apart, and its value."""
+        for part in (
+            ("workspace", state.workspace(self._slack, self._operators)),
+            ("service", state.service(self._together, self._scenes)),
+            ("views", state.views(self._slack)),
+        ):
+            yield part[0], json.dumps(part[1]), part[1]
+        for posted in self._slack.messages:
+            yield f"message {posted.ts}", posted.edits, lambda posted=posted: state.message(posted)
+        for call in state.calls(self._slack, self._together):
+            yield f"call {call['number']}", call["status"], call
+
+    # What people do.
+
+    async def _do(self, request: web.Request) -> web.Response:
+        # Pages of other origins cannot send this type without being asked first, and no one answers them.
+        if request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType
+        act = self._acts.get(request.match_info["act"])
+        if act is None:
+            raise web.HTTPNotFound
+        try:
+            answer = await act(await request.json())
+        except NotDone as not_done:
+            answer = {"said": str(not_done)}
+        except KeyError as missing:
+            return web.json_response({"said": f"There is no {missing} any more."}, status=404)
+        self.changed()
+        return web.json_response(answer)
+
+    async def _write(self, body: Body) -> Body:
+        """A message or a command, as the composer takes both."""
+        user, text = self._slack.users[body["user"]], body["text"].strip()
+        if not text.startswith("/"):
+            self._slack.say(text, user=user["id"])
+            return {}
+        command, _, words = text.partition(" ")
+        if command != COMMAND:
+            raise NotDone(f"{command} is not a valid command. This workspace has {COMMAND}.")
+        if user["team_id"] != TEAM:
+            raise NotDone(f"Only members of this workspace can use {COMMAND}: {user['name']} is a guest.")
+        return _acked(await self._slack.command(words.strip(), user=user["id"]))
+
+    async def _press(self, body: Body) -> Body:
+        message = self._message(body)
+        message.selected |= body["selected"]
+        click = self._slack.click(message, body["action_id"], user=body["user"])
+        click["actions"][0]["value"] = body["value"]  # of the button that was seen, whatever stands there by now
+        return _acked(await self._slack.deliver("interactive", click))
+
+    async def _choose(self, body: Body) -> Body:
+        ack = await self._slack.choose(self._message(body), body["action_id"], body["values"], user=body["user"])
+        return _acked(ack)
+
+    async def _options(self, body: Body) -> Body:
+        found = await self._slack.ask_for_options(
+            self._message(body), body["action_id"], body["query"], user=body["user"]
+        )
+        return {"options": found}
+
+    async def _submit(self, body: Body) -> Body:
+        return _acked(await self._slack.submit(self._view(body), user=body["user"]))
+
+    async def _close(self, body: Body) -> Body:
+        self._slack.close_view(self._view(body))
+        return {}
+
+    async def _scene(self, body: Body) -> Body:
+        match body["name"]:
+            case "a node falls ill":
+                self._scenes.fall_ill()
+            case "a storm of 40":
+                self._scenes.storm()
+            case "goes on":
+                self._scenes.goes_on = bool(body["value"])
+            case "condition":
+                await self._scenes.set_condition(body["value"])
+        self._together.changed()
+        return {}
+
+    async def _happen(self, body: Body) -> Body:
+        cluster, instance, remediation = body["ids"]
+        self._scenes.happen(body["what"], (cluster, instance, remediation))
+        self._together.changed()
+        return {}
+
+    async def _forge(self, _body: Body) -> Body:
+        """Somebody who does not know the signing secret sends a click."""
+        return _acked(await self._slack.post_signed(b"payload={}", x_slack_signature="v0=forged"))
+
+    def _message(self, body: Body) -> Posted:
+        found = (each for each in self._slack.messages if each.ts == body["ts"])
+        message = next(found, None)
+        if message is None or (message.only_for not in {None, body["user"]}):
+            raise KeyError("such message")
+        if body["action_id"] not in {**message.buttons, **message.menus}:
+            raise NotDone("The message has changed meanwhile: look again.")
+        return message
+
+    def _view(self, body: Body) -> Body:
+        viewers = self._slack.viewers
+        mine = [
+            each for each in self._slack.views if each["id"] == body["view"] and viewers[each["id"]] == body["user"]
+        ]
+        if not mine:
+            raise KeyError("such dialog")
+        return mine[0]
+
+
+def _acked(ack: Ack) -> Body:
+    return {"status": ack.status}
+
+
+async def _any_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(each.wait()) for each in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()

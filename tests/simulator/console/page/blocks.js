@@ -1,0 +1,65 @@
+// Block Kit → elements (docs.slack.dev/reference/block-kit): the blocks and elements that the bot uses.
+
+import { el } from "./dom.js";
+import { ask } from "./dialogs.js";
+import { drawMrkdwn, drawText } from "./mrkdwn.js";
+import { menu } from "./menu.js";
+
+// `handle` does what the controls ask for: press(button) and menu(element) → {key, chosen, options, choose}.
+export function drawMessage({ text, blocks, attachments }, handle) {
+  const drawn = blocks.map((block) => drawBlock(block, handle));
+  const bars = (attachments ?? []).map((each) =>
+    el("div", { class: "attachment" }, (each.blocks ?? []).map((block) => drawBlock(block, handle))),
+  );
+  if (drawn.length || bars.length) return [...drawn, ...bars];
+  return [el("div", { class: "block section" }, el("p", {}, drawMrkdwn(text)))];
+}
+
+export function drawBlock(block, handle) {
+  switch (block.type) {
+    case "header":
+      return el("h3", { class: "block" }, drawText(block.text));
+    case "divider":
+      return el("hr", { class: "block" });
+    case "section":
+      return el("div", { class: "block section" },
+        el("div", {},
+          block.text ? el("div", { class: "text" }, drawText(block.text)) : null,
+          block.fields ? el("div", { class: "fields" }, block.fields.map((field) => el("div", {}, drawText(field)))) : null,
+        ),
+        block.accessory ? drawElement(block.accessory, handle) : null,
+      );
+    case "context":
+      return el("div", { class: "block context" }, block.elements.map((each) => el("span", {}, drawText(each))));
+    case "actions":
+      return el("div", { class: "block actions" }, block.elements.map((each) => drawElement(each, handle)));
+    default:
+      return unknown("block", block.type);
+  }
+}
+
+function drawElement(element, handle) {
+  switch (element.type) {
+    case "button":
+      return drawButton(element, handle);
+    case "multi_external_select":
+      return menu(element, handle.menu(element));
+    default:
+      return unknown("element", element.type);
+  }
+}
+
+function drawButton(button, handle) {
+  const pressed = async () => {
+    if (button.confirm && !(await ask(button.confirm))) return;
+    node.disabled = true;
+    await handle.press(button);
+    node.disabled = false;
+  };
+  const node = el("button", { class: button.style, "data-key": button.action_id, onclick: pressed }, button.text.text);
+  return node;
+}
+
+function unknown(what, type) {
+  return el("p", { class: "block unknown" }, `This page cannot draw the ${what} “${type}” yet.`);
+}

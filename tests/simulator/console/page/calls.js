@@ -1,0 +1,59 @@
+// The log of HTTP calls: Slack → bot, bot → Slack, bot → Together.
+
+import { byId, el } from "./dom.js";
+import { act, parts } from "./server.js";
+
+const KEPT = 200;
+const rows = new Map();
+
+export function startCalls() {
+  byId("polls").addEventListener("change", ({ target }) => byId("log").classList.toggle("with-polls", target.checked));
+  byId("forge").addEventListener("click", () => act("forge", {}));
+}
+
+export function drawCalls(changed) {
+  for (const key of changed) {
+    if (!key.startsWith("call ")) continue;
+    const call = parts.get(key);
+    const row = rows.get(call.number) ?? newRow(call);
+    row.className = isPoll(call) ? "poll" : "";
+    row.querySelector("summary").replaceChildren(...drawSummary(call));
+    row.querySelector("pre").textContent = `${pretty(call.sent)}\n\n${call.status ?? "…"}\n${pretty(call.answered)}`;
+  }
+  for (const number of [...rows.keys()].slice(0, Math.max(0, rows.size - KEPT))) {
+    rows.get(number).remove();
+    rows.delete(number);
+    parts.delete(`call ${number}`);
+  }
+}
+
+function newRow({ number }) {
+  const row = el("li", {}, el("details", {}, el("summary"), el("pre", { tabindex: "0" })));
+  rows.set(number, row);
+  byId("log").prepend(row);
+  return row;
+}
+
+const isPoll = ({ way, path }) => way === "bot → Together" && path.startsWith("GET") && /(\/clusters|\/-\/remediations)$/.test(path);
+
+function drawSummary({ way, path, proof, status, seconds }) {
+  const outcome = { null: "…", 0: "cut" }[status] ?? String(status);
+  const good = status === null || (status >= 200 && status < 300);
+  return [
+    el("b", {}, way), " ",
+    el("span", { class: good ? "good" : "bad" }, outcome), " ",
+    el("small", {}, status === null ? "" : `${Math.round(seconds * 1000)} ms`), " ",
+    el("span", { class: "path" }, path.replace("/v1/compute", "…")), " ",
+    el("span", { class: proof.endsWith("✗") ? "bad" : "proof" }, proof),
+  ];
+}
+
+// A body as it is read best: JSON in lines, a form's payload as JSON; what was cut off or is neither, as it is.
+function pretty(body) {
+  try {
+    const payload = new URLSearchParams(body).get("payload") ?? body;
+    return JSON.stringify(JSON.parse(payload), null, 2);
+  } catch {
+    return body;
+  }
+}

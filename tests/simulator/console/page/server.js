@@ -1,0 +1,42 @@
+// What the console's server tells, and what it is asked to do.
+
+// All that there is, by name: "workspace", "service", "views", "message <ts>", "call <number>".
+export const parts = new Map();
+
+export function valuesOf(kind) {
+  return [...parts].filter(([key]) => key.startsWith(`${kind} `)).map(([, value]) => value);
+}
+
+// Keep `parts` true, and say after each change which of them are new.
+export function follow(changed, ended) {
+  const news = new EventSource("/news");
+  news.onmessage = ({ data }) => {
+    const fresh = Object.entries(JSON.parse(data));
+    for (const [key, value] of fresh) parts.set(key, value);
+    changed(new Set(fresh.map(([key]) => key)));
+  };
+  news.onerror = () => {
+    news.close();
+    ended();
+  };
+}
+
+// Gives {status} where the app was told of it, {said} where something is not possible, {options} of a menu.
+export async function act(name, body) {
+  try {
+    const response = await fetch(`/do/${name}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    return response.ok || response.status === 404 ? await response.json() : { status: 0 };
+  } catch {
+    return { status: 0 };
+  }
+}
+
+// What a person reads when the app did not take what was done; "" where it did.
+export function trouble({ status, said }) {
+  if (said) return said;
+  return status === undefined || status === 200 ? "" : "⚠️ The app did not take this: try again.";
+}

@@ -1,0 +1,75 @@
+"""What the page shows, as plain values."""
+
+from dataclasses import asdict
+from typing import Any
+
+from tests.simulator.console.scenes import CONDITIONS, Scenes
+from tests.simulator.slack import Posted, Slack
+from tests.simulator.slack.workspace import BOT_USER, TEAM
+from tests.simulator.together import TERMINAL, Together
+
+SHOWN = 120  # remediations of a cluster
+
+
+def workspace(slack: Slack, operators: set[str]) -> dict[str, Any]:
+    """The channel, and the people to act as."""
+    people = [
+        {"id": each["id"], "name": each["name"], "role": _role(each, operators), "away": each["team_id"] != TEAM}
+        for each in slack.users.values()
+    ]
+    channels = [{"id": name, "name": channel.name} for name, channel in slack.channels.items()]
+    return {"people": people, "channels": channels, "bot": BOT_USER}
+
+
+def _role(user: dict[str, Any], operators: set[str]) -> str:
+    if user["team_id"] != TEAM:
+        return "guest of a connected workspace"
+    return "operator" if user["id"] in operators else "no operator"
+
+
+def message(posted: Posted) -> dict[str, Any]:
+    """A message, as much of it as a client is shown."""
+    shown = ("channel", "ts", "text", "blocks", "attachments", "thread_ts", "only_for", "by", "edits")
+    return {name: getattr(posted, name) for name in shown}
+
+
+def views(slack: Slack) -> list[dict[str, Any]]:
+    """The dialogs that are open, each with who sees it."""
+    return [{**view, "user": slack.viewers[view["id"]]} for view in slack.views]
+
+
+def service(together: Together, scenes: Scenes) -> dict[str, Any]:
+    """The clusters with their nodes, and how the API is."""
+    return {
+        "condition": scenes.condition,
+        "conditions": list(CONDITIONS),
+        "goes_on": scenes.goes_on,
+        "clusters": [_cluster(together, scenes, cluster, name) for cluster, name in together.clusters.items()],
+    }
+
+
+def _cluster(together: Together, scenes: Scenes, cluster: str, name: str) -> dict[str, Any]:
+    newest_first = [(ids, each) for ids, each in reversed(together.remediations.items()) if ids[0] == cluster]
+    ill = {ids[1] for ids, each in newest_first if each["state"] not in TERMINAL}
+    return {
+        "id": cluster,
+        "name": name,
+        "nodes": max(together.nodes.get(cluster, 0), len({ids[1] for ids, _ in newest_first})),
+        "ill": len(ill),
+        "more": max(0, len(newest_first) - SHOWN),
+        "remediations": [
+            {
+                "ids": ids,
+                "node": each.get("instance_name", ids[1]),
+                "mode": each["mode"].removeprefix("REMEDIATION_MODE_"),
+                "state": each["state"],
+                "offered": scenes.offered(ids),
+            }
+            for ids, each in newest_first[:SHOWN]
+        ],
+    }
+
+
+def calls(slack: Slack, together: Together) -> list[dict[str, Any]]:
+    """The HTTP calls of both simulators, in the order in which they began."""
+    return [asdict(each) for each in sorted([*slack.exchanges, *together.exchanges], key=lambda each: each.number)]

@@ -1,0 +1,60 @@
+"""Both simulators, the unchanged bot as a process between them, and the page."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+
+from tests.simulator.console import Console, Scenes
+from tests.simulator.process import free_port, ready, start_bot, stop_bot, variables
+from tests.simulator.slack import Channel, Slack
+from tests.simulator.slack.limits import Limits
+from tests.simulator.together import Together
+
+CHANNEL = "C0OPS"
+OPERATORS = {"U0ALICE", "U0BOB"}
+PACE_SECONDS = 5.0
+
+
+@dataclass
+class Demo:
+    """All that the page shows, and the process of the bot."""
+
+    slack: Slack
+    together: Together
+    scenes: Scenes
+    console: Console
+    bot: "Popen[str]"
+    log: Path
+
+
+@asynccontextmanager
+async def demo(port: int = 0) -> AsyncIterator[Demo]:
+    """Start everything, and stop it at the end.
+
+    Args:
+        port: where the page is served; 0 takes a free one.
+    """
+    async with Slack() as slack, Together(slack.now) as together:
+        slack.channels = {CHANNEL: Channel("gpu-oncall")}
+        slack.add_user("U0DANA", "dana", team_id="T0PARTNER")
+        slack.limits = Limits()
+        scenes = Scenes(together, slack.now)
+        watch = {"BOT_ALERT_CHANNEL": CHANNEL, "BOT_POLL_SECONDS": "1", "BOT_OPERATORS": ",".join(sorted(OPERATORS))}
+        with tempfile.TemporaryDirectory() as folder:
+            log, bot_port = Path(folder) / "bot.log", free_port()
+            bot = start_bot(Path(folder), {**variables(slack, together), **watch}, port=bot_port, log=log)
+            passing = asyncio.create_task(scenes.pass_time(PACE_SECONDS))
+            try:
+                async with Console(slack, together, scenes, OPERATORS, port) as console:
+                    try:
+                        await ready(slack, bot_port)
+                    except TimeoutError:
+                        raise SystemExit(f"The bot did not start. Its log:\n{log.read_text()}") from None
+                    yield Demo(slack, together, scenes, console, bot, log)
+            finally:
+                passing.cancel()
+                await stop_bot(bot)
