@@ -21,10 +21,14 @@ help: ## this list
 run: .venv/runtime ## run the bot with the settings of .env
 	$(BIN)/python -m bot
 
-demo: .venv/runtime ## walk through the bot with simulated Slack and Together, no account needed
+# The accessibility rules for the browser tests. Without npm those say that they are left out, and CI refuses to.
+tests/browser/node_modules: tests/browser/package-lock.json
+	npm ci --prefix tests/browser --silent --ignore-scripts --no-audit --no-fund || echo "axe-core could not be installed"
+
+demo: .venv/runtime ## the bot between simulated Slack and Together, on a page (ARGS=--tour: in the terminal)
 	$(BIN)/python -m tests.simulator $(ARGS)
 
-test: .venv/dev ## all tests, with coverage
+test: .venv/dev tests/browser/node_modules ## all tests, with coverage
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage report
 
@@ -51,4 +55,4 @@ lock: .venv/dev ## pin anew what pyproject.toml allows
 		--upgrade -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
 
 clean: ## remove what make made
-	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv tests/browser/node_modules .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -21,7 +21,7 @@ CONDITIONS: Mapping[str, list[Fault]] = {
     "well": [],
     "down": [],
     "slow": [Fault("slow", times=-1, seconds=SLOW_SECONDS)],
-    "rate limited": [Fault("rpc", times=-1, code=8, message="too many requests", headers={"Retry-After": "30"})],
+    "rate limited": [Fault("rpc", times=-1, code=8, message="too many requests", headers={"Retry-After": "5"})],
     "cuts lines": [Fault("cut", verb=verb, times=-1, after=True) for verb in sorted(DECISIONS)],
 }
 

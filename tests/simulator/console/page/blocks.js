@@ -1,6 +1,6 @@
 // Block Kit → elements (docs.slack.dev/reference/block-kit): the blocks and elements that the bot uses.
 
-import { el } from "./dom.js";
+import { el, once } from "./dom.js";
 import { ask } from "./dialogs.js";
 import { drawMrkdwn, drawText } from "./mrkdwn.js";
 import { menu } from "./menu.js";
@@ -52,12 +52,9 @@ function drawElement(element, handle) {
 function drawButton(button, handle) {
   const pressed = async () => {
     if (button.confirm && !(await ask(button.confirm))) return;
-    node.disabled = true;
     await handle.press(button);
-    node.disabled = false;
   };
-  const node = el("button", { class: button.style, "data-key": button.action_id, onclick: pressed }, button.text.text);
-  return node;
+  return el("button", { class: button.style, "data-key": button.action_id, onclick: once(pressed) }, button.text.text);
 }
 
 function unknown(what, type) {

@@ -82,7 +82,7 @@ function drawArticle(message) {
     },
     menu: ({ action_id: action }) => menuOf(message, action),
   };
-  return el("article", { tabindex: "-1", "data-ts": message.ts, "aria-label": `${name}: ${message.text.slice(0, 80)}` },
+  return el("article", { tabindex: "-1", "data-ts": message.ts, "aria-label": `${name} at ${clockTime(Number(message.ts))}` },
     avatar(id),
     el("div", { class: "content" },
       el("p", { class: "head" },

@@ -1,6 +1,6 @@
 // What opens over everything: the question before a button acts, and the app's own dialogs.
 
-import { el } from "./dom.js";
+import { el, once } from "./dom.js";
 import { drawBlock } from "./blocks.js";
 import { drawText } from "./mrkdwn.js";
 import { act, parts, trouble } from "./server.js";
@@ -50,10 +50,8 @@ export function drawDialogs() {
 function drawView(view) {
   const said = el("p", { role: "alert" });
   const close = () => act("close", { user: me(), view: view.id });
-  const submit = async (event) => {
-    event.target.disabled = true;
+  const submit = async () => {
     said.textContent = trouble(await act("submit", { user: me(), view: view.id }));
-    event.target.disabled = false;
   };
   const cancel = (event) => {
     event.preventDefault();
@@ -66,7 +64,7 @@ function drawView(view) {
     said,
     el("div", { class: "row end" },
       el("button", { onclick: close }, view.close?.text ?? "Close"),
-      view.submit ? el("button", { class: "primary", onclick: submit }, view.submit.text) : null,
+      view.submit ? el("button", { class: "primary", onclick: once(submit) }, view.submit.text) : null,
     ),
   );
 }

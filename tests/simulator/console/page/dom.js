@@ -13,6 +13,19 @@ export function el(name, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
+// A listener that takes nothing new while it works. Its button stays within reach: a disabled one would lose the focus.
+export function once(work) {
+  return async ({ currentTarget: button }) => {
+    if (button.ariaBusy === "true") return;
+    button.ariaBusy = "true";
+    try {
+      await work();
+    } finally {
+      button.ariaBusy = null;
+    }
+  };
+}
+
 // Put new children into a node, and the focus back where it was: to the element of the same data-key.
 export function refill(node, ...children) {
   const key = node.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;

@@ -1,0 +1,289 @@
+"""What a newcomer does on the page of `make demo`, in a real browser, with the unchanged bot behind it."""
+
+import re
+
+from playwright.async_api import Locator, Page, expect
+
+from tests.browser.conftest import OpenPage
+from tests.simulator.console.scenes import CONDITIONS
+from tests.simulator.demo import Demo
+from tests.simulator.together import Ids
+
+PATIENCE = 20_000
+expect.set_options(timeout=PATIENCE)
+
+
+def newest(page: Page) -> Locator:
+    return page.locator("#messages > li > article").last
+
+
+def button(where: Page | Locator, name: str) -> Locator:
+    return where.get_by_role("button", name=name, exact=True)
+
+
+async def answer(page: Page, name: str) -> None:
+    """Press a button of the dialog that is open."""
+    await button(page.get_by_role("dialog"), name).click()
+
+
+async def write(page: Page, text: str) -> None:
+    await page.get_by_label("Message or command").fill(text)
+    await button(page, "Send").click()
+
+
+async def ill_node(page: Page, running: Demo) -> Ids:
+    """Let a node fall ill, with repairs that wait for a press, and wait for its card."""
+    await page.get_by_label("Approved repairs go on by themselves").uncheck()
+    known = len(running.together.remediations)
+    await button(page, "A node falls ill").click()
+    await running.together.until(lambda: len(running.together.remediations) > known)
+    ids = list(running.together.remediations)[-1]
+    await expect(newest(page)).to_contain_text(ids[2])
+    return ids
+
+
+async def test_a_typed_command_becomes_a_card_for_everybody(open_page: OpenPage, running: Demo) -> None:
+    alice, bob = await open_page(), await open_page("U0BOB")
+    ids = running.together.add(("c-train", "i-0300", "r-0300"), "PENDING", instance_name="gpu-node-300")
+    await write(alice, "/cancel-remediation c-train i-0300 r-0300 rebooted by hand & checked")
+    for page in (alice, bob):
+        await expect(newest(page).get_by_role("heading")).to_have_text("Cancelled: Reboot VM on gpu-node-300 🚫")
+        await expect(newest(page)).to_contain_text("rebooted by hand & checked")
+        await expect(newest(page).locator(".mention").first).to_have_text("@alice")
+    assert running.together.state(ids) == "CANCELLED"
+
+
+async def test_what_is_mistyped_is_said_to_the_person_alone(open_page: OpenPage) -> None:
+    alice, bob = await open_page(), await open_page("U0BOB")
+    await write(alice, "/cancel-remediation c-train i-0007")
+    await expect(newest(alice)).to_contain_text("Only visible to you")
+    await expect(newest(alice)).to_contain_text("The remediation ID is missing.")
+    await write(alice, "/cancel-remediatoin c-train")
+    await expect(alice.locator("#typed")).to_contain_text("/cancel-remediatoin is not a valid command")
+    await write(alice, "hello @bob & <b>all</b>")
+    await expect(newest(bob)).to_contain_text("hello @bob & <b>all</b>")
+    assert "is missing" not in await bob.locator("#messages").inner_text()
+
+
+async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    ids = await ill_node(page, running)
+    card = newest(page)
+    await button(card, "Approve").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("jobs that have not checkpointed lose their work")
+    await answer(page, "Not now")
+    assert running.together.state(ids) == "PENDING_APPROVAL"
+    await button(card, "Approve").click()
+    await answer(page, "Approve")
+    await expect(card).to_contain_text("Approved in Slack by @alice")
+    await expect(card).to_have_class(re.compile("flash"))
+    for state in ("Running", "Succeeded"):
+        await button(page, "Next state").click()
+        await expect(card.get_by_role("heading")).to_contain_text(state)
+    await expect(card.get_by_role("button")).to_have_count(0)
+    thread = page.locator("#messages > li").last.locator("details")
+    await thread.locator("summary").click()
+    await expect(thread.locator("article").last).to_contain_text("Succeeded")
+    await expect(thread.locator("summary")).to_have_text(re.compile(r"^\d+ replies$"))
+
+
+async def test_hold_is_shown_to_all(open_page: OpenPage, running: Demo) -> None:
+    alice, bob = await open_page(), await open_page("U0BOB")
+    await ill_node(alice, running)
+    await button(newest(alice), "Hold 30 min").click()
+    await expect(newest(bob)).to_contain_text("@alice asks to wait")
+
+
+async def test_somebody_who_may_not_decide_is_told_so_alone(open_page: OpenPage, running: Demo) -> None:
+    carol, dana = await open_page("U0CAROL"), await open_page("U0DANA")
+    ids = await ill_node(carol, running)
+    for page, words in ((carol, "You may not"), (dana, "You belong to another workspace")):
+        card = page.locator("#messages article").filter(has_text="Waiting for approval")
+        await button(card, "Cancel remediation").click()
+        await answer(page, "Cancel remediation")
+        await expect(newest(page)).to_contain_text("Only visible to you")
+        await expect(newest(page)).to_contain_text(words)
+    await write(dana, "/cancel-remediation c-train i-0007 r-0007")
+    await expect(dana.locator("#typed")).to_contain_text("dana is a guest")
+    assert running.together.state(ids) == "PENDING_APPROVAL"
+    assert running.together.posts == []
+
+
+async def test_two_people_at_once_cause_one_call(open_page: OpenPage, running: Demo) -> None:
+    alice, bob = await open_page(), await open_page("U0BOB")
+    ids = await ill_node(alice, running)
+    await expect(newest(bob)).to_contain_text("Waiting for approval")
+    for page in (alice, bob):
+        await button(newest(page), "Approve").click()
+    with running.together.paused("approve"):
+        await answer(alice, "Approve")
+        await running.together.until(lambda: running.together.is_waiting("approve"))
+        await answer(bob, "Approve")
+        await expect(newest(bob)).to_contain_text("Only visible to you")
+        await expect(newest(bob)).to_contain_text("@alice has been approving this remediation")
+    await expect(newest(alice)).to_contain_text("Approved in Slack by @alice")
+    assert [call.ids for call in running.together.posts] == [ids]
+
+
+async def test_a_storm_is_decided_with_a_search_a_dialog_and_a_progress_bar(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    await page.get_by_label("Approved repairs go on by themselves").uncheck()
+    await button(page, "A storm of 40").click()
+    digest = newest(page)
+    await expect(digest.get_by_role("heading")).to_contain_text("40 wait for approval")
+    search = digest.get_by_role("combobox")
+    await search.fill("node-19")
+    await expect(digest.get_by_role("option")).to_have_text(["gpu-node-19 · Reboot VM"])
+    await digest.get_by_role("option").click()
+    await search.fill("node-2")
+    await expect(digest.get_by_role("option")).to_have_count(10)
+    await search.press("ArrowDown")
+    await search.press("Enter")
+    await search.press("Escape")
+    await expect(digest.locator(".chips li")).to_have_count(2)
+    await button(digest, "Remove gpu-node-19 · Reboot VM").click()
+    await button(digest, "Approve selected").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("Reboot VM on 1")
+    await expect(page.get_by_role("dialog").locator("code")).to_have_text(["gpu-node-21"])
+    await answer(page, "Not now")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await search.fill("all that")
+    await digest.get_by_role("option").click()
+    await search.press("Escape")
+    with running.together.paused("cancel"):
+        await button(digest, "Cancel selected").click()
+        await answer(page, "Cancel 40")
+        await expect(digest).to_contain_text("0 of 40")
+    await expect(digest).to_contain_text("40 of 40: 40 cancelled")
+    await expect(digest.get_by_role("heading")).to_contain_text("0 wait for approval")
+    await expect(digest.get_by_role("combobox")).to_have_count(0)
+    assert len(running.together.posts) == 40
+    assert running.slack.refused_for_limits == []
+
+
+async def test_what_is_chosen_stays_while_the_message_is_drawn_again(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    running.scenes.storm()
+    digest = newest(page)
+    search = digest.get_by_role("combobox")
+    await search.click()
+    await digest.get_by_role("option").first.click()
+    await digest.evaluate("each => each.before = true")
+    running.scenes.happen("resolve", list(running.together.remediations)[-1])
+    await expect(digest.get_by_role("heading")).to_contain_text("39 wait for approval")
+    assert not await digest.evaluate("each => each.before")
+    await expect(digest.locator(".chips li")).to_contain_text("All that wait (40)")
+
+
+async def test_what_happens_at_together_shows_on_the_card(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    await ill_node(page, running)
+    card = newest(page)
+    for press, shown in (
+        ("Escalate the mode", "Replace VM"),
+        ("Approve in its console", "Reviewed in Together by"),
+        ("Next state", "Running"),
+        ("Fail", "host did not come back within 20 min"),
+    ):
+        await button(page, press).click()
+        await expect(card).to_contain_text(shown)
+    await ill_node(page, running)
+    await button(page, "Resolve by itself").click()
+    await expect(card.get_by_role("heading")).to_contain_text("Resolved by itself")
+
+
+async def test_nobody_approves_what_they_have_not_seen(open_page: OpenPage, running: Demo) -> None:
+    """The dialog was opened over a reboot; when it is confirmed, the button beneath it offers something else."""
+    page = await open_page()
+    ids = await ill_node(page, running)
+    await button(newest(page), "Approve").click()
+    running.scenes.escalate(ids)
+    await expect(newest(page)).to_contain_text("Replace VM")
+    await answer(page, "Approve")
+    await expect(newest(page)).to_contain_text("Not approved")
+    assert running.together.state(ids) == "PENDING_APPROVAL"
+
+
+async def choose_condition(page: Page, running: Demo, name: str) -> None:
+    await page.get_by_role("radio", name=name).check()
+    await running.console.until(lambda: running.scenes.condition == name)
+
+
+async def test_every_condition_of_the_api_is_answered_in_words(open_page: OpenPage, running: Demo) -> None:
+    told = {
+        "down": "nothing was changed",
+        "slow": "Approved in Slack by @alice",
+        "rate limited": "too many requests",
+        "cuts lines": "Approved in Slack by @alice",
+    }
+    assert set(told) | {"well"} == set(CONDITIONS)
+    page = await open_page()
+    for condition, words in told.items():
+        await ill_node(page, running)
+        card = newest(page)
+        await choose_condition(page, running, condition)
+        await button(card, "Approve").click()
+        await answer(page, "Approve")
+        await expect(page.locator("#messages > li").last).to_contain_text(words)
+        await choose_condition(page, running, "well")
+
+
+async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    await ill_node(page, running)
+    log = page.locator("#log li:visible")
+    await expect(log.filter(has_text="chat.postMessage").first).to_contain_text("bot → Slack 200")
+    await button(newest(page), "Hold 30 min").click()
+    await expect(log.filter(has_text="Slack → bot 200").first).to_contain_text("signature ✓")
+    await button(page, "Send a forged click").click()
+    await expect(log.filter(has_text="Slack → bot 401").first).to_contain_text("signature ✗")
+    await expect(log.filter(has_text="/-/remediations")).to_have_count(0)
+    await page.get_by_label("with the watch’s reading").check()
+    await expect(log.filter(has_text="/-/remediations").first).to_contain_text("API key ✓")
+    await log.filter(has_text="chat.postMessage").first.locator("summary").click()
+    await expect(page.locator("#log pre:visible")).to_contain_text('"channel": "C0OPS"')
+
+
+async def test_it_can_be_used_by_keyboard_alone(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    ids = running.scenes.fall_ill()
+    await expect(button(newest(page), "Approve")).to_be_visible()
+    await _tab_to(page, "Approve")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    assert await _focused(page) == "Not now"
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await _tab_to(page, "Approve")
+    await page.keyboard.press("Enter")
+    await _tab_to(page, "Approve")
+    await page.keyboard.press("Enter")
+    await expect(newest(page)).to_contain_text("Approved in Slack by @alice")
+    assert running.together.state(ids) != "PENDING_APPROVAL"
+    # The card was drawn anew, and the focus is still there.
+    assert await page.evaluate("document.activeElement.tagName") == "ARTICLE"
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement !== document.body")
+
+
+async def _focused(page: Page) -> str:
+    return str(await page.evaluate("document.activeElement.textContent"))
+
+
+async def _tab_to(page: Page, name: str) -> None:
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        if await _focused(page) == name:
+            return
+    raise AssertionError(f"{name} is not within reach of the tab key")
+
+
+async def test_a_reload_shows_the_same_and_the_end_is_said(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    await ill_node(page, running)
+    await page.reload()
+    await expect(newest(page)).to_contain_text("Waiting for approval")
+    await page.get_by_label("bob").check()
+    assert page.url.endswith("as=U0BOB")
+    await running.console.stop()
+    await expect(page.get_by_role("alert")).to_contain_text("The demo has ended")

@@ -1,0 +1,195 @@
+"""The page itself: what it makes of mrkdwn and dates, how it looks and whom it shuts out."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import OpenPage
+from tests.browser.test_console import button, ill_node, newest
+from tests.simulator.demo import Demo
+from tests.simulator.slack import Posted
+
+MONDAY = 1_795_489_200  # 2026-11-24 03:00 UTC
+WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 400, "height": 850}
+
+
+async def inside(page: Page, module: str, call: str) -> Any:
+    """Call a function of one of the page's modules, and give back the HTML of what it drew."""
+    return await page.evaluate(
+        """async ([module, call]) => {
+            const found = await import(`/page/${module}.js`);
+            const host = document.createElement("div");
+            host.append(...[new Function("m", `return m.${call}`)(found)].flat());
+            return host.innerHTML;
+        }""",
+        [module, call],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("*bold* and _italic_ and ~gone~", "<strong>bold</strong> and <em>italic</em> and <s>gone</s>"),
+        ("*bold with <@U0BOB>*", '<strong>bold with <span class="mention">@bob</span></strong>'),
+        ("2*3*4, snake_case_name", "2*3*4, snake_case_name"),
+        ("`*not bold* &lt;b&gt;`", "<code>*not bold* &lt;b&gt;</code>"),
+        ("```a\n*b*```", "<pre>a\n*b*</pre>"),
+        ("&gt; one\n&gt; two\nthree", "<blockquote>one<br>two</blockquote>three"),
+        ("> quoted", "<blockquote>quoted</blockquote>"),
+        ("&amp;lt; &lt;script&gt;", "&amp;lt; &lt;script&gt;"),
+        ("<script>alert(1)</script>", '<a rel="noreferrer">script</a>alert(1)<a rel="noreferrer">/script</a>'),
+        ("<javascript:alert(1)|click>", '<a rel="noreferrer">click</a>'),
+        ("<https://a.example/?b&amp;c|d>", '<a href="https://a.example/?b&amp;c" rel="noreferrer">d</a>'),
+        ("<!subteam^S1|oncall> <!here> <#C1|ops>", None),
+        ("\ue000 is nobody's element", "\ufffd is nobody's element"),
+    ],
+)
+async def test_mrkdwn_is_drawn_as_slack_draws_it(open_page: OpenPage, text: str, html: str | None) -> None:
+    page = await open_page(java_script_enabled=True, bypass_csp=True)
+    drawn = await inside(page, "mrkdwn", f"drawMrkdwn({text!r})")
+    expected = (
+        '<span class="mention">@oncall</span> <span class="mention">@here</span> <span class="mention">#ops</span>'
+    )
+    assert drawn == (html or expected)
+
+
+async def test_moments_are_in_the_viewers_zone_and_words(open_page: OpenPage) -> None:
+    page = await open_page(bypass_csp=True, timezone_id="Asia/Tokyo")
+    await page.clock.set_fixed_time(datetime.fromtimestamp(MONDAY + 3600, UTC))
+    for seconds, form, words in (
+        (MONDAY, "{date_short_pretty} at {time}", "today at 12:00"),
+        (MONDAY - 86_400, "{date_short_pretty} at {time}", "yesterday at 12:00"),
+        (MONDAY - 40 * 3600, "{date_short_pretty}", "Nov 22, 2026"),
+        (MONDAY, "{ago}", "1 hour ago"),
+        (MONDAY, "{date} {time_secs}", "November 24, 2026 12:00:00"),
+        (MONDAY, "{nonsense}", "{nonsense}"),
+    ):
+        drawn = await inside(page, "mrkdwn", f'drawMrkdwn("<!date^{seconds}^{form}|03:00 UTC>")')
+        assert f">{words}</time>" in drawn
+        assert 'title="03:00 UTC"' in drawn
+
+
+async def test_what_comes_from_outside_is_never_markup(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    nasty = "<img src=x onerror=alert(1)>"
+    running.together.add(("c-train", "i-0900", "r-0900"), instance_name=nasty, reason=nasty)
+    await expect(newest(page)).to_contain_text(nasty)
+    assert await page.locator("article img, article script").count() == 0
+
+
+async def test_what_the_page_cannot_draw_it_says(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    running.slack.post_as_tool([{"type": "video"}, {"type": "actions", "elements": [{"type": "datepicker"}]}])
+    await expect(newest(page)).to_contain_text("This page cannot draw the block “video” yet.")
+    await expect(newest(page)).to_contain_text("This page cannot draw the element “datepicker” yet.")
+
+
+async def everything(open_page: OpenPage, running: Demo, **context: object) -> Page:
+    """The page with all that may stand on it: cards, a thread, a private word, a digest, calls."""
+    page = await open_page(**context)
+    running.scenes.goes_on = False
+    running.scenes.begin()
+    await expect(newest(page)).to_contain_text("Waiting for approval")
+    running.scenes.happen("approve elsewhere", list(running.together.remediations)[-1])
+    await expect(page.locator("#messages summary")).to_have_text("1 reply")
+    running.scenes.storm()
+    await expect(newest(page).get_by_role("heading")).to_contain_text("40 wait for approval")
+    await running.slack.command("nonsense")
+    await expect(newest(page)).to_contain_text("Only visible to you")
+    return page
+
+
+async def pane(page: Page, name: str) -> None:
+    if await button(page, name).is_visible():
+        await button(page, name).click()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+async def test_axe_finds_nothing(
+    open_page: OpenPage, running: Demo, axe: str, scheme: str, size: dict[str, int]
+) -> None:
+    """Contrast among it, and all else that axe-core judges by itself."""
+    page = await everything(open_page, running, color_scheme=scheme, viewport=size, reduced_motion="reduce")
+    await page.evaluate(axe)
+    found: list[str] = []
+
+    async def judge(where: str) -> None:
+        result = await page.evaluate("axe.run({resultTypes: ['violations']})")
+        assert len(result["passes"]) > 10
+        found.extend(
+            f"{where}: {each['id']}: {node['html']} {node['failureSummary']}"
+            for each in result["violations"]
+            for node in each["nodes"]
+        )
+
+    for name in ("Together", "Calls", "Slack"):
+        await pane(page, name)
+        await judge(name)
+    await page.locator("#messages summary").click()
+    digest = page.locator("article").filter(has_text="Approve selected")
+    await digest.get_by_role("combobox").click()
+    await expect(digest.get_by_role("option").first).to_be_visible()
+    await judge("an open menu")
+    await digest.get_by_role("option").first.click()
+    await digest.get_by_role("combobox").press("Escape")
+    await button(digest, "Approve selected").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await judge("a dialog")
+    assert "\n".join(found) == ""
+
+
+async def test_axe_finds_what_is_wrong(open_page: OpenPage, axe: str) -> None:
+    page = await open_page()
+    await page.evaluate("document.getElementById('channel-name').style.color = '#eee'")
+    await page.evaluate(axe)
+    result = await page.evaluate("axe.run({resultTypes: ['violations']})")
+    assert "color-contrast" in [each["id"] for each in result["violations"]]
+
+
+async def test_nothing_scrolls_sideways_on_a_phone(open_page: OpenPage, running: Demo) -> None:
+    page = await everything(open_page, running, viewport=PHONE)
+    running.together.add(("c-train", "i-" + "9" * 190, "r-" + "9" * 190), instance_name="n" * 190, reason="x" * 400)
+    await expect(page.locator("article").filter(has_text="9" * 190).first).to_be_attached()
+    for name in ("Together", "Calls", "Slack"):
+        await pane(page, name)
+        assert await wider_than_the_screen(page) == []
+    await button(page.locator("article").filter(has_text="Approve selected"), "Approve selected").click()
+    await expect(newest(page)).to_contain_text("Nothing is selected")
+    assert await wider_than_the_screen(page) == []
+
+
+async def wider_than_the_screen(page: Page) -> list[str]:
+    """What reaches beyond the right edge, and is not cut by a scroller of its own."""
+    found: list[str] = await page.evaluate(
+        """() => [...document.querySelectorAll("body *")]
+            .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > innerWidth + 0.5)
+            .map((each) => each.outerHTML.slice(0, 200))"""
+    )
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    return found
+
+
+async def test_an_edit_flashes_and_a_new_message_does_not(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    await ill_node(page, running)
+    assert "flash" not in (await newest(page).get_attribute("class") or "")
+    card: Posted = running.slack.messages[-1]
+    await button(newest(page), "Hold 30 min").click()
+    await expect(newest(page)).to_have_class("flash")
+    assert card.edits
+
+
+async def test_other_pages_may_not_act(open_page: OpenPage, running: Demo) -> None:
+    """A form of another origin can send text, but no JSON without being asked first."""
+    page = await open_page()
+    address = f"{running.console.url}/do/scene"
+    refused = await page.request.post(
+        address, data='{"name":"a node falls ill"}', headers={"Content-Type": "text/plain"}
+    )
+    assert refused.status == 415
+    for path in ("/page/../state.py", "/page/%2e%2e%2fstate.py", "/do/nothing"):
+        assert (await page.request.get(f"{running.console.url}{path}")).status in {404, 405}
+    assert running.together.remediations == {}

@@ -1,0 +1,38 @@
+"""`make demo` as a newcomer starts it: a process that prints one address, and ends with Ctrl-C."""
+
+import asyncio
+import json
+import re
+import signal
+import sys
+from typing import Any
+
+import aiohttp
+
+from tests.simulator.process import ROOT
+
+
+async def test_make_demo_prints_one_address_serves_the_page_and_ends_with_ctrl_c() -> None:
+    async with asyncio.timeout(60):
+        demo = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.simulator", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        )
+        assert demo.stdout
+        said = [(await demo.stdout.readline()).decode() for _ in range(2)]
+        (address,) = re.findall(r"http://127\.0\.0\.1:\d+/", "".join(said))
+        async with aiohttp.ClientSession() as session:
+            async with session.get(address) as page:
+                assert "script-src" not in page.headers["Content-Security-Policy"]
+                assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+                assert "<main>" in await page.text()
+            shown: dict[str, Any] = {}
+            async with session.get(f"{address}news") as news:
+                while not any("Waiting for approval: Reboot VM on gpu-node-7" in str(each) for each in shown.values()):
+                    line = await news.content.readline()
+                    assert line, "the stream of news ended"
+                    if line.startswith(b"data: "):
+                        shown |= json.loads(line[6:])
+        demo.send_signal(signal.SIGINT)
+        rest, _ = await demo.communicate()
+        assert demo.returncode == 0
+        assert "Stopping" in rest.decode()
