@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help run demo test chaos bench check format lock clean
+.PHONY: help run demo test chaos bench cards check format lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -37,6 +37,9 @@ chaos: .venv/dev ## kill processes while commands and clicks arrive, on both dat
 
 bench: .venv/dev ## what the ack, a cycle of the watch and a storm cost
 	$(BIN)/python -m tests.bench
+
+cards: .venv/dev ## draw every card, error and dialog into docs/cards, with Chromium
+	$(BIN)/python -m tests.browser.pictures
 
 check: .venv/dev ## style, types and import rules
 	$(BIN)/ruff check .

@@ -10,38 +10,24 @@ from hypothesis import strategies as st
 from bot import cards
 from bot.models import (
     About,
-    Actor,
     Alert,
-    Batch,
-    BatchItem,
     BatchStatus,
     Decided,
-    Digest,
     FirstApproval,
     History,
     Hold,
     Mode,
-    Place,
     Remediation,
     Share,
-    Shown,
     State,
     Verb,
 )
 from bot.mrkdwn import lasted
 from tests.manual_clock import START
+from tests.samples import ABOUT, APPROVED, DIGEST, alerts, batch, remediation, reviewed
 from tests.simulator.render import render, render_view
 from tests.simulator.slack.limits import check_message, check_options, check_view
-from tests.test_cards import MARKUP, WORST, compare, drawn, remediation, reviewed, texts
-
-ABOUT = About(
-    history=History(2, Mode.REBOOT_VM, State.SUCCEEDED, START - 26 * 3600),
-    share=Share(3, 32, START),
-    hold=Hold("U0BOB", START + 1800),
-    first=FirstApproval("U0ALICE", Mode.REBOOT_VM, START),
-    followed=True,
-)
-APPROVED = Decided(Verb.APPROVE, "U0ALICE", START + 180)
+from tests.test_cards import MARKUP, WORST, compare, drawn, texts
 
 
 def test_the_card_of_an_alert_with_all_that_the_bot_knows() -> None:
@@ -126,39 +112,6 @@ def test_reminders_and_outages() -> None:
         "reminder of a digest": cards.many.digest_reminder(12, "<@U0BOB> ", 1800),
     }
     compare("reminders", "".join(f"{name}\n  {message.text}\n" for name, message in told.items()))
-
-
-def alerts(count: int) -> list[Alert]:
-    states = [State.PENDING_APPROVAL, State.PENDING_APPROVAL, State.RUNNING, State.FAILED, State.SUCCEEDED]
-    found = []
-    for number in range(count):
-        each = remediation(
-            id=f"r-{number:04d}",
-            instance_id=f"i-{number:04d}",
-            instance_name=f"gpu-node-{number:04d}",
-            state=states[number % 5],
-            mode=[Mode.REBOOT_VM, Mode.VM_ONLY][number % 2],
-            error_message="no host left" if number % 5 == 3 else None,
-        )
-        hold = Hold("U0BOB", START + 1800) if number == 1 else None
-        decided = APPROVED if number % 5 == 3 else None
-        found.append(Alert(each, "", "C0OPS", START, digest_id="d", decided=decided, hold=hold))
-    return found
-
-
-DIGEST = Digest("d" * 32, "c-7f2", "C0OPS", START, START)
-
-
-def batch(status: BatchStatus, known: int, total: int = 8) -> tuple[Batch, list[BatchItem]]:
-    actor, place = Actor("U0ALICE", "alice", "T0HOME"), Place("C0OPS", "U0ALICE")
-    outcomes = [("approved", ""), ("changed meanwhile", "Not approved. The mode was “Reboot VM”."), ("approved", "")]
-    items = [
-        BatchItem(number, remediation().ref, f"gpu-node-{number:04d}", Shown(None, None), *outcomes[number % 3])
-        if number < known
-        else BatchItem(number, remediation().ref, f"gpu-node-{number:04d}", Shown(None, None))
-        for number in range(total)
-    ]
-    return Batch("b" * 32, DIGEST.id, Verb.APPROVE, actor, place, START, status), items
 
 
 def test_a_digest_before_while_and_after_a_batch() -> None:

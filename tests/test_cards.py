@@ -14,84 +14,21 @@ from bot import cards, errors
 from bot.errors import BotError, NotAttempted
 from bot.models import (
     RULES,
-    Actor,
     Decided,
     Message,
     Mode,
-    Place,
     Remediation,
-    RemediationRef,
-    Request,
     Shown,
     State,
     Verb,
     read_button_value,
 )
 from tests.manual_clock import START
+from tests.samples import BY_STATE, ERRORS, REF, remediation, request, reviewed
 from tests.simulator.render import confirmation, render
 from tests.simulator.slack.limits import check_message
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-REF = RemediationRef("c-7f2", "i-0042", "r-91ac")
-ALERTS: list[dict[str, Any]] = [
-    {
-        "alert_name": "DmesgXidError",
-        "severity": "PHC_SEVERITY_CRITICAL",
-        "started_at": "2026-11-24T02:58:00Z",
-        "annotation": {
-            "title": "GPU has fallen off the bus",
-            "xid": {"events": [{"xid_code": "79", "mnemonic": "GPU_FALLEN_OFF_BUS", "count": 3}]},
-        },
-    },
-    {
-        "alert_name": "SlurmNodeUnavailable",
-        "severity": "PHC_SEVERITY_WARNING",
-        "started_at": "2026-11-24T02:58:30Z",
-        "resolved_at": "2026-11-24T02:59:30Z",
-        "annotation": {"title": "Slurm node unavailable", "slurm_node_unavailable": {"reason": "Kill task failed"}},
-    },
-]
-
-
-def remediation(**extra: Any) -> Remediation:
-    return Remediation.model_validate({
-        "id": REF.remediation_id,
-        "cluster_id": REF.cluster_id,
-        "instance_id": REF.instance_id,
-        "instance_name": "gpu-node-07",
-        "mode": Mode.REBOOT_VM,
-        "trigger": "REMEDIATION_TRIGGER_AUTOMATED",
-        "state": State.PENDING_APPROVAL,
-        "reason": "Xid 79 seen 3 times",
-        "create_time": "2026-11-24T03:00:00Z",
-        "linked_alerts": ALERTS,
-        **extra,
-    })  # fmt: skip
-
-
-def reviewed(state: State, **extra: Any) -> Remediation:
-    return remediation(
-        state=state,
-        reviewed_by="ml-platform@example.com",
-        review_time="2026-11-24T03:05:00Z",
-        review_comment="Approved in Slack by alice (U0ALICE)",
-        **extra,
-    )
-
-
-BY_STATE = {
-    State.PENDING_APPROVAL: remediation(),
-    State.PENDING: reviewed(State.PENDING),
-    State.QUARANTINING: reviewed(State.QUARANTINING, mode=Mode.HOST_AWARE),
-    State.QUARANTINED: reviewed(State.QUARANTINED, mode=Mode.HOST_POWER_CYCLE),
-    State.RUNNING: reviewed(State.RUNNING, mode=Mode.VM_ONLY, start_time="2026-11-24T03:06:00Z"),
-    State.SUCCEEDED: reviewed(State.SUCCEEDED, start_time="2026-11-24T03:06:00Z", end_time="2026-11-24T03:20:00Z"),
-    State.FAILED: reviewed(
-        State.FAILED, mode=Mode.EVICT_WITHOUT_REPLACEMENT, error_message="host did not come back within 20 min"
-    ),
-    State.CANCELLED: remediation(state=State.CANCELLED, trigger="REMEDIATION_TRIGGER_MANUAL", requested_by="bob@x.ai"),
-    State.AUTO_RESOLVED: remediation(state=State.AUTO_RESOLVED, end_time="2026-11-24T03:04:00Z"),
-}
 
 
 def drawn(message: Message) -> str:
@@ -151,42 +88,6 @@ def test_a_time_that_is_none_is_not_shown(moment: str) -> None:
     assert "<!date" not in json.dumps(card.blocks)
 
 
-ERRORS: dict[str, BotError] = {
-    "UnreadableCommand": errors.UnreadableCommand("The instance ID is missing. I read cluster “c-7f2”."),
-    "UnreadableButton": errors.UnreadableButton("its value is not a JSON object"),
-    "UnknownControl": errors.UnknownControl("the button remediation:explode"),
-    "NotAllowed": errors.NotAllowed("You may not approve remediations here.", "Ask <@U0BOB>."),
-    "AlreadyInFlight": errors.AlreadyInFlight("<@U0BOB>", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
-    "AlreadyInFlight-yours": errors.AlreadyInFlight("You", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
-    "Guarded": errors.Guarded(
-        "4 of 32 nodes are in repair in this cluster, and at most 4 may be at once (BOT_MAX_IN_REPAIR).",
-        "Approve again when a repair has ended.",
-    ),
-    "NotFollowed": errors.NotFollowed(),
-    "NotConfirmed": errors.NotConfirmed(),
-    "NothingSelected": errors.NothingSelected(),
-    "NotTaken": errors.NotTaken(),
-    "StoreDown": errors.StoreDown(),
-    "NotReached": errors.NotReached(),
-    "RateLimited": errors.RateLimited(41.6),
-    "InvalidIds": errors.InvalidIds(quote="cluster_id: must be a UUID"),
-    "NotFound": errors.NotFound(),
-    "WrongState": errors.WrongState(quote="remediation is <!channel> in state RUNNING"),
-    "KeyRefused-401": errors.KeyRefused(401),
-    "KeyRefused-403": errors.KeyRefused(403, quote="permission denied"),
-    "RequestRefused": errors.RequestRefused(418),
-    "ServerError": errors.ServerError(503),
-    "NoAnswer": errors.NoAnswer(),
-    "UnreadableAnswer": errors.UnreadableAnswer("not a remediation"),
-    "ReadFailed": errors.ReadFailed("approval", errors.ServerError(502)),
-    "OutcomeUnknown": errors.OutcomeUnknown("cancellation", errors.NoAnswer()),
-    "Interrupted-sent": errors.Interrupted("approval", sent=True),
-    "Interrupted-unsent": errors.Interrupted("approval", sent=False),
-    "InternalError-sent": errors.InternalError("approval", sent=True),
-    "InternalError-unsent": errors.InternalError("approval", sent=False),
-}
-
-
 def leaves(kind: type[BotError]) -> set[str]:
     below = kind.__subclasses__()
     return {kind.__name__} if not below else set().union(*(leaves(each) for each in below))
@@ -213,11 +114,6 @@ def test_the_sentences_of_all_errors() -> None:
         is_public = not isinstance(error, NotAttempted)
         told.append(f"{name}\n{drawn(cards.failure(error, REF, 'U0ALICE') if is_public else cards.private(error))}")
     compare("errors", "\n".join(told))
-
-
-def request(verb: Verb = Verb.CANCEL, original: Message | None = None) -> Request:
-    place = Place("C0OPS", "U0ALICE", is_button=original is not None, original=original)
-    return Request(verb, REF, Actor("U0ALICE", "alice", "T0HOME"), place)
 
 
 def test_in_progress_of_a_command_and_of_a_click() -> None:

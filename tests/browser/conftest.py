@@ -1,20 +1,17 @@
 """The demo as `make demo` runs it, and a real browser before it."""
 
 import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
+from tests.browser.chromium import MISSING, PATH, chromium
 from tests.simulator.demo import Demo, demo
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-# Root needs the first; the others keep the browser from looking for anything outside this machine.
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 OpenPage = Callable[..., Awaitable[Page]]
 
 
@@ -27,10 +24,10 @@ def left_out(why: str) -> NoReturn:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
-        left_out("the browser tests need Chromium (Debian: apt install chromium)")
-    async with async_playwright() as playwright:
-        yield await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    if PATH is None:
+        left_out(MISSING)
+    async with chromium() as started:
+        yield started
 
 
 @pytest.fixture

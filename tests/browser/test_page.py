@@ -8,10 +8,10 @@ from playwright.async_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.test_console import button, ill_node, newest
+from tests.manual_clock import START
 from tests.simulator.demo import Demo
 from tests.simulator.slack import Posted
 
-MONDAY = 1_795_489_200  # 2026-11-24 03:00 UTC
 WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 400, "height": 850}
 
 
@@ -57,14 +57,14 @@ async def test_mrkdwn_is_drawn_as_slack_draws_it(open_page: OpenPage, text: str,
 
 async def test_moments_are_in_the_viewers_zone_and_words(open_page: OpenPage) -> None:
     page = await open_page(bypass_csp=True, timezone_id="Asia/Tokyo")
-    await page.clock.set_fixed_time(datetime.fromtimestamp(MONDAY + 3600, UTC))
+    await page.clock.set_fixed_time(datetime.fromtimestamp(int(START) + 3600, UTC))
     for seconds, form, words in (
-        (MONDAY, "{date_short_pretty} at {time}", "today at 12:00"),
-        (MONDAY - 86_400, "{date_short_pretty} at {time}", "yesterday at 12:00"),
-        (MONDAY - 40 * 3600, "{date_short_pretty}", "Nov 22, 2026"),
-        (MONDAY, "{ago}", "1 hour ago"),
-        (MONDAY, "{date} {time_secs}", "November 24, 2026 12:00:00"),
-        (MONDAY, "{nonsense}", "{nonsense}"),
+        (int(START), "{date_short_pretty} at {time}", "today at 12:00"),
+        (int(START) - 86_400, "{date_short_pretty} at {time}", "yesterday at 12:00"),
+        (int(START) - 40 * 3600, "{date_short_pretty}", "Nov 22, 2026"),
+        (int(START), "{ago}", "1 hour ago"),
+        (int(START), "{date} {time_secs}", "November 24, 2026 12:00:00"),
+        (int(START), "{nonsense}", "{nonsense}"),
     ):
         drawn = await inside(page, "mrkdwn", f'drawMrkdwn("<!date^{seconds}^{form}|03:00 UTC>")')
         assert f">{words}</time>" in drawn

@@ -1,0 +1,149 @@
+"""`make cards`: every card, every error and every dialog as a picture in `docs/cards`, drawn by the console's page."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Locator, Page, ViewportSize
+
+from bot import cards
+from bot.errors import NotAttempted
+from bot.models import BatchStatus, Decided, Message, Mode, State, Verb
+from tests.browser.chromium import chromium
+from tests.manual_clock import START
+from tests.samples import ABOUT, APPROVED, BY_STATE, DIGEST, ERRORS, REF, alerts, batch, remediation, request, reviewed
+from tests.simulator.console import Console, Scenes
+from tests.simulator.console.console import PAGE
+from tests.simulator.demo import demo
+from tests.simulator.process import ROOT
+from tests.simulator.slack import Channel, Slack
+from tests.simulator.together import Together
+
+FOLDER = ROOT / "docs" / "cards"
+SOURCES = FOLDER / "sources.json"
+ALICE, CHANNEL = "U0ALICE", "C0OPS"
+SIZE: ViewportSize = {"width": 1400, "height": 900}
+LATER = 240.0  # seconds after a card was posted; that is when the pictures are taken
+
+
+def messages() -> Iterator[tuple[str, Message, bool]]:
+    """What is drawn: a name, the message, and whether one person alone sees it."""
+    for state, one in BY_STATE.items():
+        yield f"card-{state.lower()}", cards.card(one), False
+    notice = "Approved, but the mode is now “Replace VM”; you saw “Reboot VM”."
+    decided = Decided(Verb.APPROVE, ALICE, START, "the job has checkpointed")
+    approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
+    yield "card-decided", cards.card(approved, decided=decided, notice=notice), False
+    yield "alert", cards.card(remediation(), about=ABOUT), False
+    for name, error in ERRORS.items():
+        is_private = isinstance(error, NotAttempted)
+        yield f"error-{name}", cards.private(error) if is_private else cards.failure(error, REF, ALICE), is_private
+    yield "in-progress-command", cards.in_progress(request(), START), False
+    yield "in-progress-click", cards.in_progress(request(Verb.APPROVE, cards.card(remediation())), START), False
+    yield "usage", cards.usage(), True
+    yield "digest", cards.many.digest(DIGEST, alerts(12), []), False
+    yield "digest-running", cards.many.digest(DIGEST, alerts(12), [batch(BatchStatus.RUNNING, 3)]), False
+    yield "digest-done", cards.many.digest(DIGEST, alerts(12), [batch(BatchStatus.DONE, 8)]), False
+    yield "thread-running", _lines(State.RUNNING), False
+    yield "thread-failed", _lines(State.FAILED, error_message="host did not come back within 20 min"), False
+    yield "thread-reminder", cards.reminder(remediation(), ALICE, 900), False
+
+
+def _lines(state: State, **more: Any) -> Message:
+    after = reviewed(state, start_time="2026-11-24T03:08:00Z", end_time="2026-11-24T03:19:00Z", **more)
+    return cards.lines(cards.transition(remediation(), after, APPROVED, START + 1200))
+
+
+def dialogs() -> Iterator[tuple[str, Message, str]]:
+    """The questions before a click counts: a name, the card, and the button to press."""
+    for mode in Mode:
+        card = cards.card(remediation(mode=mode))
+        yield f"dialog-approve-{mode.removeprefix('REMEDIATION_MODE_').lower()}", card, Verb.APPROVE.action_id
+    yield "dialog-cancel", cards.card(remediation()), Verb.CANCEL.action_id
+
+
+def view() -> dict[str, Any]:
+    """The dialog before a selection is carried out."""
+    waiting = cards.many.waiting(alerts(20))
+    return cards.many.dialog(batch(BatchStatus.ASKED, 0)[0], waiting, cards.many.names(waiting))
+
+
+def sources() -> dict[str, str]:
+    """What each picture was made from, as a hash: pictures that are not of what the code says now can be told."""
+    page = "".join(path.read_text("utf-8") for path in sorted(PAGE.iterdir()))
+    made = {"console": page}
+    made |= {name: json.dumps([message.text, message.blocks]) for name, message, _ in messages()}
+    made |= {name: json.dumps([message.blocks, action]) for name, message, action in dialogs()}
+    made |= {"digest-dialog": json.dumps(view())}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in made.items()}
+
+
+async def take(folder: Path) -> None:
+    """Take all pictures but the console's anew: the same messages under the same page give the same pictures."""
+
+    def clock() -> float:
+        return START
+
+    async with chromium() as browser, Slack(clock) as slack, Together(clock) as together:
+        slack.channels = {CHANNEL: Channel("gpu-oncall")}
+        async with Console(slack, together, Scenes(together, clock), set()) as console:
+            page = await browser.new_page(viewport=SIZE, timezone_id="UTC", reduced_motion="reduce")
+            await page.clock.set_fixed_time(datetime.fromtimestamp(START + LATER, UTC))
+            await page.goto(f"{console.url}/?as={ALICE}")
+            for name, message, is_private in messages():
+                article = await _post(slack, page, message, only_for=ALICE if is_private else None)
+                await article.screenshot(path=folder / f"{name}.png")
+            for name, message, action in dialogs():
+                article = await _post(slack, page, message)
+                await article.locator(f'[data-key="{action}"]').click()
+                await page.get_by_role("dialog").screenshot(path=folder / f"{name}.png")
+                await page.keyboard.press("Escape")
+            slack.open_view(view(), ALICE)
+            slack.changed()
+            await page.get_by_role("dialog").screenshot(path=folder / "digest-dialog.png")
+
+
+async def _post(slack: Slack, page: Page, message: Message, only_for: str | None = None) -> Locator:
+    posted = slack.add(CHANNEL, {"text": message.text, "blocks": message.blocks}, only_for=only_for)
+    article = page.locator(f'article[data-ts="{posted.ts}"]')
+    await article.wait_for()
+    return article
+
+
+async def take_console(path: Path) -> None:
+    """Take the whole page with the bot at work. Its clocks run, so that no two such pictures are the same."""
+    async with chromium() as browser, demo() as running:
+        page = await browser.new_page(viewport=SIZE)
+        await page.goto(running.console.url)
+        running.scenes.begin()
+        card = page.locator("#messages > li > article").last
+        await card.get_by_role("button", name="Approve", exact=True).click()
+        await page.get_by_role("dialog").get_by_role("button", name="Approve").click()
+        await card.filter(has_text="Running").wait_for()
+        running.scenes.goes_on = False
+        running.scenes.fall_ill()
+        await card.get_by_role("button", name="Approve", exact=True).wait_for()
+        await page.screenshot(path=path, animations="disabled")
+
+
+def main() -> None:
+    """Take what is not there as the code says it now, and throw away what is of nothing."""
+    made, console = sources(), FOLDER / "console.png"
+    known = json.loads(SOURCES.read_text("utf-8")) if SOURCES.exists() else {}
+    for picture in FOLDER.glob("*.png"):
+        if picture.stem not in made:
+            picture.unlink()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    asyncio.run(take(FOLDER))
+    if known.get("console") != made["console"] or not console.exists():
+        asyncio.run(take_console(console))
+    SOURCES.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    print(f"{len(made)} pictures in {FOLDER.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

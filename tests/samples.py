@@ -1,0 +1,175 @@
+"""A remediation in every state, every error, and what else people see: for the snapshots and for the pictures."""
+
+from typing import Any
+
+from bot import errors
+from bot.errors import BotError
+from bot.models import (
+    About,
+    Actor,
+    Alert,
+    Batch,
+    BatchItem,
+    BatchStatus,
+    Decided,
+    Digest,
+    FirstApproval,
+    History,
+    Hold,
+    Message,
+    Mode,
+    Place,
+    Remediation,
+    RemediationRef,
+    Request,
+    Share,
+    Shown,
+    State,
+    Verb,
+)
+from tests.manual_clock import START
+
+REF = RemediationRef("c-7f2", "i-0042", "r-91ac")
+ALERTS: list[dict[str, Any]] = [
+    {
+        "alert_name": "DmesgXidError",
+        "severity": "PHC_SEVERITY_CRITICAL",
+        "started_at": "2026-11-24T02:58:00Z",
+        "annotation": {
+            "title": "GPU has fallen off the bus",
+            "xid": {"events": [{"xid_code": "79", "mnemonic": "GPU_FALLEN_OFF_BUS", "count": 3}]},
+        },
+    },
+    {
+        "alert_name": "SlurmNodeUnavailable",
+        "severity": "PHC_SEVERITY_WARNING",
+        "started_at": "2026-11-24T02:58:30Z",
+        "resolved_at": "2026-11-24T02:59:30Z",
+        "annotation": {"title": "Slurm node unavailable", "slurm_node_unavailable": {"reason": "Kill task failed"}},
+    },
+]
+
+
+def remediation(**extra: Any) -> Remediation:
+    return Remediation.model_validate({
+        "id": REF.remediation_id,
+        "cluster_id": REF.cluster_id,
+        "instance_id": REF.instance_id,
+        "instance_name": "gpu-node-07",
+        "mode": Mode.REBOOT_VM,
+        "trigger": "REMEDIATION_TRIGGER_AUTOMATED",
+        "state": State.PENDING_APPROVAL,
+        "reason": "Xid 79 seen 3 times",
+        "create_time": "2026-11-24T03:00:00Z",
+        "linked_alerts": ALERTS,
+        **extra,
+    })  # fmt: skip
+
+
+def reviewed(state: State, **extra: Any) -> Remediation:
+    return remediation(
+        state=state,
+        reviewed_by="ml-platform@example.com",
+        review_time="2026-11-24T03:05:00Z",
+        review_comment="Approved in Slack by alice (U0ALICE)",
+        **extra,
+    )
+
+
+BY_STATE = {
+    State.PENDING_APPROVAL: remediation(),
+    State.PENDING: reviewed(State.PENDING),
+    State.QUARANTINING: reviewed(State.QUARANTINING, mode=Mode.HOST_AWARE),
+    State.QUARANTINED: reviewed(State.QUARANTINED, mode=Mode.HOST_POWER_CYCLE),
+    State.RUNNING: reviewed(State.RUNNING, mode=Mode.VM_ONLY, start_time="2026-11-24T03:06:00Z"),
+    State.SUCCEEDED: reviewed(State.SUCCEEDED, start_time="2026-11-24T03:06:00Z", end_time="2026-11-24T03:20:00Z"),
+    State.FAILED: reviewed(
+        State.FAILED, mode=Mode.EVICT_WITHOUT_REPLACEMENT, error_message="host did not come back within 20 min"
+    ),
+    State.CANCELLED: remediation(state=State.CANCELLED, trigger="REMEDIATION_TRIGGER_MANUAL", requested_by="bob@x.ai"),
+    State.AUTO_RESOLVED: remediation(state=State.AUTO_RESOLVED, end_time="2026-11-24T03:04:00Z"),
+}
+
+
+ERRORS: dict[str, BotError] = {
+    "UnreadableCommand": errors.UnreadableCommand("The instance ID is missing. I read cluster “c-7f2”."),
+    "UnreadableButton": errors.UnreadableButton("its value is not a JSON object"),
+    "UnknownControl": errors.UnknownControl("the button remediation:explode"),
+    "NotAllowed": errors.NotAllowed("You may not approve remediations here.", "Ask <@U0BOB>."),
+    "AlreadyInFlight": errors.AlreadyInFlight("<@U0BOB>", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
+    "AlreadyInFlight-yours": errors.AlreadyInFlight("You", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
+    "Guarded": errors.Guarded(
+        "4 of 32 nodes are in repair in this cluster, and at most 4 may be at once (BOT_MAX_IN_REPAIR).",
+        "Approve again when a repair has ended.",
+    ),
+    "NotFollowed": errors.NotFollowed(),
+    "NotConfirmed": errors.NotConfirmed(),
+    "NothingSelected": errors.NothingSelected(),
+    "NotTaken": errors.NotTaken(),
+    "StoreDown": errors.StoreDown(),
+    "NotReached": errors.NotReached(),
+    "RateLimited": errors.RateLimited(41.6),
+    "InvalidIds": errors.InvalidIds(quote="cluster_id: must be a UUID"),
+    "NotFound": errors.NotFound(),
+    "WrongState": errors.WrongState(quote="remediation is <!channel> in state RUNNING"),
+    "KeyRefused-401": errors.KeyRefused(401),
+    "KeyRefused-403": errors.KeyRefused(403, quote="permission denied"),
+    "RequestRefused": errors.RequestRefused(418),
+    "ServerError": errors.ServerError(503),
+    "NoAnswer": errors.NoAnswer(),
+    "UnreadableAnswer": errors.UnreadableAnswer("not a remediation"),
+    "ReadFailed": errors.ReadFailed("approval", errors.ServerError(502)),
+    "OutcomeUnknown": errors.OutcomeUnknown("cancellation", errors.NoAnswer()),
+    "Interrupted-sent": errors.Interrupted("approval", sent=True),
+    "Interrupted-unsent": errors.Interrupted("approval", sent=False),
+    "InternalError-sent": errors.InternalError("approval", sent=True),
+    "InternalError-unsent": errors.InternalError("approval", sent=False),
+}
+
+
+def request(verb: Verb = Verb.CANCEL, original: Message | None = None) -> Request:
+    place = Place("C0OPS", "U0ALICE", is_button=original is not None, original=original)
+    return Request(verb, REF, Actor("U0ALICE", "alice", "T0HOME"), place)
+
+
+ABOUT = About(
+    history=History(2, Mode.REBOOT_VM, State.SUCCEEDED, START - 26 * 3600),
+    share=Share(3, 32, START),
+    hold=Hold("U0BOB", START + 1800),
+    first=FirstApproval("U0ALICE", Mode.REBOOT_VM, START),
+    followed=True,
+)
+APPROVED = Decided(Verb.APPROVE, "U0ALICE", START + 180)
+
+
+def alerts(count: int) -> list[Alert]:
+    states = [State.PENDING_APPROVAL, State.PENDING_APPROVAL, State.RUNNING, State.FAILED, State.SUCCEEDED]
+    found = []
+    for number in range(count):
+        each = remediation(
+            id=f"r-{number:04d}",
+            instance_id=f"i-{number:04d}",
+            instance_name=f"gpu-node-{number:04d}",
+            state=states[number % 5],
+            mode=[Mode.REBOOT_VM, Mode.VM_ONLY][number % 2],
+            error_message="no host left" if number % 5 == 3 else None,
+        )
+        hold = Hold("U0BOB", START + 1800) if number == 1 else None
+        decided = APPROVED if number % 5 == 3 else None
+        found.append(Alert(each, "", "C0OPS", START, digest_id="d", decided=decided, hold=hold))
+    return found
+
+
+DIGEST = Digest("d" * 32, "c-7f2", "C0OPS", START, START)
+
+
+def batch(status: BatchStatus, known: int, total: int = 8) -> tuple[Batch, list[BatchItem]]:
+    actor, place = Actor("U0ALICE", "alice", "T0HOME"), Place("C0OPS", "U0ALICE")
+    outcomes = [("approved", ""), ("changed meanwhile", "Not approved. The mode was “Reboot VM”."), ("approved", "")]
+    items = [
+        BatchItem(number, remediation().ref, f"gpu-node-{number:04d}", Shown(None, None), *outcomes[number % 3])
+        if number < known
+        else BatchItem(number, remediation().ref, f"gpu-node-{number:04d}", Shown(None, None))
+        for number in range(total)
+    ]
+    return Batch("b" * 32, DIGEST.id, Verb.APPROVE, actor, place, START, status), items
