@@ -160,12 +160,13 @@ def alerts(count: int) -> list[Alert]:
     return found
 
 
+CHANGED = "Not approved. The mode was “Reboot VM” and is now “Replace VM”. Look again, then decide."
 DIGEST = Digest("d" * 32, "c-7f2", "C0OPS", START, START)
 
 
 def batch(status: BatchStatus, known: int, total: int = 8) -> tuple[Batch, list[BatchItem]]:
     actor, place = Actor("U0ALICE", "alice", "T0HOME"), Place("C0OPS", "U0ALICE")
-    outcomes = [("approved", ""), ("changed meanwhile", "Not approved. The mode was “Reboot VM”."), ("approved", "")]
+    outcomes = [("approved", ""), ("changed meanwhile", CHANGED), ("approved", "")]
     items = [
         BatchItem(number, remediation().ref, f"gpu-node-{number:04d}", Shown(None, None), *outcomes[number % 3])
         if number < known

@@ -11,6 +11,7 @@ from bot import cards
 from bot.models import (
     About,
     Alert,
+    BatchItem,
     BatchStatus,
     Decided,
     FirstApproval,
@@ -19,6 +20,7 @@ from bot.models import (
     Mode,
     Remediation,
     Share,
+    Shown,
     State,
     Verb,
 )
@@ -121,6 +123,36 @@ def test_a_digest_before_while_and_after_a_batch() -> None:
     compare("digest", "\n".join(drawn(each) for each in (before, running, done)))
 
 
+def test_what_a_batch_has_decided_waits_no_longer_even_before_it_is_read_again() -> None:
+    waiting = cards.many.waiting(alerts(12))
+    shown, _ = batch(BatchStatus.RUNNING, 0)
+    items = [
+        BatchItem(number, each.remediation.ref, "", Shown(None, None), "approved" if number == 0 else "NotFound")
+        for number, each in enumerate(waiting)
+    ]
+    message = cards.many.digest(DIGEST, alerts(12), [(shown, items)])
+    assert "12 remediations in c-7f2: 5 wait for approval." in message.text
+    assert "`gpu-node-0000`: Reboot VM (Xid 79 GPU_FALLEN_OFF_BUS × 3): Approved, queued to start" in str(
+        message.blocks
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "words"),
+    [
+        (["approved", "approved"], "*Approved, as <@"),
+        (["approved", "NotFound"], "*Not all approved, as <@"),
+        (["NotFound", None], "*None approved, as <@"),
+    ],
+)
+def test_only_what_was_approved_is_called_so(outcomes: list[str | None], words: str) -> None:
+    shown, _ = batch(BatchStatus.DONE, 0)
+    items = [
+        BatchItem(number, remediation().ref, "n", Shown(None, None), outcome) for number, outcome in enumerate(outcomes)
+    ]
+    assert words in str(cards.many.digest(DIGEST, alerts(12), [(shown, items)]).blocks)
+
+
 def test_the_dialog_and_the_report_of_a_batch() -> None:
     shown, items = batch(BatchStatus.DONE, 6)
     waiting = cards.many.waiting(alerts(20))
@@ -135,7 +167,7 @@ def test_a_dialog_for_a_thousand_nodes_and_their_choices_fit_into_slack() -> Non
     shown, _ = batch(BatchStatus.ASKED, 0)
     view = cards.many.dialog(shown, thousand, cards.many.names(thousand))
     check_view(view)
-    assert view["title"]["text"] == "Approve 1000 nodes"
+    assert view["title"]["text"] == "Approve 1000"
     assert str(view).count("`gpu-node-") == 1000
     check_options(cards.many.options(thousand, ""))
     assert len(cards.many.chosen(thousand, ["all"])) == 1000

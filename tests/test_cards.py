@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot import cards, errors
+from bot.cards.words import mode_words
 from bot.errors import BotError, NotAttempted
 from bot.models import (
     RULES,
@@ -67,6 +68,13 @@ def test_buttons_are_those_that_the_state_allows(state: State) -> None:
     assert bool(shown) == (state in {State.PENDING_APPROVAL, State.PENDING})
 
 
+def test_the_readme_says_of_each_mode_what_the_card_says() -> None:
+    readme = Path(__file__).parent.with_name("README.md").read_text("utf-8")
+    for mode in Mode:
+        words = mode_words(mode)
+        assert f"| `{mode.removeprefix('REMEDIATION_MODE_')}` | {words.name} | {words.consequence} |" in readme
+
+
 def test_a_button_says_what_was_shown() -> None:
     (actions,) = [block for block in cards.card(remediation()).blocks if block["type"] == "actions"]
     for button in actions["elements"]:
@@ -75,7 +83,7 @@ def test_a_button_says_what_was_shown() -> None:
 
 def test_unknown_values_are_shown() -> None:
     card = cards.card(remediation(state="FROZEN", mode="REMEDIATION_MODE_TELEPORT", trigger="REMEDIATION_TRIGGER_MOON"))
-    assert "State FROZEN: TELEPORT on node gpu-node-07" in card.text
+    assert "State FROZEN: TELEPORT for node gpu-node-07" in card.text
     assert "REMEDIATION_TRIGGER_MOON" in json.dumps(card.blocks)
     assert "look it up before you approve" in card.text
     assert not any(block["type"] == "actions" for block in card.blocks)

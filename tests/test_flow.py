@@ -23,7 +23,7 @@ async def test_a_command_cancels_and_its_card_stands_in_the_channel(bot: World) 
     assert (ack.status, ack.body) == (200, "")
     card = await bot.answer()
     assert bot.together.state(IDS) == "CANCELLED"
-    assert "Cancelled: Reboot VM on node gpu-node-7" in card.text
+    assert "Cancelled: Reboot VM for node gpu-node-7" in card.text
     assert "Cancelled in Slack by <@U0ALICE>" in card.everything
     assert "rebooted by hand" in card.everything
     assert card.buttons == {}

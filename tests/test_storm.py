@@ -135,7 +135,7 @@ async def test_the_dialog_shows_what_will_happen_to_which_node(bot: World) -> No
     message = await digest(bot)
     view = await choose(bot, message, "all")
     words = json.dumps(view)
-    assert view["title"] == {"type": "plain_text", "text": "Approve 8 nodes", "emoji": True}
+    assert view["title"] == {"type": "plain_text", "text": "Approve 8 remediations", "emoji": True}
     assert "*Reboot VM* on 6: The VM reboots in place, on the same host. `gpu-node-0000` `gpu-node-0001`" in words
     assert "*Replace VM* on 2: The VM and its local data are deleted" in words
     assert bot.together.posts == []
@@ -268,7 +268,7 @@ async def test_cancel_selected_cancels(bot: World) -> None:
     message = await digest(bot)
     options = await bot.slack.ask_for_options(message, SELECT, "node-0002")
     view = await choose(bot, message, options[0]["value"], action=CANCEL_SELECTED)
-    assert view["title"]["text"] == "Cancel 1 node"  # type: ignore[index] # a view is JSON
+    assert view["title"]["text"] == "Cancel 1 remediation"  # type: ignore[index] # a view is JSON
     await bot.slack.submit(view)
     await digest(bot, "1 of 1: 1 cancelled")
     assert bot.together.state(ids[2]) == "CANCELLED"

@@ -31,6 +31,7 @@ BATCH = "batch"
 ALL = "all"
 MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
 MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
+MAX_TITLE = 24  # of a view (docs.slack.dev, modal views)
 MAX_LISTED = 40
 MAX_CHOSEN = 1000  # at once: so many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
 BAR = 20
@@ -66,22 +67,27 @@ def digest(of: Digest, alerts: Sequence[Alert], batches: Batches) -> Message:
         alerts: what stands in it.
         batches: what people have asked for on it.
     """
-    open_ones = waiting(alerts)
+    done = _done(batches)
+    open_ones = [each for each in waiting(alerts) if each.remediation.ref not in done]
     where = f"in {clean(of.cluster_id, 60)}" if of.cluster_id else "from before the bot began to watch"
     wait = "waits" if len(open_ones) == 1 else "wait"
     title = f"{len(alerts)} remediations {where}: {len(open_ones)} {wait} for approval"
     symbol = "🌩️" if open_ones else "✅"
     progress = [_progress(batch, items) for batch, items in batches]
-    counts = [_counted("State", [_state(each) for each in alerts]), _counted("Mode", [_mode(each) for each in alerts])]
+    counts = [
+        _counted("State", [_state(each, done)[0] for each in alerts]),
+        _counted("Mode", [_mode(each) for each in alerts]),
+    ]
     evidence = [found for each in alerts if (found := first_evidence(each.remediation))]
     if evidence:
         counts.append(_counted("Evidence", evidence))
     listed = sorted(alerts, key=_urgency)[:MAX_LISTED]
     called = names(alerts)
-    lines = [_line(each, called[each.remediation.ref]) for each in listed]
+    lines = [_line(each, called[each.remediation.ref], _state(each, done)) for each in listed]
     if more := len(alerts) - len(listed):
         lines.append(f"… and {more} more: search for them in the selection.")
-    controls = _controls(of, len(open_ones)) if open_ones else []
+    running = [_bar(batch, items) for batch, items in batches if batch.status is BatchStatus.RUNNING]
+    controls = _controls(of, len(open_ones), running[-1:]) if open_ones else []
     blocks = [
         {"type": "header", "text": parts.plain(clean(f"{title} {symbol}", 150))},
         *(parts.section(each) for each in progress[-3:]),
@@ -101,11 +107,26 @@ def _urgency(alert: Alert) -> int:
     return 3 if alert.done or alert.vanished else 2
 
 
-def _state(alert: Alert) -> str:
+def _done(batches: Batches) -> dict[RemediationRef, State]:
+    """What has been decided by a batch: its outcome is known before the remediation is read again."""
+    reached = {Verb.APPROVE: State.PENDING, Verb.CANCEL: State.CANCELLED}
+    return {
+        item.ref: reached[batch.verb]
+        for batch, items in batches
+        if batch.verb in reached
+        for item in items
+        if item.outcome == RULES[batch.verb].done
+    }
+
+
+def _state(alert: Alert, done: Mapping[RemediationRef, State]) -> tuple[str, str]:
+    """The words and the symbol for the state of one among many."""
+    remediation = alert.remediation
     if alert.vanished:
-        return "Withdrawn"
-    reviewed = bool(alert.remediation.reviewed_by or alert.remediation.review_time)
-    return words.state_words(alert.remediation.state, reviewed=reviewed)[0]
+        return "Withdrawn", "💨"
+    if remediation.state == State.PENDING_APPROVAL and (state := done.get(remediation.ref)):
+        return words.state_words(state, reviewed=state is State.PENDING)
+    return words.state_words(remediation.state, reviewed=bool(remediation.reviewed_by or remediation.review_time))
 
 
 def _mode(alert: Alert) -> str:
@@ -118,35 +139,44 @@ def _counted(label: str, values: Sequence[str]) -> str:
     return f"*{label}*: {', '.join(shown)}{f', and {more} others' if more > 0 else ''}"
 
 
-def _line(alert: Alert, name: str) -> str:
+def _line(alert: Alert, name: str, state: tuple[str, str]) -> str:
     remediation = alert.remediation
     found = first_evidence(remediation)
     evidence = f" ({escape(found, 100)})" if found else ""
-    symbol = words.state_words(remediation.state)[1]
+    said, symbol = state
     if alert.hold:
         symbol = f"{symbol} <@{alert.hold.user_id}> asks to wait until {when(alert.hold.until)}"
-    return f"{code(name, 60)}: {escape(_mode(alert), 60)}{evidence}: {escape(_state(alert), 60)} {symbol}"
+    return f"{code(name, 60)}: {escape(_mode(alert), 60)}{evidence}: {escape(said, 60)} {symbol}"
 
 
 def _progress(batch: Batch, items: Sequence[BatchItem]) -> str:
     """A bar, and how many came out how."""
     rule, known = RULES[batch.verb], [each for each in items if each.outcome is not None]
-    done = len(known)
-    filled = BAR * done // max(1, len(items))
     well = len([each for each in known if each.outcome == rule.done])
-    others = f", {done - well} not {rule.done}" if done > well else ""
-    doing = rule.doing.capitalize() if batch.status is BatchStatus.RUNNING else rule.done.capitalize()
-    lines = [
-        f"*{doing}, as <@{batch.actor.user_id}> asked {when(batch.asked_at)}*",
-        f"{'█' * filled}{'░' * (BAR - filled)} {done} of {len(items)}: {well} {rule.done}{others}",
-    ]
+    if batch.status is BatchStatus.RUNNING:
+        said = rule.doing.capitalize()
+    elif well == len(items):
+        said = rule.done.capitalize()
+    else:
+        said = f"Not all {rule.done}" if well else f"None {rule.done}"
+    lines = [f"*{said}, as <@{batch.actor.user_id}> asked {when(batch.asked_at)}*", _bar(batch, items)]
     if batch.stopped:
-        lines.append(f"*Stopped: {batch.stopped}* {len(items) - done} were not tried.")
+        lines.append(f"*Stopped: {batch.stopped}* {len(items) - len(known)} were not tried.")
     failed = [each for each in known if each.outcome != rule.done]
     lines += [_outcome(each, batch.verb) for each in failed[:5]]
     if len(failed) > 5:  # noqa: PLR2004 - as many as fit at a glance
         lines.append(f"… and {len(failed) - 5} more; the thread lists all when it is done.")
     return "\n".join(lines)
+
+
+def _bar(batch: Batch, items: Sequence[BatchItem]) -> str:
+    """How many came out how, in one line."""
+    done = RULES[batch.verb].done
+    known = [each.outcome for each in items if each.outcome is not None]
+    filled = BAR * len(known) // max(1, len(items))
+    well = known.count(done)
+    others = f", {len(known) - well} not {done}" if len(known) > well else ""
+    return f"{'█' * filled}{'░' * (BAR - filled)} {len(known)} of {len(items)}: {well} {done}{others}"
 
 
 def _outcome(item: BatchItem, verb: Verb) -> str:
@@ -199,7 +229,7 @@ def digest_reminder(count: int, oncall: str, waited: float) -> Message:
     return Message(text=text, blocks=[parts.section(text)])
 
 
-def _controls(of: Digest, count: int) -> Blocks:
+def _controls(of: Digest, count: int, running: Sequence[str]) -> Blocks:
     select = {
         "type": "multi_external_select",
         "action_id": SELECT,
@@ -217,6 +247,8 @@ def _controls(of: Digest, count: int) -> Blocks:
     cancel = {**approve, "action_id": CANCEL, "text": parts.plain("Cancel selected")}
     # The block's ID stays the same, so that an edit of the message does not take away what somebody is choosing.
     return [
+        # A long list hides its head: how far a batch is stands beside the controls too.
+        *(parts.context(each) for each in running),
         {**choose, "block_id": of.id, "accessory": select},
         parts.actions([{**approve, "style": "primary"}, cancel]),
     ]
@@ -268,8 +300,13 @@ def dialog(batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef
         called: what the nodes are called in the list.
     """
     rule, count = RULES[batch.verb], len(alerts)
-    noun = "node" if count == 1 else "nodes"
-    verb = "Approve" if batch.verb is Verb.APPROVE else "Cancel"
+    noun = "remediation" if count == 1 else "remediations"
+    # "Cancel" alone could be taken for the way out of the dialog.
+    ask, submit, close = (
+        (f"Approve {count} {noun}", f"Approve {count}", "Not now")
+        if batch.verb is Verb.APPROVE
+        else (f"Cancel {count} {noun}", f"Cancel {count} {noun}", "Keep it" if count == 1 else "Keep them")
+    )
     stays = "The nodes stay as they are, broken or not, and Together recommends nothing for them for about 30 minutes."
     drains = "Approving drains the nodes: jobs that have not checkpointed lose their work."
     head = drains if batch.verb is Verb.APPROVE else stays
@@ -277,9 +314,9 @@ def dialog(batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef
         "type": "modal",
         "callback_id": BATCH,
         "private_metadata": batch.id,
-        "title": parts.plain(f"{verb} {count} {noun}"),
-        "submit": parts.plain(f"{verb} {count}"),
-        "close": parts.plain("Not now"),
+        "title": parts.plain(ask if len(ask) <= MAX_TITLE else submit),
+        "submit": parts.plain(submit),
+        "close": parts.plain(close),
         "blocks": [
             parts.section(f"*{escape(head, 500)}*"),
             *(parts.section(page) for page in _nodes(batch.verb, alerts, called)),

@@ -48,7 +48,7 @@ def card(
     about = about or About()
     mode = words.mode_words(remediation.mode)
     state, symbol = ("Withdrawn", "💨") if about.vanished else _state(remediation)
-    title = clean(f"{state}: {mode.name} on {words.node(remediation)}", 140)
+    title = clean(f"{state}: {mode.name} for {words.node(remediation)}", 140)
     blocks = [
         {"type": "header", "text": parts.plain(f"{title} {symbol}")},
         *([parts.section(f"*{notice}*")] if notice else []),
@@ -235,8 +235,8 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: About) -> d
         case Verb.APPROVE:
             mode = words.mode_words(remediation.mode)
             button["style"] = "primary"
-            held = "Somebody asked to wait: see the hold above. " if about.hold else ""
-            dialog = (f"{mode.name} {name}?", f"{held}{mode.consequence} {words.DRAIN}", "Approve", "Not now")
+            held = "Somebody asks to wait: see the hold above. " if about.hold else ""
+            dialog = (f"{mode.name} for {name}?", f"{held}{mode.consequence} {words.DRAIN}", "Approve", "Not now")
         case Verb.CANCEL:
             approved = "It has been approved already. " if _is_reviewed(remediation) else ""
             dialog = (f"Cancel the remediation of {name}?", f"{approved}{stays}", "Cancel remediation", "Keep it")
@@ -263,7 +263,7 @@ def _story(remediation: Remediation, decided: Decided | None, notice: str, about
     told = [
         notice,
         *_agreed(remediation, about),
-        f"{escape(state, 90)}: {escape(mode.name, 80)} on node {escape(words.node(remediation), 300)}.",
+        f"{escape(state, 90)}: {escape(mode.name, 80)} for node {escape(words.node(remediation), 300)}.",
         f"Cluster {escape(remediation.cluster_id, 250)}.",
         escape(_consequence(remediation, about), 250),
         f"Error: {escape(remediation.error_message, 400)}." if remediation.error_message else "",

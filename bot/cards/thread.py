@@ -117,7 +117,7 @@ def reminder(remediation: Remediation, oncall: str, waited: float) -> Message:
     """
     mode, node = words.mode_words(remediation.mode).name, words.node(remediation)
     text = (
-        f"{mention(oncall)}{escape(mode, 80)} on {escape(node, 200)} has waited for {lasted(waited)}, and nobody has "
+        f"{mention(oncall)}{escape(mode, 80)} for {escape(node, 200)} has waited for {lasted(waited)}, and nobody has "
         "decided. Approve, cancel or hold it on the card above."
     )
     return Message(text=text, blocks=[parts.section(text)])

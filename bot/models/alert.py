@@ -10,6 +10,7 @@ from bot.mrkdwn import when
 
 HOLD_SECONDS = 30 * 60
 HISTORY_DAYS = 7
+HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,9 @@ def answered(alert: Alert, request: Request, answer: Answer, at: float) -> Alert
 
 
 def held(alert: Alert, hold: Hold) -> Alert:
-    """An alert that somebody asked to wait with."""
+    """An alert that somebody asked to wait with. Who asks again at once is not told of again."""
     line = f"<@{hold.user_id}> asks to wait until {when(hold.until)}."
-    lines = () if alert.digest_id else (*alert.lines, line)
+    before = alert.hold
+    is_again = before and before.user_id == hold.user_id and hold.until - before.until < HELD_AGAIN_SECONDS
+    lines = alert.lines if alert.digest_id or is_again else (*alert.lines, line)
     return replace(alert, hold=hold, next_at=0.0, lines=lines, done=False)

@@ -102,7 +102,8 @@ async def take(folder: Path) -> None:
                 await article.locator(f'[data-key="{action}"]').click()
                 await page.get_by_role("dialog").screenshot(path=folder / f"{name}.png")
                 await page.keyboard.press("Escape")
-            slack.open_view(view(), ALICE)
+            client = await page.evaluate("import('/page/server.js').then((server) => server.client)")
+            slack.open_view(view(), ALICE, client)
             slack.changed()
             await page.get_by_role("dialog").screenshot(path=folder / "digest-dialog.png")
 

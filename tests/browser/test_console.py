@@ -47,7 +47,7 @@ async def test_a_typed_command_becomes_a_card_for_everybody(open_page: OpenPage,
     ids = running.together.add(("c-train", "i-0300", "r-0300"), "PENDING", instance_name="gpu-node-300")
     await write(alice, "/cancel-remediation c-train i-0300 r-0300 rebooted by hand & checked")
     for page in (alice, bob):
-        await expect(newest(page).get_by_role("heading")).to_have_text("Cancelled: Reboot VM on gpu-node-300 🚫")
+        await expect(newest(page).get_by_role("heading")).to_have_text("Cancelled: Reboot VM for gpu-node-300 🚫")
         await expect(newest(page)).to_contain_text("rebooted by hand & checked")
         await expect(newest(page).locator(".mention").first).to_have_text("@alice")
     assert running.together.state(ids) == "CANCELLED"
@@ -62,6 +62,9 @@ async def test_what_is_mistyped_is_said_to_the_person_alone(open_page: OpenPage)
     await expect(alice.locator("#typed")).to_contain_text("/cancel-remediatoin is not a valid command")
     await write(alice, "hello @bob & <b>all</b>")
     await expect(newest(bob)).to_contain_text("hello @bob & <b>all</b>")
+    await write(alice, "@remediation-bot help")
+    await expect(alice.locator("#typed")).to_contain_text("hears commands and clicks only")
+    await expect(alice.get_by_label("Message or command")).to_have_value("")
     assert "is missing" not in await bob.locator("#messages").inner_text()
 
 
@@ -105,6 +108,8 @@ async def test_somebody_who_may_not_decide_is_told_so_alone(open_page: OpenPage,
         await expect(newest(page)).to_contain_text(words)
     await write(dana, "/cancel-remediation c-train i-0007 r-0007")
     await expect(dana.locator("#typed")).to_contain_text("dana is a guest")
+    await dana.get_by_role("radio", name="alice").check()
+    await expect(dana.locator("#typed")).to_be_empty()
     assert running.together.state(ids) == "PENDING_APPROVAL"
     assert running.together.posts == []
 
@@ -152,7 +157,7 @@ async def test_a_storm_is_decided_with_a_search_a_dialog_and_a_progress_bar(open
     await search.press("Escape")
     with running.together.paused("cancel"):
         await button(digest, "Cancel selected").click()
-        await answer(page, "Cancel 40")
+        await answer(page, "Cancel 40 remediations")
         await expect(digest).to_contain_text("0 of 40")
     await expect(digest).to_contain_text("40 of 40: 40 cancelled")
     await expect(digest.get_by_role("heading")).to_contain_text("0 wait for approval")
@@ -173,6 +178,17 @@ async def test_what_is_chosen_stays_while_the_message_is_drawn_again(open_page: 
     await expect(digest.get_by_role("heading")).to_contain_text("39 wait for approval")
     assert not await digest.evaluate("each => each.before")
     await expect(digest.locator(".chips li")).to_contain_text("All that wait (40)")
+    await search.fill("node-1")
+    await expect(digest.get_by_role("option").first).to_contain_text("gpu-node-10")
+    await digest.evaluate("each => each.before = true")
+    running.scenes.happen("resolve", list(running.together.remediations)[-2])
+    await expect(digest.get_by_role("heading")).to_contain_text("38 wait for approval")
+    assert not await digest.evaluate("each => each.before")
+    await expect(search).to_be_focused()
+    await expect(search).to_have_value("node-1")
+    await search.press("ArrowDown")
+    await search.press("Enter")
+    await expect(digest.locator(".chips li")).to_have_count(2)
 
 
 async def test_what_happens_at_together_shows_on_the_card(open_page: OpenPage, running: Demo) -> None:
@@ -190,6 +206,36 @@ async def test_what_happens_at_together_shows_on_the_card(open_page: OpenPage, r
     await ill_node(page, running)
     await button(page, "Resolve by itself").click()
     await expect(card.get_by_role("heading")).to_contain_text("Resolved by itself")
+
+
+async def test_a_click_on_what_has_changed_is_answered(open_page: OpenPage, running: Demo) -> None:
+    """Two people read the same dialog. When the second one confirms, the button is gone, and the bot says why."""
+    alice, bob = await open_page(), await open_page("U0BOB")
+    await ill_node(alice, running)
+    for page in (alice, bob):
+        await button(newest(page), "Approve").click()
+    await answer(alice, "Approve")
+    await expect(newest(bob)).to_contain_text("Approved in Slack by @alice")
+    await answer(bob, "Approve")
+    await expect(newest(bob)).to_contain_text("Nothing left to do")
+    assert await bob.evaluate("document.activeElement.tagName") == "ARTICLE"
+    assert len(running.together.posts) == 1
+
+
+async def test_a_dialog_opens_in_the_page_that_asked_for_it_alone(open_page: OpenPage, running: Demo) -> None:
+    one, other = await open_page(), await open_page()
+    running.scenes.storm()
+    await newest(one).get_by_role("combobox").click()
+    await newest(one).get_by_role("option").first.click()
+    await newest(one).get_by_role("combobox").press("Escape")
+    await button(newest(one), "Approve selected").click()
+    await expect(one.get_by_role("dialog")).to_contain_text("Approve 40 remediations")
+    # What happens at Together meanwhile can be tried without closing it.
+    await button(one, "A node falls ill").click()
+    await expect(newest(other)).to_contain_text("gpu-node-47")
+    await expect(other.get_by_role("dialog")).to_have_count(0)
+    await one.keyboard.press("Escape")
+    await newest(one).get_by_role("heading").click()
 
 
 async def test_nobody_approves_what_they_have_not_seen(open_page: OpenPage, running: Demo) -> None:
@@ -215,6 +261,7 @@ async def test_every_condition_of_the_api_is_answered_in_words(open_page: OpenPa
         "slow": "Approved in Slack by @alice",
         "rate limited": "too many requests",
         "cuts lines": "Approved in Slack by @alice",
+        "falls silent": "It is unknown whether the approval took effect.",
     }
     assert set(told) | {"well"} == set(CONDITIONS)
     page = await open_page()
@@ -225,7 +272,11 @@ async def test_every_condition_of_the_api_is_answered_in_words(open_page: OpenPa
         await button(card, "Approve").click()
         await answer(page, "Approve")
         await expect(page.locator("#messages > li").last).to_contain_text(words)
+        if condition == "falls silent":
+            thread = page.locator("#messages > li").last.locator("details")
+            await expect(button(thread, "Check again")).to_be_visible()
         await choose_condition(page, running, "well")
+        await expect(card.locator(".said")).to_be_empty()
 
 
 async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: OpenPage, running: Demo) -> None:
@@ -234,7 +285,7 @@ async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: Ope
     log = page.locator("#log li:visible")
     await expect(log.filter(has_text="chat.postMessage").first).to_contain_text("bot → Slack 200")
     await button(newest(page), "Hold 30 min").click()
-    await expect(log.filter(has_text="Slack → bot 200").first).to_contain_text("signature ✓")
+    await expect(log.filter(has_text="block_actions remediation:hold").first).to_contain_text("signature ✓")
     await button(page, "Send a forged click").click()
     await expect(log.filter(has_text="Slack → bot 401").first).to_contain_text("signature ✗")
     await expect(log.filter(has_text="/-/remediations")).to_have_count(0)
@@ -242,10 +293,15 @@ async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: Ope
     await expect(log.filter(has_text="/-/remediations").first).to_contain_text("API key ✓")
     await log.filter(has_text="chat.postMessage").first.locator("summary").click()
     await expect(page.locator("#log pre:visible")).to_contain_text('"channel": "C0OPS"')
+    await expect(page.locator("#log pre:visible")).to_contain_text('"text": "Hold 30 min"')
 
 
 async def test_it_can_be_used_by_keyboard_alone(open_page: OpenPage, running: Demo) -> None:
     page = await open_page()
+    await _tab_to(page, "To the composer")
+    await page.keyboard.press("Enter")
+    await page.keyboard.type("typed at once")
+    await expect(page.get_by_label("Message or command")).to_have_value("typed at once")
     ids = running.scenes.fall_ill()
     await expect(button(newest(page), "Approve")).to_be_visible()
     await _tab_to(page, "Approve")
@@ -283,7 +339,10 @@ async def test_a_reload_shows_the_same_and_the_end_is_said(open_page: OpenPage, 
     await ill_node(page, running)
     await page.reload()
     await expect(newest(page)).to_contain_text("Waiting for approval")
-    await page.get_by_label("bob").check()
+    await page.get_by_role("radio", name="bob").check()
     assert page.url.endswith("as=U0BOB")
     await running.console.stop()
     await expect(page.get_by_role("alert")).to_contain_text("The demo has ended")
+    assert await page.evaluate(
+        "[...document.querySelectorAll('body > *')].every((each) => each.inert || each.id === 'ended')"
+    )

@@ -161,6 +161,22 @@ async def test_nothing_scrolls_sideways_on_a_phone(open_page: OpenPage, running:
     assert await wider_than_the_screen(page) == []
 
 
+async def test_on_a_phone_the_newest_card_is_in_sight_when_the_channel_is_shown_again(
+    open_page: OpenPage, running: Demo
+) -> None:
+    page = await open_page(viewport=PHONE)
+    for _ in range(3):
+        ids = running.scenes.fall_ill()
+        await expect(newest(page)).to_contain_text(ids[2])
+    await button(page, "Together").click()
+    last = running.scenes.fall_ill()
+    await expect(page.get_by_role("button", name="Slack: something new")).to_be_visible()
+    await page.get_by_role("button", name="Slack: something new").click()
+    await expect(newest(page)).to_contain_text(last[2])
+    await expect(button(newest(page), "Approve")).to_be_in_viewport()
+    await expect(button(page, "Slack")).to_be_visible()
+
+
 async def wider_than_the_screen(page: Page) -> list[str]:
     """What reaches beyond the right edge, and is not cut by a scroller of its own."""
     found: list[str] = await page.evaluate(

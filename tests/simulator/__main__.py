@@ -13,6 +13,8 @@ from tests.simulator.slack import Slack
 from tests.simulator.together import Together
 from tests.simulator.tour import ALERT_CHANNEL, WATCHED, Tour
 
+HIGHEST_PORT = 65_535
+
 
 async def show(port: int) -> int:
     """Serve the page until Ctrl-C. The exit status is 0 unless the bot ended before."""
@@ -60,4 +62,9 @@ if __name__ == "__main__":
     parser.add_argument("--tour", action="store_true", help="the tour in the terminal, which ends by itself")
     parser.add_argument("--port", type=int, default=0, help="where the page is served; default: any free port")
     arguments = parser.parse_args()
-    sys.exit(asyncio.run(walk() if arguments.tour else show(arguments.port)))
+    if not 0 <= arguments.port <= HIGHEST_PORT:
+        parser.error(f"--port: a number from 0 to {HIGHEST_PORT}")
+    try:
+        sys.exit(asyncio.run(walk() if arguments.tour else show(arguments.port)))
+    except OSError as error:
+        sys.exit(f"Cannot listen on port {arguments.port}: {error.strerror or error}.")

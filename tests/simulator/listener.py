@@ -15,7 +15,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
 PATIENCE = 10.0
 KEPT_CALLS = 200
-KEPT_BODY = 4000
+KEPT_BODY = 100_000
 _NUMBERS = count(1)
 
 
@@ -25,6 +25,7 @@ class Exchange:
 
     Attributes:
         number: in the order of all calls.
+        at: when it began, in seconds since 1970.
         way: who called whom, as `caller → called`.
         path: with the method before it.
         proof: what the called one was given to know the caller by, and whether it is the right one.
@@ -35,6 +36,7 @@ class Exchange:
     """
 
     number: int
+    at: float
     way: str
     path: str
     proof: str
@@ -114,7 +116,7 @@ class Listener:
     @contextmanager
     def exchange(self, way: str, path: str, proof: str, sent: bytes) -> Iterator[Exchange]:
         """Note a call from its beginning to its end. What does not end otherwise was cut."""
-        exchange = Exchange(next(_NUMBERS), way, path, proof, _beginning(sent))
+        exchange = Exchange(next(_NUMBERS), time.time(), way, path, proof, _beginning(sent))
         self.exchanges.append(exchange)
         self.changed()
         began = time.monotonic()

@@ -12,7 +12,7 @@ WIDTH = 78
 def render(text: str, blocks: list[dict[str, Any]], attachments: list[dict[str, Any]] | None = None) -> str:
     """Draw a message in a box; the fallback text where it has no blocks."""
     nested = [block for attachment in attachments or [] for block in attachment.get("blocks", [])]
-    parts = [_block(block) for block in [*blocks, *nested]] or [_plain(text)]
+    parts = [_block(block) for block in [*blocks, *nested]] or [plain(text)]
     lines = [line for part in parts for line in [*_wrap(part), ""]][:-1]
     rule = "─" * (WIDTH - 2)
     return "\n".join([f"┌{rule}┐", *(f"│ {line}{' ' * (WIDTH - 4 - _width(line))} │" for line in lines), f"└{rule}┘"])
@@ -24,7 +24,7 @@ def confirmation(button: dict[str, Any]) -> str:
     if not confirm:
         return ""
     title, text, yes, no = (confirm[part]["text"] for part in ("title", "text", "confirm", "deny"))
-    return f"{title}\n{text}\n({no})  ({yes})"
+    return f"{title}\n{plain(text)}\n({no})  ({yes})"
 
 
 def render_view(view: dict[str, Any]) -> str:
@@ -39,18 +39,19 @@ def _block(block: dict[str, Any]) -> str:
         case "header":
             return f"█ {block['text']['text']}"
         case "section":
-            fields = [_plain(field["text"]).replace("\n", ": ") for field in block.get("fields", [])]
+            fields = [plain(field["text"]).replace("\n", ": ") for field in block.get("fields", [])]
             menu = block.get("accessory", {}).get("placeholder")
             menus = [f"[ {menu['text']} ▾ ]"] if menu else []
-            return "\n".join(([_plain(block["text"]["text"])] if "text" in block else []) + fields + menus)
+            return "\n".join(([plain(block["text"]["text"])] if "text" in block else []) + fields + menus)
         case "context":
-            return "\n".join(f"· {_plain(element['text'])}" for element in block["elements"])
+            return "\n".join(f"· {plain(element['text'])}" for element in block["elements"])
         case "actions":
             return "  ".join(f"[ {element['text']['text']} ]" for element in block["elements"])
     return f"({block['type']})"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Text without its markup."""
     text = re.sub(r"<!date\^\d+\^\{ago\}\|([^>]*)>", r"\1", text)
     text = re.sub(r"<!date\^(\d+)\^[^|>]*\|[^>]*>", lambda found: _time(int(found[1])), text)
     text = re.sub(r"<@(\w+)>", r"@\1", text)

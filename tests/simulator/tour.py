@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.simulator.render import confirmation, render, render_view
+from tests.simulator.render import confirmation, plain, render, render_view
 from tests.simulator.slack import Posted, Slack
 from tests.simulator.together import Ids, Together
 
@@ -151,7 +151,8 @@ class Tour:
         )
 
     def _thread(self, message: Posted) -> str:
-        return "\n".join(f"      | {each.text}" for each in self._slack.replies(message))
+        told = [line for each in self._slack.replies(message) for line in plain(each.text).splitlines()]
+        return "\n".join(f"      | {line}" for line in told)
 
     def _new(self) -> Ids:
         name = f"gpu-node-{self._number}"

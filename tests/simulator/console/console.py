@@ -13,7 +13,7 @@ from tests.simulator.console import state
 from tests.simulator.console.scenes import Scenes
 from tests.simulator.listener import Listener
 from tests.simulator.slack import Ack, Posted, Slack
-from tests.simulator.slack.workspace import COMMAND, TEAM
+from tests.simulator.slack.workspace import BOT_USER, COMMAND, TEAM
 from tests.simulator.together import Together
 
 PAGE = Path(__file__).parent / "page"
@@ -61,6 +61,7 @@ class Console(Listener):
             web.get("/", self._page),
             web.get("/page/{name}", self._page),
             web.get("/news", self._news_stream),
+            web.get(r"/call/{number:\d+}", self._call),
             web.post("/do/{act}", self._do),
         ]
 
@@ -88,6 +89,12 @@ class Console(Listener):
                     await response.write(f"data: {json.dumps(changed)}\n\n".encode())
                 await _any_of(*upcoming, self.stopping)
         return response
+
+    async def _call(self, request: web.Request) -> web.Response:
+        try:
+            return web.json_response(state.bodies(self._slack, self._together, int(request.match_info["number"])))
+        except KeyError:
+            raise web.HTTPNotFound from None
 
     def _parts(self) -> Iterator[tuple[str, object, Any]]:
         """What the page is made of: each part's name, what tells its versions apart, and its value."""
@@ -125,7 +132,8 @@ class Console(Listener):
         user, text = self._slack.users[body["user"]], body["text"].strip()
         if not text.startswith("/"):
             self._slack.say(text, user=user["id"])
-            return {}
+            is_for_bot = f"<@{BOT_USER}>" in text
+            return {"note": "The bot hears commands and clicks only: it is told of no messages."} if is_for_bot else {}
         command, _, words = text.partition(" ")
         if command != COMMAND:
             raise NotDone(f"{command} is not a valid command. This workspace has {COMMAND}.")
@@ -134,21 +142,18 @@ class Console(Listener):
         return _acked(await self._slack.command(words.strip(), user=user["id"]))
 
     async def _press(self, body: Body) -> Body:
-        message = self._message(body)
+        message, button = self._message(body), body["button"]
         message.selected |= body["selected"]
-        click = self._slack.click(message, body["action_id"], user=body["user"])
-        click["actions"][0]["value"] = body["value"]  # of the button that was seen, whatever stands there by now
-        return _acked(await self._slack.deliver("interactive", click))
+        seen = {"user": body["user"], "client": body["client"], "button": button}
+        return _acked(await self._slack.press(message, button["action_id"], **seen))
 
     async def _choose(self, body: Body) -> Body:
-        ack = await self._slack.choose(self._message(body), body["action_id"], body["values"], user=body["user"])
-        return _acked(ack)
+        message, action = self._message(body), body["action_id"]
+        return _acked(await self._slack.choose(message, action, body["values"], user=body["user"]))
 
     async def _options(self, body: Body) -> Body:
-        found = await self._slack.ask_for_options(
-            self._message(body), body["action_id"], body["query"], user=body["user"]
-        )
-        return {"options": found}
+        message, action = self._message(body), body["action_id"]
+        return {"options": await self._slack.ask_for_options(message, action, body["query"], user=body["user"])}
 
     async def _submit(self, body: Body) -> Body:
         return _acked(await self._slack.submit(self._view(body), user=body["user"]))
@@ -185,18 +190,13 @@ class Console(Listener):
         message = next(found, None)
         if message is None or (message.only_for not in {None, body["user"]}):
             raise KeyError("such message")
-        if body["action_id"] not in {**message.buttons, **message.menus}:
-            raise NotDone("The message has changed meanwhile: look again.")
         return message
 
     def _view(self, body: Body) -> Body:
-        viewers = self._slack.viewers
-        mine = [
-            each for each in self._slack.views if each["id"] == body["view"] and viewers[each["id"]] == body["user"]
-        ]
-        if not mine:
+        found = next((each for each in self._slack.views if each["id"] == body["view"]), None)
+        if found is None or self._slack.viewers[found["id"]][0] != body["user"]:
             raise KeyError("such dialog")
-        return mine[0]
+        return found
 
 
 def _acked(ack: Ack) -> Body:

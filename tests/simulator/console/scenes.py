@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import count, cycle
 from typing import Any
 
-from tests.simulator.together import DECISIONS, TERMINAL, Fault, Ids, Together
+from tests.simulator.together import DECISIONS, TERMINAL, Call, Fault, Ids, Together
 
 TRAINING, INFERENCE = "c-train", "c-infer"
 STORM = 40
@@ -16,13 +16,15 @@ ESCALATIONS = ("REBOOT_VM", "VM_ONLY", "HOST_AWARE", "HOST_POWER_CYCLE")
 CORDONS = {"REMEDIATION_MODE_HOST_AWARE", "REMEDIATION_MODE_HOST_POWER_CYCLE"}
 UNDER_WAY = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
 
-# How the API is: what goes wrong with every call until it is well again. It is down where nothing listens at all.
+# How the API is: what goes wrong with every call until it is well again. It is down where nothing listens at all, and
+# falls silent when it gets a decision: that takes effect, but nobody is told of it, nor of anything after it.
 CONDITIONS: Mapping[str, list[Fault]] = {
     "well": [],
     "down": [],
     "slow": [Fault("slow", times=-1, seconds=SLOW_SECONDS)],
     "rate limited": [Fault("rpc", times=-1, code=8, message="too many requests", headers={"Retry-After": "5"})],
     "cuts lines": [Fault("cut", verb=verb, times=-1, after=True) for verb in sorted(DECISIONS)],
+    "falls silent": [],
 }
 
 
@@ -45,6 +47,7 @@ class Scenes:
         self._illnesses = cycle(_ILLNESSES)
         self.condition = "well"
         self.goes_on = True
+        together.before_decision = self._fall_silent
         together.clusters |= {TRAINING: "llama-train (H100)", INFERENCE: "chat-infer (H200)"}
         together.nodes |= {TRAINING: 32, INFERENCE: 64}
 
@@ -65,8 +68,8 @@ class Scenes:
 
     def storm(self) -> None:
         """A switch fails, and with it 40 nodes at once."""
-        for _ in range(STORM):
-            self._add(INFERENCE, _ILLNESSES[0])
+        for number in range(STORM):
+            self._add(INFERENCE, _ILLNESSES[2 if number % 8 == 7 else 0])
 
     def escalate(self, ids: Ids) -> None:
         """A worse failure is seen: the suggestion changes in place."""
@@ -92,6 +95,10 @@ class Scenes:
             await (self._together.stop() if condition == "down" else self._together.start())
         self._together.faults[:] = faults
         self.condition = condition
+
+    def _fall_silent(self, _decision: Call) -> None:
+        if self.condition == "falls silent":
+            self._together.faults[:] = [Fault("cut", times=-1, after=True)]
 
     async def pass_time(self, seconds: float) -> None:
         """Let every approved repair go on by one state in so many seconds, for ever."""

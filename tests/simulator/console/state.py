@@ -24,7 +24,7 @@ def workspace(slack: Slack, operators: set[str]) -> dict[str, Any]:
 def _role(user: dict[str, Any], operators: set[str]) -> str:
     if user["team_id"] != TEAM:
         return "guest of a connected workspace"
-    return "operator" if user["id"] in operators else "no operator"
+    return "operator" if user["id"] in operators else "not an operator"
 
 
 def message(posted: Posted) -> dict[str, Any]:
@@ -35,7 +35,8 @@ def message(posted: Posted) -> dict[str, Any]:
 
 def views(slack: Slack) -> list[dict[str, Any]]:
     """The dialogs that are open, each with who sees it."""
-    return [{**view, "user": slack.viewers[view["id"]]} for view in slack.views]
+    owners = [slack.viewers[view["id"]] for view in slack.views]
+    return [{**view, "user": user, "client": client} for view, (user, client) in zip(slack.views, owners, strict=True)]
 
 
 def service(together: Together, scenes: Scenes) -> dict[str, Any]:
@@ -44,16 +45,22 @@ def service(together: Together, scenes: Scenes) -> dict[str, Any]:
         "condition": scenes.condition,
         "conditions": list(CONDITIONS),
         "goes_on": scenes.goes_on,
-        "clusters": [_cluster(together, scenes, cluster, name) for cluster, name in together.clusters.items()],
+        "clusters": [_cluster(together, scenes, cluster) for cluster in _newest_first(together)],
     }
 
 
-def _cluster(together: Together, scenes: Scenes, cluster: str, name: str) -> dict[str, Any]:
+def _newest_first(together: Together) -> list[str]:
+    """The clusters, the one with the latest remediation first."""
+    latest = dict.fromkeys(ids[0] for ids in reversed(together.remediations))
+    return list(latest | dict.fromkeys(together.clusters))
+
+
+def _cluster(together: Together, scenes: Scenes, cluster: str) -> dict[str, Any]:
     newest_first = [(ids, each) for ids, each in reversed(together.remediations.items()) if ids[0] == cluster]
     ill = {ids[1] for ids, each in newest_first if each["state"] not in TERMINAL}
     return {
         "id": cluster,
-        "name": name,
+        "name": together.clusters[cluster],
         "nodes": max(together.nodes.get(cluster, 0), len({ids[1] for ids, _ in newest_first})),
         "ill": len(ill),
         "more": max(0, len(newest_first) - SHOWN),
@@ -71,5 +78,18 @@ def _cluster(together: Together, scenes: Scenes, cluster: str, name: str) -> dic
 
 
 def calls(slack: Slack, together: Together) -> list[dict[str, Any]]:
-    """The HTTP calls of both simulators, in the order in which they began."""
-    return [asdict(each) for each in sorted([*slack.exchanges, *together.exchanges], key=lambda each: each.number)]
+    """The HTTP calls of both simulators, in the order in which they began, without their bodies."""
+    both = sorted([*slack.exchanges, *together.exchanges], key=lambda each: each.number)
+    return [{**asdict(each), "sent": None, "answered": None} for each in both]
+
+
+def bodies(slack: Slack, together: Together, number: int) -> dict[str, str]:
+    """What was sent and answered in a call.
+
+    Raises:
+        KeyError: it is no longer known.
+    """
+    for each in (*slack.exchanges, *together.exchanges):
+        if each.number == number:
+            return {"sent": each.sent, "answered": each.answered}
+    raise KeyError(number)

@@ -28,7 +28,7 @@ class Slack(Workspace):
             "team_id": TEAM,
             "team_domain": "home",
             "channel_id": channel,
-            "channel_name": "ops",
+            "channel_name": self.channels[channel].name if channel in self.channels else "directmessage",
             "user_id": user,
             "user_name": self.users.get(user, {}).get("name", "somebody"),
             "command": command,
@@ -51,11 +51,29 @@ class Slack(Workspace):
         """Press a button of a message, and confirm where it asks."""
         return await self.deliver("interactive", self.click(message, action_id, user=user, **extra))
 
-    def click(self, message: Posted, action_id: str, *, user: str = "U0ALICE", **extra: Any) -> dict[str, Any]:
-        """The payload of a press; deliver it twice to see a redelivery."""
-        button = message.buttons[action_id]
-        action = {"type": "button", "block_id": "b1", "text": button["text"], "value": button.get("value", "")}
-        return {**self._acted(message, {"action_id": action_id, **action}, user), **extra}
+    def click(
+        self,
+        message: Posted,
+        action_id: str,
+        *,
+        user: str = "U0ALICE",
+        client: str = "",
+        button: dict[str, Any] | None = None,
+        **extra: Any,
+    ) -> dict[str, Any]:
+        """The payload of a press; deliver it twice to see a redelivery.
+
+        Args:
+            message: on which.
+            action_id: of the button.
+            user: who presses.
+            client: in which of the person's clients; that is where a dialog opens.
+            button: as it was seen, where the message may have changed before it was pressed.
+            extra: what else the payload holds.
+        """
+        seen = button or message.buttons[action_id]
+        action = {"type": "button", "block_id": "b1", "text": seen["text"], "value": seen.get("value", "")}
+        return {**self._acted(message, {"action_id": action_id, **action}, user, client), **extra}
 
     async def choose(self, message: Posted, action_id: str, values: list[str], *, user: str = "U0ALICE") -> Ack:
         """Choose in a menu: Slack keeps the choice, and tells the app of it."""
@@ -64,7 +82,7 @@ class Slack(Workspace):
         message.selected[action_id] = values
         return await self.deliver("interactive", self._acted(message, {"action_id": action_id, **chosen}, user))
 
-    def _acted(self, message: Posted, action: dict[str, Any], user: str) -> dict[str, Any]:
+    def _acted(self, message: Posted, action: dict[str, Any], user: str, client: str = "") -> dict[str, Any]:
         container: dict[str, Any] = {
             "type": "message",
             "message_ts": message.ts,
@@ -77,8 +95,8 @@ class Slack(Workspace):
             "type": "block_actions",
             **self._person(user),
             "container": container,
-            "trigger_id": self.new_trigger(user),
-            "channel": {"id": message.channel, "name": "ops"},
+            "trigger_id": self.new_trigger(user, client),
+            "channel": self._channel(message),
             "response_url": self.response_url(message.channel, user, message),
             "actions": [{**action, "action_ts": f"{self.now():.6f}"}],
         }
@@ -102,6 +120,10 @@ class Slack(Workspace):
             }
         return payload
 
+    def _channel(self, message: Posted) -> dict[str, str]:
+        known = self.channels.get(message.channel)
+        return {"id": message.channel, "name": known.name if known else "directmessage"}
+
     def _person(self, user: str) -> dict[str, Any]:
         known = self.users.get(user, {})
         return {
@@ -119,12 +141,12 @@ class Slack(Workspace):
             "type": "block_suggestion",
             **self._person(user),
             "container": {"type": "message", "message_ts": message.ts, "channel_id": message.channel},
-            "channel": {"id": message.channel, "name": "ops"},
+            "channel": self._channel(message),
             "action_id": action_id,
             "block_id": message.menus[action_id]["block_id"],
             "value": query,
         })  # fmt: skip
-        options = json.loads(ack.body)["options"]
+        options = json.loads(ack.body)["options"] if ack.status == 200 else []
         check_options(options)
         return list(options)
 
@@ -139,12 +161,13 @@ class Slack(Workspace):
         })  # fmt: skip
         if ack.status != 200:
             return ack  # Slack leaves the dialog open, and says that it could not reach the app
+        _, client = self.viewers[view["id"]]
         self.close_view(view)
         if ack.body:
             answer = json.loads(ack.body)
             if answer.get("response_action") == "update":
                 check_view(answer["view"])
-                self.open_view(answer["view"], user)
+                self.open_view(answer["view"], user, client)
         return ack
 
     async def deliver(self, kind: str, payload: dict[str, Any]) -> Ack:
@@ -152,10 +175,16 @@ class Slack(Workspace):
         if self.use_socket:
             return await self.sockets.deliver(kind, payload)
         body = urlencode(payload) if kind == "slash_commands" else urlencode({"payload": json.dumps(payload)})
-        return await self.post_signed(body.encode())
+        return await self.post_signed(body.encode(), what=_what(payload))
 
-    async def post_signed(self, body: bytes, **headers: str) -> Ack:
-        """POST to the app's request URL, signed unless `headers` say otherwise (by name, `_` for `-`)."""
+    async def post_signed(self, body: bytes, *, what: str = "", **headers: str) -> Ack:
+        """POST to the app's request URL, signed unless `headers` say otherwise (by name, `_` for `-`).
+
+        Args:
+            body: of the request.
+            what: it is, for the log.
+            headers: in place of the right ones.
+        """
         stamp = str(int(time.time()))
         signed = {
             "x-slack-request-timestamp": stamp,
@@ -167,7 +196,7 @@ class Slack(Workspace):
         url = random.choice(self.bot_urls)  # noqa: S311 - a balancer's choice is no secret
         patience = aiohttp.ClientTimeout(total=ACK_SECONDS)
         proof = "signature ✓" if _is_signed(body, signed) else "signature ✗"
-        with self.exchange("Slack → bot", "POST /slack/events", proof, body) as exchange:
+        with self.exchange("Slack → bot", f"POST /slack/events {what}".strip(), proof, body) as exchange:
             try:
                 async with (
                     aiohttp.ClientSession(timeout=patience) as session,
@@ -192,6 +221,14 @@ def sign(stamp: str, body: bytes, secret: str = SIGNING_SECRET) -> str:
 
 def _options(values: list[str]) -> list[dict[str, Any]]:
     return [{"value": value} for value in values]
+
+
+def _what(payload: dict[str, Any]) -> str:
+    """What a payload is, in a few words."""
+    if "command" in payload:
+        return str(payload["command"])
+    acted = next(iter(payload.get("actions", [])), payload)
+    return f"{payload['type']} {acted.get('action_id') or payload.get('view', {}).get('callback_id', '')}".strip()
 
 
 def _is_signed(body: bytes, headers: dict[str, str]) -> bool:

@@ -102,7 +102,7 @@ class Workspace(Listener):
 
     Attributes:
         views: the dialogs that are open.
-        viewers: who has a dialog open, by its ID.
+        viewers: who has a dialog open, and in which client, by its ID.
     """
 
     name = "Slack"
@@ -123,10 +123,10 @@ class Workspace(Listener):
         self.connections = 0
         self.may_read_history = True
         self.views: list[dict[str, Any]] = []
-        self.viewers: dict[str, str] = {}
+        self.viewers: dict[str, tuple[str, str]] = {}
         self.limits: Limits | None = None
         self.refused_for_limits: list[str] = []
-        self._triggers: dict[str, tuple[float, str]] = {}
+        self._triggers: dict[str, tuple[float, str, str]] = {}
         self.sockets = Sockets(self)
         self._responses: dict[str, _ResponseUrl] = {}
         self._count = 0
@@ -264,13 +264,13 @@ class Workspace(Listener):
             case "conversations.history":
                 return self._history(body)
             case "views.open":
-                given_at, user = self._triggers.pop(str(body.get("trigger_id")), (None, ""))
+                given_at, user, client = self._triggers.pop(str(body.get("trigger_id")), (None, "", ""))
                 if given_at is None:
                     raise Refused("exchanged_trigger_id")
                 if self.now() - given_at > TRIGGER_SECONDS:
                     raise Refused("expired_trigger_id")
                 check_view(body["view"])
-                return {"ok": True, "view": self.open_view(body["view"], user)}
+                return {"ok": True, "view": self.open_view(body["view"], user, client)}
             case "apps.connections.open":
                 return {"ok": True, "url": self.sockets.new_ticket()}
         raise Refused("unknown_method", method)
@@ -388,17 +388,17 @@ class Workspace(Listener):
             self.views.remove(view)
         self.changed()
 
-    def open_view(self, view: dict[str, Any], user: str) -> dict[str, Any]:
+    def open_view(self, view: dict[str, Any], user: str, client: str = "") -> dict[str, Any]:
         self._count += 1
         opened = {**view, "id": f"V{self._count}"}
-        self.viewers[opened["id"]] = user
+        self.viewers[opened["id"]] = user, client
         self.views.append(opened)
         return opened
 
-    def new_trigger(self, user: str) -> str:
+    def new_trigger(self, user: str, client: str = "") -> str:
         self._count += 1
         trigger = f"{self._count}.trigger"
-        self._triggers[trigger] = (self.now(), user)
+        self._triggers[trigger] = (self.now(), user, client)
         return trigger
 
 

@@ -3,9 +3,8 @@
 import { el, once } from "./dom.js";
 import { ask } from "./dialogs.js";
 import { drawMrkdwn, drawText } from "./mrkdwn.js";
-import { menu } from "./menu.js";
 
-// `handle` does what the controls ask for: press(button) and menu(element) → {key, chosen, options, choose}.
+// `handle` does what the controls ask for: press(button), refocus() after a question, and menu(element) → its node.
 export function drawMessage({ text, blocks, attachments }, handle) {
   const drawn = blocks.map((block) => drawBlock(block, handle));
   const bars = (attachments ?? []).map((each) =>
@@ -43,7 +42,7 @@ function drawElement(element, handle) {
     case "button":
       return drawButton(element, handle);
     case "multi_external_select":
-      return menu(element, handle.menu(element));
+      return handle.menu(element);
     default:
       return unknown("element", element.type);
   }
@@ -51,8 +50,9 @@ function drawElement(element, handle) {
 
 function drawButton(button, handle) {
   const pressed = async () => {
-    if (button.confirm && !(await ask(button.confirm))) return;
-    await handle.press(button);
+    const isMeant = !button.confirm || (await ask(button.confirm));
+    handle.refocus();
+    if (isMeant) await handle.press(button);
   };
   return el("button", { class: button.style, "data-key": button.action_id, onclick: once(pressed) }, button.text.text);
 }

@@ -1,7 +1,8 @@
 // The log of HTTP calls: Slack → bot, bot → Slack, bot → Together.
 
 import { byId, el } from "./dom.js";
-import { act, parts } from "./server.js";
+import { act, bodies, parts } from "./server.js";
+import { clockSeconds } from "./times.js";
 
 const KEPT = 200;
 const rows = new Map();
@@ -18,7 +19,7 @@ export function drawCalls(changed) {
     const row = rows.get(call.number) ?? newRow(call);
     row.className = isPoll(call) ? "poll" : "";
     row.querySelector("summary").replaceChildren(...drawSummary(call));
-    row.querySelector("pre").textContent = `${pretty(call.sent)}\n\n${call.status ?? "…"}\n${pretty(call.answered)}`;
+    drawBodies(row, call);
   }
   for (const number of [...rows.keys()].slice(0, Math.max(0, rows.size - KEPT))) {
     rows.get(number).remove();
@@ -28,19 +29,26 @@ export function drawCalls(changed) {
 }
 
 function newRow({ number }) {
-  const row = el("li", {}, el("details", {}, el("summary"), el("pre", { tabindex: "0" })));
+  const drawn = () => drawBodies(row, parts.get(`call ${number}`));
+  const row = el("li", {}, el("details", { ontoggle: drawn }, el("summary"), el("pre", { tabindex: "0" })));
   rows.set(number, row);
   byId("log").prepend(row);
   return row;
 }
 
+async function drawBodies(row, { number, status }) {
+  if (!row.firstElementChild.open) return;
+  const { sent, answered } = await bodies(number);
+  row.querySelector("pre").textContent = `${pretty(sent)}\n\n${status ?? "…"}\n${pretty(answered)}`;
+}
+
 const isPoll = ({ way, path }) => way === "bot → Together" && path.startsWith("GET") && /(\/clusters|\/-\/remediations)$/.test(path);
 
-function drawSummary({ way, path, proof, status, seconds }) {
+function drawSummary({ at, way, path, proof, status, seconds }) {
   const outcome = { null: "…", 0: "cut" }[status] ?? String(status);
   const good = status === null || (status >= 200 && status < 300);
   return [
-    el("b", {}, way), " ",
+    el("small", {}, clockSeconds(at)), " ", el("b", {}, way), " ",
     el("span", { class: good ? "good" : "bad" }, outcome), " ",
     el("small", {}, status === null ? "" : `${Math.round(seconds * 1000)} ms`), " ",
     el("span", { class: "path" }, path.replace("/v1/compute", "…")), " ",

@@ -2,15 +2,29 @@
 
 import { drawMessage } from "./blocks.js";
 import { byId, el } from "./dom.js";
+import { menu } from "./menu.js";
 import { avatar, me, person } from "./people.js";
-import { act, parts, trouble, valuesOf } from "./server.js";
+import { act, client, parts, trouble, valuesOf } from "./server.js";
 import { clockTime } from "./times.js";
 
+const NEAR_END = 60; // px: who is so near to the end wants to see what comes
 const items = new Map(); // what stands in the list, by ts
-const menus = new Map(); // what this page has chosen in menus, by person, message and menu
+const menus = new Map(); // the menus with what is chosen in them, by person, message and menu
+let isAtEnd = true;
+let actedOn; // the ts of the message that a button was pressed on
 
 const isSeen = ({ only_for: onlyFor }) => onlyFor === null || onlyFor === me();
 const list = () => byId("messages");
+
+export function startChannel() {
+  list().addEventListener("scroll", () => {
+    const { scrollHeight, scrollTop, clientHeight } = list();
+    if (clientHeight) isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END;
+  });
+  // Also when the pane is shown again: what came meanwhile stands at the end.
+  new ResizeObserver(stayAtEnd).observe(list());
+  byId("composer").addEventListener("submit", send);
+}
 
 export function drawChannels() {
   const { channels } = parts.get("workspace");
@@ -21,67 +35,68 @@ export function drawChannels() {
 // Draw everything anew, as somebody else sees it.
 export function redraw() {
   items.clear();
+  byId("typed").textContent = "";
   list().replaceChildren(el("li", { class: "empty" }, "Nothing stands here yet. Let a node fall ill at Together, or type a command."));
   for (const message of valuesOf("message")) drawOne(message, false);
-  toEnd();
+  isAtEnd = true;
+  stayAtEnd();
 }
 
 export function drawChanged(changed) {
-  const { scrollHeight, scrollTop, clientHeight } = list();
-  const wasAtEnd = scrollHeight - scrollTop - clientHeight < 60;
   for (const key of changed) if (key.startsWith("message ")) drawOne(parts.get(key), true);
-  if (wasAtEnd) toEnd();
+  stayAtEnd();
 }
 
-function toEnd() {
-  list().scrollTop = list().scrollHeight;
+// Put the focus on the message that was acted on, where it would be lost otherwise.
+export function refocus() {
+  if (document.activeElement === document.body) items.get(actedOn)?.article.focus();
 }
 
-function drawOne(message, flashes) {
+function stayAtEnd() {
+  if (isAtEnd) list().scrollTop = list().scrollHeight;
+}
+
+function drawOne(message, isNews) {
   if (!isSeen(message)) return;
+  const isNew = !items.has(message.ts);
   const item = items.get(message.ts) ?? newItem(message);
-  const before = item.article;
-  const hadFocus = before?.contains(document.activeElement);
-  item.article = drawArticle(message);
-  if (!before) return item.node.prepend(item.article);
-  before.replaceWith(item.article);
-  if (hadFocus) item.article.focus();
-  if (flashes) item.article.classList.add("flash");
+  const focused = item.article?.contains(document.activeElement) ? document.activeElement : null;
+  const article = drawArticle(message);
+  if (isNew) item.node.prepend(article);
+  else item.article.replaceWith(article);
+  item.article = article;
+  if (focused) (focused.isConnected ? focused : article).focus();
+  if (isNews && (!isNew || item.parent)) article.classList.add("flash");
+  if (isNews && isNew && item.parent && message.text.includes(`<@${me()}>`)) item.parent.details.open = true;
 }
 
-function newItem(message) {
-  const item = { node: el("li"), article: null };
-  items.set(message.ts, item);
-  const parent = message.thread_ts && message.thread_ts !== message.ts ? items.get(message.thread_ts) : null;
-  if (parent) threadOf(parent).append(item.node);
-  else list().append(item.node);
-  if (parent) parent.summary.textContent = count(parent.thread.children.length);
+function newItem({ ts, thread_ts: threadTs }) {
+  const parent = threadTs && threadTs !== ts ? items.get(threadTs) : null;
+  const item = { node: el("li"), article: null, parent };
+  items.set(ts, item);
+  if (parent) {
+    threadOf(parent).append(item.node);
+    const replies = parent.thread.childElementCount;
+    parent.details.firstElementChild.textContent = replies === 1 ? "1 reply" : `${replies} replies`;
+  } else list().append(item.node);
   return item;
 }
 
-const count = (replies) => (replies === 1 ? "1 reply" : `${replies} replies`);
-
 function threadOf(item) {
   if (!item.thread) {
-    item.summary = el("summary");
     item.thread = el("ol", { class: "thread" });
-    item.node.append(el("details", {}, item.summary, item.thread));
+    item.details = el("details", {}, el("summary"), item.thread);
+    item.node.append(item.details);
   }
   return item.thread;
 }
 
 function drawArticle(message) {
   const { id, name, isBot } = person(message.by);
-  const said = el("p", { class: "said", role: "status" });
-  const handle = {
-    press: async (button) => {
-      const selected = Object.fromEntries([...menus].filter(([key]) => key.startsWith(place(message))).map(
-        ([key, { chosen }]) => [key.slice(place(message).length), chosen.map(({ value }) => value)]));
-      const body = { user: me(), ts: message.ts, action_id: button.action_id, value: button.value ?? "", selected };
-      said.textContent = trouble(await act("press", body));
-    },
-    menu: ({ action_id: action }) => menuOf(message, action),
-  };
+  const handle = { press: (button) => press(message, button), menu: (element) => menuOf(message, element), refocus: () => {
+    actedOn = message.ts;
+    refocus();
+  } };
   return el("article", { tabindex: "-1", "data-ts": message.ts, "aria-label": `${name} at ${clockTime(Number(message.ts))}` },
     avatar(id),
     el("div", { class: "content" },
@@ -91,38 +106,50 @@ function drawArticle(message) {
         message.only_for ? el("small", { class: "private" }, "Only visible to you") : null,
       ),
       drawMessage(message, handle),
-      said,
+      el("p", { class: "said", role: "status" }),
     ),
   );
 }
 
 const place = (message) => `${me()} ${message.ts} `;
 
-// What a menu offers and what is chosen in it, kept while its message is drawn again.
-function menuOf(message, action) {
-  const key = place(message) + action;
+// The button is sent as it was seen: the message may have changed while somebody thought about it.
+async function press(message, button) {
+  const here = place(message);
+  const mine = [...menus].filter(([key]) => key.startsWith(here));
+  const selected = Object.fromEntries(mine.map(([key, { chosen }]) => [key.slice(here.length), chosen.map(({ value }) => value)]));
+  actedOn = message.ts;
+  const said = trouble(await act("press", { user: me(), client, ts: message.ts, button, selected }));
+  const article = items.get(message.ts)?.article;
+  if (article) article.querySelector(".said").textContent = said;
+}
+
+// A menu stays the same element while its message is drawn again: with its search, its list and what is chosen.
+function menuOf(message, element) {
+  const key = place(message) + element.action_id;
   if (!menus.has(key)) {
-    const where = { user: me(), ts: message.ts, action_id: action };
-    menus.set(key, {
+    const where = { user: me(), ts: message.ts, action_id: element.action_id };
+    const source = {
       chosen: [],
       options: async (query) => (await act("options", { ...where, query })).options ?? [],
       choose: (chosen) => act("choose", { ...where, values: chosen.map(({ value }) => value) }),
-    });
+    };
+    source.node = menu(element, source);
+    menus.set(key, source);
   }
-  return menus.get(key);
+  return menus.get(key).node;
 }
 
-export function startComposer() {
-  byId("composer").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const { value } = byId("text");
-    if (!value.trim()) return;
-    byId("text").value = "";
-    const said = trouble(await act("write", { user: me(), text: escaped(value) }));
-    byId("typed").textContent = said;
-    if (said) byId("text").value = value;
-    toEnd();
-  });
+async function send(event) {
+  event.preventDefault();
+  const { value } = byId("text");
+  if (!value.trim()) return;
+  byId("text").value = "";
+  isAtEnd = true;
+  const answer = await act("write", { user: me(), text: escaped(value) });
+  const said = trouble(answer);
+  byId("typed").textContent = said || answer.note || "";
+  if (said) byId("text").value = value;
 }
 
 // As Slack sends it: three characters escaped, people by ID.

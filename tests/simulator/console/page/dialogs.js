@@ -1,49 +1,53 @@
-// What opens over everything: the question before a button acts, and the app's own dialogs.
+// What opens over the channel: the question before a button acts, and the app's own dialogs. The other panes stay within
+// reach, so that what happens at Together meanwhile can be tried.
 
-import { el, once } from "./dom.js";
+import { byId, el, once } from "./dom.js";
 import { drawBlock } from "./blocks.js";
 import { drawText } from "./mrkdwn.js";
-import { act, parts, trouble } from "./server.js";
+import { act, client, parts, trouble } from "./server.js";
 import { me } from "./people.js";
+
+const questions = new Set(); // what answers each question that is open
+const views = new Map(); // the app's dialogs that are open here, by ID
 
 // Ask what a button's `confirm` says. Gives whether the answer was yes.
 export function ask(confirm) {
   return new Promise((answered) => {
-    const close = (value) => () => dialog.close(value);
-    const dialog = el("dialog", { class: "confirm", "aria-labelledby": "asked", onclose: done },
-      el("h2", { id: "asked" }, confirm.title.text),
+    const answer = (value) => {
+      questions.delete(answer);
+      remove(dialog);
+      answered(value);
+    };
+    const dialog = drawDialog("confirm", confirm.title.text, () => answer(false),
       el("p", {}, drawText(confirm.text)),
       el("div", { class: "row end" },
-        el("button", { autofocus: true, onclick: close("no") }, confirm.deny.text),
-        el("button", { class: confirm.style ?? "primary", onclick: close("yes") }, confirm.confirm.text),
+        el("button", { autofocus: true, onclick: () => answer(false) }, confirm.deny.text),
+        el("button", { class: confirm.style ?? "primary", onclick: () => answer(true) }, confirm.confirm.text),
       ),
     );
-    function done() {
-      dialog.remove();
-      answered(dialog.returnValue === "yes");
-    }
-    document.body.append(dialog);
-    dialog.showModal();
+    questions.add(answer);
+    show(dialog);
   });
 }
 
-// The app's dialogs that this person has open, by ID.
-const open = new Map();
+// Whoever leaves has not said yes.
+export function dropQuestions() {
+  for (const answer of [...questions]) answer(false);
+}
 
-export function drawDialogs() {
-  const mine = new Map(parts.get("views").filter(({ user }) => user === me()).map((view) => [view.id, view]));
-  for (const [id, dialog] of open) {
-    if (mine.has(id)) continue;
-    open.delete(id);
-    dialog.close();
-    dialog.remove();
+// Show the dialogs that this person has open in this page, and no others.
+export function drawDialogs(closed) {
+  const mine = parts.get("views").filter((view) => view.user === me() && view.client === client);
+  for (const [id, dialog] of views) {
+    if (mine.some((view) => view.id === id)) continue;
+    views.delete(id);
+    remove(dialog);
+    closed();
   }
-  for (const [id, view] of mine) {
-    if (open.has(id)) continue;
-    const dialog = drawView(view);
-    open.set(id, dialog);
-    document.body.append(dialog);
-    dialog.showModal();
+  for (const view of mine) {
+    if (views.has(view.id)) continue;
+    views.set(view.id, drawView(view));
+    show(views.get(view.id));
   }
 }
 
@@ -53,13 +57,8 @@ function drawView(view) {
   const submit = async () => {
     said.textContent = trouble(await act("submit", { user: me(), view: view.id }));
   };
-  const cancel = (event) => {
-    event.preventDefault();
-    close();
-  };
-  return el("dialog", { class: "view", "aria-labelledby": view.id, oncancel: cancel },
-    el("h2", { id: view.id }, view.title.text),
-    el("div", { class: "body", tabindex: "0", autofocus: true, role: "group", "aria-labelledby": view.id },
+  return drawDialog("view", view.title.text, close,
+    el("div", { class: "body", tabindex: "0", autofocus: true, role: "group", "aria-label": "What will happen" },
       view.blocks.map((block) => drawBlock(block))),
     said,
     el("div", { class: "row end" },
@@ -67,4 +66,30 @@ function drawView(view) {
       view.submit ? el("button", { class: "primary", onclick: once(submit) }, view.submit.text) : null,
     ),
   );
+}
+
+let count = 0;
+
+function drawDialog(kind, title, escape, ...content) {
+  const id = `dialog-${++count}`;
+  return el("dialog", { class: kind, "aria-labelledby": id, onescape: escape }, el("h2", { id }, title), content);
+}
+
+// Wherever the focus is: the dialog on top is what the key means.
+export function startDialogs() {
+  document.addEventListener("keydown", ({ key }) => {
+    if (key === "Escape") byId("over").lastElementChild?.dispatchEvent(new Event("escape"));
+  });
+}
+
+function show(dialog) {
+  byId("over").append(dialog);
+  dialog.show();
+  byId("channel").inert = true;
+}
+
+function remove(dialog) {
+  byId("channel").inert = byId("over").childElementCount > 1; // before the focus goes back to where it was
+  dialog.close();
+  dialog.remove();
 }

@@ -1,8 +1,8 @@
 // The page: it follows the server, and gives each part to the module that draws it.
 
 import { startCalls, drawCalls } from "./calls.js";
-import { drawChanged, drawChannels, redraw, startComposer } from "./channel.js";
-import { drawDialogs } from "./dialogs.js";
+import { drawChanged, drawChannels, redraw, refocus, startChannel } from "./channel.js";
+import { drawDialogs, dropQuestions, startDialogs } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { drawPeople } from "./people.js";
 import { follow } from "./server.js";
@@ -21,25 +21,41 @@ function changed(keys) {
   if (isDrawn) drawChanged(keys);
   else redraw();
   isDrawn = true;
-  if (keys.has("views")) drawDialogs();
+  if (keys.has("views")) drawDialogs(refocus);
   drawCalls(keys);
+  if (document.body.dataset.pane !== "channel" && [...keys].some((key) => key.startsWith("message "))) markNews(true);
+}
+
+// On a phone the channel may be hidden while something is said there.
+function markNews(isNews) {
+  const button = document.querySelector('[data-show="channel"]');
+  button.classList.toggle("news", isNews);
+  button.ariaLabel = isNews ? "Slack: something new" : null;
 }
 
 function switched() {
+  dropQuestions();
   redraw();
-  drawDialogs();
+  drawDialogs(refocus);
+}
+
+function ended() {
+  for (const each of document.querySelectorAll("body > *")) each.inert = each.id !== "ended";
+  byId("ended").hidden = false;
 }
 
 for (const button of document.querySelectorAll("[data-show]")) {
   button.addEventListener("click", () => {
     document.body.dataset.pane = button.dataset.show;
+    if (button.dataset.show === "channel") markNews(false);
     for (const each of document.querySelectorAll("[data-show]")) each.setAttribute("aria-pressed", String(each === button));
   });
 }
 document.querySelector('[data-show="channel"]').setAttribute("aria-pressed", "true");
 
-startComposer();
+startChannel();
+startDialogs();
 startTogether();
 startCalls();
 setInterval(refreshMoments, REFRESH);
-follow(changed, () => { byId("ended").hidden = false; });
+follow(changed, ended);

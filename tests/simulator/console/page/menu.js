@@ -18,11 +18,15 @@ export function menu({ placeholder, min_query_length: least = 3 }, source) {
   const list = el("ul", { id, role: "listbox", "aria-multiselectable": "true", "aria-label": placeholder.text, hidden: true });
   const input = el("input", {
     type: "search", role: "combobox", "aria-controls": id, "aria-expanded": "false", "aria-autocomplete": "list",
-    "aria-label": placeholder.text, placeholder: placeholder.text, "data-key": id,
-    onclick: load, oninput: typed, onkeydown: key, onblur: close,
+    "aria-label": placeholder.text, placeholder: placeholder.text, onclick: load, oninput: typed, onkeydown: key, onblur: left,
   });
   drawChips();
   return el("div", { class: "menu" }, chips, input, list);
+
+  // Its message may only have been drawn anew around it: then the focus is back at once.
+  function left() {
+    setTimeout(() => document.activeElement !== input && close());
+  }
 
   function typed() {
     clearTimeout(pause);

@@ -18,11 +18,11 @@ export function drawPeople(switched) {
   byId("people").replaceChildren(
     el("legend", {}, "You are"),
     ...people.map(({ id, name, role }) =>
-      el("label", { class: "person" },
+      el("p", { class: "person" }, el("label", {},
         el("input", { type: "radio", name: "me", value: id, checked: id === me(), onchange: () => become(id, switched) }),
         avatar(id),
         el("span", {}, name, el("small", {}, role)),
-      ),
+      ), el("a", { href: `?as=${id}`, target: "_blank", "aria-label": `Open another page as ${name}` }, "↗")),
     ),
   );
 }

@@ -3,6 +3,9 @@
 // All that there is, by name: "workspace", "service", "views", "message <ts>", "call <number>".
 export const parts = new Map();
 
+// This page, among those that the same person may have open.
+export const client = crypto.randomUUID();
+
 export function valuesOf(kind) {
   return [...parts].filter(([key]) => key.startsWith(`${kind} `)).map(([, value]) => value);
 }
@@ -21,7 +24,8 @@ export function follow(changed, ended) {
   };
 }
 
-// Gives {status} where the app was told of it, {said} where something is not possible, {options} of a menu.
+// Gives {status} where the app was told of it, {said} where something is not possible, {note} beside what was done,
+// {options} of a menu.
 export async function act(name, body) {
   try {
     const response = await fetch(`/do/${name}`, {
@@ -33,6 +37,12 @@ export async function act(name, body) {
   } catch {
     return { status: 0 };
   }
+}
+
+// What was sent and answered in a call.
+export async function bodies(number) {
+  const response = await fetch(`/call/${number}`);
+  return response.ok ? response.json() : { sent: "(no longer known)", answered: "" };
 }
 
 // What a person reads when the app did not take what was done; "" where it did.

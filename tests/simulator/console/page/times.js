@@ -18,6 +18,10 @@ export function clockTime(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString(LANGUAGE, TOKENS.time);
 }
 
+export function clockSeconds(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString(LANGUAGE, TOKENS.time_secs);
+}
+
 // An element whose words stay true as time passes.
 export function moment(seconds, format, fallback) {
   const when = new Date(seconds * 1000);

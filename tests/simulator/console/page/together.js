@@ -21,7 +21,7 @@ export function startTogether() {
 export function drawTogether() {
   const { condition, conditions, goes_on: goesOn, clusters } = parts.get("service");
   byId("goes-on").checked = goesOn;
-  refill(byId("conditions"), el("legend", {}, "The API is"), ...conditions.map((name) =>
+  refill(byId("conditions"), ...[el("legend", {}, "The API is"), ...conditions.map((name) =>
     el("label", {},
       el("input", {
         type: "radio", name: "condition", "data-key": name, checked: name === condition,
@@ -29,7 +29,7 @@ export function drawTogether() {
       }),
       name,
     ),
-  ));
+  ), condition === "down" ? el("p", {}, "Nothing listens: calls are refused, and do not reach the log.") : null].filter(Boolean));
   refill(byId("clusters"), ...clusters.map(drawCluster));
 }
 
@@ -45,7 +45,7 @@ function drawRemediation({ ids, node, mode, state, offered }) {
   const key = (what) => `${ids.join("/")} ${what}`;
   return el("li", { "data-remediation": ids[2] },
     el("div", { class: "what" },
-      el("b", {}, node), el("span", { class: "mode" }, mode.replaceAll("_", " ").toLowerCase()),
+      el("b", {}, node), el("code", {}, mode),
       el("span", { class: `state ${state.toLowerCase()}` }, state.replaceAll("_", " ").toLowerCase()),
     ),
     el("code", {}, ids.join(" ")),
