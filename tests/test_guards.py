@@ -121,6 +121,56 @@ async def test_two_approvals_at_once_do_not_pass_the_limit_together() -> None:
         assert len(bot.together.posts) == 1
 
 
+async def test_nor_when_the_clock_goes_back_between_them() -> None:
+    async with world(BOT_MAX_IN_REPAIR="1") as bot:
+        both = [bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}")) for number in (1, 2)]
+        alerts = [bot.alert(ids) for ids in both]
+        with bot.together.paused("list"):
+            await bot.slack.press(alerts[0], APPROVE)
+            await bot.together.until(lambda: bot.together.is_waiting("list"))
+            bot.time.seconds -= 30
+            await bot.slack.press(alerts[1], APPROVE, user="U0BOB")
+            await bot.together.until(lambda: [call.verb for call in bot.together.calls].count("list") == 2)
+        await bot.slack.until(lambda: bot.slack.visible("U0ALICE") or bot.slack.visible("U0BOB"))
+        await bot.settle()
+        assert len(bot.together.posts) == 1
+
+
+async def test_an_approval_in_doubt_is_counted_until_it_cannot_arrive_any_more() -> None:
+    async with world(BOT_MAX_IN_REPAIR="1") as bot:
+        both = [bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}")) for number in (1, 2)]
+        alerts = [bot.alert(ids) for ids in both]
+        bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+        await bot.slack.press(alerts[0], APPROVE)
+        await bot.edited(alerts[0])
+        assert "is not in effect as of" in alerts[0].text
+        await bot.slack.press(alerts[1], APPROVE)
+        assert (await bot.whisper()).text.startswith(
+            "Not approved: 1 node is in repair or about to be in this cluster, and at most 1 may be at once"
+        )
+        await bot.time.advance(61)
+        await bot.slack.press(alerts[1], APPROVE)
+        await bot.edited(alerts[1])
+        assert bot.together.state(both[1]) == "PENDING"
+
+
+async def test_a_followed_node_in_a_state_that_the_bot_does_not_know_is_counted(database_url: str) -> None:
+    async with watching(database_url, BOT_MAX_IN_REPAIR="1") as bot:
+        bot.together.add()
+        other = bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+        alert = await card(bot)
+        await card(bot, other)
+        bot.together.remediations[other]["state"] = "DRAINING"
+        await card(bot, other, "State DRAINING")
+        await bot.slack.press(alert, APPROVE)
+        assert "1 node is in repair or about to be in this cluster" in (await bot.whisper()).text
+        assert bot.together.posts == []
+        bot.together.remediations[other]["state"] = "SUCCEEDED"
+        await card(bot, other, "Succeeded")
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: bot.together.state(IDS) == "PENDING")
+
+
 async def test_where_the_guard_cannot_see_nothing_is_approved() -> None:
     async with world(BOT_MAX_IN_REPAIR="5") as bot:
         bot.together.add()

@@ -194,7 +194,7 @@ BY_STATUS: dict[int, type[TogetherError]] = {
     400: RequestRefused,
     401: KeyRefused,
     403: KeyRefused,
-    404: NotFound,
+    404: RequestRefused,
     405: RequestRefused,
     408: ServerError,
     409: WrongState,

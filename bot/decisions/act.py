@@ -44,6 +44,14 @@ LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person
 Result = tuple[Answer, Outcome]
 
 
+class _Changed(Exception):
+    """No error: it ends the attempts of a POST, since the remediation is no longer what was decided on."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__()
+        self.result = result
+
+
 class Act:
     """Carries out one job at Together.
 
@@ -106,8 +114,8 @@ class Act:
             about = await self._store.agreed.about(present.ref)
         except StoreUnavailable:
             about = None
-        if about and decided:
-            about = replace(about, hold=None)
+        if about:
+            about = replace(about, vanished=False, hold=None if decided else about.hold)
         message = cards.card(present, decided=decided, notice=notice, buttons=buttons, about=about)
         remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())
         return Answer(Manner.CARD, message, remark, summary=notice)
@@ -210,6 +218,8 @@ class Act:
             if may_have_left:
                 raise
             raise StoreDown from error
+        except _Changed as changed:
+            return changed.result
         except WrongState as refusal:
             return await self._show_present(job, seen, refusal)
         except Unclear as cause:
@@ -223,7 +233,15 @@ class Act:
         async def leaving() -> None:
             nonlocal attempts
             attempts += 1
-            await (self._store.sending(job, seen) if attempts == 1 else self._store.still_sending(job))
+            if attempts == 1:
+                await self._store.sending(job, seen)
+                return
+            if seen and request.verb is Verb.APPROVE and mode_to_send(seen) is None:
+                # Time has passed, and what is there now would run, whatever it has become.
+                present = await self._read_before(job)
+                if changed := await self._changed(job, seen, present):
+                    raise _Changed(changed)
+            await self._store.still_sending(job)
 
         match request.verb:
             case Verb.APPROVE:

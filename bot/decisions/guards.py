@@ -76,10 +76,10 @@ class Guards:
         if limits.nodes is None and limits.percent is None:
             return
         # In this order: what is answered between the two reads is counted by the second.
-        busy = await self._store.agreed.approvals_under_way(job)
+        maybe = await self._store.agreed.busy(job)
         listed = await self._together.scan(cluster, states=sorted(IN_REPAIR))
-        busy |= {str(item.get("instance_id")) for item in listed if isinstance(item, dict)}
-        busy.discard(present.instance_id)
+        sure = {str(item.get("instance_id")) for item in listed if isinstance(item, dict)}
+        busy = (sure | maybe) - {present.instance_id}
         total = await self._size(cluster) if limits.percent is not None else None
         allowed, why = self._allowed(total)
         if allowed == 0:
@@ -90,8 +90,9 @@ class Guards:
         if len(busy) >= allowed:
             of = f" of {total}" if total else ""
             are = "node is" if len(busy) == 1 else "nodes are"
+            or_about = "" if busy <= sure else " or about to be"
             raise Guarded(
-                f"{len(busy)}{of} {are} in repair in this cluster, and {why}.",
+                f"{len(busy)}{of} {are} in repair{or_about} in this cluster, and {why}.",
                 "Approve again when a repair has ended, or cancel this one. Whoever runs the bot can change it.",
             )
 

@@ -154,7 +154,8 @@ def answered(alert: Alert, request: Request, answer: Answer, at: float) -> Alert
         at: the present, in seconds since 1970.
     """
     decides, remark = RULES[request.verb].decides, answer.remark
-    is_stale = remark is not None and (remark.state, remark.mode) != (alert.remediation.state, alert.remediation.mode)
+    known = alert.remediation.state, alert.remediation.mode
+    is_stale = remark is not None and (alert.vanished or (remark.state, remark.mode) != known)
     place = request.place
     on_its_card = (
         remark is not None

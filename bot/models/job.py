@@ -7,6 +7,8 @@ from bot.models.button import Shown
 from bot.models.request import Message, Request
 from bot.models.verbs import Verb
 
+DOUBT_SECONDS = 60.0  # how long an answer in doubt stays so: what was sent has long arrived by then, or never will
+
 
 class Manner(StrEnum):
     """How an answer is told."""

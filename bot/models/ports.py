@@ -71,8 +71,11 @@ class Board(Protocol):
     async def update(self, ts: str, message: Message, channel_id: str) -> None:
         """Change a message."""
 
-    async def find(self, since: float) -> Found | None:
-        """What the bot has posted since then, in seconds since 1970; None where it may not read the channel."""
+    async def find(self, since: float, channel_id: str | None = None) -> Found | None:
+        """What the bot has posted since then, in seconds since 1970; None where it may not read the channel.
+
+        The channel may be another one, in which alerts were posted before.
+        """
 
 
 class Directory(Protocol):

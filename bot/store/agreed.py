@@ -1,4 +1,4 @@
-"""What people have agreed on a remediation before it is decided: holds, first approvals, and what is under way."""
+"""What people have agreed on a remediation before it is decided: holds, first approvals, and what keeps nodes busy."""
 
 from dataclasses import replace
 
@@ -6,10 +6,10 @@ from sqlalchemy import and_, delete, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.clock import Clock
-from bot.models import About, FirstApproval, Hold, Job, RemediationRef, Verb, held
-from bot.store.alerts import change_alert, to_alert
-from bot.store.engine import Database, read_clock, to_the_end
-from bot.store.tables import ACTIVE, about, alerts, decisions, first_approvals
+from bot.models import DOUBT_SECONDS, About, FirstApproval, Hold, Job, RemediationRef, State, Verb, held
+from bot.store.alerts import change_alert, state_of_alert, to_alert
+from bot.store.engine import Database, now, read_clock, to_the_end
+from bot.store.tables import ACTIVE, DONE, DOUBTFUL, about, alerts, decisions, first_approvals
 
 
 class Agreed:
@@ -86,19 +86,31 @@ class Agreed:
             return first
 
     @to_the_end
-    async def approvals_under_way(self, job: Job) -> set[str]:
-        """The instances of a job's cluster on which approvals began before this one and are not answered yet.
+    async def busy(self, job: Job) -> set[str]:
+        """The instances of a job's cluster that may be in repair, though no list of Together's may say so.
+
+        These are: approvals that began before this one and are not answered yet; those whose outcome was in doubt a
+        moment ago; and alerts in states that this version of the bot does not know.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        c = decisions.c
+        c, a, cluster_id = decisions.c, alerts.c, job.request.ref.cluster_id
         mine = select(c.active_at).where(c.id == job.id).scalar_subquery()
         is_before = or_(c.active_at < mine, and_(c.active_at == mine, c.id < job.id))
-        of_cluster = and_(c.status == ACTIVE, c.verb == Verb.APPROVE, c.cluster_id == job.request.ref.cluster_id)
+        since = now(self.database, self._clock) - DOUBT_SECONDS
+        in_doubt = and_(c.status == DONE, c.outcome.in_(DOUBTFUL), c.done_at > since)
+        approvals = select(c.instance_id).where(
+            c.verb == Verb.APPROVE,
+            c.cluster_id == cluster_id,
+            c.id != job.id,
+            or_(and_(c.status == ACTIVE, is_before), in_doubt),
+        )
+        unknown = select(a.instance_id).where(
+            a.cluster_id == cluster_id, a.is_open, state_of_alert(self.database).not_in(list(State))
+        )
         async with self.database.begin() as connection:
-            rows = await connection.execute(select(c.instance_id).where(of_cluster, is_before, c.id != job.id))
-            return set(rows.scalars())
+            return set(await connection.scalars(approvals)) | set(await connection.scalars(unknown))
 
     async def _first_approval(self, connection: AsyncConnection, ref: RemediationRef) -> FirstApproval | None:
         c = first_approvals.c

@@ -1,11 +1,11 @@
 """Alerts and digests: what the bot follows. Each write makes a new version: nobody draws over what is newer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import JSON, ColumnElement, Text, cast, delete, exists, func, select, tuple_, type_coerce, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -63,6 +63,22 @@ class Alerts(Leased):
         """
         async with self.database.begin() as connection:
             return (await connection.execute(select(alerts.c.seen_at).limit(1))).first() is None
+
+    @to_the_end
+    async def vanished(self, refs: Collection[RemediationRef]) -> list[RemediationRef]:
+        """Which of these have alerts that say that Together knows them no longer.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        c, left = alerts.c, [(ref.cluster_id, ref.instance_id, ref.remediation_id) for ref in refs]
+        ids = tuple_(c.cluster_id, c.instance_id, c.remediation_id)
+        found: list[Alert] = []
+        while left:
+            some, left = left[:_AT_ONCE], left[_AT_ONCE:]
+            async with self.database.begin() as connection:
+                found += map(to_alert, await connection.scalars(select(c.body).where(ids.in_(some))))
+        return [alert.remediation.ref for alert in found if alert.vanished]
 
     @to_the_end
     async def arrivals(self, seconds: float) -> list[RemediationRef]:
@@ -140,7 +156,7 @@ class Alerts(Leased):
 
     @to_the_end
     async def due(self) -> list[RemediationRef]:
-        """Which alerts are to be seen to now, the longest due first.
+        """Which alerts are to be seen to now, some of them where there are very many.
 
         Raises:
             StoreUnavailable: the database did not answer.
@@ -150,7 +166,7 @@ class Alerts(Leased):
             rows = await connection.execute(
                 select(c.cluster_id, c.instance_id, c.remediation_id)
                 .where(c.is_open, c.next_at <= now(self.database, self._clock), c.digest_id.is_(None))
-                .order_by(c.next_at)
+                .order_by(func.random())  # in no order, so that those that cannot be seen to keep no others waiting
                 .limit(_AT_ONCE)
             )
             return [RemediationRef(*row) for row in rows]
@@ -200,6 +216,12 @@ async def change_alert(
 def to_alert(body: str) -> Alert:
     """The alert that a row holds."""
     return _ALERTS.validate_json(body)
+
+
+def state_of_alert(database: Database) -> ColumnElement[str]:
+    """The state of an alert's remediation, inside a statement."""
+    body = type_coerce(alerts.c.body, JSON) if database.is_sqlite else cast(alerts.c.body, JSON)
+    return type_coerce(body["remediation"]["state"].as_string(), Text)
 
 
 async def wake_digest(connection: AsyncConnection, digest_id: str) -> None:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,6 +39,7 @@ from bot.store.rows import Holder, dump_answer, dump_request, to_job
 from bot.store.tables import (
     ACTIVE,
     DONE,
+    DOUBTFUL,
     RECEIVED,
     VOID,
     about,
@@ -52,8 +53,7 @@ from bot.store.tables import (
 from bot.store.tables import audit as trail
 
 _DAY = 86_400.0
-# Outcomes after which a decision may have taken effect all the same.
-_DOUBTFUL = ("not in effect", "no effect shown", "OutcomeUnknown", "Interrupted", "InternalError")
+_TURN = 1e-5  # seconds between two that begin one after the other; a double of today's seconds tells 2e-7 apart
 _UNFINISHED = decisions.c.status.in_((RECEIVED, ACTIVE))
 
 
@@ -147,14 +147,21 @@ class Store:
         while True:
             try:
                 async with self.database.begin() as connection:
-                    if job.request.verb is Verb.APPROVE:
-                        await self.database.lock_cluster(connection, job.request.ref.cluster_id)
-                    await self._write(connection, job, status=ACTIVE, active_at=self._now)
+                    turn = await self._turn(connection, job) if job.request.verb is Verb.APPROVE else self._now
+                    await self._write(connection, job, status=ACTIVE, active_at=turn)
             except IntegrityError:
                 if holder := await self.holder(job.request):
                     return holder
             else:
                 return None
+
+    async def _turn(self, connection: AsyncConnection, job: Job) -> float:
+        """The present, made later than the last approval that began in the cluster: clocks may go back meanwhile."""
+        c, cluster_id = decisions.c, job.request.ref.cluster_id
+        await self.database.lock_cluster(connection, cluster_id)
+        others = and_(c.cluster_id == cluster_id, c.status == ACTIVE)
+        last, present = (await connection.execute(select(func.max(c.active_at), self._now).where(others))).one()
+        return float(present) if last is None else max(float(present), float(last) + _TURN)
 
     @to_the_end
     async def holder(self, request: Request) -> Holder | None:
@@ -181,7 +188,7 @@ class Store:
             StoreUnavailable: the database did not answer.
         """
         c = trail.c
-        outcomes = [*(rule.done for rule in RULES.values() if rule.decides), *_DOUBTFUL]
+        outcomes = [*(rule.done for rule in RULES.values() if rule.decides), *DOUBTFUL]
         chosen = (
             select(c.verb, c.user_id, c.at, c.reason, c.outcome)
             .where(about(c, present.ref), c.outcome.in_(outcomes))

@@ -12,6 +12,8 @@ from bot.models import RemediationRef
 metadata = MetaData()
 
 RECEIVED, ACTIVE, DONE, VOID = "received", "active", "done", "void"
+# Outcomes after which a decision may have taken effect all the same.
+DOUBTFUL = ("not in effect", "no effect shown", "OutcomeUnknown", "Interrupted", "InternalError")
 
 decisions = Table(
     "decisions",

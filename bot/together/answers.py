@@ -92,7 +92,8 @@ _BY_CODE: Mapping[int, type[InvalidIds | NotFound | WrongState]] = {
     9: WrongState,
     10: WrongState,
 }
-_BY_STATUS: Mapping[int, type[NotFound | WrongState]] = {404: NotFound, 409: WrongState}
+# A 404 without that code is not the service's word on the remediation: a proxy or a wrong base URL says it too.
+_BY_STATUS: Mapping[int, type[WrongState]] = {409: WrongState}
 _KEY_STATUSES, _KEY_CODES = {401, 403}, {7, 16}
 _RATE_STATUS, _RATE_CODE = 429, 8
 # These say that a wait ended or that something broke inside, not that nothing was done.

@@ -3,10 +3,21 @@
 from dataclasses import replace
 
 from bot import cards
-from bot.models import FINAL, RULES, Alert, Decided, FirstApproval, Message, Remark, Remediation, Share, State
+from bot.models import (
+    DOUBT_SECONDS,
+    FINAL,
+    RULES,
+    Alert,
+    Decided,
+    FirstApproval,
+    Message,
+    Remark,
+    Remediation,
+    Share,
+    State,
+)
 
 MAX_REMINDERS = 3
-DOUBT_SECONDS = 60.0  # how long a card without buttons stays so: what was sent has long arrived by then, or never will
 CLOCKS = 1.0
 
 
