@@ -101,12 +101,8 @@ class App:
             await asyncio.wait({working})
             if self._socket:
                 await self._socket.stop()
-            if self._watcher and self._watching:
-                self._watching.cancel()
-                await asyncio.wait({self._watching})
-                await self._watcher.end()
             # The keeper goes on meanwhile: without signs of life, another process would take over what runs here.
-            await self.tasks.drain(self._drain_seconds)
+            await asyncio.gather(self._end_watch(), self.tasks.drain(self._drain_seconds))
             if self._keeping:
                 self._keeping.cancel()
                 await asyncio.wait({self._keeping})
@@ -115,6 +111,13 @@ class App:
             if not working.cancelled():
                 working.result()  # it ends by itself only with an error
         logger.info("Stopped")
+
+    async def _end_watch(self) -> None:
+        """Watch no more, and let the next process watch at once."""
+        if self._watcher and self._watching:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+            await self._watcher.end()
 
     async def _work(self, server: Server, stack: AsyncExitStack) -> None:
         """Connect to everything, take Slack's requests, and watch Slack until cancelled."""

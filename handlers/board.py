@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.clock import Clock
 from bot.errors import InvalidId, NotPosted, PostUnclear
 from bot.models import Found, Message, RemediationRef
-from handlers.failures import SLACK_FAILURES, describe, error_code, may_have_worked
+from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code, may_have_worked
 from handlers.replies import REFUSED_BLOCKS, retry_after
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ HISTORY_PAGE = 200
 MAX_PAGES = 50
 CARD, DIGEST = "remediation_alert", "remediation_digest"
 _LASTING = {
+    "is_archived",
     "message_not_found",
     "cant_update_message",
     "edit_window_closed",
@@ -33,8 +34,6 @@ _LASTING = {
     "thread_not_found",
     "msg_too_long",
 }
-# What slack_sdk lets out when an answer is none of Slack's, such as a proxy's (seen with slack_sdk 3.48).
-_ODD = (AttributeError, TypeError, ValueError)
 
 
 class SlackBoard:
@@ -100,7 +99,7 @@ class SlackBoard:
         arguments = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
         await self._call("chat.update", self._updates, message, arguments)
 
-    async def find(self, since: float) -> Found | None:
+    async def find(self, since: float, channel_id: str | None = None) -> Found | None:
         """What the bot has posted since then; None where it may not read the channel."""
         cards: dict[RemediationRef, str] = {}
         digests: dict[str, str] = {}
@@ -108,7 +107,7 @@ class SlackBoard:
         for _ in range(MAX_PAGES):
             try:
                 page = await self._reading.conversations_history(
-                    channel=self._channel_id,
+                    channel=channel_id or self._channel_id,
                     oldest=f"{since:.6f}",
                     limit=HISTORY_PAGE,
                     include_all_metadata=True,
@@ -119,7 +118,7 @@ class SlackBoard:
                 if error_code(error) in {"missing_scope", "not_in_channel", "channel_not_found"}:
                     return None
                 raise NotPosted(describe(error)) from error
-            except _ODD as error:
+            except ODD_ANSWERS as error:
                 raise NotPosted(describe(error)) from error
             if not cursor:
                 break
@@ -154,7 +153,7 @@ class SlackBoard:
             raise NotPosted(code, is_lasting=code in _LASTING) from error
         except aiohttp.ClientConnectorError as error:
             raise NotPosted(describe(error)) from error
-        except (aiohttp.ClientError, TimeoutError, *_ODD) as error:
+        except (aiohttp.ClientError, TimeoutError, *ODD_ANSWERS) as error:
             raise PostUnclear(describe(error)) from error
 
     async def _ask(self, method: str, body: dict[str, Any]) -> dict[str, Any]:

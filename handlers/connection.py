@@ -10,7 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock
 from bot.errors import StartError
-from handlers.failures import SLACK_FAILURES, describe, error_code
+from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code
 
 RETRY_AFTER = (1.0, 2.0, 5.0, 10.0, 30.0)
 CHECK_EVERY = 60.0
@@ -76,7 +76,7 @@ class Connection:
             await self._clock.sleep(CHECK_EVERY)
             try:
                 await self._client.auth_test()
-            except SLACK_FAILURES as error:
+            except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
                 self._report(f"Slack is not usable: {describe(error)}.")
             else:
                 self._report("")
@@ -85,7 +85,7 @@ class Connection:
         for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
             try:
                 return await call()
-            except SLACK_FAILURES as error:
+            except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
                 code = error_code(error)
                 if isinstance(error, SlackApiError) and code not in _PASSING:
                     raise StartError(f"Slack refuses {variable}: {code}. {_REMEDY[variable]}") from error

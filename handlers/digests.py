@@ -13,7 +13,7 @@ from bot.errors import NotAttempted, NothingSelected, NotTaken, StoreDown, Store
 from bot.models import Verb
 from bot.tasks import Tasks
 from handlers.buttons import actor_of, place_of
-from handlers.failures import SLACK_FAILURES, describe
+from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
 from handlers.replies import Replies
 
 logger = logging.getLogger(__name__)
@@ -63,15 +63,23 @@ class Digests:
             asked = await self._runner.ask(verb, str(action.get("value")), _selected(body), actor_of(body), place)
             if asked is None:
                 raise NothingSelected
-            view = cards.many.dialog(*asked)
-            await self._client.views_open(trigger_id=str(body.get("trigger_id")), view=view)
+            await self._open(str(body.get("trigger_id")), cards.many.dialog(*asked))
         except NotAttempted as error:
             await self._replies.whisper(place, cards.private(error))
         except StoreUnavailable:
             await self._replies.whisper(place, cards.private(StoreDown()))
-        except SLACK_FAILURES as error:
+
+    async def _open(self, trigger_id: str, view: dict[str, Any]) -> None:
+        """Open a dialog.
+
+        Raises:
+            NotTaken: Slack did not say that it did.
+        """
+        try:
+            await self._client.views_open(trigger_id=trigger_id, view=view)
+        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
             logger.warning("A dialog could not be opened: %s", describe(error))
-            await self._replies.whisper(place, cards.private(NotTaken()))
+            raise NotTaken from error
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Write down that it was confirmed, ack, then carry it out. What cannot be begun is said in the dialog."""

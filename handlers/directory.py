@@ -10,7 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.clock import Clock
 from bot.errors import DirectoryUnavailable
 from bot.models import Person
-from handlers.failures import SLACK_FAILURES, describe, error_code
+from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class _Remembered(Generic[T]):
             try:
                 async with asyncio.timeout(LOOKUP_SECONDS):
                     answer = await self._ask(key)
-            except SLACK_FAILURES as error:
+            except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
                 logger.warning("Slack could not say who %s is: %s", key, describe(error))
                 if known and age < USABLE_SECONDS:
                     return known[1]

@@ -158,8 +158,23 @@ def test_the_dialog_and_the_report_of_a_batch() -> None:
     waiting = cards.many.waiting(alerts(20))
     view = cards.many.dialog(shown, waiting, cards.many.names(waiting))
     (report,) = cards.many.report(shown, items)
-    failures = cards.many.failures([each for each in alerts(12) if each.remediation.state == State.FAILED])
+    failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
+    failures = cards.many.failures(failed, {})
     compare("digest-dialog", "\n\n".join([render_view(view), render(report.text, report.blocks), failures.text]) + "\n")
+
+
+def test_a_failure_calls_both_who_approved_and_names_who_did_outside_slack() -> None:
+    failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
+    assert len(failed) == 2
+    here = replace(failed[0], decided=Decided(Verb.APPROVE, "U0BOB", START))
+    there = replace(
+        failed[1], decided=None, remediation=failed[1].remediation.model_copy(update={"reviewed_by": "eve"})
+    )
+    first = FirstApproval("U0ALICE", here.remediation.mode, START)
+    text = cards.many.failures([here, there], {here.remediation.ref: first}).text
+    assert text.startswith("<@U0ALICE> <@U0BOB>, repairs that you approved have failed:")
+    assert text.count("(approved by eve)") == 1
+    assert "U0ALICE" not in cards.many.failures([here], {here.remediation.ref: replace(first, mode="other")}).text
 
 
 def test_a_dialog_for_a_thousand_nodes_and_their_choices_fit_into_slack() -> None:
@@ -232,7 +247,7 @@ def test_the_worst_input_fits_into_slack_and_mentions_nobody(fields: dict[str, A
         cards.lines(cards.transition(worst, remediation(state="OTHER"), None, START)),
         cards.reminder(worst, "U0ALICE", 900),
         cards.many.digest(DIGEST, many, [(shown, items)] * 4),
-        cards.many.failures(many),
+        cards.many.failures(many, {}),
     ]
     for message in messages:
         check_message({"text": message.text, "blocks": message.blocks}, is_update=True)

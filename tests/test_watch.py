@@ -344,7 +344,7 @@ async def test_reminders_come_after_the_time_twice_and_four_times_the_time_and_t
             await pass_time(bot, minutes * 60)
             counts.append(len(reminders(bot, alert)))
         assert counts == [0, 1, 1, 2, 2, 3, 3]
-        assert reminders(bot, alert)[0].startswith("<!subteam^S0ONCALL> Reboot VM on instance-1 has waited for 15 min")
+        assert reminders(bot, alert)[0].startswith("<!subteam^S0ONCALL> Reboot VM for instance-1 has waited for 15 min")
 
 
 async def test_no_reminders_where_they_are_turned_off() -> None:

@@ -109,6 +109,38 @@ async def test_a_mode_that_cannot_be_named_is_read_again_after_the_guards() -> N
         assert bot.together.posts == []
 
 
+@pytest.mark.parametrize("refusal", [8, 14])
+async def test_a_mode_that_cannot_be_named_is_read_again_before_a_second_attempt(refusal: int) -> None:
+    async with world(BOT_TWO_PEOPLE_MODES="VM_ONLY") as bot:
+        bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+        alert = bot.alert()
+
+        def escalate() -> None:
+            bot.together.remediations[IDS]["mode"] = "REMEDIATION_MODE_VM_ONLY"
+
+        bot.together.on_call["approve"] = escalate
+        bot.together.faults.append(Fault("rpc", verb="approve", code=refusal, headers={"Retry-After": "10"}))
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert bot.together.state(IDS) == "PENDING_APPROVAL"
+        assert len(bot.together.posts) == 1
+        if refusal == 8:
+            assert "Not approved. The mode was “Power-cycle host” and is now “Replace VM”." in alert.text
+
+
+async def test_a_second_attempt_that_cannot_be_preceded_by_a_look_is_none() -> None:
+    async with world() as bot:
+        bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+        alert = bot.alert()
+        bot.together.on_call["approve"] = lambda: bot.together.faults.append(
+            Fault("rpc", verb="get", code=14, times=-1)
+        )
+        bot.together.faults.append(Fault("rpc", verb="approve", code=8))
+        await bot.slack.press(alert, APPROVE)
+        assert "so your approval was not sent" in (await bot.answer(2)).text
+        assert len(bot.together.posts) == 1
+
+
 @pytest.mark.parametrize("kind", ["list", "text", "bytes", "html"])
 async def test_an_odd_answer_about_the_channel_ends_nothing(bot: World, kind: str) -> None:
     bot.slack.faults += [

@@ -17,6 +17,7 @@ from bot.models import (
     BatchStatus,
     Blocks,
     Digest,
+    FirstApproval,
     Message,
     Remediation,
     RemediationRef,
@@ -202,19 +203,36 @@ def report(batch: Batch, items: Sequence[BatchItem]) -> list[Message]:
     return told
 
 
-def failures(alerts: Sequence[Alert]) -> Message:
-    """Which repairs of a digest have failed, and whom it concerns."""
-    people = sorted({each.decided.user_id for each in alerts if each.decided and each.decided.verb is Verb.APPROVE})
+def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstApproval]) -> Message:
+    """Which repairs of a digest have failed, and whom it concerns.
+
+    Args:
+        alerts: of what has failed.
+        firsts: the first of two approvals, where there was one.
+    """
+    approved = [each for each in alerts if each.decided and each.decided.verb is Verb.APPROVE]
+    first_ones = [(each.remediation.mode, firsts.get(each.remediation.ref)) for each in approved]
+    people = sorted(
+        {each.decided.user_id for each in approved if each.decided}
+        | {first.user_id for mode, first in first_ones if first and first.mode == mode}
+    )
     who = f"{' '.join(f'<@{each}>' for each in people[:10])}, repairs that you approved have failed" if people else ""
     head = f"{who or 'Repairs have failed'}:"
     lines = [
-        f"{code(words.node(each.remediation), 60)}: {escape(each.remediation.error_message or 'no reason', 200)} ❌"
+        f"{code(words.node(each.remediation), 60)}: {escape(each.remediation.error_message or 'no reason', 200)}"
+        f"{_console_approval(each)} ❌"
         for each in alerts[:REPORT_LINES]
     ]
     if (more := len(alerts) - len(lines)) > 0:
         lines.append(f"… and {more} more")
     told = [head, *lines]
     return Message(parts.story(told), [parts.section(page) for page in parts.pages(told)])
+
+
+def _console_approval(alert: Alert) -> str:
+    """Who approved it, where that was not through Slack."""
+    reviewer = alert.remediation.reviewed_by
+    return f" (approved by {escape(reviewer, 100)})" if reviewer and alert.decided is None else ""
 
 
 def digest_reminder(count: int, oncall: str, waited: float) -> Message:

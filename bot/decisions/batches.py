@@ -58,12 +58,11 @@ class BatchRunner:
             StoreUnavailable: the database did not answer.
         """
         look = await self._digests.look(digest_id)
-        now = self._clock.now()
-        alerts = [
-            replace(each, hold=None) if each.hold and each.hold.until <= now else each
-            for each in (look[1] if look else [])
-        ]
-        return cards.many.waiting(alerts)
+        if look is None:
+            return []
+        return cards.many.waiting(
+            [replace(each, hold=None) if each.hold and each.hold.until <= look.now else each for each in look.alerts]
+        )
 
     async def ask(
         self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: Place
@@ -84,7 +83,7 @@ class BatchRunner:
         if not wanted:
             return None
         names = cards.many.names(waiting)
-        batch = Batch(uuid.uuid4().hex, digest_id, verb, actor, place, asked_at=0.0)
+        batch = Batch(uuid.uuid4().hex, digest_id, verb, actor, replace(place, original=None), asked_at=0.0)
         items = [
             BatchItem(
                 number,

@@ -3,7 +3,7 @@
 from bot.store import audit
 from bot.store.alerts import Alerts, Look
 from bot.store.batches import Batches, decision_key
-from bot.store.digests import Digests
+from bot.store.digests import DigestLook, Digests
 from bot.store.engine import Database
 from bot.store.lease import Lease
 from bot.store.outages import Outage, Outages
@@ -14,6 +14,7 @@ __all__ = [
     "Alerts",
     "Batches",
     "Database",
+    "DigestLook",
     "Digests",
     "Holder",
     "Lease",

@@ -179,7 +179,9 @@ class Batches:
             StoreUnavailable: it could not be written.
         """
         async with self.database.begin() as connection:
-            await self._write(connection, replace(batch, status=BatchStatus.DONE))
+            # What only the telling needed is forgotten.
+            place = replace(batch.place, response_url=None)
+            await self._write(connection, replace(batch, place=place, status=BatchStatus.DONE))
 
     @to_the_end
     async def of_digest(self, digest_id: str) -> list[tuple[Batch, list[BatchItem]]]:

@@ -1,24 +1,42 @@
 """Digests: messages about many alerts."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, and_, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.models import Alert, Digest
+from bot.models import Alert, Digest, FirstApproval, RemediationRef
 from bot.store.alerts import alert_columns, alert_ids, to_alert
 from bot.store.engine import now, read_clock, to_the_end
 from bot.store.lease import Leased
 from bot.store.rows import dump
-from bot.store.tables import alerts, digests
+from bot.store.tables import alerts, digests, first_approvals
 
 _DIGESTS = TypeAdapter(Digest)
 _DIGEST = select(digests.c.body, digests.c.version, digests.c.next_at, digests.c.is_open)
+_IDS = ("cluster_id", "instance_id", "remediation_id")
+_AT_ONCE = 500
 Change = Callable[[Digest, float], Digest | None]
+
+
+@dataclass(frozen=True, slots=True)
+class DigestLook:
+    """A digest as it stands.
+
+    Attributes:
+        alerts: what stands in it, in the order in which it came in.
+        firsts: the first of two approvals, where there is one.
+        now: the present, in seconds since 1970.
+    """
+
+    digest: Digest
+    alerts: Sequence[Alert]
+    firsts: Mapping[RemediationRef, FirstApproval]
+    now: float
 
 
 class Digests(Leased):
@@ -42,29 +60,37 @@ class Digests(Leased):
             else:
                 grown = replace(known, grown_at=present, next_at=0.0, version=known.version + 1, done=False)
                 await connection.execute(update(digests).where(digests.c.id == grown.id).values(**_columns(grown)))
-            for each in new:
-                alert = replace(each, seen_at=present, remind_from=present, digest_id=digest.id)
-                wanted = upsert(alerts).values(**alert_ids(alert.remediation.ref), **alert_columns(alert))
-                await connection.execute(wanted.on_conflict_do_nothing())
+            rows = [_row(replace(each, seen_at=present, remind_from=present, digest_id=digest.id)) for each in new]
+            while rows:
+                await connection.execute(upsert(alerts).values(rows[:_AT_ONCE]).on_conflict_do_nothing())
+                rows = rows[_AT_ONCE:]
         return grown
 
     @to_the_end
-    async def look(self, digest_id: str) -> tuple[Digest, list[Alert]] | None:
-        """A digest and what stands in it, in the order in which it came in.
+    async def look(self, digest_id: str) -> DigestLook | None:
+        """A digest as it stands; None where it is not known.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
+        a, first = alerts.c, first_approvals.c
         async with self.database.begin() as connection:
             found = await _find_digest(connection, digest_id)
             if found is None:
                 return None
             rows = await connection.execute(
-                select(alerts.c.body)
-                .where(alerts.c.digest_id == digest_id)
-                .order_by(alerts.c.seen_at, alerts.c.cluster_id, alerts.c.instance_id, alerts.c.remediation_id)
+                select(a.body, first.user_id, first.mode, first.at, first.job_id)
+                .select_from(alerts.outerjoin(first_approvals, and_(*(first[part] == a[part] for part in _IDS))))
+                .where(a.digest_id == digest_id)
+                .order_by(a.seen_at, a.cluster_id, a.instance_id, a.remediation_id)
             )
-            return found, [to_alert(body) for body in rows.scalars()]
+            listed: list[Alert] = []
+            firsts: dict[RemediationRef, FirstApproval] = {}
+            for body, *approval in rows:
+                listed.append(alert := to_alert(body))
+                if approval[0] is not None:
+                    firsts[alert.remediation.ref] = FirstApproval(*approval)
+            return DigestLook(found, listed, firsts, await read_clock(self.database, self._clock, connection))
 
     @to_the_end
     async def change(self, digest_id: str, change: Change) -> Digest | None:
@@ -98,15 +124,17 @@ class Digests(Leased):
             return list((await connection.execute(due)).scalars())
 
     @to_the_end
-    async def open_ones(self) -> list[Digest]:
-        """The digests that are followed still, the newest last.
+    async def growing(self, cluster_id: str | None, seconds: float) -> Digest | None:
+        """The digest of a cluster into which something came within the last so many seconds.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
         async with self.database.begin() as connection:
-            rows = await connection.execute(_DIGEST.where(digests.c.is_open).order_by(digests.c.seen_at))
-            return [_to_digest(row) for row in rows]
+            rows = await connection.execute(_DIGEST.where(digests.c.is_open).order_by(digests.c.seen_at.desc()))
+            present = await read_clock(self.database, self._clock, connection)
+            recent = (each for each in map(_to_digest, rows) if each.grown_at > present - seconds)
+            return next((each for each in recent if each.cluster_id == cluster_id), None)
 
 
 async def _find_digest(connection: AsyncConnection, digest_id: str, *, to_change: bool = False) -> Digest | None:
@@ -119,6 +147,10 @@ def _to_digest(row: Row[str, int, float | None, bool]) -> Digest:
     """The digest that a row holds; what may have been written without the body counts."""
     digest = _DIGESTS.validate_json(row.body)
     return replace(digest, version=row.version, next_at=row.next_at, done=not row.is_open)
+
+
+def _row(alert: Alert) -> dict[str, Any]:
+    return alert_ids(alert.remediation.ref) | alert_columns(alert)
 
 
 def _columns(digest: Digest) -> dict[str, Any]:

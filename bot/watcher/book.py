@@ -59,18 +59,20 @@ class Backoff(Generic[T]):
 
     Args:
         monotonic: this process's clock.
+        longest: seconds, beyond which it grows no more.
     """
 
-    FIRST, LONGEST = 5.0, 300.0
+    FIRST = 5.0
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], longest: float = 300.0) -> None:
         self._monotonic = monotonic
+        self._longest = longest
         self._failures: dict[T, tuple[int, float]] = {}
 
     def failed(self, item: T) -> int:
         """Note a failure. Gives back how many there were in a row."""
         count = self.failures(item) + 1
-        wait = min(self.LONGEST, self.FIRST * 2.0 ** (count - 1))
+        wait = min(self._longest, self.FIRST * 2.0 ** (count - 1))
         self._failures[item] = (count, self._monotonic() + wait)
         return count
 

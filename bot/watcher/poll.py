@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -56,6 +56,9 @@ class Listener(Protocol):
     def has_seen(self, ref: RemediationRef, fingerprint: str) -> bool:
         """Whether Together's words are the same as last time."""
 
+    async def vanished(self, refs: Collection[RemediationRef]) -> Collection[RemediationRef]:
+        """Which of these there are alerts of that were closed because Together knew them no longer."""
+
     async def heard(self, cluster_id: str, new: list[Reading], changed: list[Reading], waiting: set[str]) -> None:
         """Take what is new and what has changed; `waiting` has the remediation IDs that wait for approval."""
 
@@ -94,6 +97,8 @@ class Poller:
         self._known_at: float | None = None
         self._not_before: dict[str, float] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._strangers: dict[str, set[RemediationRef]] = {}
+        self._doubted: set[str] = set()
         self.in_repair: dict[str, int] = {}
         self.nodes: dict[str, int | None] = {}
 
@@ -191,37 +196,44 @@ class Poller:
             items = await self._together.scan(cluster_id, states=OPEN)
         except NotFound as error:
             items, missing = [], error  # a cluster that is gone has taken its remediations with it
-            self._known_at = None if self._known_at is None else self._known_at - CLUSTERS_FRESH_SECONDS
-        listed: set[RemediationRef] = set()
-        new: list[Reading] = []
-        changed: list[Reading] = []
-        repaired: set[str] = set()
-        waiting: set[str] = set()
-        for item in items:
-            if (ref := _reference(item, cluster_id)) is None:
-                continue
-            listed.add(ref)
-            state = item.get("state")
-            if state in IN_REPAIR:
-                repaired.add(ref.instance_id)
-            if state == State.PENDING_APPROVAL:
-                waiting.add(ref.remediation_id)
-            is_followed = listener.is_followed(ref)
-            if not is_followed and state != State.PENDING_APPROVAL:
-                continue
-            fingerprint = fingerprint_of(item)
-            if listener.has_seen(ref, fingerprint):
-                continue
-            remediation = _read(item, ref)
-            if remediation:
-                (changed if is_followed else new).append(Reading(ref, remediation, fingerprint, asked_at))
-        self.in_repair[cluster_id] = len(repaired)
-        absent = [ref for ref in listener.followed(cluster_id) if ref not in listed]
-        changed += [each for each in await asyncio.gather(*(self._look(ref) for ref in absent)) if each]
-        await listener.heard(cluster_id, new, changed, waiting)
+            if cluster_id in self._known and cluster_id not in self._doubted:
+                self._doubted.add(cluster_id)
+                self._known_at = (self._known_at or 0.0) - CLUSTERS_FRESH_SECONDS  # is it listed still?
+        else:
+            self._doubted.discard(cluster_id)
+        found = self._sort(cluster_id, items, asked_at)
+        for ref in await listener.vanished(found.strangers.keys() - self._strangers.get(cluster_id, set())):
+            item = found.strangers.pop(ref)
+            if remediation := _read(item, ref):  # it is back, in the middle of its work
+                found.changed.append(Reading(ref, remediation, fingerprint_of(item), asked_at))
+        self._strangers[cluster_id] = set(found.strangers)
+        self.in_repair[cluster_id] = len(found.in_repair)
+        absent = [ref for ref in listener.followed(cluster_id) if ref not in found.listed]
+        found.changed.extend(each for each in await asyncio.gather(*(self._look(ref) for ref in absent)) if each)
+        await listener.heard(cluster_id, found.new, found.changed, found.waiting)
         if missing and cluster_id in (self._chosen or self._known):
             raise missing
         await listener.succeeded(cluster_id)
+
+    def _sort(self, cluster_id: str, items: list[Any], asked_at: float) -> "_Listing":
+        listener, found = self._listener, _Listing()
+        for item in items:
+            if (ref := reference_of(item, cluster_id)) is None:
+                continue
+            found.listed.add(ref)
+            state, is_followed = item.get("state"), listener.is_followed(ref)
+            if state in IN_REPAIR:
+                found.in_repair.add(ref.instance_id)
+            if state == State.PENDING_APPROVAL:
+                found.waiting.add(ref.remediation_id)
+            elif not is_followed:
+                found.strangers[ref] = item
+                continue
+            fingerprint = fingerprint_of(item)
+            if not listener.has_seen(ref, fingerprint) and (remediation := _read(item, ref)):
+                readings = found.changed if is_followed else found.new
+                readings.append(Reading(ref, remediation, fingerprint, asked_at))
+        return found
 
     async def _look(self, ref: RemediationRef) -> Reading | None:
         """Read what the list has no longer; None where it cannot be read now, or has not changed."""
@@ -240,6 +252,26 @@ class Poller:
         return None if self._listener.has_seen(ref, fingerprint) else Reading(ref, found, fingerprint, asked_at)
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What a list has in it.
+
+    Attributes:
+        in_repair: the instances.
+        waiting: the IDs of the remediations that wait for approval.
+        new: what waits and is not followed yet.
+        changed: what is followed.
+        strangers: what somebody else has begun, as Together words it.
+    """
+
+    listed: set[RemediationRef] = field(default_factory=set)
+    in_repair: set[str] = field(default_factory=set)
+    waiting: set[str] = field(default_factory=set)
+    new: list[Reading] = field(default_factory=list)
+    changed: list[Reading] = field(default_factory=list)
+    strangers: dict[RemediationRef, Any] = field(default_factory=dict)
+
+
 class _Place:
     """A place in a lane, left once."""
 
@@ -252,7 +284,7 @@ class _Place:
             self._lane = None
 
 
-def _reference(item: object, cluster_id: str) -> RemediationRef | None:
+def reference_of(item: object, cluster_id: str) -> RemediationRef | None:
     """Which remediation of the cluster an item of its list is; None where it is none."""
     if not isinstance(item, Mapping) or not isinstance(item.get("state"), str):
         return None

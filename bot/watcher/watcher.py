@@ -26,7 +26,8 @@ from bot.watcher.writer import Writer
 logger = logging.getLogger(__name__)
 
 TICK = 3.0
-BACKLOG_SECONDS = 10.0
+BACKLOG_SECONDS = 10.0  # for the clusters that are read for the first time, so that what waits there comes as one
+BACKLOG_LASTS = 600.0  # for those that cannot be read at once
 _DAY = 86_400.0
 
 
@@ -84,9 +85,14 @@ class Watcher:
             lease=self._lease,
             rules=rules,
             clock=clock,
+            report=report,
         )
         self._arrivals: dict[str, dict[RemediationRef, float]] = {}
-        self._backlog: list[Reading] | None = None
+        self._backlog: list[Reading] = []
+        self._first_read: set[str] | None = None
+        self._backlog_told = 0
+        self._backlog_until = 0.0
+        self._reads: frozenset[str] | None = None
 
     async def run(self) -> None:
         """Watch for ever, whenever no other process does."""
@@ -117,7 +123,6 @@ class Watcher:
         No task group: of an error inside and a cancellation from outside at once, it loses the latter (Python 3.11).
         """
         work = (
-            self._keep_lease,
             self._poll,
             self._tick,
             self._writer.post_cards,
@@ -125,7 +130,7 @@ class Watcher:
             self._writer.tell_threads,
             self._digests.work,
         )
-        tasks: set[asyncio.Task[None]] = set()
+        tasks = {asyncio.create_task(self._keep_lease(), name="watch keep_lease")}
         try:
             await self._load()
             tasks |= {asyncio.create_task(each(), name=f"watch {each.__name__}") for each in work}
@@ -149,7 +154,10 @@ class Watcher:
         self._writer.begin()
         self._digests.begin()
         await self._outages.load()
-        self._backlog = [] if await self._alerts.is_empty() else None
+        self._first_read = set() if await self._alerts.is_empty() else None
+        self._backlog.clear()
+        self._backlog_told, self._reads = 0, None
+        self._backlog_until = self._clock.monotonic() + BACKLOG_LASTS
         now = self._clock.monotonic()
         self._arrivals.clear()
         for ref in await self._alerts.arrivals(STORM_SECONDS):
@@ -175,14 +183,23 @@ class Watcher:
 
     async def _poll(self) -> None:
         """Read every cluster, round after round."""
+        waited: set[asyncio.Task[None]] = set()
         while True:
-            under_way = await self._poller.round()
-            if self._backlog is not None:
-                if under_way:
-                    await asyncio.wait(under_way, timeout=BACKLOG_SECONDS)
-                backlog, self._backlog = self._backlog, None
-                await self._take_backlog(backlog)
+            under_way = set(await self._poller.round())
+            if self._first_read is not None:
+                if begun := under_way - waited:
+                    await asyncio.wait(begun, timeout=min(BACKLOG_SECONDS, self._rules.poll_seconds))
+                waited = under_way
+                await self._see_to_backlog(self._first_read)
             await self._clock.sleep(self._rules.poll_seconds)
+
+    async def _see_to_backlog(self, first_read: set[str]) -> None:
+        """Tell of what was waiting already, until every cluster was read once or has had its time for it."""
+        backlog, self._backlog = self._backlog, []
+        await self._take_backlog(backlog)
+        is_whole = self._reads is not None and self._reads <= first_read
+        if not self._backlog and (is_whole or self._clock.monotonic() > self._backlog_until):
+            self._first_read = None
 
     async def _tick(self) -> None:
         """See to what time brings about."""
@@ -214,6 +231,13 @@ class Watcher:
         """Whether Together's words are the same as last time."""
         return self._book.has_seen(ref, fingerprint)
 
+    async def vanished(self, refs: Collection[RemediationRef]) -> Collection[RemediationRef]:
+        """Which of these there are alerts of that were closed because Together knew them no longer."""
+        found = await self._alerts.vanished(refs)
+        for ref in found:
+            self._book.note(ref, "")
+        return found
+
     async def heard(self, cluster_id: str, new: list[Reading], changed: list[Reading], waiting: set[str]) -> None:
         """Take what is new and what has changed."""
         for ref in [ref for ref in self._writer.new if ref.cluster_id == cluster_id]:
@@ -227,7 +251,8 @@ class Watcher:
                 self._writer.new[reading.ref] = reading
             elif reading.ref not in self._book and not await self._is_back(reading):
                 fresh.append(reading)
-        if self._backlog is not None:
+        if self._first_read is not None and cluster_id not in self._first_read:
+            self._first_read.add(cluster_id)
             self._backlog += fresh
         elif fresh:
             await self._arrive(cluster_id, fresh)
@@ -242,6 +267,7 @@ class Watcher:
 
     async def reads(self, clusters: Collection[str]) -> None:
         """These are read now, and no others."""
+        self._reads = frozenset(clusters)
         await self._outages.keep(clusters)
 
     async def failed(self, cluster_id: str, error: TogetherError) -> None:
@@ -319,8 +345,10 @@ class Watcher:
 
         Where the database was lost, cards stand in the channel that this one does not know; they are followed again.
         """
+        if not backlog:
+            return
         try:
-            found = await self._board.find(self._clock.now() - HISTORY_DAYS * _DAY) if backlog else None
+            found = await self._board.find(self._clock.now() - HISTORY_DAYS * _DAY)
         except NotPosted as error:
             logger.warning("The alert channel cannot be read now: %s", error)
             found = None
@@ -328,8 +356,9 @@ class Watcher:
             for reading in [each for each in backlog if each.ref in found.cards]:
                 await self._writer.adopt(reading, found.cards[reading.ref])
                 backlog.remove(reading)
-        if len(backlog) <= STORM:
-            for reading in backlog:
-                self._writer.announce(reading)
-        else:
+        self._backlog_told += len(backlog)
+        if self._backlog_told > STORM:
             await self._digests.gather(None, backlog)
+            return
+        for reading in backlog:
+            self._writer.announce(reading)

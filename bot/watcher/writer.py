@@ -1,7 +1,7 @@
 """Keeps each alert's card and thread true: posts it once, draws it anew when it has changed, tells and reminds."""
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 SECONDS_PER_EDIT = 3.0  # of one card: a person reads it meanwhile
 FIRST_WORD_SECONDS = 2.0  # between writing down that a card is about to be posted, and posting it
 ARRIVED_SECONDS = 15.0  # a post has arrived by then or never will: the client gives up after 10
-LINES_AGAIN = 1  # so often a thread is told again of what may have arrived: a line twice rather than not at all
+DRAWN_AGAIN = 60.0  # seconds at most until a card that Slack did not take is tried again: until then it is not true
 HISTORY_BEFORE = 300.0  # the database's clock and Slack's may differ
 
 
@@ -72,7 +72,8 @@ class Writer:
         self._to_tell: Queue[RemediationRef] = Queue()
         self._orphans: set[RemediationRef] = set()
         self._to_repeat: set[RemediationRef] = set()
-        self._drawing: Backoff[RemediationRef] = Backoff(clock.monotonic)
+        self._maybe_told: set[RemediationRef] = set()
+        self._drawing: Backoff[RemediationRef] = Backoff(clock.monotonic, DRAWN_AGAIN)
         self._telling: Backoff[RemediationRef] = Backoff(clock.monotonic)
         self._drawn_at: dict[RemediationRef, float] = {}
 
@@ -83,6 +84,7 @@ class Writer:
         self.new.clear()
         self._orphans.clear()
         self._to_repeat.clear()
+        self._maybe_told.clear()
 
     def announce(self, reading: Reading) -> None:
         """Post a card of something new, when its turn comes."""
@@ -203,7 +205,10 @@ class Writer:
             self._book.drop(ref)  # so the next poll finds it anew
             raise
         self._report("")
-        await self._note(ref, first, lambda alert: replace(alert, ts=ts, drawn=message.fingerprint))
+        channel_id = self._rules.channel_id  # the setting may have changed since it was first about to be told
+        await self._note(
+            ref, first, lambda alert: replace(alert, ts=ts, channel_id=channel_id, drawn=message.fingerprint)
+        )
 
     async def _note(
         self, ref: RemediationRef, first: FirstApproval | None, change: Callable[[Alert], Alert]
@@ -279,7 +284,11 @@ class Writer:
 
         def drawn(alert: Alert) -> Alert:
             # Where somebody was answered on the card meanwhile, it is not known which of the two stands there.
-            is_known = (alert.remark, alert.answered_at) == (before.remark, before.answered_at)
+            is_known = (alert.drawn, alert.remark, alert.answered_at) == (
+                before.drawn,
+                before.remark,
+                before.answered_at,
+            )
             return replace(alert, drawn=fingerprint if is_known else "", is_lost=alert.is_lost or is_lost)
 
         return await self._note(ref, look.first, drawn) or before
@@ -316,9 +325,11 @@ class Writer:
                 raise
             logger.warning("%s: its thread takes no more: %s", ref, error)
         except PostUnclear:
-            if self._telling.failures(ref) < LINES_AGAIN:
+            if ref not in self._maybe_told:
+                self._maybe_told.add(ref)  # a line twice rather than not at all, but not for ever
                 raise
             logger.warning("%s: its thread may not have been told: %s", ref, " ".join(told))
+        self._maybe_told.discard(ref)
         self._telling.succeeded(ref)
         await self._note(ref, look.first, lambda alert: replace(alert, lines=alert.lines[len(told) :]))
 
@@ -342,11 +353,23 @@ class Writer:
             return follow.settled(later, look.first, self._rules.remind_seconds) if is_due and is_same else None
 
         alert = await self._alerts.change(ref, count)
-        if alert:
-            waited = look.now - _since(alert.remediation, alert.seen_at)
-            message = cards.reminder(alert.remediation, self._rules.oncall, waited)
+        if alert is None:
+            return
+        message = cards.reminder(
+            alert.remediation, self._rules.oncall, look.now - _since(alert.remediation, alert.seen_at)
+        )
+        try:
             await self._board.post(message, thread_ts=ts, channel_id=alert.channel_id)
-            self._telling.succeeded(ref)
+        except NotPosted as error:
+            if not error.is_lasting:
+                before, after = look.alert.reminders, alert.reminders
+
+                def take_back(alert: Alert, _now: float) -> Alert | None:
+                    return replace(alert, reminders=before, next_at=0.0) if alert.reminders == after else None
+
+                await self._alerts.change(ref, take_back)
+            raise
+        self._telling.succeeded(ref)
 
     # What a dead process left, or Slack may have taken.
 
@@ -357,8 +380,12 @@ class Writer:
         ripe = [each for each in looks if each.alert.ts is None and each.alert.seen_at < each.now - ARRIVED_SECONDS]
         if not ripe:
             return
-        found = await self._board.find(min(each.alert.seen_at for each in ripe) - HISTORY_BEFORE)
-        for look in ripe:
+        for channel_id in sorted({each.alert.channel_id for each in ripe}):
+            await self._find(channel_id, [each for each in ripe if each.alert.channel_id == channel_id])
+
+    async def _find(self, channel_id: str, looks: Sequence[Look]) -> None:
+        found = await self._board.find(min(each.alert.seen_at for each in looks) - HISTORY_BEFORE, channel_id)
+        for look in looks:
             ref = look.alert.remediation.ref
             if found and (ts := found.cards.get(ref)):
                 logger.info("%s: its card stands in the channel already", ref)
