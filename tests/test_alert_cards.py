@@ -243,8 +243,8 @@ def test_the_worst_input_fits_into_slack_and_mentions_nobody(fields: dict[str, A
     many = [one] * 60
     messages = [
         cards.card(worst, decided=decided, notice="*Notice*" * 20, about=about),
-        cards.lines(cards.transition(remediation(), worst, decided, START) * 20),
-        cards.lines(cards.transition(worst, remediation(state="OTHER"), None, START)),
+        cards.lines(["A line.", *cards.transition(remediation(), worst, decided, START) * 20]),
+        cards.lines(["A line.", *cards.transition(worst, remediation(state="OTHER"), None, START)]),
         cards.reminder(worst, "U0ALICE", 900),
         cards.many.digest(DIGEST, many, [(shown, items)] * 4),
         cards.many.failures(many, {}),
