@@ -218,7 +218,7 @@ class App:
             settings.bot_max_in_repair_percent,
             frozenset(settings.bot_two_people_modes),
         )
-        guards = Guards(limits, together, store, clock)
+        guards = Guards(limits, together, store, policy, clock)
         decisions = Decisions(together, policy, guards, replies, store, clock)
         batches = BatchRunner(decisions, policy, replies, store, clock)
         self._keeper = Keeper(

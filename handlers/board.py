@@ -26,7 +26,6 @@ HISTORY_PAGE = 200
 MAX_PAGES = 50
 CARD, DIGEST = "remediation_alert", "remediation_digest"
 _LASTING = {
-    "is_archived",
     "message_not_found",
     "cant_update_message",
     "edit_window_closed",
@@ -34,6 +33,8 @@ _LASTING = {
     "thread_not_found",
     "msg_too_long",
 }
+# A channel in which the bot may not write. The present one is reported, and opened again; a former one is given up.
+_CLOSED = {"channel_not_found", "is_archived", "not_in_channel"}
 
 
 class SlackBoard:
@@ -149,8 +150,8 @@ class SlackBoard:
                 raise NotPosted("ratelimited") from error
             if may_have_worked(error):
                 raise PostUnclear(describe(error)) from error
-            code = error_code(error)
-            raise NotPosted(code, is_lasting=code in _LASTING) from error
+            code, is_former = error_code(error), arguments["channel"] != self._channel_id
+            raise NotPosted(code, is_lasting=code in _LASTING or (is_former and code in _CLOSED)) from error
         except aiohttp.ClientConnectorError as error:
             raise NotPosted(describe(error)) from error
         except (aiohttp.ClientError, TimeoutError, *ODD_ANSWERS) as error:

@@ -99,6 +99,10 @@ ERRORS: dict[str, BotError] = {
     "AlreadyInFlight": errors.AlreadyInFlight("<@U0BOB>", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "AlreadyInFlight-yours": errors.AlreadyInFlight("You", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "Guarded": errors.Guarded(
+        "this mode takes two people, and you approved it <!date^1795489200^{time}|03:00 UTC> already.",
+        "Ask another operator to press Approve too, or cancel it.",
+    ),
+    "LimitReached": errors.LimitReached(
         "4 of 32 nodes are in repair in this cluster, and at most 4 may be at once (BOT_MAX_IN_REPAIR).",
         "Approve again when a repair has ended.",
     ),

@@ -142,7 +142,7 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[Decisions, Store, Ear]]:
     policy = Policy(("U0ALICE",), frozenset(), "T0HOME", SlackDirectory.__new__(SlackDirectory))
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
-        guards = Guards(Limits(), together, store, time.clock)
+        guards = Guards(Limits(), together, store, policy, time.clock)
         yield Decisions(together, policy, guards, ear, store, time.clock), store, ear
     finally:
         await database.close()

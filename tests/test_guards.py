@@ -1,12 +1,17 @@
 """Guard rails before an approval: how many nodes at once, and two people."""
 
+import sqlite3
+from pathlib import Path
+
 import pytest
 from sqlalchemy import select
 
 from bot.store import Database
 from bot.store.tables import audit
 from tests.simulator.together import Fault
-from tests.watch import card, poll, until, watching
+from tests.test_durability import died_while, left_behind
+from tests.test_storm import began, choose, digest, storm
+from tests.watch import card, pass_time, poll, until, watching
 from tests.world import APPROVE, CANCEL, IDS, World, world
 
 
@@ -42,7 +47,7 @@ async def test_no_more_than_so_many_nodes_are_in_repair_at_once() -> None:
         )
         assert bot.together.posts == []
         assert alert.edits == 0
-        assert await outcomes(bot) == [("U0ALICE", "Guarded")]
+        assert await outcomes(bot) == [("U0ALICE", "LimitReached")]
         bot.together.advance(("cluster-1", "busy-0", "busy-0"))
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
@@ -163,12 +168,78 @@ async def test_a_followed_node_in_a_state_that_the_bot_does_not_know_is_counted(
         bot.together.remediations[other]["state"] = "DRAINING"
         await card(bot, other, "State DRAINING")
         await bot.slack.press(alert, APPROVE)
-        assert "1 node is in repair or about to be in this cluster" in (await bot.whisper()).text
+        assert "1 node is in repair in this cluster" in (await bot.whisper()).text
         assert bot.together.posts == []
         bot.together.remediations[other]["state"] = "SUCCEEDED"
         await card(bot, other, "Succeeded")
         await bot.slack.press(alert, APPROVE)
         await until(bot, lambda: bot.together.state(IDS) == "PENDING")
+
+
+async def test_what_is_sent_again_passes_the_limit_again() -> None:
+    async with world(drain_seconds=0.05, BOT_MAX_IN_REPAIR="1") as bot:
+        bot.together.add()
+        alert = await left_behind(bot, APPROVE)
+        async with died_while(bot, at="sent"):
+            busy(bot, 1)
+            async with bot.another():
+                assert "1 node is in repair in this cluster" in (await bot.whisper()).text
+        assert APPROVE in alert.buttons
+        assert bot.together.posts == []
+
+
+async def test_what_together_asked_to_send_later_passes_the_limit_again() -> None:
+    async with world(BOT_MAX_IN_REPAIR="1") as bot:
+        bot.together.add()
+        bot.together.faults.append(Fault("rpc", verb="approve", code=8, headers={"Retry-After": "10"}))
+        bot.together.before_decision = lambda _call: busy(bot, 1)
+        await bot.slack.press(bot.alert(), APPROVE)
+        assert "1 node is in repair in this cluster" in (await bot.whisper()).text
+        await bot.settle()
+        assert bot.together.state(IDS) == "PENDING_APPROVAL"
+
+
+async def test_a_node_that_has_just_gone_into_an_unknown_state_is_counted() -> None:
+    async with watching(BOT_MAX_IN_REPAIR="1") as bot:
+        bot.together.add()
+        other = bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+        alert = await card(bot)
+        await card(bot, other)
+        bot.together.remediations[other]["state"] = "RUNNING"
+        await card(bot, other, "Running")
+        bot.together.remediations[other]["state"] = "DRAINING"
+        await bot.slack.press(alert, APPROVE)
+        assert "1 node is in repair in this cluster" in (await bot.whisper()).text
+        assert bot.together.posts == []
+
+
+async def test_a_selection_stops_at_the_limit() -> None:
+    async with watching(BOT_MAX_IN_REPAIR="1") as bot:
+        await began(bot)
+        storm(bot, 8)
+        message = await digest(bot)
+        await bot.slack.submit(await choose(bot, message, "all"))
+        await digest(bot, "Stopped: as many nodes of the cluster are in repair as may be at once.* 6 were not tried.")
+        assert len(bot.together.posts) == 1
+
+
+@pytest.mark.parametrize("two_people", ["", "EVICT_WITHOUT_REPLACEMENT"])
+async def test_nothing_stands_between_the_last_look_and_the_call(tmp_path: Path, two_people: str) -> None:
+    path = tmp_path / "bot.db"
+    async with world(database=f"sqlite:///{path}", BOT_TWO_PEOPLE_MODES=two_people) as bot:
+        bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+        alert = bot.alert()
+        with bot.together.paused("get answered"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.is_waiting("get answered"))
+            other = sqlite3.connect(path, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+        bot.together.escalate(IDS, "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT")
+        other.execute("ROLLBACK")
+        other.close()
+        await bot.edited(alert)
+        assert "The mode was “Power-cycle host” and is now “Evict without replacement”." in alert.text
+        assert bot.together.posts == []
 
 
 async def test_where_the_guard_cannot_see_nothing_is_approved() -> None:
@@ -259,3 +330,53 @@ async def test_a_mode_that_is_not_named_takes_one() -> None:
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
         assert bot.together.state(IDS) == "PENDING"
+
+
+@pytest.mark.parametrize("mode", ["REMEDIATION_MODE_VM_ONLY", None])
+async def test_the_first_approval_does_not_count_for_what_has_begun_to_wait_anew(mode: str | None) -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        if mode:
+            bot.together.escalate(IDS, mode)
+            await card(bot, words="Waiting for approval: Replace VM")
+            bot.together.escalate(IDS, "REMEDIATION_MODE_REBOOT_VM")
+        else:
+            bot.together.resolve(IDS)
+            await card(bot, words="Resolved by itself")
+            bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
+        await card(bot, words="Waiting for approval: Reboot VM")
+        assert "First of two" not in alert.text
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await until(bot, lambda: "First of two approvals: <@U0BOB> approved" in alert.text)
+        assert bot.together.posts == []
+
+
+async def test_the_first_approval_counts_for_a_shift_and_is_shown_no_longer_then() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await pass_time(bot, 8 * 3600 - 60)
+        assert "First of two approvals: <@U0ALICE>" in alert.text
+        await pass_time(bot, 120)
+        assert "First of two" not in alert.text
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await until(bot, lambda: "First of two approvals: <@U0BOB> approved" in alert.text)
+        assert bot.together.posts == []
+
+
+async def test_the_first_of_two_must_be_an_operator_still_when_the_second_approves() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_OPERATORS="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE", "U0BOB"]
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        bot.slack.groups["S0ONCALL"] = ["U0BOB"]
+        await pass_time(bot, 4000)
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await until(bot, lambda: "First of two approvals: <@U0BOB> approved" in alert.text)
+        assert bot.together.posts == []

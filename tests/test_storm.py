@@ -355,7 +355,7 @@ async def test_reminders_of_a_digest_tell_how_many_wait(bot: World) -> None:
         bot.together.review(each, "approve")
     await pass_time(bot, 16 * 60)
     told = [each.text for each in bot.slack.replies(message)]
-    assert told == ["5 remediations of the list above have waited for 15 min, and nobody has decided."]
+    assert told == ["5 remediations of the list above have waited for 15 min or more, and nobody has decided."]
     for each in ids[2:]:
         bot.together.resolve(each)
     await pass_time(bot, 3600)

@@ -243,7 +243,8 @@ def digest_reminder(count: int, oncall: str, waited: float) -> Message:
         oncall: mention of whom to call, or "".
         waited: seconds.
     """
-    text = f"{oncall}{count} remediations of the list above have waited for {lasted(waited)}, and nobody has decided."
+    some = "1 remediation of the list above has" if count == 1 else f"{count} remediations of the list above have"
+    text = f"{oncall}{some} waited for {lasted(waited)} or more, and nobody has decided."
     return Message(text=text, blocks=[parts.section(text)])
 
 

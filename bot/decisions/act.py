@@ -47,9 +47,9 @@ Result = tuple[Answer, Outcome]
 class _Changed(Exception):
     """No error: it ends the attempts of a POST, since the remediation is no longer what was decided on."""
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, present: Remediation) -> None:
         super().__init__()
-        self.result = result
+        self.present = present
 
 
 class Act:
@@ -145,14 +145,8 @@ class Act:
             present = await self._read_before(job)
             if changed := await self._changed(job, request.shown, present):
                 return changed
-            if request.verb is Verb.APPROVE:
-                if waiting := await self._guarded(job, present):
-                    return waiting
-                if self._guards.take_time and mode_to_send(Shown(present.mode, present.state)) is None:
-                    # This mode cannot be named in the call, so what runs is what is there then: look a last time.
-                    present = await self._read_before(job)
-                    if changed := await self._changed(job, request.shown, present):
-                        return changed
+            if request.verb is Verb.APPROVE and (waiting := await self._guarded(job, present)):
+                return waiting
             seen = Shown(present.mode, present.state)
         return await self._send(job, seen)
 
@@ -169,10 +163,11 @@ class Act:
 
     async def _changed(self, job: Job, shown: Shown, present: Remediation) -> Result | None:
         """The card to decide on anew, when it is no longer what was shown."""
+        return await self._decide_anew(job, shown, present) if why_not(job.request, shown, present) else None
+
+    async def _decide_anew(self, job: Job, shown: Shown, present: Remediation) -> Result:
         decided = await self._decided(present)
         notice = why_not(job.request, shown, present, decided)
-        if not notice:
-            return None
         return await self._card(present, decided=decided, notice=notice), Outcome("changed meanwhile", present.state)
 
     async def _resume(self, job: Job) -> Result:
@@ -200,6 +195,8 @@ class Act:
             return changed
         if await self._store.seconds_since(job.received_at) > LIFETIME:
             return await self._not_in_effect(job, present, NoAnswer())
+        if request.verb is Verb.APPROVE:
+            await self._guards.check_limit(job)
         return await self._send(job, seen)
 
     async def _read_before(self, job: Job) -> Remediation:
@@ -218,8 +215,9 @@ class Act:
             if may_have_left:
                 raise
             raise StoreDown from error
-        except _Changed as changed:
-            return changed.result
+        except _Changed as change:
+            assert seen is not None  # noqa: S101 - it was compared with that
+            return await self._decide_anew(job, seen, change.present)
         except WrongState as refusal:
             return await self._show_present(job, seen, refusal)
         except Unclear as cause:
@@ -233,15 +231,14 @@ class Act:
         async def leaving() -> None:
             nonlocal attempts
             attempts += 1
-            if attempts == 1:
-                await self._store.sending(job, seen)
-                return
+            if attempts > 1 and request.verb is Verb.APPROVE:
+                await self._guards.check_limit(job)
+            await (self._store.sending(job, seen) if attempts == 1 else self._store.still_sending(job))
             if seen and request.verb is Verb.APPROVE and mode_to_send(seen) is None:
-                # Time has passed, and what is there now would run, whatever it has become.
+                # What is there when it arrives would run, whatever it has become: nothing stands between look and call.
                 present = await self._read_before(job)
-                if changed := await self._changed(job, seen, present):
-                    raise _Changed(changed)
-            await self._store.still_sending(job)
+                if why_not(request, seen, present):
+                    raise _Changed(present)
 
         match request.verb:
             case Verb.APPROVE:

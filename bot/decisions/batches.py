@@ -10,7 +10,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.decisions.act import LIFETIME
 from bot.decisions.decisions import RECEIVE_SECONDS, Decisions, Work
-from bot.errors import NotAllowed, NotAttempted, NotConfirmed, StoreDown, StoreUnavailable
+from bot.errors import LimitReached, NotAllowed, NotAttempted, NotConfirmed, StoreDown, StoreUnavailable
 from bot.models import Actor, Alert, Batch, BatchItem, Messenger, Place, RemediationRef, Request, Shown, Verb
 from bot.mrkdwn import lasted
 from bot.policy import Policy
@@ -150,6 +150,8 @@ class BatchRunner:
                 stopped = "the person who asked may not decide."
                 told = NotAttempted((await self._batches.items(batch.id))[item.number].summary, "")
                 await self._messenger.whisper(batch.place, cards.private(told))
+            if outcome == LimitReached.__name__:
+                stopped = "as many nodes of the cluster are in repair as may be at once."
             troubles = troubles + 1 if outcome in _TROUBLE else 0
             if troubles == TROUBLES:
                 stopped = f"Together has failed {TROUBLES} times in a row."

@@ -1,16 +1,19 @@
 """Guard rails before an approval: each is off unless it is set."""
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from bot.clock import Clock
-from bot.errors import Guarded, NotFound, ReadFailed, TogetherError
-from bot.models import IN_REPAIR, RULES, FirstApproval, Job, Remediation, Verb
+from bot.errors import Guarded, LimitReached, NotAllowed, NotFound, ReadFailed, TogetherError
+from bot.models import FINAL, IN_REPAIR, RULES, Actor, FirstApproval, Job, Remediation, RemediationRef, State, Verb
 from bot.mrkdwn import when
+from bot.policy import Policy
 from bot.store import Store
 from bot.together import TogetherClient
 
 CLUSTER_FRESH_SECONDS = 600.0
+LOOKS = 20  # at so many nodes one by one; more of them count as in repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +38,17 @@ class Guards:
         limits: what is set.
         together: tells what is in repair, and how many nodes there are.
         store: tells what is being approved, and who approved first.
+        policy: tells whether that person may still.
         clock: for the age of a cluster's number of nodes.
     """
 
-    def __init__(self, limits: Limits, together: TogetherClient, store: Store, clock: Clock) -> None:
+    def __init__(self, limits: Limits, together: TogetherClient, store: Store, policy: Policy, clock: Clock) -> None:
         self._limits = limits
         self._together = together
         self._store = store
+        self._policy = policy
         self._clock = clock
         self._sizes: dict[str, tuple[float, int | None]] = {}
-
-    @property
-    def take_time(self) -> bool:
-        """Whether a check reads from Together, so that something may change meanwhile."""
-        return self._limits.nodes is not None or self._limits.percent is not None
 
     async def check(self, job: Job, present: Remediation) -> FirstApproval | None:
         """Let an approval pass, or keep it as the first of two.
@@ -65,25 +65,34 @@ class Guards:
             ReadFailed: what it depends on cannot be read.
             StoreUnavailable: likewise.
         """
-        try:
-            await self._check_share(job, present)
-        except TogetherError as cause:
-            raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
+        await self.check_limit(job)
         return await self._check_people(job, present)
 
-    async def _check_share(self, job: Job, present: Remediation) -> None:
-        limits, cluster = self._limits, present.cluster_id
-        if limits.nodes is None and limits.percent is None:
+    async def check_limit(self, job: Job) -> None:
+        """Let an approval pass when fewer nodes are in repair than may be.
+
+        Raises:
+            LimitReached: it may not be sent.
+            ReadFailed: what it depends on cannot be read.
+            StoreUnavailable: likewise.
+        """
+        if self._limits.nodes is None and self._limits.percent is None:
             return
+        try:
+            await self._check_limit(job)
+        except TogetherError as cause:
+            raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
+
+    async def _check_limit(self, job: Job) -> None:
+        ref = job.request.ref
         # In this order: what is answered between the two reads is counted by the second.
-        maybe = await self._store.agreed.busy(job)
-        listed = await self._together.scan(cluster, states=sorted(IN_REPAIR))
-        sure = {str(item.get("instance_id")) for item in listed if isinstance(item, dict)}
-        busy = (sure | maybe) - {present.instance_id}
-        total = await self._size(cluster) if limits.percent is not None else None
+        about_to_be = await self._store.agreed.about_to_be_in_repair(job)
+        sure = await self._in_repair(ref.cluster_id)
+        busy = (sure | about_to_be) - {ref.instance_id}
+        total = await self._size(ref.cluster_id) if self._limits.percent is not None else None
         allowed, why = self._allowed(total)
         if allowed == 0:
-            raise Guarded(
+            raise LimitReached(
                 f"{why} of this cluster's {total} nodes.",
                 "Decide in Together's own console. Whoever runs the bot can change the limit.",
             )
@@ -91,10 +100,30 @@ class Guards:
             of = f" of {total}" if total else ""
             are = "node is" if len(busy) == 1 else "nodes are"
             or_about = "" if busy <= sure else " or about to be"
-            raise Guarded(
+            raise LimitReached(
                 f"{len(busy)}{of} {are} in repair{or_about} in this cluster, and {why}.",
                 "Approve again when a repair has ended, or cancel this one. Whoever runs the bot can change it.",
             )
+
+    async def _in_repair(self, cluster_id: str) -> set[str]:
+        """The instances in repair: those that Together lists, and those that are followed in any other state of work.
+
+        A list is asked for by states, so that a state which this version of the bot does not know is in none.
+        """
+        listed = await self._together.scan(cluster_id, states=sorted(IN_REPAIR))
+        found = {str(item.get("instance_id")) for item in listed if isinstance(item, dict)}
+        followed = await self._store.agreed.at_work(cluster_id)
+        unlisted = [ref for ref in followed if ref.instance_id not in found]
+        looked = await asyncio.gather(*(self._is_at_work(ref) for ref in unlisted[:LOOKS]))
+        found |= {ref.instance_id for ref, at_work in zip(unlisted, looked, strict=False) if at_work}
+        return found | {ref.instance_id for ref in unlisted[LOOKS:]}
+
+    async def _is_at_work(self, ref: RemediationRef) -> bool:
+        try:
+            present = await self._together.get(ref)
+        except NotFound:
+            return False
+        return present.state not in FINAL and present.state != State.PENDING_APPROVAL
 
     def _allowed(self, total: int | None) -> tuple[int, str]:
         """How many nodes may be in repair with this one, and the rule in words."""
@@ -102,7 +131,7 @@ class Guards:
         rules = [(nodes, f"at most {nodes} may be at once (BOT_MAX_IN_REPAIR)")] if nodes is not None else []
         if percent is not None:
             if total is None:
-                raise Guarded(
+                raise LimitReached(
                     f"Together does not say how many nodes this cluster has, and at most {percent} % of them may be "
                     "in repair at once (BOT_MAX_IN_REPAIR_PERCENT).",
                     "Decide in Together's own console, or ask whoever runs this bot to change the limit.",
@@ -130,10 +159,21 @@ class Guards:
         user_id = job.request.actor.user_id
         first = await self._store.agreed.approve_first(job, present.mode)
         if first.user_id != user_id:
-            return None
+            if await self._may_still(first, job):
+                return None
+            first = await self._store.agreed.approve_first(job, present.mode, instead_of=first)
         if first.job_id != job.id:
             raise Guarded(
                 f"this mode takes two people, and you approved it {when(first.at)} already.",
                 "Ask another operator to press Approve too, or cancel it.",
             )
         return first
+
+    async def _may_still(self, first: FirstApproval, job: Job) -> bool:
+        """Whether the first of two people may approve at the moment in which the second one does."""
+        actor = Actor(first.user_id, "", job.request.actor.team_id)
+        try:
+            await self._policy.authorise(Verb.APPROVE, actor, job.request.place.channel_id)
+        except NotAllowed:
+            return False
+        return True

@@ -10,6 +10,7 @@
     │   ├── NotAllowed            this person, channel or workspace may not decide
     │   ├── AlreadyInFlight       somebody is deciding on this remediation right now
     │   ├── Guarded               a guard rail keeps an approval from being sent
+    │   │   └── LimitReached      as many nodes are in repair as may be at once
     │   ├── NotFollowed           a hold on what the bot does not follow
     │   ├── NotConfirmed          a selection that is somebody else's, or was confirmed already
     │   ├── NothingSelected       a button for a selection, and nothing selected that still waits
@@ -54,6 +55,7 @@ from bot.errors.own import InternalError, Interrupted
 from bot.errors.refusals import (
     AlreadyInFlight,
     Guarded,
+    LimitReached,
     NotAllowed,
     NotAttempted,
     NotConfirmed,
@@ -93,6 +95,7 @@ __all__ = [
     "InvalidIds",
     "KeyRefused",
     "LeaseLost",
+    "LimitReached",
     "NoAnswer",
     "NotAllowed",
     "NotAttempted",

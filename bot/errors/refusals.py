@@ -73,6 +73,10 @@ class Guarded(NotAttempted):
         super().__init__(f"Not approved: {why}", next_step)
 
 
+class LimitReached(Guarded):
+    """As many nodes of the cluster are in repair as may be at once."""
+
+
 class NotFollowed(NotAttempted):
     """A hold is the bot's own, on remediations whose alert the bot posted itself."""
 

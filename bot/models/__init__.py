@@ -1,6 +1,7 @@
 """Values that the whole bot speaks in: references, states, modes, verbs, remediations, people. No I/O."""
 
 from bot.models.alert import (
+    FIRST_APPROVAL_SECONDS,
     HISTORY_DAYS,
     HOLD_SECONDS,
     About,
@@ -25,6 +26,7 @@ from bot.models.verbs import RULES, Rule, Verb
 __all__ = [
     "DOUBT_SECONDS",
     "FINAL",
+    "FIRST_APPROVAL_SECONDS",
     "HISTORY_DAYS",
     "HOLD_SECONDS",
     "IN_REPAIR",

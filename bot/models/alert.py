@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field, replace
 
 from bot.models.job import Answer, Decided, Remark
-from bot.models.remediation import Remediation
+from bot.models.remediation import Remediation, State
 from bot.models.request import Request
 from bot.models.verbs import RULES
 from bot.mrkdwn import when
 
 HOLD_SECONDS = 30 * 60
 HISTORY_DAYS = 7
+FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
 HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
 
 
@@ -85,6 +86,7 @@ class Alert:
         answered_at: when a decision on it was last answered: what was read before is out of date.
         is_stale: whoever was answered saw something else than `remediation`, so it is not to be drawn from that.
         remind_from: since when nobody has acted.
+        waits_since: since when it waits anew, where it had ended or vanished before; else 0.
         reminders: how many were sent.
         is_lost: its card cannot be changed any more, since somebody has deleted it or Slack has frozen it.
         done: it has ended and all was told.
@@ -109,9 +111,15 @@ class Alert:
     is_stale: bool = False
     next_at: float | None = 0.0
     remind_from: float = 0.0
+    waits_since: float = 0.0
     reminders: int = 0
     is_lost: bool = False
     done: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a human."""
+        return self.remediation.state == State.PENDING_APPROVAL and not self.vanished
 
     def about(self, first: FirstApproval | None) -> About:
         """What its card says beyond the remediation."""
@@ -125,6 +133,7 @@ class Digest:
     Attributes:
         cluster_id: None for the backlog that the bot found when it began to watch.
         grown_at: when the last one came in.
+        posted_at: when it was last about to be posted.
         failures: which failures its thread was told of, by remediation ID.
     """
 
@@ -133,6 +142,7 @@ class Digest:
     channel_id: str
     seen_at: float
     grown_at: float
+    posted_at: float = 0.0
     ts: str | None = None
     version: int = 1
     drawn: str = ""

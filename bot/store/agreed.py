@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import and_, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.clock import Clock
-from bot.models import DOUBT_SECONDS, About, FirstApproval, Hold, Job, RemediationRef, State, Verb, held
-from bot.store.alerts import change_alert, state_of_alert, to_alert
+from bot.models import DOUBT_SECONDS, FINAL, About, FirstApproval, Hold, Job, RemediationRef, State, Verb, held
+from bot.store.alerts import change_alert, first_counts, forget_first_approval, state_of_alert, to_alert
 from bot.store.engine import Database, now, read_clock, to_the_end
 from bot.store.tables import ACTIVE, DONE, DOUBTFUL, about, alerts, decisions, first_approvals
 
@@ -65,17 +65,23 @@ class Agreed:
             )
 
     @to_the_end
-    async def approve_first(self, job: Job, mode: str) -> FirstApproval:
+    async def approve_first(self, job: Job, mode: str, *, instead_of: FirstApproval | None = None) -> FirstApproval:
         """Write down the first of two approvals, unless there is one of this mode. Gives back the one that counts.
+
+        Args:
+            job: the approval.
+            mode: what is approved.
+            instead_of: one that counts no longer.
 
         Raises:
             StoreUnavailable: it could not be written.
         """
         ref, user_id = job.request.ref, job.request.actor.user_id
         async with self.database.begin() as connection:
-            if (first := await self._first_approval(connection, ref)) and first.mode == mode:
+            first = await self._first_approval(connection, ref)
+            if first and first.mode == mode and first != instead_of:
                 return first
-            await connection.execute(delete(first_approvals).where(about(first_approvals.c, ref)))
+            await forget_first_approval(connection, ref)
             first = FirstApproval(user_id, mode, await read_clock(self.database, self._clock, connection), job.id)
             await connection.execute(
                 insert(first_approvals).values(
@@ -86,33 +92,48 @@ class Agreed:
             return first
 
     @to_the_end
-    async def busy(self, job: Job) -> set[str]:
-        """The instances of a job's cluster that may be in repair, though no list of Together's may say so.
+    async def about_to_be_in_repair(self, job: Job) -> set[str]:
+        """The instances of a job's cluster that may go into repair, though no list of Together's says so yet.
 
-        These are: approvals that began before this one and are not answered yet; those whose outcome was in doubt a
-        moment ago; and alerts in states that this version of the bot does not know.
+        These are of approvals that began before this one and are not answered yet, or whose outcome was in doubt a
+        moment ago.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        c, a, cluster_id = decisions.c, alerts.c, job.request.ref.cluster_id
+        c = decisions.c
         mine = select(c.active_at).where(c.id == job.id).scalar_subquery()
         is_before = or_(c.active_at < mine, and_(c.active_at == mine, c.id < job.id))
         since = now(self.database, self._clock) - DOUBT_SECONDS
         in_doubt = and_(c.status == DONE, c.outcome.in_(DOUBTFUL), c.done_at > since)
         approvals = select(c.instance_id).where(
             c.verb == Verb.APPROVE,
-            c.cluster_id == cluster_id,
+            c.cluster_id == job.request.ref.cluster_id,
             c.id != job.id,
             or_(and_(c.status == ACTIVE, is_before), in_doubt),
         )
-        unknown = select(a.instance_id).where(
-            a.cluster_id == cluster_id, a.is_open, state_of_alert(self.database).not_in(list(State))
+        async with self.database.begin() as connection:
+            return set(await connection.scalars(approvals))
+
+    @to_the_end
+    async def at_work(self, cluster_id: str) -> list[RemediationRef]:
+        """What the bot follows in a cluster that was neither waiting nor over when it was last seen.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        c = alerts.c
+        at_rest = [State.PENDING_APPROVAL, *sorted(FINAL)]
+        wanted = select(c.cluster_id, c.instance_id, c.remediation_id).where(
+            c.cluster_id == cluster_id, c.is_open, state_of_alert(self.database).not_in(at_rest)
         )
         async with self.database.begin() as connection:
-            return set(await connection.scalars(approvals)) | set(await connection.scalars(unknown))
+            return [RemediationRef(*row) for row in await connection.execute(wanted)]
 
     async def _first_approval(self, connection: AsyncConnection, ref: RemediationRef) -> FirstApproval | None:
         c = first_approvals.c
-        row = (await connection.execute(select(c.user_id, c.mode, c.at, c.job_id).where(about(c, ref)))).first()
+        wanted = select(c.user_id, c.mode, c.at, c.job_id).where(
+            about(c, ref), first_counts(self.database, self._clock)
+        )
+        row = (await connection.execute(wanted)).first()
         return FirstApproval(row.user_id, row.mode, row.at, row.job_id) if row else None

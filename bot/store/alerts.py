@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import JSON, ColumnElement, Text, cast, delete, exists, func, select, tuple_, type_coerce, update
+from sqlalchemy import JSON, ColumnElement, Text, and_, cast, delete, exists, func, select, tuple_, type_coerce, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.clock import Clock
-from bot.models import Alert, FirstApproval, RemediationRef
+from bot.models import FIRST_APPROVAL_SECONDS, Alert, FirstApproval, RemediationRef
 from bot.store.engine import Database, now, read_clock, to_the_end
 from bot.store.lease import Leased
 from bot.store.rows import dump
@@ -182,7 +182,11 @@ class Alerts(Leased):
                 exists().where(about(decisions.c, ref), decisions.c.status == ACTIVE).label("deciding"),
                 now(self.database, self._clock).label("present"),
             )
-            .select_from(alerts.outerjoin(first_approvals, about(first_approvals.c, ref)))
+            .select_from(
+                alerts.outerjoin(
+                    first_approvals, and_(about(first_approvals.c, ref), first_counts(self.database, self._clock))
+                )
+            )
             .where(about(alerts.c, ref))
         )
         row = found.first()
@@ -207,15 +211,32 @@ async def change_alert(
     if after is None:
         return None
     after = replace(after, version=before.version + 1)
+    if _asks_anew(before, after):
+        await forget_first_approval(connection, ref)
     await connection.execute(update(alerts).where(about(alerts.c, ref)).values(**alert_columns(after)))
     if after.digest_id:
         await wake_digest(connection, after.digest_id)
     return after
 
 
+def _asks_anew(before: Alert, after: Alert) -> bool:
+    """Whether it waits for something else than what somebody may have approved as the first of two."""
+    return after.waits and not (before.waits and before.remediation.mode == after.remediation.mode)
+
+
 def to_alert(body: str) -> Alert:
     """The alert that a row holds."""
     return _ALERTS.validate_json(body)
+
+
+def first_counts(database: Database, clock: Clock) -> ColumnElement[bool]:
+    """Whether a first approval is young enough to count, inside a statement."""
+    return first_approvals.c.at > now(database, clock) - FIRST_APPROVAL_SECONDS
+
+
+async def forget_first_approval(connection: AsyncConnection, ref: RemediationRef) -> None:
+    """Let a first approval count no longer."""
+    await connection.execute(delete(first_approvals).where(about(first_approvals.c, ref)))
 
 
 def state_of_alert(database: Database) -> ColumnElement[str]:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.models import Alert, Digest, FirstApproval, RemediationRef
-from bot.store.alerts import alert_columns, alert_ids, to_alert
+from bot.store.alerts import alert_columns, alert_ids, first_counts, to_alert
 from bot.store.engine import now, read_clock, to_the_end
 from bot.store.lease import Leased
 from bot.store.rows import dump
@@ -18,7 +18,6 @@ from bot.store.tables import alerts, digests, first_approvals
 
 _DIGESTS = TypeAdapter(Digest)
 _DIGEST = select(digests.c.body, digests.c.version, digests.c.next_at, digests.c.is_open)
-_IDS = ("cluster_id", "instance_id", "remediation_id")
 _AT_ONCE = 500
 Change = Callable[[Digest, float], Digest | None]
 
@@ -43,8 +42,11 @@ class Digests(Leased):
     """The statements about digests."""
 
     @to_the_end
-    async def add(self, digest: Digest, new: Sequence[Alert]) -> Digest:
+    async def add(self, digest: Digest, new: Sequence[Alert]) -> Digest | None:
         """Write down that a digest is about to be told, or has grown, and what stands in it.
+
+        Returns:
+            What it has become; None where all of this stands somewhere else already.
 
         Raises:
             LeaseLost: another process watches now.
@@ -53,6 +55,13 @@ class Digests(Leased):
         upsert = sqlite.insert if self.database.is_sqlite else postgresql.insert
         async with self._begin() as connection:
             present = await read_clock(self.database, self._clock, connection)
+            rows = [_row(replace(each, seen_at=present, remind_from=present, digest_id=digest.id)) for each in new]
+            added = 0
+            while rows:
+                some, rows = rows[:_AT_ONCE], rows[_AT_ONCE:]
+                added += (await connection.execute(upsert(alerts).values(some).on_conflict_do_nothing())).rowcount
+            if not added:
+                return None
             known = await _find_digest(connection, digest.id, to_change=True)
             if known is None:
                 grown = replace(digest, seen_at=present, grown_at=present, remind_from=present)
@@ -60,10 +69,6 @@ class Digests(Leased):
             else:
                 grown = replace(known, grown_at=present, next_at=0.0, version=known.version + 1, done=False)
                 await connection.execute(update(digests).where(digests.c.id == grown.id).values(**_columns(grown)))
-            rows = [_row(replace(each, seen_at=present, remind_from=present, digest_id=digest.id)) for each in new]
-            while rows:
-                await connection.execute(upsert(alerts).values(rows[:_AT_ONCE]).on_conflict_do_nothing())
-                rows = rows[_AT_ONCE:]
         return grown
 
     @to_the_end
@@ -74,13 +79,14 @@ class Digests(Leased):
             StoreUnavailable: the database did not answer.
         """
         a, first = alerts.c, first_approvals.c
+        same = [first[part] == a[part] for part in ("cluster_id", "instance_id", "remediation_id")]
         async with self.database.begin() as connection:
             found = await _find_digest(connection, digest_id)
             if found is None:
                 return None
             rows = await connection.execute(
                 select(a.body, first.user_id, first.mode, first.at, first.job_id)
-                .select_from(alerts.outerjoin(first_approvals, and_(*(first[part] == a[part] for part in _IDS))))
+                .select_from(alerts.outerjoin(first_approvals, and_(*same, first_counts(self.database, self._clock))))
                 .where(a.digest_id == digest_id)
                 .order_by(a.seen_at, a.cluster_id, a.instance_id, a.remediation_id)
             )

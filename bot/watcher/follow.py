@@ -6,6 +6,7 @@ from bot import cards
 from bot.models import (
     DOUBT_SECONDS,
     FINAL,
+    FIRST_APPROVAL_SECONDS,
     RULES,
     Alert,
     Decided,
@@ -58,8 +59,12 @@ def seen(  # noqa: PLR0913 - all that bears on an alert
         lines = (*lines, *cards.transition(before, remediation, known, now, first_user))
     waits = remediation.state == State.PENDING_APPROVAL
     known = decided or alert.decided
+    begins_anew = waits and not alert.waits
     return replace(
         alert,
+        waits_since=now if begins_anew else alert.waits_since,
+        remind_from=now if begins_anew else alert.remind_from,
+        reminders=0 if begins_anew else alert.reminders,
         remediation=remediation,
         fingerprint=fingerprint,
         lines=() if alert.digest_id else lines,
@@ -95,11 +100,6 @@ def is_closed(alert: Alert) -> bool:
     return alert.vanished or is_over(alert.remediation)
 
 
-def waits(alert: Alert) -> bool:
-    """Whether it waits for a human."""
-    return alert.remediation.state == State.PENDING_APPROVAL and not alert.vanished
-
-
 def timely(alert: Alert, now: float) -> Alert:
     """An alert without what has run out: a hold, or the doubt about an answer."""
     hold, remark = alert.hold, alert.remark
@@ -125,14 +125,16 @@ def _holds(remark: Remark | None, remediation: Remediation) -> bool:
 
 def remind_at(alert: Alert, remind_seconds: float) -> float | None:
     """When the next reminder is due: after the time, twice and four times the time without an act."""
-    if not remind_seconds or alert.reminders >= MAX_REMINDERS or not waits(alert) or alert.hold:
+    if not remind_seconds or alert.reminders >= MAX_REMINDERS or not alert.waits or alert.hold:
         return None
     return alert.remind_from + remind_seconds * 2.0**alert.reminders
 
 
-def next_at(alert: Alert, remind_seconds: float) -> float | None:
+def next_at(alert: Alert, first: FirstApproval | None, remind_seconds: float) -> float | None:
     """When something is to be done about it by itself."""
     moments = [remind_at(alert, remind_seconds)]
+    if first and alert.waits:
+        moments.append(first.at + FIRST_APPROVAL_SECONDS)
     if alert.hold:
         moments.append(alert.hold.until)
     if alert.remark and not alert.remark.buttons:
@@ -147,4 +149,4 @@ def settled(alert: Alert, first: FirstApproval | None, remind_seconds: float) ->
         return replace(alert, next_at=0.0)
     if is_closed(alert):
         return replace(alert, next_at=None, done=True)
-    return replace(alert, next_at=next_at(alert, remind_seconds))
+    return replace(alert, next_at=next_at(alert, first, remind_seconds))

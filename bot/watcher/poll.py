@@ -14,6 +14,7 @@ from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, NotFound, RateLimited, StoreUnavailable, TogetherError
 from bot.models import IN_REPAIR, OPEN, Cluster, Remediation, RemediationRef, State
 from bot.together import TogetherClient
+from bot.watcher.book import Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ READS_AT_ONCE = 8
 SLOW_SECONDS = 2.0
 CLUSTERS_FRESH_SECONDS = 600.0
 LISTING_AGAIN_SECONDS = 30.0
+LOST_SECONDS = 3600.0
 LISTING = ""  # stands for the list of clusters where a cluster's ID would stand
 
 
@@ -59,8 +61,10 @@ class Listener(Protocol):
     async def vanished(self, refs: Collection[RemediationRef]) -> Collection[RemediationRef]:
         """Which of these there are alerts of that were closed because Together knew them no longer."""
 
-    async def heard(self, cluster_id: str, new: list[Reading], changed: list[Reading], waiting: set[str]) -> None:
-        """Take what is new and what has changed; `waiting` has the remediation IDs that wait for approval."""
+    async def heard(
+        self, cluster_id: str, new: list[Reading], changed: list[Reading], waiting: Collection[RemediationRef]
+    ) -> None:
+        """Take what is new and what has changed; `waiting` is all that waits for approval."""
 
     async def reads(self, clusters: Collection[str]) -> None:
         """These are read now, and no others."""
@@ -98,6 +102,8 @@ class Poller:
         self._not_before: dict[str, float] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._strangers: dict[str, set[RemediationRef]] = {}
+        self._lost: dict[RemediationRef, float] = {}
+        self._looking: Backoff[RemediationRef] = Backoff(clock.monotonic)
         self._doubted: set[str] = set()
         self.in_repair: dict[str, int] = {}
         self.nodes: dict[str, int | None] = {}
@@ -144,6 +150,32 @@ class Poller:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._strangers.clear()
+        self._lost.clear()
+
+    def look_for(self, ref: RemediationRef) -> None:
+        """Ask for an hour, ever more seldom, for what has vanished in the middle of its work: it may end badly yet."""
+        self._lost[ref] = self._clock.monotonic() + LOST_SECONDS
+        self._looking.failed(ref)
+
+    async def _look_for_lost(self, cluster_id: str) -> list[Reading]:
+        """What had vanished and can be read again."""
+        now = self._clock.monotonic()
+        for ref in [ref for ref, until in self._lost.items() if until < now]:
+            self._forget_lost(ref)
+        refs = [ref for ref in self._lost if ref.cluster_id == cluster_id and not self._looking.is_to_wait(ref)]
+        found = []
+        for ref, reading in zip(refs, await asyncio.gather(*map(self._look, refs)), strict=True):
+            if reading and reading.remediation:
+                self._forget_lost(ref)
+                found.append(reading)
+            else:
+                self._looking.failed(ref)
+        return found
+
+    def _forget_lost(self, ref: RemediationRef) -> None:
+        del self._lost[ref]
+        self._looking.succeeded(ref)
 
     async def _look_for_clusters(self) -> None:
         """List the clusters, at most once in ten minutes: which there are, and how many nodes each has."""
@@ -210,10 +242,19 @@ class Poller:
         self.in_repair[cluster_id] = len(found.in_repair)
         absent = [ref for ref in listener.followed(cluster_id) if ref not in found.listed]
         found.changed.extend(each for each in await asyncio.gather(*(self._look(ref) for ref in absent)) if each)
+        found.changed.extend(await self._look_for_lost(cluster_id))
+        if self._is_only_followed(cluster_id):
+            found.new.clear()
         await listener.heard(cluster_id, found.new, found.changed, found.waiting)
         if missing and cluster_id in (self._chosen or self._known):
             raise missing
         await listener.succeeded(cluster_id)
+
+    def _is_only_followed(self, cluster_id: str) -> bool:
+        """Whether a cluster is read only for what was told of it before."""
+        if self._chosen:
+            return cluster_id not in self._chosen
+        return self._known_at is not None and cluster_id not in self._known
 
     def _sort(self, cluster_id: str, items: list[Any], asked_at: float) -> "_Listing":
         listener, found = self._listener, _Listing()
@@ -225,7 +266,7 @@ class Poller:
             if state in IN_REPAIR:
                 found.in_repair.add(ref.instance_id)
             if state == State.PENDING_APPROVAL:
-                found.waiting.add(ref.remediation_id)
+                found.waiting.add(ref)
             elif not is_followed:
                 found.strangers[ref] = item
                 continue
@@ -258,7 +299,7 @@ class _Listing:
 
     Attributes:
         in_repair: the instances.
-        waiting: the IDs of the remediations that wait for approval.
+        waiting: what waits for approval.
         new: what waits and is not followed yet.
         changed: what is followed.
         strangers: what somebody else has begun, as Together words it.
@@ -266,7 +307,7 @@ class _Listing:
 
     listed: set[RemediationRef] = field(default_factory=set)
     in_repair: set[str] = field(default_factory=set)
-    waiting: set[str] = field(default_factory=set)
+    waiting: set[RemediationRef] = field(default_factory=set)
     new: list[Reading] = field(default_factory=list)
     changed: list[Reading] = field(default_factory=list)
     strangers: dict[RemediationRef, Any] = field(default_factory=dict)

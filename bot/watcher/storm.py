@@ -110,13 +110,19 @@ class DigestWriter:
             for each in readings
             if each.remediation
         ]
-        await self._store.add(digest, new)
+        is_told = await self._store.add(digest, new) is not None
         for reading in readings:
             self._book.note(reading.ref, reading.fingerprint)
+        if not is_told:
+            return
         if digest is fresh:
             self._just_begun.add(digest.id)
         logger.info("%d new alerts at once go into one message (%.1f s)", len(new), self._clock.monotonic() - since)
         self._queue.put(digest.id)
+
+    async def begin_anew(self, digest_id: str) -> None:
+        """Remind from now on: something of a digest has begun to wait once more."""
+        await self._store.change(digest_id, lambda each, now: replace(each, remind_from=now, reminders=0, next_at=0.0))
 
     async def tick(self) -> None:
         """See to the digests that are due."""
@@ -177,7 +183,7 @@ class DigestWriter:
         """Post a digest, unless a process that died, or an unclear answer, has left it in the channel already."""
         digest = look.digest
         if digest.id not in self._just_begun:
-            if look.now - digest.seen_at < ARRIVED_SECONDS:
+            if look.now - max(digest.seen_at, digest.posted_at) < ARRIVED_SECONDS:
                 return
             found = await self._board.find(digest.seen_at - HISTORY_BEFORE, digest.channel_id)
             if found and (ts := found.digests.get(digest.id)):
@@ -191,6 +197,11 @@ class DigestWriter:
 
     async def _say(self, digest_id: str, message: Message) -> None:
         channel_id = self._rules.channel_id  # the setting may have changed since it was first about to be told
+
+        def leaving(digest: Digest, now: float) -> Digest:
+            return replace(digest, posted_at=now, channel_id=channel_id)
+
+        await self._store.change(digest_id, leaving)
         try:
             ts = await self._board.post(message, digest_id=digest_id)
         except NotPosted as error:
@@ -201,7 +212,7 @@ class DigestWriter:
         self._drawn_at[digest_id] = self._clock.monotonic()
 
         def said(digest: Digest, _now: float) -> Digest:
-            return replace(digest, ts=ts, channel_id=channel_id, drawn=message.fingerprint, next_at=0.0)
+            return replace(digest, ts=ts, drawn=message.fingerprint, next_at=0.0)
 
         await self._store.change(digest_id, said)
 
@@ -334,7 +345,7 @@ class DigestWriter:
 
         if await self._store.change(digest.id, counted) is None or not count:
             return
-        message = cards.many.digest_reminder(count, cards.mention(self._rules.oncall), now - digest.seen_at)
+        message = cards.many.digest_reminder(count, cards.mention(self._rules.oncall), now - digest.remind_from)
         try:
             await self._board.post(message, thread_ts=digest.ts, channel_id=digest.channel_id)
         except NotPosted as error:
@@ -346,12 +357,10 @@ class DigestWriter:
             logger.warning("Digest %s: a reminder may not have arrived: %s", digest.id, error)
 
     async def _still_wait(self, refs: Sequence[RemediationRef]) -> int | None:
-        """How many of these wait still, in the clusters that can be read now; None where none can be."""
+        """How many of these certainly wait still; None where none does, but not all clusters can be read now."""
         readings = await asyncio.gather(*(self._waiting(cluster_id) for cluster_id in {ref.cluster_id for ref in refs}))
-        known = [reading for reading in readings if reading is not None]
-        if readings and not known:
-            return None
-        return sum(ref in reading for reading in known for ref in refs)
+        count = sum(ref in reading for reading in readings if reading is not None for ref in refs)
+        return None if not count and None in readings else count
 
     async def _waiting(self, cluster_id: str) -> set[RemediationRef] | None:
         """What waits in a cluster; None where it cannot be read now."""

@@ -238,18 +238,20 @@ class Watcher:
             self._book.note(ref, "")
         return found
 
-    async def heard(self, cluster_id: str, new: list[Reading], changed: list[Reading], waiting: set[str]) -> None:
+    async def heard(
+        self, cluster_id: str, new: list[Reading], changed: list[Reading], waiting: Collection[RemediationRef]
+    ) -> None:
         """Take what is new and what has changed."""
         for ref in [ref for ref in self._writer.new if ref.cluster_id == cluster_id]:
-            if ref.remediation_id not in waiting:
+            if ref not in waiting:
                 del self._writer.new[ref]
         for reading in changed:
             await self._observe_safely(reading)
-        fresh = []
+        fresh, backlog = [], {reading.ref for reading in self._backlog}
         for reading in new:
             if reading.ref in self._writer.new:
                 self._writer.new[reading.ref] = reading
-            elif reading.ref not in self._book and not await self._is_back(reading):
+            elif reading.ref not in self._book and reading.ref not in backlog and not await self._is_back(reading):
                 fresh.append(reading)
         if self._first_read is not None and cluster_id not in self._first_read:
             self._first_read.add(cluster_id)
@@ -315,16 +317,23 @@ class Watcher:
                 now=now,
             )
 
-        changed = await self._alerts.change(ref, change)
-        if changed is None:
-            return
-        self._book.note(ref, reading.fingerprint)
+        if changed := await self._alerts.change(ref, change):
+            self._book.note(ref, reading.fingerprint)
+            await self._see_to(ref, look.alert, changed)
+
+    async def _see_to(self, ref: RemediationRef, before: Alert, changed: Alert) -> None:
+        """Let everything follow that hangs on an alert."""
         if changed.done:
             self._book.drop(ref)
         elif follow.is_closed(changed):
             self._book.close(ref)
+        was_only_waiting = before.waits and not before.is_stale and not before.decided
+        if changed.vanished and not was_only_waiting:
+            self._poller.look_for(ref)
         if changed.digest_id is None:
             self._writer.attend(ref)
+        elif changed.waits_since > before.waits_since:
+            await self._digests.begin_anew(changed.digest_id)
 
     async def _arrive(self, cluster_id: str, fresh: list[Reading]) -> None:
         """Tell of what is new: each by a card of its own, unless there are too many at once."""
@@ -356,6 +365,8 @@ class Watcher:
             for reading in [each for each in backlog if each.ref in found.cards]:
                 await self._writer.adopt(reading, found.cards[reading.ref])
                 backlog.remove(reading)
+        if not backlog:
+            return
         self._backlog_told += len(backlog)
         if self._backlog_told > STORM:
             await self._digests.gather(None, backlog)

@@ -75,6 +75,7 @@ class Writer:
         self._maybe_told: set[RemediationRef] = set()
         self._drawing: Backoff[RemediationRef] = Backoff(clock.monotonic, DRAWN_AGAIN)
         self._telling: Backoff[RemediationRef] = Backoff(clock.monotonic)
+        self._reminding: Backoff[RemediationRef] = Backoff(clock.monotonic)
         self._drawn_at: dict[RemediationRef, float] = {}
 
     def begin(self) -> None:
@@ -188,10 +189,11 @@ class Writer:
     async def _post_again(self, ref: RemediationRef) -> None:
         """Post what a process left unposted that died, or what Slack may not have taken."""
         look = await self._alerts.look(ref)
-        if look is None or look.alert.ts or look.alert.digest_id or not follow.waits(look.alert):
+        if look is None or look.alert.ts or look.alert.digest_id or not look.alert.waits:
             return
         self.must_watch()
-        alert = await self._alerts.change(ref, lambda alert, now: replace(alert, seen_at=now))
+        channel_id = self._rules.channel_id  # the setting may have changed since it was first about to be told
+        alert = await self._alerts.change(ref, lambda alert, now: replace(alert, seen_at=now, channel_id=channel_id))
         if alert:
             await finish(self._say(ref, alert, look.first))
 
@@ -205,10 +207,7 @@ class Writer:
             self._book.drop(ref)  # so the next poll finds it anew
             raise
         self._report("")
-        channel_id = self._rules.channel_id  # the setting may have changed since it was first about to be told
-        await self._note(
-            ref, first, lambda alert: replace(alert, ts=ts, channel_id=channel_id, drawn=message.fingerprint)
-        )
+        await self._note(ref, first, lambda alert: replace(alert, ts=ts, drawn=message.fingerprint))
 
     async def _note(
         self, ref: RemediationRef, first: FirstApproval | None, change: Callable[[Alert], Alert]
@@ -301,10 +300,9 @@ class Writer:
 
     async def _tell(self, ref: RemediationRef) -> None:
         look = await self._alerts.look(ref)
-        if look is None or look.alert.ts is None or not (look.alert.lines or self._is_to_remind(look.alert, look.now)):
+        if look is None or look.alert.ts is None:
             return
-        if not look.alert.lines and not await self._still_waits(ref):
-            self._telling.failed(ref)  # the next reading says what has become of it
+        if not look.alert.lines and not (self._is_to_remind(look.alert, look.now) and await self._still_waits(ref)):
             return
         await self._board.turn_to_post()
         self.must_watch()
@@ -335,10 +333,17 @@ class Writer:
 
     async def _still_waits(self, ref: RemediationRef) -> bool:
         """Ask Together a last time: nobody is to be reminded of what was just decided."""
-        try:
-            return (await self._together.get(ref)).state == State.PENDING_APPROVAL
-        except TogetherError:
+        if self._reminding.is_to_wait(ref):
             return False
+        try:
+            waits = (await self._together.get(ref)).state == State.PENDING_APPROVAL
+        except TogetherError:
+            waits = False
+        if waits:
+            self._reminding.succeeded(ref)
+        else:
+            self._reminding.failed(ref)  # the next reading says what has become of it
+        return waits
 
     async def _remind(self, ref: RemediationRef, look: Look, ts: str) -> None:
         """Count first, then remind: a reminder may be lost, but is never one too many."""
@@ -355,9 +360,7 @@ class Writer:
         alert = await self._alerts.change(ref, count)
         if alert is None:
             return
-        message = cards.reminder(
-            alert.remediation, self._rules.oncall, look.now - _since(alert.remediation, alert.seen_at)
-        )
+        message = cards.reminder(alert.remediation, self._rules.oncall, look.now - _since(alert))
         try:
             await self._board.post(message, thread_ts=ts, channel_id=alert.channel_id)
         except NotPosted as error:
@@ -376,7 +379,7 @@ class Writer:
     async def find_orphans(self) -> None:
         """Look in the channel for cards that may stand there though nobody noted it, and post those that do not."""
         orphans, self._orphans = self._orphans, set()
-        looks = [look for ref in orphans if (look := await self._alerts.look(ref))]
+        looks = [look for ref in orphans - self._to_repeat if (look := await self._alerts.look(ref))]
         ripe = [each for each in looks if each.alert.ts is None and each.alert.seen_at < each.now - ARRIVED_SECONDS]
         if not ripe:
             return
@@ -390,7 +393,7 @@ class Writer:
             if found and (ts := found.cards.get(ref)):
                 logger.info("%s: its card stands in the channel already", ref)
                 await self._note(ref, look.first, lambda alert, ts=ts: replace(alert, ts=ts, drawn=""))  # type: ignore[misc] # mypy cannot see the default
-            elif follow.waits(look.alert):
+            elif look.alert.waits:
                 self._to_repeat.add(ref)
                 self._to_post.put(ref)
             else:
@@ -398,5 +401,6 @@ class Writer:
                 self._book.drop(ref)
 
 
-def _since(remediation: Remediation, seen_at: float) -> float:
-    return remediation.create_time.timestamp() if remediation.create_time else seen_at
+def _since(alert: Alert) -> float:
+    created = alert.remediation.create_time
+    return alert.waits_since or (created.timestamp() if created else alert.seen_at)
