@@ -98,7 +98,7 @@ ERRORS: dict[str, BotError] = {
     "NotAllowed": errors.NotAllowed("You may not approve remediations here.", "Ask <@U0BOB>."),
     "AlreadyInFlight": errors.AlreadyInFlight("<@U0BOB>", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "AlreadyInFlight-yours": errors.AlreadyInFlight("You", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
-    "Guarded": errors.Guarded(
+    "SecondPersonNeeded": errors.SecondPersonNeeded(
         "this mode takes two people, and you approved it <!date^1795489200^{time}|03:00 UTC> already.",
         "Ask another operator to press Approve too, or cancel it.",
     ),

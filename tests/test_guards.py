@@ -304,7 +304,7 @@ async def test_two_different_people_approve_a_named_mode() -> None:
         assert "First of two" not in alert.text
         assert await outcomes(bot) == [
             ("U0ALICE", "first of two"),
-            ("U0ALICE", "Guarded"),
+            ("U0ALICE", "SecondPersonNeeded"),
             ("U0BOB", "approved"),
         ]
 

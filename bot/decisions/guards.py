@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from bot.clock import Clock
-from bot.errors import Guarded, LimitReached, NotAllowed, NotFound, ReadFailed, TogetherError
+from bot.errors import LimitReached, NotAllowed, NotFound, ReadFailed, SecondPersonNeeded, TogetherError
 from bot.models import FINAL, IN_REPAIR, RULES, Actor, FirstApproval, Job, Remediation, RemediationRef, State, Verb
 from bot.mrkdwn import when
 from bot.policy import Policy
@@ -163,7 +163,7 @@ class Guards:
                 return None
             first = await self._store.agreed.approve_first(job, present.mode, instead_of=first)
         if first.job_id != job.id:
-            raise Guarded(
+            raise SecondPersonNeeded(
                 f"this mode takes two people, and you approved it {when(first.at)} already.",
                 "Ask another operator to press Approve too, or cancel it.",
             )

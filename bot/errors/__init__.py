@@ -10,6 +10,7 @@
     │   ├── NotAllowed            this person, channel or workspace may not decide
     │   ├── AlreadyInFlight       somebody is deciding on this remediation right now
     │   ├── Guarded               a guard rail keeps an approval from being sent
+    │   │   ├── SecondPersonNeeded  this person has approved already, and another one must
     │   │   └── LimitReached      as many nodes are in repair as may be at once
     │   ├── NotFollowed           a hold on what the bot does not follow
     │   ├── NotConfirmed          a selection that is somebody else's, or was confirmed already
@@ -62,6 +63,7 @@ from bot.errors.refusals import (
     NotFollowed,
     NothingSelected,
     NotTaken,
+    SecondPersonNeeded,
     StoreDown,
     UnknownControl,
     UnreadableButton,
@@ -111,6 +113,7 @@ __all__ = [
     "RateLimited",
     "ReadFailed",
     "RequestRefused",
+    "SecondPersonNeeded",
     "ServerError",
     "StartError",
     "StoreDown",

@@ -73,6 +73,10 @@ class Guarded(NotAttempted):
         super().__init__(f"Not approved: {why}", next_step)
 
 
+class SecondPersonNeeded(Guarded):
+    """This person has approved it already, and a mode that takes two people waits for another one."""
+
+
 class LimitReached(Guarded):
     """As many nodes of the cluster are in repair as may be at once."""
 

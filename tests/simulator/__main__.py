@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import errno
 import signal
 import sys
 import tempfile
@@ -38,6 +39,9 @@ async def show(port: int) -> int:
 
 async def walk() -> int:
     """Run the tour. The exit status is 0 only if each step ended as it was told."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with Slack() as slack, Together(slack.now) as together:
         port = free_port()
         with tempfile.TemporaryDirectory() as folder:
@@ -66,5 +70,9 @@ if __name__ == "__main__":
         parser.error(f"--port: a number from 0 to {HIGHEST_PORT}")
     try:
         sys.exit(asyncio.run(walk() if arguments.tour else show(arguments.port)))
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
     except OSError as error:
+        if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+            raise
         sys.exit(f"Cannot listen on port {arguments.port}: {error.strerror or error}.")

@@ -45,6 +45,11 @@ class Exchange:
     status: int | None = None
     seconds: float = 0.0
 
+    @property
+    def is_poll(self) -> bool:
+        """Whether it is of the watch's own reading, which comes again and again."""
+        return self.path.startswith("GET ") and self.path.endswith(("/clusters", "/-/remediations"))
+
 
 class Listener:
     """A server on a free port of loopback, for as long as its context lasts.
@@ -52,12 +57,14 @@ class Listener:
     Attributes:
         busy: how many requests are being answered.
         exchanges: the last calls, from the bot and to it.
+        polls: the last of the watch's own, which would push the others out.
     """
 
     name = ""
 
     def __init__(self) -> None:
         self.exchanges: deque[Exchange] = deque(maxlen=KEPT_CALLS)
+        self.polls: deque[Exchange] = deque(maxlen=KEPT_CALLS)
         self.routes: list[web.RouteDef] = []
         self.url = ""
         self.stopping = asyncio.Event()
@@ -117,7 +124,7 @@ class Listener:
     def exchange(self, way: str, path: str, proof: str, sent: bytes) -> Iterator[Exchange]:
         """Note a call from its beginning to its end. What does not end otherwise was cut."""
         exchange = Exchange(next(_NUMBERS), time.time(), way, path, proof, _beginning(sent))
-        self.exchanges.append(exchange)
+        (self.polls if exchange.is_poll else self.exchanges).append(exchange)
         self.changed()
         began = time.monotonic()
         try:

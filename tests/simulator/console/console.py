@@ -19,6 +19,7 @@ from tests.simulator.together import Together
 PAGE = Path(__file__).parent / "page"
 # All that is shown comes from here, and what is shown is made of text: nothing of it is ever run.
 SAFE = {"Content-Security-Policy": "default-src 'self'; img-src 'self' data:", "Cache-Control": "no-cache"}
+_NEVER = object()  # a version that nothing has
 Body = dict[str, Any]
 
 
@@ -83,7 +84,7 @@ class Console(Listener):
                 upcoming = [each.upcoming for each in (self, self._slack, self._together)]
                 changed = {}
                 for key, version, value in self._parts():
-                    if known.get(key) != version:
+                    if known.get(key, _NEVER) != version:
                         known[key], changed[key] = version, value() if callable(value) else value
                 if changed:
                     await response.write(f"data: {json.dumps(changed)}\n\n".encode())

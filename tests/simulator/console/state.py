@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tests.simulator.console.scenes import CONDITIONS, Scenes
+from tests.simulator.listener import Exchange
 from tests.simulator.slack import Posted, Slack
 from tests.simulator.slack.workspace import BOT_USER, TEAM
 from tests.simulator.together import TERMINAL, Together
@@ -79,8 +80,8 @@ def _cluster(together: Together, scenes: Scenes, cluster: str) -> dict[str, Any]
 
 def calls(slack: Slack, together: Together) -> list[dict[str, Any]]:
     """The HTTP calls of both simulators, in the order in which they began, without their bodies."""
-    both = sorted([*slack.exchanges, *together.exchanges], key=lambda each: each.number)
-    return [{**asdict(each), "sent": None, "answered": None} for each in both]
+    found = sorted(_exchanges(slack, together), key=lambda each: each.number)
+    return [{**asdict(each), "sent": None, "answered": None, "is_poll": each.is_poll} for each in found]
 
 
 def bodies(slack: Slack, together: Together, number: int) -> dict[str, str]:
@@ -89,7 +90,11 @@ def bodies(slack: Slack, together: Together, number: int) -> dict[str, str]:
     Raises:
         KeyError: it is no longer known.
     """
-    for each in (*slack.exchanges, *together.exchanges):
+    for each in _exchanges(slack, together):
         if each.number == number:
             return {"sent": each.sent, "answered": each.answered}
     raise KeyError(number)
+
+
+def _exchanges(slack: Slack, together: Together) -> list[Exchange]:
+    return [*slack.exchanges, *slack.polls, *together.exchanges, *together.polls]

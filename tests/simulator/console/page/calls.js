@@ -17,14 +17,17 @@ export function drawCalls(changed) {
     if (!key.startsWith("call ")) continue;
     const call = parts.get(key);
     const row = rows.get(call.number) ?? newRow(call);
-    row.className = isPoll(call) ? "poll" : "";
+    row.className = call.is_poll ? "poll" : "";
     row.querySelector("summary").replaceChildren(...drawSummary(call));
     drawBodies(row, call);
   }
-  for (const number of [...rows.keys()].slice(0, Math.max(0, rows.size - KEPT))) {
-    rows.get(number).remove();
-    rows.delete(number);
-    parts.delete(`call ${number}`);
+  for (const polls of [true, false]) {
+    const numbers = [...rows.keys()].filter((number) => parts.get(`call ${number}`).is_poll === polls);
+    for (const number of numbers.slice(0, Math.max(0, numbers.length - KEPT))) {
+      rows.get(number).remove();
+      rows.delete(number);
+      parts.delete(`call ${number}`);
+    }
   }
 }
 
@@ -41,8 +44,6 @@ async function drawBodies(row, { number, status }) {
   const { sent, answered } = await bodies(number);
   row.querySelector("pre").textContent = `${pretty(sent)}\n\n${status ?? "…"}\n${pretty(answered)}`;
 }
-
-const isPoll = ({ way, path }) => way === "bot → Together" && path.startsWith("GET") && /(\/clusters|\/-\/remediations)$/.test(path);
 
 function drawSummary({ at, way, path, proof, status, seconds }) {
   const outcome = { null: "…", 0: "cut" }[status] ?? String(status);

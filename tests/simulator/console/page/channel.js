@@ -149,7 +149,7 @@ async function send(event) {
   const answer = await act("write", { user: me(), text: escaped(value) });
   const said = trouble(answer);
   byId("typed").textContent = said || answer.note || "";
-  if (said) byId("text").value = value;
+  if (said && !byId("text").value) byId("text").value = value;
 }
 
 // As Slack sends it: three characters escaped, people by ID.
@@ -157,5 +157,5 @@ function escaped(text) {
   const plain = text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const { people, bot } = parts.get("workspace");
   const ids = new Map([...people.map(({ id, name }) => [name, id]), ["remediation-bot", bot]]);
-  return plain.replace(/@([\w-]+)/g, (all, name) => (ids.has(name) ? `<@${ids.get(name)}>` : all));
+  return plain.replace(/(?<!\w)@([\w-]+)/g, (all, name) => (ids.has(name) ? `<@${ids.get(name)}>` : all));
 }

@@ -25,7 +25,7 @@ export function clockSeconds(seconds) {
 // An element whose words stay true as time passes.
 export function moment(seconds, format, fallback) {
   const when = new Date(seconds * 1000);
-  if (Number.isNaN(when.getTime())) return el("span", {}, fallback ?? "");
+  if (Number.isNaN(when.getTime()) || !format) return el("span", {}, fallback ?? "");
   return el("time", { datetime: when.toISOString(), "data-format": format, title: fallback }, inWords(when, format));
 }
 
