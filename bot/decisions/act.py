@@ -195,8 +195,6 @@ class Act:
             return changed
         if await self._store.seconds_since(job.received_at) > LIFETIME:
             return await self._not_in_effect(job, present, NoAnswer())
-        if request.verb is Verb.APPROVE:
-            await self._guards.check_limit(job)
         return await self._send(job, seen)
 
     async def _read_before(self, job: Job) -> Remediation:
@@ -231,8 +229,8 @@ class Act:
         async def leaving() -> None:
             nonlocal attempts
             attempts += 1
-            if attempts > 1 and request.verb is Verb.APPROVE:
-                await self._guards.check_limit(job)
+            if job.sent and request.verb is Verb.APPROVE:
+                await self._guards.check_limit(job)  # whatever is sent again, here or after a death, passes it again
             await (self._store.sending(job, seen) if attempts == 1 else self._store.still_sending(job))
             if seen and request.verb is Verb.APPROVE and mode_to_send(seen) is None:
                 # What is there when it arrives would run, whatever it has become: nothing stands between look and call.

@@ -33,10 +33,14 @@ class Lease:
         self._sure_until = 0.0
         self._mine = leases.c.name == name, leases.c.owner == self._owner
 
-    @property
-    def is_sure(self) -> bool:
-        """Whether nobody else can have it now, by this process's own clock; a second is kept in reserve."""
-        return self._clock.monotonic() < self._sure_until - 1
+    def must_be_sure(self) -> None:
+        """Make sure that nobody else can have it now, by this process's own clock; a second is kept in reserve.
+
+        Raises:
+            LeaseLost: somebody else may.
+        """
+        if self._clock.monotonic() >= self._sure_until - 1:
+            raise LeaseLost
 
     @to_the_end
     async def take(self, *, at_start: bool = False) -> bool:

@@ -1,10 +1,14 @@
 """What the watching process keeps in memory: what is followed, and the queues of what is to be done."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Generic, TypeVar
 
+from bot.errors import LeaseLost, NotPosted, PostUnclear, StoreUnavailable
 from bot.models import RemediationRef
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -75,6 +79,28 @@ class Backoff(Generic[T]):
         wait = min(self._longest, self.FIRST * 2.0 ** (count - 1))
         self._failures[item] = (count, self._monotonic() + wait)
         return count
+
+    async def attempt(self, item: T, work: Awaitable[None]) -> bool:
+        """Do some work on an item, and note a failure. Gives back whether there was none.
+
+        Raises:
+            LeaseLost: another process watches now.
+            StoreUnavailable: the database is away.
+        """
+        try:
+            await work
+        except NotPosted as error:
+            logger.warning("%s: Slack did not take it: %s", item, error)
+        except PostUnclear as error:
+            logger.warning("%s: Slack did not say whether it took it: %s", item, error)
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except Exception:  # one message that cannot be drawn must not blind the bot to all others
+            logger.exception("%s could not be seen to", item)
+        else:
+            return True
+        self.failed(item)
+        return False
 
     def succeeded(self, item: T) -> None:
         """Forget the failures."""

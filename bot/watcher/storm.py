@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from bot import cards
 from bot.clock import Clock
-from bot.errors import InvalidId, LeaseLost, NotPosted, PostUnclear, StoreUnavailable, TogetherError
+from bot.errors import InvalidId, NotPosted, PostUnclear, TogetherError
 from bot.models import Alert, Batch, BatchItem, BatchStatus, Board, Digest, Message, RemediationRef, State
 from bot.store import Batches, DigestLook, Digests, Lease
 from bot.tasks import finish
@@ -133,23 +133,12 @@ class DigestWriter:
         """See to one digest after the other, for ever."""
         while True:
             digest_id = await self._queue.get()
-            await self._safely(digest_id, self._show, self._drawing)
-            await self._safely(digest_id, self._tell, self._telling)
+            await self._step(digest_id, self._show, self._drawing)
+            await self._step(digest_id, self._tell, self._telling)
 
-    async def _safely(self, digest_id: str, step: Callable[[str], Awaitable[None]], backoff: Backoff[str]) -> None:
-        if backoff.is_to_wait(digest_id):
-            return  # it is due still, so a later tick comes back to it
-        try:
-            await step(digest_id)
-        except (NotPosted, PostUnclear) as error:
-            logger.warning("Digest %s: Slack did not take it: %s", digest_id, error)
-            backoff.failed(digest_id)
-        except (LeaseLost, StoreUnavailable):
-            raise
-        except Exception:  # one digest that cannot be drawn must not blind the bot to all others
-            logger.exception("Digest %s could not be seen to", digest_id)
-            backoff.failed(digest_id)
-        else:
+    async def _step(self, digest_id: str, step: Callable[[str], Awaitable[None]], backoff: Backoff[str]) -> None:
+        """Take a step, unless it has just failed: it is due still, so a later tick comes back to it."""
+        if not backoff.is_to_wait(digest_id) and await backoff.attempt(digest_id, step(digest_id)):
             backoff.succeeded(digest_id)
 
     async def _draw(self, digest_id: str) -> _Drawn | None:
@@ -172,7 +161,7 @@ class DigestWriter:
             await self._post(drawn.look)
         elif drawn.message.fingerprint != drawn.digest.drawn and not self._was_just_drawn(digest_id):
             await self._board.turn_to_update()
-            self._must_watch()
+            self._lease.must_be_sure()
             if drawn := await self._draw(digest_id):
                 await finish(self._update(drawn))
 
@@ -190,7 +179,7 @@ class DigestWriter:
                 await self._store.change(digest.id, lambda each, _now: replace(each, ts=ts, next_at=0.0))
                 return
         await self._board.turn_to_post()
-        self._must_watch()
+        self._lease.must_be_sure()
         self._just_begun.discard(digest.id)
         if drawn := await self._draw(digest.id):
             await finish(self._say(digest.id, drawn.message))
@@ -263,7 +252,7 @@ class DigestWriter:
     async def _reply(self, digest: Digest, ts: str, message: Message) -> None:
         """Tell the thread: what Slack may have taken twice, or takes no more, counts as told."""
         await self._board.turn_to_post()
-        self._must_watch()
+        self._lease.must_be_sure()
         try:
             await finish(self._board.post(message, thread_ts=ts, channel_id=digest.channel_id))
         except PostUnclear as error:
@@ -326,7 +315,7 @@ class DigestWriter:
             self._reminding.failed(digest_id)
             return
         self._reminding.succeeded(digest_id)
-        self._must_watch()
+        self._lease.must_be_sure()
         await finish(self._count_and_remind(drawn, count))
 
     async def _count_and_remind(self, drawn: _Drawn, count: int) -> None:
@@ -370,7 +359,3 @@ class DigestWriter:
             logger.warning("Cluster %s cannot be read before a reminder: %s", cluster_id, type(error).__name__)
             return None
         return {ref for item in found if (ref := reference_of(item, cluster_id))}
-
-    def _must_watch(self) -> None:
-        if not self._lease.is_sure:
-            raise LeaseLost

@@ -1,13 +1,12 @@
 """Keeps each alert's card and thread true: posts it once, draws it anew when it has changed, tells and reminds."""
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from bot import cards
 from bot.clock import Clock
-from bot.errors import LeaseLost, NotPosted, PostUnclear, StoreUnavailable, TogetherError
+from bot.errors import NotPosted, PostUnclear, TogetherError
 from bot.models import Alert, Board, FirstApproval, History, Remediation, RemediationRef, Share, State
 from bot.store import Alerts, Lease, Look
 from bot.tasks import finish
@@ -118,7 +117,7 @@ class Writer:
         """Post for ever."""
         while True:
             ref = await self._to_post.get()
-            await self._safely(ref, self._post(ref), self._drawing)
+            await self._drawing.attempt(ref, self._post(ref))
 
     async def draw_cards(self) -> None:
         """Draw for ever."""
@@ -126,7 +125,7 @@ class Writer:
             ref = await self._to_draw.get()
             if self._drawing.is_to_wait(ref):
                 continue  # it is due still, so a later tick comes back to it
-            await self._safely(ref, self._draw(ref), self._drawing)
+            await self._drawing.attempt(ref, self._draw(ref))
 
     async def tell_threads(self) -> None:
         """Tell for ever."""
@@ -134,33 +133,7 @@ class Writer:
             ref = await self._to_tell.get()
             if self._telling.is_to_wait(ref):
                 continue
-            await self._safely(ref, self._tell(ref), self._telling)
-
-    async def _safely(
-        self, ref: RemediationRef, work: Coroutine[Any, Any, None], backoff: Backoff[RemediationRef]
-    ) -> None:
-        try:
-            await work
-        except NotPosted as error:
-            logger.warning("%s: Slack did not take it: %s", ref, error)
-            backoff.failed(ref)
-        except PostUnclear as error:
-            logger.warning("%s: Slack did not say whether it took it: %s", ref, error)
-            backoff.failed(ref)
-        except (LeaseLost, StoreUnavailable):
-            raise
-        except Exception:  # one alert that cannot be drawn must not blind the bot to all others
-            logger.exception("%s: the alert could not be seen to", ref)
-            backoff.failed(ref)
-
-    def must_watch(self) -> None:
-        """Make sure that no other process watches.
-
-        Raises:
-            LeaseLost: another one may.
-        """
-        if not self._lease.is_sure:
-            raise LeaseLost
+            await self._telling.attempt(ref, self._tell(ref))
 
     # New cards.
 
@@ -176,7 +149,7 @@ class Writer:
         await self._board.turn_to_post()
         if self.new.pop(ref, None) is None or reading.remediation is None:
             return  # it waits no longer, or has gone into a digest
-        self.must_watch()
+        self._lease.must_be_sure()
         await finish(self._post_first(ref, self._alert(reading, reading.remediation, history)))
 
     async def _post_first(self, ref: RemediationRef, alert: Alert) -> None:
@@ -191,7 +164,7 @@ class Writer:
         look = await self._alerts.look(ref)
         if look is None or look.alert.ts or look.alert.digest_id or not look.alert.waits:
             return
-        self.must_watch()
+        self._lease.must_be_sure()
         channel_id = self._rules.channel_id  # the setting may have changed since it was first about to be told
         alert = await self._alerts.change(ref, lambda alert, now: replace(alert, seen_at=now, channel_id=channel_id))
         if alert:
@@ -264,7 +237,7 @@ class Writer:
         return look
 
     async def _update(self, ref: RemediationRef, look: Look, fingerprint: str) -> Alert:
-        self.must_watch()
+        self._lease.must_be_sure()
         before, is_lost = look.alert, False
         assert before.ts is not None  # noqa: S101 - looked before
         try:
@@ -305,7 +278,7 @@ class Writer:
         if not look.alert.lines and not (self._is_to_remind(look.alert, look.now) and await self._still_waits(ref)):
             return
         await self._board.turn_to_post()
-        self.must_watch()
+        self._lease.must_be_sure()
         look = await self._alerts.look(ref)
         if look is None or look.alert.ts is None:
             return
