@@ -11,7 +11,7 @@ import httpx
 from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.clock import Clock
+from bot.clock import Clock, Pause
 from bot.decisions import BatchRunner, Decisions, Guards, Keeper, Limits
 from bot.errors import StoreUnavailable
 from bot.policy import Policy
@@ -196,7 +196,7 @@ class App:
                 await database.open()
             except StoreUnavailable as error:
                 report(f"The database cannot be reached ({error}); trying again in {RETRY_STORE_EVERY:g} s.")
-                await self._clock.sleep(RETRY_STORE_EVERY)
+                await self._clock.sleep(RETRY_STORE_EVERY, Pause.RETRY)
             else:
                 report("")
                 return Store(database, settings.bot_lease_seconds, self._clock)

@@ -3,19 +3,42 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Pause(StrEnum):
+    """Why the bot waits. Tests let a pause pass by its reason, never by its length."""
+
+    RETRY = "retry"
+    READ_BACK = "read back"
+    PROGRESS = "progress"
+    SLACK_LIMIT = "Slack's rate limit"
+    HEARTBEAT = "heartbeat"
+    LEASE = "lease"
+    POLL = "poll"
+    TICK = "tick"
+    SLACK_CHECK = "check of Slack"
+    SOCKET_CHECK = "check of the socket"
+
+
+async def _sleep(seconds: float, _pause: Pause) -> None:
+    await asyncio.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The three ways in which the bot meets time.
+    """The four ways in which the bot meets time.
 
     Attributes:
-        now: seconds since 1970, for what people read.
+        now: Unix time in seconds, for what people read.
         monotonic: seconds since any moment, for durations and expiry.
-        sleep: waits for that many seconds.
+        sleep: wait that many seconds, for a reason.
+        timeout: raise TimeoutError after that many seconds, like `asyncio.timeout`.
     """
 
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    sleep: Callable[[float, Pause], Awaitable[None]] = _sleep
+    timeout: Callable[[float], AbstractAsyncContextManager[object]] = asyncio.timeout

@@ -9,7 +9,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.clock import Clock
+from bot.clock import Clock, Pause
 from bot.errors import InvalidId, NotPosted, PostUnclear
 from bot.models import Found, Message, RemediationRef
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code, may_have_worked
@@ -123,7 +123,7 @@ class SlackBoard:
                 raise NotPosted(describe(error)) from error
             if not cursor:
                 break
-            await self._clock.sleep(SECONDS_PER_PAGE)
+            await self._clock.sleep(SECONDS_PER_PAGE, Pause.SLACK_LIMIT)
         return Found(cards, digests)
 
     def _read_page(self, page: Any, cards: dict[RemediationRef, str], digests: dict[str, str]) -> str:  # noqa: ANN401 - Slack's answer
@@ -192,7 +192,7 @@ class _Pace:
     async def turn(self) -> None:
         async with self._queue:
             while (wait := self._wait()) > 0:
-                await self._clock.sleep(wait)
+                await self._clock.sleep(wait, Pause.SLACK_LIMIT)
             self._taken.append(self._clock.monotonic())
 
     def _wait(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.clock import Clock
+from bot.clock import Clock, Pause
 from bot.errors import StartError
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code
 
@@ -73,7 +73,7 @@ class Connection:
     async def keep_checking(self) -> None:
         """Report once a minute whether the token still works."""
         while True:
-            await self._clock.sleep(CHECK_EVERY)
+            await self._clock.sleep(CHECK_EVERY, Pause.SLACK_CHECK)
             try:
                 await self._client.auth_test()
             except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
@@ -90,5 +90,5 @@ class Connection:
                 if isinstance(error, SlackApiError) and code not in _PASSING:
                     raise StartError(f"Slack refuses {variable}: {code}. {_REMEDY[variable]}") from error
                 self._report(f"Slack cannot be reached ({describe(error)}); trying again in {seconds:g} s.")
-                await self._clock.sleep(seconds)
+                await self._clock.sleep(seconds, Pause.RETRY)
         raise AssertionError("the pauses never end")

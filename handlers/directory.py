@@ -80,7 +80,7 @@ class _Remembered(Generic[T]):
             if known and age < FRESH_SECONDS:
                 return known[1]
             try:
-                async with asyncio.timeout(LOOKUP_SECONDS):
+                async with self._clock.timeout(LOOKUP_SECONDS):
                     answer = await self._ask(key)
             except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
                 logger.warning("Slack could not say who %s is: %s", key, describe(error))

@@ -14,7 +14,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.clock import Clock
+from bot.clock import Clock, Pause
 from bot.models import Message, Place
 from handlers.failures import SLACK_FAILURES, describe, error_code, may_have_worked
 
@@ -178,7 +178,7 @@ class Replies:
                     wait = retry_after(error)
                     if wait is None or wait > LONGEST_WAIT or not patient or attempt == ATTEMPTS - 1:
                         raise
-                    await self._clock.sleep(wait)
+                    await self._clock.sleep(wait, Pause.SLACK_LIMIT)
         raise _NoWay("Slack refused the blocks and was busy")
 
     async def _respond_in_channel(self, place: Place, message: Message) -> bool:

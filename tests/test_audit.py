@@ -10,6 +10,7 @@ import pytest
 
 from bot.__main__ import main
 from bot.audit import print_trail, print_verdict, read_since
+from bot.clock import Pause
 from bot.errors import StartError, StoreUnavailable
 from bot.store import audit
 from tests.manual_clock import START
@@ -26,7 +27,7 @@ async def decide(bot: World) -> None:
     await bot.answer(2)
     await bot.slack.press(alert, APPROVE, user="U0CAROL")
     await bot.whisper("U0CAROL")
-    await bot.time.until_sleeping(15 * 0.3)
+    await bot.time.until_sleeping(Pause.HEARTBEAT)
 
 
 async def test_the_trail_is_printed_in_three_formats(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:

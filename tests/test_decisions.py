@@ -11,6 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from bot.clock import Pause
 from bot.decisions import Decisions, Guards, Limits
 from bot.models import Actor, Message, Place, RemediationRef, Request, Verb
 from bot.policy import Policy
@@ -18,21 +19,9 @@ from bot.store import Database, Store
 from bot.store.tables import decisions
 from bot.together import TogetherClient
 from handlers.directory import SlackDirectory
-from tests.manual_clock import ManualClock, read_backs_pass
+from tests.manual_clock import ON_THE_WAY, ManualClock
+from tests.sqlite import locked
 from tests.world import APPROVE, IDS, REF, REFRESH, World, world
-
-
-@asynccontextmanager
-async def away(path: Path) -> AsyncIterator[None]:
-    """Keep everybody else out of an SQLite file."""
-    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    # In a thread, because the bot may be in the middle of a transaction that this loop must finish first.
-    await asyncio.to_thread(holder.execute, "BEGIN EXCLUSIVE")
-    try:
-        yield
-    finally:
-        holder.execute("ROLLBACK")
-        holder.close()
 
 
 @pytest.fixture
@@ -44,11 +33,11 @@ async def bot(tmp_path: Path) -> AsyncIterator[World]:
 async def test_a_decision_whose_row_cannot_be_written_is_not_carried_out(bot: World, tmp_path: Path) -> None:
     bot.together.add()
     alert = bot.alert()
-    async with AsyncExitStack() as locked:
+    async with AsyncExitStack() as stack:
         with bot.together.paused("get"):
             await bot.slack.press(alert, APPROVE)
             await bot.together.until(lambda: bot.together.calls)
-            await locked.enter_async_context(away(tmp_path / "bot.db"))
+            await stack.enter_async_context(locked(tmp_path / "bot.db"))
         assert "The bot cannot reach its own database" in (await bot.whisper()).text
     await bot.settle()
     assert bot.together.posts == []
@@ -58,11 +47,11 @@ async def test_a_decision_whose_row_cannot_be_written_is_not_carried_out(bot: Wo
 async def test_an_outcome_that_cannot_be_written_yet_is_told_all_the_same(bot: World, tmp_path: Path) -> None:
     bot.together.add()
     alert = bot.alert()
-    async with AsyncExitStack() as locked:
+    async with AsyncExitStack() as stack:
         with bot.together.paused("approve"):
             await bot.slack.press(alert, APPROVE)
             await bot.together.until(lambda: bot.together.posts)
-            await locked.enter_async_context(away(tmp_path / "bot.db"))
+            await stack.enter_async_context(locked(tmp_path / "bot.db"))
         await bot.edited(alert)
         assert "Approved in Slack by <@U0ALICE>" in alert.text
     await until_done(bot)
@@ -76,10 +65,9 @@ async def until_done(bot: World) -> None:
         assert connection.execute("SELECT status, outcome FROM decisions").fetchall() == [("done", "approved")]
 
 
-async def test_readyz_says_that_the_database_is_away(bot: World, tmp_path: Path) -> None:
-    async with away(tmp_path / "bot.db"):
-        await bot.time.until_sleeping(15 * 0.3)
-        await bot.time.advance(15 * 0.3)
+async def test_readyz_says_that_the_database_is_locked(bot: World, tmp_path: Path) -> None:
+    async with locked(tmp_path / "bot.db"):
+        await bot.time.end_pause(Pause.HEARTBEAT)
         async with httpx.AsyncClient(trust_env=False) as http:
             while (ready := await http.get(f"{bot.slack.bot_url}/readyz")).status_code == 200:
                 pass
@@ -92,7 +80,7 @@ async def test_what_cannot_be_handed_back_is_answered_as_interrupted(bot: World,
     with bot.together.paused("approve"):
         await bot.slack.press(alert, APPROVE)
         await bot.together.until(lambda: bot.together.posts)
-        async with away(tmp_path / "bot.db"):
+        async with locked(tmp_path / "bot.db"):
             await bot.settle()
     error = await bot.answer(2)
     assert "The bot was stopped while Together was working on the approval: it may have taken effect." in error.text
@@ -101,7 +89,7 @@ async def test_what_cannot_be_handed_back_is_answered_as_interrupted(bot: World,
 
 async def test_a_cancelled_statement_is_finished_and_the_process_can_end(tmp_path: Path) -> None:
     async with broken(tmp_path) as (_, store, _ear):
-        async with away(tmp_path / "bot.db"):
+        async with locked(tmp_path / "bot.db"):
             task = asyncio.create_task(store.heartbeat(["job-1"]))
             await asyncio.wait({task}, timeout=0.05)
             task.cancel()
@@ -133,7 +121,7 @@ class Ear:
 @asynccontextmanager
 async def broken(tmp_path: Path) -> AsyncIterator[tuple[Decisions, Store, Ear]]:
     """Decisions whose HTTP client was closed too early: a bug, not an outage."""
-    time = ManualClock(read_backs_pass)
+    time = ManualClock(ON_THE_WAY)
     database = Database(f"sqlite:///{tmp_path}/bot.db")
     await database.open()
     http = httpx.AsyncClient()

@@ -1,14 +1,16 @@
 """Guard rails before an approval: how many nodes at once, and two people."""
 
-import sqlite3
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from bot.clock import Pause
 from bot.store import Database
 from bot.store.tables import audit
 from tests.simulator.together import Fault
+from tests.sqlite import locked
 from tests.test_durability import died_while, left_behind
 from tests.test_storm import began, choose, digest, storm
 from tests.watch import card, pass_time, poll, until, watching
@@ -229,14 +231,12 @@ async def test_nothing_stands_between_the_last_look_and_the_call(tmp_path: Path,
     async with world(database=f"sqlite:///{path}", BOT_TWO_PEOPLE_MODES=two_people) as bot:
         bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
         alert = bot.alert()
-        with bot.together.paused("get answered"):
-            await bot.slack.press(alert, APPROVE)
-            await bot.together.until(lambda: bot.together.is_waiting("get answered"))
-            other = sqlite3.connect(path, isolation_level=None)
-            other.execute("BEGIN IMMEDIATE")
-        bot.together.escalate(IDS, "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT")
-        other.execute("ROLLBACK")
-        other.close()
+        async with AsyncExitStack() as database:
+            with bot.together.paused("get answered"):
+                await bot.slack.press(alert, APPROVE)
+                await bot.together.until(lambda: bot.together.is_waiting("get answered"))
+                await database.enter_async_context(locked(path, "IMMEDIATE"))
+            bot.together.escalate(IDS, "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT")
         await bot.edited(alert)
         assert "The mode was “Power-cycle host” and is now “Evict without replacement”." in alert.text
         assert bot.together.posts == []
@@ -270,7 +270,7 @@ async def test_a_guarded_answer_that_took_long_gives_the_card_back() -> None:
         alert = bot.alert()
         with bot.together.paused("list"):
             await bot.slack.press(alert, APPROVE)
-            await bot.time.until_sleeping(1.0)
+            await bot.time.until_sleeping(Pause.PROGRESS)
             await bot.together.until(lambda: bot.together.is_waiting("list"))
             await bot.time.advance(1.0)
             await bot.edited(alert)

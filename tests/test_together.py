@@ -1,14 +1,17 @@
 """The client against a simulated API that fails in every way, over real HTTP."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import httpx
 import pytest
 
+from bot.clock import Pause
 from bot.errors import (
     InvalidId,
     InvalidIds,
@@ -30,7 +33,6 @@ from tests.simulator.together import API_KEY, Fault, Together
 from tests.world import IDS
 
 REF = RemediationRef(*IDS)
-QUICK = Patience(attempt=0.3, get=0.3)
 Call = Callable[[TogetherClient], Awaitable[object]]
 POSTS: dict[str, Call] = {
     "cancel": lambda client: client.cancel(REF),
@@ -46,7 +48,7 @@ GETS: dict[str, Call] = {
 
 @pytest.fixture
 def time() -> ManualClock:
-    return ManualClock(skip=lambda _seconds: True)
+    return ManualClock(passing=frozenset(Pause))
 
 
 @pytest.fixture
@@ -239,18 +241,26 @@ async def test_a_post_without_an_answer_is_not_repeated(
     api: Together, time: ManualClock, kind: str, call: Call, *, after: bool
 ) -> None:
     api.faults.append(Fault(kind, after=after))
-    async with client_of(api, time, QUICK) as client:
-        with pytest.raises(NoAnswer):
-            await call(client)
+    async with client_of(api, time) as client:
+        await ends_without_answer(api, time, call(client))
     assert len(api.calls) == 1
+
+
+async def ends_without_answer(api: Together, time: ManualClock, call: Awaitable[object]) -> None:
+    """Let the client wait for an answer as long as it does, once its request has arrived."""
+    calling = asyncio.ensure_future(call)
+    await api.until(lambda: api.calls)
+    await time.advance(Patience().attempt)
+    with pytest.raises(NoAnswer):
+        await calling
 
 
 @pytest.mark.parametrize("kind", ["hang", "drip"])
 async def test_a_get_without_an_answer_ends(api: Together, time: ManualClock, kind: str) -> None:
     api.faults.append(Fault(kind, times=-1))
-    async with client_of(api, time, QUICK) as client:
-        with pytest.raises(NoAnswer):
-            await client.get(REF)
+    async with client_of(api, time) as client:
+        await ends_without_answer(api, time, client.get(REF))
+    assert len(api.calls) == 1
 
 
 @pytest.mark.parametrize("call", [*POSTS.values(), *GETS.values()], ids=[*POSTS, *GETS])
@@ -259,7 +269,7 @@ async def test_no_connection_is_retried_and_then_told(api: Together, time: Manua
     async with client_of(api, time) as client:
         with pytest.raises(NotReached):
             await call(client)
-    assert time.slept == [0.5, 1.0]
+    assert time.slept(Pause.RETRY) == [0.5, 1.0]
 
 
 async def test_a_full_pool_counts_as_not_reached(api: Together, time: ManualClock) -> None:
@@ -275,27 +285,27 @@ async def test_a_full_pool_counts_as_not_reached(api: Together, time: ManualCloc
 async def test_a_post_goes_through_when_the_connection_comes_back(api: Together, time: ManualClock) -> None:
     await api.stop()
 
-    async def come_back(seconds: float) -> None:
-        time.slept.append(seconds)
+    async def come_back(seconds: float, pause: Pause) -> None:
+        await time.sleep(seconds, pause)
         await api.start()
 
-    time.clock = type(time.clock)(now=time.now, monotonic=lambda: 0.0, sleep=come_back)
+    time.clock = replace(time.clock, sleep=come_back)
     async with client_of(api, time) as client:
         assert (await client.cancel(REF)).state == "CANCELLED"
-    assert len(time.slept) == 1
+    assert len(time.slept(Pause.RETRY)) == 1
 
 
 async def test_a_get_is_tried_three_times(api: Together, client: TogetherClient, time: ManualClock) -> None:
     api.faults.append(Fault("rpc", code=14, times=2))
     assert (await client.get(REF)).state == "PENDING_APPROVAL"
-    assert (len(api.calls), time.slept) == (3, [0.5, 1.0])
+    assert (len(api.calls), time.slept(Pause.RETRY)) == (3, [0.5, 1.0])
 
 
 async def test_a_get_takes_at_most_ten_seconds_in_all(api: Together, client: TogetherClient, time: ManualClock) -> None:
     api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "6"}, times=-1))
     with pytest.raises(RateLimited):
         await client.get(REF)
-    assert (len(api.calls), time.slept) == (2, [6.0])
+    assert (len(api.calls), time.slept(Pause.RETRY)) == (2, [6.0])
 
 
 @pytest.mark.parametrize("call", POSTS.values(), ids=POSTS)
@@ -304,7 +314,7 @@ async def test_a_post_waits_out_a_short_rate_limit_twice(
 ) -> None:
     api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "9"}, times=2))
     assert isinstance(await call(client), Remediation)
-    assert time.slept == [9.0, 9.0]
+    assert time.slept(Pause.RETRY) == [9.0, 9.0]
     api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "9"}, times=-1))
     api.calls.clear()
     with pytest.raises(RateLimited) as caught:
@@ -317,17 +327,17 @@ async def test_a_post_tells_a_long_rate_limit_at_once(api: Together, client: Tog
     api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "11"}, times=-1))
     with pytest.raises(RateLimited, match=re.escape("Try again in 11 s.")):
         await client.cancel(REF)
-    assert (len(api.calls), time.slept) == (1, [])
+    assert (len(api.calls), time.slept(Pause.RETRY)) == (1, [])
 
 
 async def test_a_refusal_before_the_line_went_dead_is_no_not_reached(api: Together, time: ManualClock) -> None:
     api.faults.append(Fault("rpc", code=8))
 
-    async def vanish(seconds: float) -> None:
-        time.slept.append(seconds)
+    async def vanish(seconds: float, pause: Pause) -> None:
+        await time.sleep(seconds, pause)
         await api.stop()
 
-    time.clock = type(time.clock)(now=time.now, monotonic=lambda: 0.0, sleep=vanish)
+    time.clock = replace(time.clock, sleep=vanish)
     async with client_of(api, time) as client:
         with pytest.raises(RateLimited):
             await client.cancel(REF)
@@ -355,7 +365,7 @@ async def test_retry_after_is_seconds_or_a_date(
 ) -> None:
     api.faults.append(Fault("rpc", code=8, headers={"Retry-After": value}))
     await client.cancel(REF)
-    assert time.slept == [seconds]
+    assert time.slept(Pause.RETRY) == [seconds]
 
 
 async def test_an_error_carries_the_request_id(api: Together, client: TogetherClient) -> None:

@@ -1,6 +1,5 @@
 """The watch: what begins to wait anew, what ends out of sight, and what must not be told twice."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -143,8 +142,7 @@ async def test_a_slow_first_reading_is_told_once() -> None:
         with bot.together.paused("list"):
             storm(bot, 8)
             await until(bot, lambda: bot.together.is_waiting("list"))
-            await asyncio.sleep(1.3)  # the watch's patience is in real time
-            await quiet(bot)
+            await pass_time(bot, 1.3)
         await digest(bot, "8 remediations from before the bot began to watch")
         await pass_time(bot, 30)
         assert len(bot.slack.visible()) == 1

@@ -10,7 +10,7 @@ from bot.store import Database, Lease
 from bot.store.tables import leases
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.test_decisions import away
+from tests.sqlite import locked
 from tests.test_storm import began, choose, digest, storm
 from tests.watch import HOLD, card, pass_time, poll, quiet, until, watching
 from tests.world import APPROVE, IDS, World, world
@@ -375,7 +375,7 @@ async def test_a_selection_while_the_database_is_away_is_answered(tmp_path: Path
         message = await digest(bot)
         await quiet(bot)
         message.selected["digest:select"] = ["all"]
-        async with away(tmp_path / "bot.db"):
+        async with locked(tmp_path / "bot.db"):
             await bot.slack.press(message, "digest:approve")
             assert "The bot cannot reach its own database" in (await bot.whisper()).text
         assert bot.slack.views == []

@@ -7,16 +7,17 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from tests.manual_clock import POLL, ManualClock, read_backs_pass
+from bot.store.engine import STATEMENT
+from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, POLL, ManualClock
 from tests.simulator.slack import Posted
 from tests.simulator.together import Ids
 from tests.world import IDS, World, world
 
 CHANNEL = "C0OPS"
 HOLD = "remediation:hold"
-STATEMENTS = {"Agreed", "Alerts", "Batches", "Digests", "Lease", "Outages", "Store"}
-CALM = 25  # rounds of the event loop in which nothing was being answered or written
-LEAP = 60.0
+CALM = 26  # rounds of the event loop in which nothing was being answered or written
+LOOK_AT_STATEMENTS = 5  # in every so-and-so-many-th of these rounds
+LEAPS = (3600.0, 60.0)  # in seconds, where much time passes
 T = TypeVar("T")
 
 
@@ -27,7 +28,7 @@ async def watching(
     """A bot that watches, on a clock that stands until a test lets it go on."""
     settings = {"BOT_ALERT_CHANNEL": CHANNEL, "BOT_POLL_SECONDS": str(int(POLL)), "BOT_LEASE_SECONDS": "300"}
     async with AsyncExitStack() as stack:
-        time = ManualClock(read_backs_pass)
+        time = ManualClock(ON_THE_WAY)
         if database and database.startswith("postgresql"):
             await stack.enter_async_context(in_step(database, time))
         given = {**settings, **environ}
@@ -61,19 +62,19 @@ async def in_step(url: str, time: ManualClock) -> AsyncIterator[None]:
 async def quiet(bot: World) -> None:
     """Wait until nothing happens any more unless time passes."""
     calm = 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANGS_AFTER):
         while calm < CALM:
-            if writing := _writing():
+            if calm % LOOK_AT_STATEMENTS == 0 and (writing := _writing()):
                 # To spin meanwhile would keep the database's thread from working.
                 await asyncio.wait(writing, return_when=asyncio.FIRST_COMPLETED)
+                calm = -1
             await asyncio.sleep(0)
-            calm = 0 if writing or bot.slack.busy or bot.together.busy else calm + 1
+            calm = 0 if bot.slack.busy or bot.together.busy else calm + 1
 
 
 def _writing() -> "list[asyncio.Task[Any]]":
     """The statements that the database has not finished yet."""
-    tasks = [(task, getattr(task.get_coro(), "__qualname__", "")) for task in asyncio.all_tasks()]
-    return [task for task, name in tasks if name.partition(".")[0] in STATEMENTS]
+    return [task for task in asyncio.all_tasks() if task.get_name() == STATEMENT]
 
 
 async def pass_time(bot: World, seconds: float) -> None:
@@ -82,7 +83,8 @@ async def pass_time(bot: World, seconds: float) -> None:
     await quiet(bot)
     while bot.time.seconds < end:
         left = end - bot.time.seconds
-        step = LEAP if left > 2 * LEAP else min(bot.time.next_wake - bot.time.seconds, left)
+        leap = next((leap for leap in LEAPS if left > 2 * leap), None)
+        step = leap or min(bot.time.next_wake - bot.time.seconds, left)
         await bot.time.advance(max(0.0, step))
         await quiet(bot)
 

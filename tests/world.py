@@ -8,17 +8,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from bot.app import App
 from bot.models import Remediation, button_value
 from bot.settings import Settings, read_settings
 from bot.together import Patience
-from tests.manual_clock import ManualClock, read_backs_pass
+from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, ManualClock
 from tests.simulator.process import variables
 from tests.simulator.slack import Posted, Slack
 from tests.simulator.together import Ids, Together
+from tests.sqlite import fill_sqlite
 
 IDS = ("cluster-1", "instance-1", "remediation-1")
 REF = "/".join(IDS)
+both_transports = pytest.mark.parametrize("transport", ["http", "socket"])
+both_databases = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 APPROVE, REJECT, CANCEL, REFRESH = (f"remediation:{verb}" for verb in ("approve", "reject", "cancel", "refresh"))
 
 
@@ -97,10 +102,13 @@ async def world(
     **more: str,
 ) -> AsyncIterator[World]:
     """Start everything, with an SQLite file of its own unless a database is given; stop it at the end."""
-    time = time or ManualClock(read_backs_pass)
+    time = time or ManualClock(ON_THE_WAY)
     with tempfile.TemporaryDirectory() as folder:
-        given = {**(environ or {}), **more, "DATABASE_URL": database or f"sqlite:///{folder}/bot.db"}
+        url = database or f"sqlite:///{folder}/bot.db"
+        await fill_sqlite(url)
+        given = {**(environ or {}), **more, "DATABASE_URL": url}
         async with Slack(time.now) as slack, Together(time.now) as together:
+            slack.ack_seconds = HANGS_AFTER
             settings = settings_for(slack, together, socket=socket, **given)
             app = App(settings, clock=time.clock, patience=patience, drain_seconds=drain_seconds)
             async with running(app, slack, socket=socket) as (stop, task):

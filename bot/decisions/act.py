@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from bot import cards
-from bot.clock import Clock
+from bot.clock import Clock, Pause
 from bot.decisions.guards import Guards
 from bot.decisions.rules import already, comment, is_anothers, mode_to_send, success_notice, why_not
 from bot.errors import (
@@ -182,7 +182,7 @@ class Act:
         present: Remediation | None = None
         for wait in (0.0, REPEAT_AFTER - since) if since < REPEAT_AFTER else (0.0,):
             if wait:
-                await self._clock.sleep(wait)
+                await self._clock.sleep(wait, Pause.READ_BACK)
             try:
                 present = await self._together.get(request.ref)
             except TogetherError:
@@ -283,7 +283,7 @@ class Act:
         last: Result | None = None
         for seconds in READ_BACK_AFTER:
             if seconds:
-                await self._clock.sleep(seconds)
+                await self._clock.sleep(seconds, Pause.READ_BACK)
             try:
                 present = await self._together.get(job.request.ref)
             except TogetherError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bot import cards
-from bot.clock import Clock
+from bot.clock import Clock, Pause
 from bot.decisions.act import LIFETIME
 from bot.decisions.decisions import RECEIVE_SECONDS, Decisions, Work
 from bot.errors import LimitReached, NotAllowed, NotAttempted, NotConfirmed, StoreDown, StoreUnavailable
@@ -74,7 +74,7 @@ class BatchRunner:
             StoreUnavailable: it could not be written.
         """
         try:
-            async with asyncio.timeout(PATIENCE_WITH_SLACK):
+            async with self._clock.timeout(PATIENCE_WITH_SLACK):
                 await self._policy.authorise(verb, actor, place.channel_id)
         except TimeoutError:
             logger.info("Who %s is was not known in time; it is asked again with every decision", actor.user_id)
@@ -104,7 +104,7 @@ class BatchRunner:
             NotConfirmed: it was begun already, is not known, or somebody else confirms than asked.
         """
         try:
-            async with asyncio.timeout(RECEIVE_SECONDS):
+            async with self._clock.timeout(RECEIVE_SECONDS):
                 batch = await self._batches.begin(batch_id, user_id)
         except (StoreUnavailable, TimeoutError) as error:
             raise StoreDown from error
@@ -176,7 +176,7 @@ class BatchRunner:
 
     async def _outcome(self, batch: Batch, item: BatchItem) -> str:
         while (outcome := await self._batches.outcome(batch.id, item.number)) is None:
-            await self._clock.sleep(LOOK_EVERY)
+            await self._clock.sleep(LOOK_EVERY, Pause.READ_BACK)
             await self._batches.keep(batch.id)
         return outcome
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain, repeat
 
 from bot import cards
-from bot.clock import Clock
+from bot.clock import Clock, Pause
 from bot.decisions.act import LIFETIME, Act, Result
 from bot.decisions.guards import Guards
 from bot.errors import (
@@ -76,7 +76,7 @@ class Decisions:
         """
         job_id = uuid.uuid4().hex
         try:
-            async with asyncio.timeout(RECEIVE_SECONDS):
+            async with self._clock.timeout(RECEIVE_SECONDS):
                 job = await self._store.receive(request, job_id)
         except (StoreUnavailable, TimeoutError) as error:
             logger.error("%s %s could not be written down: %s", request.verb, request.ref, error)  # noqa: TRY400 - an outage, not a bug
@@ -134,7 +134,7 @@ class Decisions:
             try:
                 await write()
             except StoreUnavailable:
-                await self._clock.sleep(seconds)
+                await self._clock.sleep(seconds, Pause.RETRY)
             else:
                 return
 
@@ -201,7 +201,7 @@ class Decisions:
         request = job.request
         act = {Verb.REFRESH: self._act.look, Verb.HOLD: self._act.hold}.get(request.verb, self._act.decide)(job)
         work = asyncio.create_task(act, name=f"{request.verb} {request.ref}")
-        alarm = asyncio.ensure_future(self._clock.sleep(PROGRESS_AFTER))
+        alarm = asyncio.ensure_future(self._clock.sleep(PROGRESS_AFTER, Pause.PROGRESS))
         try:
             await asyncio.wait({work, alarm}, return_when=asyncio.FIRST_COMPLETED)
             # Looking takes no claim: its "in progress" could overwrite a decision's answer.

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from bot.clock import Clock
+from bot.clock import Clock, Pause
 from bot.decisions.batches import BatchRunner
 from bot.decisions.decisions import Decisions
 from bot.errors import StoreUnavailable
@@ -63,7 +63,7 @@ class Keeper:
             else:
                 at_start = False
                 self._report("")
-            await self._clock.sleep(self._pause)
+            await self._clock.sleep(self._pause, Pause.HEARTBEAT)
 
     async def _round(self, *, at_start: bool) -> None:
         await self._store.heartbeat(list(self._decisions.working))

@@ -26,6 +26,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _SCHEMA_LOCK, _AUDIT_LOCK = 7_265_646_501, 7_265_646_502  # any numbers that nobody else in this database uses
 _FAILURES = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _SQLITE = "sqlite:///"
+STATEMENT = "statement"  # the name of every task that works on the database
 P = ParamSpec("P")
 _APPROVAL_LOCK = 726_564_650
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class Database:
         A transaction that is cancelled while its connection is being closed for another reason can wait for ever for
         the driver's thread (tried with SQLAlchemy 2.1 and aiosqlite 0.22), and then the process would not end.
         """
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, name=STATEMENT)
         self._kept.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)

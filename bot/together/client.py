@@ -5,7 +5,6 @@ connection was made, or Together answered 429. Everything else that is not a cle
 caller reads the remediation back.
 """
 
-import asyncio
 import json
 import logging
 import random
@@ -16,7 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
-from bot.clock import Clock
+from bot.clock import Clock, Pause
 from bot.errors import (
     NoAnswer,
     NotReached,
@@ -182,7 +181,7 @@ class TogetherClient:
                 wait = self._wait(error, attempt)
                 if attempt == ATTEMPTS or self._clock.monotonic() + wait >= give_up_at:
                     raise
-            await self._clock.sleep(wait)
+            await self._clock.sleep(wait, Pause.RETRY)
             attempt += 1
 
     async def _post(self, path: str, body: Mapping[str, str] | None = None, *, guard: Guard | None = None) -> Any:  # noqa: ANN401 - JSON
@@ -199,7 +198,7 @@ class TogetherClient:
                 if attempt == ATTEMPTS or wait > self._patience.post_wait:
                     # Once a connection was made, "not reached" would say too much.
                     raise limited or error from None
-            await self._clock.sleep(wait)
+            await self._clock.sleep(wait, Pause.RETRY)
             attempt += 1
 
     def _wait(self, error: TogetherError, attempt: int) -> float:
@@ -217,7 +216,7 @@ class TogetherClient:
         body: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 - JSON
         try:
-            async with asyncio.timeout(seconds):
+            async with self._clock.timeout(seconds):
                 reply = await self._exchange(method, path, params, body)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             # Stock httpx raises these before a byte of the request is written (tried with httpx 0.28).

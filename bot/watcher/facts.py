@@ -1,6 +1,5 @@
 """What a card says beyond the remediation: the node's history, and how much of the cluster is in repair."""
 
-import asyncio
 import logging
 from datetime import UTC, datetime
 
@@ -41,7 +40,7 @@ class Facts:
     async def history(self, ref: RemediationRef) -> History | None:
         """What a node went through in the last days: one list, when its alert is first posted."""
         try:
-            async with asyncio.timeout(HISTORY_SECONDS):
+            async with self._clock.timeout(HISTORY_SECONDS):
                 all_of_it = await self._together.list_remediations(ref.cluster_id, ref.instance_id)
         except (TogetherError, TimeoutError) as error:
             logger.warning("%s: the node's history cannot be read: %s", ref, type(error).__name__)

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 
-from bot.clock import Clock
+from bot.clock import Clock, Pause
 from bot.errors import LeaseLost, NotPosted, PostUnclear, StoreUnavailable, TogetherError
 from bot.models import (
     HISTORY_DAYS,
@@ -104,7 +105,7 @@ class Watcher:
                     await self._watch()
             except StoreUnavailable as error:
                 logger.warning("The watch cannot reach the database: %s", error)
-            await self._clock.sleep(self._pause)
+            await self._clock.sleep(self._pause, Pause.LEASE)
 
     async def end(self) -> None:
         """Let the next process watch at once."""
@@ -177,7 +178,7 @@ class Watcher:
 
     async def _keep_lease(self) -> None:
         while True:
-            await self._clock.sleep(self._pause)
+            await self._clock.sleep(self._pause, Pause.LEASE)
             if not await self._lease.take():
                 raise LeaseLost
 
@@ -188,10 +189,12 @@ class Watcher:
             under_way = set(await self._poller.round())
             if self._first_read is not None:
                 if begun := under_way - waited:
-                    await asyncio.wait(begun, timeout=min(BACKLOG_SECONDS, self._rules.poll_seconds))
+                    with suppress(TimeoutError):
+                        async with self._clock.timeout(min(BACKLOG_SECONDS, self._rules.poll_seconds)):
+                            await asyncio.wait(begun)
                 waited = under_way
                 await self._see_to_backlog(self._first_read)
-            await self._clock.sleep(self._rules.poll_seconds)
+            await self._clock.sleep(self._rules.poll_seconds, Pause.POLL)
 
     async def _see_to_backlog(self, first_read: set[str]) -> None:
         """Tell of what was waiting already, until every cluster was read once or has had its time for it."""
@@ -204,7 +207,7 @@ class Watcher:
     async def _tick(self) -> None:
         """See to what time brings about."""
         while True:
-            await self._clock.sleep(TICK)
+            await self._clock.sleep(TICK, Pause.TICK)
             for ref in await self._alerts.due():
                 self._writer.attend(ref)
             for step in (self._writer.find_orphans, self._digests.tick, self._outages.tell):

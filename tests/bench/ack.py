@@ -18,8 +18,8 @@ from bot.models import Request
 from handlers.bolt import build_bolt
 from handlers.commands import Commands
 from handlers.server import Server
-from tests.conftest import serve_postgresql
 from tests.manual_clock import ManualClock
+from tests.postgres import serve_postgresql
 from tests.simulator.slack import Slack, sign
 from tests.simulator.slack.workspace import BOT_TOKEN, SIGNING_SECRET, TEAM
 from tests.simulator.together import Together

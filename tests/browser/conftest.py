@@ -1,4 +1,4 @@
-"""The demo as `make demo` runs it, and a real browser before it."""
+"""The demo as `make demo` runs it, and a real browser before it: one Chromium per worker, a fresh context per test."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from playwright.async_api import Browser, Page
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.chromium import MISSING, PATH, chromium
+from tests.manual_clock import HANGS_AFTER
 from tests.simulator.demo import Demo, demo
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 OpenPage = Callable[..., Awaitable[Page]]
+expect.set_options(timeout=HANGS_AFTER * 1000)
 
 
 def left_out(why: str) -> NoReturn:
@@ -22,7 +25,7 @@ def left_out(why: str) -> NoReturn:
     pytest.skip(why)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     if PATH is None:
         left_out(MISSING)
@@ -30,20 +33,24 @@ async def browser() -> AsyncIterator[Browser]:
         yield started
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def running(browser: Browser) -> AsyncIterator[Demo]:  # noqa: ARG001 - where there is none, nothing need start
     async with demo() as started:
+        started.slack.ack_seconds = HANGS_AFTER
         yield started
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def open_page(browser: Browser, running: Demo) -> AsyncIterator[OpenPage]:
     """Open the page as somebody; at the end, nothing may have gone wrong in it."""
     wrong: list[str] = []
+    contexts = []
 
-    async def opened(user: str = "U0ALICE", **context: object) -> Page:
-        page = await browser.new_page(**{"viewport": {"width": 1400, "height": 900}, **context})  # type: ignore[arg-type]  # its own names
-        page.set_default_timeout(20_000)
+    async def opened(user: str = "U0ALICE", **options: object) -> Page:
+        context = await browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})  # type: ignore[arg-type]  # its own names
+        contexts.append(context)
+        page = await context.new_page()
+        page.set_default_timeout(HANGS_AFTER * 1000)
         page.on("console", lambda message: wrong.append(message.text) if message.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("requestfailed", lambda request: wrong.append(request.url) if "/news" not in request.url else None)
@@ -52,6 +59,8 @@ async def open_page(browser: Browser, running: Demo) -> AsyncIterator[OpenPage]:
         return page
 
     yield opened
+    for context in contexts:
+        await context.close()
     assert wrong == []
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import OpenPage
@@ -9,8 +10,7 @@ from tests.simulator.console.scenes import CONDITIONS
 from tests.simulator.demo import Demo
 from tests.simulator.together import Ids
 
-PATIENCE = 20_000
-expect.set_options(timeout=PATIENCE)
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def newest(page: Page) -> Locator:
@@ -255,28 +255,32 @@ async def choose_condition(page: Page, running: Demo, name: str) -> None:
     await running.console.until(lambda: running.scenes.condition == name)
 
 
-async def test_every_condition_of_the_api_is_answered_in_words(open_page: OpenPage, running: Demo) -> None:
-    told = {
-        "down": "nothing was changed",
-        "slow": "Approved in Slack by @alice",
-        "rate limited": "too many requests",
-        "cuts lines": "Approved in Slack by @alice",
-        "falls silent": "It is unknown whether the approval took effect.",
-    }
-    assert set(told) | {"well"} == set(CONDITIONS)
+TOLD = {
+    "down": "nothing was changed",
+    "slow": "Approved in Slack by @alice",
+    "rate limited": "too many requests",
+    "cuts lines": "Approved in Slack by @alice",
+    "falls silent": "It is unknown whether the approval took effect.",
+}
+
+
+@pytest.mark.parametrize(("condition", "words"), TOLD.items(), ids=TOLD)
+async def test_every_condition_of_the_api_is_answered_in_words(
+    open_page: OpenPage, running: Demo, condition: str, words: str
+) -> None:
+    assert set(TOLD) | {"well"} == set(CONDITIONS)
     page = await open_page()
-    for condition, words in told.items():
-        await ill_node(page, running)
-        card = newest(page)
-        await choose_condition(page, running, condition)
-        await button(card, "Approve").click()
-        await answer(page, "Approve")
-        await expect(page.locator("#messages > li").last).to_contain_text(words)
-        if condition == "falls silent":
-            thread = page.locator("#messages > li").last.locator("details")
-            await expect(button(thread, "Check again")).to_be_visible()
-        await choose_condition(page, running, "well")
-        await expect(card.locator(".said")).to_be_empty()
+    await ill_node(page, running)
+    card = newest(page)
+    await choose_condition(page, running, condition)
+    await button(card, "Approve").click()
+    await answer(page, "Approve")
+    await expect(page.locator("#messages > li").last).to_contain_text(words)
+    if condition == "falls silent":
+        thread = page.locator("#messages > li").last.locator("details")
+        await expect(button(thread, "Check again")).to_be_visible()
+    await choose_condition(page, running, "well")
+    await expect(card.locator(".said")).to_be_empty()
 
 
 async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: OpenPage, running: Demo) -> None:

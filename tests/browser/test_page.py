@@ -12,6 +12,7 @@ from tests.manual_clock import START
 from tests.simulator.demo import Demo
 from tests.simulator.slack import Posted
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 400, "height": 850}
 
 

@@ -6,9 +6,9 @@ import random
 import sys
 import tempfile
 
-from tests.chaos.decisions import Chaos
+from tests.chaos.decisions import DecisionChaos
 from tests.chaos.watch import WatchChaos
-from tests.conftest import new_schema, serve_postgresql
+from tests.postgres import new_schema, serve_postgresql
 
 
 def main() -> int:
@@ -20,10 +20,10 @@ def main() -> int:
     print(f"seed {options.seed}")
     failed = False
     with tempfile.TemporaryDirectory() as folder, serve_postgresql() as server:
-        for run in (Chaos, WatchChaos):
+        for run in (DecisionChaos, WatchChaos):
             for name, processes in (("SQLite", 1), ("PostgreSQL", 2)):
                 url = f"sqlite:///{folder}/{run.__name__}.db" if name == "SQLite" else new_schema(server)
-                report = asyncio.run(run(url, processes, options.seconds, options.seed).run())
+                report = asyncio.run(run(url, processes, options.seed, seconds=options.seconds).run())
                 print(f"\n{run.__name__}, {name}, {processes} process(es), {options.seconds:g} s\n{report}", flush=True)
                 failed = failed or bool(report.problems)
     return int(failed)

@@ -12,7 +12,7 @@ import aiohttp
 from slack_sdk.signature import SignatureVerifier
 
 from tests.simulator.slack.limits import check_options, check_view
-from tests.simulator.slack.socket import ACK_SECONDS, Ack
+from tests.simulator.slack.socket import Ack
 from tests.simulator.slack.workspace import BOT_USER, COMMAND, SIGNING_SECRET, TEAM, Posted, Workspace
 
 
@@ -173,7 +173,7 @@ class Slack(Workspace):
     async def deliver(self, kind: str, payload: dict[str, Any]) -> Ack:
         """Send a payload to the app the way Slack does, and wait for the ack."""
         if self.use_socket:
-            return await self.sockets.deliver(kind, payload)
+            return await self.sockets.deliver(kind, payload, self.ack_seconds)
         body = urlencode(payload) if kind == "slash_commands" else urlencode({"payload": json.dumps(payload)})
         return await self.post_signed(body.encode(), what=_what(payload))
 
@@ -194,7 +194,7 @@ class Slack(Workspace):
         signed.update({name.replace("_", "-"): value for name, value in headers.items()})
         began = time.monotonic()
         url = random.choice(self.bot_urls)  # noqa: S311 - a balancer's choice is no secret
-        patience = aiohttp.ClientTimeout(total=ACK_SECONDS)
+        patience = aiohttp.ClientTimeout(total=self.ack_seconds)
         proof = "signature ✓" if _is_signed(body, signed) else "signature ✗"
         with self.exchange("Slack → bot", f"POST /slack/events {what}".strip(), proof, body) as exchange:
             try:

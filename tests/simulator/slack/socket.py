@@ -16,7 +16,7 @@ ACK_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Ack:
-    """What the app answered to a delivery. Status 0 stands for no ack within 3 s."""
+    """What the app answered to a delivery. Status 0 stands for no ack in time."""
 
     status: int
     body: str
@@ -67,7 +67,7 @@ class Sockets:
         self._slack.changed()
         return socket
 
-    async def deliver(self, kind: str, payload: dict[str, Any]) -> Ack:
+    async def deliver(self, kind: str, payload: dict[str, Any], ack_seconds: float) -> Ack:
         self._count += 1
         envelope_id = f"envelope-{self._count}"
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -77,7 +77,7 @@ class Sockets:
             "type": kind, "envelope_id": envelope_id, "accepts_response_payload": True, "payload": payload,
         })  # fmt: skip
         try:
-            ack = await asyncio.wait_for(future, ACK_SECONDS)
+            ack = await asyncio.wait_for(future, ack_seconds)
         except TimeoutError:
             return Ack(0, "", time.monotonic() - began)
         return Ack(200, json.dumps(ack["payload"]) if ack.get("payload") else "", time.monotonic() - began)

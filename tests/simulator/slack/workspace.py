@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tests.simulator.listener import Listener
 from tests.simulator.slack.limits import Limits, Refused, check_message, check_metadata, check_view
-from tests.simulator.slack.socket import Sockets
+from tests.simulator.slack.socket import ACK_SECONDS, Sockets
 
 BOT_TOKEN = "xoxb-simulator"
 APP_TOKEN = "xapp-simulator"
@@ -103,6 +103,7 @@ class Workspace(Listener):
     Attributes:
         views: the dialogs that are open.
         viewers: who has a dialog open, and in which client, by its ID.
+        ack_seconds: how long an app may take to acknowledge. Slack's 3 s; a test that has other business sets more.
     """
 
     name = "Slack"
@@ -112,6 +113,7 @@ class Workspace(Listener):
         self.now = now
         self.bot_urls = [""]
         self.use_socket = False
+        self.ack_seconds = ACK_SECONDS
         self.token_error: str | None = None
         self.auth_extra: dict[str, Any] = {}
         self.users: dict[str, dict[str, Any]] = {}

