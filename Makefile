@@ -1,6 +1,8 @@
 # Everything here needs Python 3.11 or newer and make; the rest is installed into .venv from the lock files.
 PYTHON ?= python3
 BIN := .venv/bin
+# Half as many again as there are cores, since tests also wait.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 ARGS ?=
 
 .PHONY: help run demo test chaos bench cards check format lock clean
@@ -28,9 +30,8 @@ tests/browser/node_modules: tests/browser/package-lock.json
 demo: .venv/runtime ## the bot between simulated Slack and Together, on a page (ARGS=--tour: in the terminal)
 	$(BIN)/python -m tests.simulator $(ARGS)
 
-test: .venv/dev tests/browser/node_modules ## all tests, with coverage
-	$(BIN)/coverage run -m pytest $(ARGS)
-	$(BIN)/coverage report
+test: .venv/dev tests/browser/node_modules ## run all tests on several workers, with coverage
+	$(BIN)/pytest --numprocesses=$(WORKERS) --cov $(ARGS)
 
 chaos: .venv/dev ## kill processes while commands and clicks arrive, on both databases (ARGS="--seconds 600")
 	$(BIN)/python -m tests.chaos $(ARGS)
@@ -58,4 +59,4 @@ lock: .venv/dev ## pin anew what pyproject.toml allows
 		--upgrade -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
 
 clean: ## remove what make made
-	rm -rf .venv tests/browser/node_modules .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv tests/browser/node_modules .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

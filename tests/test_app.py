@@ -45,7 +45,7 @@ async def starting(
             await asyncio.wait({running})
 
 
-async def test_health_of_a_running_bot() -> None:
+async def test_running_bot_is_healthy_and_ready() -> None:
     async with world() as bot:
         assert await get(bot.app, "/healthz") == (200, "ok\n")
         assert await get(bot.app, "/readyz") == (200, "ready\n")
@@ -58,7 +58,7 @@ async def test_socket_mode_serves_health_and_no_slack_events() -> None:
         assert await post(bot.app, "/slack/events") == 404
 
 
-async def test_a_slack_that_cannot_be_reached_is_retried() -> None:
+async def test_unreachable_slack_is_retried() -> None:
     async with starting(lambda slack: slack.stop()) as (app, slack, time, _running):
         await app.listening.wait()
         await time.until_sleeping(Pause.RETRY)
@@ -73,7 +73,7 @@ async def test_a_slack_that_cannot_be_reached_is_retried() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ratelimited", "html", "internal_error"])
-async def test_slacks_own_trouble_is_retried(kind: str) -> None:
+async def test_passing_trouble_of_slack_is_retried(kind: str) -> None:
     async def trouble(slack: Slack) -> None:
         slack.faults.append(SlackFault("auth.test", kind, times=2))
 
@@ -85,7 +85,7 @@ async def test_slacks_own_trouble_is_retried(kind: str) -> None:
 
 
 @pytest.mark.parametrize("error", ["invalid_auth", "account_inactive", "token_revoked"])
-async def test_a_refused_bot_token_stops_the_start(error: str) -> None:
+async def test_refused_bot_token_stops_the_start(error: str) -> None:
     async def revoke(slack: Slack) -> None:
         slack.token_error = error
 
@@ -94,7 +94,7 @@ async def test_a_refused_bot_token_stops_the_start(error: str) -> None:
             await running
 
 
-async def test_a_refused_app_token_stops_the_start() -> None:
+async def test_refused_app_token_stops_the_start() -> None:
     async def refuse(slack: Slack) -> None:
         slack.faults.append(SlackFault("apps.connections.open", "not_allowed_token_type", times=-1))
 
@@ -103,7 +103,7 @@ async def test_a_refused_app_token_stops_the_start() -> None:
             await running
 
 
-async def test_an_installation_over_an_organisation_is_out_of_scope() -> None:
+async def test_org_wide_installation_stops_the_start() -> None:
     async def organise(slack: Slack) -> None:
         slack.auth_extra = {"is_enterprise_install": True, "enterprise_id": "E1"}
 
@@ -112,13 +112,17 @@ async def test_an_installation_over_an_organisation_is_out_of_scope() -> None:
             await running
 
 
-async def test_a_stop_while_slack_is_unreachable_ends() -> None:
-    async with starting(lambda slack: slack.stop()) as (app, _slack, time, _running):
+async def test_stop_while_slack_is_unreachable_ends_the_process() -> None:
+    async with starting(lambda slack: slack.stop()) as (app, _slack, time, running):
         await app.listening.wait()
         await time.until_sleeping(Pause.RETRY)
+        assert not running.done()
+    assert running.done()
+    assert running.exception() is None
+    assert not app.ready.is_set()
 
 
-async def test_a_token_that_is_revoked_later_makes_the_bot_unready() -> None:
+async def test_token_revoked_later_makes_the_bot_unready() -> None:
     async with world() as bot:
         bot.slack.token_error = "token_revoked"
         await bot.time.end_pause(Pause.SLACK_CHECK)
@@ -132,7 +136,7 @@ async def test_a_token_that_is_revoked_later_makes_the_bot_unready() -> None:
         assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 
-async def test_a_stop_finishes_what_was_acked_and_takes_nothing_new() -> None:
+async def test_stop_finishes_acked_work_and_takes_nothing_new() -> None:
     async with world() as bot:
         bot.together.add()
         alert = bot.alert()
@@ -155,7 +159,7 @@ async def until_unready(bot: World) -> None:
             pass
 
 
-async def test_what_a_stop_cannot_finish_is_finished_by_the_next_process() -> None:
+async def test_next_process_finishes_what_a_stop_could_not() -> None:
     async with world(drain_seconds=0.05) as bot:
         bot.together.add()
         alert = bot.alert()
@@ -172,7 +176,7 @@ async def test_what_a_stop_cannot_finish_is_finished_by_the_next_process() -> No
         assert len(bot.together.posts) == 1
 
 
-async def test_what_a_stop_interrupts_before_the_post_is_sent_by_the_next_process() -> None:
+async def test_next_process_sends_what_a_stop_interrupted_before_the_post() -> None:
     async with world(drain_seconds=0.05) as bot:
         bot.together.add()
         alert = bot.alert()
@@ -187,7 +191,7 @@ async def test_what_a_stop_interrupts_before_the_post_is_sent_by_the_next_proces
         assert len(bot.slack.messages) == 1
 
 
-async def test_what_a_stop_interrupts_before_it_was_allowed_is_authorised_anew() -> None:
+async def test_next_process_authorizes_again_what_a_stop_interrupted() -> None:
     async with world(drain_seconds=0.05, BOT_OPERATORS="*") as bot:
         bot.together.add()
         with bot.slack.paused("users.info"):
@@ -200,7 +204,7 @@ async def test_what_a_stop_interrupts_before_it_was_allowed_is_authorised_anew()
         assert bot.together.calls == []
 
 
-async def test_what_waited_for_ten_minutes_is_answered_and_not_sent() -> None:
+async def test_decision_that_waited_ten_minutes_is_answered_and_not_sent() -> None:
     async with world(drain_seconds=0.05) as bot:
         bot.together.add()
         alert = bot.alert()
@@ -216,7 +220,7 @@ async def test_what_waited_for_ten_minutes_is_answered_and_not_sent() -> None:
         assert bot.together.posts == []
 
 
-async def test_an_answer_that_has_begun_is_finished_at_a_stop() -> None:
+async def test_stop_finishes_an_answer_that_has_begun() -> None:
     async with world(drain_seconds=0.05) as bot:
         bot.together.add()
         with bot.slack.paused("chat.postMessage"):
@@ -229,7 +233,7 @@ async def test_an_answer_that_has_begun_is_finished_at_a_stop() -> None:
         assert ["Cancelled" in message.text for message in bot.slack.messages] == [True]
 
 
-async def test_progress_that_has_begun_is_found_by_the_next_process() -> None:
+async def test_next_process_replaces_progress_that_has_begun() -> None:
     async with world(drain_seconds=0.05) as bot:
         bot.together.add()
         with bot.together.paused("cancel"), bot.slack.paused("chat.postMessage"):
@@ -260,7 +264,7 @@ async def test_socket_mode_survives_a_cut_and_a_refresh() -> None:
         assert "Cancelled" in (await bot.answer()).text
 
 
-async def test_a_dead_ticket_is_forgotten_by_the_watchdog() -> None:
+async def test_watchdog_drops_a_dead_ticket() -> None:
     async with world(socket=True) as bot:
         assert bot.app._socket
         bot.app._socket._handler.client.ping_interval = 0.1  # how often the SDK itself tries to reconnect

@@ -16,11 +16,6 @@ from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, world
 
 
 @pytest.fixture
-def time() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 async def slack(time: ManualClock) -> AsyncIterator[Slack]:
     async with Slack(time.now) as workspace:
         workspace.groups["S0ONCALL"] = ["U0ALICE", "U0GUEST", "U0ROBOT", "U0LEFT", "U0PARTNER", "U0STRANGER"]
@@ -56,12 +51,12 @@ async def allowed(policy: Policy, actor: Actor, channel: str | None = "C0OPS", v
 
 
 @pytest.mark.parametrize("actor", [clicker("U0ALICE"), typist("U0ALICE")])
-async def test_a_listed_user_needs_no_look_up(slack: Slack, time: ManualClock, actor: Actor) -> None:
+async def test_listed_user_needs_no_lookup(slack: Slack, time: ManualClock, actor: Actor) -> None:
     assert await allowed(policy_for(slack, time, "U0ALICE"), actor)
     assert slack.calls == []
 
 
-async def test_a_listed_user_whose_home_is_not_told_is_looked_up(slack: Slack, time: ManualClock) -> None:
+async def test_listed_user_of_unknown_workspace_is_looked_up(slack: Slack, time: ManualClock) -> None:
     policy = policy_for(slack, time, "U0ALICE", "U0PARTNER")
     assert await allowed(policy, clicker("U0ALICE", home=None))
     assert not await allowed(policy, clicker("U0PARTNER", home=None))
@@ -78,11 +73,11 @@ async def test_groups_and_everybody_are_full_members_of_this_workspace_only(
         assert not await allowed(policy, actor(user)), user
 
 
-async def test_who_is_in_no_group_may_not(slack: Slack, time: ManualClock) -> None:
+async def test_person_in_no_group_is_refused(slack: Slack, time: ManualClock) -> None:
     assert not await allowed(policy_for(slack, time, "S0ONCALL"), clicker("U0BOB"))
 
 
-async def test_a_group_that_does_not_exist_is_nobody(slack: Slack, time: ManualClock) -> None:
+async def test_missing_group_allows_nobody(slack: Slack, time: ManualClock) -> None:
     assert not await allowed(policy_for(slack, time, "S0GONE"), clicker("U0ALICE"))
 
 
@@ -99,7 +94,7 @@ async def test_other_workspaces_are_refused_even_when_listed(
     assert slack.calls == []
 
 
-async def test_channels(slack: Slack, time: ManualClock) -> None:
+async def test_bot_acts_only_in_its_channels(slack: Slack, time: ManualClock) -> None:
     policy = policy_for(slack, time, "U0ALICE", channels=frozenset({"C0OPS"}))
     assert await allowed(policy, clicker("U0ALICE"), "C0OPS")
     assert not await allowed(policy, clicker("U0ALICE"), "C0OTHER")
@@ -119,7 +114,7 @@ async def test_answers_are_remembered_for_five_minutes(slack: Slack, time: Manua
 
 
 @pytest.mark.parametrize("kind", ["internal_error", "html", "drop", "missing_scope"])
-async def test_the_last_answer_serves_for_an_hour_then_nobody_may(slack: Slack, time: ManualClock, kind: str) -> None:
+async def test_last_answer_serves_for_an_hour_then_nobody_may(slack: Slack, time: ManualClock, kind: str) -> None:
     policy = policy_for(slack, time, "S0ONCALL")
     assert await allowed(policy, clicker("U0ALICE"))
     slack.faults.append(SlackFault("*", kind, times=-1))
@@ -130,7 +125,7 @@ async def test_the_last_answer_serves_for_an_hour_then_nobody_may(slack: Slack, 
         await policy.authorise(Verb.APPROVE, clicker("U0ALICE"), "C0OPS")
 
 
-async def test_without_any_answer_nobody_may(slack: Slack, time: ManualClock) -> None:
+async def test_nobody_may_without_any_answer(slack: Slack, time: ManualClock) -> None:
     slack.faults.append(SlackFault("users.info", "internal_error", times=-1))
     assert not await allowed(policy_for(slack, time, "*"), clicker("U0ALICE"))
 
@@ -146,13 +141,13 @@ async def test_another_group_may_still_say_yes(slack: Slack, time: ManualClock) 
     (("U0BOB", "S0ONCALL"), "Ask <@U0BOB> or <!subteam^S0ONCALL>."),
     (tuple(f"U{number}" for number in range(12)), "<@U9> or 2 more."),
 ])  # fmt: skip
-async def test_a_refusal_names_who_can(slack: Slack, time: ManualClock, operators: tuple[str, ...], who: str) -> None:
+async def test_refusal_names_who_can(slack: Slack, time: ManualClock, operators: tuple[str, ...], who: str) -> None:
     with pytest.raises(NotAllowed) as refusal:
         await policy_for(slack, time, *operators).authorise(Verb.APPROVE, clicker("U0GUEST"), "C0OPS")
     assert refusal.value.next_step.endswith(who)
 
 
-async def test_a_refused_click_is_private_and_changes_nothing_for_the_others() -> None:
+async def test_refused_click_is_private_and_leaves_the_message() -> None:
     async with world() as bot:
         bot.together.add()
         alert = bot.alert()
@@ -165,7 +160,7 @@ async def test_a_refused_click_is_private_and_changes_nothing_for_the_others() -
         assert bot.together.state(IDS) == "PENDING"
 
 
-async def test_a_refused_command_calls_nothing() -> None:
+async def test_refused_command_calls_nothing() -> None:
     async with world(BOT_CHANNELS="C0OTHER") as bot:
         bot.together.add()
         await bot.slack.command(REF)
@@ -176,7 +171,7 @@ async def test_a_refused_command_calls_nothing() -> None:
         assert (bot.slack.visible(), bot.together.calls) == ([], [])
 
 
-async def test_a_connected_workspace_may_neither_decide_nor_look() -> None:
+async def test_connected_workspace_may_neither_decide_nor_refresh() -> None:
     async with world(BOT_OPERATORS="*") as bot:
         bot.slack.add_user("U0PARTNER", "partner", team_id="T0PARTNER")
         bot.together.add()
@@ -187,7 +182,7 @@ async def test_a_connected_workspace_may_neither_decide_nor_look() -> None:
         assert bot.together.calls == []
 
 
-async def test_an_organisation_wide_payload_is_refused() -> None:
+async def test_org_wide_payload_is_refused() -> None:
     async with world() as bot:
         bot.together.add()
         alert = bot.alert()
@@ -196,7 +191,7 @@ async def test_an_organisation_wide_payload_is_refused() -> None:
         assert bot.together.calls == []
 
 
-async def test_who_may_is_asked_after_the_ack() -> None:
+async def test_authorization_comes_after_the_ack() -> None:
     async with world(BOT_OPERATORS="S0ONCALL") as bot:
         bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
         bot.together.add()

@@ -113,3 +113,13 @@ async def card(bot: World, ids: Ids = IDS, words: str = "") -> Posted:
         return found[0] if found and words in found[0].text else None
 
     return await until(bot, look)
+
+
+def thread(bot: World, alert: Posted) -> list[str]:
+    """The lines of an alert's thread."""
+    return [line for reply in bot.slack.replies(alert) for line in reply.text.splitlines()]
+
+
+def updates(bot: World) -> int:
+    """How often the bot has edited a message."""
+    return [method for method, _ in bot.slack.calls].count("chat.update")

@@ -22,6 +22,7 @@ from tests.sqlite import fill_sqlite
 
 IDS = ("cluster-1", "instance-1", "remediation-1")
 REF = "/".join(IDS)
+OTHER = ("cluster-2", "instance-9", "remediation-9")
 both_transports = pytest.mark.parametrize("transport", ["http", "socket"])
 both_databases = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 APPROVE, REJECT, CANCEL, REFRESH = (f"remediation:{verb}" for verb in ("approve", "reject", "cancel", "refresh"))
@@ -83,6 +84,12 @@ def as_alert(fields: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     words = {"type": "section", "text": {"type": "mrkdwn", "text": "GPU has fallen off the bus"}}
     return [words, {"type": "actions", "elements": elements}]
+
+
+def button_row(action_id: str, **extra: Any) -> dict[str, Any]:
+    """A row with one button."""
+    button = {"type": "button", "action_id": action_id, "text": {"type": "plain_text", "text": "x"}, **extra}
+    return {"type": "actions", "elements": [button]}
 
 
 def settings_for(slack: Slack, together: Together, *, socket: bool = False, **environ: str) -> Settings:

@@ -4,30 +4,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
 from bot.clock import Pause
-from bot.store import Database
-from bot.store.tables import audit
+from tests.deaths import died_while, left_behind
+from tests.rows import outcomes_by_user
 from tests.simulator.together import Fault
 from tests.sqlite import locked
-from tests.test_durability import died_while, left_behind
-from tests.test_storm import began, choose, digest, storm
 from tests.watch import card, pass_time, poll, until, watching
 from tests.world import APPROVE, CANCEL, IDS, World, world
-
-
-async def outcomes(bot: World) -> list[tuple[str, str]]:
-    """Who came to what, as the audit trail has it."""
-    database = Database(bot.settings.database_url)
-    try:
-        async with database.begin() as connection:
-            rows = await connection.execute(
-                select(audit.c.user_id, audit.c.outcome).where(audit.c.event == "outcome").order_by(audit.c.seq)
-            )
-            return [(row.user_id, row.outcome) for row in rows]
-    finally:
-        await database.close()
 
 
 def busy(bot: World, count: int) -> None:
@@ -36,7 +20,7 @@ def busy(bot: World, count: int) -> None:
         bot.together.add(("cluster-1", f"busy-{number}", f"busy-{number}"), "RUNNING")
 
 
-async def test_no_more_than_so_many_nodes_are_in_repair_at_once() -> None:
+async def test_approval_beyond_the_limit_is_refused() -> None:
     async with world(BOT_MAX_IN_REPAIR="2") as bot:
         busy(bot, 2)
         bot.together.add()
@@ -49,14 +33,14 @@ async def test_no_more_than_so_many_nodes_are_in_repair_at_once() -> None:
         )
         assert bot.together.posts == []
         assert alert.edits == 0
-        assert await outcomes(bot) == [("U0ALICE", "LimitReached")]
+        assert await outcomes_by_user(bot) == [("U0ALICE", "LimitReached")]
         bot.together.advance(("cluster-1", "busy-0", "busy-0"))
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
         assert bot.together.state(IDS) == "PENDING"
 
 
-async def test_the_node_itself_is_not_counted_against_it() -> None:
+async def test_node_itself_is_not_counted_against_the_limit() -> None:
     async with world(BOT_MAX_IN_REPAIR="1") as bot:
         bot.together.add(("cluster-1", "instance-1", "another-repair-of-it"), "RUNNING")
         bot.together.add()
@@ -67,7 +51,7 @@ async def test_the_node_itself_is_not_counted_against_it() -> None:
 
 
 @pytest.mark.parametrize(("percent", "passes"), [("9", False), ("10", True)])
-async def test_no_more_than_a_part_of_the_cluster_is_in_repair_at_once(percent: str, passes: bool) -> None:  # noqa: FBT001 - pytest passes by position
+async def test_approval_beyond_the_percentage_is_refused(percent: str, *, passes: bool) -> None:
     async with world(BOT_MAX_IN_REPAIR_PERCENT=percent) as bot:
         bot.together.nodes["cluster-1"] = 30
         busy(bot, 2)
@@ -83,7 +67,7 @@ async def test_no_more_than_a_part_of_the_cluster_is_in_repair_at_once(percent: 
             assert bot.together.posts == []
 
 
-async def test_a_part_that_is_less_than_a_node_lets_nothing_pass_and_says_so() -> None:
+async def test_percentage_of_less_than_one_node_refuses_everything() -> None:
     async with world(BOT_MAX_IN_REPAIR_PERCENT="10") as bot:
         bot.together.nodes["cluster-1"] = 8
         bot.together.add()
@@ -95,7 +79,7 @@ async def test_a_part_that_is_less_than_a_node_lets_nothing_pass_and_says_so() -
         assert bot.together.posts == []
 
 
-async def test_where_the_number_of_nodes_is_not_known_nothing_is_approved() -> None:
+async def test_percentage_of_an_unknown_number_of_nodes_refuses_everything() -> None:
     async with world(BOT_MAX_IN_REPAIR_PERCENT="10") as bot:
         bot.together.add()
         bot.together.faults.append(Fault("rpc", verb="cluster", code=5, times=-1))
@@ -104,7 +88,7 @@ async def test_where_the_number_of_nodes_is_not_known_nothing_is_approved() -> N
         assert bot.together.posts == []
 
 
-async def test_the_number_of_nodes_is_asked_for_once_in_ten_minutes() -> None:
+async def test_number_of_nodes_is_read_once_in_ten_minutes() -> None:
     async with world(BOT_MAX_IN_REPAIR_PERCENT="50") as bot:
         bot.together.nodes["cluster-1"] = 8
         for number in range(3):
@@ -128,7 +112,7 @@ async def test_two_approvals_at_once_do_not_pass_the_limit_together() -> None:
         assert len(bot.together.posts) == 1
 
 
-async def test_nor_when_the_clock_goes_back_between_them() -> None:
+async def test_clock_set_back_between_two_approvals_does_not_pass_the_limit() -> None:
     async with world(BOT_MAX_IN_REPAIR="1") as bot:
         both = [bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}")) for number in (1, 2)]
         alerts = [bot.alert(ids) for ids in both]
@@ -143,7 +127,7 @@ async def test_nor_when_the_clock_goes_back_between_them() -> None:
         assert len(bot.together.posts) == 1
 
 
-async def test_an_approval_in_doubt_is_counted_until_it_cannot_arrive_any_more() -> None:
+async def test_approval_in_doubt_counts_while_it_may_still_arrive() -> None:
     async with world(BOT_MAX_IN_REPAIR="1") as bot:
         both = [bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}")) for number in (1, 2)]
         alerts = [bot.alert(ids) for ids in both]
@@ -161,7 +145,7 @@ async def test_an_approval_in_doubt_is_counted_until_it_cannot_arrive_any_more()
         assert bot.together.state(both[1]) == "PENDING"
 
 
-async def test_a_followed_node_in_a_state_that_the_bot_does_not_know_is_counted(database_url: str) -> None:
+async def test_tracked_node_in_an_unknown_state_counts(database_url: str) -> None:
     async with watching(database_url, BOT_MAX_IN_REPAIR="1") as bot:
         bot.together.add()
         other = bot.together.add(("cluster-1", "instance-2", "remediation-2"))
@@ -178,7 +162,7 @@ async def test_a_followed_node_in_a_state_that_the_bot_does_not_know_is_counted(
         await until(bot, lambda: bot.together.state(IDS) == "PENDING")
 
 
-async def test_what_is_sent_again_passes_the_limit_again() -> None:
+async def test_repeated_post_passes_the_limit_again() -> None:
     async with world(drain_seconds=0.05, BOT_MAX_IN_REPAIR="1") as bot:
         bot.together.add()
         alert = await left_behind(bot, APPROVE)
@@ -190,7 +174,7 @@ async def test_what_is_sent_again_passes_the_limit_again() -> None:
         assert bot.together.posts == []
 
 
-async def test_what_together_asked_to_send_later_passes_the_limit_again() -> None:
+async def test_rate_limited_post_passes_the_limit_again() -> None:
     async with world(BOT_MAX_IN_REPAIR="1") as bot:
         bot.together.add()
         bot.together.faults.append(Fault("rpc", verb="approve", code=8, headers={"Retry-After": "10"}))
@@ -201,7 +185,7 @@ async def test_what_together_asked_to_send_later_passes_the_limit_again() -> Non
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
 
-async def test_a_node_that_has_just_gone_into_an_unknown_state_is_counted() -> None:
+async def test_node_that_just_entered_an_unknown_state_counts() -> None:
     async with watching(BOT_MAX_IN_REPAIR="1") as bot:
         bot.together.add()
         other = bot.together.add(("cluster-1", "instance-2", "remediation-2"))
@@ -215,18 +199,8 @@ async def test_a_node_that_has_just_gone_into_an_unknown_state_is_counted() -> N
         assert bot.together.posts == []
 
 
-async def test_a_selection_stops_at_the_limit() -> None:
-    async with watching(BOT_MAX_IN_REPAIR="1") as bot:
-        await began(bot)
-        storm(bot, 8)
-        message = await digest(bot)
-        await bot.slack.submit(await choose(bot, message, "all"))
-        await digest(bot, "Stopped: as many nodes of the cluster are in repair as may be at once.* 6 were not tried.")
-        assert len(bot.together.posts) == 1
-
-
 @pytest.mark.parametrize("two_people", ["", "EVICT_WITHOUT_REPLACEMENT"])
-async def test_nothing_stands_between_the_last_look_and_the_call(tmp_path: Path, two_people: str) -> None:
+async def test_last_look_comes_right_before_the_post(tmp_path: Path, two_people: str) -> None:
     path = tmp_path / "bot.db"
     async with world(database=f"sqlite:///{path}", BOT_TWO_PEOPLE_MODES=two_people) as bot:
         bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
@@ -242,7 +216,7 @@ async def test_nothing_stands_between_the_last_look_and_the_call(tmp_path: Path,
         assert bot.together.posts == []
 
 
-async def test_where_the_guard_cannot_see_nothing_is_approved() -> None:
+async def test_unreadable_repair_load_refuses_the_approval() -> None:
     async with world(BOT_MAX_IN_REPAIR="5") as bot:
         bot.together.add()
         bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1))
@@ -253,7 +227,7 @@ async def test_where_the_guard_cannot_see_nothing_is_approved() -> None:
         assert bot.together.posts == []
 
 
-async def test_a_cancel_is_not_guarded() -> None:
+async def test_cancel_is_not_limited() -> None:
     async with world(BOT_MAX_IN_REPAIR="1", BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         busy(bot, 3)
         bot.together.add()
@@ -263,7 +237,7 @@ async def test_a_cancel_is_not_guarded() -> None:
         assert bot.together.state(IDS) == "CANCELLED"
 
 
-async def test_a_guarded_answer_that_took_long_gives_the_card_back() -> None:
+async def test_slow_refusal_restores_the_card() -> None:
     async with world(BOT_MAX_IN_REPAIR="1") as bot:
         busy(bot, 1)
         bot.together.add()
@@ -281,7 +255,7 @@ async def test_a_guarded_answer_that_took_long_gives_the_card_back() -> None:
         assert APPROVE in alert.buttons
 
 
-async def test_two_different_people_approve_a_named_mode() -> None:
+async def test_second_approver_must_be_another_person() -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM,HOST_POWER_CYCLE") as bot:
         bot.together.add()
         alert = await card(bot)
@@ -302,14 +276,14 @@ async def test_two_different_people_approve_a_named_mode() -> None:
         assert bot.together.state(IDS) == "PENDING"
         assert "Approved in Slack by <@U0BOB>" in alert.text
         assert "First of two" not in alert.text
-        assert await outcomes(bot) == [
+        assert await outcomes_by_user(bot) == [
             ("U0ALICE", "first of two"),
             ("U0ALICE", "SecondPersonNeeded"),
             ("U0BOB", "approved"),
         ]
 
 
-async def test_the_first_approval_does_not_count_for_another_mode() -> None:
+async def test_first_approval_does_not_count_for_another_mode() -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM,VM_ONLY") as bot:
         bot.together.add()
         alert = await card(bot)
@@ -323,7 +297,7 @@ async def test_the_first_approval_does_not_count_for_another_mode() -> None:
         assert bot.together.posts == []
 
 
-async def test_a_mode_that_is_not_named_takes_one() -> None:
+async def test_mode_that_is_not_listed_needs_one_person() -> None:
     async with world(BOT_TWO_PEOPLE_MODES="HOST_POWER_CYCLE") as bot:
         bot.together.add()
         alert = bot.alert()
@@ -333,7 +307,7 @@ async def test_a_mode_that_is_not_named_takes_one() -> None:
 
 
 @pytest.mark.parametrize("mode", ["REMEDIATION_MODE_VM_ONLY", None])
-async def test_the_first_approval_does_not_count_for_what_has_begun_to_wait_anew(mode: str | None) -> None:
+async def test_first_approval_does_not_count_after_a_return(mode: str | None) -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()
         alert = await card(bot)
@@ -354,7 +328,7 @@ async def test_the_first_approval_does_not_count_for_what_has_begun_to_wait_anew
         assert bot.together.posts == []
 
 
-async def test_the_first_approval_counts_for_a_shift_and_is_shown_no_longer_then() -> None:
+async def test_first_approval_lapses_after_eight_hours() -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()
         alert = await card(bot)
@@ -368,7 +342,7 @@ async def test_the_first_approval_counts_for_a_shift_and_is_shown_no_longer_then
         assert bot.together.posts == []
 
 
-async def test_the_first_of_two_must_be_an_operator_still_when_the_second_approves() -> None:
+async def test_first_approver_must_still_be_an_operator() -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_OPERATORS="S0ONCALL") as bot:
         bot.slack.groups["S0ONCALL"] = ["U0ALICE", "U0BOB"]
         bot.together.add()
@@ -380,3 +354,46 @@ async def test_the_first_of_two_must_be_an_operator_still_when_the_second_approv
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await until(bot, lambda: "First of two approvals: <@U0BOB> approved" in alert.text)
         assert bot.together.posts == []
+
+
+async def test_unnamed_mode_is_read_again_after_the_guard_rails() -> None:
+    async with world(BOT_MAX_IN_REPAIR="5", BOT_TWO_PEOPLE_MODES="VM_ONLY") as bot:
+        bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+        alert = bot.alert()
+        bot.together.on_call["list"] = lambda: bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert "The mode was “Power-cycle host” and is now “Replace VM”." in alert.text
+        assert bot.together.posts == []
+
+
+@pytest.mark.parametrize("refusal", [8, 14])
+async def test_unnamed_mode_is_read_again_before_a_second_attempt(refusal: int) -> None:
+    async with world(BOT_TWO_PEOPLE_MODES="VM_ONLY") as bot:
+        bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+        alert = bot.alert()
+
+        def escalate() -> None:
+            bot.together.remediations[IDS]["mode"] = "REMEDIATION_MODE_VM_ONLY"
+
+        bot.together.on_call["approve"] = escalate
+        bot.together.faults.append(Fault("rpc", verb="approve", code=refusal, headers={"Retry-After": "10"}))
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert bot.together.state(IDS) == "PENDING_APPROVAL"
+        assert len(bot.together.posts) == 1
+        if refusal == 8:
+            assert "Not approved. The mode was “Power-cycle host” and is now “Replace VM”." in alert.text
+
+
+async def test_second_attempt_without_a_look_is_not_made() -> None:
+    async with world() as bot:
+        bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+        alert = bot.alert()
+        bot.together.on_call["approve"] = lambda: bot.together.faults.append(
+            Fault("rpc", verb="get", code=14, times=-1)
+        )
+        bot.together.faults.append(Fault("rpc", verb="approve", code=8))
+        await bot.slack.press(alert, APPROVE)
+        assert "so your approval was not sent" in (await bot.answer(2)).text
+        assert len(bot.together.posts) == 1

@@ -1,8 +1,7 @@
-"""Alerts with several processes, and with processes that die between any two steps."""
+"""One process watches: handovers, lost leases, and deaths between any two steps."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy import update
@@ -10,18 +9,17 @@ from sqlalchemy import update
 from bot.models import RemediationRef
 from bot.store import Alerts, Database, Lease
 from bot.store.tables import leases
+from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import POLL
 from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.storms import began
 from tests.watch import card, pass_time, poll, quiet, until, watching
-from tests.world import APPROVE, CANCEL, IDS, World
+from tests.world import APPROVE, CANCEL, IDS, World, both_databases
 
-OTHER = ("cluster-1", "instance-2", "remediation-2")
+pytestmark = pytest.mark.bot(watching=True)
 
-
-@pytest.fixture
-async def bot(database_url: str) -> AsyncIterator[World]:
-    async with watching(database=database_url) as running:
-        yield running
+OTHER_NODE = ("cluster-1", "instance-2", "remediation-2")
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ async def two(postgresql: str) -> AsyncIterator[World]:
         yield bot
 
 
-async def test_two_processes_post_one_alert_and_keep_it_true(two: World) -> None:
+async def test_two_processes_post_one_card_and_keep_it_true(two: World) -> None:
     for number in range(4):
         two.together.add(("cluster-1", f"instance-{number}", f"remediation-{number}"))
     alerts = [await card(two, ("cluster-1", f"instance-{number}", f"remediation-{number}")) for number in range(4)]
@@ -47,20 +45,20 @@ async def test_two_processes_post_one_alert_and_keep_it_true(two: World) -> None
     assert [len(two.slack.replies(alert)) for alert in alerts] == [1, 1, 0, 0]
 
 
-async def test_when_the_watching_process_stops_the_other_one_goes_on_at_once(postgresql: str) -> None:
+async def test_other_process_watches_at_once_when_the_first_stops(postgresql: str) -> None:
     async with watching(database=postgresql) as bot:
         bot.together.add()
         alert = await card(bot)
         async with bot.another():
             await bot.settle()
             bot.together.review(IDS, "approve")
-            bot.together.add(OTHER)
+            bot.together.add(OTHER_NODE)
             await until(bot, lambda: "Approved, queued to start" in alert.text)
-            await card(bot, OTHER)
-            assert len(bot.slack.cards(IDS[2])) == len(bot.slack.cards(OTHER[2])) == 1
+            await card(bot, OTHER_NODE)
+            assert len(bot.slack.cards(IDS[2])) == len(bot.slack.cards(OTHER_NODE[2])) == 1
 
 
-async def test_when_the_watching_process_falls_silent_the_other_one_takes_over(postgresql: str) -> None:
+async def test_other_process_takes_over_when_the_first_falls_silent(postgresql: str) -> None:
     async with watching(database=postgresql) as bot:
         bot.together.add()
         alert = await card(bot)
@@ -75,7 +73,8 @@ async def test_when_the_watching_process_falls_silent_the_other_one_takes_over(p
             await until(bot, lambda: "Resolved by itself" in alert.text)
 
 
-async def test_a_process_that_has_lost_the_watch_writes_nothing(bot: World) -> None:
+@both_databases
+async def test_process_that_lost_the_watch_writes_nothing(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     database = Database(bot.settings.database_url)
@@ -99,11 +98,26 @@ def alert_ref() -> RemediationRef:
     return RemediationRef(*IDS)
 
 
-# Death between any two steps: the process is stopped while a request of its hangs, with and without effect.
+@both_databases
+async def test_card_due_when_the_watch_was_lost_is_posted_when_it_is_back(bot: World) -> None:
+    await began(bot)
+    bot.together.faults.append(Fault("hang", verb="list", instance="instance-1"))
+    bot.together.add()
+    await until(bot, lambda: [call for call in bot.together.calls if call.instance == "instance-1"])
+    database = Database(bot.settings.database_url)
+    thief = Lease(database, "watch", 600, bot.time.clock)
+    async with database.begin() as connection:
+        await connection.execute(update(leases).values(until=0.0))
+    assert await thief.take()
+    await pass_time(bot, 100)
+    await thief.give_back()
+    await database.close()
+    bot.together.faults.clear()
+    await until(bot, lambda: bot.slack.cards(IDS[2]), 300)
 
 
 @pytest.mark.parametrize("arrives", [True, False])
-async def test_death_between_the_row_and_the_note_of_its_card(database_url: str, arrives: bool) -> None:  # noqa: FBT001 - pytest passes by position
+async def test_death_between_a_row_and_its_post_leaves_one_card(database_url: str, *, arrives: bool) -> None:
     async with watching(database=database_url) as bot:
         bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=arrives))
         bot.together.add()
@@ -119,7 +133,7 @@ async def test_death_between_the_row_and_the_note_of_its_card(database_url: str,
             await card(bot, words="Cancelled: Reboot VM")
 
 
-async def test_death_before_an_edit(database_url: str) -> None:
+async def test_death_before_an_edit_leaves_no_stale_card(database_url: str) -> None:
     async with watching(database=database_url) as bot:
         bot.together.add()
         alert = await card(bot)
@@ -136,7 +150,7 @@ async def test_death_before_an_edit(database_url: str) -> None:
             assert len(lines) == len(bot.slack.replies(alert)) == 1
 
 
-async def test_death_between_a_reminder_and_the_next(database_url: str) -> None:
+async def test_death_between_reminders_repeats_none(database_url: str) -> None:
     async with watching(database=database_url) as bot:
         bot.together.add()
         alert = await card(bot)
@@ -150,13 +164,13 @@ async def test_death_between_a_reminder_and_the_next(database_url: str) -> None:
             assert [each.text for each in bot.slack.replies(alert) if "has waited" in each.text][1:] == []
 
 
-async def test_nothing_is_told_again_after_a_restart(database_url: str) -> None:
+async def test_nothing_is_posted_again_after_a_restart(database_url: str) -> None:
     async with watching(database=database_url) as bot:
         bot.together.add()
-        bot.together.add(OTHER)
-        alerts = [await card(bot), await card(bot, OTHER)]
-        bot.together.review(OTHER, "approve")
-        await card(bot, OTHER, "Approved, queued to start")
+        bot.together.add(OTHER_NODE)
+        alerts = [await card(bot), await card(bot, OTHER_NODE)]
+        bot.together.review(OTHER_NODE, "approve")
+        await card(bot, OTHER_NODE, "Approved, queued to start")
         await until(bot, lambda: bot.slack.replies(alerts[1]))
         await bot.settle()
         calls = len(bot.slack.calls)
@@ -165,7 +179,8 @@ async def test_nothing_is_told_again_after_a_restart(database_url: str) -> None:
         assert [method for method, _ in bot.slack.calls[calls:] if method.startswith("chat.")] == []
 
 
-async def test_a_stop_ends_the_watch_though_slack_refuses_its_last_words(bot: World) -> None:
+@both_databases
+async def test_stop_ends_the_watch_although_slack_refuses_the_last_edit(bot: World) -> None:
     bot.together.add()
     await card(bot)
     with bot.slack.paused("chat.update"):
@@ -178,18 +193,17 @@ async def test_a_stop_ends_the_watch_though_slack_refuses_its_last_words(bot: Wo
         await bot.running
 
 
-def kill_the_watch() -> None:
-    """Let the watch end in the middle of what it is doing, like a process that is killed."""
-    for task in asyncio.all_tasks():
-        coroutine = getattr(task.get_coro(), "__qualname__", "")
-        if coroutine.startswith(("Watcher.", "Writer.", "SlackBoard.", "DigestWriter.", "Poller.")):
-            task.cancel()
-
-
-async def free_the_lease(url: str) -> None:
-    """Let time pass for the lease alone."""
-    database = Database(url)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(database.close)
-        connection = await stack.enter_async_context(database.begin())
-        await connection.execute(update(leases).values(until=0.0))
+async def test_stop_waits_for_the_watch_and_for_decisions_at_once() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await card(bot)
+        with bot.slack.paused("chat.postMessage"), bot.together.paused("get"):
+            bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+            await until(bot, lambda: bot.slack.is_waiting("chat.postMessage"))
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            bot.stop.set()
+            async with asyncio.timeout(5):
+                await asyncio.wait([each for each in asyncio.all_tasks() if each.get_name().startswith("click ")])
+            assert bot.slack.is_waiting("chat.postMessage")

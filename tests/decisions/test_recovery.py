@@ -1,64 +1,38 @@
-"""Nothing acked is lost: deaths, takeovers, two replicas, and a database that goes away."""
+"""Deaths and takeovers: what a dead process left is finished by another one, once."""
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import asyncpg
+import httpx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from bot.clock import Pause
+from bot.decisions import Decisions, Guards, Limits
 from bot.decisions.act import REPEAT_AFTER
-from bot.models import Shown
+from bot.models import Actor, Message, Place, RemediationRef, Request, Verb
+from bot.policy import Policy
 from bot.store import Database, Store, audit
 from bot.store.tables import decisions
+from bot.together import TogetherClient
+from handlers.directory import SlackDirectory
+from tests.deaths import age_by, died_while, left_behind
+from tests.manual_clock import ON_THE_WAY, ManualClock
+from tests.rows import column
 from tests.simulator.together import Fault
-from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, world
+from tests.sqlite import locked
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, both_databases, world
+
+pytestmark = pytest.mark.bot(drain_seconds=0.05)
 
 
-@asynccontextmanager
-async def died_while(bot: World, *, at: str) -> AsyncIterator[None]:
-    """Leave behind in the database what a process leaves that dies at a point of its work, and look at it alone."""
-    bot.app.tasks.limit = 0
-    database = Database(bot.settings.database_url)
-    try:
-        store = Store(database, 15, bot.time.clock)
-        async with database.begin() as connection:
-            (row,) = (await connection.execute(select(decisions))).mappings().all()
-            assert row["status"] != "done"
-            await connection.execute(update(decisions).values(lease_until=0.0))
-        (job,) = await store.take_over(1)
-        if at == "sent":
-            await store.sending(job, Shown("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL"))
-        await store.hand_back(job)
-        yield
-    finally:
-        await database.close()
-
-
-async def left_behind(bot: World, action: str) -> Any:
-    """Click, and let the process stop before it has read anything."""
-    alert = bot.alert()
-    with bot.together.paused("get"):
-        await bot.slack.press(alert, action)
-        await bot.together.until(lambda: bot.together.calls)
-        await bot.settle()
-    bot.together.calls.clear()
-    return alert
-
-
-@pytest.fixture
-async def bot(database_url: str) -> AsyncIterator[World]:
-    async with world(drain_seconds=0.05, database=database_url) as running:
-        yield running
-
-
-async def test_a_post_that_never_arrived_is_repeated_once_and_counted(bot: World) -> None:
+@both_databases
+async def test_post_that_never_arrived_is_repeated_once_and_counted(bot: World) -> None:
     bot.together.add()
     alert = await left_behind(bot, APPROVE)
     async with died_while(bot, at="sent"), bot.another():
@@ -70,7 +44,8 @@ async def test_a_post_that_never_arrived_is_repeated_once_and_counted(bot: World
     assert 0 < waited <= REPEAT_AFTER
 
 
-async def test_a_post_that_arrived_is_not_repeated(bot: World) -> None:
+@both_databases
+async def test_post_that_arrived_is_not_repeated(bot: World) -> None:
     bot.together.add()
     alert = await left_behind(bot, APPROVE)
     async with died_while(bot, at="sent"):
@@ -82,8 +57,9 @@ async def test_a_post_that_arrived_is_not_repeated(bot: World) -> None:
     assert await column(bot, "repeats") == 0
 
 
+@both_databases
 @pytest.mark.parametrize("change", ["mode", "state"])
-async def test_a_post_is_not_repeated_when_something_has_changed(bot: World, change: str) -> None:
+async def test_post_is_not_repeated_when_the_remediation_has_changed(bot: World, change: str) -> None:
     bot.together.add()
     alert = await left_behind(bot, CANCEL)
     async with died_while(bot, at="sent"):
@@ -97,7 +73,8 @@ async def test_a_post_is_not_repeated_when_something_has_changed(bot: World, cha
     assert "Not cancelled." in alert.text
 
 
-async def test_a_post_is_not_repeated_after_ten_minutes(bot: World) -> None:
+@both_databases
+async def test_post_is_not_repeated_after_ten_minutes(bot: World) -> None:
     bot.together.add()
     alert = await left_behind(bot, APPROVE)
     async with died_while(bot, at="sent"):
@@ -109,7 +86,8 @@ async def test_a_post_is_not_repeated_after_ten_minutes(bot: World) -> None:
     assert list(alert.buttons) == [REFRESH]
 
 
-async def test_what_cannot_be_read_after_a_death_is_unknown(bot: World) -> None:
+@both_databases
+async def test_outcome_that_cannot_be_read_after_a_death_is_unknown(bot: World) -> None:
     bot.together.add()
     await left_behind(bot, APPROVE)
     bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
@@ -119,7 +97,8 @@ async def test_what_cannot_be_read_after_a_death_is_unknown(bot: World) -> None:
     assert bot.together.posts == []
 
 
-async def test_what_was_not_sent_is_sent_by_the_next(bot: World) -> None:
+@both_databases
+async def test_decision_that_was_not_sent_is_sent_by_the_next_process(bot: World) -> None:
     bot.together.add()
     alert = await left_behind(bot, APPROVE)
     async with died_while(bot, at="read"), bot.another():
@@ -128,25 +107,8 @@ async def test_what_was_not_sent_is_sent_by_the_next(bot: World) -> None:
     assert await column(bot, "repeats") == 0
 
 
-async def age_by(bot: World, seconds: float) -> None:
-    database = Database(bot.settings.database_url)
-    async with database.begin() as connection:
-        c = decisions.c
-        await connection.execute(
-            update(decisions).values(received_at=c.received_at - seconds, sent_at=c.sent_at - seconds)
-        )
-    await database.close()
-
-
-async def column(bot: World, name: str) -> Any:
-    database = Database(bot.settings.database_url)
-    async with database.begin() as connection:
-        value = (await connection.execute(select(decisions.c[name]))).scalar_one()
-    await database.close()
-    return value
-
-
-async def test_the_row_of_an_answered_decision_is_blanked_and_audited(bot: World) -> None:
+@both_databases
+async def test_row_of_an_answered_decision_is_blanked_and_audited(bot: World) -> None:
     bot.together.add()
     await bot.slack.command(f"{REF} by hand")
     await bot.answer()
@@ -168,7 +130,8 @@ async def test_the_row_of_an_answered_decision_is_blanked_and_audited(bot: World
         assert secret not in json.dumps(rows)
 
 
-async def test_a_refusal_is_audited_too(bot: World) -> None:
+@both_databases
+async def test_refusal_is_audited(bot: World) -> None:
     bot.together.add()
     await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL")
     await bot.whisper("U0CAROL")
@@ -184,7 +147,8 @@ async def test_a_refusal_is_audited_too(bot: World) -> None:
     )
 
 
-async def test_an_error_is_audited_with_status_and_request_id(bot: World) -> None:
+@both_databases
+async def test_error_is_audited_with_status_and_request_id(bot: World) -> None:
     bot.together.add()
     bot.together.faults.append(Fault("rpc", verb="cancel", code=7, headers={"x-request-id": "req-7"}))
     await bot.slack.command(REF)
@@ -196,7 +160,7 @@ async def test_an_error_is_audited_with_status_and_request_id(bot: World) -> Non
     assert (rows[-1]["outcome"], rows[-1]["http_status"], rows[-1]["request_id"]) == ("KeyRefused", 403, "req-7")
 
 
-async def test_the_same_click_to_two_replicas_and_two_people_at_once(postgresql: str) -> None:
+async def test_two_replicas_and_two_people_at_once_cause_one_post(postgresql: str) -> None:
     rounds = 200
     async with world(database=postgresql) as bot, bot.another() as second:
         addresses = [f"http://127.0.0.1:{app.port}" for app in (bot.app, second)]
@@ -221,40 +185,7 @@ async def deliver(bot: World, payload: dict[str, Any], address: str) -> Any:
     return await bot.slack.deliver("interactive", payload)
 
 
-async def test_a_store_that_is_away_takes_nothing_and_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "bot.db"
-    async with world(database=f"sqlite:///{path}") as bot:
-        bot.together.add()
-        alert = bot.alert()
-        holder = sqlite3.connect(path, isolation_level=None)
-        holder.execute("BEGIN EXCLUSIVE")
-        assert (await bot.slack.press(alert, APPROVE)).status == 200
-        assert "The bot cannot reach its own database, so it did not take this." in (await bot.whisper()).text
-        holder.execute("ROLLBACK")
-        holder.close()
-        await bot.slack.press(alert, APPROVE)
-        await bot.edited(alert)
-        await bot.settle()
-        assert len(bot.together.posts) == 1
-        with sqlite3.connect(path) as connection:
-            statuses = [status for (status,) in connection.execute("SELECT status FROM decisions ORDER BY received_at")]
-        assert statuses[-1] == "done"
-        assert set(statuses) <= {"void", "done"}
-
-
-async def test_the_bot_reconnects_when_its_connections_are_cut(postgresql: str) -> None:
-    async with world(database=postgresql) as bot:
-        bot.together.add()
-        connection = await asyncpg.connect(postgresql)
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname <> ''"
-        )
-        await connection.close()
-        await bot.slack.command(REF)
-        assert "Cancelled: Reboot VM" in (await bot.answer()).text
-
-
-async def test_a_living_replica_finishes_what_a_dead_one_left(postgresql: str) -> None:
+async def test_living_replica_finishes_what_a_dead_one_left(postgresql: str) -> None:
     async with world(database=postgresql, drain_seconds=0.05) as bot:
         bot.together.add()
         async with bot.another() as survivor:
@@ -264,3 +195,77 @@ async def test_a_living_replica_finishes_what_a_dead_one_left(postgresql: str) -
             await bot.edited(alert)
             assert bot.together.state(IDS) == "PENDING"
             assert survivor.tasks.accepting
+
+
+@dataclass
+class Ear:
+    """A Messenger that remembers what was said, and how."""
+
+    said: list[tuple[str, str]] = field(default_factory=list)
+
+    async def progress(self, place: Place, _message: Message) -> Place:
+        return place
+
+    async def answer(self, _place: Place, message: Message) -> bool:
+        self.said.append(("answer", message.text))
+        return True
+
+    async def reply(self, _place: Place, message: Message) -> None:
+        self.said.append(("reply", message.text))
+
+    async def whisper(self, _place: Place, message: Message) -> None:
+        self.said.append(("whisper", message.text))
+
+
+@asynccontextmanager
+async def broken(tmp_path: Path) -> AsyncIterator[tuple[Decisions, Store, Ear]]:
+    """Decisions whose HTTP client was closed too early: a bug, not an outage."""
+    time = ManualClock(ON_THE_WAY)
+    database = Database(f"sqlite:///{tmp_path}/bot.db")
+    await database.open()
+    http = httpx.AsyncClient()
+    await http.aclose()
+    store, ear = Store(database, 15, time.clock), Ear()
+    policy = Policy(("U0ALICE",), frozenset(), "T0HOME", SlackDirectory.__new__(SlackDirectory))
+    together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
+    try:
+        guards = Guards(Limits(), together, store, policy, time.clock)
+        yield Decisions(together, policy, guards, ear, store, time.clock), store, ear
+    finally:
+        await database.close()
+
+
+def cancel() -> Request:
+    actor = Actor("U0ALICE", "alice", "T0HOME", is_member=True)
+    return Request(Verb.CANCEL, RemediationRef(*IDS), actor, Place("C0OPS", "U0ALICE"), trigger_id="t1")
+
+
+async def test_bug_is_answered_and_says_what_may_have_happened(tmp_path: Path) -> None:
+    async with broken(tmp_path) as (decide, _, ear):
+        work = await decide.receive(cancel())
+        assert work is not None
+        await work
+    ((how, text),) = ear.said
+    assert how == "reply"
+    assert "The bot itself failed; its log says why. The cancellation may have taken effect." in text
+
+
+async def test_process_that_was_overtaken_says_nothing(tmp_path: Path) -> None:
+    async with broken(tmp_path) as (decide, store, ear):
+        work = await decide.receive(cancel())
+        assert work is not None
+        async with store.database.begin() as connection:
+            await connection.execute(update(decisions).values(fence=2))
+        await work
+    assert ear.said == []
+
+
+async def test_cancelled_statement_is_finished_and_the_process_can_end(tmp_path: Path) -> None:
+    async with broken(tmp_path) as (_, store, _ear):
+        async with locked(tmp_path / "bot.db"):
+            task = asyncio.create_task(store.heartbeat(["job-1"]))
+            await asyncio.wait({task}, timeout=0.05)
+            task.cancel()
+            await asyncio.wait({task})
+            task.cancel()
+        assert task.cancelled()

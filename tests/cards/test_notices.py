@@ -1,0 +1,60 @@
+"""Errors, progress and usage as messages."""
+
+import json
+
+from bot import cards, errors
+from bot.errors import BotError, NotAttempted
+from bot.models import (
+    Message,
+    Verb,
+)
+from tests.card_text import compare, drawn
+from tests.manual_clock import START
+from tests.samples import ERRORS, REF, remediation, request
+
+
+def leaves(kind: type[BotError]) -> set[str]:
+    below = kind.__subclasses__()
+    return {kind.__name__} if not below else set().union(*(leaves(each) for each in below))
+
+
+def test_every_error_has_a_sentence_a_next_step_and_a_place_in_the_tree() -> None:
+    assert leaves(BotError) == {name.partition("-")[0] for name in ERRORS}
+    for name in leaves(BotError):
+        assert name in (errors.__doc__ or "")
+    for error in ERRORS.values():
+        assert error.sentence.endswith(".")
+        assert error.next_step.endswith(".")
+        assert str(error) == f"{error.sentence} {error.next_step}"
+
+
+def test_only_an_unreachable_api_changed_nothing_for_sure() -> None:
+    says = {name for name, error in ERRORS.items() if "nothing was changed" in str(error).lower()}
+    assert says == {"NotReached"}
+
+
+def test_sentences_of_all_errors() -> None:
+    told = []
+    for name, error in ERRORS.items():
+        is_public = not isinstance(error, NotAttempted)
+        told.append(f"{name}\n{drawn(cards.failure(error, REF, 'U0ALICE') if is_public else cards.private(error))}")
+    compare("errors", "\n".join(told))
+
+
+def test_in_progress_of_a_command_and_of_a_click() -> None:
+    compare("in-progress-command", drawn(cards.in_progress(request(), START)))
+    compare("in-progress-click", drawn(cards.in_progress(request(Verb.APPROVE, cards.card(remediation())), START)))
+
+
+def test_in_progress_removes_controls_from_attachments_too() -> None:
+    card = cards.card(remediation())
+    button = card.blocks[-1]["elements"][0]
+    accessory = {"type": "section", "text": {"type": "mrkdwn", "text": "x"}, "accessory": button}
+    original = Message("alert", [], [{"color": "danger", "blocks": [accessory, *card.blocks]}, {"text": "legacy"}])
+    shown = cards.in_progress(request(Verb.APPROVE, original), START)
+    assert "button" not in json.dumps([shown.blocks, shown.attachments])
+    assert shown.attachments[1] == {"text": "legacy"}
+
+
+def test_usage() -> None:
+    compare("usage", drawn(cards.usage()))

@@ -1,0 +1,181 @@
+"""The card of a remediation, every error, and what else a single message says."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot import cards, errors
+from bot.cards.words import mode_words
+from bot.models import (
+    RULES,
+    About,
+    Alert,
+    BatchStatus,
+    Decided,
+    FirstApproval,
+    History,
+    Hold,
+    Mode,
+    Remediation,
+    Share,
+    Shown,
+    State,
+    Verb,
+    read_button_value,
+)
+from tests.card_text import MARKUP, NASTY, WORST, compare, drawn, texts
+from tests.manual_clock import START
+from tests.samples import ABOUT, BY_STATE, DIGEST, REF, batch, remediation, request, reviewed
+from tests.simulator.process import ROOT
+from tests.simulator.slack.limits import check_message, check_options, check_view
+
+
+@pytest.mark.parametrize("state", State)
+def test_card_of_every_state(state: State) -> None:
+    compare(f"card-{state.lower()}", drawn(cards.card(BY_STATE[state])))
+
+
+def test_card_of_a_decision_with_a_notice() -> None:
+    decided = Decided(Verb.APPROVE, "U0ALICE", START, "the job has checkpointed")
+    notice = "Approved, but the mode is now “Replace VM”; you saw “Reboot VM”."
+    approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
+    compare("card-decided", drawn(cards.card(approved, decided=decided, notice=notice)))
+
+
+@pytest.mark.parametrize("state", State)
+def test_buttons_are_those_that_the_state_allows(state: State) -> None:
+    blocks = cards.card(BY_STATE[state]).blocks
+    shown = [element["action_id"] for block in blocks if block["type"] == "actions" for element in block["elements"]]
+    assert shown == [f"remediation:{verb}" for verb, rule in RULES.items() if rule.on_card and state in rule.allowed]
+    assert bool(shown) == (state in {State.PENDING_APPROVAL, State.PENDING})
+
+
+def test_readme_and_card_describe_each_mode_alike() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for mode in Mode:
+        words = mode_words(mode)
+        assert f"| `{mode.removeprefix('REMEDIATION_MODE_')}` | {words.name} | {words.consequence} |" in readme
+
+
+def test_button_value_says_what_was_shown() -> None:
+    (actions,) = [block for block in cards.card(remediation()).blocks if block["type"] == "actions"]
+    for button in actions["elements"]:
+        assert read_button_value(button["value"]) == (REF, Shown(Mode.REBOOT_VM, State.PENDING_APPROVAL))
+
+
+def test_unknown_values_are_shown() -> None:
+    card = cards.card(remediation(state="FROZEN", mode="REMEDIATION_MODE_TELEPORT", trigger="REMEDIATION_TRIGGER_MOON"))
+    assert "State FROZEN: TELEPORT for node gpu-node-07" in card.text
+    assert "REMEDIATION_TRIGGER_MOON" in json.dumps(card.blocks)
+    assert "look it up before you approve" in card.text
+    assert not any(block["type"] == "actions" for block in card.blocks)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_invalid_time_is_not_shown(moment: str) -> None:
+    card = cards.card(remediation(create_time=moment, linked_alerts=[{"started_at": moment, "resolved_at": moment}]))
+    assert "Created" not in json.dumps(card.blocks)
+    assert "<!date" not in json.dumps(card.blocks)
+
+
+def test_card_of_an_alert_with_all_that_the_bot_knows() -> None:
+    compare("alert", drawn(cards.card(remediation(), about=ABOUT)))
+
+
+def test_card_of_a_withdrawn_remediation() -> None:
+    compare("alert-vanished", drawn(cards.card(remediation(), about=About(followed=True, vanished=True))))
+
+
+@pytest.mark.parametrize(
+    ("history", "words"),
+    [
+        (History(0), "First repair in 7 days."),
+        (
+            History(1, Mode.VM_ONLY, State.FAILED, START),
+            "Second repair in 7 days. The last: Replace VM, failed <!date^",
+        ),
+        (History(11), "12th repair in 7 days."),
+        (History(20), "21st repair in 7 days."),
+    ],
+)
+def test_node_history_in_a_sentence(history: History, words: str) -> None:
+    assert words in cards.card(remediation(), about=About(history=history)).text
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (Share(0, 32, START), "0 of 32 nodes were in repair"),
+        (Share(1, 1, START), "1 of 1 node was in repair"),
+        (Share(1, None, START), "1 node was in repair"),
+    ],
+)
+def test_cluster_load_in_a_sentence(share: Share, words: str) -> None:
+    assert words in cards.card(remediation(), about=About(share=share)).text
+    assert words not in cards.card(reviewed(State.RUNNING), about=About(share=share)).text
+
+
+NAMES = st.sampled_from(["U0ALICE"])
+
+
+ABOUTS = st.builds(
+    About,
+    history=st.none()
+    | st.builds(History, st.integers(0, 10**6), st.text(max_size=300), st.text(max_size=300), st.just(START)),
+    share=st.none() | st.builds(Share, st.integers(0, 10**6), st.none() | st.integers(0, 10**6), st.just(START)),
+    hold=st.none() | st.builds(Hold, NAMES, st.just(START)),
+    first=st.none() | st.builds(FirstApproval, NAMES, st.sampled_from([*Mode]), st.just(START)),
+    followed=st.booleans(),
+    vanished=st.booleans(),
+)
+
+
+@given(WORST, ABOUTS)
+def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any], about: About) -> None:
+    worst = Remediation.model_validate(fields)
+    decided = Decided(Verb.APPROVE, "U0ALICE", START, "&" * 5000)
+    one = Alert(worst, "", "C0OPS", START, digest_id="d", decided=decided)
+    shown, items = batch(BatchStatus.DONE, 8)
+    many = [one] * 60
+    messages = [
+        cards.card(worst, decided=decided, notice="*Notice*" * 20, about=about),
+        cards.lines(["A line.", *cards.transition(remediation(), worst, decided, START) * 20]),
+        cards.lines(["A line.", *cards.transition(worst, remediation(state="OTHER"), None, START)]),
+        cards.reminder(worst, "U0ALICE", 900),
+        cards.many.digest(DIGEST, many, [(shown, items)] * 4),
+        cards.many.failures(many, {}),
+    ]
+    for message in messages:
+        check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
+        assert not MARKUP.search(message.text)
+        for text in texts(message.blocks):
+            if text["type"] == "mrkdwn":
+                assert text["verbatim"] is True
+                assert not MARKUP.search(text["text"])
+    check_view(cards.many.dialog(shown, many, cards.many.names(many)))
+    check_options(cards.many.options(many, ""))
+
+
+@given(fields=WORST, words=NASTY, buttons=st.booleans())
+def test_worst_remediation_fits_into_slack_and_mentions_nobody(
+    fields: dict[str, Any], words: str, *, buttons: bool
+) -> None:
+    worst = Remediation.model_validate(fields)
+    decided = Decided(Verb.APPROVE, "U0ALICE", START, words)
+    for message in (
+        cards.card(worst, decided=decided, notice="*Notice*" * 20, buttons=buttons),
+        cards.failure(errors.InvalidIds(quote=words), worst.ref, "U0ALICE"),
+        cards.private(errors.UnreadableCommand(words)),
+        cards.private(errors.UnknownControl(words)),
+        cards.in_progress(request(original=cards.card(worst)), START),
+        cards.in_progress(request(), START),
+    ):
+        check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
+        assert not MARKUP.search(message.text)
+        for text in texts(message.blocks):
+            if text["type"] == "mrkdwn":
+                assert text["verbatim"] is True
+                assert not MARKUP.search(text["text"])

@@ -1,0 +1,96 @@
+"""Lines in threads: transitions, reminders, outages, durations."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot import cards
+from bot.models import (
+    Decided,
+    FirstApproval,
+    Mode,
+    Remediation,
+    State,
+    Verb,
+)
+from bot.mrkdwn import lasted
+from tests.card_text import compare
+from tests.manual_clock import START
+from tests.samples import APPROVED, alerts, remediation, reviewed
+
+
+def moved(
+    after: Remediation, decided: Decided | None = None, before: Remediation | None = None, first: str = ""
+) -> str:
+    return "\n  ".join(cards.transition(before or remediation(), after, decided, START + 1200, first))
+
+
+def test_every_line_of_a_thread() -> None:
+    at = {"start_time": "2026-11-24T03:08:00Z", "end_time": "2026-11-24T03:19:00Z"}
+    error = "host <!here> did not come back"
+    pending = reviewed(State.PENDING)
+    lines = {
+        "approved in Slack": moved(pending, APPROVED),
+        "approved elsewhere": moved(pending),
+        "approved, by nobody knows whom": moved(remediation(state=State.PENDING)),
+        "cordoning": moved(reviewed(State.QUARANTINING), APPROVED, pending),
+        "running": moved(reviewed(State.RUNNING, **at), APPROVED, pending),
+        "succeeded": moved(reviewed(State.SUCCEEDED, **at), APPROVED),
+        "failed, approved in Slack": moved(reviewed(State.FAILED, error_message=error, **at), APPROVED),
+        "failed, approved elsewhere": moved(reviewed(State.FAILED, error_message=error, **at)),
+        "failed, approved by two": moved(reviewed(State.FAILED, **at), APPROVED, pending, "U0BOB"),
+        "failed, made by hand": moved(remediation(state=State.FAILED, **at)),
+        "cancelled in Slack": moved(remediation(state=State.CANCELLED, **at), Decided(Verb.CANCEL, "U0BOB", START)),
+        "rejected in Slack": moved(remediation(state=State.CANCELLED, **at), Decided(Verb.REJECT, "U0BOB", START)),
+        "cancelled elsewhere": moved(remediation(state=State.CANCELLED, **at)),
+        "resolved": moved(remediation(state=State.AUTO_RESOLVED, **at)),
+        "escalated": moved(remediation(mode=Mode.VM_ONLY)),
+        "escalated and running": moved(reviewed(State.RUNNING, mode=Mode.VM_ONLY, **at), APPROVED),
+        "unknown state": moved(remediation(state="FROZEN"), None, pending),
+    }
+    compare("thread", "".join(f"{name}\n  {line}\n" for name, line in lines.items()))
+
+
+def test_reminders_and_outages() -> None:
+    told = {
+        "reminder": cards.reminder(remediation(), "S0ONCALL", 900),
+        "reminder of nobody": cards.reminder(remediation(), "", 3700),
+        "unreadable": cards.unreadable(["c-7f2"], START, START + 301),
+        "unreadable, many": cards.unreadable([f"c-{number}" for number in range(12)], START, START + 301),
+        "unreadable list": cards.unreadable([], START, START + 301),
+        "unwatched": cards.unwatched(["c-7f2"]),
+        "readable": cards.readable(["c-7f2", "c-7f3"], START, START + 5000),
+        "readable list": cards.readable([], START, START + 400),
+        "reminder of a digest": cards.many.digest_reminder(12, "<@U0BOB> ", 1800),
+    }
+    compare("reminders", "".join(f"{name}\n  {message.text}\n" for name, message in told.items()))
+
+
+def test_failure_mentions_both_approvers_and_names_one_outside_slack() -> None:
+    failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
+    assert len(failed) == 2
+    here = replace(failed[0], decided=Decided(Verb.APPROVE, "U0BOB", START))
+    there = replace(
+        failed[1], decided=None, remediation=failed[1].remediation.model_copy(update={"reviewed_by": "eve"})
+    )
+    first = FirstApproval("U0ALICE", here.remediation.mode, START)
+    text = cards.many.failures([here, there], {here.remediation.ref: first}).text
+    assert text.startswith("<@U0ALICE> <@U0BOB>, repairs that you approved have failed:")
+    assert text.count("(approved by eve)") == 1
+    assert "U0ALICE" not in cards.many.failures([here], {here.remediation.ref: replace(first, mode="other")}).text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3540, "59 min"),
+        (7500, "2 h 5 min"),
+        (93_600, "26 h"),
+        (400_000, "4 days"),
+    ],
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert lasted(seconds) == words

@@ -1,0 +1,260 @@
+"""Batches: confirmed selections, decided one at a time."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from bot.store import Database
+from bot.store.tables import batches, leases
+from tests.rows import outcomes
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.storms import SELECT, began, choose, digest, storm
+from tests.watch import pass_time, until, watching
+from tests.world import World
+
+pytestmark = pytest.mark.bot(watching=True)
+
+
+async def test_batch_decides_one_at_a_time_and_reports_each_outcome(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 8)
+    message = await digest(bot)
+    view = await choose(bot, message, "mode:REMEDIATION_MODE_REBOOT_VM")
+    bot.together.escalate(ids[1], "REMEDIATION_MODE_HOST_AWARE")
+    ack = await bot.slack.submit(view)
+    assert (ack.status, ack.body) == (200, "")
+    await digest(bot, "6 of 6: 5 approved, 1 not approved")
+    assert [call.ids for call in bot.together.posts] == [ids[0], ids[2], ids[4], ids[5], ids[6]]
+    assert bot.together.state(ids[1]) == bot.together.state(ids[3]) == "PENDING_APPROVAL"
+    report = await until(bot, lambda: bot.slack.replies(message))
+    assert "`gpu-node-0000`: approved" in report[0].everything
+    assert (
+        "`gpu-node-0001`: Not approved. The mode was “Reboot VM” and is now “Move to another host”."
+        in report[0].everything
+    )
+    rows = await outcomes(bot)
+    assert sorted(rows) == ["approved"] * 5 + ["changed meanwhile"]
+    assert bot.slack.visible("U0ALICE") == []
+
+
+async def test_batch_over_socket_mode() -> None:
+    async with watching(socket=True) as bot:
+        await began(bot)
+        storm(bot, 7)
+        message = await digest(bot)
+        assert len(await bot.slack.ask_for_options(message, SELECT, "node")) == 7
+        view = await choose(bot, message, "all")
+        assert (await bot.slack.submit(view)).status == 200
+        await digest(bot, "7 of 7: 7 approved")
+
+
+async def test_batch_survives_the_end_of_its_process(database_url: str) -> None:
+    async with watching(database=database_url, drain_seconds=0.05) as bot:
+        await began(bot)
+        ids = storm(bot, 8)
+        message = await digest(bot)
+        view = await choose(bot, message, "all")
+        decided = iter(range(100))
+        with bot.together.paused("get"):
+            bot.together.on_call["approve"] = lambda: None if next(decided) < 3 else bot.stop.set()
+            await bot.slack.submit(view)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+        await bot.running
+        assert 0 < len(bot.together.posts) < 8
+        del bot.together.on_call["approve"]
+        async with bot.another():
+            await digest(bot, "8 of 8: 8 approved")
+        assert sorted(call.ids for call in bot.together.posts if call.ids) == sorted(ids)
+        assert sorted(await outcomes(bot)) == ["approved"] * 8
+
+
+async def test_batch_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
+    async with watching(database=f"sqlite:///{tmp_path}/bot.db", drain_seconds=0.05) as bot:
+        await began(bot)
+        ids = storm(bot, 8)
+        message = await digest(bot)
+        view = await choose(bot, message, "all")
+        with bot.together.paused("get"):
+            await bot.slack.submit(view)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            bot.app.tasks.limit = 0
+            for task in asyncio.all_tasks():
+                if getattr(task.get_coro(), "__qualname__", "") == "BatchRunner.run":
+                    task.cancel()
+            await bot.settle()
+        async with bot.another():
+            await digest(bot, "8 of 8: 8 approved")
+        assert sorted(call.ids for call in bot.together.posts if call.ids) == sorted(ids)
+
+
+async def test_person_who_lost_the_right_decides_nothing() -> None:
+    async with watching(BOT_OPERATORS="S0ONCALL") as grouped:
+        grouped.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(grouped)
+        storm(grouped, 6)
+        message = await digest(grouped)
+        view = await choose(grouped, message, "all")
+        grouped.slack.groups["S0ONCALL"] = []
+        await pass_time(grouped, 310)
+        await grouped.slack.submit(view)
+        await digest(grouped, "Stopped: the person who asked may not decide.")
+        assert "You may not approve remediations here." in (await grouped.whisper()).text
+        assert grouped.together.posts == []
+
+
+async def test_batch_stops_when_together_keeps_failing(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    bot.together.faults.append(Fault("rpc", verb="get", code=13, times=-1))
+    await bot.slack.submit(view)
+    await digest(bot, "Together has failed 3 times in a row.")
+    assert "5 were not tried" in message.everything
+    assert bot.together.posts == []
+
+
+async def test_batch_is_not_resumed_after_hours() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        await began(bot)
+        storm(bot, 8)
+        message = await digest(bot)
+        view = await choose(bot, message, "all")
+        with bot.together.paused("get"):
+            await bot.slack.submit(view)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            await bot.settle()
+        await bot.time.advance(7200)
+        async with bot.another():
+            await digest(bot, "Stopped: the bot was away for 2 h")
+            await pass_time(bot, 60)
+        assert bot.together.posts == []
+
+
+async def test_batch_that_was_reported_as_not_started_never_runs(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    database = Database(bot.settings.database_url)
+    async with database.begin() as connection:
+        await connection.execute(update(leases).values(owner=leases.c.owner))
+        ack = await bot.slack.submit(view)
+        assert "cannot reach its own database" in ack.body
+    await database.close()
+    await pass_time(bot, 300)
+    assert bot.together.posts == []
+
+
+async def test_batch_confirmed_when_nothing_waits_is_answered(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    for each in ids:
+        bot.together.resolve(each)
+    await digest(bot, "0 wait for approval")
+    await pass_time(bot, 120)
+    await bot.slack.submit(view)
+    await digest(bot, "6 of 6: 0 approved, 6 not approved")
+    await until(bot, lambda: bot.slack.replies(message))
+    assert bot.together.posts == []
+
+
+async def test_batch_stops_when_the_person_cannot_be_looked_up() -> None:
+    async with watching(BOT_OPERATORS="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        view = await choose(bot, message, "all")
+        approved = iter(range(100))
+
+        def lose_the_directory() -> None:
+            if next(approved) == 2:
+                bot.slack.faults += [SlackFault("usergroups.users.list", "internal_error", times=-1)]
+                bot.time.seconds += 3700
+
+        bot.together.on_call["approve"] = lose_the_directory
+        await bot.slack.submit(view)
+        await until(bot, lambda: "Stopped: the person who asked may not decide." in message.everything, 5000)
+        assert "3 approved, 1 not approved" in message.everything
+        assert "Slack could not say whether you may decide." in (await bot.whisper()).text
+
+
+async def test_batch_reports_that_a_second_person_is_needed() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM,VM_ONLY") as bot:
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        await bot.slack.submit(await choose(bot, message, "all"))
+        await digest(bot, "6 of 6: 0 approved, 6 not approved")
+        assert "approved by the first of two people; another person must approve it too" in message.everything
+        bot.slack.views.clear()
+        message.selected["digest:select"] = ["all"]
+        await bot.slack.press(message, "digest:approve", user="U0BOB")
+        await until(bot, lambda: bot.slack.views)
+        await bot.slack.submit(bot.slack.views[0], user="U0BOB")
+        await digest(bot, "6 of 6: 6 approved")
+
+
+async def test_decision_under_way_in_an_expired_batch_is_reported_as_it_ends() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        await began(bot)
+        ids = storm(bot, 6)
+        message = await digest(bot)
+        view = await choose(bot, message, "all")
+        with bot.together.paused("approve answered"):
+            await bot.slack.submit(view)
+            await bot.together.until(lambda: bot.together.is_waiting("approve answered"))
+            await bot.settle()
+        await bot.time.advance(7200)
+        async with bot.another():
+            await digest(bot, "5 were not tried")
+            told = await until(bot, lambda: [each for each in bot.slack.replies(message) if "what has" in each.text])
+        assert "`gpu-node-0000`: approved" in told[0].everything
+        assert "`gpu-node-0001`: not tried" in told[0].everything
+        assert [call.ids for call in bot.together.posts] == ids[:1]
+
+
+async def test_parts_of_a_report_are_posted_once(bot: World) -> None:
+    await began(bot)
+    storm(bot, 110)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    await bot.slack.submit(view)
+    await digest(bot, "110 of 110")
+    await until(bot, lambda: bot.slack.replies(message))
+    bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", times=2, retry_after=5))
+    await until(bot, lambda: len(bot.slack.replies(message)) >= 2)
+    await pass_time(bot, 60)
+    assert [each.text.splitlines()[0][-9:] for each in bot.slack.replies(message)] == ["(1 of 2):", "(2 of 2):"]
+
+
+async def test_finished_batch_keeps_no_response_url(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message, "all"))
+    await digest(bot, "6 of 6: 6 approved")
+    database = Database(bot.settings.database_url)
+    async with database.begin() as connection:
+        (body,) = await connection.scalars(select(batches.c.body))
+    await database.close()
+    place = json.loads(body)["place"]
+    assert place["user_id"] == "U0ALICE"
+    assert (place["response_url"], place["original"]) == (None, None)
+
+
+async def test_batch_stops_at_the_repair_limit() -> None:
+    async with watching(BOT_MAX_IN_REPAIR="1") as bot:
+        await began(bot)
+        storm(bot, 8)
+        message = await digest(bot)
+        await bot.slack.submit(await choose(bot, message, "all"))
+        await digest(bot, "Stopped: as many nodes of the cluster are in repair as may be at once.* 6 were not tried.")
+        assert len(bot.together.posts) == 1

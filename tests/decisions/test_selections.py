@@ -1,0 +1,170 @@
+"""Selecting many in a digest, and the dialog before they are decided."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.simulator.slack.workspace import SlackFault
+from tests.sqlite import locked
+from tests.storms import APPROVE_SELECTED, CANCEL_SELECTED, SELECT, began, choose, digest, storm
+from tests.watch import quiet, watching
+from tests.world import World
+
+pytestmark = pytest.mark.bot(watching=True)
+
+
+async def test_choices_are_all_a_mode_or_matching_nodes(bot: World) -> None:
+    await began(bot)
+    storm(bot, 120)
+    message = await digest(bot)
+    everything = [option["text"]["text"] for option in await bot.slack.ask_for_options(message, SELECT)]
+    assert everything[:3] == ["All that wait (120)", "All: Reboot VM (90)", "All: Replace VM (30)"]
+    assert len(everything) == 100
+    found = [option["text"]["text"] for option in await bot.slack.ask_for_options(message, SELECT, "node-0117")]
+    assert found == ["gpu-node-0117 · Reboot VM"]
+    assert await bot.slack.ask_for_options(message, SELECT, "nothing like it") == []
+
+
+async def test_dialog_shows_what_will_happen_to_which_node(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    words = json.dumps(view)
+    assert view["title"] == {"type": "plain_text", "text": "Approve 8 remediations", "emoji": True}
+    assert "*Reboot VM* on 6: The VM reboots in place, on the same host. `gpu-node-0000` `gpu-node-0001`" in words
+    assert "*Replace VM* on 2: The VM and its local data are deleted" in words
+    assert bot.together.posts == []
+
+
+async def test_selection_in_which_nothing_waits_opens_no_dialog(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    (option, *_) = await bot.slack.ask_for_options(message, SELECT, "node-0002")
+    bot.together.resolve(ids[2])
+    await digest(bot, "1 Resolved by itself")
+    message.selected[SELECT] = [option["value"]]
+    await bot.slack.press(message, APPROVE_SELECTED)
+    assert "Nothing is selected that still waits" in (await bot.whisper()).text
+
+
+async def test_dialog_that_cannot_be_opened_is_reported(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    message.selected[SELECT] = ["all"]
+    bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
+    await bot.slack.press(message, APPROVE_SELECTED)
+    assert "did not take this" in (await bot.whisper()).text
+    assert bot.slack.views == []
+
+
+async def test_cancel_selected_cancels(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    options = await bot.slack.ask_for_options(message, SELECT, "node-0002")
+    view = await choose(bot, message, options[0]["value"], action=CANCEL_SELECTED)
+    assert view["title"]["text"] == "Cancel 1 remediation"  # type: ignore[index] # a view is JSON
+    await bot.slack.submit(view)
+    await digest(bot, "1 of 1: 1 cancelled")
+    assert bot.together.state(ids[2]) == "CANCELLED"
+    assert len(bot.together.posts) == 1
+
+
+async def test_empty_selection_opens_no_dialog(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.press(message, APPROVE_SELECTED)
+    assert "Nothing is selected that still waits" in (await bot.whisper()).text
+    assert bot.slack.views == []
+
+
+async def test_person_who_may_not_decide_gets_no_dialog(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    message.selected[SELECT] = ["all"]
+    await bot.slack.press(message, APPROVE_SELECTED, user="U0CAROL")
+    assert "You may not approve remediations here." in (await bot.whisper("U0CAROL")).text
+    assert bot.slack.views == []
+
+
+async def test_dialog_is_submitted_once_and_only_by_its_owner(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    ack = await bot.slack.submit(view, user="U0BOB")
+    assert json.loads(ack.body)["response_action"] == "update"
+    assert bot.together.posts == []
+    await bot.slack.submit(view)
+    await digest(bot, "6 of 6: 6 approved")
+    ack = await bot.slack.submit(view)
+    assert json.loads(ack.body)["response_action"] == "update"
+    await quiet(bot)
+    assert len(bot.together.posts) == 6
+
+
+async def test_selection_while_the_database_is_away_is_answered(tmp_path: Path) -> None:
+    async with watching(database=f"sqlite:///{tmp_path}/bot.db") as bot:
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        await quiet(bot)
+        message.selected["digest:select"] = ["all"]
+        async with locked(tmp_path / "bot.db"):
+            await bot.slack.press(message, "digest:approve")
+            assert "The bot cannot reach its own database" in (await bot.whisper()).text
+        assert bot.slack.views == []
+
+
+async def test_selection_is_not_acked_by_an_overloaded_bot(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    bot.app.tasks.limit = 0
+    assert (await bot.slack.press(message, "digest:approve")).status == 503
+    ack = await bot.slack.submit(view)
+    assert "did not take this" in ack.body
+    assert bot.together.posts == []
+
+
+async def test_choosing_is_acked_and_does_nothing(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    payload = bot.slack.click(message, "digest:approve")
+    payload["actions"] = [{"type": "multi_external_select", "action_id": "digest:select", "selected_options": []}]
+    assert (await bot.slack.deliver("interactive", payload)).status == 200
+    await quiet(bot)
+    assert bot.slack.views == []
+    assert bot.slack.visible("U0ALICE") == []
+
+
+@pytest.mark.parametrize("kind", ["list", "text", "bytes", "html", "drop"])
+async def test_odd_response_to_a_dialog_is_reported(bot: World, kind: str) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    message.selected[SELECT] = ["all"]
+    bot.slack.faults.append(SlackFault("views.open", kind))
+    await bot.slack.press(message, APPROVE_SELECTED)
+    assert "did not take this" in (await bot.whisper()).text
+
+
+@pytest.mark.parametrize("kind", ["list", "text", "bytes"])
+async def test_odd_response_about_a_group_is_reported(kind: str) -> None:
+    async with watching(BOT_OPERATORS="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        message.selected[SELECT] = ["all"]
+        bot.slack.faults.append(SlackFault("usergroups.users.list", kind, times=-1))
+        await bot.slack.press(message, APPROVE_SELECTED)
+        assert "Slack could not say whether you may decide" in (await bot.whisper()).text

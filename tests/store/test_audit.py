@@ -1,0 +1,78 @@
+"""The audit trail: append-only, and every change to it is found."""
+
+import pytest
+from sqlalchemy import text
+
+from bot.models import (
+    RemediationRef,
+)
+from bot.store import Store, audit
+from tests.store.examples import ANSWER, APPROVED, received, request
+
+
+async def trail(store: Store, length: int = 5) -> None:
+    for number in range(length):
+        asked = request(f"t{number}", f"U{number}", RemediationRef("c", "i", f"r{number}"))
+        job = await received(store, asked, f"job-{number}")
+        await store.conclude(job, APPROVED, ANSWER)
+
+
+async def spoil(store: Store, statement: str) -> list[str]:
+    async with store.database.begin() as connection:
+        for part in statement.split(";"):
+            await connection.execute(text(part))
+    return list((await audit.verify(store.database)).problems)
+
+
+async def test_intact_trail_verifies(store: Store) -> None:
+    assert await audit.head(store.database) == audit.GENESIS
+    await trail(store)
+    verdict = await audit.verify(store.database)
+    assert (verdict.rows, verdict.problems, verdict.head) == (5, [], await audit.head(store.database))
+
+
+SPOILT = {
+    "a changed row": ("UPDATE audit SET user_id = 'U9' WHERE seq = 3", ["Row 3 was changed."]),
+    "a changed time": ("UPDATE audit SET at = at + 1 WHERE seq = 5", ["Row 5 was changed."]),
+    "a missing row": ("DELETE FROM audit WHERE seq = 3", ["Row 3 is missing."]),
+    "missing rows": ("DELETE FROM audit WHERE seq IN (1, 2)", ["Rows 1 to 2 are missing."]),
+    "reordered rows": (
+        "UPDATE audit SET seq = -seq WHERE seq IN (2, 3);UPDATE audit SET seq = 5 + seq WHERE seq < 0",
+        [
+            "Row 2 does not follow row 1: one of them was replaced or moved.",
+            "Row 2 was changed.",
+            "Row 3 does not follow row 2: one of them was replaced or moved.",
+            "Row 3 was changed.",
+            "Row 4 does not follow row 3: one of them was replaced or moved.",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "problems"), SPOILT.values(), ids=SPOILT)
+async def test_spoilt_trail_is_found_and_named(store: Store, statement: str, problems: list[str]) -> None:
+    await trail(store)
+    assert await spoil(store, statement) == problems
+
+
+async def test_expected_head_finds_a_truncated_and_a_rewritten_trail(store: Store) -> None:
+    await trail(store)
+    noted = await audit.head(store.database)
+    await trail_more(store)
+    assert (await audit.verify(store.database, noted)).problems == []
+    assert await spoil(store, "DELETE FROM audit WHERE seq >= 5") == []
+    (problem,) = (await audit.verify(store.database, noted)).problems
+    assert problem.startswith("The expected head is in no row")
+
+
+async def trail_more(store: Store) -> None:
+    job = await received(store, request("more", ref=RemediationRef("c", "i", "more")), "job-more")
+    await store.conclude(job, APPROVED, ANSWER)
+
+
+async def test_trail_is_read_by_time_remediation_and_user(store: Store) -> None:
+    await trail(store)
+    assert [row["seq"] async for row in audit.rows(store.database, user="U2")] == [3]
+    assert [row["seq"] async for row in audit.rows(store.database, remediation="r4")] == [5]
+    last = [row["at"] async for row in audit.rows(store.database)][-1]
+    assert [row["seq"] async for row in audit.rows(store.database, since=last + 1)] == []

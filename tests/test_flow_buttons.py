@@ -1,0 +1,265 @@
+"""A click in, Slack calls out."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.simulator.together import Fault
+from tests.world import APPROVE, CANCEL, IDS, REFRESH, REJECT, World, both_transports
+
+pytestmark = both_transports
+
+
+async def test_click_approves_what_was_shown(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    assert (await bot.slack.press(alert, APPROVE)).status == 200
+    await bot.edited(alert)
+    assert bot.together.state(IDS) == "PENDING"
+    assert bot.together.posts[0].body == {
+        "comment": "Approved in Slack by alice (U0ALICE)",
+        "mode": "REMEDIATION_MODE_REBOOT_VM",
+    }
+    assert "Approved, queued to start: Reboot VM" in alert.text
+    assert list(alert.buttons) == [CANCEL]
+    await bot.settle()
+    assert len(bot.slack.messages) == 1
+
+
+@pytest.mark.parametrize("action", [REJECT, CANCEL])
+async def test_click_rejects_or_cancels(bot: World, action: str) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    await bot.slack.press(alert, action, user="U0BOB")
+    await bot.edited(alert)
+    assert bot.together.state(IDS) == "CANCELLED"
+    assert [call.verb for call in bot.together.posts] == [action.partition(":")[2]]
+    assert "in Slack by <@U0BOB>" in alert.text
+    assert alert.buttons == {}
+
+
+async def test_approved_repair_can_be_cancelled_from_its_card(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert, 2)
+    assert bot.together.state(IDS) == "CANCELLED"
+    assert "Cancelled: Reboot VM" in alert.text
+
+
+async def test_check_again_reads_and_redraws(bot: World) -> None:
+    bot.together.add(state="RUNNING")
+    alert = bot.alert()
+    await bot.slack.press(alert, REFRESH, user="U0CAROL")
+    await bot.edited(alert)
+    assert "Running: Reboot VM" in alert.text
+    assert bot.together.posts == []
+
+
+@pytest.mark.parametrize("action", [APPROVE, CANCEL, REJECT])
+async def test_changed_mode_is_shown_and_nothing_is_sent(bot: World, action: str) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.escalate(IDS, "REMEDIATION_MODE_HOST_AWARE")
+    await bot.slack.press(alert, action)
+    await bot.edited(alert)
+    assert bot.together.posts == []
+    assert "The mode was “Reboot VM” and is now “Move to another host”. Look again, then decide." in alert.text
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert, 2)
+    assert bot.together.remediations[IDS]["mode"] == "REMEDIATION_MODE_HOST_AWARE"
+    assert bot.together.state(IDS) == "PENDING"
+
+
+async def test_cancel_is_not_sent_when_a_colleague_approved_meanwhile(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.review(IDS, "approve")
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert)
+    assert bot.together.posts == []
+    assert "Not cancelled. The state was “Waiting for approval” and is now “Queued to start”." in alert.text
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert, 2)
+    assert bot.together.state(IDS) == "CANCELLED"
+
+
+async def test_auto_resolved_remediation_is_not_called_denied(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.resolve(IDS)
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "and is now “Resolved by itself”. Nothing is left to decide." in alert.text
+    assert alert.buttons == {}
+
+
+async def test_power_cycle_is_approved_without_naming_the_mode(bot: World) -> None:
+    bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+    alert = bot.alert()
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert bot.together.state(IDS) == "PENDING"
+    assert "mode" not in bot.together.posts[0].body
+
+
+async def test_button_without_mode_shows_the_card_before_it_approves(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert(mode=None, state=None)
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert bot.together.posts == []
+    assert "The button did not say what would run: it is “Reboot VM”." in alert.text
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert, 2)
+    assert bot.together.state(IDS) == "PENDING"
+
+
+async def test_button_without_mode_and_state_cancels_what_still_waits(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert(mode=None, state=None)
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert)
+    assert bot.together.state(IDS) == "CANCELLED"
+
+
+async def test_button_without_state_does_not_cancel_what_was_approved(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert(mode=None, state=None)
+    bot.together.review(IDS, "approve")
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert)
+    assert bot.together.posts == []
+    assert bot.together.state(IDS) == "PENDING"
+
+
+async def test_button_on_a_running_repair_sends_nothing(bot: World) -> None:
+    bot.together.add(state="RUNNING")
+    alert = bot.alert()
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert)
+    assert bot.together.posts == []
+    assert "It is “Running” and can no longer be cancelled. Nothing is left to decide." in alert.text
+
+
+async def test_mode_that_changed_during_the_approval_is_reported(bot: World) -> None:
+    bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+    alert = bot.alert()
+    bot.together.on_call["approve"] = lambda: bot.together.escalate(IDS, "REMEDIATION_MODE_HOST_AWARE")
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Approved, but the mode is now “Move to another host”; you saw “Power-cycle host”." in alert.text
+
+
+async def test_approval_during_the_cancellation_is_reported(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.on_call["cancel"] = lambda: bot.together.review(IDS, "approve")
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert)
+    assert "It had been approved before it was cancelled. Tell whoever approved it." in alert.text
+
+
+async def test_error_of_a_click_goes_to_its_thread_and_leaves_the_card(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.faults.append(Fault("rpc", verb="approve", code=7, message="no *permission* <!here>"))
+    await bot.slack.press(alert, APPROVE)
+    error = await bot.answer(2)
+    assert error.thread_ts == alert.ts
+    assert "<@U0ALICE>" in error.text
+    assert "does not let this bot's API key do that (HTTP 403)" in error.text
+    assert "&lt;!here&gt;" in error.everything
+    assert alert.edits == 0
+
+
+async def test_error_of_a_click_in_a_thread_stays_in_that_thread(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    alert.thread_ts = "1.0"
+    bot.together.faults.append(Fault("rpc", verb="get", code=5))
+    await bot.slack.press(alert, APPROVE)
+    error = await bot.answer(2)
+    assert error.thread_ts == "1.0"
+    assert "your approval was not sent" in error.text
+
+
+async def test_buttons_in_an_attachment_are_removed_too(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    alert.attachments, alert.blocks = [{"color": "danger", "blocks": alert.blocks}], []
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert list(alert.buttons) == [CANCEL]
+    assert alert.attachments == []
+
+
+@pytest.mark.parametrize("value", ["", "x", "[]", '{"cluster_id":"c"}', json.dumps({
+    "cluster_id": "c", "instance_id": "..", "remediation_id": "r"}), json.dumps({
+    "cluster_id": "c", "instance_id": "i", "remediation_id": "r", "mode": 5})])  # fmt: skip
+async def test_unreadable_button_is_reported_privately(bot: World, value: str) -> None:
+    button = {"type": "button", "action_id": APPROVE, "text": {"type": "plain_text", "text": "x"}, "value": value}
+    alert = bot.slack.post_as_tool([{"type": "actions", "elements": [button]}])
+    await bot.slack.press(alert, APPROVE)
+    assert "This button cannot be read" in (await bot.whisper()).text
+    assert bot.together.calls == []
+
+
+async def test_deeply_nested_button_value_is_unreadable(bot: World) -> None:
+    payload = bot.slack.click(bot_alert(bot), APPROVE)
+    payload["actions"][0]["value"] = "[" * 100_000
+    await bot.slack.deliver("interactive", payload)
+    assert "This button cannot be read" in (await bot.whisper()).text
+
+
+def bot_alert(bot: World) -> Any:
+    bot.together.add()
+    return bot.alert()
+
+
+async def test_odd_blocks_in_the_clicked_message_do_no_harm(bot: World) -> None:
+    alert = bot_alert(bot)
+    payload = bot.slack.click(alert, APPROVE)
+    payload["message"] |= {"blocks": [None, *payload["message"]["blocks"]], "attachments": [None]}
+    with bot.together.paused("approve"):
+        await bot.slack.deliver("interactive", payload)
+        await bot.together.until(lambda: bot.together.posts)
+        await bot.time.advance(1)
+        await bot.edited(alert)
+    await bot.edited(alert, 2)
+    assert "Approved, queued to start" in alert.text
+
+
+@pytest.mark.parametrize(("action", "done"), [(APPROVE, "approved"), (CANCEL, "cancelled")])
+async def test_second_click_does_not_take_back_what_the_first_showed(bot: World, action: str, done: str) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    second = bot.slack.click(alert, action)
+    await bot.slack.press(alert, action)
+    await bot.edited(alert)
+    await bot.slack.deliver("interactive", second)
+    await bot.edited(alert, 2)
+    assert f"Nothing left to do: it was already {done} by <@U0ALICE> in Slack." in alert.text
+    assert f"{done.capitalize()} in Slack by <@U0ALICE>" in alert.everything
+    assert len(bot.together.posts) == 1
+
+
+async def test_refreshed_card_still_names_who_decided(bot: World) -> None:
+    bot.together.add()
+    alert, other = bot.alert(), bot.alert()
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    await bot.slack.press(other, REFRESH, user="U0CAROL")
+    await bot.edited(other)
+    assert "Approved in Slack by <@U0ALICE>" in other.everything
+
+
+async def test_zero_review_time_is_not_a_review(bot: World) -> None:
+    bot.together.add(state="PENDING", review_time="0001-01-01T00:00:00Z")
+    alert = bot.alert()
+    await bot.slack.press(alert, REFRESH)
+    await bot.edited(alert)
+    assert "Queued to start: Reboot VM" in alert.text

@@ -1,0 +1,124 @@
+"""A typed command in, Slack calls out."""
+
+import pytest
+
+from tests.simulator.together import Fault
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, both_transports
+
+pytestmark = both_transports
+
+
+async def test_command_cancels_and_posts_the_card_to_the_channel(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    ack = await bot.slack.command(f"{' '.join(IDS)} rebooted by hand")
+    assert (ack.status, ack.body) == (200, "")
+    card = await bot.answer()
+    assert bot.together.state(IDS) == "CANCELLED"
+    assert "Cancelled: Reboot VM for node gpu-node-7" in card.text
+    assert "Cancelled in Slack by <@U0ALICE>" in card.everything
+    assert "rebooted by hand" in card.everything
+    assert card.buttons == {}
+    await bot.settle()
+    assert len(bot.slack.messages) == 1
+
+
+@pytest.mark.parametrize("text", ["", "help"])
+async def test_help_is_private_and_calls_nothing(bot: World, text: str) -> None:
+    await bot.slack.command(text)
+    usage = await bot.whisper()
+    assert "/cancel-remediation CLUSTER INSTANCE REMEDIATION" in usage.text
+    assert bot.together.calls == []
+    assert bot.slack.visible() == []
+
+
+async def test_incomplete_command_names_the_missing_part_privately(bot: World) -> None:
+    await bot.slack.command("cluster-1 instance-1")
+    usage = await bot.whisper()
+    assert "The remediation ID is missing." in usage.text
+    assert "/cancel-remediation CLUSTER INSTANCE REMEDIATION" in usage.text
+    assert bot.together.calls == []
+    assert bot.slack.visible() == []
+
+
+WRONG_STATE = {
+    "CANCELLED": "Nothing left to do: it was already cancelled",
+    "AUTO_RESOLVED": "Not cancelled: it has resolved by itself",
+    "RUNNING": "Not cancelled: it is too late for that. The state is “Running”.",
+    "SUCCEEDED": "Not cancelled: it is too late for that. The state is “Succeeded”.",
+}
+
+
+@pytest.mark.parametrize("state", WRONG_STATE)
+async def test_cancel_in_the_wrong_state_shows_the_current_card(bot: World, state: str) -> None:
+    bot.together.add(state=state)
+    await bot.slack.command(REF)
+    card = await bot.answer()
+    assert WRONG_STATE[state] in card.text
+    assert "⚠️" not in card.everything
+
+
+async def test_refusal_while_still_waiting_quotes_together(bot: World) -> None:
+    bot.together.add()
+    bot.together.faults.append(Fault("rpc", verb="cancel", code=10, message="<lock> is held"))
+    await bot.slack.command(REF)
+    card = await bot.answer()
+    assert "Not cancelled: Together refused, though it is still waiting." in card.text
+    assert "&lt;lock&gt; is held" in card.text
+    assert set(card.buttons) == {APPROVE, CANCEL}
+
+
+async def test_wrong_state_that_cannot_be_read_offers_check_again(bot: World) -> None:
+    bot.together.add()
+    bot.together.faults += [Fault("rpc", verb="cancel", code=9), Fault("rpc", verb="get", code=14, times=-1)]
+    await bot.slack.command(REF)
+    error = await bot.answer()
+    assert "no longer in a state that allows this" in error.text
+    assert list(error.buttons) == [REFRESH]
+
+
+async def test_response_without_the_effect_is_not_called_success(bot: World) -> None:
+    bot.together.add(state="RUNNING")
+    bot.together.faults.append(Fault("stale", verb="cancel"))
+    await bot.slack.command(REF)
+    card = await bot.answer()
+    assert "Together took the cancellation, but the state is “Running”." in card.text
+    assert list(card.buttons) == [REFRESH]
+
+
+async def test_slow_command_has_one_message_that_becomes_the_card(bot: World) -> None:
+    bot.together.add()
+    with bot.together.paused("cancel"):
+        await bot.slack.command(REF)
+        await bot.together.until(lambda: bot.together.posts)
+        await bot.time.advance(1)
+        message = await bot.answer()
+        assert "<@U0ALICE> is cancelling this remediation" in message.text
+    await bot.edited(message)
+    assert "Cancelled: Reboot VM" in message.text
+    assert len(bot.slack.messages) == 1
+
+
+async def test_command_that_cancels_an_approved_repair_says_so(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    await bot.slack.press(alert, APPROVE, user="U0BOB")
+    await bot.edited(alert)
+    await bot.slack.command(REF)
+    assert "It had been approved before it was cancelled. Tell whoever approved it." in (await bot.answer(2)).text
+
+
+async def test_old_cancellation_is_not_credited_to_the_new_command(bot: World) -> None:
+    bot.together.add(state="CANCELLED", end_time="2026-11-20T00:00:00Z")
+    bot.together.faults.append(Fault("rpc", verb="cancel", code=14))
+    await bot.slack.command(REF)
+    card = await bot.answer()
+    assert "Nothing left to do: it was already cancelled." in card.text
+    assert "in Slack by" not in card.text
+
+
+async def test_reviewer_is_not_called_the_canceller(bot: World) -> None:
+    bot.together.add()
+    bot.together.review(IDS, "approve", by="bob@example.com")
+    bot.together.review(IDS, "cancel", by="carol@example.com")
+    await bot.slack.command(REF)
+    assert "it was already cancelled. " in (await bot.answer()).text

@@ -1,0 +1,152 @@
+"""How an answer reaches its reader when Slack doesn't take it the first way."""
+
+from typing import Any
+
+import pytest
+
+from bot.clock import Pause
+from tests.simulator.slack import SlackFault
+from tests.simulator.together import Fault
+from tests.world import APPROVE, CANCEL, REF, World, both_transports, button_row
+
+pytestmark = both_transports
+
+
+async def test_ephemeral_card_is_changed_through_response_url(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    alert.only_for = "U0ALICE"
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Approved, queued to start" in alert.text
+    bot.together.faults.append(Fault("rpc", verb="get", code=5))
+    await bot.slack.press(alert, CANCEL)
+    assert "your cancellation was not sent" in (await bot.whisper("U0ALICE", 2)).text
+    assert bot.slack.visible() == []
+
+
+async def test_answer_goes_through_response_url_where_the_bot_may_not_post(bot: World) -> None:
+    bot.together.add()
+    bot.slack.channels["C0OPS"].bot_may_post = False
+    await bot.slack.command(REF)
+    card = await bot.answer()
+    assert "Cancelled: Reboot VM" in card.text
+    assert card.channel == "C0OPS"
+
+
+async def test_person_gets_a_direct_message_where_nothing_else_works(bot: World) -> None:
+    bot.together.add()
+    bot.slack.channels["C0OPS"].bot_may_post = False
+    bot.slack.faults.append(SlackFault("response_url", "down", times=-1))
+    await bot.slack.command(REF)
+    await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+    assert "Cancelled: Reboot VM" in bot.slack.direct("U0ALICE")[0].text
+
+
+async def test_private_answer_falls_back_to_an_ephemeral_message(bot: World) -> None:
+    bot.together.add()
+    bot.slack.faults.append(SlackFault("response_url", "down", times=-1))
+    await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL")
+    assert "You may not approve remediations here." in (await bot.whisper("U0CAROL")).text
+
+
+async def test_update_that_slack_refuses_becomes_a_reply(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    alert.by = "U0OTHERBOT"
+    bot.slack.faults.append(SlackFault("response_url", "down", times=-1))
+    await bot.slack.press(alert, APPROVE)
+    reply = await bot.answer(2)
+    assert reply.thread_ts == alert.ts
+    assert "Approved, queued to start" in reply.text
+
+
+async def test_blocks_that_slack_refuses_are_sent_as_text(bot: World) -> None:
+    bot.together.add()
+    bot.slack.faults.append(SlackFault("chat.postMessage", "invalid_blocks"))
+    await bot.slack.command(REF)
+    card = await bot.answer()
+    assert "Cancelled: Reboot VM" in card.text
+    assert card.blocks == []
+
+
+async def test_slack_rate_limit_is_waited_out(bot: World) -> None:
+    bot.together.add()
+    bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=7, times=2))
+    await bot.slack.command(REF)
+    await bot.answer()
+    assert bot.time.slept(Pause.SLACK_LIMIT) == [7.0, 7.0]
+
+
+@pytest.mark.parametrize("fault", [
+    SlackFault("chat.postMessage", "ratelimited", retry_after=60),
+    SlackFault("chat.postMessage", "ratelimited", retry_after=2, times=3),
+    SlackFault("chat.postMessage", "html"),
+    SlackFault("chat.postMessage", "drop"),
+    SlackFault("chat.postMessage", "is_archived"),
+], ids=["long", "again", "html", "drop", "archived"])  # fmt: skip
+async def test_another_way_is_taken_when_slack_cannot_post(bot: World, fault: SlackFault) -> None:
+    bot.together.add()
+    bot.slack.faults.append(SlackFault(**vars(fault)))
+    await bot.slack.command(REF)
+    assert "Cancelled: Reboot VM" in (await bot.answer()).text
+    assert ("response_url" in [method for method, _ in bot.slack.calls]) is True
+
+
+async def test_answer_is_shown_where_progress_could_not_be(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    alert.by = "U0OTHERBOT"
+    bot.together.faults.append(Fault("rpc", verb="approve", code=7))
+    with bot.together.paused("approve"):
+        await bot.slack.press(alert, APPROVE)
+        await bot.together.until(lambda: bot.together.posts)
+        await bot.time.advance(1)
+        await bot.slack.until(lambda: "chat.update" in [method for method, _ in bot.slack.calls])
+    await bot.answer(2)
+    assert (alert.text, alert.edits) == ("alert", 0)
+
+
+async def test_progress_does_not_wait_for_a_rate_limit(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.slack.faults.append(SlackFault("chat.update", "ratelimited", retry_after=7))
+    with bot.together.paused("approve"):
+        await bot.slack.press(alert, APPROVE)
+        await bot.together.until(lambda: bot.together.posts)
+        await bot.time.advance(1)
+        await bot.slack.until(lambda: "chat.update" in [method for method, _ in bot.slack.calls])
+    await bot.edited(alert)
+    assert "Approved, queued to start" in alert.text
+    assert bot.time.slept(Pause.SLACK_LIMIT) == []
+
+
+async def test_delivered_private_answer_is_not_logged_as_an_error(bot: World, caplog: pytest.LogCaptureFixture) -> None:
+    bot.together.add()
+    await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL")
+    await bot.whisper("U0CAROL")
+    await bot.settle()
+    assert "Could not answer" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["text", "list", "bytes"])
+async def test_odd_response_of_slack_does_not_swallow_the_answer(bot: World, kind: str) -> None:
+    bot.together.add()
+    bot.slack.faults.append(SlackFault("chat.postMessage", kind))
+    await bot.slack.command(REF)
+    assert "Cancelled: Reboot VM" in (await bot.answer()).text
+
+
+@pytest.mark.parametrize("url", ["https://[oops", 5, "https://hooks.slack.com.evil.example/x"])
+async def test_odd_response_url_does_not_swallow_the_answer(bot: World, url: Any) -> None:
+    bot.together.add()
+    await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL", response_url=url)
+    assert "You may not approve" in (await bot.whisper("U0CAROL")).text
+
+
+@pytest.mark.parametrize("url", ["https://hooks.slack.com.evil.example/x", "http://10.0.0.1/x", "file:///x", "x", None])
+async def test_foreign_or_missing_response_url_is_not_called(bot: World, url: str | None) -> None:
+    message = bot.slack.post_as_tool([button_row("remediation:explode")])
+    await bot.slack.press(message, "remediation:explode", response_url=url)
+    assert "does not know the button" in (await bot.whisper()).text
+    assert [method for method, _ in bot.slack.calls if method.startswith("chat.")] == ["chat.postEphemeral"]

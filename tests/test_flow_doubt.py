@@ -1,0 +1,209 @@
+"""When Together doesn't answer clearly: what is said is true, and says whose decision took effect."""
+
+import pytest
+
+from bot.clock import Pause
+from bot.together import Patience
+from tests.simulator.slack import Posted
+from tests.simulator.together import Fault
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, both_transports, world
+
+
+@both_transports
+async def test_unreachable_api_changes_nothing_and_says_so(bot: World) -> None:
+    bot.together.add()
+    await bot.together.stop()
+    await bot.slack.command(REF)
+    assert "Together's API could not be reached, so nothing was changed." in (await bot.answer()).text
+    alert = bot.alert()
+    await bot.slack.press(alert, APPROVE)
+    assert "so nothing was changed" in (await bot.answer(3)).text
+    assert bot.together.state(IDS) == "PENDING_APPROVAL"
+
+
+@both_transports
+async def test_decision_without_effect_offers_check_again(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.faults.append(Fault("cut", verb="approve"))
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "<@U0ALICE>, your approval is not in effect as of" in alert.text
+    assert "it may still arrive" in alert.text
+    assert list(alert.buttons) == [REFRESH]
+    assert bot.time.slept(Pause.READ_BACK) == [2, 5]
+    assert len(bot.together.posts) == 1
+    await bot.slack.press(alert, REFRESH)
+    await bot.edited(alert, 2)
+    assert set(alert.buttons) == {APPROVE, CANCEL}
+
+
+@both_transports
+async def test_effect_that_shows_late_is_a_success(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.faults.append(Fault("cut", verb="approve"))
+    reads = iter(["seen before", "still pending"])
+
+    def arrive_late() -> None:
+        if next(reads, None) is None:
+            bot.together.on_call.clear()
+            bot.together.review(IDS, "approve", "Approved in Slack by alice (U0ALICE)", "key-owner")
+
+    bot.together.on_call["get"] = arrive_late
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Approved in Slack by <@U0ALICE>" in alert.text
+    assert bot.time.slept(Pause.READ_BACK) == [2]
+
+
+@both_transports
+async def test_approval_refused_because_a_colleague_was_faster_names_the_colleague(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.faults.append(Fault("rpc", verb="approve", code=9, after=True))
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Nothing left to do: it was already approved by ml-platform@example.com." in alert.text
+
+
+@both_transports
+async def test_effect_of_a_colleague_is_not_called_yours(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.faults.append(Fault("cut", verb="approve"))
+    bot.together.on_call["approve"] = lambda: bot.together.review(IDS, "approve", "from the console")
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Nothing left to do: it was already approved by web-user@example.com." in alert.text
+    assert "in Slack by" not in alert.text
+
+
+@both_transports
+async def test_effect_in_another_mode_is_not_called_yours(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+
+    def other_mode() -> None:
+        bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+        bot.together.review(IDS, "approve", "U0ALICE was asleep")
+
+    bot.together.faults.append(Fault("cut", verb="approve"))
+    bot.together.on_call["approve"] = other_mode
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "The mode is “Replace VM”; you saw “Reboot VM”." in alert.text
+    assert "in Slack by" not in alert.text
+
+
+@both_transports
+async def test_colleagues_rejection_is_not_called_your_cancellation(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.on_call["cancel"] = lambda: bot.together.review(IDS, "reject", "from the console")
+    bot.together.faults.append(Fault("cut", verb="cancel"))
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert)
+    assert "Nothing left to do: it was already cancelled." in alert.text
+    assert "in Slack by" not in alert.text
+
+
+@both_transports
+async def test_approval_without_a_comment_is_not_called_yours(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.on_call["approve"] = lambda: bot.together.review(IDS, "approve")
+    bot.together.faults.append(Fault("cut", verb="approve"))
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Nothing left to do: it was already approved by web-user@example.com." in alert.text
+
+
+@both_transports
+async def test_your_approval_that_was_cancelled_afterward_took_effect(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.faults.append(Fault("cut", verb="approve", after=True))
+    reads = iter(["before"])
+    bot.together.on_call["get"] = lambda: None if next(reads, None) else bot.together.review(IDS, "cancel")
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Your approval took effect, but it was cancelled since." in alert.text
+
+
+@both_transports
+async def test_unknown_outcome_is_called_unknown(bot: World) -> None:
+    bot.together.add()
+    bot.together.faults += [
+        Fault("cut", verb="cancel", after=True),
+        Fault("rpc", verb="get", code=14, times=-1),
+    ]
+    await bot.slack.command(REF)
+    error = await bot.answer()
+    assert "It is unknown whether the cancellation took effect." in error.text
+    assert list(error.buttons) == [REFRESH]
+    bot.together.faults.clear()
+    await bot.slack.press(error, REFRESH)
+    await bot.edited(error)
+    assert "Cancelled: Reboot VM" in error.text
+
+
+ATTEMPT_SECONDS = 0.5  # less than it takes to tell of progress
+
+
+ANSWERS = [
+    *(Fault("rpc", code=code) for code in range(1, 17)),
+    *(Fault(kind) for kind in ("html", "empty", "truncated", "other", "another", "redirect", "big", "gzip")),
+    Fault("html", status=502),
+    Fault("html", status=404),
+    Fault("empty", status=204),
+    *(Fault(kind, after=after) for kind in ("cut", "hang", "drip") for after in (False, True)),
+    *(Fault(kind, after=True) for kind in ("html", "truncated", "other")),
+    Fault("rpc", code=13, after=True),
+    Fault("rpc", code=14, after=True),
+]
+
+
+NAMES = [f"{each.kind}-{each.code if each.kind == 'rpc' else each.status}{'-after' * each.after}" for each in ANSWERS]
+
+
+@pytest.mark.parametrize("reads_fail", [False, True], ids=["reads-work", "reads-fail"])
+@pytest.mark.parametrize("verb", ["command", "approve", "reject", "cancel"])
+@pytest.mark.parametrize("fault", ANSWERS, ids=NAMES)
+async def test_every_fault_gives_exactly_one_true_answer(fault: Fault, verb: str, *, reads_fail: bool) -> None:
+    never_answers = fault.kind in {"hang", "drip"}
+    async with world(patience=Patience(attempt=ATTEMPT_SECONDS) if never_answers else None) as bot:
+        bot.together.add()
+        alert = bot.alert()
+        posted = "cancel" if verb == "command" else verb
+        bot.together.faults.append(Fault(**{**vars(fault), "verb": posted, "times": -1}))
+        if reads_fail:
+            bot.together.on_call[posted] = lambda: bot.together.faults.append(
+                Fault("rpc", verb="get", code=14, times=-1)
+            )
+        if verb == "command":
+            await bot.slack.command(REF)
+        else:
+            await bot.slack.press(alert, f"remediation:{verb}")
+        if never_answers:
+            await bot.together.until(lambda: bot.together.posts)
+            await bot.time.advance(ATTEMPT_SECONDS)
+        await bot.slack.until(lambda: alert.edits or len(bot.slack.messages) > 1)
+        await bot.settle()
+        answers = [message for message in bot.slack.messages if message is not alert]
+        assert len(answers) + alert.edits == 1
+        answer = answers[0] if answers else alert
+        assert_true(bot, answer, fault)
+        if fault.after and not reads_fail:
+            assert "in Slack by <@U0ALICE>" in answer.text
+
+
+def assert_true(bot: World, answer: Posted, fault: Fault) -> None:
+    """An answer claims an effect only where there is one, and denies one only where there is none."""
+    took_effect = bot.together.state(IDS) != "PENDING_APPROVAL"
+    assert "nothing was changed" not in answer.text
+    if "in Slack by <@U0ALICE>" in answer.text:
+        assert took_effect
+    if "not in effect as of" in answer.text:
+        assert not took_effect
+    assert len(bot.together.posts) == (3 if (fault.kind, fault.code) == ("rpc", 8) else 1)

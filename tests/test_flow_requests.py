@@ -1,0 +1,158 @@
+"""What may arrive at the door: signatures, unknown controls, and more than can be handled."""
+
+import json
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import pytest
+
+from tests.simulator.slack import sign
+from tests.simulator.slack.workspace import TEAM
+from tests.world import APPROVE, REF, World, both_transports, button_row
+
+BODY = urlencode({"command": "/cancel-remediation", "text": REF, "team_id": TEAM, "user_id": "U0ALICE"}).encode()
+
+
+NOW = str(int(time.time()))
+
+
+OLD = str(int(time.time()) - 301)
+
+
+FORGED = {
+    "another secret": {"x_slack_signature": sign(NOW, BODY, "wrong"), "x_slack_request_timestamp": NOW},
+    "another body": {"x_slack_signature": sign(NOW, b"x"), "x_slack_request_timestamp": NOW},
+    "no signature": {"x_slack_signature": "", "x_slack_request_timestamp": NOW},
+    "old": {"x_slack_signature": sign(OLD, BODY), "x_slack_request_timestamp": OLD},
+    "a time that is no number": {"x_slack_request_timestamp": "yesterday"},
+    "an empty time": {"x_slack_request_timestamp": ""},
+    "a huge time": {"x_slack_request_timestamp": "9" * 5000},
+    "a signature that is not ASCII": {"x_slack_signature": "v0=ÿ"},
+}
+
+
+@pytest.mark.parametrize("headers", FORGED.values(), ids=FORGED)
+async def test_forged_old_or_malformed_signature_is_401(bot: World, headers: dict[str, str]) -> None:
+    bot.together.add()
+    assert (await bot.slack.post_signed(BODY, **headers)).status == 401
+    await bot.settle()
+    assert (bot.together.calls, bot.slack.messages) == ([], [])
+
+
+@pytest.mark.parametrize("body", [b"payload=[1]", b'payload="x"', b"payload=null", b"payload=" + b"[" * 5000])
+async def test_forged_body_that_is_not_an_object_is_401(bot: World, body: bytes) -> None:
+    assert (await bot.slack.post_signed(body, x_slack_signature="v0=forged")).status == 401
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"payload=%7Bbroken", b"{broken", b"payload=%ff", b""])
+async def test_unreadable_body_is_not_an_internal_error(bot: World, body: bytes) -> None:
+    assert (await bot.slack.post_signed(body)).status in {401, 404}
+    assert (await bot.slack.post_signed(body, content_type="application/json; charset=klingon")).status in {401, 404}
+
+
+async def test_unsigned_ssl_check_is_answered_and_does_nothing(bot: World) -> None:
+    async with aiohttp.ClientSession() as session:
+        work = {"command": "/cancel-remediation", "text": REF, "team_id": TEAM, "user_id": "U0ALICE"}
+        response = await session.post(f"{bot.slack.bot_url}/slack/events", data={"ssl_check": "1", **work})
+        assert response.status == 200
+    await bot.settle()
+    assert (bot.together.calls, bot.slack.messages) == ([], [])
+
+
+@both_transports
+async def test_unknown_command_is_acked_and_answered(bot: World) -> None:
+    assert (await bot.slack.command("x", command="/reboot-everything")).status == 200
+    assert "does not know the command /reboot-everything" in (await bot.whisper()).text
+
+
+@both_transports
+async def test_unknown_button_is_acked_and_answered(bot: World) -> None:
+    message = bot.slack.post_as_tool([button_row("remediation:explode"), button_row("other", url="https://x.example")])
+    assert (await bot.slack.press(message, "remediation:explode")).status == 200
+    assert "does not know the button remediation:explode" in (await bot.whisper()).text
+
+
+@both_transports
+async def test_link_button_is_acked_and_nothing_else(bot: World) -> None:
+    message = bot.slack.post_as_tool([button_row("runbook", url="https://x.example")])
+    assert (await bot.slack.press(message, "runbook")).status == 200
+    await bot.settle()
+    assert len(bot.slack.messages) == 1
+
+
+async def test_link_button_in_an_attachment_is_acked_and_nothing_else(bot: World) -> None:
+    button = {
+        "type": "button",
+        "action_id": "x",
+        "text": {"type": "plain_text", "text": "x"},
+        "url": "https://x.example",
+    }
+    message = bot.slack.post_as_tool([], attachments=[{"blocks": [{"type": "actions", "elements": [button]}]}])
+    assert (await bot.slack.press(message, "x")).status == 200
+    await bot.settle()
+    assert len(bot.slack.messages) == 1
+
+
+def interaction(kind: str, **extra: Any) -> dict[str, Any]:
+    user = {"id": "U0ALICE", "name": "alice", "team_id": TEAM}
+    return {"type": kind, "team": {"id": TEAM}, "user": user, "trigger_id": "1.1", "callback_id": "gone", **extra}
+
+
+@both_transports
+async def test_unknown_dialog_is_acked_and_answered_in_a_direct_message(bot: World) -> None:
+    view = {"type": "modal", "callback_id": "gone", "id": "V1", "state": {"values": {}}}
+    ack = await bot.slack.deliver("interactive", interaction("view_submission", view=view))
+    assert (ack.status, ack.body) == (200, "")
+    await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+    assert "does not know this dialog" in bot.slack.direct("U0ALICE")[0].text
+    assert (await bot.slack.deliver("interactive", interaction("view_closed", view=view))).status == 200
+
+
+async def test_legacy_dialog_is_acked_and_answered(bot: World) -> None:
+    payload = {"type": "dialog_submission", "callback_id": "x", "team": {"id": "T0HOME"}, "user": {"id": "U0ALICE"}}
+    assert (await bot.slack.deliver("interactive", {**payload, "submission": {}, "action_ts": "1"})).status == 200
+    await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+
+
+@both_transports
+@pytest.mark.parametrize("kind", ["shortcut", "message_action"])
+async def test_unknown_shortcut_is_acked_and_answered(bot: World, kind: str) -> None:
+    assert (await bot.slack.deliver("interactive", interaction(kind))).status == 200
+    await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+    assert "does not know this shortcut" in bot.slack.direct("U0ALICE")[0].text
+
+
+@both_transports
+async def test_button_in_a_view_is_answered_in_a_direct_message(bot: World) -> None:
+    payload = interaction("block_actions", container={"type": "view"}, actions=[{"action_id": APPROVE, "value": "x"}])
+    payload["actions"][0] |= {"type": "button", "block_id": "b"}
+    assert (await bot.slack.deliver("interactive", payload)).status == 200
+    await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+    assert "This button cannot be read" in bot.slack.direct("U0ALICE")[0].text
+
+
+async def test_options_and_events_are_acked(bot: World) -> None:
+    payload = interaction("block_suggestion", action_id="x", block_id="b", value="", container={"type": "view"})
+    assert (await bot.slack.deliver("interactive", payload)).body == '{"options": []}'
+    event = {"type": "event_callback", "team_id": TEAM, "event": {"type": "app_home_opened", "user": "U0ALICE"}}
+    ack = await bot.slack.post_signed(json.dumps(event).encode(), content_type="application/json")
+    assert ack.status == 200
+
+
+@both_transports
+async def test_overloaded_bot_says_so_in_the_ack(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.app.tasks.limit = 1
+    with bot.together.paused("cancel"):
+        await bot.slack.command(REF)
+        await bot.together.until(lambda: bot.together.posts)
+        ack = await bot.slack.command("a b c")
+        assert ack.status == 200
+        assert "did not take this. Nothing was sent to Together. Try again" in ack.body
+        if not bot.slack.use_socket:
+            assert (await bot.slack.press(alert, APPROVE)).status == 503
+    assert "Cancelled" in (await bot.answer(2)).text
+    assert alert.edits == 0

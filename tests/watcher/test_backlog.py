@@ -1,0 +1,86 @@
+"""What was waiting before the first start: one message rather than a flood."""
+
+import pytest
+
+from tests.simulator.together import Fault
+from tests.storms import began, digest, storm
+from tests.watch import card, pass_time, poll, until, watching
+from tests.world import World
+
+pytestmark = pytest.mark.bot(watching=True)
+
+
+async def test_backlog_at_the_first_start_becomes_one_message() -> None:
+    async with watching() as bot:
+        storm(bot, 4)
+        storm(bot, 4, cluster="cluster-2")
+        message = await digest(bot)
+        assert "8 remediations from before the bot began to watch: 8 wait for approval" in message.text
+        await poll(bot)
+        assert bot.slack.visible() == [message]
+        storm(bot, 1, start=50)
+        await card(bot, ("cluster-1", "instance-50", "cluster-1-r0050-"))
+
+
+async def test_backlog_is_one_message_although_clusters_could_not_be_listed_at_first() -> None:
+    async with watching() as bot:
+        bot.together.faults.append(Fault("rpc", verb="clusters", code=14, times=6))
+        for number in range(8):
+            storm(bot, 1, start=number, cluster=f"cluster-{number}")
+        message = await digest(bot)
+        assert "8 remediations from before the bot began to watch" in message.text
+        assert bot.slack.visible() == [message]
+
+
+async def test_backlog_is_one_message_although_clusters_could_not_be_read_at_first() -> None:
+    async with watching() as bot:
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=24))
+        for number in range(8):
+            storm(bot, 1, start=number, cluster=f"cluster-{number}")
+        message = await digest(bot)
+        await pass_time(bot, 60)
+        assert "8 remediations from before the bot began to watch" in message.text
+        assert bot.slack.visible() == [message]
+        storm(bot, 2, start=20)
+        await until(bot, lambda: len(bot.slack.visible()) == 3)
+
+
+async def test_slow_first_listing_is_posted_once() -> None:
+    async with watching(BOT_POLL_SECONDS="1") as bot:
+        with bot.together.paused("list"):
+            storm(bot, 8)
+            await until(bot, lambda: bot.together.is_waiting("list"))
+            await pass_time(bot, 1.3)
+        await digest(bot, "8 remediations from before the bot began to watch")
+        await pass_time(bot, 30)
+        assert len(bot.slack.visible()) == 1
+
+
+async def test_cards_adopted_late_make_no_empty_digest(bot: World) -> None:
+    bot.together.clusters["cluster-2"] = "cluster-2"
+    await began(bot)
+    storm(bot, 3, cluster="cluster-2")
+    await until(bot, lambda: len(bot.slack.visible()) == 3)
+    await bot.settle()
+    storm(bot, 6)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, cluster="cluster-2", times=18))
+    lost = bot.settings.model_copy(update={"database_url": f"{bot.settings.database_url}.new"})
+    async with bot.another(lost):
+        await digest(bot)
+        await pass_time(bot, 200)
+        assert len(bot.slack.digests()) == 1
+
+
+async def test_card_from_a_lost_database_is_adopted() -> None:
+    async with watching() as bot:
+        ids = [bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}")) for number in range(7)]
+        payload = {"cluster_id": ids[0][0], "instance_id": ids[0][1], "remediation_id": ids[0][2]}
+        metadata = {"event_type": "remediation_alert", "event_payload": payload}
+        known = bot.slack.post_as_tool([], text="from before", metadata=metadata)
+        forged = {"event_type": "remediation_alert", "event_payload": {**payload, "remediation_id": ids[1][2]}}
+        somebodys = bot.slack.post_as_tool([], text="a forgery", metadata=forged, by="U0EVIL")
+        await until(bot, bot.slack.digests)
+        await card(bot, ids[0], "Waiting for approval")
+        assert known.edits == 1
+        assert somebodys.edits == 0
+        assert "6 remediations from before the bot began to watch" in bot.slack.digests()[0].text

@@ -1,0 +1,293 @@
+"""One card for each waiting remediation, posted once and kept true to the end."""
+
+import pytest
+
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.watch import HOLD, card, pass_time, poll, quiet, thread, until, updates, watching
+from tests.world import APPROVE, CANCEL, IDS, OTHER, REFRESH, World
+
+pytestmark = pytest.mark.bot(watching=True)
+
+
+VM_ONLY = "REMEDIATION_MODE_VM_ONLY"
+
+
+async def test_waiting_remediation_is_posted_once_with_buttons_and_metadata(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    assert (alert.channel, alert.thread_ts) == ("C0OPS", None)
+    assert list(alert.buttons) == [APPROVE, CANCEL, HOLD]
+    ids = dict(zip(("cluster_id", "instance_id", "remediation_id"), IDS, strict=True))
+    assert alert.metadata == {"event_type": "remediation_alert", "event_payload": ids}
+    for _ in range(3):
+        await poll(bot)
+    assert bot.slack.visible() == [alert]
+    assert alert.edits == 0
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "QUARANTINING", "SUCCEEDED", "CANCELLED"])
+async def test_remediation_that_was_already_started_gets_no_card(bot: World, state: str) -> None:
+    bot.together.add(state=state)
+    await poll(bot)
+    await poll(bot)
+    assert bot.slack.visible() == []
+
+
+async def test_card_follows_every_state_of_a_repair_approved_elsewhere(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 100)
+    bot.together.review(IDS, "approve")
+    await card(bot, words="Approved, queued to start")
+    assert list(alert.buttons) == [CANCEL]
+    told = []
+    for seconds, words in ((60, "Cordoning"), (30, "Host cordoned"), (90, "Running"), (660, "Succeeded")):
+        await pass_time(bot, seconds)
+        bot.together.advance(IDS)
+        await card(bot, words=words)
+        told.append(words)
+    await until(bot, lambda: len(thread(bot, alert)) == 5)
+    assert alert.buttons == {}
+    lines = thread(bot, alert)
+    assert lines[0].startswith("Approved by web-user@example.com outside this bot after ")
+    assert lines[3].startswith("Running, 3 min after it was approved.")
+    assert lines[4].startswith("Succeeded, 14 min after it was approved.")
+    assert bot.slack.cards(IDS[2]) == [alert]
+
+
+async def test_finished_card_gets_no_further_calls(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.review(IDS, "cancel")
+    alert = await card(bot, words="Cancelled: Reboot VM")
+    await until(bot, lambda: thread(bot, alert))
+    assert thread(bot, alert)[0].startswith("Cancelled outside this bot after ")
+    slack_calls, reads = len(bot.slack.calls), [call.verb for call in bot.together.calls].count("get")
+    await pass_time(bot, 7200)
+    assert [method for method, _ in bot.slack.calls[slack_calls:] if method.startswith("chat.")] == []
+    assert [call.verb for call in bot.together.calls].count("get") == reads
+
+
+async def test_click_is_answered_on_the_card_with_one_edit(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Approved in Slack by <@U0ALICE>" in alert.text
+    await poll(bot)
+    await poll(bot)
+    assert updates(bot) == 1
+    assert thread(bot, alert) == [line for line in thread(bot, alert) if line.startswith("Approved by <@U0ALICE>")]
+    assert len(thread(bot, alert)) == 1
+    bot.together.advance(IDS)
+    await card(bot, words="Cordoning the host")
+    assert "Approved in Slack by <@U0ALICE>" in alert.text
+    assert updates(bot) == 2
+
+
+async def test_typed_cancel_is_shown_on_the_card_too(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.command(f"{' '.join(IDS)} rebooted by hand")
+    await card(bot, words="Cancelled: Reboot VM")
+    assert "Cancelled in Slack by <@U0ALICE>" in alert.text
+    await until(bot, lambda: thread(bot, alert))
+    assert thread(bot, alert)[0].startswith("Cancelled by <@U0ALICE>")
+
+
+async def test_escalated_mode_is_shown_on_the_card_and_in_the_thread(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.escalate(IDS, VM_ONLY)
+    await card(bot, words="Waiting for approval: Replace VM")
+    assert VM_ONLY in alert.buttons[APPROVE]["value"]
+    await until(bot, lambda: thread(bot, alert))
+    assert thread(bot, alert) == [
+        "The mode has changed: it was “Reboot VM” and is now “Replace VM”. Look again before you decide."
+    ]
+
+
+async def test_auto_resolved_card_is_never_called_denied(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 290)
+    bot.together.resolve(IDS)
+    await card(bot, words="Resolved by itself: Reboot VM")
+    await until(bot, lambda: thread(bot, alert))
+    assert alert.buttons == {}
+    assert thread(bot, alert)[0].startswith("Resolved by itself after 5 min: the alert cleared.")
+    everything = alert.everything + " ".join(thread(bot, alert))
+    assert not [word for word in ("denied", "rejected", "cancelled") if word in everything.lower()]
+
+
+async def test_failure_mentions_the_approver_and_quotes_the_error(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE, user="U0BOB")
+    await bot.edited(alert)
+    bot.together.remediations[IDS]["state"] = "RUNNING"
+    await card(bot, words="Running: Reboot VM")
+    await pass_time(bot, 600)
+    bot.together.fail(IDS, "host <!channel> did not come back")
+    await card(bot, words="Failed: Reboot VM")
+    failed = await until(bot, lambda: [line for line in thread(bot, alert) if "failed" in line])
+    assert failed[0].startswith("<@U0BOB>, the repair that you approved has failed, 1")
+    assert "Together says: “host &lt;!channel&gt; did not come back”" in failed[0]
+
+
+async def test_failure_mentions_both_approvers() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await bot.edited(alert, 2)
+        bot.together.remediations[IDS]["state"] = "RUNNING"
+        await card(bot, words="Running: Reboot VM")
+        bot.together.fail(IDS, "no host left")
+        await until(bot, lambda: [each for each in bot.slack.replies(alert) if "has failed" in each.text])
+        told = bot.slack.replies(alert)[-1].text
+        assert "<@U0ALICE> and <@U0BOB>, the repair that you approved has failed" in told
+
+
+async def test_late_approval_is_still_credited_to_the_person(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "your approval is not in effect" in alert.text
+    bot.together.review(IDS, "approve", "Approved in Slack by alice (U0ALICE)", by="owner-of-the-key@example.com")
+    await card(bot, words="Approved in Slack by <@U0ALICE>")
+    lines = await until(bot, lambda: bot.slack.replies(alert))
+    assert lines[0].text.startswith("Approved by <@U0ALICE>")
+    bot.together.remediations[IDS]["state"] = "RUNNING"
+    await card(bot, words="Running: Reboot VM")
+    bot.together.fail(IDS, "no host left")
+    await until(bot, lambda: [each for each in bot.slack.replies(alert) if "<@U0ALICE>, the repair that" in each.text])
+
+
+async def test_notice_stays_on_the_card_until_something_changes(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.escalate(IDS, VM_ONLY)
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Not approved. The mode was “Reboot VM” and is now “Replace VM”." in alert.text
+    await poll(bot)
+    await poll(bot)
+    assert "Not approved. The mode was" in alert.text
+    bot.together.review(IDS, "approve")
+    await card(bot, words="Approved, queued to start")
+    assert "Not approved" not in alert.text
+
+
+async def test_doubtful_answer_stays_for_a_minute_before_buttons_return(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert list(alert.buttons) == [REFRESH]
+    await poll(bot)
+    assert list(alert.buttons) == [REFRESH]
+    await until(bot, lambda: APPROVE in alert.buttons)
+    assert "not in effect" not in alert.text
+
+
+async def test_reading_from_before_a_decision_does_not_undo_its_card(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.remediations[IDS]["reason"] = "something else"
+    with bot.together.paused("list answered"):
+        await until(bot, lambda: bot.together.is_waiting("list answered"))
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+    await quiet(bot)
+    assert "Approved in Slack by <@U0ALICE>" in alert.text
+    assert APPROVE not in alert.buttons
+
+
+async def test_restored_card_does_not_cover_a_finished_remediation(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    before = alert.buttons
+    bot.together.faults.append(Fault("rpc", verb="get", code=13, times=-1))
+    with bot.together.paused("get"):
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: "is approving this remediation" in alert.everything, 5)
+        bot.together.review(IDS, "cancel")
+        await pass_time(bot, 30)
+    await until(bot, lambda: list(alert.buttons) == list(before))
+    bot.together.faults.clear()
+    await card(bot, words="Cancelled: Reboot VM")
+    assert alert.buttons == {}
+
+
+async def test_progress_whose_answer_was_lost_is_replaced() -> None:
+    async with watching(BOT_MAX_IN_REPAIR="1") as bot:
+        bot.together.add(("cluster-1", "busy", "busy"), "RUNNING")
+        bot.together.add()
+        alert = await card(bot)
+        with bot.together.paused("list"):
+            await bot.slack.press(alert, APPROVE)
+            bot.slack.faults.append(SlackFault("chat.update", "drop", after=True))
+            await until(bot, lambda: "is approving this remediation" in alert.everything, 5)
+        await bot.whisper()
+        await until(bot, lambda: APPROVE in alert.buttons)
+
+
+async def test_card_shows_node_history_and_cluster_load(bot: World) -> None:
+    bot.together.nodes["cluster-1"] = 32
+    ended = {"end_time": "2026-11-23T01:00:00Z", "mode": "REMEDIATION_MODE_REBOOT_VM"}
+    old = {"end_time": "2026-11-10T01:00:00Z"}
+    bot.together.add(("cluster-1", "instance-1", "r-a"), "SUCCEEDED", **ended)
+    bot.together.add(("cluster-1", "instance-1", "r-b"), "FAILED", end_time="2026-11-20T01:00:00Z")
+    bot.together.add(("cluster-1", "instance-1", "r-c"), "AUTO_RESOLVED", **ended)
+    bot.together.add(("cluster-1", "instance-1", "r-d"), "SUCCEEDED", **old)
+    for number in range(3):
+        bot.together.add(("cluster-1", f"instance-{number + 5}", f"r-{number}"), "RUNNING")
+    bot.together.add()
+    alert = await card(bot)
+    assert "Third repair in 7 days. The last: Reboot VM, succeeded <!date^1795395600^{ago}|" in alert.everything
+    assert "3 of 32 nodes were in repair" in alert.everything
+    assert "*Waiting since*" in alert.everything
+    lists = [call for call in bot.together.calls if call.verb == "list" and call.instance == "instance-1"]
+    assert len(lists) == 1
+    await pass_time(bot, 1190)
+    assert len([call for call in bot.together.calls if call.verb == "clusters"]) == 2
+    assert [call for call in bot.together.calls if call.verb == "cluster"] == []
+
+
+async def test_card_is_posted_without_a_history_that_cannot_be_read(bot: World) -> None:
+    bot.together.add()
+    bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1, instance="instance-1"))
+    alert = await card(bot)
+    assert "This node" not in alert.everything
+
+
+async def test_state_that_is_not_text_hides_no_other_remediation(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.add(("cluster-1", "instance-2", "remediation-2"), state={"odd": 1})  # type: ignore[arg-type] # that is the point
+    bot.together.review(IDS, "cancel")
+    await card(bot, words="Cancelled: Reboot VM")
+
+
+async def test_items_without_valid_ids_hide_no_other(bot: World) -> None:
+    bot.together.add()
+    one = bot.together.remediations[IDS]
+    bot.together.remediations["cluster-1", "odd", "1"] = {**one, "instance_id": "a b"}
+    bot.together.remediations["cluster-1", "odd", "2"] = {**one, "id": "a/b"}
+    bot.together.remediations["cluster-1", "odd", "3"] = {**one, "id": None}
+    await card(bot)
+    assert len(bot.slack.visible()) == 1
+
+
+async def test_unreadable_item_hides_no_other(bot: World) -> None:
+    bot.together.add(OTHER)
+    bot.together.add(("cluster-2", "instance-8", "remediation-8"), mode=None)
+    await card(bot, OTHER)
+    assert bot.slack.cards("remediation-8") == []

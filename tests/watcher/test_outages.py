@@ -1,0 +1,144 @@
+"""When Together can't be read: no other cluster waits, and the channel is told once."""
+
+import pytest
+from sqlalchemy import update
+
+from bot.store import Database, Lease
+from bot.store.tables import leases
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.watch import card, pass_time, poll, quiet, until, watching
+from tests.world import IDS, OTHER, World
+
+pytestmark = pytest.mark.bot(watching=True)
+
+
+async def test_failing_cluster_delays_no_other_and_is_reported_once_each_way(bot: World) -> None:
+    bot.together.add(OTHER)
+    bot.together.add(("cluster-1", "instance-3", "remediation-3"))
+    await card(bot, OTHER)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+    bot.together.add()
+    await card(bot)
+    await pass_time(bot, 200)
+    assert len(bot.slack.visible()) == 3
+    await pass_time(bot, 150)
+    told = [each.text for each in bot.slack.visible() if "cannot be read" in each.text]
+    assert len(told) == 1
+    assert told[0].startswith("Cluster cluster-2 cannot be read from Together since ")
+    await pass_time(bot, 400)
+    bot.together.faults.clear()
+    await until(bot, lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text])
+    await pass_time(bot, 600)
+    assert len([each for each in bot.slack.visible() if "from Together" in each.text]) == 2
+
+
+async def test_hanging_cluster_delays_no_other() -> None:
+    async with watching(BOT_CLUSTERS="cluster-1,cluster-2") as bot:
+        bot.together.add(OTHER)
+        await card(bot, OTHER)
+        bot.together.faults.append(Fault("hang", verb="list", times=-1, cluster="cluster-2"))
+        await poll(bot)
+        bot.together.add()
+        await card(bot)
+
+
+async def test_polling_honors_retry_after(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    await quiet(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=8, headers={"Retry-After": "120"}))
+    before = len([call for call in bot.together.calls if call.verb == "list"])
+    await pass_time(bot, 100)
+    assert len([call for call in bot.together.calls if call.verb == "list"]) == before + 1
+    await pass_time(bot, 60)
+    assert len([call for call in bot.together.calls if call.verb == "list"]) > before + 2
+
+
+async def test_outage_is_posted_once_although_slack_answers_unclearly(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", times=-1, after=True))
+    await pass_time(bot, 600)
+    assert len([each for each in bot.slack.visible() if "cannot be read from Together" in each.text]) == 1
+
+
+async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_read_on(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="clusters", code=14, times=-1))
+    await pass_time(bot, 920)
+    told = [each.text for each in bot.slack.visible() if "cannot be read" in each.text]
+    assert len(told) == 1
+    assert told[0].startswith("The list of clusters cannot be read from Together since")
+    bot.together.review(IDS, "cancel")
+    await card(bot, words="Cancelled: Reboot VM")
+    bot.together.faults.clear()
+    await until(bot, lambda: [each for each in bot.slack.visible() if "The list of clusters can be read" in each.text])
+
+
+async def test_chosen_cluster_that_does_not_exist_is_reported() -> None:
+    async with watching(BOT_CLUSTERS="cluster-1,misspelt") as bot:
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 400)
+        told = [each.text for each in bot.slack.visible() if "cannot be read" in each.text]
+        assert len(told) == 1
+        assert told[0].startswith("Cluster misspelt cannot be read from Together")
+
+
+async def test_deleted_cluster_is_not_an_outage(bot: World) -> None:
+    bot.together.add()
+    bot.together.clusters["cluster-2"] = "H100"
+    await card(bot)
+    del bot.together.clusters["cluster-2"]
+    await pass_time(bot, 900)
+    assert [each.text for each in bot.slack.visible() if "cannot be read" in each.text] == []
+
+
+async def test_outage_of_a_cluster_that_is_no_longer_listed_ends(bot: World) -> None:
+    bot.together.add()
+    bot.together.clusters["cluster-2"] = "H100"
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+    await pass_time(bot, 400)
+    del bot.together.clusters["cluster-2"]
+    await pass_time(bot, 700)
+    told = [each.text for each in bot.slack.visible() if "cluster-2" in each.text]
+    assert len(told) == 2
+    assert "is listed no more" in told[1]
+
+
+async def test_hanging_list_of_clusters_delays_no_cluster() -> None:
+    async with watching(BOT_CLUSTERS="cluster-1") as bot:
+        bot.together.faults.append(Fault("hang", verb="clusters", times=-1))
+        bot.together.add()
+        await card(bot)
+
+
+async def test_misspelled_cluster_does_not_cause_more_listing() -> None:
+    async with watching(BOT_CLUSTERS="cluster-1,misspelt") as bot:
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 500)
+        assert [call.verb for call in bot.together.calls].count("clusters") == 1
+
+
+async def test_clusters_whose_changes_could_not_be_written_are_read_again(bot: World) -> None:
+    for number in range(10):
+        bot.together.clusters[f"c-{number}"] = "H100"
+    ids = [bot.together.add((f"c-{number}", "instance", f"r-{number}")) for number in range(10)]
+    await until(bot, bot.slack.digests)
+    await quiet(bot)
+    database = Database(bot.settings.database_url)
+    thief = Lease(database, "watch", 600, bot.time.clock)
+    async with database.begin() as connection:
+        await connection.execute(update(leases).values(until=0.0))
+    assert await thief.take()
+    for each in ids:
+        bot.together.review(each, "cancel")
+    await poll(bot)
+    await thief.give_back()
+    await database.close()
+    await until(bot, lambda: "0 wait" in bot.slack.digests()[0].text, 200)

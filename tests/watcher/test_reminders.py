@@ -1,0 +1,238 @@
+"""Reminders: when nobody decides, and only then."""
+
+import pytest
+
+from tests.simulator.slack import Posted
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.storms import APPROVE_SELECTED, SELECT, began, digest, storm
+from tests.watch import card, pass_time, quiet, thread, until, watching
+from tests.world import CANCEL, IDS, World
+
+pytestmark = pytest.mark.bot(watching=True)
+
+
+def reminders(bot: World, alert: Posted) -> list[str]:
+    return [line for line in thread(bot, alert) if "has waited" in line]
+
+
+async def test_reminders_come_at_one_two_and_four_times_the_interval() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        counts = []
+        for minutes in (14, 2, 13, 2, 28, 3, 70):
+            await pass_time(bot, minutes * 60)
+            counts.append(len(reminders(bot, alert)))
+        assert counts == [0, 1, 1, 2, 2, 3, 3]
+        assert reminders(bot, alert)[0].startswith("<!subteam^S0ONCALL> Reboot VM for instance-1 has waited for 15 min")
+
+
+async def test_no_reminders_where_they_are_turned_off() -> None:
+    async with watching(BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 3 * 3600)
+        assert thread(bot, alert) == []
+
+
+@pytest.mark.parametrize("by", ["click", "web", "resolved"])
+async def test_no_reminder_after_a_decision(bot: World, by: str) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 14 * 60 + 50)
+    if by == "click":
+        await bot.slack.press(alert, CANCEL)
+        await bot.edited(alert)
+    elif by == "web":
+        bot.together.review(IDS, "approve")
+    else:
+        bot.together.resolve(IDS)
+    await pass_time(bot, 3600)
+    assert reminders(bot, alert) == []
+
+
+async def test_no_reminder_for_what_was_decided_since_the_last_poll(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 14 * 60)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    bot.together.review(IDS, "cancel")
+    await pass_time(bot, 200)
+    assert reminders(bot, alert) == []
+
+
+async def test_overdue_reminders_become_one_and_rarely_ask_together(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="get", code=5, times=-1))
+    await pass_time(bot, 16 * 60)
+    before = len([call for call in bot.together.calls if call.verb == "get"])
+    await pass_time(bot, 60)
+    assert len([call for call in bot.together.calls if call.verb == "get"]) - before <= 4
+    await pass_time(bot, 65 * 60)
+    bot.together.faults.clear()
+    await until(bot, lambda: bot.slack.replies(alert), 400)
+    await pass_time(bot, 60)
+    assert len(bot.slack.replies(alert)) == 1
+
+
+async def test_overdue_digest_reminders_become_one() -> None:
+    async with watching() as bot:
+        await began(bot)
+        storm(bot, 7)
+        message = await digest(bot)
+        await bot.settle()
+        await bot.time.advance(65 * 60)
+        async with bot.another():
+            await until(bot, lambda: bot.slack.replies(message))
+            await pass_time(bot, 60)
+        assert len(bot.slack.replies(message)) == 1
+
+
+async def test_no_digest_reminder_while_the_list_cannot_be_read(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 7)
+    message = await digest(bot)
+    await pass_time(bot, 14 * 60)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    for each in ids:
+        bot.together.review(each, "cancel")
+    await pass_time(bot, 200)
+    assert bot.slack.replies(message) == []
+
+
+async def test_reminder_that_cannot_be_checked_delays_no_card(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="get", code=5, times=-1))
+    await pass_time(bot, 20 * 60)
+    bot.together.remediations[IDS]["mode"] = "REMEDIATION_MODE_VM_ONLY"
+    began_at = bot.time.seconds
+    await card(bot, words="Waiting for approval: Replace VM")
+    assert bot.time.seconds - began_at < 20
+
+
+async def test_thread_line_does_not_wait_for_an_unchecked_reminder(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 14 * 60)
+    bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
+    await pass_time(bot, 12 * 60)
+    bot.together.faults.clear()
+    bot.together.review(IDS, "approve")
+    await until(bot, lambda: [each for each in bot.slack.replies(alert) if "pproved" in each.text], 30)
+
+
+async def test_reminder_that_could_not_be_checked_is_not_counted() -> None:
+    async with watching() as bot:
+        storm(bot, 1)
+        storm(bot, 6, start=4, cluster="cluster-2")
+        message = await digest(bot)
+        await pass_time(bot, 14 * 60)
+        bot.together.faults += [
+            Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"),
+            Fault("rpc", verb="get", code=14, times=-1),
+        ]
+        bot.together.review(("cluster-1", "instance-0", "cluster-1-r0000-"), "cancel")
+        await pass_time(bot, 3 * 60)
+        bot.together.faults.clear()
+        await until(bot, lambda: [each for each in bot.slack.replies(message) if "waited" in each.text], 600)
+
+
+async def test_reminder_that_slack_refused_comes_later(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 14 * 60)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=30))
+    await pass_time(bot, 3 * 60)
+    assert len(bot.slack.replies(alert)) == 1
+    await pass_time(bot, 12 * 60)
+    assert len(bot.slack.replies(alert)) == 1
+
+
+async def test_digest_reminder_that_slack_refused_comes_later(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await pass_time(bot, 14 * 60)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=30))
+    await pass_time(bot, 3 * 60)
+    assert len(bot.slack.replies(message)) == 1
+    await pass_time(bot, 12 * 60)
+    assert len(bot.slack.replies(message)) == 1
+
+
+async def test_no_digest_reminder_while_somebody_is_deciding(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await pass_time(bot, 14 * 60 + 30)
+    message.selected[SELECT] = ["all"]
+    with bot.together.paused("list answered"):
+        lists = [each for each in bot.together.calls if each.verb == "list"]
+        await until(bot, lambda: len([each for each in bot.together.calls if each.verb == "list"]) > len(lists) + 1)
+        await bot.slack.press(message, APPROVE_SELECTED)
+        await until(bot, lambda: bot.slack.views)
+        await bot.slack.submit(dict(bot.slack.views[0]))
+        await quiet(bot)
+    await digest(bot, "6 of 6: 6 approved")
+    await pass_time(bot, 60)
+    assert [each.text for each in bot.slack.replies(message) if "have waited" in each.text] == []
+
+
+async def test_unreadable_cluster_does_not_hold_up_a_digest() -> None:
+    async with watching() as bot:
+        storm(bot, 4)
+        others = storm(bot, 4, start=4, cluster="cluster-2")
+        message = await digest(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+        bot.together.remediations["cluster-1", "odd", "odd"] = {
+            "state": "PENDING_APPROVAL",
+            "cluster_id": "cluster-1",
+            "instance_id": "odd",
+            "id": "odd",
+        }
+        await pass_time(bot, 16 * 60)
+        (reminder,) = bot.slack.replies(message)
+        assert "4 remediations of the list above have waited" in reminder.text
+        bot.together.faults[:] = [Fault("rpc", verb="list", code=14, times=-1)]
+        await pass_time(bot, 16 * 60)
+        bot.together.faults.clear()
+        bot.together.review(others[0], "cancel")
+        began_at = bot.time.seconds
+        await digest(bot, "7 wait for approval")
+        assert bot.time.seconds - began_at < 30
+
+
+async def test_digest_reminders_follow_the_databases_clock(postgresql: str) -> None:
+    async with watching(database=postgresql) as bot:
+        follower = bot.time.follower
+        assert follower is not None
+
+        async def lag_behind(now: float) -> None:
+            await follower(now - 7200)
+
+        bot.time.follower = lag_behind
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        await pass_time(bot, 14 * 60)
+        assert bot.slack.replies(message) == []
+        await pass_time(bot, 2 * 60)
+        assert len(bot.slack.replies(message)) == 1
+
+
+async def test_digest_reminder_says_how_many_wait(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 7)
+    message = await digest(bot)
+    for each in ids[:2]:
+        bot.together.review(each, "approve")
+    await pass_time(bot, 16 * 60)
+    told = [each.text for each in bot.slack.replies(message)]
+    assert told == ["5 remediations of the list above have waited for 15 min or more, and nobody has decided."]
+    for each in ids[2:]:
+        bot.together.resolve(each)
+    await pass_time(bot, 3600)
+    assert len(bot.slack.replies(message)) == 1

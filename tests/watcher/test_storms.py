@@ -1,0 +1,178 @@
+"""Many at once: one message about them, and no flood."""
+
+import pytest
+
+from tests.deaths import free_the_lease, kill_the_watch
+from tests.simulator.slack.limits import Limits
+from tests.simulator.slack.workspace import SlackFault
+from tests.storms import CANCEL_SELECTED, began, choose, digest, storm
+from tests.watch import card, pass_time, poll, quiet, until
+from tests.world import APPROVE, World
+
+pytestmark = pytest.mark.bot(watching=True)
+
+
+async def test_five_at_once_get_cards_of_their_own(bot: World) -> None:
+    await began(bot)
+    storm(bot, 5)
+    await until(bot, lambda: len(bot.slack.visible()) == 5)
+    await pass_time(bot, 60)
+    assert bot.slack.digests() == []
+
+
+async def test_six_at_once_become_one_message_that_later_ones_join(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    assert "6 remediations in cluster-1: 6 wait for approval" in message.text
+    assert "*Mode*: 5 Reboot VM, 1 Replace VM" in message.everything
+    assert "`gpu-node-0003`: Replace VM (Xid 79 GPU_FALLEN_OFF_BUS × 3)" in message.everything
+    storm(bot, 4, start=6)
+    await digest(bot, "10 remediations in cluster-1")
+    assert bot.slack.visible() == [message]
+
+
+async def test_slow_storm_gets_cards_first_and_a_digest_for_the_rest(bot: World) -> None:
+    await began(bot)
+    storm(bot, 3)
+    await until(bot, lambda: len(bot.slack.visible()) == 3)
+    storm(bot, 4, start=3)
+    await digest(bot, "4 remediations in cluster-1")
+    assert len(bot.slack.visible()) == 4
+
+
+async def test_more_than_a_minute_apart_is_not_a_storm(bot: World) -> None:
+    await began(bot)
+    for number in range(6):
+        storm(bot, 1, start=number)
+        await pass_time(bot, 30)
+    await until(bot, lambda: len(bot.slack.visible()) == 6)
+    assert bot.slack.digests() == []
+
+
+async def test_card_that_cannot_be_posted_is_not_a_storm(bot: World) -> None:
+    await began(bot)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "not_in_channel", times=8))
+    storm(bot, 1)
+    await pass_time(bot, 120)
+    assert bot.slack.digests() == []
+    assert len(bot.slack.visible()) == 1
+
+
+async def test_card_that_was_not_posted_before_a_storm_is_in_the_digest_only(bot: World) -> None:
+    await began(bot)
+    with bot.slack.paused("chat.postMessage"):
+        first = storm(bot, 3)
+        await until(bot, lambda: bot.slack.is_waiting("chat.postMessage"))
+        storm(bot, 4, start=3)
+        await poll(bot)
+    await pass_time(bot, 40)
+    assert [len(bot.slack.cards(ids[2])) for ids in first] == [1, 0, 0]
+    assert "6 remediations in cluster-1" in (await digest(bot)).text
+
+
+async def test_digest_follows_states_and_failures_mention_the_approver(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message, "all"))
+    await digest(bot, "6 of 6: 6 approved")
+    for each in ids:
+        bot.together.remediations[each]["state"] = "RUNNING"
+    await digest(bot, "*State*: 6 Running")
+    bot.together.fail(ids[4], "no host left")
+    for each in (ids[0], ids[1], ids[2], ids[3], ids[5]):
+        bot.together.advance(each)
+    await digest(bot, "5 Succeeded, 1 Failed")
+    failed = await until(bot, lambda: [each for each in bot.slack.replies(message) if "failed" in each.text])
+    assert failed[0].text.startswith(
+        "<@U0ALICE>, repairs that you approved have failed:\n`gpu-node-0004`: no host left"
+    )
+    assert message.menus == {}
+    calls = len(bot.together.calls)
+    edits = message.edits
+    await pass_time(bot, 600)
+    assert [call.verb for call in bot.together.calls[calls:] if call.verb == "get"] == []
+    assert message.edits == edits
+
+
+@pytest.mark.parametrize("after", [True, False])
+async def test_digest_is_posted_once_whether_or_not_its_post_arrived(bot: World, *, after: bool) -> None:
+    await began(bot)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "drop", after=after))
+    storm(bot, 9)
+    message = await digest(bot)
+    await pass_time(bot, 60)
+    assert bot.slack.visible() == [message]
+    await bot.slack.submit(await choose(bot, message, "all"))
+    await digest(bot, "9 of 9: 9 approved")
+
+
+async def test_false_alarm_on_150_nodes_stays_within_slacks_limits(bot: World) -> None:
+    bot.slack.limits = Limits()
+    await began(bot)
+    ids = storm(bot, 150)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message, "all", action=CANCEL_SELECTED))
+    await until(bot, lambda: "150 of 150: 150 cancelled" in message.everything, 900)
+    await until(bot, lambda: len(bot.slack.replies(message)) == 2)
+    assert bot.slack.refused_for_limits == []
+    assert {bot.together.state(each) for each in ids} == {"CANCELLED"}
+    assert bot.slack.visible() == [message, *bot.slack.replies(message)]
+
+
+async def test_click_on_a_card_beside_a_storm_is_not_delayed(bot: World) -> None:
+    await began(bot)
+    (ids,) = storm(bot, 1)
+    alert = await card(bot, ids)
+    storm(bot, 40, start=1)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message, "all"))
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Approved in Slack by <@U0ALICE>" in alert.text
+    await digest(bot, "40 of 40: 40 approved")
+
+
+async def test_deleted_digest_is_given_up_and_its_batch_still_runs(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    bot.slack.messages.remove(message)
+    await bot.slack.submit(view)
+    await until(bot, lambda: all(bot.together.state(each) == "PENDING" for each in ids))
+    await pass_time(bot, 120)
+    edits = [method for method, _ in bot.slack.calls].count("chat.update")
+    assert edits <= 3
+
+
+async def test_digest_reposted_during_a_death_is_not_posted_a_third_time(bot: World) -> None:
+    await began(bot)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "drop"))
+    storm(bot, 6)
+    await until(bot, lambda: bot.slack.faults[0].times == 0)
+    with bot.slack.paused("chat.postMessage"):
+        await until(bot, lambda: bot.slack.is_waiting("chat.postMessage"))
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(bot.settings.database_url)
+        async with bot.another():
+            await pass_time(bot, 6)
+    await quiet(bot)
+    assert len(bot.slack.digests()) == 1
+
+
+@pytest.mark.parametrize("other", ["other", "same"])
+async def test_remediation_started_before_its_post_gets_no_card(bot: World, other: str) -> None:
+    await began(bot)
+    with bot.slack.paused("chat.postMessage"):
+        bot.together.add(("cluster-1", "i-0", "r-0"))
+        await until(bot, lambda: bot.slack.is_waiting("chat.postMessage"))
+        started = bot.together.add(("cluster-1", "i-1", "same"))
+        bot.together.add(("cluster-1", "i-2", other))
+        await poll(bot)
+        bot.together.review(started, "approve")
+        await poll(bot)
+    await pass_time(bot, 60)
+    assert [each for each in bot.slack.visible() if "node i-1" in each.text] == []
