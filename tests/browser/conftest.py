@@ -1,7 +1,7 @@
 """The demo as `make demo` runs it, and a real browser before it: one Chromium per worker, a fresh context per test."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,11 +10,11 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.chromium import MISSING, PATH, chromium
+from tests.browser.page import OpenPage
 from tests.manual_clock import HANGS_AFTER
 from tests.simulator.demo import Demo, demo
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
-OpenPage = Callable[..., Awaitable[Page]]
 expect.set_options(timeout=HANGS_AFTER * 1000)
 
 

@@ -3,43 +3,13 @@
 import re
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Page, expect
 
-from tests.browser.conftest import OpenPage
+from tests.browser.page import OpenPage, answer, button, ill_node, newest, write
 from tests.simulator.console.scenes import CONDITIONS
 from tests.simulator.demo import Demo
-from tests.simulator.together import Ids
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-def newest(page: Page) -> Locator:
-    return page.locator("#messages > li > article").last
-
-
-def button(where: Page | Locator, name: str) -> Locator:
-    return where.get_by_role("button", name=name, exact=True)
-
-
-async def answer(page: Page, name: str) -> None:
-    """Press a button of the dialog that is open."""
-    await button(page.get_by_role("dialog"), name).click()
-
-
-async def write(page: Page, text: str) -> None:
-    await page.get_by_label("Message or command").fill(text)
-    await button(page, "Send").click()
-
-
-async def ill_node(page: Page, running: Demo) -> Ids:
-    """Let a node fall ill, with repairs that wait for a press, and wait for its card."""
-    await page.get_by_label("Approved repairs go on by themselves").uncheck()
-    known = len(running.together.remediations)
-    await button(page, "A node falls ill").click()
-    await running.together.until(lambda: len(running.together.remediations) > known)
-    ids = list(running.together.remediations)[-1]
-    await expect(newest(page)).to_contain_text(ids[2])
-    return ids
 
 
 async def test_a_typed_command_becomes_a_card_for_everybody(open_page: OpenPage, running: Demo) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import OpenPage
-from tests.browser.test_console import button, ill_node, newest
+from tests.browser.page import OpenPage, button, ill_node, newest
 from tests.manual_clock import START
 from tests.simulator.demo import Demo
 from tests.simulator.slack import Posted
