@@ -36,7 +36,11 @@ test: .venv/dev tests/browser/node_modules ## run all tests on several workers, 
 chaos: .venv/dev ## kill processes while commands and clicks arrive, on both databases (ARGS="--seconds 600")
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-bench: .venv/dev ## what the ack, a cycle of the watch and a storm cost
+# The peer for the benchmarks. Without npm they say that it is left out.
+tests/bench/peers/node_modules: tests/bench/peers/package-lock.json
+	npm ci --prefix tests/bench/peers --silent --ignore-scripts --no-audit --no-fund || echo "Bolt for JavaScript could not be installed"
+
+bench: .venv/dev tests/bench/peers/node_modules ## measure the bot beside its peers, a cycle of the watch and a storm
 	$(BIN)/python -m tests.bench
 
 cards: .venv/dev ## draw every card, error and dialog into docs/cards, with Chromium
@@ -59,4 +63,4 @@ lock: .venv/dev ## pin anew what pyproject.toml allows
 		--upgrade -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
 
 clean: ## remove what make made
-	rm -rf .venv tests/browser/node_modules .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv tests/browser/node_modules tests/bench/peers/node_modules .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
