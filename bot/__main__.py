@@ -15,7 +15,7 @@ from typing import Any
 
 from bot.app import App
 from bot.audit import STYLES, print_trail, print_verdict, read_since
-from bot.errors import StartError, StoreUnavailable
+from bot.errors import StartError, StorageUnavailable
 from bot.logs import configure_logs
 from bot.settings import Settings, SettingsError, read_database_url, read_settings
 from handlers.manifest import manifest
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StartError as error:
         print(error, file=sys.stderr)
         return FAILED
-    except StoreUnavailable as error:
+    except StorageUnavailable as error:
         print(f"The database cannot be reached ({error}).", file=sys.stderr)
         return FAILED
 

@@ -12,11 +12,11 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetr
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock, Pause
-from bot.decisions import BatchRunner, Decisions, Guards, Keeper, Limits
-from bot.errors import StoreUnavailable
+from bot.decisions import BatchRunner, DecisionService, Guardrails, Limits, Recovery
+from bot.errors import StorageUnavailable
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
-from bot.store import Database, Store
+from bot.store import Approvals, Database, DecisionStore
 from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
 from bot.watcher import Watcher, WatchRules
@@ -49,6 +49,7 @@ class App:
         port: where HTTP is served, once `listening` is set.
         ready: set as soon as Slack's commands and clicks are taken.
         tasks: the work that was acked and is not done yet.
+        database: once it is being opened.
     """
 
     def __init__(
@@ -70,9 +71,10 @@ class App:
             "slack": "Slack has not been reached yet.",
             "store": "The database is not open yet.",
         }
+        self.database: Database | None = None
         self._socket: Socket | None = None
-        self._keeper: Keeper | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._recovery: Recovery | None = None
+        self._recovering: asyncio.Task[None] | None = None
         self._watcher: Watcher | None = None
         self._alert_problem = ""
         self._watching: asyncio.Task[None] | None = None
@@ -101,13 +103,13 @@ class App:
             await asyncio.wait({working})
             if self._socket:
                 await self._socket.stop()
-            # The keeper goes on meanwhile: without signs of life, another process would take over what runs here.
+            # Recovery continues meanwhile: without signs of life, another process would take over what runs here.
             await asyncio.gather(self._end_watch(), self.tasks.drain(self._drain_seconds))
-            if self._keeping:
-                self._keeping.cancel()
-                await asyncio.wait({self._keeping})
-            if self._keeper:
-                await self._keeper.end()
+            if self._recovering:
+                self._recovering.cancel()
+                await asyncio.wait({self._recovering})
+            if self._recovery:
+                await self._recovery.end()
             if not working.cancelled():
                 working.result()  # it ends by itself only with an error
         logger.info("Stopped")
@@ -156,9 +158,9 @@ class App:
 
     async def _watch(self, connection: Connection) -> None:
         """Watch Slack. Should this, or another part, ever end by itself, the process ends too, and is started anew."""
-        assert self._keeping is not None  # noqa: S101 - begun with the decisions
+        assert self._recovering is not None  # noqa: S101 - begun with the decisions
         checking = asyncio.create_task(connection.keep_checking(), name="check slack")
-        parts = {checking, self._keeping} | ({self._watching} if self._watching else set())
+        parts = {checking, self._recovering} | ({self._watching} if self._watching else set())
         try:
             ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -166,7 +168,9 @@ class App:
         finally:
             checking.cancel()
 
-    def _begin_to_watch(self, channel_id: str, together: TogetherClient, store: Store, board: SlackBoard) -> None:
+    def _begin_to_watch(
+        self, channel_id: str, together: TogetherClient, store: DecisionStore, board: SlackBoard
+    ) -> None:
         settings = self._settings
         rules = WatchRules(
             channel_id,
@@ -186,20 +190,20 @@ class App:
         )
         self._watching = asyncio.create_task(self._watcher.run(), name="watcher")
 
-    async def _open_store(self, stack: AsyncExitStack) -> Store:
+    async def _open_store(self, stack: AsyncExitStack) -> DecisionStore:
         """Open the database, as often as it takes."""
         settings, report = self._settings, self._reporter("store")
-        database = Database(settings.database_url)
+        self.database = database = Database(settings.database_url, self._clock)
         stack.push_async_callback(database.close)
         while True:
             try:
                 await database.open()
-            except StoreUnavailable as error:
+            except StorageUnavailable as error:
                 report(f"The database cannot be reached ({error}); trying again in {RETRY_STORE_EVERY:g} s.")
                 await self._clock.sleep(RETRY_STORE_EVERY, Pause.RETRY)
             else:
                 report("")
-                return Store(database, settings.bot_lease_seconds, self._clock)
+                return DecisionStore(database, settings.bot_lease_seconds)
 
     def _together(self, http: httpx.AsyncClient) -> TogetherClient:
         settings = self._settings
@@ -207,8 +211,13 @@ class App:
         return TogetherClient(http, settings.together_base_url, key, clock=self._clock, patience=self._patience)
 
     def _decide(
-        self, identity: Identity, reading: AsyncWebClient, replies: Replies, together: TogetherClient, store: Store
-    ) -> tuple[Decisions, BatchRunner]:
+        self,
+        identity: Identity,
+        reading: AsyncWebClient,
+        replies: Replies,
+        together: TogetherClient,
+        store: DecisionStore,
+    ) -> tuple[DecisionService, BatchRunner]:
         """Put the rules together, and begin to keep what is in hand and to take over what was left behind."""
         settings, clock = self._settings, self._clock
         directory = SlackDirectory(reading, clock)
@@ -218,10 +227,10 @@ class App:
             settings.bot_max_in_repair_percent,
             frozenset(settings.bot_two_people_modes),
         )
-        guards = Guards(limits, together, store, policy, clock)
-        decisions = Decisions(together, policy, guards, replies, store, clock)
+        guardrails = Guardrails(limits, together, Approvals(store.database), policy, clock)
+        decisions = DecisionService(together, policy, guardrails, replies, store, clock)
         batches = BatchRunner(decisions, policy, replies, store, clock)
-        self._keeper = Keeper(
+        self._recovery = Recovery(
             store=store,
             decisions=decisions,
             batches=batches,
@@ -231,7 +240,7 @@ class App:
             retention_days=settings.bot_retention_days,
             report=self._reporter("store"),
         )
-        self._keeping = asyncio.create_task(self._keeper.run(), name="keeper")
+        self._recovering = asyncio.create_task(self._recovery.run(), name="recovery")
         return decisions, batches
 
     def _problems(self) -> list[str]:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, func, select
 
-from bot.errors import StartError, StoreUnavailable
+from bot.errors import StartError, StorageUnavailable
 from bot.mrkdwn import clean
 from bot.store import Database, audit
+from bot.store.tables import SET_ASIDE, decisions
 from bot.store.tables import audit as columns
-from bot.store.tables import decisions
 
 Row = RowMapping
 _NAMES = list(columns.columns.keys())
@@ -47,7 +47,7 @@ async def print_trail(url: str, style: str, *, since: float, remediation: str | 
 
     Raises:
         StartError: there is no such database.
-        StoreUnavailable: it cannot be reached.
+        StorageUnavailable: it cannot be reached.
     """
     database = await _open(url)
     try:
@@ -63,27 +63,34 @@ async def print_verdict(url: str, expected: str | None) -> bool:
 
     Raises:
         StartError: there is no such database.
-        StoreUnavailable: it cannot be reached.
+        StorageUnavailable: it cannot be reached.
     """
     database = await _open(url)
     try:
         verdict = await audit.verify(database, expected)
-        async with database.begin() as connection:
-            repeats = (await connection.execute(select(func.sum(decisions.c.repeats)))).scalar() or 0
+        repeats, set_aside = await database.read(_counts)
     finally:
         await database.close()
     for problem in verdict.problems:
         print(problem)
     print(f"{verdict.rows} rows, {len(verdict.problems)} problems. Head {verdict.head}")
-    print(f"{repeats} decisions were sent again after a process died while Together worked on them.")
+    if set_aside:
+        print(f"{set_aside} decisions could not be read and are set aside.")
+    print(f"{repeats} decisions were re-sent after a crash.")
     return not verdict.problems
+
+
+def _counts(connection: Connection) -> tuple[int, int]:
+    repeats = connection.execute(select(func.sum(decisions.c.repeats))).scalar() or 0
+    set_aside = select(func.count()).where(decisions.c.status == SET_ASIDE)
+    return repeats, connection.execute(set_aside).scalar_one()
 
 
 async def _open(url: str) -> Database:
     database = Database(url)
     try:
         await database.open(migrate=False)
-    except (StartError, StoreUnavailable):
+    except (StartError, StorageUnavailable):
         await database.close()
         raise
     return database

@@ -18,7 +18,7 @@ class Tasks:
 
     def __init__(self, limit: int = 200) -> None:
         self.limit = limit
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[object]] = set()
         self._closed = False
 
     @property
@@ -26,7 +26,7 @@ class Tasks:
         """Whether `spawn` may be called now. Ask before the ack: what is acked must be done."""
         return not self._closed and len(self._running) < self.limit
 
-    def spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
         """Start work that outlives its caller. An exception that it lets out is logged."""
         task = asyncio.create_task(work, name=name)
         self._running.add(task)
@@ -51,7 +51,7 @@ class Tasks:
         if self._running:
             await asyncio.wait(self._running, timeout=grace)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[object]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("Task %s failed", task.get_name(), exc_info=error)

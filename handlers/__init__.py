@@ -6,7 +6,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cards import many
-from bot.decisions import BatchRunner, Decisions
+from bot.decisions import BatchRunner, DecisionService
 from bot.tasks import Tasks
 from handlers.buttons import Buttons
 from handlers.commands import Commands
@@ -22,7 +22,7 @@ _PRESSED = re.compile(f"^({many.APPROVE}|{many.CANCEL})$")
 def register(  # noqa: PLR0913 - what the surfaces need
     app: AsyncApp,
     *,
-    decisions: Decisions,
+    decisions: DecisionService,
     batches: BatchRunner,
     replies: Replies,
     tasks: Tasks,

@@ -7,7 +7,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import Decisions
+from bot.decisions import DecisionService
 from bot.errors import NotAttempted, UnknownControl
 from bot.models import Actor, Message, Place, Request, Verb, read_button_value
 from bot.tasks import Tasks
@@ -19,7 +19,7 @@ _VERBS = {verb.action_id: verb for verb in Verb}
 class Buttons:
     """Reads a click, and hands it to the decisions."""
 
-    def __init__(self, decisions: Decisions, replies: Replies, tasks: Tasks) -> None:
+    def __init__(self, decisions: DecisionService, replies: Replies, tasks: Tasks) -> None:
         self._decisions = decisions
         self._replies = replies
         self._tasks = tasks
@@ -31,7 +31,7 @@ class Buttons:
         try:
             request = read(body)
         except NotAttempted as error:
-            work: Coroutine[None, None, None] | None = self._replies.whisper(place_of(body), cards.private(error))
+            work: Coroutine[Any, Any, object] | None = self._replies.whisper(place_of(body), cards.private(error))
         else:
             work = await self._decisions.receive(request) if request else None
         await ack()

@@ -5,7 +5,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.decisions import Decisions
+from bot.decisions import DecisionService
 from bot.errors import NotTaken, UnknownControl, UnreadableCommand
 from bot.models import Actor, Message, Place, Request, Verb
 from bot.parsing import COMMAND, Help, parse
@@ -15,7 +15,7 @@ from bot.tasks import Tasks
 class Commands:
     """Reads what was typed, and hands it to the decisions."""
 
-    def __init__(self, decisions: Decisions, tasks: Tasks) -> None:
+    def __init__(self, decisions: DecisionService, tasks: Tasks) -> None:
         self._decisions = decisions
         self._tasks = tasks
 

@@ -9,7 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
 from bot.decisions import BatchRunner
-from bot.errors import NotAttempted, NothingSelected, NotTaken, StoreDown, StoreUnavailable
+from bot.errors import NotAttempted, NothingSelected, NotTaken, StorageUnavailable, StoreDown
 from bot.models import Verb
 from bot.tasks import Tasks
 from handlers.buttons import actor_of, place_of
@@ -43,7 +43,7 @@ class Digests:
         """The menu asks for its choices."""
         try:
             waiting = await self._runner.waiting(str(body.get("block_id")))
-        except StoreUnavailable as error:
+        except StorageUnavailable as error:
             logger.warning("The choices of a digest could not be read: %s", error)
             waiting = []
         await ack(options=cards.many.options(waiting, str(body.get("value") or "")))
@@ -66,7 +66,7 @@ class Digests:
             await self._open(str(body.get("trigger_id")), cards.many.dialog(*asked))
         except NotAttempted as error:
             await self._replies.whisper(place, cards.private(error))
-        except StoreUnavailable:
+        except StorageUnavailable:
             await self._replies.whisper(place, cards.private(StoreDown()))
 
     async def _open(self, trigger_id: str, view: dict[str, Any]) -> None:

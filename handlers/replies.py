@@ -15,7 +15,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock, Pause
-from bot.models import Message, Place
+from bot.models import Delivery, Message, Place
 from handlers.failures import SLACK_FAILURES, describe, error_code, may_have_worked
 
 logger = logging.getLogger(__name__)
@@ -79,30 +79,32 @@ class Replies:
         ts = answer.get("ts") if isinstance(answer, dict) else None
         return replace(place, message_ts=ts, in_progress=ts is not None)
 
-    async def answer(self, place: Place, message: Message) -> bool:
-        """Show a card: in place of the clicked message, or to the channel. Gives back whether it stands there."""
+    async def answer(self, place: Place, message: Message) -> Delivery:
+        """Show a card: in place of the clicked message, or to the channel."""
         ways = self._in_place(place, message) if place.is_button or place.message_ts else []
         if ways and await self._first(ways) is not None:
-            return True
-        await self._say(place, message, self._to_channel(place, message))
-        return not ways
+            return Delivery.IN_PLACE
+        if not await self._say(place, message, self._to_channel(place, message)):
+            return Delivery.NOWHERE
+        return Delivery.ELSEWHERE if ways else Delivery.IN_PLACE
 
-    async def reply(self, place: Place, message: Message) -> None:
+    async def reply(self, place: Place, message: Message) -> bool:
         """Tell the channel of an error: in the clicked message's thread, or as a message."""
         if not place.is_button:
-            await self.answer(place, message)
-            return
+            return await self.answer(place, message) is not Delivery.NOWHERE
         if place.in_progress and place.original:
             await self._first(self._in_place(place, place.original))
-        await self._say(place, message, self._to_channel(place, message))
+        return await self._say(place, message, self._to_channel(place, message))
 
-    async def whisper(self, place: Place, message: Message) -> None:
-        """Tell the person alone. Where "in progress" stands on the clicked message, what stood there is put back."""
+    async def whisper(self, place: Place, message: Message) -> bool:
+        """Tell the person alone. Where "in progress" is on the clicked message, what was there before is put back."""
         if place.in_progress and place.original:
             await self._first(self._in_place(place, place.original))
-        await self._say(
-            place, message, [lambda: self._respond_privately(place, message), lambda: self._ephemeral(place, message)]
-        )
+        ways: list[Way] = [
+            lambda: self._respond_privately(place, message),
+            lambda: self._ephemeral(place, message),
+        ]
+        return await self._say(place, message, ways)
 
     def _in_place(self, place: Place, message: Message) -> list[Way]:
         ways: list[Way] = []
@@ -117,9 +119,11 @@ class Replies:
             return [lambda: self._respond_privately(place, message)]
         return [lambda: self._post(place, message), lambda: self._respond_in_channel(place, message)]
 
-    async def _say(self, place: Place, message: Message, ways: list[Way]) -> None:
-        if await self._first([*ways, lambda: self._direct(place, message)]) is None:
+    async def _say(self, place: Place, message: Message, ways: list[Way]) -> bool:
+        is_said = await self._first([*ways, lambda: self._direct(place, message)]) is not None
+        if not is_said:
             logger.error("Could not answer %s in %s: %s", place.user_id, place.channel_id, message.text)
+        return is_said
 
     async def _first(self, ways: list[Way]) -> Any:  # noqa: ANN401 - whatever the way that worked gave
         """Try one way after another; give back what the first that worked gave, or None."""

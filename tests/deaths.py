@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import select, update
 
 from bot.models import Shown
-from bot.store import Database, Store
+from bot.store import Database, DecisionStore
 from bot.store.tables import decisions, leases
+from tests.rows import execute, execute_beside
 from tests.world import World
 
 
@@ -17,17 +18,16 @@ from tests.world import World
 async def died_while(bot: World, *, at: str) -> AsyncIterator[None]:
     """Leave behind in the database what a process leaves that dies at a point of its work, and look at it alone."""
     bot.app.tasks.limit = 0
-    database = Database(bot.settings.database_url)
+    database = Database(bot.settings.database_url, bot.time.clock)
     try:
-        store = Store(database, 15, bot.time.clock)
-        async with database.begin() as connection:
-            (row,) = (await connection.execute(select(decisions))).mappings().all()
-            assert row["status"] != "done"
-            await connection.execute(update(decisions).values(lease_until=0.0))
+        store = DecisionStore(database, 15)
+        (row,) = await execute(database, select(decisions))
+        assert row["status"] != "done"
+        await execute(database, update(decisions).values(lease_until=0.0))
         (job,) = await store.take_over(1)
         if at == "sent":
-            await store.sending(job, Shown("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL"))
-        await store.hand_back(job)
+            await store.record_send(job, Shown("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL"))
+        await store.release(job)
         yield
     finally:
         await database.close()
@@ -55,17 +55,12 @@ def kill_the_watch() -> None:
 async def free_the_lease(url: str) -> None:
     """Let time pass for the lease alone."""
     database = Database(url)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(database.close)
-        connection = await stack.enter_async_context(database.begin())
-        await connection.execute(update(leases).values(until=0.0))
+    await execute(database, update(leases).values(until=0.0))
+    await database.close()
 
 
 async def age_by(bot: World, seconds: float) -> None:
-    database = Database(bot.settings.database_url)
-    async with database.begin() as connection:
-        c = decisions.c
-        await connection.execute(
-            update(decisions).values(received_at=c.received_at - seconds, sent_at=c.sent_at - seconds)
-        )
-    await database.close()
+    c = decisions.c
+    await execute_beside(
+        bot, update(decisions).values(received_at=c.received_at - seconds, sent_at=c.sent_at - seconds)
+    )

@@ -38,14 +38,14 @@ class ManualClock:
 
     async def sleep(self, seconds: float, pause: Pause) -> None:
         self._slept.append((pause, seconds))
+        self._news.set()
+        self._news = asyncio.Event()
         if pause in self.passing:
             self.seconds += seconds
             await asyncio.sleep(0)
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers[future] = (pause, self.seconds + seconds)
-        self._news.set()
-        self._news = asyncio.Event()
         try:
             await future
         finally:
@@ -86,6 +86,12 @@ class ManualClock:
         """Wait until the bot pauses for a reason."""
         async with asyncio.timeout(HANGS_AFTER):
             while not any(reason is pause and not future.done() for future, (reason, _) in self._sleepers.items()):
+                await self._news.wait()
+
+    async def until_paused(self, pause: Pause) -> None:
+        """Wait until the bot has paused for a reason, however long ago that pause was over."""
+        async with asyncio.timeout(HANGS_AFTER):
+            while not self.slept(pause):
                 await self._news.wait()
 
     async def end_pause(self, pause: Pause) -> None:

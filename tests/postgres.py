@@ -1,6 +1,5 @@
 """A real PostgreSQL server on this machine, and empty schemas in it."""
 
-import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-import asyncpg
+import psycopg
 
 _SCHEMAS = count(1)
 
@@ -31,11 +30,7 @@ def new_schema(server: str) -> str:
     """Create an empty schema, and return its URL."""
     name = f"test_{next(_SCHEMAS)}"
 
-    async def create() -> None:
-        connection = await asyncpg.connect(server)
-        await connection.execute(f"CREATE SCHEMA {name}")
-        await connection.close()
-
-    asyncio.run(create())
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
     # In this order, so that a test may put a function of its own in the place of one of PostgreSQL's.
-    return f"{server}&search_path={name},pg_catalog"
+    return f"{server}&options=-csearch_path%3D{name},pg_catalog"

@@ -1,41 +1,45 @@
-"""What is in the bot's database, read beside it."""
+"""The bot's database, read and changed beside it."""
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, Executable, RowMapping, select
 
 from bot.store import Database
 from bot.store.tables import audit, decisions
 from tests.world import World
 
 
+async def execute(database: Database, *statements: Executable) -> list[RowMapping]:
+    """Run statements in one transaction. Returns the rows of the last one."""
+    return await database.run(_execute, statements)
+
+
+def _execute(connection: Connection, statements: tuple[Executable, ...]) -> list[RowMapping]:
+    results = [connection.execute(each) for each in statements]
+    return list(results[-1].mappings().all()) if results[-1].returns_rows else []
+
+
+async def execute_beside(bot: World, *statements: Executable) -> list[RowMapping]:
+    """Run statements on the bot's database, like another program."""
+    database = Database(bot.settings.database_url, bot.time.clock)
+    try:
+        return await execute(database, *statements)
+    finally:
+        await database.close()
+
+
 async def column(bot: World, name: str) -> Any:
-    database = Database(bot.settings.database_url)
-    async with database.begin() as connection:
-        value = (await connection.execute(select(decisions.c[name]))).scalar_one()
-    await database.close()
-    return value
+    """Return a column of the only decision."""
+    (row,) = await execute_beside(bot, select(decisions.c[name]))
+    return row[name]
 
 
 async def outcomes_by_user(bot: World) -> list[tuple[str, str]]:
     """Who came to what, as the audit trail has it."""
-    database = Database(bot.settings.database_url)
-    try:
-        async with database.begin() as connection:
-            rows = await connection.execute(
-                select(audit.c.user_id, audit.c.outcome).where(audit.c.event == "outcome").order_by(audit.c.seq)
-            )
-            return [(row.user_id, row.outcome) for row in rows]
-    finally:
-        await database.close()
+    ended = select(audit.c.user_id, audit.c.outcome).where(audit.c.event == "outcome").order_by(audit.c.seq)
+    return [(row["user_id"], row["outcome"]) for row in await execute_beside(bot, ended)]
 
 
 async def outcomes(bot: World) -> list[str]:
-    """What the audit trail says of each decision that has come to its end."""
-    database = Database(bot.settings.database_url)
-    try:
-        async with database.begin() as connection:
-            rows = await connection.execute(select(audit.c.outcome).where(audit.c.event == "outcome"))
-            return [str(each) for each in rows.scalars()]
-    finally:
-        await database.close()
+    """What the audit trail says of each decision that has ended."""
+    return [outcome for _, outcome in await outcomes_by_user(bot)]

@@ -124,8 +124,9 @@ ERRORS: dict[str, BotError] = {
     "UnreadableAnswer": errors.UnreadableAnswer("not a remediation"),
     "ReadFailed": errors.ReadFailed("approval", errors.ServerError(502)),
     "OutcomeUnknown": errors.OutcomeUnknown("cancellation", errors.NoAnswer()),
-    "Interrupted-sent": errors.Interrupted("approval", sent=True),
-    "Interrupted-unsent": errors.Interrupted("approval", sent=False),
+    "Expired": errors.Expired("approval"),
+    "NotRecorded-sent": errors.NotRecorded("approval", sent=True),
+    "NotRecorded-unsent": errors.NotRecorded("approval", sent=False),
     "InternalError-sent": errors.InternalError("approval", sent=True),
     "InternalError-unsent": errors.InternalError("approval", sent=False),
 }

@@ -215,7 +215,7 @@ async def test_decision_that_waited_ten_minutes_is_answered_and_not_sent() -> No
         await bot.time.advance(601)
         async with bot.another():
             error = await bot.answer(2)
-        assert "The bot was stopped before it sent the approval to Together." in error.text
+        assert "The bot was down for too long, so the approval was not sent to Together." in error.text
         assert list(error.buttons) == [REFRESH]
         assert bot.together.posts == []
 

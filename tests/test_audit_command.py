@@ -11,7 +11,7 @@ import pytest
 from bot.__main__ import main
 from bot.audit import print_trail, print_verdict, read_since
 from bot.clock import Pause
-from bot.errors import StartError, StoreUnavailable
+from bot.errors import StartError, StorageUnavailable
 from bot.store import audit
 from tests.manual_clock import START
 from tests.world import APPROVE, REF, World, world
@@ -56,7 +56,7 @@ async def test_a_whole_trail_is_verified_beside_a_running_bot(
         assert await print_verdict(database_url, None)
         first, second = capsys.readouterr().out.splitlines()
         assert first.startswith("3 rows, 0 problems. Head ")
-        assert second.startswith("0 decisions were sent again")
+        assert second.startswith("0 decisions were re-sent after a crash")
         assert await print_verdict(database_url, first.rpartition(" ")[2])
         assert not await print_verdict(database_url, "f" * 64)
         assert "The expected head is in no row" in capsys.readouterr().out
@@ -106,9 +106,9 @@ def test_the_command_line_names_what_is_wrong(
 
 
 async def test_an_empty_database_has_no_trail(postgresql: str) -> None:
-    with pytest.raises(StartError, match="has no tables of this bot yet"):
+    with pytest.raises(StartError, match="has no bot tables yet"):
         await print_verdict(postgresql, None)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StorageUnavailable):
         await print_verdict("postgresql://u@127.0.0.1:1/d", None)
 
 

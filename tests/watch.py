@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import asyncpg
+import psycopg
 
-from bot.store.engine import STATEMENT
 from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, POLL, ManualClock
 from tests.simulator.slack import Posted
 from tests.simulator.together import Ids
@@ -16,7 +15,6 @@ from tests.world import IDS, World, world
 CHANNEL = "C0OPS"
 HOLD = "remediation:hold"
 CALM = 26  # rounds of the event loop in which nothing was being answered or written
-LOOK_AT_STATEMENTS = 5  # in every so-and-so-many-th of these rounds
 LEAPS = (3600.0, 60.0)  # in seconds, where much time passes
 T = TypeVar("T")
 
@@ -33,30 +31,36 @@ async def watching(
             await stack.enter_async_context(in_step(database, time))
         given = {**settings, **environ}
         yield await stack.enter_async_context(
-            world(database=database, time=time, socket=socket, drain_seconds=drain_seconds, environ=given)
+            world(
+                database=database,
+                time=time,
+                socket=socket,
+                drain_seconds=drain_seconds,
+                environ=given,
+                clusters=["cluster-1"],  # it is listed as soon as the bot starts, and then again in ten minutes
+            )
         )
 
 
 @asynccontextmanager
 async def in_step(url: str, time: ManualClock) -> AsyncIterator[None]:
     """Let PostgreSQL's clock, as the bot asks for it in this schema, say what the test's clock says."""
-    connection = await asyncpg.connect(url)
-    await connection.execute("""
-        CREATE TABLE present (seconds double precision);
-        CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
-            'SELECT to_timestamp(seconds) FROM present';
-    """)
-    await connection.execute("INSERT INTO present VALUES ($1)", time.now())
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("CREATE TABLE present (seconds double precision)")
+        await connection.execute("""
+            CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+                'SELECT to_timestamp(seconds) FROM present'
+        """)
+        await connection.execute("INSERT INTO present VALUES (%s)", (time.now(),))
 
-    async def follow(now: float) -> None:
-        await connection.execute("UPDATE present SET seconds = $1", now)
+        async def follow(now: float) -> None:
+            await connection.execute("UPDATE present SET seconds = %s", (now,))
 
-    time.follower = follow
-    try:
-        yield
-    finally:
-        time.follower = None
-        await connection.close()
+        time.follower = follow
+        try:
+            yield
+        finally:
+            time.follower = None
 
 
 async def quiet(bot: World) -> None:
@@ -64,17 +68,12 @@ async def quiet(bot: World) -> None:
     calm = 0
     async with asyncio.timeout(HANGS_AFTER):
         while calm < CALM:
-            if calm % LOOK_AT_STATEMENTS == 0 and (writing := _writing()):
-                # To spin meanwhile would keep the database's thread from working.
-                await asyncio.wait(writing, return_when=asyncio.FIRST_COMPLETED)
+            if under_way := bot.transactions():
+                # To spin meanwhile would keep the database's threads from working.
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                 calm = -1
             await asyncio.sleep(0)
             calm = 0 if bot.slack.busy or bot.together.busy else calm + 1
-
-
-def _writing() -> "list[asyncio.Task[Any]]":
-    """The statements that the database has not finished yet."""
-    return [task for task in asyncio.all_tasks() if task.get_name() == STATEMENT]
 
 
 async def pass_time(bot: World, seconds: float) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -39,6 +39,12 @@ class World:
     app: App
     stop: asyncio.Event
     running: "asyncio.Task[None]"
+    others: list[App] = field(default_factory=list)
+
+    def transactions(self) -> "set[asyncio.Future[Any]]":
+        """What the databases of all bots work on right now."""
+        databases = [app.database for app in (self.app, *self.others) if app.database]
+        return set().union(*(database.under_way for database in databases))
 
     def alert(self, ids: Ids = IDS, *, channel: str = "C0OPS", mode: str | None = "", state: str | None = "") -> Posted:
         """Post an alert with all buttons as another tool would; None leaves mode or state out of their value."""
@@ -66,6 +72,7 @@ class World:
     async def another(self, settings: Settings | None = None) -> "AsyncIterator[App]":
         """Run one more process of the bot on the same database; Slack sends to it meanwhile."""
         app = App(settings or self.settings, clock=self.time.clock)
+        self.others.append(app)
         async with running(app, self.slack, socket=self.slack.use_socket):
             yield app
 
@@ -106,6 +113,7 @@ async def world(
     database: str | None = None,
     time: ManualClock | None = None,
     environ: Mapping[str, str] | None = None,
+    clusters: Collection[str] = (),
     **more: str,
 ) -> AsyncIterator[World]:
     """Start everything, with an SQLite file of its own unless a database is given; stop it at the end."""
@@ -116,6 +124,7 @@ async def world(
         given = {**(environ or {}), **more, "DATABASE_URL": url}
         async with Slack(time.now) as slack, Together(time.now) as together:
             slack.ack_seconds = HANGS_AFTER
+            together.clusters.update({cluster: f"{cluster} (H100)" for cluster in clusters})
             settings = settings_for(slack, together, socket=socket, **given)
             app = App(settings, clock=time.clock, patience=patience, drain_seconds=drain_seconds)
             async with running(app, slack, socket=socket) as (stop, task):

@@ -1,12 +1,8 @@
-"""One decision from receipt to answer: receive → authorise → claim → call → record → answer.
-
-`Decisions` keeps a job through that way, in one process or several; `Keeper` finds the jobs that a dead process left.
-`Guards` are the rails before an approval; `BatchRunner` carries out many decisions of one person.
-"""
+"""The way of a decision: from what was asked to what was delivered, over deaths and outages."""
 
 from bot.decisions.batches import BatchRunner
-from bot.decisions.decisions import Decisions
-from bot.decisions.guards import Guards, Limits
-from bot.decisions.keeper import Keeper
+from bot.decisions.guardrails import Guardrails, Limits
+from bot.decisions.recovery import Recovery
+from bot.decisions.service import DecisionService
 
-__all__ = ["BatchRunner", "Decisions", "Guards", "Keeper", "Limits"]
+__all__ = ["BatchRunner", "DecisionService", "Guardrails", "Limits", "Recovery"]

@@ -8,25 +8,31 @@ from dataclasses import replace
 
 from bot import cards
 from bot.clock import Clock, Pause
-from bot.decisions.act import LIFETIME
-from bot.decisions.decisions import RECEIVE_SECONDS, Decisions, Work
-from bot.errors import LimitReached, NotAllowed, NotAttempted, NotConfirmed, StoreDown, StoreUnavailable
-from bot.models import Actor, Alert, Batch, BatchItem, Messenger, Place, RemediationRef, Request, Shown, Verb
+from bot.decisions.service import LIFETIME, RECEIVE_SECONDS, DecisionService, Work
+from bot.errors import NotAttempted, NotConfirmed, StorageUnavailable, StoreDown
+from bot.models import (
+    Actor,
+    Alert,
+    Batch,
+    BatchItem,
+    Messenger,
+    OutcomeKind,
+    Place,
+    RemediationRef,
+    Request,
+    Shown,
+    Verb,
+)
 from bot.mrkdwn import lasted
 from bot.policy import Policy
-from bot.store import Batches, Digests, Store, decision_key
+from bot.store import Batches, DecisionStore, Digests, decision_key
 from bot.tasks import finish
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 PATIENCE_WITH_SLACK = 1.0  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
-TROUBLES = 3
-# After so many of these in a row, the fault is not the node's.
-_TROUBLE = {
-    "NotReached", "RateLimited", "KeyRefused", "RequestRefused", "ServerError", "NoAnswer", "UnreadableAnswer",
-    "ReadFailed", "OutcomeUnknown", "InternalError", "not in effect",
-}  # fmt: skip
+TROUBLES = 3  # in a row, after which the fault is not the node's
 
 
 class BatchRunner:
@@ -42,20 +48,21 @@ class BatchRunner:
         clock: for waits.
     """
 
-    def __init__(self, decisions: Decisions, policy: Policy, messenger: Messenger, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, decisions: DecisionService, policy: Policy, messenger: Messenger, store: DecisionStore, clock: Clock
+    ) -> None:
         self._decisions = decisions
         self._policy = policy
         self._messenger = messenger
-        self._store = store
-        self._digests = Digests(store.database, clock)
-        self._batches = Batches(store.database, clock)
+        self._digests = Digests(store.database)
+        self._batches = Batches(store.database)
         self._clock = clock
 
     async def waiting(self, digest_id: str) -> Sequence[Alert]:
         """What of a digest waits for a human.
 
         Raises:
-            StoreUnavailable: the database did not answer.
+            StorageUnavailable: the database did not answer.
         """
         look = await self._digests.look(digest_id)
         if look is None:
@@ -71,7 +78,7 @@ class BatchRunner:
 
         Raises:
             NotAllowed: the actor may not.
-            StoreUnavailable: it could not be written.
+            StorageUnavailable: it could not be written.
         """
         try:
             async with self._clock.timeout(PATIENCE_WITH_SLACK):
@@ -106,7 +113,7 @@ class BatchRunner:
         try:
             async with self._clock.timeout(RECEIVE_SECONDS):
                 batch = await self._batches.begin(batch_id, user_id)
-        except (StoreUnavailable, TimeoutError) as error:
+        except (StorageUnavailable, TimeoutError) as error:
             raise StoreDown from error
         if batch is None:
             raise NotConfirmed
@@ -114,13 +121,13 @@ class BatchRunner:
 
     async def take_back(self, batch_id: str) -> None:
         """Make sure that a batch is not carried out whose beginning could not be confirmed."""
-        await self._decisions.insist(lambda: self._batches.void(batch_id))
+        await self._decisions.retry_until_stored(lambda: self._batches.void(batch_id))
 
     async def take_over(self, *, at_start: bool) -> list[Work]:
         """The work on batches that another process left.
 
         Raises:
-            StoreUnavailable: the database did not answer.
+            StorageUnavailable: the database did not answer.
         """
         left = await self._batches.take_over(at_start=at_start)
         return [self.run(batch, stopped=_too_late(seconds)) for batch, seconds in left]
@@ -134,7 +141,7 @@ class BatchRunner:
         """
         try:
             await (self._stop(batch, stopped) if stopped else self._run(batch))
-        except StoreUnavailable as error:
+        except StorageUnavailable as error:
             logger.warning("Batch %s is left for later: %s", batch.id, error)
         except asyncio.CancelledError:
             await finish(self._hand_back(batch))
@@ -145,14 +152,14 @@ class BatchRunner:
         for item in await self._batches.items(batch.id):
             if not await self._batches.keep(batch.id):
                 return  # it was taken back
-            outcome = item.outcome or await self._one(batch, item)
-            if outcome == NotAllowed.__name__:
+            outcome = OutcomeKind(item.outcome or await self._one(batch, item))
+            if outcome is OutcomeKind.NOT_ALLOWED:
                 stopped = "the person who asked may not decide."
                 told = NotAttempted((await self._batches.items(batch.id))[item.number].summary, "")
                 await self._messenger.whisper(batch.place, cards.private(told))
-            if outcome == LimitReached.__name__:
+            if outcome is OutcomeKind.LIMIT_REACHED:
                 stopped = "as many nodes of the cluster are in repair as may be at once."
-            troubles = troubles + 1 if outcome in _TROUBLE else 0
+            troubles = troubles + 1 if outcome.is_trouble else 0
             if troubles == TROUBLES:
                 stopped = f"Together has failed {TROUBLES} times in a row."
             if stopped:
@@ -170,8 +177,7 @@ class BatchRunner:
             trigger_id=decision_key(batch.id, item.number),
             batch_id=batch.id,
         )
-        if job := await self._store.receive(request, uuid.uuid4().hex):
-            await self._decisions.handle(job)
+        await self._decisions.carry_out(request)
         return await self._outcome(batch, item)
 
     async def _outcome(self, batch: Batch, item: BatchItem) -> str:
@@ -189,8 +195,8 @@ class BatchRunner:
 
     async def _hand_back(self, batch: Batch) -> None:
         try:
-            await self._batches.hand_back(batch.id)
-        except StoreUnavailable as error:
+            await self._batches.release(batch.id)
+        except StorageUnavailable as error:
             logger.warning("Batch %s could not be handed back: %s", batch.id, error)
 
 

@@ -31,12 +31,13 @@
     │   │   └── UnreadableAnswer  not a remediation, too large, a redirect, another remediation
     │   ├── ReadFailed            the read before a decision failed, so the decision was not sent
     │   └── OutcomeUnknown        the decision was sent, and reading it back failed too
-    ├── Interrupted               the bot was stopped in the middle
+    ├── Expired                   no process ran for so long that the decision is no longer sent
+    ├── NotRecorded               the database is away: what became of the decision isn't certain
     └── InternalError             a bug in the bot
 
     InvalidId                     a ValueError: a text that is no ID
     DirectoryUnavailable          Slack could not say who somebody is
-    StoreUnavailable              the database did not do it
+    StorageUnavailable              the database did not do it
     LeaseLost                     another process has taken this decision, or the watch, over
     NotPosted, PostUnclear        the alert channel did not take a message, or may have
     StartError                    the bot cannot start as it is set up; told on the terminal
@@ -50,9 +51,9 @@ from bot.errors.base import (
     NotPosted,
     PostUnclear,
     StartError,
-    StoreUnavailable,
+    StorageUnavailable,
 )
-from bot.errors.own import InternalError, Interrupted
+from bot.errors.own import Expired, InternalError, NotRecorded
 from bot.errors.refusals import (
     AlreadyInFlight,
     Guarded,
@@ -90,9 +91,9 @@ __all__ = [
     "AlreadyInFlight",
     "BotError",
     "DirectoryUnavailable",
+    "Expired",
     "Guarded",
     "InternalError",
-    "Interrupted",
     "InvalidId",
     "InvalidIds",
     "KeyRefused",
@@ -106,6 +107,7 @@ __all__ = [
     "NotFound",
     "NotPosted",
     "NotReached",
+    "NotRecorded",
     "NotTaken",
     "NothingSelected",
     "OutcomeUnknown",
@@ -116,8 +118,8 @@ __all__ = [
     "SecondPersonNeeded",
     "ServerError",
     "StartError",
+    "StorageUnavailable",
     "StoreDown",
-    "StoreUnavailable",
     "TogetherError",
     "Unclear",
     "UnknownControl",

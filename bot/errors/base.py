@@ -19,8 +19,16 @@ class DirectoryUnavailable(Exception):
     """Slack could not say who somebody is or who belongs to a group."""
 
 
-class StoreUnavailable(Exception):
-    """The database did not do it, or did not say whether it did; the message names the driver's exception."""
+class StorageUnavailable(Exception):
+    """The database did not do it, or did not say whether it did; the message names the driver's exception.
+
+    Attributes:
+        in_doubt: it may have been done all the same.
+    """
+
+    def __init__(self, cause: str, *, in_doubt: bool = False) -> None:
+        super().__init__(cause)
+        self.in_doubt = in_doubt
 
 
 class LeaseLost(Exception):

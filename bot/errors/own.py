@@ -3,8 +3,20 @@
 from bot.errors.base import BotError
 
 
-class Interrupted(BotError):
-    """The bot was stopped before it had the answer.
+class Expired(BotError):
+    """A decision lay for so long while no process ran that it is no longer sent; `noun` such as "approval"."""
+
+    check_again = True
+
+    def __init__(self, noun: str) -> None:
+        super().__init__(
+            f"The bot was down for too long, so the {noun} was not sent to Together.",
+            'Press "Check again", then decide.',
+        )
+
+
+class NotRecorded(BotError):
+    """The database is away, so what became of a decision can't be recorded. Nothing certain can be said.
 
     Args:
         noun: the decision as a noun, such as "approval".
@@ -14,11 +26,11 @@ class Interrupted(BotError):
     check_again = True
 
     def __init__(self, noun: str, *, sent: bool) -> None:
-        if sent:
-            what = f"The bot was stopped while Together was working on the {noun}: it may have taken effect."
-        else:
-            what = f"The bot was stopped before it sent the {noun} to Together."
-        super().__init__(what, 'Press "Check again" when the bot is back, then decide.')
+        what = f"The {noun} was sent to Together" if sent else f"The {noun} may still be sent"
+        super().__init__(
+            f"{what}, but the bot can't reach its database to record what became of it.",
+            'Press "Check again" in a minute, before you decide anything else.',
+        )
 
 
 class InternalError(BotError):

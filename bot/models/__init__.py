@@ -17,8 +17,8 @@ from bot.models.alert import (
 from bot.models.batch import Batch, BatchItem, BatchStatus
 from bot.models.button import Shown, button_value, read_button_value, reference_value
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id
-from bot.models.job import DOUBT_SECONDS, Answer, Decided, Job, Manner, Outcome, Remark, Sent
-from bot.models.ports import Board, Directory, Found, Messenger, Person
+from bot.models.job import DOUBT_SECONDS, Answer, Claim, Decided, Job, Manner, Outcome, OutcomeKind, Remark, Sent
+from bot.models.ports import Board, Delivery, Directory, Found, Messenger, Person
 from bot.models.remediation import FINAL, IN_REPAIR, OPEN, Cluster, LinkedAlert, Mode, Remediation, State
 from bot.models.request import Actor, Blocks, Message, Place, Request
 from bot.models.verbs import RULES, Rule, Verb
@@ -42,8 +42,10 @@ __all__ = [
     "BatchStatus",
     "Blocks",
     "Board",
+    "Claim",
     "Cluster",
     "Decided",
+    "Delivery",
     "Digest",
     "Directory",
     "FirstApproval",
@@ -57,6 +59,7 @@ __all__ = [
     "Messenger",
     "Mode",
     "Outcome",
+    "OutcomeKind",
     "Person",
     "Place",
     "Remark",

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from bot.models.button import Shown
 from bot.models.request import Message, Request
 from bot.models.verbs import Verb
+
+if TYPE_CHECKING:
+    from bot.models.alert import About
 
 DOUBT_SECONDS = 60.0  # how long an answer in doubt stays so: what was sent has long arrived by then, or never will
 
@@ -69,18 +73,92 @@ class Answer:
     summary: str = ""
 
 
+class OutcomeKind(StrEnum):
+    """How a decision ended, as the audit trail names it. Errors have the names of their classes."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    HELD = "held"
+    READ = "read"
+    FIRST_OF_TWO = "first of two"
+    CHANGED = "changed meanwhile"
+    REFUSED_FOR_STATE = "refused for the state"
+    TOO_LATE = "too late"
+    NOT_IN_EFFECT = "not in effect"
+    NO_EFFECT_SHOWN = "no effect shown"
+    NOT_ALLOWED = "NotAllowed"
+    ALREADY_IN_FLIGHT = "AlreadyInFlight"
+    SECOND_PERSON_NEEDED = "SecondPersonNeeded"
+    LIMIT_REACHED = "LimitReached"
+    NOT_FOLLOWED = "NotFollowed"
+    STORE_DOWN = "StoreDown"
+    TOO_MANY = "TooMany"
+    UNREADABLE_COMMAND = "UnreadableCommand"
+    UNREADABLE_BUTTON = "UnreadableButton"
+    UNKNOWN_CONTROL = "UnknownControl"
+    NOTHING_SELECTED = "NothingSelected"
+    NOT_CONFIRMED = "NotConfirmed"
+    NOT_TAKEN = "NotTaken"
+    NOT_REACHED = "NotReached"
+    RATE_LIMITED = "RateLimited"
+    INVALID_IDS = "InvalidIds"
+    NOT_FOUND = "NotFound"
+    WRONG_STATE = "WrongState"
+    KEY_REFUSED = "KeyRefused"
+    REQUEST_REFUSED = "RequestRefused"
+    SERVER_ERROR = "ServerError"
+    NO_ANSWER = "NoAnswer"
+    UNREADABLE_ANSWER = "UnreadableAnswer"
+    READ_FAILED = "ReadFailed"
+    OUTCOME_UNKNOWN = "OutcomeUnknown"
+    EXPIRED = "Expired"
+    INTERRUPTED = "Interrupted"  # of the releases before 0.2
+    NOT_RECORDED = "NotRecorded"
+    INTERNAL_ERROR = "InternalError"
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the decision may have taken effect all the same."""
+        return self in _DOUBTFUL
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether it is Together's or the bot's fault rather than the node's: many in a row stop a batch."""
+        return self in _TROUBLE
+
+
+_DOUBTFUL = {
+    OutcomeKind.NOT_IN_EFFECT, OutcomeKind.NO_EFFECT_SHOWN, OutcomeKind.OUTCOME_UNKNOWN, OutcomeKind.INTERRUPTED,
+    OutcomeKind.INTERNAL_ERROR,
+}  # fmt: skip
+_TROUBLE = {
+    OutcomeKind.NOT_REACHED, OutcomeKind.RATE_LIMITED, OutcomeKind.KEY_REFUSED, OutcomeKind.REQUEST_REFUSED,
+    OutcomeKind.SERVER_ERROR, OutcomeKind.NO_ANSWER, OutcomeKind.UNREADABLE_ANSWER, OutcomeKind.READ_FAILED,
+    OutcomeKind.OUTCOME_UNKNOWN, OutcomeKind.INTERNAL_ERROR, OutcomeKind.NOT_IN_EFFECT,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who is deciding on a remediation right now; `since` as Unix time in seconds."""
+
+    user_id: str
+    verb: Verb
+    since: float
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What has come of a decision, for the audit trail.
+    """How a decision ended, for the audit trail.
 
     Attributes:
-        name: such as "approved", "NotAllowed" or "changed meanwhile".
         state: the remediation's state as far as it is known.
         http_status: of Together's refusal, where there was one.
         request_id: Together's ID of the request, where it gave one.
     """
 
-    name: str
+    kind: OutcomeKind
     state: str | None = None
     http_status: int | None = None
     request_id: str | None = None
@@ -106,17 +184,27 @@ class Job:
     Attributes:
         fence: grows each time it changes hands.
         received_at: seconds since 1970, on the database's clock.
+        began: when this process received it, on its monotonic clock.
         is_active: its decision was allowed and claimed.
         sent: its POST may have left.
-        answer: what came of it is known, and is yet to be told.
+        sent_now: that was recorded with the claim, and this process sends it next.
+        answer: its outcome is recorded, and this is yet to be delivered.
+        answered_at: when the outcome was recorded, as Unix time in seconds on the database's clock.
+        deliveries: how often Slack did not take the answer.
         taken_over: another process began it.
+        context: what a card says beyond the remediation, as of the claim.
     """
 
     id: str
     request: Request
     fence: int
     received_at: float
+    began: float = 0.0
     is_active: bool = False
     sent: Sent | None = None
+    sent_now: bool = False
     answer: Answer | None = None
+    answered_at: float | None = None
+    deliveries: int = 0
     taken_over: bool = False
+    context: "About | None" = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from bot.models.ids import RemediationRef
@@ -24,20 +25,28 @@ class Found:
     digests: Mapping[str, str]
 
 
+class Delivery(Enum):
+    """Where Slack took an answer."""
+
+    IN_PLACE = "in place"
+    ELSEWHERE = "elsewhere"
+    NOWHERE = "nowhere"
+
+
 class Messenger(Protocol):
-    """How the bot says something. An implementation never raises: it tries another way, then logs."""
+    """How the bot says something. An implementation never raises: it tries one way after another."""
 
     async def progress(self, place: Place, message: Message) -> Place:
         """Say that somebody is on it. The place that is given back is where the answer goes."""
 
-    async def answer(self, place: Place, message: Message) -> bool:
-        """Show a card: in place of the clicked message, or to the channel. Gives back whether it stands there."""
+    async def answer(self, place: Place, message: Message) -> Delivery:
+        """Show a card: in place of the clicked message, or to the channel."""
 
-    async def reply(self, place: Place, message: Message) -> None:
-        """Tell the channel of an error: in the clicked message's thread, or as a message."""
+    async def reply(self, place: Place, message: Message) -> bool:
+        """Tell the channel of an error, in the thread of the clicked message. Returns whether Slack took it."""
 
-    async def whisper(self, place: Place, message: Message) -> None:
-        """Tell the person alone."""
+    async def whisper(self, place: Place, message: Message) -> bool:
+        """Tell the person alone. Returns whether Slack took it."""
 
 
 class Board(Protocol):

@@ -1,34 +1,84 @@
-"""Alerts and digests: what the bot follows. Each write makes a new version: nobody draws over what is newer."""
+"""Alerts: what the bot tracks. Each write makes a new version: nobody draws over what is newer."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import JSON, ColumnElement, Text, and_, cast, delete, exists, func, select, tuple_, type_coerce, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    func,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
 
-from bot.clock import Clock
 from bot.models import FIRST_APPROVAL_SECONDS, Alert, FirstApproval, RemediationRef
-from bot.store.engine import Database, now, read_clock, to_the_end
+from bot.store.database import now, read_clock
 from bot.store.lease import Leased
-from bot.store.rows import dump
-from bot.store.tables import ACTIVE, about, alerts, decisions, digests, first_approvals
+from bot.store.serialization import dump
+from bot.store.tables import ACTIVE, alerts, decisions, digests, first_approvals, ids_of, key_of, one_remediation
 
 _ALERTS = TypeAdapter(Alert)
 _AT_ONCE = 500
 Change = Callable[[Alert, float], Alert | None]
+a, first = alerts.c, first_approvals.c
+FIRST_COUNTS = first.at > now() - FIRST_APPROVAL_SECONDS
+_IDS = a.cluster_id, a.instance_id, a.remediation_id
+FIRST_OF_ALERT = and_(
+    first.cluster_id == a.cluster_id, first.instance_id == a.instance_id, first.remediation_id == a.remediation_id,
+    FIRST_COUNTS,
+)  # fmt: skip
+_KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
+_ANY = select(a.seen_at).limit(1)
+_BODIES = select(a.body).where(tuple_(*_IDS).in_(bindparam("b_ids", expanding=True)))
+_ARRIVALS = select(*_IDS).where(a.seen_at > now() - bindparam("b_seconds"))
+_DUE = (
+    select(*_IDS)
+    .where(a.is_open, a.next_at <= now(), a.digest_id.is_(None))
+    .order_by(func.random())  # in no order, so that those that cannot be seen to keep no others waiting
+    .limit(_AT_ONCE)
+)
+_DECIDING = exists().where(
+    decisions.c.cluster_id == a.cluster_id, decisions.c.instance_id == a.instance_id,
+    decisions.c.remediation_id == a.remediation_id, decisions.c.status == ACTIVE,
+)  # fmt: skip
+_LOOK = (
+    select(a.body, first.user_id, first.mode, first.at, first.job_id, _DECIDING.label("deciding"), now().label("now"))
+    .select_from(alerts.outerjoin(first_approvals, FIRST_OF_ALERT))
+    .where(one_remediation(a))
+)
+_TO_CHANGE = select(a.body, now().label("now")).where(one_remediation(a)).with_for_update()
+ADD = insert(alerts).on_conflict_do_nothing()
+_ADD_ONE = ADD.returning(a.version)
+_UPDATE = update(alerts).where(one_remediation(a))
+_FORGET = delete(alerts).where(one_remediation(a), a.ts.is_(None))
+_FORGET_FIRST = delete(first_approvals).where(one_remediation(first))
+_WAKE_DIGEST = (
+    update(digests)
+    .where(digests.c.id == bindparam("b_id"))
+    .values(next_at=0.0, version=digests.c.version + 1, is_open=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """An alert as it stands.
+    """An alert as it is.
 
     Attributes:
         first: the first of two approvals, where there is one.
         is_being_decided: somebody's decision on it has not been answered yet.
-        now: the present, in seconds since 1970.
+        now: the present, as Unix time in seconds.
     """
 
     alert: Alert
@@ -38,94 +88,32 @@ class Look:
 
 
 class Alerts(Leased):
-    """The statements about single alerts."""
+    """The transactions on single alerts. Each may raise StorageUnavailable, and writes LeaseLost."""
 
-    @to_the_end
     async def known(self) -> dict[RemediationRef, str]:
-        """The open alerts, with the fingerprint of what was last seen of each.
+        """Return the open alerts, with the fingerprint of what was last seen of each."""
+        return await self.database.read(_known)
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        c = alerts.c
-        async with self.database.begin() as connection:
-            rows = await connection.execute(
-                select(c.cluster_id, c.instance_id, c.remediation_id, c.fingerprint).where(c.is_open)
-            )
-            return {RemediationRef(*row[:3]): row.fingerprint for row in rows}
-
-    @to_the_end
     async def is_empty(self) -> bool:
-        """Whether the bot has never posted an alert.
+        """Return whether the bot has never posted an alert."""
+        return await self.database.read(_is_empty)
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        async with self.database.begin() as connection:
-            return (await connection.execute(select(alerts.c.seen_at).limit(1))).first() is None
-
-    @to_the_end
     async def vanished(self, refs: Collection[RemediationRef]) -> list[RemediationRef]:
-        """Which of these have alerts that say that Together knows them no longer.
+        """Return which of these have alerts that say that Together knows them no longer."""
+        return await self.database.read(_vanished, list(refs))
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        c, left = alerts.c, [(ref.cluster_id, ref.instance_id, ref.remediation_id) for ref in refs]
-        ids = tuple_(c.cluster_id, c.instance_id, c.remediation_id)
-        found: list[Alert] = []
-        while left:
-            some, left = left[:_AT_ONCE], left[_AT_ONCE:]
-            async with self.database.begin() as connection:
-                found += map(to_alert, await connection.scalars(select(c.body).where(ids.in_(some))))
-        return [alert.remediation.ref for alert in found if alert.vanished]
-
-    @to_the_end
     async def arrivals(self, seconds: float) -> list[RemediationRef]:
-        """The alerts that were first seen within the last so many seconds.
+        """Return the alerts that were first seen within the last so many seconds."""
+        return await self.database.read(_refs, _ARRIVALS, {"b_seconds": seconds})
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        c = alerts.c
-        async with self.database.begin() as connection:
-            present = await read_clock(self.database, self._clock, connection)
-            rows = await connection.execute(
-                select(c.cluster_id, c.instance_id, c.remediation_id).where(c.seen_at > present - seconds)
-            )
-            return [RemediationRef(*row) for row in rows]
-
-    @to_the_end
     async def add(self, new: Sequence[Alert]) -> list[Alert]:
-        """Write down that these are about to be told. Gives back those that nobody else has written down before.
+        """Write down that these are about to be posted. Returns those that nobody else has written down before."""
+        return await self._run(_add, new)
 
-        Raises:
-            LeaseLost: another process watches now.
-            StoreUnavailable: it could not be written.
-        """
-        added = []
-        upsert = sqlite.insert if self.database.is_sqlite else postgresql.insert
-        async with self._begin() as connection:
-            present = await read_clock(self.database, self._clock, connection)
-            for each in new:
-                alert = replace(each, seen_at=present, remind_from=present)
-                wanted = upsert(alerts).values(**alert_ids(alert.remediation.ref), **alert_columns(alert))
-                is_new = wanted.on_conflict_do_nothing().returning(alerts.c.version)
-                if (await connection.execute(is_new)).first():
-                    added.append(alert)
-        return added
-
-    @to_the_end
     async def look(self, ref: RemediationRef) -> Look | None:
-        """An alert as it stands; None where the bot does not follow it.
+        """Return an alert as it is; None where the bot does not track it."""
+        return await self.database.read(_look, ref)
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        async with self.database.begin() as connection:
-            return await self._look(connection, ref)
-
-    @to_the_end
     async def change(self, ref: RemediationRef, change: Change) -> Alert | None:
         """Change an alert.
 
@@ -134,133 +122,116 @@ class Alerts(Leased):
             change: from the alert and the present moment to the alert that it becomes; None leaves it as it is.
 
         Returns:
-            What it has become; None where it was left, or is not followed.
-
-        Raises:
-            LeaseLost: another process watches now.
-            StoreUnavailable: it could not be written.
+            What it has become; None where it was left, or is not tracked.
         """
-        async with self._begin() as connection:
-            return await change_alert(self.database, self._clock, connection, ref, change)
+        return await self._run(change_alert, ref, change)
 
-    @to_the_end
     async def forget(self, ref: RemediationRef) -> None:
-        """Take back that something is about to be told: Slack certainly did not take it.
+        """Take back that something is about to be posted: Slack certainly did not take it."""
+        await self._run(_forget, ref)
 
-        Raises:
-            LeaseLost: another process watches now.
-            StoreUnavailable: it could not be written.
-        """
-        async with self._begin() as connection:
-            await connection.execute(delete(alerts).where(about(alerts.c, ref), alerts.c.ts.is_(None)))
-
-    @to_the_end
     async def due(self) -> list[RemediationRef]:
-        """Which alerts are to be seen to now, some of them where there are very many.
-
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        c = alerts.c
-        async with self.database.begin() as connection:
-            rows = await connection.execute(
-                select(c.cluster_id, c.instance_id, c.remediation_id)
-                .where(c.is_open, c.next_at <= now(self.database, self._clock), c.digest_id.is_(None))
-                .order_by(func.random())  # in no order, so that those that cannot be seen to keep no others waiting
-                .limit(_AT_ONCE)
-            )
-            return [RemediationRef(*row) for row in rows]
-
-    async def _look(self, connection: AsyncConnection, ref: RemediationRef) -> Look | None:
-        found = await connection.execute(
-            select(
-                alerts.c.body,
-                first_approvals.c.mode,
-                first_approvals.c.user_id,
-                first_approvals.c.at,
-                first_approvals.c.job_id,
-                exists().where(about(decisions.c, ref), decisions.c.status == ACTIVE).label("deciding"),
-                now(self.database, self._clock).label("present"),
-            )
-            .select_from(
-                alerts.outerjoin(
-                    first_approvals, and_(about(first_approvals.c, ref), first_counts(self.database, self._clock))
-                )
-            )
-            .where(about(alerts.c, ref))
-        )
-        row = found.first()
-        if row is None:
-            return None
-        first = FirstApproval(row.user_id, row.mode, row.at, row.job_id) if row.user_id is not None else None
-        return Look(to_alert(row.body), first, bool(row.deciding), float(row.present))
+        """Return which alerts are due now, some of them where there are very many."""
+        return await self.database.read(_refs, _DUE, {})
 
 
-async def change_alert(
-    database: Database, clock: Clock, connection: AsyncConnection, ref: RemediationRef, change: Change
-) -> Alert | None:
+def _known(connection: Connection) -> dict[RemediationRef, str]:
+    return {RemediationRef(*row[:3]): row.fingerprint for row in connection.execute(_KNOWN)}
+
+
+def _is_empty(connection: Connection) -> bool:
+    return connection.execute(_ANY).first() is None
+
+
+def _vanished(connection: Connection, refs: list[RemediationRef]) -> list[RemediationRef]:
+    found: list[Alert] = []
+    for some in in_parts([tuple(ids_of(ref).values()) for ref in refs]):
+        found += map(to_alert, connection.execute(_BODIES, {"b_ids": some}).scalars())
+    return [alert.remediation.ref for alert in found if alert.vanished]
+
+
+def _refs(connection: Connection, chosen: Any, values: dict[str, Any]) -> list[RemediationRef]:  # noqa: ANN401 - any select of IDs
+    return [RemediationRef(*row) for row in connection.execute(chosen, values)]
+
+
+def _add(connection: Connection, new: Sequence[Alert]) -> list[Alert]:
+    present = read_clock(connection)
+    added = [replace(each, seen_at=present, remind_from=present) for each in new]
+    return [each for each in added if connection.execute(_ADD_ONE, alert_row(each)).first()]
+
+
+def _look(connection: Connection, ref: RemediationRef) -> Look | None:
+    row = connection.execute(_LOOK, key_of(ref)).first()
+    if row is None:
+        return None
+    approval = to_first_approval(row)
+    return Look(to_alert(row.body), approval, bool(row.deciding), float(row.now))
+
+
+def _forget(connection: Connection, ref: RemediationRef) -> None:
+    connection.execute(_FORGET, key_of(ref))
+
+
+def change_alert(connection: Connection, ref: RemediationRef, change: Change) -> Alert | None:
     """Change an alert inside a transaction; like `Alerts.change`."""
-    found = await connection.execute(
-        select(alerts.c.body, now(database, clock).label("present")).where(about(alerts.c, ref)).with_for_update()
-    )
-    row = found.first()
+    row = connection.execute(_TO_CHANGE, key_of(ref)).first()
     if row is None:
         return None
     before = to_alert(row.body)
-    after = change(before, float(row.present))
+    after = change(before, float(row.now))
     if after is None:
         return None
     after = replace(after, version=before.version + 1)
-    if _asks_anew(before, after):
-        await forget_first_approval(connection, ref)
-    await connection.execute(update(alerts).where(about(alerts.c, ref)).values(**alert_columns(after)))
+    if _waits_again(before, after):
+        forget_first_approval(connection, ref)
+    connection.execute(_UPDATE, key_of(ref) | _columns(after))
     if after.digest_id:
-        await wake_digest(connection, after.digest_id)
+        wake_digest(connection, after.digest_id)
     return after
 
 
-def _asks_anew(before: Alert, after: Alert) -> bool:
+def _waits_again(before: Alert, after: Alert) -> bool:
     """Whether it waits for something else than what somebody may have approved as the first of two."""
     return after.waits and not (before.waits and before.remediation.mode == after.remediation.mode)
 
 
 def to_alert(body: str) -> Alert:
-    """The alert that a row holds."""
+    """Read the alert of a row."""
     return _ALERTS.validate_json(body)
 
 
-def first_counts(database: Database, clock: Clock) -> ColumnElement[bool]:
-    """Whether a first approval is young enough to count, inside a statement."""
-    return first_approvals.c.at > now(database, clock) - FIRST_APPROVAL_SECONDS
+def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row of any select with these columns
+    """Read the first approval of a row that may have none."""
+    return None if row is None or row.user_id is None else FirstApproval(row.user_id, row.mode, row.at, row.job_id)
 
 
-async def forget_first_approval(connection: AsyncConnection, ref: RemediationRef) -> None:
+def forget_first_approval(connection: Connection, ref: RemediationRef) -> None:
     """Let a first approval count no longer."""
-    await connection.execute(delete(first_approvals).where(about(first_approvals.c, ref)))
+    connection.execute(_FORGET_FIRST, key_of(ref))
 
 
-def state_of_alert(database: Database) -> ColumnElement[str]:
-    """The state of an alert's remediation, inside a statement."""
-    body = type_coerce(alerts.c.body, JSON) if database.is_sqlite else cast(alerts.c.body, JSON)
+def state_of_alert(connection: Connection) -> ColumnElement[str]:
+    """Build the state of an alert's remediation, inside a statement."""
+    body = type_coerce(a.body, JSON) if connection.dialect.name == "sqlite" else cast(a.body, JSON)
     return type_coerce(body["remediation"]["state"].as_string(), Text)
 
 
-async def wake_digest(connection: AsyncConnection, digest_id: str) -> None:
-    """Let a digest be drawn anew, because of what it shows of others; one that was closed is opened again."""
-    await connection.execute(
-        update(digests)
-        .where(digests.c.id == digest_id)
-        .values(next_at=0.0, version=digests.c.version + 1, is_open=True)
-    )
+def wake_digest(connection: Connection, digest_id: str) -> None:
+    """Let a digest be drawn again, because of what it shows of others; one that was closed is opened again."""
+    connection.execute(_WAKE_DIGEST, {"b_id": digest_id})
 
 
-def alert_ids(ref: RemediationRef) -> dict[str, str]:
-    """The key of a row."""
-    return {"cluster_id": ref.cluster_id, "instance_id": ref.instance_id, "remediation_id": ref.remediation_id}
+def in_parts(many: Sequence[Any]) -> list[Sequence[Any]]:
+    """Cut what is too much for one statement."""
+    return [many[start : start + _AT_ONCE] for start in range(0, len(many), _AT_ONCE)]
 
 
-def alert_columns(alert: Alert) -> dict[str, Any]:
-    """The other columns of a row."""
+def alert_row(alert: Alert) -> dict[str, Any]:
+    """Write an alert as a row."""
+    return ids_of(alert.remediation.ref) | _columns(alert)
+
+
+def _columns(alert: Alert) -> dict[str, Any]:
     return {
         "digest_id": alert.digest_id,
         "is_open": not alert.done,

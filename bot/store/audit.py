@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, RowMapping, Select, insert, select
 
-from bot.store.engine import Database
+from bot.store.database import Database, lock_audit
 from bot.store.tables import audit
 
 GENESIS = "0" * 64
 _PAGE = 1000
+_LAST = select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
+_INSERT = insert(audit)
+_HASHED = [column.name for column in audit.columns if column.name != "hash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,9 @@ class Verdict:
     """What a check of the trail found.
 
     Attributes:
-        rows: how many rows stand in it.
+        rows: how many rows it has.
         head: the hash of the last one.
-        problems: what is wrong, one sentence each; empty when the trail is whole.
+        problems: what is wrong, one sentence each; empty when the trail is intact.
     """
 
     rows: int
@@ -31,24 +33,23 @@ class Verdict:
     problems: Sequence[str]
 
 
-async def append(database: Database, connection: AsyncConnection, fields: dict[str, Any]) -> None:
-    """Append a row, inside the transaction of what it tells about.
+def append(connection: Connection, fields: dict[str, Any]) -> None:
+    """Append a row, inside the transaction of what it records.
 
     Args:
-        database: knows how to keep other writers out.
         connection: of the transaction.
         fields: the columns, but for `seq`, `hash` and `previous`.
     """
-    await database.lock_audit(connection)
-    last = (await connection.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1))).first()
+    lock_audit(connection)
+    last = connection.execute(_LAST).first()
     seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
     row = {**fields, "seq": seq, "previous": previous}
-    await connection.execute(insert(audit).values(**row, hash=digest(row)))
+    connection.execute(_INSERT, {**row, "hash": digest(row)})
 
 
 def digest(row: RowMapping | dict[str, Any]) -> str:
-    """The hash of a row: over every column but the hash itself, and so over the row before."""
-    columns = {column.name: row.get(column.name) for column in audit.columns if column.name != "hash"}
+    """Return the hash of a row: over every column but the hash itself, and so over the row before."""
+    columns = {name: row.get(name) for name in _HASHED}
     return hashlib.sha256(json.dumps(columns, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
@@ -58,8 +59,8 @@ async def rows(
     """Read the trail, oldest first, a page at a time.
 
     Args:
-        database: where it stands.
-        since: seconds since 1970.
+        database: where it is.
+        since: Unix time in seconds.
         remediation: only rows about this remediation ID.
         user: only rows of this Slack user ID.
     """
@@ -70,8 +71,7 @@ async def rows(
         chosen = chosen.where(audit.c.user_id == user)
     last = 0
     while True:
-        async with database.begin() as connection:
-            page = (await connection.execute(chosen.where(audit.c.seq > last))).mappings().all()
+        page = await database.read(_page, chosen.where(audit.c.seq > last))
         for row in page:
             yield row
         if len(page) < _PAGE:
@@ -79,19 +79,26 @@ async def rows(
         last = page[-1]["seq"]
 
 
+def _page(connection: Connection, chosen: Select[Any]) -> Sequence[RowMapping]:
+    return connection.execute(chosen).mappings().all()
+
+
 async def head(database: Database) -> str:
-    """The hash of the last row. Kept elsewhere, it proves later that nothing before it was cut or rewritten."""
-    async with database.begin() as connection:
-        last = (await connection.execute(select(audit.c.hash).order_by(audit.c.seq.desc()).limit(1))).scalar()
-    return last or GENESIS
+    """Return the hash of the last row. Kept elsewhere, it proves later that nothing before it was cut or rewritten."""
+    return await database.read(_head)
+
+
+def _head(connection: Connection) -> str:
+    last = connection.execute(_LAST).first()
+    return last.hash if last else GENESIS
 
 
 async def verify(database: Database, expected: str | None = None) -> Verdict:
     """Find every changed, missing or reordered row.
 
     Args:
-        database: where the trail stands.
-        expected: a head that was noted earlier; when it is in no row any more, the tail was cut or all rewritten.
+        database: where the trail is.
+        expected: a head that was noted earlier; when no row has it any more, the trail was truncated or rewritten.
     """
     problems: list[str] = []
     previous, seq, seen = GENESIS, 0, {GENESIS}
@@ -106,5 +113,5 @@ async def verify(database: Database, expected: str | None = None) -> Verdict:
         previous, seq = row["hash"], row["seq"]
         seen.add(previous)
     if expected is not None and expected not in seen:
-        problems.append("The expected head is in no row: the end was cut off, or the trail was written anew.")
+        problems.append("The expected head is in no row: the trail was truncated or rewritten.")
     return Verdict(rows=seq, head=previous, problems=problems)

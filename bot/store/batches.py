@@ -5,221 +5,183 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import RowMapping, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, RowMapping, bindparam, insert, or_, select, update
 
-from bot.clock import Clock
 from bot.models import Answer, Batch, BatchItem, BatchStatus, Outcome, RemediationRef, Request, Shown
 from bot.store.alerts import wake_digest
-from bot.store.engine import Database, now, read_clock, to_the_end
-from bot.store.rows import dump
-from bot.store.tables import about, batch_items, batches, decisions
+from bot.store.database import Database, now, read_clock
+from bot.store.serialization import dump
+from bot.store.tables import batch_items, batches, decisions, ids_of, key_of, one_remediation
 
 LEASE_SECONDS = 60.0
 _BATCHES = TypeAdapter(Batch)
+b, i = batches.c, batch_items.c
+_ID = b.id == bindparam("b_id")
+_UNTIL = now() + LEASE_SECONDS
+_INSERT, _INSERT_ITEMS, _UPDATE = insert(batches), insert(batch_items), update(batches).where(_ID)
+_BEGIN = (
+    update(batches)
+    .where(_ID, b.status == BatchStatus.ASKED)
+    .values(status=BatchStatus.RUNNING, lease_until=_UNTIL)
+    .returning(b.body)
+)
+_LEFT = (
+    select(b.id, b.lease_until, b.body)
+    .where(b.status == BatchStatus.RUNNING, or_(b.lease_until < now(), bindparam("b_all")))
+    .with_for_update(skip_locked=True)
+)
+_TAKE = update(batches).where(b.id.in_(bindparam("b_ids", expanding=True))).values(lease_until=_UNTIL)
+_VOID = (
+    update(batches).where(_ID, b.status.in_((BatchStatus.ASKED, BatchStatus.RUNNING))).values(status=BatchStatus.VOID)
+)
+_KEEP = update(batches).where(_ID, b.status == BatchStatus.RUNNING).values(lease_until=_UNTIL).returning(b.id)
+_RELEASE = update(batches).where(_ID).values(lease_until=now() - 0.001)
+_KEYS = select(decisions.c.dedup_key).where(decisions.c.dedup_key.in_(bindparam("b_keys", expanding=True)))
+_ITEMS = select(batch_items).where(i.batch_id == bindparam("b_id")).order_by(i.number)
+_OUTCOME = select(i.outcome).where(i.batch_id == bindparam("b_id"), i.number == bindparam("b_number"))
+_OF_DIGEST = (
+    select(b.body)
+    .where(b.digest_id == bindparam("b_id"), b.status.in_((BatchStatus.RUNNING, BatchStatus.DONE)))
+    .order_by(b.asked_at)
+)
+_RECORD_ITEM = (
+    update(batch_items)
+    .where(i.batch_id == bindparam("b_id"), one_remediation(i))
+    .values(outcome=bindparam("b_outcome"), summary=bindparam("b_summary"))
+)
 
 
 class Batches:
-    """The statements.
+    """The transactions. Each may raise StorageUnavailable.
 
     Two processes that run the same batch do no harm: each of its decisions has a key that lets it happen once.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database) -> None:
         self.database = database
-        self._clock = clock
 
-    @to_the_end
     async def ask(self, batch: Batch, items: Sequence[BatchItem]) -> None:
-        """Keep what a person has selected until they confirm it.
+        """Keep what a person has selected until they confirm it."""
+        await self.database.run(_ask, batch, items)
 
-        Raises:
-            StoreUnavailable: it could not be written.
-        """
-        async with self.database.begin() as connection:
-            present = await self._read_clock(connection)
-            kept = replace(batch, asked_at=present)
-            await connection.execute(insert(batches).values(id=batch.id, lease_until=0.0, **_columns(kept)))
-            await connection.execute(insert(batch_items), [_item_columns(batch.id, item) for item in items])
-
-    @to_the_end
     async def begin(self, batch_id: str, user_id: str) -> Batch | None:
-        """Begin a batch that was confirmed. None where it has begun already, is not known or somebody else's.
+        """Begin a batch that was confirmed. None where it has begun already, is not known or somebody else's."""
+        return await self.database.run(_begin, batch_id, user_id)
 
-        Raises:
-            StoreUnavailable: it could not be written.
-        """
-        async with self.database.begin() as connection:
-            present = await self._read_clock(connection)
-            taken = await connection.execute(
-                update(batches)
-                .where(batches.c.id == batch_id, batches.c.status == BatchStatus.ASKED)
-                .values(status=BatchStatus.RUNNING, lease_until=present + LEASE_SECONDS)
-                .returning(batches.c.body)
-            )
-            body = taken.scalar()
-            if body is None:
-                return None
-            asked = _BATCHES.validate_json(body)
-            if asked.actor.user_id != user_id:
-                await connection.rollback()
-                return None
-            batch = replace(asked, status=BatchStatus.RUNNING, asked_at=present)
-            await self._write(connection, batch)
-            return batch
-
-    @to_the_end
     async def take_over(self, *, at_start: bool = False) -> list[tuple[Batch, float]]:
         """Take the running batches of processes that are gone, each with the seconds since a sign of life.
 
         Args:
             at_start: with SQLite, whatever is running then was left behind: the file belongs to one process.
-
-        Raises:
-            StoreUnavailable: the database did not do it.
         """
-        present, c = now(self.database, self._clock), batches.c
-        left = select(c.id, c.lease_until, c.body).where(c.status == BatchStatus.RUNNING)
-        if not (at_start and self.database.is_sqlite):
-            left = left.where(c.lease_until < present)
-        async with self.database.begin() as connection:
-            taken = (await connection.execute(left.with_for_update(skip_locked=True))).all()
-            ids = [row.id for row in taken]
-            await connection.execute(update(batches).where(c.id.in_(ids)).values(lease_until=present + LEASE_SECONDS))
-            moment = await read_clock(self.database, self._clock, connection)
-            return [
-                (_BATCHES.validate_json(row.body), max(0.0, moment - row.lease_until + LEASE_SECONDS)) for row in taken
-            ]
+        return await self.database.run(_take_over, take_all=at_start and self.database.is_sqlite)
 
-    @to_the_end
     async def void(self, batch_id: str) -> None:
-        """Make sure that a batch whose beginning is in doubt is not carried out.
+        """Make sure that a batch whose beginning is in doubt is not carried out."""
+        await self.database.run(_execute, _VOID, {"b_id": batch_id})
 
-        Raises:
-            StoreUnavailable: not yet; try again.
-        """
-        begun = batches.c.status.in_((BatchStatus.ASKED, BatchStatus.RUNNING))
-        async with self.database.begin() as connection:
-            await connection.execute(
-                update(batches).where(batches.c.id == batch_id, begun).values(status=BatchStatus.VOID)
-            )
-
-    @to_the_end
     async def keep(self, batch_id: str) -> bool:
-        """Give a sign of life. Gives back whether the batch is to be carried out still.
+        """Give a sign of life. Returns whether the batch is to be carried out still."""
+        return await self.database.run(_execute, _KEEP, {"b_id": batch_id}) is not None
 
-        Raises:
-            StoreUnavailable: the database did not do it.
-        """
-        c, until = batches.c, now(self.database, self._clock) + LEASE_SECONDS
-        async with self.database.begin() as connection:
-            kept = await connection.execute(
-                update(batches)
-                .where(c.id == batch_id, c.status == BatchStatus.RUNNING)
-                .values(lease_until=until)
-                .returning(c.id)
-            )
-            return kept.first() is not None
-
-    @to_the_end
     async def begun(self, batch_id: str, numbers: Sequence[int]) -> set[int]:
-        """Which decisions of a batch are under way, or were.
+        """Return which decisions of a batch are under way, or were."""
+        return await self.database.read(_begun, batch_id, numbers)
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        keys = {decision_key(batch_id, number): number for number in numbers}
-        c = decisions.c
-        async with self.database.begin() as connection:
-            rows = await connection.execute(select(c.dedup_key).where(c.dedup_key.in_(keys)))
-            return {keys[key] for key in rows.scalars()}
+    async def release(self, batch_id: str) -> None:
+        """Let the next process continue at once."""
+        await self.database.run(_execute, _RELEASE, {"b_id": batch_id})
 
-    @to_the_end
-    async def hand_back(self, batch_id: str) -> None:
-        """Let the next process go on at once.
-
-        Raises:
-            StoreUnavailable: the database did not do it.
-        """
-        just_over = now(self.database, self._clock) - 0.001
-        async with self.database.begin() as connection:
-            await connection.execute(update(batches).where(batches.c.id == batch_id).values(lease_until=just_over))
-
-    @to_the_end
     async def items(self, batch_id: str) -> list[BatchItem]:
-        """What stands in a batch, in its order.
+        """Return what a batch consists of, in its order."""
+        return await self.database.read(_items, batch_id)
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        async with self.database.begin() as connection:
-            rows = await connection.execute(
-                select(batch_items).where(batch_items.c.batch_id == batch_id).order_by(batch_items.c.number)
-            )
-            return [_to_item(row) for row in rows.mappings()]
-
-    @to_the_end
     async def outcome(self, batch_id: str, number: int) -> str | None:
-        """What has come of one decision; None while it is not known.
+        """Return the outcome of one decision; None while it is not known."""
+        found: str | None = await self.database.read(_scalar, _OUTCOME, {"b_id": batch_id, "b_number": number})
+        return found
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        c = batch_items.c
-        async with self.database.begin() as connection:
-            found = await connection.execute(select(c.outcome).where(c.batch_id == batch_id, c.number == number))
-            outcome: str | None = found.scalar()
-            return outcome
-
-    @to_the_end
     async def finish(self, batch: Batch) -> None:
-        """Close a batch.
+        """Close a batch, and drop what only its answers needed."""
+        closed = replace(batch, place=replace(batch.place, response_url=None), status=BatchStatus.DONE)
+        await self.database.run(_write, closed)
 
-        Raises:
-            StoreUnavailable: it could not be written.
-        """
-        async with self.database.begin() as connection:
-            # What only the telling needed is forgotten.
-            place = replace(batch.place, response_url=None)
-            await self._write(connection, replace(batch, place=place, status=BatchStatus.DONE))
-
-    @to_the_end
     async def of_digest(self, digest_id: str) -> list[tuple[Batch, list[BatchItem]]]:
-        """The batches that were confirmed on a digest, the oldest first.
+        """Return the batches that were confirmed on a digest, the oldest first."""
+        return await self.database.read(_of_digest, digest_id)
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        c = batches.c
-        async with self.database.begin() as connection:
-            bodies = await connection.execute(
-                select(c.body)
-                .where(c.digest_id == digest_id, c.status.in_((BatchStatus.RUNNING, BatchStatus.DONE)))
-                .order_by(c.asked_at)
-            )
-            found = [_BATCHES.validate_json(body) for body in bodies.scalars()]
-        return [(batch, await self.items(batch.id)) for batch in found]
 
-    async def _write(self, connection: AsyncConnection, batch: Batch) -> None:
-        await connection.execute(update(batches).where(batches.c.id == batch.id).values(**_columns(batch)))
-        await wake_digest(connection, batch.digest_id)
+def _ask(connection: Connection, batch: Batch, items: Sequence[BatchItem]) -> None:
+    kept = replace(batch, asked_at=read_clock(connection))
+    connection.execute(_INSERT, {"id": batch.id, "lease_until": 0.0, **_columns(kept)})
+    connection.execute(_INSERT_ITEMS, [_item_row(batch.id, item) for item in items])
 
-    async def _read_clock(self, connection: AsyncConnection) -> float:
-        return float((await connection.execute(select(now(self.database, self._clock)))).scalar_one())
+
+def _begin(connection: Connection, batch_id: str, user_id: str) -> Batch | None:
+    present = read_clock(connection)
+    body = connection.execute(_BEGIN, {"b_id": batch_id}).scalar()
+    if body is None:
+        return None
+    asked = _BATCHES.validate_json(body)
+    if asked.actor.user_id != user_id:
+        connection.rollback()
+        return None
+    batch = replace(asked, status=BatchStatus.RUNNING, asked_at=present)
+    _write(connection, batch)
+    return batch
+
+
+def _take_over(connection: Connection, *, take_all: bool) -> list[tuple[Batch, float]]:
+    taken = connection.execute(_LEFT, {"b_all": take_all}).all()
+    if taken:
+        connection.execute(_TAKE, {"b_ids": [row.id for row in taken]})
+    moment = read_clock(connection)
+    return [(_BATCHES.validate_json(row.body), max(0.0, moment - row.lease_until + LEASE_SECONDS)) for row in taken]
+
+
+def _begun(connection: Connection, batch_id: str, numbers: Sequence[int]) -> set[int]:
+    keys = {decision_key(batch_id, number): number for number in numbers}
+    return {keys[key] for key in connection.execute(_KEYS, {"b_keys": list(keys)}).scalars()}
+
+
+def _items(connection: Connection, batch_id: str) -> list[BatchItem]:
+    return [_to_item(row) for row in connection.execute(_ITEMS, {"b_id": batch_id}).mappings()]
+
+
+def _of_digest(connection: Connection, digest_id: str) -> list[tuple[Batch, list[BatchItem]]]:
+    bodies = connection.execute(_OF_DIGEST, {"b_id": digest_id}).scalars().all()
+    found = [_BATCHES.validate_json(body) for body in bodies]
+    return [(batch, _items(connection, batch.id)) for batch in found]
+
+
+def _write(connection: Connection, batch: Batch) -> None:
+    connection.execute(_UPDATE, {"b_id": batch.id, **_columns(batch)})
+    wake_digest(connection, batch.digest_id)
+
+
+def _execute(connection: Connection, statement: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401 - any statement
+    result = connection.execute(statement, values)
+    return result.scalar() if result.returns_rows else None
+
+
+def _scalar(connection: Connection, statement: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401 - any statement
+    return connection.execute(statement, values).scalar()
 
 
 def decision_key(batch_id: str, number: int) -> str:
-    """The key by which a decision of a batch happens once."""
+    """Return the key by which a decision of a batch happens once."""
     return f"batch {batch_id} {number}"
 
 
-async def note_outcome(connection: AsyncConnection, request: Request, outcome: Outcome, answer: Answer) -> None:
-    """Write down what has come of one decision of a batch, in the transaction of its outcome."""
-    await connection.execute(
-        update(batch_items)
-        .where(batch_items.c.batch_id == request.batch_id, about(batch_items.c, request.ref))
-        .values(outcome=outcome.name, summary=answer.summary)
-    )
+def record_item(connection: Connection, request: Request, outcome: Outcome, answer: Answer) -> None:
+    """Record the outcome of one decision of a batch, in the transaction of its outcome."""
+    values = {
+        "b_id": request.batch_id,
+        "b_outcome": outcome.kind.value,
+        "b_summary": answer.summary,
+        **key_of(request.ref),
+    }
+    connection.execute(_RECORD_ITEM, values)
 
 
 def _columns(batch: Batch) -> dict[str, Any]:
@@ -231,13 +193,11 @@ def _columns(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _item_columns(batch_id: str, item: BatchItem) -> dict[str, Any]:
+def _item_row(batch_id: str, item: BatchItem) -> dict[str, Any]:
     return {
         "batch_id": batch_id,
         "number": item.number,
-        "cluster_id": item.ref.cluster_id,
-        "instance_id": item.ref.instance_id,
-        "remediation_id": item.ref.remediation_id,
+        **ids_of(item.ref),
         "node": item.node,
         "shown_mode": item.shown.mode,
         "shown_state": item.shown.state,

@@ -5,31 +5,40 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row, and_, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from bot.models import Alert, Digest, FirstApproval, RemediationRef
-from bot.store.alerts import alert_columns, alert_ids, first_counts, to_alert
-from bot.store.engine import now, read_clock, to_the_end
+from bot.store.alerts import ADD, FIRST_OF_ALERT, alert_row, in_parts, to_alert, to_first_approval
+from bot.store.database import now, read_clock
 from bot.store.lease import Leased
-from bot.store.rows import dump
+from bot.store.serialization import dump
 from bot.store.tables import alerts, digests, first_approvals
 
 _DIGESTS = TypeAdapter(Digest)
-_DIGEST = select(digests.c.body, digests.c.version, digests.c.next_at, digests.c.is_open)
-_AT_ONCE = 500
 Change = Callable[[Digest, float], Digest | None]
+a, d, first = alerts.c, digests.c, first_approvals.c
+_COLUMNS = select(d.body, d.version, d.next_at, d.is_open)
+_FIND = _COLUMNS.where(d.id == bindparam("b_id"))
+_TO_CHANGE = _FIND.with_for_update()
+_OPEN = _COLUMNS.where(d.is_open).order_by(d.seen_at.desc())
+_DUE = select(d.id).where(d.is_open, d.next_at <= now()).order_by(d.seen_at)
+_INSERT, _UPDATE = insert(digests), update(digests).where(d.id == bindparam("b_id"))
+_ALERTS_OF = (
+    select(a.body, first.user_id, first.mode, first.at, first.job_id)
+    .select_from(alerts.outerjoin(first_approvals, FIRST_OF_ALERT))
+    .where(a.digest_id == bindparam("b_id"))
+    .order_by(a.seen_at, a.cluster_id, a.instance_id, a.remediation_id)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class DigestLook:
-    """A digest as it stands.
+    """A digest as it is.
 
     Attributes:
-        alerts: what stands in it, in the order in which it came in.
+        alerts: what it lists, in the order in which it came in.
         firsts: the first of two approvals, where there is one.
-        now: the present, in seconds since 1970.
+        now: the present, as Unix time in seconds.
     """
 
     digest: Digest
@@ -39,124 +48,90 @@ class DigestLook:
 
 
 class Digests(Leased):
-    """The statements about digests."""
+    """The transactions on digests. Each may raise StorageUnavailable, and writes LeaseLost."""
 
-    @to_the_end
     async def add(self, digest: Digest, new: Sequence[Alert]) -> Digest | None:
-        """Write down that a digest is about to be told, or has grown, and what stands in it.
+        """Write down that a digest is about to be posted, or has grown, and what it lists.
 
         Returns:
-            What it has become; None where all of this stands somewhere else already.
-
-        Raises:
-            LeaseLost: another process watches now.
-            StoreUnavailable: it could not be written.
+            What it has become; None where all of this is listed somewhere else already.
         """
-        upsert = sqlite.insert if self.database.is_sqlite else postgresql.insert
-        async with self._begin() as connection:
-            present = await read_clock(self.database, self._clock, connection)
-            rows = [_row(replace(each, seen_at=present, remind_from=present, digest_id=digest.id)) for each in new]
-            added = 0
-            while rows:
-                some, rows = rows[:_AT_ONCE], rows[_AT_ONCE:]
-                added += (await connection.execute(upsert(alerts).values(some).on_conflict_do_nothing())).rowcount
-            if not added:
-                return None
-            known = await _find_digest(connection, digest.id, to_change=True)
-            if known is None:
-                grown = replace(digest, seen_at=present, grown_at=present, remind_from=present)
-                await connection.execute(insert(digests).values(id=grown.id, **_columns(grown)))
-            else:
-                grown = replace(known, grown_at=present, next_at=0.0, version=known.version + 1, done=False)
-                await connection.execute(update(digests).where(digests.c.id == grown.id).values(**_columns(grown)))
-        return grown
+        return await self._run(_add, digest, new)
 
-    @to_the_end
     async def look(self, digest_id: str) -> DigestLook | None:
-        """A digest as it stands; None where it is not known.
+        """Return a digest as it is; None where it is not known."""
+        return await self.database.read(_look, digest_id)
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        a, first = alerts.c, first_approvals.c
-        same = [first[part] == a[part] for part in ("cluster_id", "instance_id", "remediation_id")]
-        async with self.database.begin() as connection:
-            found = await _find_digest(connection, digest_id)
-            if found is None:
-                return None
-            rows = await connection.execute(
-                select(a.body, first.user_id, first.mode, first.at, first.job_id)
-                .select_from(alerts.outerjoin(first_approvals, and_(*same, first_counts(self.database, self._clock))))
-                .where(a.digest_id == digest_id)
-                .order_by(a.seen_at, a.cluster_id, a.instance_id, a.remediation_id)
-            )
-            listed: list[Alert] = []
-            firsts: dict[RemediationRef, FirstApproval] = {}
-            for body, *approval in rows:
-                listed.append(alert := to_alert(body))
-                if approval[0] is not None:
-                    firsts[alert.remediation.ref] = FirstApproval(*approval)
-            return DigestLook(found, listed, firsts, await read_clock(self.database, self._clock, connection))
-
-    @to_the_end
     async def change(self, digest_id: str, change: Change) -> Digest | None:
-        """Change a digest; like `Alerts.change`.
+        """Change a digest; like `Alerts.change`."""
+        return await self._run(_change, digest_id, change)
 
-        Raises:
-            LeaseLost: another process watches now.
-            StoreUnavailable: it could not be written.
-        """
-        async with self._begin() as connection:
-            before = await _find_digest(connection, digest_id, to_change=True)
-            if before is None:
-                return None
-            after = change(before, await read_clock(self.database, self._clock, connection))
-            if after is None:
-                return None
-            after = replace(after, version=before.version + 1)
-            await connection.execute(update(digests).where(digests.c.id == digest_id).values(**_columns(after)))
-            return after
-
-    @to_the_end
     async def due(self) -> list[str]:
-        """Which digests are to be seen to now.
+        """Return which digests are due now."""
+        return await self.database.read(_due)
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        c = digests.c
-        async with self.database.begin() as connection:
-            due = select(c.id).where(c.is_open, c.next_at <= now(self.database, self._clock)).order_by(c.seen_at)
-            return list((await connection.execute(due)).scalars())
-
-    @to_the_end
     async def growing(self, cluster_id: str | None, seconds: float) -> Digest | None:
-        """The digest of a cluster into which something came within the last so many seconds.
-
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        async with self.database.begin() as connection:
-            rows = await connection.execute(_DIGEST.where(digests.c.is_open).order_by(digests.c.seen_at.desc()))
-            present = await read_clock(self.database, self._clock, connection)
-            recent = (each for each in map(_to_digest, rows) if each.grown_at > present - seconds)
-            return next((each for each in recent if each.cluster_id == cluster_id), None)
+        """Return the digest of a cluster into which something came within the last so many seconds."""
+        return await self.database.read(_growing, cluster_id, seconds)
 
 
-async def _find_digest(connection: AsyncConnection, digest_id: str, *, to_change: bool = False) -> Digest | None:
-    wanted = _DIGEST.where(digests.c.id == digest_id)
-    row = (await connection.execute(wanted.with_for_update() if to_change else wanted)).first()
+def _add(connection: Connection, digest: Digest, new: Sequence[Alert]) -> Digest | None:
+    present = read_clock(connection)
+    rows = [alert_row(replace(each, seen_at=present, remind_from=present, digest_id=digest.id)) for each in new]
+    if not sum(connection.execute(ADD.values(some)).rowcount for some in in_parts(rows)):
+        return None
+    known = _find(connection, digest.id, to_change=True)
+    if known is None:
+        grown = replace(digest, seen_at=present, grown_at=present, remind_from=present)
+        connection.execute(_INSERT, {"id": grown.id, **_columns(grown)})
+        return grown
+    grown = replace(known, grown_at=present, next_at=0.0, version=known.version + 1, done=False)
+    connection.execute(_UPDATE, {"b_id": grown.id, **_columns(grown)})
+    return grown
+
+
+def _look(connection: Connection, digest_id: str) -> DigestLook | None:
+    found = _find(connection, digest_id)
+    if found is None:
+        return None
+    listed: list[Alert] = []
+    firsts: dict[RemediationRef, FirstApproval] = {}
+    for row in connection.execute(_ALERTS_OF, {"b_id": digest_id}):
+        listed.append(alert := to_alert(row.body))
+        if approval := to_first_approval(row):
+            firsts[alert.remediation.ref] = approval
+    return DigestLook(found, listed, firsts, read_clock(connection))
+
+
+def _change(connection: Connection, digest_id: str, change: Change) -> Digest | None:
+    before = _find(connection, digest_id, to_change=True)
+    after = change(before, read_clock(connection)) if before else None
+    if before is None or after is None:
+        return None
+    after = replace(after, version=before.version + 1)
+    connection.execute(_UPDATE, {"b_id": digest_id, **_columns(after)})
+    return after
+
+
+def _due(connection: Connection) -> list[str]:
+    return list(connection.execute(_DUE).scalars())
+
+
+def _growing(connection: Connection, cluster_id: str | None, seconds: float) -> Digest | None:
+    since = read_clock(connection) - seconds
+    recent = (each for each in map(_to_digest, connection.execute(_OPEN)) if each.grown_at > since)
+    return next((each for each in recent if each.cluster_id == cluster_id), None)
+
+
+def _find(connection: Connection, digest_id: str, *, to_change: bool = False) -> Digest | None:
+    row = connection.execute(_TO_CHANGE if to_change else _FIND, {"b_id": digest_id}).first()
     return None if row is None else _to_digest(row)
 
 
 def _to_digest(row: Row[str, int, float | None, bool]) -> Digest:
-    """The digest that a row holds; what may have been written without the body counts."""
+    """Read the digest of a row; what may have been written without the body counts."""
     digest = _DIGESTS.validate_json(row.body)
     return replace(digest, version=row.version, next_at=row.next_at, done=not row.is_open)
-
-
-def _row(alert: Alert) -> dict[str, Any]:
-    return alert_ids(alert.remediation.ref) | alert_columns(alert)
 
 
 def _columns(digest: Digest) -> dict[str, Any]:

@@ -1,24 +1,37 @@
 """What only one process does at a time."""
 
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import or_, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, and_, bindparam, or_, update
+from sqlalchemy.dialects.postgresql import insert
 
 from bot.clock import Clock
 from bot.errors import LeaseLost
-from bot.store.engine import Database, now, to_the_end
+from bot.store.database import Database, now
 from bot.store.tables import leases
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_MINE = and_(leases.c.name == bindparam("b_name"), leases.c.owner == bindparam("b_owner"))
+_HELD = {"owner": bindparam("b_owner"), "until": now() + bindparam("b_seconds")}
+_FREE = or_(leases.c.until < now(), leases.c.owner == bindparam("b_owner"), bindparam("b_all"))
+_ACQUIRE = (
+    insert(leases)
+    .values(name=bindparam("b_name"), **_HELD)
+    .on_conflict_do_update(index_elements=["name"], set_=_HELD, where=_FREE)
+    .returning(leases.c.owner)
+)
+_CHECK = update(leases).where(_MINE).values(owner=bindparam("b_owner")).returning(leases.c.owner)
+_RELEASE = update(leases).where(_MINE).values(until=0.0)
 
 
 class Lease:
     """The right to do something alone, for as long as it is renewed.
 
     Args:
-        database: where it stands.
+        database: where it is.
         name: of what only one process does.
         seconds: how long a silent process keeps it.
         clock: time.
@@ -26,14 +39,12 @@ class Lease:
 
     def __init__(self, database: Database, name: str, seconds: float, clock: Clock) -> None:
         self.database = database
-        self._name = name
         self._seconds = seconds
         self._clock = clock
-        self._owner = uuid.uuid4().hex
+        self._keys = {"b_name": name, "b_owner": uuid.uuid4().hex}
         self._sure_until = 0.0
-        self._mine = leases.c.name == name, leases.c.owner == self._owner
 
-    def must_be_sure(self) -> None:
+    def ensure_held(self) -> None:
         """Make sure that nobody else can have it now, by this process's own clock; a second is kept in reserve.
 
         Raises:
@@ -42,52 +53,45 @@ class Lease:
         if self._clock.monotonic() >= self._sure_until - 1:
             raise LeaseLost
 
-    @to_the_end
-    async def take(self, *, at_start: bool = False) -> bool:
-        """Take it where it is free or ours, and gives back whether it is ours now.
+    async def acquire(self, *, at_start: bool = False) -> bool:
+        """Take it where it is free or ours, and return whether it is ours now.
 
         Args:
             at_start: with SQLite, whoever had it is gone: the file belongs to one process.
 
         Raises:
-            StoreUnavailable: the database did not do it.
+            StorageUnavailable: the database did not do it.
         """
-        asked_at, present = self._clock.monotonic(), now(self.database, self._clock)
-        insert = sqlite.insert if self.database.is_sqlite else postgresql.insert
-        values = {"owner": self._owner, "until": present + self._seconds}
-        free = or_(leases.c.until < present, leases.c.owner == self._owner)
-        if at_start and self.database.is_sqlite:
-            free = or_(free, leases.c.owner != self._owner)
-        wanted = insert(leases).values(name=self._name, **values)
-        wanted = wanted.on_conflict_do_update(index_elements=["name"], set_=values, where=free)
-        async with self.database.begin() as connection:
-            taken = (await connection.execute(wanted.returning(leases.c.owner))).first() is not None
+        asked_at, take_all = self._clock.monotonic(), at_start and self.database.is_sqlite
+        taken = await self.database.run(self._acquire, take_all=take_all)
         self._sure_until = asked_at + self._seconds if taken else 0.0
         return taken
 
-    async def check(self, connection: AsyncConnection) -> None:
+    def _acquire(self, connection: Connection, *, take_all: bool) -> bool:
+        values = {**self._keys, "b_seconds": self._seconds, "b_all": take_all}
+        return connection.execute(_ACQUIRE, values).first() is not None
+
+    def check(self, connection: Connection) -> None:
         """Make sure, inside a transaction, that nobody else has it or gets it before the end of the transaction.
 
         Raises:
             LeaseLost: somebody else has it.
         """
-        kept = await connection.execute(
-            update(leases).where(*self._mine).values(owner=self._owner).returning(leases.c.owner)
-        )
-        if kept.first() is None:
+        if connection.execute(_CHECK, self._keys).first() is None:
             self._sure_until = 0.0
             raise LeaseLost
 
-    @to_the_end
-    async def give_back(self) -> None:
+    async def release(self) -> None:
         """Let the next process have it at once.
 
         Raises:
-            StoreUnavailable: it could not be written; it will run out by itself.
+            StorageUnavailable: it could not be written; it will run out.
         """
         self._sure_until = 0.0
-        async with self.database.begin() as connection:
-            await connection.execute(update(leases).where(*self._mine).values(until=0.0))
+        await self.database.run(self._release)
+
+    def _release(self, connection: Connection) -> None:
+        connection.execute(_RELEASE, self._keys)
 
 
 class Leased:
@@ -95,18 +99,17 @@ class Leased:
 
     Args:
         database: where.
-        clock: the clock of SQLite's one process. PostgreSQL's own clock is asked instead.
         lease: writes of a process that has lost it raise `LeaseLost`. None for what anybody may write.
     """
 
-    def __init__(self, database: Database, clock: Clock, lease: Lease | None = None) -> None:
+    def __init__(self, database: Database, lease: Lease | None = None) -> None:
         self.database = database
-        self._clock = clock
         self._lease = lease
 
-    @asynccontextmanager
-    async def _begin(self) -> AsyncIterator[AsyncConnection]:
-        async with self.database.begin() as connection:
+    async def _run(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        def checked(connection: Connection) -> T:
             if self._lease:
-                await self._lease.check(connection)
-            yield connection
+                self._lease.check(connection)
+            return function(connection, *args, **kwargs)
+
+        return await self.database.run(checked)

@@ -2,46 +2,44 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from bot.store.engine import to_the_end
 from bot.store.lease import Leased
 from bot.store.tables import outages
+
+_KNOWN = select(outages.c.cluster_id, outages.c.since, outages.c.told)
+_INSERT, _DELETE = insert(outages), delete(outages).where(outages.c.cluster_id == bindparam("b_cluster"))
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Since when a cluster cannot be read, in seconds since 1970, and whether the channel was told."""
+    """Since when a cluster cannot be read, as Unix time in seconds, and whether the channel was told."""
 
     since: float
     told: bool
 
 
 class Outages(Leased):
-    """The statements."""
+    """The transactions. Each may raise StorageUnavailable."""
 
-    @to_the_end
     async def known(self) -> dict[str, Outage]:
-        """The clusters that cannot be read.
+        """Return the clusters that cannot be read."""
+        return await self.database.read(_known)
 
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        async with self.database.begin() as connection:
-            rows = await connection.execute(select(outages.c.cluster_id, outages.c.since, outages.c.told))
-            return {row.cluster_id: Outage(row.since, row.told) for row in rows}
-
-    @to_the_end
     async def note(self, cluster_id: str, outage: Outage | None) -> None:
         """Write down that a cluster cannot be read, or can be again.
 
         Raises:
             LeaseLost: another process watches now.
-            StoreUnavailable: it could not be written.
         """
-        async with self._begin() as connection:
-            await connection.execute(delete(outages).where(outages.c.cluster_id == cluster_id))
-            if outage:
-                await connection.execute(
-                    insert(outages).values(cluster_id=cluster_id, since=outage.since, told=outage.told)
-                )
+        await self._run(_note, cluster_id, outage)
+
+
+def _known(connection: Connection) -> dict[str, Outage]:
+    return {row.cluster_id: Outage(row.since, row.told) for row in connection.execute(_KNOWN)}
+
+
+def _note(connection: Connection, cluster_id: str, outage: Outage | None) -> None:
+    connection.execute(_DELETE, {"b_cluster": cluster_id})
+    if outage:
+        connection.execute(_INSERT, {"cluster_id": cluster_id, "since": outage.since, "told": outage.told})

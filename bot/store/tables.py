@@ -1,19 +1,21 @@
 """The tables. A decision's row is at once the job, the key against duplicates and the anchor of its audit rows.
 
-Times are seconds since 1970 on the database's clock, so that replicas need not agree on theirs.
+Times are Unix times in seconds on the database's clock, so that replicas need not agree on theirs.
 """
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, ColumnElement, Double, Index, Integer, MetaData, Table, Text, and_
+from sqlalchemy import Boolean, Column, ColumnElement, Double, Index, Integer, MetaData, Table, Text, and_, bindparam
 
-from bot.models import RemediationRef
+from bot.models import OutcomeKind, RemediationRef
 
 metadata = MetaData()
 
-RECEIVED, ACTIVE, DONE, VOID = "received", "active", "done", "void"
-# Outcomes after which a decision may have taken effect all the same.
-DOUBTFUL = ("not in effect", "no effect shown", "OutcomeUnknown", "Interrupted", "InternalError")
+# A decision is received, claims its remediation (active), has an outcome that is yet to be delivered (answered), and is
+# done, or given up (undelivered). Void: it was never begun. Set aside: no version that ran here could read it.
+RECEIVED, ACTIVE, ANSWERED, DONE = "received", "active", "answered", "done"
+UNDELIVERED, VOID, SET_ASIDE = "undelivered", "void", "set aside"
+DOUBTFUL = tuple(kind.value for kind in OutcomeKind if kind.is_doubtful)
 
 decisions = Table(
     "decisions",
@@ -37,6 +39,8 @@ decisions = Table(
     Column("seen_mode", Text),
     Column("seen_state", Text),
     Column("repeats", Integer, nullable=False, default=0),
+    Column("answered_at", Double),
+    Column("deliveries", Integer, nullable=False, server_default="0"),
     Column("done_at", Double),
     # Who works on it, and until when without a sign of life; the fence grows with every change of hands.
     Column("owner", Text, nullable=False),
@@ -56,8 +60,8 @@ Index(
 Index(
     "unfinished_decisions",
     decisions.c.lease_until,
-    sqlite_where=decisions.c.status.in_((RECEIVED, ACTIVE)),
-    postgresql_where=decisions.c.status.in_((RECEIVED, ACTIVE)),
+    sqlite_where=decisions.c.status.in_((RECEIVED, ACTIVE, ANSWERED)),
+    postgresql_where=decisions.c.status.in_((RECEIVED, ACTIVE, ANSWERED)),
 )
 Index("finished_decisions", decisions.c.done_at)
 
@@ -90,8 +94,11 @@ Index("audit_by_remediation", audit.c.remediation_id)
 Index("audit_by_user", audit.c.user_id)
 
 
+_IDS = ("cluster_id", "instance_id", "remediation_id")
+
+
 def _ids() -> list[Column[str]]:
-    return [Column(name, Text, primary_key=True) for name in ("cluster_id", "instance_id", "remediation_id")]
+    return [Column(name, Text, primary_key=True) for name in _IDS]
 
 
 # The body of an alert or digest is the whole value as JSON; the columns beside it are those that are searched by.
@@ -180,10 +187,16 @@ outages = Table(
 )
 
 
-def about(columns: Any, ref: RemediationRef) -> ColumnElement[bool]:  # noqa: ANN401 - of any table with the three IDs
-    """Of this remediation."""
-    return and_(
-        columns.cluster_id == ref.cluster_id,
-        columns.instance_id == ref.instance_id,
-        columns.remediation_id == ref.remediation_id,
-    )
+def one_remediation(columns: Any) -> ColumnElement[bool]:  # noqa: ANN401 - of any table with the three IDs
+    """Build the clause that chooses one remediation; its values come from `key_of`."""
+    return and_(*(columns[name] == bindparam(f"b_{name}") for name in _IDS))
+
+
+def key_of(ref: RemediationRef) -> dict[str, str]:
+    """Return the values for `one_remediation`."""
+    return {f"b_{name}": value for name, value in ids_of(ref).items()}
+
+
+def ids_of(ref: RemediationRef) -> dict[str, str]:
+    """Return the three columns of a remediation."""
+    return {"cluster_id": ref.cluster_id, "instance_id": ref.instance_id, "remediation_id": ref.remediation_id}

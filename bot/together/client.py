@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 ALL_INSTANCES = "-"
 ATTEMPTS = 3
 PAGE_SIZE = 200  # a server that allows fewer gives fewer (google.aip.dev/158)
-Guard = Callable[[], Awaitable[None]]
+BeforeSend = Callable[[int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Patience:
 class TogetherClient:
     """The calls that the bot makes.
 
-    The three decisions take a `guard`, which is awaited before each attempt of the POST: what it raises stops the call.
+    The three decisions take a `before_send`, which is awaited with its number before each attempt of the POST: what it
+    raises stops the call.
 
     Args:
         http: one pooled client for the whole process; the caller closes it.
@@ -89,12 +90,12 @@ class TogetherClient:
         self._patience = patience or Patience()
         self._jitter = jitter
 
-    async def cancel(self, ref: RemediationRef, *, guard: Guard | None = None) -> Remediation:
+    async def cancel(self, ref: RemediationRef, *, before_send: BeforeSend | None = None) -> Remediation:
         """Cancel a remediation that waits for approval or for its start."""
-        return answers.remediation(await self._post(f"{_path(ref)}/cancel", guard=guard), ref)
+        return answers.remediation(await self._post(f"{_path(ref)}/cancel", before_send=before_send), ref)
 
     async def approve(
-        self, ref: RemediationRef, *, comment: str, mode: str | None, guard: Guard | None = None
+        self, ref: RemediationRef, *, comment: str, mode: str | None, before_send: BeforeSend | None = None
     ) -> Remediation:
         """Approve a remediation.
 
@@ -102,14 +103,16 @@ class TogetherClient:
             ref: which.
             comment: stored by Together as `review_comment`.
             mode: run this mode, whatever the suggestion has become meanwhile; None runs what is suggested.
-            guard: awaited before each attempt.
+            before_send: awaited before each attempt.
         """
         body = {"comment": comment} if mode is None else {"comment": comment, "mode": mode}
-        return answers.remediation(await self._post(f"{_path(ref)}/approve", body, guard=guard), ref)
+        return answers.remediation(await self._post(f"{_path(ref)}/approve", body, before_send=before_send), ref)
 
-    async def reject(self, ref: RemediationRef, *, comment: str, guard: Guard | None = None) -> Remediation:
+    async def reject(self, ref: RemediationRef, *, comment: str, before_send: BeforeSend | None = None) -> Remediation:
         """Reject a remediation; `comment` is stored by Together as `review_comment`."""
-        return answers.remediation(await self._post(f"{_path(ref)}/reject", {"comment": comment}, guard=guard), ref)
+        return answers.remediation(
+            await self._post(f"{_path(ref)}/reject", {"comment": comment}, before_send=before_send), ref
+        )
 
     async def get(self, ref: RemediationRef) -> Remediation:
         """Read a remediation."""
@@ -184,12 +187,14 @@ class TogetherClient:
             await self._clock.sleep(wait, Pause.RETRY)
             attempt += 1
 
-    async def _post(self, path: str, body: Mapping[str, str] | None = None, *, guard: Guard | None = None) -> Any:  # noqa: ANN401 - JSON
+    async def _post(
+        self, path: str, body: Mapping[str, str] | None = None, *, before_send: BeforeSend | None = None
+    ) -> Any:  # noqa: ANN401 - JSON
         attempt = 1
         limited: RateLimited | None = None
         while True:
-            if guard:
-                await guard()
+            if before_send:
+                await before_send(attempt)
             try:
                 return await self._send("POST", path, body=body, seconds=self._patience.attempt)
             except (NotReached, RateLimited) as error:

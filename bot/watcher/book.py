@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Generic, TypeVar
 
-from bot.errors import LeaseLost, NotPosted, PostUnclear, StoreUnavailable
+from bot.errors import LeaseLost, NotPosted, PostUnclear, StorageUnavailable
 from bot.models import RemediationRef
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Backoff(Generic[T]):
 
         Raises:
             LeaseLost: another process watches now.
-            StoreUnavailable: the database is away.
+            StorageUnavailable: the database is away.
         """
         try:
             await work
@@ -93,7 +93,7 @@ class Backoff(Generic[T]):
             logger.warning("%s: Slack did not take it: %s", item, error)
         except PostUnclear as error:
             logger.warning("%s: Slack did not say whether it took it: %s", item, error)
-        except (LeaseLost, StoreUnavailable):
+        except (LeaseLost, StorageUnavailable):
             raise
         except Exception:  # one message that cannot be drawn must not blind the bot to all others
             logger.exception("%s could not be seen to", item)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from bot.clock import Clock
-from bot.errors import InvalidId, LeaseLost, NotFound, RateLimited, StoreUnavailable, TogetherError
+from bot.errors import InvalidId, LeaseLost, NotFound, RateLimited, StorageUnavailable, TogetherError
 from bot.models import IN_REPAIR, OPEN, Cluster, Remediation, RemediationRef, State
 from bot.together import TogetherClient
 from bot.watcher.book import Backoff
@@ -113,7 +113,7 @@ class Poller:
 
         Raises:
             LeaseLost: another process watches now.
-            StoreUnavailable: what was read could not be written.
+            StorageUnavailable: what was read could not be written.
         """
         self._gather()
         if LISTING not in self._running:
@@ -135,7 +135,7 @@ class Poller:
 
         Raises:
             LeaseLost: one of them could not write what it had read, since another process watches now.
-            StoreUnavailable: likewise, since the database is away.
+            StorageUnavailable: likewise, since the database is away.
         """
         ended = {cluster_id: task for cluster_id, task in self._running.items() if task.done()}
         for cluster_id, task in ended.items():
@@ -207,7 +207,7 @@ class Poller:
         except TogetherError as error:
             self._obey(cluster_id, error)
             await self._listener.failed(cluster_id, error)
-        except (InvalidId, LeaseLost, StoreUnavailable) as error:
+        except (InvalidId, LeaseLost, StorageUnavailable) as error:
             if not isinstance(error, InvalidId):
                 raise
             logger.warning("Cluster %s cannot be read: %s", cluster_id, error)

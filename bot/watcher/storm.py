@@ -161,7 +161,7 @@ class DigestWriter:
             await self._post(drawn.look)
         elif drawn.message.fingerprint != drawn.digest.drawn and not self._was_just_drawn(digest_id):
             await self._board.turn_to_update()
-            self._lease.must_be_sure()
+            self._lease.ensure_held()
             if drawn := await self._draw(digest_id):
                 await finish(self._update(drawn))
 
@@ -179,7 +179,7 @@ class DigestWriter:
                 await self._store.change(digest.id, lambda each, _now: replace(each, ts=ts, next_at=0.0))
                 return
         await self._board.turn_to_post()
-        self._lease.must_be_sure()
+        self._lease.ensure_held()
         self._just_begun.discard(digest.id)
         if drawn := await self._draw(digest.id):
             await finish(self._say(digest.id, drawn.message))
@@ -252,7 +252,7 @@ class DigestWriter:
     async def _reply(self, digest: Digest, ts: str, message: Message) -> None:
         """Tell the thread: what Slack may have taken twice, or takes no more, counts as told."""
         await self._board.turn_to_post()
-        self._lease.must_be_sure()
+        self._lease.ensure_held()
         try:
             await finish(self._board.post(message, thread_ts=ts, channel_id=digest.channel_id))
         except PostUnclear as error:
@@ -315,7 +315,7 @@ class DigestWriter:
             self._reminding.failed(digest_id)
             return
         self._reminding.succeeded(digest_id)
-        self._lease.must_be_sure()
+        self._lease.ensure_held()
         await finish(self._count_and_remind(drawn, count))
 
     async def _count_and_remind(self, drawn: _Drawn, count: int) -> None:

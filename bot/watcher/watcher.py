@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
 from bot.clock import Clock, Pause
-from bot.errors import LeaseLost, NotPosted, PostUnclear, StoreUnavailable, TogetherError
+from bot.errors import LeaseLost, NotPosted, PostUnclear, StorageUnavailable, TogetherError
 from bot.models import (
     HISTORY_DAYS,
     Alert,
     Board,
     RemediationRef,
 )
-from bot.store import Alerts, Batches, Digests, Lease, Outages, Store
+from bot.store import Alerts, Batches, DecisionStore, Digests, Lease, Outages
 from bot.together import TogetherClient
 from bot.watcher import follow
 from bot.watcher.book import Book
@@ -48,7 +48,7 @@ class Watcher:
         self,
         *,
         together: TogetherClient,
-        store: Store,
+        store: DecisionStore,
         board: Board,
         rules: WatchRules,
         clock: Clock,
@@ -60,11 +60,11 @@ class Watcher:
         self._rules = rules
         self._clock = clock
         self._lease = Lease(store.database, "watch", rules.lease_seconds, clock)
-        self._alerts = Alerts(store.database, clock, self._lease)
+        self._alerts = Alerts(store.database, self._lease)
         self._book = Book()
         self._poller = Poller(together, rules.clusters, self, clock)
         self._facts = Facts(together, self._poller, clock)
-        self._outages = OutageTeller(Outages(store.database, clock, self._lease), board, clock)
+        self._outages = OutageTeller(Outages(store.database, self._lease), board, clock)
         self._writer = Writer(
             alerts=self._alerts,
             board=board,
@@ -78,8 +78,8 @@ class Watcher:
             report=report,
         )
         self._digests = DigestWriter(
-            store=Digests(store.database, clock, self._lease),
-            batches=Batches(store.database, clock),
+            store=Digests(store.database, self._lease),
+            batches=Batches(store.database),
             board=board,
             together=together,
             book=self._book,
@@ -100,18 +100,18 @@ class Watcher:
         at_start = True
         while True:
             try:
-                if await self._lease.take(at_start=at_start):
+                if await self._lease.acquire(at_start=at_start):
                     at_start = False
                     await self._watch()
-            except StoreUnavailable as error:
+            except StorageUnavailable as error:
                 logger.warning("The watch cannot reach the database: %s", error)
             await self._clock.sleep(self._pause, Pause.LEASE)
 
     async def end(self) -> None:
         """Let the next process watch at once."""
         try:
-            await self._lease.give_back()
-        except StoreUnavailable as error:
+            await self._lease.release()
+        except StorageUnavailable as error:
             logger.warning("The watch could not be handed on: %s", error)
 
     @property
@@ -138,7 +138,7 @@ class Watcher:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
-        except (LeaseLost, StoreUnavailable) as error:
+        except (LeaseLost, StorageUnavailable) as error:
             logger.warning("The watch is given up: %s", type(error).__name__)
         except Exception:  # whatever is wrong with the watch, clicks and commands must go on
             logger.exception("The watch failed; it begins anew")
@@ -179,7 +179,7 @@ class Watcher:
     async def _keep_lease(self) -> None:
         while True:
             await self._clock.sleep(self._pause, Pause.LEASE)
-            if not await self._lease.take():
+            if not await self._lease.acquire():
                 raise LeaseLost
 
     async def _poll(self) -> None:
@@ -287,7 +287,7 @@ class Watcher:
     async def _observe_safely(self, reading: Reading) -> None:
         try:
             await self._observe(reading)
-        except (LeaseLost, StoreUnavailable):
+        except (LeaseLost, StorageUnavailable):
             raise
         except Exception:  # what is odd about one remediation must not blind the bot to all others
             logger.exception("%s could not be followed", reading.ref)

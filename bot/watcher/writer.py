@@ -149,7 +149,7 @@ class Writer:
         await self._board.turn_to_post()
         if self.new.pop(ref, None) is None or reading.remediation is None:
             return  # it waits no longer, or has gone into a digest
-        self._lease.must_be_sure()
+        self._lease.ensure_held()
         await finish(self._post_first(ref, self._alert(reading, reading.remediation, history)))
 
     async def _post_first(self, ref: RemediationRef, alert: Alert) -> None:
@@ -164,7 +164,7 @@ class Writer:
         look = await self._alerts.look(ref)
         if look is None or look.alert.ts or look.alert.digest_id or not look.alert.waits:
             return
-        self._lease.must_be_sure()
+        self._lease.ensure_held()
         channel_id = self._rules.channel_id  # the setting may have changed since it was first about to be told
         alert = await self._alerts.change(ref, lambda alert, now: replace(alert, seen_at=now, channel_id=channel_id))
         if alert:
@@ -237,7 +237,7 @@ class Writer:
         return look
 
     async def _update(self, ref: RemediationRef, look: Look, fingerprint: str) -> Alert:
-        self._lease.must_be_sure()
+        self._lease.ensure_held()
         before, is_lost = look.alert, False
         assert before.ts is not None  # noqa: S101 - looked before
         try:
@@ -278,7 +278,7 @@ class Writer:
         if not look.alert.lines and not (self._is_to_remind(look.alert, look.now) and await self._still_waits(ref)):
             return
         await self._board.turn_to_post()
-        self._lease.must_be_sure()
+        self._lease.ensure_held()
         look = await self._alerts.look(ref)
         if look is None or look.alert.ts is None:
             return

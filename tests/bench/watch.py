@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from bot.cards.digest import REPORT_LINES
-from bot.clock import Clock
 from bot.models import Alert, Remediation
 from bot.store import Alerts, Database
 from bot.watcher import follow
@@ -134,9 +133,9 @@ def _counted(calls: Counter[str]) -> str:
 
 async def _tell_all(folder: Path, slack: Slack, together: Together, ids: list[Ids]) -> None:
     """Leave behind what a bot leaves that has posted them all."""
-    database = Database(f"sqlite:///{folder}/bot.db", seconds=60)
+    database = Database(f"sqlite:///{folder}/bot.db")
     await database.open()
-    alerts = Alerts(database, Clock())
+    alerts = Alerts(database)
     new = []
     for each in ids:
         remediation = Remediation.model_validate(together.remediations[each])

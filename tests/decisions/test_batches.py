@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from bot.store import Database
-from bot.store.tables import batches, leases
-from tests.rows import outcomes
+from bot.store.tables import batches
+from tests.rows import execute_beside, outcomes
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
+from tests.sqlite import locked
 from tests.storms import SELECT, began, choose, digest, storm
 from tests.watch import pass_time, until, watching
 from tests.world import World
@@ -135,17 +135,14 @@ async def test_batch_is_not_resumed_after_hours() -> None:
         assert bot.together.posts == []
 
 
-async def test_batch_that_was_reported_as_not_started_never_runs(bot: World) -> None:
+async def test_batch_that_was_reported_as_not_started_never_runs(bot: World, tmp_path: Path) -> None:
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
     view = await choose(bot, message, "all")
-    database = Database(bot.settings.database_url)
-    async with database.begin() as connection:
-        await connection.execute(update(leases).values(owner=leases.c.owner))
+    async with locked(tmp_path / "bot.db"):
         ack = await bot.slack.submit(view)
         assert "cannot reach its own database" in ack.body
-    await database.close()
     await pass_time(bot, 300)
     assert bot.together.posts == []
 
@@ -241,11 +238,8 @@ async def test_finished_batch_keeps_no_response_url(bot: World) -> None:
     message = await digest(bot)
     await bot.slack.submit(await choose(bot, message, "all"))
     await digest(bot, "6 of 6: 6 approved")
-    database = Database(bot.settings.database_url)
-    async with database.begin() as connection:
-        (body,) = await connection.scalars(select(batches.c.body))
-    await database.close()
-    place = json.loads(body)["place"]
+    (row,) = await execute_beside(bot, select(batches.c.body))
+    place = json.loads(row["body"])["place"]
     assert place["user_id"] == "U0ALICE"
     assert (place["response_url"], place["original"]) == (None, None)
 

@@ -13,17 +13,17 @@ import pytest
 from sqlalchemy import update
 
 from bot.clock import Pause
-from bot.decisions import Decisions, Guards, Limits
-from bot.decisions.act import REPEAT_AFTER
-from bot.models import Actor, Message, Place, RemediationRef, Request, Verb
+from bot.decisions import DecisionService, Guardrails, Limits
+from bot.decisions.executor import REPEAT_AFTER
+from bot.models import Actor, Delivery, Message, Place, RemediationRef, Request, Verb
 from bot.policy import Policy
-from bot.store import Database, Store, audit
+from bot.store import Approvals, Database, DecisionStore, audit
 from bot.store.tables import decisions
 from bot.together import TogetherClient
 from handlers.directory import SlackDirectory
 from tests.deaths import age_by, died_while, left_behind
 from tests.manual_clock import ON_THE_WAY, ManualClock
-from tests.rows import column
+from tests.rows import column, execute
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, both_databases, world
@@ -206,31 +206,33 @@ class Ear:
     async def progress(self, place: Place, _message: Message) -> Place:
         return place
 
-    async def answer(self, _place: Place, message: Message) -> bool:
+    async def answer(self, _place: Place, message: Message) -> Delivery:
         self.said.append(("answer", message.text))
+        return Delivery.IN_PLACE
+
+    async def reply(self, _place: Place, message: Message) -> bool:
+        self.said.append(("reply", message.text))
         return True
 
-    async def reply(self, _place: Place, message: Message) -> None:
-        self.said.append(("reply", message.text))
-
-    async def whisper(self, _place: Place, message: Message) -> None:
+    async def whisper(self, _place: Place, message: Message) -> bool:
         self.said.append(("whisper", message.text))
+        return True
 
 
 @asynccontextmanager
-async def broken(tmp_path: Path) -> AsyncIterator[tuple[Decisions, Store, Ear]]:
+async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, DecisionStore, Ear]]:
     """Decisions whose HTTP client was closed too early: a bug, not an outage."""
     time = ManualClock(ON_THE_WAY)
     database = Database(f"sqlite:///{tmp_path}/bot.db")
     await database.open()
     http = httpx.AsyncClient()
     await http.aclose()
-    store, ear = Store(database, 15, time.clock), Ear()
+    store, ear = DecisionStore(database, 15), Ear()
     policy = Policy(("U0ALICE",), frozenset(), "T0HOME", SlackDirectory.__new__(SlackDirectory))
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
-        guards = Guards(Limits(), together, store, policy, time.clock)
-        yield Decisions(together, policy, guards, ear, store, time.clock), store, ear
+        guards = Guardrails(Limits(), together, Approvals(database), policy, time.clock)
+        yield DecisionService(together, policy, guards, ear, store, time.clock), store, ear
     finally:
         await database.close()
 
@@ -254,8 +256,7 @@ async def test_process_that_was_overtaken_says_nothing(tmp_path: Path) -> None:
     async with broken(tmp_path) as (decide, store, ear):
         work = await decide.receive(cancel())
         assert work is not None
-        async with store.database.begin() as connection:
-            await connection.execute(update(decisions).values(fence=2))
+        await execute(store.database, update(decisions).values(fence=2))
         await work
     assert ear.said == []
 

@@ -13,14 +13,16 @@ from bot.models import (
     Manner,
     Message,
     Outcome,
+    OutcomeKind,
     Place,
     RemediationRef,
     Request,
     Verb,
 )
-from bot.store import Database, Store, audit
+from bot.store import Database, DecisionStore, audit
 from bot.store.tables import decisions
 from tests.manual_clock import ManualClock
+from tests.rows import execute
 
 REF = RemediationRef("c", "i", "r")
 
@@ -28,7 +30,7 @@ REF = RemediationRef("c", "i", "r")
 ANSWER = Answer(Manner.CARD, Message("told", [{"type": "divider"}]))
 
 
-APPROVED = Outcome("approved", "PENDING", None, "req-1")
+APPROVED = Outcome(OutcomeKind.APPROVED, "PENDING", None, "req-1")
 
 
 LEASE = 15.0
@@ -42,36 +44,35 @@ def request(trigger: str = "t1", user: str = "U0ALICE", ref: RemediationRef = RE
 
 
 @asynccontextmanager
-async def open_store(url: str, time: ManualClock) -> AsyncIterator[Store]:
-    database = Database(url)
+async def open_store(url: str, time: ManualClock) -> AsyncIterator[DecisionStore]:
+    database = Database(url, time.clock)
     await database.open()
     try:
-        yield Store(database, LEASE, time.clock)
+        yield DecisionStore(database, LEASE)
     finally:
         await database.close()
 
 
-def other(store: Store, time: ManualClock) -> Store:
+def other(store: DecisionStore) -> DecisionStore:
     """Another process on the same database."""
-    return Store(store.database, LEASE, time.clock)
+    return DecisionStore(store.database, LEASE)
 
 
-async def received(store: Store, asked: Request | None = None, job_id: str = "job-1") -> Job:
+async def received(store: DecisionStore, asked: Request | None = None, job_id: str = "job-1") -> Job:
     job = await store.receive(asked or request(), job_id)
     assert job is not None
     return job
 
 
-async def column(store: Store, name: str) -> Any:
-    async with store.database.begin() as connection:
-        return (await connection.execute(select(decisions.c[name]))).scalar_one()
+async def column(store: DecisionStore, name: str) -> Any:
+    (row,) = await execute(store.database, select(decisions.c[name]))
+    return row[name]
 
 
-async def silence(store: Store) -> None:
+async def silence(store: DecisionStore) -> None:
     """Let all leases run out."""
-    async with store.database.begin() as connection:
-        await connection.execute(update(decisions).values(lease_until=0.0))
+    await execute(store.database, update(decisions).values(lease_until=0.0))
 
 
-async def events(store: Store) -> list[tuple[str, str | None]]:
+async def events(store: DecisionStore) -> list[tuple[str, str | None]]:
     return [(row["event"], row["outcome"]) async for row in audit.rows(store.database)]

@@ -9,10 +9,9 @@ from tests.samples import DIGEST, remediation
 
 
 async def test_more_alerts_than_fit_into_one_statement_are_added_once(database_url: str) -> None:
-    time = ManualClock()
-    database = Database(database_url)
+    database = Database(database_url, ManualClock().clock)
     await database.open()
-    store = Digests(database, time.clock)
+    store = Digests(database)
     many = [Alert(each, "", "C0OPS", seen_at=0.0, next_at=None) for each in remediations(1001)]
     await store.add(DIGEST, many)
     await store.add(DIGEST, many[400:])
@@ -23,10 +22,9 @@ async def test_more_alerts_than_fit_into_one_statement_are_added_once(database_u
 
 
 async def test_stuck_alerts_keep_no_others_waiting(database_url: str) -> None:
-    time = ManualClock()
-    database = Database(database_url)
+    database = Database(database_url, ManualClock().clock)
     await database.open()
-    store = Alerts(database, time.clock)
+    store = Alerts(database)
     stuck = [Alert(each, "", "C0OPS", seen_at=0.0, next_at=0.0) for each in remediations(501)]
     last = replace(stuck.pop(), next_at=START - 1)
     await store.add([*stuck, last])

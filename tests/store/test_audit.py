@@ -6,25 +6,24 @@ from sqlalchemy import text
 from bot.models import (
     RemediationRef,
 )
-from bot.store import Store, audit
+from bot.store import DecisionStore, audit
+from tests.rows import execute
 from tests.store.examples import ANSWER, APPROVED, received, request
 
 
-async def trail(store: Store, length: int = 5) -> None:
+async def trail(store: DecisionStore, length: int = 5) -> None:
     for number in range(length):
         asked = request(f"t{number}", f"U{number}", RemediationRef("c", "i", f"r{number}"))
         job = await received(store, asked, f"job-{number}")
-        await store.conclude(job, APPROVED, ANSWER)
+        await store.record_outcome(job, APPROVED, ANSWER)
 
 
-async def spoil(store: Store, statement: str) -> list[str]:
-    async with store.database.begin() as connection:
-        for part in statement.split(";"):
-            await connection.execute(text(part))
+async def spoil(store: DecisionStore, statement: str) -> list[str]:
+    await execute(store.database, *map(text, statement.split(";")))
     return list((await audit.verify(store.database)).problems)
 
 
-async def test_intact_trail_verifies(store: Store) -> None:
+async def test_intact_trail_verifies(store: DecisionStore) -> None:
     assert await audit.head(store.database) == audit.GENESIS
     await trail(store)
     verdict = await audit.verify(store.database)
@@ -50,12 +49,12 @@ SPOILT = {
 
 
 @pytest.mark.parametrize(("statement", "problems"), SPOILT.values(), ids=SPOILT)
-async def test_spoilt_trail_is_found_and_named(store: Store, statement: str, problems: list[str]) -> None:
+async def test_spoilt_trail_is_found_and_named(store: DecisionStore, statement: str, problems: list[str]) -> None:
     await trail(store)
     assert await spoil(store, statement) == problems
 
 
-async def test_expected_head_finds_a_truncated_and_a_rewritten_trail(store: Store) -> None:
+async def test_expected_head_finds_a_truncated_and_a_rewritten_trail(store: DecisionStore) -> None:
     await trail(store)
     noted = await audit.head(store.database)
     await trail_more(store)
@@ -65,12 +64,12 @@ async def test_expected_head_finds_a_truncated_and_a_rewritten_trail(store: Stor
     assert problem.startswith("The expected head is in no row")
 
 
-async def trail_more(store: Store) -> None:
+async def trail_more(store: DecisionStore) -> None:
     job = await received(store, request("more", ref=RemediationRef("c", "i", "more")), "job-more")
-    await store.conclude(job, APPROVED, ANSWER)
+    await store.record_outcome(job, APPROVED, ANSWER)
 
 
-async def test_trail_is_read_by_time_remediation_and_user(store: Store) -> None:
+async def test_trail_is_read_by_time_remediation_and_user(store: DecisionStore) -> None:
     await trail(store)
     assert [row["seq"] async for row in audit.rows(store.database, user="U2")] == [3]
     assert [row["seq"] async for row in audit.rows(store.database, remediation="r4")] == [5]

@@ -11,6 +11,7 @@ from bot.store import Alerts, Database, Lease
 from bot.store.tables import leases
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import POLL
+from tests.rows import execute, execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began
@@ -65,10 +66,7 @@ async def test_other_process_takes_over_when_the_first_falls_silent(postgresql: 
         async with bot.another():
             bot.app._watching.cancel()  # type: ignore[union-attr] # it watches
             await quiet(bot)
-            database = Database(postgresql)
-            async with database.begin() as connection:
-                await connection.execute(update(leases).values(until=0.0))
-            await database.close()
+            await execute_beside(bot, update(leases).values(until=0.0))
             bot.together.resolve(IDS)
             await until(bot, lambda: "Resolved by itself" in alert.text)
 
@@ -77,19 +75,18 @@ async def test_other_process_takes_over_when_the_first_falls_silent(postgresql: 
 async def test_process_that_lost_the_watch_writes_nothing(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    database = Database(bot.settings.database_url)
+    database = Database(bot.settings.database_url, bot.time.clock)
     thief = Lease(database, "watch", 600, bot.time.clock)
-    async with database.begin() as connection:
-        await connection.execute(update(leases).values(until=0.0))
-    assert await thief.take()
+    await execute(database, update(leases).values(until=0.0))
+    assert await thief.acquire()
     bot.together.review(IDS, "approve")
     await poll(bot)
     await poll(bot)
     assert alert.edits == 0
-    look = await Alerts(database, bot.time.clock).look(alert_ref())
+    look = await Alerts(database).look(alert_ref())
     assert look is not None
     assert look.alert.remediation.state == "PENDING_APPROVAL"
-    await thief.give_back()
+    await thief.release()
     await database.close()
     await until(bot, lambda: "Approved, queued to start" in alert.text, 300)
 
@@ -104,13 +101,12 @@ async def test_card_due_when_the_watch_was_lost_is_posted_when_it_is_back(bot: W
     bot.together.faults.append(Fault("hang", verb="list", instance="instance-1"))
     bot.together.add()
     await until(bot, lambda: [call for call in bot.together.calls if call.instance == "instance-1"])
-    database = Database(bot.settings.database_url)
+    database = Database(bot.settings.database_url, bot.time.clock)
     thief = Lease(database, "watch", 600, bot.time.clock)
-    async with database.begin() as connection:
-        await connection.execute(update(leases).values(until=0.0))
-    assert await thief.take()
+    await execute(database, update(leases).values(until=0.0))
+    assert await thief.acquire()
     await pass_time(bot, 100)
-    await thief.give_back()
+    await thief.release()
     await database.close()
     bot.together.faults.clear()
     await until(bot, lambda: bot.slack.cards(IDS[2]), 300)

@@ -5,6 +5,7 @@ from sqlalchemy import update
 
 from bot.store import Database, Lease
 from bot.store.tables import leases
+from tests.rows import execute
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.watch import card, pass_time, poll, quiet, until, watching
@@ -131,14 +132,13 @@ async def test_clusters_whose_changes_could_not_be_written_are_read_again(bot: W
     ids = [bot.together.add((f"c-{number}", "instance", f"r-{number}")) for number in range(10)]
     await until(bot, bot.slack.digests)
     await quiet(bot)
-    database = Database(bot.settings.database_url)
+    database = Database(bot.settings.database_url, bot.time.clock)
     thief = Lease(database, "watch", 600, bot.time.clock)
-    async with database.begin() as connection:
-        await connection.execute(update(leases).values(until=0.0))
-    assert await thief.take()
+    await execute(database, update(leases).values(until=0.0))
+    assert await thief.acquire()
     for each in ids:
         bot.together.review(each, "cancel")
     await poll(bot)
-    await thief.give_back()
+    await thief.release()
     await database.close()
     await until(bot, lambda: "0 wait" in bot.slack.digests()[0].text, 200)

@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import select
 
-from bot.store import Database
 from bot.store.tables import alerts
 from tests.deaths import free_the_lease, kill_the_watch
+from tests.rows import execute_beside
 from tests.simulator.slack.limits import Limits
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began, digest, storm
@@ -265,10 +265,7 @@ async def test_card_in_a_closed_former_channel_is_given_up(bot: World, code: str
     bot.together.review(IDS, "cancel")
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
         await pass_time(bot, 600)
-    database = Database(bot.settings.database_url)
-    async with database.begin() as connection:
-        assert list(await connection.scalars(select(alerts.c.is_open))) == [False]
-    await database.close()
+    assert await execute_beside(bot, select(alerts.c.is_open)) == [{"is_open": False}]
 
 
 async def test_cards_in_a_former_channel_are_updated_there(bot: World) -> None:

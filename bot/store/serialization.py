@@ -1,54 +1,52 @@
-"""What stands in a row, as the bot's own values."""
+"""Rows as the bot's own values, and back."""
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 from sqlalchemy import RowMapping
 
 from bot.models import Answer, Job, Request, Sent, Shown
-from bot.store.tables import ACTIVE
+from bot.store.tables import ACTIVE, ANSWERED
 
 _REQUESTS, _ANSWERS = TypeAdapter(Request), TypeAdapter(Answer)
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who is deciding on a remediation right now; `since` in seconds since 1970."""
-
-    user_id: str
-    verb: str
-    since: float
+T = TypeVar("T")
 
 
 def to_job(row: RowMapping) -> Job:
-    """The job that a row holds, for a process that takes it over."""
+    """Read the job of a row, for a process that takes it over.
+
+    Raises:
+        ValueError: the row isn't one that this version of the bot can read.
+    """
+    if row["request"] is None or row["verb"] is None:
+        raise ValueError("nothing is known of what was asked")
     seen = None if row["seen_state"] is None else Shown(row["seen_mode"], row["seen_state"])
-    sent = None if row["sent_at"] is None else Sent(row["sent_at"], seen)
     return Job(
         row["id"],
         _REQUESTS.validate_python(json.loads(row["request"])),
         fence=row["fence"],
         received_at=row["received_at"],
-        is_active=row["status"] == ACTIVE,
-        sent=sent,
+        is_active=row["status"] in {ACTIVE, ANSWERED},
+        sent=None if row["sent_at"] is None else Sent(row["sent_at"], seen),
         answer=None if row["answer"] is None else _ANSWERS.validate_python(json.loads(row["answer"])),
+        answered_at=row["answered_at"],
+        deliveries=row["deliveries"],
         taken_over=True,
     )
 
 
 def dump_request(request: Request) -> str:
-    """A request as JSON."""
+    """Write a request as JSON."""
     return dump(_REQUESTS, request)
 
 
 def dump_answer(answer: Answer) -> str:
-    """An answer as JSON."""
+    """Write an answer as JSON."""
     return dump(_ANSWERS, answer)
 
 
 def dump(adapter: TypeAdapter[Any], value: object) -> str:
-    """A value as JSON."""
+    """Write a value as JSON."""
     # ASCII, because Slack's texts may hold what UTF-8 or PostgreSQL cannot: lone surrogates and NUL.
     return json.dumps(adapter.dump_python(value, mode="json"), ensure_ascii=True)

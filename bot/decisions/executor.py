@@ -1,22 +1,30 @@
-"""What a decision does at Together: read, call, read back. It tells nothing and writes nothing but "a POST leaves"."""
+"""What a decision does at Together: read, send, read back. It tells nothing and records nothing but "a POST leaves"."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import assert_never
 
 from bot import cards
 from bot.clock import Clock, Pause
-from bot.decisions.guards import Guards
-from bot.decisions.rules import already, comment, is_anothers, mode_to_send, success_notice, why_not
+from bot.decisions.guardrails import Guardrails
+from bot.decisions.preconditions import (
+    comment,
+    decided_by_other,
+    mode_to_send,
+    precondition_failure,
+    success_notice,
+    too_late_notice,
+    was_approved_since,
+)
 from bot.errors import (
-    Interrupted,
     NoAnswer,
     NotFollowed,
     NotReached,
     OutcomeUnknown,
     ReadFailed,
+    StorageUnavailable,
     StoreDown,
-    StoreUnavailable,
     TogetherError,
     Unclear,
     WrongState,
@@ -29,13 +37,15 @@ from bot.models import (
     Job,
     Manner,
     Outcome,
+    OutcomeKind,
     Remark,
     Remediation,
     Shown,
+    State,
     Verb,
 )
 from bot.mrkdwn import escape, when
-from bot.store import Store
+from bot.store import Approvals, DecisionStore
 from bot.together import TogetherClient
 
 READ_BACK_AFTER: Sequence[float] = (0, 2, 5)
@@ -45,27 +55,36 @@ Result = tuple[Answer, Outcome]
 
 
 class _Changed(Exception):
-    """No error: it ends the attempts of a POST, since the remediation is no longer what was decided on."""
+    """Not an error: it ends the attempts of a POST, since the remediation is no longer what was decided on."""
 
     def __init__(self, present: Remediation) -> None:
         super().__init__()
         self.present = present
 
 
-class Act:
+class Executor:
     """Carries out one job at Together.
 
     Args:
         together: the API.
-        guards: the rails before an approval.
-        store: where "a POST leaves now" is written before it leaves.
+        guardrails: asked before an approval.
+        store: where "a POST leaves now" is recorded before it leaves.
+        approvals: what people agreed on before.
         clock: for waits and for what people read.
     """
 
-    def __init__(self, together: TogetherClient, guards: Guards, store: Store, clock: Clock) -> None:
+    def __init__(
+        self,
+        together: TogetherClient,
+        guardrails: Guardrails,
+        store: DecisionStore,
+        approvals: Approvals,
+        clock: Clock,
+    ) -> None:
         self._together = together
-        self._guards = guards
+        self._guardrails = guardrails
         self._store = store
+        self._approvals = approvals
         self._clock = clock
 
     async def look(self, job: Job) -> Result:
@@ -75,13 +94,12 @@ class Act:
             TogetherError: it cannot be read.
         """
         present = await self._together.get(job.request.ref)
-        if holder := await self._store.holder(job.request):
+        outcome = Outcome(OutcomeKind.READ, present.state)
+        if claim := await self._store.claimed_by(job.request):
             # A decision began meanwhile: buttons drawn now could outlive its answer.
-            doing = RULES[Verb(holder.verb)].doing
-            notice = f"<@{holder.user_id}> is {doing} this remediation since {when(holder.since)}."
-            return await self._card(present, notice=notice, buttons=False), Outcome("read", present.state)
-        decided = await self._decided(present)
-        return await self._card(present, decided=decided), Outcome("read", present.state)
+            notice = f"<@{claim.user_id}> is {RULES[claim.verb].doing} this remediation since {when(claim.since)}."
+            return await self._card(job, present, notice=notice, buttons=False), outcome
+        return await self._card(job, present, decided=await self._decided(present)), outcome
 
     async def hold(self, job: Job) -> Result:
         """Keep the bot from reminding, and show everybody who asked for it and until when.
@@ -95,25 +113,26 @@ class Act:
         decided = await self._decided(present)
         if present.state not in RULES[Verb.HOLD].allowed:
             notice = f"Not held: it is “{escape(cards.state_words(present.state)[0], 90)}”."
-            return await self._card(present, decided=decided, notice=notice), Outcome(
-                "changed meanwhile", present.state
-            )
+            changed = Outcome(OutcomeKind.CHANGED, present.state)
+            return await self._card(job, present, decided=decided, notice=notice), changed
         try:
-            hold = await self._store.agreed.hold(present.ref, job.request.actor.user_id, HOLD_SECONDS)
-        except StoreUnavailable as error:
+            hold = await self._approvals.hold(present.ref, job.request.actor.user_id, HOLD_SECONDS)
+        except StorageUnavailable as error:
             raise StoreDown from error
         if hold is None:
             raise NotFollowed
-        return await self._card(present, decided=decided), Outcome(RULES[Verb.HOLD].done, present.state)
+        return await self._card(job, present, decided=decided), Outcome(OutcomeKind.HELD, present.state)
 
     async def _card(
-        self, present: Remediation, *, decided: Decided | None = None, notice: str = "", buttons: bool = True
+        self, job: Job, present: Remediation, *, decided: Decided | None = None, notice: str = "", buttons: bool = True
     ) -> Answer:
         """Draw a remediation with all that the bot knows about it."""
-        try:
-            about = await self._store.agreed.about(present.ref)
-        except StoreUnavailable:
-            about = None
+        about, job.context = job.context, None
+        if about is None:
+            try:
+                about = await self._approvals.about(present.ref)
+            except StorageUnavailable:
+                about = None
         if about:
             about = replace(about, vanished=False, hold=None if decided else about.hold)
         message = cards.card(present, decided=decided, notice=notice, buttons=buttons, about=about)
@@ -124,7 +143,7 @@ class Act:
         """Who brought the remediation into its state through this bot, where that is known."""
         try:
             return await self._store.who_decided(present)
-        except StoreUnavailable:
+        except StorageUnavailable:
             return None
 
     async def decide(self, job: Job) -> Result:
@@ -133,13 +152,11 @@ class Act:
         Raises:
             BotError: there is no remediation to show.
             LeaseLost: another process has taken the job over.
-            StoreUnavailable: a POST may have left, and its repeat could not be written: leave the job for later.
+            StorageUnavailable: a POST may have left, and its repeat could not be written: leave the job for later.
         """
-        if job.sent:
+        if job.sent and not job.sent_now:
             return await self._resume(job)
         request = job.request
-        if await self._store.seconds_since(job.received_at) > LIFETIME:
-            raise Interrupted(RULES[request.verb].noun, sent=False)
         seen: Shown | None = None
         if request.shown is not None:
             present = await self._read_before(job)
@@ -153,22 +170,28 @@ class Act:
     async def _guarded(self, job: Job, present: Remediation) -> Result | None:
         """The card that waits for a second person, when this approval is the first of two."""
         try:
-            first = await self._guards.check(job, present)
-        except StoreUnavailable as error:
+            first = await self._guardrails.check(job, present)
+        except StorageUnavailable as error:
             raise StoreDown from error
         if first is None:
             return None
+        job.context = None  # it doesn't have this approval yet
         summary = "approved by the first of two people; another person must approve it too"
-        return replace(await self._card(present), summary=summary), Outcome("first of two", present.state)
+        return replace(await self._card(job, present), summary=summary), Outcome(
+            OutcomeKind.FIRST_OF_TWO, present.state
+        )
 
     async def _changed(self, job: Job, shown: Shown, present: Remediation) -> Result | None:
         """The card to decide on anew, when it is no longer what was shown."""
-        return await self._decide_anew(job, shown, present) if why_not(job.request, shown, present) else None
+        return (
+            await self._decide_again(job, shown, present) if precondition_failure(job.request, shown, present) else None
+        )
 
-    async def _decide_anew(self, job: Job, shown: Shown, present: Remediation) -> Result:
+    async def _decide_again(self, job: Job, shown: Shown, present: Remediation) -> Result:
         decided = await self._decided(present)
-        notice = why_not(job.request, shown, present, decided)
-        return await self._card(present, decided=decided, notice=notice), Outcome("changed meanwhile", present.state)
+        notice = precondition_failure(job.request, shown, present, decided)
+        changed = Outcome(OutcomeKind.CHANGED, present.state)
+        return await self._card(job, present, decided=decided, notice=notice), changed
 
     async def _resume(self, job: Job) -> Result:
         """Go on after a POST that may have been sent by a process that died.
@@ -209,13 +232,12 @@ class Act:
         may_have_left, sent_at = job.sent is not None, self._clock.now()
         try:
             result = await self._call(job, seen)
-        except StoreUnavailable as error:
+        except StorageUnavailable as error:
             if may_have_left:
                 raise
             raise StoreDown from error
         except _Changed as change:
-            assert seen is not None  # noqa: S101 - it was compared with that
-            return await self._decide_anew(job, seen, change.present)
+            return await self._decide_again(job, seen or Shown(None, State.PENDING_APPROVAL), change.present)
         except WrongState as refusal:
             return await self._show_present(job, seen, refusal)
         except Unclear as cause:
@@ -223,33 +245,46 @@ class Act:
         return await self._success(job, seen, result)
 
     async def _call(self, job: Job, seen: Shown | None) -> Remediation:
-        request = job.request
-        attempts = 0
-
-        async def leaving() -> None:
-            nonlocal attempts
-            attempts += 1
-            if job.sent and request.verb is Verb.APPROVE:
-                await self._guards.check_limit(job)  # whatever is sent again, here or after a death, passes it again
-            await (self._store.sending(job, seen) if attempts == 1 else self._store.still_sending(job))
-            if seen and request.verb is Verb.APPROVE and mode_to_send(seen) is None:
-                # What is there when it arrives would run, whatever it has become: nothing stands between look and call.
-                present = await self._read_before(job)
-                if why_not(request, seen, present):
-                    raise _Changed(present)
-
+        request, before_send = job.request, partial(self._before_send, job, seen)
         match request.verb:
             case Verb.APPROVE:
-                mode = mode_to_send(seen)
-                return await self._together.approve(request.ref, comment=comment(request), mode=mode, guard=leaving)
+                mode, words = mode_to_send(seen), comment(request)
+                return await self._together.approve(request.ref, comment=words, mode=mode, before_send=before_send)
             case Verb.REJECT:
-                return await self._together.reject(request.ref, comment=comment(request), guard=leaving)
+                return await self._together.reject(request.ref, comment=comment(request), before_send=before_send)
             case Verb.CANCEL:
-                return await self._together.cancel(request.ref, guard=leaving)
+                return await self._together.cancel(request.ref, before_send=before_send)
             case Verb.REFRESH | Verb.HOLD:
                 raise AssertionError("neither is a decision")
             case _:
                 assert_never(request.verb)
+
+    async def _before_send(self, job: Job, seen: Shown | None, attempt: int) -> None:
+        """Record that a POST leaves now, and look once more before one that repeats or can't name its mode.
+
+        What is there when the POST arrives would run, whatever it has become, so nothing comes between look and POST.
+
+        Raises:
+            TogetherError: what must be seen first cannot be read.
+            LimitReached: whatever is sent again, here or after a death, passes the guard rail again.
+        """
+        is_recorded, job.sent_now = job.sent_now, False
+        is_repeat = attempt > 1 or (job.sent is not None and not is_recorded)
+        is_approval = job.request.verb is Verb.APPROVE
+        if is_repeat and is_approval:
+            await self._guardrails.check_limit(job)
+        if attempt > 1:
+            await self._store.send_again(job)
+        elif not is_recorded:
+            await self._store.record_send(job, seen)
+        if is_repeat or (is_approval and mode_to_send(seen) is None):
+            present = await self._read_before(job)
+            if seen is None:
+                is_changed = was_approved_since(present, job.received_at)
+            else:
+                is_changed = bool(precondition_failure(job.request, seen, present))
+            if is_changed:
+                raise _Changed(present)
 
     async def _success(self, job: Job, seen: Shown | None, result: Remediation) -> Result:
         request = job.request
@@ -257,11 +292,13 @@ class Act:
         came_in = result.http_status, result.request_id
         if result.state not in rule.effect:
             # An answer of 200 that does not show the effect is no success, whatever its status says.
-            return await self._card(result, notice=notice, buttons=False), Outcome(
-                "no effect shown", result.state, *came_in
+            return await self._card(job, result, notice=notice, buttons=False), Outcome(
+                OutcomeKind.NO_EFFECT_SHOWN, result.state, *came_in
             )
         decided = Decided(request.verb, request.actor.user_id, self._clock.now(), request.reason)
-        return await self._card(result, decided=decided, notice=notice), Outcome(rule.done, result.state, *came_in)
+        return await self._card(job, result, decided=decided, notice=notice), Outcome(
+            OutcomeKind(rule.done), result.state, *came_in
+        )
 
     async def _show_present(self, job: Job, seen: Shown | None, refusal: WrongState) -> Result:
         """Show a refused decision as what it usually is: somebody else was faster."""
@@ -269,10 +306,10 @@ class Act:
             present = await self._together.get(job.request.ref)
         except TogetherError as cause:
             raise refusal from cause
-        outcome = Outcome("refused for the state", present.state, refusal.http_status, refusal.request_id)
+        outcome = Outcome(OutcomeKind.REFUSED_FOR_STATE, present.state, refusal.http_status, refusal.request_id)
         decided = await self._decided(present)
-        notice = already(job.request, seen, present, decided, refusal)
-        return await self._card(present, decided=decided, notice=notice), outcome
+        notice = too_late_notice(job.request, seen, present, decided, refusal)
+        return await self._card(job, present, decided=decided, notice=notice), outcome
 
     async def _read_back(self, job: Job, seen: Shown | None, cause: Unclear, sent_at: float) -> Result:
         """Find out whether a decision without a clear answer took effect.
@@ -298,13 +335,15 @@ class Act:
     async def _settled(self, job: Job, seen: Shown | None, present: Remediation, sent_at: float) -> Result | None:
         """What a read-back shows for certain; None while the decision may still arrive."""
         request, rule = job.request, RULES[job.request.verb]
-        if present.state in rule.effect and not is_anothers(request, seen, present, sent_at):
+        if present.state in rule.effect and not decided_by_other(request, seen, present, sent_at):
             return await self._success(job, seen, present)
         if present.state in rule.allowed:
             return None
         decided = await self._decided(present)
-        notice = already(request, seen, present, decided)
-        return await self._card(present, decided=decided, notice=notice), Outcome("too late", present.state)
+        notice = too_late_notice(request, seen, present, decided)
+        return await self._card(job, present, decided=decided, notice=notice), Outcome(
+            OutcomeKind.TOO_LATE, present.state
+        )
 
     async def _not_in_effect(self, job: Job, present: Remediation, cause: Unclear) -> Result:
         request = job.request
@@ -313,5 +352,5 @@ class Act:
             f"{when(self._clock.now())}; it may still arrive. {cause.sentence} "
             'Press "Check again" before you decide anything else.'
         )
-        outcome = Outcome("not in effect", present.state, cause.http_status, cause.request_id)
-        return await self._card(present, notice=notice, buttons=False), outcome
+        outcome = Outcome(OutcomeKind.NOT_IN_EFFECT, present.state, cause.http_status, cause.request_id)
+        return await self._card(job, present, notice=notice, buttons=False), outcome

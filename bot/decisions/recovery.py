@@ -1,13 +1,13 @@
-"""What happens beside the decisions: signs of life, taking over what a dead process left, and tidying up."""
+"""What happens beside the decisions: heartbeats, taking over what a dead process left, and purging."""
 
 import logging
 from collections.abc import Callable
 
 from bot.clock import Clock, Pause
 from bot.decisions.batches import BatchRunner
-from bot.decisions.decisions import Decisions
-from bot.errors import StoreUnavailable
-from bot.store import Store, audit
+from bot.decisions.service import DecisionService
+from bot.errors import StorageUnavailable
+from bot.store import DecisionStore, audit
 from bot.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -16,11 +16,11 @@ TAKEN_AT_ONCE = 20
 DAY = 86_400.0
 
 
-class Keeper:
-    """Keeps this process's jobs, and takes over those of dead ones.
+class Recovery:
+    """Keeps this process's jobs, and takes over those of dead ones and what is yet to be delivered.
 
     Args:
-        store: where the jobs stand.
+        store: where the jobs are.
         decisions: carries them out.
         batches: carries out many at once.
         tasks: where they run.
@@ -33,8 +33,8 @@ class Keeper:
     def __init__(  # noqa: PLR0913 - what keeping needs
         self,
         *,
-        store: Store,
-        decisions: Decisions,
+        store: DecisionStore,
+        decisions: DecisionService,
         batches: BatchRunner,
         tasks: Tasks,
         clock: Clock,
@@ -50,15 +50,15 @@ class Keeper:
         self._pause = lease_seconds * 0.3
         self._retention_days = retention_days
         self._report = report
-        self._tidy_at = 0.0
+        self._purge_at = 0.0
 
     async def run(self) -> None:
-        """Go round for ever, three times in the life of a lease."""
+        """Go round forever, three times in the life of a lease."""
         at_start = True
         while True:
             try:
                 await self._round(at_start=at_start)
-            except StoreUnavailable as error:
+            except StorageUnavailable as error:
                 self._report(f"The database cannot be reached ({error}).")
             else:
                 at_start = False
@@ -70,32 +70,36 @@ class Keeper:
         while self._tasks.accepting:
             jobs = await self._store.take_over(TAKEN_AT_ONCE, at_start=at_start)
             for job in jobs:
-                logger.warning("Taking over %s %s from a process that is gone", job.request.verb, job.request.ref)
+                what = "Delivering again" if job.answer else "Taking over from a dead process:"
+                logger.warning("%s %s %s", what, job.request.verb, job.request.ref)
                 self._tasks.spawn(self._decisions.handle(job), f"take over {job.id}")
             if len(jobs) < TAKEN_AT_ONCE:
                 break
         if self._tasks.accepting:
             for work in await self._batches.take_over(at_start=at_start):
-                logger.warning("Taking over a batch from a process that is gone")
+                logger.warning("Taking over a batch from a dead process")
                 self._tasks.spawn(work, "take over a batch")
-        if self._clock.monotonic() >= self._tidy_at:
-            forgotten = await self._store.forget(self._retention_days)
+        await self._store.drop_old_response_urls()
+        if self._clock.monotonic() >= self._purge_at:
+            if purged := await self._store.purge(self._retention_days):
+                logger.info("Deleted %d decisions older than %d days", purged, self._retention_days)
+            if set_aside := await self._store.count_set_aside():
+                logger.warning("%d decisions can't be read and are set aside", set_aside)
             await self._log_head()
-            logger.info("%d finished decisions were older than %d days", forgotten, self._retention_days)
-            self._tidy_at = self._clock.monotonic() + DAY
+            self._purge_at = self._clock.monotonic() + DAY
 
     async def end(self) -> None:
         """Log the head of the audit trail a last time."""
         try:
             await self._log_head()
-        except StoreUnavailable as error:
+        except StorageUnavailable as error:
             logger.warning("The audit head could not be read: %s", error)
 
     async def _log_head(self) -> None:
         """Log the head of the audit trail: noted elsewhere, it proves later that nothing was cut or rewritten.
 
         Raises:
-            StoreUnavailable: it cannot be read.
+            StorageUnavailable: it cannot be read.
         """
         database = self._store.database
-        logger.info("Audit head %s", await database.keep(audit.head(database)))
+        logger.info("Audit head %s", await audit.head(database))

@@ -9,7 +9,7 @@ from bot.errors import LimitReached, NotAllowed, NotFound, ReadFailed, SecondPer
 from bot.models import FINAL, IN_REPAIR, RULES, Actor, FirstApproval, Job, Remediation, RemediationRef, State, Verb
 from bot.mrkdwn import when
 from bot.policy import Policy
-from bot.store import Store
+from bot.store import Approvals
 from bot.together import TogetherClient
 
 CLUSTER_FRESH_SECONDS = 600.0
@@ -31,21 +31,23 @@ class Limits:
     two_people: Collection[str] = field(default_factory=frozenset)
 
 
-class Guards:
+class Guardrails:
     """Asks, before an approval is sent, whether it may be.
 
     Args:
         limits: what is set.
         together: tells what is in repair, and how many nodes there are.
-        store: tells what is being approved, and who approved first.
+        approvals: tells what is being approved, and who approved first.
         policy: tells whether that person may still.
         clock: for the age of a cluster's number of nodes.
     """
 
-    def __init__(self, limits: Limits, together: TogetherClient, store: Store, policy: Policy, clock: Clock) -> None:
+    def __init__(
+        self, limits: Limits, together: TogetherClient, approvals: Approvals, policy: Policy, clock: Clock
+    ) -> None:
         self._limits = limits
         self._together = together
-        self._store = store
+        self._approvals = approvals
         self._policy = policy
         self._clock = clock
         self._sizes: dict[str, tuple[float, int | None]] = {}
@@ -63,7 +65,7 @@ class Guards:
         Raises:
             Guarded: it may not be sent.
             ReadFailed: what it depends on cannot be read.
-            StoreUnavailable: likewise.
+            StorageUnavailable: likewise.
         """
         await self.check_limit(job)
         return await self._check_people(job, present)
@@ -74,7 +76,7 @@ class Guards:
         Raises:
             LimitReached: it may not be sent.
             ReadFailed: what it depends on cannot be read.
-            StoreUnavailable: likewise.
+            StorageUnavailable: likewise.
         """
         if self._limits.nodes is None and self._limits.percent is None:
             return
@@ -86,7 +88,7 @@ class Guards:
     async def _check_limit(self, job: Job) -> None:
         ref = job.request.ref
         # In this order: what is answered between the two reads is counted by the second.
-        about_to_be = await self._store.agreed.about_to_be_in_repair(job)
+        about_to_be = await self._approvals.about_to_be_in_repair(job)
         sure = await self._in_repair(ref.cluster_id)
         busy = (sure | about_to_be) - {ref.instance_id}
         total = await self._size(ref.cluster_id) if self._limits.percent is not None else None
@@ -112,7 +114,7 @@ class Guards:
         """
         listed = await self._together.scan(cluster_id, states=sorted(IN_REPAIR))
         found = {str(item.get("instance_id")) for item in listed if isinstance(item, dict)}
-        followed = await self._store.agreed.at_work(cluster_id)
+        followed = await self._approvals.at_work(cluster_id)
         unlisted = [ref for ref in followed if ref.instance_id not in found]
         looked = await asyncio.gather(*(self._is_at_work(ref) for ref in unlisted[:LOOKS]))
         found |= {ref.instance_id for ref, at_work in zip(unlisted, looked, strict=False) if at_work}
@@ -157,11 +159,11 @@ class Guards:
         if present.mode not in self._limits.two_people:
             return None
         user_id = job.request.actor.user_id
-        first = await self._store.agreed.approve_first(job, present.mode)
+        first = await self._approvals.approve_first(job, present.mode)
         if first.user_id != user_id:
             if await self._may_still(first, job):
                 return None
-            first = await self._store.agreed.approve_first(job, present.mode, instead_of=first)
+            first = await self._approvals.approve_first(job, present.mode, instead_of=first)
         if first.job_id != job.id:
             raise SecondPersonNeeded(
                 f"this mode takes two people, and you approved it {when(first.at)} already.",

@@ -1,4 +1,4 @@
-"""The rules of a decision, as pure functions over what was asked, what was seen and what is now."""
+"""What must hold before a decision is sent, and what to say when it doesn't; pure functions."""
 
 from bot import cards
 from bot.errors import WrongState
@@ -9,7 +9,7 @@ CLOCKS_DIFFER_BY = 60.0
 _COMMENT_LIMIT = 700  # name, ID and a reason of full length
 
 
-def why_not(request: Request, shown: Shown, present: Remediation, decided: Decided | None = None) -> str:
+def precondition_failure(request: Request, shown: Shown, present: Remediation, decided: Decided | None = None) -> str:
     """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent.
 
     Args:
@@ -22,7 +22,7 @@ def why_not(request: Request, shown: Shown, present: Remediation, decided: Decid
     # A button that does not say its state stood in an alert that asked for approval.
     shown_state = shown.state or State.PENDING_APPROVAL
     if present.state in rule.effect and shown_state not in rule.effect:
-        return already(request, shown, present, decided)
+        return too_late_notice(request, shown, present, decided)
     changes: list[str] = []
     if present.state != shown_state:
         was, now = cards.state_words(shown_state)[0], cards.state_words(present.state)[0]
@@ -61,7 +61,7 @@ def success_notice(request: Request, seen: Shown | None, result: Remediation) ->
     return ""
 
 
-def already(
+def too_late_notice(
     request: Request,
     seen: Shown | None,
     present: Remediation,
@@ -104,14 +104,14 @@ def _through_slack(decided: Decided | None) -> str:
     return f" by <@{decided.user_id}> in Slack" if decided else ""
 
 
-def is_anothers(request: Request, seen: Shown | None, present: Remediation, sent_at: float) -> bool:
+def decided_by_other(request: Request, seen: Shown | None, present: Remediation, sent_at: float) -> bool:
     """Whether an effect that was read back is somebody else's decision, as far as that can be told.
 
     Args:
         request: what was asked.
         seen: the remediation as the bot read it before; None for a typed command.
         present: the remediation as it was read back.
-        sent_at: when the decision was sent, in seconds since 1970.
+        sent_at: when the decision was sent, as Unix time in seconds.
     """
     if request.verb is Verb.CANCEL:
         # Cancel leaves no comment, so only times and a review that was not there before can tell.
@@ -122,6 +122,16 @@ def is_anothers(request: Request, seen: Shown | None, present: Remediation, sent
     if request.verb is Verb.APPROVE and (sent := mode_to_send(seen)) and present.mode != sent:
         return True
     return request.actor.user_id not in (present.review_comment or "")
+
+
+def was_approved_since(present: Remediation, moment: float) -> bool:
+    """Whether somebody approved it after a moment; clocks may differ.
+
+    A typed command shows nothing first, so its repeat can only be held against what happened since it was typed.
+    """
+    if present.state == State.PENDING_APPROVAL or present.review_time is None:
+        return False
+    return present.review_time.timestamp() > moment - CLOCKS_DIFFER_BY
 
 
 def mode_to_send(seen: Shown | None) -> str | None:

@@ -1,0 +1,345 @@
+"""The way of a decision through one process: receive, authorize, claim, execute, record, deliver."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from itertools import chain, repeat
+from typing import assert_never
+
+from bot import cards
+from bot.clock import Clock, Pause
+from bot.decisions.executor import Executor, Result
+from bot.decisions.guardrails import Guardrails
+from bot.errors import (
+    AlreadyInFlight,
+    BotError,
+    Expired,
+    InternalError,
+    LeaseLost,
+    NotAttempted,
+    NotRecorded,
+    StorageUnavailable,
+    StoreDown,
+    TogetherError,
+)
+from bot.models import RULES, Answer, Claim, Delivery, Job, Manner, Messenger, Outcome, OutcomeKind, Request, Verb
+from bot.mrkdwn import when
+from bot.policy import Policy
+from bot.store import Approvals, DecisionStore
+from bot.tasks import finish
+from bot.together import TogetherClient
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_AFTER = 1.0
+RECEIVE_SECONDS = 2.0  # Slack waits 3 s for the ack
+RECORD_SECONDS = 20.0  # so long recording is tried before the person is told that it isn't certain
+LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
+DELIVER_SECONDS = 86_400.0  # so long an answer that Slack didn't take is tried again
+DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+RETRY_AFTER = (0.5, 1.0, 2.0, 5.0, 10.0)
+Work = Coroutine[None, None, None]
+
+
+class DecisionService:
+    """Carries out what people ask for. What a person is told about a decision is recorded first.
+
+    Args:
+        together: the API.
+        policy: who may.
+        guardrails: what else keeps an approval from being sent.
+        messenger: how answers are delivered.
+        store: what survives this process.
+        clock: for waits and for what people read.
+
+    Attributes:
+        working: the jobs that this process works on, by ID.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a decision needs
+        self,
+        together: TogetherClient,
+        policy: Policy,
+        guardrails: Guardrails,
+        messenger: Messenger,
+        store: DecisionStore,
+        clock: Clock,
+    ) -> None:
+        self._approvals = Approvals(store.database)
+        self._executor = Executor(together, guardrails, store, self._approvals, clock)
+        self._policy = policy
+        self._messenger = messenger
+        self._store = store
+        self._clock = clock
+        self.working: dict[str, Job] = {}
+
+    async def receive(self, request: Request) -> Work | None:
+        """Write down what was asked, before Slack is told "received".
+
+        Returns:
+            The work that is to be done after the ack; None for a redelivery of what is in hand or done already.
+        """
+        job_id, noun = uuid.uuid4().hex, RULES[request.verb].noun
+        try:
+            async with self._clock.timeout(RECEIVE_SECONDS):
+                job = await self._store.receive(request, job_id)
+        except StorageUnavailable as error:
+            logger.error("%s %s could not be recorded: %s", request.verb, request.ref, error)  # noqa: TRY400 - an outage
+            return self._settle_doubt(request, job_id) if error.in_doubt else self._refuse(request, StoreDown())
+        except TimeoutError:
+            logger.error("%s %s could not be recorded in time", request.verb, request.ref)  # noqa: TRY400 - an outage
+            return self._settle_doubt(request, job_id)
+        except Exception:  # a value that the database refuses: it is not there, and the person must know
+            logger.exception("%s %s could not be recorded", request.verb, request.ref)
+            return self._refuse(request, InternalError(noun, sent=False))
+        if job is None:
+            logger.info("%s %s: redelivery ignored", request.verb, request.ref)
+            return None
+        job.began = self._clock.monotonic()
+        self.working[job.id] = job
+        return self.handle(job)
+
+    async def carry_out(self, request: Request) -> None:
+        """Decide on one of many, unless that has begun already.
+
+        Raises:
+            StorageUnavailable: it could not be recorded, or isn't known to be.
+        """
+        if job := await self._store.receive(request, uuid.uuid4().hex):
+            job.began = self._clock.monotonic()
+            await self.handle(job)
+
+    async def _refuse(self, request: Request, error: BotError) -> None:
+        """Tell the person that nothing was taken: no row was written, so no process can act on it."""
+        await self._messenger.whisper(request.place, cards.private(error))
+
+    async def _settle_doubt(self, request: Request, job_id: str) -> None:
+        """Make sure that a row whose commit is in doubt isn't run later, and only then say so."""
+        void = self._try_until_stored(lambda: self._store.void(request, job_id))
+        if (is_void := await void) is None:
+            uncertain = NotRecorded(RULES[request.verb].noun, sent=False)
+            await self._messenger.whisper(request.place, cards.failure(uncertain, request.ref, request.actor.user_id))
+            is_void = await self._retry_until_stored(lambda: self._store.void(request, job_id))
+            logger.warning("%s %s: %s", request.verb, request.ref, "not run" if is_void else "run by another process")
+        elif is_void:
+            await self._refuse(request, StoreDown())
+
+    async def handle(self, job: Job) -> None:
+        """Bring a job to its answer, from wherever it is. Exactly one process does so at a time."""
+        self.working[job.id] = job
+        try:
+            await self._process(job)
+        except LeaseLost:
+            logger.warning("%s %s: another process has taken it over", job.request.verb, job.request.ref)
+        except StorageUnavailable as error:
+            logger.warning("%s %s: left for later: %s", job.request.verb, job.request.ref, error)
+        except asyncio.CancelledError:
+            await finish(self._hand_back(job))
+            raise
+        finally:
+            self.working.pop(job.id, None)
+
+    async def _process(self, job: Job) -> None:
+        if job.answer is None:
+            answer, outcome = await self._work(job)
+            request = job.request
+            logger.info("%s %s by %s: %s", request.verb, request.ref, request.actor.user_id, outcome.kind)
+            await finish(self._conclude(job, answer, outcome))
+        else:
+            await finish(self._deliver(job, job.answer))
+
+    async def _conclude(self, job: Job, answer: Answer, outcome: Outcome) -> None:
+        """Record, then deliver. While the database is away, nothing certain is said, since another may act on it."""
+
+        async def record() -> bool:
+            await self._store.record_outcome(job, outcome, answer)
+            return True
+
+        if await self._try_until_stored(record) is None:
+            uncertain = NotRecorded(RULES[job.request.verb].noun, sent=job.sent is not None)
+            await self._tell(job, self._failure(job, uncertain)[0])
+            await self._retry_until_stored(record)
+        await self._deliver(job, answer)
+
+    async def _try_until_stored(self, write: "Callable[[], Awaitable[bool]]") -> bool | None:
+        """Write, trying again for a while. Returns None where the database stayed away."""
+        give_up_at = self._clock.monotonic() + RECORD_SECONDS
+        for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
+            try:
+                return await write()
+            except StorageUnavailable:
+                if self._clock.monotonic() + seconds > give_up_at:
+                    return None
+            await self._clock.sleep(seconds, Pause.RETRY)
+        raise AssertionError("the pauses never end")
+
+    async def _retry_until_stored(self, write: "Callable[[], Awaitable[bool]]") -> bool:
+        """Write, as often as it takes: only an outage of the database is waited out, and it ends."""
+        while (stored := await self._try_until_stored(write)) is None:
+            await self._clock.sleep(RETRY_AFTER[-1], Pause.RETRY)
+        return stored
+
+    async def retry_until_stored(self, write: "Callable[[], Awaitable[None]]") -> None:
+        """Write, as often as it takes."""
+
+        async def stored() -> bool:
+            await write()
+            return True
+
+        await self._retry_until_stored(stored)
+
+    async def _work(self, job: Job) -> tuple[Answer, Outcome]:
+        """Do it, and return what to tell.
+
+        Raises:
+            LeaseLost: another process does it.
+            StorageUnavailable: it must be left for later.
+        """
+        request, noun = job.request, RULES[job.request.verb].noun
+        try:
+            await self._authorize_and_claim(job)
+            return await self._with_progress(job)
+        except NotAttempted as error:
+            logger.info("%s %s by %s: %s", request.verb, request.ref, request.actor.user_id, error)
+            private = Answer(Manner.WHISPER, cards.private(error), summary=error.sentence)
+            return private, Outcome(OutcomeKind(type(error).__name__))
+        except BotError as error:
+            return self._failure(job, error)
+        except (LeaseLost, StorageUnavailable, asyncio.CancelledError):
+            raise
+        except Exception:  # the one last net: a bug must not leave the person without an answer
+            logger.exception("%s %s failed", request.verb, request.ref)
+            return self._failure(job, InternalError(noun, sent=job.sent is not None))
+
+    def _failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
+        request = job.request
+        logger.warning("%s %s by %s: %s", request.verb, request.ref, request.actor.user_id, error)
+        outcome = Outcome(OutcomeKind(type(error).__name__))
+        if isinstance(error, TogetherError):
+            outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
+        told = cards.failure(error, request.ref, request.actor.user_id)
+        return Answer(Manner.ERROR, told, summary=error.sentence), outcome
+
+    async def _authorize_and_claim(self, job: Job) -> None:
+        """Ask whether the actor may, now, and claim the remediation: one decision on it at a time.
+
+        What a dead process had allowed and claimed is authorized again, unless its POST may have left.
+
+        Raises:
+            NotAllowed: the actor may not.
+            AlreadyInFlight: somebody else is deciding.
+            Expired: it has waited too long to be begun now.
+            StoreDown: the claim could not be written.
+        """
+        if job.sent:
+            return
+        request, rule = job.request, RULES[job.request.verb]
+        try:
+            if await self._age(job) > LIFETIME:
+                raise Expired(rule.noun)
+            await self._policy.authorise(request.verb, request.actor, request.place.channel_id)
+            if job.is_active:
+                return
+            if not rule.decides:
+                claim: Claim | object | None = await self._store.claimed_by(request)
+            else:
+                # A typed command shows nothing first, so nothing is read between the claim and the POST.
+                claim = await self._store.claim(job, sends=request.shown is None)
+        except StorageUnavailable as error:
+            raise StoreDown from error
+        if isinstance(claim, Claim):
+            who = "You" if claim.user_id == request.actor.user_id else f"<@{claim.user_id}>"
+            raise AlreadyInFlight(who, RULES[claim.verb].doing, when(claim.since))
+
+    async def _age(self, job: Job) -> float:
+        """How many seconds ago it was received; what this process received itself, it need not ask the database."""
+        if job.taken_over:
+            return await self._store.seconds_since(job.received_at)
+        return self._clock.monotonic() - job.began
+
+    async def _with_progress(self, job: Job) -> Result:
+        """Act, and show who is doing what when that takes longer than a second."""
+        request = job.request
+        work = asyncio.create_task(self._act(job), name=f"{request.verb} {request.ref}")
+        alarm = asyncio.ensure_future(self._clock.sleep(PROGRESS_AFTER, Pause.PROGRESS))
+        try:
+            await asyncio.wait({work, alarm}, return_when=asyncio.FIRST_COMPLETED)
+            # Looking takes no claim: its "in progress" could overwrite a decision's answer.
+            if not work.done() and job.is_active and request.batch_id is None:
+                await finish(self._show_progress(job))
+            return await work
+        finally:
+            alarm.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
+
+    def _act(self, job: Job) -> Coroutine[None, None, Result]:
+        match job.request.verb:
+            case Verb.REFRESH:
+                return self._executor.look(job)
+            case Verb.HOLD:
+                return self._executor.hold(job)
+            case Verb.APPROVE | Verb.REJECT | Verb.CANCEL:
+                return self._executor.decide(job)
+            case _:
+                assert_never(job.request.verb)
+
+    async def _show_progress(self, job: Job) -> None:
+        place = await self._messenger.progress(job.request.place, cards.in_progress(job.request, self._clock.now()))
+        try:
+            await self._store.set_place(job, place)
+        except (LeaseLost, StorageUnavailable) as error:
+            logger.warning("The place of a job could not be recorded: %s", type(error).__name__)
+
+    async def _deliver(self, job: Job, answer: Answer) -> None:
+        """Deliver a recorded answer. What Slack doesn't take is tried again, by this process or another."""
+        if await self._tell(job, answer):
+            await self.retry_until_stored(lambda: self._store.finish(job))
+            return
+        age = 0.0 if job.answered_at is None else await self._store.seconds_since(job.answered_at)
+        if age > DELIVER_SECONDS:
+            logger.error("The answer to %s %s was given up: Slack did not take it", job.request.verb, job.request.ref)
+            await self.retry_until_stored(lambda: self._store.finish(job, delivered=False))
+            return
+        seconds = DELIVER_AFTER[min(job.deliveries, len(DELIVER_AFTER) - 1)]
+        logger.warning("The answer to %s %s is tried again in %d s", job.request.verb, job.request.ref, seconds)
+        await self.retry_until_stored(lambda: self._store.postpone(job, seconds))
+
+    async def _tell(self, job: Job, answer: Answer) -> bool:
+        """Say it in Slack. Returns whether Slack took it."""
+        place = job.request.place
+        if job.request.batch_id is not None:
+            return True  # the message that shows the whole batch tells it
+        match answer.manner:
+            case Manner.CARD:
+                delivery = await self._messenger.answer(place, answer.message)
+                # What takes no claim may be answered late, over something newer.
+                if delivery is not Delivery.IN_PLACE or not RULES[job.request.verb].decides:
+                    await self._mark_stale(job)
+                return delivery is not Delivery.NOWHERE
+            case Manner.ERROR:
+                return await self._messenger.reply(place, answer.message)
+            case Manner.WHISPER:
+                return await self._messenger.whisper(place, answer.message)
+            case _:
+                assert_never(answer.manner)
+
+    async def _mark_stale(self, job: Job) -> None:
+        """The alert's card may be out of date now: let it be drawn again."""
+        try:
+            await self._approvals.mark_stale(job.request.ref)
+        except StorageUnavailable as error:
+            logger.warning("A card that may be out of date could not be noted: %s", error)
+
+    async def _hand_back(self, job: Job) -> None:
+        """Let the next process continue; where that can't be recorded, say that nothing is certain."""
+        try:
+            await self._store.release(job)
+        except LeaseLost:
+            return
+        except StorageUnavailable:
+            uncertain = NotRecorded(RULES[job.request.verb].noun, sent=job.sent is not None)
+            await self._tell(job, self._failure(job, uncertain)[0])

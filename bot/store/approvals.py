@@ -1,0 +1,130 @@
+"""What people agreed on before a decision: holds, first approvals, and what keeps nodes busy."""
+
+from dataclasses import replace
+
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select
+
+from bot.models import DOUBT_SECONDS, FINAL, About, FirstApproval, Hold, Job, RemediationRef, State, Verb, held
+from bot.store.alerts import (
+    FIRST_COUNTS,
+    change_alert,
+    forget_first_approval,
+    state_of_alert,
+    to_alert,
+    to_first_approval,
+)
+from bot.store.database import Database, now, read_clock
+from bot.store.tables import (
+    ACTIVE,
+    ANSWERED,
+    DONE,
+    DOUBTFUL,
+    UNDELIVERED,
+    alerts,
+    decisions,
+    first_approvals,
+    ids_of,
+    key_of,
+    one_remediation,
+)
+
+_FIRST = select(
+    first_approvals.c.user_id, first_approvals.c.mode, first_approvals.c.at, first_approvals.c.job_id
+).where(one_remediation(first_approvals.c), FIRST_COUNTS)
+_INSERT_FIRST = insert(first_approvals)
+_BODY = select(alerts.c.body).where(one_remediation(alerts.c))
+c = decisions.c
+_MINE = select(c.active_at).where(c.id == bindparam("b_id")).scalar_subquery()
+_BEFORE_ME = or_(c.active_at < _MINE, and_(c.active_at == _MINE, c.id < bindparam("b_id")))
+_IN_DOUBT = and_(
+    c.status.in_((ANSWERED, DONE, UNDELIVERED)),
+    c.outcome.in_(DOUBTFUL),
+    func.coalesce(c.answered_at, c.done_at) > now() - DOUBT_SECONDS,
+)
+_ABOUT_TO_BE_IN_REPAIR = select(c.instance_id).where(
+    c.verb == Verb.APPROVE,
+    c.cluster_id == bindparam("b_cluster"),
+    c.id != bindparam("b_id"),
+    or_(and_(c.status == ACTIVE, _BEFORE_ME), _IN_DOUBT),
+)
+
+
+class Approvals:
+    """The transactions, which any process may run. Each may raise StorageUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def about(self, ref: RemediationRef) -> About:
+        """Return what a card of a remediation says beyond itself."""
+        return await self.database.read(card_context, ref)
+
+    async def hold(self, ref: RemediationRef, user_id: str, seconds: float) -> Hold | None:
+        """Keep the bot from reminding of a remediation. Returns until when; None where the bot does not track it."""
+        changed = await self.database.run(change_alert, ref, lambda alert, at: held(alert, Hold(user_id, at + seconds)))
+        return changed.hold if changed else None
+
+    async def mark_stale(self, ref: RemediationRef) -> None:
+        """Let an alert's card be drawn again, because an answer could not be shown on it."""
+        await self.database.run(change_alert, ref, lambda alert, _at: replace(alert, drawn="", next_at=0.0, done=False))
+
+    async def approve_first(self, job: Job, mode: str, *, instead_of: FirstApproval | None = None) -> FirstApproval:
+        """Write down the first of two approvals, unless there is one of this mode. Returns the one that counts.
+
+        Args:
+            job: the approval.
+            mode: what is approved.
+            instead_of: one that counts no longer.
+        """
+        return await self.database.run(_approve_first, job, mode, instead_of)
+
+    async def about_to_be_in_repair(self, job: Job) -> set[str]:
+        """Return the instances of a job's cluster that may go into repair, though no list of Together's says so yet.
+
+        These are of approvals that began before this one and are not answered yet, or whose outcome was in doubt a
+        moment ago.
+        """
+        return await self.database.read(_about_to_be_in_repair, job)
+
+    async def at_work(self, cluster_id: str) -> list[RemediationRef]:
+        """Return what the bot tracks in a cluster that was neither waiting nor over when it was last seen."""
+        return await self.database.read(_at_work, cluster_id)
+
+
+def card_context(connection: Connection, ref: RemediationRef) -> About:
+    """Return what a card of a remediation says beyond itself, inside a transaction."""
+    first = _first_approval(connection, ref)
+    body = connection.execute(_BODY, key_of(ref)).scalar()
+    if body is None:
+        return About(first=first)
+    found = to_alert(body).about(first)
+    return replace(found, hold=None) if found.hold and found.hold.until <= read_clock(connection) else found
+
+
+def _first_approval(connection: Connection, ref: RemediationRef) -> FirstApproval | None:
+    return to_first_approval(connection.execute(_FIRST, key_of(ref)).first())
+
+
+def _approve_first(connection: Connection, job: Job, mode: str, instead_of: FirstApproval | None) -> FirstApproval:
+    ref, user_id = job.request.ref, job.request.actor.user_id
+    first = _first_approval(connection, ref)
+    if first and first.mode == mode and first != instead_of:
+        return first
+    forget_first_approval(connection, ref)
+    first = FirstApproval(user_id, mode, read_clock(connection), job.id)
+    values = {"mode": mode, "user_id": user_id, "at": first.at, "job_id": job.id, **ids_of(ref)}
+    connection.execute(_INSERT_FIRST, values)
+    return first
+
+
+def _about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:
+    values = {"b_id": job.id, "b_cluster": job.request.ref.cluster_id}
+    return set(connection.execute(_ABOUT_TO_BE_IN_REPAIR, values).scalars())
+
+
+def _at_work(connection: Connection, cluster_id: str) -> list[RemediationRef]:
+    at_rest = [State.PENDING_APPROVAL, *sorted(FINAL)]
+    wanted = select(alerts.c.cluster_id, alerts.c.instance_id, alerts.c.remediation_id).where(
+        alerts.c.cluster_id == cluster_id, alerts.c.is_open, state_of_alert(connection).not_in(at_rest)
+    )
+    return [RemediationRef(*row) for row in connection.execute(wanted)]

@@ -1,0 +1,304 @@
+"""The database: SQLite for one process, PostgreSQL for several. A transaction is a plain function, run in a thread."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Double, Engine, create_engine, event, select, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import NullPool
+from sqlalchemy.sql.functions import FunctionElement
+
+from bot.clock import Clock
+from bot.errors import StartError, StorageUnavailable
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such lock
+    fcntl = None  # type: ignore[assignment]
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_SECONDS = 600.0
+SECONDS = 5.0
+SQLITE_BUSY_SECONDS = 1.5  # less than the time for an ack, so that a locked file is a certain "no"
+_SCHEMA_LOCK, _AUDIT_LOCK = 7_265_646_501, 7_265_646_502  # any numbers that nobody else in this database uses
+_APPROVAL_LOCK = 726_564_650
+_SQLITE = "sqlite:///"
+_POSTGRESQL_THREADS = 8
+# What is wrong with a value or a statement is not cured by trying again.
+_FAULTS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class now(FunctionElement[float]):  # noqa: N801 - reads like the SQL function that it is
+    """The present inside a statement, as Unix time in seconds.
+
+    PostgreSQL's own clock is asked, so that processes need not agree on theirs; SQLite's one process asks its own.
+    """
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(now, "postgresql")
+def _postgresql_now(*_: object, **__: object) -> str:
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+@compiles(now, "sqlite")
+def _sqlite_now(*_: object, **__: object) -> str:
+    return "bot_now()"
+
+
+_NOW = select(now())
+
+
+def read_clock(connection: Connection) -> float:
+    """Return the present, as Unix time in seconds."""
+    return float(connection.execute(_NOW).scalar_one())
+
+
+class Database:
+    """Runs transactions in threads of its own, one connection each.
+
+    SQLite has one thread that writes and one that reads, so an ack never waits for a long read.
+
+    Args:
+        url: `sqlite:///path`, or a PostgreSQL URL as hosts hand it out. The driver itself reads the latter, so
+            `sslmode=…` and a socket folder as `host=/dir` mean what they mean to every PostgreSQL client.
+        clock: the clock of SQLite's one process.
+
+    Attributes:
+        under_way: the transactions that have not ended yet.
+    """
+
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
+        self.is_sqlite = url.startswith(_SQLITE)
+        self.under_way: set[asyncio.Future[Any]] = set()
+        self._path = Path(url.removeprefix(_SQLITE)) if self.is_sqlite else None
+        self._owned: int | None = None
+        self._local = threading.local()
+        self._connections: list[Connection] = []
+        if self.is_sqlite:
+            self._engine = _sqlite(url, clock or Clock())
+            self._writer = ThreadPoolExecutor(1, "database-write")
+            self._reader = ThreadPoolExecutor(1, "database-read")
+        else:
+            self._engine = _postgresql(url)
+            self._writer = self._reader = ThreadPoolExecutor(_POSTGRESQL_THREADS, "database")
+
+    async def run(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a transaction that may write, and return its result.
+
+        A thread isn't cancelled: a transaction that has begun is finished, even if its caller no longer waits.
+
+        Raises:
+            StorageUnavailable: the database didn't do it, or it isn't known whether it did.
+            IntegrityError: a unique index refused it.
+        """
+        return await self._call(self._writer, "BEGIN IMMEDIATE", SECONDS, lambda each: function(each, *args, **kwargs))
+
+    async def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a transaction that only reads; otherwise like `run`."""
+        return await self._call(self._reader, "BEGIN", SECONDS, lambda each: function(each, *args, **kwargs))
+
+    async def open(self, *, migrate: bool = True) -> None:
+        """Take the SQLite file for this process, and bring the schema up to date, one process at a time.
+
+        Args:
+            migrate: without it, nothing is made or taken; only look whether there is a schema that this program knows.
+
+        Raises:
+            StartError: the file belongs to another process, or the schema is newer than this program.
+            StorageUnavailable: the database cannot be reached.
+        """
+        if self._path is not None:
+            if not migrate:
+                _must_exist(self._path)
+            elif self._owned is None:
+                self._owned = _own(self._path)
+        work = _migrate if migrate else _look
+        await self._call(self._writer, "BEGIN IMMEDIATE" if migrate else "BEGIN", MIGRATION_SECONDS, work)
+
+    async def close(self) -> None:
+        """Finish what is under way, close all connections, and give the file back."""
+        for each in (self._writer, self._reader):
+            await asyncio.to_thread(each.shutdown)
+        for connection in self._connections:
+            connection.close()
+        self._engine.dispose()
+        if self._owned is not None:
+            os.close(self._owned)
+            self._owned = None
+
+    async def _call(
+        self, threads: ThreadPoolExecutor, begin: str, seconds: float, function: Callable[[Connection], T]
+    ) -> T:
+        future = asyncio.get_running_loop().run_in_executor(threads, self._transact, begin, seconds, function)
+        self.under_way.add(future)
+        future.add_done_callback(self.under_way.discard)
+        return await future
+
+    def _transact(self, begin: str, seconds: float, function: Callable[[Connection], T]) -> T:
+        """Run a transaction in this thread.
+
+        A connection that was cut before the commit has done nothing, so the function runs again on a new one, once.
+        """
+        self._local.begin = begin if self.is_sqlite else f"BEGIN; SET LOCAL statement_timeout = {int(seconds * 1000)}"
+        for is_last in (False, True):
+            is_committing = False
+            try:
+                connection = self._connection()
+                with connection.begin():
+                    result = function(connection)
+                    is_committing = True
+            except _FAULTS:
+                raise
+            except DBAPIError as error:
+                is_cut = error.connection_invalidated
+                if is_cut:
+                    self._drop()
+                if is_last or is_committing or not is_cut:
+                    cause = type(error.orig or error).__name__
+                    raise StorageUnavailable(cause, in_doubt=is_committing) from error
+            except OSError as error:
+                raise StorageUnavailable(type(error).__name__, in_doubt=is_committing) from error
+            else:
+                return result
+        raise AssertionError("the second attempt returns or raises")
+
+    def _connection(self) -> Connection:
+        """This thread's own connection."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._engine.connect()
+            self._connections.append(connection)
+            event.listen(connection, "begin", self._begin)
+        return connection
+
+    def _begin(self, connection: Connection) -> None:
+        connection.exec_driver_sql(self._local.begin)
+
+    def _drop(self) -> None:
+        """Forget this thread's connection, which is broken."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            self._local.connection = None
+            self._connections.remove(connection)
+            connection.close()
+
+
+def lock_audit(connection: Connection) -> None:
+    """Let one writer at a time append to the audit trail, until the transaction ends. SQLite has only one anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK, {"key": _AUDIT_LOCK})
+
+
+def lock_cluster(connection: Connection, cluster_id: str) -> None:
+    """Let approvals of a cluster begin one after the other, so that the later one sees the earlier one."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK_CLUSTER, {"key": _APPROVAL_LOCK, "cluster": cluster_id})
+
+
+_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_LOCK_CLUSTER = text("SELECT pg_advisory_xact_lock(:key, hashtext(:cluster))")
+
+
+def _sqlite(url: str, clock: Clock) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
+        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.create_function("bot_now", 0, clock.now)
+
+    return engine
+
+
+def _postgresql(url: str) -> Engine:
+    def connect() -> "psycopg.Connection[tuple[Any, ...]]":
+        # No prepared statements and no session settings, so that a transaction-mode PgBouncer may stand in between.
+        given = {"connect_timeout": 5, "tcp_user_timeout": 5000, "application_name": "remediation-bot"}
+        kept = {name: value for name, value in given.items() if f"{name}=" not in url}
+        return psycopg.connect(url, autocommit=True, prepare_threshold=None, **kept)  # type: ignore[arg-type] # libpq's own
+
+    # The dialect's own look at the server would be a transaction of its own.
+    return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool, use_native_hstore=False)
+
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise StartError(f"DATABASE_URL: there is no {path}.")
+
+
+def _own(path: Path) -> int:
+    """Create the file for nobody else to read, and lock another beside it for as long as this process lives."""
+    try:
+        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if each.exists():
+                each.chmod(0o600)  # made by an earlier release
+        if fcntl:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StartError(
+            f"Another process of the bot uses {path}. An SQLite file belongs to one process: stop the other one, "
+            "or set DATABASE_URL to a PostgreSQL database to run several."
+        ) from None
+    except OSError as error:
+        raise StartError(f"DATABASE_URL: {path} cannot be written: {error.strerror}.") from None
+    return handle
+
+
+def _scripts() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return ScriptDirectory.from_config(config)
+
+
+def _look(connection: Connection) -> None:
+    if _revision(connection) is None:
+        raise StartError("DATABASE_URL has no bot tables yet. Start the bot once to create them.")
+
+
+def _revision(connection: Connection) -> str | None:
+    """The version of the schema, None where there is none yet.
+
+    Raises:
+        StartError: this program does not know it.
+    """
+    present = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if present is not None and present not in known:
+        raise StartError(
+            f"The database has schema {present}, which is newer than this version of the bot knows. "
+            "Run the newer version, or restore a backup from before it."
+        )
+    return present
+
+
+def _migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK, {"key": _SCHEMA_LOCK})
+    _revision(connection)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

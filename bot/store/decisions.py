@@ -1,0 +1,404 @@
+"""Decisions on their way: the row is the job, the key against duplicates, and the anchor of its audit rows.
+
+Every write to a decision carries the fence that it was taken with: a process that was thought dead, and whose
+decision another one has taken over, writes nothing any more.
+"""
+
+import logging
+import uuid
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Update, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+
+from bot.errors import LeaseLost
+from bot.models import (
+    RULES,
+    About,
+    Answer,
+    BatchStatus,
+    Claim,
+    Decided,
+    Job,
+    Outcome,
+    Place,
+    Remediation,
+    Request,
+    Sent,
+    Shown,
+    Verb,
+    answered,
+)
+from bot.store import audit
+from bot.store.alerts import change_alert
+from bot.store.approvals import card_context
+from bot.store.batches import record_item
+from bot.store.database import Database, lock_cluster, now, read_clock
+from bot.store.serialization import dump_answer, dump_request, to_job
+from bot.store.tables import (
+    ACTIVE,
+    ANSWERED,
+    DONE,
+    DOUBTFUL,
+    RECEIVED,
+    SET_ASIDE,
+    UNDELIVERED,
+    VOID,
+    alerts,
+    batch_items,
+    batches,
+    decisions,
+    digests,
+    first_approvals,
+    ids_of,
+    key_of,
+    one_remediation,
+)
+from bot.store.tables import audit as trail
+
+logger = logging.getLogger(__name__)
+
+_DAY = 86_400.0
+_RESPONSE_URL_SECONDS = 1800.0  # docs.slack.dev, "Handling user interaction": 30 minutes
+_TURN = 1e-5  # seconds between two that begin one after the other; a double of today's seconds tells 2e-7 apart
+c = decisions.c
+_UNFINISHED = c.status.in_((RECEIVED, ACTIVE, ANSWERED))
+_LEASE_UNTIL = now() + bindparam("b_lease")
+
+
+def _write(**values: object) -> Update:
+    """Build the update of a job's row that succeeds only while the row is still this process's."""
+    mine = and_(c.id == bindparam("b_id"), c.owner == bindparam("b_owner"), c.fence == bindparam("b_fence"))
+    written = update(decisions).where(mine, _UNFINISHED).values({"lease_until": _LEASE_UNTIL, **values})
+    return written.returning(c.sent_at)
+
+
+_INSERT = insert(decisions).values(received_at=now(), lease_until=_LEASE_UNTIL, repeats=0, deliveries=0, fence=1)
+_RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["dedup_key"]).returning(c.received_at)
+_STILL_RECEIVED = and_(c.id == bindparam("b_job"), c.status == RECEIVED)
+_VOID = (
+    _INSERT.values(done_at=now())
+    .on_conflict_do_update(
+        index_elements=["dedup_key"],
+        set_={"status": VOID, "request": None, "done_at": now(), "outcome": "not taken"},
+        where=_STILL_RECEIVED,
+    )
+    .returning(c.status)
+)
+_CLAIM = _write(status=ACTIVE, active_at=bindparam("b_active_at"))
+_CLAIM_AND_SEND = _write(status=ACTIVE, active_at=bindparam("b_active_at"), sent_at=now())
+_LAST_TURN = select(func.max(c.active_at), now()).where(c.cluster_id == bindparam("b_cluster"), c.status == ACTIVE)
+_HOLDER = select(c.user_id, c.verb, c.active_at).where(one_remediation(c), c.status == ACTIVE)
+_RECORD_SEND = _write(
+    sent_at=now(), seen_mode=bindparam("b_mode"), seen_state=bindparam("b_state"),
+    repeats=c.repeats + bindparam("b_repeat"),
+)  # fmt: skip
+_SEND_AGAIN = _write(sent_at=now())
+_RECORD_OUTCOME = _write(
+    status=ANSWERED, answer=bindparam("b_answer"), outcome=bindparam("b_outcome"), answered_at=now()
+)
+_FINISH = _write(status=bindparam("b_status"), done_at=now(), request=None, answer=None)
+_MOVE = _write(request=bindparam("b_request"))
+_POSTPONE = _write(
+    deliveries=c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), request=bindparam("b_request")
+)
+_RELEASE = _write(lease_until=0.0)
+_HEARTBEAT = (
+    update(decisions)
+    .where(c.id.in_(bindparam("b_ids", expanding=True)), c.owner == bindparam("b_owner"), _UNFINISHED)
+    .values(lease_until=_LEASE_UNTIL)
+)
+_LEFT = or_(c.lease_until < now(), and_(bindparam("b_all"), c.owner != bindparam("b_owner")))
+_TAKE_OVER = (
+    update(decisions)
+    .where(
+        c.id.in_(
+            select(c.id).where(_UNFINISHED, _LEFT).order_by(c.received_at).limit(bindparam("b_limit"))
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .values(owner=bindparam("b_owner"), lease_until=_LEASE_UNTIL, fence=c.fence + 1)
+    .returning(*c)
+)  # fmt: skip
+_SET_ASIDE = update(decisions).where(c.id.in_(bindparam("b_ids", expanding=True))).values(status=SET_ASIDE)
+_COUNT_SET_ASIDE = select(func.count()).where(c.status == SET_ASIDE)
+_OLD_REQUESTS = select(c.id, c.request).where(
+    _UNFINISHED, c.received_at < now() - _RESPONSE_URL_SECONDS, c.request.contains('"response_url": "')
+)
+_REWRITE = update(decisions).where(c.id == bindparam("b_id")).values(request=bindparam("b_request"))
+_OUTCOMES = [*(rule.done for rule in RULES.values() if rule.decides), *DOUBTFUL]
+_WHO_DECIDED = (
+    select(trail.c.verb, trail.c.user_id, trail.c.at, trail.c.reason, trail.c.outcome)
+    .where(one_remediation(trail.c), trail.c.outcome.in_(_OUTCOMES))
+    .order_by(trail.c.seq.desc())
+)
+
+
+class DecisionStore:
+    """The transactions. Each may raise StorageUnavailable; writes to a job that another process has taken, LeaseLost.
+
+    Args:
+        database: where.
+        lease_seconds: how long a silent process keeps a decision.
+    """
+
+    def __init__(self, database: Database, lease_seconds: float) -> None:
+        self.database = database
+        self._lease = lease_seconds
+        self._owner = uuid.uuid4().hex
+
+    async def receive(self, request: Request, job_id: str) -> Job | None:
+        """Write down what was asked. Returns None when the same click or command is there already.
+
+        Args:
+            request: what was asked.
+            job_id: chosen by the caller, who may have to make sure with `void` that it isn't run.
+        """
+        values = self._insert(request, job_id, RECEIVED, dump_request(request))
+        received_at = await self.database.run(_scalar, _RECEIVE, values)
+        return None if received_at is None else Job(job_id, request, fence=1, received_at=received_at)
+
+    async def void(self, request: Request, job_id: str) -> bool:
+        """Make sure that a row whose commit is in doubt isn't run later, whether it has landed or is yet to land.
+
+        A row of its own is put in the place of one that has not landed, and keeps it out.
+
+        Returns:
+            Whether nothing will be run. False: another process has begun to carry it out.
+        """
+        values = self._insert(request, f"{job_id}-void", VOID, None) | {"b_job": job_id, "outcome": "not taken"}
+        return await self.database.run(_scalar, _VOID, values) is not None
+
+    def _insert(self, request: Request, job_id: str, status: str, written: str | None) -> dict[str, Any]:
+        return {
+            "id": job_id, "dedup_key": request.trigger_id or job_id, "status": status, "verb": request.verb.value,
+            "user_id": request.actor.user_id, "request": written, "owner": self._owner, "b_lease": self._lease,
+            **ids_of(request.ref),
+        }  # fmt: skip
+
+    async def claim(self, job: Job, *, sends: bool = False) -> Claim | About:
+        """Claim the remediation for this decision.
+
+        Args:
+            job: the decision.
+            sends: its POST leaves right after, so that is recorded in the same transaction.
+
+        Returns:
+            The claim of somebody else who has it, or, when it is claimed, what a card says beyond the remediation.
+        """
+        while True:
+            try:
+                sent_at, context = await self.database.run(self._claim, job, sends=sends)
+            except IntegrityError:
+                if claim := await self.claimed_by(job.request):
+                    return claim
+            else:
+                job.is_active, job.context = True, context
+                if sends:
+                    job.sent, job.sent_now = Sent(sent_at, None), True
+                return context
+
+    def _claim(self, connection: Connection, job: Job, *, sends: bool) -> tuple[float, About]:
+        turn = _next_turn(connection, job.request) if job.request.verb is Verb.APPROVE else read_clock(connection)
+        sent_at = self._execute(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_active_at=turn)
+        if sends:
+            _append(connection, job, "send", None, sent_at)
+        return sent_at, card_context(connection, job.request.ref)
+
+    async def claimed_by(self, request: Request) -> Claim | None:
+        """Return who is deciding on this remediation right now."""
+        return await self.database.read(_claimed_by, request)
+
+    async def who_decided(self, present: Remediation) -> Decided | None:
+        """Return who brought a remediation into its state through this bot, where that is known.
+
+        A decision whose outcome stayed in doubt counts when Together's own record names the person.
+        """
+        return await self.database.read(_who_decided, present)
+
+    async def record_send(self, job: Job, seen: Shown | None) -> None:
+        """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail."""
+        repeat = job.sent is not None
+        sent_at = await self.database.run(self._record_send, job, seen, repeat=repeat)
+        job.sent = Sent(sent_at, seen)
+
+    def _record_send(self, connection: Connection, job: Job, seen: Shown | None, *, repeat: bool) -> float:
+        before = job.sent.seen if job.sent else None
+        kept = seen or before
+        sent_at = self._execute(
+            connection, _RECORD_SEND, job, b_repeat=int(repeat), b_mode=kept.mode if kept else None,
+            b_state=kept.state if kept else None,
+        )  # fmt: skip
+        _append(connection, job, "repeat" if repeat else "send", None, sent_at)
+        return sent_at
+
+    async def send_again(self, job: Job) -> None:
+        """Record that another attempt of the same POST leaves now, because the one before did not arrive."""
+        await self.database.run(self._execute, _SEND_AGAIN, job)
+
+    async def record_outcome(self, job: Job, outcome: Outcome, answer: Answer) -> None:
+        """Record the outcome and what to tell, with its row in the audit trail. Frees the remediation for others."""
+        job.answered_at = await self.database.run(self._record_outcome, job, outcome, answer)
+        job.answer = answer
+
+    def _record_outcome(self, connection: Connection, job: Job, outcome: Outcome, answer: Answer) -> float:
+        request, at = job.request, read_clock(connection)
+        self._execute(connection, _RECORD_OUTCOME, job, b_answer=dump_answer(answer), b_outcome=outcome.kind.value)
+        _append(connection, job, "outcome", outcome, at)
+        change_alert(connection, request.ref, lambda alert, present: answered(alert, request, answer, present))
+        if request.batch_id:
+            record_item(connection, request, outcome, answer)
+        return at
+
+    async def finish(self, job: Job, *, delivered: bool = True) -> None:
+        """Close a job whose answer was delivered or given up, and drop what only the delivery needed."""
+        await self.database.run(self._execute, _FINISH, job, b_status=DONE if delivered else UNDELIVERED)
+
+    async def postpone(self, job: Job, seconds: float) -> None:
+        """Let any process deliver the answer again after so many seconds."""
+        request, place = job.request, job.request.place
+        if await self.seconds_since(job.received_at) > _RESPONSE_URL_SECONDS:
+            request = request.at(replace(place, response_url=None))
+        await self.database.run(self._execute, _POSTPONE, job, b_seconds=seconds, b_request=dump_request(request))
+
+    async def set_place(self, job: Job, place: Place) -> None:
+        """Remember where "in progress" is shown, so that whoever finishes the job finds it."""
+        job.request = job.request.at(place)
+        await self.database.run(self._execute, _MOVE, job, b_request=dump_request(job.request))
+
+    async def heartbeat(self, job_ids: Collection[str]) -> None:
+        """Keep what this process works on."""
+        values = {"b_ids": list(job_ids), "b_owner": self._owner, "b_lease": self._lease}
+        await self.database.run(_rowcount, _HEARTBEAT, values)
+
+    async def release(self, job: Job) -> None:
+        """Let the next process continue with a job at once."""
+        await self.database.run(self._execute, _RELEASE, job)
+
+    async def take_over(self, limit: int, *, at_start: bool = False) -> list[Job]:
+        """Take what other processes have left behind. What this version can't read is set aside.
+
+        Args:
+            limit: at most so many.
+            at_start: with SQLite, whatever is unfinished then is left behind: the file belongs to one process.
+        """
+        return await self.database.run(self._take_over, limit, take_all=at_start and self.database.is_sqlite)
+
+    def _take_over(self, connection: Connection, limit: int, *, take_all: bool) -> list[Job]:
+        values = {"b_limit": limit, "b_owner": self._owner, "b_lease": self._lease, "b_all": take_all}
+        jobs, odd = [], []
+        for row in connection.execute(_TAKE_OVER, values).mappings().all():
+            try:
+                jobs.append(to_job(row))
+            except (ValueError, TypeError, KeyError) as error:
+                logger.error("Decision %s can't be read and is set aside: %s", row["id"], type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
+                odd.append(row["id"])
+        if odd:
+            connection.execute(_SET_ASIDE, {"b_ids": odd})
+        return jobs
+
+    async def count_set_aside(self) -> int:
+        """Return how many rows no version that ran here could read."""
+        return int(await self.database.read(_scalar, _COUNT_SET_ASIDE, {}))
+
+    async def purge(self, days: int) -> int:
+        """Delete finished decisions, alerts and batches that are older; the audit trail stays.
+
+        Returns:
+            How many decisions.
+        """
+        return await self.database.run(_purge, days)
+
+    async def drop_old_response_urls(self) -> None:
+        """Forget response_urls that Slack no longer takes."""
+        await self.database.run(_drop_old_response_urls)
+
+    async def seconds_since(self, moment: float) -> float:
+        """Return how many seconds ago a moment on the database's clock was."""
+        return await self.database.read(read_clock) - moment
+
+    def _execute(self, connection: Connection, statement: Update, job: Job, /, **values: object) -> float:
+        """Write to a job's row, if it is still ours, and keep it for another lease."""
+        keys = {"b_id": job.id, "b_owner": self._owner, "b_fence": job.fence}
+        if statement not in (_POSTPONE, _RELEASE):
+            keys["b_lease"] = self._lease
+        row = connection.execute(statement, keys | values).first()
+        if row is None:
+            raise LeaseLost
+        return float(row[0] or 0.0)
+
+
+def _scalar(connection: Connection, statement: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401 - any statement
+    return connection.execute(statement, values).scalar()
+
+
+def _rowcount(connection: Connection, statement: Update, values: dict[str, Any]) -> int:
+    return connection.execute(statement, values).rowcount
+
+
+def _claimed_by(connection: Connection, request: Request) -> Claim | None:
+    row = connection.execute(_HOLDER, key_of(request.ref)).first()
+    return Claim(row.user_id, Verb(row.verb), row.active_at) if row else None
+
+
+def _next_turn(connection: Connection, request: Request) -> float:
+    """The present, made later than the last approval that began in the cluster: clocks may go back meanwhile."""
+    lock_cluster(connection, request.ref.cluster_id)
+    last, present = connection.execute(_LAST_TURN, {"b_cluster": request.ref.cluster_id}).one()
+    return float(present) if last is None else max(float(present), float(last) + _TURN)
+
+
+def _who_decided(connection: Connection, present: Remediation) -> Decided | None:
+    for row in connection.execute(_WHO_DECIDED, key_of(present.ref)):
+        rule = RULES[Verb(row.verb)]
+        is_sure = row.outcome == rule.done or row.user_id in (present.review_comment or "")
+        if is_sure and present.state in rule.effect:
+            return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "")
+    return None
+
+
+def _purge(connection: Connection, days: int) -> int:
+    oldest = read_clock(connection) - days * _DAY
+    for each in (alerts, digests):
+        connection.execute(delete(each).where(each.c.is_open.is_(False), each.c.seen_at < oldest))
+    connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
+    never_confirmed = and_(batches.c.status == BatchStatus.ASKED, batches.c.asked_at < now() - _DAY)
+    old_batches = select(batches.c.id).where(or_(batches.c.asked_at < oldest, never_confirmed))
+    connection.execute(delete(batch_items).where(batch_items.c.batch_id.in_(old_batches)))
+    connection.execute(delete(batches).where(or_(batches.c.asked_at < oldest, never_confirmed)))
+    return connection.execute(delete(decisions).where(c.done_at < oldest)).rowcount
+
+
+def _drop_old_response_urls(connection: Connection) -> None:
+    for row in connection.execute(_OLD_REQUESTS).all():
+        connection.execute(_REWRITE, {"b_id": row.id, "b_request": without_response_url(row.request)})
+
+
+def without_response_url(request: str) -> str:
+    """Blank the response_url in a stored request."""
+    head, _, rest = request.partition('"response_url": "')
+    return f'{head}"response_url": null{rest.partition(chr(34))[2]}'
+
+
+def _append(connection: Connection, job: Job, event: str, outcome: Outcome | None, at: float) -> None:
+    request, shown = job.request, job.request.shown
+    audit.append(connection, {
+        "at": at,
+        "event": event,
+        "decision_id": job.id,
+        "team_id": request.actor.team_id,
+        "channel_id": request.place.channel_id,
+        "user_id": request.actor.user_id,
+        "verb": request.verb.value,
+        **ids_of(request.ref),
+        "shown_mode": shown.mode if shown else None,
+        "shown_state": shown.state if shown else None,
+        "reason": request.reason or None,
+        "outcome": outcome.kind.value if outcome else None,
+        "state": outcome.state if outcome else None,
+        "http_status": outcome.http_status if outcome else None,
+        "request_id": outcome.request_id if outcome else None,
+    })  # fmt: skip

@@ -1,0 +1,45 @@
+"""Decisions that an earlier release left behind end well under this one."""
+
+import asyncio
+
+from sqlalchemy import case, select, update
+
+from bot.app import App
+from bot.store import Database
+from bot.store.database import now
+from bot.store.tables import decisions
+from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, ManualClock
+from tests.releases import fill_like_release_0_1
+from tests.rows import execute
+from tests.simulator.slack import Slack
+from tests.simulator.together import Together
+from tests.world import running, settings_for
+
+
+async def test_unfinished_decisions_of_release_0_1_end_well(database_url: str) -> None:
+    time = ManualClock(ON_THE_WAY)
+    async with Slack(time.now) as slack, Together(time.now) as together:
+        slack.ack_seconds = HANGS_AFTER
+        clicked = {number: slack.post_as_tool([], text="alert") for number in range(1, 8)}
+        texts = {f'\\"{number}.0\\"': f'\\"{message.ts}\\"' for number, message in clicked.items()}
+        texts["https://hooks.slack.com/actions/T/1/secret"] = slack.response_url("C0OPS", "U0ALICE", None)
+        for number in clicked:
+            together.add(("cluster-1", f"instance-{number}", f"remediation-{number}"))
+        together.review(("cluster-1", "instance-4", "remediation-4"), "approve", "Approved in Slack by alice (U0ALICE)")
+        database = Database(database_url, time.clock)
+        await database.run(fill_like_release_0_1, "0002", texts)
+        if not database.is_sqlite:
+            # PostgreSQL has a clock of its own, by which all of this is long ago.
+            sent_at = case((decisions.c.sent_at.is_not(None), now()))
+            await execute(database, update(decisions).values(lease_until=0.0, received_at=now(), sent_at=sent_at))
+        app = App(settings_for(slack, together, DATABASE_URL=database_url), clock=time.clock)
+        async with running(app, slack):
+            async with asyncio.timeout(HANGS_AFTER):
+                while not all(clicked[number].edits for number in (1, 2, 3, 4, 7)):
+                    await slack.news()
+        states = [together.state(("cluster-1", f"instance-{number}", f"remediation-{number}")) for number in clicked]
+        assert states == ["PENDING"] * 4 + ["PENDING_APPROVAL"] * 2 + ["CANCELLED"]
+        assert len(together.posts) == 4
+        rows = await execute(database, select(decisions.c.id, decisions.c.status).order_by(decisions.c.id))
+        assert {row["status"] for row in rows} == {"done", "void"}
+        await database.close()
