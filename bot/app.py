@@ -70,6 +70,7 @@ class App:
         self._reported = {
             "slack": "Slack has not been reached yet.",
             "store": "The database is not open yet.",
+            "start": "The bot is starting.",
         }
         self.database: Database | None = None
         self._socket: Socket | None = None
@@ -152,7 +153,10 @@ class App:
             together = self._together(await stack.enter_async_context(_http_client(settings)))
             board = SlackBoard(writing, reading, settings.bot_alert_channel, identity.bot_user_id, self._clock)
             self._begin_to_watch(settings.bot_alert_channel, together, store, board)
+        self._reported["start"] = ""
         self.ready.set()
+        if settings.unknown_modes:
+            logger.warning("BOT_TWO_PEOPLE_MODES has modes that this version doesn't know: %s", settings.unknown_modes)
         logger.info("Ready for workspace %s", identity.team_name or identity.team_id)
         await self._watch(connection)
 
@@ -208,7 +212,14 @@ class App:
     def _together(self, http: httpx.AsyncClient) -> TogetherClient:
         settings = self._settings
         key = settings.together_api_key.get_secret_value()
-        return TogetherClient(http, settings.together_base_url, key, clock=self._clock, patience=self._patience)
+        return TogetherClient(
+            http,
+            settings.together_base_url,
+            key,
+            clock=self._clock,
+            patience=self._patience,
+            secrets=settings.secrets,
+        )
 
     def _decide(
         self,

@@ -12,15 +12,16 @@ _TALKATIVE = {
     "slack_bolt": logging.ERROR,
     "slack_sdk": logging.WARNING,
     "aiohttp": logging.WARNING,
-    "aiosqlite": logging.WARNING,
     "alembic": logging.WARNING,
-    "asyncpg": logging.WARNING,
+    "psycopg": logging.WARNING,
     "sqlalchemy": logging.WARNING,
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
     "asyncio": logging.WARNING,
 }
-_CAPABILITY = re.compile(r"(hooks\.slack(?:-gov)?\.com/|/response/)[^\s\"'>)]+|\bx(?:ox[a-z]|app)-[\w-]+")
+_CAPABILITY = re.compile(
+    r"(hooks\.slack(?:-gov)?\.com/|/response/|[?&](?:ticket|app_id|token)=)[^\s\"'>)&]+|\bx(?:ox[a-z]|app)-[\w-]+"
+)
 
 
 _SHORTEST_SECRET = 6  # shorter ones would black out ordinary words

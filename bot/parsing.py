@@ -15,6 +15,9 @@ PARTS = ("cluster", "instance", "remediation")
 
 _QUOTES = "\"'`“”„‟‘’‚‛«»"
 _DASHES = r"(?:--?|[‐‑‒–—―−])"  # macOS makes one long dash of two short ones
+# As should_escape sends people, channels and groups (docs.slack.dev, "Implementing slash commands"); shown without
+# notifying anybody.
+_MENTION = re.compile(r"<([@#]|!subteam\^)([A-Z0-9]+)(?:\|([^<>]*))?>")
 _LINK = re.compile(r"<((?:https?|mailto):[^<|>\s]+)(?:\|([^<>]*))?>")
 _URL = re.compile(
     r"(?:https?://[^/\s]+)?/?(?:v1/)?compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#]+)"
@@ -73,7 +76,8 @@ def parse(text: str) -> Order | Help | UnreadableCommand:
 def _plain(text: str) -> str:
     """Undo what Slack, phones and word processors do to a pasted text, and nothing else."""
     spaced = "".join(_visible(character) for character in text)
-    linked = _LINK.sub(lambda link: _unlink(link[1], link[2]), spaced)
+    named = _MENTION.sub(lambda found: f"{'#' if found[1] == '#' else '@'}{found[3] or found[2]}", spaced)
+    linked = _LINK.sub(lambda link: _unlink(link[1], link[2]), named)
     return linked.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
 
 
@@ -159,4 +163,5 @@ def _reason(rest: str) -> str:
     if not option and (strange := _NO_REASON.match(words)):
         raise UnreadableCommand(f"I cannot tell what “{words[strange.start() :][:60]}” behind the IDs means.")
     quoted = _QUOTED.fullmatch(words)
-    return (quoted[1] if quoted else words)[:MAX_REASON].strip()
+    reason = (quoted[1] if quoted else words)[:MAX_REASON].strip()
+    return "" if re.fullmatch(_DASHES, reason) else reason

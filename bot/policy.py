@@ -34,8 +34,8 @@ class Policy:
     async def authorise(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
         """Return when the actor may do this, from this channel, now.
 
-        A listed user ID needs no look-up: the payload's two teams are proof enough. Anybody may refresh a card who
-        can see it, unless they belong to another workspace.
+        A listed user ID is looked up like anybody else: the person may have left, or never have been a full member.
+        Anybody may refresh a card who can see it, unless they belong to another workspace.
 
         Raises:
             NotAllowed: the actor may not; says why and who can.
@@ -50,12 +50,9 @@ class Policy:
         if RULES[verb].open_to_all:
             return
         try:
-            listed = actor.user_id in self._users
-            home_is_known = actor.is_member or actor.home_team_id is not None
-            if not listed and not await self._in_a_group(actor.user_id):
+            if actor.user_id not in self._users and not await self._in_a_group(actor.user_id):
                 raise NotAllowed(f"You may not {verb} remediations here.", self._who_can)
-            if not (listed and home_is_known):
-                await self._require_full_member(actor.user_id)
+            await self._require_full_member(actor.user_id)
         except DirectoryUnavailable:
             raise NotAllowed(
                 "Slack could not say whether you may decide.", f"Try again in a minute. {self._who_can}"

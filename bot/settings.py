@@ -1,16 +1,19 @@
 """The environment, read once: every bad variable is told at once, with what is wrong and an example."""
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+import psycopg
 from dotenv import dotenv_values
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from bot.models import check_id
+from bot.models import Mode, check_id
 
 _MODE = "REMEDIATION_MODE_"
 DEFAULT_DATABASE = "sqlite:///remediation-bot.db"
@@ -109,10 +112,18 @@ def _oncall(value: str) -> str:
 
 
 def _modes(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Modes with or without their prefix. The set is open, so an unknown one is taken as it is written."""
+    """Modes with or without their prefix. The set is open, but a known one in other words would switch the rail off."""
+    known = [mode.removeprefix(_MODE) for mode in Mode]
     for each in value:
+        name = each.removeprefix(_MODE)
         if not re.fullmatch(r"[A-Z][A-Z0-9_]*", each):
-            raise ValueError(f"has “{each[:40]}”, which is no mode")
+            raise ValueError(f"contains “{each[:40]}”, which isn't a mode")
+        if name in known:
+            continue
+        alike = [mode for mode in known if sorted(mode.replace("_", "")) == sorted(name.replace("_", ""))]
+        alike += difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        if alike:
+            raise ValueError(f"contains “{each[:40]}”; did you mean {alike[0]}?")
     return tuple(each if each.startswith(_MODE) else f"{_MODE}{each}" for each in value)
 
 
@@ -123,6 +134,11 @@ def _clusters(value: tuple[str, ...]) -> tuple[str, ...]:
 def _database(value: str) -> str:
     if not re.match(r"sqlite:///.|postgres(ql)?://", value):
         raise ValueError("must begin with sqlite:///, postgres:// or postgresql://")
+    if not value.startswith("sqlite:"):
+        try:
+            conninfo_to_dict(value)
+        except psycopg.Error:  # it quotes what it could not read, and with it the password
+            raise ValueError("can't be read; percent-encode special characters in its user name and password") from None
     return value
 
 
@@ -167,7 +183,16 @@ class Settings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """What must never be logged."""
         kept = (self.slack_bot_token, self.slack_signing_secret, self.slack_app_token, self.together_api_key)
-        return tuple(each.get_secret_value() for each in kept if each)
+        secrets = [each.get_secret_value() for each in kept if each]
+        if not self.database_url.startswith("sqlite:"):
+            password = urlsplit(self.database_url).password or ""
+            secrets += [each for each in (password, unquote(password)) if each]
+        return tuple(dict.fromkeys(secrets))
+
+    @property
+    def unknown_modes(self) -> tuple[str, ...]:
+        """The modes in BOT_TWO_PEOPLE_MODES that this version doesn't know."""
+        return tuple(each for each in self.bot_two_people_modes if each not in set(Mode))
 
 
 def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Settings:
@@ -221,7 +246,11 @@ def _problem(kind: str, message: str) -> str:
     if kind.startswith(("int_", "greater_", "less_")):
         return "must be a whole number in its range"
     text = message.removeprefix("Value error, ").removesuffix(".")
-    return text if text.startswith(("is ", "has ", "must ")) else f"is wrong: {text[0].lower()}{text[1:]}"
+    return (
+        text
+        if text.startswith(("is ", "has ", "must ", "contains ", "can't "))
+        else f"is wrong: {text[0].lower()}{text[1:]}"
+    )
 
 
 def _report(problems: Mapping[str, str]) -> str:

@@ -2,34 +2,60 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Coroutine
+from enum import Enum
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
+class Room(Enum):
+    """Whether there is room for more work."""
+
+    FREE = "free"
+    PERSON_IS_FULL = "this person has enough under way"
+    FULL = "full"
+
+
 class Tasks:
     """Background tasks that the bot keeps until they end.
 
+    More than fit are refused before the ack, so that what was acked is never queued behind a flood. Part of the room is
+    kept for decisions, and one person can take only part of it.
+
     Attributes:
-        limit: how many may run at once. More are refused, so that what was acked is never queued behind a flood.
+        limit: how many may run at once.
     """
 
-    def __init__(self, limit: int = 200) -> None:
+    def __init__(self, limit: int = 200, *, for_decisions: int = 60, per_person: int = 20) -> None:
         self.limit = limit
-        self._running: set[asyncio.Task[object]] = set()
+        self._for_decisions = for_decisions
+        self._per_person = per_person
+        self._running: dict[asyncio.Task[object], str] = {}
+        self._of_person: Counter[str] = Counter()
         self._closed = False
 
     @property
     def accepting(self) -> bool:
         """Whether `spawn` may be called now. Ask before the ack: what is acked must be done."""
-        return not self._closed and len(self._running) < self.limit
+        return self.room("", decides=True) is Room.FREE
 
-    def spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
+    def room(self, person: str, *, decides: bool) -> Room:
+        """Return whether there is room for what a person asks for; `person` is empty for the bot's own work."""
+        limit = self.limit if decides else self.limit - self._for_decisions
+        if self._closed or len(self._running) >= max(limit, min(self.limit, 1)):
+            return Room.FULL
+        if person and self._of_person[person] >= self._per_person:
+            return Room.PERSON_IS_FULL
+        return Room.FREE
+
+    def spawn(self, work: Coroutine[Any, Any, object], name: str, *, person: str = "") -> None:
         """Start work that outlives its caller. An exception that it lets out is logged."""
         task = asyncio.create_task(work, name=name)
-        self._running.add(task)
+        self._running[task] = person
+        self._of_person[person] += 1
         task.add_done_callback(self._ended)
 
     def close(self) -> None:
@@ -52,7 +78,10 @@ class Tasks:
             await asyncio.wait(self._running, timeout=grace)
 
     def _ended(self, task: asyncio.Task[object]) -> None:
-        self._running.discard(task)
+        person = self._running.pop(task)
+        self._of_person[person] -= 1
+        if not self._of_person[person]:
+            del self._of_person[person]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("Task %s failed", task.get_name(), exc_info=error)
 
@@ -63,8 +92,8 @@ async def finish(saying: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        # Whatever comes of it, the caller is to end now.
+        # Whatever its result, the caller is to end now.
         await asyncio.wait({task})
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("The last thing that was said or written failed: %s", type(error).__name__)
+            logger.warning("The final write failed: %s", type(error).__name__)
         raise

@@ -30,7 +30,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
     buttons, commands = Buttons(decisions, replies, tasks), Commands(decisions, tasks)
-    digests, fallbacks = Digests(batches, replies, tasks, client), Fallbacks(replies, tasks)
+    digests, fallbacks = Digests(batches, decisions, replies, tasks, client), Fallbacks(replies, tasks)
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
     app.action(_PRESSED)(digests.press)

@@ -8,9 +8,9 @@ from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.decisions import DecisionService
-from bot.errors import NotAttempted, UnknownControl
-from bot.models import Actor, Message, Place, Request, Verb, read_button_value
-from bot.tasks import Tasks
+from bot.errors import NotAttempted, TooMany, UnknownControl
+from bot.models import RULES, Actor, AuditNote, Message, OutcomeKind, Place, Request, Verb, read_button_value
+from bot.tasks import Room, Tasks
 from handlers.replies import Replies
 
 _VERBS = {verb.action_id: verb for verb in Verb}
@@ -26,18 +26,38 @@ class Buttons:
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then work. A click that cannot be taken is not acked: Slack then shows a warning beside the button."""
-        if not self._tasks.accepting:
-            return BoltResponse(status=503, body="")
+        place, actor = place_of(body), actor_of(body)
+        request: Request | None = None
+        refused: NotAttempted | None = None
         try:
             request = read(body)
         except NotAttempted as error:
-            work: Coroutine[Any, Any, object] | None = self._replies.whisper(place_of(body), cards.private(error))
-        else:
-            work = await self._decisions.receive(request) if request else None
+            refused = error
+        room = self._tasks.room(actor.user_id, decides=request is not None and RULES[request.verb].decides)
+        if room is Room.PERSON_IS_FULL:
+            request, refused = None, TooMany()
+            room = self._tasks.room("", decides=False)
+        if room is Room.FULL:
+            return BoltResponse(status=503, body="")
+        work: Coroutine[Any, Any, object] | None = None
+        if refused:
+            work = self._refuse(refused, actor, place)
+        elif request:
+            work = await self._decisions.receive(request)
         await ack()
         if work:
-            self._tasks.spawn(work, f"click {body.get('trigger_id')}")
+            person = "" if isinstance(refused, TooMany) else actor.user_id
+            self._tasks.spawn(work, f"click {body.get('trigger_id')}", person=person)
         return None
+
+    async def _refuse(self, error: NotAttempted, actor: Actor, place: Place) -> None:
+        await self._decisions.note(refusal(error, actor, place.channel_id))
+        await self._replies.whisper(place, cards.private(error))
+
+
+def refusal(error: NotAttempted, actor: Actor, channel_id: str | None, verb: Verb | None = None) -> AuditNote:
+    """Write for the audit trail what was refused before it became a decision."""
+    return AuditNote("refused", actor, channel_id, verb, OutcomeKind(type(error).__name__))
 
 
 def read(body: dict[str, Any]) -> Request | None:

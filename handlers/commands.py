@@ -6,10 +6,11 @@ from slack_bolt.async_app import AsyncAck
 
 from bot import cards
 from bot.decisions import DecisionService
-from bot.errors import NotTaken, UnknownControl, UnreadableCommand
+from bot.errors import NotAttempted, NotTaken, TooMany, UnknownControl, UnreadableCommand
 from bot.models import Actor, Message, Place, Request, Verb
 from bot.parsing import COMMAND, Help, parse
-from bot.tasks import Tasks
+from bot.tasks import Room, Tasks
+from handlers.buttons import refusal
 
 
 class Commands:
@@ -20,29 +21,43 @@ class Commands:
         self._tasks = tasks
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Ack, then work. What needs no work is answered in the ack itself, which only the person sees."""
-        asked = read(body) if self._tasks.accepting else cards.private(NotTaken())
-        if isinstance(asked, Message):
-            await ack(text=asked.text, blocks=asked.blocks, response_type="ephemeral")
+        """Ack, then work. What needs no decision is answered in the ack itself, which only the person sees."""
+        person = str(body.get("user_id") or "")
+        room = self._tasks.room(person, decides=True)
+        if room is not Room.FREE:
+            told = cards.private(TooMany() if room is Room.PERSON_IS_FULL else NotTaken())
+            await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
             return
-        work = await self._decisions.receive(asked)
-        await ack()
-        if work:
-            self._tasks.spawn(work, f"command {asked.trigger_id}")
+        asked = read(body)
+        if isinstance(asked, Request):
+            work = await self._decisions.receive(asked)
+            await ack()
+            if work:
+                self._tasks.spawn(work, f"command {asked.trigger_id}", person=person)
+            return
+        told = cards.private(asked) if isinstance(asked, NotAttempted) else asked
+        await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
+        if isinstance(asked, NotAttempted):
+            note = refusal(asked, actor_of(body), body.get("channel_id"), Verb.CANCEL)
+            self._tasks.spawn(self._decisions.note(note), f"refused command {body.get('trigger_id')}", person=person)
 
 
-def read(body: dict[str, Any]) -> Request | Message:
-    """What the command asks for, or what to tell the person at once."""
+def actor_of(body: dict[str, Any]) -> Actor:
+    """Read who typed it."""
+    # Slack lets only members of the workspace run commands, and names no home team (docs.slack.dev, Slack Connect).
+    return Actor(body.get("user_id") or "", body.get("user_name") or "", body.get("team_id"), is_member=True)
+
+
+def read(body: dict[str, Any]) -> Request | Message | NotAttempted:
+    """Read what the command asks for: a decision, help, or something that can't be read."""
     command = body.get("command") or ""
     if command != COMMAND:
-        return cards.private(UnknownControl(f"the command {command}"))
+        return UnknownControl(f"the command {command}")
     order = parse(body.get("text") or "")
     if isinstance(order, Help):
         return cards.usage()
     if isinstance(order, UnreadableCommand):
-        return cards.private(order)
-    user_id = body.get("user_id") or ""
-    # Slack lets only members of the workspace run commands, and names no home team (docs.slack.dev, Slack Connect).
-    actor = Actor(user_id, body.get("user_name") or "", body.get("team_id"), is_member=True)
-    place = Place(body.get("channel_id"), user_id, response_url=body.get("response_url"))
+        return order
+    actor = actor_of(body)
+    place = Place(body.get("channel_id"), actor.user_id, response_url=body.get("response_url"))
     return Request(Verb.CANCEL, order.ref, actor, place, reason=order.reason, trigger_id=body.get("trigger_id"))

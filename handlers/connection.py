@@ -13,7 +13,7 @@ from bot.errors import StartError
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code
 
 RETRY_AFTER = (1.0, 2.0, 5.0, 10.0, 30.0)
-CHECK_EVERY = 60.0
+CHECK_EVERY = 15.0  # with the 10 s that a call may take, a Slack that hangs is noticed within 30 s
 # Slack's own trouble; any other refusal of a token is final (docs.slack.dev, reference/methods/auth.test).
 _PASSING = {"", "ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 

@@ -1,6 +1,7 @@
 """The controls of a digest: the selection, the two buttons, and the dialog that they open."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -8,11 +9,10 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.decisions import BatchRunner
-from bot.errors import NotAttempted, NothingSelected, NotTaken, StorageUnavailable, StoreDown
-from bot.models import Verb
-from bot.tasks import Tasks
-from handlers.buttons import actor_of, place_of
+from bot.decisions import BatchRunner, DecisionService
+from bot.errors import NotAttempted, NotRecorded, NotTaken, StorageUnavailable, StoreDown
+from bot.tasks import Room, Tasks
+from handlers.buttons import actor_of, place_of, refusal
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
 from handlers.replies import Replies
 
@@ -24,13 +24,17 @@ class Digests:
 
     Args:
         runner: keeps and carries out batches.
+        decisions: puts refusals into the audit trail.
         replies: tells the person alone.
         tasks: where the work goes on after the ack.
         client: opens dialogs; without retries of its own.
     """
 
-    def __init__(self, runner: BatchRunner, replies: Replies, tasks: Tasks, client: AsyncWebClient) -> None:
+    def __init__(
+        self, runner: BatchRunner, decisions: DecisionService, replies: Replies, tasks: Tasks, client: AsyncWebClient
+    ) -> None:
         self._runner = runner
+        self._decisions = decisions
         self._replies = replies
         self._tasks = tasks
         self._client = client
@@ -50,21 +54,25 @@ class Digests:
 
     async def press(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then show what would happen to which node."""
-        if not self._tasks.accepting:
+        user_id = actor_of(body).user_id
+        if self._tasks.room(user_id, decides=True) is not Room.FREE:
             return BoltResponse(status=503, body="")
         await ack()
-        self._tasks.spawn(self._ask(body), f"selection {body.get('trigger_id')}")
+        self._tasks.spawn(self._ask(body), f"selection {body.get('trigger_id')}", person=user_id)
         return None
 
     async def _ask(self, body: dict[str, Any]) -> None:
-        action, place = (body.get("actions") or [{}])[0], place_of(body)
-        verb = cards.many.VERBS.get(str(action.get("action_id")), Verb.CANCEL)
+        action, place, actor = (body.get("actions") or [{}])[0], place_of(body), actor_of(body)
+        verb, trigger_id = cards.many.VERBS[str(action.get("action_id"))], str(body.get("trigger_id"))
         try:
-            asked = await self._runner.ask(verb, str(action.get("value")), _selected(body), actor_of(body), place)
+            digest_id = str(action.get("value"))
+            asked = await self._runner.ask(verb, digest_id, _selected(body), actor, place, trigger_id)
             if asked is None:
-                raise NothingSelected
-            await self._open(str(body.get("trigger_id")), cards.many.dialog(*asked))
+                logger.info("Selection %s: redelivery ignored", trigger_id)
+                return
+            await self._open(trigger_id, cards.many.dialog(*asked))
         except NotAttempted as error:
+            await self._decisions.note(refusal(error, actor, place.channel_id, verb))
             await self._replies.whisper(place, cards.private(error))
         except StorageUnavailable:
             await self._replies.whisper(place, cards.private(StoreDown()))
@@ -83,19 +91,21 @@ class Digests:
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Write down that it was confirmed, ack, then carry it out. What cannot be begun is said in the dialog."""
-        view, user_id = body.get("view") or {}, str((body.get("user") or {}).get("id"))
+        batch_id, actor = str((body.get("view") or {}).get("private_metadata")), actor_of(body)
         try:
             if not self._tasks.accepting:
                 raise NotTaken
-            work = await self._runner.begin(str(view.get("private_metadata")), user_id)
-        except NotAttempted as error:
+            work = await self._runner.begin(batch_id, actor)
+        except (NotAttempted, NotRecorded) as error:
             await ack(response_action="update", view=cards.many.refusal(error))
-            if isinstance(error, StoreDown):
-                batch_id = str(view.get("private_metadata"))
+            if isinstance(error, NotRecorded):
                 self._tasks.spawn(self._runner.take_back(batch_id), f"take back batch {batch_id}")
+            elif not isinstance(error, StoreDown | NotTaken):
+                note = replace(refusal(error, actor, None), selection=batch_id)
+                self._tasks.spawn(self._decisions.note(note), f"refused batch {batch_id}")
             return
         await ack()
-        self._tasks.spawn(work, f"batch {view.get('private_metadata')}")
+        self._tasks.spawn(work, f"batch {batch_id}")
 
 
 def _selected(body: dict[str, Any]) -> list[str]:

@@ -17,13 +17,15 @@ logger = logging.getLogger(__name__)
 FRESH_SECONDS = 300
 USABLE_SECONDS = 3600
 LOOKUP_SECONDS = 5
+PATIENCE_SECONDS = 0.5  # with Slack, by somebody about whom an older answer is known
+FAILED_SECONDS = 30  # so long a failed look-up isn't tried again
 T = TypeVar("T")
 
 
 class SlackDirectory:
     """Asks Slack, at most once in five minutes about the same group or person.
 
-    When Slack cannot answer, the last answer serves for an hour; without one, `DirectoryUnavailable` is raised.
+    When Slack can't answer at once, the last answer serves for an hour; without one, `DirectoryUnavailable` is raised.
 
     Args:
         client: a client that may repeat a call after a dropped connection, since it only reads here.
@@ -65,27 +67,52 @@ class SlackDirectory:
 
 
 class _Remembered(Generic[T]):
-    """Answers by key, asked for once at a time."""
+    """Answers by key. Each is asked for once at a time, and a slow Slack holds nobody up who has an answer already."""
 
     def __init__(self, ask: Callable[[str], Awaitable[T]], clock: Clock) -> None:
         self._ask = ask
         self._clock = clock
         self._answers: dict[str, tuple[float, T]] = {}
-        self._asking: dict[str, asyncio.Lock] = {}
+        self._failed: dict[str, float] = {}
+        self._asking: dict[str, asyncio.Task[T]] = {}
 
     async def get(self, key: str) -> T:
-        async with self._asking.setdefault(key, asyncio.Lock()):
-            known = self._answers.get(key)
-            age = self._clock.monotonic() - known[0] if known else 0.0
-            if known and age < FRESH_SECONDS:
+        known, now = self._answers.get(key), self._clock.monotonic()
+        age = now - known[0] if known else USABLE_SECONDS
+        if known and age < FRESH_SECONDS:
+            return known[1]
+        is_usable = known is not None and age < USABLE_SECONDS
+        if now - self._failed.get(key, -FAILED_SECONDS) < FAILED_SECONDS:
+            if known and is_usable:
                 return known[1]
-            try:
-                async with self._clock.timeout(LOOKUP_SECONDS):
-                    answer = await self._ask(key)
-            except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
-                logger.warning("Slack could not say who %s is: %s", key, describe(error))
-                if known and age < USABLE_SECONDS:
-                    return known[1]
-                raise DirectoryUnavailable from error
-            self._answers[key] = (self._clock.monotonic(), answer)
-            return answer
+            raise DirectoryUnavailable
+        asking = self._asking.get(key) or self._begin(key)
+        try:
+            async with self._clock.timeout(PATIENCE_SECONDS if is_usable else LOOKUP_SECONDS):
+                return await asyncio.shield(asking)
+        except (*SLACK_FAILURES, *ODD_ANSWERS, DirectoryUnavailable) as error:
+            if known and is_usable:
+                return known[1]
+            raise DirectoryUnavailable from error
+
+    def _begin(self, key: str) -> "asyncio.Task[T]":
+        self._asking[key] = task = asyncio.create_task(self._look_up(key), name=f"look up {key}")
+        task.add_done_callback(lambda done: self._ended(key, done))
+        return task
+
+    async def _look_up(self, key: str) -> T:
+        try:
+            async with self._clock.timeout(LOOKUP_SECONDS):
+                answer = await self._ask(key)
+        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+            logger.warning("Could not look up %s: %s", key, describe(error))
+            self._failed[key] = self._clock.monotonic()
+            raise DirectoryUnavailable from error
+        self._failed.pop(key, None)
+        self._answers[key] = (self._clock.monotonic(), answer)
+        return answer
+
+    def _ended(self, key: str, task: "asyncio.Task[T]") -> None:
+        del self._asking[key]
+        if not task.cancelled():
+            task.exception()  # seen: whoever still waited was told

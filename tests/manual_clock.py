@@ -82,11 +82,14 @@ class ManualClock:
         pauses = [wake_at for _, wake_at in self._sleepers.values()]
         return min([*pauses, *self._limits.values()], default=self.seconds + 1.0)
 
-    async def until_sleeping(self, pause: Pause) -> None:
-        """Wait until the bot pauses for a reason."""
+    async def until_sleeping(self, pause: Pause, count: int = 1) -> None:
+        """Wait until the bot, or so many bots, pause for a reason."""
         async with asyncio.timeout(HANGS_AFTER):
-            while not any(reason is pause and not future.done() for future, (reason, _) in self._sleepers.items()):
+            while len(self._pausing(pause)) < count:
                 await self._news.wait()
+
+    def _pausing(self, pause: Pause) -> list[float]:
+        return [wake_at for each, (reason, wake_at) in self._sleepers.items() if reason is pause and not each.done()]
 
     async def until_paused(self, pause: Pause) -> None:
         """Wait until the bot has paused for a reason, however long ago that pause was over."""
@@ -97,5 +100,9 @@ class ManualClock:
     async def end_pause(self, pause: Pause) -> None:
         """Let so much time pass that the first pause for a reason is over."""
         await self.until_sleeping(pause)
-        ends_at = min(wake_at for reason, wake_at in self._sleepers.values() if reason is pause)
-        await self.advance(max(0.0, ends_at - self.seconds))
+        await self.advance(max(0.0, min(self._pausing(pause)) - self.seconds))
+
+    async def end_pauses(self, pause: Pause, count: int) -> None:
+        """Let so much time pass that the pauses of so many bots for a reason are over."""
+        await self.until_sleeping(pause, count)
+        await self.advance(max(0.0, max(self._pausing(pause)) - self.seconds))

@@ -110,6 +110,7 @@ ERRORS: dict[str, BotError] = {
     "NotConfirmed": errors.NotConfirmed(),
     "NothingSelected": errors.NothingSelected(),
     "NotTaken": errors.NotTaken(),
+    "TooMany": errors.TooMany(),
     "StoreDown": errors.StoreDown(),
     "NotReached": errors.NotReached(),
     "RateLimited": errors.RateLimited(41.6),

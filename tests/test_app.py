@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
+import psycopg
 import pytest
 
 from bot.app import App
 from bot.clock import Pause
 from bot.errors import StartError
+from handlers.connection import CHECK_EVERY
 from handlers.socket import DEAD_TICKET_AFTER
 from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.simulator.slack import Slack, SlackFault
@@ -288,3 +290,40 @@ async def until_seen_down(bot: World) -> None:
     async with asyncio.timeout(HANGS_AFTER):
         while (await get(bot.app, "/readyz"))[0] != 503:
             await bot.time.end_pause(Pause.SOCKET_CHECK)
+
+
+async def test_bot_is_not_ready_before_the_socket_is_open() -> None:
+    async def nothing(_slack: Slack) -> None:
+        pass
+
+    async with starting(nothing, socket=True) as (app, slack, _time, _running):
+        with slack.paused("apps.connections.open"):
+            await slack.until(lambda: slack.is_waiting("apps.connections.open"))
+            assert await get(app, "/readyz") == (503, "The bot is starting.\n")
+        await app.ready.wait()
+        assert (await get(app, "/readyz"))[0] == 200
+
+
+async def test_slack_that_hangs_is_noticed_within_half_a_minute(bot: World) -> None:
+    assert CHECK_EVERY + 10 <= 30  # the client's own limit for a call is 10 s
+    with bot.slack.paused("auth.test"):
+        await bot.time.end_pause(Pause.SLACK_CHECK)
+        await bot.slack.until(lambda: bot.slack.is_waiting("auth.test"))
+
+
+async def test_readyz_says_that_the_database_cannot_be_written(postgresql: str) -> None:
+    async with world(database=postgresql) as bot:
+        async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as connection:
+            await connection.execute("ALTER ROLE postgres SET default_transaction_read_only = on")
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname <> ''"
+            )
+        try:
+            async with asyncio.timeout(HANGS_AFTER):
+                while "(ReadOnlySqlTransaction)" not in (ready := await get(bot.app, "/readyz"))[1]:
+                    await bot.time.end_pause(Pause.HEARTBEAT)
+            assert ready[0] == 503
+        finally:
+            async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as connection:
+                await connection.execute("SET default_transaction_read_only = off")
+                await connection.execute("ALTER ROLE postgres RESET default_transaction_read_only")

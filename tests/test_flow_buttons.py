@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.rows import outcomes_by_user
 from tests.simulator.together import Fault
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, REJECT, World, both_transports
 
@@ -263,3 +264,17 @@ async def test_zero_review_time_is_not_a_review(bot: World) -> None:
     await bot.slack.press(alert, REFRESH)
     await bot.edited(alert)
     assert "Queued to start: Reboot VM" in alert.text
+
+
+@pytest.mark.parametrize("odd", ["\0", "\ud83d", "\u202e", "x" * 201])
+async def test_button_value_with_odd_characters_is_refused_at_the_door(bot: World, odd: str) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    payload = bot.slack.click(alert, APPROVE)
+    payload["actions"][0]["value"] = json.dumps({**json.loads(payload["actions"][0]["value"]), "mode": f"M{odd}"})
+    assert (await bot.slack.deliver("interactive", payload)).status == 200
+    assert "This button cannot be read" in (await bot.whisper()).text
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert bot.together.state(IDS) == "PENDING"
+    assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]

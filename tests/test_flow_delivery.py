@@ -1,12 +1,16 @@
 """How an answer reaches its reader when Slack doesn't take it the first way."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from bot.clock import Pause
+from tests.manual_clock import HANGS_AFTER
+from tests.rows import column
 from tests.simulator.slack import SlackFault
 from tests.simulator.together import Fault
+from tests.watch import pass_time
 from tests.world import APPROVE, CANCEL, REF, World, both_transports, button_row
 
 pytestmark = both_transports
@@ -150,3 +154,60 @@ async def test_foreign_or_missing_response_url_is_not_called(bot: World, url: st
     await bot.slack.press(message, "remediation:explode", response_url=url)
     assert "does not know the button" in (await bot.whisper()).text
     assert [method for method, _ in bot.slack.calls if method.startswith("chat.")] == ["chat.postEphemeral"]
+
+
+def lose_every_answer(bot: World) -> None:
+    """Let Slack take nothing."""
+    methods = ("chat.update", "chat.postMessage", "chat.postEphemeral")
+    bot.slack.faults += [SlackFault(method, "html", times=-1) for method in methods]
+    bot.slack.faults.append(SlackFault("response_url", "down", times=-1))
+
+
+async def test_answer_that_slack_did_not_take_is_delivered_later(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    lose_every_answer(bot)
+    await bot.slack.press(alert, APPROVE)
+    await bot.together.until(lambda: bot.together.posts)
+    await until_postponed(bot)
+    assert alert.edits == 0
+    bot.slack.faults.clear()
+    await pass_time(bot, 20)
+    assert "Approved in Slack by <@U0ALICE>" in alert.text
+    assert (alert.edits, len(bot.together.posts)) == (1, 1)
+
+
+async def test_undelivered_answer_blocks_no_other_decision_and_is_delivered_by_the_next_process(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    lose_every_answer(bot)
+    await bot.slack.press(alert, APPROVE)
+    await until_postponed(bot)
+    await bot.settle()
+    bot.slack.faults.clear()
+    async with bot.another():
+        await bot.edited(alert)
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await bot.edited(alert, 2)
+    assert [call.verb for call in bot.together.posts] == ["approve", "cancel"]
+
+
+async def test_answer_is_given_up_after_a_day_and_counted(bot: World, caplog: pytest.LogCaptureFixture) -> None:
+    bot.together.add()
+    lose_every_answer(bot)
+    await bot.slack.press(bot.alert(), APPROVE)
+    await until_postponed(bot)
+    request = await column(bot, "request")
+    assert "/response/" in request
+    await pass_time(bot, 3600)
+    assert "/response/" not in await column(bot, "request"), "Slack takes it for 30 minutes only"
+    await pass_time(bot, 86_400)
+    assert await column(bot, "status") == "undelivered"
+    assert "was given up: Slack did not take it" in caplog.text
+
+
+async def until_postponed(bot: World) -> None:
+    async with asyncio.timeout(HANGS_AFTER):
+        while await column(bot, "deliveries") < 1:
+            pass
+    assert await column(bot, "status") == "answered"

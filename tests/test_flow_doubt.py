@@ -209,3 +209,23 @@ def assert_true(bot: World, answer: Posted) -> None:
         assert took_effect
     if "not in effect as of" in answer.text:
         assert not took_effect
+
+
+@both_transports
+@pytest.mark.parametrize("typed", [True, False])
+async def test_repeat_after_429_does_not_cancel_what_a_colleague_approved_meanwhile(bot: World, *, typed: bool) -> None:
+    bot.together.add()
+    alert = bot.alert()
+
+    def approve_meanwhile() -> None:
+        bot.together.on_call.clear()
+        bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+        bot.together.review(IDS, "approve")
+
+    bot.together.on_call["cancel"] = approve_meanwhile
+    bot.together.faults.append(Fault("rpc", verb="cancel", code=8, headers={"Retry-After": "10"}))
+    await (bot.slack.command(REF) if typed else bot.slack.press(alert, CANCEL))
+    answer = (await bot.answer(2)) if typed else (await bot.edited(alert))
+    assert bot.together.state(IDS) == "PENDING"
+    assert len(bot.together.posts) == 1
+    assert "Not cancelled." in answer.text

@@ -7,10 +7,13 @@ from urllib.parse import urlencode
 
 import aiohttp
 import pytest
+from sqlalchemy import select
 
+from bot.store.tables import audit
+from tests.rows import execute_beside
 from tests.simulator.slack import sign
 from tests.simulator.slack.workspace import TEAM
-from tests.world import APPROVE, REF, World, both_transports, button_row
+from tests.world import APPROVE, REF, REFRESH, World, both_transports, button_row
 
 BODY = urlencode({"command": "/cancel-remediation", "text": REF, "team_id": TEAM, "user_id": "U0ALICE"}).encode()
 
@@ -156,3 +159,29 @@ async def test_overloaded_bot_says_so_in_the_ack(bot: World) -> None:
             assert (await bot.slack.press(alert, APPROVE)).status == 503
     assert "Cancelled" in (await bot.answer(2)).text
     assert alert.edits == 0
+
+
+async def test_one_person_cannot_lock_out_the_others(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    with bot.together.paused("get"):
+        for _ in range(200):
+            assert (await bot.slack.press(alert, REFRESH, user="U0CAROL")).status == 200
+        assert "You have too many requests under way" in (await bot.whisper("U0CAROL")).text
+        assert (await bot.slack.press(alert, APPROVE)).status == 200
+        assert (await bot.slack.command(REF, user="U0BOB")).status == 200
+    await bot.together.until(lambda: bot.together.posts)
+
+
+async def test_everything_refused_has_its_audit_row(bot: World) -> None:
+    await bot.slack.command("only two")
+    unreadable = {"type": "button", "action_id": APPROVE, "text": {"type": "plain_text", "text": "x"}, "value": "x"}
+    message = bot.slack.post_as_tool([{"type": "actions", "elements": [unreadable]}])
+    await bot.slack.press(message, APPROVE, user="U0BOB")
+    await bot.whisper("U0BOB")
+    await bot.settle()
+    chosen = select(audit.c.event, audit.c.user_id, audit.c.outcome).order_by(audit.c.seq)
+    assert [tuple(row.values()) for row in await execute_beside(bot, chosen)] == [
+        ("refused", "U0ALICE", "UnreadableCommand"),
+        ("refused", "U0BOB", "UnreadableButton"),
+    ]

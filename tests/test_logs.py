@@ -61,3 +61,9 @@ async def test_no_secret_is_logged_whatever_goes_wrong_at_debug(
     assert "cancel cluster-1/instance-1/remediation-1" in logged
     for secret in (*SECRETS, "/response/secret", "ticket-1", "private"):
         assert secret not in logged
+
+
+def test_socket_ticket_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "text", [])
+    logging.getLogger("x").warning("connecting to wss://wss-primary.slack.com/link/?ticket=abc-123&app_id=def")
+    assert "abc-123" not in capsys.readouterr().err

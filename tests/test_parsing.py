@@ -13,6 +13,10 @@ from bot.parsing import MAX_REASON, Help, Order, parse
 URL = "https://api.together.xyz/v1/compute/clusters/c1/instances/i1/remediations/r1"
 
 READABLE = {
+    "a mention in the reason": ("c1 i1 r1 asked by <@U0BOB> in <#C0OPS|general>", "asked by @U0BOB in #general"),
+    "a named mention in the reason": ("c1 i1 r1 asked by <@U0BOB|bob>", "asked by @bob"),
+    "a lone dash": ("c1 i1 r1 -", ""),
+    "a lone long dash": ("c1 i1 r1 —", ""),
     "three words": ("c1 i1 r1", ""),
     "slashes": ("c1/i1/r1", ""),
     "slashes around": ("/c1/i1/r1/", ""),
@@ -68,7 +72,7 @@ UNREADABLE = {
     "an option twice": ("cluster=c1 cluster=c2 instance=i1 remediation=r1", "cluster is given twice."),
     "an unknown option": ("--cluster c1 --instance i1 --remediation r1 --force", "I do not know the option “--force”."),
     "words before options": ("please --cluster c1 --instance i1", "I cannot tell what “please” before “--cluster”"),
-    "a mention": ("<@U123> i1 r1", "The cluster ID has the character &lt;, which no ID has."),
+    "a mention": ("<@U123> i1 r1", "The cluster ID has the character @, which no ID has."),
     "an equals sign": ("c1 i=1 r1", "The instance ID has the character =, which no ID has."),
     "a dot": ("c1 . r1", 'The instance ID cannot be ".".'),
     "two dots in a URL": (URL.replace("i1", "%2e%2e"), 'The instance ID cannot be "..".'),

@@ -1,5 +1,6 @@
 """Who may do what, from where: asked of the real directory over a simulated Slack."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -8,7 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.errors import NotAllowed
 from bot.models import Actor, Verb
 from bot.policy import Policy
-from handlers.directory import FRESH_SECONDS, USABLE_SECONDS, SlackDirectory
+from handlers.directory import FAILED_SECONDS, FRESH_SECONDS, PATIENCE_SECONDS, USABLE_SECONDS, SlackDirectory
 from tests.manual_clock import ManualClock
 from tests.simulator.slack import Slack, SlackFault
 from tests.simulator.slack.workspace import BOT_TOKEN, TEAM
@@ -50,16 +51,15 @@ async def allowed(policy: Policy, actor: Actor, channel: str | None = "C0OPS", v
     return True
 
 
-@pytest.mark.parametrize("actor", [clicker("U0ALICE"), typist("U0ALICE")])
-async def test_listed_user_needs_no_lookup(slack: Slack, time: ManualClock, actor: Actor) -> None:
-    assert await allowed(policy_for(slack, time, "U0ALICE"), actor)
-    assert slack.calls == []
-
-
-async def test_listed_user_of_unknown_workspace_is_looked_up(slack: Slack, time: ManualClock) -> None:
-    policy = policy_for(slack, time, "U0ALICE", "U0PARTNER")
-    assert await allowed(policy, clicker("U0ALICE", home=None))
-    assert not await allowed(policy, clicker("U0PARTNER", home=None))
+@pytest.mark.parametrize("actor", [clicker, typist])
+async def test_listed_user_must_be_a_full_member_too(
+    slack: Slack, time: ManualClock, actor: Callable[[str], Actor]
+) -> None:
+    nobody = ("U0GUEST", "U0SINGLE", "U0ROBOT", "U0LEFT", "U0PARTNER", "U0STRANGER", "U0UNKNOWN")
+    policy = policy_for(slack, time, "U0ALICE", *nobody)
+    assert await allowed(policy, actor("U0ALICE"))
+    for user in nobody:
+        assert not await allowed(policy, actor(user)), user
 
 
 @pytest.mark.parametrize("operators", [("*",), ("S0ONCALL",)])
@@ -200,3 +200,42 @@ async def test_authorization_comes_after_the_ack() -> None:
             assert ack.status == 200
             assert bot.together.calls == []
         assert "Cancelled" in (await bot.answer()).text
+
+
+async def test_hanging_directory_holds_up_nobody_who_was_known(slack: Slack, time: ManualClock) -> None:
+    policy = policy_for(slack, time, "U0ALICE")
+    assert await allowed(policy, clicker("U0ALICE"))
+    await time.advance(FRESH_SECONDS + 1)
+    with slack.paused("users.info"):
+        deciding = [asyncio.create_task(allowed(policy, clicker("U0ALICE"))) for _ in range(6)]
+        await slack.until(lambda: slack.is_waiting("users.info"))
+        await time.advance(PATIENCE_SECONDS)
+        assert await asyncio.gather(*deciding) == [True] * 6
+    assert len([method for method, _ in slack.calls if method == "users.info"]) == 2
+
+
+async def test_failed_lookup_is_not_repeated_for_half_a_minute(slack: Slack, time: ManualClock) -> None:
+    policy = policy_for(slack, time, "U0ALICE")
+    slack.faults.append(SlackFault("users.info", "internal_error", times=-1))
+    assert not await allowed(policy, clicker("U0ALICE"))
+    slack.faults.clear()
+    calls = len(slack.calls)
+    await time.advance(FAILED_SECONDS - 1)
+    assert not await allowed(policy, clicker("U0ALICE"))
+    assert len(slack.calls) == calls
+    await time.advance(1)
+    assert await allowed(policy, clicker("U0ALICE"))
+
+
+async def test_takeover_authorizes_again_what_a_dead_process_had_claimed() -> None:
+    async with world(drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = bot.alert()
+        with bot.together.paused("get"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.calls)
+            await bot.settle()
+        bot.slack.users["U0ALICE"]["deleted"] = True
+        async with bot.another():
+            assert "deactivated users may not decide" in (await bot.whisper()).text
+        assert bot.together.posts == []

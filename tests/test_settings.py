@@ -71,7 +71,7 @@ WRONG = {
     "BOT_ONCALL": ("@oncall", "is no user ID or user-group ID"),
     "BOT_MAX_IN_REPAIR": ("0", "must be a whole number in its range."),
     "BOT_MAX_IN_REPAIR_PERCENT": ("101", "must be a whole number in its range."),
-    "BOT_TWO_PEOPLE_MODES": ("REBOOT_VM,reboot", "has “reboot”, which is no mode"),
+    "BOT_TWO_PEOPLE_MODES": ("REBOOT_VM,reboot", "contains “reboot”, which isn't a mode"),
     "BOT_LEASE_SECONDS": ("301", "must be a whole number in its range."),
     "DATABASE_URL": ("mysql://x", "must begin with sqlite:///, postgres:// or postgresql://"),
     "PORT": ("http", "must be a whole number in its range."),
@@ -153,3 +153,26 @@ def test_bolts_oauth_mode_is_not_turned_on_by_accident() -> None:
 ])  # fmt: skip
 def test_loopback(url: str, local: bool) -> None:  # noqa: FBT001 - a table's column
     assert is_loopback(url) is local
+
+
+@pytest.mark.parametrize(("value", "meant"), [
+    ("POWERCYCLE_HOST", "HOST_POWER_CYCLE"), ("POWER_CYCLE_HOST", "HOST_POWER_CYCLE"), ("REBOOTVM", "REBOOT_VM"),
+    ("REMEDIATION_MODE_VM_ONYL", "VM_ONLY"),
+])  # fmt: skip
+def test_mode_in_other_words_stops_the_start_with_a_suggestion(value: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=f"did you mean {meant}"):
+        read_settings(GOOD | {"BOT_TWO_PEOPLE_MODES": value})
+
+
+def test_mode_that_is_not_known_yet_is_taken_and_told() -> None:
+    settings = read_settings(GOOD | {"BOT_TWO_PEOPLE_MODES": "QUANTUM_RESET,REBOOT_VM"})
+    assert settings.unknown_modes == ("REMEDIATION_MODE_QUANTUM_RESET",)
+
+
+def test_database_url_with_an_odd_password_is_not_quoted() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(GOOD | {"DATABASE_URL": "postgresql://bot:100%sure@host/db"})
+    assert "sure" not in str(caught.value)
+    assert "percent-encode" in str(caught.value)
+    kept = read_settings(GOOD | {"DATABASE_URL": "postgresql://bot:p%40ssword@host/db"})
+    assert {"p%40ssword", "p@ssword"} <= set(kept.secrets)

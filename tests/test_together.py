@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from itertools import count
 
 import httpx
 import pytest
@@ -28,6 +29,7 @@ from bot.errors import (
 )
 from bot.models import Remediation, RemediationRef
 from bot.together import Patience, TogetherClient
+from bot.together.client import MAX_PAGES
 from tests.manual_clock import START, ManualClock
 from tests.simulator.together import API_KEY, Fault, Together
 from tests.world import IDS
@@ -396,3 +398,35 @@ async def test_an_answer_with_ids_that_are_none_is_about_another(api: Together, 
     api.remediations[IDS]["cluster_id"] = "a b"
     with pytest.raises(UnreadableAnswer, match="another remediation"):
         await client.get(REF)
+
+
+async def test_secrets_that_together_quotes_are_removed(api: Together, client: TogetherClient) -> None:
+    api.faults.append(Fault("rpc", code=7, message=f"no permission for {API_KEY}"))
+    with pytest.raises(KeyRefused) as caught:
+        await client.cancel(REF)
+    assert caught.value.quote == "no permission for [secret]"
+
+
+async def test_more_pages_without_a_token_are_unreadable(time: ManualClock) -> None:
+    answer = httpx.Response(200, json={"remediations": [], "has_next": True})
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _request: answer)) as http:
+        with pytest.raises(UnreadableAnswer, match="more pages"):
+            await TogetherClient(http, "http://x/v1", "k", clock=time.clock).list_remediations("c")
+
+
+async def test_list_ends_after_so_many_pages_or_seconds(time: ManualClock) -> None:
+    tokens = count()
+
+    def page(_request: httpx.Request) -> httpx.Response:
+        time.seconds += step
+        return httpx.Response(200, json={"remediations": [], "has_next": True, "next_page_token": str(next(tokens))})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(page)) as http:
+        client = TogetherClient(http, "http://x/v1", "k", clock=time.clock)
+        step = 0.0
+        with pytest.raises(UnreadableAnswer, match="never end"):
+            await client.list_remediations("c")
+        assert next(tokens) <= MAX_PAGES + 2
+        step = 7.0
+        with pytest.raises(NoAnswer):
+            await client.list_remediations("c")

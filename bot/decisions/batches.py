@@ -9,10 +9,11 @@ from dataclasses import replace
 from bot import cards
 from bot.clock import Clock, Pause
 from bot.decisions.service import LIFETIME, RECEIVE_SECONDS, DecisionService, Work
-from bot.errors import NotAttempted, NotConfirmed, StorageUnavailable, StoreDown
+from bot.errors import NotAttempted, NotConfirmed, NothingSelected, NotRecorded, StorageUnavailable, StoreDown
 from bot.models import (
     Actor,
     Alert,
+    AuditNote,
     Batch,
     BatchItem,
     Messenger,
@@ -71,13 +72,14 @@ class BatchRunner:
             [replace(each, hold=None) if each.hold and each.hold.until <= look.now else each for each in look.alerts]
         )
 
-    async def ask(
-        self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: Place
+    async def ask(  # noqa: PLR0913, PLR0917 - what was pressed, by whom and where
+        self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: Place, trigger_id: str
     ) -> tuple[Batch, Sequence[Alert], Mapping[RemediationRef, str]] | None:
-        """Keep what was selected until it is confirmed; None where nothing of it waits any more.
+        """Keep what was selected until it is confirmed; None for a redelivery of the same press.
 
         Raises:
             NotAllowed: the actor may not.
+            NothingSelected: nothing of it waits any more.
             StorageUnavailable: it could not be written.
         """
         try:
@@ -88,9 +90,10 @@ class BatchRunner:
         waiting = await self.waiting(digest_id)
         wanted = cards.many.chosen(waiting, values)[: cards.many.MAX_CHOSEN]
         if not wanted:
-            return None
+            raise NothingSelected
         names = cards.many.names(waiting)
-        batch = Batch(uuid.uuid4().hex, digest_id, verb, actor, replace(place, original=None), asked_at=0.0)
+        batch_id = uuid.uuid5(uuid.NAMESPACE_URL, f"selection {trigger_id}").hex
+        batch = Batch(batch_id, digest_id, verb, actor, replace(place, original=None), asked_at=0.0)
         items = [
             BatchItem(
                 number,
@@ -100,23 +103,27 @@ class BatchRunner:
             )
             for number, each in enumerate(wanted)
         ]
-        await self._batches.ask(batch, items)
-        return batch, wanted, names
+        return (batch, wanted, names) if await self._batches.ask(batch, items) else None
 
-    async def begin(self, batch_id: str, user_id: str) -> Work:
-        """Begin a batch that was confirmed. Gives back the work that is to be done after the ack.
+    async def begin(self, batch_id: str, actor: Actor) -> Work:
+        """Begin a batch that was confirmed. Returns the work that is to be done after the ack.
 
         Raises:
-            StoreDown: it could not be written.
+            StoreDown: it was not recorded, so it won't run.
+            NotRecorded: it isn't known whether it was recorded: it may still run.
             NotConfirmed: it was begun already, is not known, or somebody else confirms than asked.
         """
         try:
             async with self._clock.timeout(RECEIVE_SECONDS):
-                batch = await self._batches.begin(batch_id, user_id)
+                batch = await self._batches.begin(batch_id, actor.user_id)
         except (StorageUnavailable, TimeoutError) as error:
-            raise StoreDown from error
+            if isinstance(error, StorageUnavailable) and not error.in_doubt:
+                raise StoreDown from error
+            raise NotRecorded("selection", sent=False) from error
         if batch is None:
             raise NotConfirmed
+        confirmed = AuditNote("confirmed", actor, batch.place.channel_id, batch.verb, selection=batch.id)
+        await self._decisions.note(confirmed)
         return self.run(batch)
 
     async def take_back(self, batch_id: str) -> None:

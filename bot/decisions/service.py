@@ -24,7 +24,20 @@ from bot.errors import (
     StoreDown,
     TogetherError,
 )
-from bot.models import RULES, Answer, Claim, Delivery, Job, Manner, Messenger, Outcome, OutcomeKind, Request, Verb
+from bot.models import (
+    RULES,
+    Answer,
+    AuditNote,
+    Claim,
+    Delivery,
+    Job,
+    Manner,
+    Messenger,
+    Outcome,
+    OutcomeKind,
+    Request,
+    Verb,
+)
 from bot.mrkdwn import when
 from bot.policy import Policy
 from bot.store import Approvals, DecisionStore
@@ -100,6 +113,13 @@ class DecisionService:
         job.began = self._clock.monotonic()
         self.working[job.id] = job
         return self.handle(job)
+
+    async def note(self, note: AuditNote) -> None:
+        """Put into the audit trail what is about no decision: a refusal, or a confirmed selection."""
+        try:
+            await self._store.note(note)
+        except StorageUnavailable as error:
+            logger.warning("%s by %s could not be recorded: %s", note.event, note.actor.user_id, error)
 
     async def carry_out(self, request: Request) -> None:
         """Decide on one of many, unless that has begun already.

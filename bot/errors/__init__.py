@@ -16,6 +16,7 @@
     │   ├── NotConfirmed          a selection that is somebody else's, or was confirmed already
     │   ├── NothingSelected       a button for a selection, and nothing selected that still waits
     │   ├── NotTaken              the bot is stopping or full
+    │   ├── TooMany               one person has too much under way
     │   └── StoreDown             the bot cannot write down what was asked, or what it is about to do
     ├── TogetherError             a call was attempted; told to the channel
     │   ├── NotReached            no connection was made: the only one that may say that nothing was changed
@@ -66,6 +67,7 @@ from bot.errors.refusals import (
     NotTaken,
     SecondPersonNeeded,
     StoreDown,
+    TooMany,
     UnknownControl,
     UnreadableButton,
     UnreadableCommand,
@@ -121,6 +123,7 @@ __all__ = [
     "StorageUnavailable",
     "StoreDown",
     "TogetherError",
+    "TooMany",
     "Unclear",
     "UnknownControl",
     "UnreadableAnswer",

@@ -121,6 +121,16 @@ class NotTaken(NotAttempted):
         )
 
 
+class TooMany(NotAttempted):
+    """One person has so much under way that others would have to wait."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You have too many requests under way, so this one was ignored. Nothing was sent to Together.",
+            "Wait for the results, then try again.",
+        )
+
+
 class StoreDown(NotAttempted):
     """What cannot be proved afterwards is not done."""
 

@@ -17,7 +17,19 @@ from bot.models.alert import (
 from bot.models.batch import Batch, BatchItem, BatchStatus
 from bot.models.button import Shown, button_value, read_button_value, reference_value
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id
-from bot.models.job import DOUBT_SECONDS, Answer, Claim, Decided, Job, Manner, Outcome, OutcomeKind, Remark, Sent
+from bot.models.job import (
+    DOUBT_SECONDS,
+    Answer,
+    AuditNote,
+    Claim,
+    Decided,
+    Job,
+    Manner,
+    Outcome,
+    OutcomeKind,
+    Remark,
+    Sent,
+)
 from bot.models.ports import Board, Delivery, Directory, Found, Messenger, Person
 from bot.models.remediation import FINAL, IN_REPAIR, OPEN, Cluster, LinkedAlert, Mode, Remediation, State
 from bot.models.request import Actor, Blocks, Message, Place, Request
@@ -37,6 +49,7 @@ __all__ = [
     "Actor",
     "Alert",
     "Answer",
+    "AuditNote",
     "Batch",
     "BatchItem",
     "BatchStatus",

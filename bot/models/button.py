@@ -1,10 +1,11 @@
 """The value of a button: which remediation, and what the person was shown."""
 
 import json
+import unicodedata
 from dataclasses import dataclass
 
 from bot.errors import InvalidId, UnreadableButton
-from bot.models.ids import RemediationRef
+from bot.models.ids import MAX_ID_LENGTH, RemediationRef
 from bot.models.remediation import Remediation
 
 
@@ -34,6 +35,11 @@ def reference_value(ref: RemediationRef) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def _is_plain(value: str) -> bool:
+    """Whether a text is short and has no control, format or surrogate characters: no database takes all of these."""
+    return len(value) <= MAX_ID_LENGTH and not any(unicodedata.category(each)[0] == "C" for each in value)
+
+
 def read_button_value(value: object) -> tuple[RemediationRef, Shown]:
     """Read a button's value, as this or any earlier release or another tool wrote it.
 
@@ -51,8 +57,8 @@ def read_button_value(value: object) -> tuple[RemediationRef, Shown]:
     if len(ids) < len(names):
         raise UnreadableButton("cluster_id, instance_id or remediation_id is missing")
     mode, state = fields.get("mode"), fields.get("state")
-    if not all(each is None or isinstance(each, str) for each in (mode, state)):
-        raise UnreadableButton("mode or state is not a text")
+    if not all(each is None or (isinstance(each, str) and _is_plain(each)) for each in (mode, state)):
+        raise UnreadableButton("mode or state is not a plain text")
     try:
         return RemediationRef(*ids), Shown(mode or None, state or None)
     except InvalidId as error:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bot.models.button import Shown
-from bot.models.request import Message, Request
+from bot.models.request import Actor, Message, Request
 from bot.models.verbs import Verb
 
 if TYPE_CHECKING:
@@ -162,6 +162,24 @@ class Outcome:
     state: str | None = None
     http_status: int | None = None
     request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditNote:
+    """A row of the audit trail that is about no decision.
+
+    Attributes:
+        event: "refused" or "confirmed".
+        kind: why it was refused.
+        selection: the batch that it is about, where there is one.
+    """
+
+    event: str
+    actor: Actor
+    channel_id: str | None
+    verb: Verb | None = None
+    kind: OutcomeKind | None = None
+    selection: str = ""
 
 
 @dataclass(frozen=True, slots=True)

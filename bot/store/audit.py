@@ -43,8 +43,13 @@ def append(connection: Connection, fields: dict[str, Any]) -> None:
     lock_audit(connection)
     last = connection.execute(_LAST).first()
     seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
-    row = {**fields, "seq": seq, "previous": previous}
+    row = {name: storable(value) for name, value in fields.items()} | {"seq": seq, "previous": previous}
     connection.execute(_INSERT, {**row, "hash": digest(row)})
+
+
+def storable(value: Any) -> Any:  # noqa: ANN401 - of any column
+    """Take out of a text what UTF-8 or PostgreSQL can't hold: lone surrogates and NUL."""
+    return value.encode(errors="replace").decode().replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 def digest(row: RowMapping | dict[str, Any]) -> str:

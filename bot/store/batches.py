@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, RowMapping, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import Answer, Batch, BatchItem, BatchStatus, Outcome, RemediationRef, Request, Shown
 from bot.store.alerts import wake_digest
@@ -18,7 +19,8 @@ _BATCHES = TypeAdapter(Batch)
 b, i = batches.c, batch_items.c
 _ID = b.id == bindparam("b_id")
 _UNTIL = now() + LEASE_SECONDS
-_INSERT, _INSERT_ITEMS, _UPDATE = insert(batches), insert(batch_items), update(batches).where(_ID)
+_INSERT = insert(batches).on_conflict_do_nothing().returning(b.id)
+_INSERT_ITEMS, _UPDATE = insert(batch_items), update(batches).where(_ID)
 _BEGIN = (
     update(batches)
     .where(_ID, b.status == BatchStatus.ASKED)
@@ -60,9 +62,9 @@ class Batches:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def ask(self, batch: Batch, items: Sequence[BatchItem]) -> None:
-        """Keep what a person has selected until they confirm it."""
-        await self.database.run(_ask, batch, items)
+    async def ask(self, batch: Batch, items: Sequence[BatchItem]) -> bool:
+        """Keep what a person has selected until they confirm it. Returns False for a redelivery of the same press."""
+        return await self.database.run(_ask, batch, items)
 
     async def begin(self, batch_id: str, user_id: str) -> Batch | None:
         """Begin a batch that was confirmed. None where it has begun already, is not known or somebody else's."""
@@ -111,10 +113,12 @@ class Batches:
         return await self.database.read(_of_digest, digest_id)
 
 
-def _ask(connection: Connection, batch: Batch, items: Sequence[BatchItem]) -> None:
+def _ask(connection: Connection, batch: Batch, items: Sequence[BatchItem]) -> bool:
     kept = replace(batch, asked_at=read_clock(connection))
-    connection.execute(_INSERT, {"id": batch.id, "lease_until": 0.0, **_columns(kept)})
+    if connection.execute(_INSERT, {"id": batch.id, "lease_until": 0.0, **_columns(kept)}).first() is None:
+        return False
     connection.execute(_INSERT_ITEMS, [_item_row(batch.id, item) for item in items])
+    return True
 
 
 def _begin(connection: Connection, batch_id: str, user_id: str) -> Batch | None:

@@ -88,6 +88,7 @@ class Database:
         self.under_way: set[asyncio.Future[Any]] = set()
         self._path = Path(url.removeprefix(_SQLITE)) if self.is_sqlite else None
         self._owned: int | None = None
+        self._is_closed = False
         self._local = threading.local()
         self._connections: list[Connection] = []
         if self.is_sqlite:
@@ -133,6 +134,7 @@ class Database:
 
     async def close(self) -> None:
         """Finish what is under way, close all connections, and give the file back."""
+        self._is_closed = True
         for each in (self._writer, self._reader):
             await asyncio.to_thread(each.shutdown)
         for connection in self._connections:
@@ -145,6 +147,8 @@ class Database:
     async def _call(
         self, threads: ThreadPoolExecutor, begin: str, seconds: float, function: Callable[[Connection], T]
     ) -> T:
+        if self._is_closed:
+            raise StorageUnavailable("closed")
         future = asyncio.get_running_loop().run_in_executor(threads, self._transact, begin, seconds, function)
         self.under_way.add(future)
         future.add_done_callback(self.under_way.discard)

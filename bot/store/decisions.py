@@ -19,6 +19,7 @@ from bot.models import (
     RULES,
     About,
     Answer,
+    AuditNote,
     BatchStatus,
     Claim,
     Decided,
@@ -55,6 +56,7 @@ from bot.store.tables import (
     first_approvals,
     ids_of,
     key_of,
+    leases,
     one_remediation,
 )
 from bot.store.tables import audit as trail
@@ -111,6 +113,8 @@ _HEARTBEAT = (
     .where(c.id.in_(bindparam("b_ids", expanding=True)), c.owner == bindparam("b_owner"), _UNFINISHED)
     .values(lease_until=_LEASE_UNTIL)
 )
+_PROBE = insert(leases).values(until=now()).on_conflict_do_update(index_elements=["name"], set_={"until": now()})
+_OLD_PROBES = delete(leases).where(leases.c.name.startswith("process "), leases.c.until < now() - _DAY)
 _LEFT = or_(c.lease_until < now(), and_(bindparam("b_all"), c.owner != bindparam("b_owner")))
 _TAKE_OVER = (
     update(decisions)
@@ -269,10 +273,17 @@ class DecisionStore:
         job.request = job.request.at(place)
         await self.database.run(self._execute, _MOVE, job, b_request=dump_request(job.request))
 
+    async def note(self, note: AuditNote) -> None:
+        """Put a row into the audit trail that is about no decision."""
+        await self.database.run(_note, note)
+
     async def heartbeat(self, job_ids: Collection[str]) -> None:
-        """Keep what this process works on."""
-        values = {"b_ids": list(job_ids), "b_owner": self._owner, "b_lease": self._lease}
-        await self.database.run(_rowcount, _HEARTBEAT, values)
+        """Keep what this process works on, and write in any case: a database that can't be written is told by that."""
+        await self.database.run(self._heartbeat, list(job_ids))
+
+    def _heartbeat(self, connection: Connection, job_ids: list[str]) -> None:
+        connection.execute(_PROBE, {"name": f"process {self._owner}", "owner": self._owner})
+        connection.execute(_HEARTBEAT, {"b_ids": job_ids, "b_owner": self._owner, "b_lease": self._lease})
 
     async def release(self, job: Job) -> None:
         """Let the next process continue with a job at once."""
@@ -335,8 +346,19 @@ def _scalar(connection: Connection, statement: Any, values: dict[str, Any]) -> A
     return connection.execute(statement, values).scalar()
 
 
-def _rowcount(connection: Connection, statement: Update, values: dict[str, Any]) -> int:
-    return connection.execute(statement, values).rowcount
+def _note(connection: Connection, note: AuditNote) -> None:
+    row = {column.name: None for column in trail.columns}
+    audit.append(connection, row | {
+        "at": read_clock(connection),
+        "event": note.event,
+        "decision_id": note.selection,
+        "team_id": note.actor.team_id,
+        "channel_id": note.channel_id,
+        "user_id": note.actor.user_id,
+        "verb": note.verb.value if note.verb else "",
+        "outcome": note.kind.value if note.kind else None,
+        **dict.fromkeys(("cluster_id", "instance_id", "remediation_id"), ""),
+    })  # fmt: skip
 
 
 def _claimed_by(connection: Connection, request: Request) -> Claim | None:
@@ -365,6 +387,7 @@ def _purge(connection: Connection, days: int) -> int:
     for each in (alerts, digests):
         connection.execute(delete(each).where(each.c.is_open.is_(False), each.c.seen_at < oldest))
     connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
+    connection.execute(_OLD_PROBES)
     never_confirmed = and_(batches.c.status == BatchStatus.ASKED, batches.c.asked_at < now() - _DAY)
     old_batches = select(batches.c.id).where(or_(batches.c.asked_at < oldest, never_confirmed))
     connection.execute(delete(batch_items).where(batch_items.c.batch_id.in_(old_batches)))

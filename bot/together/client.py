@@ -8,7 +8,7 @@ caller reads the remediation back.
 import json
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -30,7 +30,9 @@ from bot.together import answers
 logger = logging.getLogger(__name__)
 
 ALL_INSTANCES = "-"
+MAX_PAGES = 500
 ATTEMPTS = 3
+SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 PAGE_SIZE = 200  # a server that allows fewer gives fewer (google.aip.dev/158)
 BeforeSend = Callable[[int], Awaitable[None]]
 
@@ -42,6 +44,7 @@ class Patience:
     Attributes:
         attempt: one request in all; a server that drips a byte at a time passes every timeout per read.
         get: a GET with all its attempts.
+        scan: a list with all its pages.
         max_body: of an answer about one thing.
         max_page: of a page of a list.
         post_wait: the longest wait between two attempts of a POST; what would take longer is told instead.
@@ -51,6 +54,7 @@ class Patience:
     read: float = 10
     attempt: float = 15
     get: float = 10
+    scan: float = 60
     post_wait: float = 10
     max_body: int = 1024 * 1024
     max_page: int = 16 * 1024 * 1024
@@ -66,6 +70,7 @@ class TogetherClient:
         http: one pooled client for the whole process; the caller closes it.
         base_url: with its `/v1`, without a slash at the end.
         api_key: sent as a bearer token, and nowhere else: redirects are not followed.
+        secrets: what must not be shown if an answer quotes it; the key is one of them.
         jitter: a number from 0 to 1, so that several bots do not retry in step.
 
     Raises:
@@ -78,6 +83,7 @@ class TogetherClient:
         base_url: str,
         api_key: str,
         *,
+        secrets: Collection[str] = (),
         clock: Clock | None = None,
         patience: Patience | None = None,
         jitter: Callable[[], float] = random.random,
@@ -85,6 +91,7 @@ class TogetherClient:
         self._http = http
         self._base_url = base_url
         # Compressed answers are not asked for: a small one could unpack to more than memory holds.
+        self._secrets = [each.encode() for each in {api_key, *secrets} if len(each) >= SHORTEST_SECRET]
         self._headers = {"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"}
         self._clock = clock or Clock()
         self._patience = patience or Patience()
@@ -144,14 +151,19 @@ class TogetherClient:
         params = {"page_size": str(PAGE_SIZE)} | ({"state": ",".join(states)} if states else {})
         found: list[Any] = []
         seen: set[str] = set()
+        give_up_at = self._clock.monotonic() + self._patience.scan
         while True:
             page = await self._get(f"{path}/remediations", params)
             found += answers.items(page, "remediations")
             token = page.get("next_page_token")
-            if not page.get("has_next") or not token:
+            if not page.get("has_next"):
                 return found
-            if not isinstance(token, str) or token in seen:
+            if not isinstance(token, str) or not token:
+                raise UnreadableAnswer("it says that there are more pages, and not which")
+            if token in seen or len(seen) >= MAX_PAGES:
                 raise UnreadableAnswer("its pages never end")
+            if self._clock.monotonic() > give_up_at:
+                raise NoAnswer
             seen.add(token)
             params = {**params, "page_token": token}
 
@@ -265,7 +277,11 @@ class TogetherClient:
                 chunks += chunk
                 if len(chunks) > limit:
                     raise UnreadableAnswer(f"larger than {limit // 1024 // 1024} MiB")
-            return answers.Reply(response.status_code, response.headers, bytes(chunks))
+            # What Together says may be shown, and an error may quote what it was sent.
+            content = bytes(chunks)
+            for secret in self._secrets:
+                content = content.replace(secret, b"[secret]")
+            return answers.Reply(response.status_code, response.headers, content)
 
 
 def _segment(part: str, value: str) -> str:

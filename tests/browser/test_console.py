@@ -14,6 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def test_a_typed_command_becomes_a_card_for_everybody(open_page: OpenPage, running: Demo) -> None:
     alice, bob = await open_page(), await open_page("U0BOB")
+    running.scenes.goes_on = False
     ids = running.together.add(("c-train", "i-0300", "r-0300"), "PENDING", instance_name="gpu-node-300")
     await write(alice, "/cancel-remediation c-train i-0300 r-0300 rebooted by hand & checked")
     for page in (alice, bob):

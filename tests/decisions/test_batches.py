@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -59,12 +60,17 @@ async def test_batch_survives_the_end_of_its_process(database_url: str) -> None:
         message = await digest(bot)
         view = await choose(bot, message, "all")
         decided = iter(range(100))
-        with bot.together.paused("get"):
-            bot.together.on_call["approve"] = lambda: None if next(decided) < 3 else bot.stop.set()
+        with ExitStack() as stack:
+
+            def stop_at_the_third() -> None:
+                if next(decided) == 2:
+                    stack.enter_context(bot.together.paused("get"))
+
+            bot.together.on_call["approve"] = stop_at_the_third
             await bot.slack.submit(view)
             await bot.together.until(lambda: bot.together.is_waiting("get"))
-        await bot.running
-        assert 0 < len(bot.together.posts) < 8
+            await bot.settle()
+        assert len(bot.together.posts) == 3
         del bot.together.on_call["approve"]
         async with bot.another():
             await digest(bot, "8 of 8: 8 approved")

@@ -10,20 +10,19 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bot.clock import Pause
 from bot.decisions import DecisionService, Guardrails, Limits
 from bot.decisions.executor import REPEAT_AFTER
-from bot.models import Actor, Delivery, Message, Place, RemediationRef, Request, Verb
+from bot.models import Actor, Delivery, Message, Person, Place, RemediationRef, Request, Verb
 from bot.policy import Policy
 from bot.store import Approvals, Database, DecisionStore, audit
 from bot.store.tables import decisions
 from bot.together import TogetherClient
-from handlers.directory import SlackDirectory
 from tests.deaths import age_by, died_while, left_behind
 from tests.manual_clock import ON_THE_WAY, ManualClock
-from tests.rows import column, execute
+from tests.rows import column, execute, execute_beside
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, both_databases, world
@@ -197,6 +196,16 @@ async def test_living_replica_finishes_what_a_dead_one_left(postgresql: str) -> 
             assert survivor.tasks.accepting
 
 
+class Members:
+    """A directory in which everybody is a full member."""
+
+    async def members(self, _group_id: str) -> frozenset[str]:
+        return frozenset()
+
+    async def person(self, _user_id: str) -> Person:
+        return Person("T0HOME", is_full_member=True)
+
+
 @dataclass
 class Ear:
     """A Messenger that remembers what was said, and how."""
@@ -228,7 +237,7 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, Decisio
     http = httpx.AsyncClient()
     await http.aclose()
     store, ear = DecisionStore(database, 15), Ear()
-    policy = Policy(("U0ALICE",), frozenset(), "T0HOME", SlackDirectory.__new__(SlackDirectory))
+    policy = Policy(("U0ALICE",), frozenset(), "T0HOME", Members())
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
         guards = Guardrails(Limits(), together, Approvals(database), policy, time.clock)
@@ -270,3 +279,20 @@ async def test_cancelled_statement_is_finished_and_the_process_can_end(tmp_path:
             await asyncio.wait({task})
             task.cancel()
         assert task.cancelled()
+
+
+@both_databases
+async def test_row_that_cannot_be_read_is_set_aside_and_the_bot_starts(
+    bot: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot.together.add()
+    alert = await left_behind(bot, APPROVE)
+    other = bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+    await execute_beside(bot, update(decisions).values(request='{"verb": "explode"}', lease_until=0.0))
+    async with bot.another():
+        await bot.slack.command(" ".join(other))
+        await bot.answer(2)
+        assert alert.edits == 0
+    assert "can't be read and is set aside" in caplog.text
+    rows = await execute_beside(bot, select(decisions.c.status).order_by(decisions.c.received_at))
+    assert [row["status"] for row in rows] == ["set aside", "done"]

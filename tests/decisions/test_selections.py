@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from bot.store.tables import audit
+from tests.rows import execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.sqlite import locked
 from tests.storms import APPROVE_SELECTED, CANCEL_SELECTED, SELECT, began, choose, digest, storm
@@ -168,3 +171,38 @@ async def test_odd_response_about_a_group_is_reported(kind: str) -> None:
         bot.slack.faults.append(SlackFault("usergroups.users.list", kind, times=-1))
         await bot.slack.press(message, APPROVE_SELECTED)
         assert "Slack could not say whether you may decide" in (await bot.whisper()).text
+
+
+async def test_redelivered_press_opens_no_second_dialog_and_says_nothing(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    message.selected[SELECT] = ["all"]
+    payload = bot.slack.click(message, APPROVE_SELECTED)
+    await bot.slack.deliver("interactive", payload)
+    await bot.slack.until(lambda: bot.slack.views)
+    await bot.slack.deliver("interactive", payload)
+    await quiet(bot)
+    assert len(bot.slack.views) == 1
+    assert bot.slack.visible("U0ALICE") == []
+
+
+async def test_audit_trail_says_who_confirmed_and_who_was_refused(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    await bot.slack.submit(view, user="U0BOB")
+    bot.slack.views[:] = [view]
+    await bot.slack.submit(view)
+    message.selected[SELECT] = ["all"]
+    await bot.slack.press(message, APPROVE_SELECTED, user="U0CAROL")
+    await bot.whisper("U0CAROL")
+    await quiet(bot)
+    chosen = select(audit.c.event, audit.c.user_id, audit.c.outcome).where(audit.c.event.in_(["refused", "confirmed"]))
+    rows = {tuple(row.values()) for row in await execute_beside(bot, chosen)}
+    assert rows == {
+        ("refused", "U0BOB", "NotConfirmed"),
+        ("confirmed", "U0ALICE", None),
+        ("refused", "U0CAROL", "NotAllowed"),
+    }

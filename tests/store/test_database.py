@@ -96,3 +96,11 @@ async def test_database_of_an_earlier_release_is_migrated_with_all_that_it_holds
 def _differences(connection: Connection) -> list[Any]:
     """Where the migrated schema is not what the tables say."""
     return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+async def test_sqlite_files_are_for_nobody_else_to_read(tmp_path: Path, time: ManualClock) -> None:
+    (tmp_path / "bot.db").touch(0o644)
+    async with open_store(f"sqlite:///{tmp_path}/bot.db", time) as store:
+        await received(store)
+        files = [path for path in tmp_path.iterdir()]  # noqa: ASYNC240, C416 - a test's own folder
+        assert {path.stat().st_mode & 0o777 for path in files} == {0o600}

@@ -1,0 +1,69 @@
+"""What a person is told about a decision is recorded first, and no other process contradicts it."""
+
+import pytest
+from sqlalchemy import select, update
+
+from bot.clock import Pause
+from bot.store import Database
+from bot.store.tables import decisions
+from tests.proxy import line_to
+from tests.rows import execute, execute_beside
+from tests.simulator.together import Fault
+from tests.watch import quiet
+from tests.world import APPROVE, IDS, World, world
+
+NO = ("not sent", "did not take", "Nothing was", "nothing was changed")
+
+
+def nos(bot: World) -> list[str]:
+    """Where somebody was told that nothing was done."""
+    return [each.text for each in bot.slack.messages if any(words in each.text for words in NO)]
+
+
+@pytest.mark.parametrize(
+    "fault", [None, Fault("rpc", verb="approve", code=7), Fault("rpc", verb="get", code=14, times=-1)]
+)
+async def test_no_is_never_contradicted_by_another_replica(postgresql: str, fault: Fault | None) -> None:
+    """The first replica loses its database between the read and the end; the second takes the decision over."""
+    async with line_to(postgresql) as line, world(database=line.url, drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = bot.alert()
+        if fault:
+            bot.together.faults.append(Fault(**vars(fault)))
+        gate = "approve" if fault and fault.verb == "approve" else "get"
+        with bot.together.paused(gate):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.is_waiting(gate))
+            line.is_down = True
+            line.cut()
+        told = await bot.answer(2)
+        assert "the bot can't reach its database to record what became of it" in told.text
+        bot.together.faults.clear()
+        async with bot.another(bot.settings.model_copy(update={"database_url": postgresql})):
+            bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
+            database = Database(postgresql)
+            await execute(database, update(decisions).values(lease_until=0.0))
+            await database.close()
+            # The first replica goes on trying to write, so there is no quiet to wait for.
+            await bot.time.end_pauses(Pause.HEARTBEAT, 2)
+            await bot.edited(alert)
+            assert bot.together.state(IDS) == "PENDING"
+        assert nos(bot) == []
+        line.is_down = False
+
+
+async def test_commit_in_doubt_is_settled_before_the_person_is_told(postgresql: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url) as bot:
+        bot.together.add()
+        alert = bot.alert()
+        line.is_down = True
+        line.cut()
+        await bot.slack.press(alert, APPROVE)
+        told = await bot.whisper()
+        line.is_down = False
+        assert "did not take this" in told.text or "can't reach its database" in told.text
+        await bot.time.advance(600)
+        await quiet(bot)
+        assert bot.together.posts == []
+        rows = await execute_beside(bot, select(decisions.c.status))
+        assert {row["status"] for row in rows} <= {"void"}

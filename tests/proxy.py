@@ -1,0 +1,67 @@
+"""A line to PostgreSQL that a test can cut."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import parse_qs, urlsplit
+
+
+class Line:
+    """Passes bytes between a bot and PostgreSQL on loopback, until it is cut.
+
+    Attributes:
+        url: by which the database is reached through the line.
+        is_down: whether new connections are refused.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._socket = f"{parse_qs(urlsplit(url).query)['host'][0]}/.s.PGSQL.5432"
+        self._target = url
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.is_down = False
+        self.url = ""
+
+    async def start(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        folder = parse_qs(urlsplit(self._target).query)["host"][0]
+        self.url = self._target.replace("postgres:@/", f"postgres:@127.0.0.1:{port}/").replace(f"host={folder}&", "")
+        return server
+
+    def cut(self) -> None:
+        """Cut all connections."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_down:
+            writer.transport.abort()
+            return
+        far_reader, far_writer = await asyncio.open_unix_connection(self._socket)
+        ends = {writer, far_writer}
+        self._writers |= ends
+        try:
+            await asyncio.gather(_pass(reader, far_writer), _pass(far_reader, writer))
+        finally:
+            self._writers -= ends
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def line_to(url: str) -> AsyncIterator[Line]:
+    """Open a line to a PostgreSQL server that listens on a socket."""
+    line = Line(url)
+    server = await line.start()
+    try:
+        yield line
+    finally:
+        line.is_down = True
+        line.cut()
+        server.close()
