@@ -135,6 +135,7 @@ class SlackBoard:
 
     async def _call(self, method: str, pace: "_Pace", message: Message, arguments: dict[str, Any]) -> dict[str, Any]:
         body = {"text": message.text, "blocks": message.blocks, **arguments}
+        await pace.begin()
         try:
             try:
                 return await self._ask(method, body)
@@ -184,10 +185,17 @@ class _Pace:
         self._seconds = seconds
         self._taken: deque[float] = deque(maxlen=calls)
         self._not_before = 0.0
+        self._begun_at = -seconds
         self._queue = asyncio.Lock()
 
     def pause(self, seconds: float) -> None:
         self._not_before = self._clock.monotonic() + seconds
+
+    async def begin(self) -> None:
+        """Keep the distance to the call before, which may have begun long after its turn."""
+        while self._calls == 1 and (wait := self._begun_at + self._seconds - self._clock.monotonic()) > 0:
+            await self._clock.sleep(wait, Pause.SLACK_LIMIT)
+        self._begun_at = self._clock.monotonic()
 
     async def turn(self) -> None:
         async with self._queue:

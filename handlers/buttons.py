@@ -7,7 +7,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService
+from bot.decisions import DecisionService, Unrecorded
 from bot.errors import NotAttempted, TooMany, UnknownControl
 from bot.models import RULES, Actor, AuditNote, Message, OutcomeKind, Place, Request, Verb, read_button_value
 from bot.tasks import Room, Tasks
@@ -43,7 +43,12 @@ class Buttons:
         if refused:
             work = self._refuse(refused, actor, place)
         elif request:
-            work = await self._decisions.receive(request)
+            try:
+                work = await self._decisions.receive(request)
+            except Unrecorded as unrecorded:
+                # Not acked: Slack shows a warning beside the button, whatever becomes of this process.
+                self._tasks.spawn(unrecorded.work, f"unrecorded click {request.trigger_id}", person=actor.user_id)
+                return BoltResponse(status=503, body="")
         await ack()
         if work:
             person = "" if isinstance(refused, TooMany) else actor.user_id

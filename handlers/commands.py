@@ -5,8 +5,8 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.decisions import DecisionService
-from bot.errors import NotAttempted, NotTaken, TooMany, UnknownControl, UnreadableCommand
+from bot.decisions import DecisionService, Unrecorded
+from bot.errors import NotAttempted, NotRecorded, NotTaken, TooMany, UnknownControl, UnreadableCommand
 from bot.models import Actor, Message, Place, Request, Verb
 from bot.parsing import COMMAND, Help, parse
 from bot.tasks import Room, Tasks
@@ -30,7 +30,17 @@ class Commands:
             return
         asked = read(body)
         if isinstance(asked, Request):
-            work = await self._decisions.receive(asked)
+            try:
+                work = await self._decisions.receive(asked)
+            except Unrecorded as unrecorded:
+                # The ack itself says so: nobody is left waiting, whatever becomes of this process.
+                told = cards.private(unrecorded.error)
+                await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
+                if isinstance(unrecorded.error, NotRecorded):
+                    self._tasks.spawn(unrecorded.work, f"unrecorded command {asked.trigger_id}")
+                else:
+                    unrecorded.work.close()
+                return
             await ack()
             if work:
                 self._tasks.spawn(work, f"command {asked.trigger_id}", person=person)

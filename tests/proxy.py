@@ -12,6 +12,7 @@ class Line:
     Attributes:
         url: by which the database is reached through the line.
         is_down: whether new connections are refused.
+        cut_after: what a bot may still send before all is cut: the server does it, and the bot doesn't learn it.
     """
 
     def __init__(self, url: str) -> None:
@@ -19,6 +20,7 @@ class Line:
         self._target = url
         self._writers: set[asyncio.StreamWriter] = set()
         self.is_down = False
+        self.cut_after: bytes | None = None
         self.url = ""
 
     async def start(self) -> asyncio.Server:
@@ -41,17 +43,22 @@ class Line:
         ends = {writer, far_writer}
         self._writers |= ends
         try:
-            await asyncio.gather(_pass(reader, far_writer), _pass(far_reader, writer))
+            await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
         finally:
             self._writers -= ends
 
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.transport.abort()
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+                if self.cut_after and self.cut_after in data:
+                    self.cut_after, self.is_down = None, True
+                    for each in self._writers - {writer}:
+                        each.transport.abort()
+                    # What was sent is on its way: the server is let finish it before it sees the end of the line.
+                    await asyncio.sleep(0.2)
+        writer.transport.abort()
 
 
 @asynccontextmanager

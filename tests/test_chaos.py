@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tests.chaos.decisions import DecisionChaos
+from tests.chaos.decisions import DecisionChaos, OutageChaos
 from tests.chaos.watch import WatchChaos
 
-DECISIONS = {"kills": 3, "acked": 30, "faults": 10}
-WATCH = {"kills": 3, "broken nodes": 4, "changes": 5}
+DECISIONS = {"kills": 2, "acked": 25, "faults": 10}
+WATCH = {"kills": 2, "broken nodes": 3, "changes": 4}
 
 
 async def test_every_acked_decision_is_answered_on_sqlite(tmp_path: Path) -> None:
@@ -17,6 +17,12 @@ async def test_every_acked_decision_is_answered_on_sqlite(tmp_path: Path) -> Non
 
 async def test_every_acked_decision_is_answered_by_two_replicas_on_postgresql(postgresql: str) -> None:
     report = await DecisionChaos(postgresql, processes=2, seed=2, until=DECISIONS).run()
+    assert report.problems == []
+    assert report.counts["answered"] == report.counts["acked"]
+
+
+async def test_nobody_is_told_no_and_gets_a_yes_while_lines_are_cut(postgresql: str) -> None:
+    report = await OutageChaos(postgresql, processes=2, seed=5, until={"kills": 2, "acked": 20, "cut lines": 5}).run()
     assert report.problems == []
     assert report.counts["answered"] == report.counts["acked"]
 

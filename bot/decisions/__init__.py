@@ -3,6 +3,6 @@
 from bot.decisions.batches import BatchRunner
 from bot.decisions.guardrails import Guardrails, Limits
 from bot.decisions.recovery import Recovery
-from bot.decisions.service import DecisionService
+from bot.decisions.service import DecisionService, Unrecorded
 
-__all__ = ["BatchRunner", "DecisionService", "Guardrails", "Limits", "Recovery"]
+__all__ = ["BatchRunner", "DecisionService", "Guardrails", "Limits", "Recovery", "Unrecorded"]

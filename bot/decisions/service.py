@@ -56,6 +56,20 @@ RETRY_AFTER = (0.5, 1.0, 2.0, 5.0, 10.0)
 Work = Coroutine[None, None, None]
 
 
+class Unrecorded(Exception):
+    """What was asked could not be recorded, so it must not be acknowledged: a process that dies would lose it.
+
+    Attributes:
+        error: what is known of it.
+        work: tells the person, and makes sure that what may have been recorded isn't run.
+    """
+
+    def __init__(self, error: BotError, work: Work) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.work = work
+
+
 class DecisionService:
     """Carries out what people ask for. What a person is told about a decision is recorded first.
 
@@ -93,20 +107,26 @@ class DecisionService:
 
         Returns:
             The work that is to be done after the ack; None for a redelivery of what is in hand or done already.
+
+        Raises:
+            Unrecorded: it could not be written down, or isn't known to be.
         """
         job_id, noun = uuid.uuid4().hex, RULES[request.verb].noun
+        doubtful = NotRecorded(noun, sent=False)
         try:
             async with self._clock.timeout(RECEIVE_SECONDS):
                 job = await self._store.receive(request, job_id)
         except StorageUnavailable as error:
             logger.error("%s %s could not be recorded: %s", request.verb, request.ref, error)  # noqa: TRY400 - an outage
-            return self._settle_doubt(request, job_id) if error.in_doubt else self._refuse(request, StoreDown())
-        except TimeoutError:
+            if error.in_doubt:
+                raise Unrecorded(doubtful, self._settle_doubt(request, job_id)) from error
+            raise Unrecorded(down := StoreDown(), self._refuse(request, down)) from error
+        except TimeoutError as error:
             logger.error("%s %s could not be recorded in time", request.verb, request.ref)  # noqa: TRY400 - an outage
-            return self._settle_doubt(request, job_id)
-        except Exception:  # a value that the database refuses: it is not there, and the person must know
+            raise Unrecorded(doubtful, self._settle_doubt(request, job_id)) from error
+        except Exception as error:  # a value that the database refuses: it is not there, and the person must know
             logger.exception("%s %s could not be recorded", request.verb, request.ref)
-            return self._refuse(request, InternalError(noun, sent=False))
+            raise Unrecorded(bug := InternalError(noun, sent=False), self._refuse(request, bug)) from error
         if job is None:
             logger.info("%s %s: redelivery ignored", request.verb, request.ref)
             return None

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.chaos.harness import Chaos
+from tests.chaos.harness import Chaos, Report
+from tests.proxy import Line, line_to
 from tests.simulator.slack import Posted, Slack
 from tests.simulator.together import Call, Fault, Ids
 from tests.world import APPROVE, CANCEL, as_alert
 
 VERBS = ("command", APPROVE, CANCEL)
+NO = ("was not sent", "did not take this", "Nothing was sent", "nothing was changed")
 
 
 @dataclass
@@ -26,12 +28,14 @@ class Asked:
 
     Attributes:
         acked: who was told "received", and the response_url that came with it.
+        told_in_ack: what a command was answered at once.
     """
 
     ids: Ids
     verb: str
     alert: Posted | None
     acked: dict[str, str] = field(default_factory=dict)
+    told_in_ack: str = ""
 
     def messages(self, slack: Slack, user: str) -> int:
         """How many messages answer one person: a card, an error, or a private word."""
@@ -113,6 +117,10 @@ class DecisionChaos(Chaos):
         except (aiohttp.ClientError, OSError):
             self.counts["not delivered"] += 1
             return
+        if ack.status == 200 and ack.body:
+            asked.told_in_ack = ack.body
+            self.counts["answered in the ack"] += 1
+            return
         if ack.status == 200:
             asked.acked[user] = url
         self.counts["acked" if ack.status == 200 else "refused"] += 1
@@ -139,3 +147,48 @@ class DecisionChaos(Chaos):
         self.counts["audit rows"] = int(lines[-2].split()[0]) if done.returncode == 0 else 0
         self.counts["doubtful repeats"] = int(lines[-1].split()[0]) if done.returncode == 0 else 0
         return [] if done.returncode == 0 else [f"The audit trail is not whole: {line}" for line in lines]
+
+
+class OutageChaos(DecisionChaos):
+    """The same, while the lines to PostgreSQL are cut at random moments."""
+
+    _line: Line
+
+    async def _run(self) -> Report:
+        async with line_to(self._url) as self._line:
+            return await super()._run()
+
+    def settings(self) -> dict[str, str]:
+        """Reach the database through a line that can be cut."""
+        return {"DATABASE_URL": self._line.url}
+
+    def troubles(self) -> list[Awaitable[None]]:
+        """Cut the lines too."""
+        return [*super().troubles(), self._cut_lines()]
+
+    def verdict(self) -> list[str]:
+        """Who was told "no" and got a "yes", besides what else went wrong for good."""
+        contradicted = [
+            f"{user} was told that nothing was sent for {asked.ids[2]}, which is {self.together.state(asked.ids)}"
+            for asked in self._asked
+            for user in (asked.acked if len(asked.acked) == 1 else ())
+            if self.together.state(asked.ids) != "PENDING_APPROVAL"
+            for message in self.slack.messages
+            if (message.via == asked.acked[user] or asked.ids[2] in message.everything)
+            and any(words in message.text for words in NO)
+        ]
+        contradicted += [
+            f"The ack said that nothing was sent for {asked.ids[2]}, which is {self.together.state(asked.ids)}"
+            for asked in self._asked
+            if any(words in asked.told_in_ack for words in NO) and self.together.state(asked.ids) != "PENDING_APPROVAL"
+        ]
+        return [*super().verdict(), *contradicted]
+
+    async def _cut_lines(self) -> None:
+        while self.goes_on:
+            await self.sleep(0.3, 2)
+            self._line.is_down = True
+            self._line.cut()
+            self.counts["cut lines"] += 1
+            await self.sleep(0, 1.5 if self.random.random() < 0.9 else 12)
+            self._line.is_down = False

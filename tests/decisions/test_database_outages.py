@@ -22,8 +22,11 @@ async def test_click_while_the_database_is_locked_is_refused_for_good(bot: World
     bot.together.add()
     alert = bot.alert()
     async with locked(tmp_path / "bot.db"):
-        assert (await bot.slack.press(alert, APPROVE)).status == 200
+        assert (await bot.slack.press(alert, APPROVE)).status == 503, "what is not recorded is not acknowledged"
         assert "The bot cannot reach its own database, so it did not take this." in (await bot.whisper()).text
+        ack = await bot.slack.command(REF)
+        assert ack.status == 200
+        assert "The bot cannot reach its own database, so it did not take this." in ack.body
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
     await bot.settle()
