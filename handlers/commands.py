@@ -34,9 +34,11 @@ class Commands:
                 work = await self._decisions.receive(asked)
             except Unrecorded as unrecorded:
                 # The ack itself says so: nobody is left waiting, whatever becomes of this process.
-                told = cards.private(unrecorded.error)
+                error = unrecorded.error
+                check = cards.failure(error, asked.ref, asked.actor.user_id) if error.check_again else None
+                told = check or cards.private(error)
                 await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
-                if isinstance(unrecorded.error, NotRecorded):
+                if isinstance(error, NotRecorded):
                     self._tasks.spawn(unrecorded.work, f"unrecorded command {asked.trigger_id}")
                 else:
                     unrecorded.work.close()

@@ -356,8 +356,8 @@ class DecisionService:
         match answer.manner:
             case Manner.CARD:
                 delivery = await self._messenger.answer(place, answer.message)
-                # What takes no claim may be answered late, over something newer.
-                if delivery is not Delivery.IN_PLACE or not RULES[job.request.verb].decides:
+                # What takes no claim, or wasn't taken by Slack at first, may be answered late, over something newer.
+                if delivery is not Delivery.IN_PLACE or not RULES[job.request.verb].decides or job.deliveries:
                     await self._mark_stale(job)
                 return delivery is not Delivery.NOWHERE
             case Manner.ERROR:

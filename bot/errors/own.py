@@ -26,11 +26,11 @@ class NotRecorded(BotError):
     check_again = True
 
     def __init__(self, noun: str, *, sent: bool) -> None:
-        what = f"The {noun} was sent to Together" if sent else f"The {noun} may still be sent"
-        super().__init__(
-            f"{what}, but the bot can't reach its database to record what became of it.",
-            'Press "Check again" in a minute, before you decide anything else.',
-        )
+        if sent:
+            what = f"Your {noun} was sent to Together, but the bot can't reach its database to record the result."
+        else:
+            what = f"Your {noun} may still be sent: the bot can't reach its database to record or stop it."
+        super().__init__(what, 'Press "Check again" in a minute, before you decide anything else.')
 
 
 class InternalError(BotError):

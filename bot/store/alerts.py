@@ -16,6 +16,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    or_,
     select,
     tuple_,
     type_coerce,
@@ -27,7 +28,17 @@ from bot.models import FIRST_APPROVAL_SECONDS, Alert, FirstApproval, Remediation
 from bot.store.database import now, read_clock
 from bot.store.lease import Leased
 from bot.store.serialization import dump
-from bot.store.tables import ACTIVE, alerts, decisions, digests, first_approvals, ids_of, key_of, one_remediation
+from bot.store.tables import (
+    ACTIVE,
+    ANSWERED,
+    alerts,
+    decisions,
+    digests,
+    first_approvals,
+    ids_of,
+    key_of,
+    one_remediation,
+)
 
 _ALERTS = TypeAdapter(Alert)
 _AT_ONCE = 500
@@ -51,7 +62,9 @@ _DUE = (
 )
 _DECIDING = exists().where(
     decisions.c.cluster_id == a.cluster_id, decisions.c.instance_id == a.instance_id,
-    decisions.c.remediation_id == a.remediation_id, decisions.c.status == ACTIVE,
+    decisions.c.remediation_id == a.remediation_id,
+    # Until its first delivery: the edit that answers somebody must not be followed by one that was drawn before it.
+    or_(decisions.c.status == ACTIVE, and_(decisions.c.status == ANSWERED, decisions.c.deliveries == 0)),
 )  # fmt: skip
 _LOOK = (
     select(a.body, first.user_id, first.mode, first.at, first.job_id, _DECIDING.label("deciding"), now().label("now"))

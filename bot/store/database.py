@@ -1,6 +1,7 @@
 """The database: SQLite for one process, PostgreSQL for several. A transaction is a plain function, run in a thread."""
 
 import asyncio
+import fcntl
 import os
 import threading
 from collections.abc import Callable
@@ -21,11 +22,6 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from bot.clock import Clock
 from bot.errors import StartError, StorageUnavailable
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such lock
-    fcntl = None  # type: ignore[assignment]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_SECONDS = 600.0
@@ -259,8 +255,7 @@ def _own(path: Path) -> int:
         for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
             if each.exists():
                 each.chmod(0o600)  # made by an earlier release
-        if fcntl:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise StartError(
             f"Another process of the bot uses {path}. An SQLite file belongs to one process: stop the other one, "

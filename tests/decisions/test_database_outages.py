@@ -89,7 +89,7 @@ async def test_person_is_told_the_truth_while_nothing_can_be_recorded(bot: World
             await bot.together.until(lambda: bot.together.calls)
             await stack.enter_async_context(locked(tmp_path / "bot.db"))
         uncertain = await bot.answer(2)
-        assert "The approval may still be sent, but the bot can't reach its database" in uncertain.text
+        assert "Your approval may still be sent: the bot can't reach its database" in uncertain.text
         assert list(uncertain.buttons) == [REFRESH]
     certain = await bot.answer(3)
     assert "your approval was not sent" in certain.text
@@ -117,5 +117,5 @@ async def test_stop_that_cannot_hand_back_says_that_nothing_is_certain(
         async with locked(tmp_path / "bot.db"):
             await bot.settle()
     error = await bot.answer(2)
-    assert f"The approval {words}" in error.text
+    assert f"Your approval {words}" in error.text
     assert list(error.buttons) == [REFRESH]

@@ -1,7 +1,11 @@
 """One card for each waiting remediation, posted once and kept true to the end."""
 
+import asyncio
+
 import pytest
 
+from tests.manual_clock import HANGS_AFTER
+from tests.rows import column
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.watch import HOLD, card, pass_time, poll, quiet, thread, until, updates, watching
@@ -291,3 +295,20 @@ async def test_unreadable_item_hides_no_other(bot: World) -> None:
     bot.together.add(("cluster-2", "instance-8", "remediation-8"), mode=None)
     await card(bot, OTHER)
     assert bot.slack.cards("remediation-8") == []
+
+
+async def test_answer_that_is_delivered_late_does_not_stay_over_a_newer_card(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    for method in ("chat.update", "chat.postMessage", "chat.postEphemeral"):
+        bot.slack.faults.append(SlackFault(method, "html", times=-1))
+    bot.slack.faults.append(SlackFault("response_url", "down", times=-1))
+    await bot.slack.press(alert, APPROVE)
+    async with asyncio.timeout(HANGS_AFTER):
+        while await column(bot, "deliveries") < 1:
+            pass
+    bot.together.remediations[IDS]["state"] = "RUNNING"
+    bot.slack.faults.clear()
+    await pass_time(bot, 200)
+    assert "Running: Reboot VM" in alert.text
+    assert await column(bot, "status") == "done"
