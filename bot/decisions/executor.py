@@ -230,8 +230,14 @@ class Executor:
 
     async def _send(self, job: Job, seen: Shown | None) -> Result:
         may_have_left, sent_at = job.sent is not None, self._clock.now()
+        left_before = may_have_left and not job.sent_now
         try:
             result = await self._call(job, seen)
+        except (ReadFailed, NotReached) as cause:
+            if left_before:
+                # A process that died may have sent it, so "not sent" would say too much.
+                raise OutcomeUnknown(RULES[job.request.verb].noun, NoAnswer()) from cause
+            raise
         except StorageUnavailable as error:
             if may_have_left:
                 raise

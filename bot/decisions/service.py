@@ -178,6 +178,11 @@ class DecisionService:
         except asyncio.CancelledError:
             await finish(self._hand_back(job))
             raise
+        except Exception:  # a row that can't be written would be taken over again and again
+            logger.exception("%s %s can't be recorded and is set aside", job.request.verb, job.request.ref)
+            await self.retry_until_stored(lambda: self._store.set_aside(job))
+            bug = InternalError(RULES[job.request.verb].noun, sent=job.sent is not None)
+            await self._tell(job, self._failure(job, bug)[0])
         finally:
             self.working.pop(job.id, None)
 

@@ -27,7 +27,7 @@ class NotRecorded(BotError):
 
     def __init__(self, noun: str, *, sent: bool) -> None:
         if sent:
-            what = f"Your {noun} was sent to Together, but the bot can't reach its database to record the result."
+            what = f"Your {noun} may have gone through: the bot can't reach its database to record the result."
         else:
             what = f"Your {noun} may still be sent: the bot can't reach its database to record or stop it."
         super().__init__(what, 'Press "Check again" in a minute, before you decide anything else.')

@@ -105,7 +105,7 @@ async def test_readyz_says_that_the_database_is_locked(bot: World, tmp_path: Pat
     assert ready.text.startswith("The database cannot be reached")
 
 
-@pytest.mark.parametrize(("gate", "words"), [("get", "may still be sent"), ("approve", "was sent to Together")])
+@pytest.mark.parametrize(("gate", "words"), [("get", "may still be sent"), ("approve", "may have gone through")])
 async def test_stop_that_cannot_hand_back_says_that_nothing_is_certain(
     bot: World, tmp_path: Path, gate: str, words: str
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from bot.clock import Pause
 from bot.decisions import DecisionService, Guardrails, Limits
@@ -296,3 +296,36 @@ async def test_row_that_cannot_be_read_is_set_aside_and_the_bot_starts(
     assert "can't be read and is set aside" in caplog.text
     rows = await execute_beside(bot, select(decisions.c.status).order_by(decisions.c.received_at))
     assert [row["status"] for row in rows] == ["set aside", "done"]
+
+
+@both_databases
+async def test_look_that_fails_before_a_repeat_after_a_death_is_not_called_unsent(bot: World) -> None:
+    bot.together.add()
+    await left_behind(bot, APPROVE)
+    reads = iter(["the one after the death"])
+
+    def fail_from_the_second_on() -> None:
+        if next(reads, None) is None:
+            bot.together.faults[:] = [Fault("rpc", verb="get", code=14, times=-1)]
+
+    async with died_while(bot, at="sent"):
+        await age_by(bot, 60)
+        bot.together.on_call["get answered"] = fail_from_the_second_on
+        bot.together.on_call["get"] = fail_from_the_second_on
+        async with bot.another():
+            error = await bot.answer(2)
+    assert "It is unknown whether the approval took effect." in error.text
+    assert bot.together.posts == []
+
+
+@pytest.mark.parametrize("action", [APPROVE, REFRESH])
+async def test_decision_that_the_database_refuses_is_set_aside_and_answered(bot: World, action: str) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    refuse = "CREATE TRIGGER refuse BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'broken'); END"
+    await execute_beside(bot, text(refuse))
+    await bot.slack.press(alert, action)
+    assert "The bot itself failed" in (await bot.answer(2)).text
+    await bot.settle()
+    assert await column(bot, "status") == "set aside"
+    assert bot.together.posts == []
