@@ -39,7 +39,7 @@ class Commands:
                 told = check or cards.private(error)
                 await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
                 if isinstance(error, NotRecorded):
-                    self._tasks.spawn(unrecorded.work, f"unrecorded command {asked.trigger_id}")
+                    self._tasks.spawn(unrecorded.work, f"unrecorded command {asked.trigger_id}", person=person)
                 else:
                     unrecorded.work.close()
                 return

@@ -93,19 +93,19 @@ class Digests:
         """Write down that it was confirmed, ack, then carry it out. What cannot be begun is said in the dialog."""
         batch_id, actor = str((body.get("view") or {}).get("private_metadata")), actor_of(body)
         try:
-            if not self._tasks.accepting:
+            if self._tasks.room(actor.user_id, decides=True) is not Room.FREE:
                 raise NotTaken
             work = await self._runner.begin(batch_id, actor)
         except (NotAttempted, NotRecorded) as error:
             await ack(response_action="update", view=cards.many.refusal(error))
             if isinstance(error, NotRecorded):
-                self._tasks.spawn(self._runner.take_back(batch_id), f"take back batch {batch_id}")
+                self._tasks.spawn(self._runner.take_back(batch_id), f"take back batch {batch_id}", person=actor.user_id)
             elif not isinstance(error, StoreDown | NotTaken):
                 note = replace(refusal(error, actor, None), selection=batch_id)
-                self._tasks.spawn(self._decisions.note(note), f"refused batch {batch_id}")
+                self._tasks.spawn(self._decisions.note(note), f"refused batch {batch_id}", person=actor.user_id)
             return
         await ack()
-        self._tasks.spawn(work, f"batch {batch_id}")
+        self._tasks.spawn(work, f"batch {batch_id}", person=actor.user_id)
 
 
 def _selected(body: dict[str, Any]) -> list[str]:

@@ -122,9 +122,12 @@ class BatchRunner:
             raise NotRecorded("selection", sent=False) from error
         if batch is None:
             raise NotConfirmed
+        return self._run_confirmed(batch, actor)
+
+    async def _run_confirmed(self, batch: Batch, actor: Actor) -> None:
         confirmed = AuditNote("confirmed", actor, batch.place.channel_id, batch.verb, selection=batch.id)
         await self._decisions.note(confirmed)
-        return self.run(batch)
+        await self.run(batch)
 
     async def take_back(self, batch_id: str) -> None:
         """Make sure that a batch is not carried out whose beginning could not be confirmed."""

@@ -22,6 +22,7 @@ from bot.errors import (
     NotFollowed,
     NotReached,
     OutcomeUnknown,
+    RateLimited,
     ReadFailed,
     StorageUnavailable,
     StoreDown,
@@ -233,7 +234,7 @@ class Executor:
         left_before = may_have_left and not job.sent_now
         try:
             result = await self._call(job, seen)
-        except (ReadFailed, NotReached) as cause:
+        except (ReadFailed, NotReached, RateLimited) as cause:
             if left_before:
                 # A process that died may have sent it, so "not sent" would say too much.
                 raise OutcomeUnknown(RULES[job.request.verb].noun, NoAnswer()) from cause

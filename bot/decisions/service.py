@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_AFTER = 1.0
 RECEIVE_SECONDS = 2.0  # Slack waits 3 s for the ack
-RECORD_SECONDS = 20.0  # so long recording is tried before the person is told that it isn't certain
+RECORD_SECONDS = 12.0  # so long, less than a usual lease, recording is tried before nothing certain is said
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 DELIVER_SECONDS = 86_400.0  # so long an answer that Slack didn't take is tried again
 DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -362,15 +362,19 @@ class DecisionService:
             case Manner.CARD:
                 delivery = await self._messenger.answer(place, answer.message)
                 # What takes no claim, or wasn't taken by Slack at first, may be answered late, over something newer.
-                if delivery is not Delivery.IN_PLACE or not RULES[job.request.verb].decides or job.deliveries:
+                is_late = job.deliveries > 0 or job.taken_over or not RULES[job.request.verb].decides
+                if delivery is not Delivery.IN_PLACE or is_late:
                     await self._mark_stale(job)
                 return delivery is not Delivery.NOWHERE
             case Manner.ERROR:
-                return await self._messenger.reply(place, answer.message)
+                is_told = await self._messenger.reply(place, answer.message)
             case Manner.WHISPER:
-                return await self._messenger.whisper(place, answer.message)
+                is_told = await self._messenger.whisper(place, answer.message)
             case _:
                 assert_never(answer.manner)
+        if place.in_progress:
+            await self._mark_stale(job)  # what stood there before was put back, perhaps over something newer
+        return is_told
 
     async def _mark_stale(self, job: Job) -> None:
         """The alert's card may be out of date now: let it be drawn again."""

@@ -1,5 +1,6 @@
 """Alerts: what the bot tracks. Each write makes a new version: nobody draws over what is newer."""
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,6 +41,8 @@ from bot.store.tables import (
     one_remediation,
 )
 
+logger = logging.getLogger(__name__)
+
 _ALERTS = TypeAdapter(Alert)
 _AT_ONCE = 500
 Change = Callable[[Alert, float], Alert | None]
@@ -64,7 +67,10 @@ _DECIDING = exists().where(
     decisions.c.cluster_id == a.cluster_id, decisions.c.instance_id == a.instance_id,
     decisions.c.remediation_id == a.remediation_id,
     # Until its first delivery: the edit that answers somebody must not be followed by one that was drawn before it.
-    or_(decisions.c.status == ACTIVE, and_(decisions.c.status == ANSWERED, decisions.c.deliveries == 0)),
+    or_(
+        decisions.c.status == ACTIVE,
+        and_(decisions.c.status == ANSWERED, decisions.c.active_at.is_not(None), decisions.c.deliveries == 0),
+    ),
 )  # fmt: skip
 _LOOK = (
     select(a.body, first.user_id, first.mode, first.at, first.job_id, _DECIDING.label("deciding"), now().label("now"))
@@ -190,9 +196,9 @@ def change_alert(connection: Connection, ref: RemediationRef, change: Change) ->
     row = connection.execute(_TO_CHANGE, key_of(ref)).first()
     if row is None:
         return None
-    before = to_alert(row.body)
-    after = change(before, float(row.now))
-    if after is None:
+    before = readable_alert(row.body, ref)
+    after = change(before, float(row.now)) if before else None
+    if before is None or after is None:
         return None
     after = replace(after, version=before.version + 1)
     if _waits_again(before, after):
@@ -211,6 +217,15 @@ def _waits_again(before: Alert, after: Alert) -> bool:
 def to_alert(body: str) -> Alert:
     """Read the alert of a row."""
     return _ALERTS.validate_json(body)
+
+
+def readable_alert(body: str, ref: RemediationRef) -> Alert | None:
+    """Read the alert of a row; None for one of another version: a decision must not fail for it."""
+    try:
+        return to_alert(body)
+    except ValueError as error:
+        logger.error("The alert of %s can't be read: %s", ref, type(error).__name__)  # noqa: TRY400 - it may hold outside words
+        return None
 
 
 def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row of any select with these columns

@@ -9,8 +9,8 @@ from bot.store.alerts import (
     FIRST_COUNTS,
     change_alert,
     forget_first_approval,
+    readable_alert,
     state_of_alert,
-    to_alert,
     to_first_approval,
 )
 from bot.store.database import Database, now, read_clock
@@ -95,9 +95,10 @@ def card_context(connection: Connection, ref: RemediationRef) -> About:
     """Return what a card of a remediation says beyond itself, inside a transaction."""
     first = _first_approval(connection, ref)
     body = connection.execute(_BODY, key_of(ref)).scalar()
-    if body is None:
+    alert = readable_alert(body, ref) if body else None
+    if alert is None:
         return About(first=first)
-    found = to_alert(body).about(first)
+    found = alert.about(first)
     return replace(found, hold=None) if found.hold and found.hold.until <= read_clock(connection) else found
 
 

@@ -1,5 +1,6 @@
 """Batches: many decisions that one person asked for at once, each a decision of its own in the other tables."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,11 +9,13 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.models import Answer, Batch, BatchItem, BatchStatus, Outcome, RemediationRef, Request, Shown
+from bot.models import Answer, Batch, BatchItem, BatchStatus, Outcome, OutcomeKind, RemediationRef, Request, Shown
 from bot.store.alerts import wake_digest
 from bot.store.database import Database, now, read_clock
 from bot.store.serialization import dump
 from bot.store.tables import batch_items, batches, decisions, ids_of, key_of, one_remediation
+
+logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60.0
 _BATCHES = TypeAdapter(Batch)
@@ -50,6 +53,11 @@ _RECORD_ITEM = (
     update(batch_items)
     .where(i.batch_id == bindparam("b_id"), one_remediation(i))
     .values(outcome=bindparam("b_outcome"), summary=bindparam("b_summary"))
+)
+_RECORD_ODD_ITEM = (
+    update(batch_items)
+    .where(i.batch_id == bindparam("b_id"), i.number == bindparam("b_number"))
+    .values(outcome=bindparam("b_outcome"), summary="")
 )
 
 
@@ -139,8 +147,16 @@ def _take_over(connection: Connection, *, take_all: bool) -> list[tuple[Batch, f
     taken = connection.execute(_LEFT, {"b_all": take_all}).all()
     if taken:
         connection.execute(_TAKE, {"b_ids": [row.id for row in taken]})
-    moment = read_clock(connection)
-    return [(_BATCHES.validate_json(row.body), max(0.0, moment - row.lease_until + LEASE_SECONDS)) for row in taken]
+    moment, found = read_clock(connection), []
+    for row in taken:
+        try:
+            batch = _BATCHES.validate_json(row.body)
+        except ValueError as error:
+            logger.error("Batch %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - it may hold a response_url
+            connection.execute(_VOID, {"b_id": row.id})
+        else:
+            found.append((batch, max(0.0, moment - row.lease_until + LEASE_SECONDS)))
+    return found
 
 
 def _begun(connection: Connection, batch_id: str, numbers: Sequence[int]) -> set[int]:
@@ -186,6 +202,15 @@ def record_item(connection: Connection, request: Request, outcome: Outcome, answ
         **key_of(request.ref),
     }
     connection.execute(_RECORD_ITEM, values)
+
+
+def record_odd_item(connection: Connection, key: str) -> None:
+    """Record that a decision can't be read, where its key says that it is one of a batch that waits for it."""
+    kind, _, rest = key.partition(" ")
+    batch_id, _, number = rest.partition(" ")
+    if kind == "batch" and number.isdecimal():
+        odd = {"b_id": batch_id, "b_number": int(number), "b_outcome": OutcomeKind.INTERNAL_ERROR.value}
+        connection.execute(_RECORD_ODD_ITEM, odd)
 
 
 def _columns(batch: Batch) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from bot.models import (
 from bot.store import audit
 from bot.store.alerts import change_alert
 from bot.store.approvals import card_context
-from bot.store.batches import record_item
+from bot.store.batches import record_item, record_odd_item
 from bot.store.database import Database, lock_cluster, now, read_clock
 from bot.store.serialization import dump_answer, dump_request, to_job
 from bot.store.tables import (
@@ -80,7 +80,8 @@ def _write(**values: object) -> Update:
 
 _INSERT = insert(decisions).values(received_at=now(), lease_until=_LEASE_UNTIL, repeats=0, deliveries=0, fence=1)
 _RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["dedup_key"]).returning(c.received_at)
-_STILL_RECEIVED = and_(c.id == bindparam("b_job"), c.status == RECEIVED)
+# Or voided already, by an attempt whose commit was in doubt in its turn.
+_STILL_RECEIVED = or_(and_(c.id == bindparam("b_job"), c.status == RECEIVED), c.status == VOID)
 _VOID = (
     _INSERT.values(done_at=now())
     .on_conflict_do_update(
@@ -173,8 +174,8 @@ class DecisionStore:
         Returns:
             Whether nothing will be run. False: another process has begun to carry it out.
         """
-        values = self._insert(request, f"{job_id}-void", VOID, None) | {"b_job": job_id, "outcome": "not taken"}
-        return await self.database.run(_scalar, _VOID, values) is not None
+        values = self._insert(request, job_id, VOID, None) | {"id": f"{job_id}-void", "outcome": "not taken"}
+        return await self.database.run(_scalar, _VOID, values | {"b_job": job_id}) is not None
 
     def _insert(self, request: Request, job_id: str, status: str, written: str | None) -> dict[str, Any]:
         return {
@@ -310,6 +311,7 @@ class DecisionStore:
             except (ValueError, TypeError, KeyError) as error:
                 logger.error("Decision %s can't be read and is set aside: %s", row["id"], type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
                 odd.append(row["id"])
+                record_odd_item(connection, row["dedup_key"])
         if odd:
             connection.execute(_SET_ASIDE, {"b_ids": odd})
         return jobs
