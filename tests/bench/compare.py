@@ -18,7 +18,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.bench.load import Load
+from tests.bench.load import PEOPLE, Load
 from tests.postgres import serve_postgresql
 from tests.simulator.process import ROOT, free_port
 from tests.simulator.slack.workspace import BOT_TOKEN, SIGNING_SECRET
@@ -155,7 +155,7 @@ async def _start(stack: AsyncExitStack, load: Load, folder: Path, cores: set[int
     environ = {
         "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(port), "HOST": "127.0.0.1",
         "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_SIGNING_SECRET": SIGNING_SECRET, "SLACK_API_URL": load.slack_url,
-        "TOGETHER_API_KEY": API_KEY, "TOGETHER_BASE_URL": load.together_url, "BOT_OPERATORS": "U0ALICE",
+        "TOGETHER_API_KEY": API_KEY, "TOGETHER_BASE_URL": load.together_url, "BOT_OPERATORS": ",".join(PEOPLE),
         "LOG_LEVEL": "WARNING", "NODE_ENV": "production", **program.environ,
     }  # fmt: skip
     log = folder / f"{port}.log"

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import count
 from typing import Self
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import aiohttp
 
@@ -18,6 +18,8 @@ from tests.simulator.slack.workspace import BOT_USER, COMMAND, TEAM
 _ID = re.compile(rb"r-\d{7}-")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _ENDS = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
+# A crowd: the bot keeps one person from having too many decisions in flight.
+PEOPLE = [f"U0PERSON{number:02}" for number in range(32)]
 Answer = Callable[[str, bytes], dict[str, object]]
 
 
@@ -89,7 +91,8 @@ class Load:
                 if waiting := self._waiting.pop(remediation, None):
                     waiting.set_result(None)
             return {"ok": True, "channel": "C0OPS", "ts": f"{time.time():.6f}", "message": {}}
-        who = {"id": "U0ALICE", "name": "alice", "team_id": TEAM, "deleted": False, "is_bot": False}
+        asked = parse_qs(body.decode()).get("user", ["U0PERSON00"])[0]
+        who = {"id": asked, "name": "alice", "team_id": TEAM, "deleted": False, "is_bot": False}
         return {"ok": True, "team_id": TEAM, "team": "home", "user_id": BOT_USER, "bot_id": "B0BOT", "user": who}
 
     def _together(self, path: str, _body: bytes) -> dict[str, object]:
@@ -110,8 +113,9 @@ class Load:
         number = next(self._numbers)
         remediation = f"r-{number:07d}-"
         fields = {
-            "command": COMMAND, "text": f"cluster-1 instance-1 {remediation}", "team_id": TEAM, "user_id": "U0ALICE",
-            "user_name": "alice", "channel_id": "C0OPS", "channel_name": "ops", "trigger_id": f"{number}.1",
+            "command": COMMAND, "text": f"cluster-1 instance-1 {remediation}", "team_id": TEAM,
+            "user_id": PEOPLE[number % len(PEOPLE)], "user_name": "alice",
+            "channel_id": "C0OPS", "channel_name": "ops", "trigger_id": f"{number}.1",
             "api_app_id": "A0BOT", "token": "deprecated", "is_enterprise_install": "false",
             "response_url": "http://127.0.0.1:9/response",
         }  # fmt: skip
