@@ -5,6 +5,7 @@ import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from bot import cards
 from bot.clock import Clock, Pause
@@ -131,7 +132,7 @@ class BatchRunner:
 
     async def take_back(self, batch_id: str) -> None:
         """Make sure that a batch is not carried out whose beginning could not be confirmed."""
-        await self._decisions.retry_until_stored(lambda: self._batches.void(batch_id))
+        await self._decisions.retry_until_stored(partial(self._batches.void, batch_id))
 
     async def take_over(self, *, at_start: bool) -> list[Work]:
         """The work on batches that another process left.

@@ -5,8 +5,9 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from itertools import chain, repeat
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from bot import cards
 from bot.clock import Clock, Pause
@@ -54,6 +55,7 @@ DELIVER_SECONDS = 86_400.0  # so long an answer that Slack didn't take is tried 
 DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 RETRY_AFTER = (0.5, 1.0, 2.0, 5.0, 10.0)
 Work = Coroutine[None, None, None]
+T = TypeVar("T")
 
 
 class Unrecorded(Exception):
@@ -157,13 +159,16 @@ class DecisionService:
 
     async def _settle_doubt(self, request: Request, job_id: str) -> None:
         """Make sure that a row whose commit is in doubt isn't run later, and only then say so."""
-        void = self._try_until_stored(lambda: self._store.void(request, job_id))
-        if (is_void := await void) is None:
+        void = partial(self._store.void, request, job_id)
+        try:
+            is_void = await self._try_until_stored(void)
+        except StorageUnavailable:
             uncertain = NotRecorded(RULES[request.verb].noun, sent=False)
             await self._messenger.whisper(request.place, cards.failure(uncertain, request.ref, request.actor.user_id))
-            is_void = await self._retry_until_stored(lambda: self._store.void(request, job_id))
+            is_void = await self.retry_until_stored(void)
             logger.warning("%s %s: %s", request.verb, request.ref, "not run" if is_void else "run by another process")
-        elif is_void:
+            return
+        if is_void:
             await self._refuse(request, StoreDown())
 
     async def handle(self, job: Job) -> None:
@@ -180,9 +185,8 @@ class DecisionService:
             raise
         except Exception:  # a row that can't be written would be taken over again and again
             logger.exception("%s %s can't be recorded and is set aside", job.request.verb, job.request.ref)
-            await self.retry_until_stored(lambda: self._store.set_aside(job))
-            bug = InternalError(RULES[job.request.verb].noun, sent=job.sent is not None)
-            await self._tell(job, self._failure(job, bug)[0])
+            await self.retry_until_stored(partial(self._store.set_aside, job))
+            await self._tell_failure(job, InternalError(RULES[job.request.verb].noun, sent=job.sent is not None))
         finally:
             self.working.pop(job.id, None)
 
@@ -197,43 +201,37 @@ class DecisionService:
 
     async def _conclude(self, job: Job, answer: Answer, outcome: Outcome) -> None:
         """Record, then deliver. While the database is away, nothing certain is said, since another may act on it."""
-
-        async def record() -> bool:
-            await self._store.record_outcome(job, outcome, answer)
-            return True
-
-        if await self._try_until_stored(record) is None:
-            uncertain = NotRecorded(RULES[job.request.verb].noun, sent=job.sent is not None)
-            await self._tell(job, self._failure(job, uncertain)[0])
-            await self._retry_until_stored(record)
+        record = partial(self._store.record_outcome, job, outcome, answer)
+        try:
+            await self._try_until_stored(record)
+        except StorageUnavailable:
+            await self._tell_uncertain(job)
+            await self.retry_until_stored(record)
         await self._deliver(job, answer)
 
-    async def _try_until_stored(self, write: "Callable[[], Awaitable[bool]]") -> bool | None:
-        """Write, trying again for a while. Returns None where the database stayed away."""
+    async def _try_until_stored(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write, trying again for a while.
+
+        Raises:
+            StorageUnavailable: the database stayed away.
+        """
         give_up_at = self._clock.monotonic() + RECORD_SECONDS
         for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
             try:
                 return await write()
             except StorageUnavailable:
                 if self._clock.monotonic() + seconds > give_up_at:
-                    return None
+                    raise
             await self._clock.sleep(seconds, Pause.RETRY)
         raise AssertionError("the pauses never end")
 
-    async def _retry_until_stored(self, write: "Callable[[], Awaitable[bool]]") -> bool:
+    async def retry_until_stored(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, as often as it takes: only an outage of the database is waited out, and it ends."""
-        while (stored := await self._try_until_stored(write)) is None:
-            await self._clock.sleep(RETRY_AFTER[-1], Pause.RETRY)
-        return stored
-
-    async def retry_until_stored(self, write: "Callable[[], Awaitable[None]]") -> None:
-        """Write, as often as it takes."""
-
-        async def stored() -> bool:
-            await write()
-            return True
-
-        await self._retry_until_stored(stored)
+        while True:
+            try:
+                return await self._try_until_stored(write)
+            except StorageUnavailable:
+                await self._clock.sleep(RETRY_AFTER[-1], Pause.RETRY)
 
     async def _work(self, job: Job) -> tuple[Answer, Outcome]:
         """Do it, and return what to tell.
@@ -342,16 +340,24 @@ class DecisionService:
     async def _deliver(self, job: Job, answer: Answer) -> None:
         """Deliver a recorded answer. What Slack doesn't take is tried again, by this process or another."""
         if await self._tell(job, answer):
-            await self.retry_until_stored(lambda: self._store.finish(job))
+            await self.retry_until_stored(partial(self._store.finish, job))
             return
         age = 0.0 if job.answered_at is None else await self._store.seconds_since(job.answered_at)
         if age > DELIVER_SECONDS:
             logger.error("The answer to %s %s was given up: Slack did not take it", job.request.verb, job.request.ref)
-            await self.retry_until_stored(lambda: self._store.finish(job, delivered=False))
+            await self.retry_until_stored(partial(self._store.finish, job, delivered=False))
             return
         seconds = DELIVER_AFTER[min(job.deliveries, len(DELIVER_AFTER) - 1)]
         logger.warning("The answer to %s %s is tried again in %d s", job.request.verb, job.request.ref, seconds)
-        await self.retry_until_stored(lambda: self._store.postpone(job, seconds))
+        await self.retry_until_stored(partial(self._store.postpone, job, seconds))
+
+    async def _tell_uncertain(self, job: Job) -> None:
+        await self._tell_failure(job, NotRecorded(RULES[job.request.verb].noun, sent=job.sent is not None))
+
+    async def _tell_failure(self, job: Job, error: BotError) -> None:
+        """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""
+        answer, _ = self._failure(job, error)
+        await self._tell(job, answer)
 
     async def _tell(self, job: Job, answer: Answer) -> bool:
         """Say it in Slack. Returns whether Slack took it."""
@@ -390,5 +396,4 @@ class DecisionService:
         except LeaseLost:
             return
         except StorageUnavailable:
-            uncertain = NotRecorded(RULES[job.request.verb].noun, sent=job.sent is not None)
-            await self._tell(job, self._failure(job, uncertain)[0])
+            await self._tell_uncertain(job)
