@@ -104,7 +104,7 @@ class App:
             await asyncio.wait({working})
             if self._socket:
                 await self._socket.stop()
-            # Recovery continues meanwhile: without signs of life, another process would take over what runs here.
+            # Recovery keeps running: without its heartbeats, another process would take over these decisions.
             await asyncio.gather(self._end_watch(), self.tasks.drain(self._drain_seconds))
             if self._recovering:
                 self._recovering.cancel()

@@ -46,7 +46,7 @@ class Buttons:
             try:
                 work = await self._decisions.receive(request)
             except Unrecorded as unrecorded:
-                # Not acked: Slack shows a warning beside the button, whatever becomes of this process.
+                # Not acked: Slack shows a warning beside the button, even if this process dies.
                 self._tasks.spawn(unrecorded.work, f"unrecorded click {request.trigger_id}", person=actor.user_id)
                 return BoltResponse(status=503, body="")
         await ack()

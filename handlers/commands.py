@@ -33,7 +33,7 @@ class Commands:
             try:
                 work = await self._decisions.receive(asked)
             except Unrecorded as unrecorded:
-                # The ack itself says so: nobody is left waiting, whatever becomes of this process.
+                # The ack itself says so: nobody is left waiting, even if this process dies.
                 error = unrecorded.error
                 check = cards.failure(error, asked.ref, asked.actor.user_id) if error.check_again else None
                 told = check or cards.private(error)

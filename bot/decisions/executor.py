@@ -97,7 +97,7 @@ class Executor:
         present = await self._together.get(job.request.ref)
         outcome = Outcome(OutcomeKind.READ, present.state)
         if claim := await self._store.claimed_by(job.request):
-            # A decision began meanwhile: buttons drawn now could outlive its answer.
+            # A decision has begun since the click: buttons drawn now could outlive its answer.
             notice = f"<@{claim.user_id}> is {RULES[claim.verb].doing} this remediation since {when(claim.since)}."
             return await self._card(job, present, notice=notice, buttons=False), outcome
         return await self._card(job, present, decided=await self._decided(present)), outcome
@@ -273,7 +273,7 @@ class Executor:
 
         Raises:
             TogetherError: what must be seen first cannot be read.
-            LimitReached: whatever is sent again, here or after a death, passes the guard rail again.
+            LimitReached: a repeated POST, here or after a takeover, must pass the guard rail again.
         """
         is_recorded, job.sent_now = job.sent_now, False
         is_repeat = attempt > 1 or (job.sent is not None and not is_recorded)

@@ -122,7 +122,7 @@ class Alerts(Leased):
         return await self.database.read(_vanished, list(refs))
 
     async def arrivals(self, seconds: float) -> list[RemediationRef]:
-        """Return the alerts that were first seen within the last so many seconds."""
+        """Return the alerts that were first seen within the last `seconds`."""
         return await self.database.read(_refs, _ARRIVALS, {"b_seconds": seconds})
 
     async def add(self, new: Sequence[Alert]) -> list[Alert]:

@@ -194,7 +194,7 @@ class DecisionStore:
         Returns:
             The claim of somebody else who has it, or, when it is claimed, what a card says beyond the remediation.
         """
-        for is_last in (False, False, True):  # whoever had it may be done before it is asked who that is
+        for is_last in (False, False, True):  # its holder may finish before we ask who it is
             try:
                 sent_at, context = await self.database.run(self._claim, job, sends=sends)
             except IntegrityError:
@@ -266,7 +266,7 @@ class DecisionStore:
         await self.database.run(self._execute, _FINISH, job, b_status=DONE if delivered else UNDELIVERED)
 
     async def postpone(self, job: Job, seconds: float) -> None:
-        """Let any process deliver the answer again after so many seconds."""
+        """Let any process deliver the answer again after `seconds`."""
         request, place = job.request, job.request.place
         if await self.seconds_since(job.received_at) > _RESPONSE_URL_SECONDS:
             request = request.at(replace(place, response_url=None))
@@ -297,8 +297,8 @@ class DecisionStore:
         """Take what other processes have left behind. What this version can't read is set aside.
 
         Args:
-            limit: at most so many.
-            at_start: with SQLite, whatever is unfinished then is left behind: the file belongs to one process.
+            limit: the most to take.
+            at_start: with SQLite, take all unfinished decisions: only one process uses the file.
         """
         return await self.database.run(self._take_over, limit, take_all=at_start and self.database.is_sqlite)
 
@@ -380,7 +380,7 @@ def _claimed_by(connection: Connection, request: Request) -> Claim | None:
 
 
 def _next_turn(connection: Connection, request: Request) -> float:
-    """The present, made later than the last approval that began in the cluster: clocks may go back meanwhile."""
+    """The present, made later than the last approval that began in the cluster: clocks can go back."""
     lock_cluster(connection, request.ref.cluster_id)
     last, present = connection.execute(_LAST_TURN, {"b_cluster": request.ref.cluster_id}).one()
     return float(present) if last is None else max(float(present), float(last) + _TURN)

@@ -71,7 +71,7 @@ class Digests(Leased):
         return await self.database.read(_due)
 
     async def growing(self, cluster_id: str | None, seconds: float) -> Digest | None:
-        """Return the digest of a cluster into which something came within the last so many seconds."""
+        """Return the digest of a cluster that something was added to within the last `seconds`."""
         return await self.database.read(_growing, cluster_id, seconds)
 
 
