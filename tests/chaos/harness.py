@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
+
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.slack import Slack
 from tests.simulator.together import Together
@@ -114,6 +116,9 @@ class Chaos:
         give_up_at = time.monotonic() + SETTLE_SECONDS
         while (problems := self.unsettled()) and time.monotonic() < give_up_at:
             await asyncio.wait({asyncio.ensure_future(self.slack.news())}, timeout=1)
+        # One that was just started again can't take a signal yet.
+        async with asyncio.timeout(STOP_SECONDS):
+            await asyncio.gather(*(_listens(port) for port in self._ports))
         for bot in self._bots.values():
             bot.terminate()
         codes = [await asyncio.to_thread(bot.wait, STOP_SECONDS) for bot in self._bots.values()]
@@ -142,3 +147,14 @@ class Chaos:
             await asyncio.to_thread(self._bots[port].wait)
             self.counts["kills"] += 1
             self._start(port)
+
+
+async def _listens(port: int) -> None:
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                await session.get(f"http://127.0.0.1:{port}/healthz")
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.05)
+            else:
+                return
