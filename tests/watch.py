@@ -7,8 +7,10 @@ from typing import TypeVar
 
 import psycopg
 
+from bot.clock import Pause
 from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, POLL, ManualClock
 from tests.simulator.slack import Posted
+from tests.simulator.slack.limits import Limits
 from tests.simulator.together import Ids
 from tests.world import IDS, World, world
 
@@ -61,6 +63,12 @@ async def in_step(url: str, time: ManualClock) -> AsyncIterator[None]:
             yield
         finally:
             time.follower = None
+
+
+def enforce_slacks_limits(bot: World) -> None:
+    """Let Slack refuse what is too much, and no time pass while a call is on its way: it would arrive late."""
+    bot.slack.limits = Limits()
+    bot.time.passing = ON_THE_WAY - {Pause.SLACK_LIMIT}
 
 
 async def quiet(bot: World) -> None:

@@ -8,10 +8,9 @@ from sqlalchemy import select
 from bot.store.tables import alerts
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.rows import execute_beside
-from tests.simulator.slack.limits import Limits
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began, digest, storm
-from tests.watch import card, pass_time, poll, until, updates, watching
+from tests.watch import card, enforce_slacks_limits, pass_time, poll, until, updates, watching
 from tests.world import IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.bot(watching=True)
 async def test_fifty_changes_at_once_stay_within_slacks_limits(bot: World) -> None:
     bot.together.clusters.update({f"c-{number}": "H100" for number in range(10)})
     await poll(bot)
-    bot.slack.limits = Limits()
+    enforce_slacks_limits(bot)
     ids = [bot.together.add((f"c-{number % 10}", f"instance-{number}", f"r-{number:03d}")) for number in range(50)]
     await until(bot, lambda: all(bot.slack.cards(each[2]) for each in ids), 200)
     for each in ids:

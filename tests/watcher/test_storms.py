@@ -3,10 +3,9 @@
 import pytest
 
 from tests.deaths import free_the_lease, kill_the_watch
-from tests.simulator.slack.limits import Limits
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import CANCEL_SELECTED, began, choose, digest, storm
-from tests.watch import card, pass_time, poll, quiet, until
+from tests.watch import card, enforce_slacks_limits, pass_time, poll, quiet, until
 from tests.world import APPROVE, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -109,7 +108,7 @@ async def test_digest_is_posted_once_whether_or_not_its_post_arrived(bot: World,
 
 
 async def test_false_alarm_on_150_nodes_stays_within_slacks_limits(bot: World) -> None:
-    bot.slack.limits = Limits()
+    enforce_slacks_limits(bot)
     await began(bot)
     ids = storm(bot, 150)
     message = await digest(bot)
