@@ -12,7 +12,7 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetr
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock, Pause
-from bot.decisions import BatchRunner, DecisionService, Guardrails, Limits, Recovery
+from bot.decisions import BatchService, DecisionService, Guardrails, Limits, Recovery
 from bot.errors import StorageUnavailable
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
@@ -228,7 +228,7 @@ class App:
         replies: Replies,
         together: TogetherClient,
         store: DecisionStore,
-    ) -> tuple[DecisionService, BatchRunner]:
+    ) -> tuple[DecisionService, BatchService]:
         """Put the rules together, and begin to keep what is in hand and to take over what was left behind."""
         settings, clock = self._settings, self._clock
         directory = SlackDirectory(reading, clock)
@@ -240,11 +240,10 @@ class App:
         )
         guardrails = Guardrails(limits, together, Approvals(store.database), policy, clock)
         decisions = DecisionService(together, policy, guardrails, replies, store, clock)
-        batches = BatchRunner(decisions, policy, replies, store, clock)
+        batches = BatchService(decisions, policy, store, clock)
         self._recovery = Recovery(
             store=store,
             decisions=decisions,
-            batches=batches,
             tasks=self.tasks,
             clock=clock,
             lease_seconds=settings.bot_lease_seconds,

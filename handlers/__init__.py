@@ -6,7 +6,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cards import many
-from bot.decisions import BatchRunner, DecisionService
+from bot.decisions import BatchService, DecisionService
 from bot.tasks import Tasks
 from handlers.buttons import Buttons
 from handlers.commands import Commands
@@ -23,7 +23,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app: AsyncApp,
     *,
     decisions: DecisionService,
-    batches: BatchRunner,
+    batches: BatchService,
     replies: Replies,
     tasks: Tasks,
     client: AsyncWebClient,

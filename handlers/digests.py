@@ -9,7 +9,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.decisions import BatchRunner, DecisionService
+from bot.decisions import BatchService, DecisionService
 from bot.errors import NotAttempted, NotRecorded, NotTaken, StorageUnavailable, StoreDown
 from bot.tasks import Room, Tasks
 from handlers.buttons import actor_of, place_of, refusal
@@ -23,7 +23,7 @@ class Digests:
     """Reads what was selected, asks back, and hands it to the batches.
 
     Args:
-        runner: keeps and carries out batches.
+        batches: keeps what was selected, and begins it.
         decisions: puts refusals into the audit trail.
         replies: tells the person alone.
         tasks: where the work goes on after the ack.
@@ -31,9 +31,9 @@ class Digests:
     """
 
     def __init__(
-        self, runner: BatchRunner, decisions: DecisionService, replies: Replies, tasks: Tasks, client: AsyncWebClient
+        self, batches: BatchService, decisions: DecisionService, replies: Replies, tasks: Tasks, client: AsyncWebClient
     ) -> None:
-        self._runner = runner
+        self._batches = batches
         self._decisions = decisions
         self._replies = replies
         self._tasks = tasks
@@ -46,7 +46,7 @@ class Digests:
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The menu asks for its choices."""
         try:
-            waiting = await self._runner.waiting(str(body.get("block_id")))
+            waiting = await self._batches.waiting(str(body.get("block_id")))
         except StorageUnavailable as error:
             logger.warning("The choices of a digest could not be read: %s", error)
             waiting = []
@@ -66,7 +66,7 @@ class Digests:
         verb, trigger_id = cards.many.VERBS[str(action.get("action_id"))], str(body.get("trigger_id"))
         try:
             digest_id = str(action.get("value"))
-            asked = await self._runner.ask(verb, digest_id, _selected(body), actor, place, trigger_id)
+            asked = await self._batches.ask(verb, digest_id, _selected(body), actor, place, trigger_id)
             if asked is None:
                 logger.info("Selection %s: redelivery ignored", trigger_id)
                 return
@@ -95,11 +95,12 @@ class Digests:
         try:
             if self._tasks.room(actor.user_id, decides=True) is not Room.FREE:
                 raise NotTaken
-            work = await self._runner.begin(batch_id, actor)
+            work = await self._batches.confirm(batch_id, actor)
         except (NotAttempted, NotRecorded) as error:
             await ack(response_action="update", view=cards.many.refusal(error))
             if isinstance(error, NotRecorded):
-                self._tasks.spawn(self._runner.take_back(batch_id), f"take back batch {batch_id}", person=actor.user_id)
+                work = self._batches.take_back(batch_id)
+                self._tasks.spawn(work, f"take back batch {batch_id}", person=actor.user_id)
             elif not isinstance(error, StoreDown | NotTaken):
                 note = replace(refusal(error, actor, None), selection=batch_id)
                 self._tasks.spawn(self._decisions.note(note), f"refused batch {batch_id}", person=actor.user_id)

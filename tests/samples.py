@@ -10,7 +10,6 @@ from bot.models import (
     Alert,
     Batch,
     BatchItem,
-    BatchStatus,
     Decided,
     Digest,
     FirstApproval,
@@ -170,7 +169,7 @@ CHANGED = "Not approved. The mode was “Reboot VM” and is now “Replace VM�
 DIGEST = Digest("d" * 32, "c-7f2", "C0OPS", START, START)
 
 
-def batch(status: BatchStatus, known: int, total: int = 8) -> tuple[Batch, list[BatchItem]]:
+def batch(known: int, total: int = 8, *, is_running: bool = False) -> Batch:
     actor, place = Actor("U0ALICE", "alice", "T0HOME"), Place("C0OPS", "U0ALICE")
     outcomes = [("approved", ""), ("changed meanwhile", CHANGED), ("approved", "")]
     items = [
@@ -179,4 +178,4 @@ def batch(status: BatchStatus, known: int, total: int = 8) -> tuple[Batch, list[
         else BatchItem(number, remediation().ref, f"gpu-node-{number:04d}", Shown(None, None))
         for number in range(total)
     ]
-    return Batch("b" * 32, DIGEST.id, Verb.APPROVE, actor, place, START, status), items
+    return Batch("b" * 32, DIGEST.id, Verb.APPROVE, actor, place, START, items, is_running)

@@ -1,48 +1,41 @@
 """Many remediations in one message: the list, the selection, the dialog before a batch, its progress and its report."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from bot.cards import parts, words
 from bot.cards.remediation_card import first_evidence
 from bot.errors import BotError
 from bot.models import (
+    EVERYTHING,
     RULES,
+    TROUBLES,
     Alert,
     Batch,
     BatchItem,
-    BatchStatus,
     Blocks,
     Digest,
     FirstApproval,
     Message,
-    Remediation,
     RemediationRef,
     State,
+    StopReason,
     Verb,
+    key,
+    waiting,
 )
 from bot.mrkdwn import clean, code, escape, lasted, when
 
 SELECT, APPROVE, CANCEL = "digest:select", "digest:approve", "digest:cancel"
 VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
 BATCH = "batch"
-ALL = "all"
 MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
 MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
 MAX_TITLE = 24  # of a view (docs.slack.dev, modal views)
 MAX_LISTED = 40
-MAX_CHOSEN = 1000  # at once: so many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
 BAR = 20
 REPORT_LINES = 100
-Batches = Sequence[tuple[Batch, Sequence[BatchItem]]]
-
-
-def key(remediation: Remediation) -> str:
-    """A remediation's short name among the options of a menu, which may be 75 characters long."""
-    return hashlib.blake2b(json.dumps(str(remediation.ref)).encode(), digest_size=8).hexdigest()
 
 
 def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
@@ -55,12 +48,7 @@ def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
     return {ref: f"{name} ({ref.instance_id})" if name in twice else name for ref, name in called.items()}
 
 
-def waiting(alerts: Sequence[Alert]) -> list[Alert]:
-    """Those that wait for a human."""
-    return [each for each in alerts if each.remediation.state == State.PENDING_APPROVAL and not each.vanished]
-
-
-def digest(of: Digest, alerts: Sequence[Alert], batches: Batches) -> Message:
+def digest(of: Digest, alerts: Sequence[Alert], batches: Sequence[Batch]) -> Message:
     """The message of a digest.
 
     Args:
@@ -74,7 +62,7 @@ def digest(of: Digest, alerts: Sequence[Alert], batches: Batches) -> Message:
     wait = "waits" if len(open_ones) == 1 else "wait"
     title = f"{len(alerts)} remediations {where}: {len(open_ones)} {wait} for approval"
     symbol = "🌩️" if open_ones else "✅"
-    progress = [_progress(batch, items) for batch, items in batches]
+    progress = [_progress(each) for each in batches]
     counts = [
         _counted("State", [_state(each, done)[0] for each in alerts]),
         _counted("Mode", [_mode(each) for each in alerts]),
@@ -87,7 +75,7 @@ def digest(of: Digest, alerts: Sequence[Alert], batches: Batches) -> Message:
     lines = [_line(each, called[each.remediation.ref], _state(each, done)) for each in listed]
     if more := len(alerts) - len(listed):
         lines.append(f"… and {more} more: search for them in the selection.")
-    running = [_bar(batch, items) for batch, items in batches if batch.status is BatchStatus.RUNNING]
+    running = [_bar(each) for each in batches if each.is_running]
     controls = _controls(of, len(open_ones), running[-1:]) if open_ones else []
     blocks = [
         {"type": "header", "text": parts.plain(clean(f"{title} {symbol}", 150))},
@@ -108,14 +96,14 @@ def _urgency(alert: Alert) -> int:
     return 3 if alert.done or alert.vanished else 2
 
 
-def _done(batches: Batches) -> dict[RemediationRef, State]:
+def _done(batches: Sequence[Batch]) -> dict[RemediationRef, State]:
     """What has been decided by a batch: its outcome is known before the remediation is read again."""
     reached = {Verb.APPROVE: State.PENDING, Verb.CANCEL: State.CANCELLED}
     return {
         item.ref: reached[batch.verb]
-        for batch, items in batches
+        for batch in batches
         if batch.verb in reached
-        for item in items
+        for item in batch.items
         if item.outcome == RULES[batch.verb].done
     }
 
@@ -150,19 +138,19 @@ def _line(alert: Alert, name: str, state: tuple[str, str]) -> str:
     return f"{code(name, 60)}: {escape(_mode(alert), 60)}{evidence}: {escape(said, 60)} {symbol}"
 
 
-def _progress(batch: Batch, items: Sequence[BatchItem]) -> str:
+def _progress(batch: Batch) -> str:
     """A bar, and how many came out how."""
-    rule, known = RULES[batch.verb], [each for each in items if each.outcome is not None]
+    rule, known = RULES[batch.verb], [each for each in batch.items if each.outcome is not None]
     well = len([each for each in known if each.outcome == rule.done])
-    if batch.status is BatchStatus.RUNNING:
+    if batch.is_running:
         said = rule.doing.capitalize()
-    elif well == len(items):
+    elif well == len(batch.items):
         said = rule.done.capitalize()
     else:
         said = f"Not all {rule.done}" if well else f"None {rule.done}"
-    lines = [f"*{said}, as <@{batch.actor.user_id}> asked {when(batch.asked_at)}*", _bar(batch, items)]
+    lines = [f"*{said}, as <@{batch.actor.user_id}> asked {when(batch.asked_at)}*", _bar(batch)]
     if batch.stopped:
-        lines.append(f"*Stopped: {batch.stopped}* {len(items) - len(known)} were not tried.")
+        lines.append(f"*Stopped: {_why(batch, batch.stopped)}* {len(batch.items) - len(known)} not attempted.")
     failed = [each for each in known if each.outcome != rule.done]
     lines += [_outcome(each, batch.verb) for each in failed[:5]]
     if len(failed) > 5:  # noqa: PLR2004 - as many as fit at a glance
@@ -170,29 +158,43 @@ def _progress(batch: Batch, items: Sequence[BatchItem]) -> str:
     return "\n".join(lines)
 
 
-def _bar(batch: Batch, items: Sequence[BatchItem]) -> str:
+def _why(batch: Batch, stopped: StopReason) -> str:
+    match stopped:
+        case StopReason.NOT_ALLOWED:
+            return f"couldn't confirm that <@{batch.actor.user_id}> is allowed to decide."
+        case StopReason.REPAIR_LIMIT:
+            return "the cluster reached its repair limit."
+        case StopReason.TROUBLE:
+            return f"Together failed {TROUBLES} times in a row."
+        case StopReason.TOO_OLD:
+            return "there was no progress for 10 min, so the rest expired."
+        case _:
+            assert_never(stopped)
+
+
+def _bar(batch: Batch) -> str:
     """How many came out how, in one line."""
     done = RULES[batch.verb].done
-    known = [each.outcome for each in items if each.outcome is not None]
-    filled = BAR * len(known) // max(1, len(items))
+    known = [each.outcome for each in batch.items if each.outcome is not None]
+    filled = BAR * len(known) // max(1, len(batch.items))
     well = known.count(done)
     others = f", {len(known) - well} not {done}" if len(known) > well else ""
-    return f"{'█' * filled}{'░' * (BAR - filled)} {len(known)} of {len(items)}: {well} {done}{others}"
+    return f"{'█' * filled}{'░' * (BAR - filled)} {len(known)} of {len(batch.items)}: {well} {done}{others}"
 
 
 def _outcome(item: BatchItem, verb: Verb) -> str:
     """What has come of one decision, in a line."""
     rule = RULES[verb]
     if item.outcome is None:
-        return f"{code(item.node, 60)}: not tried"
+        return f"{code(item.node, 60)}: not attempted"
     if item.outcome == rule.done and not item.summary:
         return f"{code(item.node, 60)}: {rule.done}"
     return f"{code(item.node, 60)}: {item.summary or escape(item.outcome, 100)}"
 
 
-def report(batch: Batch, items: Sequence[BatchItem]) -> list[Message]:
+def report(batch: Batch) -> list[Message]:
     """The outcome of every decision of a batch, for the thread, in as few messages as hold them."""
-    lines = [_outcome(each, batch.verb) for each in items]
+    lines = [_outcome(each, batch.verb) for each in batch.items]
     chunks = [lines[start : start + REPORT_LINES] for start in range(0, len(lines), REPORT_LINES)]
     told = []
     for number, chunk in enumerate(chunks, start=1):
@@ -281,7 +283,7 @@ def options(alerts: Sequence[Alert], query: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     wanted = query.strip().casefold()
     if wanted in "all that wait":
-        found.append(_option(f"All that wait ({len(open_ones)})", ALL))
+        found.append(_option(f"All that wait ({len(open_ones)})", EVERYTHING))
     by_mode = Counter(each.remediation.mode for each in open_ones)
     found += [
         _option(f"All: {words.mode_words(mode).name} ({count})", f"mode:{mode}")
@@ -298,16 +300,6 @@ def options(alerts: Sequence[Alert], query: str) -> list[dict[str, Any]]:
 
 def _option(text: str, value: str) -> dict[str, Any]:
     return {"text": parts.plain(clean(text, MAX_OPTION_TEXT)), "value": value}
-
-
-def chosen(alerts: Sequence[Alert], values: Sequence[str]) -> list[Alert]:
-    """Those that wait and that a selection's values mean."""
-    wanted = set(values)
-    return [
-        each
-        for each in waiting(alerts)
-        if wanted & {ALL, f"mode:{each.remediation.mode}", f"one:{key(each.remediation)}"}
-    ]
 
 
 def dialog(batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef, str]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The way of a decision: from what was asked to what was delivered, over deaths and outages."""
 
-from bot.decisions.batches import BatchRunner
+from bot.decisions.batches import BatchService
 from bot.decisions.guardrails import Guardrails, Limits
 from bot.decisions.recovery import Recovery
 from bot.decisions.service import DecisionService, Unrecorded
 
-__all__ = ["BatchRunner", "DecisionService", "Guardrails", "Limits", "Recovery", "Unrecorded"]
+__all__ = ["BatchService", "DecisionService", "Guardrails", "Limits", "Recovery", "Unrecorded"]

@@ -32,6 +32,7 @@ from bot.errors import (
 )
 from bot.models import (
     HOLD_SECONDS,
+    LIFETIME,
     RULES,
     Answer,
     Decided,
@@ -51,7 +52,6 @@ from bot.together import TogetherClient
 
 READ_BACK_AFTER: Sequence[float] = (0, 2, 5)
 REPEAT_AFTER = 15.0  # seconds after which a POST that was sent has either arrived or never will: the client's own limit
-LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 Result = tuple[Answer, Outcome]
 
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 
 from bot.clock import Clock, Pause
-from bot.decisions.batches import BatchRunner
 from bot.decisions.service import DecisionService
 from bot.errors import StorageUnavailable
 from bot.store import DecisionStore, audit
@@ -22,7 +21,6 @@ class Recovery:
     Args:
         store: where the jobs are.
         decisions: carries them out.
-        batches: carries out many at once.
         tasks: where they run.
         clock: for the pauses.
         lease_seconds: how long a silent process keeps a job.
@@ -35,7 +33,6 @@ class Recovery:
         *,
         store: DecisionStore,
         decisions: DecisionService,
-        batches: BatchRunner,
         tasks: Tasks,
         clock: Clock,
         lease_seconds: float,
@@ -44,7 +41,6 @@ class Recovery:
     ) -> None:
         self._store = store
         self._decisions = decisions
-        self._batches = batches
         self._tasks = tasks
         self._clock = clock
         self._pause = lease_seconds * 0.3
@@ -75,10 +71,6 @@ class Recovery:
                 self._tasks.spawn(self._decisions.handle(job), f"take over {job.id}")
             if len(jobs) < TAKEN_AT_ONCE:
                 break
-        if self._tasks.accepting:
-            for work in await self._batches.take_over(at_start=at_start):
-                logger.warning("Taking over a batch from a dead process")
-                self._tasks.spawn(work, "take over a batch")
         await self._store.drop_old_response_urls()
         if self._clock.monotonic() >= self._purge_at:
             if purged := await self._store.purge(self._retention_days):

@@ -26,6 +26,7 @@ from bot.errors import (
     TogetherError,
 )
 from bot.models import (
+    LIFETIME,
     RULES,
     Answer,
     AuditNote,
@@ -38,6 +39,7 @@ from bot.models import (
     OutcomeKind,
     Request,
     Verb,
+    told_in_digest,
 )
 from bot.mrkdwn import when
 from bot.policy import Policy
@@ -50,7 +52,6 @@ logger = logging.getLogger(__name__)
 PROGRESS_AFTER = 1.0
 RECEIVE_SECONDS = 2.0  # Slack waits 3 s for the ack
 RECORD_SECONDS = 12.0  # so long, less than a usual lease, recording is tried before nothing certain is said
-LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 DELIVER_SECONDS = 86_400.0  # so long an answer that Slack didn't take is tried again
 DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 RETRY_AFTER = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -132,6 +133,10 @@ class DecisionService:
         if job is None:
             logger.info("%s %s: redelivery ignored", request.verb, request.ref)
             return None
+        return self.begin(job)
+
+    def begin(self, job: Job) -> Work:
+        """Take a job that this process has just recorded. Returns the work that is to be done after the ack."""
         job.began = self._clock.monotonic()
         self.working[job.id] = job
         return self.handle(job)
@@ -142,16 +147,6 @@ class DecisionService:
             await self._store.note(note)
         except StorageUnavailable as error:
             logger.warning("%s by %s could not be recorded: %s", note.event, note.actor.user_id, error)
-
-    async def carry_out(self, request: Request) -> None:
-        """Decide on one of many, unless that has begun already.
-
-        Raises:
-            StorageUnavailable: it could not be recorded, or isn't known to be.
-        """
-        if job := await self._store.receive(request, uuid.uuid4().hex):
-            job.began = self._clock.monotonic()
-            await self.handle(job)
 
     async def _refuse(self, request: Request, error: BotError) -> None:
         """Tell the person that nothing was taken: no row was written, so no process can act on it."""
@@ -172,10 +167,18 @@ class DecisionService:
             await self._refuse(request, StoreDown())
 
     async def handle(self, job: Job) -> None:
-        """Bring a job to its answer, from wherever it is. Exactly one process does so at a time."""
+        """Bring a job to its answer, from wherever it is, then the next ones of its batch.
+
+        Exactly one process does so at a time.
+        """
+        following: Job | None = job
+        while following:
+            following = await self._handle(following)
+
+    async def _handle(self, job: Job) -> Job | None:
         self.working[job.id] = job
         try:
-            await self._process(job)
+            return await self._process(job)
         except LeaseLost:
             logger.warning("%s %s: another process has taken it over", job.request.verb, job.request.ref)
         except StorageUnavailable as error:
@@ -185,29 +188,37 @@ class DecisionService:
             raise
         except Exception:  # a row that can't be written would be taken over again and again
             logger.exception("%s %s can't be recorded and is set aside", job.request.verb, job.request.ref)
-            await self.retry_until_stored(partial(self._store.set_aside, job))
+            following = await self.retry_until_stored(partial(self._store.set_aside, job))
             await self._tell_failure(job, InternalError(RULES[job.request.verb].noun, sent=job.sent is not None))
+            return following
         finally:
             self.working.pop(job.id, None)
+        return None
 
-    async def _process(self, job: Job) -> None:
-        if job.answer is None:
-            answer, outcome = await self._work(job)
-            request = job.request
-            logger.info("%s %s by %s: %s", request.verb, request.ref, request.actor.user_id, outcome.kind)
-            await finish(self._conclude(job, answer, outcome))
-        else:
+    async def _process(self, job: Job) -> Job | None:
+        """Do what is left of a job. Returns the next one of its batch."""
+        if job.answer is not None:
             await finish(self._deliver(job, job.answer))
+            return None
+        answer, outcome = await self._work(job)
+        request = job.request
+        logger.info("%s %s by %s: %s", request.verb, request.ref, request.actor.user_id, outcome.kind)
+        return await finish(self._conclude(job, answer, outcome))
 
-    async def _conclude(self, job: Job, answer: Answer, outcome: Outcome) -> None:
+    async def _conclude(self, job: Job, answer: Answer, outcome: Outcome) -> Job | None:
         """Record, then deliver. While the database is away, nothing certain is said, since another may act on it."""
         record = partial(self._store.record_outcome, job, outcome, answer)
         try:
-            await self._try_until_stored(record)
+            following = await self._try_until_stored(record)
         except StorageUnavailable:
             await self._tell_uncertain(job)
-            await self.retry_until_stored(record)
-        await self._deliver(job, answer)
+            following = await self.retry_until_stored(record)
+        if following:
+            following.began = self._clock.monotonic()
+            self.working[following.id] = following
+        if not told_in_digest(job.request, outcome):
+            await self._deliver(job, answer)
+        return following
 
     async def _try_until_stored(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, trying again for a while.
@@ -362,8 +373,8 @@ class DecisionService:
     async def _tell(self, job: Job, answer: Answer) -> bool:
         """Say it in Slack. Returns whether Slack took it."""
         place = job.request.place
-        if job.request.batch_id is not None:
-            return True  # the message that shows the whole batch tells it
+        if job.request.batch_id is not None and answer.manner is not Manner.WHISPER:
+            return True  # the digest tells it
         match answer.manner:
             case Manner.CARD:
                 delivery = await self._messenger.answer(place, answer.message)

@@ -14,11 +14,23 @@ from bot.models.alert import (
     answered,
     held,
 )
-from bot.models.batch import Batch, BatchItem, BatchStatus
+from bot.models.batch import (
+    EVERYTHING,
+    MAX_CHOSEN,
+    TROUBLES,
+    Batch,
+    BatchItem,
+    StopReason,
+    chosen,
+    key,
+    stop_reason,
+    waiting,
+)
 from bot.models.button import Shown, button_value, read_button_value, reference_value
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id
 from bot.models.job import (
     DOUBT_SECONDS,
+    LIFETIME,
     Answer,
     AuditNote,
     Claim,
@@ -29,6 +41,7 @@ from bot.models.job import (
     OutcomeKind,
     Remark,
     Sent,
+    told_in_digest,
 )
 from bot.models.ports import Board, Delivery, Directory, Found, Messenger, Person
 from bot.models.remediation import FINAL, IN_REPAIR, OPEN, Cluster, LinkedAlert, Mode, Remediation, State
@@ -37,14 +50,18 @@ from bot.models.verbs import RULES, Rule, Verb
 
 __all__ = [
     "DOUBT_SECONDS",
+    "EVERYTHING",
     "FINAL",
     "FIRST_APPROVAL_SECONDS",
     "HISTORY_DAYS",
     "HOLD_SECONDS",
     "IN_REPAIR",
+    "LIFETIME",
+    "MAX_CHOSEN",
     "MAX_ID_LENGTH",
     "OPEN",
     "RULES",
+    "TROUBLES",
     "About",
     "Actor",
     "Alert",
@@ -52,7 +69,6 @@ __all__ = [
     "AuditNote",
     "Batch",
     "BatchItem",
-    "BatchStatus",
     "Blocks",
     "Board",
     "Claim",
@@ -84,11 +100,17 @@ __all__ = [
     "Share",
     "Shown",
     "State",
+    "StopReason",
     "Verb",
     "answered",
     "button_value",
     "check_id",
+    "chosen",
     "held",
+    "key",
     "read_button_value",
     "reference_value",
+    "stop_reason",
+    "told_in_digest",
+    "waiting",
 ]

@@ -1,21 +1,31 @@
-"""Many decisions that one person asked for at once."""
+"""Many decisions that one person asked for at once: a selection, which once confirmed is a batch."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bot.models.alert import Alert
 from bot.models.button import Shown
 from bot.models.ids import RemediationRef
+from bot.models.job import OutcomeKind
+from bot.models.remediation import Remediation
 from bot.models.request import Actor, Place
 from bot.models.verbs import Verb
 
+EVERYTHING = "all"
+MAX_CHOSEN = 1000  # at once: so many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
+TROUBLES = 3  # in a row, after which the fault is not the node's
 
-class BatchStatus(StrEnum):
-    """How far a batch is."""
 
-    ASKED = "asked"
-    RUNNING = "running"
-    DONE = "done"
-    VOID = "void"
+class StopReason(StrEnum):
+    """Why the rest of a batch is left alone."""
+
+    NOT_ALLOWED = "not allowed"
+    REPAIR_LIMIT = "repair limit"
+    TROUBLE = "trouble"
+    TOO_OLD = "too old"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +35,8 @@ class BatchItem:
     Attributes:
         number: its place in the order, from 0.
         shown: what the person saw of the remediation.
-        outcome: such as "approved"; None while it is not known.
-        summary: what has come of it, as mrkdwn; may be empty.
+        outcome: such as "approved"; None while it is not known, and where it was not attempted.
+        summary: the result in a sentence, as mrkdwn; may be empty.
     """
 
     number: int
@@ -42,9 +52,10 @@ class Batch:
     """Decisions on several remediations of a digest, carried out one after the other.
 
     Attributes:
-        actor: who asked, and is asked for anew with every single decision.
-        asked_at: seconds since 1970.
-        stopped: why the rest is not tried, as mrkdwn; empty when nothing stopped it.
+        actor: who asked; checked again with every single decision.
+        asked_at: when it was selected, then when it was confirmed, as Unix time in seconds.
+        is_running: something of it is under way, or waits for its turn.
+        stopped: why the rest was left alone; None where nothing stopped it.
     """
 
     id: str
@@ -53,5 +64,40 @@ class Batch:
     actor: Actor
     place: Place
     asked_at: float
-    status: BatchStatus = BatchStatus.ASKED
-    stopped: str = ""
+    items: Sequence[BatchItem] = ()
+    is_running: bool = False
+    stopped: StopReason | None = None
+
+
+def stop_reason(latest: Sequence[str]) -> StopReason | None:
+    """Return why a batch must not continue after its latest outcomes, the newest first; None where it may."""
+    match latest[:1]:
+        case [OutcomeKind.NOT_ALLOWED]:
+            return StopReason.NOT_ALLOWED
+        case [OutcomeKind.LIMIT_REACHED]:
+            return StopReason.REPAIR_LIMIT
+        case [OutcomeKind.EXPIRED]:
+            return StopReason.TOO_OLD
+    troubles = [each for each in latest[:TROUBLES] if each in set(OutcomeKind) and OutcomeKind(each).is_trouble]
+    return StopReason.TROUBLE if len(troubles) == TROUBLES else None
+
+
+def key(remediation: Remediation) -> str:
+    """Return a remediation's short name among the options of a menu, which may be 75 characters long."""
+    return hashlib.blake2b(json.dumps(str(remediation.ref)).encode(), digest_size=8).hexdigest()
+
+
+def waiting(alerts: Sequence[Alert]) -> list[Alert]:
+    """Return those that wait for approval."""
+    return [each for each in alerts if each.waits]
+
+
+def chosen(alerts: Sequence[Alert], values: Sequence[str]) -> list[Alert]:
+    """Return those that wait and that a selection's values mean, at most `MAX_CHOSEN`."""
+    wanted = set(values)
+    meant = [
+        each
+        for each in waiting(alerts)
+        if wanted & {EVERYTHING, f"mode:{each.remediation.mode}", f"one:{key(each.remediation)}"}
+    ]
+    return meant[:MAX_CHOSEN]

@@ -11,6 +11,7 @@ from bot.models.verbs import Verb
 if TYPE_CHECKING:
     from bot.models.alert import About
 
+LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 DOUBT_SECONDS = 60.0  # how long an answer in doubt stays so: what was sent has long arrived by then, or never will
 
 
@@ -162,6 +163,11 @@ class Outcome:
     state: str | None = None
     http_status: int | None = None
     request_id: str | None = None
+
+
+def told_in_digest(request: Request, outcome: Outcome) -> bool:
+    """Return whether the digest tells an outcome, so nobody is told of it alone. Who may not decide learns why."""
+    return request.batch_id is not None and outcome.kind is not OutcomeKind.NOT_ALLOWED
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from bot.store import audit
 from bot.store.alerts import Alerts, Look
 from bot.store.approvals import Approvals
-from bot.store.batches import Batches, decision_key
+from bot.store.batches import Batches
 from bot.store.database import Database
 from bot.store.decisions import DecisionStore
 from bot.store.digests import DigestLook, Digests
@@ -23,5 +23,4 @@ __all__ = [
     "Outage",
     "Outages",
     "audit",
-    "decision_key",
 ]

@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, insert, select
 
-from bot.store.database import Database, lock_audit
-from bot.store.tables import audit
+from bot.models import AuditNote, Job, Outcome
+from bot.store.database import Database, lock_audit, read_clock
+from bot.store.tables import audit, ids_of
 
 GENESIS = "0" * 64
 _PAGE = 1000
@@ -45,6 +46,44 @@ def append(connection: Connection, fields: dict[str, Any]) -> None:
     seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
     row = {name: storable(value) for name, value in fields.items()} | {"seq": seq, "previous": previous}
     connection.execute(_INSERT, {**row, "hash": digest(row)})
+
+
+def record(connection: Connection, job: Job, event: str, outcome: Outcome | None, at: float) -> None:
+    """Append what happened to a decision at a moment, in Unix time in seconds."""
+    request, shown = job.request, job.request.shown
+    append(connection, {
+        "at": at,
+        "event": event,
+        "decision_id": job.id,
+        "team_id": request.actor.team_id,
+        "channel_id": request.place.channel_id,
+        "user_id": request.actor.user_id,
+        "verb": request.verb.value,
+        **ids_of(request.ref),
+        "shown_mode": shown.mode if shown else None,
+        "shown_state": shown.state if shown else None,
+        "reason": request.reason or None,
+        "outcome": outcome.kind.value if outcome else None,
+        "state": outcome.state if outcome else None,
+        "http_status": outcome.http_status if outcome else None,
+        "request_id": outcome.request_id if outcome else None,
+    })  # fmt: skip
+
+
+def note(connection: Connection, noted: AuditNote) -> None:
+    """Append what is about no decision."""
+    row = {column.name: None for column in audit.columns}
+    append(connection, row | {
+        "at": read_clock(connection),
+        "event": noted.event,
+        "decision_id": noted.selection,
+        "team_id": noted.actor.team_id,
+        "channel_id": noted.channel_id,
+        "user_id": noted.actor.user_id,
+        "verb": noted.verb.value if noted.verb else "",
+        "outcome": noted.kind.value if noted.kind else None,
+        **dict.fromkeys(("cluster_id", "instance_id", "remediation_id"), ""),
+    })  # fmt: skip
 
 
 def storable(value: Any) -> Any:  # noqa: ANN401 - of any column

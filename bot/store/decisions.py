@@ -6,7 +6,7 @@ decision another one has taken over, writes nothing any more.
 
 import logging
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,6 @@ from bot.models import (
     About,
     Answer,
     AuditNote,
-    BatchStatus,
     Claim,
     Decided,
     Job,
@@ -32,11 +31,11 @@ from bot.models import (
     Shown,
     Verb,
     answered,
+    told_in_digest,
 )
-from bot.store import audit
+from bot.store import audit, batches
 from bot.store.alerts import change_alert
 from bot.store.approvals import card_context
-from bot.store.batches import record_item, record_odd_item
 from bot.store.database import Database, lock_cluster, now, read_clock
 from bot.store.serialization import dump_answer, dump_request, to_job
 from bot.store.tables import (
@@ -49,8 +48,6 @@ from bot.store.tables import (
     UNDELIVERED,
     VOID,
     alerts,
-    batch_items,
-    batches,
     decisions,
     digests,
     first_approvals,
@@ -103,6 +100,10 @@ _SEND_AGAIN = _write(sent_at=now())
 _RECORD_OUTCOME = _write(
     status=ANSWERED, answer=bindparam("b_answer"), outcome=bindparam("b_outcome"), answered_at=now()
 )
+_RECORD_AND_FINISH = _write(
+    status=DONE, outcome=bindparam("b_outcome"), summary=bindparam("b_summary"), answered_at=now(), done_at=now(),
+    request=None,
+)  # fmt: skip
 _FINISH = _write(status=bindparam("b_status"), done_at=now(), request=None, answer=None)
 _MOVE = _write(request=bindparam("b_request"))
 _POSTPONE = _write(
@@ -128,7 +129,7 @@ _TAKE_OVER = (
     .values(owner=bindparam("b_owner"), lease_until=_LEASE_UNTIL, fence=c.fence + 1)
     .returning(*c)
 )  # fmt: skip
-_SET_ASIDE = update(decisions).where(c.id.in_(bindparam("b_ids", expanding=True))).values(status=SET_ASIDE)
+_SET_ASIDE = update(decisions).where(c.id == bindparam("b_id")).values(status=SET_ASIDE)
 _COUNT_SET_ASIDE = select(func.count()).where(c.status == SET_ASIDE)
 _OLD_REQUESTS = select(c.id, c.request).where(
     _UNFINISHED, c.received_at < now() - _RESPONSE_URL_SECONDS, c.request.contains('"response_url": "')
@@ -154,6 +155,7 @@ class DecisionStore:
         self.database = database
         self._lease = lease_seconds
         self._owner = uuid.uuid4().hex
+        self._turn = batches.Turn(self._owner, lease_seconds)
 
     async def receive(self, request: Request, job_id: str) -> Job | None:
         """Write down what was asked. Returns None when the same click or command is there already.
@@ -213,7 +215,7 @@ class DecisionStore:
         turn = _next_turn(connection, job.request) if job.request.verb is Verb.APPROVE else read_clock(connection)
         sent_at = self._execute(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_active_at=turn)
         if sends:
-            _append(connection, job, "send", None, sent_at)
+            audit.record(connection, job, "send", None, sent_at)
         return sent_at, card_context(connection, job.request.ref)
 
     async def claimed_by(self, request: Request) -> Claim | None:
@@ -240,26 +242,44 @@ class DecisionStore:
             connection, _RECORD_SEND, job, b_repeat=int(repeat), b_mode=kept.mode if kept else None,
             b_state=kept.state if kept else None,
         )  # fmt: skip
-        _append(connection, job, "repeat" if repeat else "send", None, sent_at)
+        audit.record(connection, job, "repeat" if repeat else "send", None, sent_at)
         return sent_at
 
     async def send_again(self, job: Job) -> None:
         """Record that another attempt of the same POST leaves now, because the one before did not arrive."""
         await self.database.run(self._execute, _SEND_AGAIN, job)
 
-    async def record_outcome(self, job: Job, outcome: Outcome, answer: Answer) -> None:
-        """Record the outcome and what to tell, with its row in the audit trail. Frees the remediation for others."""
-        job.answered_at = await self.database.run(self._record_outcome, job, outcome, answer)
-        job.answer = answer
+    async def record_outcome(self, job: Job, outcome: Outcome, answer: Answer) -> Job | None:
+        """Record the outcome and what to tell, with its row in the audit trail. Frees the remediation for others.
 
-    def _record_outcome(self, connection: Connection, job: Job, outcome: Outcome, answer: Answer) -> float:
-        request, at = job.request, read_clock(connection)
-        self._execute(connection, _RECORD_OUTCOME, job, b_answer=dump_answer(answer), b_outcome=outcome.kind.value)
-        _append(connection, job, "outcome", outcome, at)
-        change_alert(connection, request.ref, lambda alert, present: answered(alert, request, answer, present))
+        Returns:
+            The decision of the same batch whose turn it is now.
+        """
+        job.answered_at, following = await self.database.run(self._record_outcome, job, outcome, answer)
+        job.answer = answer
+        return following
+
+    def _record_outcome(
+        self, connection: Connection, job: Job, outcome: Outcome, answer: Answer
+    ) -> tuple[float, Job | None]:
+        request = job.request
         if request.batch_id:
-            record_item(connection, request, outcome, answer)
-        return at
+            batches.lock(connection, request.batch_id)
+        at, kind = read_clock(connection), outcome.kind.value
+        if told_in_digest(request, outcome):
+            self._execute(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
+        else:
+            self._execute(connection, _RECORD_OUTCOME, job, b_answer=dump_answer(answer), b_outcome=kind)
+        audit.record(connection, job, "outcome", outcome, at)
+        change_alert(connection, request.ref, lambda alert, present: answered(alert, request, answer, present))
+        return at, self._advance(connection, request.batch_id, job.received_at)
+
+    def _advance(self, connection: Connection, batch_id: str | None, began_at: float) -> Job | None:
+        return batches.advance(connection, batch_id, self._turn, began_at) if batch_id else None
+
+    async def confirm(self, batch_id: str, user_id: str) -> Job | None:
+        """Write the decisions of a selection; like `batches.confirm`."""
+        return await self.database.run(batches.confirm, batch_id, user_id, self._turn)
 
     async def finish(self, job: Job, *, delivered: bool = True) -> None:
         """Close a job whose answer was delivered or given up, and drop what only the delivery needed."""
@@ -279,7 +299,7 @@ class DecisionStore:
 
     async def note(self, note: AuditNote) -> None:
         """Put a row into the audit trail that is about no decision."""
-        await self.database.run(_note, note)
+        await self.database.run(audit.note, note)
 
     async def heartbeat(self, job_ids: Collection[str]) -> None:
         """Keep what this process works on, and write in any case: a database that can't be written is told by that."""
@@ -310,15 +330,17 @@ class DecisionStore:
                 jobs.append(to_job(row))
             except (ValueError, TypeError, KeyError) as error:
                 logger.error("Decision %s can't be read and is set aside: %s", row["id"], type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
-                odd.append(row["id"])
-                record_odd_item(connection, row["dedup_key"])
-        if odd:
-            connection.execute(_SET_ASIDE, {"b_ids": odd})
-        return jobs
+                odd.append(row)
+        return jobs + [following for row in odd if (following := self._set_aside(connection, row))]
 
-    async def set_aside(self, job: Job) -> None:
-        """Keep a job from being taken over again."""
-        await self.database.run(_execute, _SET_ASIDE, {"b_ids": [job.id]})
+    async def set_aside(self, job: Job) -> Job | None:
+        """Keep a job from being taken over again. Returns the decision of the same batch whose turn it is now."""
+        row = {"id": job.id, "batch_id": job.request.batch_id, "received_at": job.received_at}
+        return await self.database.run(self._set_aside, row)
+
+    def _set_aside(self, connection: Connection, row: Mapping[Any, Any]) -> Job | None:
+        connection.execute(_SET_ASIDE, {"b_id": row["id"]})
+        return self._advance(connection, row["batch_id"], row["received_at"])
 
     async def count_set_aside(self) -> int:
         """Return how many rows no version that ran here could read."""
@@ -351,27 +373,8 @@ class DecisionStore:
         return float(row[0] or 0.0)
 
 
-def _execute(connection: Connection, statement: Update, values: dict[str, Any]) -> None:
-    connection.execute(statement, values)
-
-
 def _scalar(connection: Connection, statement: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401 - any statement
     return connection.execute(statement, values).scalar()
-
-
-def _note(connection: Connection, note: AuditNote) -> None:
-    row = {column.name: None for column in trail.columns}
-    audit.append(connection, row | {
-        "at": read_clock(connection),
-        "event": note.event,
-        "decision_id": note.selection,
-        "team_id": note.actor.team_id,
-        "channel_id": note.channel_id,
-        "user_id": note.actor.user_id,
-        "verb": note.verb.value if note.verb else "",
-        "outcome": note.kind.value if note.kind else None,
-        **dict.fromkeys(("cluster_id", "instance_id", "remediation_id"), ""),
-    })  # fmt: skip
 
 
 def _claimed_by(connection: Connection, request: Request) -> Claim | None:
@@ -401,10 +404,7 @@ def _purge(connection: Connection, days: int) -> int:
         connection.execute(delete(each).where(each.c.is_open.is_(False), each.c.seen_at < oldest))
     connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
     connection.execute(_OLD_PROBES)
-    never_confirmed = and_(batches.c.status == BatchStatus.ASKED, batches.c.asked_at < now() - _DAY)
-    old_batches = select(batches.c.id).where(or_(batches.c.asked_at < oldest, never_confirmed))
-    connection.execute(delete(batch_items).where(batch_items.c.batch_id.in_(old_batches)))
-    connection.execute(delete(batches).where(or_(batches.c.asked_at < oldest, never_confirmed)))
+    batches.purge(connection, oldest, never_confirmed=read_clock(connection) - _DAY)
     return connection.execute(delete(decisions).where(c.done_at < oldest)).rowcount
 
 
@@ -417,24 +417,3 @@ def without_response_url(request: str) -> str:
     """Blank the response_url in a stored request."""
     head, _, rest = request.partition('"response_url": "')
     return f'{head}"response_url": null{rest.partition(chr(34))[2]}'
-
-
-def _append(connection: Connection, job: Job, event: str, outcome: Outcome | None, at: float) -> None:
-    request, shown = job.request, job.request.shown
-    audit.append(connection, {
-        "at": at,
-        "event": event,
-        "decision_id": job.id,
-        "team_id": request.actor.team_id,
-        "channel_id": request.place.channel_id,
-        "user_id": request.actor.user_id,
-        "verb": request.verb.value,
-        **ids_of(request.ref),
-        "shown_mode": shown.mode if shown else None,
-        "shown_state": shown.state if shown else None,
-        "reason": request.reason or None,
-        "outcome": outcome.kind.value if outcome else None,
-        "state": outcome.state if outcome else None,
-        "http_status": outcome.http_status if outcome else None,
-        "request_id": outcome.request_id if outcome else None,
-    })  # fmt: skip

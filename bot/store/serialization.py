@@ -24,7 +24,7 @@ def to_job(row: RowMapping) -> Job:
     seen = None if row["seen_state"] is None else Shown(row["seen_mode"], row["seen_state"])
     return Job(
         row["id"],
-        _REQUESTS.validate_python(json.loads(row["request"])),
+        load_request(row["request"]),
         fence=row["fence"],
         received_at=row["received_at"],
         is_active=row["status"] in {ACTIVE, ANSWERED},
@@ -34,6 +34,15 @@ def to_job(row: RowMapping) -> Job:
         deliveries=row["deliveries"],
         taken_over=True,
     )
+
+
+def load_request(written: str) -> Request:
+    """Read a request.
+
+    Raises:
+        ValueError: it isn't one that this version of the bot can read.
+    """
+    return _REQUESTS.validate_python(json.loads(written))
 
 
 def dump_request(request: Request) -> str:

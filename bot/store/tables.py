@@ -12,7 +12,9 @@ from bot.models import OutcomeKind, RemediationRef
 metadata = MetaData()
 
 # A decision is received, claims its remediation (active), has an outcome that is yet to be delivered (answered), and is
-# done, or given up (undelivered). Void: it was never begun. Set aside: no version that ran here could read it.
+# done, or given up (undelivered). Queued: it waits for its turn in a batch. Void: it was never begun. Set aside: no
+# version that ran here could read it.
+QUEUED = "queued"
 RECEIVED, ACTIVE, ANSWERED, DONE = "received", "active", "answered", "done"
 UNDELIVERED, VOID, SET_ASIDE = "undelivered", "void", "set aside"
 DOUBTFUL = tuple(kind.value for kind in OutcomeKind if kind.is_doubtful)
@@ -46,8 +48,13 @@ decisions = Table(
     Column("owner", Text, nullable=False),
     Column("lease_until", Double, nullable=False),
     Column("fence", Integer, nullable=False),
+    # Of a batch: which, its place in the order, and its result in a sentence.
+    Column("batch_id", Text),
+    Column("batch_number", Integer),
+    Column("summary", Text),
 )
 
+Index("decisions_of_a_batch", decisions.c.batch_id, decisions.c.batch_number)
 Index(
     "one_active_decision_per_remediation",
     decisions.c.cluster_id,
@@ -132,6 +139,7 @@ digests = Table(
 )
 Index("due_digests", digests.c.is_open, digests.c.next_at)
 
+# What was selected, and whose it is; the decisions hold what became of it.
 batches = Table(
     "batches",
     metadata,
@@ -139,26 +147,10 @@ batches = Table(
     Column("digest_id", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("asked_at", Double, nullable=False),
-    Column("lease_until", Double, nullable=False),
     Column("body", Text, nullable=False),
+    Column("stopped", Text),
 )
 Index("batches_of_a_digest", batches.c.digest_id)
-Index("batches_by_status", batches.c.status, batches.c.lease_until)
-
-batch_items = Table(
-    "batch_items",
-    metadata,
-    Column("batch_id", Text, primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("cluster_id", Text, nullable=False),
-    Column("instance_id", Text, nullable=False),
-    Column("remediation_id", Text, nullable=False),
-    Column("node", Text, nullable=False),
-    Column("shown_mode", Text),
-    Column("shown_state", Text),
-    Column("outcome", Text),
-    Column("summary", Text),
-)
 
 first_approvals = Table(
     "first_approvals",

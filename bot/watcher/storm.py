@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bot import cards
 from bot.clock import Clock
 from bot.errors import InvalidId, NotPosted, PostUnclear, TogetherError
-from bot.models import Alert, Batch, BatchItem, BatchStatus, Board, Digest, Message, RemediationRef, State
+from bot.models import Alert, Batch, Board, Digest, Message, RemediationRef, State, waiting
 from bot.store import Batches, DigestLook, Digests, Lease
 from bot.tasks import finish
 from bot.together import TogetherClient
@@ -30,7 +30,7 @@ class _Drawn:
     """A digest as it stands, and how it is drawn from that."""
 
     look: DigestLook
-    batches: Sequence[tuple[Batch, Sequence[BatchItem]]]
+    batches: Sequence[Batch]
     message: Message
 
     @property
@@ -40,12 +40,12 @@ class _Drawn:
     @property
     def waiting(self) -> list[Alert]:
         """What waits for a human."""
-        return cards.many.waiting(self.look.alerts)
+        return waiting(self.look.alerts)
 
     @property
     def is_running(self) -> bool:
         """Whether a batch is being carried out."""
-        return any(batch.status is BatchStatus.RUNNING for batch, _ in self.batches)
+        return any(each.is_running for each in self.batches)
 
 
 class DigestWriter:
@@ -235,9 +235,9 @@ class DigestWriter:
             await self._reply(digest, ts, cards.many.failures(new, drawn.look.firsts))
             told = digest.failures | {str(each.remediation.ref) for each in new}
             await self._store.change(digest_id, lambda each, _now: replace(each, failures=told))
-        for batch, items in drawn.batches:
-            if batch.status is BatchStatus.DONE and batch.id not in digest.reported:
-                for number, message in enumerate(cards.many.report(batch, items)):
+        for batch in drawn.batches:
+            if not batch.is_running and batch.id not in digest.reported:
+                for number, message in enumerate(cards.many.report(batch)):
                     if (part := f"{batch.id} {number}") not in digest.reported:
                         await self._reply(digest, ts, message)
                         await self._reported(digest_id, part)
@@ -272,7 +272,7 @@ class DigestWriter:
         if drawn is None:
             return
         digest = drawn.digest
-        is_busy = drawn.is_running or any(batch.id not in digest.reported for batch, _ in drawn.batches)
+        is_busy = drawn.is_running or any(each.id not in digest.reported for each in drawn.batches)
         is_over = not is_busy and all(follow.is_closed(each) for each in drawn.look.alerts)
         is_drawn = digest.drawn == drawn.message.fingerprint
 

@@ -12,7 +12,7 @@ from playwright.async_api import Locator, Page, ViewportSize
 
 from bot import cards
 from bot.errors import NotAttempted
-from bot.models import BatchStatus, Decided, Message, Mode, State, Verb
+from bot.models import Decided, Message, Mode, State, Verb, waiting
 from tests.browser.chromium import chromium
 from tests.manual_clock import START
 from tests.samples import ABOUT, APPROVED, BY_STATE, DIGEST, ERRORS, REF, alerts, batch, remediation, request, reviewed
@@ -46,8 +46,8 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "in-progress-click", cards.in_progress(request(Verb.APPROVE, cards.card(remediation())), START), False
     yield "usage", cards.usage(), True
     yield "digest", cards.many.digest(DIGEST, alerts(12), []), False
-    yield "digest-running", cards.many.digest(DIGEST, alerts(12), [batch(BatchStatus.RUNNING, 3)]), False
-    yield "digest-done", cards.many.digest(DIGEST, alerts(12), [batch(BatchStatus.DONE, 8)]), False
+    yield "digest-running", cards.many.digest(DIGEST, alerts(12), [batch(3, is_running=True)]), False
+    yield "digest-done", cards.many.digest(DIGEST, alerts(12), [batch(8)]), False
     yield "thread-running", _lines(State.RUNNING), False
     yield "thread-failed", _lines(State.FAILED, error_message="host did not come back within 20 min"), False
     yield "thread-reminder", cards.reminder(remediation(), ALICE, 900), False
@@ -68,8 +68,8 @@ def dialogs() -> Iterator[tuple[str, Message, str]]:
 
 def view() -> dict[str, Any]:
     """The dialog before a selection is carried out."""
-    waiting = cards.many.waiting(alerts(20))
-    return cards.many.dialog(batch(BatchStatus.ASKED, 0)[0], waiting, cards.many.names(waiting))
+    open_ones = waiting(alerts(20))
+    return cards.many.dialog(batch(0), open_ones, cards.many.names(open_ones))
 
 
 def sources() -> dict[str, str]:

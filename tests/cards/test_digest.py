@@ -5,12 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot import cards
-from bot.models import (
-    BatchItem,
-    BatchStatus,
-    Shown,
-    State,
-)
+from bot.models import BatchItem, Shown, State, chosen, waiting
 from tests.card_text import compare, drawn
 from tests.samples import DIGEST, alerts, batch, remediation
 from tests.simulator.render import render, render_view
@@ -19,19 +14,19 @@ from tests.simulator.slack.limits import check_message, check_options, check_vie
 
 def test_digest_before_during_and_after_a_batch() -> None:
     before = cards.many.digest(DIGEST, alerts(12), [])
-    running = cards.many.digest(DIGEST, alerts(12), [batch(BatchStatus.RUNNING, 3)])
-    done = cards.many.digest(DIGEST, alerts(60), [batch(BatchStatus.DONE, 8)])
+    running = cards.many.digest(DIGEST, alerts(12), [batch(3, is_running=True)])
+    done = cards.many.digest(DIGEST, alerts(60), [batch(8)])
     compare("digest", "\n".join(drawn(each) for each in (before, running, done)))
 
 
 def test_decided_items_do_not_wait_before_the_next_reading() -> None:
-    waiting = cards.many.waiting(alerts(12))
-    shown, _ = batch(BatchStatus.RUNNING, 0)
+    open_ones = waiting(alerts(12))
     items = [
         BatchItem(number, each.remediation.ref, "", Shown(None, None), "approved" if number == 0 else "NotFound")
-        for number, each in enumerate(waiting)
+        for number, each in enumerate(open_ones)
     ]
-    message = cards.many.digest(DIGEST, alerts(12), [(shown, items)])
+    shown = replace(batch(0, is_running=True), items=items)
+    message = cards.many.digest(DIGEST, alerts(12), [shown])
     assert "12 remediations in c-7f2: 5 wait for approval." in message.text
     assert "`gpu-node-0000`: Reboot VM (Xid 79 GPU_FALLEN_OFF_BUS × 3): Approved, queued to start" in str(
         message.blocks
@@ -47,18 +42,16 @@ def test_decided_items_do_not_wait_before_the_next_reading() -> None:
     ],
 )
 def test_only_approved_items_are_called_approved(outcomes: list[str | None], words: str) -> None:
-    shown, _ = batch(BatchStatus.DONE, 0)
     items = [
         BatchItem(number, remediation().ref, "n", Shown(None, None), outcome) for number, outcome in enumerate(outcomes)
     ]
-    assert words in str(cards.many.digest(DIGEST, alerts(12), [(shown, items)]).blocks)
+    assert words in str(cards.many.digest(DIGEST, alerts(12), [replace(batch(0), items=items)]).blocks)
 
 
 def test_dialog_and_report_of_a_batch() -> None:
-    shown, items = batch(BatchStatus.DONE, 6)
-    waiting = cards.many.waiting(alerts(20))
-    view = cards.many.dialog(shown, waiting, cards.many.names(waiting))
-    (report,) = cards.many.report(shown, items)
+    shown, open_ones = batch(6), waiting(alerts(20))
+    view = cards.many.dialog(shown, open_ones, cards.many.names(open_ones))
+    (report,) = cards.many.report(shown)
     failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
     failures = cards.many.failures(failed, {})
     compare("digest-dialog", "\n\n".join([render_view(view), render(report.text, report.blocks), failures.text]) + "\n")
@@ -66,17 +59,16 @@ def test_dialog_and_report_of_a_batch() -> None:
 
 def test_dialog_and_choices_of_a_thousand_nodes_fit_into_slack() -> None:
     thousand = [each for each in alerts(2500) if each.remediation.state == State.PENDING_APPROVAL]
-    shown, _ = batch(BatchStatus.ASKED, 0)
-    view = cards.many.dialog(shown, thousand, cards.many.names(thousand))
+    view = cards.many.dialog(batch(0), thousand, cards.many.names(thousand))
     check_view(view)
     assert view["title"]["text"] == "Approve 1000"
     assert str(view).count("`gpu-node-") == 1000
     check_options(cards.many.options(thousand, ""))
-    assert len(cards.many.chosen(thousand, ["all"])) == 1000
-    _, items = batch(BatchStatus.DONE, 1000, 1000)
-    report = cards.many.report(shown, items)
+    assert len(chosen(thousand, ["all"])) == 1000
+    shown = batch(1000, 1000)
+    report = cards.many.report(shown)
     assert len(report) == 10
-    for message in [*report, cards.many.digest(DIGEST, thousand, [(shown, items)])]:
+    for message in [*report, cards.many.digest(DIGEST, thousand, [shown])]:
         check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
 
 

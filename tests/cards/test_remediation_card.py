@@ -13,7 +13,6 @@ from bot.models import (
     RULES,
     About,
     Alert,
-    BatchStatus,
     Decided,
     FirstApproval,
     History,
@@ -138,14 +137,13 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
     worst = Remediation.model_validate(fields)
     decided = Decided(Verb.APPROVE, "U0ALICE", START, "&" * 5000)
     one = Alert(worst, "", "C0OPS", START, digest_id="d", decided=decided)
-    shown, items = batch(BatchStatus.DONE, 8)
     many = [one] * 60
     messages = [
         cards.card(worst, decided=decided, notice="*Notice*" * 20, about=about),
         cards.lines(["A line.", *cards.transition(remediation(), worst, decided, START) * 20]),
         cards.lines(["A line.", *cards.transition(worst, remediation(state="OTHER"), None, START)]),
         cards.reminder(worst, "U0ALICE", 900),
-        cards.many.digest(DIGEST, many, [(shown, items)] * 4),
+        cards.many.digest(DIGEST, many, [batch(8)] * 4),
         cards.many.failures(many, {}),
     ]
     for message in messages:
@@ -155,7 +153,7 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
             if text["type"] == "mrkdwn":
                 assert text["verbatim"] is True
                 assert not MARKUP.search(text["text"])
-    check_view(cards.many.dialog(shown, many, cards.many.names(many)))
+    check_view(cards.many.dialog(batch(8), many, cards.many.names(many)))
     check_options(cards.many.options(many, ""))
 
 

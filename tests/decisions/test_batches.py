@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from bot.store.tables import batches
+from bot.store.tables import batches, decisions
 from tests.rows import execute_beside, outcomes
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
@@ -89,7 +89,7 @@ async def test_batch_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
             await bot.together.until(lambda: bot.together.is_waiting("get"))
             bot.app.tasks.limit = 0
             for task in asyncio.all_tasks():
-                if getattr(task.get_coro(), "__qualname__", "") == "BatchRunner.run":
+                if getattr(task.get_coro(), "__qualname__", "") == "DecisionService.handle":
                     task.cancel()
             await bot.settle()
         async with bot.another():
@@ -107,7 +107,7 @@ async def test_person_who_lost_the_right_decides_nothing() -> None:
         grouped.slack.groups["S0ONCALL"] = []
         await pass_time(grouped, 310)
         await grouped.slack.submit(view)
-        await digest(grouped, "Stopped: the person who asked may not decide.")
+        await digest(grouped, "Stopped: couldn't confirm that <@U0ALICE> is allowed to decide.")
         assert "You may not approve remediations here." in (await grouped.whisper()).text
         assert grouped.together.posts == []
 
@@ -119,9 +119,26 @@ async def test_batch_stops_when_together_keeps_failing(bot: World) -> None:
     view = await choose(bot, message, "all")
     bot.together.faults.append(Fault("rpc", verb="get", code=13, times=-1))
     await bot.slack.submit(view)
-    await digest(bot, "Together has failed 3 times in a row.")
-    assert "5 were not tried" in message.everything
+    await digest(bot, "Together failed 3 times in a row.")
+    assert "5 not attempted" in message.everything
     assert bot.together.posts == []
+
+
+async def test_odd_row_of_a_batch_is_set_aside_and_the_rest_is_decided() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        await began(bot)
+        ids = storm(bot, 6)
+        message = await digest(bot)
+        view = await choose(bot, message, "all")
+        with bot.together.paused("get"):
+            await bot.slack.submit(view)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            await bot.settle()
+        odd = update(decisions).where(decisions.c.batch_number == 0).values(request="{}")
+        await execute_beside(bot, odd)
+        async with bot.another():
+            await digest(bot, "6 of 6: 5 approved, 1 not approved")
+        assert [call.ids for call in bot.together.posts] == ids[1:]
 
 
 async def test_batch_is_not_resumed_after_hours() -> None:
@@ -136,7 +153,7 @@ async def test_batch_is_not_resumed_after_hours() -> None:
             await bot.settle()
         await bot.time.advance(7200)
         async with bot.another():
-            await digest(bot, "Stopped: the bot was away for 2 h")
+            await digest(bot, "Stopped: there was no progress for 10 min")
             await pass_time(bot, 60)
         assert bot.together.posts == []
 
@@ -172,7 +189,7 @@ async def test_batch_stops_when_the_person_cannot_be_looked_up() -> None:
     async with watching(BOT_OPERATORS="S0ONCALL") as bot:
         bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
         await began(bot)
-        storm(bot, 6)
+        storm(bot, 12)
         message = await digest(bot)
         view = await choose(bot, message, "all")
         approved = iter(range(100))
@@ -180,12 +197,13 @@ async def test_batch_stops_when_the_person_cannot_be_looked_up() -> None:
         def lose_the_directory() -> None:
             if next(approved) == 2:
                 bot.slack.faults += [SlackFault("usergroups.users.list", "internal_error", times=-1)]
-                bot.time.seconds += 3700
+            bot.time.seconds += 500
 
         bot.together.on_call["approve"] = lose_the_directory
         await bot.slack.submit(view)
-        await until(bot, lambda: "Stopped: the person who asked may not decide." in message.everything, 5000)
-        assert "3 approved, 1 not approved" in message.everything
+        await until(bot, lambda: "Stopped: couldn't confirm that <@U0ALICE> is allowed" in message.everything, 20_000)
+        assert len(bot.together.posts) < 12
+        assert f"{len(bot.together.posts)} approved, 1 not approved" in message.everything
         assert "Slack could not say whether you may decide." in (await bot.whisper()).text
 
 
@@ -217,10 +235,10 @@ async def test_decision_under_way_in_an_expired_batch_is_reported_as_it_ends() -
             await bot.settle()
         await bot.time.advance(7200)
         async with bot.another():
-            await digest(bot, "5 were not tried")
+            await digest(bot, "5 not attempted")
             told = await until(bot, lambda: [each for each in bot.slack.replies(message) if "what has" in each.text])
         assert "`gpu-node-0000`: approved" in told[0].everything
-        assert "`gpu-node-0001`: not tried" in told[0].everything
+        assert "`gpu-node-0001`: not attempted" in told[0].everything
         assert [call.ids for call in bot.together.posts] == ids[:1]
 
 
@@ -256,5 +274,5 @@ async def test_batch_stops_at_the_repair_limit() -> None:
         storm(bot, 8)
         message = await digest(bot)
         await bot.slack.submit(await choose(bot, message, "all"))
-        await digest(bot, "Stopped: as many nodes of the cluster are in repair as may be at once.* 6 were not tried.")
+        await digest(bot, "Stopped: the cluster reached its repair limit.* 6 not attempted.")
         assert len(bot.together.posts) == 1

@@ -10,7 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 from bot.errors import StartError, StorageUnavailable
-from bot.store import Database, DecisionStore, audit
+from bot.models import StopReason
+from bot.store import Batches, Database, DecisionStore, audit
 from bot.store.tables import metadata
 from tests.manual_clock import ManualClock
 from tests.releases import fill_like_release_0_1
@@ -83,6 +84,13 @@ async def test_database_of_an_earlier_release_is_migrated_with_all_that_it_holds
     try:
         assert await database.run(_differences) == []
         assert (await audit.verify(database)).problems == []
+        if schema == "0002":
+            (batch,) = await Batches(database).of_digest("d" * 32)
+            assert (batch.is_running, batch.stopped) == (False, StopReason.TOO_OLD)
+            assert [(each.node, each.outcome) for each in batch.items] == [
+                ("gpu-node-0000", None),
+                ("gpu-node-0001", None),
+            ]
         jobs = {job.id: job for job in await DecisionStore(database, LEASE).take_over(10, at_start=True)}
         if database.is_sqlite:
             assert sorted(jobs) == ["job-1", "job-2", "job-3", "job-4", "job-7"]
