@@ -19,7 +19,7 @@ from bot.settings import Settings, is_loopback
 from bot.store import Approvals, Database, DecisionStore
 from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
-from bot.watcher import Watcher, WatchRules
+from bot.watcher import Route, WatchConfig, Watcher
 from handlers import register
 from handlers.board import SlackBoard
 from handlers.bolt import build_bolt
@@ -151,8 +151,9 @@ class App:
         if settings.bot_alert_channel:
             # Connections of its own: no decision is to wait for a list.
             together = self._together(await stack.enter_async_context(_http_client(settings)))
-            board = SlackBoard(writing, reading, settings.bot_alert_channel, identity.bot_user_id, self._clock)
-            self._begin_to_watch(settings.bot_alert_channel, together, store, board)
+            config = self._watch_config(settings.bot_alert_channel)
+            board = SlackBoard(writing, reading, config.channels, identity.bot_user_id, self._clock)
+            self._begin_to_watch(config, together, store, board)
         self._reported["start"] = ""
         self.ready.set()
         if settings.unknown_modes:
@@ -172,23 +173,24 @@ class App:
         finally:
             checking.cancel()
 
-    def _begin_to_watch(
-        self, channel_id: str, together: TogetherClient, store: DecisionStore, board: SlackBoard
-    ) -> None:
+    def _watch_config(self, channel_id: str) -> WatchConfig:
         settings = self._settings
-        rules = WatchRules(
-            channel_id,
+        return WatchConfig(
+            Route(channel_id, settings.bot_oncall),
             clusters=settings.bot_clusters,
             poll_seconds=settings.bot_poll_seconds,
             remind_seconds=settings.bot_remind_minutes * 60,
-            oncall=settings.bot_oncall,
             lease_seconds=settings.bot_lease_seconds,
         )
+
+    def _begin_to_watch(
+        self, config: WatchConfig, together: TogetherClient, store: DecisionStore, board: SlackBoard
+    ) -> None:
         self._watcher = Watcher(
             together=together,
             store=store,
             board=board,
-            rules=rules,
+            config=config,
             clock=self._clock,
             report=self._warn_of_alerts,
         )

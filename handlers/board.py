@@ -33,6 +33,7 @@ _LASTING = {
     "thread_not_found",
     "msg_too_long",
 }
+_GONE = {"message_not_found", "thread_not_found"}
 # A channel in which the bot may not write. The present one is reported, and opened again; a former one is given up.
 _CLOSED = {"channel_not_found", "is_archived", "not_in_channel"}
 
@@ -43,17 +44,17 @@ class SlackBoard:
     Args:
         client: without retries of its own.
         reading: a client that may repeat a call, since it only reads here.
-        channel_id: the alert channel.
+        channels: where alerts go now; they went to others before.
         bot_user_id: the bot's own user: what others post is none of its cards.
         clock: for the pace.
     """
 
     def __init__(
-        self, client: AsyncWebClient, reading: AsyncWebClient, channel_id: str, bot_user_id: str, clock: Clock
+        self, client: AsyncWebClient, reading: AsyncWebClient, channels: frozenset[str], bot_user_id: str, clock: Clock
     ) -> None:
         self._client = client
         self._reading = reading
-        self._channel_id = channel_id
+        self._channels = channels
         self._bot_user_id = bot_user_id
         self._clock = clock
         self._posts, self._updates = _Pace(clock, 1, SECONDS_PER_POST), _Pace(clock, UPDATES_PER_MINUTE, 60.0)
@@ -73,11 +74,11 @@ class SlackBoard:
         ref: RemediationRef | None = None,
         digest_id: str | None = None,
         thread_ts: str | None = None,
-        channel_id: str | None = None,
+        channel_id: str,
     ) -> str:
-        """Post a message, marked with what it is about. Gives back its `ts`."""
+        """Post a message, marked with what it is about. Returns its `ts`."""
         arguments: dict[str, Any] = {
-            "channel": channel_id or self._channel_id,
+            "channel": channel_id,
             "unfurl_links": False,
             "unfurl_media": False,
         }
@@ -100,7 +101,7 @@ class SlackBoard:
         arguments = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
         await self._call("chat.update", self._updates, message, arguments)
 
-    async def find(self, since: float, channel_id: str | None = None) -> Found | None:
+    async def find(self, since: float, channel_id: str) -> Found | None:
         """What the bot has posted since then; None where it may not read the channel."""
         cards: dict[RemediationRef, str] = {}
         digests: dict[str, str] = {}
@@ -108,7 +109,7 @@ class SlackBoard:
         for _ in range(MAX_PAGES):
             try:
                 page = await self._reading.conversations_history(
-                    channel=channel_id or self._channel_id,
+                    channel=channel_id,
                     oldest=f"{since:.6f}",
                     limit=HISTORY_PAGE,
                     include_all_metadata=True,
@@ -151,8 +152,9 @@ class SlackBoard:
                 raise NotPosted("ratelimited") from error
             if may_have_worked(error):
                 raise PostUnclear(describe(error)) from error
-            code, is_former = error_code(error), arguments["channel"] != self._channel_id
-            raise NotPosted(code, is_lasting=code in _LASTING or (is_former and code in _CLOSED)) from error
+            code, is_former = error_code(error), arguments["channel"] not in self._channels
+            is_lasting = code in _LASTING or (is_former and code in _CLOSED)
+            raise NotPosted(code, is_lasting=is_lasting, is_gone=code in _GONE) from error
         except aiohttp.ClientConnectorError as error:
             raise NotPosted(describe(error)) from error
         except (aiohttp.ClientError, TimeoutError, *ODD_ANSWERS) as error:

@@ -11,7 +11,6 @@ from bot.models import (
     Batch,
     BatchItem,
     Decided,
-    Digest,
     FirstApproval,
     History,
     Hold,
@@ -24,6 +23,7 @@ from bot.models import (
     Share,
     Shown,
     State,
+    TrackedMessage,
     Verb,
 )
 from tests.manual_clock import START
@@ -161,12 +161,12 @@ def alerts(count: int) -> list[Alert]:
         )
         hold = Hold("U0BOB", START + 1800) if number == 1 else None
         decided = APPROVED if number % 5 == 3 else None
-        found.append(Alert(each, "", "C0OPS", START, digest_id="d", decided=decided, hold=hold))
+        found.append(Alert(each, "", "d", START, decided=decided, hold=hold))
     return found
 
 
 CHANGED = "Not approved. The mode was “Reboot VM” and is now “Replace VM”. Look again, then decide."
-DIGEST = Digest("d" * 32, "c-7f2", "C0OPS", START, START)
+DIGEST = TrackedMessage("d" * 32, True, "c-7f2", "C0OPS", START, grown_at=START)
 
 
 def batch(known: int, total: int = 8, *, is_running: bool = False) -> Batch:

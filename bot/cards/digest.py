@@ -15,12 +15,12 @@ from bot.models import (
     Batch,
     BatchItem,
     Blocks,
-    Digest,
     FirstApproval,
     Message,
     RemediationRef,
     State,
     StopReason,
+    TrackedMessage,
     Verb,
     key,
     waiting,
@@ -48,7 +48,7 @@ def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
     return {ref: f"{name} ({ref.instance_id})" if name in twice else name for ref, name in called.items()}
 
 
-def digest(of: Digest, alerts: Sequence[Alert], batches: Sequence[Batch]) -> Message:
+def digest(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch]) -> Message:
     """The message of a digest.
 
     Args:
@@ -93,7 +93,7 @@ def _urgency(alert: Alert) -> int:
         return 0
     if alert.remediation.state == State.PENDING_APPROVAL:
         return 1
-    return 3 if alert.done or alert.vanished else 2
+    return 3 if alert.is_closed else 2
 
 
 def _done(batches: Sequence[Batch]) -> dict[RemediationRef, State]:
@@ -250,7 +250,7 @@ def digest_reminder(count: int, oncall: str, waited: float) -> Message:
     return Message(text=text, blocks=[parts.section(text)])
 
 
-def _controls(of: Digest, count: int, running: Sequence[str]) -> Blocks:
+def _controls(of: TrackedMessage, count: int, running: Sequence[str]) -> Blocks:
     select = {
         "type": "multi_external_select",
         "action_id": SELECT,

@@ -12,7 +12,7 @@ from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Work
 from bot.errors import NotConfirmed, NothingSelected, NotRecorded, StorageUnavailable, StoreDown
 from bot.models import Actor, Alert, Batch, BatchItem, Place, RemediationRef, Shown, Verb, chosen, waiting
 from bot.policy import Policy
-from bot.store import Batches, DecisionStore, Digests
+from bot.store import Batches, DecisionStore, Messages
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class BatchService:
         self._decisions = decisions
         self._policy = policy
         self._store = store
-        self._digests = Digests(store.database)
+        self._messages = Messages(store.database)
         self._batches = Batches(store.database)
         self._clock = clock
 
@@ -43,11 +43,12 @@ class BatchService:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        look = await self._digests.look(digest_id)
-        if look is None:
+        snapshot = await self._messages.load(digest_id)
+        if snapshot is None:
             return []
+        now = snapshot.now
         return waiting(
-            [replace(each, hold=None) if each.hold and each.hold.until <= look.now else each for each in look.alerts]
+            [replace(each, hold=None) if each.hold and each.hold.until <= now else each for each in snapshot.alerts]
         )
 
     async def ask(  # noqa: PLR0913, PLR0917 - what was pressed, by whom and where

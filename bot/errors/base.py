@@ -40,11 +40,13 @@ class NotPosted(Exception):
 
     Attributes:
         is_lasting: it will refuse the same again: the message is gone, or may not be changed any more.
+        is_gone: the message was deleted.
     """
 
-    def __init__(self, code: str, *, is_lasting: bool = False) -> None:
+    def __init__(self, code: str, *, is_lasting: bool = False, is_gone: bool = False) -> None:
         super().__init__(code)
         self.is_lasting = is_lasting
+        self.is_gone = is_gone
 
 
 class PostUnclear(Exception):

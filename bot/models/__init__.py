@@ -6,13 +6,10 @@ from bot.models.alert import (
     HOLD_SECONDS,
     About,
     Alert,
-    Digest,
     FirstApproval,
     History,
     Hold,
     Share,
-    answered,
-    held,
 )
 from bot.models.batch import (
     EVERYTHING,
@@ -43,6 +40,7 @@ from bot.models.job import (
     Sent,
     told_in_digest,
 )
+from bot.models.message import Snapshot, Tracked, TrackedMessage, answered, held
 from bot.models.ports import Board, Delivery, Directory, Found, Messenger, Person
 from bot.models.remediation import FINAL, IN_REPAIR, OPEN, Cluster, LinkedAlert, Mode, Remediation, State
 from bot.models.request import Actor, Blocks, Message, Place, Request
@@ -75,7 +73,6 @@ __all__ = [
     "Cluster",
     "Decided",
     "Delivery",
-    "Digest",
     "Directory",
     "FirstApproval",
     "Found",
@@ -99,8 +96,11 @@ __all__ = [
     "Sent",
     "Share",
     "Shown",
+    "Snapshot",
     "State",
     "StopReason",
+    "Tracked",
+    "TrackedMessage",
     "Verb",
     "answered",
     "button_value",

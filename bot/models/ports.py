@@ -19,7 +19,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What stands in the alert channel already: Slack's `ts` of each message of the bot's."""
+    """What is in the alert channel already: Slack's `ts` of each message of the bot's."""
 
     cards: Mapping[RemediationRef, str]
     digests: Mapping[str, str]
@@ -70,21 +70,15 @@ class Board(Protocol):
         ref: RemediationRef | None = None,
         digest_id: str | None = None,
         thread_ts: str | None = None,
-        channel_id: str | None = None,
+        channel_id: str,
     ) -> str:
-        """Post a message, marked with what it is about. Gives back its `ts`.
-
-        A thread may be one of another channel, in which alerts were posted before.
-        """
+        """Post a message, marked with what it is about. Returns its `ts`."""
 
     async def update(self, ts: str, message: Message, channel_id: str) -> None:
         """Change a message."""
 
-    async def find(self, since: float, channel_id: str | None = None) -> Found | None:
-        """What the bot has posted since then, in seconds since 1970; None where it may not read the channel.
-
-        The channel may be another one, in which alerts were posted before.
-        """
+    async def find(self, since: float, channel_id: str) -> Found | None:
+        """Return what the bot has posted since then, in Unix time; None where it may not read the channel."""
 
 
 class Directory(Protocol):

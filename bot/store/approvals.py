@@ -4,16 +4,17 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select
 
-from bot.models import DOUBT_SECONDS, FINAL, About, FirstApproval, Hold, Job, RemediationRef, State, Verb, held
-from bot.store.alerts import (
+from bot.models import DOUBT_SECONDS, FINAL, About, FirstApproval, Hold, Job, RemediationRef, State, Tracked, Verb, held
+from bot.store.database import Database, now, read_clock
+from bot.store.messages import (
     FIRST_COUNTS,
+    WITHDRAWN,
+    Look,
     change_alert,
     forget_first_approval,
     readable_alert,
-    state_of_alert,
     to_first_approval,
 )
-from bot.store.database import Database, now, read_clock
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -32,7 +33,7 @@ _FIRST = select(
     first_approvals.c.user_id, first_approvals.c.mode, first_approvals.c.at, first_approvals.c.job_id
 ).where(one_remediation(first_approvals.c), FIRST_COUNTS)
 _INSERT_FIRST = insert(first_approvals)
-_BODY = select(alerts.c.body).where(one_remediation(alerts.c))
+_BODY = select(alerts.c.body, alerts.c.message_id).where(one_remediation(alerts.c))
 c = decisions.c
 _MINE = select(c.active_at).where(c.id == bindparam("b_id")).scalar_subquery()
 _BEFORE_ME = or_(c.active_at < _MINE, and_(c.active_at == _MINE, c.id < bindparam("b_id")))
@@ -46,6 +47,11 @@ _ABOUT_TO_BE_IN_REPAIR = select(c.instance_id).where(
     c.cluster_id == bindparam("b_cluster"),
     c.id != bindparam("b_id"),
     or_(and_(c.status == ACTIVE, _BEFORE_ME), _IN_DOUBT),
+)
+_AT_WORK = select(alerts.c.cluster_id, alerts.c.instance_id, alerts.c.remediation_id).where(
+    alerts.c.cluster_id == bindparam("b_cluster"),
+    alerts.c.is_open,
+    alerts.c.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *sorted(FINAL)]),
 )
 
 
@@ -61,12 +67,20 @@ class Approvals:
 
     async def hold(self, ref: RemediationRef, user_id: str, seconds: float) -> Hold | None:
         """Keep the bot from reminding of a remediation. Returns until when; None where the bot does not track it."""
-        changed = await self.database.run(change_alert, ref, lambda alert, at: held(alert, Hold(user_id, at + seconds)))
+
+        def hold(look: Look) -> Tracked:
+            return held(look.alert, look.message, Hold(user_id, look.now + seconds), look.now)
+
+        changed = await self.database.run(change_alert, ref, hold)
         return changed.hold if changed else None
 
     async def mark_stale(self, ref: RemediationRef) -> None:
         """Let an alert's card be drawn again, because an answer could not be shown on it."""
-        await self.database.run(change_alert, ref, lambda alert, _at: replace(alert, drawn="", next_at=0.0, done=False))
+
+        def stale(look: Look) -> Tracked:
+            return look.alert, replace(look.message, drawn="", next_at=0.0, done=False)
+
+        await self.database.run(change_alert, ref, stale)
 
     async def approve_first(self, job: Job, mode: str, *, instead_of: FirstApproval | None = None) -> FirstApproval:
         """Write down the first of two approvals, unless there is one of this mode. Returns the one that counts.
@@ -94,8 +108,8 @@ class Approvals:
 def card_context(connection: Connection, ref: RemediationRef) -> About:
     """Return what a card of a remediation says beyond itself, inside a transaction."""
     first = _first_approval(connection, ref)
-    body = connection.execute(_BODY, key_of(ref)).scalar()
-    alert = readable_alert(body, ref) if body else None
+    row = connection.execute(_BODY, key_of(ref)).first()
+    alert = readable_alert(row) if row else None
     if alert is None:
         return About(first=first)
     found = alert.about(first)
@@ -124,8 +138,4 @@ def _about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:
 
 
 def _at_work(connection: Connection, cluster_id: str) -> list[RemediationRef]:
-    at_rest = [State.PENDING_APPROVAL, *sorted(FINAL)]
-    wanted = select(alerts.c.cluster_id, alerts.c.instance_id, alerts.c.remediation_id).where(
-        alerts.c.cluster_id == cluster_id, alerts.c.is_open, state_of_alert(connection).not_in(at_rest)
-    )
-    return [RemediationRef(*row) for row in connection.execute(wanted)]
+    return [RemediationRef(*row) for row in connection.execute(_AT_WORK, {"b_cluster": cluster_id})]

@@ -8,14 +8,20 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, insert, select
 
-from bot.models import AuditNote, Job, Outcome
+from bot.models import RULES, AuditNote, Decided, Job, Outcome, Remediation, Verb
 from bot.store.database import Database, lock_audit, read_clock
-from bot.store.tables import audit, ids_of
+from bot.store.tables import DOUBTFUL, audit, ids_of, key_of, one_remediation
 
 GENESIS = "0" * 64
 _PAGE = 1000
 _LAST = select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
 _INSERT = insert(audit)
+_OUTCOMES = [*(rule.done for rule in RULES.values() if rule.decides), *DOUBTFUL]
+_WHO_DECIDED = (
+    select(audit.c.verb, audit.c.user_id, audit.c.at, audit.c.reason, audit.c.outcome)
+    .where(one_remediation(audit.c), audit.c.outcome.in_(_OUTCOMES))
+    .order_by(audit.c.seq.desc())
+)
 _HASHED = [column.name for column in audit.columns if column.name != "hash"]
 
 
@@ -34,8 +40,8 @@ class Verdict:
     problems: Sequence[str]
 
 
-def append(connection: Connection, fields: dict[str, Any]) -> None:
-    """Append a row, inside the transaction of what it records.
+def append(connection: Connection, fields: dict[str, Any]) -> int:
+    """Append a row, inside the transaction of what it records. Returns its number.
 
     Args:
         connection: of the transaction.
@@ -46,12 +52,13 @@ def append(connection: Connection, fields: dict[str, Any]) -> None:
     seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
     row = {name: storable(value) for name, value in fields.items()} | {"seq": seq, "previous": previous}
     connection.execute(_INSERT, {**row, "hash": digest(row)})
+    return seq
 
 
-def record(connection: Connection, job: Job, event: str, outcome: Outcome | None, at: float) -> None:
-    """Append what happened to a decision at a moment, in Unix time in seconds."""
+def record(connection: Connection, job: Job, event: str, outcome: Outcome | None, at: float) -> int:
+    """Append what happened to a decision at a moment, in Unix time in seconds. Returns the number of the row."""
     request, shown = job.request, job.request.shown
-    append(connection, {
+    return append(connection, {
         "at": at,
         "event": event,
         "decision_id": job.id,
@@ -84,6 +91,25 @@ def note(connection: Connection, noted: AuditNote) -> None:
         "outcome": noted.kind.value if noted.kind else None,
         **dict.fromkeys(("cluster_id", "instance_id", "remediation_id"), ""),
     })  # fmt: skip
+
+
+def last_seq(connection: Connection) -> int:
+    """Return the number of the last row."""
+    last = connection.execute(_LAST).first()
+    return int(last.seq) if last else 0
+
+
+def who_decided(connection: Connection, present: Remediation) -> Decided | None:
+    """Return who brought a remediation into its state through this bot, where that is known.
+
+    A decision whose outcome stayed in doubt counts when Together's own record names the person.
+    """
+    for row in connection.execute(_WHO_DECIDED, key_of(present.ref)):
+        rule = RULES[Verb(row.verb)]
+        is_sure = row.outcome == rule.done or row.user_id in (present.review_comment or "")
+        if is_sure and present.state in rule.effect:
+            return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "")
+    return None
 
 
 def storable(value: Any) -> Any:  # noqa: ANN401 - of any column

@@ -16,10 +16,9 @@ from sqlalchemy.dialects.postgresql import insert
 from bot.models import LIFETIME, TROUBLES, AuditNote, Batch, BatchItem, Job, OutcomeKind, Place, Request, StopReason
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
-from bot.store.alerts import wake_digest
 from bot.store.database import Database, now, read_clock
 from bot.store.serialization import dump, dump_request, load_request
-from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, batches, decisions, ids_of
+from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, batches, decisions, ids_of, messages
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +60,7 @@ _TAKE_BACK = (
     .where(_OF_BATCH, c.status.in_((QUEUED, RECEIVED)))
     .values(status=VOID, request=None, done_at=now())
 )
+_WAKE = update(messages).where(messages.c.id == bindparam("b_digest")).values(next_at=0.0, is_open=True)
 _OF_DIGEST = (
     select(b.id, b.body, b.asked_at, b.stopped)
     .where(b.digest_id == bindparam("b_digest"), b.status == _CONFIRMED)
@@ -93,7 +93,7 @@ class Batches:
 
     async def of_digest(self, digest_id: str) -> list[Batch]:
         """Return the batches that were confirmed on a digest, the oldest first."""
-        return await self.database.read(_of_digest, digest_id)
+        return await self.database.read(of_digest, digest_id)
 
 
 def _ask(connection: Connection, batch: Batch) -> bool:
@@ -106,7 +106,7 @@ def _take_back(connection: Connection, batch_id: str) -> None:
     connection.execute(_VOID, {"b_id": batch_id})
     connection.execute(_TAKE_BACK, {"b_id": batch_id})
     if digest_id:
-        wake_digest(connection, digest_id)
+        _wake(connection, digest_id)
 
 
 def confirm(connection: Connection, batch_id: str, user_id: str, turn: Turn) -> Job | None:
@@ -123,7 +123,7 @@ def confirm(connection: Connection, batch_id: str, user_id: str, turn: Turn) -> 
     rows = [_row(batch, item) | {"owner": turn.owner} for item in batch.items]
     connection.execute(_QUEUE, [row | {"b_id": batch_id} for row in rows])
     audit.note(connection, AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, selection=batch_id))
-    wake_digest(connection, batch.digest_id)
+    _wake(connection, batch.digest_id)
     return advance(connection, batch_id, turn)
 
 
@@ -166,7 +166,7 @@ def advance(connection: Connection, batch_id: str, turn: Turn, began_at: float |
         values = {"b_id": batch_id, "b_owner": turn.owner, "b_lease": turn.lease_seconds}
         if row := connection.execute(_GIVE_TURN, values).mappings().first():
             return _job(row)
-    wake_digest(connection, str(digest_id))
+    _wake(connection, str(digest_id))
     return None
 
 
@@ -175,11 +175,17 @@ def lock(connection: Connection, batch_id: str) -> None:
     connection.execute(_LOCK, {"b_id": batch_id})
 
 
+def _wake(connection: Connection, digest_id: str) -> None:
+    """Let a digest be looked at now, also one that was closed."""
+    connection.execute(_WAKE, {"b_digest": digest_id})
+
+
 def _job(row: RowMapping) -> Job:
     return Job(row["id"], load_request(row["request"]), fence=row["fence"], received_at=row["received_at"])
 
 
-def _of_digest(connection: Connection, digest_id: str) -> list[Batch]:
+def of_digest(connection: Connection, digest_id: str) -> list[Batch]:
+    """Return the batches that were confirmed on a digest, inside a transaction."""
     rows = connection.execute(_OF_DIGEST, {"b_digest": digest_id}).all()
     found = [(row, batch) for row in rows if (batch := _read(row.id, row.body))]
     return [_with_results(connection, batch, row) for row, batch in found]

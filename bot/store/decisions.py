@@ -16,7 +16,6 @@ from sqlalchemy.exc import IntegrityError
 
 from bot.errors import LeaseLost
 from bot.models import (
-    RULES,
     About,
     Answer,
     AuditNote,
@@ -29,34 +28,33 @@ from bot.models import (
     Request,
     Sent,
     Shown,
+    Tracked,
     Verb,
     answered,
     told_in_digest,
 )
 from bot.store import audit, batches
-from bot.store.alerts import change_alert
 from bot.store.approvals import card_context
 from bot.store.database import Database, lock_cluster, now, read_clock
+from bot.store.messages import Look, change_alert
 from bot.store.serialization import dump_answer, dump_request, to_job
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
     DONE,
-    DOUBTFUL,
     RECEIVED,
     SET_ASIDE,
     UNDELIVERED,
     VOID,
     alerts,
     decisions,
-    digests,
     first_approvals,
     ids_of,
     key_of,
     leases,
+    messages,
     one_remediation,
 )
-from bot.store.tables import audit as trail
 
 logger = logging.getLogger(__name__)
 
@@ -135,12 +133,6 @@ _OLD_REQUESTS = select(c.id, c.request).where(
     _UNFINISHED, c.received_at < now() - _RESPONSE_URL_SECONDS, c.request.contains('"response_url": "')
 )
 _REWRITE = update(decisions).where(c.id == bindparam("b_id")).values(request=bindparam("b_request"))
-_OUTCOMES = [*(rule.done for rule in RULES.values() if rule.decides), *DOUBTFUL]
-_WHO_DECIDED = (
-    select(trail.c.verb, trail.c.user_id, trail.c.at, trail.c.reason, trail.c.outcome)
-    .where(one_remediation(trail.c), trail.c.outcome.in_(_OUTCOMES))
-    .order_by(trail.c.seq.desc())
-)
 
 
 class DecisionStore:
@@ -223,11 +215,8 @@ class DecisionStore:
         return await self.database.read(_claimed_by, request)
 
     async def who_decided(self, present: Remediation) -> Decided | None:
-        """Return who brought a remediation into its state through this bot, where that is known.
-
-        A decision whose outcome stayed in doubt counts when Together's own record names the person.
-        """
-        return await self.database.read(_who_decided, present)
+        """Return who brought a remediation into its state through this bot, where that is known."""
+        return await self.database.read(audit.who_decided, present)
 
     async def record_send(self, job: Job, seen: Shown | None) -> None:
         """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail."""
@@ -270,8 +259,12 @@ class DecisionStore:
             self._execute(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
         else:
             self._execute(connection, _RECORD_OUTCOME, job, b_answer=dump_answer(answer), b_outcome=kind)
-        audit.record(connection, job, "outcome", outcome, at)
-        change_alert(connection, request.ref, lambda alert, present: answered(alert, request, answer, present))
+        seq = audit.record(connection, job, "outcome", outcome, at)
+
+        def answer_given(look: Look) -> Tracked:
+            return answered(look.alert, look.message, request, answer, look.now, seq)
+
+        change_alert(connection, request.ref, answer_given)
         return at, self._advance(connection, request.batch_id, job.received_at)
 
     def _advance(self, connection: Connection, batch_id: str | None, began_at: float) -> Job | None:
@@ -389,19 +382,10 @@ def _next_turn(connection: Connection, request: Request) -> float:
     return float(present) if last is None else max(float(present), float(last) + _TURN)
 
 
-def _who_decided(connection: Connection, present: Remediation) -> Decided | None:
-    for row in connection.execute(_WHO_DECIDED, key_of(present.ref)):
-        rule = RULES[Verb(row.verb)]
-        is_sure = row.outcome == rule.done or row.user_id in (present.review_comment or "")
-        if is_sure and present.state in rule.effect:
-            return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "")
-    return None
-
-
 def _purge(connection: Connection, days: int) -> int:
     oldest = read_clock(connection) - days * _DAY
-    for each in (alerts, digests):
-        connection.execute(delete(each).where(each.c.is_open.is_(False), each.c.seen_at < oldest))
+    for table, age in ((alerts, alerts.c.seen_at), (messages, messages.c.opened_at)):
+        connection.execute(delete(table).where(table.c.is_open.is_(False), age < oldest))
     connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
     connection.execute(_OLD_PROBES)
     batches.purge(connection, oldest, never_confirmed=read_clock(connection) - _DAY)

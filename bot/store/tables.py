@@ -108,36 +108,36 @@ def _ids() -> list[Column[str]]:
     return [Column(name, Text, primary_key=True) for name in _IDS]
 
 
-# The body of an alert or digest is the whole value as JSON; the columns beside it are those that are searched by.
+# The body of an alert or message is the whole value as JSON; the columns beside it are those that are searched by.
 alerts = Table(
     "alerts",
     metadata,
     *_ids(),
-    Column("digest_id", Text),
+    Column("message_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
     Column("is_open", Boolean, nullable=False),
-    Column("next_at", Double),
     Column("seen_at", Double, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("ts", Text),
     Column("fingerprint", Text, nullable=False),
     Column("body", Text, nullable=False),
 )
-Index("due_alerts", alerts.c.is_open, alerts.c.next_at)
-Index("alerts_of_a_digest", alerts.c.digest_id)
+Index("alerts_of_a_message", alerts.c.message_id)
 Index("alerts_by_age", alerts.c.cluster_id, alerts.c.seen_at)
 
-digests = Table(
-    "digests",
+messages = Table(
+    "messages",
     metadata,
     Column("id", Text, primary_key=True),
+    Column("is_digest", Boolean, nullable=False),
+    Column("cluster_id", Text),
     Column("is_open", Boolean, nullable=False),
     Column("next_at", Double),
-    Column("version", Integer, nullable=False),
     Column("ts", Text),
-    Column("seen_at", Double, nullable=False),
+    Column("posted_at", Double, nullable=False),
+    Column("grown_at", Double, nullable=False),
+    Column("opened_at", Double, nullable=False),
     Column("body", Text, nullable=False),
 )
-Index("due_digests", digests.c.is_open, digests.c.next_at)
+Index("due_messages", messages.c.is_open, messages.c.next_at)
 
 # What was selected, and whose it is; the decisions hold what became of it.
 batches = Table(

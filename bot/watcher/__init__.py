@@ -1,10 +1,10 @@
-"""Finds what waits for a human, tells it once, and follows it to its end.
+"""Finds what waits for approval, tells it once, and follows it to its end: a controller, as Kubernetes has them.
 
-`Watcher` is the one process that does so. `poll` reads Together, `follow` says what becomes of an alert, `writer` keeps
-each card and thread true, `storm` does the same for many at once, and `outages` tells when Together cannot be read.
+`poller` lists clusters, `intake` writes down what has changed and puts messages on the `workqueue`, and `reconciler`
+makes each message say what `lifecycle` works out from the store.
 """
 
-from bot.watcher.rules import WatchRules
+from bot.watcher.config import Route, WatchConfig
 from bot.watcher.watcher import Watcher
 
-__all__ = ["WatchRules", "Watcher"]
+__all__ = ["Route", "WatchConfig", "Watcher"]

@@ -8,25 +8,27 @@ from bot.clock import Clock
 from bot.errors import PostUnclear
 from bot.models import Board, Message
 from bot.store import Outage, Outages
-from bot.watcher.poll import LISTING
+from bot.watcher.poller import ALL_CLUSTERS
 
 logger = logging.getLogger(__name__)
 
 TOLD_AFTER = 300.0
 
 
-class OutageTeller:
+class OutageNotifier:
     """Keeps what cannot be read.
 
     Args:
         store: where it is kept, so that a restart neither forgets nor repeats it.
-        board: the alert channel.
+        board: the alert channels.
+        channel_id: the one that is told.
         clock: time.
     """
 
-    def __init__(self, store: Outages, board: Board, clock: Clock) -> None:
+    def __init__(self, store: Outages, board: Board, channel_id: str, clock: Clock) -> None:
         self._store = store
         self._board = board
+        self._channel_id = channel_id
         self._clock = clock
         self._known: dict[str, Outage] = {}
         self._over: set[str] = set()
@@ -55,7 +57,8 @@ class OutageTeller:
 
     async def keep(self, clusters: Collection[str]) -> None:
         """Forget what is read no more: the list of clusters has lost it, or the settings have."""
-        for cluster_id in [each for each in self._known if each != LISTING and each not in clusters]:
+        self._gone.difference_update(clusters)  # one that is listed again is not gone
+        for cluster_id in [each for each in self._known if each != ALL_CLUSTERS and each not in clusters]:
             if self._known[cluster_id].told:
                 self._gone.add(cluster_id)
             else:
@@ -94,7 +97,7 @@ class OutageTeller:
         logger.warning("%s", message.text)
         await self._board.turn_to_post()
         try:
-            await self._board.post(message)
+            await self._board.post(message, channel_id=self._channel_id)
         except PostUnclear as error:
             logger.warning("Slack did not say whether it took that, so it counts as told: %s", error)
 
@@ -106,8 +109,8 @@ class OutageTeller:
 
 def _grouped(ids: set[str]) -> list[list[str]]:
     """The list of clusters by itself, and all clusters together."""
-    return [group for group in ([LISTING] if LISTING in ids else [], sorted(ids - {LISTING})) if group]
+    return [group for group in ([ALL_CLUSTERS] if ALL_CLUSTERS in ids else [], sorted(ids - {ALL_CLUSTERS})) if group]
 
 
 def _named(group: list[str]) -> list[str]:
-    return [each for each in group if each != LISTING]
+    return [each for each in group if each != ALL_CLUSTERS]

@@ -7,15 +7,15 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bot.cards.digest import REPORT_LINES
-from bot.models import Alert, Remediation
-from bot.store import Alerts, Database
-from bot.watcher import follow
-from bot.watcher.poll import fingerprint_of
+from bot.models import Alert, Remediation, Snapshot, TrackedMessage
+from bot.store import Database, Messages
+from bot.watcher import lifecycle
+from bot.watcher.poller import fingerprint_of
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.slack import Slack
 from tests.simulator.slack.limits import Limits
@@ -135,19 +135,15 @@ async def _tell_all(folder: Path, slack: Slack, together: Together, ids: list[Id
     """Leave behind what a bot leaves that has posted them all."""
     database = Database(f"sqlite:///{folder}/bot.db")
     await database.open()
-    alerts = Alerts(database)
-    new = []
-    for each in ids:
+    told = []
+    for number, each in enumerate(ids):
         remediation = Remediation.model_validate(together.remediations[each])
-        words = fingerprint_of(together.remediations[each])
-        bare = Alert(remediation, words, "C0OPS", seen_at=0.0, next_at=None, reminders=follow.MAX_REMINDERS)
-        message = follow.draw(bare, None)
+        alert = Alert(remediation, fingerprint_of(together.remediations[each]))
+        card = TrackedMessage(f"m{number}", False, each[0], "C0OPS", reminders=lifecycle.MAX_REMINDERS, next_at=None)
+        message = lifecycle.content(Snapshot(card, [alert], {}, [], is_being_decided=False, now=0.0))
         ts = slack.post_as_tool(message.blocks, text=message.text).ts
-        new.append(Alert(
-            remediation, words, "C0OPS", seen_at=0.0, ts=ts, drawn=message.fingerprint, next_at=None,
-            reminders=follow.MAX_REMINDERS,
-        ))  # fmt: skip
-    await alerts.add(new)
+        told.append((alert, replace(card, ts=ts, drawn=message.fingerprint)))
+    await Messages(database).add_cards(told)
     await database.close()
 
 

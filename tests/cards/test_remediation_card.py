@@ -136,7 +136,7 @@ ABOUTS = st.builds(
 def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any], about: About) -> None:
     worst = Remediation.model_validate(fields)
     decided = Decided(Verb.APPROVE, "U0ALICE", START, "&" * 5000)
-    one = Alert(worst, "", "C0OPS", START, digest_id="d", decided=decided)
+    one = Alert(worst, "", "d", START, decided=decided)
     many = [one] * 60
     messages = [
         cards.card(worst, decided=decided, notice="*Notice*" * 20, about=about),

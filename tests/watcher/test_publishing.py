@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import select
 
-from bot.store.tables import alerts
+from bot.store.tables import messages
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.rows import execute_beside
 from tests.simulator.slack.workspace import SlackFault
@@ -264,7 +264,7 @@ async def test_card_in_a_closed_former_channel_is_given_up(bot: World, code: str
     bot.together.review(IDS, "cancel")
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
         await pass_time(bot, 600)
-    assert await execute_beside(bot, select(alerts.c.is_open)) == [{"is_open": False}]
+    assert await execute_beside(bot, select(messages.c.is_open)) == [{"is_open": False}]
 
 
 async def test_cards_in_a_former_channel_are_updated_there(bot: World) -> None:

@@ -7,7 +7,7 @@ from bot.clock import Clock
 from bot.errors import TogetherError
 from bot.models import HISTORY_DAYS, History, Remediation, RemediationRef, Share, State
 from bot.together import TogetherClient
-from bot.watcher.poll import Poller
+from bot.watcher.poller import Poller
 
 logger = logging.getLogger(__name__)
 
@@ -16,29 +16,33 @@ _DAY = 86_400.0
 _REPAIRED = {State.SUCCEEDED, State.FAILED}
 
 
-class Facts:
+class Enricher:
     """Knows nodes and clusters.
 
     Args:
         together: lists what a node went through.
-        poller: has read how much of each cluster is in repair.
+        poller: has read how many nodes each cluster has.
         clock: the present.
+
+    Attributes:
+        in_repair: how many nodes of a cluster are in repair, as far as it was read.
     """
 
     def __init__(self, together: TogetherClient, poller: Poller, clock: Clock) -> None:
         self._together = together
         self._poller = poller
         self._clock = clock
+        self.in_repair: dict[str, int] = {}
 
     def share(self, cluster_id: str) -> Share | None:
-        """How much of a cluster is in repair, as far as it was read."""
-        in_repair = self._poller.in_repair.get(cluster_id)
+        """Return how much of a cluster is in repair, as far as it was read."""
+        in_repair = self.in_repair.get(cluster_id)
         if in_repair is None:
             return None
         return Share(in_repair, self._poller.nodes.get(cluster_id), self._clock.now())
 
     async def history(self, ref: RemediationRef) -> History | None:
-        """What a node went through in the last days: one list, when its alert is first posted."""
+        """Return what a node went through in the last days: one list, when its alert is first posted."""
         try:
             async with self._clock.timeout(HISTORY_SECONDS):
                 all_of_it = await self._together.list_remediations(ref.cluster_id, ref.instance_id)

@@ -1,0 +1,119 @@
+"""Messages that the bot keeps true: a card for one remediation, or a digest for many."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bot.models.alert import Alert, FirstApproval, Hold
+from bot.models.batch import Batch
+from bot.models.ids import RemediationRef
+from bot.models.job import Answer
+from bot.models.request import Request
+from bot.models.verbs import RULES
+from bot.mrkdwn import when
+
+HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedMessage:
+    """Where a message is, what it says, and what its thread was told. Times are Unix times in seconds.
+
+    Attributes:
+        is_digest: it lists many remediations; a card shows one.
+        cluster_id: of what it shows; None for the backlog that the bot found when it began to watch.
+        ts: Slack's name of it; None while it isn't known to be in the channel.
+        posted_at: when it was last about to be posted; 0 while it certainly isn't in the channel.
+        shown_at: when Slack last took it.
+        drawn: the fingerprint of what it shows; empty while that isn't known.
+        grown_at: when the last remediation came in.
+        lines: what the thread of a card is yet to be told.
+        told: which failures, and which parts of which reports, the thread of a digest was told.
+        remind_from: since when nobody has acted.
+        reminders: how many were sent.
+        next_at: when it is to be looked at again: 0 for now, None for when something changes.
+        is_frozen: Slack takes no more edits of it.
+        done: everything has ended and was told.
+    """
+
+    id: str
+    is_digest: bool
+    cluster_id: str | None
+    channel_id: str
+    opened_at: float = 0.0
+    ts: str | None = None
+    posted_at: float = 0.0
+    shown_at: float = 0.0
+    drawn: str = ""
+    grown_at: float = 0.0
+    lines: tuple[str, ...] = ()
+    told: frozenset[str] = field(default_factory=frozenset)
+    remind_from: float = 0.0
+    reminders: int = 0
+    next_at: float | None = 0.0
+    is_frozen: bool = False
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A message with everything that it is drawn from.
+
+    Attributes:
+        alerts: what it shows, in the order in which it came in.
+        firsts: the first of two approvals, where there is one.
+        batches: the selections that were confirmed on it, the oldest first.
+        is_being_decided: somebody's decision on its remediation has not been answered yet; cards only.
+        now: the present, as Unix time in seconds.
+    """
+
+    message: TrackedMessage
+    alerts: Sequence[Alert]
+    firsts: Mapping[RemediationRef, FirstApproval]
+    batches: Sequence[Batch]
+    is_being_decided: bool
+    now: float
+
+
+Tracked = tuple[Alert, TrackedMessage]
+
+
+def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
+    alert: Alert, message: TrackedMessage, request: Request, answer: Answer, at: float, seq: int
+) -> Tracked:
+    """Note that somebody was answered: what the answer says must stay on the card.
+
+    Args:
+        alert: as it was.
+        message: likewise.
+        request: what was asked.
+        answer: what is about to be told.
+        at: the present, as Unix time in seconds.
+        seq: the audit trail's row of the outcome.
+    """
+    decides, remark = RULES[request.verb].decides, answer.remark
+    known = alert.remediation.state, alert.remediation.mode
+    is_stale = remark is not None and (alert.vanished or (remark.state, remark.mode) != known)
+    alert = replace(alert, answered_seq=seq if decides else alert.answered_seq, is_stale=alert.is_stale or is_stale)
+    if remark and remark.decided:
+        alert = replace(alert, hold=None, decided=remark.decided)
+    message = replace(message, next_at=0.0, done=False)
+    place = request.place
+    if message.is_digest or message.ts is None or (message.channel_id, message.ts) != (
+        place.channel_id, place.message_ts
+    ):  # fmt: skip
+        return alert, message
+    if remark:
+        return replace(alert, remark=replace(remark, at=at)), replace(message, drawn=answer.message.fingerprint)
+    # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
+    return alert, replace(message, drawn="") if place.in_progress else message
+
+
+def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Tracked:
+    """Put an alert on hold. Who asks again at once is not told of again."""
+    before = alert.hold if alert.hold and alert.hold.until > now else None
+    is_again = before and before.user_id == hold.user_id and hold.until - before.until < HELD_AGAIN_SECONDS
+    message = replace(message, next_at=0.0, done=False)
+    if not message.is_digest:
+        line = () if is_again else (f"<@{hold.user_id}> asks to wait until {when(hold.until)}.",)
+        message = replace(message, lines=message.lines + line, remind_from=hold.until, reminders=0)
+    return replace(alert, hold=hold), message

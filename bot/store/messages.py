@@ -1,0 +1,410 @@
+"""Messages that the bot keeps true, and the alerts that they show."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from bot.models import (
+    FIRST_APPROVAL_SECONDS,
+    Alert,
+    Decided,
+    FirstApproval,
+    History,
+    Remediation,
+    RemediationRef,
+    Snapshot,
+    Tracked,
+    TrackedMessage,
+)
+from bot.store import audit, batches
+from bot.store.database import now, read_clock
+from bot.store.lease import Leased
+from bot.store.serialization import dump
+from bot.store.tables import (
+    ACTIVE,
+    ANSWERED,
+    alerts,
+    decisions,
+    first_approvals,
+    ids_of,
+    key_of,
+    messages,
+    one_remediation,
+)
+
+logger = logging.getLogger(__name__)
+
+_ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
+_AT_ONCE = 500  # values in one statement, and messages that are due in one look
+WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
+a, m, first = alerts.c, messages.c, first_approvals.c
+FIRST_COUNTS = first.at > now() - FIRST_APPROVAL_SECONDS
+_IDS = a.cluster_id, a.instance_id, a.remediation_id
+_OF_ALERT = and_(
+    first.cluster_id == a.cluster_id, first.instance_id == a.instance_id, first.remediation_id == a.remediation_id,
+    FIRST_COUNTS,
+)  # fmt: skip
+_DECIDING = exists().where(
+    decisions.c.cluster_id == a.cluster_id, decisions.c.instance_id == a.instance_id,
+    decisions.c.remediation_id == a.remediation_id,
+    # Until its first delivery: the edit that answers somebody must not be followed by one that was drawn before it.
+    or_(
+        decisions.c.status == ACTIVE,
+        and_(decisions.c.status == ANSWERED, decisions.c.active_at.is_not(None), decisions.c.deliveries == 0),
+    ),
+)  # fmt: skip
+_WITH_FIRST = select(
+    a.body, a.message_id, first.user_id, first.mode, first.at, first.job_id, _DECIDING.label("deciding")
+).select_from(alerts.outerjoin(first_approvals, _OF_ALERT))
+_MESSAGE_ID = m.id == bindparam("b_message")
+_FIND = select(m.body, m.is_open).where(_MESSAGE_ID)
+_TO_CHANGE = _FIND.with_for_update()
+_SHOWN = (
+    _WITH_FIRST.where(a.message_id == bindparam("b_message"))
+    .order_by(a.seen_at, a.cluster_id, a.instance_id, a.remediation_id)
+)  # fmt: skip
+_ONE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
+_KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
+_ANY = select(m.id).limit(1)
+_EXISTING = select(*_IDS).where(tuple_(*_IDS).in_(bindparam("b_ids", expanding=True)))
+_WITHDRAWN = _EXISTING.where(a.state == WITHDRAWN)
+_ARRIVALS = select(*_IDS).where(a.seen_at > now() - bindparam("b_seconds"))
+_DUE = (
+    select(m.id)
+    .where(m.is_open, m.next_at <= now())
+    .order_by(func.random())  # in no order, so that those that can't be written keep no others waiting
+    .limit(_AT_ONCE)
+)
+_OPEN = select(m.body).where(m.is_open, m.ts.is_not(None))
+_GROWING = (
+    select(m.body)
+    .where(m.is_open, m.is_digest, m.grown_at > now() - bindparam("b_seconds"))
+    .order_by(m.grown_at.desc())
+    .with_for_update()
+)  # fmt: skip
+_UNPOSTED = select(m.id).where(
+    m.is_open, m.is_digest.is_(False), m.cluster_id == bindparam("b_cluster"), m.ts.is_(None), m.posted_at == 0
+)
+_ADD_ALERTS = insert(alerts).on_conflict_do_nothing()
+_ADD_MESSAGE, _WRITE_MESSAGE = insert(messages), update(messages).where(_MESSAGE_ID)
+_WRITE_ALERT = update(alerts).where(one_remediation(a))
+_MOVE = update(alerts).where(a.message_id.in_(bindparam("b_ids", expanding=True))).values(message_id=bindparam("b_to"))
+_DROP_MESSAGES = delete(messages).where(m.id.in_(bindparam("b_ids", expanding=True)))
+_DROP_ALERTS = delete(alerts).where(a.message_id == bindparam("b_message")).returning(*_IDS)
+_FORGET_FIRST = delete(first_approvals).where(one_remediation(first))
+_CLOSE = update(messages).where(_MESSAGE_ID).values(is_open=False)
+Change = Callable[[Snapshot], TrackedMessage | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An alert with what bears on it.
+
+    Attributes:
+        decided: who brought what was seen into its state through this bot, where that is known.
+        now: the present, as Unix time in seconds.
+    """
+
+    alert: Alert
+    message: TrackedMessage
+    first: FirstApproval | None
+    decided: Decided | None
+    now: float
+
+
+class Messages(Leased):
+    """The transactions of the watch. Each may raise StorageUnavailable, and writes LeaseLost."""
+
+    async def known(self) -> dict[RemediationRef, str]:
+        """Return what is tracked, with the fingerprint of what was last seen of each."""
+        return await self.database.read(_known)
+
+    async def is_empty(self) -> bool:
+        """Return whether the bot has never posted anything."""
+        return await self.database.read(_is_empty)
+
+    async def sequence(self) -> int:
+        """Return the audit trail's last row: what is read from now on is newer than every answer up to it."""
+        return await self.database.read(audit.last_seq)
+
+    async def existing(self, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
+        """Return which of these the bot has told of before."""
+        return await self.database.read(_among, _EXISTING, refs)
+
+    async def withdrawn(self, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
+        """Return which of these were closed because Together listed them no longer."""
+        return await self.database.read(_among, _WITHDRAWN, refs)
+
+    async def arrivals(self, seconds: float) -> list[RemediationRef]:
+        """Return what was first seen within the last `seconds`."""
+        return await self.database.read(_arrivals, seconds)
+
+    async def due(self) -> list[str]:
+        """Return which messages are to be looked at now, some of them where there are very many."""
+        return await self.database.read(_due)
+
+    async def open(self) -> list[TrackedMessage]:
+        """Return the messages in the channel that are still kept true."""
+        return await self.database.read(_open)
+
+    async def add_cards(self, new: Sequence[Tracked]) -> None:
+        """Write down that each of these is to get a card, unless the bot has told of it before."""
+        await self._run(_add_cards, new)
+
+    async def gather(self, digest: TrackedMessage, new: Sequence[Alert], seconds: float) -> str:
+        """Put these into the digest of their cluster that has grown within the last `seconds`, or into this new one.
+
+        The cards of the cluster that are not posted yet go into it too.
+
+        Returns:
+            The ID of the digest.
+        """
+        return await self._run(_gather, digest, new, seconds)
+
+    async def load(self, message_id: str) -> Snapshot | None:
+        """Return a message with everything that it is drawn from; None where there is none."""
+        return await self.database.read(load, message_id)
+
+    async def change(self, message_id: str, change: Change, *, history: History | None = None) -> Snapshot | None:
+        """Change a message.
+
+        Args:
+            message_id: which.
+            change: from the message as it is to what it becomes; None leaves it as it is.
+            history: what the node of a card went through before, where that is known now.
+
+        Returns:
+            What it has become; None where it was left, or is not there.
+        """
+        return await self._run(_change, message_id, change, history)
+
+    async def observe(
+        self, ref: RemediationRef, seen: Remediation | None, change: Callable[[Look], Tracked | None]
+    ) -> tuple[Alert, Alert] | None:
+        """Change an alert after Together has said something about it, unless somebody decides on it right now.
+
+        Returns:
+            What it was and what it has become; None where it was left, or is not tracked.
+        """
+        return await self._run(_observe, ref, seen, change)
+
+    async def close(self, message_id: str) -> None:
+        """Look at a message no more: no version that runs here can read it."""
+        await self._run(_close, message_id)
+
+    async def forget(self, message_id: str) -> list[RemediationRef]:
+        """Drop a message that was never posted. Returns what it was to show."""
+        return await self._run(_forget, message_id)
+
+
+def _known(connection: Connection) -> dict[RemediationRef, str]:
+    return {RemediationRef(*row[:3]): row.fingerprint for row in connection.execute(_KNOWN)}
+
+
+def _is_empty(connection: Connection) -> bool:
+    return connection.execute(_ANY).first() is None
+
+
+def _among(connection: Connection, chosen: Any, refs: Sequence[RemediationRef]) -> set[RemediationRef]:  # noqa: ANN401 - a select of IDs
+    parts = in_parts([tuple(ids_of(ref).values()) for ref in refs])
+    return {RemediationRef(*row) for some in parts for row in connection.execute(chosen, {"b_ids": some})}
+
+
+def _arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
+    return [RemediationRef(*row) for row in connection.execute(_ARRIVALS, {"b_seconds": seconds})]
+
+
+def _due(connection: Connection) -> list[str]:
+    return list(connection.execute(_DUE).scalars())
+
+
+def _open(connection: Connection) -> list[TrackedMessage]:
+    return [found for body in connection.execute(_OPEN).scalars() if (found := _read_message(body))]
+
+
+def _add_cards(connection: Connection, new: Sequence[Tracked]) -> None:
+    present = read_clock(connection)
+    for alert, message in new:
+        row = _alert_row(replace(alert, seen_at=present, message_id=message.id))
+        if connection.execute(_ADD_ALERTS, row).rowcount:
+            opened = replace(message, opened_at=present, remind_from=present)
+            connection.execute(_ADD_MESSAGE, {"id": opened.id, **_message_columns(opened)})
+
+
+def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert], seconds: float) -> str:
+    present = read_clock(connection)
+    growing = map(_read_message, connection.execute(_GROWING, {"b_seconds": seconds}).scalars())
+    place = digest.cluster_id, digest.channel_id
+    known = next((each for each in growing if each and (each.cluster_id, each.channel_id) == place), None)
+    into = known or replace(digest, opened_at=present, remind_from=present)
+    rows = [_alert_row(replace(each, seen_at=present, message_id=into.id)) for each in new]
+    count = sum(connection.execute(_ADD_ALERTS.values(some)).rowcount for some in in_parts(rows))
+    unposted = list(connection.execute(_UNPOSTED, {"b_cluster": digest.cluster_id}).scalars())
+    for some in in_parts(unposted):
+        connection.execute(_MOVE, {"b_ids": some, "b_to": into.id})
+        connection.execute(_DROP_MESSAGES, {"b_ids": some})
+    if not count and not unposted:
+        return into.id
+    grown = replace(into, grown_at=present, next_at=0.0, done=False)
+    if known:
+        connection.execute(_WRITE_MESSAGE, {"b_message": grown.id, **_message_columns(grown)})
+    else:
+        connection.execute(_ADD_MESSAGE, {"id": grown.id, **_message_columns(grown)})
+    return grown.id
+
+
+def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:
+    """Return a message with everything that it is drawn from, inside a transaction."""
+    message = _find(connection, message_id, to_change=to_change)
+    if message is None:
+        return None
+    shown: list[Alert] = []
+    firsts: dict[RemediationRef, FirstApproval] = {}
+    deciding = False
+    for row in connection.execute(_SHOWN, {"b_message": message_id}):
+        alert = readable_alert(row)
+        if alert is None:
+            continue
+        shown.append(alert)
+        deciding = deciding or bool(row.deciding)
+        if approval := to_first_approval(row):
+            firsts[alert.remediation.ref] = approval
+    confirmed = batches.of_digest(connection, message_id) if message.is_digest else []
+    is_being_decided = deciding and not message.is_digest
+    return Snapshot(message, shown, firsts, confirmed, is_being_decided, read_clock(connection))
+
+
+def _change(connection: Connection, message_id: str, change: Change, history: History | None) -> Snapshot | None:
+    before = load(connection, message_id, to_change=True)
+    after = change(before) if before else None
+    if before is None or after is None:
+        return None
+    connection.execute(_WRITE_MESSAGE, {"b_message": message_id, **_message_columns(after)})
+    if history:
+        alert = replace(before.alerts[0], history=history)
+        connection.execute(_WRITE_ALERT, key_of(alert.remediation.ref) | _alert_columns(alert))
+        before = replace(before, alerts=[alert])
+    return replace(before, message=after)
+
+
+def _observe(
+    connection: Connection, ref: RemediationRef, seen: Remediation | None, change: Callable[[Look], Tracked | None]
+) -> tuple[Alert, Alert] | None:
+    before: Alert | None = None
+
+    def changed(look: Look) -> Tracked | None:
+        nonlocal before
+        before = look.alert
+        if seen and seen.state != before.remediation.state:
+            look = replace(look, decided=audit.who_decided(connection, seen))
+        return change(look)
+
+    after = change_alert(connection, ref, changed, unless_being_decided=True)
+    return (before, after) if before and after else None
+
+
+def change_alert(
+    connection: Connection,
+    ref: RemediationRef,
+    change: Callable[[Look], Tracked | None],
+    *,
+    unless_being_decided: bool = False,
+) -> Alert | None:
+    """Change an alert and its message, inside a transaction. Returns what the alert has become."""
+    row = connection.execute(_ONE, key_of(ref)).first()
+    before = readable_alert(row) if row else None
+    if row is None or before is None or (unless_being_decided and row.deciding):
+        return None
+    message = _find(connection, before.message_id, to_change=True)
+    after = change(Look(before, message, to_first_approval(row), None, read_clock(connection))) if message else None
+    if after is None:
+        return None
+    alert, message = after
+    if alert.waits and not (before.waits and before.remediation.mode == alert.remediation.mode):
+        forget_first_approval(connection, ref)  # it was for something else
+    connection.execute(_WRITE_ALERT, key_of(ref) | _alert_columns(alert))
+    connection.execute(_WRITE_MESSAGE, {"b_message": message.id, **_message_columns(message)})
+    return alert
+
+
+def _close(connection: Connection, message_id: str) -> None:
+    connection.execute(_CLOSE, {"b_message": message_id})
+
+
+def _forget(connection: Connection, message_id: str) -> list[RemediationRef]:
+    connection.execute(_DROP_MESSAGES, {"b_ids": [message_id]})
+    return [RemediationRef(*row) for row in connection.execute(_DROP_ALERTS, {"b_message": message_id})]
+
+
+def forget_first_approval(connection: Connection, ref: RemediationRef) -> None:
+    """Let a first approval count no longer."""
+    connection.execute(_FORGET_FIRST, key_of(ref))
+
+
+def _find(connection: Connection, message_id: str, *, to_change: bool) -> TrackedMessage | None:
+    row = connection.execute(_TO_CHANGE if to_change else _FIND, {"b_message": message_id}).first()
+    message = _read_message(row.body) if row else None
+    return replace(message, done=not row.is_open) if row and message else None
+
+
+def readable_alert(row: Any) -> Alert | None:  # noqa: ANN401 - of any select with these columns
+    """Read the alert of a row; None for one of another version: nothing else must fail for it."""
+    alert: Alert | None = _read(_ALERTS, row.body)
+    return replace(alert, message_id=row.message_id) if alert else None
+
+
+def _read_message(body: str) -> TrackedMessage | None:
+    found: TrackedMessage | None = _read(_MESSAGES, body)
+    return found
+
+
+def _read(adapter: TypeAdapter[Any], body: str) -> Any:  # noqa: ANN401 - of the adapter's type
+    try:
+        return adapter.validate_json(body)
+    except ValueError as error:
+        logger.error("An alert or message can't be read: %s", type(error).__name__)  # noqa: TRY400 - it may hold outside words
+        return None
+
+
+def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row of any select with these columns
+    """Read the first approval of a row that may have none."""
+    return None if row is None or row.user_id is None else FirstApproval(row.user_id, row.mode, row.at, row.job_id)
+
+
+def in_parts(many: Sequence[Any]) -> list[Sequence[Any]]:
+    """Cut what is too much for one statement."""
+    return [many[start : start + _AT_ONCE] for start in range(0, len(many), _AT_ONCE)]
+
+
+def _alert_row(alert: Alert) -> dict[str, Any]:
+    return ids_of(alert.remediation.ref) | _alert_columns(alert)
+
+
+def _alert_columns(alert: Alert) -> dict[str, Any]:
+    return {
+        "message_id": alert.message_id,
+        "state": WITHDRAWN if alert.vanished else alert.remediation.state,
+        "is_open": not alert.is_closed,
+        "seen_at": alert.seen_at,
+        "fingerprint": alert.fingerprint,
+        "body": dump(_ALERTS, alert),
+    }
+
+
+def _message_columns(message: TrackedMessage) -> dict[str, Any]:
+    return {
+        "is_digest": message.is_digest,
+        "cluster_id": message.cluster_id,
+        "is_open": not message.done,
+        "next_at": None if message.done else message.next_at,
+        "ts": message.ts,
+        "posted_at": message.posted_at,
+        "grown_at": message.grown_at,
+        "opened_at": message.opened_at,
+        "body": dump(_MESSAGES, message),
+    }

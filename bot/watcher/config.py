@@ -1,0 +1,47 @@
+"""What the watch is set to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the alerts of a cluster go, and whom they call: a user or group ID, empty for nobody."""
+
+    channel_id: str
+    oncall: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """What the watch is set to.
+
+    Attributes:
+        default: the route of all clusters that have none of their own.
+        routes: by cluster ID.
+        clusters: which to watch; empty for all that the key sees.
+        poll_seconds: between two readings of a cluster.
+        remind_seconds: until the first reminder; 0 for none.
+        lease_seconds: how long a silent process keeps the watch.
+    """
+
+    default: Route
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    clusters: tuple[str, ...] = ()
+    poll_seconds: float = 15
+    remind_seconds: float = 15 * 60
+    lease_seconds: float = 15
+
+    def route(self, cluster_id: str | None) -> Route:
+        """Return where the alerts of a cluster go."""
+        return self.routes.get(cluster_id or "", self.default)
+
+    @property
+    def stale_seconds(self) -> float:
+        """How old what a message shows may be before it says so: two polls and a minute."""
+        return 2 * self.poll_seconds + 60.0
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """The channels that alerts go to."""
+        return frozenset(each.channel_id for each in (self.default, *self.routes.values()))

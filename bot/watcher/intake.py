@@ -1,0 +1,273 @@
+"""Takes what was listed: writes down what has changed, and decides whether what is new gets cards or a digest."""
+
+import logging
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+
+from bot.clock import Clock
+from bot.errors import LeaseLost, StorageUnavailable
+from bot.models import Alert, RemediationRef, TrackedMessage
+from bot.store import Messages
+from bot.watcher import lifecycle
+from bot.watcher.config import WatchConfig
+from bot.watcher.enrichment import Enricher
+from bot.watcher.index import Index
+from bot.watcher.lifecycle import GROWS_SECONDS
+from bot.watcher.poller import Listing, Observation, Poller
+from bot.watcher.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+STORM = 5  # so many new ones of a cluster within a minute have cards of their own
+STORM_SECONDS = 60.0
+BACKLOG_SECONDS = 10.0  # for the clusters that are read for the first time, so that what waits there comes as one
+BACKLOG_LASTS = 600.0  # for those that can't be read at once
+
+
+class Storms:
+    """Counts what is new in each cluster, to tell a few from many at once."""
+
+    def __init__(self) -> None:
+        self._arrived: dict[str, dict[RemediationRef, float]] = {}
+
+    def load(self, refs: Collection[RemediationRef], now: float) -> None:
+        """Begin with what has come within the last minute."""
+        self._arrived.clear()
+        for ref in refs:
+            self._arrived.setdefault(ref.cluster_id, {})[ref] = now
+
+    def is_one(self, cluster_id: str, fresh: Collection[RemediationRef], now: float) -> bool:
+        """Return whether these, with all that came in the last minute, are too many for cards of their own."""
+        recent = {ref: at for ref, at in self._arrived.get(cluster_id, {}).items() if at >= now - STORM_SECONDS}
+        arrived = dict.fromkeys(fresh, now) | recent
+        self._arrived[cluster_id] = arrived
+        return len(arrived) > STORM
+
+
+class Backlog:
+    """What was waiting already when the bot first began to watch: told at once rather than as a flood.
+
+    It is over when every cluster was read once, or has had its time for it.
+    """
+
+    def __init__(self, now: float, *, is_over: bool) -> None:
+        self.is_over = is_over
+        self._until = now + BACKLOG_LASTS
+        self._held: dict[RemediationRef, Observation] = {}
+        self._held_since: float | None = None
+        self._read: set[str] = set()
+        self._names: frozenset[str] | None = None
+        self._told = 0
+
+    def expect(self, names: Collection[str]) -> None:
+        """Remember which clusters are read."""
+        self._names = frozenset(names)
+
+    def take(self, cluster_id: str, fresh: Sequence[Observation], now: float) -> bool:
+        """Keep what a cluster's first list has in it. Returns False where it is not part of the backlog."""
+        if self.is_over or cluster_id in self._read:
+            return False
+        self._read.add(cluster_id)
+        self._held |= {each.ref: each for each in fresh}
+        if self._held and self._held_since is None:
+            self._held_since = now
+        return True
+
+    def release(self, now: float, patience: float) -> Sequence[Observation]:
+        """Return what is to be told now."""
+        is_whole = self._names is not None and self._names <= self._read
+        is_ripe = self._held_since is not None and now - self._held_since >= patience
+        if self.is_over or not (is_whole or is_ripe or now > self._until):
+            return []
+        held, self._held, self._held_since = list(self._held.values()), {}, None
+        self.is_over = is_whole or now > self._until
+        self._told += len(held)
+        return held
+
+    @property
+    def is_many(self) -> bool:
+        """Whether all that was told so far is too much for cards."""
+        return self._told > STORM
+
+    def __contains__(self, ref: object) -> bool:
+        return ref in self._held
+
+
+class Intake:
+    """Takes listings, one after the other.
+
+    Args:
+        messages: the store.
+        index: what is tracked.
+        queue: where messages are put that are to be looked at.
+        poller: looks for what has vanished in the middle of its work.
+        enricher: knows how much of each cluster is in repair.
+        config: what the watch is set to.
+        clock: time.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what comes in from one side goes out to the others
+        self,
+        messages: Messages,
+        index: Index,
+        queue: WorkQueue,
+        poller: Poller,
+        enricher: Enricher,
+        config: WatchConfig,
+        clock: Clock,
+    ) -> None:
+        self._messages = messages
+        self._index = index
+        self._queue = queue
+        self._poller = poller
+        self._enricher = enricher
+        self._config = config
+        self._clock = clock
+        self._storms = Storms()
+        self._strangers: dict[str, set[RemediationRef]] = {}
+        self._adopted: Mapping[RemediationRef, tuple[str, str]] = {}
+        self.backlog = Backlog(0.0, is_over=True)
+
+    async def begin(self, adopted: Mapping[RemediationRef, tuple[str, str]] | None) -> None:
+        """Begin with what the last process knew.
+
+        Args:
+            adopted: channel and `ts` of the cards that were found in the channels though the store is empty; None
+                where the store is not.
+        """
+        now = self._clock.monotonic()
+        self._index.load((await self._messages.known()).items(), now)
+        self._storms.load(await self._messages.arrivals(STORM_SECONDS), now)
+        self._strangers.clear()
+        self._adopted = adopted or {}
+        self.backlog = Backlog(now, is_over=adopted is None)
+
+    async def take(self, listing: Listing) -> None:
+        """Write down what a list says, and let the messages follow."""
+        cluster_id = listing.cluster_id
+        if listing.error is None:
+            self._enricher.in_repair[cluster_id] = listing.in_repair
+            self._index.confirm(listing.tracked, listing.asked_at)
+        known = self._strangers.get(cluster_id, set())
+        back = await self._messages.withdrawn([ref for ref in listing.strangers if ref not in known])
+        self._strangers[cluster_id] = set(listing.strangers) - back
+        changed = {ref: listing.strangers[ref] for ref in back} | listing.tracked
+        for ref, observation in changed.items():
+            if not self._index.has_seen(ref, observation.fingerprint) or observation.words is None:
+                await self._observe_safely(observation, listing)
+        fresh = [each for ref, each in listing.waiting.items() if ref not in self._index and ref not in self.backlog]
+        if fresh and listing.is_watched:
+            fresh = await self._without_known(fresh, listing)
+        is_new = listing.is_watched and listing.error is None
+        if is_new and not self.backlog.take(cluster_id, fresh, self._clock.monotonic()) and fresh:
+            await self._tell(cluster_id, fresh)
+        await self.look_at_ages()
+        await self.release_backlog()
+
+    async def _without_known(self, fresh: Sequence[Observation], listing: Listing) -> list[Observation]:
+        """Return what the bot has never told of; what has come back continues in its message."""
+        existing = await self._messages.existing([each.ref for each in fresh])
+        for each in fresh:
+            if each.ref in existing:
+                await self._observe_safely(each, listing)
+        return [each for each in fresh if each.ref not in existing]
+
+    async def release_backlog(self) -> None:
+        """Tell of what was waiting when the bot began to watch."""
+        patience = min(BACKLOG_SECONDS, self._config.poll_seconds)
+        held = self.backlog.release(self._clock.monotonic(), patience)
+        adopted = [each for each in held if each.ref in self._adopted]
+        new = [each for each in held if each.ref not in self._adopted]
+        await self._add_cards(adopted)
+        if not self.backlog.is_many:
+            await self._add_cards(new)
+            return
+        for channel_id in {self._config.route(each.ref.cluster_id).channel_id for each in new}:
+            here = [each for each in new if self._config.route(each.ref.cluster_id).channel_id == channel_id]
+            await self._gather(None, channel_id, here)
+
+    async def _observe_safely(self, observation: Observation, listing: Listing) -> None:
+        try:
+            await self._observe(observation, listing)
+        except (LeaseLost, StorageUnavailable):
+            raise
+        except Exception:  # what is odd about one remediation must not blind the bot to all others
+            logger.exception("%s could not be followed", observation.ref)
+
+    async def _observe(self, observation: Observation, listing: Listing) -> None:
+        ref, remediation = observation.ref, observation.remediation()
+        if remediation is None and observation.words is not None:
+            return
+        if remediation is None:
+            change = partial(lifecycle.gone, sequence=listing.sequence)
+        else:
+            change = partial(
+                lifecycle.seen,
+                remediation=remediation,
+                fingerprint=observation.fingerprint,
+                share=self._enricher.share(ref.cluster_id),
+                sequence=listing.sequence,
+            )
+        changed = await self._messages.observe(ref, remediation, change)
+        if changed is None:
+            return  # somebody decides on it, or was answered since: the next list says it again
+        before, after = changed
+        if after.is_closed:
+            self._index.drop(ref)
+        else:
+            self._index.note(ref, observation.fingerprint, listing.asked_at)
+        if after.vanished and not lifecycle.was_only_waiting(before):
+            self._poller.look_for(ref)
+        self._queue.put(after.message_id)
+
+    async def look_at_ages(self) -> None:
+        """Let messages say as of when they are true, where Together has not confirmed that for too long."""
+        now = self._clock.monotonic()
+        for ref in self._index.older_than(now - self._config.stale_seconds):
+            as_of = self._clock.now() - (now - self._index.seen_at(ref))
+            changed = await self._messages.observe(ref, None, partial(lifecycle.unconfirmed, as_of=as_of))
+            if changed:
+                self._index.mark_stale(ref)
+                self._queue.put(changed[1].message_id)
+
+    # What is new.
+
+    async def _tell(self, cluster_id: str, fresh: Sequence[Observation]) -> None:
+        """Tell of what is new: each by a card of its own, unless there are too many at once."""
+        refs = [each.ref for each in fresh]
+        if self._storms.is_one(cluster_id, refs, self._clock.monotonic()):
+            await self._gather(cluster_id, self._config.route(cluster_id).channel_id, fresh)
+        else:
+            await self._add_cards(fresh)
+
+    async def _add_cards(self, fresh: Sequence[Observation]) -> None:
+        new = []
+        for each in fresh:
+            if (alert := self._alert(each)) is None:
+                continue
+            cluster_id = each.ref.cluster_id
+            channel_id, ts = self._adopted.get(each.ref, (self._config.route(cluster_id).channel_id, None))
+            new.append((alert, TrackedMessage(uuid.uuid4().hex, False, cluster_id, channel_id, ts=ts)))
+        if new:
+            await self._messages.add_cards(new)
+        for alert, message in new:
+            self._index.note(alert.remediation.ref, alert.fingerprint, self._clock.monotonic())
+            self._queue.put(message.id)
+
+    async def _gather(self, cluster_id: str | None, channel_id: str, fresh: Sequence[Observation]) -> None:
+        """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""
+        new = [alert for each in fresh if (alert := self._alert(each))]
+        digest = TrackedMessage(uuid.uuid4().hex, True, cluster_id, channel_id)
+        digest_id = await self._messages.gather(digest, new, GROWS_SECONDS)
+        for alert in new:
+            self._index.note(alert.remediation.ref, alert.fingerprint, self._clock.monotonic())
+        logger.info("%d new alerts at once go into one message", len(new))
+        self._queue.put(digest_id)
+
+    def _alert(self, observation: Observation) -> Alert | None:
+        remediation = observation.remediation()
+        if remediation is None:
+            return None
+        share = self._enricher.share(observation.ref.cluster_id)
+        return Alert(remediation, observation.fingerprint, share=share)

@@ -1,0 +1,245 @@
+"""What becomes of an alert and its message by what is seen and by time: pure functions. Times are Unix times."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from bot import cards
+from bot.models import (
+    DOUBT_SECONDS,
+    FIRST_APPROVAL_SECONDS,
+    RULES,
+    Alert,
+    Message,
+    Remark,
+    Remediation,
+    Share,
+    Snapshot,
+    State,
+    Tracked,
+    TrackedMessage,
+    Verb,
+    waiting,
+)
+from bot.store import Look
+from bot.watcher.config import WatchConfig
+from bot.watcher.workqueue import Lane
+
+MAX_REMINDERS = 3
+ARRIVED_SECONDS = 15.0  # a post has arrived by then or never will: the client gives up after 10
+GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
+
+
+class Step(Enum):
+    """What a message needs next, and which lane does it."""
+
+    POST = Lane.POST, "post"
+    EDIT = Lane.EDIT, "edit"
+    TELL = Lane.TELL, "tell"
+    REMIND = Lane.TELL, "remind"
+    FIND = Lane.FIND, "find"
+    FORGET = Lane.LOOK, "forget"
+    READ_AGAIN = Lane.LOOK, "read again"
+    WAIT = Lane.LOOK, "wait"
+    REST = Lane.LOOK, "rest"
+
+    @property
+    def lane(self) -> Lane:
+        """The lane in which it is done."""
+        return self.value[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadPart:
+    """Something that a thread lacks; `told` is remembered once it is told, `lines` are no longer due then."""
+
+    message: Message
+    told: frozenset[str] = frozenset()
+    lines: int = 0
+
+
+def seen(look: Look, remediation: Remediation, fingerprint: str, share: Share | None, sequence: int) -> Tracked | None:
+    """Return an alert and its message after Together has said something about its remediation.
+
+    Args:
+        look: the alert as it was.
+        remediation: as Together says it.
+        fingerprint: of what Together says.
+        share: how much of the cluster is in repair.
+        sequence: the audit trail's last row before Together was asked.
+
+    Returns:
+        None where somebody was answered since Together was asked: then this is out of date.
+    """
+    alert, message, before = look.alert, look.message, look.alert.remediation
+    if alert.answered_seq > sequence:
+        return None
+    moved = remediation.state != before.state or remediation.mode != before.mode
+    known = look.decided or alert.decided
+    waits = remediation.state == State.PENDING_APPROVAL
+    waits_again = waits and not alert.waits
+    if not message.is_digest:
+        lines = message.lines + (("Together lists it again.",) if alert.vanished else ())
+        if moved:
+            first = look.first.user_id if look.first and look.first.mode == remediation.mode else ""
+            lines = (*lines, *cards.transition(before, remediation, known, look.now, first))
+        message = replace(message, lines=lines)
+    if waits_again:
+        message = replace(message, remind_from=look.now, reminders=0)
+    alert = replace(
+        alert,
+        remediation=remediation,
+        fingerprint=fingerprint,
+        waits_since=look.now if waits_again else alert.waits_since,
+        share=share if moved and waits else alert.share,
+        hold=alert.hold if waits else None,
+        remark=alert.remark if _holds(alert.remark, remediation) else None,
+        decided=known if known and remediation.state in RULES[known.verb].effect else None,
+        vanished=False,
+        is_stale=False,
+        as_of=None,
+    )
+    return alert, replace(message, next_at=0.0, done=False)
+
+
+def gone(look: Look, sequence: int) -> Tracked | None:
+    """Return an alert whose remediation Together knows no longer; None where that is out of date."""
+    alert, message = look.alert, look.message
+    if alert.answered_seq > sequence or (alert.vanished and not alert.is_stale):
+        return None
+    if not alert.vanished and not message.is_digest:
+        message = replace(message, lines=(*message.lines, "Withdrawn: Together lists it no longer. 💨"))
+    alert = replace(alert, vanished=True, is_stale=False, hold=None, as_of=None)
+    return alert, replace(message, next_at=0.0, done=False)
+
+
+def unconfirmed(look: Look, as_of: float) -> Tracked | None:
+    """Return an alert that Together has not confirmed for too long, so that its message says as of when it is."""
+    if look.alert.is_closed or look.alert.as_of:
+        return None
+    return replace(look.alert, as_of=as_of), replace(look.message, next_at=0.0)
+
+
+def timely(snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot without what has run out: holds, and doubts about an answer."""
+    return replace(snapshot, alerts=[_timely(each, snapshot.now) for each in snapshot.alerts])
+
+
+def _timely(alert: Alert, now: float) -> Alert:
+    if alert.hold and alert.hold.until <= now:
+        alert = replace(alert, hold=None)
+    if alert.remark and not alert.remark.buttons and alert.remark.at + DOUBT_SECONDS <= now:
+        alert = replace(alert, remark=None)
+    return alert
+
+
+def content(snapshot: Snapshot) -> Message:
+    """Return what the message should say: a card as the last answer on it was drawn, as long as that holds."""
+    if snapshot.message.is_digest:
+        return cards.many.digest(snapshot.message, snapshot.alerts, snapshot.batches)
+    alert = snapshot.alerts[0]
+    remark = alert.remark if _holds(alert.remark, alert.remediation) else None
+    notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
+    decided = (remark.decided if remark else None) or alert.decided
+    about = alert.about(snapshot.firsts.get(alert.remediation.ref))
+    return cards.card(alert.remediation, decided=decided, notice=notice, buttons=buttons, about=about)
+
+
+def _holds(remark: Remark | None, remediation: Remediation) -> bool:
+    return remark is not None and (remark.state, remark.mode) == (remediation.state, remediation.mode)
+
+
+def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911 - one line for each step, in their order
+    """Return what a message needs next. The snapshot has nothing in it that has run out."""
+    message, now = snapshot.message, snapshot.now
+    if message.done or not snapshot.alerts:
+        return Step.REST if message.ts else Step.FORGET
+    if message.ts is None:
+        if message.posted_at:
+            return Step.FIND if now - message.posted_at >= ARRIVED_SECONDS else Step.WAIT
+        return Step.POST if waiting(snapshot.alerts) else Step.FORGET
+    if snapshot.is_being_decided:
+        return Step.WAIT
+    if not message.is_digest and snapshot.alerts[0].is_stale:
+        return Step.READ_AGAIN
+    if not message.is_frozen and content(snapshot).fingerprint != message.drawn:
+        return Step.EDIT
+    if next(thread_parts(snapshot), None):
+        return Step.TELL
+    if (moment := remind_at(snapshot, config)) is not None and moment <= now:
+        # The card is drawn once more before a reminder points at it: somebody may have deleted it.
+        return Step.REMIND if message.is_frozen or message.shown_at >= moment else Step.EDIT
+    return Step.REST
+
+
+def thread_parts(snapshot: Snapshot) -> Iterator[ThreadPart]:
+    """Yield what the thread lacks."""
+    message = snapshot.message
+    if message.lines:
+        yield ThreadPart(cards.lines(message.lines), lines=len(message.lines))
+    if not message.is_digest:
+        return
+    failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
+    if new := [each for each in failed if str(each.remediation.ref) not in message.told]:
+        told = frozenset(str(each.remediation.ref) for each in new)
+        yield ThreadPart(cards.many.failures(new, snapshot.firsts), told)
+    for batch in snapshot.batches:
+        if batch.is_running or batch.id in message.told:
+            continue
+        parts = cards.many.report(batch)
+        for number, part in enumerate(parts):
+            if (key := f"{batch.id} {number}") not in message.told:
+                is_last = number == len(parts) - 1
+                yield ThreadPart(part, frozenset({key, batch.id} if is_last else {key}))
+
+
+def unheld(snapshot: Snapshot) -> list[Alert]:
+    """Return what waits and is on nobody's hold."""
+    return [each for each in waiting(snapshot.alerts) if each.hold is None]
+
+
+def remind_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
+    """Return when the next reminder is due: after the time, twice and four times the time without an act."""
+    message = snapshot.message
+    some = waiting(snapshot.alerts) if message.is_digest else unheld(snapshot)
+    is_running = any(each.is_running for each in snapshot.batches)
+    if not config.remind_seconds or message.reminders >= MAX_REMINDERS or not some or is_running:
+        return None
+    return message.remind_from + config.remind_seconds * 2.0**message.reminders
+
+
+def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
+    """Return the message with a reminder counted; those that are overdue come to one."""
+    message = replace(snapshot.message, reminders=snapshot.message.reminders + 1)
+    while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
+        message = replace(message, reminders=message.reminders + 1)
+    return message
+
+
+def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
+    """Return the message with the moment at which it is to be looked at again; done when there is none any more."""
+    message, now = snapshot.message, snapshot.now
+    if next_step(snapshot, config) is not Step.REST:
+        return replace(message, next_at=0.0)
+    if any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts):
+        return replace(message, next_at=min(_moments(snapshot, config), default=None))
+    if message.is_digest and message.grown_at + GROWS_SECONDS > now:
+        return replace(message, next_at=message.grown_at + GROWS_SECONDS)
+    return replace(message, next_at=None, done=True)
+
+
+def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
+    if (moment := remind_at(snapshot, config)) is not None:
+        yield moment
+    for alert in snapshot.alerts:
+        if alert.hold:
+            yield alert.hold.until
+        if alert.remark and not alert.remark.buttons:
+            yield alert.remark.at + DOUBT_SECONDS
+        if alert.waits and (first := snapshot.firsts.get(alert.remediation.ref)):
+            yield first.at + FIRST_APPROVAL_SECONDS
+
+
+def was_only_waiting(alert: Alert) -> bool:
+    """Return whether nothing had begun, so that nothing is to be looked for once it has vanished."""
+    return alert.waits and not alert.is_stale and not (alert.decided and alert.decided.verb is Verb.APPROVE)

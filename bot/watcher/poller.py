@@ -1,0 +1,312 @@
+"""Reads the clusters, each at its own pace: one that fails or is slow keeps no other waiting."""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from bot.clock import Clock
+from bot.errors import InvalidId, NotFound, RateLimited, TogetherError
+from bot.models import IN_REPAIR, OPEN, Cluster, Remediation, RemediationRef, State
+from bot.together import TogetherClient
+from bot.watcher.index import Index
+from bot.watcher.workqueue import Backoff
+
+logger = logging.getLogger(__name__)
+
+CLUSTERS_AT_ONCE = 8
+READS_AT_ONCE = 8
+SLOW_SECONDS = 2.0
+CLUSTERS_FRESH_SECONDS = 600.0
+CLUSTERS_AGAIN_SECONDS = 30.0
+LOST_SECONDS = 3600.0
+LOST_WAIT = 300.0
+ALL_CLUSTERS = ""  # stands for the list of clusters where a cluster's ID would stand
+Words = Mapping[str, Any] | Remediation
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What Together said of a remediation.
+
+    Attributes:
+        words: as it was listed or read; None where Together knows it no longer.
+        fingerprint: of the words.
+    """
+
+    ref: RemediationRef
+    words: Words | None
+    fingerprint: str
+
+    def remediation(self) -> Remediation | None:
+        """Read it; None where it is gone, or can't be read."""
+        if self.words is None or isinstance(self.words, Remediation):
+            return self.words
+        try:
+            return Remediation.model_validate(self.words)
+        except ValidationError:
+            logger.warning("%s in the list of its cluster can't be read", self.ref)
+            return None
+
+
+@dataclass(slots=True)
+class Listing:
+    """What there is in a cluster now, or why that can't be read.
+
+    Attributes:
+        cluster_id: `ALL_CLUSTERS` for the list of clusters itself.
+        asked_at: when Together was asked, on this process's monotonic clock.
+        sequence: the audit trail's last row before that.
+        error: why nothing, or not all of it, could be read.
+        waiting: what waits for approval.
+        tracked: what is tracked, whatever its state.
+        strangers: what others have begun, in the middle of its work.
+        unreadable: what is tracked, is in no list, and couldn't be read by itself.
+        in_repair: how many of the cluster's nodes are in repair.
+        is_watched: whether what is new in it is to be told; otherwise it is read only for what was told before.
+    """
+
+    cluster_id: str
+    asked_at: float
+    sequence: int
+    error: TogetherError | None = None
+    waiting: dict[RemediationRef, Observation] = field(default_factory=dict)
+    tracked: dict[RemediationRef, Observation] = field(default_factory=dict)
+    strangers: dict[RemediationRef, Observation] = field(default_factory=dict)
+    unreadable: set[RemediationRef] = field(default_factory=set)
+    in_repair: int = 0
+    is_watched: bool = True
+
+
+class Poller:
+    """Reads Together's lists. What it finds is put into `listings`.
+
+    Args:
+        together: the API.
+        clusters: which to read; empty for all that the key sees.
+        index: what is tracked, and so read by itself where no list has it.
+        clock: for ages and waits.
+
+    Attributes:
+        nodes: how many nodes a cluster has; None where that is not known.
+    """
+
+    def __init__(self, together: TogetherClient, clusters: tuple[str, ...], index: Index, clock: Clock) -> None:
+        self._together = together
+        self._chosen = clusters
+        self._index = index
+        self._clock = clock
+        self._lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+        self._reads = asyncio.Semaphore(READS_AT_ONCE)
+        self._known: dict[str, Cluster] = {}
+        self._known_at: float | None = None
+        self._not_before: dict[str, float] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._lost: dict[RemediationRef, float] = {}
+        self._looking: Backoff[RemediationRef] = Backoff(clock.monotonic, LOST_WAIT)
+        self._doubted: set[str] = set()
+        self.listings: asyncio.Queue[Listing] = asyncio.Queue()
+        self.nodes: dict[str, int | None] = {}
+
+    async def start_round(self, sequence: int) -> Collection[str] | None:
+        """Begin to read every cluster that is not being read still.
+
+        Args:
+            sequence: the audit trail's last row.
+
+        Returns:
+            What is read now; None while it isn't known which clusters there are.
+        """
+        self._running = {cluster_id: task for cluster_id, task in self._running.items() if not task.done()}
+        if ALL_CLUSTERS not in self._running:
+            self._start(ALL_CLUSTERS, sequence)
+        if self._known_at is None and not self._chosen:
+            await asyncio.wait({self._running[ALL_CLUSTERS]})  # until then it is not known what to read
+        now = self._clock.monotonic()
+        names = {**dict.fromkeys(self._chosen or self._known), **dict.fromkeys(self._index.clusters)}
+        for cluster_id in names:
+            if cluster_id not in self._running and now >= self._not_before.get(cluster_id, 0.0):
+                self._start(cluster_id, sequence)
+        return names if self._chosen or self._known_at is not None else None
+
+    def _start(self, cluster_id: str, sequence: int) -> None:
+        work = self._list_clusters(sequence) if cluster_id == ALL_CLUSTERS else self._read(cluster_id, sequence)
+        self._running[cluster_id] = asyncio.create_task(work, name=f"read {cluster_id or 'clusters'}")
+
+    async def stop(self) -> None:
+        """Read no more."""
+        tasks = list(self._running.values())
+        self._running.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._lost.clear()
+        while not self.listings.empty():
+            self.listings.get_nowait()
+
+    def look_for(self, ref: RemediationRef) -> None:
+        """Ask for an hour, ever more seldom, for what has vanished in the middle of its work: it may end badly yet."""
+        self._lost[ref] = self._clock.monotonic() + LOST_SECONDS
+        self._looking.failed(ref)
+
+    async def _list_clusters(self, sequence: int) -> None:
+        """List the clusters, at most once in ten minutes: which there are, and how many nodes each has."""
+        now = self._clock.monotonic()
+        is_fresh = self._known_at is not None and now - self._known_at < CLUSTERS_FRESH_SECONDS
+        if is_fresh or now < self._not_before.get(ALL_CLUSTERS, 0.0):
+            return
+        listing = Listing(ALL_CLUSTERS, now, sequence)
+        try:
+            found = await self._together.list_clusters()
+        except TogetherError as error:
+            self._not_before[ALL_CLUSTERS] = now + CLUSTERS_AGAIN_SECONDS
+            self._honor_retry_after(ALL_CLUSTERS, error)
+            if self._chosen:
+                return
+            listing.error = error
+        else:
+            self._known_at = now
+            self._known = {each.cluster_id: each for each in found}
+            self.nodes = {each.cluster_id: each.nodes for each in found}
+        self.listings.put_nowait(listing)
+
+    async def _read(self, cluster_id: str, sequence: int) -> None:
+        """Read a cluster. A slow one leaves its place to the next, and continues beside it."""
+        await self._lane.acquire()
+        place = _Place(self._lane)
+        leaving = asyncio.get_running_loop().call_later(SLOW_SECONDS, place.leave)
+        listing = Listing(cluster_id, self._clock.monotonic(), sequence)
+        try:
+            await self._fill(listing)
+        except TogetherError as error:
+            self._honor_retry_after(cluster_id, error)
+            listing.error = error
+        except InvalidId as error:
+            logger.warning("Cluster %s can't be read: %s", cluster_id, error)
+            return
+        except Exception:  # what is odd about one cluster must not blind the bot to all others
+            logger.exception("Cluster %s: polling failed", cluster_id)
+            return
+        finally:
+            leaving.cancel()
+            place.leave()
+        self.listings.put_nowait(listing)
+
+    def _honor_retry_after(self, cluster_id: str, error: TogetherError) -> None:
+        if isinstance(error, RateLimited) and error.retry_after:
+            self._not_before[cluster_id] = self._clock.monotonic() + error.retry_after
+
+    async def _fill(self, listing: Listing) -> None:
+        cluster_id = listing.cluster_id
+        listing.is_watched = self._is_watched(cluster_id)
+        try:
+            items = await self._together.scan(cluster_id, states=OPEN)
+        except NotFound as error:
+            items = []  # a cluster that is gone has taken its remediations with it
+            if cluster_id in (self._chosen or self._known):
+                listing.error = error
+            if cluster_id in self._known and cluster_id not in self._doubted:
+                self._doubted.add(cluster_id)
+                self._known_at = (self._known_at or 0.0) - CLUSTERS_FRESH_SECONDS  # is it listed still?
+        else:
+            self._doubted.discard(cluster_id)
+        listed = self._sort(listing, items)
+        absent = [ref for ref in self._index.of_cluster(cluster_id) if ref not in listed]
+        for ref, found in zip(absent, await asyncio.gather(*map(self._look, absent)), strict=True):
+            if found:
+                listing.tracked[ref] = found
+            else:
+                listing.unreadable.add(ref)
+        listing.tracked.update(await self._look_for_lost(cluster_id))
+
+    def _is_watched(self, cluster_id: str) -> bool:
+        return cluster_id in (self._chosen or self._known) or (not self._chosen and self._known_at is None)
+
+    def _sort(self, listing: Listing, items: list[Any]) -> set[RemediationRef]:
+        listed, in_repair = set(), set()
+        for item in items:
+            if (ref := reference_of(item, listing.cluster_id)) is None:
+                continue
+            listed.add(ref)
+            if item["state"] in IN_REPAIR:
+                in_repair.add(ref.instance_id)
+            waits, is_tracked = item["state"] == State.PENDING_APPROVAL, ref in self._index
+            observation = Observation(ref, item, fingerprint_of(item) if waits or is_tracked else "")
+            if waits:
+                listing.waiting[ref] = observation
+            if is_tracked:
+                listing.tracked[ref] = observation
+            elif not waits:
+                listing.strangers[ref] = observation
+        listing.in_repair = len(in_repair)
+        return listed
+
+    async def _look(self, ref: RemediationRef) -> Observation | None:
+        """Read what no list has; None where it can't be read now."""
+        async with self._reads:
+            try:
+                found = await self._together.get(ref)
+            except NotFound:
+                return Observation(ref, None, "")
+            except TogetherError as error:
+                self._honor_retry_after(ref.cluster_id, error)
+                logger.warning("%s is in no list and can't be read: %s", ref, type(error).__name__)
+                return None
+        return Observation(ref, found, _hash(found.model_dump_json(exclude={"http_status", "request_id"})))
+
+    async def _look_for_lost(self, cluster_id: str) -> dict[RemediationRef, Observation]:
+        """Return what had vanished and can be read again."""
+        now = self._clock.monotonic()
+        for ref in [ref for ref, until in self._lost.items() if until < now]:
+            self._forget_lost(ref)
+        refs = [ref for ref in self._lost if ref.cluster_id == cluster_id and not self._looking.is_to_wait(ref)]
+        back = {}
+        for ref, found in zip(refs, await asyncio.gather(*map(self._look, refs)), strict=True):
+            if found and found.words:
+                self._forget_lost(ref)
+                back[ref] = found
+            else:
+                self._looking.failed(ref)
+        return back
+
+    def _forget_lost(self, ref: RemediationRef) -> None:
+        del self._lost[ref]
+        self._looking.succeeded(ref)
+
+
+class _Place:
+    """A place in a lane, left once."""
+
+    def __init__(self, lane: asyncio.Semaphore) -> None:
+        self._lane: asyncio.Semaphore | None = lane
+
+    def leave(self) -> None:
+        if self._lane:
+            self._lane.release()
+            self._lane = None
+
+
+def reference_of(item: object, cluster_id: str) -> RemediationRef | None:
+    """Return which remediation of the cluster an item of its list is; None where it is none."""
+    if not isinstance(item, Mapping) or not isinstance(item.get("state"), str):
+        return None
+    try:
+        ref = RemediationRef(str(item.get("cluster_id")), str(item.get("instance_id")), str(item.get("id")))
+    except InvalidId as error:
+        logger.warning("An item in the list of %s can't be read: %s", cluster_id, error)
+        return None
+    return ref if ref.cluster_id == cluster_id else None
+
+
+def fingerprint_of(item: object) -> str:
+    """Return the same for the same words of Together's."""
+    return _hash(json.dumps(item))
+
+
+def _hash(words: str) -> str:
+    return hashlib.blake2b(words.encode(), digest_size=8).hexdigest()

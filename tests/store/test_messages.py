@@ -1,0 +1,53 @@
+"""The statements of messages and alerts, on both databases."""
+
+from bot.models import Alert, Remediation, TrackedMessage
+from bot.store import Database, Messages
+from tests.manual_clock import ManualClock
+from tests.samples import DIGEST, remediation
+
+
+async def test_more_alerts_than_fit_into_one_statement_are_added_once(database_url: str) -> None:
+    database = Database(database_url, ManualClock().clock)
+    await database.open()
+    store = Messages(database)
+    many = [Alert(each, "") for each in remediations(1001)]
+    digest_id = await store.gather(DIGEST, many, 60)
+    assert await store.gather(DIGEST, many[400:], 60) == digest_id
+    snapshot = await store.load(digest_id)
+    await database.close()
+    assert snapshot is not None
+    assert [each.remediation.id for each in snapshot.alerts] == [each.remediation.id for each in many]
+
+
+async def test_stuck_messages_keep_no_others_waiting(database_url: str) -> None:
+    database = Database(database_url, ManualClock().clock)
+    await database.open()
+    store = Messages(database)
+    cards = [
+        (Alert(each, ""), TrackedMessage(each.id, is_digest=False, cluster_id="c", channel_id="C0OPS"))
+        for each in remediations(501)
+    ]
+    await store.add_cards(cards)
+    last = cards[-1][1].id
+    due = [await store.due() for _ in range(100)]  # it is not among 500 of 501 once in 501 times
+    await database.close()
+    assert any(last in each for each in due)
+
+
+async def test_cards_that_are_not_posted_yet_go_into_the_digest(database_url: str) -> None:
+    database = Database(database_url, ManualClock().clock)
+    await database.open()
+    store = Messages(database)
+    one, two = (Alert(each, "") for each in remediations(2))
+    await store.add_cards([(one, TrackedMessage("m", False, DIGEST.cluster_id, "C0OPS"))])
+    digest_id = await store.gather(DIGEST, [two], 60)
+    snapshot = await store.load(digest_id)
+    card = await store.load("m")
+    await database.close()
+    assert card is None
+    assert snapshot is not None
+    assert [each.remediation.id for each in snapshot.alerts] == ["r-0000", "r-0001"]
+
+
+def remediations(count: int) -> list[Remediation]:
+    return [remediation(id=f"r-{number:04}") for number in range(count)]
