@@ -11,7 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock, Pause
 from bot.errors import InvalidId, NotPosted, PostUnclear
-from bot.models import Found, Message, RemediationRef
+from bot.models import MARK, Found, Message, RemediationRef
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code, may_have_worked
 from handlers.replies import REFUSED_BLOCKS, retry_after
 
@@ -71,28 +71,16 @@ class SlackBoard:
         self,
         message: Message,
         *,
-        ref: RemediationRef | None = None,
-        digest_id: str | None = None,
-        thread_ts: str | None = None,
         channel_id: str,
+        about: RemediationRef | str | None = None,
+        thread_ts: str | None = None,
     ) -> str:
-        """Post a message, marked with what it is about. Returns its `ts`."""
-        arguments: dict[str, Any] = {
-            "channel": channel_id,
-            "unfurl_links": False,
-            "unfurl_media": False,
-        }
+        """Post a message, marked with the remediation or the ID of the digest that it is about. Returns its `ts`."""
+        arguments: dict[str, Any] = {"channel": channel_id, "unfurl_links": False, "unfurl_media": False}
         if thread_ts:
             arguments["thread_ts"] = thread_ts
-        if ref:
-            ids = {
-                "cluster_id": ref.cluster_id,
-                "instance_id": ref.instance_id,
-                "remediation_id": ref.remediation_id,
-            }
-            arguments["metadata"] = {"event_type": CARD, "event_payload": ids}
-        if digest_id:
-            arguments["metadata"] = {"event_type": DIGEST, "event_payload": {"digest_id": digest_id}}
+        if about:
+            arguments["metadata"] = _metadata(about)
         answer = await self._call("chat.postMessage", self._posts, message, arguments)
         return str(answer.get("ts"))
 
@@ -102,9 +90,8 @@ class SlackBoard:
         await self._call("chat.update", self._updates, message, arguments)
 
     async def find(self, since: float, channel_id: str) -> Found | None:
-        """What the bot has posted since then; None where it may not read the channel."""
-        cards: dict[RemediationRef, str] = {}
-        digests: dict[str, str] = {}
+        """Return what the bot has posted since then; None where it may not read the channel."""
+        found = Found({}, {})
         cursor = ""
         for _ in range(MAX_PAGES):
             try:
@@ -115,7 +102,7 @@ class SlackBoard:
                     include_all_metadata=True,
                     cursor=cursor or None,
                 )
-                cursor = self._read_page(page.data, cards, digests)
+                cursor = self._read_page(page.data, found)
             except SLACK_FAILURES as error:
                 if error_code(error) in {"missing_scope", "not_in_channel", "channel_not_found"}:
                     return None
@@ -125,17 +112,17 @@ class SlackBoard:
             if not cursor:
                 break
             await self._clock.sleep(SECONDS_PER_PAGE, Pause.SLACK_LIMIT)
-        return Found(cards, digests)
+        return found
 
-    def _read_page(self, page: Any, cards: dict[RemediationRef, str], digests: dict[str, str]) -> str:  # noqa: ANN401 - Slack's answer
-        """Note the bot's own messages of a page. Gives back the cursor of the next one, "" at the end."""
+    def _read_page(self, page: Any, found: Found) -> str:  # noqa: ANN401 - Slack's answer
+        """Note the bot's own messages of a page. Returns the cursor of the next one, "" at the end."""
         for message in page.get("messages") or []:
             if message.get("user") == self._bot_user_id:
-                _read_metadata(message, cards, digests)
+                _read_metadata(message, found)
         return ((page.get("response_metadata") or {}).get("next_cursor") or "") if page.get("has_more") else ""
 
     async def _call(self, method: str, pace: "_Pace", message: Message, arguments: dict[str, Any]) -> dict[str, Any]:
-        body = {"text": message.text, "blocks": message.blocks, **arguments}
+        body = {"text": message.text, "blocks": message.marked_blocks, **arguments}
         await pace.begin()
         try:
             try:
@@ -165,17 +152,28 @@ class SlackBoard:
         return data if isinstance(data, dict) else {}
 
 
-def _read_metadata(message: dict[str, Any], cards: dict[RemediationRef, str], digests: dict[str, str]) -> None:
+def _metadata(about: RemediationRef | str) -> dict[str, Any]:
+    if isinstance(about, str):
+        return {"event_type": DIGEST, "event_payload": {"digest_id": about}}
+    ids = {"cluster_id": about.cluster_id, "instance_id": about.instance_id, "remediation_id": about.remediation_id}
+    return {"event_type": CARD, "event_payload": ids}
+
+
+def _read_metadata(message: dict[str, Any], found: Found) -> None:
     metadata = message.get("metadata") or {}
     kind, payload, ts = metadata.get("event_type"), metadata.get("event_payload") or {}, str(message.get("ts"))
-    if kind == DIGEST and isinstance(payload.get("digest_id"), str):
-        digests.setdefault(payload["digest_id"], ts)
-    if kind == CARD:
+    about: RemediationRef | str | None = None
+    if kind == DIGEST:
+        about = str(payload.get("digest_id"))
+    elif kind == CARD:
         try:
-            ref = RemediationRef(*(str(payload.get(f"{part}_id")) for part in ("cluster", "instance", "remediation")))
+            about = RemediationRef(*(str(payload.get(f"{part}_id")) for part in ("cluster", "instance", "remediation")))
         except InvalidId:
             return
-        cards.setdefault(ref, ts)
+    if about:
+        found.messages.setdefault(about, ts)
+        blocks = message.get("blocks") or [{}]
+        found.drawn[ts] = str(blocks[0].get("block_id")).removeprefix(MARK)
 
 
 class _Pace:

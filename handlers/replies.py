@@ -169,7 +169,7 @@ class Replies:
     async def _call(self, method: str, message: Message, *, patient: bool = True, **arguments: object) -> Any:  # noqa: ANN401 - Slack's answer
         """Call a method that says something; wait out rate limits; fall back to plain text for refused blocks."""
         body = {name: value for name, value in arguments.items() if value is not None}
-        body |= {"text": message.text, "blocks": message.blocks}
+        body |= {"text": message.text, "blocks": message.marked_blocks}
         for attempt in range(ATTEMPTS):
             try:
                 return (await self._client.api_call(method, json=body)).data
@@ -195,7 +195,7 @@ class Replies:
     async def _respond(self, place: Place, message: Message, **arguments: object) -> bool:
         """Post to `response_url`: five times within 30 minutes, wherever the bot is (docs.slack.dev)."""
         url = self._allowed(place.response_url)
-        body = {"text": message.text, "blocks": message.blocks, "attachments": message.attachments, **arguments}
+        body = {"text": message.text, "blocks": message.marked_blocks, "attachments": message.attachments, **arguments}
         status = await self._post_json(url, body)
         if status == 400:  # noqa: PLR2004 - Slack's answer to blocks it refuses
             status = await self._post_json(url, {"text": message.text, **arguments})

@@ -20,11 +20,13 @@ class ManualClock:
         passing: the reasons for which nobody waits: such a pause moves the clock by its length and is over at once.
 
     Attributes:
+        set_back: by how many seconds somebody has set back the clock that says what time it is.
         follower: another clock, told what time it is whenever a test lets time pass.
     """
 
     def __init__(self, passing: Collection[Pause] = ()) -> None:
         self.seconds = 0.0
+        self.set_back = 0.0
         self.passing = passing
         self.follower: Callable[[float], Awaitable[None]] | None = None
         self._slept: list[tuple[Pause, float]] = []
@@ -34,7 +36,7 @@ class ManualClock:
         self.clock = Clock(now=self.now, monotonic=lambda: self.seconds, sleep=self.sleep, timeout=self.timeout)
 
     def now(self) -> float:
-        return START + self.seconds
+        return START + self.seconds - self.set_back
 
     async def sleep(self, seconds: float, pause: Pause) -> None:
         self._slept.append((pause, seconds))

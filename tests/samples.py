@@ -141,7 +141,7 @@ ABOUT = About(
     history=History(2, Mode.REBOOT_VM, State.SUCCEEDED, START - 26 * 3600),
     share=Share(3, 32, START),
     hold=Hold("U0BOB", START + 1800),
-    first=FirstApproval("U0ALICE", Mode.REBOOT_VM, START),
+    first=FirstApproval("U0ALICE", Mode.REBOOT_VM, START, episode=remediation().episode),
     followed=True,
 )
 APPROVED = Decided(Verb.APPROVE, "U0ALICE", START + 180)

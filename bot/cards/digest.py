@@ -77,14 +77,17 @@ def digest(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch]
         lines.append(f"… and {more} more: search for them in the selection.")
     running = [_bar(each) for each in batches if each.is_running]
     controls = _controls(of, len(open_ones), running[-1:]) if open_ones else []
+    ages = [each.as_of for each in alerts if each.as_of]
+    aged = [words.as_of(min(ages))] if ages else []
     blocks = [
         {"type": "header", "text": parts.plain(clean(f"{title} {symbol}", 150))},
+        *(parts.section(f"*{each}*") for each in aged),
         *(parts.section(each) for each in progress[-3:]),
         parts.section("\n".join(counts)),
         *(parts.section(page) for page in parts.pages(lines)),
         *controls,
     ]
-    told = [title + ".", *progress[-1:], *counts, *lines[:10]]
+    told = [title + ".", *aged, *progress[-1:], *counts, *lines[:10]]
     return Message(text=parts.story(told), blocks=blocks)
 
 

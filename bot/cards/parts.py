@@ -66,6 +66,6 @@ def pages(lines: Sequence[str], between: str = "\n", limit: int = MAX_TEXT) -> l
     return found
 
 
-def story(lines: Sequence[str]) -> str:
-    """As many lines as the text beside the blocks holds."""
-    return pages(lines, limit=MAX_STORY)[0]
+def story(lines: Sequence[str], between: str = "\n") -> str:
+    """Return as many lines as the text beside the blocks holds."""
+    return pages(lines, between, MAX_STORY)[0]

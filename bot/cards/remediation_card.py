@@ -90,12 +90,14 @@ def _waits(remediation: Remediation, about: About) -> bool:
 
 
 def _agreed(remediation: Remediation, about: About) -> Iterator[str]:
-    """What people have said about it so far, as trusted mrkdwn."""
+    """How old this is, where that matters, and what people have said about it so far; as trusted mrkdwn."""
+    if about.as_of:
+        yield words.as_of(about.as_of)
     if not _waits(remediation, about):
         return
     if about.hold:
         yield f"On hold until {when(about.hold.until)}: <@{about.hold.user_id}> asks to wait."
-    if about.first and about.first.mode == remediation.mode:
+    if about.first and about.first.counts_for(remediation):
         first = f"<@{about.first.user_id}> approved {when(about.first.at)}"
         yield f"First of two approvals: {first}. Another person must approve too."
 
@@ -158,7 +160,8 @@ def _paragraphs(remediation: Remediation, about: About) -> Iterator[tuple[str, s
         lines = [_evidence(alert) for alert in remediation.linked_alerts[:MAX_ALERTS]]
         if more := len(remediation.linked_alerts) - MAX_ALERTS:
             lines += [f"… and {more} more"] if more > 0 else []
-        yield "Evidence", "\n".join(lines)
+        for number, page in enumerate(parts.pages(lines, limit=parts.MAX_TEXT - 50)):
+            yield "Evidence" if number == 0 else "More evidence", page
     if about.history:
         yield "This node", _history(about.history)
     if about.share and _waits(remediation, about):
@@ -284,4 +287,4 @@ def _story(remediation: Remediation, decided: Decided | None, notice: str, about
         *(f"{label} {plain_when(moment)}." for label, moment in _times(remediation) if moment),
         f"Instance {escape(remediation.instance_id, 250)}, remediation {escape(remediation.id, 250)}.",
     ]
-    return " ".join(each for each in told if each)
+    return parts.story([each for each in told if each], " ")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.models import Mode, Remediation, State
-from bot.mrkdwn import clean
+from bot.mrkdwn import clean, when
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,11 @@ def consequence(remediation: Remediation) -> str:
         case State.FAILED:
             return f"It may have stopped halfway: check the node. What it does: {does[0].lower()}{does[1:]}"
     return does
+
+
+def as_of(moment: float) -> str:
+    """Say that what is shown may be out of date; `moment` in Unix time."""
+    return f"As of {when(moment)}. Together can't be reached to confirm it."
 
 
 def node(remediation: Remediation) -> str:

@@ -108,24 +108,28 @@ class Guardrails:
             )
 
     async def _in_repair(self, cluster_id: str) -> set[str]:
-        """The instances in repair: those that Together lists, and those that are followed in any other state of work.
+        """Return the instances in repair.
 
-        A list is asked for by states, so that a state which this version of the bot does not know is in none.
+        A list is asked for by states, so a state that this version of the bot doesn't know is in none; and it may lag
+        behind what was approved a moment ago. So what the bot tracks or has just approved is read by itself.
         """
+        lately = await self._approvals.approved_lately(cluster_id)
         listed = await self._together.scan(cluster_id, states=sorted(IN_REPAIR))
         found = {str(item.get("instance_id")) for item in listed if isinstance(item, dict)}
-        followed = await self._approvals.at_work(cluster_id)
-        unlisted = [ref for ref in followed if ref.instance_id not in found]
-        looked = await asyncio.gather(*(self._is_at_work(ref) for ref in unlisted[:LOOKS]))
+        tracked = await self._approvals.at_work(cluster_id)
+        unlisted = [ref for ref in dict.fromkeys((*lately, *tracked)) if ref.instance_id not in found]
+        looked = await asyncio.gather(*(self._is_at_work(ref, just_approved=ref in lately) for ref in unlisted[:LOOKS]))
         found |= {ref.instance_id for ref, at_work in zip(unlisted, looked, strict=False) if at_work}
         return found | {ref.instance_id for ref in unlisted[LOOKS:]}
 
-    async def _is_at_work(self, ref: RemediationRef) -> bool:
+    async def _is_at_work(self, ref: RemediationRef, *, just_approved: bool) -> bool:
         try:
             present = await self._together.get(ref)
         except NotFound:
             return False
-        return present.state not in FINAL and present.state != State.PENDING_APPROVAL
+        if present.state == State.PENDING_APPROVAL:
+            return just_approved
+        return present.state not in FINAL
 
     def _allowed(self, total: int | None) -> tuple[int, str]:
         """How many nodes may be in repair with this one, and the rule in words."""
@@ -159,11 +163,11 @@ class Guardrails:
         if present.mode not in self._limits.two_people:
             return None
         user_id = job.request.actor.user_id
-        first = await self._approvals.approve_first(job, present.mode)
+        first = await self._approvals.approve_first(job, present)
         if first.user_id != user_id:
             if await self._may_still(first, job):
                 return None
-            first = await self._approvals.approve_first(job, present.mode, instead_of=first)
+            first = await self._approvals.approve_first(job, present, instead_of=first)
         if first.job_id != job.id:
             raise SecondPersonNeeded(
                 f"this mode takes two people, and you approved it {when(first.at)} already.",

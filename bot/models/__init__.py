@@ -43,7 +43,7 @@ from bot.models.job import (
 from bot.models.message import Snapshot, Tracked, TrackedMessage, answered, held
 from bot.models.ports import Board, Delivery, Directory, Found, Messenger, Person
 from bot.models.remediation import FINAL, IN_REPAIR, OPEN, Cluster, LinkedAlert, Mode, Remediation, State
-from bot.models.request import Actor, Blocks, Message, Place, Request
+from bot.models.request import MARK, Actor, Blocks, Message, Place, Request
 from bot.models.verbs import RULES, Rule, Verb
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "HOLD_SECONDS",
     "IN_REPAIR",
     "LIFETIME",
+    "MARK",
     "MAX_CHOSEN",
     "MAX_ID_LENGTH",
     "OPEN",

@@ -20,12 +20,23 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class FirstApproval:
-    """The first of two people who must approve a mode; `at` in seconds since 1970, `job_id` of that very click."""
+    """The first of two people who must approve.
+
+    Attributes:
+        at: Unix time in seconds.
+        job_id: of that very click.
+        episode: the remediation's own times then. It counts for that mode and episode only.
+    """
 
     user_id: str
     mode: str
     at: float
     job_id: str = ""
+    episode: str = ""
+
+    def counts_for(self, remediation: Remediation) -> bool:
+        """Return whether it was given for this very repair."""
+        return (self.mode, self.episode) == (remediation.mode, remediation.episode)
 
 
 @dataclass(frozen=True, slots=True)

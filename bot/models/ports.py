@@ -1,6 +1,5 @@
 """What the rules need of Slack, as three small protocols; `handlers/` implements them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -19,10 +18,15 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is in the alert channel already: Slack's `ts` of each message of the bot's."""
+    """What of the bot's is in a channel.
 
-    cards: Mapping[RemediationRef, str]
-    digests: Mapping[str, str]
+    Attributes:
+        messages: Slack's `ts` of each card and digest.
+        drawn: the fingerprint of what each `ts` shows.
+    """
+
+    messages: dict[RemediationRef | str, str]
+    drawn: dict[str, str]
 
 
 class Delivery(Enum):
@@ -67,12 +71,11 @@ class Board(Protocol):
         self,
         message: Message,
         *,
-        ref: RemediationRef | None = None,
-        digest_id: str | None = None,
-        thread_ts: str | None = None,
         channel_id: str,
+        about: RemediationRef | str | None = None,
+        thread_ts: str | None = None,
     ) -> str:
-        """Post a message, marked with what it is about. Returns its `ts`."""
+        """Post a message, marked with the remediation or the ID of the digest that it is about. Returns its `ts`."""
 
     async def update(self, ts: str, message: Message, channel_id: str) -> None:
         """Change a message."""

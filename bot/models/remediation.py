@@ -148,6 +148,11 @@ class Remediation(_Answer):
         """
         return RemediationRef(self.cluster_id, self.instance_id, self.id)
 
+    @property
+    def episode(self) -> str:
+        """The remediation's own times: others after it has ended and come back."""
+        return "|".join(str(each) for each in (self.create_time, self.review_time, self.start_time, self.end_time))
+
 
 class Cluster(_Answer):
     """A cluster that the API key sees."""

@@ -10,6 +10,7 @@ from bot.models.ids import RemediationRef
 from bot.models.verbs import Verb
 
 Blocks = list[dict[str, Any]]
+MARK = "shows-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,13 @@ class Message:
         """The same for messages that look the same."""
         whole = json.dumps([self.text, self.blocks, self.attachments])
         return hashlib.blake2b(whole.encode(), digest_size=12).hexdigest()
+
+    @property
+    def marked_blocks(self) -> Blocks:
+        """The blocks, with the fingerprint as the ID of the first: it tells later what a message in a channel shows."""
+        if not self.blocks or "block_id" in self.blocks[0]:
+            return self.blocks
+        return [{**self.blocks[0], "block_id": f"{MARK}{self.fingerprint}"}, *self.blocks[1:]]
 
 
 @dataclass(frozen=True, slots=True)

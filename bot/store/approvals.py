@@ -1,12 +1,28 @@
 """What people agreed on before a decision: holds, first approvals, and what keeps nodes busy."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, select
 
-from bot.models import DOUBT_SECONDS, FINAL, About, FirstApproval, Hold, Job, RemediationRef, State, Tracked, Verb, held
+from bot.models import (
+    DOUBT_SECONDS,
+    FINAL,
+    About,
+    FirstApproval,
+    Hold,
+    Job,
+    OutcomeKind,
+    Remediation,
+    RemediationRef,
+    State,
+    Tracked,
+    Verb,
+    held,
+)
 from bot.store.database import Database, now, read_clock
 from bot.store.messages import (
+    FIRST_APPROVAL,
     FIRST_COUNTS,
     WITHDRAWN,
     Look,
@@ -29,9 +45,7 @@ from bot.store.tables import (
     one_remediation,
 )
 
-_FIRST = select(
-    first_approvals.c.user_id, first_approvals.c.mode, first_approvals.c.at, first_approvals.c.job_id
-).where(one_remediation(first_approvals.c), FIRST_COUNTS)
+_FIRST = select(*FIRST_APPROVAL).where(one_remediation(first_approvals.c), FIRST_COUNTS)
 _INSERT_FIRST = insert(first_approvals)
 _BODY = select(alerts.c.body, alerts.c.message_id).where(one_remediation(alerts.c))
 c = decisions.c
@@ -52,6 +66,12 @@ _AT_WORK = select(alerts.c.cluster_id, alerts.c.instance_id, alerts.c.remediatio
     alerts.c.cluster_id == bindparam("b_cluster"),
     alerts.c.is_open,
     alerts.c.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *sorted(FINAL)]),
+)
+_APPROVED_LATELY = select(c.cluster_id, c.instance_id, c.remediation_id).where(
+    c.verb == Verb.APPROVE,
+    c.cluster_id == bindparam("b_cluster"),
+    c.outcome == OutcomeKind.APPROVED.value,
+    c.answered_at > now() - DOUBT_SECONDS,
 )
 
 
@@ -82,15 +102,17 @@ class Approvals:
 
         await self.database.run(change_alert, ref, stale)
 
-    async def approve_first(self, job: Job, mode: str, *, instead_of: FirstApproval | None = None) -> FirstApproval:
-        """Write down the first of two approvals, unless there is one of this mode. Returns the one that counts.
+    async def approve_first(
+        self, job: Job, present: Remediation, *, instead_of: FirstApproval | None = None
+    ) -> FirstApproval:
+        """Write down the first of two approvals, unless there is one of this very repair. Returns the one that counts.
 
         Args:
             job: the approval.
-            mode: what is approved.
+            present: what is approved.
             instead_of: one that counts no longer.
         """
-        return await self.database.run(_approve_first, job, mode, instead_of)
+        return await self.database.run(_approve_first, job, present, instead_of)
 
     async def about_to_be_in_repair(self, job: Job) -> set[str]:
         """Return the instances of a job's cluster that may go into repair, though no list of Together's says so yet.
@@ -100,9 +122,13 @@ class Approvals:
         """
         return await self.database.read(_about_to_be_in_repair, job)
 
+    async def approved_lately(self, cluster_id: str) -> list[RemediationRef]:
+        """Return what this bot approved within the last minute, which Together's lists may not show yet."""
+        return await self.database.read(_refs, _APPROVED_LATELY, cluster_id)
+
     async def at_work(self, cluster_id: str) -> list[RemediationRef]:
         """Return what the bot tracks in a cluster that was neither waiting nor over when it was last seen."""
-        return await self.database.read(_at_work, cluster_id)
+        return await self.database.read(_refs, _AT_WORK, cluster_id)
 
 
 def card_context(connection: Connection, ref: RemediationRef) -> About:
@@ -120,15 +146,16 @@ def _first_approval(connection: Connection, ref: RemediationRef) -> FirstApprova
     return to_first_approval(connection.execute(_FIRST, key_of(ref)).first())
 
 
-def _approve_first(connection: Connection, job: Job, mode: str, instead_of: FirstApproval | None) -> FirstApproval:
-    ref, user_id = job.request.ref, job.request.actor.user_id
+def _approve_first(
+    connection: Connection, job: Job, present: Remediation, instead_of: FirstApproval | None
+) -> FirstApproval:
+    ref = job.request.ref
     first = _first_approval(connection, ref)
-    if first and first.mode == mode and first != instead_of:
+    if first and first.counts_for(present) and first != instead_of:
         return first
     forget_first_approval(connection, ref)
-    first = FirstApproval(user_id, mode, read_clock(connection), job.id)
-    values = {"mode": mode, "user_id": user_id, "at": first.at, "job_id": job.id, **ids_of(ref)}
-    connection.execute(_INSERT_FIRST, values)
+    first = FirstApproval(job.request.actor.user_id, present.mode, read_clock(connection), job.id, present.episode)
+    connection.execute(_INSERT_FIRST, asdict(first) | ids_of(ref))
     return first
 
 
@@ -137,5 +164,5 @@ def _about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:
     return set(connection.execute(_ABOUT_TO_BE_IN_REPAIR, values).scalars())
 
 
-def _at_work(connection: Connection, cluster_id: str) -> list[RemediationRef]:
-    return [RemediationRef(*row) for row in connection.execute(_AT_WORK, {"b_cluster": cluster_id})]
+def _refs(connection: Connection, chosen: Select[Any], cluster_id: str) -> list[RemediationRef]:
+    return [RemediationRef(*row) for row in connection.execute(chosen, {"b_cluster": cluster_id})]

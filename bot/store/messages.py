@@ -43,6 +43,7 @@ _ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
 _AT_ONCE = 500  # values in one statement, and messages that are due in one look
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
 a, m, first = alerts.c, messages.c, first_approvals.c
+FIRST_APPROVAL = first.user_id, first.mode, first.at, first.job_id, first.episode
 FIRST_COUNTS = first.at > now() - FIRST_APPROVAL_SECONDS
 _IDS = a.cluster_id, a.instance_id, a.remediation_id
 _OF_ALERT = and_(
@@ -58,9 +59,9 @@ _DECIDING = exists().where(
         and_(decisions.c.status == ANSWERED, decisions.c.active_at.is_not(None), decisions.c.deliveries == 0),
     ),
 )  # fmt: skip
-_WITH_FIRST = select(
-    a.body, a.message_id, first.user_id, first.mode, first.at, first.job_id, _DECIDING.label("deciding")
-).select_from(alerts.outerjoin(first_approvals, _OF_ALERT))
+_WITH_FIRST = select(a.body, a.message_id, *FIRST_APPROVAL, _DECIDING.label("deciding")).select_from(
+    alerts.outerjoin(first_approvals, _OF_ALERT)
+)
 _MESSAGE_ID = m.id == bindparam("b_message")
 _FIND = select(m.body, m.is_open).where(_MESSAGE_ID)
 _TO_CHANGE = _FIND.with_for_update()
@@ -325,8 +326,10 @@ def change_alert(
     if after is None:
         return None
     alert, message = after
-    if alert.waits and not (before.waits and before.remediation.mode == alert.remediation.mode):
-        forget_first_approval(connection, ref)  # it was for something else
+    first_one = to_first_approval(row)
+    is_news = alert.waits and alert.remediation is not before.remediation
+    if first_one and is_news and not (before.waits and first_one.counts_for(alert.remediation)):
+        forget_first_approval(connection, ref)
     connection.execute(_WRITE_ALERT, key_of(ref) | _alert_columns(alert))
     connection.execute(_WRITE_MESSAGE, {"b_message": message.id, **_message_columns(message)})
     return alert
@@ -373,7 +376,9 @@ def _read(adapter: TypeAdapter[Any], body: str) -> Any:  # noqa: ANN401 - of the
 
 def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row of any select with these columns
     """Read the first approval of a row that may have none."""
-    return None if row is None or row.user_id is None else FirstApproval(row.user_id, row.mode, row.at, row.job_id)
+    if row is None or row.user_id is None:
+        return None
+    return FirstApproval(row.user_id, row.mode, row.at, row.job_id, row.episode)
 
 
 def in_parts(many: Sequence[Any]) -> list[Sequence[Any]]:

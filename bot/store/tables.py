@@ -160,6 +160,7 @@ first_approvals = Table(
     Column("user_id", Text, nullable=False),
     Column("at", Double, nullable=False),
     Column("job_id", Text, nullable=False),
+    Column("episode", Text, nullable=False, server_default=""),
 )
 
 leases = Table(

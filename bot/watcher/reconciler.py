@@ -23,6 +23,7 @@ from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, WorkQueue
 logger = logging.getLogger(__name__)
 
 SECONDS_PER_EDIT = 3.0  # of one message: a person reads it meanwhile
+COMPARED_SECONDS = 86_400.0  # what was posted before that is drawn again without a look at the channel's history
 HISTORY_BEFORE = 300.0  # the database's clock and Slack's may differ
 
 
@@ -180,11 +181,8 @@ class Reconciler:
             return None
         left = lifecycle.timely(left)
         message, shown = left.message, lifecycle.content(left)
-        ref = None if message.is_digest else left.alerts[0].remediation.ref
         try:
-            ts = await self._board.post(
-                shown, ref=ref, digest_id=key if message.is_digest else None, channel_id=message.channel_id
-            )
+            ts = await self._board.post(shown, about=_about(left), channel_id=message.channel_id)
         except NotPosted as error:
             self._report(f"Alerts cannot be posted in {message.channel_id}: {error}.")
             await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0))
@@ -342,12 +340,30 @@ class Reconciler:
         """Look in the channel for a message that may be there though nobody noted it."""
         message, key = snapshot.message, snapshot.message.id
         found = await self._what_is_in(message.channel_id, message.opened_at - HISTORY_BEFORE, message.posted_at)
-        ref = snapshot.alerts[0].remediation.ref
-        ts = None if found is None else found.digests.get(key) if message.is_digest else found.cards.get(ref)
+        ts = found.messages.get(_about(snapshot)) if found else None
         if ts is None:
             return await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0))
         logger.info("%s: it is in the channel already", _named(snapshot))
         return await self._settle(key, lambda each: replace(each, ts=ts, drawn=""))
+
+    async def verify(self) -> None:
+        """Compare what the channels show with what was last written, and draw again what differs.
+
+        The last edit of a process that watched before may arrive after ours, and somebody may have deleted a message.
+
+        Raises:
+            NotPosted: Slack did not say what there is.
+        """
+        tracked = await self._messages.open()
+        latest = self._clock.now() - COMPARED_SECONDS
+        for channel_id in sorted({each.channel_id for each in tracked}):
+            here = [each for each in tracked if each.channel_id == channel_id]
+            since = min(each.opened_at for each in here) - HISTORY_BEFORE
+            found = await self._board.find(max(since, latest), channel_id)
+            for message in here:
+                if found is None or found.drawn.get(message.ts or "") != message.drawn:
+                    await self._messages.change(message.id, lambda each: replace(each.message, drawn="", next_at=0.0))
+                    self._queue.put(message.id)
 
     async def _what_is_in(self, channel_id: str, since: float, posted_at: float) -> Found | None:
         """Return what is in a channel, as it was looked at once everything posted until then had arrived."""
@@ -363,6 +379,11 @@ def _shown(snapshot: Snapshot) -> object:
     """Return what changes when somebody is answered on the message itself."""
     answers = [] if snapshot.message.is_digest else [(each.remark, each.answered_seq) for each in snapshot.alerts]
     return snapshot.message.drawn, answers
+
+
+def _about(snapshot: Snapshot) -> RemediationRef | str:
+    """Return what a message in Slack is marked with."""
+    return snapshot.message.id if snapshot.message.is_digest else snapshot.alerts[0].remediation.ref
 
 
 def _named(snapshot: Snapshot) -> str:

@@ -13,6 +13,7 @@ from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import Index
 from bot.watcher.intake import Intake
+from bot.watcher.lifecycle import ARRIVED_SECONDS
 from bot.watcher.outages import OutageNotifier
 from bot.watcher.poller import Poller
 from bot.watcher.reconciler import Reconciler
@@ -55,6 +56,7 @@ class Watcher:
         self._lease = Lease(store.database, "watch", config.lease_seconds, clock)
         self._messages = Messages(store.database, self._lease)
         self._queue = WorkQueue(clock.monotonic)
+        self._verify_at: float | None = None
         index = Index()
         self._poller = Poller(together, config.clusters, index, clock)
         enricher = Enricher(together, self._poller, clock)
@@ -141,8 +143,11 @@ class Watcher:
                     channel_id,
                 )
             else:
-                cards |= {ref: (channel_id, ts) for ref, ts in found.cards.items()}
+                cards |= {
+                    about: (channel_id, ts) for about, ts in found.messages.items() if isinstance(about, RemediationRef)
+                }
         await self._intake.begin(cards if is_first else None)
+        self._verify_at = None if is_first else self._clock.monotonic() + ARRIVED_SECONDS
         logger.info("Watching")
 
     async def _keep_lease(self) -> None:
@@ -182,5 +187,8 @@ class Watcher:
             await self._intake.release_backlog()
             try:
                 await self._outages.tell()
+                if self._verify_at is not None and self._clock.monotonic() >= self._verify_at:
+                    await self._reconciler.verify()
+                    self._verify_at = None
             except (NotPosted, PostUnclear) as error:
                 logger.warning("Slack did not take it: %s", error)

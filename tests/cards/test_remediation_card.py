@@ -177,3 +177,12 @@ def test_worst_remediation_fits_into_slack_and_mentions_nobody(
             if text["type"] == "mrkdwn":
                 assert text["verbatim"] is True
                 assert not MARKUP.search(text["text"])
+
+
+def test_five_verbose_alerts_keep_the_buttons() -> None:
+    events = [{"xid_code": "&" * 30, "mnemonic": "&" * 80, "count": 10**9}] * 5
+    annotation = {"title": "&" * 300, "xid": {"events": events}, "slurm_node_unavailable": {"reason": "&" * 300}}
+    verbose = {"severity": "&" * 60, "started_at": "2026-11-24T03:00:00Z", "annotation": annotation}
+    message = cards.card(remediation(linked_alerts=[verbose] * 5, reason="&" * 2000, error_message="&" * 2000))
+    check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
+    assert message.blocks[-1]["type"] == "actions"

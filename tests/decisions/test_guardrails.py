@@ -328,6 +328,51 @@ async def test_first_approval_does_not_count_after_a_return(mode: str | None) ->
         assert bot.together.posts == []
 
 
+async def test_first_approval_does_not_count_after_a_return_that_nobody_saw() -> None:
+    async with world(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        bot.together.resolve(IDS)
+        bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await bot.edited(alert, 2)
+        assert bot.together.posts == []
+        assert "First of two approvals: <@U0BOB> approved" in alert.text
+
+
+async def test_first_approval_of_the_very_mode_that_the_poll_then_finds_counts() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM,VM_ONLY") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: "Replace VM" in alert.text)
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: "First of two approvals: <@U0ALICE>" in alert.text)
+        await poll(bot)
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await until(bot, lambda: "Approved in Slack by <@U0BOB>" in alert.text)
+        assert bot.together.state(IDS) == "PENDING"
+
+
+async def test_list_that_lags_behind_an_approval_lets_no_other_one_pass() -> None:
+    async with world(BOT_MAX_IN_REPAIR="1") as bot:
+        other = bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+        bot.together.add()
+        first, second = bot.alert(), bot.alert(other)
+        bot.together.lists_as[IDS] = "PENDING_APPROVAL"
+        await bot.slack.press(first, APPROVE)
+        await bot.edited(first)
+        await bot.slack.press(second, APPROVE)
+        assert "1 node is in repair" in (await bot.whisper()).text
+        bot.together.remediations[IDS]["state"] = "SUCCEEDED"
+        await bot.slack.press(second, APPROVE)
+        await bot.edited(second)
+        assert bot.together.state(other) == "PENDING"
+
+
 async def test_first_approval_lapses_after_eight_hours() -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()

@@ -93,6 +93,7 @@ class Together(Listener):
         self._now = now
         self.clusters: dict[str, str] = {}
         self.remediations: dict[Ids, dict[str, Any]] = {}
+        self.lists_as: dict[Ids, str] = {}  # the states that lists still show, though they are over
         self.max_page = 50
         self.nodes: dict[str, int] = {}
         self.faults: list[Fault] = []
@@ -330,8 +331,8 @@ class Together(Listener):
         query = request.query
         found = [
             remediation
-            for remediation in self.remediations.values()
-            if remediation["cluster_id"] == cluster
+            for ids, present in self.remediations.items()
+            if (remediation := {**present, "state": self.lists_as.get(ids, present["state"])})["cluster_id"] == cluster
             and instance in {"-", remediation["instance_id"]}
             and all(remediation[name] in query[name].split(",") for name in FILTERS if name in query)
         ]

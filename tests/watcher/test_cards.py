@@ -312,3 +312,13 @@ async def test_answer_that_is_delivered_late_does_not_stay_over_a_newer_card(bot
     await pass_time(bot, 200)
     assert "Running: Reboot VM" in alert.text
     assert await column(bot, "status") == "done"
+
+
+async def test_clock_that_goes_back_freezes_no_card(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    bot.time.set_back += 3600
+    bot.together.advance(IDS)
+    await card(bot, words="Cordoning the host: Reboot VM")

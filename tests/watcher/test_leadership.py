@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy import select, update
@@ -137,6 +138,26 @@ async def test_death_before_an_edit_leaves_no_stale_card(database_url: str) -> N
             lines = await until(bot, lambda: bot.slack.replies(alert))
             await pass_time(bot, 30)
             assert len(lines) == len(bot.slack.replies(alert)) == 1
+
+
+async def test_edit_of_a_dead_process_that_slack_executes_late_does_not_stay(database_url: str) -> None:
+    async with watching(database=database_url) as bot, AsyncExitStack() as stack:
+        bot.together.add()
+        alert = await card(bot)
+        with bot.slack.paused("chat.update"):
+            bot.together.review(IDS, "approve")
+            await until(bot, lambda: bot.slack.is_waiting("chat.update"))
+            kill_the_watch()
+            await bot.settle()
+            bot.together.advance(IDS)
+            await free_the_lease(database_url)
+            with bot.slack.open_for_others("chat.update"):
+                await stack.enter_async_context(bot.another())
+                await until(bot, lambda: "Cordoning" in alert.text)
+        await bot.slack.until(lambda: "Approved, queued" in alert.text)
+        await until(bot, lambda: "Cordoning" in alert.text)
+        await pass_time(bot, 60)
+        assert "Cordoning" in alert.text
 
 
 async def test_death_between_reminders_repeats_none(database_url: str) -> None:

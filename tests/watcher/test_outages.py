@@ -5,9 +5,11 @@ from sqlalchemy import update
 
 from bot.store import Database, Lease
 from bot.store.tables import leases
+from tests.manual_clock import POLL
 from tests.rows import execute
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
+from tests.storms import began, digest, storm
 from tests.watch import card, pass_time, poll, quiet, until, watching
 from tests.world import IDS, OTHER, World
 
@@ -32,6 +34,48 @@ async def test_failing_cluster_delays_no_other_and_is_reported_once_each_way(bot
     await until(bot, lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text])
     await pass_time(bot, 600)
     assert len([each for each in bot.slack.visible() if "from Together" in each.text]) == 2
+
+
+async def test_card_that_cannot_be_confirmed_says_as_of_when_it_is_true(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.review(IDS, "cancel")
+    bot.together.faults.append(Fault("rpc", verb="get", code=13, times=-1))
+    await until(bot, lambda: "As of" in alert.text, 2 * POLL + 80)
+    assert "Waiting for approval" in alert.text
+    await until(bot, lambda: [each for each in bot.slack.visible() if "cannot be read" in each.text], 400)
+    bot.together.faults.clear()
+    await card(bot, words="Cancelled: Reboot VM")
+    assert "As of" not in alert.text
+    await until(bot, lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text])
+
+
+async def test_digest_that_cannot_be_confirmed_says_as_of_when_it_is_true(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1))
+    await digest(bot, "As of")
+    bot.together.faults.clear()
+    await until(bot, lambda: "As of" not in message.everything)
+
+
+async def test_cluster_that_is_listed_again_is_not_announced_as_gone(bot: World) -> None:
+    bot.together.add(OTHER)
+    alert = await card(bot, OTHER)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+    await until(bot, lambda: [each for each in bot.slack.visible() if "cannot be read" in each.text], 600)
+    kept = bot.together.clusters.pop("cluster-2")
+    bot.slack.faults.append(SlackFault("chat.postMessage", "not_in_channel", times=-1))
+    bot.together.faults.clear()
+    bot.together.remediations.clear()
+    await pass_time(bot, 700)
+    bot.together.clusters["cluster-2"] = kept
+    await pass_time(bot, 700)
+    bot.slack.faults.clear()
+    await pass_time(bot, 60)
+    assert "Withdrawn" in alert.text
+    assert [each for each in bot.slack.visible() if "listed no more" in each.text] == []
 
 
 async def test_hanging_cluster_delays_no_other() -> None:

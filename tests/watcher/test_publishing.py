@@ -11,7 +11,7 @@ from tests.rows import execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began, digest, storm
 from tests.watch import card, enforce_slacks_limits, pass_time, poll, until, updates, watching
-from tests.world import IDS, World
+from tests.world import APPROVE, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
 
@@ -84,6 +84,28 @@ async def test_deleted_card_is_given_up(bot: World) -> None:
     assert tries == 1
     await pass_time(bot, 120)
     assert updates(bot) == tries
+
+
+async def test_deleted_card_is_posted_again_while_it_waits(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 60)
+    bot.slack.messages.remove(alert)
+    again = await until(bot, lambda: bot.slack.cards(IDS[2]), 16 * 60)
+    assert APPROVE in again[0].buttons
+    reminder = await until(bot, lambda: bot.slack.replies(again[0]))
+    assert "has waited for 15 min" in reminder[0].text
+
+
+async def test_deleted_digest_is_posted_again_after_a_restart(bot: World) -> None:
+    await began(bot)
+    storm(bot, 9)
+    bot.slack.messages.remove(await digest(bot))
+    await bot.settle()
+    async with bot.another():
+        again = await digest(bot, "9 wait for approval")
+        await pass_time(bot, 60)
+        assert bot.slack.visible() == [again]
 
 
 async def test_edit_that_slack_did_not_take_is_repeated(bot: World) -> None:

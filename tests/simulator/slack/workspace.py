@@ -295,6 +295,7 @@ class Workspace(Listener):
                 "user": each.by,
                 "ts": each.ts,
                 "text": each.text,
+                "blocks": each.blocks,
                 **({"metadata": each.metadata} if each.metadata and _is_true(body.get("include_all_metadata")) else {}),
             }
             for each in reversed(self.messages)
