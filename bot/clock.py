@@ -19,6 +19,7 @@ class Pause(StrEnum):
     LEASE = "lease"
     POLL = "poll"
     TICK = "tick"
+    COMPARE = "comparison with Slack"
     SLACK_CHECK = "check of Slack"
     SOCKET_CHECK = "check of the socket"
 

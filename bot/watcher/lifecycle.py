@@ -152,11 +152,13 @@ def _holds(remark: Remark | None, remediation: Remediation) -> bool:
 def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911 - one line for each step, in their order
     """Return what a message needs next. The snapshot has nothing in it that has run out."""
     message, now = snapshot.message, snapshot.now
-    if message.done or not snapshot.alerts:
+    if message.done:
+        return Step.REST
+    if not snapshot.alerts:
         return Step.REST if message.ts else Step.FORGET
     if message.ts is None:
         if message.posted_at:
-            return Step.FIND if now - message.posted_at >= ARRIVED_SECONDS else Step.WAIT
+            return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
         return Step.POST if waiting(snapshot.alerts) else Step.FORGET
     if snapshot.is_being_decided:
         return Step.WAIT
@@ -214,6 +216,13 @@ def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
     return message
+
+
+def deleted(snapshot: Snapshot) -> TrackedMessage:
+    """Return a message that somebody has deleted in Slack: it is posted again while something of it waits."""
+    return replace(
+        snapshot.message, ts=None, posted_at=0.0, drawn="", lines=(), next_at=0.0, done=not waiting(snapshot.alerts)
+    )
 
 
 def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from bot import cards
 from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, NotPosted, PostUnclear, StorageUnavailable, TogetherError
-from bot.models import Board, Found, History, Message, RemediationRef, Snapshot, State, TrackedMessage, waiting
+from bot.models import Board, Found, History, Message, RemediationRef, Snapshot, State, TrackedMessage
 from bot.store import Lease, Messages
 from bot.tasks import finish
 from bot.together import TogetherClient
@@ -23,7 +23,7 @@ from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, WorkQueue
 logger = logging.getLogger(__name__)
 
 SECONDS_PER_EDIT = 3.0  # of one message: a person reads it meanwhile
-COMPARED_SECONDS = 86_400.0  # what was posted before that is drawn again without a look at the channel's history
+COMPARED_SECONDS = 7 * 86_400.0  # what was posted before that is drawn again without a look at the channel's history
 HISTORY_BEFORE = 300.0  # the database's clock and Slack's may differ
 
 
@@ -226,15 +226,8 @@ class Reconciler:
         return await self._messages.change(key, drawn)
 
     async def _lose(self, snapshot: Snapshot, error: NotPosted) -> Snapshot | None:
-        """Somebody has deleted the message: post it again while something of it waits."""
         logger.warning("%s: it was deleted: %s", _named(snapshot), error)
-        if waiting(snapshot.alerts):
-            return await self._messages.change(
-                snapshot.message.id, lambda each: replace(each.message, ts=None, posted_at=0.0, drawn="", next_at=0.0)
-            )
-        return await self._messages.change(
-            snapshot.message.id, lambda each: replace(each.message, is_frozen=True, lines=(), done=True)
-        )
+        return await self._messages.change(snapshot.message.id, lifecycle.deleted)
 
     # Its thread.
 
@@ -350,16 +343,17 @@ class Reconciler:
         """Compare what the channels show with what was last written, and draw again what differs.
 
         The last edit of a process that watched before may arrive after ours, and somebody may have deleted a message.
-
-        Raises:
-            NotPosted: Slack did not say what there is.
         """
         tracked = await self._messages.open()
         latest = self._clock.now() - COMPARED_SECONDS
         for channel_id in sorted({each.channel_id for each in tracked}):
             here = [each for each in tracked if each.channel_id == channel_id]
             since = min(each.opened_at for each in here) - HISTORY_BEFORE
-            found = await self._board.find(max(since, latest), channel_id)
+            try:
+                found = await self._board.find(max(since, latest), channel_id)
+            except NotPosted as error:
+                logger.warning("The alert channel %s cannot be read now: %s", channel_id, error)
+                continue
             for message in here:
                 if found is None or found.drawn.get(message.ts or "") != message.drawn:
                     await self._messages.change(message.id, lambda each: replace(each.message, drawn="", next_at=0.0))

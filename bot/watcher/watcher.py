@@ -22,6 +22,7 @@ from bot.watcher.workqueue import Lane, WorkQueue
 logger = logging.getLogger(__name__)
 
 TICK = 3.0
+COMPARE_EVERY = 3600.0
 _DAY = 86_400.0
 
 
@@ -56,7 +57,6 @@ class Watcher:
         self._lease = Lease(store.database, "watch", config.lease_seconds, clock)
         self._messages = Messages(store.database, self._lease)
         self._queue = WorkQueue(clock.monotonic)
-        self._verify_at: float | None = None
         index = Index()
         self._poller = Poller(together, config.clusters, index, clock)
         enricher = Enricher(together, self._poller, clock)
@@ -105,8 +105,9 @@ class Watcher:
         """
         tasks = {asyncio.create_task(self._keep_lease(), name="watch keep_lease")}
         try:
-            await self._begin()
-            work = (self._poll(), self._take_in(), self._tick(), *map(self._reconciler.work, Lane))
+            is_first = await self._begin()
+            loops = (self._poll(), self._take_in(), self._tick(), self._verify(is_first=is_first))
+            work = (*loops, *map(self._reconciler.work, Lane))
             tasks |= {asyncio.create_task(each, name="watch") for each in work}
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -121,8 +122,8 @@ class Watcher:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._poller.stop()
 
-    async def _begin(self) -> None:
-        """Begin with what the last process knew."""
+    async def _begin(self) -> bool:
+        """Begin with what the last process knew. Returns whether there was none."""
         self._queue.clear()
         self._reconciler.begin()
         await self._outages.load()
@@ -147,8 +148,8 @@ class Watcher:
                     about: (channel_id, ts) for about, ts in found.messages.items() if isinstance(about, RemediationRef)
                 }
         await self._intake.begin(cards if is_first else None)
-        self._verify_at = None if is_first else self._clock.monotonic() + ARRIVED_SECONDS
         logger.info("Watching")
+        return is_first
 
     async def _keep_lease(self) -> None:
         while True:
@@ -178,6 +179,14 @@ class Watcher:
             if listing.cluster_id:
                 await self._intake.take(listing)
 
+    async def _verify(self, *, is_first: bool) -> None:
+        """Compare with Slack once what an earlier process sent has arrived, and then every hour."""
+        pause = COMPARE_EVERY if is_first else ARRIVED_SECONDS
+        while True:
+            await self._clock.sleep(pause, Pause.COMPARE)
+            await self._reconciler.verify()
+            pause = COMPARE_EVERY
+
     async def _tick(self) -> None:
         """See to what time brings about, and to what other processes have changed."""
         while True:
@@ -187,8 +196,5 @@ class Watcher:
             await self._intake.release_backlog()
             try:
                 await self._outages.tell()
-                if self._verify_at is not None and self._clock.monotonic() >= self._verify_at:
-                    await self._reconciler.verify()
-                    self._verify_at = None
             except (NotPosted, PostUnclear) as error:
                 logger.warning("Slack did not take it: %s", error)

@@ -80,6 +80,10 @@ class WorkQueue:
         self._waiting[lane].append(key)
         self._news[lane].set()
 
+    def waiting(self, lane: Lane) -> int:
+        """Return how many keys wait in a lane."""
+        return len(self._waiting[lane])
+
     async def get(self, lane: Lane) -> str:
         """Take the first key of a lane, as soon as there is one. Its worker calls `done` afterwards."""
         while not self._waiting[lane]:

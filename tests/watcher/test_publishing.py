@@ -97,6 +97,13 @@ async def test_deleted_card_is_posted_again_while_it_waits(bot: World) -> None:
     assert "has waited for 15 min" in reminder[0].text
 
 
+async def test_deleted_card_is_posted_again_without_reminders() -> None:
+    async with watching(BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        bot.slack.messages.remove(await card(bot))
+        await until(bot, lambda: bot.slack.cards(IDS[2]), 3700)
+
+
 async def test_deleted_digest_is_posted_again_after_a_restart(bot: World) -> None:
     await began(bot)
     storm(bot, 9)

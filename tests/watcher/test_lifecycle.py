@@ -1,0 +1,204 @@
+"""Any sequence of observations, answers, holds, deaths and clock steps ends in what the last truth asks for."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.cards import mode_words, state_words
+from bot.models import (
+    IN_REPAIR,
+    OPEN,
+    Actor,
+    Alert,
+    Answer,
+    Decided,
+    Hold,
+    Manner,
+    Message,
+    Mode,
+    Place,
+    Remark,
+    Remediation,
+    Request,
+    Snapshot,
+    State,
+    TrackedMessage,
+    Verb,
+    answered,
+    held,
+)
+from bot.models.remediation import FINAL
+from bot.store import Look
+from bot.watcher import lifecycle
+from bot.watcher.config import Route, WatchConfig
+from bot.watcher.lifecycle import Step
+from tests.manual_clock import START
+from tests.samples import remediation
+
+CONFIG = WatchConfig(Route("C0OPS"))
+MODES = st.sampled_from([*Mode])
+WAITING = st.builds(lambda mode: remediation(state=State.PENDING_APPROVAL, mode=mode), MODES)
+TRUTHS = WAITING | st.builds(lambda state, mode: remediation(state=state, mode=mode), st.sampled_from([*State]), MODES)
+EVENTS = st.one_of(
+    st.tuples(st.just("truth"), st.none() | TRUTHS),
+    st.tuples(st.just("poll"), st.just(False)),
+    st.tuples(st.just("poll"), st.booleans()),
+    st.tuples(st.just("reconcile"), st.just("taken")),
+    st.tuples(st.just("reconcile"), st.sampled_from(["taken", "lost", "unclear", "refused", "dies"])),
+    st.tuples(st.just("hold"), st.sampled_from(["U0ALICE", "U0BOB"])),
+    st.tuples(st.just("answer"), st.booleans()),
+    st.tuples(st.just("clock"), st.sampled_from([1.0, 20.0, 1900.0, -3600.0])),
+    st.tuples(st.just("delete"), st.none()),
+)
+
+
+class Model:
+    """A channel and a row: what the reconciler does with the pure functions, without Slack and without a database."""
+
+    def __init__(self, first: Remediation) -> None:
+        self.now, self.sequence = START, 0
+        self.truth: Remediation | None = first
+        self.alert = Alert(first, "", "m", START)
+        self.message = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C0OPS", opened_at=START)
+        self.channel: dict[str, Message] = {}
+        self.thread: list[Message] = []
+        self.forgotten = False
+
+    def snapshot(self) -> Snapshot:
+        whole = Snapshot(self.message, [self.alert], {}, [], is_being_decided=False, now=self.now)
+        return lifecycle.timely(whole)
+
+    def poll(self, *, is_old: bool = False) -> None:
+        look = Look(self.alert, self.message, None, None, self.now)
+        sequence = -1 if is_old else self.sequence
+        changed = (
+            lifecycle.gone(look, sequence)
+            if self.truth is None
+            else lifecycle.seen(look, self.truth, "", None, sequence)
+        )
+        if changed:
+            self.alert, self.message = changed
+
+    def hold(self, user: str) -> None:
+        self.alert, self.message = held(self.alert, self.message, Hold(user, self.now + 1800), self.now)
+
+    def answer(self, *, on_the_card: bool) -> None:
+        """Somebody approves, and is answered on the card or elsewhere."""
+        self.sequence += 1
+        self.truth = remediation(state=State.PENDING)
+        decided = Decided(Verb.APPROVE, "U0ALICE", self.now)
+        remark = Remark("", True, decided, self.truth.state, self.truth.mode, self.now)
+        place = Place("C0OPS", "U0ALICE", message_ts=self.message.ts if on_the_card else None)
+        told = Message("answer", [{"type": "divider"}])
+        request = Request(Verb.APPROVE, self.alert.remediation.ref, Actor("U0ALICE", "a", "T"), place)
+        answer = Answer(Manner.CARD, told, remark)
+        self.alert, self.message = answered(self.alert, self.message, request, answer, self.now, self.sequence)
+        if on_the_card and self.message.ts in self.channel:
+            self.channel[self.message.ts] = told
+
+    def reconcile(self, fate: str = "taken") -> Step:
+        snapshot = self.snapshot()
+        step, message = lifecycle.next_step(snapshot, CONFIG), snapshot.message
+        match step:
+            case Step.POST:
+                self.message = replace(message, posted_at=self.now)
+                self._post(lifecycle.content(snapshot), fate)
+            case Step.EDIT:
+                self._edit(lifecycle.content(snapshot), fate)
+            case Step.TELL if fate == "taken":
+                part = next(lifecycle.thread_parts(snapshot))
+                self.thread.append(part.message)
+                self._settle(replace(message, lines=message.lines[part.lines :]))
+            case Step.REMIND if fate == "taken":
+                self._settle(lifecycle.reminded(snapshot, CONFIG))
+            case Step.FIND:
+                found = next((ts for ts in self.channel if ts.startswith("m")), None)
+                self.message = replace(message, ts=found, posted_at=message.posted_at if found else 0.0, drawn="")
+            case Step.FORGET:
+                self.forgotten = True
+            case Step.READ_AGAIN:
+                self.poll()
+            case Step.REST:
+                self._settle(message)
+        return step
+
+    def compare(self) -> None:
+        """The hourly look at the channel, and the one after a takeover."""
+        shown = self.channel.get(str(self.message.ts))
+        if self.message.ts and not self.message.done and (not shown or shown.fingerprint != self.message.drawn):
+            self.message = replace(self.message, drawn="", next_at=0.0)
+
+    def _post(self, content: Message, fate: str) -> None:
+        ts = f"m{len(self.channel)}-{self.now}"
+        if fate in {"taken", "unclear", "dies"}:
+            self.channel[ts] = content
+        if fate == "taken":
+            self._settle(replace(self.message, ts=ts, drawn=content.fingerprint, shown_at=self.now))
+        if fate == "refused":
+            self.message = replace(self.message, posted_at=0.0)
+
+    def _edit(self, content: Message, fate: str) -> None:
+        ts = str(self.message.ts)
+        if ts not in self.channel:  # somebody has deleted it
+            self.message = lifecycle.deleted(self.snapshot())
+            return
+        if fate in {"taken", "unclear", "dies"}:
+            self.channel[ts] = content
+        if fate == "taken":
+            self._settle(replace(self.message, drawn=content.fingerprint, shown_at=self.now))
+        if fate == "unclear":
+            self.message = replace(self.message, drawn="")
+
+    def _settle(self, message: TrackedMessage) -> None:
+        self.message = lifecycle.settled(replace(self.snapshot(), message=message), CONFIG)
+
+
+@given(WAITING, st.lists(EVENTS, min_size=12, max_size=40))
+def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
+    first: Remediation, events: list[tuple[str, object]]
+) -> None:
+    model = Model(first)
+    for kind, value in events:
+        match kind:
+            case "truth":
+                model.truth = value  # type: ignore[assignment] # what the strategy gives
+            case "poll":
+                model.poll(is_old=bool(value))
+            case "reconcile":
+                model.reconcile(str(value))
+            case "hold":
+                model.hold(str(value))
+            case "answer":
+                model.answer(on_the_card=bool(value))
+            case "clock":
+                model.now += float(str(value))
+            case "delete":
+                model.channel.pop(str(model.message.ts), None)
+        if model.forgotten:
+            return
+    model.poll()
+    model.compare()
+    for _ in range(30):
+        model.now += 20
+        if model.reconcile() is Step.REST or model.forgotten:
+            break
+    snapshot = model.snapshot()
+    assert lifecycle.next_step(snapshot, CONFIG) in {Step.REST, Step.FORGET}
+    if model.truth and model.truth.state == State.PENDING_APPROVAL:
+        assert model.message.ts is not None
+        assert model.message.ts in model.channel
+    if shown := model.channel.get(str(model.message.ts)):
+        assert shown.fingerprint == lifecycle.content(snapshot).fingerprint
+        assert not model.message.lines
+        words = state_words(model.truth.state)[0] if model.truth else "Withdrawn"
+        assert f"{words}: {mode_words((model.truth or model.alert.remediation).mode).name} for" in shown.text
+    if model.truth is None or model.truth.state in FINAL:
+        assert model.message.done or model.forgotten
+
+
+def test_states_are_open_or_final_and_every_open_one_waits_or_is_in_repair() -> None:
+    assert {*OPEN} | FINAL == {*State}
+    assert not {*OPEN} & FINAL
+    assert {State.PENDING_APPROVAL} | IN_REPAIR == {*OPEN}
+    assert State.PENDING_APPROVAL not in IN_REPAIR

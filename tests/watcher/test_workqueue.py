@@ -1,0 +1,101 @@
+"""The work queue, and the two small machines that tell a few from many."""
+
+import asyncio
+
+from bot.models import RemediationRef
+from bot.watcher.intake import BACKLOG_LASTS, STORM, STORM_SECONDS, Backlog, Storms
+from bot.watcher.poller import Observation
+from bot.watcher.workqueue import Lane, WorkQueue
+from tests.manual_clock import ManualClock
+
+
+async def test_key_waits_once_and_is_looked_at_again_after_what_was_put_meanwhile() -> None:
+    queue = WorkQueue(ManualClock().clock.monotonic)
+    queue.put("a")
+    queue.put("a")
+    queue.put("b")
+    assert await queue.get(Lane.LOOK) == "a"
+    queue.put("a")
+    assert await queue.get(Lane.LOOK) == "b"
+    queue.done("b")
+    queue.done("a")
+    assert await queue.get(Lane.LOOK) == "a"
+    queue.done("a", Lane.EDIT)
+    assert await queue.get(Lane.EDIT) == "a"
+
+
+async def test_worker_waits_until_something_is_put_into_its_lane() -> None:
+    queue = WorkQueue(ManualClock().clock.monotonic)
+    waiting = asyncio.ensure_future(queue.get(Lane.POST))
+    queue.put("a", Lane.EDIT)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    queue.put("b", Lane.POST)
+    assert await waiting == "b"
+
+
+async def test_failure_keeps_a_key_out_of_its_lane_for_longer_each_time() -> None:
+    time = ManualClock()
+    queue = WorkQueue(time.clock.monotonic)
+    waits = []
+    for _ in range(6):
+        queue.failed("a", Lane.EDIT)
+        began = time.seconds
+        while queue_is_empty(queue, "a"):
+            await time.advance(1)
+        waits.append(time.seconds - began)
+        assert await queue.get(Lane.EDIT) == "a"
+        queue.done("a")
+    assert waits == [5, 10, 20, 40, 60, 60]
+    queue.failed("a", Lane.EDIT)
+    queue.put("a", Lane.TELL)
+    assert await queue.get(Lane.TELL) == "a"
+
+
+def queue_is_empty(queue: WorkQueue, key: str) -> bool:
+    queue.put(key, Lane.EDIT)
+    return not queue.waiting(Lane.EDIT)
+
+
+def refs(count: int, cluster: str = "c") -> list[RemediationRef]:
+    return [RemediationRef(cluster, f"i{number}", "r") for number in range(count)]
+
+
+def test_storm_is_more_than_five_of_a_cluster_within_a_minute() -> None:
+    storms = Storms()
+    many = refs(STORM + 1)
+    assert not storms.is_one("c", many[:STORM], 0)
+    assert not storms.is_one("other", many[STORM:], 1)
+    assert storms.is_one("c", many[STORM:], STORM_SECONDS)
+    assert not storms.is_one("c", [RemediationRef("c", "late", "r")], 2 * STORM_SECONDS + 1)
+
+
+def observed(count: int, cluster: str) -> list[Observation]:
+    return [Observation(ref, {}, "") for ref in refs(count, cluster)]
+
+
+def test_backlog_is_held_until_every_cluster_was_read() -> None:
+    backlog = Backlog(0, is_over=False)
+    backlog.expect(["a", "b"])
+    assert backlog.take("a", observed(4, "a"), 0)
+    assert backlog.release(1, 10) == []
+    assert backlog.take("b", observed(4, "b"), 2)
+    assert len(backlog.release(2, 10)) == 8
+    assert backlog.is_many
+    assert backlog.is_over
+    assert not backlog.take("a", observed(1, "a"), 3)
+
+
+def test_backlog_does_not_wait_for_a_slow_cluster() -> None:
+    backlog = Backlog(0, is_over=False)
+    backlog.expect(["a", "b"])
+    backlog.take("a", observed(2, "a"), 0)
+    assert len(backlog.release(10, 10)) == 2
+    assert not backlog.is_over
+    assert backlog.take("b", observed(2, "b"), 300)
+    assert len(backlog.release(300, 10)) == 2
+    assert not backlog.is_many
+    backlog = Backlog(0, is_over=False)
+    backlog.expect(["a", "b"])
+    backlog.release(BACKLOG_LASTS + 1, 10)
+    assert backlog.is_over
