@@ -12,11 +12,11 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetr
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock, Pause
-from bot.decisions import BatchService, DecisionService, Guardrails, Limits, Recovery
+from bot.decisions import BatchService, DecisionService, Guardrails, Limits, PauseService, Recovery
 from bot.errors import StorageUnavailable
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
-from bot.store import Approvals, Database, DecisionStore
+from bot.store import Approvals, Database, DecisionStore, Pauses
 from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
 from bot.watcher import Route, WatchConfig, Watcher
@@ -135,12 +135,20 @@ class App:
         identity = await connection.identify()
         writing = _slack_client(settings, session, reads_only=False)
         replies = Replies(writing, session, self._clock, allow_loopback=is_loopback(settings.slack_api_url))
-        decisions, batches = self._decide(identity, reading, replies, self._together(http), store)
+        decisions, batches, pauses = self._decide(identity, reading, replies, self._together(http), store)
         secret = settings.slack_signing_secret
         bolt = build_bolt(
             secret.get_secret_value() if secret else "", team_id=identity.team_id, bot_user_id=identity.bot_user_id
         )
-        register(bolt, decisions=decisions, batches=batches, replies=replies, tasks=self.tasks, client=writing)
+        register(
+            bolt,
+            decisions=decisions,
+            batches=batches,
+            pauses=pauses,
+            replies=replies,
+            tasks=self.tasks,
+            client=writing,
+        )
         if settings.slack_app_token:
             app_token = settings.slack_app_token.get_secret_value()
             await connection.check_app_token(app_token)
@@ -230,7 +238,7 @@ class App:
         replies: Replies,
         together: TogetherClient,
         store: DecisionStore,
-    ) -> tuple[DecisionService, BatchService]:
+    ) -> tuple[DecisionService, BatchService, PauseService]:
         """Put the rules together, and begin to keep what is in hand and to take over what was left behind."""
         settings, clock = self._settings, self._clock
         directory = SlackDirectory(reading, clock)
@@ -253,7 +261,7 @@ class App:
             report=self._reporter("store"),
         )
         self._recovering = asyncio.create_task(self._recovery.run(), name="recovery")
-        return decisions, batches
+        return decisions, batches, PauseService(policy, Pauses(store.database))
 
     def _problems(self) -> list[str]:
         """What keeps the bot from working right now, for `/readyz`."""

@@ -5,17 +5,19 @@ import re
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cards import many
-from bot.decisions import BatchService, DecisionService
+from bot.cards import PAUSE, RESUME, many
+from bot.decisions import BatchService, DecisionService, PauseService
 from bot.tasks import Tasks
 from handlers.buttons import Buttons
 from handlers.commands import Commands
 from handlers.digests import Digests
 from handlers.fallbacks import Fallbacks
+from handlers.pauses import Pauses
 from handlers.replies import Replies
 
 _ANY = re.compile("")
 _REMEDIATION = re.compile("^remediation:")
+_PAUSES = re.compile(f"^({PAUSE}|{RESUME})$")
 _PRESSED = re.compile(f"^({many.APPROVE}|{many.CANCEL})$")
 
 
@@ -24,6 +26,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     *,
     decisions: DecisionService,
     batches: BatchService,
+    pauses: PauseService,
     replies: Replies,
     tasks: Tasks,
     client: AsyncWebClient,
@@ -34,6 +37,8 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
     app.action(_PRESSED)(digests.press)
+    app.action(_PAUSES)(Pauses(pauses, decisions, replies, tasks).listen)
+    app.action(many.STOP)(digests.stop)
     app.action(many.SELECT)(digests.select)
     app.options(many.SELECT)(digests.options)
     app.view(many.BATCH)(digests.submit)

@@ -89,6 +89,25 @@ class Digests:
             logger.warning("A dialog could not be opened: %s", describe(error))
             raise NotTaken from error
 
+    async def stop(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+        """Ack, then leave alone what of a running selection has not begun."""
+        user_id = actor_of(body).user_id
+        if self._tasks.room(user_id, decides=True) is not Room.FREE:
+            return BoltResponse(status=503, body="")
+        await ack()
+        self._tasks.spawn(self._stop(body), f"stop {body.get('trigger_id')}", person=user_id)
+        return None
+
+    async def _stop(self, body: dict[str, Any]) -> None:
+        action, place, actor = (body.get("actions") or [{}])[0], place_of(body), actor_of(body)
+        try:
+            await self._batches.stop(str(action.get("value")), actor, place)
+        except NotAttempted as error:
+            await self._decisions.note(refusal(error, actor, place.channel_id))
+            await self._replies.whisper(place, cards.private(error))
+        except StorageUnavailable:
+            await self._replies.whisper(place, cards.private(StoreDown()))
+
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Write down that it was confirmed, ack, then carry it out. What cannot be begun is said in the dialog."""
         batch_id, actor = str((body.get("view") or {}).get("private_metadata")), actor_of(body)

@@ -105,6 +105,12 @@ ERRORS: dict[str, BotError] = {
         "4 of 32 nodes are in repair in this cluster, and at most 4 may be at once (BOT_MAX_IN_REPAIR).",
         "Approve again when a repair has ended.",
     ),
+    "NothingToStop": errors.NothingToStop(),
+    "NothingToResume": errors.NothingToResume(),
+    "Paused": errors.Paused(
+        "<@U0BOB> paused approvals until <!date^1795489200^{date_short_pretty} at {time}|2026-11-24 03:00:00 UTC>.",
+        "You can still cancel. To approve now, ask them to press Resume approvals.",
+    ),
     "NotFollowed": errors.NotFollowed(),
     "NotConfirmed": errors.NotConfirmed(),
     "NothingSelected": errors.NothingSelected(),

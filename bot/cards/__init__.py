@@ -2,11 +2,15 @@
 
 from bot.cards import digest as many
 from bot.cards.notes import USAGE, failure, in_progress, private, usage
+from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
 from bot.cards.remediation_card import card
 from bot.cards.thread import lines, mention, readable, reminder, transition, unreadable, unwatched
 from bot.cards.words import mode_words, node, state_words
 
 __all__ = [
+    "ALL_CLUSTERS",
+    "PAUSE",
+    "RESUME",
     "USAGE",
     "card",
     "failure",
@@ -16,9 +20,11 @@ __all__ = [
     "mention",
     "mode_words",
     "node",
+    "paused",
     "private",
     "readable",
     "reminder",
+    "resumed",
     "state_words",
     "transition",
     "unreadable",

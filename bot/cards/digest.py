@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
 from bot.cards import parts, words
+from bot.cards.pause import pause_button, pause_line
 from bot.cards.remediation_card import first_evidence
 from bot.errors import BotError
 from bot.models import (
@@ -17,6 +18,7 @@ from bot.models import (
     Blocks,
     FirstApproval,
     Message,
+    Pause,
     RemediationRef,
     State,
     StopReason,
@@ -27,7 +29,7 @@ from bot.models import (
 )
 from bot.mrkdwn import clean, code, escape, lasted, when
 
-SELECT, APPROVE, CANCEL = "digest:select", "digest:approve", "digest:cancel"
+SELECT, APPROVE, CANCEL, STOP = "digest:select", "digest:approve", "digest:cancel", "digest:stop"
 VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
 BATCH = "batch"
 MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
@@ -48,13 +50,16 @@ def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
     return {ref: f"{name} ({ref.instance_id})" if name in twice else name for ref, name in called.items()}
 
 
-def digest(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch]) -> Message:
+def digest(
+    of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], pause: Pause | None = None
+) -> Message:
     """The message of a digest.
 
     Args:
         of: the digest.
         alerts: what stands in it.
         batches: what people have asked for on it.
+        pause: approvals are paused.
     """
     done = _done(batches)
     open_ones = [each for each in waiting(alerts) if each.remediation.ref not in done]
@@ -75,10 +80,11 @@ def digest(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch]
     lines = [_line(each, called[each.remediation.ref], _state(each, done)) for each in listed]
     if more := len(alerts) - len(listed):
         lines.append(f"… and {more} more: search for them in the selection.")
-    running = [_bar(each) for each in batches if each.is_running]
-    controls = _controls(of, len(open_ones), running[-1:]) if open_ones else []
+    running = [each for each in batches if each.is_running]
+    controls = _controls(of, len(open_ones), running[-1:], pause) if open_ones else _stop(running[-1:])
     ages = [each.as_of for each in alerts if each.as_of]
     aged = [words.as_of(min(ages))] if ages else []
+    aged += [pause_line(pause)] if pause and open_ones else []
     blocks = [
         {"type": "header", "text": parts.plain(clean(f"{title} {symbol}", 150))},
         *(parts.section(f"*{each}*") for each in aged),
@@ -153,7 +159,7 @@ def _progress(batch: Batch) -> str:
         said = f"Not all {rule.done}" if well else f"None {rule.done}"
     lines = [f"*{said}, as <@{batch.actor.user_id}> asked {when(batch.asked_at)}*", _bar(batch)]
     if batch.stopped:
-        lines.append(f"*Stopped: {_why(batch, batch.stopped)}* {len(batch.items) - len(known)} not attempted.")
+        lines.append(f"*Stopped: {_why(batch, batch.stopped)}* {sum(each.is_left for each in batch.items)} not attempted.")
     failed = [each for each in known if each.outcome != rule.done]
     lines += [_outcome(each, batch.verb) for each in failed[:5]]
     if len(failed) > 5:  # noqa: PLR2004 - as many as fit at a glance
@@ -169,6 +175,10 @@ def _why(batch: Batch, stopped: StopReason) -> str:
             return "the cluster reached its repair limit."
         case StopReason.TROUBLE:
             return f"Together failed {TROUBLES} times in a row."
+        case StopReason.PAUSED:
+            return "approvals are paused."
+        case StopReason.PERSON:
+            return f"<@{batch.stopped_by}> stopped it."
         case StopReason.TOO_OLD:
             return "there was no progress for 10 min, so the rest expired."
         case _:
@@ -253,7 +263,7 @@ def digest_reminder(count: int, oncall: str, waited: float) -> Message:
     return Message(text=text, blocks=[parts.section(text)])
 
 
-def _controls(of: TrackedMessage, count: int, running: Sequence[str]) -> Blocks:
+def _controls(of: TrackedMessage, count: int, running: Sequence[Batch], pause: Pause | None) -> Blocks:
     select = {
         "type": "multi_external_select",
         "action_id": SELECT,
@@ -272,9 +282,17 @@ def _controls(of: TrackedMessage, count: int, running: Sequence[str]) -> Blocks:
     # The block's ID stays the same, so that an edit of the message does not take away what somebody is choosing.
     return [
         # A long list hides its head: how far a batch is stands beside the controls too.
-        *(parts.context(each) for each in running),
+        *_stop(running),
         {**choose, "block_id": of.id, "accessory": select},
-        parts.actions([{**approve, "style": "primary"}, cancel]),
+        parts.actions([{**approve, "style": "primary"}, cancel, pause_button(of.cluster_id, pause)]),
+    ]
+
+
+def _stop(running: Sequence[Batch]) -> Blocks:
+    """How far a batch is, and the button that leaves the rest alone."""
+    stop = {"type": "button", "action_id": STOP, "text": parts.plain("Stop")}
+    return [
+        block for each in running for block in (parts.context(_bar(each)), parts.actions([{**stop, "value": each.id}]))
     ]
 
 

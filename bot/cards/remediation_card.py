@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from bot.cards import parts, words
+from bot.cards.pause import pause_line
 from bot.models import (
     HISTORY_DAYS,
     RULES,
@@ -95,6 +96,8 @@ def _agreed(remediation: Remediation, about: About) -> Iterator[str]:
         yield words.as_of(about.as_of)
     if not _waits(remediation, about):
         return
+    if about.pause:
+        yield pause_line(about.pause)
     if about.hold:
         yield f"On hold until {when(about.hold.until)}: <@{about.hold.user_id}> asks to wait."
     if about.first and about.first.counts_for(remediation):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bot.cards import parts, words
+from bot.cards.pause import pause_button
 from bot.models import RULES, Decided, Message, Remediation, State, Verb
 from bot.mrkdwn import escape, lasted, when
 
@@ -143,7 +144,8 @@ def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:
         f"{what} from Together since {when(since)}, for {lasted(now - since)}: cards may be out of date, and new "
         "alerts may be missing. The bot goes on trying. Look into Together's own console meanwhile."
     )
-    return Message(text=text, blocks=[parts.section(f"*{text}* ⚠️")])
+    pause = pause_button(clusters[0] if len(clusters) == 1 else None, None)
+    return Message(text=text, blocks=[parts.section(f"*{text}* ⚠️"), parts.actions([pause])])
 
 
 def readable(clusters: Sequence[str], since: float, now: float) -> Message:

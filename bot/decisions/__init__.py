@@ -2,7 +2,8 @@
 
 from bot.decisions.batches import BatchService
 from bot.decisions.guardrails import Guardrails, Limits
+from bot.decisions.pauses import PauseService
 from bot.decisions.recovery import Recovery
 from bot.decisions.service import DecisionService, Unrecorded
 
-__all__ = ["BatchService", "DecisionService", "Guardrails", "Limits", "Recovery", "Unrecorded"]
+__all__ = ["BatchService", "DecisionService", "Guardrails", "Limits", "PauseService", "Recovery", "Unrecorded"]

@@ -9,7 +9,7 @@ from functools import partial
 from bot import cards
 from bot.clock import Clock
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Work
-from bot.errors import NotConfirmed, NothingSelected, NotRecorded, StorageUnavailable, StoreDown
+from bot.errors import NotConfirmed, NothingSelected, NothingToStop, NotRecorded, StorageUnavailable, StoreDown
 from bot.models import Actor, Alert, Batch, BatchItem, Place, RemediationRef, Shown, Verb, chosen, waiting
 from bot.policy import Policy
 from bot.store import Batches, DecisionStore, Messages
@@ -98,6 +98,18 @@ class BatchService:
         if job is None:
             raise NotConfirmed
         return self._decisions.begin(job)
+
+    async def stop(self, batch_id: str, actor: Actor, place: Place) -> None:
+        """Leave alone what of a batch has not begun.
+
+        Raises:
+            NotAllowed: the actor may not.
+            NothingToStop: it has ended, or was stopped before.
+            StorageUnavailable: it could not be written.
+        """
+        await self._policy.authorise(Verb.CANCEL, actor, place.channel_id)
+        if not await self._batches.stop(batch_id, actor, place.channel_id):
+            raise NothingToStop
 
     async def take_back(self, batch_id: str) -> None:
         """Make sure that a batch is not carried out whose beginning could not be confirmed."""

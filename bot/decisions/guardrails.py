@@ -5,11 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from bot.clock import Clock
-from bot.errors import LimitReached, NotAllowed, NotFound, ReadFailed, SecondPersonNeeded, TogetherError
+from bot.errors import LimitReached, NotAllowed, NotFound, Paused, ReadFailed, SecondPersonNeeded, TogetherError
 from bot.models import FINAL, IN_REPAIR, RULES, Actor, FirstApproval, Job, Remediation, RemediationRef, State, Verb
 from bot.mrkdwn import when
 from bot.policy import Policy
-from bot.store import Approvals
+from bot.store import Approvals, Pauses
 from bot.together import TogetherClient
 
 CLUSTER_FRESH_SECONDS = 600.0
@@ -48,6 +48,7 @@ class Guardrails:
         self._limits = limits
         self._together = together
         self._approvals = approvals
+        self._pauses = Pauses(approvals.database)
         self._policy = policy
         self._clock = clock
         self._sizes: dict[str, tuple[float, int | None]] = {}
@@ -71,13 +72,19 @@ class Guardrails:
         return await self._check_people(job, present)
 
     async def check_limit(self, job: Job) -> None:
-        """Let an approval pass when fewer nodes are in repair than may be.
+        """Let an approval pass when approvals aren't paused, and fewer nodes are in repair than may be.
 
         Raises:
-            LimitReached: it may not be sent.
+            Paused: it may not be sent.
+            LimitReached: likewise.
             ReadFailed: what it depends on cannot be read.
             StorageUnavailable: likewise.
         """
+        if pause := await self._pauses.active(job.request.ref.cluster_id):
+            raise Paused(
+                f"<@{pause.user_id}> paused approvals until {when(pause.until)}.",
+                "You can still cancel. To approve now, ask them to press Resume approvals.",
+            )
         if self._limits.nodes is None and self._limits.percent is None:
             return
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from bot.clock import Clock, Pause
 from bot.decisions.service import DecisionService
 from bot.errors import StorageUnavailable
-from bot.store import DecisionStore, audit
+from bot.store import Batches, DecisionStore, audit
 from bot.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ class Recovery:
         report: Callable[[str], None],
     ) -> None:
         self._store = store
+        self._batches = Batches(store.database)
         self._decisions = decisions
         self._tasks = tasks
         self._clock = clock
@@ -71,6 +72,8 @@ class Recovery:
                 self._tasks.spawn(self._decisions.handle(job), f"take over {job.id}")
             if len(jobs) < TAKEN_AT_ONCE:
                 break
+        if stuck := await self._batches.stop_stuck():
+            logger.warning("%d selections made no progress for 10 min and were stopped", stuck)
         await self._store.drop_old_response_urls()
         if self._clock.monotonic() >= self._purge_at:
             if purged := await self._store.purge(self._retention_days):

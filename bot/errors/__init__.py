@@ -11,10 +11,13 @@
     │   ├── AlreadyInFlight       somebody is deciding on this remediation right now
     │   ├── Guarded               a guard rail keeps an approval from being sent
     │   │   ├── SecondPersonNeeded  this person has approved already, and another one must
-    │   │   └── LimitReached      as many nodes are in repair as may be at once
+    │   │   ├── LimitReached      as many nodes are in repair as may be at once
+    │   │   └── Paused            somebody has paused approvals
     │   ├── NotFollowed           a hold on what the bot does not follow
     │   ├── NotConfirmed          a selection that is somebody else's, or was confirmed already
     │   ├── NothingSelected       a button for a selection, and nothing selected that still waits
+    │   ├── NothingToStop         a selection that has ended already
+    │   ├── NothingToResume       approvals that are not paused
     │   ├── NotTaken              the bot is stopping or full
     │   ├── TooMany               one person has too much under way
     │   └── StoreDown             the bot cannot write down what was asked, or what it is about to do
@@ -64,7 +67,10 @@ from bot.errors.refusals import (
     NotConfirmed,
     NotFollowed,
     NothingSelected,
+    NothingToResume,
+    NothingToStop,
     NotTaken,
+    Paused,
     SecondPersonNeeded,
     StoreDown,
     TooMany,
@@ -112,7 +118,10 @@ __all__ = [
     "NotRecorded",
     "NotTaken",
     "NothingSelected",
+    "NothingToResume",
+    "NothingToStop",
     "OutcomeUnknown",
+    "Paused",
     "PostUnclear",
     "RateLimited",
     "ReadFailed",

@@ -101,6 +101,24 @@ class NothingSelected(NotAttempted):
         )
 
 
+class NothingToStop(NotAttempted):
+    """A selection was to be stopped that has ended, or was stopped before."""
+
+    def __init__(self) -> None:
+        super().__init__("This selection has already finished.", "See the results in the channel.")
+
+
+class NothingToResume(NotAttempted):
+    """Approvals are not paused, or not any more."""
+
+    def __init__(self) -> None:
+        super().__init__("Approvals aren't paused.", "Nothing to do.")
+
+
+class Paused(Guarded):
+    """Somebody has paused approvals."""
+
+
 class NotConfirmed(NotAttempted):
     """A dialog was submitted for a selection that is not this person's, or has been begun already."""
 

@@ -9,6 +9,7 @@ from bot.models.alert import (
     FirstApproval,
     History,
     Hold,
+    Pause,
     Share,
 )
 from bot.models.batch import (
@@ -87,6 +88,7 @@ __all__ = [
     "Mode",
     "Outcome",
     "OutcomeKind",
+    "Pause",
     "Person",
     "Place",
     "Remark",

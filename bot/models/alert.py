@@ -40,6 +40,14 @@ class FirstApproval:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Somebody has paused approvals, of one cluster or of all; `until` in Unix time."""
+
+    user_id: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
     """How much of a cluster was in repair at a moment; `nodes` is None where their number is not known."""
 
@@ -66,6 +74,7 @@ class About:
         followed: the bot follows it, so that a hold can be kept and shown.
         vanished: Together knows it no longer.
         as_of: when Together last said what the card shows, where that is too long ago; in Unix time in seconds.
+        pause: approvals of its cluster are paused.
     """
 
     history: History | None = None
@@ -75,6 +84,7 @@ class About:
     followed: bool = False
     vanished: bool = False
     as_of: float | None = None
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)

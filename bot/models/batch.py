@@ -26,6 +26,8 @@ class StopReason(StrEnum):
     REPAIR_LIMIT = "repair limit"
     TROUBLE = "trouble"
     TOO_OLD = "too old"
+    PAUSED = "paused"
+    PERSON = "person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class BatchItem:
         shown: what the person saw of the remediation.
         outcome: such as "approved"; None while it is not known, and where it was not attempted.
         summary: the result in a sentence, as mrkdwn; may be empty.
+        is_left: it was not attempted, and won't be.
     """
 
     number: int
@@ -45,6 +48,7 @@ class BatchItem:
     shown: Shown
     outcome: str | None = None
     summary: str = ""
+    is_left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Batch:
         asked_at: when it was selected, then when it was confirmed, as Unix time in seconds.
         is_running: something of it is under way, or waits for its turn.
         stopped: why the rest was left alone; None where nothing stopped it.
+        stopped_by: who stopped it, where that was a person.
     """
 
     id: str
@@ -67,6 +72,7 @@ class Batch:
     items: Sequence[BatchItem] = ()
     is_running: bool = False
     stopped: StopReason | None = None
+    stopped_by: str = ""
 
 
 def stop_reason(latest: Sequence[str]) -> StopReason | None:
@@ -78,6 +84,8 @@ def stop_reason(latest: Sequence[str]) -> StopReason | None:
             return StopReason.REPAIR_LIMIT
         case [OutcomeKind.EXPIRED]:
             return StopReason.TOO_OLD
+        case [OutcomeKind.PAUSED]:
+            return StopReason.PAUSED
     troubles = [each for each in latest[:TROUBLES] if each in set(OutcomeKind) and OutcomeKind(each).is_trouble]
     return StopReason.TROUBLE if len(troubles) == TROUBLES else None
 

@@ -92,6 +92,7 @@ class OutcomeKind(StrEnum):
     ALREADY_IN_FLIGHT = "AlreadyInFlight"
     SECOND_PERSON_NEEDED = "SecondPersonNeeded"
     LIMIT_REACHED = "LimitReached"
+    PAUSED = "Paused"
     NOT_FOLLOWED = "NotFollowed"
     STORE_DOWN = "StoreDown"
     TOO_MANY = "TooMany"
@@ -100,6 +101,8 @@ class OutcomeKind(StrEnum):
     UNKNOWN_CONTROL = "UnknownControl"
     NOTHING_SELECTED = "NothingSelected"
     NOT_CONFIRMED = "NotConfirmed"
+    NOTHING_TO_STOP = "NothingToStop"
+    NOTHING_TO_RESUME = "NothingToResume"
     NOT_TAKEN = "NotTaken"
     NOT_REACHED = "NotReached"
     RATE_LIMITED = "RateLimited"
@@ -175,9 +178,10 @@ class AuditNote:
     """A row of the audit trail that is about no decision.
 
     Attributes:
-        event: "refused" or "confirmed".
+        event: such as "refused" or "confirmed".
         kind: why it was refused.
         selection: the batch that it is about, where there is one.
+        cluster_id: the cluster that it is about, where it is about one.
     """
 
     event: str
@@ -186,6 +190,7 @@ class AuditNote:
     verb: Verb | None = None
     kind: OutcomeKind | None = None
     selection: str = ""
+    cluster_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bot.models.alert import Alert, FirstApproval, Hold
+from bot.models.alert import Alert, FirstApproval, Hold, Pause
 from bot.models.batch import Batch
 from bot.models.ids import RemediationRef
 from bot.models.job import Answer
@@ -64,6 +64,7 @@ class Snapshot:
         batches: the selections that were confirmed on it, the oldest first.
         is_being_decided: somebody's decision on its remediation has not been answered yet; cards only.
         now: the present, as Unix time in seconds.
+        pause: approvals are paused, of its cluster or of all.
     """
 
     message: TrackedMessage
@@ -72,6 +73,7 @@ class Snapshot:
     batches: Sequence[Batch]
     is_being_decided: bool
     now: float
+    pause: Pause | None = None
 
 
 Tracked = tuple[Alert, TrackedMessage]

@@ -8,6 +8,7 @@ from bot.store.decisions import DecisionStore
 from bot.store.lease import Lease
 from bot.store.messages import Look, Messages
 from bot.store.outages import Outage, Outages
+from bot.store.pauses import Pauses
 
 __all__ = [
     "Approvals",
@@ -19,5 +20,6 @@ __all__ = [
     "Messages",
     "Outage",
     "Outages",
+    "Pauses",
     "audit",
 ]

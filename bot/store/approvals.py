@@ -31,6 +31,7 @@ from bot.store.messages import (
     readable_alert,
     to_first_approval,
 )
+from bot.store.pauses import active_pause
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -133,12 +134,12 @@ class Approvals:
 
 def card_context(connection: Connection, ref: RemediationRef) -> About:
     """Return what a card of a remediation says beyond itself, inside a transaction."""
-    first = _first_approval(connection, ref)
+    first, pause = _first_approval(connection, ref), active_pause(connection, ref.cluster_id)
     row = connection.execute(_BODY, key_of(ref)).first()
     alert = readable_alert(row) if row else None
     if alert is None:
-        return About(first=first)
-    found = alert.about(first)
+        return About(first=first, pause=pause)
+    found = replace(alert.about(first), pause=pause)
     return replace(found, hold=None) if found.hold and found.hold.until <= read_clock(connection) else found
 
 

@@ -89,7 +89,8 @@ def note(connection: Connection, noted: AuditNote) -> None:
         "user_id": noted.actor.user_id,
         "verb": noted.verb.value if noted.verb else "",
         "outcome": noted.kind.value if noted.kind else None,
-        **dict.fromkeys(("cluster_id", "instance_id", "remediation_id"), ""),
+        "cluster_id": noted.cluster_id,
+        **dict.fromkeys(("instance_id", "remediation_id"), ""),
     })  # fmt: skip
 
 

@@ -10,10 +10,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, RowMapping, bindparam, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.models import LIFETIME, TROUBLES, AuditNote, Batch, BatchItem, Job, OutcomeKind, Place, Request, StopReason
+from bot.models import (
+    LIFETIME,
+    TROUBLES,
+    Actor,
+    AuditNote,
+    Batch,
+    BatchItem,
+    Job,
+    OutcomeKind,
+    Place,
+    Request,
+    StopReason,
+)
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
 from bot.store.database import Database, now, read_clock
@@ -61,6 +73,12 @@ _TAKE_BACK = (
     .values(status=VOID, request=None, done_at=now())
 )
 _WAKE = update(messages).where(messages.c.id == bindparam("b_digest")).values(next_at=0.0, is_open=True)
+_STUCK = (
+    select(c.batch_id)
+    .where(c.batch_id.in_(select(_queue.c.batch_id).where(_queue.c.status == QUEUED)))
+    .group_by(c.batch_id)
+    .having(func.max(func.coalesce(c.answered_at, c.received_at)) < now() - LIFETIME)
+)
 _OF_DIGEST = (
     select(b.id, b.body, b.asked_at, b.stopped)
     .where(b.digest_id == bindparam("b_digest"), b.status == _CONFIRMED)
@@ -90,6 +108,14 @@ class Batches:
     async def take_back(self, batch_id: str) -> None:
         """Make sure that nothing of a batch begins from now on."""
         await self.database.run(_take_back, batch_id)
+
+    async def stop(self, batch_id: str, actor: Actor, channel_id: str | None) -> bool:
+        """Leave alone what of a batch has not begun, because a person says so. Returns whether there was anything."""
+        return await self.database.run(_stop, batch_id, actor, channel_id)
+
+    async def stop_stuck(self) -> int:
+        """Leave alone the rest of what has made no progress for ten minutes. Returns how many batches that were."""
+        return await self.database.run(_stop_stuck)
 
     async def of_digest(self, digest_id: str) -> list[Batch]:
         """Return the batches that were confirmed on a digest, the oldest first."""
@@ -160,14 +186,39 @@ def advance(connection: Connection, batch_id: str, turn: Turn, began_at: float |
     is_late = began_at is not None and read_clock(connection) - began_at > LIFETIME
     latest = connection.execute(_LATEST, {"b_id": batch_id}).scalars().all()
     if reason := StopReason.TOO_OLD if is_late else reason_to_stop(latest):
-        if connection.execute(_LEAVE, {"b_id": batch_id}).rowcount:
-            connection.execute(_STOP, {"b_id": batch_id, "b_stopped": reason.value})
+        _leave(connection, batch_id, reason.value)
     else:
         values = {"b_id": batch_id, "b_owner": turn.owner, "b_lease": turn.lease_seconds}
         if row := connection.execute(_GIVE_TURN, values).mappings().first():
             return _job(row)
     _wake(connection, str(digest_id))
     return None
+
+
+def _leave(connection: Connection, batch_id: str, why: str) -> bool:
+    """Leave alone what has not begun."""
+    is_any = connection.execute(_LEAVE, {"b_id": batch_id}).rowcount > 0
+    if is_any:
+        connection.execute(_STOP, {"b_id": batch_id, "b_stopped": why})
+    return is_any
+
+
+def _stop(connection: Connection, batch_id: str, actor: Actor, channel_id: str | None) -> bool:
+    digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
+    if not digest_id or not _leave(connection, batch_id, f"{StopReason.PERSON} {actor.user_id}"):
+        return False
+    audit.note(connection, AuditNote("stopped", actor, channel_id, selection=batch_id))
+    _wake(connection, digest_id)
+    return True
+
+
+def _stop_stuck(connection: Connection) -> int:
+    stuck = connection.execute(_STUCK).scalars().all()
+    for batch_id in stuck:
+        digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
+        _leave(connection, batch_id, StopReason.TOO_OLD.value)
+        _wake(connection, str(digest_id))
+    return len(stuck)
 
 
 def lock(connection: Connection, batch_id: str) -> None:
@@ -192,19 +243,25 @@ def of_digest(connection: Connection, digest_id: str) -> list[Batch]:
 
 
 def _with_results(connection: Connection, batch: Batch, row: Any) -> Batch:  # noqa: ANN401 - a row of _OF_DIGEST
+    stopped, _, stopped_by = (row.stopped or "").partition(" ") if _is_person(row.stopped) else (row.stopped, "", "")
     results = {each.batch_number: each for each in connection.execute(_RESULTS, {"b_id": batch.id})}
     return replace(
         batch,
         asked_at=row.asked_at,
-        stopped=None if row.stopped is None else StopReason(row.stopped),
+        stopped=StopReason(stopped) if stopped else None,
+        stopped_by=stopped_by,
         is_running=any(each.status in {QUEUED, RECEIVED, ACTIVE} for each in results.values()),
         items=[_with_result(item, results.get(item.number)) for item in batch.items],
     )
 
 
+def _is_person(stopped: str | None) -> bool:
+    return stopped is not None and stopped.startswith(f"{StopReason.PERSON} ")
+
+
 def _with_result(item: BatchItem, row: Any) -> BatchItem:  # noqa: ANN401 - a row of _RESULTS
     if row is None or row.status == VOID:
-        return item
+        return replace(item, is_left=True)
     outcome = OutcomeKind.INTERNAL_ERROR.value if row.status == SET_ASIDE else row.outcome
     return replace(item, outcome=outcome, summary=row.summary or "")
 

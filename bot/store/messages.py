@@ -24,6 +24,7 @@ from bot.models import (
 from bot.store import audit, batches
 from bot.store.database import now, read_clock
 from bot.store.lease import Leased
+from bot.store.pauses import active_pause
 from bot.store.serialization import dump
 from bot.store.tables import (
     ACTIVE,
@@ -277,7 +278,8 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
             firsts[alert.remediation.ref] = approval
     confirmed = batches.of_digest(connection, message_id) if message.is_digest else []
     is_being_decided = deciding and not message.is_digest
-    return Snapshot(message, shown, firsts, confirmed, is_being_decided, read_clock(connection))
+    pause = active_pause(connection, message.cluster_id or "")
+    return Snapshot(message, shown, firsts, confirmed, is_being_decided, read_clock(connection), pause)
 
 
 def _change(connection: Connection, message_id: str, change: Change, history: History | None) -> Snapshot | None:

@@ -56,6 +56,12 @@ decisions = Table(
 
 Index("decisions_of_a_batch", decisions.c.batch_id, decisions.c.batch_number)
 Index(
+    "queued_decisions",
+    decisions.c.batch_id,
+    sqlite_where=decisions.c.status == QUEUED,
+    postgresql_where=decisions.c.status == QUEUED,
+)
+Index(
     "one_active_decision_per_remediation",
     decisions.c.cluster_id,
     decisions.c.instance_id,
@@ -161,6 +167,15 @@ first_approvals = Table(
     Column("at", Double, nullable=False),
     Column("job_id", Text, nullable=False),
     Column("episode", Text, nullable=False, server_default=""),
+)
+
+# Approvals are paused in a cluster, or in all where the ID is empty.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("cluster_id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("until", Double, nullable=False),
 )
 
 leases = Table(

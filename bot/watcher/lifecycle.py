@@ -122,7 +122,8 @@ def unconfirmed(look: Look, as_of: float) -> Tracked | None:
 
 def timely(snapshot: Snapshot) -> Snapshot:
     """Return a snapshot without what has run out: holds, and doubts about an answer."""
-    return replace(snapshot, alerts=[_timely(each, snapshot.now) for each in snapshot.alerts])
+    pause = snapshot.pause if snapshot.pause and snapshot.pause.until > snapshot.now else None
+    return replace(snapshot, alerts=[_timely(each, snapshot.now) for each in snapshot.alerts], pause=pause)
 
 
 def _timely(alert: Alert, now: float) -> Alert:
@@ -136,12 +137,12 @@ def _timely(alert: Alert, now: float) -> Alert:
 def content(snapshot: Snapshot) -> Message:
     """Return what the message should say: a card as the last answer on it was drawn, as long as that holds."""
     if snapshot.message.is_digest:
-        return cards.many.digest(snapshot.message, snapshot.alerts, snapshot.batches)
+        return cards.many.digest(snapshot.message, snapshot.alerts, snapshot.batches, snapshot.pause)
     alert = snapshot.alerts[0]
     remark = alert.remark if _holds(alert.remark, alert.remediation) else None
     notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
     decided = (remark.decided if remark else None) or alert.decided
-    about = alert.about(snapshot.firsts.get(alert.remediation.ref))
+    about = replace(alert.about(snapshot.firsts.get(alert.remediation.ref)), pause=snapshot.pause)
     return cards.card(alert.remediation, decided=decided, notice=notice, buttons=buttons, about=about)
 
 
@@ -240,6 +241,8 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
 def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     if (moment := remind_at(snapshot, config)) is not None:
         yield moment
+    if snapshot.pause:
+        yield snapshot.pause.until
     for alert in snapshot.alerts:
         if alert.hold:
             yield alert.hold.until

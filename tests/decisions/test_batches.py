@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from bot.store.tables import batches, decisions
+from bot.store.tables import audit, batches, decisions
 from tests.rows import execute_beside, outcomes
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
@@ -276,3 +276,56 @@ async def test_batch_stops_at_the_repair_limit() -> None:
         await bot.slack.submit(await choose(bot, message, "all"))
         await digest(bot, "Stopped: the cluster reached its repair limit.* 6 not attempted.")
         assert len(bot.together.posts) == 1
+
+
+async def test_stopped_batch_leaves_alone_what_has_not_begun(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 8)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    with bot.together.paused("get"):
+        await bot.slack.submit(view)
+        await bot.together.until(lambda: bot.together.is_waiting("get"))
+        await until(bot, lambda: "digest:stop" in message.buttons)
+        await bot.slack.press(message, "digest:stop", user="U0CAROL")
+        assert "You may not cancel remediations here." in (await bot.whisper("U0CAROL")).text
+        await bot.slack.press(message, "digest:stop", user="U0BOB")
+        await until(bot, lambda: "Stopped: <@U0BOB> stopped it.* 7 not attempted." in message.everything)
+    await digest(bot, "1 of 8: 1 approved")
+    assert [call.ids for call in bot.together.posts] == ids[:1]
+    await until(bot, lambda: "digest:stop" not in message.buttons)
+    events = select(audit.c.event, audit.c.user_id).where(audit.c.event == "stopped")
+    assert await execute_beside(bot, events) == [{"event": "stopped", "user_id": "U0BOB"}]
+
+
+async def test_stop_of_a_finished_batch_is_answered(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    with bot.together.paused("get"):
+        await bot.slack.submit(view)
+        await until(bot, lambda: "digest:stop" in message.buttons)
+        payload = bot.slack.click(message, "digest:stop")
+    await digest(bot, "6 of 6: 6 approved")
+    await bot.slack.deliver("interactive", payload)
+    assert "already finished" in (await bot.whisper()).text
+
+
+async def test_batch_without_progress_stops_on_its_own() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        view = await choose(bot, message, "all")
+        with bot.together.paused("get"):
+            await bot.slack.submit(view)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            await bot.settle()
+        c = decisions.c
+        lost = update(decisions).where(c.status != "queued").values(status="set aside")
+        await execute_beside(bot, lost, update(decisions).values(received_at=c.received_at - 601))
+        async with bot.another():
+            await until(bot, lambda: "Stopped: there was no progress for 10 min" in message.everything)
+            await pass_time(bot, 60)
+        assert bot.together.posts == []

@@ -19,6 +19,8 @@ def upgrade() -> None:
     op.add_column("decisions", sa.Column("batch_number", sa.Integer))
     op.add_column("decisions", sa.Column("summary", sa.Text))
     op.create_index("decisions_of_a_batch", "decisions", ["batch_id", "batch_number"])
+    queued = sa.text("status = 'queued'")
+    op.create_index("queued_decisions", "decisions", ["batch_id"], sqlite_where=queued, postgresql_where=queued)
     op.drop_index("batches_by_status", "batches")
     op.drop_column("batches", "lease_until")
     op.add_column("batches", sa.Column("stopped", sa.Text))

@@ -1,0 +1,40 @@
+"""What says that approvals are paused, and the buttons for it."""
+
+from typing import Any
+
+from bot.cards import parts
+from bot.models import Message, Pause
+from bot.mrkdwn import escape, when
+
+PAUSE, RESUME = "approvals:pause", "approvals:resume"
+ALL_CLUSTERS = "*"  # no cluster ID has it
+
+
+def pause_line(pause: Pause) -> str:
+    """Say who paused approvals and until when."""
+    return f"Approvals are paused until {when(pause.until)} by <@{pause.user_id}>. Cancel still works."
+
+
+def pause_button(cluster_id: str | None, pause: Pause | None) -> dict[str, Any]:
+    """The button that pauses approvals of a cluster, or of all, or that resumes them."""
+    text, action_id = ("Resume approvals", RESUME) if pause else ("Pause approvals 1 h", PAUSE)
+    value = cluster_id or ALL_CLUSTERS
+    return {"type": "button", "action_id": action_id, "text": parts.plain(text), "value": value}
+
+
+def paused(cluster_id: str, pause: Pause) -> Message:
+    """Tell who paused approvals that they are."""
+    return _told(f"Approvals are paused {_where(cluster_id)} until {when(pause.until)}. Every card shows it.")
+
+
+def resumed(cluster_id: str) -> Message:
+    """Tell who resumed approvals that they are."""
+    return _told(f"Approvals are on again {_where(cluster_id)}.")
+
+
+def _where(cluster_id: str) -> str:
+    return f"in {escape(cluster_id, 200)}" if cluster_id else "in all clusters"
+
+
+def _told(text: str) -> Message:
+    return Message(text, [parts.section(text)])

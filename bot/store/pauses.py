@@ -1,0 +1,68 @@
+"""Pauses: approvals that somebody has stopped for a time, in one cluster or in all."""
+
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from bot.models import Actor, AuditNote, Pause
+from bot.store import audit
+from bot.store.database import Database, now
+from bot.store.tables import messages, pauses
+
+p, m = pauses.c, messages.c
+_ACTIVE = (
+    select(p.user_id, p.until)
+    .where(or_(p.cluster_id == bindparam("b_cluster"), p.cluster_id == ""), p.until > now())
+    .order_by(p.until.desc())
+    .limit(1)
+)  # fmt: skip
+_SET = {"user_id": bindparam("b_user"), "until": now() + bindparam("b_seconds")}
+_PAUSE = (
+    insert(pauses)
+    .values(cluster_id=bindparam("b_cluster"), **_SET)
+    .on_conflict_do_update(index_elements=["cluster_id"], set_=_SET)
+    .returning(p.user_id, p.until)
+)
+_RESUME = delete(pauses).where(p.cluster_id == bindparam("b_cluster"), p.until > now())
+_CONCERNS = or_(bindparam("b_cluster") == "", m.cluster_id == bindparam("b_cluster"), m.cluster_id.is_(None))
+_WAKE = update(messages).where(m.is_open, _CONCERNS).values(next_at=0.0)
+
+
+class Pauses:
+    """The transactions. Each may raise StorageUnavailable. An empty cluster ID means all clusters."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def active(self, cluster_id: str) -> Pause | None:
+        """Return the pause that holds for a cluster now."""
+        return await self.database.read(active_pause, cluster_id)
+
+    async def begin(self, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None) -> Pause:
+        """Pause approvals from now on, and let every message that is concerned show it."""
+        return await self.database.run(_begin, cluster_id, seconds, actor, channel_id)
+
+    async def end(self, cluster_id: str, actor: Actor, channel_id: str | None) -> bool:
+        """Resume approvals. Returns False where they are not paused."""
+        return await self.database.run(_end, cluster_id, actor, channel_id)
+
+
+def active_pause(connection: Connection, cluster_id: str) -> Pause | None:
+    """Return the pause that holds for a cluster now, inside a transaction."""
+    row = connection.execute(_ACTIVE, {"b_cluster": cluster_id}).first()
+    return Pause(row.user_id, row.until) if row else None
+
+
+def _begin(connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None) -> Pause:
+    values = {"b_cluster": cluster_id, "b_user": actor.user_id, "b_seconds": seconds}
+    row = connection.execute(_PAUSE, values).one()
+    audit.note(connection, AuditNote("paused", actor, channel_id, cluster_id=cluster_id))
+    connection.execute(_WAKE, {"b_cluster": cluster_id})
+    return Pause(row.user_id, row.until)
+
+
+def _end(connection: Connection, cluster_id: str, actor: Actor, channel_id: str | None) -> bool:
+    if not connection.execute(_RESUME, {"b_cluster": cluster_id}).rowcount:
+        return False
+    audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=cluster_id))
+    connection.execute(_WAKE, {"b_cluster": cluster_id})
+    return True

@@ -1,0 +1,84 @@
+"""Approvals that somebody has paused: shown on every card, refused with who and until when, over on their own."""
+
+import pytest
+from sqlalchemy import select
+
+from bot.store.tables import audit
+from tests.rows import execute_beside, outcomes_by_user
+from tests.simulator.together import Fault
+from tests.storms import began, choose, digest, storm
+from tests.watch import card, pass_time, until
+from tests.world import APPROVE, CANCEL, World
+
+pytestmark = pytest.mark.bot(watching=True)
+PAUSE, RESUME = "approvals:pause", "approvals:resume"
+
+
+async def test_paused_approvals_are_refused_and_shown_on_every_card_of_the_cluster(bot: World) -> None:
+    bot.together.clusters["cluster-2"] = "cluster-2"
+    await began(bot)
+    (ids,) = storm(bot, 1)
+    (other,) = storm(bot, 1, cluster="cluster-2")
+    alert, elsewhere = await card(bot, ids), await card(bot, other)
+    storm(bot, 8, start=1)
+    message = await digest(bot)
+    await bot.slack.press(message, PAUSE)
+    assert "Approvals are paused in cluster-1 until " in (await bot.whisper()).text
+    await until(bot, lambda: "Approvals are paused until" in alert.text)
+    await digest(bot, "Approvals are paused until")
+    assert "paused" not in elsewhere.text
+    await bot.slack.press(alert, APPROVE, user="U0BOB")
+    told = (await bot.whisper("U0BOB")).text
+    assert told.startswith("Not approved: <@U0ALICE> paused approvals until")
+    assert bot.together.posts == []
+    assert await outcomes_by_user(bot) == [("U0BOB", "Paused")]
+    await bot.slack.press(elsewhere, APPROVE, user="U0BOB")
+    await until(bot, lambda: "Approved in Slack by <@U0BOB>" in elsewhere.text)
+    await bot.slack.press(alert, CANCEL, user="U0BOB")
+    await until(bot, lambda: "Cancelled in Slack by <@U0BOB>" in alert.text)
+    await pass_time(bot, 3600)
+    assert "Approvals are paused" not in message.everything
+    await bot.slack.submit(await choose(bot, message, "all"))
+    await digest(bot, "8 of 8: 8 approved")
+
+
+async def test_resume_ends_a_pause_at_once_and_both_are_in_the_audit_trail(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    await bot.slack.press(message, PAUSE)
+    await until(bot, lambda: RESUME in message.buttons)
+    await bot.slack.submit(view)
+    await digest(bot, "Stopped: approvals are paused.* 5 not attempted.")
+    await bot.slack.press(message, RESUME, user="U0BOB")
+    assert "Approvals are on again in cluster-1." in (await bot.whisper("U0BOB")).text
+    await until(bot, lambda: PAUSE in message.buttons)
+    rows = select(audit.c.event, audit.c.user_id, audit.c.cluster_id).where(audit.c.event.in_(["paused", "resumed"]))
+    assert await execute_beside(bot, rows) == [
+        {"event": "paused", "user_id": "U0ALICE", "cluster_id": "cluster-1"},
+        {"event": "resumed", "user_id": "U0BOB", "cluster_id": "cluster-1"},
+    ]
+    payload = bot.slack.click(message, PAUSE)
+    payload["actions"][0]["action_id"] = RESUME
+    await bot.slack.deliver("interactive", payload)
+    assert "Approvals aren't paused." in (await bot.whisper(count=2)).text
+
+
+async def test_person_who_may_not_approve_cannot_pause(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.press(message, PAUSE, user="U0CAROL")
+    assert "You may not approve remediations here." in (await bot.whisper("U0CAROL")).text
+    assert "Approvals are paused" not in message.everything
+
+
+async def test_outage_of_several_clusters_offers_to_pause_all(bot: World) -> None:
+    ids = [bot.together.add((f"cluster-{number}", "instance-1", f"r-{number}")) for number in (1, 2)]
+    alerts = [await card(bot, each) for each in ids]
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    told = await until(bot, lambda: [each for each in bot.slack.visible() if "cannot be read" in each.text], 400)
+    await bot.slack.press(told[0], PAUSE)
+    assert "Approvals are paused in all clusters" in (await bot.whisper()).text
+    await until(bot, lambda: all("Approvals are paused until" in each.text for each in alerts))
