@@ -77,7 +77,7 @@ class App:
         self._recovery: Recovery | None = None
         self._recovering: asyncio.Task[None] | None = None
         self._watcher: Watcher | None = None
-        self._alert_problem = ""
+        self._alert_problems: dict[str, str] = {}
         self._watching: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -88,7 +88,7 @@ class App:
             StartError: the port cannot be had, Slack refuses a token, or the database is not for this program.
         """
         async with AsyncExitStack() as stack:
-            server = Server(self._settings.host, self._settings.port, self._problems)
+            server = Server(self._settings.host, self._settings.port, self._problems, self._warnings)
             stack.push_async_callback(server.stop)
             self.port = await server.start(takes_slack=self._settings.slack_app_token is None)
             self.listening.set()
@@ -185,6 +185,7 @@ class App:
         settings = self._settings
         return WatchConfig(
             Route(channel_id, settings.bot_oncall),
+            routes={cluster_id: Route(*target) for cluster_id, target in settings.routes.items()},
             clusters=settings.bot_clusters,
             poll_seconds=settings.bot_poll_seconds,
             remind_seconds=settings.bot_remind_minutes * 60,
@@ -272,11 +273,15 @@ class App:
             found.append("The bot is stopping.")
         return found
 
-    def _warn_of_alerts(self, problem: str) -> None:
+    def _warn_of_alerts(self, channel_id: str, problem: str) -> None:
         """Log what keeps alerts from being posted. Clicks and commands work all the same, so the bot stays ready."""
-        if problem and problem != self._alert_problem:
+        if problem and problem != self._alert_problems.get(channel_id):
             logger.error("%s", problem)
-        self._alert_problem = problem
+        self._alert_problems[channel_id] = problem
+
+    def _warnings(self) -> list[str]:
+        """What the bot works without right now, for `/readyz`."""
+        return [problem for problem in self._alert_problems.values() if problem]
 
     def _reporter(self, part: str) -> Callable[[str], None]:
         """Where a part says what keeps it from working, or "" when nothing does."""

@@ -31,6 +31,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_POLL_SECONDS": "15 (1 to 3600)",
     "BOT_REMIND_MINUTES": "15 (0 to 10080; 0 for no reminders)",
     "BOT_ONCALL": "S0ONCALL or U012ABCDEF",
+    "BOT_ROUTES": "c-train=C012ABCDEF/S0ONCALL,c-infer=C034GHIJKL",
     "BOT_MAX_IN_REPAIR": "4 (1 or more)",
     "BOT_MAX_IN_REPAIR_PERCENT": "10 (1 to 100)",
     "BOT_TWO_PEOPLE_MODES": "HOST_POWER_CYCLE,EVICT_WITHOUT_REPLACEMENT",
@@ -127,6 +128,24 @@ def _modes(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(each if each.startswith(_MODE) else f"{_MODE}{each}" for each in value)
 
 
+def _routes(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Routes as they are written: `cluster=channel` or `cluster=channel/oncall`."""
+    seen: set[str] = set()
+    for each in value:
+        cluster_id, equals, target = each.partition("=")
+        channel_id, slash, oncall = target.partition("/")
+        if not equals or (slash and not oncall):
+            raise ValueError(f"contains “{each[:60]}”, which isn't cluster=channel or cluster=channel/oncall")
+        check_id("cluster", cluster_id)
+        if cluster_id in seen:
+            raise ValueError(f"contains {cluster_id[:60]} twice")
+        seen.add(cluster_id)
+        _channel(channel_id)
+        if oncall:
+            _oncall(oncall)
+    return value
+
+
 def _clusters(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(check_id("cluster", each) for each in value)
 
@@ -168,6 +187,7 @@ class Settings(BaseModel):
     bot_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
     bot_remind_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
     bot_oncall: Annotated[str, AfterValidator(_oncall)] = ""
+    bot_routes: Annotated[tuple[str, ...], Commas, AfterValidator(_routes)] = ()
     bot_max_in_repair: Annotated[int, Field(ge=1)] | None = None
     bot_max_in_repair_percent: Annotated[int, Field(ge=1, le=100)] | None = None
     bot_two_people_modes: Annotated[tuple[str, ...], Commas, AfterValidator(_modes)] = ()
@@ -188,6 +208,15 @@ class Settings(BaseModel):
             password = urlsplit(self.database_url).password or ""
             secrets += [each for each in (password, unquote(password)) if each]
         return tuple(dict.fromkeys(secrets))
+
+    @property
+    def routes(self) -> Mapping[str, tuple[str, str]]:
+        """The channel and the on-call of clusters that have their own; without an on-call, BOT_ONCALL."""
+        parted = (each.partition("=") for each in self.bot_routes)
+        return {
+            cluster_id: (target.partition("/")[0], target.partition("/")[2] or self.bot_oncall)
+            for cluster_id, _, target in parted
+        }
 
     @property
     def unknown_modes(self) -> tuple[str, ...]:
@@ -216,8 +245,15 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
     if "slack_app_token" not in given and "slack_signing_secret" not in given:
         problems["SLACK_SIGNING_SECRET"] = "is missing (or set SLACK_APP_TOKEN to use Socket Mode)"  # noqa: S105 - a sentence, no secret
     channels, alert_channel = given.get("bot_channels"), given.get("bot_alert_channel")
-    if channels and alert_channel and alert_channel not in [each.strip() for each in channels.split(",")]:
-        problems.setdefault("BOT_ALERT_CHANNEL", "must be one of BOT_CHANNELS, or its buttons could not be used")
+    allowed = {each.strip() for each in channels.split(",")} if channels else None
+    if allowed and alert_channel and alert_channel not in allowed:
+        problems.setdefault("BOT_ALERT_CHANNEL", "must be one of BOT_CHANNELS; otherwise its buttons won't work")
+    if routes := given.get("bot_routes"):
+        routed = {each.partition("=")[2].partition("/")[0].strip() for each in routes.split(",") if each.strip()}
+        if not alert_channel:
+            problems.setdefault("BOT_ROUTES", "must come with BOT_ALERT_CHANNEL, for the clusters that have no route")
+        elif allowed and not routed <= allowed:
+            problems.setdefault("BOT_ROUTES", "must use channels of BOT_CHANNELS; otherwise its buttons won't work")
     if environ.get("SLACK_CLIENT_ID") and environ.get("SLACK_CLIENT_SECRET"):
         problems["SLACK_CLIENT_ID"] = "together with SLACK_CLIENT_SECRET turns on OAuth installs; unset both"
     if problems:

@@ -104,9 +104,10 @@ class SlackBoard:
                 )
                 cursor = self._read_page(page.data, found)
             except SLACK_FAILURES as error:
-                if error_code(error) in {"missing_scope", "not_in_channel", "channel_not_found"}:
+                code = error_code(error)
+                if code in {"missing_scope", "not_in_channel"}:
                     return None
-                raise NotPosted(describe(error)) from error
+                raise NotPosted(describe(error), is_lasting=code == "channel_not_found") from error
             except ODD_ANSWERS as error:
                 raise NotPosted(describe(error)) from error
             if not cursor:

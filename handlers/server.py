@@ -61,16 +61,24 @@ class Server:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         problems: what keeps the bot from working right now, one sentence each; empty when it is ready.
+        warnings: what it works without, likewise.
         request_seconds: how long a request's head, and then its body, may take to arrive.
     """
 
     def __init__(
-        self, host: str, port: int, problems: Callable[[], list[str]], *, request_seconds: float = REQUEST_SECONDS
+        self,
+        host: str,
+        port: int,
+        problems: Callable[[], list[str]],
+        warnings: Callable[[], list[str]] = list,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
         self._request_seconds = request_seconds
         self._host = host
         self._port = port
         self._problems = problems
+        self._warnings = warnings
         self._bolt: AsyncApp | None = None
         web_app = web.Application(client_max_size=MAX_BODY, middlewares=[_note_use])
         web_app.add_routes(
@@ -127,7 +135,8 @@ class Server:
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         problems = self._problems()
-        return web.Response(status=503 if problems else 200, text="\n".join(problems or ["ready"]) + "\n")
+        lines = [*(problems or ["ready"]), *self._warnings()]
+        return web.Response(status=503 if problems else 200, text="\n".join(lines) + "\n")
 
     async def _slack(self, request: web.Request) -> web.Response:
         if not self._takes_slack:

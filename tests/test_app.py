@@ -13,15 +13,11 @@ from bot.clock import Pause
 from bot.errors import StartError
 from handlers.connection import CHECK_EVERY
 from handlers.socket import DEAD_TICKET_AFTER
+from tests.fetch import get
 from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.simulator.slack import Slack, SlackFault
 from tests.simulator.together import Together
 from tests.world import APPROVE, IDS, REF, REFRESH, World, settings_for, world
-
-
-async def get(app: App, path: str) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{app.port}{path}") as response:
-        return response.status, await response.text()
 
 
 async def post(app: App, path: str) -> int:

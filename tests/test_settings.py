@@ -31,6 +31,36 @@ def test_modes_are_taken_with_and_without_their_prefix() -> None:
     assert settings.bot_two_people_modes == ("REMEDIATION_MODE_VM_ONLY", "REMEDIATION_MODE_HOST_POWER_CYCLE")
 
 
+def test_routes_have_a_channel_and_an_oncall_of_their_own_or_the_default() -> None:
+    given = {**GOOD, "BOT_ALERT_CHANNEL": "C1", "BOT_ONCALL": "S1", "BOT_ROUTES": "c-train=C2/S2, c-infer=C3"}
+    assert read_settings(given).routes == {"c-train": ("C2", "S2"), "c-infer": ("C3", "S1")}
+    assert read_settings(GOOD).routes == {}
+
+
+@pytest.mark.parametrize(
+    ("routes", "words"),
+    [
+        ("c-train", "contains “c-train”, which isn't cluster=channel or cluster=channel/oncall"),
+        ("c-train=C2/", "contains “c-train=C2/”, which isn't"),
+        ("c-train=ops", "is no channel ID"),
+        ("c-train=C2/alice", "is no user ID or user-group ID"),
+        ("c train=C2", "cluster"),
+        ("c-train=C2,c-train=C3", "contains c-train twice"),
+    ],
+)
+def test_wrong_routes_stop_the_start(routes: str, words: str) -> None:
+    with pytest.raises(SettingsError, match="BOT_ROUTES") as error:
+        read_settings({**GOOD, "BOT_ALERT_CHANNEL": "C1", "BOT_ROUTES": routes})
+    assert words in str(error.value)
+
+
+def test_routes_need_a_default_and_channels_in_which_the_bot_acts() -> None:
+    with pytest.raises(SettingsError, match="BOT_ROUTES must come with BOT_ALERT_CHANNEL"):
+        read_settings({**GOOD, "BOT_ROUTES": "c-train=C2"})
+    with pytest.raises(SettingsError, match="BOT_ROUTES must use channels of BOT_CHANNELS"):
+        read_settings({**GOOD, "BOT_ALERT_CHANNEL": "C1", "BOT_CHANNELS": "C1", "BOT_ROUTES": "c-train=C2"})
+
+
 def test_the_bot_must_be_allowed_to_act_in_its_alert_channel() -> None:
     with pytest.raises(SettingsError, match="BOT_ALERT_CHANNEL must be one of BOT_CHANNELS"):
         read_settings({**GOOD, "BOT_CHANNELS": "C1,C2", "BOT_ALERT_CHANNEL": "C3"})

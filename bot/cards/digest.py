@@ -159,7 +159,8 @@ def _progress(batch: Batch) -> str:
         said = f"Not all {rule.done}" if well else f"None {rule.done}"
     lines = [f"*{said}, as <@{batch.actor.user_id}> asked {when(batch.asked_at)}*", _bar(batch)]
     if batch.stopped:
-        lines.append(f"*Stopped: {_why(batch, batch.stopped)}* {sum(each.is_left for each in batch.items)} not attempted.")
+        left = sum(each.is_left for each in batch.items)
+        lines.append(f"*Stopped: {_why(batch, batch.stopped)}* {left} not attempted.")
     failed = [each for each in known if each.outcome != rule.done]
     lines += [_outcome(each, batch.verb) for each in failed[:5]]
     if len(failed) > 5:  # noqa: PLR2004 - as many as fit at a glance

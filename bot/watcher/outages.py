@@ -8,6 +8,7 @@ from bot.clock import Clock
 from bot.errors import PostUnclear
 from bot.models import Board, Message
 from bot.store import Outage, Outages
+from bot.watcher.config import WatchConfig
 from bot.watcher.poller import ALL_CLUSTERS
 
 logger = logging.getLogger(__name__)
@@ -21,14 +22,14 @@ class OutageNotifier:
     Args:
         store: where it is kept, so that a restart neither forgets nor repeats it.
         board: the alert channels.
-        channel_id: the one that is told.
+        config: which channel a cluster has.
         clock: time.
     """
 
-    def __init__(self, store: Outages, board: Board, channel_id: str, clock: Clock) -> None:
+    def __init__(self, store: Outages, board: Board, config: WatchConfig, clock: Clock) -> None:
         self._store = store
         self._board = board
-        self._channel_id = channel_id
+        self._config = config
         self._clock = clock
         self._known: dict[str, Outage] = {}
         self._over: set[str] = set()
@@ -76,40 +77,42 @@ class OutageNotifier:
             for cluster_id, outage in self._known.items()
             if not outage.told and now - outage.since >= TOLD_AFTER and cluster_id not in self._over
         }
-        for group in _grouped(set(lasting)):
+        for group in self._grouped(set(lasting)):
             since = min(lasting[each].since for each in group)
-            await self._say(cards.unreadable(_named(group), since, now))
+            await self._say(group, cards.unreadable(_named(group), since, now))
             for each in group:
                 self._known[each] = outage = Outage(lasting[each].since, told=True)
                 await self._store.note(each, outage)
-        for group in _grouped(self._gone):
-            await self._say(cards.unwatched(_named(group)))
+        for group in self._grouped(self._gone):
+            await self._say(group, cards.unwatched(_named(group)))
             for each in group:
                 await self._forget(each)
             self._gone.clear()
-        for group in _grouped(self._over):
+        for group in self._grouped(self._over):
             since = min(self._known[each].since for each in group)
-            await self._say(cards.readable(_named(group), since, now))
+            await self._say(group, cards.readable(_named(group), since, now))
             for each in group:
                 await self._forget(each)
 
-    async def _say(self, message: Message) -> None:
+    async def _say(self, group: list[str], message: Message) -> None:
         logger.warning("%s", message.text)
         await self._board.turn_to_post()
         try:
-            await self._board.post(message, channel_id=self._channel_id)
+            await self._board.post(message, channel_id=self._config.route(group[0]).channel_id)
         except PostUnclear as error:
             logger.warning("Slack did not say whether it took that, so it counts as told: %s", error)
+
+    def _grouped(self, ids: set[str]) -> list[list[str]]:
+        """Return the list of clusters by itself, and the clusters of each channel together."""
+        groups: dict[tuple[bool, str], list[str]] = {}
+        for each in sorted(ids):
+            groups.setdefault((each != ALL_CLUSTERS, self._config.route(each).channel_id), []).append(each)
+        return [groups[key] for key in sorted(groups)]
 
     async def _forget(self, cluster_id: str) -> None:
         await self._store.note(cluster_id, None)
         self._known.pop(cluster_id, None)
         self._over.discard(cluster_id)
-
-
-def _grouped(ids: set[str]) -> list[list[str]]:
-    """The list of clusters by itself, and all clusters together."""
-    return [group for group in ([ALL_CLUSTERS] if ALL_CLUSTERS in ids else [], sorted(ids - {ALL_CLUSTERS})) if group]
 
 
 def _named(group: list[str]) -> list[str]:

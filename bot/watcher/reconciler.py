@@ -40,7 +40,7 @@ class Reconciler:
         lease: the watch; nothing is written without it.
         config: what the watch is set to.
         clock: time.
-        report: told what keeps alerts from being posted, or "" when nothing does.
+        report: told what keeps alerts from being posted in a channel, or "" when nothing does.
     """
 
     def __init__(  # noqa: PLR0913 - what writing needs
@@ -55,7 +55,7 @@ class Reconciler:
         lease: Lease,
         config: WatchConfig,
         clock: Clock,
-        report: Callable[[str], None],
+        report: Callable[[str, str], None],
     ) -> None:
         self._messages = messages
         self._board = board
@@ -184,10 +184,10 @@ class Reconciler:
         try:
             ts = await self._board.post(shown, about=_about(left), channel_id=message.channel_id)
         except NotPosted as error:
-            self._report(f"Alerts cannot be posted in {message.channel_id}: {error}.")
+            self._report(message.channel_id, f"Alerts cannot be posted in {message.channel_id}: {error}.")
             await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0))
             raise
-        self._report("")
+        self._report(message.channel_id, "")
         self._edited_at[key] = self._clock.monotonic()
         at = left.now
         return await self._settle(key, lambda each: replace(each, ts=ts, drawn=shown.fingerprint, shown_at=at))
@@ -332,7 +332,12 @@ class Reconciler:
     async def _find(self, snapshot: Snapshot) -> Snapshot | None:
         """Look in the channel for a message that may be there though nobody noted it."""
         message, key = snapshot.message, snapshot.message.id
-        found = await self._what_is_in(message.channel_id, message.opened_at - HISTORY_BEFORE, message.posted_at)
+        try:
+            found = await self._what_is_in(message.channel_id, message.opened_at - HISTORY_BEFORE, message.posted_at)
+        except NotPosted as error:
+            if not error.is_lasting:
+                raise
+            found = None  # the channel is gone, and with it the message
         ts = found.messages.get(_about(snapshot)) if found else None
         if ts is None:
             return await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0))

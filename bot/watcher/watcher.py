@@ -38,7 +38,7 @@ class Watcher:
         board: the alert channels.
         config: what the watch is set to.
         clock: time.
-        report: told what keeps alerts from being posted, or "" when nothing does.
+        report: told what keeps alerts from being posted in a channel, or "" when nothing does.
     """
 
     def __init__(  # noqa: PLR0913 - what watching needs
@@ -49,9 +49,10 @@ class Watcher:
         board: Board,
         config: WatchConfig,
         clock: Clock,
-        report: Callable[[str], None],
+        report: Callable[[str, str], None],
     ) -> None:
         self._board = board
+        self._report = report
         self._config = config
         self._clock = clock
         self._lease = Lease(store.database, "watch", config.lease_seconds, clock)
@@ -61,7 +62,7 @@ class Watcher:
         self._poller = Poller(together, config.clusters, index, clock)
         enricher = Enricher(together, self._poller, clock)
         self._intake = Intake(self._messages, index, self._queue, self._poller, enricher, config, clock)
-        self._outages = OutageNotifier(Outages(store.database, self._lease), board, config.default.channel_id, clock)
+        self._outages = OutageNotifier(Outages(store.database, self._lease), board, config, clock)
         self._reconciler = Reconciler(
             messages=self._messages,
             board=board,
@@ -136,6 +137,8 @@ class Watcher:
                 found = await self._board.find(since, channel_id)
             except NotPosted as error:
                 logger.warning("The alert channel %s cannot be read now: %s", channel_id, error)
+                if error.is_lasting:
+                    self._report(channel_id, f"Alerts cannot be posted in {channel_id}: {error}.")
                 continue
             if found is None:
                 logger.warning(
@@ -178,6 +181,8 @@ class Watcher:
                 await self._outages.succeeded(listing.cluster_id)
             if listing.cluster_id:
                 await self._intake.take(listing)
+            elif unknown := self._config.routes.keys() - self._poller.nodes.keys():
+                logger.warning("BOT_ROUTES names clusters that Together doesn't list: %s", ", ".join(sorted(unknown)))
 
     async def _verify(self, *, is_first: bool) -> None:
         """Compare with Slack once what an earlier process sent has arrived, and then every hour."""

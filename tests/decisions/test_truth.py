@@ -47,8 +47,7 @@ async def test_no_is_never_contradicted_by_another_replica(postgresql: str, faul
             await database.close()
             # The first replica goes on trying to write, so there is no quiet to wait for.
             await bot.time.end_pauses(Pause.HEARTBEAT, 2)
-            await bot.edited(alert)
-            assert bot.together.state(IDS) == "PENDING", (alert.text, bot.together.calls)
+            await bot.together.until(lambda: bot.together.state(IDS) == "PENDING")
         assert nos(bot) == []
         line.is_down = False
 

@@ -1,0 +1,51 @@
+"""Clusters with a channel and an on-call of their own."""
+
+import pytest
+
+from tests.fetch import get
+from tests.simulator.together import Fault
+from tests.storms import digest, storm
+from tests.watch import card, pass_time, poll, until, watching
+from tests.world import OTHER
+
+OTHER_CHANNEL = "C0OTHER"
+ROUTES = f"cluster-2={OTHER_CHANNEL}/S0TRAIN"
+
+
+async def test_routed_cluster_has_its_own_channel_and_oncall() -> None:
+    async with watching(BOT_ROUTES=ROUTES, BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        bot.together.add(OTHER)
+        here, there = await card(bot), await card(bot, OTHER)
+        assert (here.channel, there.channel) == ("C0OPS", OTHER_CHANNEL)
+        await pass_time(bot, 16 * 60)
+        reminders = {each.channel: each.text for alert in (here, there) for each in bot.slack.replies(alert)}
+        assert reminders["C0OPS"].startswith("<!subteam^S0ONCALL> ")
+        assert reminders[OTHER_CHANNEL].startswith("<!subteam^S0TRAIN> ")
+        bot.together.review(OTHER, "cancel")
+        await card(bot, OTHER, "Cancelled: Reboot VM")
+
+
+async def test_storms_backlogs_and_outages_go_to_the_routed_channel() -> None:
+    async with watching(BOT_ROUTES=ROUTES, BOT_ONCALL="S0ONCALL") as bot:
+        storm(bot, 6)
+        storm(bot, 6, cluster="cluster-2")
+        messages = [await digest(bot), await digest(bot, number=1)]
+        assert sorted(each.channel for each in messages) == ["C0OPS", OTHER_CHANNEL]
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+        told = await until(bot, lambda: [each for each in bot.slack.visible() if "cannot be read" in each.text], 400)
+        assert [each.channel for each in told] == [OTHER_CHANNEL]
+
+
+async def test_unknown_cluster_in_the_routes_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with watching(BOT_ROUTES=f"cluster-9={OTHER_CHANNEL}") as bot:
+        await poll(bot)
+        assert "BOT_ROUTES names clusters that Together doesn't list: cluster-9" in caplog.text
+
+
+async def test_channel_that_cannot_be_posted_to_is_named_while_the_bot_stays_ready() -> None:
+    async with watching(BOT_ROUTES="cluster-2=C0GONE") as bot:
+        bot.together.add(OTHER)
+        await poll(bot)
+        status, text = await get(bot.app, "/readyz")
+        assert (status, text) == (200, "ready\nAlerts cannot be posted in C0GONE: channel_not_found.\n")
