@@ -79,10 +79,27 @@ def read(body: dict[str, Any]) -> Request | None:
         if _is_link(body.get("message") or {}, action_id):
             return None
         raise UnknownControl(f"the button {action_id}")
-    ref, shown = read_button_value(action.get("value"))
+    seconds: float | None = None
+    value = action.get("value")
+    if action.get("type") == "static_select":
+        chosen, value = str((action.get("selected_option") or {}).get("value")), _value_beside(body, action)
+        if chosen == cards.RELEASE:
+            verb = Verb.RELEASE
+        elif chosen.isdecimal():
+            seconds = float(chosen)
+        else:
+            raise UnknownControl(f"the choice {chosen}")
+    ref, shown = read_button_value(value)
     place = place_of(body)
     trigger = body.get("trigger_id") or f"{place.user_id} {place.message_ts} {action.get('action_ts')}"
-    return Request(verb, ref, actor_of(body), place, shown=shown, trigger_id=trigger)
+    return Request(verb, ref, actor_of(body), place, shown=shown, trigger_id=trigger, seconds=seconds)
+
+
+def _value_beside(body: dict[str, Any], action: dict[str, Any]) -> object:
+    """The value of the buttons in a menu's row: it says which remediation the row is about."""
+    rows = _dicts(body.get("message") or {}, "blocks")
+    row = next((each for each in rows if each.get("block_id") == action.get("block_id")), {})
+    return next((each.get("value") for each in _dicts(row, "elements") if each.get("action_id") in _VERBS), None)
 
 
 def actor_of(body: dict[str, Any]) -> Actor:

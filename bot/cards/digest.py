@@ -143,7 +143,8 @@ def _line(alert: Alert, name: str, state: tuple[str, str]) -> str:
     evidence = f" ({escape(found, 100)})" if found else ""
     said, symbol = state
     if alert.hold:
-        symbol = f"{symbol} <@{alert.hold.user_id}> asks to wait until {when(alert.hold.until)}"
+        others = "".join(f", <@{each.user_id}> until {when(each.until)}" for each in alert.hold.others)
+        symbol = f"{symbol} <@{alert.hold.user_id}> asks to wait until {when(alert.hold.until)}{others}"
     return f"{code(name, 60)}: {escape(_mode(alert), 60)}{evidence}: {escape(said, 60)} {symbol}"
 
 

@@ -26,6 +26,8 @@ from bot.mrkdwn import ago, clean, code, escape, plain_when, when
 
 MAX_ALERTS = 5
 MAX_XIDS = 4
+RELEASE = "release"
+HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until I release it (at most 24 h)", "86400"))
 
 
 def card(
@@ -99,7 +101,8 @@ def _agreed(remediation: Remediation, about: About) -> Iterator[str]:
     if about.pause:
         yield pause_line(about.pause)
     if about.hold:
-        yield f"On hold until {when(about.hold.until)}: <@{about.hold.user_id}> asks to wait."
+        others = "".join(f", <@{each.user_id}> until {when(each.until)}" for each in about.hold.others)
+        yield f"On hold until {when(about.hold.until)}: <@{about.hold.user_id}> asks to wait{others}."
     if about.first and about.first.counts_for(remediation):
         first = f"<@{about.first.user_id}> approved {when(about.first.at)}"
         yield f"First of two approvals: {first}. Another person must approve too."
@@ -225,11 +228,25 @@ def _actions(remediation: Remediation, about: About, *, buttons: bool) -> list[d
     if not buttons or len(value) > parts.MAX_VALUE:
         return [parts.check_again(reference_value(remediation.ref))]
     allowed = [verb for verb, rule in RULES.items() if _is_offered(verb, about) and remediation.state in rule.allowed]
-    return [parts.actions([_button(verb, remediation, value, about) for verb in allowed])] if allowed else []
+    controls = [
+        _hold_menu(about) if verb is Verb.HOLD else _button(verb, remediation, value, about) for verb in allowed
+    ]
+    return [parts.actions(controls)] if allowed else []
 
 
 def _is_offered(verb: Verb, about: About) -> bool:
     return about.followed if verb is Verb.HOLD else RULES[verb].on_card
+
+
+def _hold_menu(about: About) -> dict[str, Any]:
+    """For how long. The value of the buttons beside it says of what; an option of a menu is too short for that."""
+    choices = [*HOLDS, *([("Release hold", RELEASE)] if about.hold else [])]
+    return {
+        "type": "static_select",
+        "action_id": Verb.HOLD.action_id,
+        "placeholder": parts.plain("Hold"),
+        "options": [{"text": parts.plain(text), "value": chosen} for text, chosen in choices],
+    }
 
 
 def _button(verb: Verb, remediation: Remediation, value: str, about: About) -> dict[str, Any]:
@@ -248,7 +265,7 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: About) -> d
             dialog = (f"Cancel the remediation of {name}?", f"{approved}{stays}", "Cancel remediation", "Keep it")
         case Verb.REJECT:
             dialog = (f"Reject the remediation of {name}?", stays, "Reject", "Keep it")
-        case Verb.REFRESH | Verb.HOLD:
+        case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
             return button
         case _:
             assert_never(verb)

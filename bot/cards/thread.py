@@ -5,7 +5,7 @@ from datetime import datetime
 
 from bot.cards import parts, words
 from bot.cards.pause import pause_button
-from bot.models import RULES, Decided, Message, Remediation, State, Verb
+from bot.models import RULES, Decided, Hold, Message, Remediation, State, Verb
 from bot.mrkdwn import escape, lasted, when
 
 _LISTED = 10
@@ -122,6 +122,13 @@ def reminder(remediation: Remediation, oncall: str, waited: float) -> Message:
         "decided. Approve, cancel or hold it on the card above."
     )
     return Message(text=text, blocks=[parts.section(text)])
+
+
+def hold_ends(remediation: Remediation, hold: Hold) -> Message:
+    """Tell whoever put a repair on hold that the hold ends soon."""
+    node = escape(words.node(remediation), 200)
+    text = f"<@{hold.user_id}>, your hold on {node} ends in 2 min. Hold it again on the card above to keep it."
+    return Message(text, [parts.section(text)])
 
 
 def mention(oncall: str) -> str:

@@ -47,9 +47,7 @@ class BatchService:
         if snapshot is None:
             return []
         now = snapshot.now
-        return waiting(
-            [replace(each, hold=None) if each.hold and each.hold.until <= now else each for each in snapshot.alerts]
-        )
+        return waiting([replace(each, hold=each.hold.at(now)) if each.hold else each for each in snapshot.alerts])
 
     async def ask(  # noqa: PLR0913, PLR0917 - what was pressed, by whom and where
         self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: Place, trigger_id: str

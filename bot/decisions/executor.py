@@ -33,6 +33,7 @@ from bot.errors import (
 from bot.models import (
     HOLD_SECONDS,
     LIFETIME,
+    MAX_HOLD_SECONDS,
     RULES,
     Answer,
     Decided,
@@ -117,12 +118,29 @@ class Executor:
             changed = Outcome(OutcomeKind.CHANGED, present.state)
             return await self._card(job, present, decided=decided, notice=notice), changed
         try:
-            hold = await self._approvals.hold(present.ref, job.request.actor.user_id, HOLD_SECONDS)
+            seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
+            hold = await self._approvals.hold(present.ref, job.request.actor.user_id, seconds)
         except StorageUnavailable as error:
             raise StoreDown from error
         if hold is None:
             raise NotFollowed
         return await self._card(job, present, decided=decided), Outcome(OutcomeKind.HELD, present.state)
+
+    async def release(self, job: Job) -> Result:
+        """End a hold: whoever may decide may say that nobody needs to wait any more.
+
+        Raises:
+            TogetherError: the remediation can't be read.
+            StoreDown: it could not be written.
+        """
+        present = await self._together.get(job.request.ref)
+        try:
+            is_released = await self._approvals.release(present.ref, job.request.actor.user_id)
+        except StorageUnavailable as error:
+            raise StoreDown from error
+        notice = "" if is_released else "There was no hold to release."
+        outcome = Outcome(OutcomeKind.RELEASED if is_released else OutcomeKind.CHANGED, present.state)
+        return await self._card(job, present, decided=await self._decided(present), notice=notice), outcome
 
     async def _card(
         self, job: Job, present: Remediation, *, decided: Decided | None = None, notice: str = "", buttons: bool = True
@@ -261,8 +279,8 @@ class Executor:
                 return await self._together.reject(request.ref, comment=comment(request), before_send=before_send)
             case Verb.CANCEL:
                 return await self._together.cancel(request.ref, before_send=before_send)
-            case Verb.REFRESH | Verb.HOLD:
-                raise AssertionError("neither is a decision")
+            case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
+                raise AssertionError("none of these is a decision")
             case _:
                 assert_never(request.verb)
 

@@ -336,6 +336,8 @@ class DecisionService:
                 return self._executor.look(job)
             case Verb.HOLD:
                 return self._executor.hold(job)
+            case Verb.RELEASE:
+                return self._executor.release(job)
             case Verb.APPROVE | Verb.REJECT | Verb.CANCEL:
                 return self._executor.decide(job)
             case _:

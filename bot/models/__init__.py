@@ -3,7 +3,9 @@
 from bot.models.alert import (
     FIRST_APPROVAL_SECONDS,
     HISTORY_DAYS,
+    HOLD_ENDS_SOON_SECONDS,
     HOLD_SECONDS,
+    MAX_HOLD_SECONDS,
     About,
     Alert,
     FirstApproval,
@@ -41,7 +43,7 @@ from bot.models.job import (
     Sent,
     told_in_digest,
 )
-from bot.models.message import Snapshot, Tracked, TrackedMessage, answered, held
+from bot.models.message import Snapshot, Tracked, TrackedMessage, answered, held, released
 from bot.models.ports import Board, Delivery, Directory, Found, Messenger, Person
 from bot.models.remediation import FINAL, IN_REPAIR, OPEN, Cluster, LinkedAlert, Mode, Remediation, State
 from bot.models.request import MARK, Actor, Blocks, Message, Place, Request
@@ -53,11 +55,13 @@ __all__ = [
     "FINAL",
     "FIRST_APPROVAL_SECONDS",
     "HISTORY_DAYS",
+    "HOLD_ENDS_SOON_SECONDS",
     "HOLD_SECONDS",
     "IN_REPAIR",
     "LIFETIME",
     "MARK",
     "MAX_CHOSEN",
+    "MAX_HOLD_SECONDS",
     "MAX_ID_LENGTH",
     "OPEN",
     "RULES",
@@ -113,6 +117,7 @@ __all__ = [
     "key",
     "read_button_value",
     "reference_value",
+    "released",
     "stop_reason",
     "told_in_digest",
     "waiting",

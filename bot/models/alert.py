@@ -6,16 +6,36 @@ from bot.models.job import Decided, Remark
 from bot.models.remediation import FINAL, Remediation, State
 
 HOLD_SECONDS = 30 * 60
+MAX_HOLD_SECONDS = 24 * 3600.0
+HOLD_ENDS_SOON_SECONDS = 120.0  # before a hold ends, whoever asked for it is told
 HISTORY_DAYS = 7
 FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Somebody asked to wait, for a job that must checkpoint first; `until` in seconds since 1970."""
+    """Somebody asked to wait, for a job that must checkpoint first.
+
+    Attributes:
+        until: Unix time in seconds.
+        others: who asked for it too, and until when; none of them is later than this one.
+    """
 
     user_id: str
     until: float
+    others: "tuple[Hold, ...]" = ()
+
+    def at(self, now: float) -> "Hold | None":
+        """Return what of it holds at a moment; None when it is over."""
+        if self.until <= now:
+            return None
+        return Hold(self.user_id, self.until, tuple(each for each in self.others if each.until > now))
+
+    def joined(self, other: "Hold") -> "Hold":
+        """Return this hold with another person's: it extends it, and never shortens or hides it."""
+        kept = [each for each in (Hold(self.user_id, self.until), *self.others) if each.user_id != other.user_id]
+        first, *rest = sorted([*kept, Hold(other.user_id, other.until)], key=lambda each: -each.until)
+        return Hold(first.user_id, first.until, tuple(rest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ class OutcomeKind(StrEnum):
     REJECTED = "rejected"
     CANCELLED = "cancelled"
     HELD = "held"
+    RELEASED = "released"
     READ = "read"
     FIRST_OF_TWO = "first of two"
     CHANGED = "changed meanwhile"

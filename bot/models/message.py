@@ -112,10 +112,22 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
 
 def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Tracked:
     """Put an alert on hold. Who asks again at once is not told of again."""
-    before = alert.hold if alert.hold and alert.hold.until > now else None
-    is_again = before and before.user_id == hold.user_id and hold.until - before.until < HELD_AGAIN_SECONDS
+    before = alert.hold.at(now) if alert.hold else None
+    joined = before.joined(hold) if before else hold
+    is_again = before and before.user_id == hold.user_id and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
     message = replace(message, next_at=0.0, done=False)
     if not message.is_digest:
         line = () if is_again else (f"<@{hold.user_id}> asks to wait until {when(hold.until)}.",)
-        message = replace(message, lines=message.lines + line, remind_from=hold.until, reminders=0)
-    return replace(alert, hold=hold), message
+        message = replace(message, lines=message.lines + line, remind_from=joined.until, reminders=0)
+    return replace(alert, hold=joined), message
+
+
+def released(alert: Alert, message: TrackedMessage, user_id: str, now: float) -> Tracked | None:
+    """End a hold; None where there is none."""
+    if alert.hold is None or alert.hold.at(now) is None:
+        return None
+    message = replace(message, next_at=0.0)
+    if not message.is_digest:
+        line = f"<@{user_id}> released the hold."
+        message = replace(message, lines=(*message.lines, line), remind_from=now, reminders=0)
+    return replace(alert, hold=None), message

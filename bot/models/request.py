@@ -89,6 +89,7 @@ class Request:
         shown: what the person saw; None for a typed command, which shows nothing first.
         trigger_id: Slack's ID of the click or command, by which a redelivery is known.
         batch_id: the batch that it is a part of, and where its outcome is told.
+        seconds: for how long, where that was chosen.
     """
 
     verb: Verb
@@ -99,6 +100,7 @@ class Request:
     reason: str = ""
     trigger_id: str | None = None
     batch_id: str | None = None
+    seconds: float | None = None
 
     def at(self, place: Place) -> "Request":
         """The same request, whose answer goes to another place."""

@@ -15,6 +15,7 @@ class Verb(StrEnum):
     CANCEL = "cancel"
     REFRESH = "refresh"
     HOLD = "hold"
+    RELEASE = "release"
 
     @property
     def action_id(self) -> str:
@@ -90,6 +91,13 @@ RULES: Mapping[Verb, Rule] = {
         doing="holding",
         done="held",
         noun="hold",
+        allowed=frozenset({State.PENDING_APPROVAL}),
+    ),
+    Verb.RELEASE: Rule(
+        label="Release hold",
+        doing="releasing",
+        done="released",
+        noun="release",
         allowed=frozenset({State.PENDING_APPROVAL}),
     ),
 }

@@ -19,6 +19,7 @@ from bot.models import (
     Tracked,
     Verb,
     held,
+    released,
 )
 from bot.store.database import Database, now, read_clock
 from bot.store.messages import (
@@ -95,6 +96,14 @@ class Approvals:
         changed = await self.database.run(change_alert, ref, hold)
         return changed.hold if changed else None
 
+    async def release(self, ref: RemediationRef, user_id: str) -> bool:
+        """End a hold. Returns False where there is none."""
+
+        def release(look: Look) -> Tracked | None:
+            return released(look.alert, look.message, user_id, look.now)
+
+        return await self.database.run(change_alert, ref, release) is not None
+
     async def mark_stale(self, ref: RemediationRef) -> None:
         """Let an alert's card be drawn again, because an answer could not be shown on it."""
 
@@ -139,8 +148,8 @@ def card_context(connection: Connection, ref: RemediationRef) -> About:
     alert = readable_alert(row) if row else None
     if alert is None:
         return About(first=first, pause=pause)
-    found = replace(alert.about(first), pause=pause)
-    return replace(found, hold=None) if found.hold and found.hold.until <= read_clock(connection) else found
+    hold = alert.hold.at(read_clock(connection)) if alert.hold else None
+    return replace(alert.about(first), pause=pause, hold=hold)
 
 
 def _first_approval(connection: Connection, ref: RemediationRef) -> FirstApproval | None:

@@ -8,8 +8,10 @@ from bot import cards
 from bot.models import (
     DOUBT_SECONDS,
     FIRST_APPROVAL_SECONDS,
+    HOLD_ENDS_SOON_SECONDS,
     RULES,
     Alert,
+    Hold,
     Message,
     Remark,
     Remediation,
@@ -127,8 +129,8 @@ def timely(snapshot: Snapshot) -> Snapshot:
 
 
 def _timely(alert: Alert, now: float) -> Alert:
-    if alert.hold and alert.hold.until <= now:
-        alert = replace(alert, hold=None)
+    if alert.hold:
+        alert = replace(alert, hold=alert.hold.at(now))
     if alert.remark and not alert.remark.buttons and alert.remark.at + DOUBT_SECONDS <= now:
         alert = replace(alert, remark=None)
     return alert
@@ -180,8 +182,15 @@ def thread_parts(snapshot: Snapshot) -> Iterator[ThreadPart]:
     message = snapshot.message
     if message.lines:
         yield ThreadPart(cards.lines(message.lines), lines=len(message.lines))
-    if not message.is_digest:
-        return
+    for alert in snapshot.alerts:
+        yield from _warnings(alert, message, snapshot.now)
+    if message.is_digest:
+        yield from _results(snapshot)
+
+
+def _results(snapshot: Snapshot) -> Iterator[ThreadPart]:
+    """Yield what the thread of a digest lacks: failures, and reports of selections."""
+    message = snapshot.message
     failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
     if new := [each for each in failed if str(each.remediation.ref) not in message.told]:
         told = frozenset(str(each.remediation.ref) for each in new)
@@ -194,6 +203,22 @@ def thread_parts(snapshot: Snapshot) -> Iterator[ThreadPart]:
             if (key := f"{batch.id} {number}") not in message.told:
                 is_last = number == len(parts) - 1
                 yield ThreadPart(part, frozenset({key, batch.id} if is_last else {key}))
+
+
+def _holds_of(alert: Alert) -> tuple[Hold, ...]:
+    return (alert.hold, *alert.hold.others) if alert.hold else ()
+
+
+def _warnings(alert: Alert, message: TrackedMessage, now: float) -> Iterator[ThreadPart]:
+    """Yield what tells people that their holds end soon."""
+    for hold in _holds_of(alert):
+        key = _warning(alert, hold)
+        if hold.until - HOLD_ENDS_SOON_SECONDS <= now and key not in message.told:
+            yield ThreadPart(cards.hold_ends(alert.remediation, hold), frozenset({key}))
+
+
+def _warning(alert: Alert, hold: Hold) -> str:
+    return f"hold {alert.remediation.ref} {hold.user_id} {hold.until:.0f}"
 
 
 def unheld(snapshot: Snapshot) -> list[Alert]:
@@ -244,8 +269,10 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     if snapshot.pause:
         yield snapshot.pause.until
     for alert in snapshot.alerts:
-        if alert.hold:
-            yield alert.hold.until
+        for hold in _holds_of(alert):
+            yield hold.until
+            if _warning(alert, hold) not in snapshot.message.told:
+                yield hold.until - HOLD_ENDS_SOON_SECONDS
         if alert.remark and not alert.remark.buttons:
             yield alert.remark.at + DOUBT_SECONDS
         if alert.waits and (first := snapshot.firsts.get(alert.remediation.ref)):

@@ -46,8 +46,12 @@ def _block(block: dict[str, Any]) -> str:
         case "context":
             return "\n".join(f"· {plain(element['text'])}" for element in block["elements"])
         case "actions":
-            return "  ".join(f"[ {element['text']['text']} ]" for element in block["elements"])
+            return "  ".join(f"[ {_label(element)} ]" for element in block["elements"])
     return f"({block['type']})"
+
+
+def _label(element: dict[str, Any]) -> str:
+    return f"{element['placeholder']['text']} ▾" if "options" in element else str(element["text"]["text"])
 
 
 def plain(text: str) -> str:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.rows import outcomes_by_user
+from tests.simulator.slack import Posted
 from tests.watch import HOLD, card, pass_time, poll, thread, until
 from tests.world import APPROVE, CANCEL, IDS, OTHER, World
 
@@ -92,3 +94,83 @@ async def test_late_answer_to_a_hold_does_not_cover_a_newer_card(bot: World) -> 
     await until(bot, lambda: "Cancelled: Reboot VM" in alert.text and not alert.buttons)
     await pass_time(bot, 60)
     assert alert.buttons == {}
+
+
+async def hold(bot: World, alert: Posted, choice: str, user: str = "U0ALICE") -> None:
+    """Choose in the menu of a card, and wait until the card shows it."""
+    edits = alert.edits
+    await bot.slack.press(alert, HOLD, choice=choice, user=user)
+    await bot.edited(alert, edits + 1)
+
+
+async def test_menu_holds_for_as_long_as_was_chosen(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await hold(bot, alert, "14400")
+    await pass_time(bot, 14400 - 180)
+    assert "On hold until" in alert.text
+    assert [line for line in thread(bot, alert) if "ends in 2 min" in line] == []
+    await pass_time(bot, 70)
+    (line,) = [line for line in thread(bot, alert) if "ends in 2 min" in line]
+    assert line.startswith("<@U0ALICE>, your hold on instance-1 ends in 2 min")
+    await pass_time(bot, 120)
+    assert "On hold" not in alert.text
+    assert [line for line in thread(bot, alert) if "has waited" in line] == []
+
+
+async def test_second_persons_hold_extends_and_hides_nothing(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await hold(bot, alert, "3600", "U0BOB")
+    await hold(bot, alert, "1800")
+    assert "<@U0BOB> asks to wait, <@U0ALICE> until" in alert.text
+    await pass_time(bot, 1900)
+    assert "On hold until" in alert.text
+    assert "<@U0ALICE> until" not in alert.text
+    await hold(bot, alert, "14400")
+    assert "<@U0ALICE> asks to wait, <@U0BOB> until" in alert.text
+    await pass_time(bot, 3600)
+    assert "<@U0ALICE> asks to wait" in alert.text
+
+
+async def test_whoever_may_decide_may_release_a_hold(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    assert "Release hold" not in str(alert.blocks)
+    await hold(bot, alert, "86400")
+    await bot.slack.press(alert, HOLD, choice="release", user="U0CAROL")
+    assert "You may not release remediations here." in (await bot.whisper("U0CAROL")).text
+    await hold(bot, alert, "release", "U0BOB")
+    assert "On hold" not in alert.text
+    await until(bot, lambda: "<@U0BOB> released the hold." in thread(bot, alert))
+    assert await outcomes_by_user(bot) == [("U0ALICE", "held"), ("U0CAROL", "NotAllowed"), ("U0BOB", "released")]
+    await pass_time(bot, 16 * 60)
+    assert [line for line in thread(bot, alert) if "has waited" in line], "reminders begin again"
+
+
+async def test_choice_that_this_version_does_not_have_is_refused(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    payload = bot.slack.click(alert, HOLD)
+    payload["actions"][0]["selected_option"]["value"] = "for good"
+    await bot.slack.deliver("interactive", payload)
+    assert "does not know the choice for good" in (await bot.whisper()).text
+    assert alert.edits == 0
+
+
+async def test_hold_button_of_an_older_card_still_works(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    menu = alert.blocks[-1]["elements"][-1]
+    alert.blocks[-1]["elements"][-1] = {
+        "type": "button",
+        "action_id": menu["action_id"],
+        "text": {"type": "plain_text", "text": "Hold 30 min"},
+        "value": alert.blocks[-1]["elements"][0]["value"],
+    }
+    await bot.slack.press(alert, HOLD)
+    await bot.edited(alert)
+    await pass_time(bot, 29 * 60)
+    assert "On hold until" in alert.text
+    await pass_time(bot, 70)
+    assert "On hold" not in alert.text

@@ -145,7 +145,7 @@ class Console(Listener):
     async def _press(self, body: Body) -> Body:
         message, button = self._message(body), body["button"]
         message.selected |= body["selected"]
-        seen = {"user": body["user"], "client": body["client"], "button": button}
+        seen = {"user": body["user"], "client": body["client"], "button": button, "choice": button.get("choice", "")}
         return _acked(await self._slack.press(message, button["action_id"], **seen))
 
     async def _choose(self, body: Body) -> Body:

@@ -155,6 +155,12 @@ def _element(element: dict[str, Any]) -> None:
         if not isinstance(element.get("min_query_length", 3), int):
             raise Refused("invalid_blocks", "min_query_length")
         return
+    if element.get("type") == "static_select":
+        _text(element.get("placeholder"), 150, {"plain_text"})
+        if not element.get("options"):
+            raise Refused("invalid_blocks", "options")
+        check_options(element["options"])
+        return
     if element.get("type") != "button":
         raise Refused("invalid_blocks", f"element {element.get('type')}")
     _text(element.get("text"), 75, {"plain_text"})

@@ -59,6 +59,7 @@ class Slack(Workspace):
         user: str = "U0ALICE",
         client: str = "",
         button: dict[str, Any] | None = None,
+        choice: str = "",
         **extra: Any,
     ) -> dict[str, Any]:
         """The payload of a press; deliver it twice to see a redelivery.
@@ -69,10 +70,15 @@ class Slack(Workspace):
             user: who presses.
             client: in which of the person's clients; that is where a dialog opens.
             button: as it was seen, where the message may have changed before it was pressed.
+            choice: the value of an option, where it is a menu; otherwise the first.
             extra: what else the payload holds.
         """
         seen = button or message.buttons[action_id]
-        action = {"type": "button", "block_id": "b1", "text": seen["text"], "value": seen.get("value", "")}
+        if seen["type"] == "static_select":
+            option = next(each for each in seen["options"] if choice in {"", each["value"]})
+            action = {"type": "static_select", "block_id": message.row_of(action_id), "selected_option": option}
+        else:
+            action = {"type": "button", "block_id": "b1", "text": seen["text"], "value": seen.get("value", "")}
         return {**self._acted(message, {"action_id": action_id, **action}, user, client), **extra}
 
     async def choose(self, message: Posted, action_id: str, values: list[str], *, user: str = "U0ALICE") -> Ack:

@@ -22,6 +22,9 @@ RESPONSE_USES, RESPONSE_SECONDS = 5, 30 * 60
 TRIGGER_SECONDS = 3.0
 
 
+PRESSED = {"button", "static_select"}
+
+
 @dataclass
 class Posted:
     """A message that stands in the workspace.
@@ -58,10 +61,15 @@ class Posted:
 
     @property
     def buttons(self) -> dict[str, dict[str, Any]]:
-        """The buttons by `action_id`."""
+        """What can be pressed, by `action_id`: buttons, and menus with the choices in them."""
         nested = [*self.blocks, *(block for each in self.attachments for block in each.get("blocks", []))]
         elements = [element for block in nested for element in [block.get("accessory"), *block.get("elements", [])]]
-        return {each["action_id"]: each for each in elements if each and each.get("type") == "button"}
+        return {each["action_id"]: each for each in elements if each and each.get("type") in PRESSED}
+
+    def row_of(self, action_id: str) -> str:
+        """The `block_id` of the row that a control is in."""
+        rows = (each for each in self.blocks if any(e.get("action_id") == action_id for e in each.get("elements", [])))
+        return str(next(rows)["block_id"])
 
     @property
     def everything(self) -> str:

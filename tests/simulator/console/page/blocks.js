@@ -41,6 +41,8 @@ function drawElement(element, handle) {
   switch (element.type) {
     case "button":
       return drawButton(element, handle);
+    case "static_select":
+      return drawChoice(element, handle);
     case "multi_external_select":
       return handle.menu(element);
     default:
@@ -55,6 +57,15 @@ function drawButton(button, handle) {
     if (isMeant) await handle.press(button);
   };
   return el("button", { class: button.style, "data-key": button.action_id, onclick: once(pressed) }, button.text.text);
+}
+
+// A menu whose choices are in the message: choosing is pressing.
+function drawChoice(element, handle) {
+  const name = element.placeholder.text;
+  const choices = element.options.map(({ text, value }) => el("option", { value }, text.text));
+  const select = el("select", { "aria-label": name, "data-key": element.action_id }, el("option", { value: "" }, name), choices);
+  select.onchange = once(() => handle.press({ ...element, choice: select.value }));
+  return select;
 }
 
 function unknown(what, type) {
