@@ -19,6 +19,11 @@ def button(where: Page | Locator, name: str) -> Locator:
     return where.get_by_role("button", name=name, exact=True)
 
 
+def menu(where: Page | Locator, name: str) -> Locator:
+    """Find a menu whose choices are in the message."""
+    return where.get_by_role("combobox", name=name, exact=True)
+
+
 async def answer(page: Page, name: str) -> None:
     """Press a button of the dialog that is open."""
     await button(page.get_by_role("dialog"), name).click()

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.page import OpenPage, answer, button, ill_node, newest, write
+from tests.browser.page import OpenPage, answer, button, ill_node, menu, newest, write
 from tests.simulator.console.scenes import CONDITIONS
 from tests.simulator.demo import Demo
 
@@ -64,7 +64,7 @@ async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, r
 async def test_hold_is_shown_to_all(open_page: OpenPage, running: Demo) -> None:
     alice, bob = await open_page(), await open_page("U0BOB")
     await ill_node(alice, running)
-    await button(newest(alice), "Hold 30 min").click()
+    await menu(newest(alice), "Hold").select_option("30 min")
     await expect(newest(bob)).to_contain_text("@alice asks to wait")
 
 
@@ -259,7 +259,7 @@ async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: Ope
     await ill_node(page, running)
     log = page.locator("#log li:visible")
     await expect(log.filter(has_text="chat.postMessage").first).to_contain_text("bot → Slack 200")
-    await button(newest(page), "Hold 30 min").click()
+    await menu(newest(page), "Hold").select_option("30 min")
     await expect(log.filter(has_text="block_actions remediation:hold").first).to_contain_text("signature ✓")
     await button(page, "Send a forged click").click()
     await expect(log.filter(has_text="Slack → bot 401").first).to_contain_text("signature ✗")
@@ -268,7 +268,7 @@ async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: Ope
     await expect(log.filter(has_text="/-/remediations").first).to_contain_text("API key ✓")
     await log.filter(has_text="chat.postMessage").first.locator("summary").click()
     await expect(page.locator("#log pre:visible")).to_contain_text('"channel": "C0OPS"')
-    await expect(page.locator("#log pre:visible")).to_contain_text('"text": "Hold 30 min"')
+    await expect(page.locator("#log pre:visible")).to_contain_text('"value": "1800"')
 
 
 async def test_it_can_be_used_by_keyboard_alone(open_page: OpenPage, running: Demo) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.page import OpenPage, button, ill_node, newest
+from tests.browser.page import OpenPage, button, ill_node, menu, newest
 from tests.manual_clock import START
 from tests.simulator.demo import Demo
 from tests.simulator.slack import Posted
@@ -193,7 +193,7 @@ async def test_an_edit_flashes_and_a_new_message_does_not(open_page: OpenPage, r
     await ill_node(page, running)
     assert "flash" not in (await newest(page).get_attribute("class") or "")
     card: Posted = running.slack.messages[-1]
-    await button(newest(page), "Hold 30 min").click()
+    await menu(newest(page), "Hold").select_option("30 min")
     await expect(newest(page)).to_have_class("flash")
     assert card.edits
 
