@@ -1,9 +1,11 @@
 """Messages that the bot keeps true, and the alerts that they show."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from sys import intern
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, tuple_, update
@@ -82,7 +84,7 @@ _DUE = (
     .order_by(func.random())  # in no order, so that those that can't be written keep no others waiting
     .limit(_AT_ONCE)
 )
-_OPEN = select(m.body).where(m.is_open, m.ts.is_not(None))
+_OPEN = select(m.id, m.ts, m.opened_at, m.body).where(m.is_open, m.ts.is_not(None))
 _GROWING = (
     select(m.body)
     .where(m.is_open, m.is_digest, m.grown_at > now() - bindparam("b_seconds"))
@@ -101,6 +103,16 @@ _DROP_ALERTS = delete(alerts).where(a.message_id == bindparam("b_message")).retu
 _FORGET_FIRST = delete(first_approvals).where(one_remediation(first))
 _CLOSE = update(messages).where(_MESSAGE_ID).values(is_open=False)
 Change = Callable[[Snapshot], TrackedMessage | None]
+
+
+class InChannel(NamedTuple):
+    """A message that is in a channel, as it was last written there."""
+
+    id: str
+    channel_id: str
+    ts: str
+    drawn: str
+    opened_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +162,7 @@ class Messages(Leased):
         """Return which messages are to be looked at now, some of them where there are very many."""
         return await self.database.read(_due)
 
-    async def open(self) -> list[TrackedMessage]:
+    async def open(self) -> list[InChannel]:
         """Return the messages in the channel that are still kept true."""
         return await self.database.read(_open)
 
@@ -225,8 +237,12 @@ def _due(connection: Connection) -> list[str]:
     return list(connection.execute(_DUE).scalars())
 
 
-def _open(connection: Connection) -> list[TrackedMessage]:
-    return [found for body in connection.execute(_OPEN).scalars() if (found := _read_message(body))]
+def _open(connection: Connection) -> list[InChannel]:
+    rows = ((row, json.loads(row.body)) for row in connection.execute(_OPEN))
+    return [
+        InChannel(row.id, intern(body.get("channel_id", "")), row.ts, body.get("drawn", ""), row.opened_at)
+        for row, body in rows
+    ]
 
 
 def _add_cards(connection: Connection, new: Sequence[Tracked]) -> None:

@@ -1,37 +1,47 @@
 """What is tracked, in memory: the store knows better, and fills it when the watch begins."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from bot.models import RemediationRef
 
 
 class Index:
-    """The tracked remediations, with the fingerprint of what was last seen of each, and when that was."""
+    """The tracked remediations, with the fingerprint of what was last seen of each, and when that was confirmed.
+
+    A list confirms a whole cluster, but for what is in no list and couldn't be read by itself.
+    """
 
     def __init__(self) -> None:
         self._fingerprints: dict[RemediationRef, str] = {}
-        self._seen_at: dict[RemediationRef, float] = {}
         self._of_cluster: dict[str, set[RemediationRef]] = {}
+        self._confirmed: dict[str, float] = {}
+        self._missed: dict[RemediationRef, float] = {}
 
     def __contains__(self, ref: object) -> bool:
         return ref in self._fingerprints
 
     def load(self, known: Iterable[tuple[RemediationRef, str]], at: float) -> None:
-        """Begin with what is in the store."""
-        for each in (self._fingerprints, self._seen_at, self._of_cluster):
+        """Begin with what is in the store, as of a moment on this process's monotonic clock."""
+        for each in (self._fingerprints, self._of_cluster, self._confirmed, self._missed):
             each.clear()
         for ref, fingerprint in known:
-            self.note(ref, fingerprint, at)
+            self.note(ref, fingerprint)
+        self._confirmed.update(dict.fromkeys(self._of_cluster, at))
 
-    def note(self, ref: RemediationRef, fingerprint: str, at: float) -> None:
-        """Remember what was seen, and when on this process's monotonic clock."""
+    def note(self, ref: RemediationRef, fingerprint: str) -> None:
+        """Remember what was seen."""
         self._fingerprints[ref] = fingerprint
-        self._seen_at[ref] = at
         self._of_cluster.setdefault(ref.cluster_id, set()).add(ref)
+        self._missed.pop(ref, None)
 
-    def confirm(self, refs: Iterable[RemediationRef], at: float) -> None:
-        """Remember that these are still what was seen last."""
-        self._seen_at.update((ref, at) for ref in refs if ref in self._fingerprints)
+    def confirm(self, cluster_id: str, unreadable: Iterable[RemediationRef], at: float) -> None:
+        """Remember that a cluster was read, but for what couldn't be."""
+        before = self._confirmed.get(cluster_id, at)
+        missed = {ref: self._missed.get(ref, before) for ref in unreadable}
+        for ref in [ref for ref in self._missed if ref.cluster_id == cluster_id and ref not in missed]:
+            del self._missed[ref]
+        self._missed |= missed
+        self._confirmed[cluster_id] = at
 
     def mark_stale(self, ref: RemediationRef) -> None:
         """Let the next reading count as news, whatever it says."""
@@ -41,24 +51,24 @@ class Index:
     def drop(self, ref: RemediationRef) -> None:
         """Track it no longer."""
         self._fingerprints.pop(ref, None)
-        self._seen_at.pop(ref, None)
+        self._missed.pop(ref, None)
         self._of_cluster.get(ref.cluster_id, set()).discard(ref)
 
-    def has_seen(self, ref: RemediationRef, fingerprint: str) -> bool:
-        """Return whether this is what was seen last."""
-        return self._fingerprints.get(ref) == fingerprint
-
-    def seen_at(self, ref: RemediationRef) -> float:
-        """Return when it was last confirmed."""
-        return self._seen_at[ref]
+    def seen(self, ref: RemediationRef) -> str | None:
+        """Return the fingerprint of what was seen last; None where it is not tracked."""
+        return self._fingerprints.get(ref)
 
     def of_cluster(self, cluster_id: str) -> Collection[RemediationRef]:
         """Return what is tracked in a cluster."""
         return tuple(self._of_cluster.get(cluster_id, ()))
 
-    def older_than(self, moment: float) -> Collection[RemediationRef]:
-        """Return what was last confirmed before a moment."""
-        return [ref for ref, at in self._seen_at.items() if at < moment]
+    def confirmed_before(self, moment: float) -> Mapping[RemediationRef, float]:
+        """Return what was last confirmed before a moment, and when."""
+        old = {ref: at for ref, at in self._missed.items() if at < moment}
+        for cluster_id, at in self._confirmed.items():
+            if at < moment:
+                old |= {ref: self._missed.get(ref, at) for ref in self._of_cluster.get(cluster_id, ())}
+        return old
 
     @property
     def clusters(self) -> Collection[str]:

@@ -126,6 +126,7 @@ class Intake:
         self._clock = clock
         self._storms = Storms()
         self._strangers: dict[str, set[RemediationRef]] = {}
+        self._aged: set[RemediationRef] = set()
         self._adopted: Mapping[RemediationRef, tuple[str, str]] = {}
         self.backlog = Backlog(0.0, is_over=True)
 
@@ -140,6 +141,7 @@ class Intake:
         self._index.load((await self._messages.known()).items(), now)
         self._storms.load(await self._messages.arrivals(STORM_SECONDS), now)
         self._strangers.clear()
+        self._aged.clear()
         self._adopted = adopted or {}
         self.backlog = Backlog(now, is_over=adopted is None)
 
@@ -148,22 +150,24 @@ class Intake:
         cluster_id = listing.cluster_id
         if listing.error is None:
             self._enricher.in_repair[cluster_id] = listing.in_repair
-            self._index.confirm(listing.tracked, listing.asked_at)
-        known = self._strangers.get(cluster_id, set())
-        back = await self._messages.withdrawn([ref for ref in listing.strangers if ref not in known])
-        self._strangers[cluster_id] = set(listing.strangers) - back
-        changed = {ref: listing.strangers[ref] for ref in back} | listing.tracked
-        for ref, observation in changed.items():
-            if not self._index.has_seen(ref, observation.fingerprint) or observation.words is None:
-                await self._observe_safely(observation, listing)
-        fresh = [each for ref, each in listing.waiting.items() if ref not in self._index and ref not in self.backlog]
+            self._index.confirm(cluster_id, listing.unreadable, listing.asked_at)
+        for each in (*await self._back(listing), *listing.changed):
+            await self._observe_safely(each, listing)
+        fresh = [each for each in listing.new if each.ref not in self._index and each.ref not in self.backlog]
         if fresh and listing.is_watched:
             fresh = await self._without_known(fresh, listing)
         is_new = listing.is_watched and listing.error is None
         if is_new and not self.backlog.take(cluster_id, fresh, self._clock.monotonic()) and fresh:
             await self._tell(cluster_id, fresh)
-        await self.look_at_ages()
         await self.release_backlog()
+
+    async def _back(self, listing: Listing) -> list[Observation]:
+        """Return what the bot had closed as withdrawn, and is listed again in the middle of its work."""
+        known = self._strangers.get(listing.cluster_id, set())
+        unknown = [ref for ref in listing.strangers if ref not in known]
+        back = await self._messages.withdrawn(unknown) if unknown else set()
+        self._strangers[listing.cluster_id] = set(listing.strangers) - back
+        return [listing.strangers[ref] for ref in back]
 
     async def _without_known(self, fresh: Sequence[Observation], listing: Listing) -> list[Observation]:
         """Return what the bot has never told of; what has come back continues in its message."""
@@ -210,13 +214,14 @@ class Intake:
                 sequence=listing.sequence,
             )
         changed = await self._messages.observe(ref, remediation, change)
+        self._aged.discard(ref)
         if changed is None:
             return  # somebody decides on it, or was answered since: the next list says it again
         before, after = changed
         if after.is_closed:
             self._index.drop(ref)
         else:
-            self._index.note(ref, observation.fingerprint, listing.asked_at)
+            self._index.note(ref, observation.fingerprint)
         if after.vanished and not lifecycle.was_only_waiting(before):
             self._poller.look_for(ref)
         self._queue.put(after.message_id)
@@ -224,8 +229,11 @@ class Intake:
     async def look_at_ages(self) -> None:
         """Let messages say as of when they are true, where Together has not confirmed that for too long."""
         now = self._clock.monotonic()
-        for ref in self._index.older_than(now - self._config.stale_seconds):
-            as_of = self._clock.now() - (now - self._index.seen_at(ref))
+        for ref, at in self._index.confirmed_before(now - self._config.stale_seconds).items():
+            if ref in self._aged:
+                continue
+            self._aged.add(ref)
+            as_of = self._clock.now() - (now - at)
             changed = await self._messages.observe(ref, None, partial(lifecycle.unconfirmed, as_of=as_of))
             if changed:
                 self._index.mark_stale(ref)
@@ -252,7 +260,7 @@ class Intake:
         if new:
             await self._messages.add_cards(new)
         for alert, message in new:
-            self._index.note(alert.remediation.ref, alert.fingerprint, self._clock.monotonic())
+            self._index.note(alert.remediation.ref, alert.fingerprint)
             self._queue.put(message.id)
 
     async def _gather(self, cluster_id: str | None, channel_id: str, fresh: Sequence[Observation]) -> None:
@@ -261,7 +269,7 @@ class Intake:
         digest = TrackedMessage(uuid.uuid4().hex, True, cluster_id, channel_id)
         digest_id = await self._messages.gather(digest, new, GROWS_SECONDS)
         for alert in new:
-            self._index.note(alert.remediation.ref, alert.fingerprint, self._clock.monotonic())
+            self._index.note(alert.remediation.ref, alert.fingerprint)
         logger.info("%d new alerts at once go into one message", len(new))
         self._queue.put(digest_id)
 

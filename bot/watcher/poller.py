@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 CLUSTERS_AT_ONCE = 8
 READS_AT_ONCE = 8
+LISTINGS_AT_ONCE = 4  # that wait to be taken in: each may be large
 SLOW_SECONDS = 2.0
 CLUSTERS_FRESH_SECONDS = 600.0
 CLUSTERS_AGAIN_SECONDS = 30.0
@@ -63,8 +64,8 @@ class Listing:
         asked_at: when Together was asked, on this process's monotonic clock.
         sequence: the audit trail's last row before that.
         error: why nothing, or not all of it, could be read.
-        waiting: what waits for approval.
-        tracked: what is tracked, whatever its state.
+        new: what waits for approval and isn't tracked.
+        changed: what is tracked and isn't what was seen last.
         strangers: what others have begun, in the middle of its work.
         unreadable: what is tracked, is in no list, and couldn't be read by itself.
         in_repair: how many of the cluster's nodes are in repair.
@@ -75,8 +76,8 @@ class Listing:
     asked_at: float
     sequence: int
     error: TogetherError | None = None
-    waiting: dict[RemediationRef, Observation] = field(default_factory=dict)
-    tracked: dict[RemediationRef, Observation] = field(default_factory=dict)
+    new: list[Observation] = field(default_factory=list)
+    changed: list[Observation] = field(default_factory=list)
     strangers: dict[RemediationRef, Observation] = field(default_factory=dict)
     unreadable: set[RemediationRef] = field(default_factory=set)
     in_repair: int = 0
@@ -110,7 +111,7 @@ class Poller:
         self._lost: dict[RemediationRef, float] = {}
         self._looking: Backoff[RemediationRef] = Backoff(clock.monotonic, LOST_WAIT)
         self._doubted: set[str] = set()
-        self.listings: asyncio.Queue[Listing] = asyncio.Queue()
+        self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self.nodes: dict[str, int | None] = {}
 
     async def start_round(self, sequence: int) -> Collection[str] | None:
@@ -173,13 +174,21 @@ class Poller:
             self._known_at = now
             self._known = {each.cluster_id: each for each in found}
             self.nodes = {each.cluster_id: each.nodes for each in found}
-        self.listings.put_nowait(listing)
+        await self.listings.put(listing)
 
     async def _read(self, cluster_id: str, sequence: int) -> None:
         """Read a cluster. A slow one leaves its place to the next, and continues beside it."""
         await self._lane.acquire()
         place = _Place(self._lane)
         leaving = asyncio.get_running_loop().call_later(SLOW_SECONDS, place.leave)
+        try:
+            if listing := await self._listing(cluster_id, sequence):
+                await self.listings.put(listing)
+        finally:
+            leaving.cancel()
+            place.leave()
+
+    async def _listing(self, cluster_id: str, sequence: int) -> Listing | None:
         listing = Listing(cluster_id, self._clock.monotonic(), sequence)
         try:
             await self._fill(listing)
@@ -188,14 +197,11 @@ class Poller:
             listing.error = error
         except InvalidId as error:
             logger.warning("Cluster %s can't be read: %s", cluster_id, error)
-            return
+            return None
         except Exception:  # what is odd about one cluster must not blind the bot to all others
             logger.exception("Cluster %s: polling failed", cluster_id)
-            return
-        finally:
-            leaving.cancel()
-            place.leave()
-        self.listings.put_nowait(listing)
+            return None
+        return listing
 
     def _honor_retry_after(self, cluster_id: str, error: TogetherError) -> None:
         if isinstance(error, RateLimited) and error.retry_after:
@@ -218,11 +224,11 @@ class Poller:
         listed = self._sort(listing, items)
         absent = [ref for ref in self._index.of_cluster(cluster_id) if ref not in listed]
         for ref, found in zip(absent, await asyncio.gather(*map(self._look, absent)), strict=True):
-            if found:
-                listing.tracked[ref] = found
-            else:
+            if found is None:
                 listing.unreadable.add(ref)
-        listing.tracked.update(await self._look_for_lost(cluster_id))
+            elif found.fingerprint != self._index.seen(ref) or found.words is None:
+                listing.changed.append(found)
+        listing.changed += await self._look_for_lost(cluster_id)
 
     def _is_watched(self, cluster_id: str) -> bool:
         return cluster_id in (self._chosen or self._known) or (not self._chosen and self._known_at is None)
@@ -235,14 +241,11 @@ class Poller:
             listed.add(ref)
             if item["state"] in IN_REPAIR:
                 in_repair.add(ref.instance_id)
-            waits, is_tracked = item["state"] == State.PENDING_APPROVAL, ref in self._index
-            observation = Observation(ref, item, fingerprint_of(item) if waits or is_tracked else "")
-            if waits:
-                listing.waiting[ref] = observation
-            if is_tracked:
-                listing.tracked[ref] = observation
-            elif not waits:
-                listing.strangers[ref] = observation
+            seen = self._index.seen(ref)
+            if seen is None and item["state"] != State.PENDING_APPROVAL:
+                listing.strangers[ref] = Observation(ref, item, "")
+            elif (fingerprint := fingerprint_of(item)) != seen:
+                (listing.new if seen is None else listing.changed).append(Observation(ref, item, fingerprint))
         listing.in_repair = len(in_repair)
         return listed
 
@@ -259,17 +262,17 @@ class Poller:
                 return None
         return Observation(ref, found, _hash(found.model_dump_json(exclude={"http_status", "request_id"})))
 
-    async def _look_for_lost(self, cluster_id: str) -> dict[RemediationRef, Observation]:
+    async def _look_for_lost(self, cluster_id: str) -> list[Observation]:
         """Return what had vanished and can be read again."""
         now = self._clock.monotonic()
         for ref in [ref for ref, until in self._lost.items() if until < now]:
             self._forget_lost(ref)
         refs = [ref for ref in self._lost if ref.cluster_id == cluster_id and not self._looking.is_to_wait(ref)]
-        back = {}
+        back = []
         for ref, found in zip(refs, await asyncio.gather(*map(self._look, refs)), strict=True):
             if found and found.words:
                 self._forget_lost(ref)
-                back[ref] = found
+                back.append(found)
             else:
                 self._looking.failed(ref)
         return back

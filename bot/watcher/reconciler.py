@@ -360,7 +360,7 @@ class Reconciler:
                 logger.warning("The alert channel %s cannot be read now: %s", channel_id, error)
                 continue
             for message in here:
-                if found is None or found.drawn.get(message.ts or "") != message.drawn:
+                if found is None or found.drawn.get(message.ts) != message.drawn:
                     await self._messages.change(message.id, lambda each: replace(each.message, drawn="", next_at=0.0))
                     self._queue.put(message.id)
 

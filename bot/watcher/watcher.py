@@ -198,6 +198,7 @@ class Watcher:
             await self._clock.sleep(TICK, Pause.TICK)
             for message_id in await self._messages.due():
                 self._queue.put(message_id)
+            await self._intake.look_at_ages()
             await self._intake.release_backlog()
             try:
                 await self._outages.tell()

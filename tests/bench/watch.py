@@ -141,7 +141,9 @@ async def _tell_all(folder: Path, slack: Slack, together: Together, ids: list[Id
         alert = Alert(remediation, fingerprint_of(together.remediations[each]))
         card = TrackedMessage(f"m{number}", False, each[0], "C0OPS", reminders=lifecycle.MAX_REMINDERS, next_at=None)
         message = lifecycle.content(Snapshot(card, [alert], {}, [], is_being_decided=False, now=0.0))
-        ts = slack.post_as_tool(message.blocks, text=message.text).ts
+        ids_of = dict(zip(("cluster_id", "instance_id", "remediation_id"), each, strict=True))
+        metadata = {"event_type": "remediation_alert", "event_payload": ids_of}
+        ts = slack.post_as_tool(message.marked_blocks, text=message.text, metadata=metadata).ts
         told.append((alert, replace(card, ts=ts, drawn=message.fingerprint)))
     await Messages(database).add_cards(told)
     await database.close()
