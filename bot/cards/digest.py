@@ -24,7 +24,9 @@ from bot.models import (
     StopReason,
     TrackedMessage,
     Verb,
+    decided_in,
     key,
+    still_waiting,
     waiting,
 )
 from bot.mrkdwn import clean, code, escape, lasted, when
@@ -61,8 +63,7 @@ def digest(
         batches: what people have asked for on it.
         pause: approvals are paused.
     """
-    done = _done(batches)
-    open_ones = [each for each in waiting(alerts) if each.remediation.ref not in done]
+    done, open_ones = decided_in(batches), still_waiting(alerts, batches)
     where = f"in {clean(of.cluster_id, 60)}" if of.cluster_id else "from before the bot began to watch"
     wait = "waits" if len(open_ones) == 1 else "wait"
     title = f"{len(alerts)} remediations {where}: {len(open_ones)} {wait} for approval"
@@ -105,18 +106,6 @@ def _urgency(alert: Alert) -> int:
     return 3 if alert.is_closed else 2
 
 
-def _done(batches: Sequence[Batch]) -> dict[RemediationRef, State]:
-    """What has been decided by a batch: its outcome is known before the remediation is read again."""
-    reached = {Verb.APPROVE: State.PENDING, Verb.CANCEL: State.CANCELLED}
-    return {
-        item.ref: reached[batch.verb]
-        for batch in batches
-        if batch.verb in reached
-        for item in batch.items
-        if item.outcome == RULES[batch.verb].done
-    }
-
-
 def _state(alert: Alert, done: Mapping[RemediationRef, State]) -> tuple[str, str]:
     """The words and the symbol for the state of one among many."""
     remediation = alert.remediation
@@ -124,7 +113,7 @@ def _state(alert: Alert, done: Mapping[RemediationRef, State]) -> tuple[str, str
         return "Withdrawn", "💨"
     if remediation.state == State.PENDING_APPROVAL and (state := done.get(remediation.ref)):
         return words.state_words(state, reviewed=state is State.PENDING)
-    return words.state_words(remediation.state, reviewed=bool(remediation.reviewed_by or remediation.review_time))
+    return words.state_words(remediation.state, reviewed=remediation.is_reviewed)
 
 
 def _mode(alert: Alert) -> str:

@@ -79,7 +79,7 @@ def ids(ref: RemediationRef) -> dict[str, Any]:
 
 
 def _state(remediation: Remediation) -> tuple[str, str]:
-    return words.state_words(remediation.state, reviewed=_is_reviewed(remediation))
+    return words.state_words(remediation.state, reviewed=remediation.is_reviewed)
 
 
 def _consequence(remediation: Remediation, about: About) -> str:
@@ -126,10 +126,6 @@ def _share(share: Share) -> str:
     of = f"{share.in_repair} of {share.nodes}" if share.nodes else f"{share.in_repair}"
     nodes = "node was" if (share.nodes or share.in_repair) == 1 else "nodes were"
     return f"{of} {nodes} in repair {when(share.at)}."
-
-
-def _is_reviewed(remediation: Remediation) -> bool:
-    return bool(remediation.reviewed_by or remediation.review_time)
 
 
 def _fields(remediation: Remediation, about: About) -> list[tuple[str, str]]:
@@ -261,7 +257,7 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: About) -> d
             held = "Somebody asks to wait: see the hold above. " if about.hold else ""
             dialog = (f"{mode.name} for {name}?", f"{held}{mode.consequence} {words.DRAIN}", "Approve", "Not now")
         case Verb.CANCEL:
-            approved = "It has been approved already. " if _is_reviewed(remediation) else ""
+            approved = "It has been approved already. " if remediation.is_reviewed else ""
             dialog = (f"Cancel the remediation of {name}?", f"{approved}{stays}", "Cancel remediation", "Keep it")
         case Verb.REJECT:
             dialog = (f"Reject the remediation of {name}?", stays, "Reject", "Keep it")

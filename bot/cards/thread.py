@@ -45,7 +45,7 @@ def _approved(after: Remediation, decided: Decided | None, now: float) -> str:
 
 
 def _moved(before: Remediation, after: Remediation, decided: Decided | None, now: float, first_user: str) -> str:
-    reviewed = bool(after.reviewed_by or after.review_time)
+    reviewed = after.is_reviewed
     state, symbol = words.state_words(after.state, reviewed=reviewed)
     state = escape(state, 90)
     approved_at = _approved_at(after, decided)

@@ -10,7 +10,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Work
 from bot.errors import NotConfirmed, NothingSelected, NothingToStop, NotRecorded, StorageUnavailable, StoreDown
-from bot.models import Actor, Alert, Batch, BatchItem, Place, RemediationRef, Shown, Verb, chosen, waiting
+from bot.models import Actor, Alert, Batch, BatchItem, Place, RemediationRef, Shown, Verb, chosen, still_waiting
 from bot.policy import Policy
 from bot.store import Batches, DecisionStore, Messages
 
@@ -47,7 +47,8 @@ class BatchService:
         if snapshot is None:
             return []
         now = snapshot.now
-        return waiting([replace(each, hold=each.hold.at(now)) if each.hold else each for each in snapshot.alerts])
+        timely = [replace(each, hold=each.hold.at(now)) if each.hold else each for each in snapshot.alerts]
+        return still_waiting(timely, snapshot.batches)
 
     async def ask(  # noqa: PLR0913, PLR0917 - what was pressed, by whom and where
         self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: Place, trigger_id: str

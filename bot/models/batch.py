@@ -10,9 +10,9 @@ from bot.models.alert import Alert
 from bot.models.button import Shown
 from bot.models.ids import RemediationRef
 from bot.models.job import OutcomeKind
-from bot.models.remediation import Remediation
+from bot.models.remediation import Remediation, State
 from bot.models.request import Actor, Place
-from bot.models.verbs import Verb
+from bot.models.verbs import RULES, Verb
 
 EVERYTHING = "all"
 MAX_CHOSEN = 1000  # at once: so many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
@@ -98,6 +98,24 @@ def key(remediation: Remediation) -> str:
 def waiting(alerts: Sequence[Alert]) -> list[Alert]:
     """Return those that wait for approval."""
     return [each for each in alerts if each.waits]
+
+
+def decided_in(batches: Sequence[Batch]) -> dict[RemediationRef, State]:
+    """Return what batches have decided, with the state it leads to: that is known before it is read again."""
+    reached = {Verb.APPROVE: State.PENDING, Verb.CANCEL: State.CANCELLED}
+    return {
+        item.ref: reached[batch.verb]
+        for batch in batches
+        if batch.verb in reached
+        for item in batch.items
+        if item.outcome == RULES[batch.verb].done
+    }
+
+
+def still_waiting(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Alert]:
+    """Return those that wait for approval and that no batch has decided."""
+    decided = decided_in(batches)
+    return [each for each in waiting(alerts) if each.remediation.ref not in decided]
 
 
 def chosen(alerts: Sequence[Alert], values: Sequence[str]) -> list[Alert]:

@@ -149,6 +149,11 @@ class Remediation(_Answer):
         return RemediationRef(self.cluster_id, self.instance_id, self.id)
 
     @property
+    def is_reviewed(self) -> bool:
+        """Whether somebody decided on it: a queued one may also have been made by hand."""
+        return bool(self.reviewed_by or self.review_time)
+
+    @property
     def episode(self) -> str:
         """The remediation's own times: others after it has ended and come back."""
         return "|".join(str(each) for each in (self.create_time, self.review_time, self.start_time, self.end_time))

@@ -21,6 +21,7 @@ from bot.models import (
     Tracked,
     TrackedMessage,
     Verb,
+    still_waiting,
     waiting,
 )
 from bot.store import Look
@@ -223,13 +224,13 @@ def _warning(alert: Alert, hold: Hold) -> str:
 
 def unheld(snapshot: Snapshot) -> list[Alert]:
     """Return what waits and is on nobody's hold."""
-    return [each for each in waiting(snapshot.alerts) if each.hold is None]
+    return [each for each in still_waiting(snapshot.alerts, snapshot.batches) if each.hold is None]
 
 
 def remind_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
     """Return when the next reminder is due: after the time, twice and four times the time without an act."""
     message = snapshot.message
-    some = waiting(snapshot.alerts) if message.is_digest else unheld(snapshot)
+    some = still_waiting(snapshot.alerts, snapshot.batches) if message.is_digest else unheld(snapshot)
     is_running = any(each.is_running for each in snapshot.batches)
     if not config.remind_seconds or message.reminders >= MAX_REMINDERS or not some or is_running:
         return None
