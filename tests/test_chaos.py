@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.chaos.decisions import DecisionChaos, OutageChaos
-from tests.chaos.watch import WatchChaos
+from tests.chaos.watch import WatchChaos, WatchOutageChaos
 
 DECISIONS = {"kills": 2, "acked": 25, "faults": 10}
 WATCH = {"kills": 2, "broken nodes": 3, "changes": 4}
@@ -35,5 +35,11 @@ async def test_every_card_is_true_in_the_end_on_sqlite(tmp_path: Path) -> None:
 
 async def test_every_card_is_true_in_the_end_with_two_replicas_on_postgresql(postgresql: str) -> None:
     report = await WatchChaos(postgresql, processes=2, seed=4, until=WATCH).run()
+    assert report.problems == []
+    assert report.counts["alerts"] >= 2
+
+
+async def test_every_card_is_true_in_the_end_although_lines_are_cut(postgresql: str) -> None:
+    report = await WatchOutageChaos(postgresql, processes=2, seed=6, until=WATCH | {"cut lines": 5}).run()
     assert report.problems == []
     assert report.counts["alerts"] >= 2

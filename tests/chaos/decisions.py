@@ -12,8 +12,8 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.chaos.harness import Chaos, Report
-from tests.proxy import Line, line_to
+from tests.chaos.harness import Chaos
+from tests.chaos.lines import CutLines
 from tests.simulator.slack import Posted, Slack
 from tests.simulator.together import Call, Fault, Ids
 from tests.world import APPROVE, CANCEL, as_alert
@@ -149,22 +149,8 @@ class DecisionChaos(Chaos):
         return [] if done.returncode == 0 else [f"The audit trail is not whole: {line}" for line in lines]
 
 
-class OutageChaos(DecisionChaos):
+class OutageChaos(CutLines, DecisionChaos):
     """The same, while the lines to PostgreSQL are cut at random moments."""
-
-    _line: Line
-
-    async def _run(self) -> Report:
-        async with line_to(self._url) as self._line:
-            return await super()._run()
-
-    def settings(self) -> dict[str, str]:
-        """Reach the database through a line that can be cut."""
-        return {"DATABASE_URL": self._line.url}
-
-    def troubles(self) -> list[Awaitable[None]]:
-        """Cut the lines too."""
-        return [*super().troubles(), self._cut_lines()]
 
     def verdict(self) -> list[str]:
         """Who was told "no" and got a "yes", besides what else went wrong for good."""
@@ -183,12 +169,3 @@ class OutageChaos(DecisionChaos):
             if any(words in asked.told_in_ack for words in NO) and self.together.state(asked.ids) != "PENDING_APPROVAL"
         ]
         return [*super().verdict(), *contradicted]
-
-    async def _cut_lines(self) -> None:
-        while self.goes_on:
-            await self.sleep(0.3, 2)
-            self._line.is_down = True
-            self._line.cut()
-            self.counts["cut lines"] += 1
-            await self.sleep(0, 1.5 if self.random.random() < 0.9 else 12)
-            self._line.is_down = False

@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 import aiohttp
 
 from tests.chaos.harness import Chaos, Report
+from tests.chaos.lines import CutLines
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids, RpcError
@@ -135,3 +136,7 @@ class WatchChaos(Chaos):
 def _says(card: Posted, state: str) -> bool:
     has_buttons = APPROVE in card.buttons
     return WORDS[state] in card.text and has_buttons == (state == "PENDING_APPROVAL")
+
+
+class WatchOutageChaos(CutLines, WatchChaos):
+    """The same, while the lines to PostgreSQL are cut at random moments."""
