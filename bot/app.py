@@ -21,7 +21,7 @@ from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
 from bot.watcher import Route, WatchConfig, Watcher
 from handlers import register
-from handlers.board import SlackBoard
+from handlers.alert_channels import SlackAlertChannels
 from handlers.bolt import build_bolt
 from handlers.connection import Connection, Identity
 from handlers.directory import SlackDirectory
@@ -160,8 +160,8 @@ class App:
             # Connections of its own: no decision is to wait for a list.
             together = self._together(await stack.enter_async_context(_http_client(settings)))
             config = self._watch_config(settings.bot_alert_channel)
-            board = SlackBoard(writing, reading, config.channels, identity.bot_user_id, self._clock)
-            self._begin_to_watch(config, together, store, board)
+            channels = SlackAlertChannels(writing, reading, config.channels, identity.bot_user_id, self._clock)
+            self._begin_to_watch(config, together, store, channels)
         self._reported["start"] = ""
         self.ready.set()
         if settings.unknown_modes:
@@ -193,12 +193,12 @@ class App:
         )
 
     def _begin_to_watch(
-        self, config: WatchConfig, together: TogetherClient, store: DecisionStore, board: SlackBoard
+        self, config: WatchConfig, together: TogetherClient, store: DecisionStore, channels: SlackAlertChannels
     ) -> None:
         self._watcher = Watcher(
             together=together,
             store=store,
-            board=board,
+            channels=channels,
             config=config,
             clock=self._clock,
             report=self._warn_of_alerts,

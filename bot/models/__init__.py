@@ -46,7 +46,7 @@ from bot.models.job import (
     told_in_digest,
 )
 from bot.models.message import Snapshot, Tracked, TrackedMessage, answered, held, released
-from bot.models.ports import Board, Delivery, Directory, Found, Messenger, Person
+from bot.models.ports import AlertChannels, Delivery, Directory, Found, Messenger, Person
 from bot.models.remediation import FINAL, IN_REPAIR, OPEN, Cluster, LinkedAlert, Mode, Remediation, State
 from bot.models.request import MARK, Actor, Blocks, Message, Place, Request
 from bot.models.verbs import RULES, Rule, Verb
@@ -71,12 +71,12 @@ __all__ = [
     "About",
     "Actor",
     "Alert",
+    "AlertChannels",
     "Answer",
     "AuditNote",
     "Batch",
     "BatchItem",
     "Blocks",
-    "Board",
     "Claim",
     "Cluster",
     "Decided",

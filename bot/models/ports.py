@@ -53,7 +53,7 @@ class Messenger(Protocol):
         """Tell the person alone. Returns whether Slack took it."""
 
 
-class Board(Protocol):
+class AlertChannels(Protocol):
     """The alert channel, at Slack's pace: wait for a turn, look whether it is still to be said, then say it.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from bot import cards
 from bot.clock import Clock
 from bot.errors import PostUnclear
-from bot.models import Board, Message
+from bot.models import AlertChannels, Message
 from bot.store import Outage, Outages
 from bot.watcher.config import WatchConfig
 from bot.watcher.poller import ALL_CLUSTERS
@@ -21,14 +21,14 @@ class OutageNotifier:
 
     Args:
         store: where it is kept, so that a restart neither forgets nor repeats it.
-        board: the alert channels.
+        channels: the alert channels.
         config: which channel a cluster has.
         clock: time.
     """
 
-    def __init__(self, store: Outages, board: Board, config: WatchConfig, clock: Clock) -> None:
+    def __init__(self, store: Outages, channels: AlertChannels, config: WatchConfig, clock: Clock) -> None:
         self._store = store
-        self._board = board
+        self._channels = channels
         self._config = config
         self._clock = clock
         self._known: dict[str, Outage] = {}
@@ -96,9 +96,9 @@ class OutageNotifier:
 
     async def _say(self, group: list[str], message: Message) -> None:
         logger.warning("%s", message.text)
-        await self._board.turn_to_post()
+        await self._channels.turn_to_post()
         try:
-            await self._board.post(message, channel_id=self._config.route(group[0]).channel_id)
+            await self._channels.post(message, channel_id=self._config.route(group[0]).channel_id)
         except PostUnclear as error:
             logger.warning("Slack did not say whether it took that, so it counts as told: %s", error)
 

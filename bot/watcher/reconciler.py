@@ -8,7 +8,7 @@ from dataclasses import replace
 from bot import cards
 from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, NotPosted, PostUnclear, StorageUnavailable, TogetherError
-from bot.models import Board, Found, History, Message, RemediationRef, Snapshot, State, TrackedMessage
+from bot.models import AlertChannels, Found, History, Message, RemediationRef, Snapshot, State, TrackedMessage
 from bot.store import Lease, Messages
 from bot.tasks import finish
 from bot.together import TogetherClient
@@ -32,7 +32,7 @@ class Reconciler:
 
     Args:
         messages: the store.
-        board: the alert channel.
+        channels: the alert channels.
         together: asked a last time before a reminder.
         queue: what is to be looked at.
         index: what is tracked.
@@ -47,7 +47,7 @@ class Reconciler:
         self,
         *,
         messages: Messages,
-        board: Board,
+        channels: AlertChannels,
         together: TogetherClient,
         queue: WorkQueue,
         index: Index,
@@ -58,7 +58,7 @@ class Reconciler:
         report: Callable[[str, str], None],
     ) -> None:
         self._messages = messages
-        self._board = board
+        self._channels = channels
         self._together = together
         self._queue = queue
         self._index = index
@@ -90,7 +90,7 @@ class Reconciler:
 
     async def work(self, lane: Lane) -> None:
         """Do what a lane has to do, forever."""
-        turns = {Lane.EDIT: self._board.turn_to_update, Lane.TELL: self._board.turn_to_post}
+        turns = {Lane.EDIT: self._channels.turn_to_update, Lane.TELL: self._channels.turn_to_post}
         while True:
             key = await self._queue.get(lane)
             next_lane = None
@@ -160,7 +160,7 @@ class Reconciler:
     async def _post(self, snapshot: Snapshot) -> Snapshot | None:
         is_card = not snapshot.message.is_digest
         history = await self._enricher.history(snapshot.alerts[0].remediation.ref) if is_card else None
-        await self._board.turn_to_post()
+        await self._channels.turn_to_post()
         self._lease.ensure_held()
         return await finish(self._say(snapshot.message.id, history))
 
@@ -182,7 +182,7 @@ class Reconciler:
         left = lifecycle.timely(left)
         message, shown = left.message, lifecycle.content(left)
         try:
-            ts = await self._board.post(shown, about=_about(left), channel_id=message.channel_id)
+            ts = await self._channels.post(shown, about=_about(left), channel_id=message.channel_id)
         except NotPosted as error:
             self._report(message.channel_id, f"Alerts cannot be posted in {message.channel_id}: {error}.")
             await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0))
@@ -203,7 +203,7 @@ class Reconciler:
         key, ts = before.message.id, before.message.ts
         assert ts is not None  # noqa: S101 - its next step is an edit
         try:
-            await self._board.update(ts, shown, before.message.channel_id)
+            await self._channels.update(ts, shown, before.message.channel_id)
         except PostUnclear:
             # It may arrive late, over whatever is drawn until then: what it shows is not known any more.
             await self._settle(key, lambda each: replace(each, drawn=""))
@@ -240,7 +240,7 @@ class Reconciler:
         """Tell the thread: what Slack may have taken twice, or takes no more, counts as told."""
         message = snapshot.message
         try:
-            await self._board.post(part.message, thread_ts=message.ts, channel_id=message.channel_id)
+            await self._channels.post(part.message, thread_ts=message.ts, channel_id=message.channel_id)
         except PostUnclear as error:
             if message.id not in self._maybe_told:
                 self._maybe_told.add(message.id)  # a line twice rather than not at all, but not forever
@@ -291,7 +291,7 @@ class Reconciler:
             since = alert.waits_since or (created.timestamp() if created else alert.seen_at)
             reminder = cards.reminder(alert.remediation, oncall, after.now - since)
         try:
-            await self._board.post(reminder, thread_ts=message.ts, channel_id=message.channel_id)
+            await self._channels.post(reminder, thread_ts=message.ts, channel_id=message.channel_id)
         except NotPosted as error:
             if error.is_lasting:
                 logger.warning("%s: its thread takes no more: %s", _named(before), error)
@@ -355,7 +355,7 @@ class Reconciler:
             here = [each for each in tracked if each.channel_id == channel_id]
             since = min(each.opened_at for each in here) - HISTORY_BEFORE
             try:
-                found = await self._board.find(max(since, latest), channel_id)
+                found = await self._channels.find(max(since, latest), channel_id)
             except NotPosted as error:
                 logger.warning("The alert channel %s cannot be read now: %s", channel_id, error)
                 continue
@@ -369,7 +369,7 @@ class Reconciler:
         at, reaches, found = self._found.get(channel_id, (0.0, 0.0, None))
         if at < posted_at + ARRIVED_SECONDS or reaches > since:
             now = self._clock.now()
-            found = await self._board.find(since, channel_id)
+            found = await self._channels.find(since, channel_id)
             self._found[channel_id] = now, since, found
         return found
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bot.clock import Clock, Pause
 from bot.errors import LeaseLost, NotPosted, PostUnclear, StorageUnavailable
-from bot.models import HISTORY_DAYS, Board, RemediationRef
+from bot.models import HISTORY_DAYS, AlertChannels, RemediationRef
 from bot.store import DecisionStore, Lease, Messages, Outages
 from bot.together import TogetherClient
 from bot.watcher.config import WatchConfig
@@ -35,7 +35,7 @@ class Watcher:
     Args:
         together: the API, over connections of its own, so that no decision waits for a list.
         store: the database.
-        board: the alert channels.
+        channels: the alert channels.
         config: what the watch is set to.
         clock: time.
         report: told what keeps alerts from being posted in a channel, or "" when nothing does.
@@ -46,12 +46,12 @@ class Watcher:
         *,
         together: TogetherClient,
         store: DecisionStore,
-        board: Board,
+        channels: AlertChannels,
         config: WatchConfig,
         clock: Clock,
         report: Callable[[str, str], None],
     ) -> None:
-        self._board = board
+        self._channels = channels
         self._report = report
         self._config = config
         self._clock = clock
@@ -62,10 +62,10 @@ class Watcher:
         self._poller = Poller(together, config.clusters, index, clock)
         enricher = Enricher(together, self._poller, clock)
         self._intake = Intake(self._messages, index, self._queue, self._poller, enricher, config, clock)
-        self._outages = OutageNotifier(Outages(store.database, self._lease), board, config, clock)
+        self._outages = OutageNotifier(Outages(store.database, self._lease), channels, config, clock)
         self._reconciler = Reconciler(
             messages=self._messages,
-            board=board,
+            channels=channels,
             together=together,
             queue=self._queue,
             index=index,
@@ -134,7 +134,7 @@ class Watcher:
         cards: dict[RemediationRef, tuple[str, str]] = {}
         for channel_id in sorted(self._config.channels):
             try:
-                found = await self._board.find(since, channel_id)
+                found = await self._channels.find(since, channel_id)
             except NotPosted as error:
                 logger.warning("The alert channel %s cannot be read now: %s", channel_id, error)
                 if error.is_lasting:

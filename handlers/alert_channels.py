@@ -1,4 +1,4 @@
-"""The alert channel: the `Board` that the watcher writes on, at the pace that Slack publishes."""
+"""The alert channel: the `AlertChannels` that the watcher writes on, at the pace that Slack publishes."""
 
 import asyncio
 import logging
@@ -38,7 +38,7 @@ _GONE = {"message_not_found", "thread_not_found"}
 _CLOSED = {"channel_not_found", "is_archived", "not_in_channel"}
 
 
-class SlackBoard:
+class SlackAlertChannels:
     """Writes in one channel.
 
     Args:
