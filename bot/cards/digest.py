@@ -111,7 +111,7 @@ def _state(alert: Alert, done: Mapping[RemediationRef, State]) -> tuple[str, str
     remediation = alert.remediation
     if alert.vanished:
         return "Withdrawn", "💨"
-    if remediation.state == State.PENDING_APPROVAL and (state := done.get(remediation.ref)):
+    if alert.waits and alert.is_stale and (state := done.get(remediation.ref)):
         return words.state_words(state, reviewed=state is State.PENDING)
     return words.state_words(remediation.state, reviewed=remediation.is_reviewed)
 

@@ -1,5 +1,6 @@
 """What says that approvals are paused, and the buttons for it."""
 
+from dataclasses import replace
 from typing import Any
 
 from bot.cards import parts
@@ -12,19 +13,21 @@ ALL_CLUSTERS = "*"  # no cluster ID has it
 
 def pause_line(pause: Pause) -> str:
     """Say who paused approvals and until when."""
-    return f"Approvals are paused until {when(pause.until)} by <@{pause.user_id}>. Cancel still works."
+    where = _where(pause.cluster_id)
+    return f"Approvals are paused {where} until {when(pause.until)} by <@{pause.user_id}>. Cancel still works."
 
 
 def pause_button(cluster_id: str | None, pause: Pause | None) -> dict[str, Any]:
     """The button that pauses approvals of a cluster, or of all, or that resumes them."""
     text, action_id = ("Resume approvals", RESUME) if pause else ("Pause approvals 1 h", PAUSE)
-    value = cluster_id or ALL_CLUSTERS
+    value = (pause.cluster_id if pause else cluster_id) or ALL_CLUSTERS
     return {"type": "button", "action_id": action_id, "text": parts.plain(text), "value": value}
 
 
 def paused(cluster_id: str, pause: Pause) -> Message:
     """Tell who paused approvals that they are."""
-    return _told(f"Approvals are paused {_where(cluster_id)} until {when(pause.until)}. Every card shows it.")
+    told = _told(f"Approvals are paused {_where(cluster_id)} until {when(pause.until)}. Every card shows it.")
+    return replace(told, blocks=[*told.blocks, parts.actions([pause_button(cluster_id, pause)])])
 
 
 def resumed(cluster_id: str) -> Message:

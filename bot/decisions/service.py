@@ -177,6 +177,8 @@ class DecisionService:
 
     async def _handle(self, job: Job) -> Job | None:
         self.working[job.id] = job
+        if not job.taken_over and not job.began:
+            job.began = self._clock.monotonic()
         try:
             return await self._process(job)
         except LeaseLost:
@@ -214,7 +216,6 @@ class DecisionService:
             await self._tell_uncertain(job)
             following = await self.retry_until_stored(record)
         if following:
-            following.began = self._clock.monotonic()
             self.working[following.id] = following
         if not told_in_digest(job.request, outcome):
             await self._deliver(job, answer)

@@ -61,10 +61,16 @@ class FirstApproval:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Somebody has paused approvals, of one cluster or of all; `until` in Unix time."""
+    """Somebody has paused approvals, of one cluster or of all.
+
+    Attributes:
+        until: Unix time in seconds.
+        cluster_id: empty for all.
+    """
 
     user_id: str
     until: float
+    cluster_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,9 +113,9 @@ def decided_in(batches: Sequence[Batch]) -> dict[RemediationRef, State]:
 
 
 def still_waiting(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Alert]:
-    """Return those that wait for approval and that no batch has decided."""
+    """Return those that wait for approval, but for what a batch has decided and nobody has read again since."""
     decided = decided_in(batches)
-    return [each for each in waiting(alerts) if each.remediation.ref not in decided]
+    return [each for each in waiting(alerts) if not (each.is_stale and each.remediation.ref in decided)]
 
 
 def chosen(alerts: Sequence[Alert], values: Sequence[str]) -> list[Alert]:

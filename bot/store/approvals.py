@@ -143,7 +143,7 @@ class Approvals:
 
 def card_context(connection: Connection, ref: RemediationRef) -> About:
     """Return what a card of a remediation says beyond itself, inside a transaction."""
-    first, pause = _first_approval(connection, ref), active_pause(connection, ref.cluster_id)
+    first, pause = _first_approval(connection, ref), active_pause(connection, [ref.cluster_id])
     row = connection.execute(_BODY, key_of(ref)).first()
     alert = readable_alert(row) if row else None
     if alert is None:

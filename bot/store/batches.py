@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, RowMapping, bindparam, func, select, update
+from sqlalchemy import Connection, RowMapping, Update, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import (
@@ -79,6 +79,8 @@ _STUCK = (
     .group_by(c.batch_id)
     .having(func.max(func.coalesce(c.answered_at, c.received_at)) < now() - LIFETIME)
 )
+_CLUSTERS = select(func.count(func.distinct(c.cluster_id))).where(_OF_BATCH)
+_OF_A_CLUSTER = {StopReason.PAUSED, StopReason.REPAIR_LIMIT}
 _OF_DIGEST = (
     select(b.id, b.body, b.asked_at, b.stopped)
     .where(b.digest_id == bindparam("b_digest"), b.status == _CONFIRMED)
@@ -185,7 +187,10 @@ def advance(connection: Connection, batch_id: str, turn: Turn, began_at: float |
         return _job(under_way) if (under_way["owner"], under_way["status"]) == (turn.owner, RECEIVED) else None
     is_late = began_at is not None and read_clock(connection) - began_at > LIFETIME
     latest = connection.execute(_LATEST, {"b_id": batch_id}).scalars().all()
-    if reason := StopReason.TOO_OLD if is_late else reason_to_stop(latest):
+    reason = StopReason.TOO_OLD if is_late else reason_to_stop(latest)
+    if reason in _OF_A_CLUSTER and connection.execute(_CLUSTERS, {"b_id": batch_id}).scalar_one() > 1:
+        reason = None  # the others of the batch may be decided
+    if reason:
         _leave(connection, batch_id, reason.value)
     else:
         values = {"b_id": batch_id, "b_owner": turn.owner, "b_lease": turn.lease_seconds}
@@ -195,9 +200,9 @@ def advance(connection: Connection, batch_id: str, turn: Turn, began_at: float |
     return None
 
 
-def _leave(connection: Connection, batch_id: str, why: str) -> bool:
-    """Leave alone what has not begun."""
-    is_any = connection.execute(_LEAVE, {"b_id": batch_id}).rowcount > 0
+def _leave(connection: Connection, batch_id: str, why: str, which: Update = _LEAVE) -> bool:
+    """Leave alone what has not begun: a decision has begun once it has claimed its remediation."""
+    is_any = connection.execute(which, {"b_id": batch_id}).rowcount > 0
     if is_any:
         connection.execute(_STOP, {"b_id": batch_id, "b_stopped": why})
     return is_any
@@ -205,7 +210,8 @@ def _leave(connection: Connection, batch_id: str, why: str) -> bool:
 
 def _stop(connection: Connection, batch_id: str, actor: Actor, channel_id: str | None) -> bool:
     digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
-    if not digest_id or not _leave(connection, batch_id, f"{StopReason.PERSON} {actor.user_id}"):
+    why = f"{StopReason.PERSON} {actor.user_id}"
+    if not digest_id or not _leave(connection, batch_id, why, _TAKE_BACK):
         return False
     audit.note(connection, AuditNote("stopped", actor, channel_id, selection=batch_id))
     _wake(connection, digest_id)
@@ -216,7 +222,7 @@ def _stop_stuck(connection: Connection) -> int:
     stuck = connection.execute(_STUCK).scalars().all()
     for batch_id in stuck:
         digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
-        _leave(connection, batch_id, StopReason.TOO_OLD.value)
+        _leave(connection, batch_id, StopReason.TOO_OLD.value, _TAKE_BACK)
         _wake(connection, str(digest_id))
     return len(stuck)
 

@@ -33,6 +33,7 @@ _SQLITE = "sqlite:///"
 _POSTGRESQL_THREADS = 8
 # What is wrong with a value or a statement is not cured by trying again.
 _FAULTS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+_UNDONE = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -153,7 +154,8 @@ class Database:
     def _transact(self, begin: str, seconds: float, function: Callable[[Connection], T]) -> T:
         """Run a transaction in this thread.
 
-        A connection that was cut before the commit has done nothing, so the function runs again on a new one, once.
+        A connection that was cut before the commit has done nothing, nor has the loser of a deadlock, so the function
+        runs again, once.
         """
         self._local.begin = begin if self.is_sqlite else f"BEGIN; SET LOCAL statement_timeout = {int(seconds * 1000)}"
         for is_last in (False, True):
@@ -169,7 +171,8 @@ class Database:
                 is_cut = error.connection_invalidated
                 if is_cut:
                     self._drop()
-                if is_last or is_committing or not is_cut:
+                is_undone = is_cut or isinstance(error.orig, _UNDONE)
+                if is_last or is_committing or not is_undone:
                     cause = type(error.orig or error).__name__
                     raise StorageUnavailable(cause, in_doubt=is_committing) from error
             except OSError as error:

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import (
     FIRST_APPROVAL_SECONDS,
+    IN_REPAIR,
     Alert,
     Decided,
     FirstApproval,
@@ -43,6 +44,7 @@ from bot.store.tables import (
 logger = logging.getLogger(__name__)
 
 _ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
+_DAY = 86_400.0
 _AT_ONCE = 500  # values in one statement, and messages that are due in one look
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
 a, m, first = alerts.c, messages.c, first_approvals.c
@@ -77,6 +79,7 @@ _KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
 _ANY = select(m.id).limit(1)
 _EXISTING = select(*_IDS).where(tuple_(*_IDS).in_(bindparam("b_ids", expanding=True)))
 _WITHDRAWN = _EXISTING.where(a.state == WITHDRAWN)
+_GONE = select(a.body, a.message_id).where(a.state == WITHDRAWN, a.seen_at > now() - bindparam("b_seconds"))
 _ARRIVALS = select(*_IDS).where(a.seen_at > now() - bindparam("b_seconds"))
 _DUE = (
     select(m.id)
@@ -154,6 +157,10 @@ class Messages(Leased):
         """Return which of these were closed because Together listed them no longer."""
         return await self.database.read(_among, _WITHDRAWN, refs)
 
+    async def lost(self) -> list[RemediationRef]:
+        """Return what vanished in the middle of its work, of the last day: it may have ended badly."""
+        return await self.database.read(_lost)
+
     async def arrivals(self, seconds: float) -> list[RemediationRef]:
         """Return what was first seen within the last `seconds`."""
         return await self.database.read(_arrivals, seconds)
@@ -229,6 +236,11 @@ def _among(connection: Connection, chosen: Any, refs: Sequence[RemediationRef]) 
     return {RemediationRef(*row) for some in parts for row in connection.execute(chosen, {"b_ids": some})}
 
 
+def _lost(connection: Connection) -> list[RemediationRef]:
+    gone = [alert for row in connection.execute(_GONE, {"b_seconds": _DAY}) if (alert := readable_alert(row))]
+    return [each.remediation.ref for each in gone if each.remediation.state in IN_REPAIR or each.decided]
+
+
 def _arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
     return [RemediationRef(*row) for row in connection.execute(_ARRIVALS, {"b_seconds": seconds})]
 
@@ -294,7 +306,8 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
             firsts[alert.remediation.ref] = approval
     confirmed = batches.of_digest(connection, message_id) if message.is_digest else []
     is_being_decided = deciding and not message.is_digest
-    pause = active_pause(connection, message.cluster_id or "")
+    clusters = {each.remediation.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
+    pause = active_pause(connection, sorted(clusters)[:_AT_ONCE])
     return Snapshot(message, shown, firsts, confirmed, is_being_decided, read_clock(connection), pause)
 
 

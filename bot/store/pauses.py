@@ -1,5 +1,7 @@
 """Pauses: approvals that somebody has stopped for a time, in one cluster or in all."""
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -10,8 +12,8 @@ from bot.store.tables import messages, pauses
 
 p, m = pauses.c, messages.c
 _ACTIVE = (
-    select(p.user_id, p.until)
-    .where(or_(p.cluster_id == bindparam("b_cluster"), p.cluster_id == ""), p.until > now())
+    select(p.user_id, p.until, p.cluster_id)
+    .where(p.cluster_id.in_(bindparam("b_clusters", expanding=True)), p.until > now())
     .order_by(p.until.desc())
     .limit(1)
 )  # fmt: skip
@@ -35,7 +37,7 @@ class Pauses:
 
     async def active(self, cluster_id: str) -> Pause | None:
         """Return the pause that holds for a cluster now."""
-        return await self.database.read(active_pause, cluster_id)
+        return await self.database.read(active_pause, [cluster_id])
 
     async def begin(self, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None) -> Pause:
         """Pause approvals from now on, and let every message that is concerned show it."""
@@ -46,10 +48,10 @@ class Pauses:
         return await self.database.run(_end, cluster_id, actor, channel_id)
 
 
-def active_pause(connection: Connection, cluster_id: str) -> Pause | None:
-    """Return the pause that holds for a cluster now, inside a transaction."""
-    row = connection.execute(_ACTIVE, {"b_cluster": cluster_id}).first()
-    return Pause(row.user_id, row.until) if row else None
+def active_pause(connection: Connection, clusters: Collection[str]) -> Pause | None:
+    """Return the longest pause that holds for any of these clusters now, inside a transaction."""
+    row = connection.execute(_ACTIVE, {"b_clusters": ["", *clusters]}).first()
+    return Pause(row.user_id, row.until, row.cluster_id) if row else None
 
 
 def _begin(connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None) -> Pause:
@@ -57,7 +59,7 @@ def _begin(connection: Connection, cluster_id: str, seconds: float, actor: Actor
     row = connection.execute(_PAUSE, values).one()
     audit.note(connection, AuditNote("paused", actor, channel_id, cluster_id=cluster_id))
     connection.execute(_WAKE, {"b_cluster": cluster_id})
-    return Pause(row.user_id, row.until)
+    return Pause(row.user_id, row.until, cluster_id)
 
 
 def _end(connection: Connection, cluster_id: str, actor: Actor, channel_id: str | None) -> bool:

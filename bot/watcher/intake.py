@@ -140,6 +140,8 @@ class Intake:
         now = self._clock.monotonic()
         self._index.load((await self._messages.known()).items(), now)
         self._storms.load(await self._messages.arrivals(STORM_SECONDS), now)
+        for ref in await self._messages.lost():
+            self._poller.look_for(ref)
         self._strangers.clear()
         self._aged.clear()
         self._adopted = adopted or {}
@@ -153,7 +155,8 @@ class Intake:
             self._index.confirm(cluster_id, listing.unreadable, listing.asked_at)
         for each in (*await self._back(listing), *listing.changed):
             await self._observe_safely(each, listing)
-        fresh = [each for each in listing.new if each.ref not in self._index and each.ref not in self.backlog]
+        unknown = (each for each in listing.new if each.ref not in self._index and each.ref not in self.backlog)
+        fresh = [each for each in unknown if each.remediation()]
         if fresh and listing.is_watched:
             fresh = await self._without_known(fresh, listing)
         is_new = listing.is_watched and listing.error is None

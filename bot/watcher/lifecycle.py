@@ -42,7 +42,6 @@ class Step(Enum):
     REMIND = Lane.TELL, "remind"
     FIND = Lane.FIND, "find"
     FORGET = Lane.LOOK, "forget"
-    READ_AGAIN = Lane.LOOK, "read again"
     WAIT = Lane.LOOK, "wait"
     REST = Lane.LOOK, "rest"
 
@@ -88,7 +87,8 @@ def seen(look: Look, remediation: Remediation, fingerprint: str, share: Share | 
             lines = (*lines, *cards.transition(before, remediation, known, look.now, first))
         message = replace(message, lines=lines)
     if waits_again:
-        message = replace(message, remind_from=look.now, reminders=0)
+        told = message.told - {str(remediation.ref)}  # should it fail once more, that is told once more
+        message = replace(message, remind_from=look.now, reminders=0, told=told)
     alert = replace(
         alert,
         remediation=remediation,
@@ -120,7 +120,8 @@ def unconfirmed(look: Look, as_of: float) -> Tracked | None:
     """Return an alert that Together has not confirmed for too long, so that its message says as of when it is."""
     if look.alert.is_closed or look.alert.as_of:
         return None
-    return replace(look.alert, as_of=as_of), replace(look.message, next_at=0.0)
+    # The next reading counts as news, whatever it says and whoever watches then.
+    return replace(look.alert, as_of=as_of, fingerprint=""), replace(look.message, next_at=0.0)
 
 
 def timely(snapshot: Snapshot) -> Snapshot:
@@ -164,10 +165,8 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         if message.posted_at:
             return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
         return Step.POST if waiting(snapshot.alerts) else Step.FORGET
-    if snapshot.is_being_decided:
+    if snapshot.is_being_decided or (not message.is_digest and snapshot.alerts[0].is_stale):
         return Step.WAIT
-    if not message.is_digest and snapshot.alerts[0].is_stale:
-        return Step.READ_AGAIN
     if not message.is_frozen and content(snapshot).fingerprint != message.drawn:
         return Step.EDIT
     if next(thread_parts(snapshot), None):

@@ -74,7 +74,6 @@ class Reconciler:
             Step.REMIND: self._remind,
             Step.FIND: self._find,
             Step.FORGET: self._forget,
-            Step.READ_AGAIN: self._read_again,
             Step.WAIT: self._wait,
             Step.REST: self._rest,
         }
@@ -120,6 +119,9 @@ class Reconciler:
         if snapshot is None:
             await self._messages.close(key)
             return None
+        for alert in snapshot.alerts:
+            if alert.is_stale:
+                self._index.mark_stale(alert.remediation.ref)
         snapshot = lifecycle.timely(snapshot)
         step = lifecycle.next_step(snapshot, self._config)
         if step.lane is not lane:
@@ -133,9 +135,6 @@ class Reconciler:
     async def _forget(self, snapshot: Snapshot) -> None:
         for ref in await self._messages.forget(snapshot.message.id):
             self._index.drop(ref)
-
-    async def _read_again(self, snapshot: Snapshot) -> None:
-        self._index.mark_stale(snapshot.alerts[0].remediation.ref)
 
     async def _wait(self, snapshot: Snapshot) -> None:
         """Nothing: the message is due still, so a later tick comes back to it."""

@@ -86,6 +86,8 @@ class Watcher:
                     await self._watch()
             except StorageUnavailable as error:
                 logger.warning("The watch cannot reach the database: %s", error)
+            except Exception:  # clicks and commands must go on, and so must the attempts
+                logger.exception("The watch could not be acquired; trying again")
             await self._clock.sleep(self._pause, Pause.LEASE)
 
     async def end(self) -> None:

@@ -26,7 +26,7 @@ def test_decided_items_do_not_wait_before_the_next_reading() -> None:
         for number, each in enumerate(open_ones)
     ]
     shown = replace(batch(0, is_running=True), items=items)
-    message = cards.many.digest(DIGEST, alerts(12), [shown])
+    message = cards.many.digest(DIGEST, [replace(each, is_stale=True) for each in alerts(12)], [shown])
     assert "12 remediations in c-7f2: 5 wait for approval." in message.text
     assert "`gpu-node-0000`: Reboot VM (Xid 79 GPU_FALLEN_OFF_BUS × 3): Approved, queued to start" in str(
         message.blocks

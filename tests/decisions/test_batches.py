@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import select, update
 
 from bot.store.tables import audit, batches, decisions
+from tests.manual_clock import HANGS_AFTER
 from tests.rows import execute_beside, outcomes
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import SELECT, began, choose, digest, storm
-from tests.watch import pass_time, until, watching
+from tests.watch import HOLD, card, pass_time, until, watching
 from tests.world import World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -127,6 +128,7 @@ async def test_batch_stops_when_together_keeps_failing(bot: World) -> None:
 async def test_odd_row_of_a_batch_is_set_aside_and_the_rest_is_decided() -> None:
     async with watching(drain_seconds=0.05) as bot:
         await began(bot)
+        await pass_time(bot, 700)
         ids = storm(bot, 6)
         message = await digest(bot)
         view = await choose(bot, message, "all")
@@ -329,3 +331,54 @@ async def test_batch_without_progress_stops_on_its_own() -> None:
             await until(bot, lambda: "Stopped: there was no progress for 10 min" in message.everything)
             await pass_time(bot, 60)
         assert bot.together.posts == []
+
+
+async def test_node_that_waits_again_after_a_batch_can_be_decided_again(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message, "all"))
+    await digest(bot, "6 of 6: 6 approved")
+    await pass_time(bot, 60)
+    bot.together.remediations[ids[0]]["state"] = "RUNNING"
+    await pass_time(bot, 60)
+    bot.together.remediations[ids[0]] |= {"state": "PENDING_APPROVAL", "mode": "REMEDIATION_MODE_HOST_AWARE"}
+    await digest(bot, "1 waits for approval")
+    assert len(await bot.slack.ask_for_options(message, SELECT, "node-0000")) == 1
+
+
+async def test_stopped_batch_approves_nothing_that_was_not_claimed(bot: World) -> None:
+    await began(bot)
+    (single,) = storm(bot, 1, start=50)
+    alone = await card(bot, single)
+    await pass_time(bot, 70)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "all")
+    await pass_time(bot, 310)  # Alice is looked up again
+    await bot.slack.press(alone, HOLD, user="U0BOB")
+    await until(bot, lambda: "On hold" in alone.text)
+    with bot.slack.paused("users.info"):
+        await bot.slack.submit(view)
+        await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+        payload = bot.slack.click(message, "digest:approve", user="U0BOB")
+        payload["actions"][0] |= {"action_id": "digest:stop", "value": view["private_metadata"]}
+        await bot.slack.deliver("interactive", payload)
+        async with asyncio.timeout(HANGS_AFTER):
+            while not [row for row in await execute_beside(bot, select(batches.c.stopped)) if row["stopped"]]:
+                await bot.slack.news()
+    await pass_time(bot, 30)
+    assert bot.together.posts == []
+
+
+async def test_pause_in_one_cluster_does_not_stop_a_selection_over_several(bot: World) -> None:
+    bot.together.clusters["cluster-2"] = "cluster-2"
+    storm(bot, 4)
+    storm(bot, 4, cluster="cluster-2")
+    message = await digest(bot)
+    storm(bot, 6, start=10)
+    second = await digest(bot, number=1)
+    await bot.slack.press(second, "approvals:pause")
+    await digest(bot, "Approvals are paused in cluster-1")
+    await bot.slack.submit(await choose(bot, message, "all"))
+    await digest(bot, "8 of 8: 4 approved, 4 not approved")

@@ -24,8 +24,8 @@ async def test_paused_approvals_are_refused_and_shown_on_every_card_of_the_clust
     message = await digest(bot)
     await bot.slack.press(message, PAUSE)
     assert "Approvals are paused in cluster-1 until " in (await bot.whisper()).text
-    await until(bot, lambda: "Approvals are paused until" in alert.text)
-    await digest(bot, "Approvals are paused until")
+    await until(bot, lambda: "Approvals are paused in" in alert.text)
+    await digest(bot, "Approvals are paused in")
     assert "paused" not in elsewhere.text
     await bot.slack.press(alert, APPROVE, user="U0BOB")
     told = (await bot.whisper("U0BOB")).text
@@ -81,4 +81,29 @@ async def test_outage_of_several_clusters_offers_to_pause_all(bot: World) -> Non
     told = await until(bot, lambda: [each for each in bot.slack.visible() if "cannot be read" in each.text], 400)
     await bot.slack.press(told[0], PAUSE)
     assert "Approvals are paused in all clusters" in (await bot.whisper()).text
-    await until(bot, lambda: all("Approvals are paused until" in each.text for each in alerts))
+    await until(bot, lambda: all("Approvals are paused in all clusters until" in each.text for each in alerts))
+    bot.together.faults.clear()
+    await bot.slack.press(await bot.whisper(), RESUME)
+    await until(bot, lambda: not any("Approvals are paused" in each.text for each in alerts))
+
+
+async def test_digest_resumes_a_pause_of_all_clusters(bot: World) -> None:
+    bot.together.clusters["cluster-2"] = "cluster-2"
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    told = await until(bot, lambda: [each for each in bot.slack.visible() if "cannot be read" in each.text], 400)
+    await bot.slack.press(told[0], PAUSE)
+    bot.together.faults.clear()
+    await until(bot, lambda: RESUME in message.buttons)
+    await bot.slack.press(message, RESUME, user="U0BOB")
+    assert "Approvals are on again in all clusters." in (await bot.whisper("U0BOB")).text
+
+
+async def test_backlog_shows_a_pause_of_one_of_its_clusters(bot: World) -> None:
+    storm(bot, 6)
+    backlog = await digest(bot)
+    storm(bot, 6, start=10)
+    await bot.slack.press(await digest(bot, number=1), PAUSE)
+    await until(bot, lambda: "Approvals are paused in cluster-1 until" in backlog.everything)

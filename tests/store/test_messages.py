@@ -1,8 +1,15 @@
 """The statements of messages and alerts, on both databases."""
 
-from bot.models import Alert, Remediation, TrackedMessage
-from bot.store import Database, Messages
+import asyncio
+import threading
+from dataclasses import replace
+
+from sqlalchemy import text
+
+from bot.models import Alert, History, Remediation, Snapshot, TrackedMessage
+from bot.store import Approvals, Database, Messages
 from tests.manual_clock import ManualClock
+from tests.rows import execute
 from tests.samples import DIGEST, remediation
 
 
@@ -51,3 +58,30 @@ async def test_cards_that_are_not_posted_yet_go_into_the_digest(database_url: st
 
 def remediations(count: int) -> list[Remediation]:
     return [remediation(id=f"r-{number:04}") for number in range(count)]
+
+
+async def test_deadlock_of_a_post_and_a_hold_is_survived(postgresql: str) -> None:
+    database = Database(postgresql)
+    await database.open()
+    store, approvals, one = Messages(database), Approvals(database), remediation()
+    await store.add_cards([(Alert(one, ""), TrackedMessage("m", False, one.cluster_id, "C0OPS"))])
+    inside, go = threading.Event(), threading.Event()
+
+    def leaving(snapshot: Snapshot) -> TrackedMessage:
+        inside.set()
+        go.wait(5)
+        return replace(snapshot.message, posted_at=snapshot.now)
+
+    post = asyncio.create_task(store.change("m", leaving, history=History(0)))
+    await asyncio.to_thread(inside.wait)
+    hold = asyncio.create_task(approvals.hold(one.ref, "U0ALICE", 1800))
+    while not await execute(database, text("SELECT 1 FROM pg_locks WHERE NOT granted")):
+        pass
+    go.set()
+    await asyncio.gather(post, hold)
+    snapshot = await store.load("m")
+    await database.close()
+    assert snapshot is not None
+    assert snapshot.message.posted_at
+    assert snapshot.alerts[0].history == History(0)
+    assert snapshot.alerts[0].hold is not None

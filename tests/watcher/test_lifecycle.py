@@ -117,7 +117,7 @@ class Model:
                 self.message = replace(message, ts=found, posted_at=message.posted_at if found else 0.0, drawn="")
             case Step.FORGET:
                 self.forgotten = True
-            case Step.READ_AGAIN:
+            case Step.WAIT if self.alert.is_stale:
                 self.poll()
             case Step.REST:
                 self._settle(message)

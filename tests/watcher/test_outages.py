@@ -186,3 +186,15 @@ async def test_clusters_whose_changes_could_not_be_written_are_read_again(bot: W
     await thief.release()
     await database.close()
     await until(bot, lambda: "0 wait" in bot.slack.digests()[0].text, 200)
+
+
+async def test_card_says_as_of_no_longer_after_a_restart() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults += [Fault("rpc", verb=verb, code=14, times=-1) for verb in ("list", "get")]
+        await until(bot, lambda: "As of" in alert.text, 200)
+        await bot.settle()
+        bot.together.faults.clear()
+        async with bot.another():
+            await until(bot, lambda: "As of" not in alert.text, 300)

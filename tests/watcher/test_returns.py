@@ -186,3 +186,30 @@ async def test_deselected_cluster_gets_no_new_cards_but_keeps_its_old_ones() -> 
             bot.together.review(known, "cancel")
             await card(bot, known, "Cancelled")
             assert bot.slack.cards("r-3") == []
+
+
+async def test_repair_that_failed_out_of_sight_is_reported_after_a_restart() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.remediations[IDS]["state"] = "RUNNING"
+        await card(bot, words="Running")
+        kept = bot.together.remediations.pop(IDS)
+        await card(bot, words="Withdrawn")
+        await bot.settle()
+        async with bot.another():
+            await pass_time(bot, 30)
+            bot.together.remediations[IDS] = kept | {"state": "FAILED", "error_message": "no host"}
+            await until(bot, lambda: "Failed" in alert.text, 900)
+
+
+async def test_second_failure_in_a_digest_is_told_too(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    for number, state in enumerate(("FAILED", "PENDING_APPROVAL", "FAILED")):
+        bot.together.remediations[ids[0]] |= {"state": state, "error_message": f"no host {number}"}
+        await pass_time(bot, 60)
+    assert len([each for each in bot.slack.replies(message) if "no host" in each.text]) == 2
