@@ -219,7 +219,7 @@ class Messages(Leased):
         await self._run(_close, message_id)
 
     async def forget(self, message_id: str) -> list[RemediationRef]:
-        """Drop a message that was never posted. Returns what it was to show."""
+        """Drop a message that was never posted, unless something of it waits now. Returns what it was to show."""
         return await self._run(_forget, message_id)
 
 
@@ -371,6 +371,9 @@ def _close(connection: Connection, message_id: str) -> None:
 
 
 def _forget(connection: Connection, message_id: str) -> list[RemediationRef]:
+    snapshot = load(connection, message_id, to_change=True)
+    if snapshot is None or snapshot.message.ts or any(each.waits for each in snapshot.alerts):
+        return []
     connection.execute(_DROP_MESSAGES, {"b_ids": [message_id]})
     return [RemediationRef(*row) for row in connection.execute(_DROP_ALERTS, {"b_message": message_id})]
 

@@ -60,6 +60,25 @@ def remediations(count: int) -> list[Remediation]:
     return [remediation(id=f"r-{number:04}") for number in range(count)]
 
 
+async def test_message_is_not_forgotten_while_something_of_it_waits(database_url: str) -> None:
+    database = Database(database_url, ManualClock().clock)
+    await database.open()
+    store = Messages(database)
+    over = Alert(remediation(state="CANCELLED"), "")
+    waits = Alert(remediation(id="r-0001"), "")
+    digest_id = await store.gather(DIGEST, [over, waits], 60)
+    kept = await store.forget(digest_id)
+    await store.add_cards([(Alert(remediation(id="r-0002", state="CANCELLED"), ""), card_of("m"))])
+    dropped = await store.forget("m")
+    await database.close()
+    assert kept == []
+    assert [each.remediation_id for each in dropped] == ["r-0002"]
+
+
+def card_of(message_id: str) -> TrackedMessage:
+    return TrackedMessage(message_id, is_digest=False, cluster_id="c-7f2", channel_id="C0OPS")
+
+
 async def test_deadlock_of_a_post_and_a_hold_is_survived(postgresql: str) -> None:
     database = Database(postgresql)
     await database.open()
