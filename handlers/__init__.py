@@ -10,6 +10,7 @@ from bot.decisions import BatchService, DecisionService, PauseService
 from bot.tasks import Tasks
 from handlers.buttons import Buttons
 from handlers.commands import Commands
+from handlers.controls import Controls
 from handlers.digests import Digests
 from handlers.fallbacks import Fallbacks
 from handlers.pauses import Pauses
@@ -33,11 +34,12 @@ def register(  # noqa: PLR0913 - what the surfaces need
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
     buttons, commands = Buttons(decisions, replies, tasks), Commands(decisions, tasks)
-    digests, fallbacks = Digests(batches, decisions, replies, tasks, client), Fallbacks(replies, tasks)
+    controls, fallbacks = Controls(decisions, replies, tasks), Fallbacks(replies, tasks)
+    digests = Digests(batches, decisions, controls, tasks, client)
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
     app.action(_PRESSED)(digests.press)
-    app.action(_PAUSES)(Pauses(pauses, decisions, replies, tasks).listen)
+    app.action(_PAUSES)(Pauses(pauses, controls, replies).listen)
     app.action(many.STOP)(digests.stop)
     app.action(many.SELECT)(digests.select)
     app.options(many.SELECT)(digests.options)

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -11,10 +12,11 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import cards
 from bot.decisions import BatchService, DecisionService
 from bot.errors import NotAttempted, NotRecorded, NotTaken, StorageUnavailable, StoreDown
+from bot.models import Verb
 from bot.tasks import Room, Tasks
-from handlers.buttons import actor_of, place_of, refusal
+from handlers.buttons import actor_of, refusal
+from handlers.controls import Controls, Press
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
-from handlers.replies import Replies
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +27,22 @@ class Digests:
     Args:
         batches: keeps what was selected, and begins it.
         decisions: puts refusals into the audit trail.
-        replies: tells the person alone.
+        controls: takes presses.
         tasks: where the work goes on after the ack.
         client: opens dialogs; without retries of its own.
     """
 
     def __init__(
-        self, batches: BatchService, decisions: DecisionService, replies: Replies, tasks: Tasks, client: AsyncWebClient
+        self,
+        batches: BatchService,
+        decisions: DecisionService,
+        controls: Controls,
+        tasks: Tasks,
+        client: AsyncWebClient,
     ) -> None:
         self._batches = batches
         self._decisions = decisions
-        self._replies = replies
+        self._controls = controls
         self._tasks = tasks
         self._client = client
 
@@ -54,28 +61,16 @@ class Digests:
 
     async def press(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then show what would happen to which node."""
-        user_id = actor_of(body).user_id
-        if self._tasks.room(user_id, decides=True) is not Room.FREE:
-            return BoltResponse(status=503, body="")
-        await ack()
-        self._tasks.spawn(self._ask(body), f"selection {body.get('trigger_id')}", person=user_id)
-        return None
+        verb = cards.many.VERBS[str(body["actions"][0].get("action_id"))]
+        return await self._controls.take(ack, body, partial(self._ask, verb), verb)
 
-    async def _ask(self, body: dict[str, Any]) -> None:
-        action, place, actor = (body.get("actions") or [{}])[0], place_of(body), actor_of(body)
-        verb, trigger_id = cards.many.VERBS[str(action.get("action_id"))], str(body.get("trigger_id"))
-        try:
-            digest_id = str(action.get("value"))
-            asked = await self._batches.ask(verb, digest_id, _selected(body), actor, place, trigger_id)
-            if asked is None:
-                logger.info("Selection %s: redelivery ignored", trigger_id)
-                return
-            await self._open(trigger_id, cards.many.dialog(*asked))
-        except NotAttempted as error:
-            await self._decisions.note(refusal(error, actor, place.channel_id, verb))
-            await self._replies.whisper(place, cards.private(error))
-        except StorageUnavailable:
-            await self._replies.whisper(place, cards.private(StoreDown()))
+    async def _ask(self, verb: Verb, press: Press) -> None:
+        selected = _selected(press.body)
+        asked = await self._batches.ask(verb, press.value, selected, press.actor, press.place, press.trigger_id)
+        if asked is None:
+            logger.info("Selection %s: redelivery ignored", press.trigger_id)
+            return
+        await self._open(press.trigger_id, cards.many.dialog(*asked))
 
     async def _open(self, trigger_id: str, view: dict[str, Any]) -> None:
         """Open a dialog.
@@ -91,22 +86,10 @@ class Digests:
 
     async def stop(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then leave alone what of a running selection has not begun."""
-        user_id = actor_of(body).user_id
-        if self._tasks.room(user_id, decides=True) is not Room.FREE:
-            return BoltResponse(status=503, body="")
-        await ack()
-        self._tasks.spawn(self._stop(body), f"stop {body.get('trigger_id')}", person=user_id)
-        return None
+        return await self._controls.take(ack, body, self._stop)
 
-    async def _stop(self, body: dict[str, Any]) -> None:
-        action, place, actor = (body.get("actions") or [{}])[0], place_of(body), actor_of(body)
-        try:
-            await self._batches.stop(str(action.get("value")), actor, place)
-        except NotAttempted as error:
-            await self._decisions.note(refusal(error, actor, place.channel_id))
-            await self._replies.whisper(place, cards.private(error))
-        except StorageUnavailable:
-            await self._replies.whisper(place, cards.private(StoreDown()))
+    async def _stop(self, press: Press) -> None:
+        await self._batches.stop(press.value, press.actor, press.place)
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Write down that it was confirmed, ack, then carry it out. What cannot be begun is said in the dialog."""

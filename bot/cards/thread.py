@@ -125,7 +125,7 @@ def reminder(remediation: Remediation, oncall: str, waited: float) -> Message:
 
 
 def hold_ends(remediation: Remediation, hold: Hold) -> Message:
-    """Tell whoever put a repair on hold that the hold ends soon."""
+    """Tell the person who put a repair on hold that the hold ends soon."""
     node = escape(words.node(remediation), 200)
     text = f"<@{hold.user_id}>, your hold on {node} ends in 2 min. Hold it again on the card above to keep it."
     return Message(text, [parts.section(text)])

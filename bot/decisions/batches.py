@@ -3,7 +3,6 @@
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 from bot import cards
@@ -44,11 +43,7 @@ class BatchService:
             StorageUnavailable: the database did not answer.
         """
         snapshot = await self._messages.load(digest_id)
-        if snapshot is None:
-            return []
-        now = snapshot.now
-        timely = [replace(each, hold=each.hold.at(now)) if each.hold else each for each in snapshot.alerts]
-        return still_waiting(timely, snapshot.batches)
+        return still_waiting(snapshot.alerts, snapshot.batches) if snapshot else []
 
     async def ask(  # noqa: PLR0913, PLR0917 - what was pressed, by whom and where
         self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: Place, trigger_id: str

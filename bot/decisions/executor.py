@@ -127,7 +127,7 @@ class Executor:
         return await self._card(job, present, decided=decided), Outcome(OutcomeKind.HELD, present.state)
 
     async def release(self, job: Job) -> Result:
-        """End a hold: whoever may decide may say that nobody needs to wait any more.
+        """End a hold, for anyone who may decide.
 
         Raises:
             TogetherError: the remediation can't be read.

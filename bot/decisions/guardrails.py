@@ -118,7 +118,7 @@ class Guardrails:
         """Return the instances in repair.
 
         A list is asked for by states, so a state that this version of the bot doesn't know is in none; and it may lag
-        behind what was approved a moment ago. So what the bot tracks or has just approved is read by itself.
+        behind what was approved a moment ago. So what the bot tracks or has just approved is read alone.
         """
         lately = await self._approvals.approved_lately(cluster_id)
         listed = await self._together.scan(cluster_id, states=sorted(IN_REPAIR))

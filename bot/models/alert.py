@@ -1,13 +1,13 @@
 """Alerts: what the bot knows of the remediations that it tells of, and what a card says beyond them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bot.models.job import Decided, Remark
+from bot.models.job import DOUBT_SECONDS, Decided, Remark
 from bot.models.remediation import FINAL, Remediation, State
 
 HOLD_SECONDS = 30 * 60
 MAX_HOLD_SECONDS = 24 * 3600.0
-HOLD_ENDS_SOON_SECONDS = 120.0  # before a hold ends, whoever asked for it is told
+HOLD_ENDS_SOON_SECONDS = 120.0  # before a hold ends, its person is told
 HISTORY_DAYS = 7
 FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
 
@@ -153,6 +153,12 @@ class Alert:
     def is_closed(self) -> bool:
         """Whether nothing can happen to it any more, as far as Together says."""
         return self.vanished or self.remediation.state in FINAL
+
+    def at(self, now: float) -> "Alert":
+        """Return it without what has run out at a moment: holds, and the doubt about an answer."""
+        is_doubt_over = self.remark and not self.remark.buttons and self.remark.at + DOUBT_SECONDS <= now
+        hold = self.hold.at(now) if self.hold else None
+        return replace(self, hold=hold, remark=None if is_doubt_over else self.remark)
 
     def about(self, first: FirstApproval | None) -> About:
         """Return what its card says beyond the remediation."""

@@ -148,8 +148,7 @@ def card_context(connection: Connection, ref: RemediationRef) -> About:
     alert = readable_alert(row) if row else None
     if alert is None:
         return About(first=first, pause=pause)
-    hold = alert.hold.at(read_clock(connection)) if alert.hold else None
-    return replace(alert.about(first), pause=pause, hold=hold)
+    return replace(alert.at(read_clock(connection)).about(first), pause=pause)
 
 
 def _first_approval(connection: Connection, ref: RemediationRef) -> FirstApproval | None:

@@ -210,7 +210,7 @@ def _leave(connection: Connection, batch_id: str, why: str, which: Update = _LEA
 
 def _stop(connection: Connection, batch_id: str, actor: Actor, channel_id: str | None) -> bool:
     digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
-    why = f"{StopReason.PERSON} {actor.user_id}"
+    why = f"{StopReason.PERSON}:{actor.user_id}"
     if not digest_id or not _leave(connection, batch_id, why, _TAKE_BACK):
         return False
     audit.note(connection, AuditNote("stopped", actor, channel_id, selection=batch_id))
@@ -249,7 +249,7 @@ def of_digest(connection: Connection, digest_id: str) -> list[Batch]:
 
 
 def _with_results(connection: Connection, batch: Batch, row: Any) -> Batch:  # noqa: ANN401 - a row of _OF_DIGEST
-    stopped, _, stopped_by = (row.stopped or "").partition(" ") if _is_person(row.stopped) else (row.stopped, "", "")
+    stopped, _, stopped_by = (row.stopped or "").partition(":")
     results = {each.batch_number: each for each in connection.execute(_RESULTS, {"b_id": batch.id})}
     return replace(
         batch,
@@ -259,10 +259,6 @@ def _with_results(connection: Connection, batch: Batch, row: Any) -> Batch:  # n
         is_running=any(each.status in {QUEUED, RECEIVED, ACTIVE} for each in results.values()),
         items=[_with_result(item, results.get(item.number)) for item in batch.items],
     )
-
-
-def _is_person(stopped: str | None) -> bool:
-    return stopped is not None and stopped.startswith(f"{StopReason.PERSON} ")
 
 
 def _with_result(item: BatchItem, row: Any) -> BatchItem:  # noqa: ANN401 - a row of _RESULTS

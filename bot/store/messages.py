@@ -289,10 +289,11 @@ def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert]
 
 
 def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:
-    """Return a message with everything that it is drawn from, inside a transaction."""
+    """Return a message with everything that it is drawn from and that has not run out, inside a transaction."""
     message = _find(connection, message_id, to_change=to_change)
     if message is None:
         return None
+    present = read_clock(connection)
     shown: list[Alert] = []
     firsts: dict[RemediationRef, FirstApproval] = {}
     deciding = False
@@ -300,7 +301,7 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
         alert = readable_alert(row)
         if alert is None:
             continue
-        shown.append(alert)
+        shown.append(alert.at(present))
         deciding = deciding or bool(row.deciding)
         if approval := to_first_approval(row):
             firsts[alert.remediation.ref] = approval
@@ -308,7 +309,7 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     is_being_decided = deciding and not message.is_digest
     clusters = {each.remediation.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
     pause = active_pause(connection, sorted(clusters)[:_AT_ONCE])
-    return Snapshot(message, shown, firsts, confirmed, is_being_decided, read_clock(connection), pause)
+    return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, pause)
 
 
 def _change(connection: Connection, message_id: str, change: Change, history: History | None) -> Snapshot | None:

@@ -8,7 +8,7 @@ from bot.models import RemediationRef
 class Index:
     """The tracked remediations, with the fingerprint of what was last seen of each, and when that was confirmed.
 
-    A list confirms a whole cluster, but for what is in no list and couldn't be read by itself.
+    A list confirms a whole cluster, except for what isn't listed and couldn't be read alone.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Index:
         self._confirmed[cluster_id] = at
 
     def mark_stale(self, ref: RemediationRef) -> None:
-        """Let the next reading count as news, whatever it says."""
+        """Treat the next reading as news, even if it says the same."""
         if ref in self._fingerprints:
             self._fingerprints[ref] = ""
 

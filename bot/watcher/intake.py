@@ -3,6 +3,7 @@
 import logging
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from bot.clock import Clock
@@ -19,7 +20,7 @@ from bot.watcher.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
 
-STORM = 5  # so many new ones of a cluster within a minute have cards of their own
+STORM = 5  # up to this many new ones of a cluster within a minute get a card each
 STORM_SECONDS = 60.0
 BACKLOG_SECONDS = 10.0  # for the clusters that are read for the first time, so that what waits there comes as one
 BACKLOG_LASTS = 600.0  # for those that can't be read at once
@@ -156,7 +157,7 @@ class Intake:
         for each in (*await self._back(listing), *listing.changed):
             await self._observe_safely(each, listing)
         unknown = (each for each in listing.new if each.ref not in self._index and each.ref not in self.backlog)
-        fresh = [each for each in unknown if each.remediation()]
+        fresh = [replace(each, words=read) for each in unknown if (read := each.remediation())]
         if fresh and listing.is_watched:
             fresh = await self._without_known(fresh, listing)
         is_new = listing.is_watched and listing.error is None
@@ -255,9 +256,7 @@ class Intake:
     async def _add_cards(self, fresh: Sequence[Observation]) -> None:
         new = []
         for each in fresh:
-            if (alert := self._alert(each)) is None:
-                continue
-            cluster_id = each.ref.cluster_id
+            alert, cluster_id = self._alert(each), each.ref.cluster_id
             channel_id, ts = self._adopted.get(each.ref, (self._config.route(cluster_id).channel_id, None))
             new.append((alert, TrackedMessage(uuid.uuid4().hex, False, cluster_id, channel_id, ts=ts)))
         if new:
@@ -268,7 +267,7 @@ class Intake:
 
     async def _gather(self, cluster_id: str | None, channel_id: str, fresh: Sequence[Observation]) -> None:
         """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""
-        new = [alert for each in fresh if (alert := self._alert(each))]
+        new = [self._alert(each) for each in fresh]
         digest = TrackedMessage(uuid.uuid4().hex, True, cluster_id, channel_id)
         digest_id = await self._messages.gather(digest, new, GROWS_SECONDS)
         for alert in new:
@@ -276,9 +275,8 @@ class Intake:
         logger.info("%d new alerts at once go into one message", len(new))
         self._queue.put(digest_id)
 
-    def _alert(self, observation: Observation) -> Alert | None:
+    def _alert(self, observation: Observation) -> Alert:
         remediation = observation.remediation()
-        if remediation is None:
-            return None
+        assert remediation is not None  # noqa: S101 - what can't be read was left out before
         share = self._enricher.share(observation.ref.cluster_id)
         return Alert(remediation, observation.fingerprint, share=share)

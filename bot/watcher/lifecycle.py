@@ -120,22 +120,8 @@ def unconfirmed(look: Look, as_of: float) -> Tracked | None:
     """Return an alert that Together has not confirmed for too long, so that its message says as of when it is."""
     if look.alert.is_closed or look.alert.as_of:
         return None
-    # The next reading counts as news, whatever it says and whoever watches then.
+    # The next reading counts as news, for the next watcher too.
     return replace(look.alert, as_of=as_of, fingerprint=""), replace(look.message, next_at=0.0)
-
-
-def timely(snapshot: Snapshot) -> Snapshot:
-    """Return a snapshot without what has run out: holds, and doubts about an answer."""
-    pause = snapshot.pause if snapshot.pause and snapshot.pause.until > snapshot.now else None
-    return replace(snapshot, alerts=[_timely(each, snapshot.now) for each in snapshot.alerts], pause=pause)
-
-
-def _timely(alert: Alert, now: float) -> Alert:
-    if alert.hold:
-        alert = replace(alert, hold=alert.hold.at(now))
-    if alert.remark and not alert.remark.buttons and alert.remark.at + DOUBT_SECONDS <= now:
-        alert = replace(alert, remark=None)
-    return alert
 
 
 def content(snapshot: Snapshot) -> Message:
@@ -155,7 +141,7 @@ def _holds(remark: Remark | None, remediation: Remediation) -> bool:
 
 
 def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911 - one line for each step, in their order
-    """Return what a message needs next. The snapshot has nothing in it that has run out."""
+    """Return what a message needs next."""
     message, now = snapshot.message, snapshot.now
     if message.done:
         return Step.REST

@@ -103,7 +103,7 @@ class OutageNotifier:
             logger.warning("Slack did not say whether it took that, so it counts as told: %s", error)
 
     def _grouped(self, ids: set[str]) -> list[list[str]]:
-        """Return the list of clusters by itself, and the clusters of each channel together."""
+        """Group the clusters by channel, apart from the list of clusters."""
         groups: dict[tuple[bool, str], list[str]] = {}
         for each in sorted(ids):
             groups.setdefault((each != ALL_CLUSTERS, self._config.route(each).channel_id), []).append(each)

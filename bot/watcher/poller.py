@@ -67,7 +67,7 @@ class Listing:
         new: what waits for approval and isn't tracked.
         changed: what is tracked and isn't what was seen last.
         strangers: what others have begun, in the middle of its work.
-        unreadable: what is tracked, is in no list, and couldn't be read by itself.
+        unreadable: what is tracked, is in no list, and couldn't be read alone.
         in_repair: how many of the cluster's nodes are in repair.
         is_watched: whether what is new in it is to be told; otherwise it is read only for what was told before.
     """
@@ -90,7 +90,7 @@ class Poller:
     Args:
         together: the API.
         clusters: which to read; empty for all that the key sees.
-        index: what is tracked, and so read by itself where no list has it.
+        index: what is tracked, and read alone when no list has it.
         clock: for ages and waits.
 
     Attributes:

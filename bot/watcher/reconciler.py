@@ -22,7 +22,7 @@ from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
 
-SECONDS_PER_EDIT = 3.0  # of one message: a person reads it meanwhile
+SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
 COMPARED_SECONDS = 7 * 86_400.0  # what was posted before that is drawn again without a look at the channel's history
 HISTORY_BEFORE = 300.0  # the database's clock and Slack's may differ
 
@@ -122,14 +122,13 @@ class Reconciler:
         for alert in snapshot.alerts:
             if alert.is_stale:
                 self._index.mark_stale(alert.remediation.ref)
-        snapshot = lifecycle.timely(snapshot)
         step = lifecycle.next_step(snapshot, self._config)
         if step.lane is not lane:
             return None if step is Step.REMIND and self._reminding.is_to_wait(key) else step.lane
         after = await self._steps[step](snapshot)
         if after is None:
             return None
-        lane_after = lifecycle.next_step(lifecycle.timely(after), self._config).lane
+        lane_after = lifecycle.next_step(after, self._config).lane
         return None if lane_after is Lane.LOOK else lane_after
 
     async def _forget(self, snapshot: Snapshot) -> None:
@@ -140,14 +139,14 @@ class Reconciler:
         """Nothing: the message is due still, so a later tick comes back to it."""
 
     async def _rest(self, snapshot: Snapshot) -> Snapshot | None:
-        return await self._settle(snapshot.message.id, lambda message: message)
+        return await self._settle(snapshot.message.id, lambda each: each.message)
 
-    async def _settle(self, key: str, change: Callable[[TrackedMessage], TrackedMessage]) -> Snapshot | None:
+    async def _settle(self, key: str, change: Callable[[Snapshot], TrackedMessage | None]) -> Snapshot | None:
         """Change a message, and write down when it is to be looked at again."""
 
-        def settled(snapshot: Snapshot) -> TrackedMessage:
-            present = lifecycle.timely(replace(snapshot, message=change(snapshot.message)))
-            return lifecycle.settled(present, self._config)
+        def settled(snapshot: Snapshot) -> TrackedMessage | None:
+            changed = change(snapshot)
+            return lifecycle.settled(replace(snapshot, message=changed), self._config) if changed else None
 
         after = await self._messages.change(key, settled)
         if after and after.message.done:
@@ -167,7 +166,7 @@ class Reconciler:
         """Write down that a message is about to be posted, then post it: after a crash it is looked for first."""
 
         def leaving(snapshot: Snapshot) -> TrackedMessage | None:
-            if snapshot.message.ts or lifecycle.next_step(lifecycle.timely(snapshot), self._config) is not Step.POST:
+            if snapshot.message.ts or lifecycle.next_step(snapshot, self._config) is not Step.POST:
                 return None
             # The settings may have changed since it was first about to be posted.
             channel_id = self._config.route(snapshot.message.cluster_id).channel_id
@@ -178,7 +177,6 @@ class Reconciler:
         left = await self._messages.change(key, leaving, history=history)
         if left is None:
             return None
-        left = lifecycle.timely(left)
         message, shown = left.message, lifecycle.content(left)
         try:
             ts = await self._channels.post(shown, about=_about(left), channel_id=message.channel_id)
@@ -189,7 +187,7 @@ class Reconciler:
         self._report(message.channel_id, "")
         self._edited_at[key] = self._clock.monotonic()
         at = left.now
-        return await self._settle(key, lambda each: replace(each, ts=ts, drawn=shown.fingerprint, shown_at=at))
+        return await self._settle(key, lambda each: replace(each.message, ts=ts, drawn=shown.fingerprint, shown_at=at))
 
     async def _edit(self, snapshot: Snapshot) -> Snapshot | None:
         message = snapshot.message
@@ -205,7 +203,7 @@ class Reconciler:
             await self._channels.update(ts, shown, before.message.channel_id)
         except PostUnclear:
             # It may arrive late, over whatever is drawn until then: what it shows is not known any more.
-            await self._settle(key, lambda each: replace(each, drawn=""))
+            await self._settle(key, lambda each: replace(each.message, drawn=""))
             raise
         except NotPosted as error:
             if error.is_gone:
@@ -213,16 +211,15 @@ class Reconciler:
             if not error.is_lasting:
                 raise
             logger.warning("%s: it can no longer be updated: %s", _named(before), error)
-            return await self._settle(key, lambda each: replace(each, is_frozen=True, grown_at=0.0))
+            return await self._settle(key, lambda each: replace(each.message, is_frozen=True, grown_at=0.0))
         self._edited_at[key] = self._clock.monotonic()
 
         def drawn(snapshot: Snapshot) -> TrackedMessage:
             # Where somebody was answered on the card meanwhile, it is not known which of the two it shows.
             is_known = _shown(snapshot) == _shown(before)
-            after = replace(snapshot.message, drawn=shown.fingerprint if is_known else "", shown_at=before.now)
-            return lifecycle.settled(lifecycle.timely(replace(snapshot, message=after)), self._config)
+            return replace(snapshot.message, drawn=shown.fingerprint if is_known else "", shown_at=before.now)
 
-        return await self._messages.change(key, drawn)
+        return await self._settle(key, drawn)
 
     async def _lose(self, snapshot: Snapshot, error: NotPosted) -> Snapshot | None:
         logger.warning("%s: it was deleted: %s", _named(snapshot), error)
@@ -253,7 +250,10 @@ class Reconciler:
             logger.warning("%s: its thread takes no more: %s", _named(snapshot), error)
         self._maybe_told.discard(message.id)
         return await self._settle(
-            message.id, lambda each: replace(each, lines=each.lines[part.lines :], told=each.told | part.told)
+            message.id,
+            lambda each: replace(
+                each.message, lines=each.message.lines[part.lines :], told=each.message.told | part.told
+            ),
         )
 
     async def _remind(self, snapshot: Snapshot) -> Snapshot | None:
@@ -271,13 +271,11 @@ class Reconciler:
         key = before.message.id
 
         def counted(snapshot: Snapshot) -> TrackedMessage | None:
-            present = lifecycle.timely(snapshot)
-            if lifecycle.next_step(present, self._config) is not Step.REMIND or _shown(snapshot) != _shown(before):
+            if lifecycle.next_step(snapshot, self._config) is not Step.REMIND or _shown(snapshot) != _shown(before):
                 return None
-            after = lifecycle.reminded(present, self._config)
-            return lifecycle.settled(replace(present, message=after), self._config)
+            return lifecycle.reminded(snapshot, self._config)
 
-        after = await self._messages.change(key, counted)
+        after = await self._settle(key, counted)
         if after is None or not count:
             return after
         message = after.message
@@ -341,7 +339,7 @@ class Reconciler:
         if ts is None:
             return await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0))
         logger.info("%s: it is in the channel already", _named(snapshot))
-        return await self._settle(key, lambda each: replace(each, ts=ts, drawn=""))
+        return await self._settle(key, lambda each: replace(each.message, ts=ts, drawn=""))
 
     async def verify(self) -> None:
         """Compare what the channels show with what was last written, and draw again what differs.

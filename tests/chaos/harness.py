@@ -155,6 +155,6 @@ async def _listens(port: int) -> None:
             try:
                 await session.get(f"http://127.0.0.1:{port}/healthz")
             except aiohttp.ClientConnectorError:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # a port of another process gives no notice
             else:
                 return

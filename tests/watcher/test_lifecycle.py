@@ -66,8 +66,7 @@ class Model:
         self.forgotten = False
 
     def snapshot(self) -> Snapshot:
-        whole = Snapshot(self.message, [self.alert], {}, [], is_being_decided=False, now=self.now)
-        return lifecycle.timely(whole)
+        return Snapshot(self.message, [self.alert.at(self.now)], {}, [], is_being_decided=False, now=self.now)
 
     def poll(self, *, is_old: bool = False) -> None:
         look = Look(self.alert, self.message, None, None, self.now)
