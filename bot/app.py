@@ -11,9 +11,11 @@ import httpx
 from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.cards import CardConfig
 from bot.clock import Clock, Pause
 from bot.decisions import BatchService, DecisionService, Guardrails, Limits, PauseService, Recovery
 from bot.errors import StorageUnavailable
+from bot.models import Verb
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
 from bot.store import Approvals, Database, DecisionStore, Pauses
@@ -190,6 +192,8 @@ class App:
             poll_seconds=settings.bot_poll_seconds,
             remind_seconds=settings.bot_remind_minutes * 60,
             lease_seconds=settings.bot_lease_seconds,
+            quiet=settings.bot_quiet_hours,
+            cards=_card_config(settings),
         )
 
     def _begin_to_watch(
@@ -250,7 +254,7 @@ class App:
             frozenset(settings.bot_two_people_modes),
         )
         guardrails = Guardrails(limits, together, Approvals(store.database), policy, clock)
-        decisions = DecisionService(together, policy, guardrails, replies, store, clock)
+        decisions = DecisionService(together, policy, guardrails, replies, store, clock, _card_config(settings))
         batches = BatchService(decisions, policy, store, clock)
         self._recovery = Recovery(
             store=store,
@@ -292,6 +296,11 @@ class App:
             self._reported[part] = problem
 
         return report
+
+
+def _card_config(settings: Settings) -> CardConfig:
+    asking = {"never": (), "cancel": (Verb.CANCEL, Verb.REJECT), "always": (Verb.CANCEL, Verb.REJECT, Verb.APPROVE)}
+    return CardConfig(settings.bot_console_url, settings.bot_runbook_url, frozenset(asking[settings.bot_reason]))
 
 
 def _slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_only: bool) -> AsyncWebClient:

@@ -15,37 +15,44 @@ _PLAIN_ASCII = re.compile(r"[ -~]*")
 
 
 def clean(value: str, limit: int) -> str:
-    """One line without control and direction characters, at most `limit` characters, for `plain_text`."""
+    """Return one line without control and direction characters, at most `limit` characters, for `plain_text`."""
     return _cut(value, limit, {})
 
 
 def escape(value: str, limit: int) -> str:
-    """One line for `mrkdwn`, at most `limit` characters after escaping."""
+    """Return one line for `mrkdwn`, at most `limit` characters after escaping."""
     return _cut(value, limit, _ENTITIES)
 
 
+def entities(value: str) -> str:
+    """Return text with nothing but Slack's three control characters escaped."""
+    return "".join(_ENTITIES.get(each, each) for each in value)
+
+
 def code(value: str, limit: int) -> str:
-    """A value that can be copied. A backtick in it would end the code, so it becomes an apostrophe."""
+    """Return a value that can be copied. A backtick in it would end the code, so it becomes an apostrophe."""
     return f"`{escape(value.replace('`', chr(39)), limit - 2) or '-'}`"
 
 
 def when(moment: datetime | float) -> str:
-    """A moment in the reader's own time zone and words, with UTC for clients that cannot.
-
-    Args:
-        moment: a time, or seconds since 1970.
-    """
+    """Return a moment in the reader's own time zone and words, with UTC for clients that can't; Unix time or a time."""
     utc = _utc(moment)
     return f"<!date^{int(utc.timestamp())}^{{date_short_pretty}} at {{time}}|{plain_when(moment)}>"
 
 
+def clock_time(moment: datetime | float) -> str:
+    """Return the time of day of a moment that is less than a day away, in the reader's own time zone and words."""
+    utc = _utc(moment)
+    return f"<!date^{int(utc.timestamp())}^{{time}}|{utc:%H:%M} UTC>"
+
+
 def ago(moment: datetime | float) -> str:
-    """How long ago a moment was, which Slack keeps up to date in the reader's own words."""
+    """Return how long ago a moment was, which Slack keeps up to date in the reader's own words."""
     return f"<!date^{int(_utc(moment).timestamp())}^{{ago}}|{plain_when(moment)}>"
 
 
 def lasted(seconds: float) -> str:
-    """A duration in one or two units: "45 s", "3 min", "2 h 5 min", "26 h", "4 days"."""
+    """Return a duration in one or two units: "45 s", "3 min", "2 h 5 min", "26 h", "4 days"."""
     whole = max(0, round(seconds))
     if whole < _MINUTE:
         return f"{whole} s"
@@ -59,7 +66,7 @@ def lasted(seconds: float) -> str:
 
 
 def plain_when(moment: datetime | float) -> str:
-    """A moment as UTC, for texts that are read aloud."""
+    """Return a moment as UTC, for texts that are read aloud."""
     return _utc(moment).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 

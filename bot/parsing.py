@@ -107,14 +107,14 @@ def _begins_with_options(plain: str) -> bool:
 def _from_options(plain: str) -> Order:
     options = list(_OPTION.finditer(plain))
     if stray := plain[: options[0].start()].strip(_QUOTES + " ,"):
-        raise UnreadableCommand(f"I cannot tell what “{stray[:60]}” before “{options[0][0].strip()}” means.")
+        raise UnreadableCommand(f"Unrecognized text before “{options[0][0].strip()}”: “{stray[:60]}”.")
     found: dict[str, str] = {}
     rest = ""
     for option, following in zip(options, [*options[1:], None], strict=True):
         value = plain[option.end() : following.start() if following else len(plain)].strip(" ,")
         key = option["key"].lower()
         if key in found:
-            raise UnreadableCommand(f"{key} is given twice.")
+            raise UnreadableCommand(f"“{key}” appears twice.")
         if key == "reason":
             quoted = _QUOTED.match(value)
             found[key], tail = (quoted[1], value[quoted.end() :]) if quoted else (value, "")
@@ -122,7 +122,7 @@ def _from_options(plain: str) -> Order:
             found[key], _, tail = value.partition(" ")
         rest = f"{rest} {tail}".strip(" ,")
     if re.match(rf"{_DASHES}\w", rest):
-        raise UnreadableCommand(f"I do not know the option “{rest.split()[0][:60]}”.")
+        raise UnreadableCommand(f"Unknown option “{rest.split()[0][:60]}”.")
     ids = [found.get(part, "").strip(_QUOTES + ",") for part in PARTS]
     return Order(_reference(ids), _reason(f"{found.get('reason', '')} {rest}"))
 
@@ -139,7 +139,7 @@ def _from_words(plain: str) -> Order:
     end = words[len(PARTS) - 1].end()
     joined = re.match(r"[/,]+([^\s,/]+)\S*", plain[end:])
     if joined and joined[1].strip(_QUOTES).lower() != "cancel":
-        raise UnreadableCommand("More than three parts are joined, so I cannot tell which are the IDs.")
+        raise UnreadableCommand("Too many parts are joined with “/”. Give the cluster, instance, and remediation IDs.")
     return Order(ref, _reason(plain[end + (joined.end() if joined else 0) :]))
 
 
@@ -150,9 +150,9 @@ def _reference(ids: list[str]) -> RemediationRef:
         check_id(part, value)
     missing = [part for part in PARTS if part not in dict(given)]
     if missing:
-        have = ", ".join(f"{part} “{value}”" for part, value in given)
-        lack = f"The {' and the '.join(missing)} ID {'is' if len(missing) == 1 else 'are'} missing"
-        raise UnreadableCommand(f"{lack}. I read {have}." if have else "The three IDs are missing.")
+        lack = f"Missing {' and '.join(missing)} ID{'s' if len(missing) > 1 else ''}."
+        have = " and ".join(f"“{value}” as the {part}" for part, value in given)
+        raise UnreadableCommand(f"{lack} I took {have}." if have else "Missing cluster, instance, and remediation IDs.")
     return RemediationRef(*ids)
 
 
@@ -161,7 +161,7 @@ def _reason(rest: str) -> str:
     option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
     words = words[option.end() :] if option else words
     if not option and (strange := _NO_REASON.match(words)):
-        raise UnreadableCommand(f"I cannot tell what “{words[strange.start() :][:60]}” behind the IDs means.")
+        raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[strange.start() :][:60]}”.")
     quoted = _QUOTED.fullmatch(words)
     reason = (quoted[1] if quoted else words)[:MAX_REASON].strip()
     return "" if re.fullmatch(_DASHES, reason) else reason

@@ -41,21 +41,21 @@ class Policy:
             NotAllowed: the actor may not; says why and who can.
         """
         if actor.team_id != self._team_id:
-            raise NotAllowed("This bot belongs to another workspace than the one you asked from.", self._who_can)
+            raise NotAllowed("This bot belongs to a different workspace.", self._who_can)
         if actor.home_team_id not in {None, self._team_id}:
-            raise NotAllowed("You belong to another workspace than this bot.", self._who_can)
+            raise NotAllowed("Only members of this workspace can do this.", self._who_can)
         if self._channels and channel_id not in self._channels:
             where = " or ".join(f"<#{each}>" for each in sorted(self._channels)[:_LISTED_IN_A_REFUSAL])
-            raise NotAllowed("This bot does not act in this channel.", f"Ask again in {where}.")
+            raise NotAllowed("This bot isn't enabled here.", f"Use {where}.")
         if RULES[verb].open_to_all:
             return
         try:
             if actor.user_id not in self._users and not await self._in_a_group(actor.user_id):
-                raise NotAllowed(f"You may not {verb} remediations here.", self._who_can)
+                raise NotAllowed(f"You're not allowed to {verb} remediations.", self._who_can)
             await self._require_full_member(actor.user_id)
         except DirectoryUnavailable:
             raise NotAllowed(
-                "Slack could not say whether you may decide.", f"Try again in a minute. {self._who_can}"
+                "Couldn't check your permissions with Slack.", f"Try again in a minute. {self._who_can}"
             ) from None
 
     async def _in_a_group(self, user_id: str) -> bool:
@@ -75,9 +75,9 @@ class Policy:
     async def _require_full_member(self, user_id: str) -> None:
         person = await self._directory.person(user_id)
         if person.team_id != self._team_id:
-            raise NotAllowed("You belong to another workspace than this bot.", self._who_can)
+            raise NotAllowed("Only members of this workspace can do this.", self._who_can)
         if not person.is_full_member:
-            raise NotAllowed("Guests, bots and deactivated users may not decide.", self._who_can)
+            raise NotAllowed("Guests, bots, and deactivated users can't approve or cancel.", self._who_can)
 
 
 def _who_can(operators: Sequence[str]) -> str:

@@ -4,53 +4,61 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
+from datetime import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
 from dotenv import dotenv_values
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from bot.links import PLACEHOLDERS, placeholders
 from bot.models import Mode, check_id
+from bot.quiet_hours import QuietHours
 
 _MODE = "REMEDIATION_MODE_"
 DEFAULT_DATABASE = "sqlite:///remediation-bot.db"
 EXAMPLES: Mapping[str, str] = {
-    "SLACK_BOT_TOKEN": "xoxb-…, from “OAuth & Permissions” in the app's settings",
-    "SLACK_SIGNING_SECRET": "the 32 characters under “Basic Information”",
-    "SLACK_APP_TOKEN": "xapp-…, from “Basic Information”, with the scope connections:write",
+    "SLACK_BOT_TOKEN": "xoxb-… (app settings, “OAuth & Permissions”)",
+    "SLACK_SIGNING_SECRET": "32 characters (app settings, “Basic Information”)",
+    "SLACK_APP_TOKEN": "xapp-… with the scope connections:write (app settings, “Basic Information”)",
     "SLACK_API_URL": "https://slack.com/api/",
-    "TOGETHER_API_KEY": "the key from Together's console",
+    "TOGETHER_API_KEY": "a key from https://api.together.ai/settings/api-keys",
     "TOGETHER_BASE_URL": "https://api.together.xyz/v1",
     "BOT_OPERATORS": "U012ABCDEF,S0GROUP01",
     "BOT_CHANNELS": "C012ABCDEF,C034GHIJKL",
     "BOT_ALERT_CHANNEL": "C012ABCDEF",
     "BOT_CLUSTERS": "cluster-1,cluster-2",
-    "BOT_POLL_SECONDS": "15 (1 to 3600)",
-    "BOT_REMIND_MINUTES": "15 (0 to 10080; 0 for no reminders)",
+    "BOT_POLL_SECONDS": "15",
+    "BOT_REMIND_MINUTES": "15 (0 for no reminders)",
     "BOT_ONCALL": "S0ONCALL or U012ABCDEF",
     "BOT_ROUTES": "c-train=C012ABCDEF/S0ONCALL,c-infer=C034GHIJKL",
-    "BOT_MAX_IN_REPAIR": "4 (1 or more)",
-    "BOT_MAX_IN_REPAIR_PERCENT": "10 (1 to 100)",
+    "BOT_CONSOLE_URL": "https://console.example.com/clusters/{cluster_id}/remediations/{remediation_id}",
+    "BOT_RUNBOOK_URL": "https://wiki.example.com/xid/{xid}",
+    "BOT_QUIET_HOURS": "22:00-07:00 Europe/Berlin",
+    "BOT_REASON": "never, cancel, or always",
+    "BOT_MAX_IN_REPAIR": "4",
+    "BOT_MAX_IN_REPAIR_PERCENT": "10",
     "BOT_TWO_PEOPLE_MODES": "HOST_POWER_CYCLE,EVICT_WITHOUT_REPLACEMENT",
-    "BOT_LEASE_SECONDS": "15 (2 to 300)",
-    "BOT_RETENTION_DAYS": "400 (1 to 36500)",
+    "BOT_LEASE_SECONDS": "15",
+    "BOT_RETENTION_DAYS": "400",
     "DATABASE_URL": "sqlite:///remediation-bot.db",
     "HOST": "127.0.0.1",
-    "PORT": "3000 (0 to 65535)",
+    "PORT": "3000",
     "LOG_LEVEL": "INFO",
     "LOG_FORMAT": "json",
 }
 
 
 class SettingsError(Exception):
-    """The environment is not usable. `str(error)` names every bad variable."""
+    """The environment isn't usable; `str(error)` names every bad variable."""
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL points at this very machine."""
+    """Return whether a URL points at this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -62,9 +70,9 @@ def _url(value: str) -> str:
     parts = urlsplit(value)
     extra = parts.query or parts.fragment or parts.username or parts.password
     if not re.fullmatch(r"[!-~]+", value) or not parts.hostname or parts.port == 0 or extra:
-        raise ValueError("is not a plain URL")
+        raise ValueError("isn't a plain URL")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(value)):
-        raise ValueError("must begin with https:// (http:// only on loopback)")
+        raise ValueError("must start with https:// (http:// only on loopback)")
     return value.rstrip("/")
 
 
@@ -76,9 +84,9 @@ def _secret(prefix: str) -> AfterValidator:
     def check(value: SecretStr) -> SecretStr:
         plain = value.get_secret_value()
         if not plain.startswith(prefix) or plain == prefix:
-            raise ValueError(f"must begin with {prefix} and go on")
+            raise ValueError(f"must start with {prefix}")
         if not plain.isascii() or not plain.isprintable() or " " in plain:
-            raise ValueError("has a character that cannot stand in a token")
+            raise ValueError("contains a character not allowed in a token")
         return value
 
     return AfterValidator(check)
@@ -94,7 +102,7 @@ def _each(pattern: str, what: str) -> AfterValidator:
             if not re.fullmatch(pattern, each):
                 # A token that was pasted into the wrong line must not be printed.
                 shown = "a token" if each.startswith(("xox", "xapp")) else f"“{each[:40]}”"
-                raise ValueError(f"has {shown}, which is no {what}")
+                raise ValueError(f"contains {shown}, which isn't a {what}")
         return value
 
     return AfterValidator(check)
@@ -102,13 +110,13 @@ def _each(pattern: str, what: str) -> AfterValidator:
 
 def _channel(value: str) -> str:
     if not re.fullmatch(r"[CGD][A-Z0-9]+", value):
-        raise ValueError("is no channel ID")
+        raise ValueError("isn't a channel ID")
     return value
 
 
 def _oncall(value: str) -> str:
     if not re.fullmatch(r"[UWS][A-Z0-9]+", value):
-        raise ValueError("is no user ID or user-group ID")
+        raise ValueError("isn't a user ID or user group ID")
     return value
 
 
@@ -146,13 +154,43 @@ def _routes(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _template(value: str) -> str:
+    """A link with placeholders. A placeholder in the host could send a click anywhere."""
+    unknown = [name for name in placeholders(value) if name not in PLACEHOLDERS]
+    if unknown:
+        known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+        raise ValueError(f"contains {{{unknown[0][:40]}}}, which isn't one of {known}")
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname or "{" in parts.netloc or not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("must be a link that starts with https:// and a host")
+    return value
+
+
+def _quiet_hours(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(\d\d):(\d\d)-(\d\d):(\d\d)\s+(\S+)", value)
+    if not found:
+        raise ValueError("must be two times and a time zone")
+    try:
+        begin, end = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
+    except ValueError:
+        raise ValueError("contains a time that doesn't exist") from None
+    if begin == end:
+        raise ValueError("must start and end at different times")
+    try:
+        return QuietHours(begin, end, ZoneInfo(found[5]))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"contains “{found[5][:40]}”, which isn't a time zone") from None
+
+
 def _clusters(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(check_id("cluster", each) for each in value)
 
 
 def _database(value: str) -> str:
     if not re.match(r"sqlite:///.|postgres(ql)?://", value):
-        raise ValueError("must begin with sqlite:///, postgres:// or postgresql://")
+        raise ValueError("must start with sqlite:///, postgres://, or postgresql://")
     if not value.startswith("sqlite:"):
         try:
             conninfo_to_dict(value)
@@ -168,7 +206,7 @@ Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) el
 
 
 class Settings(BaseModel):
-    """What the environment says. Names, meanings and defaults: README, "Settings"."""
+    """What the environment says. Names, meanings and defaults: docs/settings.md."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -179,7 +217,7 @@ class Settings(BaseModel):
     together_api_key: Annotated[SecretStr, _secret("")]
     together_base_url: Annotated[Url, AfterValidator(_together_url)] = "https://api.together.xyz/v1"
     bot_operators: Annotated[
-        tuple[str, ...], Commas, _each(r"\*|[UWS][A-Z0-9]+", "user ID, user-group ID or *"), Field(min_length=1)
+        tuple[str, ...], Commas, _each(r"\*|[UWS][A-Z0-9]+", "user ID, user group ID, or *"), Field(min_length=1)
     ]
     bot_channels: Annotated[tuple[str, ...], Commas, _each(r"[CGD][A-Z0-9]+", "channel ID")] = ()
     bot_alert_channel: Annotated[str, AfterValidator(_channel)] | None = None
@@ -188,6 +226,10 @@ class Settings(BaseModel):
     bot_remind_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
     bot_oncall: Annotated[str, AfterValidator(_oncall)] = ""
     bot_routes: Annotated[tuple[str, ...], Commas, AfterValidator(_routes)] = ()
+    bot_console_url: Annotated[str, AfterValidator(_template)] = ""
+    bot_runbook_url: Annotated[str, AfterValidator(_template)] = ""
+    bot_quiet_hours: Annotated[QuietHours | None, BeforeValidator(_quiet_hours)] = None
+    bot_reason: Annotated[Literal["never", "cancel", "always"], Lower] = "never"
     bot_max_in_repair: Annotated[int, Field(ge=1)] | None = None
     bot_max_in_repair_percent: Annotated[int, Field(ge=1, le=100)] | None = None
     bot_two_people_modes: Annotated[tuple[str, ...], Commas, AfterValidator(_modes)] = ()
@@ -241,7 +283,8 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
         settings = Settings.model_validate(given)
     except ValidationError as error:
         for each in error.errors(include_input=False, include_url=False):
-            problems.setdefault(str(each["loc"][0]).upper(), _problem(each["type"], each["msg"]))
+            name = str(each["loc"][0])
+            problems.setdefault(name.upper(), _problem(name, each["type"], each["msg"], each.get("ctx", {})))
     if "slack_app_token" not in given and "slack_signing_secret" not in given:
         problems["SLACK_SIGNING_SECRET"] = "is missing (or set SLACK_APP_TOKEN to use Socket Mode)"  # noqa: S105 - a sentence, no secret
     channels, alert_channel = given.get("bot_channels"), given.get("bot_alert_channel")
@@ -255,7 +298,7 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
         elif allowed and not routed <= allowed:
             problems.setdefault("BOT_ROUTES", "must use channels of BOT_CHANNELS; otherwise its buttons won't work")
     if environ.get("SLACK_CLIENT_ID") and environ.get("SLACK_CLIENT_SECRET"):
-        problems["SLACK_CLIENT_ID"] = "together with SLACK_CLIENT_SECRET turns on OAuth installs; unset both"
+        problems["SLACK_CLIENT_ID"] = "and SLACK_CLIENT_SECRET would turn on OAuth installs; unset both"
     if problems:
         raise SettingsError(_report(problems))
     return settings
@@ -274,19 +317,24 @@ def read_database_url(environ: Mapping[str, str], dotenv: Path | None = None) ->
         raise SettingsError(_report({"DATABASE_URL": str(error)})) from None
 
 
-def _problem(kind: str, message: str) -> str:
+def _problem(name: str, kind: str, message: str, limits: Mapping[str, Any]) -> str:
     if kind == "missing":
         return "is missing"
     if kind == "too_short":
         return "is empty"
+    if kind == "literal_error":
+        return f"must be {limits['expected'].replace(chr(39), '')}"
     if kind.startswith(("int_", "greater_", "less_")):
-        return "must be a whole number in its range"
+        return f"must be a whole number{_bounds(name)}"
     text = message.removeprefix("Value error, ").removesuffix(".")
-    return (
-        text
-        if text.startswith(("is ", "has ", "must ", "contains ", "can't "))
-        else f"is wrong: {text[0].lower()}{text[1:]}"
-    )
+    return text.removeprefix("The cluster ID ") if text.startswith("The cluster ID ") else text
+
+
+def _bounds(name: str) -> str:
+    """Return the range of a whole number, in words."""
+    known = Settings.model_fields[name].metadata
+    low, high = (next((getattr(each, end) for each in known if hasattr(each, end)), None) for end in ("ge", "le"))
+    return f" of at least {low}" if high is None else f" from {low} to {high}"
 
 
 def _report(problems: Mapping[str, str]) -> str:
@@ -295,4 +343,4 @@ def _report(problems: Mapping[str, str]) -> str:
         for name, problem in problems.items()
     ]
     count = "One variable is" if len(lines) == 1 else f"{len(lines)} variables are"
-    return "\n".join([f"The bot cannot start: {count} missing or wrong.", *lines, "README, “Settings”, explains each."])
+    return "\n".join([f"The bot can't start: {count} missing or invalid.", *lines, "See docs/settings.md."])

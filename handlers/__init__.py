@@ -5,7 +5,7 @@ import re
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cards import PAUSE, RESUME, many
+from bot.cards import PAUSE, RESUME, selection
 from bot.decisions import BatchService, DecisionService, PauseService
 from bot.tasks import Tasks
 from handlers.buttons import Buttons
@@ -19,7 +19,7 @@ from handlers.replies import Replies
 _ANY = re.compile("")
 _REMEDIATION = re.compile("^remediation:")
 _PAUSES = re.compile(f"^({PAUSE}|{RESUME})$")
-_PRESSED = re.compile(f"^({many.APPROVE}|{many.CANCEL})$")
+_PRESSED = re.compile(f"^({selection.APPROVE}|{selection.CANCEL})$")
 
 
 def register(  # noqa: PLR0913 - what the surfaces need
@@ -40,10 +40,10 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.command(_ANY)(commands.listen)
     app.action(_PRESSED)(digests.press)
     app.action(_PAUSES)(Pauses(pauses, controls, replies).listen)
-    app.action(many.STOP)(digests.stop)
-    app.action(many.SELECT)(digests.select)
-    app.options(many.SELECT)(digests.options)
-    app.view(many.BATCH)(digests.submit)
+    app.action(selection.STOP)(digests.stop)
+    app.action(selection.SELECT)(digests.select)
+    app.options(selection.SELECT)(digests.options)
+    app.view(selection.BATCH)(digests.submit)
     app.action(_ANY)(buttons.listen)
     app.view(_ANY)(fallbacks.view)
     app.view_closed(_ANY)(fallbacks.view)

@@ -74,11 +74,15 @@ class SlackAlertChannels:
         channel_id: str,
         about: RemediationRef | str | None = None,
         thread_ts: str | None = None,
+        broadcast: bool = False,
     ) -> str:
-        """Post a message, marked with the remediation or the ID of the digest that it is about. Returns its `ts`."""
+        """Post a message, marked with the remediation or the ID of the digest that it is about. Returns its `ts`.
+
+        `broadcast` shows a reply in the channel too.
+        """
         arguments: dict[str, Any] = {"channel": channel_id, "unfurl_links": False, "unfurl_media": False}
         if thread_ts:
-            arguments["thread_ts"] = thread_ts
+            arguments |= {"thread_ts": thread_ts, **({"reply_broadcast": True} if broadcast else {})}
         if about:
             arguments["metadata"] = _metadata(about)
         answer = await self._call("chat.postMessage", self._posts, message, arguments)

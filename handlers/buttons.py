@@ -9,7 +9,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import DecisionService, Unrecorded
 from bot.errors import NotAttempted, TooMany, UnknownControl
-from bot.models import RULES, Actor, AuditNote, Message, OutcomeKind, Place, Request, Verb, read_button_value
+from bot.models import MARK, RULES, Actor, AuditNote, Message, OutcomeKind, Place, Request, Verb, read_button_value
 from bot.tasks import Room, Tasks
 from handlers.replies import Replies
 
@@ -126,7 +126,13 @@ def place_of(body: dict[str, Any]) -> Place:
         is_button=True,
         is_ephemeral=bool(container.get("is_ephemeral")) or message_ts is None,
         original=original,
+        is_foreign=original is not None and not _is_own(original),
     )
+
+
+def _is_own(message: Message) -> bool:
+    """Return whether the bot drew a message itself: it names the first block of each."""
+    return bool(message.blocks) and str(message.blocks[0].get("block_id")).startswith(MARK)
 
 
 def _dicts(node: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -53,15 +53,15 @@ class Digests:
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The menu asks for its choices."""
         try:
-            waiting = await self._batches.waiting(str(body.get("block_id")))
+            waiting = await self._batches.waiting(cards.selection.digest_id(str(body.get("block_id"))))
         except StorageUnavailable as error:
             logger.warning("The choices of a digest could not be read: %s", error)
             waiting = []
-        await ack(options=cards.many.options(waiting, str(body.get("value") or "")))
+        await ack(options=cards.selection.options(waiting, str(body.get("value") or "")))
 
     async def press(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then show what would happen to which node."""
-        verb = cards.many.VERBS[str(body["actions"][0].get("action_id"))]
+        verb = cards.selection.VERBS[str(body["actions"][0].get("action_id"))]
         return await self._controls.take(ack, body, partial(self._ask, verb), verb)
 
     async def _ask(self, verb: Verb, press: Press) -> None:
@@ -70,7 +70,7 @@ class Digests:
         if asked is None:
             logger.info("Selection %s: redelivery ignored", press.trigger_id)
             return
-        await self._open(press.trigger_id, cards.many.dialog(*asked))
+        await self._open(press.trigger_id, cards.selection.dialog(*asked))
 
     async def _open(self, trigger_id: str, view: dict[str, Any]) -> None:
         """Open a dialog.
@@ -99,7 +99,7 @@ class Digests:
                 raise NotTaken
             work = await self._batches.confirm(batch_id, actor)
         except (NotAttempted, NotRecorded) as error:
-            await ack(response_action="update", view=cards.many.refusal(error))
+            await ack(response_action="update", view=cards.selection.refusal(error))
             if isinstance(error, NotRecorded):
                 work = self._batches.take_back(batch_id)
                 self._tasks.spawn(work, f"take back batch {batch_id}", person=actor.user_id)
@@ -114,5 +114,5 @@ class Digests:
 def _selected(body: dict[str, Any]) -> list[str]:
     """The values that were selected, wherever in the message the menu stands."""
     values = (body.get("state") or {}).get("values") or {}
-    chosen = [menus.get(cards.many.SELECT) or {} for menus in values.values()]
+    chosen = [menus.get(cards.selection.SELECT) or {} for menus in values.values()]
     return [str(option.get("value")) for menu in chosen for option in menu.get("selected_options") or []]

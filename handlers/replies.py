@@ -88,12 +88,12 @@ class Replies:
             return Delivery.NOWHERE
         return Delivery.ELSEWHERE if ways else Delivery.IN_PLACE
 
-    async def reply(self, place: Place, message: Message) -> bool:
+    async def reply(self, place: Place, message: Message, on_card: Message | None) -> bool:
         """Tell the channel of an error: in the clicked message's thread, or as a message."""
         if not place.is_button:
             return await self.answer(place, message) is not Delivery.NOWHERE
-        if place.in_progress and place.original:
-            await self._first(self._in_place(place, place.original))
+        if shown := on_card or (place.original if place.in_progress else None):
+            await self._first(self._in_place(place, shown))
         return await self._say(place, message, self._to_channel(place, message))
 
     async def whisper(self, place: Place, message: Message) -> bool:

@@ -91,24 +91,24 @@ BY_STATE = {
 
 
 ERRORS: dict[str, BotError] = {
-    "UnreadableCommand": errors.UnreadableCommand("The instance ID is missing. I read cluster “c-7f2”."),
-    "UnreadableButton": errors.UnreadableButton("its value is not a JSON object"),
+    "UnreadableCommand": errors.UnreadableCommand("Missing instance ID. I took “c-7f2” as the cluster."),
+    "UnreadableButton": errors.UnreadableButton("its value isn't a JSON object"),
     "UnknownControl": errors.UnknownControl("the button remediation:explode"),
-    "NotAllowed": errors.NotAllowed("You may not approve remediations here.", "Ask <@U0BOB>."),
+    "NotAllowed": errors.NotAllowed("You're not allowed to approve remediations.", "Ask <@U0BOB>."),
     "AlreadyInFlight": errors.AlreadyInFlight("<@U0BOB>", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "AlreadyInFlight-yours": errors.AlreadyInFlight("You", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "SecondPersonNeeded": errors.SecondPersonNeeded(
-        "this mode takes two people, and you approved it <!date^1795489200^{time}|03:00 UTC> already.",
-        "Ask another operator to press Approve too, or cancel it.",
+        "this repair needs two approvers, and you already approved it at <!date^1795489200^{time}|03:00 UTC>.",
+        "Ask another operator to approve.",
     ),
     "LimitReached": errors.LimitReached(
-        "4 of 32 nodes are in repair in this cluster, and at most 4 may be at once (BOT_MAX_IN_REPAIR).",
-        "Approve again when a repair has ended.",
+        "4 of 32 nodes are already in repair, and this cluster's limit is 4.",
+        "Try again when one finishes, or cancel this one.",
     ),
     "NothingToStop": errors.NothingToStop(),
     "NothingToResume": errors.NothingToResume(),
     "Paused": errors.Paused(
-        "<@U0BOB> paused approvals until <!date^1795489200^{date_short_pretty} at {time}|2026-11-24 03:00:00 UTC>.",
+        "<@U0BOB> paused approvals until <!date^1795489200^{time}|03:00 UTC>.",
         "You can still cancel. To approve now, ask them to press Resume approvals.",
     ),
     "NotFollowed": errors.NotFollowed(),
@@ -145,7 +145,7 @@ def request(verb: Verb = Verb.CANCEL, original: Message | None = None) -> Reques
 
 ABOUT = About(
     history=History(2, Mode.REBOOT_VM, State.SUCCEEDED, START - 26 * 3600),
-    share=Share(3, 32, START),
+    share=Share(3, 32, START, "llama-train"),
     hold=Hold("U0BOB", START + 1800),
     first=FirstApproval("U0ALICE", Mode.REBOOT_VM, START, episode=remediation().episode),
     followed=True,
@@ -171,7 +171,7 @@ def alerts(count: int) -> list[Alert]:
     return found
 
 
-CHANGED = "Not approved. The mode was “Reboot VM” and is now “Replace VM”. Look again, then decide."
+CHANGED = "Your approval wasn't sent: the repair changed from “Reboot VM” to “Replace VM”. Review it and approve again."
 DIGEST = TrackedMessage("d" * 32, True, "c-7f2", "C0OPS", START, grown_at=START)
 
 

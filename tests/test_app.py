@@ -147,7 +147,7 @@ async def test_stop_finishes_acked_work_and_takes_nothing_new() -> None:
             assert "The bot is restarting" in (await bot.slack.command(REF)).body
             assert (await bot.slack.press(alert, REFRESH)).status == 503
         await bot.running
-        assert "Approved, queued to start" in alert.text
+        assert "Approved, queued" in alert.text
         assert alert.edits == 1
 
 
@@ -170,7 +170,7 @@ async def test_next_process_finishes_what_a_stop_could_not() -> None:
         assert (len(bot.slack.messages), alert.edits) == (1, 1)
         async with bot.another():
             await bot.edited(alert, 2)
-        assert "Approved in Slack by <@U0ALICE>" in alert.text
+        assert "Approved by <@U0ALICE>" in alert.text
         assert len(bot.together.posts) == 1
 
 
@@ -198,7 +198,7 @@ async def test_next_process_authorizes_again_what_a_stop_interrupted() -> None:
             await bot.settle()
         bot.slack.users["U0ALICE"]["deleted"] = True
         async with bot.another():
-            assert "deactivated users may not decide" in (await bot.whisper()).text
+            assert "deactivated users can't approve or cancel" in (await bot.whisper()).text
         assert bot.together.calls == []
 
 
@@ -213,7 +213,7 @@ async def test_decision_that_waited_ten_minutes_is_answered_and_not_sent() -> No
         await bot.time.advance(601)
         async with bot.another():
             error = await bot.answer(2)
-        assert "The bot was down for too long, so the approval was not sent to Together." in error.text
+        assert "The bot was down for too long, so your approval expired and wasn't sent." in error.text
         assert list(error.buttons) == [REFRESH]
         assert bot.together.posts == []
 
@@ -244,10 +244,10 @@ async def test_next_process_replaces_progress_that_has_begun() -> None:
             await asyncio.wait({bot.running}, timeout=0.1)
         await bot.running
         (message,) = bot.slack.messages
-        assert "is cancelling this remediation" in message.text
+        assert "is cancelling this" in message.text
         async with bot.another():
             await bot.edited(message)
-        assert "Cancelled in Slack by <@U0ALICE>" in message.text
+        assert "Cancelled by <@U0ALICE>" in message.text
         assert (len(bot.slack.messages), len(bot.together.posts)) == (1, 1)
 
 

@@ -98,7 +98,7 @@ def test_the_command_line_names_what_is_wrong(
     assert "yesterday" in capsys.readouterr().err
     monkeypatch.setenv("DATABASE_URL", "mysql://x")
     assert main(["audit", "verify"]) == 2
-    assert "DATABASE_URL must begin with sqlite:///" in capsys.readouterr().err
+    assert "DATABASE_URL must start with sqlite:///" in capsys.readouterr().err
     monkeypatch.setenv("DATABASE_URL", "postgresql://u@127.0.0.1:1/d")
     assert main(["audit", "verify"]) == 1
     assert "The database cannot be reached" in capsys.readouterr().err

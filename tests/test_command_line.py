@@ -17,7 +17,7 @@ def test_wrong_settings_end_with_status_2(tmp_path: Path) -> None:
     process = start_bot(tmp_path, {})
     printed, told = process.communicate(timeout=30)
     assert (process.returncode, printed) == (2, "")
-    assert told.startswith("The bot cannot start: 4 variables are missing or wrong.")
+    assert told.startswith("The bot can't start: 4 variables are missing or invalid.")
 
 
 def test_help_lists_the_subcommands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,10 +14,10 @@ async def test_unreachable_api_changes_nothing_and_says_so(bot: World) -> None:
     bot.together.add()
     await bot.together.stop()
     await bot.slack.command(REF)
-    assert "Together's API could not be reached, so nothing was changed." in (await bot.answer()).text
+    assert "Couldn't reach Together. Nothing was changed." in (await bot.answer()).text
     alert = bot.alert()
     await bot.slack.press(alert, APPROVE)
-    assert "so nothing was changed" in (await bot.answer(3)).text
+    assert "Nothing was changed" in (await bot.answer(3)).text
     assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
 
@@ -28,8 +28,8 @@ async def test_decision_without_effect_offers_check_again(bot: World) -> None:
     bot.together.faults.append(Fault("cut", verb="approve"))
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "<@U0ALICE>, your approval is not in effect as of" in alert.text
-    assert "it may still arrive" in alert.text
+    assert "<@U0ALICE>, your approval hadn't taken effect as of" in alert.text
+    assert "but it still might" in alert.text
     assert list(alert.buttons) == [REFRESH]
     assert bot.time.slept(Pause.READ_BACK) == [2, 5]
     assert len(bot.together.posts) == 1
@@ -53,7 +53,7 @@ async def test_effect_that_shows_late_is_a_success(bot: World) -> None:
     bot.together.on_call["get"] = arrive_late
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Approved in Slack by <@U0ALICE>" in alert.text
+    assert "Approved by <@U0ALICE>" in alert.text
     assert bot.time.slept(Pause.READ_BACK) == [2]
 
 
@@ -64,7 +64,7 @@ async def test_approval_refused_because_a_colleague_was_faster_names_the_colleag
     bot.together.faults.append(Fault("rpc", verb="approve", code=9, after=True))
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Nothing left to do: it was already approved by ml-platform@example.com." in alert.text
+    assert "Already approved by ml-platform@example.com." in alert.text
 
 
 @both_transports
@@ -75,7 +75,7 @@ async def test_effect_of_a_colleague_is_not_called_yours(bot: World) -> None:
     bot.together.on_call["approve"] = lambda: bot.together.review(IDS, "approve", "from the console")
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Nothing left to do: it was already approved by web-user@example.com." in alert.text
+    assert "Already approved by web-user@example.com." in alert.text
     assert "in Slack by" not in alert.text
 
 
@@ -92,7 +92,7 @@ async def test_effect_in_another_mode_is_not_called_yours(bot: World) -> None:
     bot.together.on_call["approve"] = other_mode
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "The mode is “Replace VM”; you saw “Reboot VM”." in alert.text
+    assert "The repair is “Replace VM”; you saw “Reboot VM”." in alert.text
     assert "in Slack by" not in alert.text
 
 
@@ -104,7 +104,7 @@ async def test_colleagues_rejection_is_not_called_your_cancellation(bot: World) 
     bot.together.faults.append(Fault("cut", verb="cancel"))
     await bot.slack.press(alert, CANCEL)
     await bot.edited(alert)
-    assert "Nothing left to do: it was already cancelled." in alert.text
+    assert "Already cancelled." in alert.text
     assert "in Slack by" not in alert.text
 
 
@@ -116,7 +116,7 @@ async def test_approval_without_a_comment_is_not_called_yours(bot: World) -> Non
     bot.together.faults.append(Fault("cut", verb="approve"))
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Nothing left to do: it was already approved by web-user@example.com." in alert.text
+    assert "Already approved by web-user@example.com." in alert.text
 
 
 @both_transports
@@ -128,7 +128,7 @@ async def test_your_approval_that_was_cancelled_afterward_took_effect(bot: World
     bot.together.on_call["get"] = lambda: None if next(reads, None) else bot.together.review(IDS, "cancel")
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Your approval took effect, but it was cancelled since." in alert.text
+    assert "your approval went through, but the remediation was cancelled afterward." in alert.text
 
 
 @both_transports
@@ -140,12 +140,12 @@ async def test_unknown_outcome_is_called_unknown(bot: World) -> None:
     ]
     await bot.slack.command(REF)
     error = await bot.answer()
-    assert "It is unknown whether the cancellation took effect." in error.text
+    assert "We don't know if the cancellation went through." in error.text
     assert list(error.buttons) == [REFRESH]
     bot.together.faults.clear()
     await bot.slack.press(error, REFRESH)
     await bot.edited(error)
-    assert "Cancelled: Reboot VM" in error.text
+    assert "Cancelled: reboot" in error.text
 
 
 ATTEMPT_SECONDS = 0.5  # less than it takes to tell of progress
@@ -191,23 +191,25 @@ async def test_every_fault_gives_exactly_one_true_answer(fault: Fault, verb: str
         await bot.slack.until(lambda: alert.edits or len(bot.slack.messages) > 1)
         await bot.settle()
         answers = [message for message in bot.slack.messages if message is not alert]
-        assert len(answers) + alert.edits == 1
+        # An error is one reply, and one line on the card, so that it doesn't look untouched.
+        is_clicked_error = bool(answers) and verb != "command"
+        assert len(answers) + alert.edits == 1 + is_clicked_error
         answer = answers[0] if answers else alert
         assert_true(bot, answer)
         # What is sent again is looked at first.
         is_repeated = (fault.kind, fault.code) == ("rpc", 8) and not reads_fail
         assert len(bot.together.posts) == (3 if is_repeated else 1)
         if fault.after and not reads_fail:
-            assert "in Slack by <@U0ALICE>" in answer.text
+            assert "by <@U0ALICE> at" in answer.text
 
 
 def assert_true(bot: World, answer: Posted) -> None:
     """An answer claims an effect only where there is one, and denies one only where there is none."""
     took_effect = bot.together.state(IDS) != "PENDING_APPROVAL"
-    assert "nothing was changed" not in answer.text
-    if "in Slack by <@U0ALICE>" in answer.text:
+    assert "nothing was changed" not in answer.text.lower()
+    if "by <@U0ALICE> at" in answer.text:
         assert took_effect
-    if "not in effect as of" in answer.text:
+    if "hadn't taken effect as of" in answer.text:
         assert not took_effect
 
 
@@ -228,4 +230,4 @@ async def test_repeat_after_429_does_not_cancel_what_a_colleague_approved_meanwh
     answer = (await bot.answer(2)) if typed else (await bot.edited(alert))
     assert bot.together.state(IDS) == "PENDING"
     assert len(bot.together.posts) == 1
-    assert "Not cancelled." in answer.text
+    assert "cancellation wasn't sent" in answer.text

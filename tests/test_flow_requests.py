@@ -67,14 +67,14 @@ async def test_unsigned_ssl_check_is_answered_and_does_nothing(bot: World) -> No
 @both_transports
 async def test_unknown_command_is_acked_and_answered(bot: World) -> None:
     assert (await bot.slack.command("x", command="/reboot-everything")).status == 200
-    assert "does not know the command /reboot-everything" in (await bot.whisper()).text
+    assert "doesn't recognize the command /reboot-everything" in (await bot.whisper()).text
 
 
 @both_transports
 async def test_unknown_button_is_acked_and_answered(bot: World) -> None:
     message = bot.slack.post_as_tool([button_row("remediation:explode"), button_row("other", url="https://x.example")])
     assert (await bot.slack.press(message, "remediation:explode")).status == 200
-    assert "does not know the button remediation:explode" in (await bot.whisper()).text
+    assert "doesn't recognize the button remediation:explode" in (await bot.whisper()).text
 
 
 @both_transports
@@ -109,7 +109,7 @@ async def test_unknown_dialog_is_acked_and_answered_in_a_direct_message(bot: Wor
     ack = await bot.slack.deliver("interactive", interaction("view_submission", view=view))
     assert (ack.status, ack.body) == (200, "")
     await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
-    assert "does not know this dialog" in bot.slack.direct("U0ALICE")[0].text
+    assert "doesn't recognize this dialog" in bot.slack.direct("U0ALICE")[0].text
     assert (await bot.slack.deliver("interactive", interaction("view_closed", view=view))).status == 200
 
 
@@ -124,7 +124,7 @@ async def test_legacy_dialog_is_acked_and_answered(bot: World) -> None:
 async def test_unknown_shortcut_is_acked_and_answered(bot: World, kind: str) -> None:
     assert (await bot.slack.deliver("interactive", interaction(kind))).status == 200
     await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
-    assert "does not know this shortcut" in bot.slack.direct("U0ALICE")[0].text
+    assert "doesn't recognize this shortcut" in bot.slack.direct("U0ALICE")[0].text
 
 
 @both_transports
@@ -133,7 +133,7 @@ async def test_button_in_a_view_is_answered_in_a_direct_message(bot: World) -> N
     payload["actions"][0] |= {"type": "button", "block_id": "b"}
     assert (await bot.slack.deliver("interactive", payload)).status == 200
     await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
-    assert "This button cannot be read" in bot.slack.direct("U0ALICE")[0].text
+    assert "This button is malformed" in bot.slack.direct("U0ALICE")[0].text
 
 
 async def test_options_and_events_are_acked(bot: World) -> None:
@@ -154,7 +154,7 @@ async def test_overloaded_bot_says_so_in_the_ack(bot: World) -> None:
         await bot.together.until(lambda: bot.together.posts)
         ack = await bot.slack.command("a b c")
         assert ack.status == 200
-        assert "did not take this. Nothing was sent to Together. Try again" in ack.body
+        assert "is restarting or overloaded. Nothing was sent." in ack.body
         if not bot.slack.use_socket:
             assert (await bot.slack.press(alert, APPROVE)).status == 503
     assert "Cancelled" in (await bot.answer(2)).text
@@ -167,7 +167,7 @@ async def test_one_person_cannot_lock_out_the_others(bot: World) -> None:
     with bot.together.paused("get"):
         for _ in range(200):
             assert (await bot.slack.press(alert, REFRESH, user="U0CAROL")).status == 200
-        assert "You have too many requests under way" in (await bot.whisper("U0CAROL")).text
+        assert "You have too many requests in progress" in (await bot.whisper("U0CAROL")).text
         assert (await bot.slack.press(alert, APPROVE)).status == 200
         assert (await bot.slack.command(REF, user="U0BOB")).status == 200
     await bot.together.until(lambda: bot.together.posts)

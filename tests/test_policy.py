@@ -121,7 +121,7 @@ async def test_last_answer_serves_for_an_hour_then_nobody_may(slack: Slack, time
     await time.advance(USABLE_SECONDS - 1)
     assert await allowed(policy, clicker("U0ALICE"))
     await time.advance(1)
-    with pytest.raises(NotAllowed, match="Slack could not say whether you may decide"):
+    with pytest.raises(NotAllowed, match="Couldn't check your permissions with Slack"):
         await policy.authorise(Verb.APPROVE, clicker("U0ALICE"), "C0OPS")
 
 
@@ -153,7 +153,9 @@ async def test_refused_click_is_private_and_leaves_the_message() -> None:
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE, user="U0CAROL")
         refusal = await bot.whisper("U0CAROL")
-        assert "You may not approve remediations here. Nothing was done. Ask <@U0ALICE> or <@U0BOB>." in refusal.text
+        assert (
+            "You're not allowed to approve remediations. Nothing changed. Ask <@U0ALICE> or <@U0BOB>." in refusal.text
+        )
         assert (alert.edits, bot.together.calls) == (0, [])
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
@@ -164,10 +166,7 @@ async def test_refused_command_calls_nothing() -> None:
     async with world(BOT_CHANNELS="C0OTHER") as bot:
         bot.together.add()
         await bot.slack.command(REF)
-        assert (
-            "This bot does not act in this channel. Nothing was done. Ask again in <#C0OTHER>."
-            in (await bot.whisper()).text
-        )
+        assert "This bot isn't enabled here. Nothing changed. Use <#C0OTHER>." in (await bot.whisper()).text
         assert (bot.slack.visible(), bot.together.calls) == ([], [])
 
 
@@ -178,7 +177,7 @@ async def test_connected_workspace_may_neither_decide_nor_refresh() -> None:
         alert = bot.alert()
         for count, action in enumerate((APPROVE, CANCEL, REFRESH), 1):
             await bot.slack.press(alert, action, user="U0PARTNER")
-            assert "another workspace" in (await bot.whisper("U0PARTNER", count)).text
+            assert "this workspace" in (await bot.whisper("U0PARTNER", count)).text
         assert bot.together.calls == []
 
 
@@ -187,7 +186,7 @@ async def test_org_wide_payload_is_refused() -> None:
         bot.together.add()
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE, team=None, enterprise={"id": "E1"}, is_enterprise_install=True)
-        assert "another workspace" in (await bot.whisper()).text
+        assert "different workspace" in (await bot.whisper()).text
         assert bot.together.calls == []
 
 
@@ -237,5 +236,5 @@ async def test_takeover_authorizes_again_what_a_dead_process_had_claimed() -> No
             await bot.settle()
         bot.slack.users["U0ALICE"]["deleted"] = True
         async with bot.another():
-            assert "deactivated users may not decide" in (await bot.whisper()).text
+            assert "deactivated users can't approve or cancel" in (await bot.whisper()).text
         assert bot.together.posts == []

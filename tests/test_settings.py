@@ -42,9 +42,9 @@ def test_routes_have_a_channel_and_an_oncall_of_their_own_or_the_default() -> No
     [
         ("c-train", "contains “c-train”, which isn't cluster=channel or cluster=channel/oncall"),
         ("c-train=C2/", "contains “c-train=C2/”, which isn't"),
-        ("c-train=ops", "is no channel ID"),
-        ("c-train=C2/alice", "is no user ID or user-group ID"),
-        ("c train=C2", "cluster"),
+        ("c-train=ops", "isn't a channel ID"),
+        ("c-train=C2/alice", "isn't a user ID or user group ID"),
+        ("c train=C2", "contains a space"),
         ("c-train=C2,c-train=C3", "contains c-train twice"),
     ],
 )
@@ -79,34 +79,34 @@ def test_the_base_url_is_taken_with_and_without_v1(url: str) -> None:
 def test_nothing_is_set_and_everything_that_is_missing_is_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings({})
-    assert str(caught.value).splitlines()[0] == "The bot cannot start: 4 variables are missing or wrong."
+    assert str(caught.value).splitlines()[0] == "The bot can't start: 4 variables are missing or invalid."
     for name in ("SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "TOGETHER_API_KEY", "BOT_OPERATORS"):
         assert f"  {name} is missing" in str(caught.value)
 
 
 WRONG = {
-    "SLACK_BOT_TOKEN": ("xoxp-secret", "must begin with xoxb- and go on"),
-    "SLACK_SIGNING_SECRET": ("sécret", "has a character that cannot stand in a token"),
-    "SLACK_APP_TOKEN": ("secret", "must begin with xapp- and go on"),
-    "SLACK_API_URL": ("http://slack.com/api/", "must begin with https:// (http:// only on loopback)"),
-    "TOGETHER_API_KEY": ("two words", "has a character that cannot stand in a token"),
-    "TOGETHER_BASE_URL": ("api.together.xyz", "is not a plain URL"),
-    "BOT_OPERATORS": ("U1,alice", "has “alice”, which is no user ID, user-group ID or *"),
-    "BOT_RETENTION_DAYS": ("never", "must be a whole number in its range."),
-    "BOT_CHANNELS": ("#ops", "has “#ops”, which is no channel ID"),
-    "BOT_ALERT_CHANNEL": ("ops", "is no channel ID"),
-    "BOT_CLUSTERS": ("a,b/c", "is wrong: the cluster ID has the character /, which no ID has."),
-    "BOT_POLL_SECONDS": ("0", "must be a whole number in its range."),
-    "BOT_REMIND_MINUTES": ("-1", "must be a whole number in its range."),
-    "BOT_ONCALL": ("@oncall", "is no user ID or user-group ID"),
-    "BOT_MAX_IN_REPAIR": ("0", "must be a whole number in its range."),
-    "BOT_MAX_IN_REPAIR_PERCENT": ("101", "must be a whole number in its range."),
+    "SLACK_BOT_TOKEN": ("xoxp-secret", "must start with xoxb-"),
+    "SLACK_SIGNING_SECRET": ("sécret", "contains a character not allowed in a token"),
+    "SLACK_APP_TOKEN": ("secret", "must start with xapp-"),
+    "SLACK_API_URL": ("http://slack.com/api/", "must start with https:// (http:// only on loopback)"),
+    "TOGETHER_API_KEY": ("two words", "contains a character not allowed in a token"),
+    "TOGETHER_BASE_URL": ("api.together.xyz", "isn't a plain URL"),
+    "BOT_OPERATORS": ("U1,alice", "contains “alice”, which isn't a user ID, user group ID, or *"),
+    "BOT_RETENTION_DAYS": ("never", "must be a whole number from 1 to 36500."),
+    "BOT_CHANNELS": ("#ops", "contains “#ops”, which isn't a channel ID"),
+    "BOT_ALERT_CHANNEL": ("ops", "isn't a channel ID"),
+    "BOT_CLUSTERS": ("a,b/c", "contains “/”, which isn't allowed."),
+    "BOT_POLL_SECONDS": ("0", "must be a whole number from 1 to 3600."),
+    "BOT_REMIND_MINUTES": ("-1", "must be a whole number from 0 to 10080."),
+    "BOT_ONCALL": ("@oncall", "isn't a user ID or user group ID"),
+    "BOT_MAX_IN_REPAIR": ("0", "must be a whole number of at least 1."),
+    "BOT_MAX_IN_REPAIR_PERCENT": ("101", "must be a whole number from 1 to 100."),
     "BOT_TWO_PEOPLE_MODES": ("REBOOT_VM,reboot", "contains “reboot”, which isn't a mode"),
-    "BOT_LEASE_SECONDS": ("301", "must be a whole number in its range."),
-    "DATABASE_URL": ("mysql://x", "must begin with sqlite:///, postgres:// or postgresql://"),
-    "PORT": ("http", "must be a whole number in its range."),
-    "LOG_LEVEL": ("loud", "is wrong: input should be 'DEBUG'"),
-    "LOG_FORMAT": ("xml", "is wrong: input should be 'text' or 'json'"),
+    "BOT_LEASE_SECONDS": ("301", "must be a whole number from 2 to 300."),
+    "DATABASE_URL": ("mysql://x", "must start with sqlite:///, postgres://, or postgresql://"),
+    "PORT": ("http", "must be a whole number from 0 to 65535."),
+    "LOG_LEVEL": ("loud", "must be DEBUG, INFO, WARNING or ERROR."),
+    "LOG_FORMAT": ("xml", "must be text or json."),
 }
 
 
@@ -116,7 +116,7 @@ def test_a_wrong_value_is_told_with_what_is_wrong_and_an_example(name: str) -> N
     with pytest.raises(SettingsError) as caught:
         read_settings({**GOOD, name: value})
     lines = str(caught.value).splitlines()
-    assert lines[0] == "The bot cannot start: One variable is missing or wrong."
+    assert lines[0] == "The bot can't start: One variable is missing or invalid."
     assert lines[1].startswith(f"  {name} {problem}")
     assert lines[1].endswith(f"Example: {EXAMPLES[name]}")
 
@@ -169,7 +169,7 @@ def test_socket_mode_needs_no_signing_secret() -> None:
 
 
 def test_bolts_oauth_mode_is_not_turned_on_by_accident() -> None:
-    with pytest.raises(SettingsError, match="SLACK_CLIENT_ID together with SLACK_CLIENT_SECRET"):
+    with pytest.raises(SettingsError, match="SLACK_CLIENT_ID and SLACK_CLIENT_SECRET"):
         read_settings({**GOOD, "SLACK_CLIENT_ID": "1", "SLACK_CLIENT_SECRET": "2"})
 
 

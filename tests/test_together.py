@@ -116,7 +116,7 @@ async def test_pages_in_a_circle_end(time: ManualClock) -> None:
         return httpx.Response(200, json={"remediations": [], "has_next": True, "next_page_token": "again"})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        with pytest.raises(UnreadableAnswer, match="never end"):
+        with pytest.raises(UnreadableAnswer, match="endless pages"):
             await TogetherClient(http, "http://x/v1", "k", clock=time.clock).list_remediations("c")
 
 
@@ -424,7 +424,7 @@ async def test_list_ends_after_so_many_pages_or_seconds(time: ManualClock) -> No
     async with httpx.AsyncClient(transport=httpx.MockTransport(page)) as http:
         client = TogetherClient(http, "http://x/v1", "k", clock=time.clock)
         step = 0.0
-        with pytest.raises(UnreadableAnswer, match="never end"):
+        with pytest.raises(UnreadableAnswer, match="endless pages"):
             await client.list_remediations("c")
         assert next(tokens) <= MAX_PAGES + 2
         step = 7.0

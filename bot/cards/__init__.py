@@ -1,11 +1,24 @@
 """What people see: pure functions from values to Slack messages. Escaping, limits and fallback text are theirs."""
 
-from bot.cards import digest as many
-from bot.cards.notes import USAGE, failure, in_progress, private, usage
+from bot.cards import batch, digest, labels, listing, selection
+from bot.cards.additions import decision_beneath
+from bot.cards.config import CardConfig
+from bot.cards.controls import RELEASE, question
+from bot.cards.notices import USAGE, after_failure, failed, failure, in_progress, line, private, usage
 from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
-from bot.cards.remediation_card import RELEASE, card
-from bot.cards.thread import hold_ends, lines, mention, readable, reminder, transition, unreadable, unwatched
-from bot.cards.words import mode_words, node, state_words
+from bot.cards.remediation_card import card
+from bot.cards.thread import failure as failed_repair
+from bot.cards.thread import (
+    hold_ends,
+    lines,
+    listed_again,
+    readable,
+    reminder,
+    transition,
+    unreadable,
+    unwatched,
+    withdrawn,
+)
 
 __all__ = [
     "ALL_CLUSTERS",
@@ -13,23 +26,32 @@ __all__ = [
     "RELEASE",
     "RESUME",
     "USAGE",
+    "CardConfig",
+    "after_failure",
+    "batch",
     "card",
+    "decision_beneath",
+    "digest",
+    "failed",
+    "failed_repair",
     "failure",
     "hold_ends",
     "in_progress",
+    "labels",
+    "line",
     "lines",
-    "many",
-    "mention",
-    "mode_words",
-    "node",
+    "listed_again",
+    "listing",
     "paused",
     "private",
+    "question",
     "readable",
     "reminder",
     "resumed",
-    "state_words",
+    "selection",
     "transition",
     "unreadable",
     "unwatched",
     "usage",
+    "withdrawn",
 ]

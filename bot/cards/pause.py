@@ -3,31 +3,31 @@
 from dataclasses import replace
 from typing import Any
 
-from bot.cards import parts
+from bot.cards import blocks
 from bot.models import Message, Pause
-from bot.mrkdwn import escape, when
+from bot.mrkdwn import clock_time, escape
 
 PAUSE, RESUME = "approvals:pause", "approvals:resume"
 ALL_CLUSTERS = "*"  # no cluster ID has it
 
 
 def pause_line(pause: Pause) -> str:
-    """Say who paused approvals and until when."""
-    where = _where(pause.cluster_id)
-    return f"Approvals are paused {where} until {when(pause.until)} by <@{pause.user_id}>. Cancel still works."
+    """Return who paused approvals and until when."""
+    where, until = _where(pause.cluster_id), clock_time(pause.until)
+    return f"Approvals are paused {where} until {until} by <@{pause.user_id}>. You can still cancel."
 
 
 def pause_button(cluster_id: str | None, pause: Pause | None) -> dict[str, Any]:
-    """The button that pauses approvals of a cluster, or of all, or that resumes them."""
+    """Return the button that pauses approvals of a cluster, or of all, or that resumes them."""
     text, action_id = ("Resume approvals", RESUME) if pause else ("Pause approvals 1 h", PAUSE)
     value = (pause.cluster_id if pause else cluster_id) or ALL_CLUSTERS
-    return {"type": "button", "action_id": action_id, "text": parts.plain(text), "value": value}
+    return {"type": "button", "action_id": action_id, "text": blocks.plain(text), "value": value}
 
 
 def paused(cluster_id: str, pause: Pause) -> Message:
     """Tell who paused approvals that they are."""
-    told = _told(f"Approvals are paused {_where(cluster_id)} until {when(pause.until)}. Every card shows it.")
-    return replace(told, blocks=[*told.blocks, parts.actions([pause_button(cluster_id, pause)])])
+    told = _told(f"Approvals are paused {_where(cluster_id)} until {clock_time(pause.until)}. Every card shows it.")
+    return replace(told, blocks=[*told.blocks, blocks.actions([pause_button(cluster_id, pause)])])
 
 
 def resumed(cluster_id: str) -> Message:
@@ -40,4 +40,4 @@ def _where(cluster_id: str) -> str:
 
 
 def _told(text: str) -> Message:
-    return Message(text, [parts.section(text)])
+    return Message(text, [blocks.paragraph(text)])

@@ -1,10 +1,14 @@
 """The remediation card: one pure function from a `Remediation` to a Slack message."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, assert_never
+from typing import Any
 
-from bot.cards import parts, words
+from bot.cards import blocks, labels
+from bot.cards.config import CardConfig
+from bot.cards.controls import actions
+from bot.cards.evidence import broken, fault
 from bot.cards.pause import pause_line
 from bot.models import (
     HISTORY_DAYS,
@@ -12,33 +16,26 @@ from bot.models import (
     About,
     Decided,
     History,
-    LinkedAlert,
     Message,
     Remediation,
     RemediationRef,
     Share,
     State,
     Verb,
-    button_value,
-    reference_value,
 )
-from bot.mrkdwn import ago, clean, code, escape, plain_when, when
-
-MAX_ALERTS = 5
-MAX_XIDS = 4
-RELEASE = "release"
-HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until I release it (at most 24 h)", "86400"))
+from bot.mrkdwn import ago, clean, clock_time, code, escape
 
 
-def card(
+def card(  # noqa: PLR0913 - what a card shows
     remediation: Remediation,
     *,
     decided: Decided | None = None,
     notice: str = "",
     buttons: bool = True,
     about: About | None = None,
+    config: CardConfig | None = None,
 ) -> Message:
-    """Draw a remediation in whatever state it is.
+    """Draw a remediation in any state.
 
     Args:
         remediation: as Together answered it; every text in it is escaped and cut.
@@ -47,260 +44,191 @@ def card(
         buttons: the buttons that the state allows. Without them the card offers "Check again" alone, for when it is
             not certain that it is true.
         about: what the bot knows of the node, the cluster and what people have agreed.
+        config: links and reasons.
     """
-    about = about or About()
-    mode = words.mode_words(remediation.mode)
-    state, symbol = ("Withdrawn", "💨") if about.vanished else _state(remediation)
-    title = clean(f"{state}: {mode.name} for {words.node(remediation)}", 140)
-    blocks = [
-        {"type": "header", "text": parts.plain(f"{title} {symbol}")},
-        *([parts.section(f"*{notice}*")] if notice else []),
-        *(parts.section(f"*{line}*") for line in _agreed(remediation, about)),
-        parts.section(f"*Mode: {escape(mode.name, 80)}*. {escape(_consequence(remediation, about), 250)}"),
-        {
-            "type": "section",
-            "fields": [parts.mrkdwn(f"*{label}*\n{value}") for label, value in _fields(remediation, about)],
-        },
-        *(parts.section(f"*{label}*\n{value}") for label, value in _paragraphs(remediation, about)),
-        *([parts.context(_decided(decided))] if decided else []),
-        ids(remediation.ref),
-        *_actions(remediation, about, buttons=buttons),
+    about, config = about or About(), config or CardConfig()
+    lines = [*_people(remediation, decided), _effect(remediation, about), _risk(remediation, about)]
+    drawn = [
+        {"type": "header", "text": blocks.plain(_title(remediation, about))},
+        *(blocks.paragraph(line, bold=True) for line in _warnings(notice, about)),
+        *blocks.rich_texts(map(blocks.elements, broken(remediation))),
+        *(blocks.paragraph(line) for line in lines if line),
+        *(blocks.paragraph(line) for line in _agreed(remediation, about)),
+        *actions(remediation, about, config, buttons=buttons),
+        _small_print(remediation, about),
     ]
-    return Message(text=_story(remediation, decided, notice, about), blocks=blocks)
+    return Message(text=_story(remediation, decided, notice, about), blocks=drawn)
 
 
-def ids(ref: RemediationRef) -> dict[str, Any]:
-    """The three IDs, each as code that can be copied."""
-    return parts.context(
-        f"cluster {code(ref.cluster_id, 900)}",
-        f"instance {code(ref.instance_id, 900)}",
-        f"remediation {code(ref.remediation_id, 900)}",
-    )
+def ids(ref: RemediationRef) -> str:
+    """Return the three IDs, each as code that can be copied, and as a whole what the command takes."""
+    return " / ".join(code(each, 900) for each in (ref.cluster_id, ref.instance_id, ref.remediation_id))
 
 
-def _state(remediation: Remediation) -> tuple[str, str]:
-    return words.state_words(remediation.state, reviewed=remediation.is_reviewed)
-
-
-def _consequence(remediation: Remediation, about: About) -> str:
-    if about.vanished:
-        return "Together lists it no longer, so there is nothing to decide. Should it come back, this card says so."
-    return words.consequence(remediation)
+def where(remediation: Remediation, share: Share | None) -> str:
+    """Return the node and its cluster, escaped, as a push notification begins."""
+    cluster = (share.cluster if share else "") or remediation.cluster_id
+    return f"{escape(remediation.node, 100)} ({escape(cluster, 100)})"
 
 
 def _waits(remediation: Remediation, about: About) -> bool:
     return remediation.state == State.PENDING_APPROVAL and not about.vanished
 
 
-def _agreed(remediation: Remediation, about: About) -> Iterator[str]:
-    """How old this is, where that matters, and what people have said about it so far; as trusted mrkdwn."""
+def _title(remediation: Remediation, about: About) -> str:
+    """Return the header: what is asked, or what has become of it."""
+    mode, node = labels.mode(remediation.mode), clean(remediation.node, 80)
+    state, symbol = labels.state(remediation.state, reviewed=remediation.is_reviewed)
+    do = mode.do.format(node)
+    match remediation.state:
+        case _ if about.vanished:
+            (state, symbol), title = labels.WITHDRAWN, f"{labels.WITHDRAWN[0]}: {do}"
+        case State.PENDING_APPROVAL:
+            title = f"Approval needed: {do}"
+        case State.RUNNING:
+            title = mode.doing.format(node)
+        case State.SUCCEEDED:
+            title = mode.done.format(node)
+        case _:
+            title = f"{state}: {do}"
+    return f"{clean(title, 145)} {symbol}"
+
+
+def _warnings(notice: str, about: About) -> Iterator[str]:
+    """Yield what must be known before anything else."""
+    if notice:
+        yield notice
     if about.as_of:
-        yield words.as_of(about.as_of)
+        yield labels.as_of(about.as_of)
+
+
+def _people(remediation: Remediation, decided: Decided | None) -> Iterator[str]:
+    """Yield who asked for it and who decided, each once."""
+    if remediation.requested_by:
+        yield f"Requested by {escape(remediation.requested_by, 200)}."
+    comment = escape(remediation.review_comment or "", 700)
+    if decided:
+        reason = f": “{escape(decided.reason, 600)}”" if decided.reason else "."
+        yield f"{RULES[decided.verb].done.capitalize()} by <@{decided.user_id}> at {clock_time(decided.at)}{reason}"
+        if comment and decided.user_id not in comment:
+            yield f"Review comment: “{comment}”"
+    elif re.match(r"(Approved|Rejected) in Slack by ", comment):  # the bot's own words: they name the person
+        yield f"{comment}."
+    elif remediation.reviewed_by or comment:
+        did = "Approved" if remediation.state in RULES[Verb.APPROVE].effect else "Reviewed"
+        who = f" by {escape(remediation.reviewed_by, 200)}" if remediation.reviewed_by else ""
+        yield f"{did}{who} in Together{f': “{comment}”' if comment else '.'}"
+
+
+def _effect(remediation: Remediation, about: About) -> str:
+    """Return what the repair does, did or won't do to the node, by its state."""
+    mode = labels.mode(remediation.mode)
+    if about.vanished:
+        return (
+            "Together no longer lists this remediation, so there's nothing to decide. This card will update if it "
+            "comes back."
+        )
+    told: dict[str, str] = {
+        State.PENDING_APPROVAL: f"{mode.effect} {labels.DRAIN}",
+        State.CANCELLED: f"This repair won't run. {labels.COOLDOWN}",
+        State.AUTO_RESOLVED: "The alert cleared, so this repair won't run.",
+        State.SUCCEEDED: f"Done. {mode.result}",
+        State.FAILED: "The repair failed and may be incomplete. Check the node.",
+    }
+    return escape(told.get(remediation.state, mode.effect), 600)
+
+
+def _risk(remediation: Remediation, about: About) -> str:
+    """Return what is at risk: the node's history and the cluster's share in repair."""
+    if not _waits(remediation, about):
+        return ""
+    told = [_history(about.history)] if about.history else []
+    if about.share:
+        told.append(_share(remediation, about.share))
+    return " · ".join(told)
+
+
+def _history(history: History) -> str:
+    if history.repairs == 0:
+        return f"No other repairs in {HISTORY_DAYS} days"
+    last = ""
+    if history.last_mode is not None:
+        mode = escape(labels.mode(history.last_mode).noun, 80)
+        state = escape(labels.state(history.last_state or "")[0].lower(), 80)
+        last = f" (last: {mode}, {state}{f' {ago(history.last_at)}' if history.last_at else ''})"
+    return f"{labels.ordinal(history.repairs + 1)} repair in {HISTORY_DAYS} days{last}"
+
+
+def _share(remediation: Remediation, share: Share) -> str:
+    cluster = escape(share.cluster or remediation.cluster_id, 100)
+    of = f"{share.in_repair} of {share.nodes}" if share.nodes else f"{share.in_repair}"
+    nodes = "node" if (share.nodes or share.in_repair) == 1 else "nodes"
+    return f"{cluster}: {of} {nodes} in repair (as of {clock_time(share.at)})"
+
+
+def _agreed(remediation: Remediation, about: About) -> Iterator[str]:
+    """Yield who is on it: what people have said about a repair that waits, and whom its message called."""
     if not _waits(remediation, about):
         return
     if about.pause:
         yield pause_line(about.pause)
     if about.hold:
-        others = "".join(f", <@{each.user_id}> until {when(each.until)}" for each in about.hold.others)
-        yield f"On hold until {when(about.hold.until)}: <@{about.hold.user_id}> asks to wait{others}."
+        others = "".join(f", until {clock_time(each.until)} by <@{each.user_id}>" for each in about.hold.others)
+        yield f"On hold until {clock_time(about.hold.until)} by <@{about.hold.user_id}>{others}."
     if about.first and about.first.counts_for(remediation):
-        first = f"<@{about.first.user_id}> approved {when(about.first.at)}"
-        yield f"First of two approvals: {first}. Another person must approve too."
+        first = f"<@{about.first.user_id}>, {clock_time(about.first.at)}"
+        yield f"1 of 2 approvals: {first}. One more operator must approve."
+    if about.called:
+        yield f"On call: {mention(about.called)}"
 
 
-def _history(history: History) -> str:
-    """This node's repairs in one sentence."""
-    if history.repairs == 0:
-        return f"First repair in {HISTORY_DAYS} days."
-    number = words.ordinal(history.repairs + 1)
-    last = ""
-    if history.last_mode is not None:
-        mode = escape(words.mode_words(history.last_mode).name, 80)
-        state = escape(words.state_words(history.last_state or "")[0].lower(), 80)
-        last = f" The last: {mode}, {state}{f' {ago(history.last_at)}' if history.last_at else ''}."
-    return f"{number.capitalize()} repair in {HISTORY_DAYS} days.{last}"
+def mention(called: str) -> str:
+    """Call a user or a group by ID; nobody for an empty one."""
+    if not called:
+        return ""
+    return f"<!subteam^{called}>" if called[0] == "S" else f"<@{called}>"
 
 
-def _share(share: Share) -> str:
-    """How much of the cluster is in repair, in one sentence."""
-    of = f"{share.in_repair} of {share.nodes}" if share.nodes else f"{share.in_repair}"
-    nodes = "node was" if (share.nodes or share.in_repair) == 1 else "nodes were"
-    return f"{of} {nodes} in repair {when(share.at)}."
+def _small_print(remediation: Remediation, about: About) -> dict[str, Any]:
+    name = about.share.cluster if about.share else ""
+    told = [escape(name, 100)] if name and name != remediation.cluster_id else []
+    told.append(ids(remediation.ref))
+    trigger = labels.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60)
+    times = [f"{label} {ago(moment)}" for label, moment in _times(remediation) if moment]
+    told += [each for each in (trigger, *times[-1:]) if each]
+    return blocks.context(" · ".join(told))
 
 
-def _fields(remediation: Remediation, about: About) -> list[tuple[str, str]]:
-    """Two columns, at most ten fields (docs.slack.dev, section block)."""
-    trigger = words.TRIGGERS.get(remediation.trigger)
-    rows: list[tuple[str, str | None]] = [
-        ("Node", code(words.node(remediation), 300)),
-        ("Cluster", code(remediation.cluster_id, 300)),
-        ("Trigger", trigger or escape(remediation.trigger, 100) or "unknown"),
-        ("Requested by", escape(remediation.requested_by or "", 200)),
-        ("Reviewed in Together by", escape(remediation.reviewed_by or "", 200)),
-    ]
-    if remediation.create_time and about.followed and _waits(remediation, about):
-        rows.append(("Waiting since", ago(remediation.create_time)))
-    rows += [(label, when(moment)) for label, moment in _times(remediation) if moment]
-    return [(label, value) for label, value in rows if value]
-
-
-def _times(remediation: Remediation) -> list[tuple[str, datetime | None]]:
-    return [
-        ("Created", remediation.create_time),
-        ("Reviewed", remediation.review_time),
-        ("Started", remediation.start_time),
-        ("Ended", remediation.end_time),
-    ]
-
-
-def _paragraphs(remediation: Remediation, about: About) -> Iterator[tuple[str, str]]:
-    if remediation.error_message:
-        yield "Error", f"> {escape(remediation.error_message, 800)}"
-    if remediation.reason:
-        yield "Reason", f"> {escape(remediation.reason, 500)}"
-    if remediation.linked_alerts:
-        lines = [_evidence(alert) for alert in remediation.linked_alerts[:MAX_ALERTS]]
-        if more := len(remediation.linked_alerts) - MAX_ALERTS:
-            lines += [f"… and {more} more"] if more > 0 else []
-        for number, page in enumerate(parts.pages(lines, limit=parts.MAX_TEXT - 50)):
-            yield "Evidence" if number == 0 else "More evidence", page
-    if about.history:
-        yield "This node", _history(about.history)
-    if about.share and _waits(remediation, about):
-        yield "The cluster", _share(about.share)
-    if remediation.review_comment:
-        yield "Review comment", f"> {escape(remediation.review_comment, 600)}"
-
-
-def _evidence(alert: LinkedAlert) -> str:
-    """One alert in at most 500 characters: severity, title, Xid codes, drain reason, firing or cleared."""
-    severity = words.SEVERITIES.get(alert.severity or "", escape(alert.severity or "Alert", 30))
-    started, resolved = alert.started_at, alert.resolved_at
-    span = f"firing since {when(started)}" if started else "firing"
-    if resolved:
-        span = f"cleared {when(resolved)}"
-    details = [escape(_title(alert), 120), *(escape(each, 80) for each in _details(alert))]
-    return f"{severity}: {'; '.join(details)}; {span}"
-
-
-def first_evidence(remediation: Remediation) -> str:
-    """The evidence in a few raw words, for a list of many; empty where there is none."""
-    alert = next(iter(remediation.linked_alerts), None)
-    if alert is None:
-        return clean(remediation.reason or "", 80)
-    return clean(next(iter(_details(alert)), _title(alert)), 80)
-
-
-def _title(alert: LinkedAlert) -> str:
-    return (alert.annotation and alert.annotation.title) or alert.alert_name or "unnamed alert"
-
-
-def _details(alert: LinkedAlert) -> list[str]:
-    about = alert.annotation
-    if about is None:
-        return []
-    events = about.xid.events if about.xid else []
-    found = [
-        f"Xid {event.xid_code or '?'}"
-        + (f" {event.mnemonic}" if event.mnemonic else "")
-        + (f" × {event.count}" if event.count else "")
-        for event in events[:MAX_XIDS]
-    ]
-    if len(events) > MAX_XIDS:
-        found[-1] += f" and {len(events) - MAX_XIDS} more Xids"
-    drained = about.slurm_node_unavailable.reason if about.slurm_node_unavailable else None
-    return found + ([f"drained: {drained}"] if drained else [])
-
-
-def _decided(decided: Decided) -> str:
-    reason = f": {escape(decided.reason, 1000)}" if decided.reason else ""
-    return f"{RULES[decided.verb].done.capitalize()} in Slack by <@{decided.user_id}> {when(decided.at)}{reason}"
-
-
-def _actions(remediation: Remediation, about: About, *, buttons: bool) -> list[dict[str, Any]]:
-    if about.vanished:
-        return []
-    value = button_value(remediation)
-    if not buttons or len(value) > parts.MAX_VALUE:
-        return [parts.check_again(reference_value(remediation.ref))]
-    allowed = [verb for verb, rule in RULES.items() if _is_offered(verb, about) and remediation.state in rule.allowed]
-    controls = [
-        _hold_menu(about) if verb is Verb.HOLD else _button(verb, remediation, value, about) for verb in allowed
-    ]
-    return [parts.actions(controls)] if allowed else []
-
-
-def _is_offered(verb: Verb, about: About) -> bool:
-    return about.followed if verb is Verb.HOLD else RULES[verb].on_card
-
-
-def _hold_menu(about: About) -> dict[str, Any]:
-    """For how long. The value of the buttons beside it says of what; an option of a menu is too short for that."""
-    choices = [*HOLDS, *([("Release hold", RELEASE)] if about.hold else [])]
-    return {
-        "type": "static_select",
-        "action_id": Verb.HOLD.action_id,
-        "placeholder": parts.plain("Hold"),
-        "options": [{"text": parts.plain(text), "value": chosen} for text, chosen in choices],
-    }
-
-
-def _button(verb: Verb, remediation: Remediation, value: str, about: About) -> dict[str, Any]:
-    """A verb's button. One that decides asks back first, and says what comes of it."""
-    button = parts.button(verb, value)
-    name = clean(words.node(remediation), 60)
-    stays = f"The node stays as it is, broken or not. {words.COOLDOWN}"
-    match verb:
-        case Verb.APPROVE:
-            mode = words.mode_words(remediation.mode)
-            button["style"] = "primary"
-            held = "Somebody asks to wait: see the hold above. " if about.hold else ""
-            dialog = (f"{mode.name} for {name}?", f"{held}{mode.consequence} {words.DRAIN}", "Approve", "Not now")
-        case Verb.CANCEL:
-            approved = "It has been approved already. " if remediation.is_reviewed else ""
-            dialog = (f"Cancel the remediation of {name}?", f"{approved}{stays}", "Cancel remediation", "Keep it")
-        case Verb.REJECT:
-            dialog = (f"Reject the remediation of {name}?", stays, "Reject", "Keep it")
-        case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
-            return button
-        case _:
-            assert_never(verb)
-    title, text, yes, no = dialog
-    button["confirm"] = {
-        "title": parts.plain(clean(title, 100)),
-        "text": parts.plain(clean(text, 300)),
-        "confirm": parts.plain(yes),
-        "deny": parts.plain(no),
-    }
-    return button
+def _times(remediation: Remediation) -> Sequence[tuple[str, datetime | None]]:
+    return (
+        ("opened", remediation.create_time),
+        ("approved", remediation.review_time if remediation.state in RULES[Verb.APPROVE].effect else None),
+        ("started", remediation.start_time),
+        ("ended", remediation.end_time),
+    )
 
 
 def _story(remediation: Remediation, decided: Decided | None, notice: str, about: About) -> str:
-    """The whole card as one text of at most 4,000 characters: screen readers read it instead of the blocks."""
-    mode = words.mode_words(remediation.mode)
-    state = "Withdrawn" if about.vanished else _state(remediation)[0]
+    """Return the whole card as one text of at most 4,000 characters: a push shows its beginning."""
     told = [
-        notice,
+        _push(remediation, about),
+        *_warnings(notice, about),
         *_agreed(remediation, about),
-        f"{escape(state, 90)}: {escape(mode.name, 80)} for node {escape(words.node(remediation), 300)}.",
-        f"Cluster {escape(remediation.cluster_id, 250)}.",
-        escape(_consequence(remediation, about), 250),
-        f"Error: {escape(remediation.error_message, 400)}." if remediation.error_message else "",
-        f"Reason: {escape(remediation.reason, 250)}." if remediation.reason else "",
-        *(
-            f"Evidence: {escape(_title(alert), 100)}{', cleared' if alert.resolved_at else ', firing'}"
-            f"{''.join(f', {escape(each, 60)}' for each in _details(alert)[:2])}."
-            for alert in remediation.linked_alerts[:3]
-        ),
-        f"This node: {_history(about.history)}" if about.history else "",
-        f"The cluster: {_share(about.share)}" if about.share and _waits(remediation, about) else "",
-        f"Trigger: {words.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60) or 'unknown'}.",
-        f"Requested by {escape(remediation.requested_by, 100)}." if remediation.requested_by else "",
-        f"Reviewed in Together by {escape(remediation.reviewed_by, 100)}." if remediation.reviewed_by else "",
-        f"Review comment: {escape(remediation.review_comment, 150)}." if remediation.review_comment else "",
-        f"{RULES[decided.verb].done.capitalize()} in Slack by <@{decided.user_id}>." if decided else "",
-        f"Slack reason: {escape(decided.reason, 200)}." if decided and decided.reason else "",
-        *(f"{label} {plain_when(moment)}." for label, moment in _times(remediation) if moment),
-        f"Instance {escape(remediation.instance_id, 250)}, remediation {escape(remediation.id, 250)}.",
+        *broken(remediation),
+        *_people(remediation, decided),
+        _effect(remediation, about),
+        _risk(remediation, about),
+        f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
+        f"Remediation {escape(remediation.id, 250)}.",
     ]
-    return parts.story([each for each in told if each], " ")
+    return blocks.story([each for each in told if each])
+
+
+def _push(remediation: Remediation, about: About) -> str:
+    """Return what a push notification shows: node and fault first, then what is asked or what has become of it."""
+    node, broken = where(remediation, about.share), escape(fault(remediation), 100)
+    if not _waits(remediation, about):
+        return f"{node}: {escape(_title(remediation, about), 150)}"
+    asked = f"Approve {escape(labels.mode(remediation.mode).noun, 80)}?"
+    history = f" {_history(about.history)}." if about.history and about.history.repairs else ""
+    return f"{node}: {f'{broken}. ' if broken else ''}{asked}{history}"

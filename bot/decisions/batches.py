@@ -64,7 +64,7 @@ class BatchService:
         wanted = chosen(open_ones, values)
         if not wanted:
             raise NothingSelected
-        names = cards.many.names(open_ones)
+        names = cards.listing.names(open_ones)
         items = [
             BatchItem(number, each.ref, names[each.ref], Shown(each.mode, each.state))
             for number, each in enumerate(alert.remediation for alert in wanted)

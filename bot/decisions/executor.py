@@ -47,7 +47,7 @@ from bot.models import (
     State,
     Verb,
 )
-from bot.mrkdwn import escape, when
+from bot.mrkdwn import clock_time, escape
 from bot.store import Approvals, DecisionStore
 from bot.together import TogetherClient
 
@@ -73,21 +73,24 @@ class Executor:
         store: where "a POST leaves now" is recorded before it leaves.
         approvals: what people agreed on before.
         clock: for waits and for what people read.
+        config: of cards.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a decision touches
         self,
         together: TogetherClient,
         guardrails: Guardrails,
         store: DecisionStore,
         approvals: Approvals,
         clock: Clock,
+        config: cards.CardConfig,
     ) -> None:
         self._together = together
         self._guardrails = guardrails
         self._store = store
         self._approvals = approvals
         self._clock = clock
+        self._config = config
 
     async def look(self, job: Job) -> Result:
         """Read the remediation and draw it.
@@ -99,7 +102,7 @@ class Executor:
         outcome = Outcome(OutcomeKind.READ, present.state)
         if claim := await self._store.claimed_by(job.request):
             # A decision has begun since the click: buttons drawn now could outlive its answer.
-            notice = f"<@{claim.user_id}> is {RULES[claim.verb].doing} this remediation since {when(claim.since)}."
+            notice = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
             return await self._card(job, present, notice=notice, buttons=False), outcome
         return await self._card(job, present, decided=await self._decided(present)), outcome
 
@@ -114,7 +117,7 @@ class Executor:
         present = await self._together.get(job.request.ref)
         decided = await self._decided(present)
         if present.state not in RULES[Verb.HOLD].allowed:
-            notice = f"Not held: it is “{escape(cards.state_words(present.state)[0], 90)}”."
+            notice = f"Can't hold: it's already “{escape(cards.labels.state(present.state)[0], 90)}”."
             changed = Outcome(OutcomeKind.CHANGED, present.state)
             return await self._card(job, present, decided=decided, notice=notice), changed
         try:
@@ -154,7 +157,10 @@ class Executor:
                 about = None
         if about:
             about = replace(about, vanished=False, hold=None if decided else about.hold)
-        message = cards.card(present, decided=decided, notice=notice, buttons=buttons, about=about)
+        message = cards.card(present, decided=decided, notice=notice, buttons=buttons, about=about, config=self._config)
+        place = job.request.place
+        if place.is_foreign and place.original:
+            message = cards.decision_beneath(place.original, message)
         remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())
         return Answer(Manner.CARD, message, remark, summary=notice)
 
@@ -195,7 +201,7 @@ class Executor:
         if first is None:
             return None
         job.context = None  # it doesn't have this approval yet
-        summary = "approved by the first of two people; another person must approve it too"
+        summary = "1 of 2 approvals. One more operator must approve."
         return replace(await self._card(job, present), summary=summary), Outcome(
             OutcomeKind.FIRST_OF_TWO, present.state
         )
@@ -373,8 +379,8 @@ class Executor:
     async def _not_in_effect(self, job: Job, present: Remediation, cause: Unclear) -> Result:
         request = job.request
         notice = (
-            f"<@{request.actor.user_id}>, your {RULES[request.verb].noun} is not in effect as of "
-            f"{when(self._clock.now())}; it may still arrive. {cause.sentence} "
+            f"<@{request.actor.user_id}>, your {RULES[request.verb].noun} hadn't taken effect as of "
+            f"{clock_time(self._clock.now())}, but it still might. {cause.sentence} "
             'Press "Check again" before you decide anything else.'
         )
         outcome = Outcome(OutcomeKind.NOT_IN_EFFECT, present.state, cause.http_status, cause.request_id)

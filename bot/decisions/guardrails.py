@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from bot.clock import Clock
 from bot.errors import LimitReached, NotAllowed, NotFound, Paused, ReadFailed, SecondPersonNeeded, TogetherError
 from bot.models import FINAL, IN_REPAIR, RULES, Actor, FirstApproval, Job, Remediation, RemediationRef, State, Verb
-from bot.mrkdwn import when
+from bot.mrkdwn import clock_time
 from bot.policy import Policy
 from bot.store import Approvals, Pauses
 from bot.together import TogetherClient
@@ -82,7 +82,7 @@ class Guardrails:
         """
         if pause := await self._pauses.active(job.request.ref.cluster_id):
             raise Paused(
-                f"<@{pause.user_id}> paused approvals until {when(pause.until)}.",
+                f"<@{pause.user_id}> paused approvals until {clock_time(pause.until)}.",
                 "You can still cancel. To approve now, ask them to press Resume approvals.",
             )
         if self._limits.nodes is None and self._limits.percent is None:
@@ -102,16 +102,16 @@ class Guardrails:
         allowed, why = self._allowed(total)
         if allowed == 0:
             raise LimitReached(
-                f"{why} of this cluster's {total} nodes.",
-                "Decide in Together's own console. Whoever runs the bot can change the limit.",
+                f"the repair limit ({why}) allows none.",
+                "Use the Together console. The bot's admin can change the limit.",
             )
         if len(busy) >= allowed:
             of = f" of {total}" if total else ""
-            are = "node is" if len(busy) == 1 else "nodes are"
+            are = "node is" if (total or len(busy)) == 1 else "nodes are"
             or_about = "" if busy <= sure else " or about to be"
             raise LimitReached(
-                f"{len(busy)}{of} {are} in repair{or_about} in this cluster, and {why}.",
-                "Approve again when a repair has ended, or cancel this one. Whoever runs the bot can change it.",
+                f"{len(busy)}{of} {are} already in repair{or_about}, and this cluster's limit is {why}.",
+                "Try again when one finishes, or cancel this one.",
             )
 
     async def _in_repair(self, cluster_id: str) -> set[str]:
@@ -139,20 +139,18 @@ class Guardrails:
         return present.state not in FINAL
 
     def _allowed(self, total: int | None) -> tuple[int, str]:
-        """How many nodes may be in repair with this one, and the rule in words."""
+        """Return how many nodes may be in repair with this one, and the rule in words."""
         nodes, percent = self._limits.nodes, self._limits.percent
-        rules = [(nodes, f"at most {nodes} may be at once (BOT_MAX_IN_REPAIR)")] if nodes is not None else []
+        rules = [(nodes, str(nodes))] if nodes is not None else []
         if percent is not None:
             if total is None:
                 raise LimitReached(
-                    f"Together does not say how many nodes this cluster has, and at most {percent} % of them may be "
-                    "in repair at once (BOT_MAX_IN_REPAIR_PERCENT).",
-                    "Decide in Together's own console, or ask whoever runs this bot to change the limit.",
+                    f"the repair limit is {percent}% of the cluster, and Together doesn't say how many nodes it has.",
+                    "Use the Together console, or ask the bot's admin to change the limit.",
                 )
             part = total * percent // 100
-            if part == 0:
-                return 0, f"at most {percent} % may be in repair at once (BOT_MAX_IN_REPAIR_PERCENT), which is none"
-            rules.append((part, f"at most {percent} %, which is {part}, may be at once (BOT_MAX_IN_REPAIR_PERCENT)"))
+            nodes_ = "node" if total == 1 else "nodes"
+            rules.append((part, f"{f'{part}, ' if part else ''}{percent}% of {total} {nodes_}"))
         return min(rules)
 
     async def _size(self, cluster_id: str) -> int | None:
@@ -177,8 +175,8 @@ class Guardrails:
             first = await self._approvals.approve_first(job, present, instead_of=first)
         if first.job_id != job.id:
             raise SecondPersonNeeded(
-                f"this mode takes two people, and you approved it {when(first.at)} already.",
-                "Ask another operator to press Approve too, or cancel it.",
+                f"this repair needs two approvers, and you already approved it at {clock_time(first.at)}.",
+                "Ask another operator to approve.",
             )
         return first
 

@@ -3,7 +3,7 @@
 from bot import cards
 from bot.errors import WrongState
 from bot.models import RULES, Decided, Mode, Remediation, Request, Shown, State, Verb
-from bot.mrkdwn import clean, escape
+from bot.mrkdwn import ago, clean, escape
 
 CLOCKS_DIFFER_BY = 60.0
 _COMMENT_LIMIT = 700  # name, ID and a reason of full length
@@ -19,26 +19,26 @@ def precondition_failure(request: Request, shown: Shown, present: Remediation, d
         decided: who brought it into its state through this bot, where that is known.
     """
     verb, rule = request.verb, RULES[request.verb]
-    # A button that does not say its state stood in an alert that asked for approval.
+    # A button that does not say its state was in an alert that asked for approval.
     shown_state = shown.state or State.PENDING_APPROVAL
     if present.state in rule.effect and shown_state not in rule.effect:
         return too_late_notice(request, shown, present, decided)
     changes: list[str] = []
     if present.state != shown_state:
-        was, now = cards.state_words(shown_state)[0], cards.state_words(present.state)[0]
-        changes.append(f"The state was “{escape(was, 90)}” and is now “{escape(now, 90)}”.")
+        changes.append(f"the state changed from “{_state(shown_state)}” to “{_state(present.state)}”")
     if shown.mode is not None and present.mode != shown.mode:
-        changes.append(f"The mode was “{_mode(shown.mode)}” and is now “{_mode(present.mode)}”.")
+        changes.append(f"the repair changed from “{_mode(shown.mode)}” to “{_mode(present.mode)}”")
     if shown.mode is None and verb is Verb.APPROVE:
-        changes.append(f"The button did not say what would run: it is “{_mode(present.mode)}”.")
+        changes.append(f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”")
     if not changes and present.state not in rule.allowed:
-        state, _ = cards.state_words(present.state)
-        changes.append(f"It is “{escape(state, 90)}” and can no longer be {rule.done}.")
+        changes.append(f"it's already “{_state(present.state)}” and can't be {rule.done}")
     if not changes:
         return ""
     open_ = any(present.state in each.allowed for each in RULES.values())
-    next_step = "Look again, then decide." if open_ else "Nothing is left to decide."
-    return " ".join([f"Not {rule.done}.", *changes, next_step])
+    next_step = "Review it and decide again." if open_ else "There's nothing left to decide."
+    if open_ and present.state in rule.allowed:
+        next_step = f"Review it and {verb} again."
+    return f"{_your(request)} wasn't sent: {' and '.join(changes)}. {next_step}"
 
 
 def success_notice(request: Request, seen: Shown | None, result: Remediation) -> str:
@@ -51,13 +51,12 @@ def success_notice(request: Request, seen: Shown | None, result: Remediation) ->
     """
     verb, rule = request.verb, RULES[request.verb]
     if result.state not in rule.effect:
-        state, _ = cards.state_words(result.state)
-        return f"Together took the {rule.noun}, but the state is “{escape(state, 90)}”."
+        return f"Together accepted the {rule.noun}, but the state is “{_state(result.state)}”."
     if verb is Verb.APPROVE and seen and seen.mode and seen.mode != result.mode:
-        return f"{rule.done.capitalize()}, but the mode is now “{_mode(result.mode)}”; you saw “{_mode(seen.mode)}”."
+        return f"Approved, but the repair is now “{_mode(result.mode)}”. You approved “{_mode(seen.mode)}”."
     if verb is Verb.CANCEL and result.review_time and (seen is None or seen.state == State.PENDING_APPROVAL):
         # The command shows nothing first, and an approval may slip in between a button's read and its call.
-        return "It had been approved before it was cancelled. Tell whoever approved it."
+        return "This had already been approved. Let the approver know it's cancelled."
     return ""
 
 
@@ -77,31 +76,38 @@ def too_late_notice(
         decided: who brought it into its state through this bot, where that is known.
         refusal: what Together answered, when it did.
     """
-    rule = RULES[request.verb]
+    rule, is_undone = RULES[request.verb], f"Not {RULES[request.verb].done}. It was already"
     if present.state == State.CANCELLED:
         if request.verb is Verb.APPROVE and request.actor.user_id in (present.review_comment or ""):
-            return "Your approval took effect, but it was cancelled since."
-        kept = "Nothing left to do" if present.state in rule.effect else f"Not {rule.done}"
-        # Together names the reviewer, who need not be whoever cancelled.
-        return f"{kept}: it was already cancelled{_through_slack(decided)}."
+            return f"{_your(request)} went through, but the remediation was cancelled afterward."
+        # Together names the reviewer, who need not be the person who cancelled.
+        already = "Already" if present.state in rule.effect else is_undone
+        return f"{already} cancelled{_through_slack(decided)}."
     if present.state == State.AUTO_RESOLVED:
-        return f"Not {rule.done}: it has resolved by itself, because the alert cleared."
+        return f"Not {rule.done}. The alert cleared and the remediation resolved on its own."
     if present.state in RULES[Verb.APPROVE].effect and request.verb is not Verb.CANCEL:
-        kept = "Nothing left to do" if request.verb is Verb.APPROVE else f"Not {rule.done}"
+        already = "Already" if request.verb is Verb.APPROVE else is_undone
         reviewer = f" by {escape(present.reviewed_by, 100)}" if present.reviewed_by else ""
         other_mode = ""
         if seen and seen.mode and seen.mode != present.mode:
-            other_mode = f" The mode is “{_mode(present.mode)}”; you saw “{_mode(seen.mode)}”."
-        return f"{kept}: it was already approved{_through_slack(decided) or reviewer}.{other_mode}"
+            other_mode = f" The repair is “{_mode(present.mode)}”; you saw “{_mode(seen.mode)}”."
+        return f"{already} approved{_through_slack(decided) or reviewer}.{other_mode}"
     if present.state in rule.allowed:
-        said = f" Together says: “{escape(refusal.quote, 300)}”" if refusal and refusal.quote else ""
-        return f"Not {rule.done}: Together refused, though it is still waiting.{said} Look again, then decide."
-    state, _ = cards.state_words(present.state)
-    return f"Not {rule.done}: it is too late for that. The state is “{escape(state, 90)}”."
+        said = f" Together: “{escape(refusal.quote, 300)}”" if refusal and refusal.quote else ""
+        return (
+            f"Together refused the {rule.noun}, but the remediation is still waiting.{said} Review it and decide again."
+        )
+    return f"Too late to {request.verb}: it's already “{_state(present.state)}”."
+
+
+def _your(request: Request) -> str:
+    """Return whose decision it is; in a batch's results, the person is named once for all of them."""
+    noun = RULES[request.verb].noun
+    return f"Your {noun}" if request.batch_id else f"<@{request.actor.user_id}>, your {noun}"
 
 
 def _through_slack(decided: Decided | None) -> str:
-    return f" by <@{decided.user_id}> in Slack" if decided else ""
+    return f" by <@{decided.user_id}>, {ago(decided.at)}" if decided else ""
 
 
 def decided_by_other(request: Request, seen: Shown | None, present: Remediation, sent_at: float) -> bool:
@@ -148,4 +154,8 @@ def comment(request: Request) -> str:
 
 
 def _mode(mode: str) -> str:
-    return escape(cards.mode_words(mode).name, 80)
+    return escape(cards.labels.mode(mode).name, 80)
+
+
+def _state(state: str) -> str:
+    return escape(cards.labels.state(state)[0], 90)

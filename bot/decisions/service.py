@@ -34,14 +34,16 @@ from bot.models import (
     Delivery,
     Job,
     Manner,
+    Message,
     Messenger,
     Outcome,
     OutcomeKind,
+    Remark,
     Request,
     Verb,
     told_in_digest,
 )
-from bot.mrkdwn import when
+from bot.mrkdwn import clock_time
 from bot.policy import Policy
 from bot.store import Approvals, DecisionStore
 from bot.tasks import finish
@@ -83,6 +85,7 @@ class DecisionService:
         messenger: how answers are delivered.
         store: what survives this process.
         clock: for waits and for what people read.
+        config: of cards.
 
     Attributes:
         working: the jobs that this process works on, by ID.
@@ -96,9 +99,10 @@ class DecisionService:
         messenger: Messenger,
         store: DecisionStore,
         clock: Clock,
+        config: cards.CardConfig,
     ) -> None:
         self._approvals = Approvals(store.database)
-        self._executor = Executor(together, guardrails, store, self._approvals, clock)
+        self._executor = Executor(together, guardrails, store, self._approvals, clock, config)
         self._policy = policy
         self._messenger = messenger
         self._store = store
@@ -275,7 +279,11 @@ class DecisionService:
         if isinstance(error, TogetherError):
             outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
         told = cards.failure(error, request.ref, request.actor.user_id)
-        return Answer(Manner.ERROR, told, summary=error.sentence), outcome
+        remark = None
+        if request.shown and request.batch_id is None:  # the card must not look untouched
+            state, mode = request.shown.state or "", request.shown.mode or ""
+            remark = Remark(cards.failed(request, error), not error.check_again, None, state, mode, self._clock.now())
+        return Answer(Manner.ERROR, told, remark, summary=error.sentence), outcome
 
     async def _authorize_and_claim(self, job: Job) -> None:
         """Ask whether the actor may, now, and claim the remediation: one decision on it at a time.
@@ -306,7 +314,7 @@ class DecisionService:
             raise StoreDown from error
         if isinstance(claim, Claim):
             who = "You" if claim.user_id == request.actor.user_id else f"<@{claim.user_id}>"
-            raise AlreadyInFlight(who, RULES[claim.verb].doing, when(claim.since))
+            raise AlreadyInFlight(who, RULES[claim.verb].doing, clock_time(claim.since))
 
     async def _age(self, job: Job) -> float:
         """How many seconds ago it was received; what this process received itself, it need not ask the database."""
@@ -387,7 +395,7 @@ class DecisionService:
                     await self._mark_stale(job)
                 return delivery is not Delivery.NOWHERE
             case Manner.ERROR:
-                is_told = await self._messenger.reply(place, answer.message)
+                is_told = await self._messenger.reply(place, answer.message, self._after_failure(job, answer))
             case Manner.WHISPER:
                 is_told = await self._messenger.whisper(place, answer.message)
             case _:
@@ -395,6 +403,13 @@ class DecisionService:
         if place.in_progress:
             await self._mark_stale(job)  # what stood there before was put back, perhaps over something newer
         return is_told
+
+    def _after_failure(self, job: Job, answer: Answer) -> Message | None:
+        """Return what the clicked message shows after an error; None where something newer may be there."""
+        place, is_late = job.request.place, job.deliveries > 0 or job.taken_over
+        if not job.is_active or is_late or place.original is None or answer.remark is None:
+            return None
+        return cards.after_failure(place, answer.remark.notice)
 
     async def _mark_stale(self, job: Job) -> None:
         """The alert's card may be out of date now: let it be drawn again."""

@@ -13,7 +13,7 @@
     │   │   ├── SecondPersonNeeded  this person has approved already, and another one must
     │   │   ├── LimitReached      as many nodes are in repair as may be at once
     │   │   └── Paused            somebody has paused approvals
-    │   ├── NotFollowed           a hold on what the bot does not follow
+    │   ├── NotFollowed           a hold on an alert that another tool posted
     │   ├── NotConfirmed          a selection that is somebody else's, or was confirmed already
     │   ├── NothingSelected       a button for a selection, and nothing selected that still waits
     │   ├── NothingToStop         a selection that has ended already

@@ -10,7 +10,7 @@ class Expired(BotError):
 
     def __init__(self, noun: str) -> None:
         super().__init__(
-            f"The bot was down for too long, so the {noun} was not sent to Together.",
+            f"The bot was down for too long, so your {noun} expired and wasn't sent.",
             'Press "Check again", then decide.',
         )
 
@@ -44,8 +44,8 @@ class InternalError(BotError):
     check_again = True
 
     def __init__(self, noun: str, *, sent: bool) -> None:
-        what = f"The {noun} may have taken effect." if sent else f"The {noun} was not sent to Together."
+        what = f"Your {noun} may have gone through." if sent else f"Your {noun} wasn't sent."
         super().__init__(
-            f"The bot itself failed; its log says why. {what}",
-            'Press "Check again" before you decide anything else, and tell whoever runs this bot.',
+            f"Something went wrong in the bot. {what}",
+            'Press "Check again" before you decide anything else, and tell the bot\'s admin: details are in its log.',
         )

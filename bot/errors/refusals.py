@@ -14,7 +14,7 @@ class UnreadableCommand(NotAttempted):
     """What was typed is not a reference."""
 
     def __init__(self, problem: str) -> None:
-        super().__init__(escape(problem, 2 * _SHOWN), "Nothing was sent to Together.")
+        super().__init__(escape(problem, 2 * _SHOWN), "Nothing was sent.")
 
 
 class UnreadableButton(NotAttempted):
@@ -22,8 +22,8 @@ class UnreadableButton(NotAttempted):
 
     def __init__(self, problem: str) -> None:
         super().__init__(
-            f"This button cannot be read: {escape(problem, _SHOWN)}. Nothing was sent to Together.",
-            "Tell whoever posts these alerts, and use /cancel-remediation or Together's console meanwhile.",
+            f"This button is malformed ({escape(problem, _SHOWN)}). Nothing was sent.",
+            "Tell the alert's owner. For now, use /cancel-remediation or the Together console.",
         )
 
 
@@ -32,8 +32,8 @@ class UnknownControl(NotAttempted):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"This version of the bot does not know {escape(what, _SHOWN)}. Nothing was sent to Together.",
-            "Use the newest card of this remediation, or type /cancel-remediation help.",
+            f"This bot doesn't recognize {escape(what, _SHOWN)}. Nothing was sent.",
+            "Use the latest card, or type /cancel-remediation help.",
         )
 
 
@@ -41,7 +41,7 @@ class NotAllowed(NotAttempted):
     """The actor may not do this, or not from here."""
 
     def __init__(self, why: str, who_can: str) -> None:
-        super().__init__(f"{why} Nothing was done.", who_can)
+        super().__init__(f"{why} Nothing changed.", who_can)
 
 
 class AlreadyInFlight(NotAttempted):
@@ -54,10 +54,10 @@ class AlreadyInFlight(NotAttempted):
     """
 
     def __init__(self, who: str, doing: str, since: str) -> None:
-        already = "You have been" if who == "You" else f"{who} has been"
+        already = "You're already" if who == "You" else f"{who} is already"
         super().__init__(
-            f"{already} {doing} this remediation since {since}. Your click or command was not taken.",
-            "The answer will stand in the channel in a moment; look at it, then decide.",
+            f"{already} {doing} this (since {since}). Your request was ignored.",
+            "Wait for the result in the channel, then decide.",
         )
 
 
@@ -86,8 +86,8 @@ class NotFollowed(NotAttempted):
 
     def __init__(self) -> None:
         super().__init__(
-            "The bot does not follow this remediation, so it cannot hold it. Nothing was done.",
-            "Agree with the others in the thread instead.",
+            "Only alerts posted by this bot can be put on hold. Nothing changed.",
+            "Ask your team in the thread instead.",
         )
 
 
@@ -96,8 +96,7 @@ class NothingSelected(NotAttempted):
 
     def __init__(self) -> None:
         super().__init__(
-            "Nothing is selected that still waits for approval. Nothing was decided.",
-            "Choose nodes in the menu first, then press the button.",
+            "No waiting nodes selected. Nothing changed.", "Choose nodes in the menu, then press the button."
         )
 
 
@@ -112,7 +111,7 @@ class NothingToResume(NotAttempted):
     """Approvals are not paused, or not any more."""
 
     def __init__(self) -> None:
-        super().__init__("Approvals aren't paused.", "Nothing to do.")
+        super().__init__("Approvals aren't paused.", "There's nothing to resume.")
 
 
 class Paused(Guarded):
@@ -124,8 +123,8 @@ class NotConfirmed(NotAttempted):
 
     def __init__(self) -> None:
         super().__init__(
-            "This selection was confirmed already, or is somebody else's. Nothing more was begun.",
-            "Look at the message in the channel, and select anew what still waits.",
+            "This selection was already confirmed or belongs to someone else. Nothing more was started.",
+            "Choose again in the channel message.",
         )
 
 
@@ -133,10 +132,7 @@ class NotTaken(NotAttempted):
     """The bot can take nothing right now."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "The bot is restarting or has too much to do, and did not take this. Nothing was sent to Together.",
-            "Try again in half a minute.",
-        )
+        super().__init__("The bot is restarting or overloaded. Nothing was sent.", "Try again in 30 seconds.")
 
 
 class TooMany(NotAttempted):
@@ -144,7 +140,7 @@ class TooMany(NotAttempted):
 
     def __init__(self) -> None:
         super().__init__(
-            "You have too many requests under way, so this one was ignored. Nothing was sent to Together.",
+            "You have too many requests in progress, so this one was ignored. Nothing was sent.",
             "Wait for the results, then try again.",
         )
 
@@ -154,6 +150,6 @@ class StoreDown(NotAttempted):
 
     def __init__(self) -> None:
         super().__init__(
-            "The bot cannot reach its own database, so it did not take this. Nothing was decided.",
-            "Try again in a minute. If it goes on, decide in Together's own console and tell whoever runs this bot.",
+            "The bot can't reach its database, so nothing was sent.",
+            "Try again in a minute. If this keeps happening, use the Together console and tell the bot's admin.",
         )

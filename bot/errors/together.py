@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bot.errors.base import BotError
 
-IF_IT_GOES_ON = "If it goes on, decide in Together's own console and tell whoever runs this bot."
+IF_IT_PERSISTS = "If this keeps happening, use the Together console and tell the bot's admin."
 
 
 class TogetherError(BotError):
@@ -27,9 +27,7 @@ class NotReached(TogetherError):
     """No connection was made, so the request certainly never arrived."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "Together's API could not be reached, so nothing was changed.", f"Try again in a minute. {IF_IT_GOES_ON}"
-        )
+        super().__init__("Couldn't reach Together. Nothing was changed.", f"Try again in a minute. {IF_IT_PERSISTS}")
 
 
 class RateLimited(TogetherError):
@@ -42,7 +40,7 @@ class RateLimited(TogetherError):
     def __init__(self, retry_after: float | None = None, *, quote: str = "") -> None:
         wait = "a minute" if retry_after is None else f"{max(1, round(retry_after))} s"
         super().__init__(
-            "Together did not take the request: too many requests with this key (HTTP 429).",
+            "Together is rate-limiting this bot.",
             f"Try again in {wait}.",
             quote=quote,
         )
@@ -54,8 +52,8 @@ class InvalidIds(TogetherError):
 
     def __init__(self, *, quote: str = "") -> None:
         super().__init__(
-            "Together does not accept these IDs.",
-            "Compare cluster, instance and remediation ID with the alert, and try again.",
+            "Together rejected these IDs.",
+            "Compare them with the alert, and try again.",
             quote=quote,
         )
 
@@ -65,7 +63,7 @@ class NotFound(TogetherError):
 
     def __init__(self, *, quote: str = "") -> None:
         super().__init__(
-            "Together knows no such remediation under this cluster and instance.",
+            "No such remediation on that cluster and instance.",
             "Check the three IDs and their order: cluster, instance, remediation.",
             quote=quote,
         )
@@ -78,8 +76,8 @@ class WrongState(TogetherError):
 
     def __init__(self, *, quote: str = "") -> None:
         super().__init__(
-            "Together refused: the remediation is no longer in a state that allows this.",
-            "Look at its present state before you decide again.",
+            "Too late: the remediation has moved on.",
+            "Check again to see its state.",
             quote=quote,
         )
 
@@ -88,10 +86,10 @@ class KeyRefused(TogetherError):
     """The API key is wrong, expired, or may not do this."""
 
     def __init__(self, status: int, *, quote: str = "") -> None:
-        what = "refused this bot's API key" if status == 401 else "does not let this bot's API key do that"  # noqa: PLR2004 - HTTP's own number
+        what = "rejected this bot's API key" if status == 401 else "doesn't allow this bot's API key to do that"  # noqa: PLR2004 - HTTP's own number
         super().__init__(
             f"Together {what} (HTTP {status}).",
-            "Whoever runs the bot must check TOGETHER_API_KEY. Until then, decide in Together's own console.",
+            "Ask the bot's admin to check its API key. Until then, use the Together console.",
             quote=quote,
         )
 
@@ -102,8 +100,7 @@ class RequestRefused(TogetherError):
     def __init__(self, status: int, *, quote: str = "") -> None:
         super().__init__(
             f"Together refused the request (HTTP {status}).",
-            "Whoever runs the bot must check TOGETHER_BASE_URL and the bot's version. "
-            "Until then, decide in Together's own console.",
+            "Ask the bot's admin to check its API address and version. Until then, use the Together console.",
             quote=quote,
         )
 
@@ -117,7 +114,7 @@ class ServerError(Unclear):
 
     def __init__(self, status: int, *, quote: str = "") -> None:
         super().__init__(
-            f"Together's API failed (HTTP {status}).", f"Try again in a minute. {IF_IT_GOES_ON}", quote=quote
+            f"Together had a server error (HTTP {status}).", f"Try again in a minute. {IF_IT_PERSISTS}", quote=quote
         )
 
 
@@ -125,9 +122,7 @@ class NoAnswer(Unclear):
     """The request went out, and no whole answer came back in time."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "Together's API took the request but did not answer.", f"Try again in a minute. {IF_IT_GOES_ON}"
-        )
+        super().__init__("Together didn't respond in time.", f"Try again in a minute. {IF_IT_PERSISTS}")
 
 
 class UnreadableAnswer(Unclear):
@@ -135,8 +130,8 @@ class UnreadableAnswer(Unclear):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"Together's API gave an answer that cannot be read: {what}.",
-            "Whoever runs the bot must check TOGETHER_BASE_URL. Until then, decide in Together's own console.",
+            f"Together sent an unexpected response ({what}).",
+            "Ask the bot's admin to check its API address. Until then, use the Together console.",
         )
 
 
@@ -150,7 +145,7 @@ class ReadFailed(TogetherError):
 
     def __init__(self, noun: str, cause: TogetherError) -> None:
         super().__init__(
-            f"{cause.sentence} The bot reads a remediation before it decides, so your {noun} was not sent.",
+            f"{cause.sentence} Your {noun} wasn't sent.",
             cause.next_step,
             quote=cause.quote,
         )
@@ -164,8 +159,7 @@ class OutcomeUnknown(TogetherError):
 
     def __init__(self, noun: str, cause: TogetherError) -> None:
         super().__init__(
-            f"It is unknown whether the {noun} took effect. {cause.sentence} "
-            "Reading the remediation back failed too. The decision may still arrive.",
+            f"We don't know if the {noun} went through. {cause.sentence} Checking the result failed too.",
             'Press "Check again" before you decide anything else.',
             quote=cause.quote,
         )

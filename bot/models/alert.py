@@ -75,11 +75,18 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How much of a cluster was in repair at a moment; `nodes` is None where their number is not known."""
+    """How much of a cluster was in repair at a moment.
+
+    Attributes:
+        nodes: how many it has; None where that isn't known.
+        at: Unix time in seconds.
+        cluster: its name; may be empty.
+    """
 
     in_repair: int
     nodes: int | None
     at: float
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +104,13 @@ class About:
     """What a card says beyond the remediation itself.
 
     Attributes:
-        followed: the bot follows it, so that a hold can be kept and shown.
-        vanished: Together knows it no longer.
+        followed: the bot tracks it, so that a hold can be kept and shown.
+        vanished: Together no longer lists it.
         as_of: when Together last said what the card shows, where that is too long ago; in Unix time in seconds.
         pause: approvals of its cluster are paused.
+        called: the user or group that its message called; empty for nobody.
+        channel_id: where its own card is; empty where it has none.
+        ts: likewise, Slack's name of that message.
     """
 
     history: History | None = None
@@ -111,6 +121,9 @@ class About:
     vanished: bool = False
     as_of: float | None = None
     pause: Pause | None = None
+    called: str = ""
+    channel_id: str = ""
+    ts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +135,7 @@ class Alert:
         fingerprint: of Together's words about it.
         message_id: the message that shows it: a card of its own, or a digest.
         seen_at: when it was first seen.
-        vanished: Together lists it no longer.
+        vanished: Together no longer lists it.
         answered_seq: the audit trail's row of the last decision on it: what was read before that is out of date.
         is_stale: whoever was answered saw something else than `remediation`, so it is not to be drawn from that.
         waits_since: since when it waits again, where it had ended or vanished before; else 0.

@@ -51,14 +51,14 @@ def read_button_value(value: object) -> tuple[RemediationRef, Shown]:
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
-        raise UnreadableButton("its value is not a JSON object")
+        raise UnreadableButton("its value isn't a JSON object")
     names = ("cluster_id", "instance_id", "remediation_id")
     ids = [value for name in names if isinstance(value := fields.get(name), str)]
     if len(ids) < len(names):
         raise UnreadableButton("cluster_id, instance_id or remediation_id is missing")
     mode, state = fields.get("mode"), fields.get("state")
     if not all(each is None or (isinstance(each, str) and _is_plain(each)) for each in (mode, state)):
-        raise UnreadableButton("mode or state is not a plain text")
+        raise UnreadableButton("mode or state isn't plain text")
     try:
         return RemediationRef(*ids), Shown(mode or None, state or None)
     except InvalidId as error:

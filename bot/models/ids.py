@@ -12,7 +12,7 @@ _INVISIBLE = {"Cc", "Cf", "Cs"}  # control, format; and lone surrogates, which n
 
 
 def check_id(part: str, value: str) -> str:
-    r"""Give an ID back when it is one.
+    r"""Return an ID when it is one.
 
     An ID is 1 to 200 characters without white space, control or format characters and without any of
     ``/ \ ? # % < > | @ , = " '`` and the backtick; ``.`` and ``..`` are none.
@@ -29,16 +29,16 @@ def check_id(part: str, value: str) -> str:
     if len(value) > MAX_ID_LENGTH:
         raise InvalidId(part, f"is longer than {MAX_ID_LENGTH} characters")
     if value in {".", ".."}:
-        raise InvalidId(part, f'cannot be "{value}"')
+        raise InvalidId(part, f"can't be “{value}”")
     if bad := _NOT_IN_AN_ID.search(value):
-        raise InvalidId(part, f"has {_name(bad[0])}, which no ID has")
+        raise InvalidId(part, f"contains {_name(bad[0])}, which isn't allowed")
     if any(unicodedata.category(character) in _INVISIBLE for character in value):
-        raise InvalidId(part, "has an invisible character, which no ID has")
+        raise InvalidId(part, "contains an invisible character, which isn't allowed")
     return value
 
 
 def _name(character: str) -> str:
-    return "a space" if character.isspace() else f"the character {character}"
+    return "a space" if character.isspace() else f"“{character}”"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from bot.models.alert import Alert, FirstApproval, Hold, Pause
 from bot.models.batch import Batch
 from bot.models.ids import RemediationRef
-from bot.models.job import Answer
+from bot.models.job import Answer, Manner
 from bot.models.request import Request
 from bot.models.verbs import RULES
-from bot.mrkdwn import when
+from bot.mrkdwn import clock_time, escape
 
 HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
 
@@ -31,6 +31,7 @@ class TrackedMessage:
         remind_from: since when nobody has acted.
         reminders: how many were sent.
         next_at: when it is to be looked at again: 0 for now, None for when something changes.
+        called: the user or group that it called when it was posted; empty for nobody.
         is_frozen: Slack takes no more edits of it.
         done: everything has ended and was told.
     """
@@ -50,6 +51,7 @@ class TrackedMessage:
     remind_from: float = 0.0
     reminders: int = 0
     next_at: float | None = 0.0
+    called: str = ""
     is_frozen: bool = False
     done: bool = False
 
@@ -105,7 +107,9 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     ):  # fmt: skip
         return alert, message
     if remark:
-        return replace(alert, remark=replace(remark, at=at)), replace(message, drawn=answer.message.fingerprint)
+        # An error is in the thread, and its line on the card is drawn with the next look.
+        drawn = answer.message.fingerprint if answer.manner is Manner.CARD else ""
+        return replace(alert, remark=replace(remark, at=at)), replace(message, drawn=drawn)
     # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
     return alert, replace(message, drawn="") if place.in_progress else message
 
@@ -115,9 +119,9 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Track
     before = alert.hold.at(now) if alert.hold else None
     joined = before.joined(hold) if before else hold
     is_again = before and before.user_id == hold.user_id and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
-    message = replace(message, next_at=0.0, done=False)
+    message, node = replace(message, next_at=0.0, done=False), escape(alert.remediation.node, 100)
     if not message.is_digest:
-        line = () if is_again else (f"<@{hold.user_id}> asks to wait until {when(hold.until)}.",)
+        line = () if is_again else (f"{node}: <@{hold.user_id}> put this on hold until {clock_time(hold.until)}.",)
         message = replace(message, lines=message.lines + line, remind_from=joined.until, reminders=0)
     return replace(alert, hold=joined), message
 
@@ -128,6 +132,6 @@ def released(alert: Alert, message: TrackedMessage, user_id: str, now: float) ->
         return None
     message = replace(message, next_at=0.0)
     if not message.is_digest:
-        line = f"<@{user_id}> released the hold."
+        line = f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold."
         message = replace(message, lines=(*message.lines, line), remind_from=now, reminders=0)
     return replace(alert, hold=None), message

@@ -46,8 +46,14 @@ class Messenger(Protocol):
     async def answer(self, place: Place, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""
 
-    async def reply(self, place: Place, message: Message) -> bool:
-        """Tell the channel of an error, in the thread of the clicked message. Returns whether Slack took it."""
+    async def reply(self, place: Place, message: Message, on_card: Message | None) -> bool:
+        """Tell the channel of an error, in the thread of the clicked message. Returns whether Slack took it.
+
+        Args:
+            place: where it was asked.
+            message: the error.
+            on_card: what the clicked message shows from now on; None for what it did before.
+        """
 
     async def whisper(self, place: Place, message: Message) -> bool:
         """Tell the person alone. Returns whether Slack took it."""
@@ -74,8 +80,12 @@ class AlertChannels(Protocol):
         channel_id: str,
         about: RemediationRef | str | None = None,
         thread_ts: str | None = None,
+        broadcast: bool = False,
     ) -> str:
-        """Post a message, marked with the remediation or the ID of the digest that it is about. Returns its `ts`."""
+        """Post a message, marked with the remediation or the ID of the digest that it is about. Returns its `ts`.
+
+        `broadcast` shows a reply in the channel too.
+        """
 
     async def update(self, ts: str, message: Message, channel_id: str) -> None:
         """Change a message."""

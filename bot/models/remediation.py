@@ -149,6 +149,28 @@ class Remediation(_Answer):
         return RemediationRef(self.cluster_id, self.instance_id, self.id)
 
     @property
+    def node(self) -> str:
+        """The node's name, or its ID where it has none; raw."""
+        return self.instance_name or self.instance_id
+
+    @property
+    def xid(self) -> str:
+        """The first Xid code of its evidence; empty where there is none."""
+        events = (
+            event
+            for alert in self.linked_alerts
+            if alert.annotation and alert.annotation.xid
+            for event in alert.annotation.xid.events
+        )
+        return next((each.xid_code for each in events if each.xid_code), "")
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether all that is known of the fault is a warning."""
+        severities = {each.severity for each in self.linked_alerts}
+        return bool(severities) and severities <= {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
+
+    @property
     def is_reviewed(self) -> bool:
         """Whether somebody decided on it: a queued one may also have been made by hand."""
         return bool(self.reviewed_by or self.review_time)

@@ -67,6 +67,7 @@ class Place:
         is_button: whether a message was clicked, as opposed to a command typed.
         is_ephemeral: whether the clicked message is one that only `response_url` can change.
         original: what the clicked message showed, to restore it.
+        is_foreign: another tool wrote the clicked message: its own words stay.
         in_progress: whether "in progress" is shown in its stead now.
     """
 
@@ -79,6 +80,7 @@ class Place:
     is_ephemeral: bool = False
     original: Message | None = field(default=None, repr=False)
     in_progress: bool = False
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ RULES: Mapping[Verb, Rule] = {
     Verb.REFRESH: Rule(label="Check again", doing="checking", done="checked", noun="check", open_to_all=True),
     # Together knows no hold: it is the bot's own, on remediations that the bot follows.
     Verb.HOLD: Rule(
-        label="Hold 30 min",
+        label="Hold for 30 min",
         doing="holding",
         done="held",
         noun="hold",

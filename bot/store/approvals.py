@@ -30,6 +30,7 @@ from bot.store.messages import (
     change_alert,
     forget_first_approval,
     readable_alert,
+    readable_message,
     to_first_approval,
 )
 from bot.store.pauses import active_pause
@@ -44,12 +45,17 @@ from bot.store.tables import (
     first_approvals,
     ids_of,
     key_of,
+    messages,
     one_remediation,
 )
 
 _FIRST = select(*FIRST_APPROVAL).where(one_remediation(first_approvals.c), FIRST_COUNTS)
 _INSERT_FIRST = insert(first_approvals)
-_BODY = select(alerts.c.body, alerts.c.message_id).where(one_remediation(alerts.c))
+_BODY = (
+    select(alerts.c.body, alerts.c.message_id, messages.c.body.label("message"))
+    .outerjoin(messages, messages.c.id == alerts.c.message_id)
+    .where(one_remediation(alerts.c))
+)
 c = decisions.c
 _MINE = select(c.active_at).where(c.id == bindparam("b_id")).scalar_subquery()
 _BEFORE_ME = or_(c.active_at < _MINE, and_(c.active_at == _MINE, c.id < bindparam("b_id")))
@@ -148,7 +154,12 @@ def card_context(connection: Connection, ref: RemediationRef) -> About:
     alert = readable_alert(row) if row else None
     if alert is None:
         return About(first=first, pause=pause)
-    return replace(alert.at(read_clock(connection)).about(first), pause=pause)
+    about = replace(alert.at(read_clock(connection)).about(first), pause=pause)
+    message = readable_message(row.message) if row and row.message else None
+    if message is None:
+        return about
+    about = replace(about, called=message.called)
+    return about if message.is_digest else replace(about, channel_id=message.channel_id, ts=message.ts or "")
 
 
 def _first_approval(connection: Connection, ref: RemediationRef) -> FirstApproval | None:

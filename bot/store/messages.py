@@ -268,7 +268,7 @@ def _add_cards(connection: Connection, new: Sequence[Tracked]) -> None:
 
 def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert], seconds: float) -> str:
     present = read_clock(connection)
-    growing = map(_read_message, connection.execute(_GROWING, {"b_seconds": seconds}).scalars())
+    growing = map(readable_message, connection.execute(_GROWING, {"b_seconds": seconds}).scalars())
     place = digest.cluster_id, digest.channel_id
     known = next((each for each in growing if each and (each.cluster_id, each.channel_id) == place), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
@@ -386,7 +386,7 @@ def forget_first_approval(connection: Connection, ref: RemediationRef) -> None:
 
 def _find(connection: Connection, message_id: str, *, to_change: bool) -> TrackedMessage | None:
     row = connection.execute(_TO_CHANGE if to_change else _FIND, {"b_message": message_id}).first()
-    message = _read_message(row.body) if row else None
+    message = readable_message(row.body) if row else None
     return replace(message, done=not row.is_open) if row and message else None
 
 
@@ -396,7 +396,8 @@ def readable_alert(row: Any) -> Alert | None:  # noqa: ANN401 - of any select wi
     return replace(alert, message_id=row.message_id) if alert else None
 
 
-def _read_message(body: str) -> TrackedMessage | None:
+def readable_message(body: str) -> TrackedMessage | None:
+    """Read a message; None for one of another version."""
     found: TrackedMessage | None = _read(_MESSAGES, body)
     return found
 

@@ -52,7 +52,7 @@ def items(page: Mapping[str, Any], name: str) -> list[Any]:
     # A server generated from proto leaves an empty list out.
     found = page.get(name, [])
     if not isinstance(found, list):
-        raise UnreadableAnswer(f"{name} is not a list")
+        raise UnreadableAnswer(f"{name} isn't a list")
     return found
 
 
@@ -80,7 +80,7 @@ def remediation(answer: object, ref: RemediationRef) -> Remediation:
     except InvalidId:
         same = False
     if not same:
-        raise UnreadableAnswer("it is about another remediation")
+        raise UnreadableAnswer("about another remediation")
     return found
 
 
@@ -113,7 +113,7 @@ def refusal(reply: Reply, answer: object, now: float) -> TogetherError:
 def _named(reply: Reply, code: int, words: str, now: float) -> TogetherError:
     status = reply.status
     if httpx.codes.is_redirect(status):
-        return UnreadableAnswer("a redirect, which the bot does not follow with its key")
+        return UnreadableAnswer("a redirect")
     if not httpx.codes.is_client_error(status) or status in _UNCLEAR_STATUSES or code in _UNCLEAR_CODES:
         return ServerError(status, quote=words)
     if status in _KEY_STATUSES or code in _KEY_CODES:

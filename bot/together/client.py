@@ -159,9 +159,9 @@ class TogetherClient:
             if not page.get("has_next"):
                 return found
             if not isinstance(token, str) or not token:
-                raise UnreadableAnswer("it says that there are more pages, and not which")
+                raise UnreadableAnswer("more pages without a token")
             if token in seen or len(seen) >= MAX_PAGES:
-                raise UnreadableAnswer("its pages never end")
+                raise UnreadableAnswer("endless pages")
             if self._clock.monotonic() > give_up_at:
                 raise NoAnswer
             seen.add(token)
@@ -271,7 +271,7 @@ class TogetherClient:
             timeout=httpx.Timeout(patience.read, connect=patience.connect, pool=patience.connect),
         ) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise UnreadableAnswer("compressed, which was not asked for")
+                raise UnreadableAnswer("compressed")
             chunks = bytearray()
             async for chunk in response.aiter_bytes():
                 chunks += chunk

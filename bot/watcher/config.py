@@ -1,7 +1,11 @@
 """What the watch is set to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from bot.cards import CardConfig
+from bot.models import Alert
+from bot.quiet_hours import QuietHours
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class WatchConfig:
         poll_seconds: between two readings of a cluster.
         remind_seconds: until the first reminder; 0 for none.
         lease_seconds: how long a silent process keeps the watch.
+        quiet: when warnings call nobody; None for never.
+        cards: what cards are set to.
     """
 
     default: Route
@@ -31,10 +37,19 @@ class WatchConfig:
     poll_seconds: float = 15
     remind_seconds: float = 15 * 60
     lease_seconds: float = 15
+    quiet: QuietHours | None = None
+    cards: CardConfig = field(default_factory=CardConfig)
 
     def route(self, cluster_id: str | None) -> Route:
         """Return where the alerts of a cluster go."""
         return self.routes.get(cluster_id or "", self.default)
+
+    def called(self, alerts: Sequence[Alert], cluster_id: str | None, now: float) -> str:
+        """Return whom alerts of a cluster call at a moment: the user or group on call; empty for nobody."""
+        is_quiet = self.quiet is not None and self.quiet.cover(now)
+        if is_quiet and all(each.remediation.is_warning for each in alerts):
+            return ""
+        return self.route(cluster_id).oncall
 
     @property
     def stale_seconds(self) -> float:

@@ -39,7 +39,9 @@ class Enricher:
         in_repair = self.in_repair.get(cluster_id)
         if in_repair is None:
             return None
-        return Share(in_repair, self._poller.nodes.get(cluster_id), self._clock.now())
+        cluster = self._poller.clusters.get(cluster_id)
+        name, nodes = (cluster.cluster_name or "", cluster.nodes) if cluster else ("", None)
+        return Share(in_repair, nodes, self._clock.now(), name)
 
     async def history(self, ref: RemediationRef) -> History | None:
         """Return what a node went through in the last days: one list, when its alert is first posted."""

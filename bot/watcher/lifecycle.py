@@ -53,11 +53,18 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ThreadPart:
-    """Something that a thread lacks; `told` is remembered once it is told, `lines` are no longer due then."""
+    """Something that a thread lacks.
+
+    Attributes:
+        told: what is remembered once it is told.
+        lines: how many of the message's lines are no longer due then.
+        broadcast: it is shown in the channel too.
+    """
 
     message: Message
     told: frozenset[str] = frozenset()
     lines: int = 0
+    broadcast: bool = False
 
 
 def seen(look: Look, remediation: Remediation, fingerprint: str, share: Share | None, sequence: int) -> Tracked | None:
@@ -81,10 +88,9 @@ def seen(look: Look, remediation: Remediation, fingerprint: str, share: Share | 
     waits = remediation.state == State.PENDING_APPROVAL
     waits_again = waits and not alert.waits
     if not message.is_digest:
-        lines = message.lines + (("Together lists it again.",) if alert.vanished else ())
+        lines = message.lines + ((cards.listed_again(remediation),) if alert.vanished else ())
         if moved:
-            first = look.first.user_id if look.first and look.first.mode == remediation.mode else ""
-            lines = (*lines, *cards.transition(before, remediation, known, look.now, first))
+            lines = (*lines, *cards.transition(before, remediation, known, look.now))
         message = replace(message, lines=lines)
     if waits_again:
         told = message.told - {str(remediation.ref)}  # should it fail once more, that is told once more
@@ -111,7 +117,7 @@ def gone(look: Look, sequence: int) -> Tracked | None:
     if alert.answered_seq > sequence or (alert.vanished and not alert.is_stale):
         return None
     if not alert.vanished and not message.is_digest:
-        message = replace(message, lines=(*message.lines, "Withdrawn: Together lists it no longer. 💨"))
+        message = replace(message, lines=(*message.lines, cards.withdrawn(alert.remediation)))
     alert = replace(alert, vanished=True, is_stale=False, hold=None, as_of=None)
     return alert, replace(message, next_at=0.0, done=False)
 
@@ -124,16 +130,19 @@ def unconfirmed(look: Look, as_of: float) -> Tracked | None:
     return replace(look.alert, as_of=as_of, fingerprint=""), replace(look.message, next_at=0.0)
 
 
-def content(snapshot: Snapshot) -> Message:
+def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     """Return what the message should say: a card as the last answer on it was drawn, as long as that holds."""
     if snapshot.message.is_digest:
-        return cards.many.digest(snapshot.message, snapshot.alerts, snapshot.batches, snapshot.pause)
+        return cards.digest.draw(snapshot.message, snapshot.alerts, snapshot.batches, snapshot.pause)
     alert = snapshot.alerts[0]
     remark = alert.remark if _holds(alert.remark, alert.remediation) else None
     notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
     decided = (remark.decided if remark else None) or alert.decided
-    about = replace(alert.about(snapshot.firsts.get(alert.remediation.ref)), pause=snapshot.pause)
-    return cards.card(alert.remediation, decided=decided, notice=notice, buttons=buttons, about=about)
+    about = alert.about(snapshot.firsts.get(alert.remediation.ref))
+    about = replace(about, pause=snapshot.pause, called=snapshot.message.called)
+    return cards.card(
+        alert.remediation, decided=decided, notice=notice, buttons=buttons, about=about, config=config.cards
+    )
 
 
 def _holds(remark: Remark | None, remediation: Remediation) -> bool:
@@ -153,9 +162,9 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.POST if waiting(snapshot.alerts) else Step.FORGET
     if snapshot.is_being_decided or (not message.is_digest and snapshot.alerts[0].is_stale):
         return Step.WAIT
-    if not message.is_frozen and content(snapshot).fingerprint != message.drawn:
+    if not message.is_frozen and content(snapshot, config).fingerprint != message.drawn:
         return Step.EDIT
-    if next(thread_parts(snapshot), None):
+    if next(thread_parts(snapshot, config), None):
         return Step.TELL
     if (moment := remind_at(snapshot, config)) is not None and moment <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
@@ -163,28 +172,42 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
     return Step.REST
 
 
-def thread_parts(snapshot: Snapshot) -> Iterator[ThreadPart]:
+def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
     """Yield what the thread lacks."""
     message = snapshot.message
     if message.lines:
         yield ThreadPart(cards.lines(message.lines), lines=len(message.lines))
+    yield from _failures(snapshot, config.route(message.cluster_id).oncall)
     for alert in snapshot.alerts:
         yield from _warnings(alert, message, snapshot.now)
     if message.is_digest:
         yield from _results(snapshot)
 
 
-def _results(snapshot: Snapshot) -> Iterator[ThreadPart]:
-    """Yield what the thread of a digest lacks: failures, and reports of selections."""
+def _failures(snapshot: Snapshot, oncall: str) -> Iterator[ThreadPart]:
+    """Yield which repairs have failed, for the channel too."""
     message = snapshot.message
     failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
-    if new := [each for each in failed if str(each.remediation.ref) not in message.told]:
-        told = frozenset(str(each.remediation.ref) for each in new)
-        yield ThreadPart(cards.many.failures(new, snapshot.firsts), told)
+    new = [each for each in failed if str(each.remediation.ref) not in message.told]
+    if not new:
+        return
+    told = frozenset(str(each.remediation.ref) for each in new)
+    if message.is_digest:
+        yield ThreadPart(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)
+        return
+    first = snapshot.firsts.get(new[0].remediation.ref)
+    first_user = first.user_id if first and first.mode == new[0].remediation.mode else ""
+    said = cards.failed_repair(new[0].remediation, new[0].decided, first_user, oncall, snapshot.now)
+    yield ThreadPart(said, told, broadcast=True)
+
+
+def _results(snapshot: Snapshot) -> Iterator[ThreadPart]:
+    """Yield what the thread of a digest lacks: reports of selections."""
+    message = snapshot.message
     for batch in snapshot.batches:
         if batch.is_running or batch.id in message.told:
             continue
-        parts = cards.many.report(batch)
+        parts = cards.batch.report(batch)
         for number, part in enumerate(parts):
             if (key := f"{batch.id} {number}") not in message.told:
                 is_last = number == len(parts) - 1

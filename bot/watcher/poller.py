@@ -94,7 +94,7 @@ class Poller:
         clock: for ages and waits.
 
     Attributes:
-        nodes: how many nodes a cluster has; None where that is not known.
+        clusters: what is known of each cluster.
     """
 
     def __init__(self, together: TogetherClient, clusters: tuple[str, ...], index: Index, clock: Clock) -> None:
@@ -104,7 +104,6 @@ class Poller:
         self._clock = clock
         self._lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
-        self._known: dict[str, Cluster] = {}
         self._known_at: float | None = None
         self._not_before: dict[str, float] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -112,7 +111,7 @@ class Poller:
         self._looking: Backoff[RemediationRef] = Backoff(clock.monotonic, LOST_WAIT)
         self._doubted: set[str] = set()
         self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
-        self.nodes: dict[str, int | None] = {}
+        self.clusters: dict[str, Cluster] = {}
 
     async def start_round(self, sequence: int) -> Collection[str] | None:
         """Begin to read every cluster that is not being read still.
@@ -129,7 +128,7 @@ class Poller:
         if self._known_at is None and not self._chosen:
             await asyncio.wait({self._running[ALL_CLUSTERS]})  # until then it is not known what to read
         now = self._clock.monotonic()
-        names = {**dict.fromkeys(self._chosen or self._known), **dict.fromkeys(self._index.clusters)}
+        names = {**dict.fromkeys(self._chosen or self.clusters), **dict.fromkeys(self._index.clusters)}
         for cluster_id in names:
             if cluster_id not in self._running and now >= self._not_before.get(cluster_id, 0.0):
                 self._start(cluster_id, sequence)
@@ -172,8 +171,7 @@ class Poller:
             listing.error = error
         else:
             self._known_at = now
-            self._known = {each.cluster_id: each for each in found}
-            self.nodes = {each.cluster_id: each.nodes for each in found}
+            self.clusters = {each.cluster_id: each for each in found}
         await self.listings.put(listing)
 
     async def _read(self, cluster_id: str, sequence: int) -> None:
@@ -214,9 +212,9 @@ class Poller:
             items = await self._together.scan(cluster_id, states=OPEN)
         except NotFound as error:
             items = []  # a cluster that is gone has taken its remediations with it
-            if cluster_id in (self._chosen or self._known):
+            if cluster_id in (self._chosen or self.clusters):
                 listing.error = error
-            if cluster_id in self._known and cluster_id not in self._doubted:
+            if cluster_id in self.clusters and cluster_id not in self._doubted:
                 self._doubted.add(cluster_id)
                 self._known_at = (self._known_at or 0.0) - CLUSTERS_FRESH_SECONDS  # is it listed still?
         else:
@@ -231,7 +229,7 @@ class Poller:
         listing.changed += await self._look_for_lost(cluster_id)
 
     def _is_watched(self, cluster_id: str) -> bool:
-        return cluster_id in (self._chosen or self._known) or (not self._chosen and self._known_at is None)
+        return cluster_id in (self._chosen or self.clusters) or (not self._chosen and self._known_at is None)
 
     def _sort(self, listing: Listing, items: list[Any]) -> set[RemediationRef]:
         listed, in_repair = set(), set()

@@ -172,12 +172,13 @@ class Reconciler:
             channel_id = self._config.route(snapshot.message.cluster_id).channel_id
             if snapshot.message.is_digest and snapshot.message.cluster_id is None:
                 channel_id = snapshot.message.channel_id
-            return replace(snapshot.message, posted_at=snapshot.now, channel_id=channel_id)
+            called = self._config.called(snapshot.alerts, snapshot.message.cluster_id, snapshot.now)
+            return replace(snapshot.message, posted_at=snapshot.now, channel_id=channel_id, called=called)
 
         left = await self._messages.change(key, leaving, history=history)
         if left is None:
             return None
-        message, shown = left.message, lifecycle.content(left)
+        message, shown = left.message, lifecycle.content(left, self._config)
         try:
             ts = await self._channels.post(shown, about=_about(left), channel_id=message.channel_id)
         except NotPosted as error:
@@ -194,7 +195,7 @@ class Reconciler:
         if self._clock.monotonic() - self._edited_at.get(message.id, -SECONDS_PER_EDIT) < SECONDS_PER_EDIT:
             return None  # it is due still, so a later tick comes back to it
         self._lease.ensure_held()
-        return await finish(self._update(snapshot, lifecycle.content(snapshot)))
+        return await finish(self._update(snapshot, lifecycle.content(snapshot, self._config)))
 
     async def _update(self, before: Snapshot, shown: Message) -> Snapshot | None:
         key, ts = before.message.id, before.message.ts
@@ -228,7 +229,7 @@ class Reconciler:
     # Its thread.
 
     async def _tell(self, snapshot: Snapshot) -> Snapshot | None:
-        part = next(lifecycle.thread_parts(snapshot))
+        part = next(lifecycle.thread_parts(snapshot, self._config))
         self._lease.ensure_held()
         return await finish(self._reply(snapshot, part))
 
@@ -236,7 +237,9 @@ class Reconciler:
         """Tell the thread: what Slack may have taken twice, or takes no more, counts as told."""
         message = snapshot.message
         try:
-            await self._channels.post(part.message, thread_ts=message.ts, channel_id=message.channel_id)
+            await self._channels.post(
+                part.message, thread_ts=message.ts, channel_id=message.channel_id, broadcast=part.broadcast
+            )
         except PostUnclear as error:
             if message.id not in self._maybe_told:
                 self._maybe_told.add(message.id)  # a line twice rather than not at all, but not forever
@@ -279,14 +282,16 @@ class Reconciler:
         if after is None or not count:
             return after
         message = after.message
-        oncall = self._config.route(message.cluster_id).oncall
+        waiting = lifecycle.unheld(after)
+        called = self._config.called(waiting, message.cluster_id, after.now)
         if message.is_digest:
-            reminder = cards.many.digest_reminder(count, cards.mention(oncall), after.now - message.remind_from)
+            waited = after.now - message.remind_from
+            reminder = cards.digest.reminder(message, after.alerts, count, called, waited)
         else:
             alert = after.alerts[0]
             created = alert.remediation.create_time
             since = alert.waits_since or (created.timestamp() if created else alert.seen_at)
-            reminder = cards.reminder(alert.remediation, oncall, after.now - since)
+            reminder = cards.reminder(alert.remediation, alert.share, called, after.now - since)
         try:
             await self._channels.post(reminder, thread_ts=message.ts, channel_id=message.channel_id)
         except NotPosted as error:

@@ -183,7 +183,7 @@ class Watcher:
                 await self._outages.succeeded(listing.cluster_id)
             if listing.cluster_id:
                 await self._intake.take(listing)
-            elif unknown := self._config.routes.keys() - self._poller.nodes.keys():
+            elif unknown := self._config.routes.keys() - self._poller.clusters.keys():
                 logger.warning("BOT_ROUTES names clusters that Together doesn't list: %s", ", ".join(sorted(unknown)))
 
     async def _verify(self, *, is_first: bool) -> None:

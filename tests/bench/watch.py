@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bot.cards.digest import REPORT_LINES
+from bot.cards.batch import REPORT_LINES
 from bot.models import Alert, Remediation, Snapshot, TrackedMessage
 from bot.store import Database, Messages
-from bot.watcher import lifecycle
+from bot.watcher import Route, WatchConfig, lifecycle
 from bot.watcher.poller import fingerprint_of
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.slack import Slack
@@ -135,12 +135,12 @@ async def _tell_all(folder: Path, slack: Slack, together: Together, ids: list[Id
     """Leave behind what a bot leaves that has posted them all."""
     database = Database(f"sqlite:///{folder}/bot.db")
     await database.open()
-    told = []
+    config, told = WatchConfig(Route("C0OPS")), []
     for number, each in enumerate(ids):
         remediation = Remediation.model_validate(together.remediations[each])
         alert = Alert(remediation, fingerprint_of(together.remediations[each]))
         card = TrackedMessage(f"m{number}", False, each[0], "C0OPS", reminders=lifecycle.MAX_REMINDERS, next_at=None)
-        message = lifecycle.content(Snapshot(card, [alert], {}, [], is_being_decided=False, now=0.0))
+        message = lifecycle.content(Snapshot(card, [alert], {}, [], is_being_decided=False, now=0.0), config)
         ids_of = dict(zip(("cluster_id", "instance_id", "remediation_id"), each, strict=True))
         metadata = {"event_type": "remediation_alert", "event_payload": ids_of}
         ts = slack.post_as_tool(message.marked_blocks, text=message.text, metadata=metadata).ts

@@ -34,7 +34,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     """What is drawn: a name, the message, and whether one person alone sees it."""
     for state, one in BY_STATE.items():
         yield f"card-{state.lower()}", cards.card(one), False
-    notice = "Approved, but the mode is now “Replace VM”; you saw “Reboot VM”."
+    notice = "Approved, but the repair is now “Replace VM”. You approved “Reboot VM”."
     decided = Decided(Verb.APPROVE, ALICE, START, "the job has checkpointed")
     approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
     yield "card-decided", cards.card(approved, decided=decided, notice=notice), False
@@ -45,12 +45,12 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "in-progress-command", cards.in_progress(request(), START), False
     yield "in-progress-click", cards.in_progress(request(Verb.APPROVE, cards.card(remediation())), START), False
     yield "usage", cards.usage(), True
-    yield "digest", cards.many.digest(DIGEST, alerts(12), []), False
-    yield "digest-running", cards.many.digest(DIGEST, alerts(12), [batch(3, is_running=True)]), False
-    yield "digest-done", cards.many.digest(DIGEST, alerts(12), [batch(8)]), False
+    yield "digest", cards.digest.draw(DIGEST, alerts(12), []), False
+    yield "digest-running", cards.digest.draw(DIGEST, alerts(12), [batch(3, is_running=True)]), False
+    yield "digest-done", cards.digest.draw(DIGEST, alerts(12), [batch(8)]), False
     yield "thread-running", _lines(State.RUNNING), False
     yield "thread-failed", _lines(State.FAILED, error_message="host did not come back within 20 min"), False
-    yield "thread-reminder", cards.reminder(remediation(), ALICE, 900), False
+    yield "thread-reminder", cards.reminder(remediation(), ABOUT.share, ALICE, 900), False
 
 
 def _lines(state: State, **more: Any) -> Message:
@@ -69,7 +69,7 @@ def dialogs() -> Iterator[tuple[str, Message, str]]:
 def view() -> dict[str, Any]:
     """The dialog before a selection is carried out."""
     open_ones = waiting(alerts(20))
-    return cards.many.dialog(batch(0), open_ones, cards.many.names(open_ones))
+    return cards.selection.dialog(batch(0), open_ones, cards.listing.names(open_ones))
 
 
 def sources() -> dict[str, str]:

@@ -18,7 +18,7 @@ async def test_a_typed_command_becomes_a_card_for_everybody(open_page: OpenPage,
     ids = running.together.add(("c-train", "i-0300", "r-0300"), "PENDING", instance_name="gpu-node-300")
     await write(alice, "/cancel-remediation c-train i-0300 r-0300 rebooted by hand & checked")
     for page in (alice, bob):
-        await expect(newest(page).get_by_role("heading")).to_have_text("Cancelled: Reboot VM for gpu-node-300 🚫")
+        await expect(newest(page).get_by_role("heading")).to_have_text("Cancelled: reboot for gpu-node-300 🚫")
         await expect(newest(page)).to_contain_text("rebooted by hand & checked")
         await expect(newest(page).locator(".mention").first).to_have_text("@alice")
     assert running.together.state(ids) == "CANCELLED"
@@ -28,7 +28,7 @@ async def test_what_is_mistyped_is_said_to_the_person_alone(open_page: OpenPage)
     alice, bob = await open_page(), await open_page("U0BOB")
     await write(alice, "/cancel-remediation c-train i-0007")
     await expect(newest(alice)).to_contain_text("Only visible to you")
-    await expect(newest(alice)).to_contain_text("The remediation ID is missing.")
+    await expect(newest(alice)).to_contain_text("Missing remediation ID.")
     await write(alice, "/cancel-remediatoin c-train")
     await expect(alice.locator("#typed")).to_contain_text("/cancel-remediatoin is not a valid command")
     await write(alice, "hello @bob & <b>all</b>")
@@ -71,7 +71,7 @@ async def test_hold_is_shown_to_all(open_page: OpenPage, running: Demo) -> None:
 async def test_somebody_who_may_not_decide_is_told_so_alone(open_page: OpenPage, running: Demo) -> None:
     carol, dana = await open_page("U0CAROL"), await open_page("U0DANA")
     ids = await ill_node(carol, running)
-    for page, words in ((carol, "You may not"), (dana, "You belong to another workspace")):
+    for page, words in ((carol, "You may not"), (dana, "You belong to this workspace")):
         card = page.locator("#messages article").filter(has_text="Waiting for approval")
         await button(card, "Cancel remediation").click()
         await answer(page, "Cancel remediation")
@@ -127,11 +127,11 @@ async def test_a_storm_is_decided_with_a_search_a_dialog_and_a_progress_bar(open
     await digest.get_by_role("option").click()
     await search.press("Escape")
     with running.together.paused("cancel"):
-        await button(digest, "Cancel selected").click()
+        await button(digest, "Cancel remediations").click()
         await answer(page, "Cancel 40 remediations")
         await expect(digest).to_contain_text("0 of 40")
     await expect(digest).to_contain_text("40 of 40: 40 cancelled")
-    await expect(digest.get_by_role("heading")).to_contain_text("0 wait for approval")
+    await expect(digest.get_by_role("heading")).to_contain_text("Nothing left to decide")
     await expect(digest.get_by_role("combobox")).to_have_count(0)
     assert len(running.together.posts) == 40
     assert running.slack.refused_for_limits == []
@@ -148,7 +148,7 @@ async def test_what_is_chosen_stays_while_the_message_is_drawn_again(open_page: 
     running.scenes.happen("resolve", list(running.together.remediations)[-1])
     await expect(digest.get_by_role("heading")).to_contain_text("39 wait for approval")
     assert not await digest.evaluate("each => each.before")
-    await expect(digest.locator(".chips li")).to_contain_text("All that wait (40)")
+    await expect(digest.locator(".chips li")).to_contain_text("All waiting (40)")
     await search.fill("node-1")
     await expect(digest.get_by_role("option").first).to_contain_text("gpu-node-10")
     await digest.evaluate("each => each.before = true")
@@ -176,7 +176,7 @@ async def test_what_happens_at_together_shows_on_the_card(open_page: OpenPage, r
         await expect(card).to_contain_text(shown)
     await ill_node(page, running)
     await button(page, "Resolve by itself").click()
-    await expect(card.get_by_role("heading")).to_contain_text("Resolved by itself")
+    await expect(card.get_by_role("heading")).to_contain_text("Resolved on its own")
 
 
 async def test_a_click_on_what_has_changed_is_answered(open_page: OpenPage, running: Demo) -> None:
@@ -227,11 +227,11 @@ async def choose_condition(page: Page, running: Demo, name: str) -> None:
 
 
 TOLD = {
-    "down": "nothing was changed",
+    "down": "Nothing was changed",
     "slow": "Approved in Slack by @alice",
     "rate limited": "too many requests",
     "cuts lines": "Approved in Slack by @alice",
-    "falls silent": "It is unknown whether the approval took effect.",
+    "falls silent": "We don't know if the approval went through.",
 }
 
 

@@ -13,9 +13,9 @@ from tests.simulator.slack.limits import check_message, check_options, check_vie
 
 
 def test_digest_before_during_and_after_a_batch() -> None:
-    before = cards.many.digest(DIGEST, alerts(12), [])
-    running = cards.many.digest(DIGEST, alerts(12), [batch(3, is_running=True)])
-    done = cards.many.digest(DIGEST, alerts(60), [batch(8)])
+    before = cards.digest.draw(DIGEST, alerts(12), [])
+    running = cards.digest.draw(DIGEST, alerts(12), [batch(3, is_running=True)])
+    done = cards.digest.draw(DIGEST, alerts(60), [batch(8)])
     compare("digest", "\n".join(drawn(each) for each in (before, running, done)))
 
 
@@ -26,49 +26,49 @@ def test_decided_items_do_not_wait_before_the_next_reading() -> None:
         for number, each in enumerate(open_ones)
     ]
     shown = replace(batch(0, is_running=True), items=items)
-    message = cards.many.digest(DIGEST, [replace(each, is_stale=True) for each in alerts(12)], [shown])
-    assert "12 remediations in c-7f2: 5 wait for approval." in message.text
-    assert "`gpu-node-0000`: Reboot VM (Xid 79 GPU_FALLEN_OFF_BUS × 3): Approved, queued to start" in str(
-        message.blocks
-    )
+    message = cards.digest.draw(DIGEST, [replace(each, is_stale=True) for each in alerts(12)], [shown])
+    assert "5 nodes in c-7f2 need a decision." in message.text
+    assert "gpu-node-0000" not in str(message.blocks)  # what was just decided doesn't head the list
+    assert "1 approved, queued" in message.text
 
 
 @pytest.mark.parametrize(
     ("outcomes", "words"),
     [
-        (["approved", "approved"], "*Approved, as <@"),
-        (["approved", "NotFound"], "*Not all approved, as <@"),
-        (["NotFound", None], "*None approved, as <@"),
+        (["approved", "approved"], "2 of 2 approved by "),
+        (["approved", "NotFound"], "1 of 2 approved by "),
+        (["NotFound", None], "0 of 2 approved by "),
     ],
 )
 def test_only_approved_items_are_called_approved(outcomes: list[str | None], words: str) -> None:
     items = [
         BatchItem(number, remediation().ref, "n", Shown(None, None), outcome) for number, outcome in enumerate(outcomes)
     ]
-    assert words in str(cards.many.digest(DIGEST, alerts(12), [replace(batch(0), items=items)]).blocks)
+    assert words in str(cards.digest.draw(DIGEST, alerts(12), [replace(batch(0), items=items)]).blocks)
 
 
 def test_dialog_and_report_of_a_batch() -> None:
     shown, open_ones = batch(6), waiting(alerts(20))
-    view = cards.many.dialog(shown, open_ones, cards.many.names(open_ones))
-    (report,) = cards.many.report(shown)
+    view = cards.selection.dialog(shown, open_ones, cards.listing.names(open_ones))
+    (report,) = cards.batch.report(shown)
     failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
-    failures = cards.many.failures(failed, {})
+    failures = cards.digest.failures(failed, {})
     compare("digest-dialog", "\n\n".join([render_view(view), render(report.text, report.blocks), failures.text]) + "\n")
 
 
 def test_dialog_and_choices_of_a_thousand_nodes_fit_into_slack() -> None:
     thousand = [each for each in alerts(2500) if each.remediation.state == State.PENDING_APPROVAL]
-    view = cards.many.dialog(batch(0), thousand, cards.many.names(thousand))
+    view = cards.selection.dialog(batch(0), thousand, cards.listing.names(thousand))
     check_view(view)
-    assert view["title"]["text"] == "Approve 1000"
-    assert str(view).count("`gpu-node-") == 1000
-    check_options(cards.many.options(thousand, ""))
+    assert view["title"]["text"] == "Approve 1000 repairs"
+    assert str(view).count("'gpu-node-") == 20  # the ten oldest of each mode; the rest is counted
+    assert str(view).count("…and 490 more") == 2
+    check_options(cards.selection.options(thousand, ""))
     assert len(chosen(thousand, ["all"])) == 1000
     shown = batch(1000, 1000)
-    report = cards.many.report(shown)
+    report = cards.batch.report(shown)
     assert len(report) == 10
-    for message in [*report, cards.many.digest(DIGEST, thousand, [shown])]:
+    for message in [*report, cards.digest.draw(DIGEST, thousand, [shown])]:
         check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
 
 
@@ -78,6 +78,6 @@ def test_no_two_nodes_have_the_same_name() -> None:
     one = replace(here, remediation=remediation(instance_id="i-1", **same))
     two = replace(there, remediation=remediation(instance_id="i-2", **same))
     elsewhere = replace(there, remediation=remediation(cluster_id="c-9", **same))
-    assert list(cards.many.names([one, two]).values()) == ["gpu-node-1 (i-1)", "gpu-node-1 (i-2)"]
-    assert list(cards.many.names([one, elsewhere]).values()) == ["gpu-node-1 in c-7f2", "gpu-node-1 in c-9"]
-    assert list(cards.many.names([one]).values()) == ["gpu-node-1"]
+    assert list(cards.listing.names([one, two]).values()) == ["gpu-node-1 (i-1)", "gpu-node-1 (i-2)"]
+    assert list(cards.listing.names([one, elsewhere]).values()) == ["gpu-node-1 in c-7f2", "gpu-node-1 in c-9"]
+    assert list(cards.listing.names([one]).values()) == ["gpu-node-1"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import cards, errors
-from bot.cards.words import mode_words
+from bot.cards import labels
 from bot.models import (
     RULES,
     About,
@@ -39,7 +39,7 @@ def test_card_of_every_state(state: State) -> None:
 
 def test_card_of_a_decision_with_a_notice() -> None:
     decided = Decided(Verb.APPROVE, "U0ALICE", START, "the job has checkpointed")
-    notice = "Approved, but the mode is now “Replace VM”; you saw “Reboot VM”."
+    notice = "Approved, but the repair is now “Replace VM”. You approved “Reboot VM”."
     approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
     compare("card-decided", drawn(cards.card(approved, decided=decided, notice=notice)))
 
@@ -52,11 +52,11 @@ def test_buttons_are_those_that_the_state_allows(state: State) -> None:
     assert bool(shown) == (state in {State.PENDING_APPROVAL, State.PENDING})
 
 
-def test_readme_and_card_describe_each_mode_alike() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_docs_and_card_describe_each_mode_alike() -> None:
+    page = (ROOT / "docs/alerts.md").read_text("utf-8")
     for mode in Mode:
-        words = mode_words(mode)
-        assert f"| `{mode.removeprefix('REMEDIATION_MODE_')}` | {words.name} | {words.consequence} |" in readme
+        words = labels.mode(mode)
+        assert f"| `{mode.removeprefix('REMEDIATION_MODE_')}` | {words.name} | {words.effect} |" in page
 
 
 def test_button_value_says_what_was_shown() -> None:
@@ -67,16 +67,16 @@ def test_button_value_says_what_was_shown() -> None:
 
 def test_unknown_values_are_shown() -> None:
     card = cards.card(remediation(state="FROZEN", mode="REMEDIATION_MODE_TELEPORT", trigger="REMEDIATION_TRIGGER_MOON"))
-    assert "State FROZEN: TELEPORT for node gpu-node-07" in card.text
+    assert "State FROZEN: run TELEPORT on gpu-node-07" in card.text
     assert "REMEDIATION_TRIGGER_MOON" in json.dumps(card.blocks)
-    assert "look it up before you approve" in card.text
+    assert "Check Together's docs before approving" in card.text
     assert not any(block["type"] == "actions" for block in card.blocks)
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_invalid_time_is_not_shown(moment: str) -> None:
     card = cards.card(remediation(create_time=moment, linked_alerts=[{"started_at": moment, "resolved_at": moment}]))
-    assert "Created" not in json.dumps(card.blocks)
+    assert "opened" not in json.dumps(card.blocks)
     assert "<!date" not in json.dumps(card.blocks)
 
 
@@ -91,13 +91,13 @@ def test_card_of_a_withdrawn_remediation() -> None:
 @pytest.mark.parametrize(
     ("history", "words"),
     [
-        (History(0), "First repair in 7 days."),
+        (History(0), "No other repairs in 7 days"),
         (
             History(1, Mode.VM_ONLY, State.FAILED, START),
-            "Second repair in 7 days. The last: Replace VM, failed <!date^",
+            "2nd repair in 7 days (last: VM replacement, failed <!date^",
         ),
-        (History(11), "12th repair in 7 days."),
-        (History(20), "21st repair in 7 days."),
+        (History(11), "12th repair in 7 days"),
+        (History(20), "21st repair in 7 days"),
     ],
 )
 def test_node_history_in_a_sentence(history: History, words: str) -> None:
@@ -107,9 +107,9 @@ def test_node_history_in_a_sentence(history: History, words: str) -> None:
 @pytest.mark.parametrize(
     ("share", "words"),
     [
-        (Share(0, 32, START), "0 of 32 nodes were in repair"),
-        (Share(1, 1, START), "1 of 1 node was in repair"),
-        (Share(1, None, START), "1 node was in repair"),
+        (Share(0, 32, START), "c-7f2: 0 of 32 nodes in repair"),
+        (Share(1, 1, START), "c-7f2: 1 of 1 node in repair"),
+        (Share(1, None, START), "c-7f2: 1 node in repair"),
     ],
 )
 def test_cluster_load_in_a_sentence(share: Share, words: str) -> None:
@@ -142,9 +142,9 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
         cards.card(worst, decided=decided, notice="*Notice*" * 20, about=about),
         cards.lines(["A line.", *cards.transition(remediation(), worst, decided, START) * 20]),
         cards.lines(["A line.", *cards.transition(worst, remediation(state="OTHER"), None, START)]),
-        cards.reminder(worst, "U0ALICE", 900),
-        cards.many.digest(DIGEST, many, [batch(8)] * 4),
-        cards.many.failures(many, {}),
+        cards.reminder(worst, None, "U0ALICE", 900),
+        cards.digest.draw(DIGEST, many, [batch(8)] * 4),
+        cards.digest.failures(many, {}),
     ]
     for message in messages:
         check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
@@ -153,8 +153,8 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
             if text["type"] == "mrkdwn":
                 assert text["verbatim"] is True
                 assert not MARKUP.search(text["text"])
-    check_view(cards.many.dialog(batch(8), many, cards.many.names(many)))
-    check_options(cards.many.options(many, ""))
+    check_view(cards.selection.dialog(batch(8), many, cards.listing.names(many)))
+    check_options(cards.selection.options(many, ""))
 
 
 @given(fields=WORST, words=NASTY, buttons=st.booleans())
@@ -185,4 +185,4 @@ def test_five_verbose_alerts_keep_the_buttons() -> None:
     verbose = {"severity": "&" * 60, "started_at": "2026-11-24T03:00:00Z", "annotation": annotation}
     message = cards.card(remediation(linked_alerts=[verbose] * 5, reason="&" * 2000, error_message="&" * 2000))
     check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
-    assert message.blocks[-1]["type"] == "actions"
+    assert message.blocks[-2]["type"] == "actions"

@@ -1,6 +1,7 @@
 """Lines in threads: transitions, reminders, outages, durations."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,13 +17,17 @@ from bot.models import (
 from bot.mrkdwn import lasted
 from tests.card_text import compare
 from tests.manual_clock import START
-from tests.samples import APPROVED, alerts, remediation, reviewed
+from tests.samples import ABOUT, APPROVED, DIGEST, alerts, remediation, reviewed
 
 
-def moved(
-    after: Remediation, decided: Decided | None = None, before: Remediation | None = None, first: str = ""
-) -> str:
-    return "\n  ".join(cards.transition(before or remediation(), after, decided, START + 1200, first))
+def moved(after: Remediation, decided: Decided | None = None, before: Remediation | None = None) -> str:
+    return "\n  ".join(cards.transition(before or remediation(), after, decided, START + 1200))
+
+
+def failed(decided: Decided | None = None, first: str = "", called: str = "S0ONCALL", **more: Any) -> str:
+    """What is told of a failure; where nobody is on call, nobody has approved it either."""
+    repair = remediation(state=State.FAILED, **more) if not called else reviewed(State.FAILED, **more)
+    return cards.failed_repair(repair, decided, first, called, START + 1200).text
 
 
 def test_every_line_of_a_thread() -> None:
@@ -36,10 +41,10 @@ def test_every_line_of_a_thread() -> None:
         "cordoning": moved(reviewed(State.QUARANTINING), APPROVED, pending),
         "running": moved(reviewed(State.RUNNING, **at), APPROVED, pending),
         "succeeded": moved(reviewed(State.SUCCEEDED, **at), APPROVED),
-        "failed, approved in Slack": moved(reviewed(State.FAILED, error_message=error, **at), APPROVED),
-        "failed, approved elsewhere": moved(reviewed(State.FAILED, error_message=error, **at)),
-        "failed, approved by two": moved(reviewed(State.FAILED, **at), APPROVED, pending, "U0BOB"),
-        "failed, made by hand": moved(remediation(state=State.FAILED, **at)),
+        "failed, approved in Slack": failed(APPROVED, error_message=error, **at),
+        "failed, approved elsewhere": failed(None, error_message=error, **at),
+        "failed, approved by two": failed(APPROVED, "U0BOB", **at),
+        "failed, made by hand": failed(None, "", "", **at),
         "cancelled in Slack": moved(remediation(state=State.CANCELLED, **at), Decided(Verb.CANCEL, "U0BOB", START)),
         "rejected in Slack": moved(remediation(state=State.CANCELLED, **at), Decided(Verb.REJECT, "U0BOB", START)),
         "cancelled elsewhere": moved(remediation(state=State.CANCELLED, **at)),
@@ -53,15 +58,15 @@ def test_every_line_of_a_thread() -> None:
 
 def test_reminders_and_outages() -> None:
     told = {
-        "reminder": cards.reminder(remediation(), "S0ONCALL", 900),
-        "reminder of nobody": cards.reminder(remediation(), "", 3700),
+        "reminder": cards.reminder(remediation(), ABOUT.share, "S0ONCALL", 900),
+        "reminder of nobody": cards.reminder(remediation(), None, "", 3700),
         "unreadable": cards.unreadable(["c-7f2"], START, START + 301),
         "unreadable, many": cards.unreadable([f"c-{number}" for number in range(12)], START, START + 301),
         "unreadable list": cards.unreadable([], START, START + 301),
         "unwatched": cards.unwatched(["c-7f2"]),
         "readable": cards.readable(["c-7f2", "c-7f3"], START, START + 5000),
         "readable list": cards.readable([], START, START + 400),
-        "reminder of a digest": cards.many.digest_reminder(12, "<@U0BOB> ", 1800),
+        "reminder of a digest": cards.digest.reminder(DIGEST, alerts(12), 12, "U0BOB", 1800),
     }
     compare("reminders", "".join(f"{name}\n  {message.text}\n" for name, message in told.items()))
 
@@ -74,10 +79,10 @@ def test_failure_mentions_both_approvers_and_names_one_outside_slack() -> None:
         failed[1], decided=None, remediation=failed[1].remediation.model_copy(update={"reviewed_by": "eve"})
     )
     first = FirstApproval("U0ALICE", here.remediation.mode, START)
-    text = cards.many.failures([here, there], {here.remediation.ref: first}).text
-    assert text.startswith("<@U0ALICE> <@U0BOB>, repairs that you approved have failed:")
-    assert text.count("(approved by eve)") == 1
-    assert "U0ALICE" not in cards.many.failures([here], {here.remediation.ref: replace(first, mode="other")}).text
+    text = cards.digest.failures([here, there], {here.remediation.ref: first}).text
+    assert text.startswith("<@U0ALICE> <@U0BOB>, these repairs failed:")
+    assert text.count("(approved by eve in Together)") == 1
+    assert "U0ALICE" not in cards.digest.failures([here], {here.remediation.ref: replace(first, mode="other")}).text
 
 
 @pytest.mark.parametrize(

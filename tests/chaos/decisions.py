@@ -19,7 +19,7 @@ from tests.simulator.together import Call, Fault, Ids
 from tests.world import APPROVE, CANCEL, as_alert
 
 VERBS = ("command", APPROVE, CANCEL)
-NO = ("was not sent", "did not take this", "Nothing was sent", "nothing was changed")
+NO = ("wasn't sent", "othing was sent", "othing changed", "othing was changed")
 
 
 @dataclass

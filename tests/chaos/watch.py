@@ -17,9 +17,9 @@ from tests.world import APPROVE, CANCEL
 
 CLUSTERS = 8  # the bot learns of new ones every ten minutes, so these are all there are
 WORDS = {
-    "PENDING_APPROVAL": "Waiting for approval:", "PENDING": "queued to start:", "QUARANTINING": "Cordoning the host:",
-    "QUARANTINED": "Host cordoned:", "RUNNING": "Running:", "SUCCEEDED": "Succeeded:", "FAILED": "Failed:",
-    "CANCELLED": "Cancelled:", "AUTO_RESOLVED": "Resolved by itself:",
+    "PENDING_APPROVAL": "Approval needed:", "PENDING": "ueued:", "QUARANTINING": "Cordoning the host:",
+    "QUARANTINED": "Host cordoned:", "FAILED": "Failed:", "CANCELLED": "Cancelled:",
+    "AUTO_RESOLVED": "Resolved on its own:", "RUNNING": "Rebooting ", "SUCCEEDED": "Rebooted ",
 }  # fmt: skip
 
 
@@ -64,7 +64,7 @@ class WatchChaos(Chaos):
                 problems.append(f"{ids[2]} has {len(cards)} alerts")
             lines = [each.text for card in cards for each in self.slack.replies(card)]
             ended = next((number for number, line in enumerate(lines) if "pproved" in line or "ancelled" in line), None)
-            if ended is not None and any("has waited" in line for line in lines[ended + 1 :]):
+            if ended is not None and any("has been waiting" in line for line in lines[ended + 1 :]):
                 problems.append(f"{ids[2]} was reminded of after a decision")
         return problems
 
@@ -135,7 +135,8 @@ class WatchChaos(Chaos):
 
 def _says(card: Posted, state: str) -> bool:
     has_buttons = APPROVE in card.buttons
-    return WORDS[state] in card.text and has_buttons == (state == "PENDING_APPROVAL")
+    title = card.blocks[0]["text"]["text"]
+    return WORDS[state] in title and has_buttons == (state == "PENDING_APPROVAL")
 
 
 class WatchOutageChaos(CutLines, WatchChaos):

@@ -28,8 +28,8 @@ async def test_approval_beyond_the_limit_is_refused() -> None:
         await bot.slack.press(alert, APPROVE)
         told = (await bot.whisper()).text
         assert told == (
-            "Not approved: 2 nodes are in repair in this cluster, and at most 2 may be at once (BOT_MAX_IN_REPAIR). "
-            "Approve again when a repair has ended, or cancel this one. Whoever runs the bot can change it."
+            "Not approved: 2 nodes are already in repair, and this cluster's limit is 2. "
+            "Try again when one finishes, or cancel this one."
         )
         assert bot.together.posts == []
         assert alert.edits == 0
@@ -63,7 +63,7 @@ async def test_approval_beyond_the_percentage_is_refused(percent: str, *, passes
             assert bot.together.state(IDS) == "PENDING"
         else:
             told = (await bot.whisper()).text
-            assert "2 of 30 nodes are in repair in this cluster, and at most 9 %, which is 2, may be at once" in told
+            assert "2 of 30 nodes are already in repair, and this cluster's limit is 2, 9% of 30 nodes" in told
             assert bot.together.posts == []
 
 
@@ -73,8 +73,8 @@ async def test_percentage_of_less_than_one_node_refuses_everything() -> None:
         bot.together.add()
         await bot.slack.press(bot.alert(), APPROVE)
         assert (await bot.whisper()).text == (
-            "Not approved: at most 10 % may be in repair at once (BOT_MAX_IN_REPAIR_PERCENT), which is none of this "
-            "cluster's 8 nodes. Decide in Together's own console. Whoever runs the bot can change the limit."
+            "Not approved: the repair limit (10% of 8 nodes) allows none. "
+            "Use the Together console. The bot's admin can change the limit."
         )
         assert bot.together.posts == []
 
@@ -84,7 +84,7 @@ async def test_percentage_of_an_unknown_number_of_nodes_refuses_everything() -> 
         bot.together.add()
         bot.together.faults.append(Fault("rpc", verb="cluster", code=5, times=-1))
         await bot.slack.press(bot.alert(), APPROVE)
-        assert "Together does not say how many nodes this cluster has" in (await bot.whisper()).text
+        assert "Together doesn't say how many nodes it has" in (await bot.whisper()).text
         assert bot.together.posts == []
 
 
@@ -134,10 +134,10 @@ async def test_approval_in_doubt_counts_while_it_may_still_arrive() -> None:
         bot.together.faults.append(Fault("rpc", verb="approve", code=14))
         await bot.slack.press(alerts[0], APPROVE)
         await bot.edited(alerts[0])
-        assert "is not in effect as of" in alerts[0].text
+        assert "hadn't taken effect as of" in alerts[0].text
         await bot.slack.press(alerts[1], APPROVE)
         assert (await bot.whisper()).text.startswith(
-            "Not approved: 1 node is in repair or about to be in this cluster, and at most 1 may be at once"
+            "Not approved: 1 node is already in repair or about to be, and this cluster's limit is 1."
         )
         await bot.time.advance(61)
         await bot.slack.press(alerts[1], APPROVE)
@@ -154,10 +154,10 @@ async def test_tracked_node_in_an_unknown_state_counts(database_url: str) -> Non
         bot.together.remediations[other]["state"] = "DRAINING"
         await card(bot, other, "State DRAINING")
         await bot.slack.press(alert, APPROVE)
-        assert "1 node is in repair in this cluster" in (await bot.whisper()).text
+        assert "1 node is already in repair" in (await bot.whisper()).text
         assert bot.together.posts == []
         bot.together.remediations[other]["state"] = "SUCCEEDED"
-        await card(bot, other, "Succeeded")
+        await card(bot, other, "Rebooted")
         await bot.slack.press(alert, APPROVE)
         await until(bot, lambda: bot.together.state(IDS) == "PENDING")
 
@@ -169,7 +169,7 @@ async def test_repeated_post_passes_the_limit_again() -> None:
         async with died_while(bot, at="sent"):
             busy(bot, 1)
             async with bot.another():
-                assert "1 node is in repair in this cluster" in (await bot.whisper()).text
+                assert "1 node is already in repair" in (await bot.whisper()).text
         assert APPROVE in alert.buttons
         assert bot.together.posts == []
 
@@ -180,7 +180,7 @@ async def test_rate_limited_post_passes_the_limit_again() -> None:
         bot.together.faults.append(Fault("rpc", verb="approve", code=8, headers={"Retry-After": "10"}))
         bot.together.before_decision = lambda _call: busy(bot, 1)
         await bot.slack.press(bot.alert(), APPROVE)
-        assert "1 node is in repair in this cluster" in (await bot.whisper()).text
+        assert "1 node is already in repair" in (await bot.whisper()).text
         await bot.settle()
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
@@ -192,10 +192,10 @@ async def test_node_that_just_entered_an_unknown_state_counts() -> None:
         alert = await card(bot)
         await card(bot, other)
         bot.together.remediations[other]["state"] = "RUNNING"
-        await card(bot, other, "Running")
+        await card(bot, other, "Rebooting")
         bot.together.remediations[other]["state"] = "DRAINING"
         await bot.slack.press(alert, APPROVE)
-        assert "1 node is in repair in this cluster" in (await bot.whisper()).text
+        assert "1 node is already in repair" in (await bot.whisper()).text
         assert bot.together.posts == []
 
 
@@ -212,7 +212,7 @@ async def test_last_look_comes_right_before_the_post(tmp_path: Path, two_people:
                 await database.enter_async_context(locked(path, "IMMEDIATE"))
             bot.together.escalate(IDS, "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT")
         await bot.edited(alert)
-        assert "The mode was “Power-cycle host” and is now “Evict without replacement”." in alert.text
+        assert "the repair changed from “Power-cycle host” to “Evict without replacement”." in alert.text
         assert bot.together.posts == []
 
 
@@ -223,7 +223,7 @@ async def test_unreadable_repair_load_refuses_the_approval() -> None:
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE)
         error = await bot.answer(2)
-        assert "so your approval was not sent" in error.text
+        assert "Your approval wasn't sent" in error.text
         assert bot.together.posts == []
 
 
@@ -248,10 +248,10 @@ async def test_slow_refusal_restores_the_card() -> None:
             await bot.together.until(lambda: bot.together.is_waiting("list"))
             await bot.time.advance(1.0)
             await bot.edited(alert)
-            assert "is approving this remediation" in alert.everything
+            assert "is approving this" in alert.everything
         await bot.whisper()
         await bot.edited(alert, 2)
-        assert "is approving this remediation" not in alert.everything
+        assert "is approving this" not in alert.everything
         assert APPROVE in alert.buttons
 
 
@@ -262,19 +262,19 @@ async def test_second_approver_must_be_another_person() -> None:
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
         assert bot.together.posts == []
-        assert "First of two approvals: <@U0ALICE> approved" in alert.text
-        assert "Another person must approve too." in alert.text
+        assert "1 of 2 approvals: <@U0ALICE>" in alert.text
+        assert "One more operator must approve." in alert.text
         assert APPROVE in alert.buttons
         await poll(bot)
-        assert "First of two approvals: <@U0ALICE> approved" in alert.text
+        assert "1 of 2 approvals: <@U0ALICE>" in alert.text
         await bot.slack.press(alert, APPROVE)
         told = (await bot.whisper()).text
-        assert told.startswith("Not approved: this mode takes two people, and you approved it")
+        assert told.startswith("Not approved: this repair needs two approvers, and you already approved it at")
         assert bot.together.posts == []
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await bot.edited(alert, 2)
         assert bot.together.state(IDS) == "PENDING"
-        assert "Approved in Slack by <@U0BOB>" in alert.text
+        assert "Approved by <@U0BOB>" in alert.text
         assert "First of two" not in alert.text
         assert await outcomes_by_user(bot) == [
             ("U0ALICE", "first of two"),
@@ -290,10 +290,10 @@ async def test_first_approval_does_not_count_for_another_mode() -> None:
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
         bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
-        await card(bot, words="Waiting for approval: Replace VM")
+        await card(bot, words="Approve VM replacement?")
         assert "First of two" not in alert.text
         await bot.slack.press(alert, APPROVE, user="U0BOB")
-        await until(bot, lambda: "First of two approvals: <@U0BOB> approved" in alert.text)
+        await until(bot, lambda: "1 of 2 approvals: <@U0BOB>" in alert.text)
         assert bot.together.posts == []
 
 
@@ -315,16 +315,16 @@ async def test_first_approval_does_not_count_after_a_return(mode: str | None) ->
         await bot.edited(alert)
         if mode:
             bot.together.escalate(IDS, mode)
-            await card(bot, words="Waiting for approval: Replace VM")
+            await card(bot, words="Approve VM replacement?")
             bot.together.escalate(IDS, "REMEDIATION_MODE_REBOOT_VM")
         else:
             bot.together.resolve(IDS)
-            await card(bot, words="Resolved by itself")
+            await card(bot, words="Resolved on its own")
             bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
-        await card(bot, words="Waiting for approval: Reboot VM")
+        await card(bot, words="Approve reboot?")
         assert "First of two" not in alert.text
         await bot.slack.press(alert, APPROVE, user="U0BOB")
-        await until(bot, lambda: "First of two approvals: <@U0BOB> approved" in alert.text)
+        await until(bot, lambda: "1 of 2 approvals: <@U0BOB>" in alert.text)
         assert bot.together.posts == []
 
 
@@ -339,7 +339,7 @@ async def test_first_approval_does_not_count_after_a_return_that_nobody_saw() ->
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await bot.edited(alert, 2)
         assert bot.together.posts == []
-        assert "First of two approvals: <@U0BOB> approved" in alert.text
+        assert "1 of 2 approvals: <@U0BOB>" in alert.text
 
 
 async def test_first_approval_of_the_very_mode_that_the_poll_then_finds_counts() -> None:
@@ -350,10 +350,10 @@ async def test_first_approval_of_the_very_mode_that_the_poll_then_finds_counts()
         await bot.slack.press(alert, APPROVE)
         await until(bot, lambda: "Replace VM" in alert.text)
         await bot.slack.press(alert, APPROVE)
-        await until(bot, lambda: "First of two approvals: <@U0ALICE>" in alert.text)
+        await until(bot, lambda: "1 of 2 approvals: <@U0ALICE>" in alert.text)
         await poll(bot)
         await bot.slack.press(alert, APPROVE, user="U0BOB")
-        await until(bot, lambda: "Approved in Slack by <@U0BOB>" in alert.text)
+        await until(bot, lambda: "Approved by <@U0BOB>" in alert.text)
         assert bot.together.state(IDS) == "PENDING"
 
 
@@ -366,7 +366,7 @@ async def test_list_that_lags_behind_an_approval_lets_no_other_one_pass() -> Non
         await bot.slack.press(first, APPROVE)
         await bot.edited(first)
         await bot.slack.press(second, APPROVE)
-        assert "1 node is in repair" in (await bot.whisper()).text
+        assert "1 node is already in repair" in (await bot.whisper()).text
         bot.together.remediations[IDS]["state"] = "SUCCEEDED"
         await bot.slack.press(second, APPROVE)
         await bot.edited(second)
@@ -379,11 +379,11 @@ async def test_first_approval_lapses_after_eight_hours() -> None:
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
         await pass_time(bot, 8 * 3600 - 60)
-        assert "First of two approvals: <@U0ALICE>" in alert.text
+        assert "1 of 2 approvals: <@U0ALICE>" in alert.text
         await pass_time(bot, 120)
         assert "First of two" not in alert.text
         await bot.slack.press(alert, APPROVE, user="U0BOB")
-        await until(bot, lambda: "First of two approvals: <@U0BOB> approved" in alert.text)
+        await until(bot, lambda: "1 of 2 approvals: <@U0BOB>" in alert.text)
         assert bot.together.posts == []
 
 
@@ -397,7 +397,7 @@ async def test_first_approver_must_still_be_an_operator() -> None:
         bot.slack.groups["S0ONCALL"] = ["U0BOB"]
         await pass_time(bot, 4000)
         await bot.slack.press(alert, APPROVE, user="U0BOB")
-        await until(bot, lambda: "First of two approvals: <@U0BOB> approved" in alert.text)
+        await until(bot, lambda: "1 of 2 approvals: <@U0BOB>" in alert.text)
         assert bot.together.posts == []
 
 
@@ -408,7 +408,7 @@ async def test_unnamed_mode_is_read_again_after_the_guard_rails() -> None:
         bot.together.on_call["list"] = lambda: bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
-        assert "The mode was “Power-cycle host” and is now “Replace VM”." in alert.text
+        assert "the repair changed from “Power-cycle host” to “Replace VM”." in alert.text
         assert bot.together.posts == []
 
 
@@ -428,7 +428,7 @@ async def test_unnamed_mode_is_read_again_before_a_second_attempt(refusal: int) 
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
         assert len(bot.together.posts) == 1
         if refusal == 8:
-            assert "Not approved. The mode was “Power-cycle host” and is now “Replace VM”." in alert.text
+            assert "the repair changed from “Power-cycle host” to “Replace VM”." in alert.text
 
 
 async def test_second_attempt_without_a_look_is_not_made() -> None:
@@ -440,5 +440,5 @@ async def test_second_attempt_without_a_look_is_not_made() -> None:
         )
         bot.together.faults.append(Fault("rpc", verb="approve", code=8))
         await bot.slack.press(alert, APPROVE)
-        assert "so your approval was not sent" in (await bot.answer(2)).text
+        assert "Your approval wasn't sent" in (await bot.answer(2)).text
         assert len(bot.together.posts) == 1

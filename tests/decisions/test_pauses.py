@@ -33,9 +33,9 @@ async def test_paused_approvals_are_refused_and_shown_on_every_card_of_the_clust
     assert bot.together.posts == []
     assert await outcomes_by_user(bot) == [("U0BOB", "Paused")]
     await bot.slack.press(elsewhere, APPROVE, user="U0BOB")
-    await until(bot, lambda: "Approved in Slack by <@U0BOB>" in elsewhere.text)
+    await until(bot, lambda: "Approved by <@U0BOB>" in elsewhere.text)
     await bot.slack.press(alert, CANCEL, user="U0BOB")
-    await until(bot, lambda: "Cancelled in Slack by <@U0BOB>" in alert.text)
+    await until(bot, lambda: "Cancelled by <@U0BOB>" in alert.text)
     await pass_time(bot, 3600)
     assert "Approvals are paused" not in message.everything
     await bot.slack.submit(await choose(bot, message, "all"))
@@ -50,7 +50,7 @@ async def test_resume_ends_a_pause_at_once_and_both_are_in_the_audit_trail(bot: 
     await bot.slack.press(message, PAUSE)
     await until(bot, lambda: RESUME in message.buttons)
     await bot.slack.submit(view)
-    await digest(bot, "Stopped: approvals are paused.* 5 not attempted.")
+    await digest(bot, "Stopped: approvals are paused. 5 not attempted.")
     await bot.slack.press(message, RESUME, user="U0BOB")
     assert "Approvals are on again in cluster-1." in (await bot.whisper("U0BOB")).text
     await until(bot, lambda: PAUSE in message.buttons)
@@ -70,7 +70,7 @@ async def test_person_who_may_not_approve_cannot_pause(bot: World) -> None:
     storm(bot, 6)
     message = await digest(bot)
     await bot.slack.press(message, PAUSE, user="U0CAROL")
-    assert "You may not approve remediations here." in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to approve remediations." in (await bot.whisper("U0CAROL")).text
     assert "Approvals are paused" not in message.everything
 
 
@@ -78,7 +78,9 @@ async def test_outage_of_several_clusters_offers_to_pause_all(bot: World) -> Non
     ids = [bot.together.add((f"cluster-{number}", "instance-1", f"r-{number}")) for number in (1, 2)]
     alerts = [await card(bot, each) for each in ids]
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
-    told = await until(bot, lambda: [each for each in bot.slack.visible() if "cannot be read" in each.text], 400)
+    told = await until(
+        bot, lambda: [each for each in bot.slack.visible() if "Can't reach Together for clusters" in each.text], 400
+    )
     await bot.slack.press(told[0], PAUSE)
     assert "Approvals are paused in all clusters" in (await bot.whisper()).text
     await until(bot, lambda: all("Approvals are paused in all clusters until" in each.text for each in alerts))
@@ -93,7 +95,9 @@ async def test_digest_resumes_a_pause_of_all_clusters(bot: World) -> None:
     storm(bot, 6)
     message = await digest(bot)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
-    told = await until(bot, lambda: [each for each in bot.slack.visible() if "cannot be read" in each.text], 400)
+    told = await until(
+        bot, lambda: [each for each in bot.slack.visible() if "Can't reach Together for clusters" in each.text], 400
+    )
     await bot.slack.press(told[0], PAUSE)
     bot.together.faults.clear()
     await until(bot, lambda: RESUME in message.buttons)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select, text, update
 
+from bot.cards import CardConfig
 from bot.clock import Pause
 from bot.decisions import DecisionService, Guardrails, Limits
 from bot.decisions.executor import REPEAT_AFTER
@@ -52,7 +53,7 @@ async def test_post_that_arrived_is_not_repeated(bot: World) -> None:
         async with bot.another():
             await bot.edited(alert)
     assert bot.together.posts == []
-    assert "Approved in Slack by <@U0ALICE>" in alert.text
+    assert "Approved by <@U0ALICE>" in alert.text
     assert await column(bot, "repeats") == 0
 
 
@@ -69,7 +70,7 @@ async def test_post_is_not_repeated_when_the_remediation_has_changed(bot: World,
         async with bot.another():
             await bot.edited(alert)
     assert bot.together.posts == []
-    assert "Not cancelled." in alert.text
+    assert "cancellation wasn't sent" in alert.text
 
 
 @both_databases
@@ -81,7 +82,7 @@ async def test_post_is_not_repeated_after_ten_minutes(bot: World) -> None:
         async with bot.another():
             await bot.edited(alert)
     assert bot.together.posts == []
-    assert "your approval is not in effect as of" in alert.text
+    assert "your approval hadn't taken effect as of" in alert.text
     assert list(alert.buttons) == [REFRESH]
 
 
@@ -92,7 +93,7 @@ async def test_outcome_that_cannot_be_read_after_a_death_is_unknown(bot: World) 
     bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
     async with died_while(bot, at="sent"), bot.another():
         error = await bot.answer(2)
-    assert "It is unknown whether the approval took effect." in error.text
+    assert "We don't know if the approval went through." in error.text
     assert bot.together.posts == []
 
 
@@ -219,7 +220,7 @@ class Ear:
         self.said.append(("answer", message.text))
         return Delivery.IN_PLACE
 
-    async def reply(self, _place: Place, message: Message) -> bool:
+    async def reply(self, _place: Place, message: Message, _on_card: Message | None) -> bool:
         self.said.append(("reply", message.text))
         return True
 
@@ -241,7 +242,7 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, Decisio
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
         guards = Guardrails(Limits(), together, Approvals(database), policy, time.clock)
-        yield DecisionService(together, policy, guards, ear, store, time.clock), store, ear
+        yield DecisionService(together, policy, guards, ear, store, time.clock, CardConfig()), store, ear
     finally:
         await database.close()
 
@@ -258,7 +259,7 @@ async def test_bug_is_answered_and_says_what_may_have_happened(tmp_path: Path) -
         await work
     ((how, text),) = ear.said
     assert how == "reply"
-    assert "The bot itself failed; its log says why. The cancellation may have taken effect." in text
+    assert "Something went wrong in the bot. Your cancellation may have gone through." in text
 
 
 async def test_process_that_was_overtaken_says_nothing(tmp_path: Path) -> None:
@@ -314,7 +315,7 @@ async def test_look_that_fails_before_a_repeat_after_a_death_is_not_called_unsen
         bot.together.on_call["get"] = fail_from_the_second_on
         async with bot.another():
             error = await bot.answer(2)
-    assert "It is unknown whether the approval took effect." in error.text
+    assert "We don't know if the approval went through." in error.text
     assert bot.together.posts == []
 
 
@@ -325,7 +326,7 @@ async def test_decision_that_the_database_refuses_is_set_aside_and_answered(bot:
     refuse = "CREATE TRIGGER refuse BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'broken'); END"
     await execute_beside(bot, text(refuse))
     await bot.slack.press(alert, action)
-    assert "The bot itself failed" in (await bot.answer(2)).text
+    assert "Something went wrong in the bot" in (await bot.answer(2)).text
     await bot.settle()
     assert await column(bot, "status") == "set aside"
     assert bot.together.posts == []

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from bot.store.tables import audit
 from tests.rows import execute_beside
+from tests.simulator.render import render_view
 from tests.simulator.slack.workspace import SlackFault
 from tests.sqlite import locked
 from tests.storms import APPROVE_SELECTED, CANCEL_SELECTED, SELECT, began, choose, digest, storm
@@ -22,7 +23,7 @@ async def test_choices_are_all_a_mode_or_matching_nodes(bot: World) -> None:
     storm(bot, 120)
     message = await digest(bot)
     everything = [option["text"]["text"] for option in await bot.slack.ask_for_options(message, SELECT)]
-    assert everything[:3] == ["All that wait (120)", "All: Reboot VM (90)", "All: Replace VM (30)"]
+    assert everything[:3] == ["All waiting (120)", "All Reboot VM (90)", "All Replace VM (30)"]
     assert len(everything) == 100
     found = [option["text"]["text"] for option in await bot.slack.ask_for_options(message, SELECT, "node-0117")]
     assert found == ["gpu-node-0117 · Reboot VM"]
@@ -34,10 +35,11 @@ async def test_dialog_shows_what_will_happen_to_which_node(bot: World) -> None:
     storm(bot, 8)
     message = await digest(bot)
     view = await choose(bot, message, "all")
-    words = json.dumps(view)
-    assert view["title"] == {"type": "plain_text", "text": "Approve 8 remediations", "emoji": True}
-    assert "*Reboot VM* on 6: The VM reboots in place, on the same host. `gpu-node-0000` `gpu-node-0001`" in words
-    assert "*Replace VM* on 2: The VM and its local data are deleted" in words
+    words = render_view(view).replace("│\n│ ", "")
+    assert view["title"] == {"type": "plain_text", "text": "Approve 8 repairs", "emoji": False}
+    assert "Reboot VM (6 nodes): Reboots the VM on the" in words
+    assert "Replace VM (2 nodes): Deletes the VM and its" in words
+    assert all(f"gpu-node-{number:04d}" in str(view) for number in range(8))
     assert bot.together.posts == []
 
 
@@ -47,10 +49,10 @@ async def test_selection_in_which_nothing_waits_opens_no_dialog(bot: World) -> N
     message = await digest(bot)
     (option, *_) = await bot.slack.ask_for_options(message, SELECT, "node-0002")
     bot.together.resolve(ids[2])
-    await digest(bot, "1 Resolved by itself")
+    await digest(bot, "1 resolved on its own")
     message.selected[SELECT] = [option["value"]]
     await bot.slack.press(message, APPROVE_SELECTED)
-    assert "Nothing is selected that still waits" in (await bot.whisper()).text
+    assert "No waiting nodes selected" in (await bot.whisper()).text
 
 
 async def test_dialog_that_cannot_be_opened_is_reported(bot: World) -> None:
@@ -60,7 +62,7 @@ async def test_dialog_that_cannot_be_opened_is_reported(bot: World) -> None:
     message.selected[SELECT] = ["all"]
     bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
     await bot.slack.press(message, APPROVE_SELECTED)
-    assert "did not take this" in (await bot.whisper()).text
+    assert "is restarting or overloaded" in (await bot.whisper()).text
     assert bot.slack.views == []
 
 
@@ -82,7 +84,7 @@ async def test_empty_selection_opens_no_dialog(bot: World) -> None:
     storm(bot, 6)
     message = await digest(bot)
     await bot.slack.press(message, APPROVE_SELECTED)
-    assert "Nothing is selected that still waits" in (await bot.whisper()).text
+    assert "No waiting nodes selected" in (await bot.whisper()).text
     assert bot.slack.views == []
 
 
@@ -92,7 +94,7 @@ async def test_person_who_may_not_decide_gets_no_dialog(bot: World) -> None:
     message = await digest(bot)
     message.selected[SELECT] = ["all"]
     await bot.slack.press(message, APPROVE_SELECTED, user="U0CAROL")
-    assert "You may not approve remediations here." in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to approve remediations." in (await bot.whisper("U0CAROL")).text
     assert bot.slack.views == []
 
 
@@ -121,7 +123,7 @@ async def test_selection_while_the_database_is_away_is_answered(tmp_path: Path) 
         message.selected["digest:select"] = ["all"]
         async with locked(tmp_path / "bot.db"):
             await bot.slack.press(message, "digest:approve")
-            assert "The bot cannot reach its own database" in (await bot.whisper()).text
+            assert "The bot can't reach its database" in (await bot.whisper()).text
         assert bot.slack.views == []
 
 
@@ -133,7 +135,7 @@ async def test_selection_is_not_acked_by_an_overloaded_bot(bot: World) -> None:
     bot.app.tasks.limit = 0
     assert (await bot.slack.press(message, "digest:approve")).status == 503
     ack = await bot.slack.submit(view)
-    assert "did not take this" in ack.body
+    assert "is restarting or overloaded" in ack.body
     assert bot.together.posts == []
 
 
@@ -157,7 +159,7 @@ async def test_odd_response_to_a_dialog_is_reported(bot: World, kind: str) -> No
     message.selected[SELECT] = ["all"]
     bot.slack.faults.append(SlackFault("views.open", kind))
     await bot.slack.press(message, APPROVE_SELECTED)
-    assert "did not take this" in (await bot.whisper()).text
+    assert "is restarting or overloaded" in (await bot.whisper()).text
 
 
 @pytest.mark.parametrize("kind", ["list", "text", "bytes"])
@@ -170,7 +172,7 @@ async def test_odd_response_about_a_group_is_reported(kind: str) -> None:
         message.selected[SELECT] = ["all"]
         bot.slack.faults.append(SlackFault("usergroups.users.list", kind, times=-1))
         await bot.slack.press(message, APPROVE_SELECTED)
-        assert "Slack could not say whether you may decide" in (await bot.whisper()).text
+        assert "Couldn't check your permissions with Slack" in (await bot.whisper()).text
 
 
 async def test_redelivered_press_opens_no_second_dialog_and_says_nothing(bot: World) -> None:

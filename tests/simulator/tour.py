@@ -68,7 +68,7 @@ class Tour:
         await self._type("cluster-1 gpu-node-2")
         private = await self._slack.until(lambda: self._slack.visible("U0ALICE"))
         self._show(private[-1], "only alice sees")
-        expect("The remediation ID is missing." in private[-1].text, "the missing part is named")
+        expect("Missing remediation ID." in private[-1].text, "the missing part is named")
 
     async def _approve(self) -> None:
         ids = self._new()
@@ -101,7 +101,7 @@ class Tour:
         self._together.review(ids, "reject", "a false alarm")
         await self._type(" ".join(ids))
         card = await self._next_message()
-        expect("Nothing left to do: it was already cancelled" in card.text, "the present card says so")
+        expect("Already cancelled" in card.text, "the present card says so")
 
     async def _down(self) -> None:
         ids = self._new()
@@ -109,7 +109,7 @@ class Tour:
         await self._type("/".join(ids))
         error = await self._next_message()
         await self._together.start()
-        expect("nothing was changed" in error.text, "the error says that nothing was changed")
+        expect("Nothing was changed" in error.text, "the error says that nothing was changed")
         expect(self._together.state(ids) == "PENDING_APPROVAL", "nothing was changed")
 
     async def _follow(self) -> None:
@@ -169,7 +169,7 @@ class Tour:
     async def _next_message(self) -> Posted:
         await self._slack.until(lambda: len(self._slack.visible()) > self._seen)
         message = self._slack.visible()[-1]
-        await self._slack.until(lambda: "is cancelling this remediation" not in message.text)
+        await self._slack.until(lambda: "is cancelling this" not in message.text)
         self._show(message, "the channel sees")
         return message
 
@@ -195,7 +195,7 @@ class Tour:
             print(f"      | {line}")
         await self._slack.press(message, action)
         await self._slack.until(lambda: message.buttons.get(action) is not button)
-        await self._slack.until(lambda: "is approving this remediation" not in message.text)
+        await self._slack.until(lambda: "is approving this" not in message.text)
         self._show(message, "the channel sees")
 
     @staticmethod

@@ -15,7 +15,7 @@ async def test_backlog_at_the_first_start_becomes_one_message() -> None:
         storm(bot, 4)
         storm(bot, 4, cluster="cluster-2")
         message = await digest(bot)
-        assert "8 remediations from before the bot began to watch: 8 wait for approval" in message.text
+        assert "8 nodes need a decision (open before monitoring started)" in message.text
         await poll(bot)
         assert bot.slack.visible() == [message]
         storm(bot, 1, start=50)
@@ -28,7 +28,7 @@ async def test_backlog_is_one_message_although_clusters_could_not_be_listed_at_f
         for number in range(8):
             storm(bot, 1, start=number, cluster=f"cluster-{number}")
         message = await digest(bot)
-        assert "8 remediations from before the bot began to watch" in message.text
+        assert "8 nodes need a decision (open before monitoring started)" in message.text
         assert bot.slack.visible() == [message]
 
 
@@ -39,7 +39,7 @@ async def test_backlog_is_one_message_although_clusters_could_not_be_read_at_fir
             storm(bot, 1, start=number, cluster=f"cluster-{number}")
         message = await digest(bot)
         await pass_time(bot, 60)
-        assert "8 remediations from before the bot began to watch" in message.text
+        assert "8 nodes need a decision (open before monitoring started)" in message.text
         assert bot.slack.visible() == [message]
         storm(bot, 2, start=20)
         await until(bot, lambda: len(bot.slack.visible()) == 3)
@@ -51,7 +51,7 @@ async def test_slow_first_listing_is_posted_once() -> None:
             storm(bot, 8)
             await until(bot, lambda: bot.together.is_waiting("list"))
             await pass_time(bot, 1.3)
-        await digest(bot, "8 remediations from before the bot began to watch")
+        await digest(bot, "8 nodes need a decision (open before monitoring started)")
         await pass_time(bot, 30)
         assert len(bot.slack.visible()) == 1
 
@@ -80,7 +80,7 @@ async def test_card_from_a_lost_database_is_adopted() -> None:
         forged = {"event_type": "remediation_alert", "event_payload": {**payload, "remediation_id": ids[1][2]}}
         somebodys = bot.slack.post_as_tool([], text="a forgery", metadata=forged, by="U0EVIL")
         await until(bot, bot.slack.digests)
-        await card(bot, ids[0], "Waiting for approval")
+        await card(bot, ids[0], "Approve ")
         assert known.edits == 1
         assert somebodys.edits == 0
-        assert "6 remediations from before the bot began to watch" in bot.slack.digests()[0].text
+        assert "6 nodes need a decision (open before monitoring started)" in bot.slack.digests()[0].text

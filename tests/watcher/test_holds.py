@@ -16,11 +16,11 @@ async def test_hold_is_shown_to_everyone_and_expires(bot: World) -> None:
     await bot.slack.press(alert, HOLD)
     await bot.edited(alert)
     assert "On hold until" in alert.text
-    assert "<@U0ALICE> asks to wait" in alert.text
+    assert "by <@U0ALICE>" in alert.text
     assert bot.together.posts == []
     await pass_time(bot, 29 * 60)
     assert "On hold until" in alert.text
-    assert [line for line in thread(bot, alert) if "has waited" in line] == []
+    assert [line for line in thread(bot, alert) if "has been waiting" in line] == []
     await pass_time(bot, 70)
     assert "On hold" not in alert.text
     assert list(alert.buttons) == [APPROVE, CANCEL, HOLD]
@@ -42,7 +42,7 @@ async def test_only_operators_may_hold(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     await bot.slack.press(alert, HOLD, user="U0CAROL")
-    assert "You may not hold remediations here." in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to hold remediations." in (await bot.whisper("U0CAROL")).text
     assert alert.edits == 0
 
 
@@ -52,7 +52,7 @@ async def test_decided_remediation_cannot_be_held(bot: World) -> None:
     bot.together.review(IDS, "approve")
     await bot.slack.press(alert, HOLD)
     await bot.edited(alert)
-    assert "Not held: it is “Approved, queued to start”." in alert.text or "Not held" in alert.text
+    assert "Can't hold: it's already “Queued”." in alert.text or "Not held" in alert.text
 
 
 async def test_untracked_remediation_cannot_be_held(bot: World) -> None:
@@ -63,7 +63,7 @@ async def test_untracked_remediation_cannot_be_held(bot: World) -> None:
         alert = bot.alert()
         alert.blocks[1]["elements"][0]["action_id"] = HOLD
         await bot.slack.press(alert, HOLD)
-        assert "The bot does not follow this remediation" in (await bot.whisper()).text
+        assert "Only alerts posted by this bot can be put on hold" in (await bot.whisper()).text
 
 
 @pytest.mark.parametrize("how", ["cancel", "approve"])
@@ -75,7 +75,7 @@ async def test_hold_that_read_before_a_decision_does_not_restore_its_buttons(bot
         await bot.together.until(lambda: bot.together.is_waiting("get answered"))
         bot.together.review(IDS, how)
         with bot.together.open_for_others("get answered"):
-            await card(bot, words="Cancelled: Reboot VM" if how == "cancel" else "Approved, queued")
+            await card(bot, words="Cancelled: reboot" if how == "cancel" else "Approved, queued")
             await pass_time(bot, 20)
     await until(bot, lambda: APPROVE not in alert.buttons)
     assert ("Cancelled" if how == "cancel" else "Approved") in alert.text
@@ -89,9 +89,9 @@ async def test_late_answer_to_a_hold_does_not_cover_a_newer_card(bot: World) -> 
         await bot.slack.until(lambda: bot.slack.is_waiting("chat.update"))
         bot.together.review(IDS, "cancel")
         with bot.slack.open_for_others("chat.update"):
-            await card(bot, words="Cancelled: Reboot VM")
+            await card(bot, words="Cancelled: reboot")
             await pass_time(bot, 30)
-    await until(bot, lambda: "Cancelled: Reboot VM" in alert.text and not alert.buttons)
+    await until(bot, lambda: "Cancelled: reboot" in alert.text and not alert.buttons)
     await pass_time(bot, 60)
     assert alert.buttons == {}
 
@@ -112,10 +112,10 @@ async def test_menu_holds_for_as_long_as_was_chosen(bot: World) -> None:
     assert [line for line in thread(bot, alert) if "ends in 2 min" in line] == []
     await pass_time(bot, 70)
     (line,) = [line for line in thread(bot, alert) if "ends in 2 min" in line]
-    assert line.startswith("<@U0ALICE>, your hold on instance-1 ends in 2 min")
+    assert line.startswith("instance-1: your hold ends in 2 min, <@U0ALICE>.")
     await pass_time(bot, 120)
     assert "On hold" not in alert.text
-    assert [line for line in thread(bot, alert) if "has waited" in line] == []
+    assert [line for line in thread(bot, alert) if "has been waiting" in line] == []
 
 
 async def test_second_persons_hold_extends_and_hides_nothing(bot: World) -> None:
@@ -123,14 +123,14 @@ async def test_second_persons_hold_extends_and_hides_nothing(bot: World) -> None
     alert = await card(bot)
     await hold(bot, alert, "3600", "U0BOB")
     await hold(bot, alert, "1800")
-    assert "<@U0BOB> asks to wait, <@U0ALICE> until" in alert.text
+    assert "by <@U0BOB>, until" in alert.text
     await pass_time(bot, 1900)
     assert "On hold until" in alert.text
     assert "<@U0ALICE> until" not in alert.text
     await hold(bot, alert, "14400")
-    assert "<@U0ALICE> asks to wait, <@U0BOB> until" in alert.text
+    assert "by <@U0ALICE>, until" in alert.text
     await pass_time(bot, 3600)
-    assert "<@U0ALICE> asks to wait" in alert.text
+    assert "by <@U0ALICE>" in alert.text
 
 
 async def test_whoever_may_decide_may_release_a_hold(bot: World) -> None:
@@ -139,13 +139,13 @@ async def test_whoever_may_decide_may_release_a_hold(bot: World) -> None:
     assert "Release hold" not in str(alert.blocks)
     await hold(bot, alert, "86400")
     await bot.slack.press(alert, HOLD, choice="release", user="U0CAROL")
-    assert "You may not release remediations here." in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to release remediations." in (await bot.whisper("U0CAROL")).text
     await hold(bot, alert, "release", "U0BOB")
     assert "On hold" not in alert.text
-    await until(bot, lambda: "<@U0BOB> released the hold." in thread(bot, alert))
+    await until(bot, lambda: "instance-1: <@U0BOB> released the hold." in thread(bot, alert))
     assert await outcomes_by_user(bot) == [("U0ALICE", "held"), ("U0CAROL", "NotAllowed"), ("U0BOB", "released")]
     await pass_time(bot, 16 * 60)
-    assert [line for line in thread(bot, alert) if "has waited" in line], "reminders begin again"
+    assert [line for line in thread(bot, alert) if "has been waiting" in line], "reminders begin again"
 
 
 async def test_choice_that_this_version_does_not_have_is_refused(bot: World) -> None:
@@ -154,19 +154,20 @@ async def test_choice_that_this_version_does_not_have_is_refused(bot: World) -> 
     payload = bot.slack.click(alert, HOLD)
     payload["actions"][0]["selected_option"]["value"] = "for good"
     await bot.slack.deliver("interactive", payload)
-    assert "does not know the choice for good" in (await bot.whisper()).text
+    assert "doesn't recognize the choice for good" in (await bot.whisper()).text
     assert alert.edits == 0
 
 
 async def test_hold_button_of_an_older_card_still_works(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    menu = alert.blocks[-1]["elements"][-1]
-    alert.blocks[-1]["elements"][-1] = {
+    (row,) = [block for block in alert.blocks if block["type"] == "actions"]
+    menu = row["elements"][-1]
+    row["elements"][-1] = {
         "type": "button",
         "action_id": menu["action_id"],
         "text": {"type": "plain_text", "text": "Hold 30 min"},
-        "value": alert.blocks[-1]["elements"][0]["value"],
+        "value": row["elements"][0]["value"],
     }
     await bot.slack.press(alert, HOLD)
     await bot.edited(alert)

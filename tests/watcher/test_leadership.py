@@ -37,8 +37,8 @@ async def test_two_processes_post_one_card_and_keep_it_true(two: World) -> None:
     assert two.slack.visible() == alerts
     await two.slack.press(alerts[0], APPROVE)
     two.together.review(("cluster-1", "instance-1", "remediation-1"), "cancel")
-    await until(two, lambda: "Cancelled: Reboot VM" in alerts[1].text)
-    await until(two, lambda: "Approved in Slack by <@U0ALICE>" in alerts[0].text)
+    await until(two, lambda: "Cancelled: reboot" in alerts[1].text)
+    await until(two, lambda: "Approved by <@U0ALICE>" in alerts[0].text)
     await until(two, lambda: all(len(two.slack.replies(alert)) == 1 for alert in alerts[:2]))
     rounds = (two.time.seconds + POLL) / POLL
     lists = [call for call in two.together.calls if call.verb == "list" and call.instance == "-"]
@@ -54,7 +54,7 @@ async def test_other_process_watches_at_once_when_the_first_stops(postgresql: st
             await bot.settle()
             bot.together.review(IDS, "approve")
             bot.together.add(OTHER_NODE)
-            await until(bot, lambda: "Approved, queued to start" in alert.text)
+            await until(bot, lambda: "Approved, queued" in alert.text)
             await card(bot, OTHER_NODE)
             assert len(bot.slack.cards(IDS[2])) == len(bot.slack.cards(OTHER_NODE[2])) == 1
 
@@ -68,7 +68,7 @@ async def test_other_process_takes_over_when_the_first_falls_silent(postgresql: 
             await quiet(bot)
             await execute_beside(bot, update(leases).values(until=0.0))
             bot.together.resolve(IDS)
-            await until(bot, lambda: "Resolved by itself" in alert.text)
+            await until(bot, lambda: "Resolved on its own" in alert.text)
 
 
 @both_databases
@@ -86,7 +86,7 @@ async def test_process_that_lost_the_watch_writes_nothing(bot: World) -> None:
     assert await execute(database, select(alerts.c.state)) == [{"state": "PENDING_APPROVAL"}]
     await thief.release()
     await database.close()
-    await until(bot, lambda: "Approved, queued to start" in alert.text, 300)
+    await until(bot, lambda: "Approved, queued" in alert.text, 300)
 
 
 @both_databases
@@ -120,7 +120,7 @@ async def test_death_between_a_row_and_its_post_leaves_one_card(database_url: st
             await pass_time(bot, 60)
             assert bot.slack.cards(IDS[2]) == [alert]
             bot.together.review(IDS, "cancel")
-            await card(bot, words="Cancelled: Reboot VM")
+            await card(bot, words="Cancelled: reboot")
 
 
 async def test_death_before_an_edit_leaves_no_stale_card(database_url: str) -> None:
@@ -134,7 +134,7 @@ async def test_death_before_an_edit_leaves_no_stale_card(database_url: str) -> N
         await bot.settle()
         await free_the_lease(database_url)
         async with bot.another():
-            await until(bot, lambda: "Approved, queued to start" in alert.text)
+            await until(bot, lambda: "Approved, queued" in alert.text)
             lines = await until(bot, lambda: bot.slack.replies(alert))
             await pass_time(bot, 30)
             assert len(lines) == len(bot.slack.replies(alert)) == 1
@@ -171,7 +171,7 @@ async def test_death_between_reminders_repeats_none(database_url: str) -> None:
             assert len(bot.slack.replies(alert)) == 1
             await bot.slack.press(alert, CANCEL)
             await pass_time(bot, 3600)
-            assert [each.text for each in bot.slack.replies(alert) if "has waited" in each.text][1:] == []
+            assert [each.text for each in bot.slack.replies(alert) if "has been waiting" in each.text][1:] == []
 
 
 async def test_nothing_is_posted_again_after_a_restart(database_url: str) -> None:
@@ -180,7 +180,7 @@ async def test_nothing_is_posted_again_after_a_restart(database_url: str) -> Non
         bot.together.add(OTHER_NODE)
         alerts = [await card(bot), await card(bot, OTHER_NODE)]
         bot.together.review(OTHER_NODE, "approve")
-        await card(bot, OTHER_NODE, "Approved, queued to start")
+        await card(bot, OTHER_NODE, "Approved, queued")
         await until(bot, lambda: bot.slack.replies(alerts[1]))
         await bot.settle()
         calls = len(bot.slack.calls)

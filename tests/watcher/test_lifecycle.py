@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cards import mode_words, state_words
+from bot.cards import card
 from bot.models import (
     IN_REPAIR,
     OPEN,
@@ -64,6 +64,7 @@ class Model:
         self.channel: dict[str, Message] = {}
         self.thread: list[Message] = []
         self.forgotten = False
+        self.failures = 0
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self.message, [self.alert.at(self.now)], {}, [], is_being_decided=False, now=self.now)
@@ -102,13 +103,14 @@ class Model:
         match step:
             case Step.POST:
                 self.message = replace(message, posted_at=self.now)
-                self._post(lifecycle.content(snapshot), fate)
+                self._post(lifecycle.content(snapshot, CONFIG), fate)
             case Step.EDIT:
-                self._edit(lifecycle.content(snapshot), fate)
+                self._edit(lifecycle.content(snapshot, CONFIG), fate)
             case Step.TELL if fate == "taken":
-                part = next(lifecycle.thread_parts(snapshot))
+                part = next(lifecycle.thread_parts(snapshot, CONFIG))
                 self.thread.append(part.message)
-                self._settle(replace(message, lines=message.lines[part.lines :]))
+                told = message.told | part.told
+                self._settle(replace(message, lines=message.lines[part.lines :], told=told))
             case Step.REMIND if fate == "taken":
                 self._settle(lifecycle.reminded(snapshot, CONFIG))
             case Step.FIND:
@@ -161,6 +163,7 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
     for kind, value in events:
         match kind:
             case "truth":
+                model.failures += isinstance(value, Remediation) and value.state == State.FAILED
                 model.truth = value  # type: ignore[assignment] # what the strategy gives
             case "poll":
                 model.poll(is_old=bool(value))
@@ -188,10 +191,11 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
         assert model.message.ts is not None
         assert model.message.ts in model.channel
     if shown := model.channel.get(str(model.message.ts)):
-        assert shown.fingerprint == lifecycle.content(snapshot).fingerprint
+        assert shown.fingerprint == lifecycle.content(snapshot, CONFIG).fingerprint
         assert not model.message.lines
-        words = state_words(model.truth.state)[0] if model.truth else "Withdrawn"
-        assert f"{words}: {mode_words((model.truth or model.alert.remediation).mode).name} for" in shown.text
+        title = card(model.truth).blocks[0]["text"]["text"] if model.truth else "Withdrawn: "
+        assert shown.blocks[0]["text"]["text"].startswith(title)
+        assert sum("failed on" in each.text for each in model.thread) <= model.failures
     if model.truth is None or model.truth.state in FINAL:
         assert model.message.done or model.forgotten
 

@@ -52,7 +52,7 @@ async def test_unclear_post_is_looked_for_before_it_is_repeated(bot: World, kind
     await pass_time(bot, 60)
     assert bot.slack.visible() == [alert]
     bot.together.review(IDS, "cancel")
-    await card(bot, words="Cancelled: Reboot VM")
+    await card(bot, words="Cancelled: reboot")
 
 
 @pytest.mark.parametrize("kind", ["drop", "internal_error", "not_in_channel", "ratelimited"])
@@ -94,7 +94,7 @@ async def test_deleted_card_is_posted_again_while_it_waits(bot: World) -> None:
     again = await until(bot, lambda: bot.slack.cards(IDS[2]), 16 * 60)
     assert APPROVE in again[0].buttons
     reminder = await until(bot, lambda: bot.slack.replies(again[0]))
-    assert "has waited for 15 min" in reminder[0].text
+    assert "has been waiting 15 min" in reminder[0].text
 
 
 async def test_deleted_card_is_posted_again_without_reminders() -> None:
@@ -110,7 +110,7 @@ async def test_deleted_digest_is_posted_again_after_a_restart(bot: World) -> Non
     bot.slack.messages.remove(await digest(bot))
     await bot.settle()
     async with bot.another():
-        again = await digest(bot, "9 wait for approval")
+        again = await digest(bot, "9 nodes in cluster-1 (H100) need a decision")
         await pass_time(bot, 60)
         assert bot.slack.visible() == [again]
 
@@ -120,7 +120,7 @@ async def test_edit_that_slack_did_not_take_is_repeated(bot: World) -> None:
     await card(bot)
     bot.slack.faults.append(SlackFault("chat.update", "internal_error", times=2))
     bot.together.review(IDS, "approve")
-    await card(bot, words="Approved, queued to start")
+    await card(bot, words="Approved, queued")
 
 
 @pytest.mark.parametrize("kind", ["list", "text", "bytes", "html"])
@@ -135,7 +135,7 @@ async def test_odd_response_about_the_channel_does_not_end_the_watch(bot: World,
     assert not bot.running.done()
     assert len(bot.slack.cards(IDS[2])) == 1
     bot.together.review(IDS, "cancel")
-    await card(bot, words="Cancelled: Reboot VM")
+    await card(bot, words="Cancelled: reboot")
 
 
 async def test_locked_thread_is_given_up(bot: World) -> None:
@@ -143,7 +143,7 @@ async def test_locked_thread_is_given_up(bot: World) -> None:
     await card(bot)
     bot.slack.faults.append(SlackFault("chat.postMessage", "cannot_reply_to_message", times=-1))
     bot.together.review(IDS, "cancel")
-    await card(bot, words="Cancelled: Reboot VM")
+    await card(bot, words="Cancelled: reboot")
     await pass_time(bot, 300)
     assert [method for method, _ in bot.slack.calls].count("chat.postMessage") == 2
     assert [call.verb for call in bot.together.calls].count("get") == 1
@@ -154,7 +154,7 @@ async def test_line_that_may_have_arrived_is_sent_at_most_twice(bot: World) -> N
     alert = await card(bot)
     bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", times=-1, after=True))
     bot.together.review(IDS, "cancel")
-    await card(bot, words="Cancelled: Reboot VM")
+    await card(bot, words="Cancelled: reboot")
     await pass_time(bot, 300)
     assert len(bot.slack.replies(alert)) == 2
 
@@ -173,7 +173,7 @@ async def test_card_whose_blocks_slack_refuses_is_posted_as_text(bot: World) -> 
     bot.together.add()
     alert = await card(bot)
     assert alert.blocks == []
-    assert "Waiting for approval: Reboot VM" in alert.text
+    assert "Approve reboot?" in alert.text
 
 
 async def test_watch_starts_although_the_channel_cannot_be_read() -> None:
@@ -197,7 +197,7 @@ async def test_unclear_card_is_looked_for_in_the_channel_it_was_posted_to(bot: W
         assert bot.slack.cards(IDS[2]) == [alert]
         assert alert.channel == ("C0OPS" if arrives else "C0OTHER")
         bot.together.review(IDS, "cancel")
-        await card(bot, words="Cancelled: Reboot VM")
+        await card(bot, words="Cancelled: reboot")
 
 
 @pytest.mark.parametrize("arrives", [True, False])
@@ -215,7 +215,7 @@ async def test_unclear_digest_is_looked_for_in_the_channel_it_was_posted_to(bot:
         assert bot.slack.digests() == [message]
         assert message.channel == ("C0OPS" if arrives else "C0OTHER")
         bot.together.review(ids[0], "cancel")
-        await digest(bot, "5 wait for approval")
+        await digest(bot, "5 nodes in cluster-1 (H100) need a decision")
 
 
 async def test_digest_that_cannot_be_posted_is_logged(bot: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -303,6 +303,6 @@ async def test_cards_in_a_former_channel_are_updated_there(bot: World) -> None:
     settings = bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})
     async with bot.another(settings):
         bot.together.review(IDS, "cancel")
-        await card(bot, words="Cancelled: Reboot VM")
+        await card(bot, words="Cancelled: reboot")
         await until(bot, lambda: bot.slack.replies(alert))
         assert {each.channel for each in bot.slack.messages} == {"C0OPS"}

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.bot(watching=True)
 
 
 def reminders(bot: World, alert: Posted) -> list[str]:
-    return [line for line in thread(bot, alert) if "has waited" in line]
+    return [line for line in thread(bot, alert) if "has been waiting" in line]
 
 
 async def test_reminders_come_at_one_two_and_four_times_the_interval() -> None:
@@ -25,7 +25,10 @@ async def test_reminders_come_at_one_two_and_four_times_the_interval() -> None:
             await pass_time(bot, minutes * 60)
             counts.append(len(reminders(bot, alert)))
         assert counts == [0, 1, 1, 2, 2, 3, 3]
-        assert reminders(bot, alert)[0].startswith("<!subteam^S0ONCALL> Reboot VM for instance-1 has waited for 15 min")
+        assert reminders(bot, alert)[0].startswith(
+            "instance-1 (cluster-1 (H100)) has been waiting 15 min for a decision"
+        )
+        assert reminders(bot, alert)[0].endswith("<!subteam^S0ONCALL>")
 
 
 async def test_no_reminders_where_they_are_turned_off() -> None:
@@ -109,7 +112,7 @@ async def test_reminder_that_cannot_be_checked_delays_no_card(bot: World) -> Non
     await pass_time(bot, 20 * 60)
     bot.together.remediations[IDS]["mode"] = "REMEDIATION_MODE_VM_ONLY"
     began_at = bot.time.seconds
-    await card(bot, words="Waiting for approval: Replace VM")
+    await card(bot, words="Approve VM replacement?")
     assert bot.time.seconds - began_at < 20
 
 
@@ -137,7 +140,7 @@ async def test_reminder_that_could_not_be_checked_is_not_counted() -> None:
         bot.together.review(("cluster-1", "instance-0", "cluster-1-r0000-"), "cancel")
         await pass_time(bot, 3 * 60)
         bot.together.faults.clear()
-        await until(bot, lambda: [each for each in bot.slack.replies(message) if "waited" in each.text], 600)
+        await until(bot, lambda: [each for each in bot.slack.replies(message) if "been waiting" in each.text], 600)
 
 
 async def test_reminder_that_slack_refused_comes_later(bot: World) -> None:
@@ -195,13 +198,13 @@ async def test_unreadable_cluster_does_not_hold_up_a_digest() -> None:
         }
         await pass_time(bot, 16 * 60)
         (reminder,) = bot.slack.replies(message)
-        assert "4 remediations of the list above have waited" in reminder.text
+        assert "4 remediations in cluster-1 (H100) have been waiting" in reminder.text
         bot.together.faults[:] = [Fault("rpc", verb="list", code=14, times=-1)]
         await pass_time(bot, 16 * 60)
         bot.together.faults.clear()
         bot.together.review(others[0], "cancel")
         began_at = bot.time.seconds
-        await digest(bot, "7 wait for approval")
+        await digest(bot, "7 nodes ")
         assert bot.time.seconds - began_at < 30
 
 
@@ -231,7 +234,7 @@ async def test_digest_reminder_says_how_many_wait(bot: World) -> None:
         bot.together.review(each, "approve")
     await pass_time(bot, 16 * 60)
     told = [each.text for each in bot.slack.replies(message)]
-    assert told == ["5 remediations of the list above have waited for 15 min or more, and nobody has decided."]
+    assert told == ["5 remediations in cluster-1 (H100) have been waiting 15 min or more for a decision."]
     for each in ids[2:]:
         bot.together.resolve(each)
     await pass_time(bot, 3600)

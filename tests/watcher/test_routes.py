@@ -20,10 +20,10 @@ async def test_routed_cluster_has_its_own_channel_and_oncall() -> None:
         assert (here.channel, there.channel) == ("C0OPS", OTHER_CHANNEL)
         await pass_time(bot, 16 * 60)
         reminders = {each.channel: each.text for alert in (here, there) for each in bot.slack.replies(alert)}
-        assert reminders["C0OPS"].startswith("<!subteam^S0ONCALL> ")
-        assert reminders[OTHER_CHANNEL].startswith("<!subteam^S0TRAIN> ")
+        assert reminders["C0OPS"].endswith(" <!subteam^S0ONCALL>")
+        assert reminders[OTHER_CHANNEL].endswith(" <!subteam^S0TRAIN>")
         bot.together.review(OTHER, "cancel")
-        await card(bot, OTHER, "Cancelled: Reboot VM")
+        await card(bot, OTHER, "Cancelled: reboot")
 
 
 async def test_storms_backlogs_and_outages_go_to_the_routed_channel() -> None:
@@ -33,7 +33,9 @@ async def test_storms_backlogs_and_outages_go_to_the_routed_channel() -> None:
         messages = [await digest(bot), await digest(bot, number=1)]
         assert sorted(each.channel for each in messages) == ["C0OPS", OTHER_CHANNEL]
         bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
-        told = await until(bot, lambda: [each for each in bot.slack.visible() if "cannot be read" in each.text], 400)
+        told = await until(
+            bot, lambda: [each for each in bot.slack.visible() if "Can't reach Together" in each.text], 400
+        )
         assert [each.channel for each in told] == [OTHER_CHANNEL]
 
 

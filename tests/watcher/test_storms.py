@@ -23,11 +23,11 @@ async def test_six_at_once_become_one_message_that_later_ones_join(bot: World) -
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    assert "6 remediations in cluster-1: 6 wait for approval" in message.text
-    assert "*Mode*: 5 Reboot VM, 1 Replace VM" in message.everything
-    assert "`gpu-node-0003`: Replace VM (Xid 79 GPU_FALLEN_OFF_BUS × 3)" in message.everything
+    assert "6 nodes in cluster-1 (H100) need a decision" in message.text
+    assert "6 nodes in cluster-1 (H100) need a decision" in message.everything
+    assert "gpu-node-0003  Replace VM · Xid 79" in message.text
     storm(bot, 4, start=6)
-    await digest(bot, "10 remediations in cluster-1")
+    await digest(bot, "10 nodes in cluster-1 (H100)")
     assert bot.slack.visible() == [message]
 
 
@@ -36,7 +36,7 @@ async def test_slow_storm_gets_cards_first_and_a_digest_for_the_rest(bot: World)
     storm(bot, 3)
     await until(bot, lambda: len(bot.slack.visible()) == 3)
     storm(bot, 4, start=3)
-    await digest(bot, "4 remediations in cluster-1")
+    await digest(bot, "4 nodes in cluster-1 (H100)")
     assert len(bot.slack.visible()) == 4
 
 
@@ -67,7 +67,7 @@ async def test_card_that_was_not_posted_before_a_storm_is_in_the_digest_only(bot
         await poll(bot)
     await pass_time(bot, 40)
     assert [len(bot.slack.cards(ids[2])) for ids in first] == [1, 0, 0]
-    assert "6 remediations in cluster-1" in (await digest(bot)).text
+    assert "6 nodes in cluster-1 (H100) need a decision" in (await digest(bot)).text
 
 
 async def test_digest_follows_states_and_failures_mention_the_approver(bot: World) -> None:
@@ -78,15 +78,16 @@ async def test_digest_follows_states_and_failures_mention_the_approver(bot: Worl
     await digest(bot, "6 of 6: 6 approved")
     for each in ids:
         bot.together.remediations[each]["state"] = "RUNNING"
-    await digest(bot, "*State*: 6 Running")
+    await digest(bot, "In all: 6 running.")
     bot.together.fail(ids[4], "no host left")
     for each in (ids[0], ids[1], ids[2], ids[3], ids[5]):
         bot.together.advance(each)
-    await digest(bot, "5 Succeeded, 1 Failed")
+    await digest(bot, "In all: 5 succeeded, 1 failed.")
     failed = await until(bot, lambda: [each for each in bot.slack.replies(message) if "failed" in each.text])
     assert failed[0].text.startswith(
-        "<@U0ALICE>, repairs that you approved have failed:\n`gpu-node-0004`: no host left"
+        "<@U0ALICE>, these repairs you approved failed:\ngpu-node-0004: Reboot VM failed, “no host left”"
     )
+    assert failed[0].broadcast
     assert message.menus == {}
     calls = len(bot.together.calls)
     edits = message.edits
@@ -129,7 +130,7 @@ async def test_click_on_a_card_beside_a_storm_is_not_delayed(bot: World) -> None
     await bot.slack.submit(await choose(bot, message, "all"))
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Approved in Slack by <@U0ALICE>" in alert.text
+    assert "Approved by <@U0ALICE>" in alert.text
     await digest(bot, "40 of 40: 40 approved")
 
 

@@ -26,7 +26,7 @@ def message(remediation: dict[str, Any], user_id: str) -> dict[str, Any]:
         "text": f"{title} by <@{user_id}>",
         "blocks": [
             {"type": "header", "text": {"type": "plain_text", "text": title}},
-            {"type": "section", "text": {"type": "mrkdwn", "text": f"Cancelled in Slack by <@{user_id}>"}},
+            {"type": "section", "text": {"type": "mrkdwn", "text": f"Cancelled by <@{user_id}>"}},
             {"type": "context", "elements": [{"type": "mrkdwn", "text": ids}]},
         ],
     }

@@ -183,7 +183,7 @@ class Console(Listener):
         return {}
 
     async def _forge(self, _body: Body) -> Body:
-        """Somebody who does not know the signing secret sends a click."""
+        """Somebody who doesn't know the signing secret sends a click."""
         return _acked(await self._slack.post_signed(b"payload={}", x_slack_signature="v0=forged"))
 
     def _message(self, body: Body) -> Posted:

@@ -116,7 +116,11 @@ def _check_block(block: dict[str, Any]) -> None:
         raise Refused("invalid_blocks", f"type {kind}")
     if kind == "header":
         _text(block.get("text"), 150, {"plain_text"})
+    elif kind == "rich_text":
+        _rich_text(block)
     elif kind == "section":
+        if not isinstance(block.get("expand", False), bool):
+            raise Refused("invalid_blocks", "expand")
         if "text" not in block and "fields" not in block:
             raise Refused("invalid_blocks", "section without text")
         if "text" in block:
@@ -147,6 +151,30 @@ def _check_block(block: dict[str, Any]) -> None:
             _element(element)
 
 
+RICH = {
+    "text": {"text"}, "user": {"user_id"}, "usergroup": {"usergroup_id"}, "channel": {"channel_id"},
+    "date": {"timestamp", "format", "fallback"}, "link": {"url", "text"},
+}  # fmt: skip
+
+
+def _rich_text(block: dict[str, Any]) -> None:
+    """Check rich text. It has no documented length: a section's is used, so that the bot doesn't rely on more."""
+    sections = block.get("elements", [])
+    if not sections or any(each.get("type") != "rich_text_section" or not each.get("elements") for each in sections):
+        raise Refused("invalid_blocks", "rich text without sections")
+    elements = [element for each in sections for element in each["elements"]]
+    for element in elements:
+        wanted = RICH.get(element.get("type"))
+        if wanted is None or not wanted <= element.keys() or element.keys() - wanted - {"type", "style"}:
+            raise Refused("invalid_blocks", f"rich text element {element}")
+        if not all(element[name] for name in wanted):
+            raise Refused("invalid_blocks", f"an empty rich text element {element}")
+        if not set(element.get("style", {})) <= {"bold", "italic", "strike", "code"}:
+            raise Refused("invalid_blocks", "rich text style")
+    if sum(len(str(each.get("text", "")).encode("utf-16-le")) // 2 for each in elements) > 3000:
+        raise Refused("invalid_blocks", "rich text of more than 3000 characters")
+
+
 def _element(element: dict[str, Any]) -> None:
     if len(element.get("action_id", "")) > 255:
         raise Refused("invalid_blocks", "action_id")
@@ -164,6 +192,8 @@ def _element(element: dict[str, Any]) -> None:
     if element.get("type") != "button":
         raise Refused("invalid_blocks", f"element {element.get('type')}")
     _text(element.get("text"), 75, {"plain_text"})
+    if "url" in element and not str(element["url"]).startswith(("https://", "http://")):
+        raise Refused("invalid_blocks", "url")
     if len(element.get("value", "")) > 2000 or len(element.get("url", "")) > 3000:
         raise Refused("invalid_blocks", "button value or url")
     if element.get("style", "primary") not in {"primary", "danger"}:
@@ -173,6 +203,8 @@ def _element(element: dict[str, Any]) -> None:
         _text(confirm.get("text"), 300)
         _text(confirm.get("confirm"), 30, {"plain_text"})
         _text(confirm.get("deny"), 30, {"plain_text"})
+        if confirm.get("style", "primary") not in {"primary", "danger"}:
+            raise Refused("invalid_blocks", "style of a confirm dialog")
 
 
 def _text(text: Any, limit: int, kinds: set[str] | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.simulator.listener import Listener
+from tests.simulator.render import block_text
 from tests.simulator.slack.limits import Limits, Refused, check_message, check_metadata, check_view
 from tests.simulator.slack.socket import ACK_SECONDS, Sockets
 
@@ -34,6 +35,7 @@ class Posted:
         via: the response_url through which it came.
         edits: how often it was changed.
         selected: the values that somebody has chosen in its menus, by `action_id`.
+        broadcast: a reply that is shown in the channel too.
     """
 
     channel: str
@@ -48,6 +50,7 @@ class Posted:
     edits: int = 0
     via: str | None = None
     selected: dict[str, list[str]] = field(default_factory=dict)
+    broadcast: bool = False
 
     @property
     def menus(self) -> dict[str, dict[str, Any]]:
@@ -74,7 +77,8 @@ class Posted:
     @property
     def everything(self) -> str:
         """All that can be read in it."""
-        return f"{self.text}\n{json.dumps(self.blocks, ensure_ascii=False)}"
+        drawn = "\n".join(map(block_text, self.blocks))
+        return f"{self.text}\n{json.dumps(self.blocks, ensure_ascii=False)}\n{drawn}"
 
 
 @dataclass
@@ -256,6 +260,8 @@ class Workspace(Listener):
                 self._may_post(body.get("channel"))
                 check_message(body, is_update=False)
                 check_metadata(body.get("metadata"))
+                if body.get("reply_broadcast") and not body.get("thread_ts"):
+                    raise Refused("invalid_arguments", "reply_broadcast without thread_ts")
                 return {"ok": True, "ts": self.add(body["channel"], body).ts, "channel": body["channel"]}
             case "chat.postEphemeral":
                 self._may_post(body.get("channel"))
@@ -310,7 +316,7 @@ class Workspace(Listener):
             if each.channel == body["channel"]
             and each.only_for is None
             and float(each.ts) > oldest
-            and each.thread_ts in {None, each.ts}
+            and (each.thread_ts in {None, each.ts} or each.broadcast)
         ]
         page, more = found[start : start + limit], start + limit < len(found)
         cursor = str(start + limit) if more else ""
@@ -354,6 +360,7 @@ class Workspace(Listener):
             only_for=only_for,
             by=body.get("by", BOT_USER),
             metadata=body.get("metadata"),
+            broadcast=bool(body.get("reply_broadcast")),
         )
         self.messages.append(posted)
         self.changed()
@@ -361,7 +368,9 @@ class Workspace(Listener):
 
     def _stored(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         # Slack gives every block an ID that the app did not choose.
-        return [{"block_id": f"b{number}", **block} for number, block in enumerate(body.get("blocks") or [])]
+        self._count += 1
+        named = enumerate(body.get("blocks") or [])
+        return [{"block_id": f"b{self._count}-{number}", **block} for number, block in named]
 
     # response_url.
 

@@ -2,7 +2,7 @@
 
 import { el, once } from "./dom.js";
 import { ask } from "./dialogs.js";
-import { drawMrkdwn, drawText } from "./mrkdwn.js";
+import { drawMrkdwn, drawRich, drawText } from "./mrkdwn.js";
 
 // `handle` does what the controls ask for: press(button), refocus() after a question, and menu(element) → its node.
 export function drawMessage({ text, blocks, attachments }, handle) {
@@ -28,6 +28,8 @@ export function drawBlock(block, handle) {
         ),
         block.accessory ? drawElement(block.accessory, handle) : null,
       );
+    case "rich_text":
+      return el("div", { class: "block" }, block.elements.map((part) => el("p", {}, part.elements.map(drawRich))));
     case "context":
       return el("div", { class: "block context" }, block.elements.map((each) => el("span", {}, drawText(each))));
     case "actions":
@@ -56,6 +58,9 @@ function drawButton(button, handle) {
     handle.refocus();
     if (isMeant) await handle.press(button);
   };
+  if (button.url) {
+    return el("a", { class: "button", href: button.url, target: "_blank", rel: "noreferrer", "data-key": button.action_id }, button.text.text);
+  }
   return el("button", { class: button.style, "data-key": button.action_id, onclick: once(pressed) }, button.text.text);
 }
 

@@ -60,6 +60,21 @@ function spans(text, elements) {
     .map((piece) => elements[piece.charCodeAt(0) - OPAQUE] ?? unescape(piece));
 }
 
+// An element of rich text: what is no mention, moment or link is drawn literally.
+export function drawRich(element) {
+  const { type, style = {} } = element;
+  const drawn = {
+    text: () => element.text.split("\n").flatMap((line, number) => [...(number ? [el("br")] : []), line]),
+    user: () => [el("span", { class: "mention" }, `@${person(element.user_id).name}`)],
+    usergroup: () => [el("span", { class: "mention" }, `@${person(element.usergroup_id).name}`)],
+    channel: () => [el("span", { class: "mention" }, `#${element.channel_id}`)],
+    date: () => [moment(element.timestamp, element.format, element.fallback)],
+    link: () => [el("a", { href: element.url, rel: "noreferrer" }, element.text)],
+  }[type]();
+  const name = style.code ? "code" : style.bold ? "strong" : null;
+  return name ? el(name, {}, drawn) : el("span", {}, drawn);
+}
+
 // What stands in angle brackets: a mention, a channel, a moment or a link.
 function reference(inner) {
   const [what, label] = inner.split(/\|(.*)/s);
@@ -69,7 +84,7 @@ function reference(inner) {
     const [, seconds, format] = what.split("^");
     return moment(Number(seconds), format, label);
   }
-  if (what.startsWith("!subteam^")) return el("span", { class: "mention" }, `@${label || what.slice(9)}`);
+  if (what.startsWith("!subteam^")) return el("span", { class: "mention" }, `@${label || person(what.slice(9)).name}`);
   if (what.startsWith("!")) return el("span", { class: "mention" }, `@${what.slice(1)}`);
   return el("a", { href: /^https?:/.test(what) ? unescape(what) : null, rel: "noreferrer" }, unescape(label || what));
 }

@@ -9,10 +9,10 @@ const TOKENS = {
   date: { year: "numeric", month: "long", day: "numeric" },
   date_short: { year: "numeric", month: "short", day: "numeric" },
   date_long: { weekday: "long", year: "numeric", month: "long", day: "numeric" },
-  time: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
-  time_secs: { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" },
+  time: { hour: "numeric", minute: "2-digit" },
+  time_secs: { hour: "numeric", minute: "2-digit", second: "2-digit" },
 };
-const LANGUAGE = "en";
+const LANGUAGE = "en-US";
 
 export function clockTime(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString(LANGUAGE, TOKENS.time);

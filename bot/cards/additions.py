@@ -1,0 +1,54 @@
+"""What the bot adds to a message: a line to its own card, a decision beneath another tool's alert."""
+
+from typing import Any
+
+from bot.cards import blocks
+from bot.models import Blocks, Message, Place
+from bot.mrkdwn import escape
+
+ADDED = "added-"  # how the IDs of such blocks begin, so that they are found again
+_LINE = f"{ADDED}line"
+
+
+def decision_beneath(alert: Message, card: Message) -> Message:
+    """Return another tool's alert with a card beneath it: the alert keeps its own words, and loses its buttons."""
+    shown = [blocks.paragraph(escape(_title(card), 150), bold=True), *card.blocks[1:]]
+    added = [{"type": "divider"}, *shown]
+    named = [{**block, "block_id": f"{ADDED}{number}"} for number, block in enumerate(added)]
+    theirs = [each for each in _unmarked(alert.blocks) if not _is_added(each)]
+    kept = list(blocks.without_controls(theirs))[: blocks.MAX_BLOCKS - len(named)]
+    return Message(blocks.story([card.text, alert.text]), [*kept, *named], _without_controls(alert.attachments))
+
+
+def with_line(place: Place, line: str, *, keeps_controls: bool) -> Message:
+    """Return what was clicked with a line more: on top of the bot's own card, beneath another tool's alert."""
+    original = place.original or Message("")
+    kept = [each for each in _unmarked(original.blocks) if each.get("block_id") != _LINE]
+    attachments = original.attachments
+    if not keeps_controls:
+        kept, attachments = list(blocks.without_controls(kept)), _without_controls(attachments)
+    kept = kept[: blocks.MAX_BLOCKS - 1]
+    added = {**blocks.paragraph(line, bold=True), "block_id": _LINE}
+    drawn = [*kept, added] if place.is_foreign else [*kept[:1], added, *kept[1:]]
+    return Message(blocks.story([line, original.text]), drawn, attachments)
+
+
+def _title(card: Message) -> str:
+    return str(card.blocks[0]["text"]["text"])
+
+
+def _is_added(block: dict[str, Any]) -> bool:
+    return str(block.get("block_id", "")).startswith(ADDED)
+
+
+def _unmarked(alert: Blocks) -> Blocks:
+    """Return blocks of which the first has an ID: without one, the message would be marked as the bot's own."""
+    return [{"block_id": "alert"} | alert[0], *alert[1:]] if alert else []
+
+
+def _without_controls(attachments: Blocks) -> Blocks:
+    def shown(attachment: dict[str, Any]) -> dict[str, Any]:
+        inner = attachment.get("blocks")
+        return {**attachment, "blocks": list(blocks.without_controls(inner))} if isinstance(inner, list) else attachment
+
+    return [shown(each) for each in attachments]

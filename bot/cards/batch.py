@@ -1,0 +1,85 @@
+"""How a batch is going, and its results."""
+
+import re
+from collections.abc import Sequence
+from typing import assert_never
+
+from bot.cards.blocks import Element, elements
+from bot.cards.listing import lines_message, node
+from bot.models import RULES, TROUBLES, Batch, BatchItem, Message, StopReason, Verb
+from bot.mrkdwn import clock_time, escape
+
+BAR = 20
+REPORT_LINES = 100
+
+
+def progress_lines(batch: Batch) -> list[Sequence[Element]]:
+    """Return a bar, and what wasn't done and why."""
+    rule, known = RULES[batch.verb], [each for each in batch.items if each.outcome is not None]
+    asked = f"by <@{batch.actor.user_id}> at {clock_time(batch.asked_at)}"
+    well = sum(each.outcome == rule.done for each in known)
+    head = f"{well} of {len(batch.items)} {rule.done} {asked}"
+    if batch.is_running:
+        head = f"{rule.doing.capitalize()} {len(batch.items)}: started {asked}"
+    lines: list[Sequence[Element]] = [elements(head, bold=True), elements(_bar(batch))]
+    if batch.stopped:
+        left = sum(each.is_left for each in batch.items)
+        lines.append(elements(f"Stopped: {_why(batch, batch.stopped)} {left} not attempted.", bold=True))
+    failed = [each for each in known if each.outcome != rule.done]
+    lines += [_outcome(each, batch.verb) for each in failed[:5]]
+    if len(failed) > 5:  # noqa: PLR2004 - as many as fit at a glance
+        lines.append(elements(f"…and {len(failed) - 5} more. Full results in the thread when finished."))
+    return lines
+
+
+def _why(batch: Batch, stopped: StopReason) -> str:
+    match stopped:
+        case StopReason.NOT_ALLOWED:
+            return f"couldn't confirm that <@{batch.actor.user_id}> is allowed to decide."
+        case StopReason.REPAIR_LIMIT:
+            return "the cluster reached its repair limit."
+        case StopReason.TROUBLE:
+            return f"Together failed {TROUBLES} times in a row."
+        case StopReason.PAUSED:
+            return "approvals are paused."
+        case StopReason.PERSON:
+            return f"<@{batch.stopped_by}> stopped it."
+        case StopReason.TOO_OLD:
+            return "there was no progress for 10 min, so the rest expired."
+        case _:
+            assert_never(stopped)
+
+
+def _bar(batch: Batch) -> str:
+    """Return how many came out how, in one line."""
+    done = RULES[batch.verb].done
+    known = [each.outcome for each in batch.items if each.outcome is not None]
+    filled = BAR * len(known) // max(1, len(batch.items))
+    well = known.count(done)
+    others = f", {len(known) - well} skipped" if len(known) > well else ""
+    return f"{'█' * filled}{'░' * (BAR - filled)} {len(known)} of {len(batch.items)}: {well} {done}{others}"
+
+
+def _outcome(item: BatchItem, verb: Verb) -> Sequence[Element]:
+    """Return the result of one decision, in a line."""
+    rule = RULES[verb]
+    if item.outcome is None:
+        said = "not attempted"
+    elif item.outcome == rule.done and not item.summary:
+        said = rule.done
+    else:
+        named = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", item.outcome).lower()  # "NotAllowed", of the error's class
+        said = item.summary or escape(named, 100)
+    return [*node(item.node), *elements(f": {said}")]
+
+
+def report(batch: Batch) -> list[Message]:
+    """Return the result of every decision of a batch, for the thread, in as few messages as hold them."""
+    chunks = [batch.items[start : start + REPORT_LINES] for start in range(0, len(batch.items), REPORT_LINES)]
+    told = []
+    for number, chunk in enumerate(chunks, start=1):
+        of = f" ({number} of {len(chunks)})" if len(chunks) > 1 else ""
+        head = f"<@{batch.actor.user_id}>, results{of}:"
+        lines = [_outcome(each, batch.verb) for each in chunk]
+        told.append(lines_message(head, lines))
+    return told

@@ -1,0 +1,184 @@
+"""Block Kit, in the few shapes that the bot uses, as plain dicts."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from html import unescape
+from typing import Any
+
+from bot.models import RULES, Verb
+from bot.mrkdwn import entities
+
+MAX_VALUE = 2000  # of a button (docs.slack.dev, button element)
+MAX_BLOCKS = 50  # of a message (docs.slack.dev, blocks)
+MAX_STORY = 4000  # of the text beside blocks, so that it can be changed later (docs.slack.dev, chat.update)
+MAX_TEXT = 3000  # of a text object (docs.slack.dev, text object); rich text documents none, so it is used there too
+Element = dict[str, Any]
+_TOKEN = re.compile(
+    r"<(?:@(?P<user>[A-Z0-9]+)|!subteam\^(?P<group>[A-Z0-9]+)|#(?P<channel>[A-Z0-9]+)"
+    r"|!date\^(?P<at>\d+)\^(?P<format>[^|>]+)\|(?P<fallback>[^>]+)|(?P<url>https?://[^|>]+)\|(?P<label>[^>]+))>"
+)
+
+
+def plain(text: str) -> dict[str, Any]:
+    """Return text without any markup: not even `:fire:` is an emoji."""
+    return {"type": "plain_text", "text": text, "emoji": False}
+
+
+def mrkdwn(text: str) -> dict[str, Any]:
+    """Return text with markup; `verbatim` keeps Slack from linking what merely looks like a name or an address."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def section(text: str) -> dict[str, Any]:
+    """Return a paragraph of the bot's own words, which Slack doesn't fold."""
+    return {"type": "section", "text": mrkdwn(text), "expand": True}
+
+
+def elements(text: str, *, bold: bool = False, code: bool = False) -> list[Element]:
+    """Return escaped text for `rich_text`: mentions, times and links are live, and all else is drawn literally.
+
+    mrkdwn would give a meaning to the `*`, backticks and `:fire:` of outside words.
+    """
+    style = {name: True for name, is_on in (("bold", bold), ("code", code)) if is_on}
+    found: list[Element] = []
+    end = 0
+    for token in _TOKEN.finditer(text):
+        found += _words(text[end : token.start()], style)
+        found.append(_live(token) | ({"style": style} if style and not token["at"] else {}))
+        end = token.end()
+    return found + _words(text[end:], style)
+
+
+def _words(text: str, style: dict[str, bool]) -> list[Element]:
+    return [{"type": "text", "text": unescape(text)} | ({"style": style} if style else {})] if text else []
+
+
+def _live(token: re.Match[str]) -> Element:
+    if token["user"]:
+        return {"type": "user", "user_id": token["user"]}
+    if token["group"]:
+        return {"type": "usergroup", "usergroup_id": token["group"]}
+    if token["channel"]:
+        return {"type": "channel", "channel_id": token["channel"]}
+    if token["at"]:
+        return {
+            "type": "date",
+            "timestamp": int(token["at"]),
+            "format": token["format"],
+            "fallback": unescape(token["fallback"]),
+        }
+    return {"type": "link", "url": unescape(token["url"]), "text": unescape(token["label"])}
+
+
+def markup(line: Iterable[Element]) -> str:
+    """Return elements as escaped text, for the text beside the blocks."""
+    return "".join(map(_marked_up, line))
+
+
+def _marked_up(element: Element) -> str:
+    match element["type"]:
+        case "user":
+            return f"<@{element['user_id']}>"
+        case "usergroup":
+            return f"<!subteam^{element['usergroup_id']}>"
+        case "channel":
+            return f"<#{element['channel_id']}>"
+        case "date":
+            return f"<!date^{element['timestamp']}^{element['format']}|{entities(element['fallback'])}>"
+        case "link":
+            return f"<{entities(element['url'])}|{entities(element['text'])}>"
+    return entities(element["text"])
+
+
+def rich_text(lines: Iterable[Sequence[Element]]) -> dict[str, Any]:
+    """Return lines of elements."""
+    flat: list[Element] = []
+    for line in lines:
+        flat += [*([{"type": "text", "text": "\n"}] if flat else []), *line]
+    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": flat}]}
+
+
+def rich_texts(lines: Iterable[Sequence[Element]]) -> list[dict[str, Any]]:
+    """Return lines of elements in as few blocks as hold them; no line is cut."""
+    chunks: list[list[Sequence[Element]]] = []
+    size = MAX_TEXT
+    for line in lines:
+        length = 1 + sum(_units(str(each.get("text", ""))) for each in line)
+        size += length
+        if size > MAX_TEXT:
+            chunks.append([])
+            size = length
+        chunks[-1].append(line)
+    return [rich_text(chunk) for chunk in chunks]
+
+
+def _units(text: str) -> int:
+    """Return the larger of the two lengths that Slack may count: characters or UTF-16 units."""
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def paragraph(text: str, *, bold: bool = False) -> dict[str, Any]:
+    """Return escaped text as one paragraph, drawn literally."""
+    return rich_text([elements(text, bold=bold)])
+
+
+def paragraphs(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """Return escaped lines, drawn literally, in as few blocks as hold them."""
+    return rich_texts(map(elements, lines))
+
+
+def statement(sentence: str, rest: str = "") -> dict[str, Any]:
+    """Return a sentence in bold, and what follows from it."""
+    return rich_text([[*elements(sentence, bold=True), *elements(f" {rest}" if rest else "")]])
+
+
+def context(*texts: str) -> dict[str, Any]:
+    """Return small print."""
+    return {"type": "context", "elements": [mrkdwn(text) for text in texts]}
+
+
+def button(verb: Verb, value: str, label: str = "") -> dict[str, Any]:
+    """Return the button of a verb."""
+    return {
+        "type": "button",
+        "action_id": verb.action_id,
+        "text": plain(label or RULES[verb].label),
+        "value": value,
+    }
+
+
+def actions(controls: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a row of controls."""
+    return {"type": "actions", "elements": list(controls)}
+
+
+def check_again(value: str) -> dict[str, Any]:
+    """Return a row with "Check again" alone."""
+    return actions([button(Verb.REFRESH, value)])
+
+
+def without_controls(blocks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the blocks of a message that only show something."""
+    for block in blocks:
+        if block.get("type") not in {"actions", "input", "context_actions"}:
+            yield {name: value for name, value in block.items() if name != "accessory"}
+
+
+def pages(lines: Sequence[str], between: str = "\n", limit: int = MAX_TEXT) -> list[str]:
+    """Return lines in as few texts of Slack's size as hold them; no line is cut."""
+    found: list[str] = []
+    size = limit
+    for line in lines:
+        length = len(between) + _units(line)
+        size += length
+        if size > limit:
+            found.append(line)
+            size = length
+        else:
+            found[-1] += f"{between}{line}"
+    return found
+
+
+def story(lines: Sequence[str], between: str = "\n") -> str:
+    """Return as many lines as the text beside the blocks holds."""
+    return pages(lines, between, MAX_STORY)[0]

@@ -1,0 +1,35 @@
+"""What cards are set to."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from bot.models import Remediation, Verb
+
+
+@dataclass(frozen=True, slots=True)
+class CardConfig:
+    """What cards are set to.
+
+    Attributes:
+        console_url: template of the link "Open in Together"; empty for none.
+        runbook_url: template of the link "Runbook"; empty for none.
+        asks_reason: the verbs whose button asks for a reason first.
+    """
+
+    console_url: str = ""
+    runbook_url: str = ""
+    asks_reason: Collection[Verb] = frozenset()
+
+    def links(self, remediation: Remediation) -> Mapping[str, str]:
+        """Return the links of a remediation by their labels."""
+        templates = {"Open in Together": self.console_url, "Runbook": self.runbook_url}
+        values = {
+            "cluster_id": remediation.cluster_id,
+            "instance_id": remediation.instance_id,
+            "remediation_id": remediation.id,
+            "mode": remediation.mode.removeprefix("REMEDIATION_MODE_"),
+            "xid": remediation.xid,
+        }
+        quoted = {name: quote(value, safe="") for name, value in values.items()}
+        return {label: url.format_map(quoted) for label, url in templates.items() if url}

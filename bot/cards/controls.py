@@ -1,0 +1,111 @@
+"""The controls of a card, and what they ask before a decision."""
+
+from typing import Any, NamedTuple, assert_never
+
+from bot.cards import blocks, labels
+from bot.cards.config import CardConfig
+from bot.models import RULES, About, Blocks, Remediation, Verb, button_value, reference_value
+from bot.mrkdwn import clean
+
+RELEASE = "release"
+HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until I release it (at most 24 h)", "86400"))
+
+
+def actions(remediation: Remediation, about: About, config: CardConfig, *, buttons: bool) -> Blocks:
+    """Return the row of controls, or nothing: what the state allows, else "Check again", and links."""
+    links = [_link(label, url) for label, url in config.links(remediation).items()]
+    value = button_value(remediation)
+    if about.vanished:
+        controls = []
+    elif not buttons or len(value) > blocks.MAX_VALUE:
+        controls = [blocks.button(Verb.REFRESH, reference_value(remediation.ref))]
+    else:
+        allowed = [
+            verb for verb, rule in RULES.items() if _is_offered(verb, about) and remediation.state in rule.allowed
+        ]
+        controls = [
+            _hold_menu(about) if verb is Verb.HOLD else _button(verb, remediation, value, about, config)
+            for verb in allowed
+        ]
+    return [blocks.actions([*controls, *links])] if controls or links else []
+
+
+def _link(label: str, url: str) -> dict[str, Any]:
+    action_id = f"link:{label.split(maxsplit=1)[0].lower()}"
+    return {"type": "button", "action_id": action_id, "text": blocks.plain(label), "url": url}
+
+
+def _is_offered(verb: Verb, about: About) -> bool:
+    return about.followed if verb is Verb.HOLD else RULES[verb].on_card
+
+
+def _hold_menu(about: About) -> dict[str, Any]:
+    """Return for how long: the value of the buttons beside it says of what, since an option is too short for that."""
+    choices = [*HOLDS, *([("Release hold", RELEASE)] if about.hold else [])]
+    return {
+        "type": "static_select",
+        "action_id": Verb.HOLD.action_id,
+        "placeholder": blocks.plain("Hold"),
+        "options": [{"text": blocks.plain(text), "value": chosen} for text, chosen in choices],
+    }
+
+
+def _button(verb: Verb, remediation: Remediation, value: str, about: About, config: CardConfig) -> dict[str, Any]:
+    """Return a verb's button. One that decides asks first, and says what happens then: in a dialog, or in a modal."""
+    mode = labels.mode(remediation.mode)
+    label = clean(f"Approve {mode.noun}", 75) if verb is Verb.APPROVE else RULES[verb].label
+    asks_reason = verb in config.asks_reason
+    button = blocks.button(verb, value, f"{label}…" if asks_reason else label)
+    if verb is Verb.APPROVE:
+        button["style"] = "primary"
+    if RULES[verb].decides and not asks_reason:
+        held = "This repair is on hold. " if about.hold and verb is Verb.APPROVE else ""
+        approved = "This repair is already approved. " if remediation.is_reviewed and verb is Verb.CANCEL else ""
+        button["confirm"] = _dialog(question(verb, remediation.mode, remediation.node, held or approved))
+    return button
+
+
+class Question(NamedTuple):
+    """What is asked before a decision: what would happen, and the two ways out of it."""
+
+    title: str
+    text: str
+    yes: str
+    no: str
+    is_destructive: bool = False
+
+
+def question(verb: Verb, mode: str, node: str, known: str = "") -> Question:
+    """Return what is asked before a decision.
+
+    Args:
+        verb: what would be done.
+        mode: of the remediation.
+        node: its name, raw.
+        known: what to consider first.
+    """
+    how, node = labels.mode(mode), clean(node, 60)
+    left = f"{known}The node is left as it is. {labels.COOLDOWN}"
+    match verb:
+        case Verb.APPROVE:
+            do = how.do.format(node)
+            text = f"{known}{how.effect} {labels.DRAIN}"
+            return Question(f"{do[0].upper()}{do[1:]}?", text, how.confirm, "Go back", how.is_destructive)
+        case Verb.CANCEL:
+            return Question(f"Cancel remediation for {node}?", left, "Cancel remediation", "Keep remediation")
+        case Verb.REJECT:
+            return Question(f"Reject remediation for {node}?", left, "Reject remediation", "Keep remediation")
+        case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
+            raise ValueError(f"{verb} decides nothing")
+        case _:
+            assert_never(verb)
+
+
+def _dialog(asked: Question) -> dict[str, Any]:
+    dialog: dict[str, Any] = {
+        "title": blocks.plain(clean(asked.title, 100)),
+        "text": blocks.plain(clean(asked.text, 300)),
+        "confirm": blocks.plain(asked.yes),
+        "deny": blocks.plain(asked.no),
+    }
+    return {**dialog, "style": "danger"} if asked.is_destructive else dialog

@@ -1,0 +1,72 @@
+"""What is broken, as Together's health checks and people say it."""
+
+import re
+from collections.abc import Iterator
+
+from bot.cards import labels
+from bot.models import LinkedAlert, Remediation, State
+from bot.mrkdwn import ago, clean, escape
+
+MAX_ALERTS = 3
+MAX_XIDS = 4
+_FILLER = {
+    "a", "an", "and", "at", "by", "for", "has", "in", "is", "of", "on", "seen", "the", "time", "times", "was", "with",
+    "x",
+}  # fmt: skip
+
+
+def fault(remediation: Remediation, limit: int = 80, *, is_brief: bool = False) -> str:
+    """Return what is broken in a few raw words, the same for the same fault; empty where nothing says."""
+    alert = next(iter(remediation.linked_alerts), None)
+    if alert is None:
+        return clean(remediation.reason or "", limit)
+    told = list(_what(alert, counts=False))
+    return clean(told[0] if is_brief else ", ".join(told), limit)
+
+
+def broken(remediation: Remediation) -> Iterator[str]:
+    """Yield what is broken, a line for each alert."""
+    if remediation.error_message and remediation.state == State.FAILED:
+        yield f"Error: “{escape(remediation.error_message, 600)}”"
+    for alert in remediation.linked_alerts[:MAX_ALERTS]:
+        yield _evidence(alert)
+    if (more := len(remediation.linked_alerts) - MAX_ALERTS) > 0:
+        yield f"…and {more} more alert{'s' if more > 1 else ''}"
+    if remediation.reason and not _repeats(remediation):
+        yield f"Reason: “{escape(remediation.reason, 400)}”"
+
+
+def _evidence(alert: LinkedAlert) -> str:
+    """Return an alert in a line: severity, what is wrong, since when."""
+    severity = labels.SEVERITIES.get(alert.severity or "", escape(alert.severity or "Alert", 30))
+    if alert.resolved_at:
+        span = f"cleared {ago(alert.resolved_at)}"
+    else:
+        span = f"started {ago(alert.started_at)}" if alert.started_at else "still firing"
+    return ", ".join([f"{severity}: {escape(', '.join(_what(alert)), 400)}", span])
+
+
+def _what(alert: LinkedAlert, *, counts: bool = True) -> Iterator[str]:
+    """Yield what an alert says is wrong, raw: Xid codes, its title, why the node was drained."""
+    about = alert.annotation
+    title = clean((about and about.title) or alert.alert_name or "Unnamed alert", 120)
+    events = about.xid.events if about and about.xid else []
+    for event in events[:MAX_XIDS]:
+        mnemonic = event.mnemonic or ""
+        told = f" {mnemonic}" if _tokens(mnemonic) - _tokens(title) else ""
+        yield clean(f"Xid {event.xid_code or '?'}{told}{f' ×{event.count}' if event.count and counts else ''}", 80)
+    if len(events) > MAX_XIDS:
+        yield f"{len(events) - MAX_XIDS} more Xids"
+    yield title
+    if about and about.slurm_node_unavailable and about.slurm_node_unavailable.reason:
+        yield clean(f"drained: {about.slurm_node_unavailable.reason}", 120)
+
+
+def _tokens(text: str) -> set[str]:
+    return set(re.findall(r"[^\W_]+", text.casefold()))
+
+
+def _repeats(remediation: Remediation) -> bool:
+    """Return whether the reason says no more than the evidence."""
+    known = _tokens(" ".join(" ".join(_what(each)) for each in remediation.linked_alerts).replace("×", " "))
+    return bool(known) and _tokens((remediation.reason or "")[:2000]) <= known | _FILLER

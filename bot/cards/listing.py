@@ -1,0 +1,57 @@
+"""Lists of many remediations: what each is called, and how the rest is counted."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from bot.cards import blocks, labels
+from bot.cards.blocks import Element, elements
+from bot.models import Alert, Message, RemediationRef, Share
+from bot.mrkdwn import escape
+
+LISTED = 10
+
+
+def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
+    """Return what each node is called in a list: its name, and its cluster or ID where others have the same."""
+    clusters = {each.remediation.cluster_id for each in alerts}
+    called = {each.remediation.ref: each.remediation.node for each in alerts}
+    if len(clusters) > 1:
+        called = {ref: f"{name} in {ref.cluster_id}" for ref, name in called.items()}
+    twice = {name for name, count in Counter(called.values()).items() if count > 1}
+    return {ref: f"{name} ({ref.instance_id})" if name in twice else name for ref, name in called.items()}
+
+
+def cluster_of(of_cluster: str | None, alerts: Sequence[Alert]) -> tuple[str, int | None]:
+    """Return a cluster's name, raw, and how many nodes it has, as far as they are known."""
+    shares = [each.share for each in alerts if each.share]
+    latest = max(shares, key=lambda each: each.at, default=Share(0, None, 0.0))
+    return latest.cluster or of_cluster or "", latest.nodes
+
+
+def since(alert: Alert) -> float:
+    """Return since when it waits, to sort by; in Unix time in seconds."""
+    created = alert.remediation.create_time
+    return created.timestamp() if created else alert.seen_at
+
+
+def mode_name(alert: Alert) -> str:
+    """Return what the repair is called, raw."""
+    return labels.mode(alert.remediation.mode).name
+
+
+def counted(values: Sequence[str]) -> str:
+    """Return how often each value is there, escaped: "24 Reboot VM, 6 Replace VM"."""
+    shown = [f"{count} {escape(value, 120)}" for value, count in Counter(values).most_common(5)]
+    more = len(set(values)) - len(shown)
+    return f"{', '.join(shown)}{f', and {more} more kinds' if more > 0 else ''}"
+
+
+def node(name: str) -> list[Element]:
+    """Return a node's name, as code."""
+    return elements(escape(name, 100) or "-", code=True)
+
+
+def lines_message(head: str, lines: Sequence[Sequence[Element]]) -> Message:
+    """Return a message of a heading and lines."""
+    shown = blocks.rich_texts([elements(head, bold=True), *lines])
+    return Message(blocks.story([head, *map(blocks.markup, lines)]), shown)

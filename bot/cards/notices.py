@@ -1,0 +1,70 @@
+"""Messages that are not a card: in progress, errors, usage."""
+
+from typing import Any
+
+from bot.cards import blocks
+from bot.cards.additions import with_line
+from bot.cards.remediation_card import ids
+from bot.errors import BotError, UnreadableCommand
+from bot.models import RULES, Blocks, Message, Place, RemediationRef, Request, reference_value
+from bot.mrkdwn import clock_time, escape
+from bot.parsing import COMMAND
+
+USAGE = (
+    f"`{COMMAND} CLUSTER INSTANCE REMEDIATION [reason]` cancels a remediation. The node is left as it is, and Together "
+    "won't suggest another repair for about 30 minutes.\n"
+    f"Example: `{COMMAND} c-7f2 i-0042 r-91ac rebooted by hand`\n"
+    "You can also use `CLUSTER/INSTANCE/REMEDIATION`, the remediation's URL in Together's API, or "
+    '`cluster=… instance=… remediation=… reason="…"`.'
+)
+
+
+def in_progress(request: Request, since: float) -> Message:
+    """Return who is doing what, without buttons; `since` in Unix time."""
+    doing = f"⏳ <@{request.actor.user_id}> is {RULES[request.verb].doing} this… (started {clock_time(since)})"
+    if request.place.original is not None:
+        return with_line(request.place, doing, keeps_controls=False)
+    return Message(f"{doing} {escape(str(request.ref), 1500)}", [blocks.paragraph(doing, bold=True), _ids(request.ref)])
+
+
+def after_failure(place: Place, notice: str) -> Message:
+    """Return what was clicked with a line that says what failed, so that it never looks untouched."""
+    return with_line(place, notice, keeps_controls=True)
+
+
+def failed(request: Request, error: BotError) -> str:
+    """Return what failed, in a line for the card; the thread has the whole of it."""
+    return f"⚠️ <@{request.actor.user_id}>'s {RULES[request.verb].noun}: {error.sentence}"
+
+
+def failure(error: BotError, ref: RemediationRef, user_id: str) -> Message:
+    """Return an error for the channel, addressed to the person who asked."""
+    buttons = [blocks.check_again(reference_value(ref))] if error.check_again else []
+    text = f"<@{user_id}> {error}"
+    shown = [blocks.statement(f"⚠️ <@{user_id}> {error.sentence}", error.next_step), *_quotation(error)]
+    return Message(f"{text} {escape(str(ref), 1500)}", [*shown, _ids(ref), *buttons])
+
+
+def private(error: BotError) -> Message:
+    """Return an error for one person alone; with the usage where a command was wrong."""
+    usage = [blocks.section(USAGE)] if isinstance(error, UnreadableCommand) else []
+    shown = [blocks.statement(error.sentence, error.next_step), *_quotation(error), *usage]
+    return Message(f"{error} {USAGE if usage else ''}".strip(), shown)
+
+
+def line(text: str) -> Message:
+    """Return one line of trusted markup as a message."""
+    return Message(text, [blocks.paragraph(text)])
+
+
+def usage() -> Message:
+    """Return how to use the command."""
+    return Message(USAGE, [blocks.section(USAGE)])
+
+
+def _ids(ref: RemediationRef) -> dict[str, Any]:
+    return blocks.context(ids(ref))
+
+
+def _quotation(error: BotError) -> Blocks:
+    return [blocks.paragraph(f"Together: “{escape(error.quote, 500)}”")] if error.quote else []
