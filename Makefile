@@ -7,11 +7,12 @@ ARGS ?=
 
 .PHONY: help run demo test chaos bench cards check format lock clean
 
-help: ## this list
+help: ## show this help
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 .venv/runtime: requirements.lock
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required; try make PYTHON=python3.12")'
+	@echo "Installing into .venv (the first time takes about a minute)…"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
@@ -20,17 +21,17 @@ help: ## this list
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-run: .venv/runtime ## run the bot with the settings of .env
+run: .venv/runtime ## run the bot with the settings in .env
 	$(BIN)/python -m bot
 
 # The accessibility rules for the browser tests. Without npm those say that they are left out, and CI refuses to.
 tests/browser/node_modules: tests/browser/package-lock.json
 	npm ci --prefix tests/browser --silent --ignore-scripts --no-audit --no-fund || echo "axe-core could not be installed"
 
-demo: .venv/runtime ## the bot between simulated Slack and Together, on a page (ARGS=--tour: in the terminal)
+demo: .venv/runtime ## try the bot in your browser with simulated Slack and Together (ARGS=--tour: in the terminal)
 	$(BIN)/python -m tests.simulator $(ARGS)
 
-test: .venv/dev tests/browser/node_modules ## run all tests on several workers, with coverage
+test: .venv/dev tests/browser/node_modules ## run all tests in parallel, with coverage
 	$(BIN)/pytest --numprocesses=$(WORKERS) --cov $(ARGS)
 
 chaos: .venv/dev ## kill processes while commands and clicks arrive, on both databases (ARGS="--seconds 600")
@@ -40,27 +41,27 @@ chaos: .venv/dev ## kill processes while commands and clicks arrive, on both dat
 tests/bench/peers/node_modules: tests/bench/peers/package-lock.json
 	npm ci --prefix tests/bench/peers --silent --ignore-scripts --no-audit --no-fund || echo "Bolt for JavaScript could not be installed"
 
-bench: .venv/dev tests/bench/peers/node_modules ## measure the bot beside its peers, a cycle of the watch and a storm
+bench: .venv/dev tests/bench/peers/node_modules ## run benchmarks
 	$(BIN)/python -m tests.bench
 
-cards: .venv/dev ## draw every card, error and dialog into docs/cards, with Chromium
+cards: .venv/dev ## draw every card, error, and dialog into docs/cards with Chromium
 	$(BIN)/python -m tests.browser.pictures
 
-check: .venv/dev ## style, types and import rules
+check: .venv/dev ## check style, types, and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: .venv/dev ## put the code into shape
+format: .venv/dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: .venv/dev ## pin anew what pyproject.toml allows
+lock: .venv/dev ## update the lock files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--upgrade -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--upgrade -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
 
-clean: ## remove what make made
+clean: ## remove build output
 	rm -rf .venv tests/browser/node_modules tests/bench/peers/node_modules .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -41,27 +41,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return FAILED
     except StorageUnavailable as error:
-        print(f"The database cannot be reached ({error}).", file=sys.stderr)
+        print(f"Can't reach the database ({error}).", file=sys.stderr)
         return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = "Run the remediation bot, or look at what it keeps. README explains the settings."
+    about = "Run the remediation bot, or inspect its audit trail. Settings: docs/settings.md."
     parser = argparse.ArgumentParser(prog="python -m bot", description=about)
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(metavar="COMMAND")
     commands.add_parser("serve", help="run the bot (the default)").set_defaults(run=_serve)
-    printer = commands.add_parser("manifest", help="print the Slack app manifest, as JSON")
-    printer.add_argument("--url", help="the bot's public https address, for HTTP mode; without it, Socket Mode")
+    printer = commands.add_parser("manifest", help="print the Slack app manifest as JSON")
+    printer.add_argument("--url", help="the bot's public https URL, for HTTP mode; default: Socket Mode")
     printer.set_defaults(run=_print_manifest)
     trail = commands.add_parser("audit", help="print the audit trail, or verify it")
-    trail.add_argument("--since", help="2026-11-24, 2026-11-24T03:00Z, or as long ago as 30m, 24h, 7d")
+    trail.add_argument("--since", help="2026-11-24, 2026-11-24T03:00Z, or an age: 30m, 24h, 7d")
     trail.add_argument("--remediation", metavar="ID", help="only this remediation ID")
     trail.add_argument("--user", metavar="ID", help="only this Slack user ID")
     trail.add_argument("--format", choices=STYLES, default="table", help="the default is table; json: a line per row")
     trail.set_defaults(run=_print_trail)
-    verify = trail.add_subparsers(metavar="verify").add_parser("verify", help="find changed, missing or moved rows")
-    verify.add_argument("--expect", metavar="HASH", help="a head noted earlier: also finds a cut or rewritten trail")
+    verify = trail.add_subparsers(metavar="verify").add_parser("verify", help="find changed, missing, or moved rows")
+    expect = "a previously recorded head hash; also detects truncation or rewriting"
+    verify.add_argument("--expect", metavar="HASH", help=expect)
     verify.set_defaults(run=_verify_trail)
     return parser
 

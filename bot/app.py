@@ -70,8 +70,8 @@ class App:
         self._drain_seconds = drain_seconds
         self.tasks = Tasks(MAX_AT_ONCE)
         self._reported = {
-            "slack": "Slack has not been reached yet.",
-            "store": "The database is not open yet.",
+            "slack": "Slack hasn't been reached yet.",
+            "store": "The database isn't open yet.",
             "start": "The bot is starting.",
         }
         self.database: Database | None = None
@@ -100,7 +100,7 @@ class App:
             self._stopping = True
             self.tasks.close()
             if stopping.done():
-                logger.info("Stopping: finishing what was acked")
+                logger.info("Shutting down: finishing acknowledged work")
             stopping.cancel()
             working.cancel()
             await asyncio.wait({working})
@@ -149,6 +149,7 @@ class App:
             pauses=pauses,
             replies=replies,
             tasks=self.tasks,
+            config=_card_config(settings, identity),
             client=writing,
         )
         if settings.slack_app_token:
@@ -161,13 +162,14 @@ class App:
         if settings.bot_alert_channel:
             # Connections of its own: no decision is to wait for a list.
             together = self._together(await stack.enter_async_context(_http_client(settings)))
-            config = self._watch_config(settings.bot_alert_channel)
+            config = self._watch_config(settings.bot_alert_channel, identity)
             channels = SlackAlertChannels(writing, reading, config.channels, identity.bot_user_id, self._clock)
             self._begin_to_watch(config, together, store, channels)
         self._reported["start"] = ""
         self.ready.set()
         if settings.unknown_modes:
-            logger.warning("BOT_TWO_PEOPLE_MODES has modes that this version doesn't know: %s", settings.unknown_modes)
+            unknown = ", ".join(settings.unknown_modes)
+            logger.warning("BOT_TWO_PEOPLE_MODES contains modes this version doesn't recognize: %s", unknown)
         logger.info("Ready for workspace %s", identity.team_name or identity.team_id)
         await self._watch(connection)
 
@@ -183,7 +185,7 @@ class App:
         finally:
             checking.cancel()
 
-    def _watch_config(self, channel_id: str) -> WatchConfig:
+    def _watch_config(self, channel_id: str, identity: Identity) -> WatchConfig:
         settings = self._settings
         return WatchConfig(
             Route(channel_id, settings.bot_oncall),
@@ -193,7 +195,7 @@ class App:
             remind_seconds=settings.bot_remind_minutes * 60,
             lease_seconds=settings.bot_lease_seconds,
             quiet=settings.bot_quiet_hours,
-            cards=_card_config(settings),
+            cards=_card_config(settings, identity),
         )
 
     def _begin_to_watch(
@@ -218,7 +220,7 @@ class App:
             try:
                 await database.open()
             except StorageUnavailable as error:
-                report(f"The database cannot be reached ({error}); trying again in {RETRY_STORE_EVERY:g} s.")
+                report(f"Can't reach the database ({error}); retrying in {RETRY_STORE_EVERY:g} s.")
                 await self._clock.sleep(RETRY_STORE_EVERY, Pause.RETRY)
             else:
                 report("")
@@ -254,7 +256,8 @@ class App:
             frozenset(settings.bot_two_people_modes),
         )
         guardrails = Guardrails(limits, together, Approvals(store.database), policy, clock)
-        decisions = DecisionService(together, policy, guardrails, replies, store, clock, _card_config(settings))
+        cards = _card_config(settings, identity)
+        decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
         batches = BatchService(decisions, policy, store, clock)
         self._recovery = Recovery(
             store=store,
@@ -298,9 +301,11 @@ class App:
         return report
 
 
-def _card_config(settings: Settings) -> CardConfig:
+def _card_config(settings: Settings, identity: Identity) -> CardConfig:
     asking = {"never": (), "cancel": (Verb.CANCEL, Verb.REJECT), "always": (Verb.CANCEL, Verb.REJECT, Verb.APPROVE)}
-    return CardConfig(settings.bot_console_url, settings.bot_runbook_url, frozenset(asking[settings.bot_reason]))
+    return CardConfig(
+        settings.bot_console_url, settings.bot_runbook_url, frozenset(asking[settings.bot_reason]), identity.url
+    )
 
 
 def _slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_only: bool) -> AsyncWebClient:

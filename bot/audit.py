@@ -75,7 +75,7 @@ async def print_verdict(url: str, expected: str | None) -> bool:
         print(problem)
     print(f"{verdict.rows} rows, {len(verdict.problems)} problems. Head {verdict.head}")
     if set_aside:
-        print(f"{set_aside} decisions could not be read and are set aside.")
+        print(f"{set_aside} decisions can't be read and are set aside.")
     print(f"{repeats} decisions were re-sent after a crash.")
     return not verdict.problems
 

@@ -4,7 +4,9 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 # At DEBUG these print bodies and statements, and with them response_urls and tokens; Bolt 1.30 does so at INFO.
@@ -24,6 +26,7 @@ _CAPABILITY = re.compile(
 )
 
 
+_decision: ContextVar[tuple[str, str]] = ContextVar("decision", default=("", ""))
 _SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 
 
@@ -38,6 +41,8 @@ class _Redacting(logging.Formatter):
         return _CAPABILITY.sub(lambda found: f"{found[1] or ''}[secret]", line)
 
     def format(self, record: logging.LogRecord) -> str:
+        decision = " ".join(filter(None, _decision.get()))
+        record.decision = f"[{decision}] " if decision else ""
         return self.redact(super().format(record))
 
 
@@ -49,9 +54,20 @@ class _Json(_Redacting):
             "logger": record.name,
             "message": self.redact(record.getMessage()),
         }
+        line |= {name: value for name, value in zip(("decision", "remediation"), _decision.get(), strict=True) if value}
         if record.exc_info:
             line["exception"] = self.redact(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
+
+
+@contextmanager
+def about_decision(job_id: str, ref: object) -> Iterator[None]:
+    """Put a decision's short ID and reference on every line that is logged inside, by any part."""
+    token = _decision.set((job_id[:8], str(ref)))
+    try:
+        yield
+    finally:
+        _decision.reset(token)
 
 
 def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> None:
@@ -64,9 +80,8 @@ def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> Non
     """
     as_text = style == "text" or (style is None and sys.stderr.isatty())
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        _Redacting("%(asctime)s %(levelname)-7s %(name)s: %(message)s", secrets) if as_text else _Json(None, secrets)
-    )
+    pattern = "%(asctime)s %(levelname)-7s %(name)s: %(decision)s%(message)s"
+    handler.setFormatter(_Redacting(pattern, secrets) if as_text else _Json(None, secrets))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name, floor in _TALKATIVE.items():
         logging.getLogger(name).setLevel(max(floor, logging.getLevelName(level)))

@@ -5,7 +5,7 @@ import re
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cards import PAUSE, RESUME, selection
+from bot.cards import PAUSE, REASON, RESUME, CardConfig, selection
 from bot.decisions import BatchService, DecisionService, PauseService
 from bot.tasks import Tasks
 from handlers.buttons import Buttons
@@ -14,6 +14,7 @@ from handlers.controls import Controls
 from handlers.digests import Digests
 from handlers.fallbacks import Fallbacks
 from handlers.pauses import Pauses
+from handlers.reasons import Reasons
 from handlers.replies import Replies
 
 _ANY = re.compile("")
@@ -30,10 +31,12 @@ def register(  # noqa: PLR0913 - what the surfaces need
     pauses: PauseService,
     replies: Replies,
     tasks: Tasks,
+    config: CardConfig,
     client: AsyncWebClient,
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
-    buttons, commands = Buttons(decisions, replies, tasks), Commands(decisions, tasks)
+    reasons = Reasons(config, decisions, replies, tasks, client)
+    buttons, commands = Buttons(decisions, reasons, replies, tasks), Commands(decisions, tasks)
     controls, fallbacks = Controls(decisions, replies, tasks), Fallbacks(replies, tasks)
     digests = Digests(batches, decisions, controls, tasks, client)
     app.action(_REMEDIATION)(buttons.listen)
@@ -44,6 +47,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.action(selection.SELECT)(digests.select)
     app.options(selection.SELECT)(digests.options)
     app.view(selection.BATCH)(digests.submit)
+    app.view(REASON)(reasons.submit)
     app.action(_ANY)(buttons.listen)
     app.view(_ANY)(fallbacks.view)
     app.view_closed(_ANY)(fallbacks.view)

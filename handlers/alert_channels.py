@@ -135,7 +135,7 @@ class SlackAlertChannels:
             except SlackApiError as error:
                 if error_code(error) not in REFUSED_BLOCKS:
                     raise
-                logger.exception("Slack refused blocks that the bot made: %s", body["blocks"])
+                logger.exception("Slack rejected our blocks: %s", body["blocks"])
                 plain = {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
                 return await self._ask(method, plain)
         except SlackApiError as error:

@@ -28,7 +28,7 @@ class Verification(AsyncRequestVerification, AsyncMiddleware):
             return self._build_error_response()
 
     def _debug_log_error(self, signature: str, timestamp: str, body: str) -> None:  # noqa: ARG002 - Bolt's own signature
-        logger.warning("A request without Slack's valid signature was refused")
+        logger.warning("Refused a request without a valid Slack signature")
 
 
 def build_bolt(signing_secret: str, *, team_id: str, bot_user_id: str | None) -> AsyncApp:

@@ -9,8 +9,10 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import DecisionService, Unrecorded
 from bot.errors import NotAttempted, TooMany, UnknownControl
-from bot.models import MARK, RULES, Actor, AuditNote, Message, OutcomeKind, Place, Request, Verb, read_button_value
+from bot.models import RULES, Actor, AuditNote, OutcomeKind, Place, Request, Verb, read_button_value
 from bot.tasks import Room, Tasks
+from handlers.clicks import actor_of, dicts, place_of
+from handlers.reasons import Reasons
 from handlers.replies import Replies
 
 _VERBS = {verb.action_id: verb for verb in Verb}
@@ -19,8 +21,9 @@ _VERBS = {verb.action_id: verb for verb in Verb}
 class Buttons:
     """Reads a click, and hands it to the decisions."""
 
-    def __init__(self, decisions: DecisionService, replies: Replies, tasks: Tasks) -> None:
+    def __init__(self, decisions: DecisionService, reasons: Reasons, replies: Replies, tasks: Tasks) -> None:
         self._decisions = decisions
+        self._reasons = reasons
         self._replies = replies
         self._tasks = tasks
 
@@ -42,6 +45,8 @@ class Buttons:
         work: Coroutine[Any, Any, object] | None = None
         if refused:
             work = self._refuse(refused, actor, place)
+        elif request and self._reasons.are_asked(request):
+            work = self._reasons.ask(request)
         elif request:
             try:
                 work = await self._decisions.receive(request)
@@ -97,56 +102,18 @@ def read(body: dict[str, Any]) -> Request | None:
 
 def _value_beside(body: dict[str, Any], action: dict[str, Any]) -> object:
     """The value of the buttons in a menu's row: it says which remediation the row is about."""
-    rows = _dicts(body.get("message") or {}, "blocks")
+    rows = dicts(body.get("message") or {}, "blocks")
     row = next((each for each in rows if each.get("block_id") == action.get("block_id")), {})
-    return next((each.get("value") for each in _dicts(row, "elements") if each.get("action_id") in _VERBS), None)
-
-
-def actor_of(body: dict[str, Any]) -> Actor:
-    """Who clicked. `team` is null where the app is installed over a whole organisation."""
-    user = body.get("user") or {}
-    name = user.get("username") or user.get("name") or ""
-    return Actor(user.get("id") or "", name, (body.get("team") or {}).get("id"), home_team_id=user.get("team_id"))
-
-
-def place_of(body: dict[str, Any]) -> Place:
-    """Where it was clicked. An ephemeral message has no `message`, and nothing in one that could be updated."""
-    container, message = body.get("container") or {}, body.get("message")
-    message_ts = container.get("message_ts")
-    channel = container.get("channel_id") or (body.get("channel") or {}).get("id")
-    original = None
-    if message:
-        original = Message(message.get("text") or "", _dicts(message, "blocks"), _dicts(message, "attachments"))
-    return Place(
-        channel_id=channel,
-        user_id=(body.get("user") or {}).get("id") or "",
-        response_url=url if isinstance(url := body.get("response_url"), str) else None,
-        message_ts=message_ts,
-        thread_ts=container.get("thread_ts") or (message or {}).get("thread_ts") or message_ts,
-        is_button=True,
-        is_ephemeral=bool(container.get("is_ephemeral")) or message_ts is None,
-        original=original,
-        is_foreign=original is not None and not _is_own(original),
-    )
-
-
-def _is_own(message: Message) -> bool:
-    """Return whether the bot drew a message itself: it names the first block of each."""
-    return bool(message.blocks) and str(message.blocks[0].get("block_id")).startswith(MARK)
-
-
-def _dicts(node: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found = node.get(name)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return next((each.get("value") for each in dicts(row, "elements") if each.get("action_id") in _VERBS), None)
 
 
 def _is_link(message: dict[str, Any], action_id: str) -> bool:
     """Whether a button only opens a URL: Slack tells of those clicks too, and nothing is expected of the app."""
-    nested = (block for attachment in _dicts(message, "attachments") for block in _dicts(attachment, "blocks"))
+    nested = (block for attachment in dicts(message, "attachments") for block in dicts(attachment, "blocks"))
     elements = [
         element
-        for block in (*_dicts(message, "blocks"), *nested)
-        for element in (*_dicts(block, "elements"), block.get("accessory"))
+        for block in (*dicts(message, "blocks"), *nested)
+        for element in (*dicts(block, "elements"), block.get("accessory"))
         if isinstance(element, dict)
     ]
     return any(element.get("action_id") == action_id and element.get("url") for element in elements)

@@ -18,18 +18,19 @@ CHECK_EVERY = 15.0  # with the 10 s that a call may take, a Slack that hangs is 
 _PASSING = {"", "ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 
 _REMEDY = {
-    "SLACK_BOT_TOKEN": "Copy the token anew from the app's settings, and make sure that the app is installed.",
-    "SLACK_APP_TOKEN": "Make a new app-level token with the scope connections:write, in the app's basic information.",
+    "SLACK_BOT_TOKEN": "Copy the token again from the app's settings, and make sure the app is installed.",
+    "SLACK_APP_TOKEN": "Create a new app-level token with the scope connections:write under “Basic Information”.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The workspace and the user that the bot token stands for."""
+    """The workspace and the user that the bot token belongs to; `url` may be empty."""
 
     team_id: str
     team_name: str
     bot_user_id: str
+    url: str = ""
 
 
 class Connection:
@@ -50,19 +51,22 @@ class Connection:
         """Ask who the bot token belongs to, until Slack answers.
 
         Raises:
-            StartError: Slack refuses the token, or it is one for a whole organisation.
+            StartError: Slack refuses the token, or it is one for a whole organization.
         """
         answer = await self._insist(self._client.auth_test, "SLACK_BOT_TOKEN")
         if answer.get("is_enterprise_install"):
             raise StartError(
-                "The app is installed over a whole Enterprise organisation, which this bot does not support. "
+                "The app is installed org-wide, which this bot doesn't support. "
                 "Install it in one workspace and use that SLACK_BOT_TOKEN."
             )
         self._report("")
-        return Identity(str(answer["team_id"]), str(answer.get("team") or ""), str(answer.get("user_id") or ""))
+        url = str(answer.get("url") or "")
+        if not url.startswith("https://") or ">" in url or "|" in url:
+            url = ""
+        return Identity(str(answer["team_id"]), str(answer.get("team") or ""), str(answer.get("user_id") or ""), url)
 
     async def check_app_token(self, app_token: str) -> None:
-        """Make sure that Socket Mode can connect: the SDK would retry a refused token for ever.
+        """Make sure that Socket Mode can connect: the SDK would retry a refused token forever.
 
         Raises:
             StartError: Slack refuses the token.
@@ -77,7 +81,7 @@ class Connection:
             try:
                 await self._client.auth_test()
             except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
-                self._report(f"Slack is not usable: {describe(error)}.")
+                self._report(f"Slack isn't usable: {describe(error)}.")
             else:
                 self._report("")
 
@@ -88,7 +92,7 @@ class Connection:
             except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
                 code = error_code(error)
                 if isinstance(error, SlackApiError) and code not in _PASSING:
-                    raise StartError(f"Slack refuses {variable}: {code}. {_REMEDY[variable]}") from error
-                self._report(f"Slack cannot be reached ({describe(error)}); trying again in {seconds:g} s.")
+                    raise StartError(f"Slack rejects {variable}: {code}. {_REMEDY[variable]}") from error
+                self._report(f"Can't reach Slack ({describe(error)}); retrying in {seconds:g} s.")
                 await self._clock.sleep(seconds, Pause.RETRY)
         raise AssertionError("the pauses never end")

@@ -12,7 +12,8 @@ from bot.decisions import DecisionService
 from bot.errors import NotAttempted, StorageUnavailable, StoreDown
 from bot.models import Actor, Place, Verb
 from bot.tasks import Room, Tasks
-from handlers.buttons import actor_of, place_of, refusal
+from handlers.buttons import refusal
+from handlers.clicks import actor_of, place_of
 from handlers.replies import Replies
 
 

@@ -14,7 +14,8 @@ from bot.decisions import BatchService, DecisionService
 from bot.errors import NotAttempted, NotRecorded, NotTaken, StorageUnavailable, StoreDown
 from bot.models import Verb
 from bot.tasks import Room, Tasks
-from handlers.buttons import actor_of, refusal
+from handlers.buttons import refusal
+from handlers.clicks import actor_of
 from handlers.controls import Controls, Press
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
 
@@ -55,7 +56,7 @@ class Digests:
         try:
             waiting = await self._batches.waiting(cards.selection.digest_id(str(body.get("block_id"))))
         except StorageUnavailable as error:
-            logger.warning("The choices of a digest could not be read: %s", error)
+            logger.warning("Couldn't read the choices of a digest: %s", error)
             waiting = []
         await ack(options=cards.selection.options(waiting, str(body.get("value") or "")))
 
@@ -81,7 +82,7 @@ class Digests:
         try:
             await self._client.views_open(trigger_id=trigger_id, view=view)
         except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
-            logger.warning("A dialog could not be opened: %s", describe(error))
+            logger.warning("Couldn't open a dialog: %s", describe(error))
             raise NotTaken from error
 
     async def stop(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:

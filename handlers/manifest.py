@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 from bot.parsing import COMMAND
 from handlers.server import SLACK_PATH
 
-# commands: the slash command. chat:write: cards and answers. chat:write.public: answers in public channels that the
-# bot has not joined. channels:history, groups:history: after a crash, which alerts stand in the channel already.
-# usergroups:read: operators by user group. users:read: guests, bots and strangers told apart.
+# commands: the slash command. chat:write: cards and answers. chat:write.public: answer in public channels the
+# bot hasn't joined. channels:history, groups:history: find alerts already posted, after a crash.
+# usergroups:read: operators by user group. users:read: tell guests, bots, and strangers apart.
 SCOPES = (
     "channels:history",
     "chat:write",
@@ -24,15 +24,15 @@ def manifest(url: str | None = None) -> dict[str, Any]:
     """Write the manifest, in version 2 of Slack's schema.
 
     Args:
-        url: the public https address of the bot, for HTTP mode. None for Socket Mode, which needs none.
+        url: the bot's public https URL, for HTTP mode; None for Socket Mode.
 
     Raises:
-        ValueError: `url` is no https address.
+        ValueError: `url` isn't an https URL.
     """
     request_url = None if url is None else _request_url(url)
     command: dict[str, Any] = {
         "command": COMMAND,
-        "description": "Cancel a node remediation at Together AI",
+        "description": "Cancel a Together AI node remediation",
         "usage_hint": "CLUSTER INSTANCE REMEDIATION [reason]",
         "should_escape": True,
     }
@@ -45,7 +45,7 @@ def manifest(url: str | None = None) -> dict[str, Any]:
         "_metadata": {"major_version": 2},
         "display_information": {
             "name": "Remediation bot",
-            "description": "Decide on Together AI node remediations from Slack.",
+            "description": "Approve or cancel Together AI node remediations from Slack.",
             "background_color": "#1f2d3d",
         },
         "features": {
@@ -65,5 +65,5 @@ def manifest(url: str | None = None) -> dict[str, Any]:
 def _request_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"--url must be the bot's public https address, such as https://bot.example.com, not {url!r}.")
+        raise ValueError(f"--url must be the bot's public https URL, such as https://bot.example.com, not {url!r}.")
     return f"{url.rstrip('/').removesuffix(SLACK_PATH)}{SLACK_PATH}"

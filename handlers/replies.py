@@ -122,7 +122,7 @@ class Replies:
     async def _say(self, place: Place, message: Message, ways: list[Way]) -> bool:
         is_said = await self._first([*ways, lambda: self._direct(place, message)]) is not None
         if not is_said:
-            logger.error("Could not answer %s in %s: %s", place.user_id, place.channel_id, message.text)
+            logger.error("Couldn't answer %s in %s: %s", place.user_id, place.channel_id, message.text)
         return is_said
 
     async def _first(self, ways: list[Way]) -> Any:  # noqa: ANN401 - whatever the way that worked gave
@@ -131,7 +131,7 @@ class Replies:
             try:
                 return await way()
             except SLACK_FAILURES as error:
-                logger.warning("Slack refused an answer: %s", describe(error))
+                logger.warning("Slack rejected an answer: %s", describe(error))
             except _NoWay as closed:
                 logger.info("No way to answer: %s", closed)
             except Exception:  # slack_sdk lets out whatever a proxy's odd answer does to it; the next way may work
@@ -176,7 +176,7 @@ class Replies:
             except SlackApiError as error:
                 code = error_code(error)
                 if code in REFUSED_BLOCKS and "blocks" in body:
-                    logger.exception("Slack refused blocks that the bot made: %s", body["blocks"])
+                    logger.exception("Slack rejected our blocks: %s", body["blocks"])
                     body = {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
                 else:
                     wait = retry_after(error)

@@ -92,4 +92,4 @@ class Socket:
             self.connected = await self._handler.client.is_connected()
             self._up.set()
         except SLACK_FAILURES as error:
-            logger.warning("Socket Mode cannot connect: %s", describe(error))
+            logger.warning("Socket Mode can't connect: %s", describe(error))

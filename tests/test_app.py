@@ -61,7 +61,7 @@ async def test_unreachable_slack_is_retried() -> None:
         await app.listening.wait()
         await time.until_sleeping(Pause.RETRY)
         status, reason = await get(app, "/readyz")
-        assert (status, reason.startswith("Slack cannot be reached")) == (503, True)
+        assert (status, reason.startswith("Can't reach Slack")) == (503, True)
         assert await post(app, "/slack/events") == 503
         assert await get(app, "/healthz") == (200, "ok\n")
         await slack.start()
@@ -88,7 +88,7 @@ async def test_refused_bot_token_stops_the_start(error: str) -> None:
         slack.token_error = error
 
     async with starting(revoke) as (_app, _slack, _time, running):
-        with pytest.raises(StartError, match=f"Slack refuses SLACK_BOT_TOKEN: {error}"):
+        with pytest.raises(StartError, match=f"Slack rejects SLACK_BOT_TOKEN: {error}"):
             await running
 
 
@@ -97,7 +97,7 @@ async def test_refused_app_token_stops_the_start() -> None:
         slack.faults.append(SlackFault("apps.connections.open", "not_allowed_token_type", times=-1))
 
     async with starting(refuse, socket=True) as (_app, _slack, _time, running):
-        with pytest.raises(StartError, match="Slack refuses SLACK_APP_TOKEN: not_allowed_token_type"):
+        with pytest.raises(StartError, match="Slack rejects SLACK_APP_TOKEN: not_allowed_token_type"):
             await running
 
 
@@ -106,7 +106,7 @@ async def test_org_wide_installation_stops_the_start() -> None:
         slack.auth_extra = {"is_enterprise_install": True, "enterprise_id": "E1"}
 
     async with starting(organise) as (_app, _slack, _time, running):
-        with pytest.raises(StartError, match="whole Enterprise organisation, which this bot does not support"):
+        with pytest.raises(StartError, match="installed org-wide, which this bot doesn't support"):
             await running
 
 
@@ -126,7 +126,7 @@ async def test_token_revoked_later_makes_the_bot_unready() -> None:
         await bot.time.end_pause(Pause.SLACK_CHECK)
         await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") > 1)
         await bot.time.until_sleeping(Pause.SLACK_CHECK)
-        assert await get(bot.app, "/readyz") == (503, "Slack is not usable: token_revoked.\n")
+        assert await get(bot.app, "/readyz") == (503, "Slack isn't usable: token_revoked.\n")
         bot.slack.token_error = None
         await bot.time.end_pause(Pause.SLACK_CHECK)
         await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") > 2)

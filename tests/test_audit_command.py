@@ -101,7 +101,7 @@ def test_the_command_line_names_what_is_wrong(
     assert "DATABASE_URL must start with sqlite:///" in capsys.readouterr().err
     monkeypatch.setenv("DATABASE_URL", "postgresql://u@127.0.0.1:1/d")
     assert main(["audit", "verify"]) == 1
-    assert "The database cannot be reached" in capsys.readouterr().err
+    assert "Can't reach the database" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -50,7 +50,7 @@ async def test_a_refused_token_ends_with_status_1(tmp_path: Path) -> None:
             await slack.until(lambda: slack.calls)
             _, logged = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "Slack refuses SLACK_BOT_TOKEN: invalid_auth." in logged
+    assert "Slack rejects SLACK_BOT_TOKEN: invalid_auth." in logged
     assert "Traceback" not in logged
 
 

@@ -204,7 +204,7 @@ async def test_answer_is_given_up_after_a_day_and_counted(bot: World, caplog: py
     assert "/response/" not in await column(bot, "request"), "Slack takes it for 30 minutes only"
     await pass_time(bot, 86_400)
     assert await column(bot, "status") == "undelivered"
-    assert "was given up: Slack did not take it" in caplog.text
+    assert "Slack didn't take the answer for 24 h; giving up" in caplog.text
 
 
 async def until_postponed(bot: World) -> None:

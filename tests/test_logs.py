@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,8 @@ from bot.logs import configure_logs
 from tests.simulator.slack import SlackFault
 from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from tests.simulator.together import API_KEY, Fault
-from tests.world import APPROVE, REF, world
+from tests.watch import card, pass_time, quiet, watching
+from tests.world import APPROVE, REF, REFRESH, world
 
 SECRETS = (BOT_TOKEN, APP_TOKEN, SIGNING_SECRET, API_KEY)
 
@@ -58,7 +60,11 @@ async def test_no_secret_is_logged_whatever_goes_wrong_at_debug(
         await bot.slack.post_signed(b"user=U0ALICE&text=private+words", x_slack_signature="v0=forged")
         await bot.settle()
     logged = capfd.readouterr().err
-    assert "cancel cluster-1/instance-1/remediation-1" in logged
+    decision = {
+        "text": r"\[[0-9a-f]{8} cluster-1/instance-1/remediation-1\] cancel by U0ALICE: ",
+        "json": r'"cancel by U0ALICE: .*"decision": "[0-9a-f]{8}", "remediation": "cluster-1/instance-1/remediation-1"',
+    }
+    assert re.search(decision[style], logged)
     for secret in (*SECRETS, "/response/secret", "ticket-1", "private"):
         assert secret not in logged
 
@@ -67,3 +73,18 @@ def test_socket_ticket_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("INFO", "text", [])
     logging.getLogger("x").warning("connecting to wss://wss-primary.slack.com/link/?ticket=abc-123&app_id=def")
     assert "abc-123" not in capsys.readouterr().err
+
+
+async def test_polls_and_reads_are_not_logged_at_info(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "text", [])
+    async with watching() as bot:
+        bot.together.add()
+        await card(bot)
+        capfd.readouterr()
+        await pass_time(bot, 300)
+        assert capfd.readouterr().err == ""
+        await bot.slack.press(bot.alert(), REFRESH)
+        await quiet(bot)
+    logged = capfd.readouterr().err
+    assert "HTTP 200" not in logged
+    assert "refresh by U0ALICE: read" in logged

@@ -60,7 +60,7 @@ def test_http_manifest_names_the_public_address(capsys: pytest.CaptureFixture[st
 
 def test_manifest_for_a_non_https_address_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["manifest", "--url", "http://bot.example.com"]) == 2
-    assert "--url must be the bot's public https address" in capsys.readouterr().err
+    assert "--url must be the bot's public https URL" in capsys.readouterr().err
 
 
 def test_manifest_agrees_with_the_code() -> None:

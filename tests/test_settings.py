@@ -99,6 +99,10 @@ WRONG = {
     "BOT_POLL_SECONDS": ("0", "must be a whole number from 1 to 3600."),
     "BOT_REMIND_MINUTES": ("-1", "must be a whole number from 0 to 10080."),
     "BOT_ONCALL": ("@oncall", "isn't a user ID or user group ID"),
+    "BOT_CONSOLE_URL": ("http://x.example/", "must be a link that starts with https:// and a host"),
+    "BOT_RUNBOOK_URL": ("https://x.example/{node}", "contains {node}, which isn't one of {cluster_id}, {instance_id}"),
+    "BOT_QUIET_HOURS": ("22:00-07:00 Berlin", "contains “Berlin”, which isn't a time zone"),
+    "BOT_REASON": ("sometimes", "must be never, cancel or always."),
     "BOT_MAX_IN_REPAIR": ("0", "must be a whole number of at least 1."),
     "BOT_MAX_IN_REPAIR_PERCENT": ("101", "must be a whole number from 1 to 100."),
     "BOT_TWO_PEOPLE_MODES": ("REBOOT_VM,reboot", "contains “reboot”, which isn't a mode"),
@@ -138,7 +142,7 @@ def test_a_placeholder_is_no_value(name: str, value: str) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(SettingsError, match="22 variables are"):
+    with pytest.raises(SettingsError, match="26 variables are"):
         read_settings({name: value for name, (value, _) in WRONG.items()})
 
 
@@ -206,3 +210,25 @@ def test_database_url_with_an_odd_password_is_not_quoted() -> None:
     assert "percent-encode" in str(caught.value)
     kept = read_settings(GOOD | {"DATABASE_URL": "postgresql://bot:p%40ssword@host/db"})
     assert {"p%40ssword", "p@ssword"} <= set(kept.secrets)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://{cluster_id}.example/", "https://x.example/{xid", "https://x.example/{xid!r}", "x"]
+)
+def test_link_template_has_a_fixed_host_and_whole_placeholders(url: str) -> None:
+    with pytest.raises(SettingsError, match="BOT_RUNBOOK_URL"):
+        read_settings({**GOOD, "BOT_RUNBOOK_URL": url})
+
+
+@pytest.mark.parametrize(
+    "hours", ["22-7 UTC", "25:00-07:00 UTC", "07:00-07:00 UTC", "22:00-07:00", "22:00-07:00 ../etc"]
+)
+def test_quiet_hours_are_two_times_and_a_zone(hours: str) -> None:
+    with pytest.raises(SettingsError, match="BOT_QUIET_HOURS"):
+        read_settings({**GOOD, "BOT_QUIET_HOURS": hours})
+
+
+def test_quiet_hours_are_read() -> None:
+    hours = read_settings({**GOOD, "BOT_QUIET_HOURS": "22:00-07:00 Europe/Berlin"}).bot_quiet_hours
+    assert hours is not None
+    assert (hours.begin.hour, hours.end.hour, hours.zone.key) == (22, 7, "Europe/Berlin")

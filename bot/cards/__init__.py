@@ -6,6 +6,7 @@ from bot.cards.config import CardConfig
 from bot.cards.controls import RELEASE, question
 from bot.cards.notices import USAGE, after_failure, failed, failure, in_progress, line, private, usage
 from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
+from bot.cards.reason import REASON, reason_dialog, recall
 from bot.cards.remediation_card import card
 from bot.cards.thread import failure as failed_repair
 from bot.cards.thread import (
@@ -23,6 +24,7 @@ from bot.cards.thread import (
 __all__ = [
     "ALL_CLUSTERS",
     "PAUSE",
+    "REASON",
     "RELEASE",
     "RESUME",
     "USAGE",
@@ -46,6 +48,8 @@ __all__ = [
     "private",
     "question",
     "readable",
+    "reason_dialog",
+    "recall",
     "reminder",
     "resumed",
     "selection",

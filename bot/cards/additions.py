@@ -8,6 +8,7 @@ from bot.mrkdwn import escape
 
 ADDED = "added-"  # how the IDs of such blocks begin, so that they are found again
 _LINE = f"{ADDED}line"
+_DECISION = "\nDecision: "  # where the text of the bot's additions begins
 
 
 def decision_beneath(alert: Message, card: Message) -> Message:
@@ -17,7 +18,13 @@ def decision_beneath(alert: Message, card: Message) -> Message:
     named = [{**block, "block_id": f"{ADDED}{number}"} for number, block in enumerate(added)]
     theirs = [each for each in _unmarked(alert.blocks) if not _is_added(each)]
     kept = list(blocks.without_controls(theirs))[: blocks.MAX_BLOCKS - len(named)]
-    return Message(blocks.story([card.text, alert.text]), [*kept, *named], _without_controls(alert.attachments))
+    return Message(_told(alert, card.text), [*kept, *named], _without_controls(alert.attachments))
+
+
+def _told(alert: Message, addition: str) -> str:
+    """Return another tool's text with what the bot adds in place of what it added before."""
+    text = f"{alert.text.partition(_DECISION)[0]}{_DECISION}{addition}"
+    return text if len(text) <= blocks.MAX_STORY else blocks.story([addition])
 
 
 def with_line(place: Place, line: str, *, keeps_controls: bool) -> Message:
@@ -30,7 +37,8 @@ def with_line(place: Place, line: str, *, keeps_controls: bool) -> Message:
     kept = kept[: blocks.MAX_BLOCKS - 1]
     added = {**blocks.paragraph(line, bold=True), "block_id": _LINE}
     drawn = [*kept, added] if place.is_foreign else [*kept[:1], added, *kept[1:]]
-    return Message(blocks.story([line, original.text]), drawn, attachments)
+    text = _told(original, line) if place.is_foreign else blocks.story([line, original.text])
+    return Message(text, drawn, attachments)
 
 
 def _title(card: Message) -> str:

@@ -15,11 +15,17 @@ class CardConfig:
         console_url: template of the link "Open in Together"; empty for none.
         runbook_url: template of the link "Runbook"; empty for none.
         asks_reason: the verbs whose button asks for a reason first.
+        workspace_url: where the workspace's messages are linked to; empty where that isn't known.
     """
 
     console_url: str = ""
     runbook_url: str = ""
     asks_reason: Collection[Verb] = frozenset()
+    workspace_url: str = ""
+
+    def permalink(self, channel_id: str, ts: str) -> str:
+        """Return the link to a message (docs.slack.dev, chat.getPermalink); empty where the workspace isn't known."""
+        return f"{self.workspace_url}archives/{channel_id}/p{ts.replace('.', '')}" if self.workspace_url else ""
 
     def links(self, remediation: Remediation) -> Mapping[str, str]:
         """Return the links of a remediation by their labels."""

@@ -54,7 +54,9 @@ def _what(alert: LinkedAlert, *, counts: bool = True) -> Iterator[str]:
     for event in events[:MAX_XIDS]:
         mnemonic = event.mnemonic or ""
         told = f" {mnemonic}" if _tokens(mnemonic) - _tokens(title) else ""
-        yield clean(f"Xid {event.xid_code or '?'}{told}{f' ×{event.count}' if event.count and counts else ''}", 80)
+        yield clean(
+            f"Xid {event.xid_code or '?'}{told}{f' ×{event.count}' if counts and (event.count or 0) > 1 else ''}", 80
+        )
     if len(events) > MAX_XIDS:
         yield f"{len(events) - MAX_XIDS} more Xids"
     yield title

@@ -66,7 +66,7 @@ MODES: Mapping[str, ModeLabels] = {
         done="Evicted {}",
         effect="Removes the VM without a replacement. The cluster shrinks by one node.",
         result="The VM was removed without a replacement. The cluster is one node smaller.",
-        confirm="Evict without replacement",
+        confirm="Evict, no replacement",
         is_destructive=True,
     ),
     Mode.REBOOT_VM: ModeLabels(

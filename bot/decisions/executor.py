@@ -35,12 +35,15 @@ from bot.models import (
     LIFETIME,
     MAX_HOLD_SECONDS,
     RULES,
+    About,
     Answer,
     Decided,
     Job,
     Manner,
+    Message,
     Outcome,
     OutcomeKind,
+    Place,
     Remark,
     Remediation,
     Shown,
@@ -162,7 +165,21 @@ class Executor:
         if place.is_foreign and place.original:
             message = cards.decision_beneath(place.original, message)
         remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())
-        return Answer(Manner.CARD, message, remark, summary=notice)
+        answer = Answer(Manner.CARD, message, remark, summary=notice)
+        if place.is_button or about is None or not self._has_card(about, place):
+            return answer
+        said = notice or f"{RULES[job.request.verb].done} by <@{job.request.actor.user_id}>."
+        return replace(answer, card_ts=about.ts, line=self._line(present, said, about, place))
+
+    @staticmethod
+    def _has_card(about: About, place: Place) -> bool:
+        """Return whether a remediation's own card is in the channel of a place."""
+        return bool(about.ts) and about.channel_id == place.channel_id
+
+    def _line(self, present: Remediation, said: str, about: About | None, place: Place) -> Message:
+        """Return a result in a line, with a link to the card where that is in the same channel."""
+        link = self._config.permalink(about.channel_id, about.ts) if about and self._has_card(about, place) else ""
+        return cards.line(f"{escape(present.node, 100)}: {said}{f' <{link}|See the card>' if link else ''}")
 
     async def _decided(self, present: Remediation) -> Decided | None:
         """Who brought the remediation into its state through this bot, where that is known."""
@@ -338,9 +355,14 @@ class Executor:
         except TogetherError as cause:
             raise refusal from cause
         outcome = Outcome(OutcomeKind.REFUSED_FOR_STATE, present.state, refusal.http_status, refusal.request_id)
-        decided = await self._decided(present)
+        decided, about = await self._decided(present), job.context
         notice = too_late_notice(job.request, seen, present, decided, refusal)
-        return await self._card(job, present, decided=decided, notice=notice), outcome
+        answer = await self._card(job, present, decided=decided, notice=notice)
+        if not job.request.place.is_button and present.state in RULES[job.request.verb].effect:
+            # A command that was given before leaves the card as it is, and adds no second one.
+            said = f"{notice[0].lower()}{notice[1:]}"
+            answer = Answer(Manner.CARD, self._line(present, said, about, job.request.place), summary=notice)
+        return answer, outcome
 
     async def _read_back(self, job: Job, seen: Shown | None, cause: Unclear, sent_at: float) -> Result:
         """Find out whether a decision without a clear answer took effect.

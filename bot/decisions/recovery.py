@@ -6,6 +6,7 @@ from collections.abc import Callable
 from bot.clock import Clock, Pause
 from bot.decisions.service import DecisionService
 from bot.errors import StorageUnavailable
+from bot.logs import about_decision
 from bot.store import Batches, DecisionStore, audit
 from bot.tasks import Tasks
 
@@ -56,7 +57,7 @@ class Recovery:
             try:
                 await self._round(at_start=at_start)
             except StorageUnavailable as error:
-                self._report(f"The database cannot be reached ({error}).")
+                self._report(f"Can't reach the database ({error}).")
             else:
                 at_start = False
                 self._report("")
@@ -67,8 +68,9 @@ class Recovery:
         while self._tasks.accepting:
             jobs = await self._store.take_over(TAKEN_AT_ONCE, at_start=at_start)
             for job in jobs:
-                what = "Delivering again" if job.answer else "Taking over from a dead process:"
-                logger.warning("%s %s %s", what, job.request.verb, job.request.ref)
+                with about_decision(job.id, job.request.ref):
+                    what = "Delivering the answer again to" if job.answer else "Taking over from a dead process:"
+                    logger.warning("%s %s", what, job.request.verb)
                 self._tasks.spawn(self._decisions.handle(job), f"take over {job.id}")
             if len(jobs) < TAKEN_AT_ONCE:
                 break
@@ -88,7 +90,7 @@ class Recovery:
         try:
             await self._log_head()
         except StorageUnavailable as error:
-            logger.warning("The audit head could not be read: %s", error)
+            logger.warning("Couldn't read the audit head: %s", error)
 
     async def _log_head(self) -> None:
         """Log the head of the audit trail: noted elsewhere, it proves later that nothing was cut or rewritten.

@@ -25,6 +25,7 @@ from bot.errors import (
     StoreDown,
     TogetherError,
 )
+from bot.logs import about_decision
 from bot.models import (
     LIFETIME,
     RULES,
@@ -39,6 +40,7 @@ from bot.models import (
     Outcome,
     OutcomeKind,
     Remark,
+    RemediationRef,
     Request,
     Verb,
     told_in_digest,
@@ -53,6 +55,7 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_AFTER = 1.0
 RECEIVE_SECONDS = 2.0  # Slack waits 3 s for the ack
+NAME_SECONDS = 0.5  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
 RECORD_SECONDS = 12.0  # so long, less than a usual lease, recording is tried before nothing certain is said
 DELIVER_SECONDS = 86_400.0  # so long an answer that Slack didn't take is tried again
 DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -118,24 +121,29 @@ class DecisionService:
         Raises:
             Unrecorded: it could not be written down, or isn't known to be.
         """
-        job_id, noun = uuid.uuid4().hex, RULES[request.verb].noun
+        job_id = uuid.uuid4().hex
+        with about_decision(job_id, request.ref):
+            return await self._receive(request, job_id)
+
+    async def _receive(self, request: Request, job_id: str) -> Work | None:
+        noun = RULES[request.verb].noun
         doubtful = NotRecorded(noun, sent=False)
         try:
             async with self._clock.timeout(RECEIVE_SECONDS):
                 job = await self._store.receive(request, job_id)
         except StorageUnavailable as error:
-            logger.error("%s %s could not be recorded: %s", request.verb, request.ref, error)  # noqa: TRY400 - an outage
+            logger.error("Couldn't record %s: %s", request.verb, error)  # noqa: TRY400 - an outage
             if error.in_doubt:
                 raise Unrecorded(doubtful, self._settle_doubt(request, job_id)) from error
             raise Unrecorded(down := StoreDown(), self._refuse(request, down)) from error
         except TimeoutError as error:
-            logger.error("%s %s could not be recorded in time", request.verb, request.ref)  # noqa: TRY400 - an outage
+            logger.error("Couldn't record %s in time", request.verb)  # noqa: TRY400 - an outage
             raise Unrecorded(doubtful, self._settle_doubt(request, job_id)) from error
         except Exception as error:  # a value that the database refuses: it is not there, and the person must know
-            logger.exception("%s %s could not be recorded", request.verb, request.ref)
+            logger.exception("Couldn't record %s", request.verb)
             raise Unrecorded(bug := InternalError(noun, sent=False), self._refuse(request, bug)) from error
         if job is None:
-            logger.info("%s %s: redelivery ignored", request.verb, request.ref)
+            logger.info("%s: redelivery ignored", request.verb)
             return None
         return self.begin(job)
 
@@ -145,12 +153,21 @@ class DecisionService:
         self.working[job.id] = job
         return self.handle(job)
 
+    async def node_of(self, ref: RemediationRef) -> str:
+        """Return the name of a remediation's node; empty where the bot doesn't track it, or can't tell at once."""
+        try:
+            async with self._clock.timeout(NAME_SECONDS):
+                return (await self._approvals.about(ref)).node
+        except (TimeoutError, StorageUnavailable) as error:
+            logger.warning("Couldn't look up the node of %s: %s", ref, type(error).__name__)
+            return ""
+
     async def note(self, note: AuditNote) -> None:
         """Put into the audit trail what is about no decision: a refusal, or a confirmed selection."""
         try:
             await self._store.note(note)
         except StorageUnavailable as error:
-            logger.warning("%s by %s could not be recorded: %s", note.event, note.actor.user_id, error)
+            logger.warning("Couldn't record %s by %s: %s", note.event, note.actor.user_id, error)
 
     async def _refuse(self, request: Request, error: BotError) -> None:
         """Tell the person that nothing was taken: no row was written, so no process can act on it."""
@@ -165,7 +182,7 @@ class DecisionService:
             uncertain = NotRecorded(RULES[request.verb].noun, sent=False)
             await self._messenger.whisper(request.place, cards.failure(uncertain, request.ref, request.actor.user_id))
             is_void = await self.retry_until_stored(void)
-            logger.warning("%s %s: %s", request.verb, request.ref, "not run" if is_void else "run by another process")
+            logger.warning("%s %s", request.verb, "wasn't run" if is_void else "is run by another process")
             return
         if is_void:
             await self._refuse(request, StoreDown())
@@ -183,17 +200,21 @@ class DecisionService:
         self.working[job.id] = job
         if not job.taken_over and not job.began:
             job.began = self._clock.monotonic()
+        with about_decision(job.id, job.request.ref):
+            return await self._handle_one(job)
+
+    async def _handle_one(self, job: Job) -> Job | None:
         try:
             return await self._process(job)
         except LeaseLost:
-            logger.warning("%s %s: another process has taken it over", job.request.verb, job.request.ref)
+            logger.warning("%s was taken over by another process", job.request.verb)
         except StorageUnavailable as error:
-            logger.warning("%s %s: left for later: %s", job.request.verb, job.request.ref, error)
+            logger.warning("%s is left for later: %s", job.request.verb, error)
         except asyncio.CancelledError:
             await finish(self._hand_back(job))
             raise
         except Exception:  # a row that can't be written would be taken over again and again
-            logger.exception("%s %s can't be recorded and is set aside", job.request.verb, job.request.ref)
+            logger.exception("%s can't be recorded and is set aside", job.request.verb)
             following = await self.retry_until_stored(partial(self._store.set_aside, job))
             await self._tell_failure(job, InternalError(RULES[job.request.verb].noun, sent=job.sent is not None))
             return following
@@ -208,7 +229,7 @@ class DecisionService:
             return None
         answer, outcome = await self._work(job)
         request = job.request
-        logger.info("%s %s by %s: %s", request.verb, request.ref, request.actor.user_id, outcome.kind)
+        logger.info("%s by %s: %s", request.verb, request.actor.user_id, outcome.kind)
         return await finish(self._conclude(job, answer, outcome))
 
     async def _conclude(self, job: Job, answer: Answer, outcome: Outcome) -> Job | None:
@@ -261,7 +282,6 @@ class DecisionService:
             await self._authorize_and_claim(job)
             return await self._with_progress(job)
         except NotAttempted as error:
-            logger.info("%s %s by %s: %s", request.verb, request.ref, request.actor.user_id, error)
             private = Answer(Manner.WHISPER, cards.private(error), summary=error.sentence)
             return private, Outcome(OutcomeKind(type(error).__name__))
         except BotError as error:
@@ -269,12 +289,12 @@ class DecisionService:
         except (LeaseLost, StorageUnavailable, asyncio.CancelledError):
             raise
         except Exception:  # the one last net: a bug must not leave the person without an answer
-            logger.exception("%s %s failed", request.verb, request.ref)
+            logger.exception("%s failed", request.verb)
             return self._failure(job, InternalError(noun, sent=job.sent is not None))
 
     def _failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
         request = job.request
-        logger.warning("%s %s by %s: %s", request.verb, request.ref, request.actor.user_id, error)
+        logger.warning("%s by %s: %s", request.verb, request.actor.user_id, error)
         outcome = Outcome(OutcomeKind(type(error).__name__))
         if isinstance(error, TogetherError):
             outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
@@ -357,7 +377,7 @@ class DecisionService:
         try:
             await self._store.set_place(job, place)
         except (LeaseLost, StorageUnavailable) as error:
-            logger.warning("The place of a job could not be recorded: %s", type(error).__name__)
+            logger.warning("Couldn't record where the answer goes: %s", type(error).__name__)
 
     async def _deliver(self, job: Job, answer: Answer) -> None:
         """Deliver a recorded answer. What Slack doesn't take is tried again, by this process or another."""
@@ -366,11 +386,11 @@ class DecisionService:
             return
         age = 0.0 if job.answered_at is None else await self._store.seconds_since(job.answered_at)
         if age > DELIVER_SECONDS:
-            logger.error("The answer to %s %s was given up: Slack did not take it", job.request.verb, job.request.ref)
+            logger.error("Slack didn't take the answer for 24 h; giving up")
             await self.retry_until_stored(partial(self._store.finish, job, delivered=False))
             return
         seconds = DELIVER_AFTER[min(job.deliveries, len(DELIVER_AFTER) - 1)]
-        logger.warning("The answer to %s %s is tried again in %d s", job.request.verb, job.request.ref, seconds)
+        logger.warning("Slack didn't take the answer; retrying in %d s", seconds)
         await self.retry_until_stored(partial(self._store.postpone, job, seconds))
 
     async def _tell_uncertain(self, job: Job) -> None:
@@ -388,11 +408,14 @@ class DecisionService:
             return True  # the digest tells it
         match answer.manner:
             case Manner.CARD:
-                delivery = await self._messenger.answer(place, answer.message)
+                shown_at = replace(place, message_ts=answer.card_ts, in_progress=False) if answer.card_ts else place
+                delivery = await self._messenger.answer(shown_at, answer.message)
                 # What takes no claim, or wasn't taken by Slack at first, may be answered late, over something newer.
                 is_late = job.deliveries > 0 or job.taken_over or not RULES[job.request.verb].decides
                 if delivery is not Delivery.IN_PLACE or is_late:
                     await self._mark_stale(job)
+                if answer.line:
+                    delivery = await self._messenger.answer(place, answer.line)
                 return delivery is not Delivery.NOWHERE
             case Manner.ERROR:
                 is_told = await self._messenger.reply(place, answer.message, self._after_failure(job, answer))
@@ -416,7 +439,7 @@ class DecisionService:
         try:
             await self._approvals.mark_stale(job.request.ref)
         except StorageUnavailable as error:
-            logger.warning("A card that may be out of date could not be noted: %s", error)
+            logger.warning("Couldn't mark a card as out of date: %s", error)
 
     async def _hand_back(self, job: Job) -> None:
         """Let the next process continue; where that can't be recorded, say that nothing is certain."""

@@ -111,6 +111,7 @@ class About:
         called: the user or group that its message called; empty for nobody.
         channel_id: where its own card is; empty where it has none.
         ts: likewise, Slack's name of that message.
+        node: its name; empty where the bot doesn't track it.
     """
 
     history: History | None = None
@@ -124,6 +125,7 @@ class About:
     called: str = ""
     channel_id: str = ""
     ts: str = ""
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,5 +178,6 @@ class Alert:
     def about(self, first: FirstApproval | None) -> About:
         """Return what its card says beyond the remediation."""
         return About(
-            self.history, self.share, self.hold, first, followed=True, vanished=self.vanished, as_of=self.as_of
-        )
+            self.history, self.share, self.hold, first, followed=True, vanished=self.vanished, as_of=self.as_of,
+            node=self.remediation.node,
+        )  # fmt: skip

@@ -65,13 +65,17 @@ class Answer:
 
     Attributes:
         remark: what a card says beyond the remediation.
-        summary: what has come of it in a sentence, as mrkdwn, for a list of many; may be empty.
+        summary: the result in a sentence, as mrkdwn, for a list of many; may be empty.
+        card_ts: the card in the same channel that `message` is drawn on; empty where it is the answer itself.
+        line: then the answer, which points at that card.
     """
 
     manner: Manner
     message: Message
     remark: Remark | None = None
     summary: str = ""
+    card_ts: str = ""
+    line: Message | None = None
 
 
 class OutcomeKind(StrEnum):

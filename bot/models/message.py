@@ -102,9 +102,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         alert = replace(alert, hold=None, decided=remark.decided)
     message = replace(message, next_at=0.0, done=False)
     place = request.place
-    if message.is_digest or message.ts is None or (message.channel_id, message.ts) != (
-        place.channel_id, place.message_ts
-    ):  # fmt: skip
+    shown_at = place.channel_id, answer.card_ts or place.message_ts
+    if message.is_digest or message.ts is None or (message.channel_id, message.ts) != shown_at:
         return alert, message
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.

@@ -265,7 +265,7 @@ def _own(path: Path) -> int:
             "or set DATABASE_URL to a PostgreSQL database to run several."
         ) from None
     except OSError as error:
-        raise StartError(f"DATABASE_URL: {path} cannot be written: {error.strerror}.") from None
+        raise StartError(f"DATABASE_URL: {path} can't be written: {error.strerror}.") from None
     return handle
 
 

@@ -182,7 +182,7 @@ class TogetherClient:
             try:
                 found.append(answers.parse(Cluster, item))
             except UnreadableAnswer:
-                logger.warning("A cluster in the list cannot be read")  # the others can
+                logger.warning("Can't read a cluster in the list")  # the others can
         return found
 
     async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
@@ -243,7 +243,9 @@ class TogetherClient:
             logger.warning("together %s %s: %s", method, path, type(error).__name__)
             raise NoAnswer from error
         request_id = reply.headers.get("x-request-id")
-        logger.info("together %s %s: HTTP %d, request %s", method, path, reply.status, request_id)
+        is_routine = method == "GET" and httpx.codes.is_success(reply.status)
+        level = logging.DEBUG if is_routine else logging.INFO
+        logger.log(level, "together %s %s: HTTP %d, request %s", method, path, reply.status, request_id)
         answer = reply.json()
         if httpx.codes.is_success(reply.status):
             if not isinstance(answer, dict):

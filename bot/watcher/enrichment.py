@@ -49,7 +49,7 @@ class Enricher:
             async with self._clock.timeout(HISTORY_SECONDS):
                 all_of_it = await self._together.list_remediations(ref.cluster_id, ref.instance_id)
         except (TogetherError, TimeoutError) as error:
-            logger.warning("%s: the node's history cannot be read: %s", ref, type(error).__name__)
+            logger.warning("%s: can't read the node's history: %s", ref, type(error).__name__)
             return None
         oldest = datetime.fromtimestamp(self._clock.now() - HISTORY_DAYS * _DAY, UTC)
         ended = [each for each in all_of_it if each.state in _REPAIRED and each.id != ref.remediation_id]

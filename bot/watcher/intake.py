@@ -201,7 +201,7 @@ class Intake:
         except (LeaseLost, StorageUnavailable):
             raise
         except Exception:  # what is odd about one remediation must not blind the bot to all others
-            logger.exception("%s could not be followed", observation.ref)
+            logger.exception("%s: tracking failed", observation.ref)
 
     async def _observe(self, observation: Observation, listing: Listing) -> None:
         ref, remediation = observation.ref, observation.remediation()
@@ -272,7 +272,7 @@ class Intake:
         digest_id = await self._messages.gather(digest, new, GROWS_SECONDS)
         for alert in new:
             self._index.note(alert.remediation.ref, alert.fingerprint)
-        logger.info("%d new alerts at once go into one message", len(new))
+        logger.info("%d new alerts at once: posting one digest", len(new))
         self._queue.put(digest_id)
 
     def _alert(self, observation: Observation) -> Alert:

@@ -100,7 +100,7 @@ class OutageNotifier:
         try:
             await self._channels.post(message, channel_id=self._config.route(group[0]).channel_id)
         except PostUnclear as error:
-            logger.warning("Slack did not say whether it took that, so it counts as told: %s", error)
+            logger.warning("Unclear whether Slack took that; not repeating it: %s", error)
 
     def _grouped(self, ids: set[str]) -> list[list[str]]:
         """Group the clusters by channel, apart from the list of clusters."""

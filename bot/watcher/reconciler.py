@@ -98,10 +98,10 @@ class Reconciler:
                     await turn()
                 next_lane = await self._reconcile(key, lane)
             except NotPosted as error:
-                logger.warning("%s: Slack did not take it: %s", key, error)
+                logger.warning("%s: Slack didn't take it: %s", key, error)
                 self._queue.failed(key, lane)
             except PostUnclear as error:
-                logger.warning("%s: Slack did not say whether it took it: %s", key, error)
+                logger.warning("%s: unclear whether Slack took it: %s", key, error)
                 self._queue.failed(key, lane)
             except (LeaseLost, StorageUnavailable):
                 raise
@@ -182,10 +182,11 @@ class Reconciler:
         try:
             ts = await self._channels.post(shown, about=_about(left), channel_id=message.channel_id)
         except NotPosted as error:
-            self._report(message.channel_id, f"Alerts cannot be posted in {message.channel_id}: {error}.")
+            self._report(message.channel_id, f"Can't post alerts in {message.channel_id}: {error}.")
             await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0))
             raise
         self._report(message.channel_id, "")
+        logger.info("%s: posted in %s", _named(left), message.channel_id)
         self._edited_at[key] = self._clock.monotonic()
         at = left.now
         return await self._settle(key, lambda each: replace(each.message, ts=ts, drawn=shown.fingerprint, shown_at=at))
@@ -211,7 +212,7 @@ class Reconciler:
                 return await self._lose(before, error)
             if not error.is_lasting:
                 raise
-            logger.warning("%s: it can no longer be updated: %s", _named(before), error)
+            logger.warning("%s: card can no longer be updated: %s", _named(before), error)
             return await self._settle(key, lambda each: replace(each.message, is_frozen=True, grown_at=0.0))
         self._edited_at[key] = self._clock.monotonic()
 
@@ -223,7 +224,7 @@ class Reconciler:
         return await self._settle(key, drawn)
 
     async def _lose(self, snapshot: Snapshot, error: NotPosted) -> Snapshot | None:
-        logger.warning("%s: it was deleted: %s", _named(snapshot), error)
+        logger.warning("%s: deleted in Slack: %s", _named(snapshot), error)
         return await self._messages.change(snapshot.message.id, lifecycle.deleted)
 
     # Its thread.
@@ -244,13 +245,13 @@ class Reconciler:
             if message.id not in self._maybe_told:
                 self._maybe_told.add(message.id)  # a line twice rather than not at all, but not forever
                 raise
-            logger.warning("%s: its thread may not have been told: %s", _named(snapshot), error)
+            logger.warning("%s: its thread may be missing a line: %s", _named(snapshot), error)
         except NotPosted as error:
             if error.is_gone:
                 return await self._lose(snapshot, error)
             if not error.is_lasting:
                 raise
-            logger.warning("%s: its thread takes no more: %s", _named(snapshot), error)
+            logger.warning("%s: can no longer post to thread: %s", _named(snapshot), error)
         self._maybe_told.discard(message.id)
         return await self._settle(
             message.id,
@@ -296,7 +297,7 @@ class Reconciler:
             await self._channels.post(reminder, thread_ts=message.ts, channel_id=message.channel_id)
         except NotPosted as error:
             if error.is_lasting:
-                logger.warning("%s: its thread takes no more: %s", _named(before), error)
+                logger.warning("%s: can no longer post to thread: %s", _named(before), error)
                 return after
 
             def taken_back(snapshot: Snapshot) -> TrackedMessage | None:
@@ -343,7 +344,7 @@ class Reconciler:
         ts = found.messages.get(_about(snapshot)) if found else None
         if ts is None:
             return await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0))
-        logger.info("%s: it is in the channel already", _named(snapshot))
+        logger.info("%s: already in the channel", _named(snapshot))
         return await self._settle(key, lambda each: replace(each.message, ts=ts, drawn=""))
 
     async def verify(self) -> None:
@@ -359,7 +360,7 @@ class Reconciler:
             try:
                 found = await self._channels.find(max(since, latest), channel_id)
             except NotPosted as error:
-                logger.warning("The alert channel %s cannot be read now: %s", channel_id, error)
+                logger.warning("Can't read the alert channel %s right now: %s", channel_id, error)
                 continue
             for message in here:
                 if found is None or found.drawn.get(message.ts) != message.drawn:

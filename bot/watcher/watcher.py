@@ -85,9 +85,9 @@ class Watcher:
                     at_start = False
                     await self._watch()
             except StorageUnavailable as error:
-                logger.warning("The watch cannot reach the database: %s", error)
+                logger.warning("Watch: can't reach the database: %s", error)
             except Exception:  # clicks and commands must go on, and so must the attempts
-                logger.exception("The watch could not be acquired; trying again")
+                logger.exception("Couldn't start watching; retrying")
             await self._clock.sleep(self._pause, Pause.LEASE)
 
     async def end(self) -> None:
@@ -95,7 +95,7 @@ class Watcher:
         try:
             await self._lease.release()
         except StorageUnavailable as error:
-            logger.warning("The watch could not be handed on: %s", error)
+            logger.warning("Couldn't hand the watch over: %s", error)
 
     @property
     def _pause(self) -> float:
@@ -138,14 +138,14 @@ class Watcher:
             try:
                 found = await self._channels.find(since, channel_id)
             except NotPosted as error:
-                logger.warning("The alert channel %s cannot be read now: %s", channel_id, error)
+                logger.warning("Can't read the alert channel %s right now: %s", channel_id, error)
                 if error.is_lasting:
-                    self._report(channel_id, f"Alerts cannot be posted in {channel_id}: {error}.")
+                    self._report(channel_id, f"Can't post alerts in {channel_id}: {error}.")
                 continue
             if found is None:
                 logger.warning(
-                    "The bot may not read its alert channel %s: an alert may be posted twice after a crash. Give the "
-                    "app the scopes channels:history and groups:history, and invite it to the channel.",
+                    "Can't read the alert channel %s: an alert may be posted twice after a crash. Add the scopes "
+                    "channels:history and groups:history to the app, and invite it to the channel.",
                     channel_id,
                 )
             else:
@@ -177,7 +177,7 @@ class Watcher:
             listing = await self._poller.listings.get()
             if listing.error or listing.unreadable:
                 what = type(listing.error).__name__ if listing.error else "some of what is tracked"
-                logger.warning("Cluster %s cannot be read: %s", listing.cluster_id or "list", what)
+                logger.warning("Can't read cluster %s: %s", listing.cluster_id or "list", what)
                 await self._outages.failed(listing.cluster_id)
             else:
                 await self._outages.succeeded(listing.cluster_id)
@@ -205,4 +205,4 @@ class Watcher:
             try:
                 await self._outages.tell()
             except (NotPosted, PostUnclear) as error:
-                logger.warning("Slack did not take it: %s", error)
+                logger.warning("Slack didn't take an outage message: %s", error)

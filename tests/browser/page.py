@@ -37,9 +37,9 @@ async def write(page: Page, text: str) -> None:
 
 async def ill_node(page: Page, running: Demo) -> Ids:
     """Let a node break, with repairs that wait for a press, and wait for its card."""
-    await page.get_by_label("Approved repairs go on by themselves").uncheck()
+    await page.get_by_label("Advance repairs automatically").uncheck()
     known = len(running.together.remediations)
-    await button(page, "A node falls ill").click()
+    await button(page, "Break a node").click()
     await running.together.until(lambda: len(running.together.remediations) > known)
     ids = list(running.together.remediations)[-1]
     await expect(newest(page)).to_contain_text(ids[2])

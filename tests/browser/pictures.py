@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from playwright.async_api import Locator, Page, ViewportSize
 
 from bot import cards
 from bot.errors import NotAttempted
-from bot.models import Decided, Message, Mode, State, Verb, waiting
+from bot.models import Decided, Message, Mode, Pause, Shown, State, Verb, waiting
 from tests.browser.chromium import chromium
 from tests.manual_clock import START
 from tests.samples import ABOUT, APPROVED, BY_STATE, DIGEST, ERRORS, REF, alerts, batch, remediation, request, reviewed
@@ -20,6 +21,7 @@ from tests.simulator.console import Console, Scenes
 from tests.simulator.console.console import PAGE
 from tests.simulator.demo import demo
 from tests.simulator.process import ROOT
+from tests.simulator.render import plain
 from tests.simulator.slack import Channel, Slack
 from tests.simulator.together import Together
 
@@ -27,6 +29,8 @@ FOLDER = ROOT / "docs" / "cards"
 SOURCES = FOLDER / "sources.json"
 ALICE, CHANNEL = "U0ALICE", "C0OPS"
 SIZE: ViewportSize = {"width": 1400, "height": 900}
+PHONE: ViewportSize = {"width": 400, "height": 2400}  # as wide as a phone, and high enough for all of a message
+INDEX = FOLDER / "README.md"
 LATER = 240.0  # seconds after a card was posted; that is when the pictures are taken
 
 
@@ -45,17 +49,35 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "in-progress-command", cards.in_progress(request(), START), False
     yield "in-progress-click", cards.in_progress(request(Verb.APPROVE, cards.card(remediation())), START), False
     yield "usage", cards.usage(), True
+    yield "paused", cards.paused("c-7f2", Pause("U0BOB", START + 3600)), True
+    line = f"gpu-node-07: cancelled by <@{ALICE}>. <https://x.slack.com/|See the card>"
+    yield "typed-cancel", cards.line(line), False
+    failed = cards.failed(request(Verb.APPROVE), ERRORS["NotReached"])
+    yield "card-after-error", cards.card(remediation(), about=ABOUT, notice=failed), False
+    alert = Message("alert", [{"type": "section", "text": {"type": "mrkdwn", "text": "*gpu-node-07* has lost a GPU."}}])
+    yield (
+        "another-tools-alert",
+        cards.decision_beneath(alert, cards.card(reviewed(State.PENDING), decided=APPROVED)),
+        False,
+    )
     yield "digest", cards.digest.draw(DIGEST, alerts(12), []), False
     yield "digest-running", cards.digest.draw(DIGEST, alerts(12), [batch(3, is_running=True)]), False
     yield "digest-done", cards.digest.draw(DIGEST, alerts(12), [batch(8)]), False
     yield "thread-running", _lines(State.RUNNING), False
     yield "thread-failed", _lines(State.FAILED, error_message="host did not come back within 20 min"), False
+    yield "thread-repair-failed", _failed(), False
     yield "thread-reminder", cards.reminder(remediation(), ABOUT.share, ALICE, 900), False
 
 
 def _lines(state: State, **more: Any) -> Message:
     after = reviewed(state, start_time="2026-11-24T03:08:00Z", end_time="2026-11-24T03:19:00Z", **more)
     return cards.lines(cards.transition(remediation(), after, APPROVED, START + 1200))
+
+
+def _failed() -> Message:
+    ended = "2026-11-24T03:19:00Z"
+    failed = reviewed(State.FAILED, error_message="host did not come back within 20 min", end_time=ended)
+    return cards.failed_repair(failed, APPROVED, "", "", START + 1200)
 
 
 def dialogs() -> Iterator[tuple[str, Message, str]]:
@@ -72,18 +94,36 @@ def view() -> dict[str, Any]:
     return cards.selection.dialog(batch(0), open_ones, cards.listing.names(open_ones))
 
 
+def reason() -> dict[str, Any]:
+    """The dialog that asks for a reason."""
+    asked = replace(request(Verb.CANCEL), shown=Shown(Mode.REBOOT_VM, State.PENDING_APPROVAL))
+    return cards.reason_dialog(asked, "gpu-node-07")
+
+
+def index() -> str:
+    """The pictures with what a push notification says of each."""
+    about = "Drawn 400 px wide by `make cards`. *Push* is what a phone's lock screen shows."
+    lines = ["# Cards, errors, and dialogs", "", about, ""]
+    for name, message, _ in messages():
+        push = plain(message.text).split("\n")[0]
+        lines += [f"## {name}", "", f"Push: {push}", "", f"![{name}]({name}.png)", ""]
+    for name in [*(name for name, _, _ in dialogs()), "digest-dialog", "reason-dialog"]:
+        lines += [f"## {name}", "", f"![{name}]({name}.png)", ""]
+    return "\n".join(lines)
+
+
 def sources() -> dict[str, str]:
     """What each picture was made from, as a hash: pictures that are not of what the code says now can be told."""
     page = "".join(path.read_text("utf-8") for path in sorted(PAGE.iterdir()))
     made = {"console": page}
     made |= {name: json.dumps([message.text, message.blocks]) for name, message, _ in messages()}
     made |= {name: json.dumps([message.blocks, action]) for name, message, action in dialogs()}
-    made |= {"digest-dialog": json.dumps(view())}
+    made |= {"digest-dialog": json.dumps(view()), "reason-dialog": json.dumps(reason())}
     return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in made.items()}
 
 
 async def take(folder: Path) -> None:
-    """Take all pictures but the console's anew: the same messages under the same page give the same pictures."""
+    """Take all pictures but the console's: the same messages under the same page give the same pictures."""
 
     def clock() -> float:
         return START
@@ -91,7 +131,7 @@ async def take(folder: Path) -> None:
     async with chromium() as browser, Slack(clock) as slack, Together(clock) as together:
         slack.channels = {CHANNEL: Channel("gpu-oncall")}
         async with Console(slack, together, Scenes(together, clock), set()) as console:
-            page = await browser.new_page(viewport=SIZE, timezone_id="UTC", reduced_motion="reduce")
+            page = await browser.new_page(viewport=PHONE, timezone_id="UTC", reduced_motion="reduce")
             await page.clock.set_fixed_time(datetime.fromtimestamp(START + LATER, UTC))
             await page.goto(f"{console.url}/?as={ALICE}")
             for name, message, is_private in messages():
@@ -103,9 +143,12 @@ async def take(folder: Path) -> None:
                 await page.get_by_role("dialog").screenshot(path=folder / f"{name}.png")
                 await page.keyboard.press("Escape")
             client = await page.evaluate("import('/page/server.js').then((server) => server.client)")
-            slack.open_view(view(), ALICE, client)
-            slack.changed()
-            await page.get_by_role("dialog").screenshot(path=folder / "digest-dialog.png")
+            for name, shown in (("digest-dialog", view()), ("reason-dialog", reason())):
+                slack.views.clear()
+                slack.open_view(shown, ALICE, client)
+                slack.changed()
+                await page.get_by_role("heading", name=shown["title"]["text"]).wait_for()
+                await page.get_by_role("dialog").screenshot(path=folder / f"{name}.png")
 
 
 async def _post(slack: Slack, page: Page, message: Message, only_for: str | None = None) -> Locator:
@@ -122,12 +165,12 @@ async def take_console(path: Path) -> None:
         await page.goto(running.console.url)
         running.scenes.begin()
         card = page.locator("#messages > li > article").last
-        await card.get_by_role("button", name="Approve", exact=True).click()
-        await page.get_by_role("dialog").get_by_role("button", name="Approve").click()
-        await card.filter(has_text="Running").wait_for()
-        running.scenes.goes_on = False
-        running.scenes.fall_ill()
-        await card.get_by_role("button", name="Approve", exact=True).wait_for()
+        await card.get_by_role("button", name="Approve reboot", exact=True).click()
+        await page.get_by_role("dialog").get_by_role("button", name="Approve reboot").click()
+        await card.filter(has_text="Rebooting").wait_for()
+        running.scenes.advances = False
+        running.scenes.break_node()
+        await card.get_by_role("button", name="Approve VM replacement", exact=True).wait_for()
         await page.screenshot(path=path, animations="disabled")
 
 
@@ -142,6 +185,7 @@ def main() -> None:
     asyncio.run(take(FOLDER))
     if known.get("console") != made["console"] or not console.exists():
         asyncio.run(take_console(console))
+    INDEX.write_text(index(), encoding="utf-8")
     SOURCES.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     print(f"{len(made)} pictures in {FOLDER.relative_to(ROOT)}")
 

@@ -14,11 +14,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def test_a_typed_command_becomes_a_card_for_everybody(open_page: OpenPage, running: Demo) -> None:
     alice, bob = await open_page(), await open_page("U0BOB")
-    running.scenes.goes_on = False
+    running.scenes.advances = False
     ids = running.together.add(("c-train", "i-0300", "r-0300"), "PENDING", instance_name="gpu-node-300")
     await write(alice, "/cancel-remediation c-train i-0300 r-0300 rebooted by hand & checked")
     for page in (alice, bob):
-        await expect(newest(page).get_by_role("heading")).to_have_text("Cancelled: reboot for gpu-node-300 🚫")
+        await expect(newest(page).get_by_role("heading")).to_have_text("Cancelled: reboot gpu-node-300 🚫")
         await expect(newest(page)).to_contain_text("rebooted by hand & checked")
         await expect(newest(page).locator(".mention").first).to_have_text("@alice")
     assert running.together.state(ids) == "CANCELLED"
@@ -34,30 +34,30 @@ async def test_what_is_mistyped_is_said_to_the_person_alone(open_page: OpenPage)
     await write(alice, "hello @bob & <b>all</b>")
     await expect(newest(bob)).to_contain_text("hello @bob & <b>all</b>")
     await write(alice, "@remediation-bot help")
-    await expect(alice.locator("#typed")).to_contain_text("hears commands and clicks only")
+    await expect(alice.locator("#typed")).to_contain_text("only receives commands and button clicks")
     await expect(alice.get_by_label("Message or command")).to_have_value("")
-    assert "is missing" not in await bob.locator("#messages").inner_text()
+    assert "Missing remediation" not in await bob.locator("#messages").inner_text()
 
 
 async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, running: Demo) -> None:
     page = await open_page()
     ids = await ill_node(page, running)
     card = newest(page)
-    await button(card, "Approve").click()
-    await expect(page.get_by_role("dialog")).to_contain_text("jobs that have not checkpointed lose their work")
-    await answer(page, "Not now")
+    await button(card, "Approve reboot").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("running jobs lose any work since their last checkpoint")
+    await answer(page, "Go back")
     assert running.together.state(ids) == "PENDING_APPROVAL"
-    await button(card, "Approve").click()
-    await answer(page, "Approve")
-    await expect(card).to_contain_text("Approved in Slack by @alice")
+    await button(card, "Approve reboot").click()
+    await answer(page, "Approve reboot")
+    await expect(card).to_contain_text("Approved by @alice")
     await expect(card).to_have_class(re.compile("flash"))
-    for state in ("Running", "Succeeded"):
+    for state in ("Rebooting", "Rebooted"):
         await button(page, "Next state").click()
         await expect(card.get_by_role("heading")).to_contain_text(state)
     await expect(card.get_by_role("button")).to_have_count(0)
     thread = page.locator("#messages > li").last.locator("details")
     await thread.locator("summary").click()
-    await expect(thread.locator("article").last).to_contain_text("Succeeded")
+    await expect(thread.locator("article").last).to_contain_text("succeeded")
     await expect(thread.locator("summary")).to_have_text(re.compile(r"^\d+ replies$"))
 
 
@@ -65,14 +65,14 @@ async def test_hold_is_shown_to_all(open_page: OpenPage, running: Demo) -> None:
     alice, bob = await open_page(), await open_page("U0BOB")
     await ill_node(alice, running)
     await menu(newest(alice), "Hold").select_option("30 min")
-    await expect(newest(bob)).to_contain_text("@alice asks to wait")
+    await expect(newest(bob)).to_contain_text("On hold until")
 
 
 async def test_somebody_who_may_not_decide_is_told_so_alone(open_page: OpenPage, running: Demo) -> None:
     carol, dana = await open_page("U0CAROL"), await open_page("U0DANA")
     ids = await ill_node(carol, running)
-    for page, words in ((carol, "You may not"), (dana, "You belong to this workspace")):
-        card = page.locator("#messages article").filter(has_text="Waiting for approval")
+    for page, words in ((carol, "You're not allowed to cancel"), (dana, "Only members of this workspace can do this")):
+        card = page.locator("#messages article").filter(has_text="Approval needed")
         await button(card, "Cancel remediation").click()
         await answer(page, "Cancel remediation")
         await expect(newest(page)).to_contain_text("Only visible to you")
@@ -88,42 +88,42 @@ async def test_somebody_who_may_not_decide_is_told_so_alone(open_page: OpenPage,
 async def test_two_people_at_once_cause_one_call(open_page: OpenPage, running: Demo) -> None:
     alice, bob = await open_page(), await open_page("U0BOB")
     ids = await ill_node(alice, running)
-    await expect(newest(bob)).to_contain_text("Waiting for approval")
+    await expect(newest(bob)).to_contain_text("Approval needed")
     for page in (alice, bob):
-        await button(newest(page), "Approve").click()
+        await button(newest(page), "Approve reboot").click()
     with running.together.paused("approve"):
-        await answer(alice, "Approve")
+        await answer(alice, "Approve reboot")
         await running.together.until(lambda: running.together.is_waiting("approve"))
-        await answer(bob, "Approve")
+        await answer(bob, "Approve reboot")
         await expect(newest(bob)).to_contain_text("Only visible to you")
-        await expect(newest(bob)).to_contain_text("@alice has been approving this remediation")
-    await expect(newest(alice)).to_contain_text("Approved in Slack by @alice")
+        await expect(newest(bob)).to_contain_text("@alice is already approving this")
+    await expect(newest(alice)).to_contain_text("Approved by @alice")
     assert [call.ids for call in running.together.posts] == [ids]
 
 
 async def test_a_storm_is_decided_with_a_search_a_dialog_and_a_progress_bar(open_page: OpenPage, running: Demo) -> None:
     page = await open_page()
-    await page.get_by_label("Approved repairs go on by themselves").uncheck()
-    await button(page, "A storm of 40").click()
+    await page.get_by_label("Advance repairs automatically").uncheck()
+    await button(page, "Break 40 nodes").click()
     digest = newest(page)
-    await expect(digest.get_by_role("heading")).to_contain_text("40 wait for approval")
+    await expect(digest.get_by_role("heading")).to_contain_text("40 of 64 nodes of chat-infer")
     search = digest.get_by_role("combobox")
     await search.fill("node-19")
-    await expect(digest.get_by_role("option")).to_have_text(["gpu-node-19 · Reboot VM"])
+    await expect(digest.get_by_role("option")).to_have_text(["infer-node-19 · Reboot VM"])
     await digest.get_by_role("option").click()
     await search.fill("node-2")
-    await expect(digest.get_by_role("option")).to_have_count(10)
+    await expect(digest.get_by_role("option")).to_have_count(11)
     await search.press("ArrowDown")
     await search.press("Enter")
     await search.press("Escape")
     await expect(digest.locator(".chips li")).to_have_count(2)
-    await button(digest, "Remove gpu-node-19 · Reboot VM").click()
+    await button(digest, "Remove infer-node-19 · Reboot VM").click()
     await button(digest, "Approve selected").click()
-    await expect(page.get_by_role("dialog")).to_contain_text("Reboot VM on 1")
-    await expect(page.get_by_role("dialog").locator("code")).to_have_text(["gpu-node-21"])
-    await answer(page, "Not now")
+    await expect(page.get_by_role("dialog")).to_contain_text("Reboot VM (1 node)")
+    await expect(page.get_by_role("dialog").locator("code")).to_have_text(["infer-node-20"])
+    await answer(page, "Go back")
     await expect(page.get_by_role("dialog")).to_have_count(0)
-    await search.fill("all that")
+    await search.fill("all wait")
     await digest.get_by_role("option").click()
     await search.press("Escape")
     with running.together.paused("cancel"):
@@ -139,21 +139,21 @@ async def test_a_storm_is_decided_with_a_search_a_dialog_and_a_progress_bar(open
 
 async def test_what_is_chosen_stays_while_the_message_is_drawn_again(open_page: OpenPage, running: Demo) -> None:
     page = await open_page()
-    running.scenes.storm()
+    running.scenes.break_many()
     digest = newest(page)
     search = digest.get_by_role("combobox")
     await search.click()
     await digest.get_by_role("option").first.click()
     await digest.evaluate("each => each.before = true")
     running.scenes.happen("resolve", list(running.together.remediations)[-1])
-    await expect(digest.get_by_role("heading")).to_contain_text("39 wait for approval")
+    await expect(digest.get_by_role("heading")).to_contain_text("39 of 64 nodes")
     assert not await digest.evaluate("each => each.before")
     await expect(digest.locator(".chips li")).to_contain_text("All waiting (40)")
     await search.fill("node-1")
-    await expect(digest.get_by_role("option").first).to_contain_text("gpu-node-10")
+    await expect(digest.get_by_role("option").first).to_contain_text("infer-node-1")
     await digest.evaluate("each => each.before = true")
     running.scenes.happen("resolve", list(running.together.remediations)[-2])
-    await expect(digest.get_by_role("heading")).to_contain_text("38 wait for approval")
+    await expect(digest.get_by_role("heading")).to_contain_text("38 of 64 nodes")
     assert not await digest.evaluate("each => each.before")
     await expect(search).to_be_focused()
     await expect(search).to_have_value("node-1")
@@ -167,15 +167,15 @@ async def test_what_happens_at_together_shows_on_the_card(open_page: OpenPage, r
     await ill_node(page, running)
     card = newest(page)
     for press, shown in (
-        ("Escalate the mode", "Replace VM"),
-        ("Approve in its console", "Reviewed in Together by"),
-        ("Next state", "Running"),
+        ("Escalate repair", "Deletes the VM"),
+        ("Approve in Together", "in Together"),
+        ("Next state", "Replacing the VM"),
         ("Fail", "host did not come back within 20 min"),
     ):
         await button(page, press).click()
         await expect(card).to_contain_text(shown)
     await ill_node(page, running)
-    await button(page, "Resolve by itself").click()
+    await button(page, "Auto-resolve").click()
     await expect(card.get_by_role("heading")).to_contain_text("Resolved on its own")
 
 
@@ -184,26 +184,26 @@ async def test_a_click_on_what_has_changed_is_answered(open_page: OpenPage, runn
     alice, bob = await open_page(), await open_page("U0BOB")
     await ill_node(alice, running)
     for page in (alice, bob):
-        await button(newest(page), "Approve").click()
-    await answer(alice, "Approve")
-    await expect(newest(bob)).to_contain_text("Approved in Slack by @alice")
-    await answer(bob, "Approve")
-    await expect(newest(bob)).to_contain_text("Nothing left to do")
+        await button(newest(page), "Approve reboot").click()
+    await answer(alice, "Approve reboot")
+    await expect(newest(bob)).to_contain_text("Approved by @alice")
+    await answer(bob, "Approve reboot")
+    await expect(newest(bob)).to_contain_text("Already approved by @alice")
     assert await bob.evaluate("document.activeElement.tagName") == "ARTICLE"
     assert len(running.together.posts) == 1
 
 
 async def test_a_dialog_opens_in_the_page_that_asked_for_it_alone(open_page: OpenPage, running: Demo) -> None:
     one, other = await open_page(), await open_page()
-    running.scenes.storm()
+    running.scenes.break_many()
     await newest(one).get_by_role("combobox").click()
     await newest(one).get_by_role("option").first.click()
     await newest(one).get_by_role("combobox").press("Escape")
     await button(newest(one), "Approve selected").click()
-    await expect(one.get_by_role("dialog")).to_contain_text("Approve 40 remediations")
+    await expect(one.get_by_role("dialog")).to_contain_text("Approve 40 repairs")
     # What happens at Together meanwhile can be tried without closing it.
-    await button(one, "A node falls ill").click()
-    await expect(newest(other)).to_contain_text("gpu-node-47")
+    await button(one, "Break a node").click()
+    await expect(newest(other)).to_contain_text("gpu-node-7")
     await expect(other.get_by_role("dialog")).to_have_count(0)
     await one.keyboard.press("Escape")
     await newest(one).get_by_role("heading").click()
@@ -213,11 +213,11 @@ async def test_nobody_approves_what_they_have_not_seen(open_page: OpenPage, runn
     """The dialog was opened over a reboot; when it is confirmed, the button beneath it offers something else."""
     page = await open_page()
     ids = await ill_node(page, running)
-    await button(newest(page), "Approve").click()
+    await button(newest(page), "Approve reboot").click()
     running.scenes.escalate(ids)
-    await expect(newest(page)).to_contain_text("Replace VM")
-    await answer(page, "Approve")
-    await expect(newest(page)).to_contain_text("Not approved")
+    await expect(newest(page)).to_contain_text("Approval needed: replace the VM")
+    await answer(page, "Approve reboot")
+    await expect(newest(page)).to_contain_text("your approval wasn't sent")
     assert running.together.state(ids) == "PENDING_APPROVAL"
 
 
@@ -228,10 +228,10 @@ async def choose_condition(page: Page, running: Demo, name: str) -> None:
 
 TOLD = {
     "down": "Nothing was changed",
-    "slow": "Approved in Slack by @alice",
-    "rate limited": "too many requests",
-    "cuts lines": "Approved in Slack by @alice",
-    "falls silent": "We don't know if the approval went through.",
+    "slow": "Approved by @alice",
+    "rate limited": "rate-limiting this bot",
+    "drops responses": "Approved by @alice",
+    "hangs after decisions": "We don't know if the approval went through.",
 }
 
 
@@ -239,18 +239,18 @@ TOLD = {
 async def test_every_condition_of_the_api_is_answered_in_words(
     open_page: OpenPage, running: Demo, condition: str, words: str
 ) -> None:
-    assert set(TOLD) | {"well"} == set(CONDITIONS)
+    assert set(TOLD) | {"healthy"} == set(CONDITIONS)
     page = await open_page()
     await ill_node(page, running)
     card = newest(page)
     await choose_condition(page, running, condition)
-    await button(card, "Approve").click()
-    await answer(page, "Approve")
+    await button(card, "Approve reboot").click()
+    await answer(page, "Approve reboot")
     await expect(page.locator("#messages > li").last).to_contain_text(words)
-    if condition == "falls silent":
+    if condition == "hangs after decisions":
         thread = page.locator("#messages > li").last.locator("details")
         await expect(button(thread, "Check again")).to_be_visible()
-    await choose_condition(page, running, "well")
+    await choose_condition(page, running, "healthy")
     await expect(card.locator(".said")).to_be_empty()
 
 
@@ -264,7 +264,7 @@ async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: Ope
     await button(page, "Send a forged click").click()
     await expect(log.filter(has_text="Slack → bot 401").first).to_contain_text("signature ✗")
     await expect(log.filter(has_text="/-/remediations")).to_have_count(0)
-    await page.get_by_label("with the watch’s reading").check()
+    await page.get_by_label("Show polling").check()
     await expect(log.filter(has_text="/-/remediations").first).to_contain_text("API key ✓")
     await log.filter(has_text="chat.postMessage").first.locator("summary").click()
     await expect(page.locator("#log pre:visible")).to_contain_text('"channel": "C0OPS"')
@@ -273,23 +273,23 @@ async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: Ope
 
 async def test_it_can_be_used_by_keyboard_alone(open_page: OpenPage, running: Demo) -> None:
     page = await open_page()
-    await _tab_to(page, "To the composer")
+    await _tab_to(page, "Skip to message box")
     await page.keyboard.press("Enter")
     await page.keyboard.type("typed at once")
     await expect(page.get_by_label("Message or command")).to_have_value("typed at once")
-    ids = running.scenes.fall_ill()
-    await expect(button(newest(page), "Approve")).to_be_visible()
-    await _tab_to(page, "Approve")
+    ids = running.scenes.break_node()
+    await expect(button(newest(page), "Approve reboot")).to_be_visible()
+    await _tab_to(page, "Approve reboot")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("dialog")).to_be_visible()
-    assert await _focused(page) == "Not now"
+    assert await _focused(page) == "Go back"
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).to_have_count(0)
-    await _tab_to(page, "Approve")
+    await _tab_to(page, "Approve reboot")
     await page.keyboard.press("Enter")
-    await _tab_to(page, "Approve")
+    await _tab_to(page, "Approve reboot")
     await page.keyboard.press("Enter")
-    await expect(newest(page)).to_contain_text("Approved in Slack by @alice")
+    await expect(newest(page)).to_contain_text("Approved by @alice")
     assert running.together.state(ids) != "PENDING_APPROVAL"
     # The card was drawn anew, and the focus is still there.
     assert await page.evaluate("document.activeElement.tagName") == "ARTICLE"
@@ -313,7 +313,7 @@ async def test_a_reload_shows_the_same_and_the_end_is_said(open_page: OpenPage, 
     page = await open_page()
     await ill_node(page, running)
     await page.reload()
-    await expect(newest(page)).to_contain_text("Waiting for approval")
+    await expect(newest(page)).to_contain_text("Approval needed")
     await page.get_by_role("radio", name="bob").check()
     assert page.url.endswith("as=U0BOB")
     await running.console.stop()

@@ -12,7 +12,7 @@ from tests.simulator.demo import Demo
 from tests.simulator.slack import Posted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 400, "height": 850}
+WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 400, "height": 800}
 
 
 async def inside(page: Page, module: str, call: str) -> Any:
@@ -59,11 +59,11 @@ async def test_moments_are_in_the_viewers_zone_and_words(open_page: OpenPage) ->
     page = await open_page(bypass_csp=True, timezone_id="Asia/Tokyo")
     await page.clock.set_fixed_time(datetime.fromtimestamp(int(START) + 3600, UTC))
     for seconds, form, words in (
-        (int(START), "{date_short_pretty} at {time}", "today at 12:00"),
-        (int(START) - 86_400, "{date_short_pretty} at {time}", "yesterday at 12:00"),
+        (int(START), "{date_short_pretty} at {time}", "today at 12:00 PM"),
+        (int(START) - 86_400, "{date_short_pretty} at {time}", "yesterday at 12:00 PM"),
         (int(START) - 40 * 3600, "{date_short_pretty}", "Nov 22, 2026"),
         (int(START), "{ago}", "1 hour ago"),
-        (int(START), "{date} {time_secs}", "November 24, 2026 12:00:00"),
+        (int(START), "{date} {time_secs}", "November 24, 2026 12:00:00 PM"),
         (int(START), "{nonsense}", "{nonsense}"),
     ):
         drawn = await inside(page, "mrkdwn", f'drawMrkdwn("<!date^{seconds}^{form}|03:00 UTC>")')
@@ -89,13 +89,13 @@ async def test_what_the_page_cannot_draw_it_says(open_page: OpenPage, running: D
 async def everything(open_page: OpenPage, running: Demo, **context: object) -> Page:
     """The page with all that may stand on it: cards, a thread, a private word, a digest, calls."""
     page = await open_page(**context)
-    running.scenes.goes_on = False
+    running.scenes.advances = False
     running.scenes.begin()
-    await expect(newest(page)).to_contain_text("Waiting for approval")
+    await expect(newest(page)).to_contain_text("Approval needed")
     running.scenes.happen("approve elsewhere", list(running.together.remediations)[-1])
     await expect(page.locator("#messages summary")).to_have_text("1 reply")
-    running.scenes.storm()
-    await expect(newest(page).get_by_role("heading")).to_contain_text("40 wait for approval")
+    running.scenes.break_many()
+    await expect(newest(page).get_by_role("heading")).to_contain_text("40 of 64 nodes of chat-infer")
     await running.slack.command("nonsense")
     await expect(newest(page)).to_contain_text("Only visible to you")
     return page
@@ -157,7 +157,7 @@ async def test_nothing_scrolls_sideways_on_a_phone(open_page: OpenPage, running:
         await pane(page, name)
         assert await wider_than_the_screen(page) == []
     await button(page.locator("article").filter(has_text="Approve selected"), "Approve selected").click()
-    await expect(newest(page)).to_contain_text("Nothing is selected")
+    await expect(newest(page)).to_contain_text("No waiting nodes selected")
     assert await wider_than_the_screen(page) == []
 
 
@@ -166,14 +166,16 @@ async def test_on_a_phone_the_newest_card_is_in_sight_when_the_channel_is_shown_
 ) -> None:
     page = await open_page(viewport=PHONE)
     for _ in range(3):
-        ids = running.scenes.fall_ill()
+        ids = running.scenes.break_node()
         await expect(newest(page)).to_contain_text(ids[2])
     await button(page, "Together").click()
-    last = running.scenes.fall_ill()
+    last = running.scenes.break_node()
     await expect(page.get_by_role("button", name="Slack: something new")).to_be_visible()
     await page.get_by_role("button", name="Slack: something new").click()
     await expect(newest(page)).to_contain_text(last[2])
-    await expect(button(newest(page), "Approve")).to_be_in_viewport()
+    await expect(newest(page).get_by_role("heading")).to_be_in_viewport()
+    await expect(newest(page).get_by_role("button").first).to_be_in_viewport()
+    await expect(button(newest(page), "Cancel remediation")).to_be_in_viewport()
     await expect(button(page, "Slack")).to_be_visible()
 
 

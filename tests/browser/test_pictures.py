@@ -3,7 +3,7 @@
 import json
 import struct
 
-from tests.browser.pictures import FOLDER, SOURCES, sources
+from tests.browser.pictures import FOLDER, INDEX, SOURCES, index, sources
 
 
 def test_no_picture_is_of_something_else() -> None:
@@ -11,6 +11,7 @@ def test_no_picture_is_of_something_else() -> None:
     stale = sorted(name for name, made_from in sources().items() if known.get(name) != made_from)
     assert stale == [], "look at what has changed: run `make cards`, then commit docs/cards"
     assert {picture.stem for picture in FOLDER.glob("*.png")} == set(sources())
+    assert INDEX.read_text("utf-8") == index(), "run `make cards`"
 
 
 def test_every_picture_shows_something() -> None:

@@ -1,6 +1,7 @@
 """The card of a remediation, every error, and what else a single message says."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from bot.models import (
     FirstApproval,
     History,
     Hold,
+    Message,
     Mode,
     Remediation,
     Share,
@@ -27,7 +29,7 @@ from bot.models import (
 )
 from tests.card_text import MARKUP, NASTY, WORST, compare, drawn, texts
 from tests.manual_clock import START
-from tests.samples import ABOUT, BY_STATE, DIGEST, REF, batch, remediation, request, reviewed
+from tests.samples import ABOUT, ALERTS, BY_STATE, DIGEST, REF, batch, remediation, request, reviewed
 from tests.simulator.process import ROOT
 from tests.simulator.slack.limits import check_message, check_options, check_view
 
@@ -186,3 +188,77 @@ def test_five_verbose_alerts_keep_the_buttons() -> None:
     message = cards.card(remediation(linked_alerts=[verbose] * 5, reason="&" * 2000, error_message="&" * 2000))
     check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
     assert message.blocks[-2]["type"] == "actions"
+
+
+LINKS = cards.CardConfig("https://console.example/{cluster_id}/{remediation_id}", "https://wiki.example/{xid}?m={mode}")
+
+
+def controls(card: Message) -> dict[str, dict[str, Any]]:
+    """The controls of a card, by `action_id`."""
+    return {
+        each["action_id"]: each for block in card.blocks if block["type"] == "actions" for each in block["elements"]
+    }
+
+
+def test_links_are_filled_in_and_quoted() -> None:
+    card = cards.card(remediation(cluster_id="c&d;é"), config=LINKS)
+    assert controls(card)["link:open"]["url"] == "https://console.example/c%26d%3B%C3%A9/r-91ac"
+    assert controls(card)["link:runbook"]["url"] == "https://wiki.example/79?m=REBOOT_VM"
+    assert "link:open" not in controls(cards.card(remediation()))
+    assert list(controls(cards.card(reviewed(State.RUNNING), config=LINKS))) == ["link:open", "link:runbook"]
+
+
+def test_outside_words_are_drawn_literally() -> None:
+    odd = "*bold* `code` :fire: <!here> _x_"
+    alert = {"severity": "PHC_SEVERITY_CRITICAL", "annotation": {"title": odd}}
+    failed = reviewed(State.FAILED, error_message=odd, reason=odd, linked_alerts=[alert], instance_name=odd)
+    decided = Decided(Verb.APPROVE, "U0ALICE", START, odd)
+    shown = cards.card(failed, decided=decided)
+    drawn_in = [block["type"] for block in shown.blocks if "*bold*" in json.dumps(block)]
+    assert drawn_in == ["header", "rich_text", "rich_text"]
+    assert shown.blocks[0]["text"]["emoji"] is False
+    literal = [
+        each for block in shown.blocks if block["type"] == "rich_text" for each in block["elements"][0]["elements"]
+    ]
+    assert sum(odd in each.get("text", "") for each in literal) >= 3
+    thread = cards.lines(cards.transition(remediation(instance_name=odd), failed, decided, START))
+    assert [block["type"] for block in thread.blocks] == ["rich_text"]
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_dialogs_that_delete_a_vm_or_evict_are_dangerous_and_say_what_they_do(mode: Mode) -> None:
+    approve = controls(cards.card(remediation(mode=mode)))["remediation:approve"]
+    destroys = mode in {Mode.VM_ONLY, Mode.HOST_AWARE, Mode.EVICT_WITHOUT_REPLACEMENT}
+    assert (approve["confirm"].get("style") == "danger") is destroys
+    assert approve["text"]["text"].startswith("Approve ")
+    assert approve["confirm"]["confirm"]["text"] != "Approve"
+
+
+def test_usual_card_has_at_most_twelve_lines_above_its_buttons_on_a_phone() -> None:
+    about = replace(ABOUT, hold=None, first=None, called="S0ONCALL")
+    usual = remediation(linked_alerts=ALERTS[:1])
+    lines = drawn(cards.card(usual, about=about, config=LINKS)).splitlines()
+    above = next(number for number, line in enumerate(lines) if "[ Approve reboot ]" in line)
+    assert len([line for line in lines[:above] if line.strip("│┌┐─ ")]) <= 12
+
+
+def test_nothing_is_said_twice() -> None:
+    decided = Decided(Verb.APPROVE, "U0ALICE", START, "the job has checkpointed")
+    shown = drawn(cards.card(reviewed(State.RUNNING), decided=decided, about=ABOUT)).partition("Read aloud")[0]
+    assert "ml-platform@example.com" not in shown  # Together names the API key's owner, which the decision makes clear
+    assert shown.count("@U0ALICE") == 1
+    assert "Xid 79 seen 3 times" not in shown  # the evidence says so
+    assert "Reason: “node is slow”" in drawn(cards.card(remediation(reason="node is slow")))
+
+
+def test_sections_are_not_folded() -> None:
+    sections = [block for block in cards.usage().blocks if block["type"] == "section"]
+    assert sections
+    assert all(each["expand"] is True for each in sections)
+
+
+def test_push_says_node_and_fault_first() -> None:
+    push = cards.card(remediation(), about=ABOUT).text.split("\n")[0]
+    assert push.startswith(
+        "gpu-node-07 (llama-train): Xid 79, GPU has fallen off the bus. Approve reboot? 3rd repair in 7"
+    )

@@ -102,7 +102,7 @@ async def test_readyz_says_that_the_database_is_locked(bot: World, tmp_path: Pat
         async with httpx.AsyncClient(trust_env=False) as http:
             while (ready := await http.get(f"{bot.slack.bot_url}/readyz")).status_code == 200:
                 pass
-    assert ready.text.startswith("The database cannot be reached")
+    assert ready.text.startswith("Can't reach the database")
 
 
 @pytest.mark.parametrize(("gate", "words"), [("get", "may still be sent"), ("approve", "may have gone through")])

@@ -22,17 +22,17 @@ async def show(port: int) -> int:
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    print("Starting …", flush=True)
+    print("Starting…", flush=True)
     async with demo(port) as running:
         running.scenes.begin()
-        print(f"Open {running.console.url}/ in a browser. Ctrl-C ends it.\nThe bot logs to {running.log}", flush=True)
+        print(f"Open {running.console.url}/ in your browser. Ctrl-C stops it.\nBot log: {running.log}", flush=True)
         ended = asyncio.create_task(asyncio.to_thread(running.bot.wait))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
             print(f"The bot ended with status {running.bot.returncode}. Its log:\n{running.log.read_text()}")
             return 1
-        print("\nStopping …", flush=True)
+        print("\nStopping…", flush=True)
     await ended
     return 0
 
@@ -57,14 +57,14 @@ async def walk() -> int:
     if failed or bot.returncode:
         print(f"\nThe bot ended with status {bot.returncode}. Its log:\n{log}")
         return 1
-    print("\nEvery step ended as told. The bot finished its work and stopped by itself.")
+    print("\nEvery step passed. The bot finished its work and shut down cleanly.")
     return 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--tour", action="store_true", help="the tour in the terminal, which ends by itself")
-    parser.add_argument("--port", type=int, default=0, help="where the page is served; default: any free port")
+    parser.add_argument("--tour", action="store_true", help="run the tour in the terminal, then exit")
+    parser.add_argument("--port", type=int, default=0, help="port of the page; default: any free port")
     arguments = parser.parse_args()
     if not 0 <= arguments.port <= HIGHEST_PORT:
         parser.error(f"--port: a number from 0 to {HIGHEST_PORT}")

@@ -16,6 +16,7 @@ from tests.simulator.together import Together
 
 CHANNEL = "C0OPS"
 OPERATORS = {"U0ALICE", "U0BOB"}
+ONCALL = "S0ONCALL"
 PACE_SECONDS = 5.0
 
 
@@ -43,7 +44,17 @@ async def demo(port: int = 0) -> AsyncIterator[Demo]:
         slack.add_user("U0DANA", "dana", team_id="T0PARTNER")
         slack.limits = Limits()
         scenes = Scenes(together, slack.now)
-        watch = {"BOT_ALERT_CHANNEL": CHANNEL, "BOT_POLL_SECONDS": "1", "BOT_OPERATORS": ",".join(sorted(OPERATORS))}
+        slack.groups[ONCALL], slack.group_names[ONCALL] = ["U0ALICE"], "gpu-oncall"
+        watch = {
+            "BOT_ALERT_CHANNEL": CHANNEL,
+            "BOT_POLL_SECONDS": "1",
+            "BOT_OPERATORS": ",".join(sorted(OPERATORS)),
+            "BOT_ONCALL": ONCALL,
+            "BOT_REMIND_MINUTES": "1",
+            "BOT_TWO_PEOPLE_MODES": "HOST_AWARE",
+            "BOT_MAX_IN_REPAIR_PERCENT": "50",
+            "BOT_RUNBOOK_URL": "https://docs.nvidia.com/deploy/xid-errors/index.html#xid-{xid}",
+        }
         with tempfile.TemporaryDirectory() as folder:
             log, bot_port = Path(folder) / "bot.log", free_port()
             bot = start_bot(Path(folder), {**variables(slack, together), **watch}, port=bot_port, log=log)

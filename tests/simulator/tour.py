@@ -37,12 +37,12 @@ class Tour:
             ("An engineer cancels a remediation by command", self._cancel),
             ("… mistypes, and is told in private what is missing", self._mistype),
             ("… approves from an alert that another tool posted", self._approve),
-            ("The mode escalates underfoot: nothing runs unseen", self._escalate),
-            ("Somebody who is no operator presses Approve", self._not_allowed),
-            ("A colleague was faster, in Together's own console", self._already),
+            ("The repair escalates before the click: nothing runs unseen", self._escalate),
+            ("Someone who isn't an operator presses Approve", self._not_allowed),
+            ("A colleague was faster, in the Together console", self._already),
             ("Together's API is down", self._down),
-            ("A node falls ill: the bot posts it by itself, and follows it to its end", self._follow),
-            ("A storm of 40: one message, one selection, each decision by itself", self._storm),
+            ("A node breaks: the bot posts it, and keeps the card current until the repair ends", self._follow),
+            ("40 nodes break: one message, one selection, each decision on its own", self._storm),
         ]
         failed = False
         for title, step in steps:
@@ -52,9 +52,9 @@ class Tour:
                 await step()
             except (AssertionError, TimeoutError) as error:
                 failed = True
-                print(f"   ✗ NOT AS TOLD: {error or type(error).__name__}")
+                print(f"   ✗ FAILED: {error or type(error).__name__}")
             else:
-                print("   ✓ as told")
+                print("   ✓ OK")
         return failed
 
     async def _cancel(self) -> None:
@@ -113,25 +113,25 @@ class Tour:
         expect(self._together.state(ids) == "PENDING_APPROVAL", "nothing was changed")
 
     async def _follow(self) -> None:
-        ids = self._fall_ill(1)
+        ids = self._break(1)
         print("   (gpu-node-1 of the watched cluster has lost a GPU.)")
         (alert,) = await self._slack.until(lambda: self._slack.cards(ids[2]))
         self._show(alert, "the bot posted in the alert channel")
         await self._press(alert, APPROVE)
         self._together.remediations[ids]["state"] = "RUNNING"
-        await self._slack.until(lambda: "Running:" in alert.text)
+        await self._slack.until(lambda: "Rebooting" in alert.text)
         self._together.advance(ids)
-        await self._slack.until(lambda: "Succeeded:" in alert.text)
-        self._show(alert, "it has become")
-        lines = await self._slack.until(lambda: told if "Succeeded" in (told := self._thread(alert)) else None)
+        await self._slack.until(lambda: "Rebooted" in alert.text)
+        self._show(alert, "the card is now")
+        lines = await self._slack.until(lambda: told if "succeeded" in (told := self._thread(alert)) else None)
         print(f"   its thread:\n{lines}")
         expect(alert.buttons == {}, "no button is left")
         expect(self._slack.cards(ids[2]) == [alert], "there is one alert")
 
     async def _storm(self) -> None:
-        all_of_them = [self._fall_ill(number) for number in range(100, 140)]
+        all_of_them = [self._break(number) for number in range(100, 140)]
         print("   (40 nodes of the watched cluster report a fallen GPU at once.)")
-        await self._slack.until(lambda: [each for each in self._slack.digests() if "40 wait" in each.text])
+        await self._slack.until(lambda: [each for each in self._slack.digests() if "40 nodes" in each.text])
         (message,) = self._slack.digests()
         options = await self._slack.ask_for_options(message, SELECT, "all")
         print(f"   alice opens the menu, types “all”, and chooses [ {options[0]['text']['text']} ]")
@@ -141,11 +141,11 @@ class Tour:
         for line in render_view(self._slack.views[0]).splitlines():
             print(f"   {line}")
         await self._slack.submit(self._slack.views[0])
-        await self._slack.until(lambda: "40 of 40" in message.everything and "0 wait" in message.text)
+        await self._slack.until(lambda: "40 of 40" in message.everything and "Nothing left to decide" in message.text)
         self._show(message, "the channel sees")
         expect({self._together.state(each) for each in all_of_them} == {"CANCELLED"}, "all are cancelled")
 
-    def _fall_ill(self, number: int) -> Ids:
+    def _break(self, number: int) -> Ids:
         return self._together.add(
             (WATCHED, f"i-{number:04d}", f"r-{number:04d}"), instance_name=f"gpu-node-{number}", linked_alerts=ALERTS
         )

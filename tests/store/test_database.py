@@ -49,7 +49,7 @@ async def test_sqlite_file_belongs_to_one_process(tmp_path: Path, time: ManualCl
 
 async def test_missing_sqlite_folder_stops_the_start(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/none/bot.db")
-    with pytest.raises(StartError, match="cannot be written: No such file or directory"):
+    with pytest.raises(StartError, match="can't be written: No such file or directory"):
         await database.open()
     await database.close()
 

@@ -222,7 +222,7 @@ async def test_digest_that_cannot_be_posted_is_logged(bot: World, caplog: pytest
     await began(bot)
     bot.slack.channels["C0OPS"].bot_may_post = False
     storm(bot, 6)
-    await until(bot, lambda: "Alerts cannot be posted in C0OPS: not_in_channel." in caplog.text)
+    await until(bot, lambda: "Can't post alerts in C0OPS: not_in_channel." in caplog.text)
     bot.slack.channels["C0OPS"].bot_may_post = True
     await digest(bot)
 

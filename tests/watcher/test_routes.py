@@ -50,4 +50,4 @@ async def test_channel_that_cannot_be_posted_to_is_named_while_the_bot_stays_rea
         bot.together.add(OTHER)
         await poll(bot)
         status, text = await get(bot.app, "/readyz")
-        assert (status, text) == (200, "ready\nAlerts cannot be posted in C0GONE: channel_not_found.\n")
+        assert (status, text) == (200, "ready\nCan't post alerts in C0GONE: channel_not_found.\n")

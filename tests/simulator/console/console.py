@@ -13,6 +13,7 @@ from tests.simulator.console import state
 from tests.simulator.console.scenes import Scenes
 from tests.simulator.listener import Listener
 from tests.simulator.slack import Ack, Posted, Slack
+from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import BOT_USER, COMMAND, TEAM
 from tests.simulator.together import Together
 
@@ -124,7 +125,7 @@ class Console(Listener):
         except NotDone as not_done:
             answer = {"said": str(not_done)}
         except KeyError as missing:
-            return web.json_response({"said": f"There is no {missing} any more."}, status=404)
+            return web.json_response({"said": f"There is no {missing} anymore."}, status=404)
         self.changed()
         return web.json_response(answer)
 
@@ -134,7 +135,7 @@ class Console(Listener):
         if not text.startswith("/"):
             self._slack.say(text, user=user["id"])
             is_for_bot = f"<@{BOT_USER}>" in text
-            return {"note": "The bot hears commands and clicks only: it is told of no messages."} if is_for_bot else {}
+            return {"note": "This bot only receives commands and button clicks."} if is_for_bot else {}
         command, _, words = text.partition(" ")
         if command != COMMAND:
             raise NotDone(f"{command} is not a valid command. This workspace has {COMMAND}.")
@@ -157,7 +158,10 @@ class Console(Listener):
         return {"options": await self._slack.ask_for_options(message, action, body["query"], user=body["user"])}
 
     async def _submit(self, body: Body) -> Body:
-        return _acked(await self._slack.submit(self._view(body), user=body["user"]))
+        try:
+            return _acked(await self._slack.submit(self._view(body), user=body["user"], **body.get("typed", {})))
+        except Refused:
+            raise NotDone("Fill in this field, then submit again.") from None
 
     async def _close(self, body: Body) -> Body:
         self._slack.close_view(self._view(body))
@@ -165,12 +169,12 @@ class Console(Listener):
 
     async def _scene(self, body: Body) -> Body:
         match body["name"]:
-            case "a node falls ill":
-                self._scenes.fall_ill()
-            case "a storm of 40":
-                self._scenes.storm()
-            case "goes on":
-                self._scenes.goes_on = bool(body["value"])
+            case "break a node":
+                self._scenes.break_node()
+            case "break 40 nodes":
+                self._scenes.break_many()
+            case "advance":
+                self._scenes.advances = bool(body["value"])
             case "condition":
                 await self._scenes.set_condition(body["value"])
         self._together.changed()

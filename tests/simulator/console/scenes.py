@@ -1,4 +1,4 @@
-"""What may happen at Together, for whoever looks at the page: nodes fall ill, repairs go on, the API fails."""
+"""What may happen at Together, for whoever looks at the page: nodes break, repairs advance, the API fails."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -11,20 +11,21 @@ from tests.simulator.together import DECISIONS, TERMINAL, Call, Fault, Ids, Toge
 
 TRAINING, INFERENCE = "c-train", "c-infer"
 STORM = 40
+NODES = 64
 SLOW_SECONDS = 4.0
 ESCALATIONS = ("REBOOT_VM", "VM_ONLY", "HOST_AWARE", "HOST_POWER_CYCLE")
 CORDONS = {"REMEDIATION_MODE_HOST_AWARE", "REMEDIATION_MODE_HOST_POWER_CYCLE"}
 UNDER_WAY = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
 
-# How the API is: what goes wrong with every call until it is well again. It is down where nothing listens at all, and
-# falls silent when it gets a decision: that takes effect, but nobody is told of it, nor of anything after it.
+# How the API is, and what goes wrong with every call until it is healthy again. Where it hangs after decisions, each
+# takes effect, but nothing is answered from then on.
 CONDITIONS: Mapping[str, list[Fault]] = {
-    "well": [],
+    "healthy": [],
     "down": [],
     "slow": [Fault("slow", times=-1, seconds=SLOW_SECONDS)],
     "rate limited": [Fault("rpc", times=-1, code=8, message="too many requests", headers={"Retry-After": "5"})],
-    "cuts lines": [Fault("cut", verb=verb, times=-1, after=True) for verb in sorted(DECISIONS)],
-    "falls silent": [],
+    "drops responses": [Fault("cut", verb=verb, times=-1, after=True) for verb in sorted(DECISIONS)],
+    "hangs after decisions": [],
 }
 
 
@@ -37,22 +38,23 @@ class Scenes:
 
     Attributes:
         condition: how the API is, one of `CONDITIONS`.
-        goes_on: whether approved repairs go on by themselves.
+        advances: whether approved repairs advance automatically.
     """
 
     def __init__(self, together: Together, now: Callable[[], float]) -> None:
         self._together = together
         self._now = now
         self._numbers = count(7)
-        self._illnesses = cycle(_ILLNESSES)
-        self.condition = "well"
-        self.goes_on = True
-        together.before_decision = self._fall_silent
+        self._nodes = cycle([*range(7, 33), *range(1, 7)])
+        self._faults = cycle(_FAULTS)
+        self.condition = "healthy"
+        self.advances = True
+        together.before_decision = self._hang
         together.clusters |= {TRAINING: "llama-train (H100)", INFERENCE: "chat-infer (H200)"}
-        together.nodes |= {TRAINING: 32, INFERENCE: 64}
+        together.nodes |= {TRAINING: 32, INFERENCE: NODES}
 
     def begin(self) -> None:
-        """Let the first node have a history, and fall ill again."""
+        """Give the first node a history, and break it again."""
         for hours, mode in ((75, "VM_ONLY"), (26, "REBOOT_VM")):
             began, ended = self._hours_ago(hours), self._hours_ago(hours - 0.25)
             ids = (TRAINING, "i-0007", f"r-{hours:04d}")
@@ -60,16 +62,18 @@ class Scenes:
             self._together.add(
                 ids, "SUCCEEDED", **fields, create_time=began, start_time=began, end_time=ended, update_time=ended
             )
-        self.fall_ill()
+        self.break_node()
 
-    def fall_ill(self) -> Ids:
-        """Health checks find a broken node, and Together proposes how to repair it."""
-        return self._add(TRAINING, next(self._illnesses))
+    def break_node(self) -> Ids:
+        """Health checks find a broken node, and Together suggests a repair."""
+        return self._add(TRAINING, next(self._faults), next(self._nodes))
 
-    def storm(self) -> None:
-        """A switch fails, and with it 40 nodes at once."""
-        for number in range(STORM):
-            self._add(INFERENCE, _ILLNESSES[2 if number % 8 == 7 else 0])
+    def break_many(self) -> None:
+        """Break 40 nodes at once, as a failed switch does: those that have no open remediation."""
+        broken = {ids[1] for ids in self._together.remediations if self._together.state(ids) not in TERMINAL}
+        whole = [node for node in range(1, NODES + 1) if _instance(INFERENCE, node) not in broken]
+        for number, node in enumerate(whole[:STORM]):
+            self._add(INFERENCE, _FAULTS[2 if number % 8 == 7 else 0], node)
 
     def escalate(self, ids: Ids) -> None:
         """A worse failure is seen: the suggestion changes in place."""
@@ -77,15 +81,15 @@ class Scenes:
         worse = ESCALATIONS[min(ESCALATIONS.index(mode) + 1, len(ESCALATIONS) - 1)]
         self._together.escalate(ids, f"REMEDIATION_MODE_{worse}")
 
-    def go_on(self, ids: Ids) -> None:
-        """Work goes on by one state. Only modes that cordon the host come through quarantine."""
+    def advance(self, ids: Ids) -> None:
+        """Advance a repair by one state. Only modes that cordon the host come through quarantine."""
         remediation = self._together.remediations[ids]
         self._together.advance(ids)
         while remediation["state"].startswith("QUARANTIN") and remediation["mode"] not in CORDONS:
             self._together.advance(ids)
 
     async def set_condition(self, condition: str) -> None:
-        """Let the API be well, down, slow, rate limited, or cut the line after each decision.
+        """Set how the API is.
 
         Raises:
             KeyError: there is no such condition.
@@ -96,17 +100,17 @@ class Scenes:
         self._together.faults[:] = faults
         self.condition = condition
 
-    def _fall_silent(self, _decision: Call) -> None:
-        if self.condition == "falls silent":
+    def _hang(self, _decision: Call) -> None:
+        if self.condition == "hangs after decisions":
             self._together.faults[:] = [Fault("cut", times=-1, after=True)]
 
     async def pass_time(self, seconds: float) -> None:
-        """Let every approved repair go on by one state in so many seconds, for ever."""
+        """Advance every approved repair by one state, every few seconds, forever."""
         while True:
             await asyncio.sleep(seconds)
-            if self.goes_on:
+            if self.advances:
                 for ids in [each for each in self._together.remediations if self._together.state(each) in UNDER_WAY]:
-                    self.go_on(ids)
+                    self.advance(ids)
                 self._together.changed()
 
     def offered(self, ids: Ids) -> list[str]:
@@ -139,18 +143,18 @@ class Scenes:
             case "reject elsewhere":
                 self._together.review(ids, "reject", "by a colleague")
             case "next state":
-                self.go_on(ids)
+                self.advance(ids)
             case "fail":
                 self._together.fail(ids, "host did not come back within 20 min")
 
-    def _add(self, cluster: str, illness: "tuple[str, dict[str, Any]]") -> Ids:
+    def _add(self, cluster: str, fault: "tuple[str, dict[str, Any]]", node: int) -> Ids:
         number = next(self._numbers)
-        mode, annotation = illness
+        mode, annotation = fault
         severity = "PHC_SEVERITY_WARNING" if "slurm_node_unavailable" in annotation else "PHC_SEVERITY_CRITICAL"
         alert = {"severity": severity, "started_at": self._hours_ago(0), "annotation": annotation}
         return self._together.add(
-            (cluster, f"i-{number:04d}", f"r-{number:04d}"),
-            instance_name=f"gpu-node-{number}",
+            (cluster, _instance(cluster, node), f"r-{number:04d}"),
+            instance_name=f"{'infer' if cluster == INFERENCE else 'gpu'}-node-{node}",
             mode=f"REMEDIATION_MODE_{mode}",
             reason=annotation["title"],
             linked_alerts=[{"alert_name": "PassiveHealthCheck", **alert}],
@@ -160,11 +164,15 @@ class Scenes:
         return datetime.fromtimestamp(self._now() - hours * 3600, UTC).isoformat().replace("+00:00", "Z")
 
 
+def _instance(cluster: str, node: int) -> str:
+    return f"i-{node:04d}" if cluster == TRAINING else f"i-1{node:03d}"
+
+
 def _xid(title: str, code: str, mnemonic: str, times: int) -> dict[str, Any]:
     return {"title": title, "xid": {"events": [{"xid_code": code, "mnemonic": mnemonic, "count": times}]}}
 
 
-_ILLNESSES: list[tuple[str, dict[str, Any]]] = [
+_FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("REBOOT_VM", _xid("GPU has fallen off the bus", "79", "GPU_FALLEN_OFF_BUS", 3)),
     ("VM_ONLY", _xid("Uncorrectable memory error", "48", "DBE", 1)),
     ("HOST_AWARE", _xid("NVLink error", "74", "NVLINK_ERROR", 12)),

@@ -19,7 +19,12 @@ def workspace(slack: Slack, operators: set[str]) -> dict[str, Any]:
         for each in slack.users.values()
     ]
     channels = [{"id": name, "name": channel.name} for name, channel in slack.channels.items()]
-    return {"people": people, "channels": channels, "bot": BOT_USER}
+    return {
+        "people": people,
+        "channels": channels,
+        "bot": BOT_USER,
+        "groups": [{"id": each, "name": slack.group_names.get(each, each)} for each in slack.groups],
+    }
 
 
 def _role(user: dict[str, Any], operators: set[str]) -> str:
@@ -30,7 +35,7 @@ def _role(user: dict[str, Any], operators: set[str]) -> str:
 
 def message(posted: Posted) -> dict[str, Any]:
     """A message, as much of it as a client is shown."""
-    shown = ("channel", "ts", "text", "blocks", "attachments", "thread_ts", "only_for", "by", "edits")
+    shown = ("channel", "ts", "text", "blocks", "attachments", "thread_ts", "only_for", "by", "edits", "broadcast")
     return {name: getattr(posted, name) for name in shown}
 
 
@@ -45,7 +50,7 @@ def service(together: Together, scenes: Scenes) -> dict[str, Any]:
     return {
         "condition": scenes.condition,
         "conditions": list(CONDITIONS),
-        "goes_on": scenes.goes_on,
+        "advances": scenes.advances,
         "clusters": [_cluster(together, scenes, cluster) for cluster in _newest_first(together)],
     }
 
@@ -58,12 +63,12 @@ def _newest_first(together: Together) -> list[str]:
 
 def _cluster(together: Together, scenes: Scenes, cluster: str) -> dict[str, Any]:
     newest_first = [(ids, each) for ids, each in reversed(together.remediations.items()) if ids[0] == cluster]
-    ill = {ids[1] for ids, each in newest_first if each["state"] not in TERMINAL}
+    broken = {ids[1] for ids, each in newest_first if each["state"] not in TERMINAL}
     return {
         "id": cluster,
         "name": together.clusters[cluster],
-        "nodes": max(together.nodes.get(cluster, 0), len({ids[1] for ids, _ in newest_first})),
-        "ill": len(ill),
+        "nodes": together.nodes.get(cluster, 0),
+        "broken": len(broken),
         "more": max(0, len(newest_first) - SHOWN),
         "remediations": [
             {

@@ -74,6 +74,8 @@ def check_view(view: dict[str, Any]) -> None:
         raise Refused("invalid_arguments", "title or private_metadata")
     for block in view["blocks"]:
         _check_block(block)
+    if "submit" not in view and any(block.get("type") == "input" for block in view["blocks"]):
+        raise Refused("invalid_arguments", "a view with inputs needs a submit button")
 
 
 def check_message(body: dict[str, Any], *, is_update: bool) -> None:
@@ -116,6 +118,13 @@ def _check_block(block: dict[str, Any]) -> None:
         raise Refused("invalid_blocks", f"type {kind}")
     if kind == "header":
         _text(block.get("text"), 150, {"plain_text"})
+    elif kind == "input":
+        _text(block.get("label"), 2000, {"plain_text"})
+        if "hint" in block:
+            _text(block["hint"], 2000, {"plain_text"})
+        element = block.get("element", {})
+        if element.get("type") != "plain_text_input" or not 1 <= element.get("max_length", 1) <= 3000:
+            raise Refused("invalid_blocks", "input")
     elif kind == "rich_text":
         _rich_text(block)
     elif kind == "section":

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import aiohttp
 from slack_sdk.signature import SignatureVerifier
 
-from tests.simulator.slack.limits import check_options, check_view
+from tests.simulator.slack.limits import Refused, check_options, check_view
 from tests.simulator.slack.socket import Ack
 from tests.simulator.slack.workspace import BOT_USER, COMMAND, SIGNING_SECRET, TEAM, Posted, Workspace
 
@@ -156,13 +156,31 @@ class Slack(Workspace):
         check_options(options)
         return list(options)
 
-    async def submit(self, view: dict[str, Any], *, user: str = "U0ALICE") -> Ack:
-        """Submit a dialog. An ack that says so puts another view in its place; any other closes it."""
+    async def submit(self, view: dict[str, Any], *, user: str = "U0ALICE", **typed: str) -> Ack:
+        """Submit a dialog. An ack that says so puts another view in its place; any other closes it.
+
+        Args:
+            view: the dialog.
+            user: who submits it.
+            typed: into its inputs, by `block_id`.
+
+        Raises:
+            Refused: a field that must be filled in is not, or has too much in it: Slack sends nothing then.
+        """
+        inputs = {block["block_id"]: block for block in view["blocks"] if block["type"] == "input"}
+        for name, block in inputs.items():
+            length = len(typed.get(name, ""))
+            if (not length and not block.get("optional")) or length > block["element"].get("max_length", 3000):
+                raise Refused("invalid_input", name)
+        values = {
+            name: {block["element"]["action_id"]: {"type": "plain_text_input", "value": typed.get(name) or None}}
+            for name, block in inputs.items()
+        }
         ack = await self.deliver("interactive", {
             "type": "view_submission",
             **self._person(user),
             "trigger_id": self.new_trigger(user),
-            "view": {**view, "state": {"values": {}}},
+            "view": {**view, "state": {"values": values}},
             "response_urls": [],
         })  # fmt: skip
         if ack.status != 200:

@@ -17,6 +17,7 @@ BOT_TOKEN = "xoxb-simulator"
 APP_TOKEN = "xapp-simulator"
 SIGNING_SECRET = "simulator-signing-secret"
 TEAM = "T0HOME"
+HOME = "https://home.slack.com/"
 BOT_USER = "U0BOT"
 COMMAND = "/cancel-remediation"
 RESPONSE_USES, RESPONSE_SECONDS = 5, 30 * 60
@@ -130,6 +131,7 @@ class Workspace(Listener):
         self.auth_extra: dict[str, Any] = {}
         self.users: dict[str, dict[str, Any]] = {}
         self.groups: dict[str, list[str]] = {}
+        self.group_names: dict[str, str] = {}
         self.channels = {"C0OPS": Channel("ops"), "C0OTHER": Channel("other")}
         self.messages: list[Posted] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -255,7 +257,8 @@ class Workspace(Listener):
             raise Refused(self.token_error or "invalid_auth")
         match method:
             case "auth.test":
-                return {"ok": True, "team": "Home", "team_id": TEAM, "user_id": BOT_USER, **self.auth_extra}
+                known = {"url": HOME, "team": "Home", "team_id": TEAM, "user_id": BOT_USER}
+                return {"ok": True, **known, **self.auth_extra}
             case "chat.postMessage":
                 self._may_post(body.get("channel"))
                 check_message(body, is_update=False)

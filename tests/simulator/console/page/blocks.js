@@ -32,11 +32,24 @@ export function drawBlock(block, handle) {
       return el("div", { class: "block" }, block.elements.map((part) => el("p", {}, part.elements.map(drawRich))));
     case "context":
       return el("div", { class: "block context" }, block.elements.map((each) => el("span", {}, drawText(each))));
+    case "input":
+      return drawInput(block);
     case "actions":
       return el("div", { class: "block actions" }, block.elements.map((each) => drawElement(each, handle)));
     default:
       return unknown("block", block.type);
   }
+}
+
+function drawInput({ block_id: name, label, hint, element }) {
+  const id = `input-${name}`;
+  return el("div", { class: "block" },
+    el("label", { for: id }, el("b", {}, label.text)),
+    el(element.multiline ? "textarea" : "input", {
+      id, "data-input": name, maxlength: element.max_length, rows: 3, "aria-describedby": hint ? `${id}-hint` : null,
+    }),
+    hint ? el("small", { id: `${id}-hint` }, hint.text) : null,
+  );
 }
 
 function drawElement(element, handle) {

@@ -9,7 +9,10 @@ const rows = new Map();
 
 export function startCalls() {
   byId("polls").addEventListener("change", ({ target }) => byId("log").classList.toggle("with-polls", target.checked));
-  byId("forge").addEventListener("click", () => act("forge", {}));
+  byId("forge").addEventListener("click", async () => {
+    const { status } = await act("forge", {});
+    byId("forged").textContent = `The bot answered ${status}: a click without Slack's valid signature is refused and changes nothing.`;
+  });
 }
 
 export function drawCalls(changed) {

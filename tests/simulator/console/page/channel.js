@@ -3,6 +3,7 @@
 import { drawMessage } from "./blocks.js";
 import { byId, el } from "./dom.js";
 import { menu } from "./menu.js";
+import { drawMrkdwn } from "./mrkdwn.js";
 import { avatar, me, person } from "./people.js";
 import { act, client, parts, trouble, valuesOf } from "./server.js";
 import { clockTime } from "./times.js";
@@ -36,7 +37,7 @@ export function drawChannels() {
 export function redraw() {
   items.clear();
   byId("typed").textContent = "";
-  list().replaceChildren(el("li", { class: "empty" }, "Nothing stands here yet. Let a node fall ill at Together, or type a command."));
+  list().replaceChildren(el("li", { class: "empty" }, "No messages yet. Break a node, or type a command."));
   for (const message of valuesOf("message")) drawOne(message, false);
   isAtEnd = true;
   stayAtEnd();
@@ -67,7 +68,15 @@ function drawOne(message, isNews) {
   item.article = article;
   if (focused) (focused.isConnected ? focused : article).focus();
   if (isNews && (!isNew || item.parent)) article.classList.add("flash");
+  if (isNews && isNew && message.by === parts.get("workspace").bot) notify(message);
   if (isNews && isNew && item.parent && message.text.includes(`<@${me()}>`)) item.parent.details.open = true;
+}
+
+// What a phone's lock screen would show: the beginning of the text, as Slack pushes it.
+function notify({ text }) {
+  const line = text.split("\n")[0];
+  byId("push").hidden = false;
+  byId("push").replaceChildren(el("b", {}, "🔔 "), ...drawMrkdwn(line));
 }
 
 function newItem({ ts, thread_ts: threadTs }) {
@@ -103,6 +112,7 @@ function drawArticle(message) {
       el("p", { class: "head" },
         el("b", {}, name), isBot ? el("span", { class: "badge" }, "APP") : null,
         el("small", {}, clockTime(Number(message.ts))),
+        message.broadcast ? el("small", {}, "also sent to the channel") : null,
         message.only_for ? el("small", { class: "private" }, "Only visible to you") : null,
       ),
       drawMessage(message, handle),

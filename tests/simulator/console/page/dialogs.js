@@ -55,9 +55,10 @@ function drawView(view) {
   const said = el("p", { role: "alert" });
   const close = () => act("close", { user: me(), view: view.id });
   const submit = async () => {
-    said.textContent = trouble(await act("submit", { user: me(), view: view.id }));
+    const typed = Object.fromEntries([...dialog.querySelectorAll("[data-input]")].map((each) => [each.dataset.input, each.value.trim()]));
+    said.textContent = trouble(await act("submit", { user: me(), view: view.id, typed }));
   };
-  return drawDialog("view", view.title.text, close,
+  const dialog = drawDialog("view", view.title.text, close,
     el("div", { class: "body", tabindex: "0", autofocus: true, role: "group", "aria-label": "What will happen" },
       view.blocks.map((block) => drawBlock(block))),
     said,
@@ -66,6 +67,7 @@ function drawView(view) {
       view.submit ? el("button", { class: "primary", onclick: once(submit) }, view.submit.text) : null,
     ),
   );
+  return dialog;
 }
 
 let count = 0;

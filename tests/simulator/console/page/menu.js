@@ -55,7 +55,7 @@ export function menu({ placeholder, min_query_length: least = 3 }, source) {
   }
 
   function drawList() {
-    const nothing = el("li", { class: "nothing" }, "Nothing fits.");
+    const nothing = el("li", { class: "nothing" }, "No matches");
     list.replaceChildren(...(options.length ? options.map(drawOption) : [nothing]));
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");

@@ -4,9 +4,9 @@ import { byId, el } from "./dom.js";
 import { parts } from "./server.js";
 
 export function person(id) {
-  const { people, bot } = parts.get("workspace");
+  const { people, bot, groups } = parts.get("workspace");
   if (id === bot) return { id, name: "remediation-bot", isBot: true };
-  return people.find((each) => each.id === id) ?? { id, name: id };
+  return [...people, ...groups].find((each) => each.id === id) ?? { id, name: id };
 }
 
 export function me() {

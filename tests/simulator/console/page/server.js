@@ -45,8 +45,8 @@ export async function bodies(number) {
   return response.ok ? response.json() : { sent: "(no longer known)", answered: "" };
 }
 
-// What a person reads when the app did not take what was done; "" where it did.
+// What a person reads when the app didn't take what was done; "" where it did.
 export function trouble({ status, said }) {
   if (said) return said;
-  return status === undefined || status === 200 ? "" : "⚠️ The app did not take this: try again.";
+  return status === undefined || status === 200 ? "" : "⚠️ The app didn't respond. Try again.";
 }

@@ -3,25 +3,25 @@
 import { byId, el, refill } from "./dom.js";
 import { act, parts } from "./server.js";
 
-const SCENES = ["a node falls ill", "a storm of 40"];
+const SCENES = ["break a node", "break 40 nodes"];
 const LABELS = {
-  escalate: "Escalate the mode",
-  resolve: "Resolve by itself",
-  "approve elsewhere": "Approve in its console",
-  "reject elsewhere": "Reject in its console",
+  escalate: "Escalate repair",
+  resolve: "Auto-resolve",
+  "approve elsewhere": "Approve in Together",
+  "reject elsewhere": "Reject in Together",
   "next state": "Next state",
   fail: "Fail",
 };
 
 export function startTogether() {
   byId("scenes").append(...SCENES.map((name) => el("button", { onclick: () => scene(name) }, capital(name))));
-  byId("goes-on").addEventListener("change", ({ target }) => scene("goes on", target.checked));
+  byId("advances").addEventListener("change", ({ target }) => scene("advance", target.checked));
 }
 
 export function drawTogether() {
-  const { condition, conditions, goes_on: goesOn, clusters } = parts.get("service");
-  byId("goes-on").checked = goesOn;
-  refill(byId("conditions"), ...[el("legend", {}, "The API is"), ...conditions.map((name) =>
+  const { condition, conditions, advances, clusters } = parts.get("service");
+  byId("advances").checked = advances;
+  refill(byId("conditions"), ...[el("legend", {}, "API"), ...conditions.map((name) =>
     el("label", {},
       el("input", {
         type: "radio", name: "condition", "data-key": name, checked: name === condition,
@@ -29,15 +29,15 @@ export function drawTogether() {
       }),
       name,
     ),
-  ), condition === "down" ? el("p", {}, "Nothing listens: calls are refused, and do not reach the log.") : null].filter(Boolean));
+  ), condition === "down" ? el("p", {}, "Connections are refused, so nothing appears in the log.") : null].filter(Boolean));
   refill(byId("clusters"), ...clusters.map(drawCluster));
 }
 
-function drawCluster({ id, name, nodes, ill, more, remediations }) {
+function drawCluster({ id, name, nodes, broken, more, remediations }) {
   return el("section", { "aria-label": name },
-    el("h3", {}, name, el("small", {}, `${id} · ${nodes} nodes, ${ill} in need of repair`)),
+    el("h3", {}, name, el("small", {}, `${id} · ${nodes} nodes · ${broken} open remediations`)),
     el("ul", {}, remediations.map(drawRemediation)),
-    more ? el("p", {}, `… and ${more} older ones`) : null,
+    more ? el("p", {}, `…and ${more} older`) : null,
   );
 }
 

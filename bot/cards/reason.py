@@ -1,0 +1,89 @@
+"""The dialog that asks for a reason before a decision."""
+
+import json
+from typing import Any
+
+from bot.cards import blocks
+from bot.cards.controls import question
+from bot.models import RULES, Message, Place, RemediationRef, Request, Shown, Verb, read_button_value
+from bot.mrkdwn import clean, entities
+from bot.parsing import MAX_REASON
+
+REASON = "reason"
+_METADATA = 3000  # of a view (docs.slack.dev, modal views)
+
+
+def reason_dialog(request: Request, node: str) -> dict[str, Any]:
+    """Return the view: what would happen, and a field for the reason. `node` is raw."""
+    mode = (request.shown.mode if request.shown else None) or ""
+    asked = question(request.verb, mode, node)
+    return {
+        "type": "modal",
+        "callback_id": REASON,
+        "private_metadata": _remember(request),
+        "title": blocks.plain(f"{request.verb.capitalize()} remediation"),
+        "submit": blocks.plain(clean(asked.yes, 24)),
+        "close": blocks.plain("Go back"),
+        "blocks": [
+            blocks.statement(entities(asked.title), entities(asked.text)),
+            {
+                "type": "input",
+                "block_id": REASON,
+                "label": blocks.plain("Reason"),
+                "hint": blocks.plain("Shown on the card and kept in the audit trail."),
+                "element": {
+                    "type": "plain_text_input",
+                    "action_id": REASON,
+                    "multiline": True,
+                    "max_length": MAX_REASON,
+                },
+            },
+        ],
+    }
+
+
+def _remember(request: Request) -> str:
+    """Return what the view must know when it comes back: also another tool's words, where there is room for them."""
+    ref, shown, place = request.ref, request.shown or Shown(None, None), request.place
+    known: dict[str, Any] = {
+        "verb": request.verb,
+        "value": {
+            "cluster_id": ref.cluster_id,
+            "instance_id": ref.instance_id,
+            "remediation_id": ref.remediation_id,
+            **{name: value for name, value in (("mode", shown.mode), ("state", shown.state)) if value is not None},
+        },
+        "channel": place.channel_id,
+        "ts": place.message_ts,
+        "thread": place.thread_ts,
+        "foreign": place.is_foreign,
+    }
+    if place.is_foreign and place.original:
+        original = {"text": place.original.text, "blocks": place.original.blocks, "att": place.original.attachments}
+        if len(whole := json.dumps({**known, "original": original})) <= _METADATA:
+            return whole
+    return json.dumps(known)
+
+
+def recall(metadata: str, user_id: str) -> tuple[Verb, RemediationRef, Shown, Place]:
+    """Return what a view remembered.
+
+    Raises:
+        ValueError: it is no such view.
+        UnreadableButton: the same, of the value in it.
+    """
+    known = json.loads(metadata)
+    ref, shown = read_button_value(json.dumps(known["value"]))
+    verb, original, is_foreign = Verb(known["verb"]), known.get("original"), bool(known["foreign"])
+    if not RULES[verb].decides:
+        raise ValueError(f"{verb} decides nothing")
+    place = Place(known["channel"], user_id, message_ts=known["ts"], thread_ts=known["thread"], is_button=True)
+    if not is_foreign:
+        return verb, ref, shown, place
+    if original is None:  # its own words would be lost: the answer goes to its thread
+        return verb, ref, shown, Place(known["channel"], user_id, thread_ts=known["thread"])
+    kept = Message(original["text"], original["blocks"], original["att"])
+    return verb, ref, shown, Place(
+        known["channel"], user_id, message_ts=known["ts"], thread_ts=known["thread"], is_button=True, original=kept,
+        is_foreign=True,
+    )  # fmt: skip

@@ -1,0 +1,44 @@
+"""What a click says: who, and where."""
+
+from typing import Any
+
+from bot.models import MARK, Actor, Message, Place
+
+
+def actor_of(body: dict[str, Any]) -> Actor:
+    """Return who clicked. `team` is null where the app is installed org-wide."""
+    user = body.get("user") or {}
+    name = user.get("username") or user.get("name") or ""
+    return Actor(user.get("id") or "", name, (body.get("team") or {}).get("id"), home_team_id=user.get("team_id"))
+
+
+def place_of(body: dict[str, Any]) -> Place:
+    """Return where it was clicked. An ephemeral message has no `message`, and nothing in one that could be updated."""
+    container, message = body.get("container") or {}, body.get("message")
+    message_ts = container.get("message_ts")
+    channel = container.get("channel_id") or (body.get("channel") or {}).get("id")
+    original = None
+    if message:
+        original = Message(message.get("text") or "", dicts(message, "blocks"), dicts(message, "attachments"))
+    return Place(
+        channel_id=channel,
+        user_id=(body.get("user") or {}).get("id") or "",
+        response_url=url if isinstance(url := body.get("response_url"), str) else None,
+        message_ts=message_ts,
+        thread_ts=container.get("thread_ts") or (message or {}).get("thread_ts") or message_ts,
+        is_button=True,
+        is_ephemeral=bool(container.get("is_ephemeral")) or message_ts is None,
+        original=original,
+        is_foreign=original is not None and not _is_own(original),
+    )
+
+
+def _is_own(message: Message) -> bool:
+    """Return whether the bot drew a message itself: it names the first block of each."""
+    return bool(message.blocks) and str(message.blocks[0].get("block_id")).startswith(MARK)
+
+
+def dicts(node: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return what of a list is an object: payloads are not to be trusted with their shape."""
+    found = node.get(name)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []

@@ -1,0 +1,92 @@
+"""The dialog that asks for a reason before a button decides."""
+
+import logging
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import cards
+from bot.decisions import DecisionService, Unrecorded
+from bot.errors import NotAttempted, NotRecorded, NotTaken, UnknownControl
+from bot.models import Request
+from bot.parsing import MAX_REASON
+from bot.tasks import Room, Tasks
+from handlers.clicks import actor_of
+from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
+from handlers.replies import Replies
+
+logger = logging.getLogger(__name__)
+
+
+class Reasons:
+    """Asks for a reason, and hands the decision over once it is given.
+
+    Args:
+        config: which buttons ask.
+        decisions: carries them out.
+        replies: tells the person alone.
+        tasks: where the work goes on after the ack.
+        client: opens dialogs; without retries of its own.
+    """
+
+    def __init__(
+        self,
+        config: cards.CardConfig,
+        decisions: DecisionService,
+        replies: Replies,
+        tasks: Tasks,
+        client: AsyncWebClient,
+    ) -> None:
+        self._config = config
+        self._decisions = decisions
+        self._replies = replies
+        self._tasks = tasks
+        self._client = client
+
+    def are_asked(self, request: Request) -> bool:
+        """Return whether a click opens the dialog: not where nobody saw what would run, nor on an ephemeral message."""
+        shows_what_runs = request.shown is not None and request.shown.mode is not None
+        return request.verb in self._config.asks_reason and shows_what_runs and not request.place.is_ephemeral
+
+    async def ask(self, request: Request) -> None:
+        """Open the dialog, or tell the person that it couldn't be."""
+        node = await self._decisions.node_of(request.ref) or request.ref.instance_id
+        try:
+            view = cards.reason_dialog(request, node)
+            await self._client.views_open(trigger_id=request.trigger_id or "", view=view)
+        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+            logger.warning("Couldn't open a dialog: %s", describe(error))
+            await self._replies.whisper(request.place, cards.private(NotTaken()))
+
+    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Write down what was asked, ack, then carry it out. What can't be taken is said in the dialog."""
+        try:
+            request = self._read(body)
+            if self._tasks.room(request.actor.user_id, decides=True) is not Room.FREE:
+                raise NotTaken
+            work = await self._decisions.receive(request)
+        except Unrecorded as unrecorded:
+            await ack(response_action="update", view=cards.selection.refusal(unrecorded.error))
+            if isinstance(unrecorded.error, NotRecorded):
+                self._tasks.spawn(unrecorded.work, "unrecorded reason", person=actor_of(body).user_id)
+            else:
+                unrecorded.work.close()
+            return
+        except NotAttempted as error:
+            await ack(response_action="update", view=cards.selection.refusal(error))
+            return
+        await ack()
+        if work:
+            self._tasks.spawn(work, f"reason {request.trigger_id}", person=request.actor.user_id)
+
+    @staticmethod
+    def _read(body: dict[str, Any]) -> Request:
+        view, actor = body.get("view") or {}, actor_of(body)
+        try:
+            verb, ref, shown, place = cards.recall(str(view.get("private_metadata")), actor.user_id)
+            given = view["state"]["values"][cards.REASON][cards.REASON]["value"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnknownControl("this dialog") from error
+        reason = " ".join(str(given or "").split())[:MAX_REASON]
+        return Request(verb, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")

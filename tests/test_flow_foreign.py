@@ -1,0 +1,77 @@
+"""Another tool's alert: its own words stay, its buttons go, and what is decided is added beneath."""
+
+from typing import Any
+
+import pytest
+
+from bot.clock import Pause
+from tests.simulator.together import Fault
+from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, as_alert, both_transports
+
+
+def own_words(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for each in blocks if each["type"] != "actions"]
+
+
+@both_transports
+async def test_decision_is_added_beneath_and_the_buttons_are_replaced(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    theirs = own_words(alert.blocks)
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert alert.blocks[: len(theirs)] == theirs
+    assert list(alert.buttons) == [CANCEL]
+    assert "Approved, queued: reboot instance-1" in alert.everything
+    assert alert.text.startswith("alert\nDecision: instance-1 (cluster-1): Approved, queued")
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert, 2)
+    assert alert.blocks[: len(theirs)] == theirs
+    assert "Approved, queued" not in alert.everything
+    assert "Cancelled: reboot instance-1" in alert.everything
+    assert alert.buttons == {}
+
+
+@both_transports
+async def test_progress_and_an_error_are_one_line_beneath(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    before = [dict(each) for each in alert.blocks]
+    bot.together.faults.append(Fault("rpc", verb="approve", code=7))
+    with bot.together.paused("approve"):
+        await bot.slack.press(alert, APPROVE)
+        await bot.together.until(lambda: bot.together.posts)
+        await bot.time.advance(1)
+        await bot.edited(alert)
+        assert "is approving this…" in alert.everything
+        assert alert.blocks[: len(own_words(before))] == own_words(before)
+        assert alert.buttons == {}
+    await bot.answer(2)
+    assert alert.blocks[:-1] == before
+    assert bot.time.slept(Pause.PROGRESS)
+    assert "'s approval: Together doesn't allow" in alert.text
+
+
+async def test_second_look_replaces_the_first(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    for edits in (1, 2, 3):
+        await bot.slack.press(alert, REFRESH if REFRESH in alert.buttons else APPROVE)
+        await bot.edited(alert, edits)
+        bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY" if edits == 1 else "REMEDIATION_MODE_HOST_AWARE")
+        if edits == 1:
+            assert APPROVE in alert.buttons
+    assert alert.everything.count("GPU has fallen off the bus") >= 1
+    assert len([each for each in alert.blocks if each["type"] == "divider"]) == 1
+
+
+@pytest.mark.parametrize("count", [1, 48, 49])
+async def test_long_alert_keeps_room_for_the_decision(bot: World, count: int) -> None:
+    bot.together.add()
+    words = {"type": "section", "text": {"type": "mrkdwn", "text": "one of many"}}
+    (_, row) = as_alert(bot.together.remediations[IDS])
+    alert = bot.slack.post_as_tool([*[words] * count, row])
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Approved, queued: reboot" in alert.everything
+    assert len(alert.blocks) <= 50

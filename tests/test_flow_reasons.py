@@ -1,0 +1,135 @@
+"""Buttons that ask for a reason first."""
+
+import json
+
+import pytest
+
+from tests.rows import outcomes_by_user
+from tests.simulator.slack import Posted
+from tests.simulator.slack.limits import Refused
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.watch import card, watching
+from tests.world import APPROVE, CANCEL, IDS, REJECT, World, as_alert, both_transports, world
+
+WHY = "the job is checkpointing *now*"
+
+
+async def opened(bot: World, message: Posted, action: str, user: str = "U0ALICE") -> dict[str, object]:
+    """Press a button, and give back the dialog that opens."""
+    await bot.slack.press(message, action, user=user)
+    await bot.slack.until(lambda: bot.slack.views)
+    return dict(bot.slack.views[0])
+
+
+@pytest.mark.parametrize("socket", [False, True], ids=["http", "socket"])
+async def test_cancel_asks_and_the_reason_is_on_the_card_and_in_the_audit_trail(*, socket: bool) -> None:
+    async with watching(socket=socket, BOT_REASON="cancel") as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        alert = await card(bot)
+        assert alert.buttons[CANCEL]["text"]["text"] == "Cancel remediation…"
+        assert "confirm" not in alert.buttons[CANCEL]
+        assert "confirm" in alert.buttons[APPROVE]
+        view = await opened(bot, alert, CANCEL)
+        assert "Cancel remediation for gpu-node-7?" in str(view["blocks"])
+        assert "Together won't suggest another repair" in str(view["blocks"])
+        assert bot.together.posts == []
+        with pytest.raises(Refused):
+            await bot.slack.submit(view)
+        ack = await bot.slack.submit(view, reason=WHY)
+        assert (ack.status, ack.body) == (200, "")
+        await card(bot, words="Cancelled: reboot")
+        assert f"“{WHY}”" in alert.everything
+        assert bot.together.state(IDS) == "CANCELLED"
+        assert await outcomes_by_user(bot) == [("U0ALICE", "cancelled")]
+
+
+async def test_always_asks_before_an_approval_too_and_together_stores_it() -> None:
+    async with watching(BOT_REASON="always") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        view = await opened(bot, alert, APPROVE)
+        await bot.slack.submit(view, reason=WHY)
+        await card(bot, words="Approved, queued")
+        assert WHY in bot.together.remediations[IDS]["review_comment"]
+
+
+async def test_submission_is_checked_again() -> None:
+    async with watching(BOT_REASON="always") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        view = await opened(bot, alert, APPROVE)
+        bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+        await bot.slack.submit(view, reason=WHY)
+        await card(bot, words="approval wasn't sent: the repair changed from “Reboot VM” to “Replace VM”")
+        assert bot.together.state(IDS) == "PENDING_APPROVAL"
+
+
+async def test_who_may_not_decide_learns_it_after_the_dialog() -> None:
+    async with watching(BOT_REASON="cancel") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        view = await opened(bot, alert, CANCEL, "U0CAROL")
+        await bot.slack.submit(view, user="U0CAROL", reason=WHY)
+        assert "You're not allowed to cancel remediations." in (await bot.whisper("U0CAROL")).text
+        assert bot.together.state(IDS) == "PENDING_APPROVAL"
+
+
+@both_transports
+async def test_never_asks_by_default(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert)
+    assert bot.slack.views == []
+
+
+async def test_another_tools_alert_keeps_its_words_and_a_long_one_is_answered_in_its_thread() -> None:
+    async with world(BOT_REASON="cancel") as bot:
+        bot.together.add()
+        short = bot.alert()
+        await bot.slack.submit(await opened(bot, short, REJECT), reason=WHY)
+        await bot.edited(short)
+        assert "GPU has fallen off the bus" in short.everything
+        assert "Rejected by <@U0ALICE>" in short.text
+        bot.slack.views.clear()
+        other = bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+        (words, row) = as_alert(bot.together.remediations[other])
+        long = bot.slack.post_as_tool([*[words] * 40, row])
+        await bot.slack.submit(await opened(bot, long, CANCEL), reason=WHY)
+        answer = await bot.slack.until(lambda: bot.slack.replies(long))
+        assert "Cancelled: reboot instance-2" in answer[0].text
+        assert long.edits == 0
+
+
+async def test_dialog_that_does_not_open_is_told() -> None:
+    async with watching(BOT_REASON="cancel") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
+        await bot.slack.press(alert, CANCEL)
+        assert "Nothing was sent. Try again" in (await bot.whisper()).text
+
+
+async def test_forged_dialog_is_refused() -> None:
+    async with watching(BOT_REASON="cancel") as bot:
+        bot.together.add()
+        view = await opened(bot, await card(bot), CANCEL)
+        for metadata in ("", "{}", "[1]", json.dumps({"verb": "refresh", "value": {}})):
+            bot.slack.open_view({**view, "private_metadata": metadata}, "U0ALICE")
+            ack = await bot.slack.submit(bot.slack.views[-1], reason=WHY)
+            assert "Nothing was sent." in ack.body
+        assert bot.together.posts == []
+
+
+async def test_same_dialog_twice_decides_once() -> None:
+    async with watching(BOT_REASON="cancel") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("slow", verb="cancel", seconds=0.01))
+        view = await opened(bot, alert, CANCEL)
+        await bot.slack.submit(view, reason=WHY)
+        bot.slack.views.append(view)
+        await bot.slack.submit(view, reason=WHY)
+        await card(bot, words="Cancelled: reboot")
+        assert len(bot.together.posts) == 1

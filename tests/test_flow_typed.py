@@ -1,0 +1,85 @@
+"""A typed cancel where the remediation's card already is: the card is edited, and one line points at it."""
+
+import pytest
+
+from tests.simulator.together import Fault
+from tests.watch import card, poll, quiet, thread
+from tests.world import APPROVE, CANCEL, REF, World
+
+pytestmark = pytest.mark.bot(watching=True)
+LINK = "<https://home.slack.com/archives/C0OPS/p"
+
+
+async def test_typed_cancel_edits_the_card_in_its_channel_and_adds_one_line(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.command(f"{REF} rebooted by hand")
+    line = await bot.answer(2)
+    assert line.text.startswith("instance-1: cancelled by <@U0ALICE>. ")
+    assert f"{LINK}{alert.ts.replace('.', '')}|See the card>" in line.text
+    assert alert.blocks[0]["text"]["text"] == "Cancelled: reboot instance-1 🚫"
+    assert "Cancelled by <@U0ALICE> at" in alert.text
+    assert "“rebooted by hand”" in alert.everything
+    assert alert.buttons == {}
+    await poll(bot)
+    assert [each.text for each in bot.slack.visible() if each.thread_ts is None] == [alert.text, line.text]
+    assert thread(bot, alert)[0].startswith("instance-1: cancelled by <@U0ALICE>")
+
+
+async def test_same_cancel_again_gets_one_line_and_leaves_the_card(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.command(REF)
+    await bot.answer(2)
+    await quiet(bot)
+    drawn = alert.blocks
+    await bot.slack.command(REF, user="U0BOB")
+    again = await bot.answer(len(bot.slack.visible()) + 1)
+    assert again.text.startswith("instance-1: already cancelled by <@U0ALICE>, <!date^")
+    assert LINK in again.text
+    assert alert.blocks == drawn
+
+
+async def test_typed_cancel_elsewhere_posts_the_card(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.command(REF, channel="C0OTHER")
+    posted = await bot.answer(2)
+    assert posted.channel == "C0OTHER"
+    assert posted.blocks[0]["text"]["text"] == "Cancelled: reboot instance-1 🚫"
+    await card(bot, words="Cancelled: reboot")
+    await bot.slack.command(REF, channel="C0OTHER")
+    again = await bot.answer(len(bot.slack.visible()) + 1)
+    assert "already cancelled by <@U0ALICE>" in again.text
+    assert "|See the card>" not in again.text
+    assert alert.buttons == {}
+
+
+async def test_typed_cancel_that_came_too_late_says_so_on_the_card_and_in_the_line(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.remediations[tuple(REF.split("/"))]["state"] = "RUNNING"  # type: ignore[index] # three parts
+    await bot.slack.command(REF)
+    line = await bot.answer(2)
+    assert line.text.startswith("instance-1: Too late to cancel: it's already “Running”.")
+    assert "Too late to cancel" in alert.text
+
+
+async def test_typed_cancel_without_a_clear_answer_leaves_check_again_on_the_card(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("cut", verb="cancel"))
+    await bot.slack.command(REF)
+    line = await bot.answer(2)
+    assert "your cancellation hadn't taken effect as of" in line.text
+    assert APPROVE not in alert.buttons
+    assert CANCEL not in alert.buttons
+
+
+async def test_deleted_card_does_not_swallow_the_answer(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.slack.messages.remove(alert)
+    await bot.slack.command(REF)
+    told = [await bot.answer(1), await bot.answer(2)]
+    assert any("cancelled by <@U0ALICE>" in each.text for each in told)

@@ -1,0 +1,51 @@
+"""The words that no text for people may have: they read as translated."""
+
+import re
+
+import pytest
+
+from bot.__main__ import main
+from tests.card_text import SNAPSHOTS
+from tests.simulator.console.console import PAGE
+from tests.simulator.process import ROOT
+
+BANNED = re.compile(
+    r"\b(anew|whoever|whatever|stands|goes on|by itself|for ever|meanwhile|what has come of|is no more|gives? back"
+    r"|sees? to|asks? back|takes hold|lets \w+ be|so many|may not decide|organisation|licence)\b",
+    re.IGNORECASE,
+)
+FILES = [
+    *sorted(SNAPSHOTS.glob("*.txt")),
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "manifest.yaml",
+    ROOT / ".env.example",
+    ROOT / "Makefile",
+]
+
+
+def found(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if BANNED.search(line)]
+
+
+@pytest.mark.parametrize("name", [str(path.relative_to(ROOT)) for path in FILES])
+def test_no_text_has_words_that_read_as_translated(name: str) -> None:
+    assert found((ROOT / name).read_text("utf-8")) == []
+
+
+def test_page_has_none_either() -> None:
+    sources = [path.read_text("utf-8") for path in sorted(PAGE.iterdir()) if path.suffix in {".html", ".js"}]
+    said = re.sub(r"^\s*//.*$|\s// .*$", "", "\n".join(sources), flags=re.MULTILINE)
+    assert "No messages yet" in said
+    assert found(said) == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["audit", "--help"], ["audit", "verify", "-h"], ["manifest", "-h"]])
+def test_command_line_has_none_either(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert found(capsys.readouterr().out) == []
+
+
+def test_the_words_are_found() -> None:
+    assert found("The bot goes on trying.\nStill retrying.") == ["The bot goes on trying."]

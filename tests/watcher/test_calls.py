@@ -1,0 +1,100 @@
+"""Who is called: by the message that opens an alert, by a failed repair, and in quiet hours."""
+
+from datetime import UTC, datetime, time
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bot.quiet_hours import QuietHours
+from tests.simulator.slack import Posted
+from tests.storms import began, digest, storm
+from tests.watch import card, pass_time, until, watching
+from tests.world import APPROVE, IDS
+
+ONCALL = "<!subteam^S0ONCALL>"
+WARNING = [{"severity": "PHC_SEVERITY_WARNING", "annotation": {"title": "Slurm node unavailable"}}]
+CRITICAL = [{"severity": "PHC_SEVERITY_CRITICAL", "annotation": {"title": "GPU has fallen off the bus"}}]
+NIGHT, DAY = "02:00-07:00 UTC", "09:00-17:00 UTC"  # the tests begin at 3:00
+
+
+def calls(message: Posted) -> bool:
+    """Whether a message notifies the group on call: the mention must be in a block, or nobody is called."""
+    return "'usergroup_id': 'S0ONCALL'" in str(message.blocks)
+
+
+async def test_message_that_opens_an_alert_calls_once() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(linked_alerts=CRITICAL)
+        alert = await card(bot)
+        assert calls(alert)
+        posts = [body for method, body in bot.slack.calls if method == "chat.postMessage"]
+        assert [ONCALL in str(each["text"]) for each in posts] == [True]
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved, queued")
+        assert not calls(alert)
+
+
+@pytest.mark.parametrize(
+    ("quiet", "evidence", "is_called"),
+    [
+        (NIGHT, WARNING, False),
+        (NIGHT, CRITICAL, True),
+        (NIGHT, WARNING + CRITICAL, True),
+        (NIGHT, [], True),
+        (DAY, WARNING, True),
+    ],
+)
+async def test_warning_calls_nobody_in_quiet_hours(
+    quiet: str, evidence: list[dict[str, object]], *, is_called: bool
+) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS=quiet) as bot:
+        bot.together.add(linked_alerts=evidence)
+        alert = await card(bot)
+        assert calls(alert) is is_called
+        await pass_time(bot, 16 * 60)
+        (reminder,) = bot.slack.replies(alert)
+        assert calls(reminder) is is_called
+
+
+async def test_digest_calls_unless_all_of_it_is_a_warning_in_quiet_hours() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS=NIGHT) as bot:
+        await began(bot)
+        storm(bot, 6)
+        assert calls(await digest(bot))
+
+
+async def test_failed_repair_is_told_to_the_channel_and_calls_the_approver() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(state="PENDING_APPROVAL")
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved, queued")
+        bot.together.remediations[IDS]["state"] = "RUNNING"
+        bot.together.fail(IDS, "no host left")
+        await card(bot, words="Failed: reboot")
+        told = await until(bot, lambda: [each for each in bot.slack.replies(alert) if "failed on" in each.text])
+        assert [each.broadcast for each in told] == [True]
+        assert told[0].text.startswith("<@U0ALICE>, Reboot VM failed on instance-1")
+        assert not calls(told[0])
+
+
+async def test_failed_repair_that_nobody_approved_through_slack_calls_on_call() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.review(IDS, "approve")
+        bot.together.remediations[IDS]["state"] = "RUNNING"
+        bot.together.fail(IDS, "no host left")
+        told = await until(bot, lambda: [each for each in bot.slack.replies(alert) if "failed on" in each.text])
+        assert told[0].broadcast
+        assert told[0].text.startswith(f"{ONCALL}, Reboot VM failed on instance-1 (approved by web-user@example.com in")
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "covered"),
+    [("22:00", "07:00", True), ("00:00", "04:00", False), ("05:00", "22:00", False), ("04:00", "04:01", True)],
+)
+def test_quiet_hours_are_in_their_time_zone_and_may_pass_midnight(begin: str, end: str, *, covered: bool) -> None:
+    hours = QuietHours(time.fromisoformat(begin), time.fromisoformat(end), ZoneInfo("Europe/Berlin"))
+    moment = datetime(2026, 11, 24, 3, 0, tzinfo=UTC).timestamp()  # 4:00 in Berlin
+    assert hours.cover(moment) is covered
