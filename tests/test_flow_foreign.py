@@ -6,6 +6,7 @@ import pytest
 
 from bot.clock import Pause
 from tests.simulator.together import Fault
+from tests.storms import XID
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, as_alert, both_transports
 
 
@@ -15,7 +16,7 @@ def own_words(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @both_transports
 async def test_decision_is_added_beneath_and_the_buttons_are_replaced(bot: World) -> None:
-    bot.together.add()
+    bot.together.add(linked_alerts=XID)
     alert = bot.alert()
     theirs = own_words(alert.blocks)
     await bot.slack.press(alert, APPROVE)
@@ -23,6 +24,7 @@ async def test_decision_is_added_beneath_and_the_buttons_are_replaced(bot: World
     assert alert.blocks[: len(theirs)] == theirs
     assert list(alert.buttons) == [CANCEL]
     assert "Approved, queued: reboot instance-1" in alert.everything
+    assert "Xid" not in str(alert.blocks)  # the alert's own words say what is broken
     assert alert.text.startswith("alert\nDecision: instance-1 (cluster-1): Approved, queued")
     await bot.slack.press(alert, CANCEL)
     await bot.edited(alert, 2)

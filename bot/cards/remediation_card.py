@@ -34,6 +34,7 @@ def card(  # noqa: PLR0913 - what a card shows
     buttons: bool = True,
     about: About | None = None,
     config: CardConfig | None = None,
+    is_beneath: bool = False,
 ) -> Message:
     """Draw a remediation in any state.
 
@@ -45,13 +46,14 @@ def card(  # noqa: PLR0913 - what a card shows
             not certain that it is true.
         about: what the bot knows of the node, the cluster and what people have agreed.
         config: links and reasons.
+        is_beneath: it goes beneath another tool's alert, which says what is broken.
     """
     about, config = about or About(), config or CardConfig()
     lines = [*_people(remediation, decided), _effect(remediation, about), _risk(remediation, about)]
     drawn = [
         {"type": "header", "text": blocks.plain(_title(remediation, about))},
         *(blocks.paragraph(line, bold=True) for line in _warnings(notice, about)),
-        *blocks.rich_texts(map(blocks.elements, broken(remediation))),
+        *blocks.rich_texts(map(blocks.elements, () if is_beneath else broken(remediation))),
         *(blocks.paragraph(line) for line in lines if line),
         *(blocks.paragraph(line) for line in _agreed(remediation, about)),
         *actions(remediation, about, config, buttons=buttons),

@@ -160,10 +160,19 @@ class Executor:
                 about = None
         if about:
             about = replace(about, vanished=False, hold=None if decided else about.hold)
-        message = cards.card(present, decided=decided, notice=notice, buttons=buttons, about=about, config=self._config)
         place = job.request.place
-        if place.is_foreign and place.original:
-            message = cards.decision_beneath(place.original, message)
+        alert = place.original if place.is_foreign else None
+        message = cards.card(
+            present,
+            decided=decided,
+            notice=notice,
+            buttons=buttons,
+            about=about,
+            config=self._config,
+            is_beneath=alert is not None,
+        )
+        if alert:
+            message = cards.decision_beneath(alert, message)
         remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())
         answer = Answer(Manner.CARD, message, remark, summary=notice)
         if place.is_button or about is None or not self._has_card(about, place):

@@ -57,7 +57,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     alert = Message("alert", [{"type": "section", "text": {"type": "mrkdwn", "text": "*gpu-node-07* has lost a GPU."}}])
     yield (
         "another-tools-alert",
-        cards.decision_beneath(alert, cards.card(reviewed(State.PENDING), decided=APPROVED)),
+        cards.decision_beneath(alert, cards.card(reviewed(State.PENDING), decided=APPROVED, is_beneath=True)),
         False,
     )
     yield "digest", cards.digest.draw(DIGEST, alerts(12), []), False
