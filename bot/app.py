@@ -13,12 +13,12 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cards import CardConfig
 from bot.clock import Clock, Pause
-from bot.decisions import BatchService, DecisionService, Guardrails, Limits, PauseService, Recovery
+from bot.decisions import BatchService, DecisionService, Guardrails, Limits, Lookup, PauseService, Recovery
 from bot.errors import StorageUnavailable
 from bot.models import Verb
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
-from bot.store import Approvals, Database, DecisionStore, Pauses
+from bot.store import Approvals, Database, DecisionStore, Messages, Pauses
 from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
 from bot.watcher import Route, WatchConfig, Watcher
@@ -137,7 +137,7 @@ class App:
         identity = await connection.identify()
         writing = _slack_client(settings, session, reads_only=False)
         replies = Replies(writing, session, self._clock, allow_loopback=is_loopback(settings.slack_api_url))
-        decisions, batches, pauses = self._decide(identity, reading, replies, self._together(http), store)
+        decisions, batches, pauses, lookup = self._decide(identity, reading, replies, self._together(http), store)
         secret = settings.slack_signing_secret
         bolt = build_bolt(
             secret.get_secret_value() if secret else "", team_id=identity.team_id, bot_user_id=identity.bot_user_id
@@ -150,6 +150,7 @@ class App:
             replies=replies,
             tasks=self.tasks,
             config=_card_config(settings, identity),
+            lookup=lookup,
             client=writing,
         )
         if settings.slack_app_token:
@@ -245,7 +246,7 @@ class App:
         replies: Replies,
         together: TogetherClient,
         store: DecisionStore,
-    ) -> tuple[DecisionService, BatchService, PauseService]:
+    ) -> tuple[DecisionService, BatchService, PauseService, Lookup]:
         """Put the rules together, and begin to keep what is in hand and to take over what was left behind."""
         settings, clock = self._settings, self._clock
         directory = SlackDirectory(reading, clock)
@@ -269,7 +270,15 @@ class App:
             report=self._reporter("store"),
         )
         self._recovering = asyncio.create_task(self._recovery.run(), name="recovery")
-        return decisions, batches, PauseService(policy, Pauses(store.database))
+        lookup = Lookup(
+            together,
+            policy,
+            Messages(store.database),
+            settings.bot_clusters,
+            clock,
+            is_watching=settings.bot_alert_channel is not None,
+        )
+        return decisions, batches, PauseService(policy, Pauses(store.database)), lookup
 
     def _problems(self) -> list[str]:
         """What keeps the bot from working right now, for `/readyz`."""

@@ -11,6 +11,7 @@ from bot.models import RemediationRef, check_id
 
 COMMAND = "/cancel-remediation"
 MAX_REASON = 500
+VERBS = {"approve", "reject", "hold", "release", "refresh", "pause", "resume", "stop"}
 PARTS = ("cluster", "instance", "remediation")
 
 _QUOTES = "\"'`“”„‟‘’‚‛«»"
@@ -50,27 +51,85 @@ class Help:
     """The person asked how to use the command."""
 
 
-def parse(text: str) -> Order | Help | UnreadableCommand:
+@dataclass(frozen=True, slots=True)
+class Browse:
+    """Nothing was typed: the person wants to choose what to cancel."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListWaiting:
+    """The person asked what is waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """A node's name, an ID, or the beginning of one: which remediation is meant is to be looked up.
+
+    Attributes:
+        text: as typed.
+        only_shows: it is to be shown, rather than offered to be cancelled.
+    """
+
+    text: str
+    only_shows: bool = False
+
+
+Typed = Order | Help | Browse | ListWaiting | Find
+
+
+def parse(text: str) -> Typed | UnreadableCommand:
     """Read what stands behind `/cancel-remediation`.
 
     Understood are three words; `cluster/instance/remediation`; the API's own URL, with or without Slack's
     `<…|…>` around it; `cluster=… instance=… remediation=… reason="…"`; `--cluster …`; each with quotes,
     backticks, commas, line breaks and invisible characters wherever pasting leaves them, and a free-text reason
-    behind it. Never raises: what cannot be read comes back as an `UnreadableCommand` that names the part.
+    behind it; one word alone is looked up. Never raises: what can't be read comes back as an `UnreadableCommand` that
+    names the part.
     """
     plain = _plain(text)
-    if plain.strip(_QUOTES + " ").lower() in {"", "help", "--help", "-h", "?"}:
-        return Help()
+    bare = plain.strip(_QUOTES + " ")
+    if not bare:
+        return Browse()
     try:
-        if url := _URL.match(plain.lstrip(_QUOTES + " ")):
-            return _from_url(url, plain.lstrip(_QUOTES + " ")[url.end() :])
-        if _begins_with_options(plain):
-            return _from_options(plain)
-        return _from_words(plain)
+        return _from_verb(bare) or _find(bare) or _from_reference(plain)
     except InvalidId as error:
         return UnreadableCommand(str(error))
     except UnreadableCommand as error:
         return error
+
+
+def _from_verb(bare: str) -> Typed | UnreadableCommand | None:
+    """Read what begins with a word that no cluster's ID may be; None where it doesn't."""
+    verb, _, rest = bare.partition(" ")
+    match verb.lower():
+        case "help" | "--help" | "-h" | "?" if not rest:
+            return Help()
+        case "list" if not rest:
+            return ListWaiting()
+        case "status":
+            return _find(rest, only_shows=True) or UnreadableCommand(f"Type {COMMAND} status and a node name or an ID.")
+        case "cancel" if rest:
+            return parse(rest)
+        case other if other in VERBS:
+            return UnreadableCommand(f"{COMMAND} can't {other}. Use the buttons on the card instead.")
+    return None
+
+
+def _from_reference(plain: str) -> Order:
+    if url := _URL.match(plain.lstrip(_QUOTES + " ")):
+        return _from_url(url, plain.lstrip(_QUOTES + " ")[url.end() :])
+    return _from_options(plain) if _begins_with_options(plain) else _from_words(plain)
+
+
+def _find(text: str, *, only_shows: bool = False) -> Find | None:
+    """Return what is to be looked up; None where it is no single word that could be a name or an ID."""
+    word = text.strip(_QUOTES + " ,/")
+    if only_shows and "/" in word and len(parts := word.split("/")) == len(PARTS) and all(parts):
+        return Find(word, only_shows=True)
+    try:
+        return Find(check_id("remediation", word), only_shows=only_shows)
+    except InvalidId:
+        return None
 
 
 def _plain(text: str) -> str:

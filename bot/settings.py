@@ -230,8 +230,8 @@ class Settings(BaseModel):
     bot_runbook_url: Annotated[str, AfterValidator(_template)] = ""
     bot_quiet_hours: Annotated[QuietHours | None, BeforeValidator(_quiet_hours)] = None
     bot_reason: Annotated[Literal["never", "cancel", "always"], Lower] = "never"
-    bot_max_in_repair: Annotated[int, Field(ge=1)] | None = None
-    bot_max_in_repair_percent: Annotated[int, Field(ge=1, le=100)] | None = None
+    bot_max_in_repair: Annotated[int | None, Field(ge=1)] = None
+    bot_max_in_repair_percent: Annotated[int | None, Field(ge=1, le=100)] = None
     bot_two_people_modes: Annotated[tuple[str, ...], Commas, AfterValidator(_modes)] = ()
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
     bot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 400

@@ -6,9 +6,11 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cards import PAUSE, REASON, RESUME, CardConfig, selection
-from bot.decisions import BatchService, DecisionService, PauseService
+from bot.cards.chooser import CHOOSER
+from bot.decisions import BatchService, DecisionService, Lookup, PauseService
 from bot.tasks import Tasks
 from handlers.buttons import Buttons
+from handlers.chooser import Chooser
 from handlers.commands import Commands
 from handlers.controls import Controls
 from handlers.digests import Digests
@@ -20,6 +22,7 @@ from handlers.replies import Replies
 _ANY = re.compile("")
 _REMEDIATION = re.compile("^remediation:")
 _PAUSES = re.compile(f"^({PAUSE}|{RESUME})$")
+_CHOOSER = re.compile("^chooser:")
 _PRESSED = re.compile(f"^({selection.APPROVE}|{selection.CANCEL})$")
 
 
@@ -32,11 +35,13 @@ def register(  # noqa: PLR0913 - what the surfaces need
     replies: Replies,
     tasks: Tasks,
     config: CardConfig,
+    lookup: Lookup,
     client: AsyncWebClient,
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
+    chooser = Chooser(lookup, decisions, replies, tasks, client)
     reasons = Reasons(config, decisions, replies, tasks, client)
-    buttons, commands = Buttons(decisions, reasons, replies, tasks), Commands(decisions, tasks)
+    buttons, commands = Buttons(decisions, reasons, replies, tasks), Commands(decisions, chooser, tasks)
     controls, fallbacks = Controls(decisions, replies, tasks), Fallbacks(replies, tasks)
     digests = Digests(batches, decisions, controls, tasks, client)
     app.action(_REMEDIATION)(buttons.listen)
@@ -48,6 +53,9 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.options(selection.SELECT)(digests.options)
     app.view(selection.BATCH)(digests.submit)
     app.view(REASON)(reasons.submit)
+    app.view(CHOOSER)(chooser.submit)
+    app.action(_CHOOSER)(chooser.pick)
+    app.options(_CHOOSER)(chooser.options)
     app.action(_ANY)(buttons.listen)
     app.view(_ANY)(fallbacks.view)
     app.view_closed(_ANY)(fallbacks.view)

@@ -6,18 +6,20 @@ from slack_bolt.async_app import AsyncAck
 
 from bot import cards
 from bot.decisions import DecisionService, Unrecorded
-from bot.errors import NotAttempted, NotRecorded, NotTaken, TooMany, UnknownControl, UnreadableCommand
+from bot.errors import NotAttempted, NotRecorded, NotTaken, TooMany, UnknownControl
 from bot.models import Actor, Message, Place, Request, Verb
-from bot.parsing import COMMAND, Help, parse
+from bot.parsing import COMMAND, Browse, Find, Help, ListWaiting, Order, parse
 from bot.tasks import Room, Tasks
 from handlers.buttons import refusal
+from handlers.chooser import Chooser
 
 
 class Commands:
     """Reads what was typed, and hands it to the decisions."""
 
-    def __init__(self, decisions: DecisionService, tasks: Tasks) -> None:
+    def __init__(self, decisions: DecisionService, chooser: Chooser, tasks: Tasks) -> None:
         self._decisions = decisions
+        self._chooser = chooser
         self._tasks = tasks
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -47,6 +49,12 @@ class Commands:
             if work:
                 self._tasks.spawn(work, f"command {asked.trigger_id}", person=person)
             return
+        if isinstance(asked, Browse | Find | ListWaiting):
+            await ack()
+            actor, trigger_id = actor_of(body), str(body.get("trigger_id"))
+            work = self._chooser.answer(asked, actor, place_of(body), trigger_id)
+            self._tasks.spawn(work, f"lookup {trigger_id}", person=person)
+            return
         told = cards.private(asked) if isinstance(asked, NotAttempted) else asked
         await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
         if isinstance(asked, NotAttempted):
@@ -60,7 +68,12 @@ def actor_of(body: dict[str, Any]) -> Actor:
     return Actor(body.get("user_id") or "", body.get("user_name") or "", body.get("team_id"), is_member=True)
 
 
-def read(body: dict[str, Any]) -> Request | Message | NotAttempted:
+def place_of(body: dict[str, Any]) -> Place:
+    """Return where it was typed."""
+    return Place(body.get("channel_id"), str(body.get("user_id") or ""), response_url=body.get("response_url"))
+
+
+def read(body: dict[str, Any]) -> Request | Message | NotAttempted | Browse | Find | ListWaiting:
     """Read what the command asks for: a decision, help, or something that can't be read."""
     command = body.get("command") or ""
     if command != COMMAND:
@@ -68,8 +81,7 @@ def read(body: dict[str, Any]) -> Request | Message | NotAttempted:
     order = parse(body.get("text") or "")
     if isinstance(order, Help):
         return cards.usage()
-    if isinstance(order, UnreadableCommand):
+    if not isinstance(order, Order):
         return order
-    actor = actor_of(body)
-    place = Place(body.get("channel_id"), actor.user_id, response_url=body.get("response_url"))
-    return Request(Verb.CANCEL, order.ref, actor, place, reason=order.reason, trigger_id=body.get("trigger_id"))
+    actor, place, trigger_id = actor_of(body), place_of(body), body.get("trigger_id")
+    return Request(Verb.CANCEL, order.ref, actor, place, reason=order.reason, trigger_id=trigger_id)

@@ -113,6 +113,7 @@ ERRORS: dict[str, BotError] = {
     ),
     "NotFollowed": errors.NotFollowed(),
     "NotConfirmed": errors.NotConfirmed(),
+    "NoMatch": errors.NoMatch("gpu-node-7", "3 clusters"),
     "NothingSelected": errors.NothingSelected(),
     "NotTaken": errors.NotTaken(),
     "TooMany": errors.TooMany(),

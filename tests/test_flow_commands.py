@@ -22,7 +22,7 @@ async def test_command_cancels_and_posts_the_card_to_the_channel(bot: World) -> 
     assert len(bot.slack.messages) == 1
 
 
-@pytest.mark.parametrize("text", ["", "help"])
+@pytest.mark.parametrize("text", ["help", "--help"])
 async def test_help_is_private_and_calls_nothing(bot: World, text: str) -> None:
     await bot.slack.command(text)
     usage = await bot.whisper()

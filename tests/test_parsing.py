@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.errors import InvalidId, UnreadableCommand
 from bot.models import RemediationRef
-from bot.parsing import MAX_REASON, Help, Order, parse
+from bot.parsing import MAX_REASON, VERBS, Browse, Find, Help, ListWaiting, Order, parse
 
 URL = "https://api.together.xyz/v1/compute/clusters/c1/instances/i1/remediations/r1"
 
@@ -64,7 +64,8 @@ READABLE = {
 }
 
 UNREADABLE = {
-    "one part": ("c1", "Missing instance and remediation IDs. I took “c1” as the cluster."),
+    "a verb of the bot": ("approve c1 i1 r1", "/cancel-remediation can't approve."),
+    "status of nothing": ("status", "Type /cancel-remediation status and a node name or an ID."),
     "two parts": ("c1 i1", "Missing remediation ID. I took “c1” as the cluster and “i1” as the instance."),
     "only separators": (" / , ", "Missing cluster, instance, and remediation IDs."),
     "an option is missing": ("--cluster c1 --remediation r1", "Missing instance ID."),
@@ -101,9 +102,30 @@ def test_names_the_part_that_is_missing_or_wrong(text: str, sentence: str) -> No
     assert problem.sentence.startswith(sentence)
 
 
-@pytest.mark.parametrize("text", ["", "   ", "help", "HELP", "`help`", "--help", "-h", "?", "\u200b"])
-def test_help_and_nothing_at_all_ask_for_the_usage(text: str) -> None:
+@pytest.mark.parametrize("text", ["help", "HELP", "`help`", "--help", "-h", "?"])
+def test_help_asks_for_the_usage(text: str) -> None:
     assert parse(text) == Help()
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\u200b", "``"])
+def test_nothing_at_all_asks_to_choose(text: str) -> None:
+    assert parse(text) == Browse()
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("list", ListWaiting()),
+        ("gpu-node-07", Find("gpu-node-07")),
+        ("`gpu-node-07`", Find("gpu-node-07")),
+        ("cancel gpu-node-07", Find("gpu-node-07")),
+        ("status gpu-node-07", Find("gpu-node-07", only_shows=True)),
+        ("status c1/i1/r1", Find("c1/i1/r1", only_shows=True)),
+        ("cancel c1 i1 r1", Order(RemediationRef("c1", "i1", "r1"))),
+    ],
+)
+def test_what_is_looked_up(text: str, asked: object) -> None:
+    assert parse(text) == asked
 
 
 def test_a_host_that_slack_linked_by_itself_is_what_was_typed() -> None:
@@ -122,7 +144,7 @@ def test_ids_that_look_like_words_of_the_command_are_ids() -> None:
 @given(st.text() | st.text(alphabet='ab /,-—="“”`<>|&;@.%\n\u200bclusterinstanceremediationreasonhttp:'))
 def test_any_text_gives_a_reference_or_a_sentence(text: str) -> None:
     found = parse(text)
-    assert isinstance(found, (Order, Help, UnreadableCommand))
+    assert isinstance(found, (Order, Help, Browse, Find, ListWaiting, UnreadableCommand))
     if isinstance(found, Order):
         assert len(found.reason) <= MAX_REASON
     if isinstance(found, UnreadableCommand):
@@ -143,6 +165,7 @@ def test_every_id_of_the_contract_is_read_as_it_is(cluster: str, instance: str, 
     typed = f"{cluster} {instance} {remediation}"
     # Phones and Slack make these of other characters; what they mean is in the tables above.
     assume(not any(each in typed for each in "“”„‟‘’‚‛«»&—–‐‑‒―−") and "--" not in typed)
+    assume(cluster.lower() not in {"status", "cancel", "list", *VERBS})
     assert parse(typed) == Order(RemediationRef(cluster, instance, remediation))
 
 

@@ -1,6 +1,6 @@
 """What people see: pure functions from values to Slack messages. Escaping, limits and fallback text are theirs."""
 
-from bot.cards import batch, digest, labels, listing, selection
+from bot.cards import batch, chooser, digest, labels, listing, selection
 from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
 from bot.cards.controls import RELEASE, question
@@ -32,6 +32,7 @@ __all__ = [
     "after_failure",
     "batch",
     "card",
+    "chooser",
     "decision_beneath",
     "digest",
     "failed",

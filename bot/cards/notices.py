@@ -11,8 +11,11 @@ from bot.mrkdwn import clock_time, escape
 from bot.parsing import COMMAND
 
 USAGE = (
-    f"`{COMMAND} CLUSTER INSTANCE REMEDIATION [reason]` cancels a remediation. The node is left as it is, and Together "
-    "won't suggest another repair for about 30 minutes.\n"
+    f"`{COMMAND}` lets you choose what to cancel.\n"
+    f"`{COMMAND} gpu-node-07` finds it by node name, by ID, or by the first characters of either.\n"
+    f"`{COMMAND} list` shows what is waiting; `{COMMAND} status gpu-node-07` shows one card. Only you see them.\n"
+    f"`{COMMAND} CLUSTER INSTANCE REMEDIATION [reason]` cancels a remediation at once. The node is left as it is, and "
+    "Together won't suggest another repair for about 30 minutes.\n"
     f"Example: `{COMMAND} c-7f2 i-0042 r-91ac rebooted by hand`\n"
     "You can also use `CLUSTER/INSTANCE/REMEDIATION`, the remediation's URL in Together's API, or "
     '`cluster=… instance=… remediation=… reason="…"`.'

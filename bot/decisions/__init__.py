@@ -2,8 +2,20 @@
 
 from bot.decisions.batches import BatchService
 from bot.decisions.guardrails import Guardrails, Limits
+from bot.decisions.lookup import CANCELLABLE, Looked, Lookup
 from bot.decisions.pauses import PauseService
 from bot.decisions.recovery import Recovery
 from bot.decisions.service import DecisionService, Unrecorded
 
-__all__ = ["BatchService", "DecisionService", "Guardrails", "Limits", "PauseService", "Recovery", "Unrecorded"]
+__all__ = [
+    "CANCELLABLE",
+    "BatchService",
+    "DecisionService",
+    "Guardrails",
+    "Limits",
+    "Looked",
+    "Lookup",
+    "PauseService",
+    "Recovery",
+    "Unrecorded",
+]

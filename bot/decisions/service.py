@@ -29,6 +29,7 @@ from bot.logs import about_decision
 from bot.models import (
     LIFETIME,
     RULES,
+    About,
     Answer,
     AuditNote,
     Claim,
@@ -155,12 +156,16 @@ class DecisionService:
 
     async def node_of(self, ref: RemediationRef) -> str:
         """Return the name of a remediation's node; empty where the bot doesn't track it, or can't tell at once."""
+        return (await self.about(ref)).node
+
+    async def about(self, ref: RemediationRef) -> About:
+        """Return what a card says beyond the remediation, as far as that can be told at once."""
         try:
             async with self._clock.timeout(NAME_SECONDS):
-                return (await self._approvals.about(ref)).node
+                return await self._approvals.about(ref)
         except (TimeoutError, StorageUnavailable) as error:
-            logger.warning("Couldn't look up the node of %s: %s", ref, type(error).__name__)
-            return ""
+            logger.warning("Couldn't look up what is known of %s: %s", ref, type(error).__name__)
+            return About()
 
     async def note(self, note: AuditNote) -> None:
         """Put into the audit trail what is about no decision: a refusal, or a confirmed selection."""

@@ -14,6 +14,7 @@
     │   │   ├── LimitReached      as many nodes are in repair as may be at once
     │   │   └── Paused            somebody has paused approvals
     │   ├── NotFollowed           a hold on an alert that another tool posted
+    │   ├── NoMatch               nothing open has this name or ID
     │   ├── NotConfirmed          a selection that is somebody else's, or was confirmed already
     │   ├── NothingSelected       a button for a selection, and nothing selected that still waits
     │   ├── NothingToStop         a selection that has ended already
@@ -62,6 +63,7 @@ from bot.errors.refusals import (
     AlreadyInFlight,
     Guarded,
     LimitReached,
+    NoMatch,
     NotAllowed,
     NotAttempted,
     NotConfirmed,
@@ -108,6 +110,7 @@ __all__ = [
     "LeaseLost",
     "LimitReached",
     "NoAnswer",
+    "NoMatch",
     "NotAllowed",
     "NotAttempted",
     "NotConfirmed",

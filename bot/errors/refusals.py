@@ -91,6 +91,21 @@ class NotFollowed(NotAttempted):
         )
 
 
+class NoMatch(NotAttempted):
+    """Nothing that is open has this name or ID.
+
+    Args:
+        text: what was looked for, raw.
+        where: what was searched, as the end of a sentence.
+    """
+
+    def __init__(self, text: str, where: str) -> None:
+        super().__init__(
+            f"No open remediation matches “{escape(text, 200)}” in {where}. Nothing was sent.",
+            "Type a node name, an ID, or its first characters, or type /cancel-remediation list.",
+        )
+
+
 class NothingSelected(NotAttempted):
     """A button for a selection was pressed, and nothing that still waits was selected."""
 

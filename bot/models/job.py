@@ -104,6 +104,7 @@ class OutcomeKind(StrEnum):
     UNREADABLE_COMMAND = "UnreadableCommand"
     UNREADABLE_BUTTON = "UnreadableButton"
     UNKNOWN_CONTROL = "UnknownControl"
+    NO_MATCH = "NoMatch"
     NOTHING_SELECTED = "NothingSelected"
     NOT_CONFIRMED = "NotConfirmed"
     NOTHING_TO_STOP = "NothingToStop"

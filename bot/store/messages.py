@@ -76,6 +76,7 @@ _SHOWN = (
 )  # fmt: skip
 _ONE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
 _KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
+_TRACKED = select(a.body, a.message_id).where(a.is_open, a.state != WITHDRAWN)
 _ANY = select(m.id).limit(1)
 _EXISTING = select(*_IDS).where(tuple_(*_IDS).in_(bindparam("b_ids", expanding=True)))
 _WITHDRAWN = _EXISTING.where(a.state == WITHDRAWN)
@@ -173,6 +174,10 @@ class Messages(Leased):
         """Return the messages in the channel that are still kept true."""
         return await self.database.read(_open)
 
+    async def tracked(self) -> list[Remediation]:
+        """Return the remediations that are open, as they were last seen."""
+        return await self.database.read(_tracked)
+
     async def add_cards(self, new: Sequence[Tracked]) -> None:
         """Write down that each of these is to get a card, unless the bot has told of it before."""
         await self._run(_add_cards, new)
@@ -225,6 +230,10 @@ class Messages(Leased):
 
 def _known(connection: Connection) -> dict[RemediationRef, str]:
     return {RemediationRef(*row[:3]): row.fingerprint for row in connection.execute(_KNOWN)}
+
+
+def _tracked(connection: Connection) -> list[Remediation]:
+    return [alert.remediation for row in connection.execute(_TRACKED) if (alert := readable_alert(row))]
 
 
 def _is_empty(connection: Connection) -> bool:

@@ -321,3 +321,29 @@ async def test_a_reload_shows_the_same_and_the_end_is_said(open_page: OpenPage, 
     assert await page.evaluate(
         "[...document.querySelectorAll('body > *')].every((each) => each.inert || each.id === 'ended')"
     )
+
+
+async def test_a_node_is_found_chosen_and_cancelled_without_ids(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    ids = await ill_node(page, running)
+    await write(page, "/cancel-remediation")
+    dialog = page.get_by_role("dialog")
+    node = dialog.get_by_role("combobox", name="Node")
+    await node.click()
+    await expect(dialog.get_by_role("option")).to_have_text(["gpu-node-7"])
+    await node.press("Enter")
+    await expect(dialog).to_contain_text("Approval needed: reboot gpu-node-7")
+    await dialog.get_by_role("textbox", name="Reason").fill("rebooted by hand")
+    await button(dialog, "Cancel remediation").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(newest(page)).to_contain_text("gpu-node-7: cancelled by @alice.")
+    await expect(page.locator("#messages article").first).to_contain_text("“rebooted by hand”")
+    assert running.together.state(ids) == "CANCELLED"
+
+
+async def test_what_matches_nothing_is_said_in_the_dialog(open_page: OpenPage) -> None:
+    page = await open_page()
+    await write(page, "/cancel-remediation gpu-node-99")
+    await expect(page.get_by_role("dialog")).to_contain_text("No open remediation matches “gpu-node-99”")
+    await button(page.get_by_role("dialog"), "Close").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)

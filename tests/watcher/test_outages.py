@@ -116,9 +116,9 @@ async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_re
     await card(bot)
     bot.together.faults.append(Fault("rpc", verb="clusters", code=14, times=-1))
     await pass_time(bot, 920)
-    told = [each.text for each in bot.slack.visible() if "Can't reach Together for" in each.text]
+    told = [each.text for each in bot.slack.visible() if "from Together since" in each.text]
     assert len(told) == 1
-    assert told[0].startswith("The list of clusters cannot be read from Together since")
+    assert told[0].startswith("Can't list clusters from Together since")
     bot.together.review(IDS, "cancel")
     await card(bot, words="Cancelled: reboot")
     bot.together.faults.clear()

@@ -55,6 +55,8 @@ class Console(Listener):
             "options": self._options,
             "submit": self._submit,
             "close": self._close,
+            "search": self._search,
+            "pick": self._pick,
             "scene": self._scene,
             "happen": self._happen,
             "forge": self._forge,
@@ -141,7 +143,7 @@ class Console(Listener):
             raise NotDone(f"{command} is not a valid command. This workspace has {COMMAND}.")
         if user["team_id"] != TEAM:
             raise NotDone(f"Only members of this workspace can use {COMMAND}: {user['name']} is a guest.")
-        return _acked(await self._slack.command(words.strip(), user=user["id"]))
+        return _acked(await self._slack.command(words.strip(), user=user["id"], client=body.get("client", "")))
 
     async def _press(self, body: Body) -> Body:
         message, button = self._message(body), body["button"]
@@ -162,6 +164,13 @@ class Console(Listener):
             return _acked(await self._slack.submit(self._view(body), user=body["user"], **body.get("typed", {})))
         except Refused:
             raise NotDone("Fill in this field, then submit again.") from None
+
+    async def _search(self, body: Body) -> Body:
+        view, action = self._view(body), body["action_id"]
+        return {"options": await self._slack.ask_in_view(view, action, body["query"], user=body["user"])}
+
+    async def _pick(self, body: Body) -> Body:
+        return _acked(await self._slack.pick(self._view(body), body["action_id"], body["option"], user=body["user"]))
 
     async def _close(self, body: Body) -> Body:
         self._slack.close_view(self._view(body))

@@ -7,7 +7,7 @@ from typing import Any
 # Calls per minute (docs.slack.dev, "Rate limits", and each method's page).
 TIERS = {
     "chat.update": 50, "chat.postEphemeral": 100, "conversations.history": 50, "usergroups.users.list": 20,
-    "users.info": 100, "views.open": 100, "apps.connections.open": 50, "auth.test": 100,
+    "users.info": 100, "views.open": 100, "views.update": 100, "apps.connections.open": 50, "auth.test": 100,
 }  # fmt: skip
 POSTS_PER_MINUTE = 300  # "several hundred messages per minute" in a workspace
 KNOWN_BLOCKS = {"header", "section", "context", "actions", "divider", "image", "input", "rich_text"}
@@ -72,6 +72,9 @@ def check_view(view: dict[str, Any]) -> None:
             _text(view[name], 24, {"plain_text"})
     if "title" not in view or len(view.get("private_metadata", "")) > 3000:
         raise Refused("invalid_arguments", "title or private_metadata")
+    ids = [block["block_id"] for block in view["blocks"] if "block_id" in block]
+    if len(ids) != len(set(ids)):
+        raise Refused("invalid_arguments", "block_id is not unique")
     for block in view["blocks"]:
         _check_block(block)
     if "submit" not in view and any(block.get("type") == "input" for block in view["blocks"]):
@@ -123,7 +126,9 @@ def _check_block(block: dict[str, Any]) -> None:
         if "hint" in block:
             _text(block["hint"], 2000, {"plain_text"})
         element = block.get("element", {})
-        if element.get("type") != "plain_text_input" or not 1 <= element.get("max_length", 1) <= 3000:
+        if element.get("type") == "external_select":
+            _external_select(element)
+        elif element.get("type") != "plain_text_input" or not 1 <= element.get("max_length", 1) <= 3000:
             raise Refused("invalid_blocks", "input")
     elif kind == "rich_text":
         _rich_text(block)
@@ -158,6 +163,14 @@ def _check_block(block: dict[str, Any]) -> None:
             if element.get("type", "").startswith("multi_"):
                 raise Refused("invalid_blocks", "a multi-select menu stands in sections and inputs only")
             _element(element)
+
+
+def _external_select(element: dict[str, Any]) -> None:
+    _text(element.get("placeholder"), 150, {"plain_text"})
+    if not isinstance(element.get("min_query_length", 3), int):
+        raise Refused("invalid_blocks", "min_query_length")
+    if "initial_option" in element:
+        check_options([element["initial_option"]])
 
 
 RICH = {

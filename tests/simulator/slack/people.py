@@ -20,7 +20,14 @@ class Slack(Workspace):
     """The workspace with its people."""
 
     async def command(
-        self, text: str, *, user: str = "U0ALICE", channel: str = "C0OPS", command: str = COMMAND, **extra: Any
+        self,
+        text: str,
+        *,
+        user: str = "U0ALICE",
+        channel: str = "C0OPS",
+        command: str = COMMAND,
+        client: str = "",
+        **extra: Any,
     ) -> Ack:
         """Type a slash command. What the ack says, the person alone sees."""
         ack = await self.deliver("slash_commands", {
@@ -36,7 +43,7 @@ class Slack(Workspace):
             "api_app_id": "A0BOT",
             "is_enterprise_install": "false",
             "response_url": self.response_url(channel, user, None),
-            "trigger_id": self.new_trigger(user),
+            "trigger_id": self.new_trigger(user, client),
             **extra,
         })  # fmt: skip
         if ack.status == 200 and ack.body:
@@ -156,24 +163,64 @@ class Slack(Workspace):
         check_options(options)
         return list(options)
 
+    async def ask_in_view(
+        self, view: dict[str, Any], action_id: str, query: str = "", *, user: str = "U0ALICE"
+    ) -> list[dict[str, Any]]:
+        """Open a menu in a dialog, or type into it. The payload does not hold what was chosen in the others."""
+        ack = await self.deliver("interactive", {
+            "type": "block_suggestion",
+            **self._person(user),
+            "container": {"type": "view", "view_id": view["id"]},
+            "view": {**view, "state": {"values": {}}},
+            "action_id": action_id,
+            "block_id": _block_of(view, action_id)["block_id"],
+            "value": query,
+        })  # fmt: skip
+        options = json.loads(ack.body)["options"] if ack.status == 200 else []
+        check_options(options)
+        return list(options)
+
+    async def pick(self, view: dict[str, Any], action_id: str, option: dict[str, Any], *, user: str = "U0ALICE") -> Ack:
+        """Choose in a menu of a dialog that tells the app at once."""
+        block = _block_of(view, action_id)
+        block["element"]["initial_option"] = option  # what the dialog shows from now on
+        return await self.deliver("interactive", {
+            "type": "block_actions",
+            **self._person(user),
+            "container": {"type": "view", "view_id": view["id"]},
+            "trigger_id": self.new_trigger(user),
+            "view": {**view, "state": {"values": {}}},
+            "actions": [{
+                "type": "external_select",
+                "action_id": action_id,
+                "block_id": block["block_id"],
+                "selected_option": option,
+                "action_ts": f"{self.now():.6f}",
+            }],
+        })  # fmt: skip
+
     async def submit(self, view: dict[str, Any], *, user: str = "U0ALICE", **typed: str) -> Ack:
         """Submit a dialog. An ack that says so puts another view in its place; any other closes it.
 
         Args:
             view: the dialog.
             user: who submits it.
-            typed: into its inputs, by `block_id`.
+            typed: into its inputs, by `block_id`; menus hold what was chosen in them.
 
         Raises:
             Refused: a field that must be filled in is not, or has too much in it: Slack sends nothing then.
         """
         inputs = {block["block_id"]: block for block in view["blocks"] if block["type"] == "input"}
         for name, block in inputs.items():
+            if block["element"]["type"] == "external_select":
+                if not block["element"].get("initial_option") and not block.get("optional"):
+                    raise Refused("invalid_input", name)
+                continue
             length = len(typed.get(name, ""))
             if (not length and not block.get("optional")) or length > block["element"].get("max_length", 3000):
                 raise Refused("invalid_input", name)
         values = {
-            name: {block["element"]["action_id"]: {"type": "plain_text_input", "value": typed.get(name) or None}}
+            name: {block["element"]["action_id"]: _filled_in(block["element"], typed.get(name))}
             for name, block in inputs.items()
         }
         ack = await self.deliver("interactive", {
@@ -192,6 +239,11 @@ class Slack(Workspace):
             if answer.get("response_action") == "update":
                 check_view(answer["view"])
                 self.open_view(answer["view"], user, client)
+            if answer.get("response_action") == "errors":
+                fields = {block.get("block_id") for block in view["blocks"] if block["type"] == "input"}
+                if not set(answer["errors"]) <= fields:
+                    raise Refused("invalid_errors", str(answer["errors"]))
+                self.views.append(view)  # it stays open, with what was filled in
         return ack
 
     async def deliver(self, kind: str, payload: dict[str, Any]) -> Ack:
@@ -241,6 +293,16 @@ class Slack(Workspace):
 def sign(stamp: str, body: bytes, secret: str = SIGNING_SECRET) -> str:
     """Slack's signature, version 0 (docs.slack.dev/authentication/verifying-requests-from-slack)."""
     return "v0=" + hmac.new(secret.encode(), f"v0:{stamp}:".encode() + body, hashlib.sha256).hexdigest()
+
+
+def _block_of(view: dict[str, Any], action_id: str) -> dict[str, Any]:
+    return next(block for block in view["blocks"] if block.get("element", {}).get("action_id") == action_id)
+
+
+def _filled_in(element: dict[str, Any], typed: str | None) -> dict[str, Any]:
+    if element["type"] == "external_select":
+        return {"type": "external_select", "selected_option": element.get("initial_option")}
+    return {"type": "plain_text_input", "value": typed or None}
 
 
 def _options(values: list[str]) -> list[dict[str, Any]]:

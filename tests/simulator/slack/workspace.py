@@ -290,6 +290,9 @@ class Workspace(Listener):
                     raise Refused("expired_trigger_id")
                 check_view(body["view"])
                 return {"ok": True, "view": self.open_view(body["view"], user, client)}
+            case "views.update":
+                check_view(body["view"])
+                return {"ok": True, "view": self._update_view(str(body.get("view_id")), body["view"])}
             case "apps.connections.open":
                 return {"ok": True, "url": self.sockets.new_ticket()}
         raise Refused("unknown_method", method)
@@ -417,6 +420,15 @@ class Workspace(Listener):
         self.viewers[opened["id"]] = user, client
         self.views.append(opened)
         return opened
+
+    def _update_view(self, view_id: str, view: dict[str, Any]) -> dict[str, Any]:
+        """Change a dialog that is open. What was filled in stays where a field's block and action stay."""
+        number = next((number for number, each in enumerate(self.views) if each["id"] == view_id), None)
+        if number is None:
+            raise Refused("not_found", "the view was closed")
+        self.views[number] = {**view, "id": view_id, "version": self.views[number].get("version", 0) + 1}
+        self.changed()
+        return self.views[number]
 
     def new_trigger(self, user: str, client: str = "") -> str:
         self._count += 1

@@ -33,7 +33,7 @@ export function drawBlock(block, handle) {
     case "context":
       return el("div", { class: "block context" }, block.elements.map((each) => el("span", {}, drawText(each))));
     case "input":
-      return drawInput(block);
+      return drawInput(block, handle);
     case "actions":
       return el("div", { class: "block actions" }, block.elements.map((each) => drawElement(each, handle)));
     default:
@@ -41,7 +41,10 @@ export function drawBlock(block, handle) {
   }
 }
 
-function drawInput({ block_id: name, label, hint, element }) {
+function drawInput({ block_id: name, label, hint, element }, handle) {
+  if (element.type === "external_select") {
+    return el("div", { class: "block" }, el("b", {}, label.text), handle.select(element, label.text));
+  }
   const id = `input-${name}`;
   return el("div", { class: "block" },
     el("label", { for: id }, el("b", {}, label.text)),

@@ -156,7 +156,7 @@ async function send(event) {
   if (!value.trim()) return;
   byId("text").value = "";
   isAtEnd = true;
-  const answer = await act("write", { user: me(), text: escaped(value) });
+  const answer = await act("write", { user: me(), client, text: escaped(value) });
   const said = trouble(answer);
   byId("typed").textContent = said || answer.note || "";
   if (said && !byId("text").value) byId("text").value = value;

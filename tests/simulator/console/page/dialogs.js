@@ -3,6 +3,7 @@
 
 import { byId, el, once } from "./dom.js";
 import { drawBlock } from "./blocks.js";
+import { menu } from "./menu.js";
 import { drawText } from "./mrkdwn.js";
 import { act, client, parts, trouble } from "./server.js";
 import { me } from "./people.js";
@@ -45,10 +46,25 @@ export function drawDialogs(closed) {
     closed();
   }
   for (const view of mine) {
-    if (views.has(view.id)) continue;
-    views.set(view.id, drawView(view));
-    show(views.get(view.id));
+    const known = views.get(view.id);
+    const content = JSON.stringify(view);
+    if (known?.content === content) continue;
+    const dialog = drawView(view);
+    dialog.content = content;
+    views.set(view.id, dialog);
+    if (known) replace(known, dialog);
+    else show(dialog);
   }
+}
+
+// The app has changed a dialog: what was typed stays where its field stays.
+function replace(known, dialog) {
+  for (const field of dialog.querySelectorAll("[data-input]")) {
+    const before = [...known.querySelectorAll("[data-input]")].find((each) => each.dataset.input === field.dataset.input);
+    if (before) field.value = before.value;
+  }
+  known.replaceWith(dialog);
+  dialog.show();
 }
 
 function drawView(view) {
@@ -58,9 +74,21 @@ function drawView(view) {
     const typed = Object.fromEntries([...dialog.querySelectorAll("[data-input]")].map((each) => [each.dataset.input, each.value.trim()]));
     said.textContent = trouble(await act("submit", { user: me(), view: view.id, typed }));
   };
+  const select = (element, label) => {
+    const where = { user: me(), view: view.id, action_id: element.action_id };
+    const chosen = element.initial_option ? [{ value: element.initial_option.value, text: element.initial_option.text.text }] : [];
+    let offered = [];
+    const source = {
+      single: true,
+      chosen,
+      options: async (query) => (offered = (await act("search", { ...where, query })).options ?? []),
+      choose: async ([one]) => one && act("pick", { ...where, option: offered.find(({ value }) => value === one.value) }),
+    };
+    return menu(element, source, label);
+  };
   const dialog = drawDialog("view", view.title.text, close,
     el("div", { class: "body", tabindex: "0", autofocus: true, role: "group", "aria-label": "What will happen" },
-      view.blocks.map((block) => drawBlock(block))),
+      view.blocks.map((block) => drawBlock(block, { select }))),
     said,
     el("div", { class: "row end" },
       el("button", { onclick: close }, view.close?.text ?? "Close"),

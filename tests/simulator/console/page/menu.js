@@ -6,8 +6,8 @@ const PAUSE = 150; // ms without a key before the app is asked
 
 let count = 0;
 
-// `source` = {chosen: [{value, text}], options(query) → [option], choose(chosen)}.
-export function menu({ placeholder, min_query_length: least = 3 }, source) {
+// `source` = {chosen: [{value, text}], options(query) → [option], choose(chosen), single}.
+export function menu({ placeholder, min_query_length: least = 3 }, source, label = placeholder.text) {
   const id = `menu-${++count}`;
   let options = [];
   let active = -1;
@@ -15,10 +15,10 @@ export function menu({ placeholder, min_query_length: least = 3 }, source) {
   let pause;
 
   const chips = el("ul", { class: "chips" });
-  const list = el("ul", { id, role: "listbox", "aria-multiselectable": "true", "aria-label": placeholder.text, hidden: true });
+  const list = el("ul", { id, role: "listbox", "aria-multiselectable": String(!source.single), "aria-label": label, hidden: true });
   const input = el("input", {
     type: "search", role: "combobox", "aria-controls": id, "aria-expanded": "false", "aria-autocomplete": "list",
-    "aria-label": placeholder.text, placeholder: placeholder.text, onclick: load, oninput: typed, onkeydown: key, onblur: left,
+    "aria-label": label, placeholder: placeholder.text, onclick: load, oninput: typed, onkeydown: key, onblur: left,
   });
   drawChips();
   return el("div", { class: "menu" }, chips, input, list);
@@ -80,8 +80,8 @@ export function menu({ placeholder, min_query_length: least = 3 }, source) {
 
   function toggle() {
     const { text, value } = options[active];
-    const without = source.chosen.filter((each) => each.value !== value);
-    set(without.length < source.chosen.length ? without : [...without, { value, text: text.text }]);
+    const without = source.single ? [] : source.chosen.filter((each) => each.value !== value);
+    set(without.length < source.chosen.length && !source.single ? without : [...without, { value, text: text.text }]);
     drawList();
   }
 

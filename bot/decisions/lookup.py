@@ -1,0 +1,156 @@
+"""Finds remediations without their three IDs: in what the bot tracks first, then at Together."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from bot.clock import Clock
+from bot.errors import InvalidId, TogetherError, UnreadableAnswer
+from bot.models import OPEN, RULES, Actor, Remediation, RemediationRef, Verb
+from bot.policy import Policy
+from bot.store import Messages
+from bot.together import TogetherClient
+from bot.together.answers import parse
+
+logger = logging.getLogger(__name__)
+
+CANCELLABLE = frozenset(RULES[Verb.CANCEL].allowed)
+CLUSTERS_AT_ONCE = 6
+FRESH_SECONDS = 10.0  # a person types on meanwhile, and each letter asks again
+LOOK_SECONDS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found.
+
+    Attributes:
+        found: oldest first.
+        unreadable: the clusters that couldn't be read; "" for the list of clusters.
+    """
+
+    found: Sequence[Remediation]
+    unreadable: Collection[str] = ()
+
+
+class Lookup:
+    """Looks up remediations.
+
+    Args:
+        together: the API.
+        policy: who may look, from where.
+        messages: what the bot tracks.
+        clusters: which to read at Together; empty for all that the key sees.
+        is_watching: the bot tracks all that waits, so that it need not ask Together for it.
+        clock: time.
+    """
+
+    def __init__(  # noqa: PLR0913 - where to look, and who may
+        self,
+        together: TogetherClient,
+        policy: Policy,
+        messages: Messages,
+        clusters: Sequence[str],
+        clock: Clock,
+        *,
+        is_watching: bool,
+    ) -> None:
+        self._together = together
+        self._policy = policy
+        self._messages = messages
+        self._clusters = clusters
+        self._is_watching = is_watching
+        self._clock = clock
+        self._known: tuple[float, Looked] | None = None
+
+    async def authorize(self, actor: Actor, channel_id: str | None) -> None:
+        """Return when the actor may see remediations here.
+
+        Raises:
+            NotAllowed: the actor may not.
+        """
+        await self._policy.authorise(Verb.REFRESH, actor, channel_id)
+
+    async def get(self, ref: RemediationRef) -> Remediation:
+        """Read a remediation.
+
+        Raises:
+            TogetherError: it can't be read.
+        """
+        return await self._together.get(ref)
+
+    async def cancellable(self) -> Looked:
+        """Return what can be cancelled now.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        if self._is_watching:
+            tracked = await self._messages.tracked()
+            return Looked(_oldest_first(each for each in tracked if each.state in CANCELLABLE))
+        return await self._scan()
+
+    async def find(self, text: str, *, states: Collection[str]) -> Looked:
+        """Return the remediations in some states that a name, an ID or its beginning means.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        if found := _matching(await self._messages.tracked(), text, states):
+            return Looked(found)
+        scanned = await self._scan()
+        return Looked(_matching(scanned.found, text, states), scanned.unreadable)
+
+    async def _scan(self) -> Looked:
+        """Return all that is open at Together, as of the last few seconds."""
+        now = self._clock.monotonic()
+        if self._known and now - self._known[0] < FRESH_SECONDS:
+            return self._known[1]
+        looked = await self._scan_clusters()
+        self._known = now, looked
+        return looked
+
+    async def _scan_clusters(self) -> Looked:
+        try:
+            names = self._clusters or [each.cluster_id for each in await self._together.list_clusters()]
+        except TogetherError as error:
+            logger.warning("Can't list clusters for a search: %s", type(error).__name__)
+            return Looked((), ("",))
+        lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+
+        async def read(cluster_id: str) -> list[Remediation] | None:
+            async with lane:
+                try:
+                    async with self._clock.timeout(LOOK_SECONDS):
+                        items = await self._together.scan(cluster_id, states=OPEN)
+                    return [each for item in items if (each := _read(item))]
+                except (TogetherError, InvalidId, TimeoutError) as error:
+                    logger.warning("Can't search cluster %s: %s", cluster_id, type(error).__name__)
+                    return None
+
+        lists = await asyncio.gather(*map(read, names))
+        found = _oldest_first(each for some in lists if some for each in some)
+        return Looked(found, [name for name, some in zip(names, lists, strict=True) if some is None])
+
+
+def _read(item: object) -> Remediation | None:
+    try:
+        found = parse(Remediation, item)
+        found.ref  # noqa: B018 - its IDs are checked when they are asked for
+    except (UnreadableAnswer, InvalidId):
+        return None
+    return found
+
+
+def _oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
+    return sorted(remediations, key=lambda each: (each.create_time.timestamp() if each.create_time else 0.0, each.id))
+
+
+def _matching(remediations: Sequence[Remediation], text: str, states: Collection[str]) -> list[Remediation]:
+    """Return what a text means exactly, else what begins with it."""
+    wanted = text.casefold()
+    open_ones = [each for each in remediations if each.state in states]
+    named = [(each, [name.casefold() for name in (each.id, each.instance_id, each.node)]) for each in open_ones]
+    exact = [each for each, names in named if wanted in names]
+    return _oldest_first(exact or [each for each, names in named if any(name.startswith(wanted) for name in names)])

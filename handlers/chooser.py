@@ -1,0 +1,283 @@
+"""`/cancel-remediation` without IDs: what it looks up, lists, and offers in a dialog."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, assert_never
+
+from slack_bolt.async_app import AsyncAck
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import cards
+from bot.cards import chooser
+from bot.cards.chooser import Choice
+from bot.decisions import CANCELLABLE, DecisionService, Looked, Lookup, Unrecorded
+from bot.errors import (
+    BotError,
+    InvalidId,
+    NoMatch,
+    NotAttempted,
+    NotRecorded,
+    NotTaken,
+    StorageUnavailable,
+    StoreDown,
+    TogetherError,
+    UnknownControl,
+)
+from bot.models import OPEN, Actor, Place, Remediation, RemediationRef, Request, Shown, Verb, key
+from bot.parsing import MAX_REASON, Browse, Find, ListWaiting
+from bot.tasks import Room, Tasks
+from handlers.buttons import refusal
+from handlers.clicks import actor_of
+from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
+from handlers.replies import Replies
+
+logger = logging.getLogger(__name__)
+
+FINAL_WORDS = "Nothing can be cancelled right now."
+
+
+class Chooser:
+    """Finds what somebody means, and lets them choose.
+
+    Args:
+        lookup: finds remediations.
+        decisions: carries the cancellation out.
+        replies: tells the person alone.
+        tasks: where the work goes on after the ack.
+        client: opens dialogs; without retries of its own.
+    """
+
+    def __init__(
+        self, lookup: Lookup, decisions: DecisionService, replies: Replies, tasks: Tasks, client: AsyncWebClient
+    ) -> None:
+        self._lookup = lookup
+        self._decisions = decisions
+        self._replies = replies
+        self._tasks = tasks
+        self._client = client
+
+    async def answer(self, asked: Browse | Find | ListWaiting, actor: Actor, place: Place, trigger_id: str) -> None:
+        """Show privately what was asked for; what goes wrong is told privately too."""
+        try:
+            match asked:
+                case ListWaiting():
+                    await self._list(actor, place)
+                case Find(only_shows=True):
+                    await self._show(asked.text, actor, place)
+                case Find() | Browse():
+                    await self._open(asked, actor, place, trigger_id)
+                case _:
+                    assert_never(asked)
+        except NotAttempted as error:
+            await self._decisions.note(refusal(error, actor, place.channel_id, Verb.CANCEL))
+            await self._replies.whisper(place, cards.private(error))
+        except TogetherError as error:
+            await self._replies.whisper(place, cards.private(error))
+        except StorageUnavailable:
+            await self._replies.whisper(place, cards.private(StoreDown()))
+
+    async def _list(self, actor: Actor, place: Place) -> None:
+        await self._lookup.authorize(actor, place.channel_id)
+        looked = await self._lookup.cancellable()
+        count = len(looked.found)
+        many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, oldest first"
+        title = many if count else FINAL_WORDS.removesuffix(".")
+        await self._replies.whisper(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
+
+    async def _show(self, text: str, actor: Actor, place: Place) -> None:
+        await self._lookup.authorize(actor, place.channel_id)
+        ref = _reference(text)
+        if ref is None:
+            looked = await self._lookup.find(text, states=OPEN)
+            if len(looked.found) > 1:
+                title = f"{len(looked.found)} open remediations match"
+                await self._replies.whisper(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
+                return
+            ref = _only(looked, text).ref
+        present, about = await self._lookup.get(ref), await self._decisions.about(ref)
+        await self._replies.whisper(place, chooser.only_shown(present, about))
+
+    async def _open(self, asked: Browse | Find, actor: Actor, place: Place, trigger_id: str) -> None:
+        """Open the dialog at once, since `trigger_id` lives for 3 s (docs.slack.dev, views.open), then fill it."""
+        try:
+            opened = await self._client.views_open(trigger_id=trigger_id, view=chooser.loading())
+            view_id = str((opened.data or {})["view"]["id"])  # type: ignore[call-overload] # checked below
+        except (*SLACK_FAILURES, *ODD_ANSWERS, KeyError, TypeError) as error:
+            logger.warning("Couldn't open a dialog: %s", describe(error))
+            raise NotTaken from error
+        await self._fill(view_id, lambda: self._first_view(asked, actor, place))
+
+    async def _first_view(self, asked: Browse | Find, actor: Actor, place: Place) -> dict[str, Any]:
+        await self._lookup.authorize(actor, place.channel_id)
+        choice = Choice(place.channel_id)
+        if isinstance(asked, Browse):
+            looked = await self._lookup.cancellable()
+            if not looked.found:
+                return chooser.nothing(f"{FINAL_WORDS} {chooser.not_read(list(looked.unreadable))}".strip())
+            return chooser.chooser(choice, looked.found, None, chooser.not_read(list(looked.unreadable)))
+        looked = await self._lookup.find(asked.text, states=CANCELLABLE)
+        if len(looked.found) == 1:
+            return await self._chosen(choice, looked.found, looked.found[0])
+        if looked.found:
+            clusters = {each.cluster_id for each in looked.found}
+            nodes = {each.instance_id for each in looked.found}
+            narrowed = replace(
+                choice,
+                cluster_id=next(iter(clusters)) if len(clusters) == 1 else "",
+                instance_id=next(iter(nodes)) if len(nodes) == 1 else "",
+            )
+            return chooser.chooser(narrowed, looked.found, None, f"{len(looked.found)} remediations match. Choose one.")
+        raise _no_match(asked.text, looked)
+
+    async def _chosen(self, choice: Choice, found: Any, picked: Remediation) -> dict[str, Any]:  # noqa: ANN401 - a sequence
+        """Return the dialog with a remediation in it, read anew: what is shown must be what is there."""
+        shown = await self._lookup.get(picked.ref)
+        is_open = shown.state in CANCELLABLE
+        filled = replace(
+            choice,
+            cluster_id=shown.cluster_id,
+            instance_id=shown.instance_id,
+            remediation=key(shown) if is_open else "",
+            mode=shown.mode,
+            state=shown.state,
+            ids=(shown.cluster_id, shown.instance_id, shown.id) if is_open else None,
+            round=choice.round + 1,
+        )
+        state = cards.labels.state(shown.state)[0]
+        note = "" if is_open else f"Too late to cancel: it's already “{state}”."
+        return chooser.chooser(filled, found, shown if is_open else None, note)
+
+    async def _fill(self, view_id: str, make: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        """Put into an open dialog what was looked up, or why it couldn't be."""
+        try:
+            view = await make()
+        except BotError as error:
+            view = cards.selection.refusal(error)
+        except StorageUnavailable:
+            view = cards.selection.refusal(StoreDown())
+        except InvalidId as error:
+            view = chooser.nothing(str(error))
+        try:
+            await self._client.views_update(view_id=view_id, view=view)
+        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+            logger.info("A dialog was closed before it was filled: %s", describe(error))
+
+    async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """A menu of the dialog asks for its choices."""
+        try:
+            choice = Choice.load(str((body.get("view") or {}).get("private_metadata")))
+            looked = await self._lookup.cancellable()
+        except (ValueError, TypeError, StorageUnavailable) as error:
+            logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
+            await ack(options=[])
+            return
+        action_id = str(body.get("action_id"))
+        await ack(options=chooser.options(looked.found, action_id, str(body.get("value") or ""), choice))
+
+    async def pick(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Something was chosen in the dialog: narrow the other menus, or show the remediation."""
+        await ack()
+        view, action, actor = body.get("view") or {}, (body.get("actions") or [{}])[0], actor_of(body)
+        value = str((action.get("selected_option") or {}).get("value"))
+        self._tasks.spawn(
+            self._fill(str(view.get("id")), lambda: self._picked(view, str(action.get("action_id")), value)),
+            f"chosen {view.get('id')}",
+            person=actor.user_id,
+        )
+
+    async def _picked(self, view: dict[str, Any], action_id: str, value: str) -> dict[str, Any]:
+        choice = _choice(view)
+        looked = await self._lookup.cancellable()
+        fresh = Choice(choice.channel_id, choice.cluster_id, choice.instance_id, round=choice.round + 1)
+        for each in looked.found:
+            if action_id == chooser.CLUSTER and chooser.short(each.cluster_id) == value:
+                return chooser.chooser(replace(fresh, cluster_id=each.cluster_id, instance_id=""), looked.found, None)
+            if action_id == chooser.NODE and chooser.short(each.cluster_id, each.instance_id) == value:
+                picked = replace(fresh, cluster_id=each.cluster_id, instance_id=each.instance_id)
+                here = [one for one in looked.found if one.ref.instance_id == each.instance_id]
+                return (
+                    await self._chosen(picked, looked.found, each)
+                    if len(here) == 1
+                    else chooser.chooser(picked, looked.found, None)
+                )
+            if action_id == chooser.REPAIR and key(each) == value:
+                return await self._chosen(fresh, looked.found, each)
+        gone = "That can no longer be cancelled. Choose again."
+        return chooser.chooser(replace(fresh, instance_id=""), looked.found, None, gone)
+
+    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Write down what was asked, ack, then carry it out. What is wrong is said at its field, or in the dialog."""
+        actor = actor_of(body)
+        try:
+            request, field = self._read(body, actor)
+            if request is None:
+                await ack(response_action="errors", errors={field: "Choose a remediation and check its card first."})
+                return
+            if self._tasks.room(actor.user_id, decides=True) is not Room.FREE:
+                raise NotTaken
+            work = await self._decisions.receive(request)
+        except Unrecorded as unrecorded:
+            await ack(response_action="update", view=cards.selection.refusal(unrecorded.error))
+            if isinstance(unrecorded.error, NotRecorded):
+                self._tasks.spawn(unrecorded.work, "unrecorded choice", person=actor.user_id)
+            else:
+                unrecorded.work.close()
+            return
+        except NotAttempted as error:
+            await ack(response_action="update", view=cards.selection.refusal(error))
+            return
+        await ack()
+        if work:
+            self._tasks.spawn(work, f"choice {request.trigger_id}", person=actor.user_id)
+
+    @staticmethod
+    def _read(body: dict[str, Any], actor: Actor) -> tuple[Request | None, str]:
+        view = body.get("view") or {}
+        choice = _choice(view)
+        values = (view.get("state") or {}).get("values") or {}
+        menus: dict[str, Any] = {}
+        field = chooser.REPAIR
+        for name, each in values.items():
+            if chooser.REPAIR in each:
+                field, menus = name, each
+        selected = ((menus.get(chooser.REPAIR) or {}).get("selected_option") or {}).get("value")
+        if choice.ids is None or selected != choice.remediation:
+            return None, field
+        reason = ((values.get(chooser.WHY) or {}).get(chooser.WHY) or {}).get("value")
+        place = Place(choice.channel_id, actor.user_id)
+        shown = Shown(choice.mode, choice.state)
+        said = " ".join(str(reason or "").split())[:MAX_REASON]
+        try:
+            ref = RemediationRef(*choice.ids)
+        except InvalidId as error:
+            raise UnknownControl("this dialog") from error
+        view_id = f"view {view.get('id')}"
+        return Request(Verb.CANCEL, ref, actor, place, shown=shown, reason=said, trigger_id=view_id), field
+
+
+def _choice(view: dict[str, Any]) -> Choice:
+    try:
+        return Choice.load(str(view.get("private_metadata")))
+    except (ValueError, TypeError) as error:
+        raise UnknownControl("this dialog") from error
+
+
+def _reference(text: str) -> RemediationRef | None:
+    parts = text.split("/")
+    try:
+        return RemediationRef(*parts) if len(parts) == 3 else None  # noqa: PLR2004 - a reference has three parts
+    except InvalidId:
+        return None
+
+
+def _only(looked: Looked, text: str) -> Remediation:
+    if looked.found:
+        return looked.found[0]
+    raise _no_match(text, looked)
+
+
+def _no_match(text: str, looked: Looked) -> NoMatch:
+    where = "what this bot tracks or what Together lists"
+    missing = chooser.not_read(list(looked.unreadable))
+    return NoMatch(text, f"{where}. {missing.removesuffix('.')}" if missing else where)

@@ -1,0 +1,280 @@
+"""`/cancel-remediation` without three IDs: looked up, listed, chosen in a dialog."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bot.cards import chooser
+from tests.rows import outcomes_by_user
+from tests.samples import remediation
+from tests.simulator.slack.limits import check_options, check_view
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.storms import XID
+from tests.watch import card, quiet, watching
+from tests.world import IDS, OTHER, REF, World, both_transports, world
+
+NAMES: dict[str, Any] = {"instance_name": "gpu-node-7"}
+
+
+async def opened(bot: World, text: str = "", user: str = "U0ALICE", **where: str) -> dict[str, Any]:
+    """Type the command, and give back the dialog once it is filled."""
+    bot.slack.views.clear()
+    await bot.slack.command(text, user=user, **where)
+    return await filled(bot)
+
+
+async def filled(bot: World, version: int = 1) -> dict[str, Any]:
+    views = await bot.slack.until(lambda: [each for each in bot.slack.views if each.get("version", 0) >= version])
+    return dict(views[0])
+
+
+def shown_in(view: dict[str, Any]) -> str:
+    return json.dumps(view["blocks"], ensure_ascii=False)
+
+
+async def choose(bot: World, view: dict[str, Any], action_id: str, query: str = "") -> dict[str, Any]:
+    """Search in a menu, take the first, and give back the dialog after that."""
+    (option, *_) = await bot.slack.ask_in_view(view, action_id, query)
+    await bot.slack.pick(view, action_id, option)
+    return await filled(bot, view.get("version", 0) + 1)
+
+
+@both_transports
+async def test_nothing_typed_opens_a_dialog_that_narrows_shows_the_card_and_cancels(bot: World) -> None:
+    bot.together.clusters |= {"cluster-1": "one", "cluster-2": "two"}
+    bot.together.add(linked_alerts=XID, **NAMES)
+    bot.together.add(("cluster-1", "instance-2", "remediation-2"), instance_name="gpu-node-8")
+    bot.together.add(OTHER, instance_name="gpu-node-9")
+    view = await opened(bot)
+    assert view["title"]["text"] == "Cancel remediation"
+    assert len(await bot.slack.ask_in_view(view, chooser.CLUSTER)) == 2
+    assert len(await bot.slack.ask_in_view(view, chooser.NODE)) == 3
+    assert [each["text"]["text"] for each in await bot.slack.ask_in_view(view, chooser.NODE, "node-9")] == [
+        "gpu-node-9"
+    ]
+    view = await choose(bot, view, chooser.CLUSTER, "cluster-1")
+    nodes = await bot.slack.ask_in_view(view, chooser.NODE)
+    assert [each["text"]["text"] for each in nodes] == ["gpu-node-7", "gpu-node-8"]
+    view = await choose(bot, view, chooser.NODE, "node-7")
+    assert "Approval needed: reboot gpu-node-7" in shown_in(view)
+    assert "Xid 79" in shown_in(view)
+    assert bot.together.posts == []
+    ack = await bot.slack.submit(view, **{chooser.WHY: "by hand"})
+    assert (ack.status, ack.body) == (200, "")
+    posted = await bot.answer()
+    assert "Cancelled by <@U0ALICE>" in posted.text
+    assert "“by hand”" in posted.everything
+    assert bot.together.state(IDS) == "CANCELLED"
+    assert await outcomes_by_user(bot) == [("U0ALICE", "cancelled")]
+
+
+@pytest.mark.parametrize(
+    "text", ["gpu-node-7", "GPU-NODE-7", "gpu-node", "instance-1", "remediation-1", "cancel gpu-node-7"]
+)
+async def test_one_word_finds_it_and_fills_the_dialog_in(text: str) -> None:
+    async with watching() as bot:
+        bot.together.add(**NAMES)
+        alert = await card(bot)
+        view = await opened(bot, text)
+        assert "Approval needed: reboot gpu-node-7" in shown_in(view)
+        await bot.slack.submit(view)
+        await card(bot, words="Cancelled: reboot")
+        await quiet(bot)
+        assert [each.text.partition(". ")[0] for each in bot.slack.visible() if each.thread_ts is None][1:] == [
+            "gpu-node-7: cancelled by <@U0ALICE>"
+        ]
+        assert alert.buttons == {}
+
+
+async def test_several_matches_are_offered() -> None:
+    async with watching() as bot:
+        for number in (1, 2):
+            bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}"), instance_name=f"gpu-node-{number}")
+            await card(bot, ("cluster-1", f"instance-{number}", f"r-{number}"))
+        view = await opened(bot, "gpu-node")
+        assert "2 remediations match. Choose one." in shown_in(view)
+        view = await choose(bot, view, chooser.REPAIR, "node-2")
+        assert "reboot gpu-node-2" in shown_in(view)
+
+
+async def test_exact_name_wins_over_a_longer_one() -> None:
+    async with watching() as bot:
+        for number in (1, 11):
+            bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}"), instance_name=f"gpu-node-{number}")
+            await card(bot, ("cluster-1", f"instance-{number}", f"r-{number}"))
+        assert "reboot gpu-node-1 " in shown_in(await opened(bot, "gpu-node-1"))
+
+
+@both_transports
+async def test_no_match_says_what_was_looked_for_and_where(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    bot.together.add()
+    view = await opened(bot, "gpu-node-99")
+    assert "No open remediation matches “gpu-node-99”" in shown_in(view)
+    assert "submit" not in view
+
+
+async def test_cluster_that_cannot_be_read_is_named(bot: World) -> None:
+    bot.together.clusters |= {"cluster-1": "one", "cluster-2": "two"}
+    bot.together.add()
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+    assert "Couldn't read cluster-2 from Together" in shown_in(await opened(bot, "gpu-node-99"))
+    await bot.slack.command("list")
+    assert "Couldn't read cluster-2 from Together" in (await bot.whisper()).text
+
+
+async def test_nothing_to_cancel_says_so(bot: World) -> None:
+    view = await opened(bot)
+    assert "Nothing can be cancelled right now." in shown_in(view)
+    await bot.slack.command("list")
+    assert "Nothing can be cancelled right now." in (await bot.whisper()).text
+
+
+async def test_list_shows_privately_what_waits_the_oldest_first() -> None:
+    async with watching() as bot:
+        for number in (1, 2):
+            created = f"2026-11-24T0{3 - number}:00:00Z"
+            ids = bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), create_time=created, linked_alerts=XID)
+            await card(bot, ids)
+        await bot.slack.command("list", user="U0CAROL")
+        lines = (await bot.whisper("U0CAROL")).text.splitlines()
+        assert lines[0] == "2 remediations can be cancelled, oldest first."
+        assert [line.split()[0] for line in lines[1:]] == ["i-2", "i-1"]
+        assert "cluster-1 · Reboot VM · Xid 79 · waiting for approval · opened <!date^" in lines[1]
+
+
+@pytest.mark.parametrize("text", ["status gpu-node-7", f"status {REF}", "status remediation-1"])
+async def test_status_shows_the_card_privately_without_buttons(text: str) -> None:
+    async with watching() as bot:
+        bot.together.add(**NAMES)
+        await card(bot)
+        await bot.slack.command(text)
+        shown = await bot.whisper()
+        assert "Approval needed: reboot gpu-node-7" in shown.everything
+        assert shown.buttons == {}
+
+
+async def test_status_of_what_cannot_be_read_is_told_privately(bot: World) -> None:
+    bot.together.faults.append(Fault("rpc", verb="get", code=5))
+    await bot.slack.command(f"status {REF}")
+    assert "No such remediation on that cluster and instance." in (await bot.whisper()).text
+
+
+async def test_state_that_changed_between_open_and_submit_sends_nothing() -> None:
+    async with watching() as bot:
+        bot.together.add(**NAMES)
+        await card(bot)
+        view = await opened(bot, "gpu-node-7")
+        bot.together.review(IDS, "approve")
+        await bot.slack.submit(view)
+        told = await bot.answer(2)
+        assert "your cancellation wasn't sent: the state changed from “Waiting for approval” to “Queued”" in told.text
+        assert bot.together.state(IDS) == "PENDING"
+
+
+async def test_remediation_that_is_gone_when_it_is_chosen_is_told_in_the_dialog() -> None:
+    async with watching() as bot:
+        bot.together.add(**NAMES)
+        await card(bot)
+        view = await opened(bot)
+        bot.together.remediations[IDS]["state"] = "RUNNING"
+        view = await choose(bot, view, chooser.REPAIR)
+        assert "Too late to cancel: it's already “Running”." in shown_in(view)
+
+
+async def test_submission_before_the_card_is_shown_is_refused_at_its_field() -> None:
+    async with watching() as bot:
+        bot.together.add(**NAMES)
+        await card(bot)
+        view = await opened(bot)
+        (option,) = await bot.slack.ask_in_view(view, chooser.REPAIR)
+        for block in view["blocks"]:
+            if block["type"] == "input" and block["element"]["type"] == "external_select":
+                block["element"]["initial_option"] = option
+        ack = await bot.slack.submit(view)
+        assert json.loads(ack.body)["response_action"] == "errors"
+        assert bot.slack.views == [view]
+        assert bot.together.posts == []
+
+
+async def test_closed_dialog_and_expired_trigger_do_no_harm(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    bot.together.add()
+    with bot.together.paused("list"):
+        await bot.slack.command("gpu-node-7")
+        await bot.slack.until(lambda: bot.slack.views)
+        bot.slack.close_view(bot.slack.views[0])
+    bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
+    await bot.slack.command("")
+    assert "Nothing was sent. Try again" in (await bot.whisper()).text
+
+
+async def test_dialog_opens_before_together_has_answered(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    bot.together.add()
+    with bot.together.paused("list"):
+        await bot.slack.command("")
+        await bot.slack.until(lambda: bot.slack.views)
+        assert "Looking for what can be cancelled" in shown_in(bot.slack.views[0])
+    assert "Cluster" in shown_in(await filled(bot))
+
+
+async def test_two_people_in_two_dialogs_cancel_once() -> None:
+    async with watching() as bot:
+        bot.together.add(**NAMES)
+        await card(bot)
+        mine = await opened(bot, "gpu-node-7")
+        theirs = await opened(bot, "gpu-node-7", user="U0BOB")
+        bot.slack.views[:] = [mine, theirs]
+        await bot.slack.submit(mine)
+        await card(bot, words="Cancelled: reboot")
+        await bot.slack.submit(theirs, user="U0BOB")
+        await quiet(bot)
+        assert len(bot.together.posts) == 1
+        assert "Already cancelled by <@U0ALICE>" in str([each.text for each in bot.slack.visible()])
+
+
+async def test_who_may_not_decide_is_refused_at_the_end_and_other_channels_at_once() -> None:
+    async with watching(BOT_CHANNELS="C0OPS") as bot:
+        bot.together.add(**NAMES)
+        await card(bot)
+        view = await opened(bot, "gpu-node-7", user="U0CAROL")
+        await bot.slack.submit(view, user="U0CAROL")
+        assert "You're not allowed to cancel remediations." in (await bot.whisper("U0CAROL")).text
+        view = await opened(bot, "gpu-node-7", channel="C0OTHER")
+        assert "This bot isn't enabled here." in shown_in(view)
+        assert bot.together.posts == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 101, 10_000])
+def test_any_number_of_choices_with_any_name_fits(count: int) -> None:
+    odd = ["<!channel> *b* `c` :fire:", "名前" * 60, "\u202eabc", "\U0001f4a5" * 90, ""]
+    many = [
+        remediation(
+            id=f"r-{number}", instance_id=f"i-{number}", cluster_id=f"c-{number % 7}", instance_name=odd[number % 5]
+        )
+        for number in range(count)
+    ]
+    for action_id in (chooser.CLUSTER, chooser.NODE, chooser.REPAIR):
+        offered = chooser.options(many, action_id, "", chooser.Choice("C1"))
+        check_options(offered)
+        assert len(offered) == min(count, {chooser.CLUSTER: 7}.get(action_id, 100))
+    check_view(chooser.chooser(chooser.Choice("C1"), many, None))
+    if many:
+        check_view(chooser.chooser(chooser.Choice("C1", "c-0", "i-0", ids=("c-0", "i-0", "r-0")), many, many[0]))
+
+
+async def test_without_the_watch_the_list_comes_from_together() -> None:
+    async with world() as bot:
+        bot.together.clusters["cluster-1"] = "one"
+        bot.together.add(**NAMES)
+        await bot.slack.command("list")
+        assert "gpu-node-7" in (await bot.whisper()).text
+
+
+async def test_verb_is_never_read_as_a_cluster(bot: World) -> None:
+    await bot.slack.command("approve c i r")
+    assert "/cancel-remediation can't approve. Use the buttons on the card instead." in (await bot.whisper()).text
+    assert bot.together.calls == []
