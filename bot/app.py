@@ -313,7 +313,11 @@ class App:
 def _card_config(settings: Settings, identity: Identity) -> CardConfig:
     asking = {"never": (), "cancel": (Verb.CANCEL, Verb.REJECT), "always": (Verb.CANCEL, Verb.REJECT, Verb.APPROVE)}
     return CardConfig(
-        settings.bot_console_url, settings.bot_runbook_url, frozenset(asking[settings.bot_reason]), identity.url
+        settings.bot_console_url,
+        settings.bot_runbook_url,
+        frozenset(asking[settings.bot_reason]),
+        identity.url,
+        frozenset(settings.bot_two_people_modes),
     )
 
 

@@ -54,7 +54,8 @@ class _Json(_Redacting):
             "logger": record.name,
             "message": self.redact(record.getMessage()),
         }
-        line |= {name: value for name, value in zip(("decision", "remediation"), _decision.get(), strict=True) if value}
+        about = zip(("decision", "remediation"), map(self.redact, _decision.get()), strict=True)
+        line |= {name: value for name, value in about if value}
         if record.exc_info:
             line["exception"] = self.redact(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)

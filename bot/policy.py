@@ -7,6 +7,7 @@ from bot.errors import DirectoryUnavailable, NotAllowed
 from bot.models import RULES, Actor, Directory, Verb
 
 EVERYBODY = "*"
+_WORDS = {Verb.HOLD: "put repairs on hold", Verb.RELEASE: "release holds"}
 _LISTED_IN_A_REFUSAL = 10
 
 
@@ -51,7 +52,8 @@ class Policy:
             return
         try:
             if actor.user_id not in self._users and not await self._in_a_group(actor.user_id):
-                raise NotAllowed(f"You're not allowed to {verb} remediations.", self._who_can)
+                what = _WORDS.get(verb, f"{verb} remediations")
+                raise NotAllowed(f"You're not allowed to {what}.", self._who_can)
             await self._require_full_member(actor.user_id)
         except DirectoryUnavailable:
             raise NotAllowed(

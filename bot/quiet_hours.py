@@ -1,7 +1,7 @@
 """When warnings call nobody."""
 
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 
@@ -19,3 +19,9 @@ class QuietHours:
         if self.begin <= self.end:
             return self.begin <= at < self.end
         return at >= self.begin or at < self.end
+
+    def end_after(self, moment: float) -> float:
+        """Return when they end next after a moment, both in Unix time."""
+        local = datetime.fromtimestamp(moment, self.zone)
+        ends = (datetime.combine(local.date() + timedelta(days), self.end, self.zone) for days in (0, 1, 2))
+        return next(end for each in ends if (end := each.timestamp()) > moment)

@@ -9,14 +9,28 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import cards
 from bot.decisions import DecisionService, Unrecorded
 from bot.errors import NotAttempted, NotRecorded, NotTaken, UnknownControl
-from bot.models import Request
+from bot.models import RULES, Message, Request, Verb
 from bot.parsing import MAX_REASON
 from bot.tasks import Room, Tasks
-from handlers.clicks import actor_of
+from handlers.clicks import actor_of, dicts
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
 from handlers.replies import Replies
 
 logger = logging.getLogger(__name__)
+
+
+def _shows_what_runs(request: Request) -> bool:
+    return request.shown is not None and request.shown.mode is not None
+
+
+def _asks(message: Message, verb: Verb) -> bool:
+    """Return whether a verb's button in a message asks before it acts."""
+    buttons = [each for block in message.blocks for each in dicts(block, "elements")]
+    return any(each.get("action_id") == verb.action_id and each.get("confirm") for each in buttons)
+
+
+class _NoReason(Exception):
+    """The field has nothing but white space in it."""
 
 
 class Reasons:
@@ -45,9 +59,16 @@ class Reasons:
         self._client = client
 
     def are_asked(self, request: Request) -> bool:
-        """Return whether a click opens the dialog: not where nobody saw what would run, nor on an ephemeral message."""
-        shows_what_runs = request.shown is not None and request.shown.mode is not None
-        return request.verb in self._config.asks_reason and shows_what_runs and not request.place.is_ephemeral
+        """Return whether a click opens the dialog.
+
+        The bot's own buttons always ask something: one without a question was drawn when the settings were others. An
+        approval of nobody knows what shows the card first instead.
+        """
+        if not RULES[request.verb].decides or (request.verb is Verb.APPROVE and not _shows_what_runs(request)):
+            return False
+        place = request.place
+        is_unasked = place.original is not None and not place.is_foreign and not _asks(place.original, request.verb)
+        return request.verb in self._config.asks_reason or is_unasked
 
     async def ask(self, request: Request) -> None:
         """Open the dialog, or tell the person that it couldn't be."""
@@ -62,7 +83,11 @@ class Reasons:
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Write down what was asked, ack, then carry it out. What can't be taken is said in the dialog."""
         try:
-            request = self._read(body)
+            try:
+                request = self._read(body)
+            except _NoReason:
+                await ack(response_action="errors", errors={cards.REASON: "Type a reason first."})
+                return
             if self._tasks.room(request.actor.user_id, decides=True) is not Room.FREE:
                 raise NotTaken
             work = await self._decisions.receive(request)
@@ -89,4 +114,6 @@ class Reasons:
         except (ValueError, KeyError, TypeError) as error:
             raise UnknownControl("this dialog") from error
         reason = " ".join(str(given or "").split())[:MAX_REASON]
+        if not reason:
+            raise _NoReason
         return Request(verb, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")

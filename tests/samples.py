@@ -129,6 +129,7 @@ ERRORS: dict[str, BotError] = {
     "ServerError": errors.ServerError(503),
     "NoAnswer": errors.NoAnswer(),
     "UnreadableAnswer": errors.UnreadableAnswer("not a remediation"),
+    "CheckFailed": errors.CheckFailed(errors.NotReached()),
     "ReadFailed": errors.ReadFailed("approval", errors.ServerError(502)),
     "OutcomeUnknown": errors.OutcomeUnknown("cancellation", errors.NoAnswer()),
     "Expired": errors.Expired("approval"),

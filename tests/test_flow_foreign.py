@@ -25,7 +25,7 @@ async def test_decision_is_added_beneath_and_the_buttons_are_replaced(bot: World
     assert list(alert.buttons) == [CANCEL]
     assert "Approved, queued: reboot instance-1" in alert.everything
     assert "Xid" not in str(alert.blocks)  # the alert's own words say what is broken
-    assert alert.text.startswith("alert\nDecision: instance-1 (cluster-1): Approved, queued")
+    assert alert.text.startswith("alert\n— Decision: instance-1 (cluster-1): Approved, queued")
     await bot.slack.press(alert, CANCEL)
     await bot.edited(alert, 2)
     assert alert.blocks[: len(theirs)] == theirs

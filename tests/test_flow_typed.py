@@ -23,7 +23,7 @@ async def test_typed_cancel_edits_the_card_in_its_channel_and_adds_one_line(bot:
     assert alert.buttons == {}
     await poll(bot)
     assert [each.text for each in bot.slack.visible() if each.thread_ts is None] == [alert.text, line.text]
-    assert thread(bot, alert)[0].startswith("instance-1: cancelled by <@U0ALICE>")
+    assert thread(bot, alert)[0].startswith("instance-1: Reboot VM cancelled by <@U0ALICE>")
 
 
 async def test_same_cancel_again_gets_one_line_and_leaves_the_card(bot: World) -> None:
@@ -81,5 +81,7 @@ async def test_deleted_card_does_not_swallow_the_answer(bot: World) -> None:
     alert = await card(bot)
     bot.slack.messages.remove(alert)
     await bot.slack.command(REF)
-    told = [await bot.answer(1), await bot.answer(2)]
-    assert any("cancelled by <@U0ALICE>" in each.text for each in told)
+    posted = await bot.answer()
+    assert posted.blocks[0]["text"]["text"] == "Cancelled: reboot instance-1 🚫"
+    await quiet(bot)
+    assert not [each for each in bot.slack.visible() if "|See the card>" in each.text]

@@ -10,7 +10,9 @@ from bot.cards.reason import REASON, reason_dialog, recall
 from bot.cards.remediation_card import card
 from bot.cards.thread import failure as failed_repair
 from bot.cards.thread import (
+    first_approval,
     hold_ends,
+    late_call,
     lines,
     listed_again,
     readable,
@@ -38,9 +40,11 @@ __all__ = [
     "failed",
     "failed_repair",
     "failure",
+    "first_approval",
     "hold_ends",
     "in_progress",
     "labels",
+    "late_call",
     "line",
     "lines",
     "listed_again",

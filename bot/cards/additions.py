@@ -3,12 +3,12 @@
 from typing import Any
 
 from bot.cards import blocks
-from bot.models import Blocks, Message, Place
+from bot.models import MARK, Blocks, Message, Place
 from bot.mrkdwn import escape
 
-ADDED = "added-"  # how the IDs of such blocks begin, so that they are found again
+ADDED = "remediation-bot-added-"  # how the IDs of such blocks begin, so that they are found again
 _LINE = f"{ADDED}line"
-_DECISION = "\nDecision: "  # where the text of the bot's additions begins
+_DECISION = "\n— Decision: "  # where the text of the bot's additions begins
 
 
 def decision_beneath(alert: Message, card: Message) -> Message:
@@ -21,6 +21,14 @@ def decision_beneath(alert: Message, card: Message) -> Message:
     return Message(_told(alert, card.text), [*kept, *named], _without_controls(alert.attachments))
 
 
+def _with_room(shown: Blocks) -> Blocks:
+    """Return blocks with room for one more: of a full message the last that only shows something goes."""
+    if len(shown) < blocks.MAX_BLOCKS:
+        return shown
+    quiet = [number for number, each in enumerate(shown) if each.get("type") != "actions" and number]
+    return [each for number, each in enumerate(shown) if number != quiet[-1]] if quiet else shown[:-1]
+
+
 def _told(alert: Message, addition: str) -> str:
     """Return another tool's text with what the bot adds in place of what it added before."""
     text = f"{alert.text.partition(_DECISION)[0]}{_DECISION}{addition}"
@@ -31,12 +39,16 @@ def with_line(place: Place, line: str, *, keeps_controls: bool) -> Message:
     """Return what was clicked with a line more: on top of the bot's own card, beneath another tool's alert."""
     original = place.original or Message("")
     kept = [each for each in _unmarked(original.blocks) if each.get("block_id") != _LINE]
+    if not place.is_foreign:  # what was said before no longer holds
+        kept = [each for each in kept if not str(each.get("block_id", "")).startswith(blocks.NOTICE)]
     attachments = original.attachments
     if not keeps_controls:
         kept, attachments = list(blocks.without_controls(kept)), _without_controls(attachments)
-    kept = kept[: blocks.MAX_BLOCKS - 1]
+    kept = _with_room(kept)
     added = {**blocks.paragraph(line, bold=True), "block_id": _LINE}
-    drawn = [*kept, added] if place.is_foreign else [*kept[:1], added, *kept[1:]]
+    # The bot's own mark says what was drawn whole: with a line more, it is something else.
+    own = [{**each, "block_id": f"{MARK}with-a-line"} for each in kept[:1]]
+    drawn = [*kept, added] if place.is_foreign else [*own, added, *kept[1:]]
     text = _told(original, line) if place.is_foreign else blocks.story([line, original.text])
     return Message(text, drawn, attachments)
 

@@ -12,6 +12,7 @@ MAX_VALUE = 2000  # of a button (docs.slack.dev, button element)
 MAX_BLOCKS = 50  # of a message (docs.slack.dev, blocks)
 MAX_STORY = 4000  # of the text beside blocks, so that it can be changed later (docs.slack.dev, chat.update)
 MAX_TEXT = 3000  # of a text object (docs.slack.dev, text object); rich text documents none, so it is used there too
+NOTICE = "notice-"
 Element = dict[str, Any]
 _TOKEN = re.compile(
     r"<(?:@(?P<user>[A-Z0-9]+)|!subteam\^(?P<group>[A-Z0-9]+)|#(?P<channel>[A-Z0-9]+)"
@@ -120,6 +121,11 @@ def _units(text: str) -> int:
 def paragraph(text: str, *, bold: bool = False) -> dict[str, Any]:
     """Return escaped text as one paragraph, drawn literally."""
     return rich_text([elements(text, bold=bold)])
+
+
+def notices(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Return lines in bold that hold for now: by their IDs they are taken away again."""
+    return [{**paragraph(line, bold=True), "block_id": f"{NOTICE}{number}"} for number, line in enumerate(lines)]
 
 
 def paragraphs(lines: Sequence[str]) -> list[dict[str, Any]]:

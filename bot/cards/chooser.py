@@ -132,7 +132,7 @@ def _menu(action_id: str, label: str, choice: Choice, chosen: dict[str, Any] | N
 
 
 def _preview(shown: Remediation) -> Blocks:
-    drawn = card(shown, buttons=False)
+    drawn = card(shown)
     title = next(block["text"]["text"] for block in drawn.blocks if block["type"] == "header")
     kept = [block for block in blocks.without_controls(drawn.blocks) if block["type"] not in _NOT_SHOWN]
     return [blocks.paragraph(escape(title, 150), bold=True), *kept]

@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 from bot.models import Remediation, Verb
 
+MAX_URL = 3000  # of a button (docs.slack.dev, button element)
+
 
 @dataclass(frozen=True, slots=True)
 class CardConfig:
@@ -15,6 +17,7 @@ class CardConfig:
         console_url: template of the link "Open in Together"; empty for none.
         runbook_url: template of the link "Runbook"; empty for none.
         asks_reason: the verbs whose button asks for a reason first.
+        two_people: the modes that two different people must approve.
         workspace_url: where the workspace's messages are linked to; empty where that isn't known.
     """
 
@@ -22,6 +25,7 @@ class CardConfig:
     runbook_url: str = ""
     asks_reason: Collection[Verb] = frozenset()
     workspace_url: str = ""
+    two_people: Collection[str] = frozenset()
 
     def permalink(self, channel_id: str, ts: str) -> str:
         """Return the link to a message (docs.slack.dev, chat.getPermalink); empty where the workspace isn't known."""
@@ -30,6 +34,8 @@ class CardConfig:
     def links(self, remediation: Remediation) -> Mapping[str, str]:
         """Return the links of a remediation by their labels."""
         templates = {"Open in Together": self.console_url, "Runbook": self.runbook_url}
+        if not any(templates.values()):
+            return {}
         values = {
             "cluster_id": remediation.cluster_id,
             "instance_id": remediation.instance_id,
@@ -37,5 +43,6 @@ class CardConfig:
             "mode": remediation.mode.removeprefix("REMEDIATION_MODE_"),
             "xid": remediation.xid,
         }
-        quoted = {name: quote(value, safe="") for name, value in values.items()}
-        return {label: url.format_map(quoted) for label, url in templates.items() if url}
+        quoted = {name: quote(value, safe="", errors="replace") for name, value in values.items()}
+        filled = {label: url.format_map(quoted) for label, url in templates.items() if url}
+        return {label: url for label, url in filled.items() if len(url) <= MAX_URL}

@@ -61,8 +61,17 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: About, conf
     if RULES[verb].decides and not asks_reason:
         held = "This repair is on hold. " if about.hold and verb is Verb.APPROVE else ""
         approved = "This repair is already approved. " if remediation.is_reviewed and verb is Verb.CANCEL else ""
-        button["confirm"] = _dialog(question(verb, remediation.mode, remediation.node, held or approved))
+        known = held + approved + (_approvals(remediation, about, config) if verb is Verb.APPROVE else "")
+        button["confirm"] = _dialog(question(verb, remediation.mode, remediation.node, known))
     return button
+
+
+def _approvals(remediation: Remediation, about: About, config: CardConfig) -> str:
+    """Return what one more approval does where two people must approve."""
+    if remediation.mode not in config.two_people:
+        return ""
+    is_second = about.first is not None and about.first.counts_for(remediation)
+    return "Second of 2 approvals: the repair starts. " if is_second else "First of 2 approvals: nothing runs yet. "
 
 
 class Question(NamedTuple):

@@ -44,7 +44,8 @@ def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], 
     warnings += [pause_line(pause)] if pause and open_ones else []
     called = f"On call: {mention(of.called)}" if of.called and open_ones else ""
     ended = len(batches) - len(running)
-    progress = [progress_lines(each) for each in batches if not each.is_running]
+    waits = {each.remediation.ref for each in open_ones}
+    progress = [progress_lines(each, waits) for each in batches if not each.is_running]
     states = _others(alerts, batches)
     listed = _listed(alerts, batches)
     drawn = [
@@ -165,5 +166,5 @@ def reminder(of: TrackedMessage, alerts: Sequence[Alert], count: int, called: st
     name, _ = cluster_of(of.cluster_id, alerts)
     where = f" in {escape(name, 100)}" if name else ""
     some = f"1 remediation{where} has" if count == 1 else f"{count} remediations{where} have"
-    text = f"{some} been waiting {lasted(waited)} or more for a decision. {mention(called)}".strip()
+    text = f"{some} been waiting {lasted(waited // 60 * 60)} or more for a decision. {mention(called)}".strip()
     return Message(text, [blocks.paragraph(text)])

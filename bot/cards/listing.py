@@ -43,7 +43,7 @@ def counted(values: Sequence[str]) -> str:
     """Return how often each value is there, escaped: "24 Reboot VM, 6 Replace VM"."""
     shown = [f"{count} {escape(value, 120)}" for value, count in Counter(values).most_common(5)]
     more = len(set(values)) - len(shown)
-    return f"{', '.join(shown)}{f', and {more} more kinds' if more > 0 else ''}"
+    return f"{'; '.join(shown)}{f'; and {more} more kinds' if more > 0 else ''}"
 
 
 def node(name: str) -> list[Element]:

@@ -1,12 +1,13 @@
 """Messages that are not a card: in progress, errors, usage."""
 
+from dataclasses import replace
 from typing import Any
 
 from bot.cards import blocks
-from bot.cards.additions import with_line
+from bot.cards.additions import ADDED, with_line
 from bot.cards.remediation_card import ids
 from bot.errors import BotError, UnreadableCommand
-from bot.models import RULES, Blocks, Message, Place, RemediationRef, Request, reference_value
+from bot.models import RULES, Blocks, Message, Place, Remark, RemediationRef, Request, reference_value
 from bot.mrkdwn import clock_time, escape
 from bot.parsing import COMMAND
 
@@ -30,14 +31,19 @@ def in_progress(request: Request, since: float) -> Message:
     return Message(f"{doing} {escape(str(request.ref), 1500)}", [blocks.paragraph(doing, bold=True), _ids(request.ref)])
 
 
-def after_failure(place: Place, notice: str) -> Message:
-    """Return what was clicked with a line that says what failed, so that it never looks untouched."""
-    return with_line(place, notice, keeps_controls=True)
+def after_failure(place: Place, ref: RemediationRef, remark: Remark) -> Message:
+    """Return what was clicked with a line that says what failed; in doubt, "Check again" is all that it offers."""
+    after = with_line(place, remark.notice, keeps_controls=remark.buttons)
+    if remark.buttons:
+        return after
+    check = {**blocks.check_again(reference_value(ref)), "block_id": f"{ADDED}check"}
+    kept = [each for each in after.blocks if each.get("block_id") != check["block_id"]][: blocks.MAX_BLOCKS - 1]
+    return replace(after, blocks=[*kept, check])
 
 
-def failed(request: Request, error: BotError) -> str:
-    """Return what failed, in a line for the card; the thread has the whole of it."""
-    return f"⚠️ <@{request.actor.user_id}>'s {RULES[request.verb].noun}: {error.sentence}"
+def failed(request: Request, error: BotError, now: float) -> str:
+    """Return what failed and when, in a line for the card; the thread says what to do."""
+    return f"⚠️ {clock_time(now)}, <@{request.actor.user_id}>'s {RULES[request.verb].noun}: {error.sentence}"
 
 
 def failure(error: BotError, ref: RemediationRef, user_id: str) -> Message:

@@ -26,7 +26,7 @@ def pause_button(cluster_id: str | None, pause: Pause | None) -> dict[str, Any]:
 
 def paused(cluster_id: str, pause: Pause) -> Message:
     """Tell who paused approvals that they are."""
-    told = _told(f"Approvals are paused {_where(cluster_id)} until {clock_time(pause.until)}. Every card shows it.")
+    told = _told(f"Approvals are paused {_where(cluster_id)} until {clock_time(pause.until)}. You can still cancel.")
     return replace(told, blocks=[*told.blocks, blocks.actions([pause_button(cluster_id, pause)])])
 
 

@@ -54,15 +54,22 @@ def _remember(request: Request) -> str:
             **{name: value for name, value in (("mode", shown.mode), ("state", shown.state)) if value is not None},
         },
         "channel": place.channel_id,
-        "ts": place.message_ts,
+        "ts": None
+        if place.is_ephemeral
+        else place.message_ts,  # only a response_url, which isn't kept, could change it
         "thread": place.thread_ts,
         "foreign": place.is_foreign,
     }
     if place.is_foreign and place.original:
         original = {"text": place.original.text, "blocks": place.original.blocks, "att": place.original.attachments}
-        if len(whole := json.dumps({**known, "original": original})) <= _METADATA:
+        whole = _dump({**known, "original": original})
+        if len(whole) + sum(character > "\uffff" for character in whole) <= _METADATA:
             return whole
-    return json.dumps(known)
+    return _dump(known)
+
+
+def _dump(known: dict[str, Any]) -> str:
+    return json.dumps(known, ensure_ascii=False, separators=(",", ":"))
 
 
 def recall(metadata: str, user_id: str) -> tuple[Verb, RemediationRef, Shown, Place]:
@@ -78,9 +85,9 @@ def recall(metadata: str, user_id: str) -> tuple[Verb, RemediationRef, Shown, Pl
     if not RULES[verb].decides:
         raise ValueError(f"{verb} decides nothing")
     place = Place(known["channel"], user_id, message_ts=known["ts"], thread_ts=known["thread"], is_button=True)
-    if not is_foreign:
+    if not is_foreign and place.message_ts:
         return verb, ref, shown, place
-    if original is None:  # its own words would be lost: the answer goes to its thread
+    if original is None or not place.message_ts:  # its own words would be lost: the answer goes to its thread
         return verb, ref, shown, Place(known["channel"], user_id, thread_ts=known["thread"])
     kept = Message(original["text"], original["blocks"], original["att"])
     return verb, ref, shown, Place(

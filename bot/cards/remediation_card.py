@@ -23,7 +23,7 @@ from bot.models import (
     State,
     Verb,
 )
-from bot.mrkdwn import ago, clean, clock_time, code, escape
+from bot.mrkdwn import ago, clean, clock_time, code, escape, when
 
 
 def card(  # noqa: PLR0913 - what a card shows
@@ -51,15 +51,15 @@ def card(  # noqa: PLR0913 - what a card shows
     about, config = about or About(), config or CardConfig()
     lines = [*_people(remediation, decided), _effect(remediation, about), _risk(remediation, about)]
     drawn = [
-        {"type": "header", "text": blocks.plain(_title(remediation, about))},
-        *(blocks.paragraph(line, bold=True) for line in _warnings(notice, about)),
+        {"type": "header", "text": blocks.plain(_title(remediation, about, is_sure=buttons))},
+        *blocks.notices(_warnings(notice, about)),
         *blocks.rich_texts(map(blocks.elements, () if is_beneath else broken(remediation))),
         *(blocks.paragraph(line) for line in lines if line),
-        *(blocks.paragraph(line) for line in _agreed(remediation, about)),
+        *(blocks.paragraph(line) for line in _agreed(remediation, about, config)),
         *actions(remediation, about, config, buttons=buttons),
         _small_print(remediation, about),
     ]
-    return Message(text=_story(remediation, decided, notice, about), blocks=drawn)
+    return Message(text=_story(remediation, decided, notice, about, config), blocks=drawn)
 
 
 def ids(ref: RemediationRef) -> str:
@@ -77,16 +77,18 @@ def _waits(remediation: Remediation, about: About) -> bool:
     return remediation.state == State.PENDING_APPROVAL and not about.vanished
 
 
-def _title(remediation: Remediation, about: About) -> str:
-    """Return the header: what is asked, or what has become of it."""
+def _title(remediation: Remediation, about: About, *, is_sure: bool = True) -> str:
+    """Return the header: what is asked, or what has become of it; `is_sure` says whether that is certain."""
     mode, node = labels.mode(remediation.mode), clean(remediation.node, 80)
     state, symbol = labels.state(remediation.state, reviewed=remediation.is_reviewed)
     do = mode.do.format(node)
     match remediation.state:
         case _ if about.vanished:
             (state, symbol), title = labels.WITHDRAWN, f"{labels.WITHDRAWN[0]}: {do}"
+        case State.PENDING_APPROVAL if not is_sure:
+            title, symbol = f"Not confirmed: {do}", "❔"
         case State.PENDING_APPROVAL:
-            title = f"Approval needed: {do}"
+            title = f"On hold: {do}" if about.hold else f"Approval needed: {do}"
         case State.RUNNING:
             title = mode.doing.format(node)
         case State.SUCCEEDED:
@@ -111,7 +113,9 @@ def _people(remediation: Remediation, decided: Decided | None) -> Iterator[str]:
     comment = escape(remediation.review_comment or "", 700)
     if decided:
         reason = f": “{escape(decided.reason, 600)}”" if decided.reason else "."
-        yield f"{RULES[decided.verb].done.capitalize()} by <@{decided.user_id}> at {clock_time(decided.at)}{reason}"
+        who = " and ".join(f"<@{each}>" for each in (decided.first_user, decided.user_id) if each)
+        apparently = "" if decided.is_sure else ", apparently"
+        yield f"{RULES[decided.verb].done.capitalize()}{apparently} by {who} at {clock_time(decided.at)}{reason}"
         if comment and decided.user_id not in comment:
             yield f"Review comment: “{comment}”"
     elif re.match(r"(Approved|Rejected) in Slack by ", comment):  # the bot's own words: they name the person
@@ -152,7 +156,7 @@ def _risk(remediation: Remediation, about: About) -> str:
 
 def _history(history: History) -> str:
     if history.repairs == 0:
-        return f"No other repairs in {HISTORY_DAYS} days"
+        return f"No other repairs of this node in {HISTORY_DAYS} days"
     last = ""
     if history.last_mode is not None:
         mode = escape(labels.mode(history.last_mode).noun, 80)
@@ -168,27 +172,27 @@ def _share(remediation: Remediation, share: Share) -> str:
     return f"{cluster}: {of} {nodes} in repair (as of {clock_time(share.at)})"
 
 
-def _agreed(remediation: Remediation, about: About) -> Iterator[str]:
+def _agreed(remediation: Remediation, about: About, config: CardConfig) -> Iterator[str]:
     """Yield who is on it: what people have said about a repair that waits, and whom its message called."""
     if not _waits(remediation, about):
         return
     if about.pause:
         yield pause_line(about.pause)
     if about.hold:
-        others = "".join(f", until {clock_time(each.until)} by <@{each.user_id}>" for each in about.hold.others)
-        yield f"On hold until {clock_time(about.hold.until)} by <@{about.hold.user_id}>{others}."
+        others = "".join(f", until {when(each.until)} by <@{each.user_id}>" for each in about.hold.others)
+        yield f"On hold until {when(about.hold.until)} by <@{about.hold.user_id}>{others}."
     if about.first and about.first.counts_for(remediation):
         first = f"<@{about.first.user_id}>, {clock_time(about.first.at)}"
         yield f"1 of 2 approvals: {first}. One more operator must approve."
+    elif remediation.mode in config.two_people:
+        yield "Needs 2 approvals, by different people."
     if about.called:
         yield f"On call: {mention(about.called)}"
 
 
 def mention(called: str) -> str:
-    """Call a user or a group by ID; nobody for an empty one."""
-    if not called:
-        return ""
-    return f"<!subteam^{called}>" if called[0] == "S" else f"<@{called}>"
+    """Call users and groups by their IDs, which are apart by spaces; nobody for an empty text."""
+    return " ".join(f"<!subteam^{each}>" if each[0] == "S" else f"<@{each}>" for each in called.split())
 
 
 def _small_print(remediation: Remediation, about: About) -> dict[str, Any]:
@@ -210,12 +214,12 @@ def _times(remediation: Remediation) -> Sequence[tuple[str, datetime | None]]:
     )
 
 
-def _story(remediation: Remediation, decided: Decided | None, notice: str, about: About) -> str:
+def _story(remediation: Remediation, decided: Decided | None, notice: str, about: About, config: CardConfig) -> str:
     """Return the whole card as one text of at most 4,000 characters: a push shows its beginning."""
     told = [
         _push(remediation, about),
         *_warnings(notice, about),
-        *_agreed(remediation, about),
+        *_agreed(remediation, about, config),
         *broken(remediation),
         *_people(remediation, decided),
         _effect(remediation, about),

@@ -38,10 +38,18 @@ def transition(before: Remediation, after: Remediation, decided: Decided | None,
 
 def _approved(after: Remediation, decided: Decided | None, now: float) -> str:
     reviewer = f"by {escape(after.reviewed_by, 100)} in Together" if after.reviewed_by else ""
-    by = f"by <@{decided.user_id}>" if decided and decided.verb is Verb.APPROVE else reviewer or "in Together"
+    people = [f"<@{each}>" for each in (decided.first_user, decided.user_id) if each] if decided else []
+    by = f"by {' and '.join(people)}" if decided and decided.verb is Verb.APPROVE else reviewer or "in Together"
     at = _approved_at(after, decided) or now
     waited = f" after {lasted(at - _seconds(after.create_time))}" if after.create_time else ""
     return f"{escape(labels.mode(after.mode).name, 80)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
+
+
+def _cancelled(decided: Decided | None) -> str:
+    if decided is None:
+        return "cancelled in Together"
+    apparently = "" if decided.is_sure else ", apparently"
+    return f"{RULES[decided.verb].done}{apparently} by <@{decided.user_id}>"
 
 
 def _moved(before: Remediation, after: Remediation, decided: Decided | None, now: float) -> str:
@@ -61,12 +69,7 @@ def _moved(before: Remediation, after: Remediation, decided: Decided | None, now
             said = f"{repair} succeeded{since_approval}"
         case State.CANCELLED:
             is_theirs = decided is not None and after.state in RULES[decided.verb].effect
-            by = (
-                f"{RULES[decided.verb].done} by <@{decided.user_id}>"
-                if decided and is_theirs
-                else "cancelled in Together"
-            )
-            said = f"{by}{waited}"
+            said = f"{repair} {_cancelled(decided if is_theirs else None)}{waited}"
         case State.AUTO_RESOLVED:
             said = f"resolved on its own{waited}. The alert cleared"
         case _ if after.state in set(State):
@@ -156,14 +159,32 @@ def reminder(remediation: Remediation, share: Share | None, called: str, waited:
     broken = f": {escape(fault(remediation), 100)}" if fault(remediation) else ""
     text = (
         f"{where(remediation, share)} has been waiting {lasted(waited)} for a decision ({asked}){broken}. "
-        f"Approve, hold, or cancel above. {mention(called)}"
+        f"Approve, hold, or cancel on the card. {mention(called)}"
     ).strip()
+    return Message(text, [blocks.paragraph(text)])
+
+
+def late_call(remediation: Remediation, count: int, called: str) -> Message:
+    """Return the call for what waits and called nobody when it came, in quiet hours."""
+    node, broken = escape(remediation.node, 100), escape(fault(remediation), 100)
+    others = f" and {count - 1} more" if count > 1 else ""
+    waits = f"{'are' if others else 'is'} waiting for a decision"
+    text = f"{node}{others} {waits}{f': {broken}' if broken else ''}. {mention(called)}"
+    return Message(text, [blocks.paragraph(text)])
+
+
+def first_approval(remediation: Remediation, user_id: str, called: str) -> Message:
+    """Return that one of two people has approved, and that another one must."""
+    repair, more = escape(labels.mode(remediation.mode).name, 80), f" {mention(called)}" if called else ""
+    who = f"1 of 2 approvals for {repair}, by <@{user_id}>"
+    text = f"{escape(remediation.node, 100)}: {who}. One more operator must approve.{more}"
     return Message(text, [blocks.paragraph(text)])
 
 
 def hold_ends(remediation: Remediation, hold: Hold) -> Message:
     """Tell the person who put a repair on hold that the hold ends soon."""
-    text = f"{escape(remediation.node, 200)}: your hold ends in 2 min, <@{hold.user_id}>. Hold again above to keep it."
+    node = escape(remediation.node, 200)
+    text = f"{node}: your hold ends in 2 min, <@{hold.user_id}>. Hold again on the card to keep it."
     return Message(text, [blocks.paragraph(text)])
 
 

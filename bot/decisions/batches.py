@@ -2,16 +2,17 @@
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from bot import cards
 from bot.clock import Clock
+from bot.decisions.guardrails import paused
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Work
 from bot.errors import NotConfirmed, NothingSelected, NothingToStop, NotRecorded, StorageUnavailable, StoreDown
 from bot.models import Actor, Alert, Batch, BatchItem, Place, RemediationRef, Shown, Verb, chosen, still_waiting
 from bot.policy import Policy
-from bot.store import Batches, DecisionStore, Messages
+from bot.store import Batches, DecisionStore, Messages, Pauses
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class BatchService:
         self._store = store
         self._messages = Messages(store.database)
         self._batches = Batches(store.database)
+        self._pauses = Pauses(store.database)
         self._clock = clock
 
     async def waiting(self, digest_id: str) -> Sequence[Alert]:
@@ -53,6 +55,7 @@ class BatchService:
         Raises:
             NotAllowed: the actor may not.
             NothingSelected: nothing of it waits any more.
+            Paused: approvals are paused in all of its clusters.
             StorageUnavailable: it could not be written.
         """
         try:
@@ -64,6 +67,8 @@ class BatchService:
         wanted = chosen(open_ones, values)
         if not wanted:
             raise NothingSelected
+        if verb is Verb.APPROVE:
+            await self._check_pauses({each.remediation.cluster_id for each in wanted})
         names = cards.listing.names(open_ones)
         items = [
             BatchItem(number, each.ref, names[each.ref], Shown(each.mode, each.state))
@@ -73,6 +78,16 @@ class BatchService:
         kept_place = Place(place.channel_id, place.user_id)
         batch = Batch(batch_id, digest_id, verb, actor, kept_place, asked_at=0.0, items=items)
         return (batch, wanted, names) if await self._batches.ask(batch) else None
+
+    async def _check_pauses(self, clusters: Collection[str]) -> None:
+        """Return where anything of it could be approved now.
+
+        Raises:
+            Paused: approvals are paused in all of these clusters.
+        """
+        pauses = [await self._pauses.active(each) for each in clusters]
+        if all(pauses) and pauses[0]:
+            raise paused(pauses[0])
 
     async def confirm(self, batch_id: str, actor: Actor) -> Work:
         """Begin a batch. Returns the work that is to be done after the ack.

@@ -18,6 +18,7 @@ from bot.decisions.preconditions import (
     was_approved_since,
 )
 from bot.errors import (
+    CheckFailed,
     NoAnswer,
     NotFollowed,
     NotReached,
@@ -99,9 +100,12 @@ class Executor:
         """Read the remediation and draw it.
 
         Raises:
-            TogetherError: it cannot be read.
+            CheckFailed: it can't be read.
         """
-        present = await self._together.get(job.request.ref)
+        try:
+            present = await self._together.get(job.request.ref)
+        except TogetherError as cause:
+            raise CheckFailed(cause) from cause
         outcome = Outcome(OutcomeKind.READ, present.state)
         if claim := await self._store.claimed_by(job.request):
             # A decision has begun since the click: buttons drawn now could outlive its answer.
@@ -148,10 +152,17 @@ class Executor:
         outcome = Outcome(OutcomeKind.RELEASED if is_released else OutcomeKind.CHANGED, present.state)
         return await self._card(job, present, decided=await self._decided(present), notice=notice), outcome
 
-    async def _card(
-        self, job: Job, present: Remediation, *, decided: Decided | None = None, notice: str = "", buttons: bool = True
+    async def _card(  # noqa: PLR0913 - what an answer says
+        self,
+        job: Job,
+        present: Remediation,
+        *,
+        decided: Decided | None = None,
+        notice: str = "",
+        buttons: bool = True,
+        summary: str = "",
     ) -> Answer:
-        """Draw a remediation with all that the bot knows about it."""
+        """Draw a remediation with all that the bot knows about it; `summary` says what the card shows anyway."""
         about, job.context = job.context, None
         if about is None:
             try:
@@ -161,6 +172,12 @@ class Executor:
         if about:
             about = replace(about, vanished=False, hold=None if decided else about.hold)
         place = job.request.place
+        if (
+            about
+            and (about.channel_id, about.ts) != (place.channel_id, place.message_ts)
+            and not self._points(about, place)
+        ):
+            about = replace(about, called="")  # another message than the one that called calls nobody
         alert = place.original if place.is_foreign else None
         message = cards.card(
             present,
@@ -174,11 +191,17 @@ class Executor:
         if alert:
             message = cards.decision_beneath(alert, message)
         remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())
-        answer = Answer(Manner.CARD, message, remark, summary=notice)
-        if place.is_button or about is None or not self._has_card(about, place):
+        answer = Answer(Manner.CARD, message, remark, summary=notice or summary)
+        if about is None or not self._points(about, place):
             return answer
-        said = notice or f"{RULES[job.request.verb].done} by <@{job.request.actor.user_id}>."
+        done = f"{RULES[job.request.verb].done} by <@{job.request.actor.user_id}>." if decided else ""
+        said = notice or summary or done or f"{cards.labels.state(present.state)[0]}."
         return replace(answer, card_ts=about.ts, line=self._line(present, said, about, place))
+
+    @classmethod
+    def _points(cls, about: About, place: Place) -> bool:
+        """Return whether the answer is a line that points at the remediation's own card, which is drawn again."""
+        return not place.is_button and cls._has_card(about, place)
 
     @staticmethod
     def _has_card(about: About, place: Place) -> bool:
@@ -228,9 +251,7 @@ class Executor:
             return None
         job.context = None  # it doesn't have this approval yet
         summary = "1 of 2 approvals. One more operator must approve."
-        return replace(await self._card(job, present), summary=summary), Outcome(
-            OutcomeKind.FIRST_OF_TWO, present.state
-        )
+        return await self._card(job, present, summary=summary), Outcome(OutcomeKind.FIRST_OF_TWO, present.state)
 
     async def _changed(self, job: Job, shown: Shown, present: Remediation) -> Result | None:
         """The card to decide on anew, when it is no longer what was shown."""
@@ -352,7 +373,10 @@ class Executor:
             return await self._card(job, result, notice=notice, buttons=False), Outcome(
                 OutcomeKind.NO_EFFECT_SHOWN, result.state, *came_in
             )
-        decided = Decided(request.verb, request.actor.user_id, self._clock.now(), request.reason)
+        first = job.context.first if job.context and request.verb is Verb.APPROVE else None
+        is_second = first is not None and seen is not None and first.mode == seen.mode
+        first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
+        decided = Decided(request.verb, request.actor.user_id, self._clock.now(), request.reason, first_user=first_user)
         return await self._card(job, result, decided=decided, notice=notice), Outcome(
             OutcomeKind(rule.done), result.state, *came_in
         )

@@ -6,7 +6,19 @@ from dataclasses import dataclass, field
 
 from bot.clock import Clock
 from bot.errors import LimitReached, NotAllowed, NotFound, Paused, ReadFailed, SecondPersonNeeded, TogetherError
-from bot.models import FINAL, IN_REPAIR, RULES, Actor, FirstApproval, Job, Remediation, RemediationRef, State, Verb
+from bot.models import (
+    FINAL,
+    IN_REPAIR,
+    RULES,
+    Actor,
+    FirstApproval,
+    Job,
+    Pause,
+    Remediation,
+    RemediationRef,
+    State,
+    Verb,
+)
 from bot.mrkdwn import clock_time
 from bot.policy import Policy
 from bot.store import Approvals, Pauses
@@ -29,6 +41,14 @@ class Limits:
     nodes: int | None = None
     percent: int | None = None
     two_people: Collection[str] = field(default_factory=frozenset)
+
+
+def paused(pause: Pause) -> Paused:
+    """Return that approvals are paused, as an error."""
+    return Paused(
+        f"<@{pause.user_id}> paused approvals until {clock_time(pause.until)}.",
+        "You can still cancel. To approve now, ask them to press Resume approvals.",
+    )
 
 
 class Guardrails:
@@ -81,10 +101,7 @@ class Guardrails:
             StorageUnavailable: likewise.
         """
         if pause := await self._pauses.active(job.request.ref.cluster_id):
-            raise Paused(
-                f"<@{pause.user_id}> paused approvals until {clock_time(pause.until)}.",
-                "You can still cancel. To approve now, ask them to press Resume approvals.",
-            )
+            raise paused(pause)
         if self._limits.nodes is None and self._limits.percent is None:
             return
         try:

@@ -43,6 +43,7 @@ from bot.models import (
     Remark,
     RemediationRef,
     Request,
+    Shown,
     Verb,
     told_in_digest,
 )
@@ -304,11 +305,14 @@ class DecisionService:
         if isinstance(error, TogetherError):
             outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
         told = cards.failure(error, request.ref, request.actor.user_id)
-        remark = None
-        if request.shown and request.batch_id is None:  # the card must not look untouched
-            state, mode = request.shown.state or "", request.shown.mode or ""
-            remark = Remark(cards.failed(request, error), not error.check_again, None, state, mode, self._clock.now())
-        return Answer(Manner.ERROR, told, remark, summary=error.sentence), outcome
+        if not RULES[request.verb].decides or not job.is_active or request.batch_id:
+            return Answer(Manner.ERROR, told, summary=error.sentence), outcome
+        # The card must not look untouched, and a command shows nothing first: then its card says what it was.
+        now, shown, about = self._clock.now(), request.shown or Shown(None, None), job.context
+        card_ts = about.ts if about and request.shown is None and about.channel_id == request.place.channel_id else ""
+        notice = cards.failed(request, error, now)
+        remark = Remark(notice, not error.check_again, None, shown.state or "", shown.mode or "", now, is_error=True)
+        return Answer(Manner.ERROR, told, remark, summary=error.sentence, card_ts=card_ts), outcome
 
     async def _authorize_and_claim(self, job: Job) -> None:
         """Ask whether the actor may, now, and claim the remediation: one decision on it at a time.
@@ -419,7 +423,7 @@ class DecisionService:
                 is_late = job.deliveries > 0 or job.taken_over or not RULES[job.request.verb].decides
                 if delivery is not Delivery.IN_PLACE or is_late:
                     await self._mark_stale(job)
-                if answer.line:
+                if answer.line and delivery is Delivery.IN_PLACE:  # else the whole card was told
                     delivery = await self._messenger.answer(place, answer.line)
                 return delivery is not Delivery.NOWHERE
             case Manner.ERROR:
@@ -428,16 +432,19 @@ class DecisionService:
                 is_told = await self._messenger.whisper(place, answer.message)
             case _:
                 assert_never(answer.manner)
-        if place.in_progress:
+        if place.in_progress or job.taken_over:
             await self._mark_stale(job)  # what stood there before was put back, perhaps over something newer
         return is_told
 
     def _after_failure(self, job: Job, answer: Answer) -> Message | None:
-        """Return what the clicked message shows after an error; None where something newer may be there."""
+        """Return what the clicked message shows after an error; None where something newer may be there.
+
+        What isn't recorded yet is only told in the thread: it may turn out otherwise.
+        """
         place, is_late = job.request.place, job.deliveries > 0 or job.taken_over
-        if not job.is_active or is_late or place.original is None or answer.remark is None:
+        if job.answer is None or is_late or place.original is None or answer.remark is None:
             return None
-        return cards.after_failure(place, answer.remark.notice)
+        return cards.after_failure(place, job.request.ref, answer.remark)
 
     async def _mark_stale(self, job: Job) -> None:
         """The alert's card may be out of date now: let it be drawn again."""

@@ -34,6 +34,7 @@
     │   │   ├── ServerError       5xx
     │   │   ├── NoAnswer          a timeout or a cut line after the request went out
     │   │   └── UnreadableAnswer  not a remediation, too large, a redirect, another remediation
+    │   ├── CheckFailed           a person's own look failed
     │   ├── ReadFailed            the read before a decision failed, so the decision was not sent
     │   └── OutcomeUnknown        the decision was sent, and reading it back failed too
     ├── Expired                   no process ran for so long that the decision is no longer sent
@@ -81,6 +82,7 @@ from bot.errors.refusals import (
     UnreadableCommand,
 )
 from bot.errors.together import (
+    CheckFailed,
     InvalidIds,
     KeyRefused,
     NoAnswer,
@@ -100,6 +102,7 @@ from bot.errors.together import (
 __all__ = [
     "AlreadyInFlight",
     "BotError",
+    "CheckFailed",
     "DirectoryUnavailable",
     "Expired",
     "Guarded",

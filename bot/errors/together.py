@@ -152,6 +152,17 @@ class ReadFailed(TogetherError):
         self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
 
 
+class CheckFailed(TogetherError):
+    """A person asked what a remediation is now, and it can't be read. What was sent before may have arrived or not."""
+
+    check_again = True
+
+    def __init__(self, cause: TogetherError) -> None:
+        sentence = cause.sentence.removesuffix(" Nothing was changed.")
+        super().__init__(f"Couldn't check the remediation. {sentence}", cause.next_step, quote=cause.quote)
+        self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
+
+
 class OutcomeUnknown(TogetherError):
     """A decision was sent, got no clear answer, and could not be read back."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from bot.models.job import DOUBT_SECONDS, Decided, Remark
+from bot.models.job import Decided, Remark
 from bot.models.remediation import FINAL, Remediation, State
 
 HOLD_SECONDS = 30 * 60
@@ -171,9 +171,9 @@ class Alert:
 
     def at(self, now: float) -> "Alert":
         """Return it without what has run out at a moment: holds, and the doubt about an answer."""
-        is_doubt_over = self.remark and not self.remark.buttons and self.remark.at + DOUBT_SECONDS <= now
+        is_over = self.remark and self.remark.until is not None and self.remark.until <= now
         hold = self.hold.at(now) if self.hold else None
-        return replace(self, hold=hold, remark=None if is_doubt_over else self.remark)
+        return replace(self, hold=hold, remark=None if is_over else self.remark)
 
     def about(self, first: FirstApproval | None) -> About:
         """Return what its card says beyond the remediation."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bot.models.alert import About
 
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
+ERROR_SECONDS = 3600.0  # how long a card says that something failed
 DOUBT_SECONDS = 60.0  # how long an answer in doubt stays so: what was sent has long arrived by then, or never will
 
 
@@ -28,14 +29,18 @@ class Decided:
     """Who decided through Slack.
 
     Attributes:
-        at: seconds since 1970.
+        at: Unix time in seconds.
         reason: as it was typed; may be empty.
+        is_sure: Together's answer or record says so; otherwise only the times agree.
+        first_user: who gave the first of two approvals; empty where one was enough.
     """
 
     verb: Verb
     user_id: str
     at: float
     reason: str = ""
+    is_sure: bool = True
+    first_user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class Remark:
         decided: who brought it into its state through Slack, where that is known.
         state: the remediation's, for which this holds.
         mode: likewise.
-        at: seconds since 1970.
+        at: Unix time in seconds.
+        is_error: it says what failed, while the remediation is what it was.
     """
 
     notice: str
@@ -57,6 +63,14 @@ class Remark:
     state: str
     mode: str
     at: float
+    is_error: bool = False
+
+    @property
+    def until(self) -> float | None:
+        """When it matters no longer, in Unix time; None where only a change ends it."""
+        if not self.buttons:
+            return self.at + DOUBT_SECONDS
+        return self.at + ERROR_SECONDS if self.is_error else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +135,7 @@ class OutcomeKind(StrEnum):
     NO_ANSWER = "NoAnswer"
     UNREADABLE_ANSWER = "UnreadableAnswer"
     READ_FAILED = "ReadFailed"
+    CHECK_FAILED = "CheckFailed"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
     EXPIRED = "Expired"
     INTERRUPTED = "Interrupted"  # of the releases before 0.2

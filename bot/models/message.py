@@ -96,7 +96,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     """
     decides, remark = RULES[request.verb].decides, answer.remark
     known = alert.remediation.state, alert.remediation.mode
-    is_stale = remark is not None and (alert.vanished or (remark.state, remark.mode) != known)
+    is_told = remark is not None and answer.manner is Manner.CARD  # an error says nothing of the state
+    is_stale = is_told and remark is not None and (alert.vanished or (remark.state, remark.mode) != known)
     alert = replace(alert, answered_seq=seq if decides else alert.answered_seq, is_stale=alert.is_stale or is_stale)
     if remark and remark.decided:
         alert = replace(alert, hold=None, decided=remark.decided)
@@ -105,6 +106,11 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     shown_at = place.channel_id, answer.card_ts or place.message_ts
     if message.is_digest or message.ts is None or (message.channel_id, message.ts) != shown_at:
         return alert, message
+    if remark and answer.manner is Manner.ERROR:
+        if alert.remark and not alert.remark.buttons:
+            return alert, replace(message, drawn="")  # a doubt that is older still holds
+        state, mode = remark.state or alert.remediation.state, remark.mode or alert.remediation.mode
+        remark = replace(remark, state=state, mode=mode)
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
         drawn = answer.message.fingerprint if answer.manner is Manner.CARD else ""

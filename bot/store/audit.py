@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, insert, select
 
-from bot.models import RULES, AuditNote, Decided, Job, Outcome, Remediation, Verb
+from bot.models import DOUBT_SECONDS, RULES, AuditNote, Decided, Job, Outcome, Remediation, Verb
 from bot.store.database import Database, lock_audit, read_clock
 from bot.store.tables import DOUBTFUL, audit, ids_of, key_of, one_remediation
 
@@ -103,14 +103,23 @@ def last_seq(connection: Connection) -> int:
 def who_decided(connection: Connection, present: Remediation) -> Decided | None:
     """Return who brought a remediation into its state through this bot, where that is known.
 
-    A decision whose outcome stayed in doubt counts when Together's own record names the person.
+    A decision whose outcome stayed in doubt counts when Together's own record names the person; a cancellation, which
+    leaves no name, counts as apparently theirs when the times agree.
     """
     for row in connection.execute(_WHO_DECIDED, key_of(present.ref)):
         rule = RULES[Verb(row.verb)]
+        if present.state not in rule.effect:
+            continue
         is_sure = row.outcome == rule.done or row.user_id in (present.review_comment or "")
-        if is_sure and present.state in rule.effect:
-            return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "")
+        if is_sure or (row.verb == Verb.CANCEL and _ended_with(present, row.at)):
+            return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure)
     return None
+
+
+def _ended_with(present: Remediation, answered_at: float) -> bool:
+    """Return whether a remediation ended when a decision in doubt was on its way. Cancel leaves no other trace."""
+    ended = present.end_time or present.update_time
+    return ended is not None and abs(ended.timestamp() - answered_at) < DOUBT_SECONDS
 
 
 def storable(value: Any) -> Any:  # noqa: ANN401 - of any column

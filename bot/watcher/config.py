@@ -45,11 +45,16 @@ class WatchConfig:
         return self.routes.get(cluster_id or "", self.default)
 
     def called(self, alerts: Sequence[Alert], cluster_id: str | None, now: float) -> str:
-        """Return whom alerts of a cluster call at a moment: the user or group on call; empty for nobody."""
+        """Return whom alerts call at a moment: the users and groups on call; empty for nobody."""
         is_quiet = self.quiet is not None and self.quiet.cover(now)
         if is_quiet and all(each.remediation.is_warning for each in alerts):
             return ""
-        return self.route(cluster_id).oncall
+        return self.oncall(alerts, cluster_id)
+
+    def oncall(self, alerts: Sequence[Alert], cluster_id: str | None) -> str:
+        """Return the users and groups on call for alerts, apart by spaces; of several clusters where none is given."""
+        clusters = [cluster_id] if cluster_id else [each.remediation.cluster_id for each in alerts]
+        return " ".join(dict.fromkeys(oncall for each in clusters if (oncall := self.route(each).oncall)))
 
     @property
     def stale_seconds(self) -> float:

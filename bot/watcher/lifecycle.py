@@ -6,11 +6,11 @@ from enum import Enum
 
 from bot import cards
 from bot.models import (
-    DOUBT_SECONDS,
     FIRST_APPROVAL_SECONDS,
     HOLD_ENDS_SOON_SECONDS,
     RULES,
     Alert,
+    Decided,
     Hold,
     Message,
     Remark,
@@ -31,6 +31,8 @@ from bot.watcher.workqueue import Lane
 MAX_REMINDERS = 3
 ARRIVED_SECONDS = 15.0  # a post has arrived by then or never will: the client gives up after 10
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
+FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
+_CALLED = "called"
 
 
 class Step(Enum):
@@ -84,7 +86,7 @@ def seen(look: Look, remediation: Remediation, fingerprint: str, share: Share | 
     if alert.answered_seq > sequence:
         return None
     moved = remediation.state != before.state or remediation.mode != before.mode
-    known = look.decided or alert.decided
+    known = _who(look)
     waits = remediation.state == State.PENDING_APPROVAL
     waits_again = waits and not alert.waits
     if not message.is_digest:
@@ -109,6 +111,14 @@ def seen(look: Look, remediation: Remediation, fingerprint: str, share: Share | 
         as_of=None,
     )
     return alert, replace(message, next_at=0.0, done=False)
+
+
+def _who(look: Look) -> Decided | None:
+    """Return who decided: as the audit trail says, or as the answer did, which names both of two people."""
+    trail, answer = look.decided, look.alert.decided
+    if trail and answer and (trail.verb, trail.user_id) != (answer.verb, answer.user_id):
+        return trail
+    return answer or trail
 
 
 def gone(look: Look, sequence: int) -> Tracked | None:
@@ -177,18 +187,48 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart
     message = snapshot.message
     if message.lines:
         yield ThreadPart(cards.lines(message.lines), lines=len(message.lines))
-    yield from _failures(snapshot, config.route(message.cluster_id).oncall)
+    yield from _failures(snapshot, config.oncall(snapshot.alerts, message.cluster_id))
+    yield from _late_calls(snapshot, config)
+    if not message.is_digest:
+        yield from _first_approvals(snapshot, config)
     for alert in snapshot.alerts:
         yield from _warnings(alert, message, snapshot.now)
     if message.is_digest:
         yield from _results(snapshot)
 
 
+def _is_old(alert: Alert, now: float) -> bool:
+    """Return whether a repair failed so long ago that nobody is to be called for it: it was told then."""
+    ended = alert.remediation.end_time or alert.remediation.update_time
+    return ended is not None and now - ended.timestamp() > FAILURE_SECONDS
+
+
+def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
+    """Yield the call that was left out in quiet hours: once they are over, or once it is no mere warning any more."""
+    message, waiting_ones = snapshot.message, unheld(snapshot)
+    if config.quiet is None or message.called or not waiting_ones or _CALLED in message.told:
+        return
+    if called := config.called(waiting_ones, message.cluster_id, snapshot.now):
+        yield ThreadPart(cards.late_call(waiting_ones[0].remediation, len(waiting_ones), called), frozenset({_CALLED}))
+
+
+def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
+    """Yield that one of two people has approved what waits still."""
+    for alert in snapshot.alerts:
+        first = snapshot.firsts.get(alert.remediation.ref)
+        if first is None or not alert.waits or not first.counts_for(alert.remediation):
+            continue
+        key = f"first {first.job_id}"
+        if key not in snapshot.message.told:
+            called = config.called([alert], snapshot.message.cluster_id, snapshot.now)
+            yield ThreadPart(cards.first_approval(alert.remediation, first.user_id, called), frozenset({key}))
+
+
 def _failures(snapshot: Snapshot, oncall: str) -> Iterator[ThreadPart]:
     """Yield which repairs have failed, for the channel too."""
     message = snapshot.message
     failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
-    new = [each for each in failed if str(each.remediation.ref) not in message.told]
+    new = [each for each in failed if str(each.remediation.ref) not in message.told and not _is_old(each, snapshot.now)]
     if not new:
         return
     told = frozenset(str(each.remediation.ref) for each in new)
@@ -277,13 +317,15 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
         yield moment
     if snapshot.pause:
         yield snapshot.pause.until
+    if config.quiet and config.quiet.cover(snapshot.now) and not snapshot.message.called:
+        yield config.quiet.end_after(snapshot.now)
     for alert in snapshot.alerts:
         for hold in _holds_of(alert):
             yield hold.until
             if _warning(alert, hold) not in snapshot.message.told:
                 yield hold.until - HOLD_ENDS_SOON_SECONDS
-        if alert.remark and not alert.remark.buttons:
-            yield alert.remark.at + DOUBT_SECONDS
+        if alert.remark and alert.remark.until is not None:
+            yield alert.remark.until
         if alert.waits and (first := snapshot.firsts.get(alert.remediation.ref)):
             yield first.at + FIRST_APPROVAL_SECONDS
 

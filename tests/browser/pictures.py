@@ -52,7 +52,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "paused", cards.paused("c-7f2", Pause("U0BOB", START + 3600)), True
     line = f"gpu-node-07: cancelled by <@{ALICE}>. <https://x.slack.com/|See the card>"
     yield "typed-cancel", cards.line(line), False
-    failed = cards.failed(request(Verb.APPROVE), ERRORS["NotReached"])
+    failed = cards.failed(request(Verb.APPROVE), ERRORS["NotReached"], START)
     yield "card-after-error", cards.card(remediation(), about=ABOUT, notice=failed), False
     alert = Message("alert", [{"type": "section", "text": {"type": "mrkdwn", "text": "*gpu-node-07* has lost a GPU."}}])
     yield (

@@ -96,7 +96,7 @@ async def everything(open_page: OpenPage, running: Demo, **context: object) -> P
     await expect(page.locator("#messages summary")).to_have_text("1 reply")
     running.scenes.break_many()
     await expect(newest(page).get_by_role("heading")).to_contain_text("40 of 64 nodes of chat-infer")
-    await running.slack.command("nonsense")
+    await running.slack.command("two words")
     await expect(newest(page)).to_contain_text("Only visible to you")
     return page
 

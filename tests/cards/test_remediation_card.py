@@ -93,7 +93,7 @@ def test_card_of_a_withdrawn_remediation() -> None:
 @pytest.mark.parametrize(
     ("history", "words"),
     [
-        (History(0), "No other repairs in 7 days"),
+        (History(0), "No other repairs of this node in 7 days"),
         (
             History(1, Mode.VM_ONLY, State.FAILED, START),
             "2nd repair in 7 days (last: VM replacement, failed <!date^",

@@ -215,7 +215,7 @@ async def test_batch_reports_that_a_second_person_is_needed() -> None:
         storm(bot, 6)
         message = await digest(bot)
         await bot.slack.submit(await choose(bot, message, "all"))
-        await digest(bot, "6 of 6: 0 approved, 6 skipped")
+        await digest(bot, "6 of 6: 0 approved, 6 need one more approval")
         assert "1 of 2 approvals. One more operator must approve." in message.everything
         bot.slack.views.clear()
         message.selected["digest:select"] = ["all"]
@@ -255,7 +255,10 @@ async def test_parts_of_a_report_are_posted_once(bot: World) -> None:
     bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", times=2, retry_after=5))
     await until(bot, lambda: len(bot.slack.replies(message)) >= 2)
     await pass_time(bot, 60)
-    assert [each.text.splitlines()[0][-9:] for each in bot.slack.replies(message)] == ["(1 of 2):", "(2 of 2):"]
+    assert [each.text.splitlines()[0][12:28] for each in bot.slack.replies(message)] == [
+        "results (1 of 2)",
+        "results (2 of 2)",
+    ]
 
 
 async def test_finished_batch_keeps_no_response_url(bot: World) -> None:
@@ -276,7 +279,9 @@ async def test_batch_stops_at_the_repair_limit() -> None:
         storm(bot, 8)
         message = await digest(bot)
         await bot.slack.submit(await choose(bot, message, "all"))
-        await digest(bot, "Stopped: the cluster reached its repair limit. 6 not attempted.")
+        await digest(
+            bot, "Stopped: the cluster reached its repair limit. Approve the rest when a repair finishes. 6 not"
+        )
         assert len(bot.together.posts) == 1
 
 

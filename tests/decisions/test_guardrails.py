@@ -274,7 +274,7 @@ async def test_second_approver_must_be_another_person() -> None:
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await bot.edited(alert, 2)
         assert bot.together.state(IDS) == "PENDING"
-        assert "Approved by <@U0BOB>" in alert.text
+        assert "Approved by <@U0ALICE> and <@U0BOB>" in alert.text
         assert "First of two" not in alert.text
         assert await outcomes_by_user(bot) == [
             ("U0ALICE", "first of two"),
@@ -353,7 +353,7 @@ async def test_first_approval_of_the_very_mode_that_the_poll_then_finds_counts()
         await until(bot, lambda: "1 of 2 approvals: <@U0ALICE>" in alert.text)
         await poll(bot)
         await bot.slack.press(alert, APPROVE, user="U0BOB")
-        await until(bot, lambda: "Approved by <@U0BOB>" in alert.text)
+        await until(bot, lambda: "Approved by <@U0ALICE> and <@U0BOB>" in alert.text)
         assert bot.together.state(IDS) == "PENDING"
 
 

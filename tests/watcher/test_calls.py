@@ -98,3 +98,44 @@ def test_quiet_hours_are_in_their_time_zone_and_may_pass_midnight(begin: str, en
     hours = QuietHours(time.fromisoformat(begin), time.fromisoformat(end), ZoneInfo("Europe/Berlin"))
     moment = datetime(2026, 11, 24, 3, 0, tzinfo=UTC).timestamp()  # 4:00 in Berlin
     assert hours.cover(moment) is covered
+
+
+async def test_fault_that_turns_critical_in_quiet_hours_calls_once() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS=NIGHT, BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=WARNING)
+        alert = await card(bot)
+        bot.together.remediations[IDS]["linked_alerts"] = CRITICAL
+        called = await until(bot, lambda: [each for each in bot.slack.replies(alert) if calls(each)])
+        assert called[0].text == f"instance-1 is waiting for a decision: GPU has fallen off the bus. {ONCALL}"
+        await pass_time(bot, 3600)
+        assert sum(calls(each) for each in bot.slack.replies(alert)) == 1
+
+
+async def test_digest_of_warnings_that_grows_critical_calls_once() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS=NIGHT, BOT_REMIND_MINUTES="0") as bot:
+        await began(bot)
+        for number in range(6):
+            bot.together.add(("cluster-1", f"i{number}", f"r{number}"), linked_alerts=WARNING)
+        message = await digest(bot)
+        assert not calls(message)
+        bot.together.add(("cluster-1", "i7", "r7"), linked_alerts=CRITICAL)
+        await until(bot, lambda: [each for each in bot.slack.replies(message) if calls(each)])
+
+
+async def test_warning_of_the_night_calls_in_the_morning() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS=NIGHT, BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=WARNING)
+        alert = await card(bot)
+        await pass_time(bot, 3.9 * 3600)
+        assert bot.slack.replies(alert) == []
+        await pass_time(bot, 0.2 * 3600)
+        assert [calls(each) for each in bot.slack.replies(alert)] == [True]
+
+
+async def test_backlog_calls_who_is_on_call_for_its_clusters() -> None:
+    async with watching(BOT_ONCALL="S0OTHER", BOT_ROUTES="cluster-1=C0OTHER/S0ONCALL") as bot:
+        storm(bot, 8)
+        message = await digest(bot)
+        assert message.channel == "C0OTHER"
+        assert calls(message)
+        assert "S0OTHER" not in message.everything

@@ -66,7 +66,7 @@ async def test_finished_card_gets_no_further_calls(bot: World) -> None:
     bot.together.review(IDS, "cancel")
     alert = await card(bot, words="Cancelled: reboot")
     await until(bot, lambda: thread(bot, alert))
-    assert thread(bot, alert)[0].startswith("instance-1: cancelled in Together after ")
+    assert thread(bot, alert)[0].startswith("instance-1: Reboot VM cancelled in Together after ")
     slack_calls, reads = len(bot.slack.calls), [call.verb for call in bot.together.calls].count("get")
     await pass_time(bot, 7200)
     assert [method for method, _ in bot.slack.calls[slack_calls:] if method.startswith("chat.")] == []
@@ -99,7 +99,7 @@ async def test_typed_cancel_is_shown_on_the_card_too(bot: World) -> None:
     await card(bot, words="Cancelled: reboot")
     assert "Cancelled by <@U0ALICE>" in alert.text
     await until(bot, lambda: thread(bot, alert))
-    assert thread(bot, alert)[0].startswith("instance-1: cancelled by <@U0ALICE>")
+    assert thread(bot, alert)[0].startswith("instance-1: Reboot VM cancelled by <@U0ALICE>")
 
 
 async def test_escalated_mode_is_shown_on_the_card_and_in_the_thread(bot: World) -> None:

@@ -42,7 +42,7 @@ async def test_only_operators_may_hold(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     await bot.slack.press(alert, HOLD, user="U0CAROL")
-    assert "You're not allowed to hold remediations." in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to put repairs on hold." in (await bot.whisper("U0CAROL")).text
     assert alert.edits == 0
 
 
@@ -139,7 +139,7 @@ async def test_whoever_may_decide_may_release_a_hold(bot: World) -> None:
     assert "Release hold" not in str(alert.blocks)
     await hold(bot, alert, "86400")
     await bot.slack.press(alert, HOLD, choice="release", user="U0CAROL")
-    assert "You're not allowed to release remediations." in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to release holds." in (await bot.whisper("U0CAROL")).text
     await hold(bot, alert, "release", "U0BOB")
     assert "On hold" not in alert.text
     await until(bot, lambda: "instance-1: <@U0BOB> released the hold." in thread(bot, alert))

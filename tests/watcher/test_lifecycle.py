@@ -193,11 +193,18 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
     if shown := model.channel.get(str(model.message.ts)):
         assert shown.fingerprint == lifecycle.content(snapshot, CONFIG).fingerprint
         assert not model.message.lines
-        title = card(model.truth).blocks[0]["text"]["text"] if model.truth else "Withdrawn: "
-        assert shown.blocks[0]["text"]["text"].startswith(title)
+        assert shown.blocks[0]["text"]["text"].startswith(title(model))
         assert sum("failed on" in each.text for each in model.thread) <= model.failures
     if model.truth is None or model.truth.state in FINAL:
         assert model.message.done or model.forgotten
+
+
+def title(model: Model) -> str:
+    """Return how the header must begin, by what Together last said and by a hold."""
+    if model.truth is None:
+        return "Withdrawn: "
+    said: str = card(model.truth).blocks[0]["text"]["text"]
+    return said.replace("Approval needed: ", "On hold: ") if model.alert.at(model.now).hold else said
 
 
 def test_states_are_open_or_final_and_every_open_one_waits_or_is_in_repair() -> None:

@@ -50,7 +50,7 @@ class Scenes:
         self.condition = "healthy"
         self.advances = True
         together.before_decision = self._hang
-        together.clusters |= {TRAINING: "llama-train (H100)", INFERENCE: "chat-infer (H200)"}
+        together.clusters |= {TRAINING: "llama-train", INFERENCE: "chat-infer"}
         together.nodes |= {TRAINING: 32, INFERENCE: NODES}
 
     def begin(self) -> None:

@@ -26,7 +26,7 @@ export function drawBlock(block, handle) {
           block.text ? el("div", { class: "text" }, drawText(block.text)) : null,
           block.fields ? el("div", { class: "fields" }, block.fields.map((field) => el("div", {}, drawText(field)))) : null,
         ),
-        block.accessory ? drawElement(block.accessory, handle) : null,
+        block.accessory ? drawElement(block.accessory, handle, block.block_id) : null,
       );
     case "rich_text":
       return el("div", { class: "block" }, block.elements.map((part) => el("p", {}, part.elements.map(drawRich))));
@@ -55,14 +55,14 @@ function drawInput({ block_id: name, label, hint, element }, handle) {
   );
 }
 
-function drawElement(element, handle) {
+function drawElement(element, handle, block) {
   switch (element.type) {
     case "button":
       return drawButton(element, handle);
     case "static_select":
       return drawChoice(element, handle);
     case "multi_external_select":
-      return handle.menu(element);
+      return handle.menu(element, block);
     default:
       return unknown("element", element.type);
   }

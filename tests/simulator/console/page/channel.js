@@ -102,7 +102,7 @@ function threadOf(item) {
 
 function drawArticle(message) {
   const { id, name, isBot } = person(message.by);
-  const handle = { press: (button) => press(message, button), menu: (element) => menuOf(message, element), refocus: () => {
+  const handle = { press: (button) => press(message, button), menu: (element, block) => menuOf(message, element, block), refocus: () => {
     actedOn = message.ts;
     refocus();
   } };
@@ -127,7 +127,7 @@ const place = (message) => `${me()} ${message.ts} `;
 async function press(message, button) {
   const here = place(message);
   const mine = [...menus].filter(([key]) => key.startsWith(here));
-  const selected = Object.fromEntries(mine.map(([key, { chosen }]) => [key.slice(here.length), chosen.map(({ value }) => value)]));
+  const selected = Object.fromEntries(mine.map(([key, { chosen }]) => [key.slice(here.length).split(" ")[0], chosen.map(({ value }) => value)]));
   actedOn = message.ts;
   const said = trouble(await act("press", { user: me(), client, ts: message.ts, button, selected }));
   const article = items.get(message.ts)?.article;
@@ -135,8 +135,8 @@ async function press(message, button) {
 }
 
 // A menu stays the same element while its message is drawn again: with its search, its list and what is chosen.
-function menuOf(message, element) {
-  const key = place(message) + element.action_id;
+function menuOf(message, element, block) {
+  const key = `${place(message)}${element.action_id} ${block}`;
   if (!menus.has(key)) {
     const where = { user: me(), ts: message.ts, action_id: element.action_id };
     const source = {

@@ -1,0 +1,241 @@
+"""What a card may say and offer while something is in doubt, or after an error."""
+
+import json
+import logging
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.logs import about_decision, configure_logs
+from tests.simulator.together import Fault, Ids
+from tests.sqlite import locked
+from tests.test_flow_reasons import opened
+from tests.watch import card, pass_time, poll, quiet, thread, until, watching
+from tests.watcher.test_calls import calls
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, as_alert, world
+
+CUT = Fault("cut", verb="approve")
+LONG_IDS: Ids = ("節" * 200, "点" * 200, "修" * 200)
+
+
+def unreadable(bot: World) -> None:
+    """Let nothing be read from now on."""
+    bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
+
+
+async def test_failed_look_keeps_the_doubt_and_brings_no_buttons_back() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(CUT)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="hadn't taken effect")
+        assert list(alert.buttons) == [REFRESH]
+        assert alert.blocks[0]["text"]["text"] == "Not confirmed: reboot instance-1 ❔"
+        bot.together.faults.append(Fault("rpc", verb="get", code=8, times=9))
+        before = len(bot.slack.visible())
+        await bot.slack.press(alert, REFRESH, user="U0BOB")
+        told = await bot.answer(before + 1)
+        assert "Couldn't check the remediation. Together is rate-limiting this bot." in told.text
+        bot.together.faults.clear()
+        await poll(bot)
+        assert APPROVE not in alert.buttons
+
+
+async def test_failed_look_says_nothing_of_what_was_sent_before(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    await bot.together.stop()
+    await bot.slack.press(alert, REFRESH)
+    told = await bot.answer(2)
+    assert "Couldn't check the remediation. Couldn't reach Together." in told.text
+    assert "Nothing was changed" not in told.text
+    assert list(told.buttons) == [REFRESH]
+
+
+@pytest.mark.parametrize("is_foreign", [False, True])
+async def test_unknown_outcome_leaves_check_again_alone(*, is_foreign: bool) -> None:
+    async with watching() as bot:
+        bot.together.add()
+        posted = await card(bot)
+        alert = bot.alert() if is_foreign else posted
+        bot.together.faults.append(Fault("cut", verb="approve", after=True))
+        bot.together.on_call["approve"] = lambda: unreadable(bot)
+        await bot.slack.press(alert, APPROVE)
+        await bot.slack.until(lambda: "know if the approval" in alert.text)
+        assert list(alert.buttons) == [REFRESH]
+
+
+async def test_unknown_outcome_of_a_typed_cancel_is_on_the_card_too() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="cancel"))
+        bot.together.on_call["cancel"] = lambda: unreadable(bot)
+        await bot.slack.command(REF)
+        await bot.answer(2)
+        await until(bot, lambda: APPROVE not in alert.buttons, 30)
+        assert "We don't know if the cancellation went through." in alert.text
+
+
+async def test_first_of_two_approvals_is_not_called_approved() -> None:
+    async with watching(BOT_REASON="always", BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        await card(bot)
+        (words, row) = as_alert(bot.together.remediations[IDS])
+        long = bot.slack.post_as_tool([*[words] * 40, row])
+        await bot.slack.submit(await opened(bot, long, APPROVE), reason="why")
+        told = await bot.slack.until(lambda: bot.slack.replies(long))
+        assert told[0].text.startswith("instance-1: 1 of 2 approvals. One more operator must approve.")
+        assert bot.together.state(IDS) == "PENDING_APPROVAL"
+
+
+async def test_two_approvals_are_asked_for_announced_and_both_named() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        assert "Needs 2 approvals, by different people." in alert.text
+        assert "First of 2 approvals: nothing runs yet." in str(alert.buttons[APPROVE]["confirm"])
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals: <@U0ALICE>")
+        assert "Second of 2 approvals: the repair starts." in str(alert.buttons[APPROVE]["confirm"])
+        said = await until(bot, lambda: thread(bot, alert))
+        first = "instance-1: 1 of 2 approvals for Reboot VM, by <@U0ALICE>. One more operator must approve."
+        assert said == [f"{first} <!subteam^S0ONCALL>"]
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await card(bot, words="Approved by <@U0ALICE> and <@U0BOB>")
+        await until(bot, lambda: len(thread(bot, alert)) == 2)
+        assert "approved by <@U0ALICE> and <@U0BOB>" in thread(bot, alert)[1]
+
+
+async def test_what_is_not_recorded_is_not_left_on_the_card(tmp_path: Path) -> None:
+    async with watching(f"sqlite:///{tmp_path}/bot.db", drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        async with AsyncExitStack() as stack:
+            with bot.together.paused("get"):
+                await bot.slack.press(alert, APPROVE)
+                await bot.together.until(lambda: bot.together.is_waiting("get"))
+                await stack.enter_async_context(locked(tmp_path / "bot.db"))
+            await bot.slack.until(lambda: [each for each in bot.slack.visible() if "may still be sent" in each.text])
+        assert "so nothing was sent" in (await bot.whisper()).text
+        await poll(bot)
+        assert bot.together.posts == []
+        assert "may still be sent" not in alert.text
+
+
+async def test_error_line_has_a_time_and_goes_after_an_hour() -> None:
+    async with watching(BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="approve", code=7))
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="'s approval: Together doesn't allow")
+        assert "⚠️ <!date^" in alert.text
+        bot.together.faults.clear()
+        await pass_time(bot, 3700)
+        assert "doesn't allow" not in alert.text
+        assert APPROVE in alert.buttons
+
+
+async def test_progress_takes_the_place_of_an_older_error() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="approve", code=7))
+        await bot.slack.press(alert, APPROVE)
+        await poll(bot)
+        assert "'s approval: Together doesn't allow" in alert.text
+        with bot.together.paused("cancel"):
+            await bot.slack.press(alert, CANCEL)
+            await bot.together.until(lambda: bot.together.is_waiting("cancel"))
+            await bot.time.advance(1)
+            await bot.slack.until(lambda: "is cancelling this" in alert.everything)
+            assert "doesn't allow" not in str(alert.blocks)
+
+
+async def test_cancel_that_arrived_late_is_apparently_theirs() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="cancel"))
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="your cancellation hadn't taken effect")
+        bot.together.review(IDS, "cancel")
+        await card(bot, words="Cancelled, apparently by <@U0ALICE>")
+        told = "instance-1: Reboot VM cancelled, apparently by <@U0ALICE>"
+        await until(bot, lambda: told in " ".join(thread(bot, alert)))
+
+
+@pytest.mark.parametrize("mode", ["REMEDIATION_MODE_REBOOT_VM", ""])
+async def test_button_drawn_for_other_settings_still_asks(tmp_path: Path, mode: str) -> None:
+    async with watching(f"sqlite:///{tmp_path}/bot.db", BOT_REASON="always") as bot:
+        bot.together.add(mode=mode)
+        alert = await card(bot)
+        assert "confirm" not in alert.buttons[CANCEL]
+        await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_reason": "never"})):
+            await bot.slack.press(alert, CANCEL)
+            await bot.slack.until(lambda: bot.slack.views)
+            assert bot.together.posts == []
+
+
+async def test_answer_elsewhere_calls_nobody_again() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        assert calls(await card(bot))
+        bot.together.faults.append(Fault("cut", verb="cancel"))
+        await bot.slack.command(REF, channel="C0OTHER")
+        posted = await bot.answer(2)
+        assert posted.channel == "C0OTHER"
+        assert not calls(posted)
+
+
+@pytest.mark.parametrize("count", [48, 49])
+async def test_error_on_a_full_alert_keeps_its_buttons(count: int) -> None:
+    async with world() as bot:
+        bot.together.add()
+        (words, row) = as_alert(bot.together.remediations[IDS])
+        alert = bot.slack.post_as_tool([*[words] * count, row])
+        bot.together.faults.append(Fault("rpc", verb="approve", code=7))
+        await bot.slack.press(alert, APPROVE)
+        await bot.answer(2)
+        assert APPROVE in alert.buttons
+        assert "'s approval: Together doesn't allow" in alert.text
+
+
+async def test_long_ids_fit_into_the_reason_dialog_and_links_that_are_too_long_are_left_out() -> None:
+    links: dict[str, Any] = {
+        "BOT_CONSOLE_URL": "https://c/{cluster_id}/{instance_id}/{remediation_id}",
+        "BOT_RUNBOOK_URL": "https://w/{xid}",
+    }
+    async with watching(BOT_REASON="always", **links) as bot:
+        events = {"events": [{"xid_code": "79 " * 1000}]}
+        bot.together.add(LONG_IDS, linked_alerts=[{"annotation": {"title": "x", "xid": events}}])
+        bot.together.clusters[LONG_IDS[0]] = "long"
+        await pass_time(bot, 700)
+        (alert,) = bot.slack.visible()
+        assert list(alert.buttons)[:2] == [APPROVE, CANCEL]
+        await bot.slack.press(alert, APPROVE)
+        await bot.slack.until(lambda: bot.slack.views)
+
+
+async def test_blank_reason_is_refused_at_its_field() -> None:
+    async with watching(BOT_REASON="always") as bot:
+        bot.together.add()
+        ack = await bot.slack.submit(await opened(bot, await card(bot), APPROVE), reason="   ")
+        assert json.loads(ack.body) == {"response_action": "errors", "errors": {"reason": "Type a reason first."}}
+        await quiet(bot)
+        assert bot.together.posts == []
+
+
+def test_json_log_hides_a_secret_in_a_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure_logs("INFO", "json", ["xoxb-123-abcdef"])
+    with about_decision("a" * 32, "xoxb-123-abcdef/instance/remediation"):
+        logging.getLogger("bot").info("cancel by U")
+    root.handlers[:], root.level = handlers, level
+    assert "xoxb-123-abcdef" not in capsys.readouterr().err
