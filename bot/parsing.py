@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -32,6 +32,10 @@ _LABELLED = re.compile(
 _NO_REASON = re.compile(
     rf"{_DASHES}(?!reason)[a-z]|/[a-z]|(?!https?:)[^\s/]+/[^\s/]+/[^\s/]+(?!\S)|\S*compute/clusters/", re.IGNORECASE
 )
+_URL_ANYWHERE = re.compile(
+    r"compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#)>|\"']+)", re.IGNORECASE
+)
+_SHOWN = re.compile(r"`([^`\s/]+)` / `([^`\s/]+)` / `([^`\s/]+)`")  # at the foot of a card
 _WORD = re.compile(r"[^\s,/]+")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
@@ -74,6 +78,13 @@ class Find:
     only_shows: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Suggested:
+    """A message names these, or none: what is there is to be read before it is shown as fact."""
+
+    refs: tuple[RemediationRef, ...]
+
+
 Typed = Order | Help | Browse | ListWaiting | Find
 
 
@@ -96,6 +107,19 @@ def parse(text: str) -> Typed | UnreadableCommand:
         return UnreadableCommand(str(error))
     except UnreadableCommand as error:
         return error
+
+
+def references(texts: Iterable[str]) -> list[RemediationRef]:
+    """Return the references that stand in a message's texts: API URLs, and three IDs as a card shows them."""
+    found: dict[RemediationRef, None] = {}
+    for text in texts:
+        plain = _plain(text)
+        for three in (*_URL_ANYWHERE.findall(plain), *_SHOWN.findall(plain)):
+            try:
+                found.setdefault(RemediationRef(*(unquote(part).strip(_QUOTES) for part in three)))
+            except InvalidId:
+                continue
+    return list(found)
 
 
 def _from_verb(bare: str) -> Typed | UnreadableCommand | None:

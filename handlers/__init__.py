@@ -18,6 +18,7 @@ from handlers.fallbacks import Fallbacks
 from handlers.pauses import Pauses
 from handlers.reasons import Reasons
 from handlers.replies import Replies
+from handlers.shortcuts import SHORTCUT, Shortcuts
 
 _ANY = re.compile("")
 _REMEDIATION = re.compile("^remediation:")
@@ -59,6 +60,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.action(_ANY)(buttons.listen)
     app.view(_ANY)(fallbacks.view)
     app.view_closed(_ANY)(fallbacks.view)
+    app.shortcut(SHORTCUT)(Shortcuts(chooser, tasks).listen)
     app.shortcut(_ANY)(fallbacks.shortcut)
     app.options(_ANY)(fallbacks.options)
     app.event(_ANY)(fallbacks.event)

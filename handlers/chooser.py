@@ -1,7 +1,7 @@
 """`/cancel-remediation` without IDs: what it looks up, lists, and offers in a dialog."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
 
@@ -25,7 +25,7 @@ from bot.errors import (
     UnknownControl,
 )
 from bot.models import OPEN, Actor, Place, Remediation, RemediationRef, Request, Shown, Verb, key
-from bot.parsing import MAX_REASON, Browse, Find, ListWaiting
+from bot.parsing import MAX_REASON, Browse, Find, ListWaiting, Suggested
 from bot.tasks import Room, Tasks
 from handlers.buttons import refusal
 from handlers.clicks import actor_of
@@ -34,6 +34,7 @@ from handlers.replies import Replies
 
 logger = logging.getLogger(__name__)
 
+Asked = Browse | Find | ListWaiting | Suggested
 FINAL_WORDS = "Nothing can be cancelled right now."
 
 
@@ -57,7 +58,7 @@ class Chooser:
         self._tasks = tasks
         self._client = client
 
-    async def answer(self, asked: Browse | Find | ListWaiting, actor: Actor, place: Place, trigger_id: str) -> None:
+    async def answer(self, asked: Asked, actor: Actor, place: Place, trigger_id: str) -> None:
         """Show privately what was asked for; what goes wrong is told privately too."""
         try:
             match asked:
@@ -65,7 +66,7 @@ class Chooser:
                     await self._list(actor, place)
                 case Find(only_shows=True):
                     await self._show(asked.text, actor, place)
-                case Find() | Browse():
+                case Find() | Browse() | Suggested():
                     await self._open(asked, actor, place, trigger_id)
                 case _:
                     assert_never(asked)
@@ -98,7 +99,7 @@ class Chooser:
         present, about = await self._lookup.get(ref), await self._decisions.about(ref)
         await self._replies.whisper(place, chooser.only_shown(present, about))
 
-    async def _open(self, asked: Browse | Find, actor: Actor, place: Place, trigger_id: str) -> None:
+    async def _open(self, asked: Browse | Find | Suggested, actor: Actor, place: Place, trigger_id: str) -> None:
         """Open the dialog at once, since `trigger_id` lives for 3 s (docs.slack.dev, views.open), then fill it."""
         try:
             opened = await self._client.views_open(trigger_id=trigger_id, view=chooser.loading())
@@ -108,14 +109,19 @@ class Chooser:
             raise NotTaken from error
         await self._fill(view_id, lambda: self._first_view(asked, actor, place))
 
-    async def _first_view(self, asked: Browse | Find, actor: Actor, place: Place) -> dict[str, Any]:
+    async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: Place) -> dict[str, Any]:
         await self._lookup.authorize(actor, place.channel_id)
-        choice = Choice(place.channel_id)
-        if isinstance(asked, Browse):
+        choice = Choice(place.channel_id, place.thread_ts)
+        if isinstance(asked, Suggested) and asked.refs:
+            return await self._suggested(choice, asked.refs)
+        if not isinstance(asked, Find):
             looked = await self._lookup.cancellable()
             if not looked.found:
                 return chooser.nothing(f"{FINAL_WORDS} {chooser.not_read(list(looked.unreadable))}".strip())
-            return chooser.chooser(choice, looked.found, None, chooser.not_read(list(looked.unreadable)))
+            note = chooser.not_read(list(looked.unreadable))
+            if isinstance(asked, Suggested):
+                note = f"This message names no remediation. Choose one. {note}".strip()
+            return chooser.chooser(choice, looked.found, None, note)
         looked = await self._lookup.find(asked.text, states=CANCELLABLE)
         if len(looked.found) == 1:
             return await self._chosen(choice, looked.found, looked.found[0])
@@ -130,7 +136,18 @@ class Chooser:
             return chooser.chooser(narrowed, looked.found, None, f"{len(looked.found)} remediations match. Choose one.")
         raise _no_match(asked.text, looked)
 
-    async def _chosen(self, choice: Choice, found: Any, picked: Remediation) -> dict[str, Any]:  # noqa: ANN401 - a sequence
+    async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> dict[str, Any]:
+        """Return the dialog for what a message names, each read from Together: a message may say anything."""
+        found = (await self._lookup.cancellable()).found
+        if len(refs) > 1:
+            named = [each for each in found if each.ref in refs]
+            if len(named) != 1:
+                note = f"This message names {len(refs)} remediations; {len(named)} can be cancelled. Choose one."
+                return chooser.chooser(choice, named or found, None, note)
+            refs = [named[0].ref]
+        return await self._chosen(choice, found, await self._lookup.get(refs[0]))
+
+    async def _chosen(self, choice: Choice, found: Sequence[Remediation], picked: Remediation) -> dict[str, Any]:
         """Return the dialog with a remediation in it, read anew: what is shown must be what is there."""
         shown = await self._lookup.get(picked.ref)
         is_open = shown.state in CANCELLABLE
@@ -189,13 +206,13 @@ class Chooser:
     async def _picked(self, view: dict[str, Any], action_id: str, value: str) -> dict[str, Any]:
         choice = _choice(view)
         looked = await self._lookup.cancellable()
-        fresh = Choice(choice.channel_id, choice.cluster_id, choice.instance_id, round=choice.round + 1)
+        fresh = replace(choice, remediation="", ids=None, round=choice.round + 1)
         for each in looked.found:
             if action_id == chooser.CLUSTER and chooser.short(each.cluster_id) == value:
                 return chooser.chooser(replace(fresh, cluster_id=each.cluster_id, instance_id=""), looked.found, None)
             if action_id == chooser.NODE and chooser.short(each.cluster_id, each.instance_id) == value:
                 picked = replace(fresh, cluster_id=each.cluster_id, instance_id=each.instance_id)
-                here = [one for one in looked.found if one.ref.instance_id == each.instance_id]
+                here = [one for one in looked.found if chooser.short(one.cluster_id, one.instance_id) == value]
                 return (
                     await self._chosen(picked, looked.found, each)
                     if len(here) == 1
@@ -245,7 +262,7 @@ class Chooser:
         if choice.ids is None or selected != choice.remediation:
             return None, field
         reason = ((values.get(chooser.WHY) or {}).get(chooser.WHY) or {}).get("value")
-        place = Place(choice.channel_id, actor.user_id)
+        place = Place(choice.channel_id, actor.user_id, thread_ts=choice.thread_ts)
         shown = Shown(choice.mode, choice.state)
         said = " ".join(str(reason or "").split())[:MAX_REASON]
         try:

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from bot.parsing import COMMAND
 from handlers.server import SLACK_PATH
+from handlers.shortcuts import SHORTCUT
 
 # commands: the slash command. chat:write: cards and answers. chat:write.public: answer in public channels the
 # bot hasn't joined. channels:history, groups:history: find alerts already posted, after a crash.
@@ -51,6 +52,14 @@ def manifest(url: str | None = None) -> dict[str, Any]:
         "features": {
             "bot_user": {"display_name": "remediation-bot", "always_online": True},
             "slash_commands": [command],
+            "shortcuts": [
+                {
+                    "name": "Cancel remediation…",
+                    "type": "message",
+                    "callback_id": SHORTCUT,
+                    "description": "Find the remediation this message is about, and cancel it",
+                }
+            ],
         },
         "oauth_config": {"scopes": {"bot": list(SCOPES)}},
         "settings": {

@@ -23,10 +23,10 @@ def _shows_what_runs(request: Request) -> bool:
     return request.shown is not None and request.shown.mode is not None
 
 
-def _asks(message: Message, verb: Verb) -> bool:
-    """Return whether a verb's button in a message asks before it acts."""
+def _acts_at_once(message: Message, verb: Verb) -> bool:
+    """Return whether a verb's button in a message asks nothing before it acts."""
     buttons = [each for block in message.blocks for each in dicts(block, "elements")]
-    return any(each.get("action_id") == verb.action_id and each.get("confirm") for each in buttons)
+    return any(each.get("action_id") == verb.action_id and not each.get("confirm") for each in buttons)
 
 
 class _NoReason(Exception):
@@ -67,8 +67,8 @@ class Reasons:
         if not RULES[request.verb].decides or (request.verb is Verb.APPROVE and not _shows_what_runs(request)):
             return False
         place = request.place
-        is_unasked = place.original is not None and not place.is_foreign and not _asks(place.original, request.verb)
-        return request.verb in self._config.asks_reason or is_unasked
+        is_unasked = place.original and not place.is_foreign and _acts_at_once(place.original, request.verb)
+        return request.verb in self._config.asks_reason or bool(is_unasked)
 
     async def ask(self, request: Request) -> None:
         """Open the dialog, or tell the person that it couldn't be."""

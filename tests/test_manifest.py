@@ -11,6 +11,7 @@ import yaml
 from bot.__main__ import main
 from bot.parsing import COMMAND
 from handlers.manifest import SCOPES, manifest
+from handlers.shortcuts import SHORTCUT
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,7 +22,7 @@ SCHEMA = ROOT.parent / "shared" / "slack-manifest.schema.2.0.0.json"
 def limits(made: dict[str, Any]) -> list[tuple[str, int]]:
     """Texts of a manifest and their limits (docs.slack.dev/reference/app-manifest)."""
     shown, features = made["display_information"], made["features"]
-    (command,) = features["slash_commands"]
+    (command,), (shortcut,) = features["slash_commands"], features["shortcuts"]
     return [
         (shown["name"], 35),
         (shown["description"], 140),
@@ -29,6 +30,9 @@ def limits(made: dict[str, Any]) -> list[tuple[str, int]]:
         (command["command"], 32),
         (command["description"], 2000),
         (command["usage_hint"], 1000),
+        (shortcut["name"], 24),
+        (shortcut["description"], 150),
+        (shortcut["callback_id"], 255),
     ]
 
 
@@ -67,7 +71,8 @@ def test_manifest_agrees_with_the_code() -> None:
     (command,) = manifest()["features"]["slash_commands"]
     assert command["command"] == COMMAND
     assert manifest()["oauth_config"]["scopes"]["bot"] == sorted(SCOPES)
-    assert "shortcuts" not in manifest()["features"]
+    (shortcut,) = manifest()["features"]["shortcuts"]
+    assert (shortcut["callback_id"], shortcut["type"]) == (SHORTCUT, "message")
     assert "event_subscriptions" not in manifest()["settings"]
 
 

@@ -28,6 +28,7 @@ class Choice:
 
     Attributes:
         channel_id: where the result goes.
+        thread_ts: likewise, in which thread; None for the channel itself.
         cluster_id: chosen; empty for any.
         instance_id: likewise.
         remediation: its `key`, once it is shown; what the person saw is beside it.
@@ -38,6 +39,7 @@ class Choice:
     """
 
     channel_id: str | None
+    thread_ts: str | None = None
     cluster_id: str = ""
     instance_id: str = ""
     remediation: str = ""

@@ -34,7 +34,7 @@ async def test_what_is_mistyped_is_said_to_the_person_alone(open_page: OpenPage)
     await write(alice, "hello @bob & <b>all</b>")
     await expect(newest(bob)).to_contain_text("hello @bob & <b>all</b>")
     await write(alice, "@remediation-bot help")
-    await expect(alice.locator("#typed")).to_contain_text("only receives commands and button clicks")
+    await expect(alice.locator("#typed")).to_contain_text("only receives commands, button clicks, and shortcuts")
     await expect(alice.get_by_label("Message or command")).to_have_value("")
     assert "Missing remediation" not in await bob.locator("#messages").inner_text()
 
@@ -54,7 +54,7 @@ async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, r
     for state in ("Rebooting", "Rebooted"):
         await button(page, "Next state").click()
         await expect(card.get_by_role("heading")).to_contain_text(state)
-    await expect(card.get_by_role("button")).to_have_count(0)
+    await expect(card.get_by_role("button")).to_have_text(["⋮"])
     thread = page.locator("#messages > li").last.locator("details")
     await thread.locator("summary").click()
     await expect(thread.locator("article").last).to_contain_text("succeeded")
@@ -347,3 +347,15 @@ async def test_what_matches_nothing_is_said_in_the_dialog(open_page: OpenPage) -
     await expect(page.get_by_role("dialog")).to_contain_text("No open remediation matches “gpu-node-99”")
     await button(page.get_by_role("dialog"), "Close").click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+async def test_shortcut_on_a_message_opens_the_dialog_filled_in(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    ids = await ill_node(page, running)
+    await button(newest(page), "Message shortcut: Cancel remediation…").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("Approval needed: reboot gpu-node-7")
+    await button(dialog, "Cancel remediation").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(newest(page)).to_contain_text("Cancelled: reboot gpu-node-7")
+    assert running.together.state(ids) == "CANCELLED"

@@ -239,3 +239,16 @@ def test_json_log_hides_a_secret_in_a_reference(capsys: pytest.CaptureFixture[st
         logging.getLogger("bot").info("cancel by U")
     root.handlers[:], root.level = handlers, level
     assert "xoxb-123-abcdef" not in capsys.readouterr().err
+
+
+async def test_click_on_a_button_that_is_gone_is_answered_and_asks_no_reason() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        seen = alert.buttons[APPROVE]
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved by <@U0ALICE>")
+        await bot.slack.press(alert, APPROVE, user="U0BOB", button=seen)
+        await card(bot, words="Already approved by <@U0ALICE>")
+        assert bot.slack.views == []
+        assert len(bot.together.posts) == 1

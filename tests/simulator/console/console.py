@@ -51,6 +51,7 @@ class Console(Listener):
         self._acts: dict[str, Callable[[Body], Awaitable[Body]]] = {
             "write": self._write,
             "press": self._press,
+            "shortcut": self._shortcut,
             "choose": self._choose,
             "options": self._options,
             "submit": self._submit,
@@ -137,7 +138,7 @@ class Console(Listener):
         if not text.startswith("/"):
             self._slack.say(text, user=user["id"])
             is_for_bot = f"<@{BOT_USER}>" in text
-            return {"note": "This bot only receives commands and button clicks."} if is_for_bot else {}
+            return {"note": "This bot only receives commands, button clicks, and shortcuts."} if is_for_bot else {}
         command, _, words = text.partition(" ")
         if command != COMMAND:
             raise NotDone(f"{command} is not a valid command. This workspace has {COMMAND}.")
@@ -150,6 +151,15 @@ class Console(Listener):
         message.selected |= body["selected"]
         seen = {"user": body["user"], "client": body["client"], "button": button, "choice": button.get("choice", "")}
         return _acked(await self._slack.press(message, button["action_id"], **seen))
+
+    async def _shortcut(self, body: Body) -> Body:
+        message, client = self._message(body), body["client"]
+        if self._slack.users[body["user"]]["team_id"] != TEAM:
+            raise NotDone("Only members of this workspace can use shortcuts.")
+        if message.only_for:
+            raise NotDone("Slack offers no shortcuts on a message that only you see.")
+        ack = await self._slack.use_shortcut(message, body["callback_id"], user=body["user"], client=client)
+        return _acked(ack)
 
     async def _choose(self, body: Body) -> Body:
         message, action = self._message(body), body["action_id"]

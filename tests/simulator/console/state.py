@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from handlers.manifest import manifest
 from tests.simulator.console.scenes import CONDITIONS, Scenes
 from tests.simulator.listener import Exchange
 from tests.simulator.slack import Posted, Slack
@@ -23,6 +24,7 @@ def workspace(slack: Slack, operators: set[str]) -> dict[str, Any]:
         "people": people,
         "channels": channels,
         "bot": BOT_USER,
+        "shortcuts": manifest()["features"]["shortcuts"],
         "groups": [{"id": each, "name": slack.group_names.get(each, each)} for each in slack.groups],
     }
 

@@ -50,6 +50,27 @@ class Slack(Workspace):
             self.add(channel, json.loads(ack.body), only_for=user)
         return ack
 
+    async def use_shortcut(self, message: Posted, callback_id: str, *, user: str = "U0ALICE", client: str = "") -> Ack:
+        """Use a message shortcut: it works on any message that is not ephemeral, of anybody."""
+        return await self.deliver("interactive", {
+            "type": "message_action",
+            **self._person(user),
+            "callback_id": callback_id,
+            "trigger_id": self.new_trigger(user, client),
+            "response_url": self.response_url(message.channel, user, None),
+            "channel": self._channel(message),
+            "message": {
+                "type": "message",
+                "user": message.by,
+                "ts": message.ts,
+                "text": message.text,
+                "blocks": message.blocks,
+                "attachments": message.attachments,
+                **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
+                **({"metadata": message.metadata} if message.metadata else {}),
+            },
+        })  # fmt: skip
+
     def say(self, text: str, *, user: str, channel: str = "C0OPS") -> Posted:
         """A person writes a message. The app subscribes to no events, so it is told of none."""
         return self.add(channel, {"text": text, "by": user})

@@ -1,7 +1,7 @@
 // The channel: messages, their threads, and the composer.
 
 import { drawMessage } from "./blocks.js";
-import { byId, el } from "./dom.js";
+import { byId, el, once } from "./dom.js";
 import { menu } from "./menu.js";
 import { drawMrkdwn } from "./mrkdwn.js";
 import { avatar, me, person } from "./people.js";
@@ -113,12 +113,25 @@ function drawArticle(message) {
         el("b", {}, name), isBot ? el("span", { class: "badge" }, "APP") : null,
         el("small", {}, clockTime(Number(message.ts))),
         message.broadcast ? el("small", {}, "also sent to the channel") : null,
-        message.only_for ? el("small", { class: "private" }, "Only visible to you") : null,
+        message.only_for ? el("small", { class: "private" }, "Only visible to you") : shortcuts(message),
       ),
       drawMessage(message, handle),
       el("p", { class: "said", role: "status" }),
     ),
   );
+}
+
+// What Slack offers on any message under "More message shortcuts".
+function shortcuts({ ts }) {
+  return parts.get("workspace").shortcuts.map(({ name, callback_id: callback }) => {
+    const use = async () => say(ts, await act("shortcut", { user: me(), client, ts, callback_id: callback }));
+    return el("button", { class: "shortcut", "data-key": callback, "aria-label": `Message shortcut: ${name}`, onclick: once(use) }, "⋮");
+  });
+}
+
+function say(ts, answer) {
+  const article = items.get(ts)?.article;
+  if (article) article.querySelector(".said").textContent = trouble(answer);
 }
 
 const place = (message) => `${me()} ${message.ts} `;
@@ -129,9 +142,7 @@ async function press(message, button) {
   const mine = [...menus].filter(([key]) => key.startsWith(here));
   const selected = Object.fromEntries(mine.map(([key, { chosen }]) => [key.slice(here.length).split(" ")[0], chosen.map(({ value }) => value)]));
   actedOn = message.ts;
-  const said = trouble(await act("press", { user: me(), client, ts: message.ts, button, selected }));
-  const article = items.get(message.ts)?.article;
-  if (article) article.querySelector(".said").textContent = said;
+  say(message.ts, await act("press", { user: me(), client, ts: message.ts, button, selected }));
 }
 
 // A menu stays the same element while its message is drawn again: with its search, its list and what is chosen.

@@ -1,0 +1,69 @@
+"""The message shortcut "Cancel remediation…": finds in any message what it is about."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck
+
+from bot.errors import InvalidId, UnreadableButton
+from bot.models import Place, RemediationRef, read_button_value
+from bot.parsing import Suggested, references
+from bot.tasks import Tasks
+from handlers.chooser import Chooser
+from handlers.clicks import actor_of
+
+SHORTCUT = "cancel_remediation"
+_DEEPEST = 12  # of a message's blocks
+
+
+class Shortcuts:
+    """Reads the message, and lets the person choose from what it names: a suggestion, never a permission."""
+
+    def __init__(self, chooser: Chooser, tasks: Tasks) -> None:
+        self._chooser = chooser
+        self._tasks = tasks
+
+    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Ack, then open the dialog."""
+        await ack()
+        message, actor = body.get("message") or {}, actor_of(body)
+        thread_ts = message.get("thread_ts") or message.get("ts")
+        channel_id = (body.get("channel") or {}).get("id")
+        place = Place(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
+        trigger_id = str(body.get("trigger_id"))
+        work = self._chooser.answer(Suggested(tuple(find_references(message))), actor, place, trigger_id)
+        self._tasks.spawn(work, f"shortcut {trigger_id}", person=actor.user_id)
+
+
+def find_references(message: dict[str, Any]) -> list[RemediationRef]:
+    """Return which remediations a message names: in its metadata, its buttons, its text, and its links."""
+    found: dict[RemediationRef, None] = {}
+    payload = (message.get("metadata") or {}).get("event_payload")
+    candidates = [json.dumps(payload)] if isinstance(payload, dict) else []
+    texts: list[str] = []
+    for name, text in _strings(message, 0):
+        (candidates if name == "value" else texts).append(text)
+    for candidate in candidates:
+        try:
+            found.setdefault(read_button_value(candidate)[0])
+        except (UnreadableButton, InvalidId):
+            continue
+    for ref in references(texts):
+        found.setdefault(ref)
+    return list(found)
+
+
+def _strings(node: object, depth: int) -> Iterator[tuple[str, str]]:
+    """Yield every text of a message with the name of its field."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(node, list):
+        for each in node:
+            yield from _strings(each, depth + 1)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            if isinstance(value, str):
+                yield name, value
+            else:
+                yield from _strings(value, depth + 1)

@@ -1,0 +1,87 @@
+"""The message shortcut: what a message names is a suggestion, read from Together before it is shown."""
+
+from typing import Any
+
+import pytest
+
+from handlers.shortcuts import SHORTCUT, find_references
+from tests.simulator.slack import Posted
+from tests.test_flow_chooser import filled, shown_in
+from tests.watch import card, watching
+from tests.world import IDS, REF, World, both_transports
+
+URL = f"https://api.together.xyz/v1/compute/clusters/{IDS[0]}/instances/{IDS[1]}/remediations/{IDS[2]}"
+
+
+async def used(bot: World, message: Posted, user: str = "U0ALICE") -> dict[str, Any]:
+    bot.slack.views.clear()
+    await bot.slack.use_shortcut(message, SHORTCUT, user=user)
+    return await filled(bot)
+
+
+@both_transports
+@pytest.mark.parametrize("text", [f"look at {URL}", f"<{URL}|the node>", f"`{'` / `'.join(IDS)}`"])
+async def test_message_of_anybody_opens_the_dialog_filled_in(bot: World, text: str) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    bot.together.add(instance_name="gpu-node-7")
+    said = bot.slack.say(text, user="U0BOB")
+    view = await used(bot, said)
+    assert "Approval needed: reboot gpu-node-7" in shown_in(view)
+    assert bot.together.posts == []
+    await bot.slack.submit(view)
+    posted = await bot.slack.until(lambda: bot.slack.replies(said))
+    assert "Cancelled by <@U0ALICE>" in posted[0].text
+    assert bot.together.state(IDS) == "CANCELLED"
+
+
+async def test_own_card_and_another_tools_alert_are_recognized() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        for message in (await card(bot), bot.alert()):
+            assert "reboot gpu-node-7" in shown_in(await used(bot, message))
+
+
+async def test_what_a_message_claims_is_not_believed(bot: World) -> None:
+    said = bot.slack.say(f"{URL} is waiting, honestly", user="U0BOB")
+    view = await used(bot, said)
+    assert "No such remediation on that cluster and instance." in shown_in(view)
+    bot.together.clusters["cluster-1"] = "one"
+    bot.together.add(state="RUNNING")
+    view = await used(bot, said)
+    assert "Too late to cancel: it's already “Running”." in shown_in(view)
+
+
+async def test_message_that_names_nothing_or_several_lets_the_person_choose() -> None:
+    async with watching() as bot:
+        for number in (1, 2):
+            bot.together.add(("cluster-1", f"instance-{number}", f"remediation-{number}"))
+            await card(bot, ("cluster-1", f"instance-{number}", f"remediation-{number}"))
+        view = await used(bot, bot.slack.say("hello", user="U0BOB"))
+        assert "This message names no remediation. Choose one." in shown_in(view)
+        other = URL.replace("instance-1", "instance-2").replace("remediation-1", "remediation-2")
+        view = await used(bot, bot.slack.say(f"{URL} and {other}", user="U0BOB"))
+        assert "This message names 2 remediations; 2 can be cancelled. Choose one." in shown_in(view)
+        bot.together.review(IDS, "cancel")
+        await card(bot, words="Cancelled: reboot")
+        view = await used(bot, bot.slack.say(f"{URL} and {other}", user="U0BOB"))
+        assert "reboot instance-2" in shown_in(view)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"text": None, "blocks": [1, None, {"elements": "x"}], "attachments": {"a": []}},
+        {"metadata": {"event_payload": {"cluster_id": "../x", "instance_id": "i", "remediation_id": "r"}}},
+        {"blocks": [{"elements": [{"value": "{}"}, {"value": "[" * 5000}]}]},
+        {"text": "compute/clusters/%2e%2e/instances/i/remediations/r"},
+    ],
+)
+def test_odd_messages_name_nothing(message: dict[str, Any]) -> None:
+    assert find_references(message) == []
+
+
+def test_each_reference_is_named_once() -> None:
+    ids = dict(zip(("cluster_id", "instance_id", "remediation_id"), IDS, strict=True))
+    message = {"text": f"{URL} {URL}", "metadata": {"event_payload": ids}}
+    assert [str(each) for each in find_references(message)] == [REF]
