@@ -19,6 +19,7 @@ from handlers.pauses import Pauses
 from handlers.reasons import Reasons
 from handlers.replies import Replies
 from handlers.shortcuts import SHORTCUT, Shortcuts
+from handlers.submissions import Submissions
 
 _ANY = re.compile("")
 _REMEDIATION = re.compile("^remediation:")
@@ -40,8 +41,9 @@ def register(  # noqa: PLR0913 - what the surfaces need
     client: AsyncWebClient,
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
-    chooser = Chooser(lookup, decisions, replies, tasks, client)
-    reasons = Reasons(config, decisions, replies, tasks, client)
+    submissions = Submissions(decisions, tasks)
+    chooser = Chooser(lookup, decisions, replies, submissions, tasks, client)
+    reasons = Reasons(config, decisions, replies, submissions, client)
     buttons, commands = Buttons(decisions, reasons, replies, tasks), Commands(decisions, chooser, tasks)
     controls, fallbacks = Controls(decisions, replies, tasks), Fallbacks(replies, tasks)
     digests = Digests(batches, decisions, controls, tasks, client)

@@ -11,13 +11,12 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import cards
 from bot.cards import chooser
 from bot.cards.chooser import Choice
-from bot.decisions import CANCELLABLE, DecisionService, Looked, Lookup, Unrecorded
+from bot.decisions import CANCELLABLE, DecisionService, Looked, Lookup
 from bot.errors import (
     BotError,
     InvalidId,
     NoMatch,
     NotAttempted,
-    NotRecorded,
     NotTaken,
     StorageUnavailable,
     StoreDown,
@@ -26,11 +25,12 @@ from bot.errors import (
 )
 from bot.models import OPEN, Actor, Place, Remediation, RemediationRef, Request, Shown, Verb, key
 from bot.parsing import MAX_REASON, Browse, Find, ListWaiting, Suggested
-from bot.tasks import Room, Tasks
+from bot.tasks import Tasks
 from handlers.buttons import refusal
 from handlers.clicks import actor_of
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
 from handlers.replies import Replies
+from handlers.submissions import BadField, Submissions
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +43,26 @@ class Chooser:
 
     Args:
         lookup: finds remediations.
-        decisions: carries the cancellation out.
+        decisions: knows what the bot knows of a remediation, and notes what was refused.
         replies: tells the person alone.
+        submissions: takes what was submitted.
         tasks: where the work goes on after the ack.
         client: opens dialogs; without retries of its own.
     """
 
-    def __init__(
-        self, lookup: Lookup, decisions: DecisionService, replies: Replies, tasks: Tasks, client: AsyncWebClient
+    def __init__(  # noqa: PLR0913, PLR0917 - what it works with
+        self,
+        lookup: Lookup,
+        decisions: DecisionService,
+        replies: Replies,
+        submissions: Submissions,
+        tasks: Tasks,
+        client: AsyncWebClient,
     ) -> None:
         self._lookup = lookup
         self._decisions = decisions
         self._replies = replies
+        self._submissions = submissions
         self._tasks = tasks
         self._client = client
 
@@ -224,43 +232,18 @@ class Chooser:
         return chooser.chooser(replace(fresh, instance_id=""), looked.found, None, gone)
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Write down what was asked, ack, then carry it out. What is wrong is said at its field, or in the dialog."""
-        actor = actor_of(body)
-        try:
-            request, field = self._read(body, actor)
-            if request is None:
-                await ack(response_action="errors", errors={field: "Choose a remediation and check its card first."})
-                return
-            if self._tasks.room(actor.user_id, decides=True) is not Room.FREE:
-                raise NotTaken
-            work = await self._decisions.receive(request)
-        except Unrecorded as unrecorded:
-            await ack(response_action="update", view=cards.selection.refusal(unrecorded.error))
-            if isinstance(unrecorded.error, NotRecorded):
-                self._tasks.spawn(unrecorded.work, "unrecorded choice", person=actor.user_id)
-            else:
-                unrecorded.work.close()
-            return
-        except NotAttempted as error:
-            await ack(response_action="update", view=cards.selection.refusal(error))
-            return
-        await ack()
-        if work:
-            self._tasks.spawn(work, f"choice {request.trigger_id}", person=actor.user_id)
+        """Take the cancellation of what was chosen."""
+        await self._submissions.take(ack, body, self._read)
 
     @staticmethod
-    def _read(body: dict[str, Any], actor: Actor) -> tuple[Request | None, str]:
-        view = body.get("view") or {}
+    def _read(view: dict[str, Any], actor: Actor) -> Request:
         choice = _choice(view)
         values = (view.get("state") or {}).get("values") or {}
-        menus: dict[str, Any] = {}
-        field = chooser.REPAIR
-        for name, each in values.items():
-            if chooser.REPAIR in each:
-                field, menus = name, each
-        selected = ((menus.get(chooser.REPAIR) or {}).get("selected_option") or {}).get("value")
+        field = next((name for name, each in values.items() if chooser.REPAIR in each), chooser.REPAIR)
+        menu = (values.get(field) or {}).get(chooser.REPAIR) or {}
+        selected = (menu.get("selected_option") or {}).get("value")
         if choice.ids is None or selected != choice.remediation:
-            return None, field
+            raise BadField(field, "Choose a remediation and check its card first.")
         reason = ((values.get(chooser.WHY) or {}).get(chooser.WHY) or {}).get("value")
         place = Place(choice.channel_id, actor.user_id, thread_ts=choice.thread_ts)
         shown = Shown(choice.mode, choice.state)
@@ -269,8 +252,7 @@ class Chooser:
             ref = RemediationRef(*choice.ids)
         except InvalidId as error:
             raise UnknownControl("this dialog") from error
-        view_id = f"view {view.get('id')}"
-        return Request(Verb.CANCEL, ref, actor, place, shown=shown, reason=said, trigger_id=view_id), field
+        return Request(Verb.CANCEL, ref, actor, place, shown=shown, reason=said, trigger_id=f"view {view.get('id')}")
 
 
 def _choice(view: dict[str, Any]) -> Choice:

@@ -7,14 +7,14 @@ from slack_bolt.async_app import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.decisions import DecisionService, Unrecorded
-from bot.errors import NotAttempted, NotRecorded, NotTaken, UnknownControl
-from bot.models import RULES, Message, Request, Verb
+from bot.decisions import DecisionService
+from bot.errors import NotTaken, UnknownControl
+from bot.models import RULES, Actor, Message, Request, Verb
 from bot.parsing import MAX_REASON
-from bot.tasks import Room, Tasks
-from handlers.clicks import actor_of, dicts
+from handlers.clicks import dicts
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
 from handlers.replies import Replies
+from handlers.submissions import BadField, Submissions
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +29,6 @@ def _acts_at_once(message: Message, verb: Verb) -> bool:
     return any(each.get("action_id") == verb.action_id and not each.get("confirm") for each in buttons)
 
 
-class _NoReason(Exception):
-    """The field has nothing but white space in it."""
-
-
 class Reasons:
     """Asks for a reason, and hands the decision over once it is given.
 
@@ -40,7 +36,7 @@ class Reasons:
         config: which buttons ask.
         decisions: carries them out.
         replies: tells the person alone.
-        tasks: where the work goes on after the ack.
+        submissions: takes what was submitted.
         client: opens dialogs; without retries of its own.
     """
 
@@ -49,13 +45,13 @@ class Reasons:
         config: cards.CardConfig,
         decisions: DecisionService,
         replies: Replies,
-        tasks: Tasks,
+        submissions: Submissions,
         client: AsyncWebClient,
     ) -> None:
         self._config = config
         self._decisions = decisions
         self._replies = replies
-        self._tasks = tasks
+        self._submissions = submissions
         self._client = client
 
     def are_asked(self, request: Request) -> bool:
@@ -81,33 +77,11 @@ class Reasons:
             await self._replies.whisper(request.place, cards.private(NotTaken()))
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Write down what was asked, ack, then carry it out. What can't be taken is said in the dialog."""
-        try:
-            try:
-                request = self._read(body)
-            except _NoReason:
-                await ack(response_action="errors", errors={cards.REASON: "Type a reason first."})
-                return
-            if self._tasks.room(request.actor.user_id, decides=True) is not Room.FREE:
-                raise NotTaken
-            work = await self._decisions.receive(request)
-        except Unrecorded as unrecorded:
-            await ack(response_action="update", view=cards.selection.refusal(unrecorded.error))
-            if isinstance(unrecorded.error, NotRecorded):
-                self._tasks.spawn(unrecorded.work, "unrecorded reason", person=actor_of(body).user_id)
-            else:
-                unrecorded.work.close()
-            return
-        except NotAttempted as error:
-            await ack(response_action="update", view=cards.selection.refusal(error))
-            return
-        await ack()
-        if work:
-            self._tasks.spawn(work, f"reason {request.trigger_id}", person=request.actor.user_id)
+        """Take the decision with its reason."""
+        await self._submissions.take(ack, body, self._read)
 
     @staticmethod
-    def _read(body: dict[str, Any]) -> Request:
-        view, actor = body.get("view") or {}, actor_of(body)
+    def _read(view: dict[str, Any], actor: Actor) -> Request:
         try:
             verb, ref, shown, place = cards.recall(str(view.get("private_metadata")), actor.user_id)
             given = view["state"]["values"][cards.REASON][cards.REASON]["value"]
@@ -115,5 +89,5 @@ class Reasons:
             raise UnknownControl("this dialog") from error
         reason = " ".join(str(given or "").split())[:MAX_REASON]
         if not reason:
-            raise _NoReason
+            raise BadField(cards.REASON, "Type a reason first.")
         return Request(verb, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")

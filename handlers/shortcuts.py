@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
+from slack_bolt.response import BoltResponse
 
 from bot.errors import InvalidId, UnreadableButton
 from bot.models import Place, RemediationRef, read_button_value
 from bot.parsing import Suggested, references
-from bot.tasks import Tasks
+from bot.tasks import Room, Tasks
 from handlers.chooser import Chooser
 from handlers.clicks import actor_of
 
@@ -24,16 +25,19 @@ class Shortcuts:
         self._chooser = chooser
         self._tasks = tasks
 
-    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Ack, then open the dialog."""
-        await ack()
+    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+        """Ack, then open the dialog. Where there is no room, Slack says that it didn't work."""
         message, actor = body.get("message") or {}, actor_of(body)
+        if self._tasks.room(actor.user_id, decides=False) is not Room.FREE:
+            return BoltResponse(status=503, body="")
+        await ack()
         thread_ts = message.get("thread_ts") or message.get("ts")
         channel_id = (body.get("channel") or {}).get("id")
         place = Place(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
         trigger_id = str(body.get("trigger_id"))
         work = self._chooser.answer(Suggested(tuple(find_references(message))), actor, place, trigger_id)
         self._tasks.spawn(work, f"shortcut {trigger_id}", person=actor.user_id)
+        return None
 
 
 def find_references(message: dict[str, Any]) -> list[RemediationRef]:

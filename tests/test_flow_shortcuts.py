@@ -85,3 +85,21 @@ def test_each_reference_is_named_once() -> None:
     ids = dict(zip(("cluster_id", "instance_id", "remediation_id"), IDS, strict=True))
     message = {"text": f"{URL} {URL}", "metadata": {"event_payload": ids}}
     assert [str(each) for each in find_references(message)] == [REF]
+
+
+async def test_shortcut_without_room_is_not_acknowledged(bot: World) -> None:
+    bot.together.add()
+    said = bot.slack.say(URL, user="U0BOB")
+    bot.app.tasks.limit = 1
+    with bot.together.paused("cancel"):
+        await bot.slack.command(REF)
+        await bot.together.until(lambda: bot.together.posts)
+        assert (await bot.slack.use_shortcut(said, SHORTCUT)).status == 503
+        assert bot.slack.views == []
+
+
+async def test_shortcut_where_the_bot_may_not_act_says_so_in_the_dialog() -> None:
+    async with watching(BOT_CHANNELS="C0OPS") as bot:
+        view = await used(bot, bot.slack.say(URL, user="U0BOB", channel="C0OTHER"))
+        assert "This bot isn't enabled here." in shown_in(view)
+        assert bot.together.posts == []

@@ -1,0 +1,58 @@
+"""What every dialog that decides does once it is submitted."""
+
+from collections.abc import Callable
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck
+
+from bot import cards
+from bot.decisions import DecisionService, Unrecorded
+from bot.errors import NotAttempted, NotRecorded, NotTaken
+from bot.models import Actor, Request
+from bot.tasks import Room, Tasks
+from handlers.clicks import actor_of
+
+
+class BadField(Exception):
+    """A field holds what can't be used: the message stands beneath it, and what was typed stays."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.errors = {field: message}
+
+
+class Submissions:
+    """Hands a dialog's decision over; what can't be taken is said in the dialog."""
+
+    def __init__(self, decisions: DecisionService, tasks: Tasks) -> None:
+        self._decisions = decisions
+        self._tasks = tasks
+
+    async def take(self, ack: AsyncAck, body: dict[str, Any], read: Callable[[dict[str, Any], Actor], Request]) -> None:
+        """Write down what was asked, ack, then carry it out.
+
+        Args:
+            ack: closes the dialog, or says in it what is wrong.
+            body: as Slack sends it.
+            read: makes the request of a view; raises `BadField` or an error of the product.
+        """
+        actor = actor_of(body)
+        try:
+            request = read(body.get("view") or {}, actor)
+            if self._tasks.room(actor.user_id, decides=True) is not Room.FREE:
+                raise NotTaken
+            work = await self._decisions.receive(request)
+        except BadField as bad:
+            await ack(response_action="errors", errors=bad.errors)
+        except Unrecorded as unrecorded:
+            await ack(response_action="update", view=cards.selection.refusal(unrecorded.error))
+            if isinstance(unrecorded.error, NotRecorded):
+                self._tasks.spawn(unrecorded.work, "unrecorded dialog", person=actor.user_id)
+            else:
+                unrecorded.work.close()
+        except NotAttempted as error:
+            await ack(response_action="update", view=cards.selection.refusal(error))
+        else:
+            await ack()
+            if work:
+                self._tasks.spawn(work, f"dialog {request.trigger_id}", person=actor.user_id)
