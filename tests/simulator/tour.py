@@ -101,7 +101,7 @@ class Tour:
         self._together.review(ids, "reject", "a false alarm")
         await self._type(" ".join(ids))
         card = await self._next_message()
-        expect("Already cancelled" in card.text, "the present card says so")
+        expect("gpu-node-6: already cancelled" in card.text, "one line says so")
 
     async def _down(self) -> None:
         ids = self._new()
