@@ -1,6 +1,7 @@
 """Together's answers: what they say, and which error an answer is that is no success."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
@@ -26,6 +27,9 @@ from bot.models import Remediation, RemediationRef
 
 M = TypeVar("M", bound=BaseModel)
 
+_HALF_ESCAPED = rb"\ud"
+_HALF = re.compile("[\ud800-\udfff]")
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -38,9 +42,21 @@ class Reply:
     def json(self) -> Any:  # noqa: ANN401 - whatever the server sent
         """The body as JSON; None where it is none."""
         try:
-            return json.loads(self.body)
+            answer = json.loads(self.body)
+            return _whole(answer) if _HALF_ESCAPED in self.body.lower() else answer
         except (ValueError, RecursionError):
             return None
+
+
+def _whole(answer: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Replace halves of characters: a lone surrogate is valid JSON, but nothing can store, show or send it."""
+    if isinstance(answer, str):
+        return _HALF.sub("\ufffd", answer)
+    if isinstance(answer, list):
+        return [_whole(each) for each in answer]
+    if isinstance(answer, dict):
+        return {name: _whole(value) for name, value in answer.items()}
+    return answer
 
 
 def items(page: Mapping[str, Any], name: str) -> list[Any]:

@@ -326,3 +326,9 @@ async def test_clock_that_goes_back_freezes_no_card(bot: World) -> None:
     bot.time.set_back += 3600
     bot.together.advance(IDS)
     await card(bot, words="Cordoning the host: reboot")
+
+
+async def test_alert_with_half_a_character_is_posted() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu\ud83d-node", reason="half \udc00 of an emoji")
+        assert "gpu\ufffd-node" in (await card(bot)).text
