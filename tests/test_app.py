@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
 
 import aiohttp
 import psycopg
@@ -29,18 +30,20 @@ async def post(app: App, path: str) -> int:
 async def starting(
     prepare: Callable[[Slack], Awaitable[None]], *, socket: bool = False
 ) -> AsyncIterator[tuple[App, Slack, ManualClock, "asyncio.Task[None]"]]:
-    """Start a bot whose Slack was made difficult first."""
+    """Start a bot whose Slack was made difficult first, on a file of its own: tests run beside each other."""
     time = ManualClock()
-    async with Slack(time.now) as slack, Together(time.now) as together:
-        app = App(settings_for(slack, together, socket=socket), clock=time.clock)
-        await prepare(slack)
-        stop = asyncio.Event()
-        running = asyncio.create_task(app.run(stop))
-        try:
-            yield app, slack, time, running
-        finally:
-            stop.set()
-            await asyncio.wait({running})
+    with TemporaryDirectory() as folder:
+        async with Slack(time.now) as slack, Together(time.now) as together:
+            url = f"sqlite:///{folder}/bot.db"
+            app = App(settings_for(slack, together, socket=socket, DATABASE_URL=url), clock=time.clock)
+            await prepare(slack)
+            stop = asyncio.Event()
+            running = asyncio.create_task(app.run(stop))
+            try:
+                yield app, slack, time, running
+            finally:
+                stop.set()
+                await asyncio.wait({running})
 
 
 async def test_running_bot_is_healthy_and_ready() -> None:
