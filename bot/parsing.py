@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -109,17 +110,12 @@ def parse(text: str) -> Typed | UnreadableCommand:
         return error
 
 
-def references(texts: Iterable[str]) -> list[RemediationRef]:
-    """Return the references that stand in a message's texts: API URLs, and three IDs as a card shows them."""
-    found: dict[RemediationRef, None] = {}
-    for text in texts:
-        plain = _plain(text)
-        for three in (*_URL_ANYWHERE.findall(plain), *_SHOWN.findall(plain)):
-            try:
-                found.setdefault(RemediationRef(*(unquote(part).strip(_QUOTES) for part in three)))
-            except InvalidId:
-                continue
-    return list(found)
+def references(text: str) -> Iterator[RemediationRef]:
+    """Yield the references in a message's text: API URLs, and three IDs as a card shows them."""
+    plain = _plain(text)
+    for three in (*_URL_ANYWHERE.findall(plain), *_SHOWN.findall(plain)):
+        with suppress(InvalidId):
+            yield RemediationRef(*(unquote(part).strip(_QUOTES) for part in three))
 
 
 def _from_verb(bare: str) -> Typed | UnreadableCommand | None:

@@ -35,7 +35,7 @@ from handlers.submissions import BadField, Submissions
 logger = logging.getLogger(__name__)
 
 Asked = Browse | Find | ListWaiting | Suggested
-FINAL_WORDS = "Nothing can be cancelled right now."
+NOTHING_TO_CANCEL = "Nothing can be cancelled right now."
 
 
 class Chooser:
@@ -46,7 +46,7 @@ class Chooser:
         decisions: knows what the bot knows of a remediation, and notes what was refused.
         replies: tells the person alone.
         submissions: takes what was submitted.
-        tasks: where the work goes on after the ack.
+        tasks: where the work continues after the ack.
         client: opens dialogs; without retries of its own.
     """
 
@@ -91,7 +91,7 @@ class Chooser:
         looked = await self._lookup.cancellable()
         count = len(looked.found)
         many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, oldest first"
-        title = many if count else FINAL_WORDS.removesuffix(".")
+        title = many if count else NOTHING_TO_CANCEL.removesuffix(".")
         await self._replies.whisper(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
 
     async def _show(self, text: str, actor: Actor, place: Place) -> None:
@@ -125,7 +125,7 @@ class Chooser:
         if not isinstance(asked, Find):
             looked = await self._lookup.cancellable()
             if not looked.found:
-                return chooser.nothing(f"{FINAL_WORDS} {chooser.not_read(list(looked.unreadable))}".strip())
+                return chooser.nothing(f"{NOTHING_TO_CANCEL} {chooser.not_read(list(looked.unreadable))}".strip())
             note = chooser.not_read(list(looked.unreadable))
             if isinstance(asked, Suggested):
                 note = f"This message names no remediation. Choose one. {note}".strip()
@@ -156,7 +156,7 @@ class Chooser:
         return await self._chosen(choice, found, await self._lookup.get(refs[0]))
 
     async def _chosen(self, choice: Choice, found: Sequence[Remediation], picked: Remediation) -> dict[str, Any]:
-        """Return the dialog with a remediation in it, read anew: what is shown must be what is there."""
+        """Return the dialog with a remediation in it, read again: what is shown must be what is there."""
         shown = await self._lookup.get(picked.ref)
         is_open = shown.state in CANCELLABLE
         filled = replace(

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
-from bot.errors import InvalidId, UnreadableButton
+from bot.errors import UnreadableButton
 from bot.models import Place, RemediationRef, read_button_value
 from bot.parsing import Suggested, references
 from bot.tasks import Room, Tasks
@@ -42,20 +43,17 @@ class Shortcuts:
 
 def find_references(message: dict[str, Any]) -> list[RemediationRef]:
     """Return which remediations a message names: in its metadata, its buttons, its text, and its links."""
-    found: dict[RemediationRef, None] = {}
-    payload = (message.get("metadata") or {}).get("event_payload")
-    candidates = [json.dumps(payload)] if isinstance(payload, dict) else []
-    texts: list[str] = []
-    for name, text in _strings(message, 0):
-        (candidates if name == "value" else texts).append(text)
-    for candidate in candidates:
-        try:
-            found.setdefault(read_button_value(candidate)[0])
-        except (UnreadableButton, InvalidId):
-            continue
-    for ref in references(texts):
-        found.setdefault(ref)
-    return list(found)
+    payload = json.dumps((message.get("metadata") or {}).get("event_payload"))
+    named = list(_strings(message, 0))
+    values = [payload, *(text for name, text in named if name == "value")]
+    found = [ref for value in values for ref in _in_value(value)]
+    found += [ref for name, text in named if name != "value" for ref in references(text)]
+    return list(dict.fromkeys(found))
+
+
+def _in_value(value: str) -> Iterator[RemediationRef]:
+    with suppress(UnreadableButton):
+        yield read_button_value(value)[0]
 
 
 def _strings(node: object, depth: int) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ NAMES: dict[str, Any] = {"instance_name": "gpu-node-7"}
 
 
 async def opened(bot: World, text: str = "", user: str = "U0ALICE", **where: str) -> dict[str, Any]:
-    """Type the command, and give back the dialog once it is filled."""
+    """Type the command, and return the dialog once it is filled."""
     bot.slack.views.clear()
     await bot.slack.command(text, user=user, **where)
     return await filled(bot)
@@ -35,7 +35,7 @@ def shown_in(view: dict[str, Any]) -> str:
 
 
 async def choose(bot: World, view: dict[str, Any], action_id: str, query: str = "") -> dict[str, Any]:
-    """Search in a menu, take the first, and give back the dialog after that."""
+    """Search in a menu, take the first, and return the dialog after that."""
     (option, *_) = await bot.slack.ask_in_view(view, action_id, query)
     await bot.slack.pick(view, action_id, option)
     return await filled(bot, view.get("version", 0) + 1)

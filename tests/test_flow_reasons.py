@@ -16,7 +16,7 @@ WHY = "the job is checkpointing *now*"
 
 
 async def opened(bot: World, message: Posted, action: str, user: str = "U0ALICE") -> dict[str, object]:
-    """Press a button, and give back the dialog that opens."""
+    """Press a button, and return the dialog that opens."""
     await bot.slack.press(message, action, user=user)
     await bot.slack.until(lambda: bot.slack.views)
     return dict(bot.slack.views[0])

@@ -13,12 +13,16 @@ _DECISION = "\n— Decision: "  # where the text of the bot's additions begins
 
 def decision_beneath(alert: Message, card: Message) -> Message:
     """Return another tool's alert with a card beneath it: the alert keeps its own words, and loses its buttons."""
-    shown = [blocks.paragraph(escape(_title(card), 150), bold=True), *card.blocks[1:]]
-    added = [{"type": "divider"}, *shown]
+    added = [{"type": "divider"}, *without_header(card)]
     named = [{**block, "block_id": f"{ADDED}{number}"} for number, block in enumerate(added)]
     theirs = [each for each in _unmarked(alert.blocks) if not _is_added(each)]
     kept = list(blocks.without_controls(theirs))[: blocks.MAX_BLOCKS - len(named)]
     return Message(_told(alert, card.text), [*kept, *named], _without_controls(alert.attachments))
+
+
+def without_header(card: Message) -> Blocks:
+    """Return a card's blocks with its title in bold, as it is shown in a message or dialog that has its own."""
+    return [blocks.paragraph(escape(card.blocks[0]["text"]["text"], 150), bold=True), *card.blocks[1:]]
 
 
 def _with_room(shown: Blocks) -> Blocks:
@@ -51,10 +55,6 @@ def with_line(place: Place, line: str, *, keeps_controls: bool) -> Message:
     drawn = [*kept, added] if place.is_foreign else [*own, added, *kept[1:]]
     text = _told(original, line) if place.is_foreign else blocks.story([line, original.text])
     return Message(text, drawn, attachments)
-
-
-def _title(card: Message) -> str:
-    return str(card.blocks[0]["text"]["text"])
 
 
 def _is_added(block: dict[str, Any]) -> bool:

@@ -6,12 +6,14 @@ from html import unescape
 from typing import Any
 
 from bot.models import RULES, Verb
-from bot.mrkdwn import entities
+from bot.mrkdwn import clean, entities
 
 MAX_VALUE = 2000  # of a button (docs.slack.dev, button element)
 MAX_BLOCKS = 50  # of a message (docs.slack.dev, blocks)
 MAX_STORY = 4000  # of the text beside blocks, so that it can be changed later (docs.slack.dev, chat.update)
 MAX_TEXT = 3000  # of a text object (docs.slack.dev, text object); rich text documents none, so it is used there too
+MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
+MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
 NOTICE = "notice-"
 Element = dict[str, Any]
 _TOKEN = re.compile(
@@ -151,6 +153,11 @@ def button(verb: Verb, value: str, label: str = "") -> dict[str, Any]:
         "text": plain(label or RULES[verb].label),
         "value": value,
     }
+
+
+def option(text: str, value: str) -> dict[str, Any]:
+    """Return a choice of a menu; `text` is raw."""
+    return {"text": plain(clean(text, MAX_OPTION_TEXT) or "-"), "value": value}
 
 
 def actions(controls: Sequence[dict[str, Any]]) -> dict[str, Any]:

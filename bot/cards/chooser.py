@@ -7,19 +7,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bot.cards import blocks, labels
+from bot.cards.additions import without_header
 from bot.cards.blocks import Element, elements
 from bot.cards.evidence import fault
+from bot.cards.listing import lines_message, node
 from bot.cards.remediation_card import card
 from bot.models import About, Blocks, Message, Remediation, key
-from bot.mrkdwn import ago, clean, escape
+from bot.mrkdwn import ago, escape
 from bot.parsing import MAX_REASON
 
 CHOOSER = "chooser"
 CLUSTER, NODE, REPAIR, WHY = "chooser:cluster", "chooser:node", "chooser:remediation", "chooser:reason"
-MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
-MAX_OPTION = 75  # docs.slack.dev, option object
 LISTED = 20
-_NOT_SHOWN = {"header"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +90,11 @@ def chooser(choice: Choice, found: Sequence[Remediation], shown: Remediation | N
         shown: the remediation that is chosen, as it was just read; its card is shown.
         note: what the person must know, as trusted markup.
     """
-    first = next((each for each in found if each.cluster_id == choice.cluster_id), None)
-    node = next((each for each in found if each.instance_id == choice.instance_id), None)
+    is_found = any(each.cluster_id == choice.cluster_id for each in found)
+    of_node = next((each for each in found if each.instance_id == choice.instance_id), None)
     menus = [
-        _menu(CLUSTER, "Cluster", choice, _option(choice.cluster_id, short(choice.cluster_id)) if first else None),
-        _menu(NODE, "Node", choice, _option(node.node, short(node.cluster_id, node.instance_id)) if node else None),
+        _menu(CLUSTER, "Cluster", choice, _cluster_option(choice.cluster_id) if is_found else None),
+        _menu(NODE, "Node", choice, _node_option(of_node) if of_node else None),
         _menu(REPAIR, "Remediation", choice, _repair_option(shown) if shown else None),
     ]
     reason = {
@@ -134,10 +133,7 @@ def _menu(action_id: str, label: str, choice: Choice, chosen: dict[str, Any] | N
 
 
 def _preview(shown: Remediation) -> Blocks:
-    drawn = card(shown)
-    title = next(block["text"]["text"] for block in drawn.blocks if block["type"] == "header")
-    kept = [block for block in blocks.without_controls(drawn.blocks) if block["type"] not in _NOT_SHOWN]
-    return [blocks.paragraph(escape(title, 150), bold=True), *kept]
+    return list(blocks.without_controls(without_header(card(shown))))
 
 
 def options(found: Sequence[Remediation], action_id: str, query: str, choice: Choice) -> list[dict[str, Any]]:
@@ -158,29 +154,33 @@ def options(found: Sequence[Remediation], action_id: str, query: str, choice: Ch
         if wanted not in searched:
             continue
         if action_id == CLUSTER:
-            option = _option(each.cluster_id, short(each.cluster_id))
+            option = _cluster_option(each.cluster_id)
         elif action_id == NODE:
-            option = _option(each.node, short(each.cluster_id, each.instance_id))
+            option = _node_option(each)
         else:
             option = _repair_option(each)
         offered.setdefault(option["value"], option)
-        if len(offered) == MAX_OPTIONS:
+        if len(offered) == blocks.MAX_OPTIONS:
             break
     return list(offered.values())
 
 
+def _cluster_option(cluster_id: str) -> dict[str, Any]:
+    return blocks.option(cluster_id, short(cluster_id))
+
+
+def _node_option(each: Remediation) -> dict[str, Any]:
+    return blocks.option(each.node, short(each.cluster_id, each.instance_id))
+
+
 def _repair_option(each: Remediation) -> dict[str, Any]:
     mode, broken = labels.mode(each.mode).name, fault(each, 30, is_brief=True)
-    return _option(f"{each.node} · {mode}{f' · {broken}' if broken else ''}", key(each))
+    return blocks.option(f"{each.node} · {mode}{f' · {broken}' if broken else ''}", key(each))
 
 
 def short(*parts: str) -> str:
     """Return a short name of what has a long one: an option's value may have 75 characters, an ID 200."""
     return hashlib.blake2b("/".join(parts).encode(), digest_size=8).hexdigest()
-
-
-def _option(text: str, value: str) -> dict[str, Any]:
-    return {"text": blocks.plain(clean(text, MAX_OPTION) or "-"), "value": value}
 
 
 def waiting_list(found: Sequence[Remediation], unreadable: Sequence[str], title: str) -> Message:
@@ -191,18 +191,18 @@ def waiting_list(found: Sequence[Remediation], unreadable: Sequence[str], title:
         unreadable: clusters that couldn't be read; "" for the list of clusters.
         title: what they are, without a full stop.
     """
-    lines: list[list[Element]] = [elements(f"{title}.", bold=True)]
+    lines: list[list[Element]] = []
     for each in found[:LISTED]:
         told = [each.cluster_id, labels.mode(each.mode).name, fault(each, is_brief=True)]
         told += [labels.state(each.state, reviewed=each.is_reviewed)[0].lower()]
         shown = [escape(part, 60) for part in told if part]
         shown += [f"opened {ago(each.create_time)}"] if each.create_time else []
-        lines.append([*elements(escape(each.node, 100) or "-", code=True), *elements(f"  {' · '.join(shown)}")])
+        lines.append([*node(each.node), *elements(f"  {' · '.join(shown)}")])
     if (more := len(found) - LISTED) > 0:
         lines.append(elements(f"…and {more} more"))
     if note := not_read(unreadable):
         lines.append(elements(note))
-    return Message(blocks.story(list(map(blocks.markup, lines))), blocks.rich_texts(lines))
+    return lines_message(f"{title}.", lines)
 
 
 def not_read(unreadable: Sequence[str]) -> str:

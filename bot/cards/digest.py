@@ -38,24 +38,22 @@ def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], 
     """
     open_ones = still_waiting(alerts, batches)
     title = _title(of, alerts, len(open_ones))
-    running = [each for each in batches if each.is_running]
+    running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
     ages = [each.as_of for each in alerts if each.as_of]
     warnings = [labels.as_of(min(ages))] if ages else []
     warnings += [pause_line(pause)] if pause and open_ones else []
     called = f"On call: {mention(of.called)}" if of.called and open_ones else ""
-    ended = len(batches) - len(running)
     waits = {each.remediation.ref for each in open_ones}
-    progress = [progress_lines(each, waits) for each in batches if not each.is_running]
     states = _others(alerts, batches)
     listed = _listed(alerts, batches)
     drawn = [
         {"type": "header", "text": blocks.plain(f"{clean(title, 145)} {'🌩️' if open_ones else '✅'}")},
         *(blocks.paragraph(each, bold=True) for each in warnings),
         *stop_controls(running[-1:]),
-        *(controls(of, len(open_ones), ended, pause) if open_ones else []),
+        *(controls(of, len(open_ones), len(ended), pause) if open_ones else []),
         *blocks.rich_texts(listed),
         *([blocks.paragraph(states)] if states else []),
-        *(block for each in progress[-3:] for block in blocks.rich_texts(each)),
+        *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, waits))),
         *([blocks.paragraph(called)] if called else []),
     ]
     told = [f"{escape(title, 200)}.", *warnings, called, *map(blocks.markup, listed), states]

@@ -1,6 +1,7 @@
 """The dialog that asks for a reason before a decision."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from bot.cards import blocks
@@ -54,9 +55,8 @@ def _remember(request: Request) -> str:
             **{name: value for name, value in (("mode", shown.mode), ("state", shown.state)) if value is not None},
         },
         "channel": place.channel_id,
-        "ts": None
-        if place.is_ephemeral
-        else place.message_ts,  # only a response_url, which isn't kept, could change it
+        # Only a response_url, which isn't kept, could change an ephemeral message.
+        "ts": None if place.is_ephemeral else place.message_ts,
         "thread": place.thread_ts,
         "foreign": place.is_foreign,
     }
@@ -84,13 +84,9 @@ def recall(metadata: str, user_id: str) -> tuple[Verb, RemediationRef, Shown, Pl
     verb, original, is_foreign = Verb(known["verb"]), known.get("original"), bool(known["foreign"])
     if not RULES[verb].decides:
         raise ValueError(f"{verb} decides nothing")
-    place = Place(known["channel"], user_id, message_ts=known["ts"], thread_ts=known["thread"], is_button=True)
-    if not is_foreign and place.message_ts:
+    place = Place(known["channel"], user_id, thread_ts=known["thread"])
+    if not known["ts"] or (is_foreign and original is None):  # its words would be lost: the answer goes to its thread
         return verb, ref, shown, place
-    if original is None or not place.message_ts:  # its own words would be lost: the answer goes to its thread
-        return verb, ref, shown, Place(known["channel"], user_id, thread_ts=known["thread"])
-    kept = Message(original["text"], original["blocks"], original["att"])
-    return verb, ref, shown, Place(
-        known["channel"], user_id, message_ts=known["ts"], thread_ts=known["thread"], is_button=True, original=kept,
-        is_foreign=True,
-    )  # fmt: skip
+    kept = Message(original["text"], original["blocks"], original["att"]) if is_foreign else None
+    place = replace(place, message_ts=known["ts"], is_button=True, original=kept, is_foreign=is_foreign)
+    return verb, ref, shown, place

@@ -113,9 +113,8 @@ def _people(remediation: Remediation, decided: Decided | None) -> Iterator[str]:
     comment = escape(remediation.review_comment or "", 700)
     if decided:
         reason = f": “{escape(decided.reason, 600)}”" if decided.reason else "."
-        who = " and ".join(f"<@{each}>" for each in (decided.first_user, decided.user_id) if each)
-        apparently = "" if decided.is_sure else ", apparently"
-        yield f"{RULES[decided.verb].done.capitalize()}{apparently} by {who} at {clock_time(decided.at)}{reason}"
+        did = f"{RULES[decided.verb].done.capitalize()}{'' if decided.is_sure else ', apparently'}"
+        yield f"{did} by {decided.people} at {clock_time(decided.at)}{reason}"
         if comment and decided.user_id not in comment:
             yield f"Review comment: “{comment}”"
     elif re.match(r"(Approved|Rejected) in Slack by ", comment):  # the bot's own words: they name the person

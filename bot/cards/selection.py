@@ -24,13 +24,11 @@ from bot.models import (
     key,
     waiting,
 )
-from bot.mrkdwn import clean, escape
+from bot.mrkdwn import escape
 
 SELECT, APPROVE, CANCEL, STOP = "digest:select", "digest:approve", "digest:cancel", "digest:stop"
 VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
 BATCH = "batch"
-MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
-MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
 
 
 def controls(of: TrackedMessage, count: int, ended: int, pause: Pause | None) -> Blocks:
@@ -80,23 +78,19 @@ def options(alerts: Sequence[Alert], query: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     wanted = query.strip().casefold()
     if wanted in "all waiting":
-        found.append(_option(f"All waiting ({len(open_ones)})", EVERYTHING))
+        found.append(blocks.option(f"All waiting ({len(open_ones)})", EVERYTHING))
     by_mode = Counter(each.remediation.mode for each in open_ones)
     found += [
-        _option(f"All {labels.mode(mode).name} ({count})", f"mode:{mode}")
+        blocks.option(f"All {labels.mode(mode).name} ({count})", f"mode:{mode}")
         for mode, count in by_mode.most_common(10)
-        if wanted in f"all {labels.mode(mode).name}".casefold() and len(mode) + len("mode:") <= MAX_OPTION_TEXT
+        if wanted in f"all {labels.mode(mode).name}".casefold() and len(mode) + len("mode:") <= blocks.MAX_OPTION_TEXT
     ]
     called = names(alerts)
     for each in open_ones:
         text = f"{called[each.remediation.ref]} · {mode_name(each)}"
         if wanted in f"{text} {each.remediation.cluster_id} {fault(each.remediation)}".casefold():
-            found.append(_option(text, f"one:{key(each.remediation)}"))
-    return found[:MAX_OPTIONS]
-
-
-def _option(text: str, value: str) -> dict[str, Any]:
-    return {"text": blocks.plain(clean(text, MAX_OPTION_TEXT)), "value": value}
+            found.append(blocks.option(text, f"one:{key(each.remediation)}"))
+    return found[: blocks.MAX_OPTIONS]
 
 
 def dialog(batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef, str]) -> dict[str, Any]:

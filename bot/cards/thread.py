@@ -1,6 +1,7 @@
 """What an alert's thread is told: changes, failures, reminders; and when Together can't be reached."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from bot.cards import blocks, labels
@@ -38,8 +39,7 @@ def transition(before: Remediation, after: Remediation, decided: Decided | None,
 
 def _approved(after: Remediation, decided: Decided | None, now: float) -> str:
     reviewer = f"by {escape(after.reviewed_by, 100)} in Together" if after.reviewed_by else ""
-    people = [f"<@{each}>" for each in (decided.first_user, decided.user_id) if each] if decided else []
-    by = f"by {' and '.join(people)}" if decided and decided.verb is Verb.APPROVE else reviewer or "in Together"
+    by = f"by {decided.people}" if decided and decided.verb is Verb.APPROVE else reviewer or "in Together"
     at = _approved_at(after, decided) or now
     waited = f" after {lasted(at - _seconds(after.create_time))}" if after.create_time else ""
     return f"{escape(labels.mode(after.mode).name, 80)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
@@ -89,10 +89,9 @@ def failure(remediation: Remediation, decided: Decided | None, first_user: str, 
         called: the user or group on call; empty for nobody.
         now: Unix time in seconds.
     """
-    people = (
-        [f"<@{each}>" for each in (first_user, decided.user_id) if each] if _is_approval(decided) and decided else []
-    )
-    who = " and ".join(dict.fromkeys(people)) or mention(called)
+    approved = decided if decided and decided.verb is Verb.APPROVE else None
+    people = replace(approved, first_user=first_user).people if approved else ""
+    who = people or mention(called)
     approved_at = _approved_at(remediation, decided)
     reviewer = escape(remediation.reviewed_by or "", 100)
     told = [f"approved by {reviewer} in Together"] if reviewer and not people else []
@@ -102,10 +101,6 @@ def failure(remediation: Remediation, decided: Decided | None, first_user: str, 
     details = f" ({', '.join(told)})" if told else ""
     text = f"{f'{who}, ' if who else ''}{repair} failed on {escape(remediation.node, 100)}{details}{error} ❌"
     return Message(text, [blocks.paragraph(text)])
-
-
-def _is_approval(decided: Decided | None) -> bool:
-    return decided is not None and decided.verb is Verb.APPROVE
 
 
 def _approved_at(remediation: Remediation, decided: Decided | None) -> float | None:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 CANCELLABLE = frozenset(RULES[Verb.CANCEL].allowed)
 CLUSTERS_AT_ONCE = 6
-FRESH_SECONDS = 10.0  # a person types on meanwhile, and each letter asks again
+FRESH_SECONDS = 10.0  # each letter that a person types is a new search
 LOOK_SECONDS = 8.0
 
 

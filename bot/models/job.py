@@ -42,6 +42,11 @@ class Decided:
     is_sure: bool = True
     first_user: str = ""
 
+    @property
+    def people(self) -> str:
+        """Who decided, as mentions; each once, where it took two."""
+        return " and ".join(f"<@{each}>" for each in dict.fromkeys((self.first_user, self.user_id)) if each)
+
 
 @dataclass(frozen=True, slots=True)
 class Remark:

@@ -86,7 +86,7 @@ class Watcher:
                     await self._watch()
             except StorageUnavailable as error:
                 logger.warning("Watch: can't reach the database: %s", error)
-            except Exception:  # clicks and commands must go on, and so must the attempts
+            except Exception:  # clicks and commands must keep working, and so must the attempts
                 logger.exception("Couldn't start watching; retrying")
             await self._clock.sleep(self._pause, Pause.LEASE)
 
