@@ -32,7 +32,7 @@ class Policy:
         self._directory = directory
         self._who_can = _who_can(operators)
 
-    async def authorise(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
+    async def authorize(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
         """Return when the actor may do this, from this channel, now.
 
         A listed user ID is looked up like anybody else: the person may have left, or never have been a full member.

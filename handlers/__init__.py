@@ -5,7 +5,7 @@ import re
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cards import PAUSE, REASON, RESUME, CardConfig, selection
+from bot.cards import MORE, OTHER_MODE_DIALOG, PAUSE, REASON, RESUME, CardConfig, selection
 from bot.cards.chooser import CHOOSER
 from bot.decisions import BatchService, DecisionService, Lookup, PauseService
 from bot.tasks import Tasks
@@ -13,8 +13,11 @@ from handlers.buttons import Buttons
 from handlers.chooser import Chooser
 from handlers.commands import Commands
 from handlers.controls import Controls
+from handlers.dialogs import Dialogs
 from handlers.digests import Digests
 from handlers.fallbacks import Fallbacks
+from handlers.more import More
+from handlers.other_modes import OtherModes
 from handlers.pauses import Pauses
 from handlers.reasons import Reasons
 from handlers.replies import Replies
@@ -41,12 +44,15 @@ def register(  # noqa: PLR0913 - what the surfaces need
     client: AsyncWebClient,
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
-    submissions = Submissions(decisions, tasks)
-    chooser = Chooser(lookup, decisions, replies, submissions, tasks, client)
-    reasons = Reasons(config, decisions, replies, submissions, client)
+    submissions, dialogs = Submissions(decisions, tasks), Dialogs(client)
+    chooser = Chooser(lookup, decisions, replies, submissions, tasks, dialogs)
+    reasons = Reasons(config, decisions, replies, submissions, dialogs)
+    other_modes = OtherModes(config, decisions, submissions, dialogs)
     buttons, commands = Buttons(decisions, reasons, replies, tasks), Commands(decisions, chooser, tasks)
     controls, fallbacks = Controls(decisions, replies, tasks), Fallbacks(replies, tasks)
-    digests = Digests(batches, decisions, controls, tasks, client)
+    digests = Digests(batches, decisions, controls, tasks, dialogs)
+    more = More(decisions, lookup, reasons, other_modes, replies, controls)
+    app.action(MORE)(more.listen)
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
     app.action(_PRESSED)(digests.press)
@@ -56,6 +62,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.options(selection.SELECT)(digests.options)
     app.view(selection.BATCH)(digests.submit)
     app.view(REASON)(reasons.submit)
+    app.view(OTHER_MODE_DIALOG)(other_modes.submit)
     app.view(CHOOSER)(chooser.submit)
     app.action(_CHOOSER)(chooser.pick)
     app.options(_CHOOSER)(chooser.options)

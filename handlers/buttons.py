@@ -11,7 +11,7 @@ from bot.decisions import DecisionService, Unrecorded
 from bot.errors import NotAttempted, TooMany, UnknownControl
 from bot.models import RULES, Actor, AuditNote, OutcomeKind, Place, Request, Verb, read_button_value
 from bot.tasks import Room, Tasks
-from handlers.clicks import actor_of, dicts, place_of
+from handlers.clicks import actor_of, dicts, place_of, value_beside
 from handlers.reasons import Reasons
 from handlers.replies import Replies
 
@@ -87,7 +87,7 @@ def read(body: dict[str, Any]) -> Request | None:
     seconds: float | None = None
     value = action.get("value")
     if action.get("type") == "static_select":
-        chosen, value = str((action.get("selected_option") or {}).get("value")), _value_beside(body, action)
+        chosen, value = str((action.get("selected_option") or {}).get("value")), value_beside(body, action)
         if chosen == cards.RELEASE:
             verb = Verb.RELEASE
         elif chosen.isdecimal():
@@ -98,13 +98,6 @@ def read(body: dict[str, Any]) -> Request | None:
     place = place_of(body)
     trigger = body.get("trigger_id") or f"{place.user_id} {place.message_ts} {action.get('action_ts')}"
     return Request(verb, ref, actor_of(body), place, shown=shown, trigger_id=trigger, seconds=seconds)
-
-
-def _value_beside(body: dict[str, Any], action: dict[str, Any]) -> object:
-    """The value of the buttons in a menu's row: it says which remediation the row is about."""
-    rows = dicts(body.get("message") or {}, "blocks")
-    row = next((each for each in rows if each.get("block_id") == action.get("block_id")), {})
-    return next((each.get("value") for each in dicts(row, "elements") if each.get("action_id") in _VERBS), None)
 
 
 def _is_link(message: dict[str, Any], action_id: str) -> bool:

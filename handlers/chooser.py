@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from slack_bolt.async_app import AsyncAck
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
 from bot.cards import chooser
@@ -17,20 +16,19 @@ from bot.errors import (
     InvalidId,
     NoMatch,
     NotAttempted,
-    NotTaken,
     StorageUnavailable,
     StoreDown,
     TogetherError,
     UnknownControl,
 )
 from bot.models import OPEN, Actor, Place, Remediation, RemediationRef, Request, Shown, Verb, key
-from bot.parsing import MAX_REASON, Browse, Find, ListWaiting, Suggested
+from bot.parsing import Browse, Find, ListWaiting, Suggested
 from bot.tasks import Tasks
 from handlers.buttons import refusal
 from handlers.clicks import actor_of
-from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
+from handlers.dialogs import Dialogs
 from handlers.replies import Replies
-from handlers.submissions import BadField, Submissions
+from handlers.submissions import BadField, Submissions, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ class Chooser:
         replies: tells the person alone.
         submissions: takes what was submitted.
         tasks: where the work continues after the ack.
-        client: opens dialogs; without retries of its own.
+        dialogs: opens dialogs.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what it works with
@@ -57,14 +55,14 @@ class Chooser:
         replies: Replies,
         submissions: Submissions,
         tasks: Tasks,
-        client: AsyncWebClient,
+        dialogs: Dialogs,
     ) -> None:
         self._lookup = lookup
         self._decisions = decisions
         self._replies = replies
         self._submissions = submissions
         self._tasks = tasks
-        self._client = client
+        self._dialogs = dialogs
 
     async def answer(self, asked: Asked, actor: Actor, place: Place, trigger_id: str) -> None:
         """Show privately what was asked for; what goes wrong is told privately too."""
@@ -108,13 +106,8 @@ class Chooser:
         await self._replies.whisper(place, chooser.only_shown(present, about))
 
     async def _open(self, asked: Browse | Find | Suggested, actor: Actor, place: Place, trigger_id: str) -> None:
-        """Open the dialog at once, since `trigger_id` lives for 3 s (docs.slack.dev, views.open), then fill it."""
-        try:
-            opened = await self._client.views_open(trigger_id=trigger_id, view=chooser.loading())
-            view_id = str((opened.data or {})["view"]["id"])  # type: ignore[call-overload] # checked below
-        except (*SLACK_FAILURES, *ODD_ANSWERS, KeyError, TypeError) as error:
-            logger.warning("Couldn't open a dialog: %s", describe(error))
-            raise NotTaken from error
+        """Open the dialog at once, then fill it."""
+        view_id = await self._dialogs.open(trigger_id, chooser.loading())
         await self._fill(view_id, lambda: self._first_view(asked, actor, place))
 
     async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: Place) -> dict[str, Any]:
@@ -183,10 +176,7 @@ class Chooser:
             view = cards.selection.refusal(StoreDown())
         except InvalidId as error:
             view = chooser.nothing(str(error))
-        try:
-            await self._client.views_update(view_id=view_id, view=view)
-        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
-            logger.info("A dialog was closed before it was filled: %s", describe(error))
+        await self._dialogs.change(view_id, view)
 
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """A menu of the dialog asks for its choices."""
@@ -244,15 +234,14 @@ class Chooser:
         selected = (menu.get("selected_option") or {}).get("value")
         if choice.ids is None or selected != choice.remediation:
             raise BadField(field, "Choose a remediation and check its card first.")
-        reason = ((values.get(chooser.WHY) or {}).get(chooser.WHY) or {}).get("value")
         place = Place(choice.channel_id, actor.user_id, thread_ts=choice.thread_ts)
         shown = Shown(choice.mode, choice.state)
-        said = " ".join(str(reason or "").split())[:MAX_REASON]
         try:
             ref = RemediationRef(*choice.ids)
         except InvalidId as error:
             raise UnknownControl("this dialog") from error
-        return Request(Verb.CANCEL, ref, actor, place, shown=shown, reason=said, trigger_id=f"view {view.get('id')}")
+        reason = reason_of(view, chooser.WHY)
+        return Request(Verb.CANCEL, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")
 
 
 def _choice(view: dict[str, Any]) -> Choice:

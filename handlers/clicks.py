@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bot.models import MARK, Actor, Message, Place
+from bot.models import MARK, Actor, Message, Place, Verb
 
 
 def actor_of(body: dict[str, Any]) -> Actor:
@@ -36,6 +36,14 @@ def place_of(body: dict[str, Any]) -> Place:
 def _is_own(message: Message) -> bool:
     """Return whether the bot drew a message itself: it names the first block of each."""
     return bool(message.blocks) and str(message.blocks[0].get("block_id")).startswith(MARK)
+
+
+def value_beside(body: dict[str, Any], action: dict[str, Any]) -> object:
+    """Return the value of the buttons in a menu's row: it says which remediation the row is about."""
+    rows = dicts(body.get("message") or body.get("view") or {}, "blocks")
+    row = next((each for each in rows if each.get("block_id") == action.get("block_id")), {})
+    verbs = {verb.action_id for verb in Verb}
+    return next((each.get("value") for each in dicts(row, "elements") if each.get("action_id") in verbs), None)
 
 
 def dicts(node: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
 from bot.decisions import BatchService, DecisionService
@@ -17,7 +16,7 @@ from bot.tasks import Room, Tasks
 from handlers.buttons import refusal
 from handlers.clicks import actor_of
 from handlers.controls import Controls, Press
-from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
+from handlers.dialogs import Dialogs
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ class Digests:
         decisions: puts refusals into the audit trail.
         controls: takes presses.
         tasks: where the work goes on after the ack.
-        client: opens dialogs; without retries of its own.
+        dialogs: opens dialogs.
     """
 
     def __init__(
@@ -39,13 +38,13 @@ class Digests:
         decisions: DecisionService,
         controls: Controls,
         tasks: Tasks,
-        client: AsyncWebClient,
+        dialogs: Dialogs,
     ) -> None:
         self._batches = batches
         self._decisions = decisions
         self._controls = controls
         self._tasks = tasks
-        self._client = client
+        self._dialogs = dialogs
 
     async def select(self, ack: AsyncAck) -> None:
         """Something was selected: Slack keeps it until a button is pressed."""
@@ -71,19 +70,7 @@ class Digests:
         if asked is None:
             logger.info("Selection %s: redelivery ignored", press.trigger_id)
             return
-        await self._open(press.trigger_id, cards.selection.dialog(*asked))
-
-    async def _open(self, trigger_id: str, view: dict[str, Any]) -> None:
-        """Open a dialog.
-
-        Raises:
-            NotTaken: Slack did not say that it did.
-        """
-        try:
-            await self._client.views_open(trigger_id=trigger_id, view=view)
-        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
-            logger.warning("Couldn't open a dialog: %s", describe(error))
-            raise NotTaken from error
+        await self._dialogs.open(press.trigger_id, cards.selection.dialog(*asked))
 
     async def stop(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then leave alone what of a running selection has not begun."""

@@ -1,22 +1,17 @@
 """The dialog that asks for a reason before a button decides."""
 
-import logging
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
 from bot.decisions import DecisionService
 from bot.errors import NotTaken, UnknownControl
 from bot.models import RULES, Actor, Message, Request, Verb
-from bot.parsing import MAX_REASON
 from handlers.clicks import dicts
-from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
+from handlers.dialogs import Dialogs
 from handlers.replies import Replies
-from handlers.submissions import BadField, Submissions
-
-logger = logging.getLogger(__name__)
+from handlers.submissions import BadField, Submissions, reason_of
 
 
 def _shows_what_runs(request: Request) -> bool:
@@ -37,7 +32,7 @@ class Reasons:
         decisions: carries them out.
         replies: tells the person alone.
         submissions: takes what was submitted.
-        client: opens dialogs; without retries of its own.
+        dialogs: opens dialogs.
     """
 
     def __init__(
@@ -46,13 +41,13 @@ class Reasons:
         decisions: DecisionService,
         replies: Replies,
         submissions: Submissions,
-        client: AsyncWebClient,
+        dialogs: Dialogs,
     ) -> None:
         self._config = config
         self._decisions = decisions
         self._replies = replies
         self._submissions = submissions
-        self._client = client
+        self._dialogs = dialogs
 
     def are_asked(self, request: Request) -> bool:
         """Return whether a click opens the dialog.
@@ -70,11 +65,9 @@ class Reasons:
         """Open the dialog, or tell the person that it couldn't be."""
         node = await self._decisions.node_of(request.ref) or request.ref.instance_id
         try:
-            view = cards.reason_dialog(request, node)
-            await self._client.views_open(trigger_id=request.trigger_id or "", view=view)
-        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
-            logger.warning("Couldn't open a dialog: %s", describe(error))
-            await self._replies.whisper(request.place, cards.private(NotTaken()))
+            await self._dialogs.open(request.trigger_id, cards.reason_dialog(request, node))
+        except NotTaken as error:
+            await self._replies.whisper(request.place, cards.private(error))
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the decision with its reason."""
@@ -84,10 +77,9 @@ class Reasons:
     def _read(view: dict[str, Any], actor: Actor) -> Request:
         try:
             verb, ref, shown, place = cards.recall(str(view.get("private_metadata")), actor.user_id)
-            given = view["state"]["values"][cards.REASON][cards.REASON]["value"]
         except (ValueError, KeyError, TypeError) as error:
             raise UnknownControl("this dialog") from error
-        reason = " ".join(str(given or "").split())[:MAX_REASON]
+        reason = reason_of(view, cards.REASON)
         if not reason:
             raise BadField(cards.REASON, "Type a reason first.")
         return Request(verb, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")

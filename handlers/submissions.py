@@ -9,6 +9,7 @@ from bot import cards
 from bot.decisions import DecisionService, Unrecorded
 from bot.errors import NotAttempted, NotRecorded, NotTaken
 from bot.models import Actor, Request
+from bot.parsing import MAX_REASON
 from bot.tasks import Room, Tasks
 from handlers.clicks import actor_of
 
@@ -19,6 +20,12 @@ class BadField(Exception):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.errors = {field: message}
+
+
+def reason_of(view: dict[str, Any], field: str) -> str:
+    """Return the reason that was typed into a dialog, on one line; it may be empty."""
+    typed = (((view.get("state") or {}).get("values") or {}).get(field) or {}).get(field) or {}
+    return " ".join(str(typed.get("value") or "").split())[:MAX_REASON]
 
 
 class Submissions:

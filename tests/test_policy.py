@@ -45,7 +45,7 @@ def typist(user: str) -> Actor:
 
 async def allowed(policy: Policy, actor: Actor, channel: str | None = "C0OPS", verb: Verb = Verb.APPROVE) -> bool:
     try:
-        await policy.authorise(verb, actor, channel)
+        await policy.authorize(verb, actor, channel)
     except NotAllowed:
         return False
     return True
@@ -122,7 +122,7 @@ async def test_last_answer_serves_for_an_hour_then_nobody_may(slack: Slack, time
     assert await allowed(policy, clicker("U0ALICE"))
     await time.advance(1)
     with pytest.raises(NotAllowed, match="Couldn't check your permissions with Slack"):
-        await policy.authorise(Verb.APPROVE, clicker("U0ALICE"), "C0OPS")
+        await policy.authorize(Verb.APPROVE, clicker("U0ALICE"), "C0OPS")
 
 
 async def test_nobody_may_without_any_answer(slack: Slack, time: ManualClock) -> None:
@@ -143,7 +143,7 @@ async def test_another_group_may_still_say_yes(slack: Slack, time: ManualClock) 
 ])  # fmt: skip
 async def test_refusal_names_who_can(slack: Slack, time: ManualClock, operators: tuple[str, ...], who: str) -> None:
     with pytest.raises(NotAllowed) as refusal:
-        await policy_for(slack, time, *operators).authorise(Verb.APPROVE, clicker("U0GUEST"), "C0OPS")
+        await policy_for(slack, time, *operators).authorize(Verb.APPROVE, clicker("U0GUEST"), "C0OPS")
     assert refusal.value.next_step.endswith(who)
 
 

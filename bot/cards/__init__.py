@@ -3,8 +3,10 @@
 from bot.cards import batch, chooser, digest, labels, listing, selection
 from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
-from bot.cards.controls import RELEASE, question
+from bot.cards.controls import COPY_IDS, HISTORY, MORE, OTHER_MODE, REJECT, RELEASE, question
+from bot.cards.history import copyable, history
 from bot.cards.notices import USAGE, after_failure, failed, failure, in_progress, line, private, usage
+from bot.cards.other_mode import MODE, OTHER_MODE_DIALOG, other_mode_dialog
 from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
 from bot.cards.reason import REASON, reason_dialog, recall
 from bot.cards.remediation_card import card
@@ -25,8 +27,15 @@ from bot.cards.thread import (
 
 __all__ = [
     "ALL_CLUSTERS",
+    "COPY_IDS",
+    "HISTORY",
+    "MODE",
+    "MORE",
+    "OTHER_MODE",
+    "OTHER_MODE_DIALOG",
     "PAUSE",
     "REASON",
+    "REJECT",
     "RELEASE",
     "RESUME",
     "USAGE",
@@ -35,12 +44,14 @@ __all__ = [
     "batch",
     "card",
     "chooser",
+    "copyable",
     "decision_beneath",
     "digest",
     "failed",
     "failed_repair",
     "failure",
     "first_approval",
+    "history",
     "hold_ends",
     "in_progress",
     "labels",
@@ -49,6 +60,7 @@ __all__ = [
     "lines",
     "listed_again",
     "listing",
+    "other_mode_dialog",
     "paused",
     "private",
     "question",

@@ -1,10 +1,10 @@
 """What cards are set to."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from bot.models import Remediation, Verb
+from bot.models import OVERRIDES, Remediation, Verb
 
 MAX_URL = 3000  # of a button (docs.slack.dev, button element)
 
@@ -30,6 +30,10 @@ class CardConfig:
     def permalink(self, channel_id: str, ts: str) -> str:
         """Return the link to a message (docs.slack.dev, chat.getPermalink); empty where the workspace isn't known."""
         return f"{self.workspace_url}archives/{channel_id}/p{ts.replace('.', '')}" if self.workspace_url else ""
+
+    def other_modes(self, suggested: str) -> Sequence[str]:
+        """Return the modes that may be approved in place of the suggested one: one that takes two people is none."""
+        return [mode for mode in OVERRIDES if mode != suggested and mode not in self.two_people]
 
     def links(self, remediation: Remediation) -> Mapping[str, str]:
         """Return the links of a remediation by their labels."""

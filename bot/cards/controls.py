@@ -4,21 +4,24 @@ from typing import Any, NamedTuple, assert_never
 
 from bot.cards import blocks, labels
 from bot.cards.config import CardConfig
-from bot.models import RULES, About, Blocks, Remediation, Verb, button_value, reference_value
+from bot.models import RULES, About, Blocks, Remediation, State, Verb, button_value, reference_value
 from bot.mrkdwn import clean
 
 RELEASE = "release"
+MORE = "remediation:more"
+REJECT, OTHER_MODE, COPY_IDS, HISTORY = "reject", "mode", "ids", "history"  # the choices of that menu
 HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until I release it (at most 24 h)", "86400"))
 
 
 def actions(remediation: Remediation, about: About, config: CardConfig, *, buttons: bool) -> Blocks:
-    """Return the row of controls, or nothing: what the state allows, else "Check again", and links."""
+    """Return the row of controls: what the state allows, else "Check again"; then links, and a menu with the rest."""
     links = [_link(label, url) for label, url in config.links(remediation).items()]
     value = button_value(remediation)
+    more = [_more_menu(remediation, about, config)]
     if about.vanished:
         controls = []
     elif not buttons or len(value) > blocks.MAX_VALUE:
-        controls = [blocks.button(Verb.REFRESH, reference_value(remediation.ref))]
+        controls, more = [blocks.button(Verb.REFRESH, reference_value(remediation.ref))], []
     else:
         allowed = [
             verb for verb, rule in RULES.items() if _is_offered(verb, about) and remediation.state in rule.allowed
@@ -27,7 +30,7 @@ def actions(remediation: Remediation, about: About, config: CardConfig, *, butto
             _hold_menu(about) if verb is Verb.HOLD else _button(verb, remediation, value, about, config)
             for verb in allowed
         ]
-    return [blocks.actions([*controls, *links])] if controls or links else []
+    return [blocks.actions([*controls, *links, *more])]
 
 
 def _link(label: str, url: str) -> dict[str, Any]:
@@ -48,6 +51,17 @@ def _hold_menu(about: About) -> dict[str, Any]:
         "placeholder": blocks.plain("Hold"),
         "options": [{"text": blocks.plain(text), "value": chosen} for text, chosen in choices],
     }
+
+
+def _more_menu(remediation: Remediation, about: About, config: CardConfig) -> dict[str, Any]:
+    """Return the menu of what is seldom wanted: where it decides, the value of the buttons beside it says on what."""
+    choices = []
+    if remediation.state == State.PENDING_APPROVAL and not about.vanished:
+        choices.append(("Reject with a comment…", REJECT))
+        if config.other_modes(remediation.mode):
+            choices.append(("Approve with another mode…", OTHER_MODE))
+    choices += [("Copy IDs", COPY_IDS), ("Show history", HISTORY)]
+    return {"type": "overflow", "action_id": MORE, "options": [blocks.option(*each) for each in choices]}
 
 
 def _button(verb: Verb, remediation: Remediation, value: str, about: About, config: CardConfig) -> dict[str, Any]:

@@ -21,29 +21,35 @@ def reason_dialog(request: Request, node: str) -> dict[str, Any]:
     return {
         "type": "modal",
         "callback_id": REASON,
-        "private_metadata": _remember(request),
+        "private_metadata": remember(request),
         "title": blocks.plain(f"{request.verb.capitalize()} remediation"),
         "submit": blocks.plain(clean(asked.yes, 24)),
         "close": blocks.plain("Go back"),
         "blocks": [
             blocks.statement(entities(asked.title), entities(asked.text)),
-            {
-                "type": "input",
-                "block_id": REASON,
-                "label": blocks.plain("Reason"),
-                "hint": blocks.plain("Shown on the card and kept in the audit trail."),
-                "element": {
-                    "type": "plain_text_input",
-                    "action_id": REASON,
-                    "multiline": True,
-                    "max_length": MAX_REASON,
-                },
-            },
+            reason_input(),
         ],
     }
 
 
-def _remember(request: Request) -> str:
+def reason_input(*, hint: str = "", is_optional: bool = False) -> dict[str, Any]:
+    """Return the field for a reason."""
+    return {
+        "type": "input",
+        "block_id": REASON,
+        "label": blocks.plain("Reason"),
+        "hint": blocks.plain(f"{hint}Shown on the card and kept in the audit trail."),
+        "optional": is_optional,
+        "element": {
+            "type": "plain_text_input",
+            "action_id": REASON,
+            "multiline": True,
+            "max_length": MAX_REASON,
+        },
+    }
+
+
+def remember(request: Request) -> str:
     """Return what the view must know when it comes back: also another tool's words, where there is room for them."""
     ref, shown, place = request.ref, request.shown or Shown(None, None), request.place
     known: dict[str, Any] = {

@@ -60,7 +60,7 @@ class BatchService:
         """
         try:
             async with self._clock.timeout(AUTHORIZE_SECONDS):
-                await self._policy.authorise(verb, actor, place.channel_id)
+                await self._policy.authorize(verb, actor, place.channel_id)
         except TimeoutError:
             logger.info("Could not look up user %s in time; every decision looks them up again", actor.user_id)
         open_ones = await self.waiting(digest_id)
@@ -116,7 +116,7 @@ class BatchService:
             NothingToStop: it has ended, or was stopped before.
             StorageUnavailable: it could not be written.
         """
-        await self._policy.authorise(Verb.CANCEL, actor, place.channel_id)
+        await self._policy.authorize(Verb.CANCEL, actor, place.channel_id)
         if not await self._batches.stop(batch_id, actor, place.channel_id):
             raise NothingToStop
 

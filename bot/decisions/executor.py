@@ -238,7 +238,8 @@ class Executor:
                 return changed
             if request.verb is Verb.APPROVE and (waiting := await self._guarded(job, present)):
                 return waiting
-            seen = Shown(present.mode, present.state)
+            is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None
+            seen = Shown(request.shown.mode if is_chosen else present.mode, present.state)
         return await self._send(job, seen)
 
     async def _guarded(self, job: Job, present: Remediation) -> Result | None:

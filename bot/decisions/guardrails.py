@@ -182,9 +182,16 @@ class Guardrails:
         return size
 
     async def _check_people(self, job: Job, present: Remediation) -> FirstApproval | None:
+        request = job.request
+        if request.instead_of is not None and request.shown is not None:
+            if request.shown.mode in self._limits.two_people:
+                raise SecondPersonNeeded(
+                    "the mode you chose needs two approvers, which this menu can't collect.", "Choose another mode."
+                )
+            return None
         if present.mode not in self._limits.two_people:
             return None
-        user_id = job.request.actor.user_id
+        user_id = request.actor.user_id
         first = await self._approvals.approve_first(job, present)
         if first.user_id != user_id:
             if await self._may_still(first, job):
@@ -201,7 +208,7 @@ class Guardrails:
         """Whether the first of two people may approve at the moment in which the second one does."""
         actor = Actor(first.user_id, "", job.request.actor.team_id)
         try:
-            await self._policy.authorise(Verb.APPROVE, actor, job.request.place.channel_id)
+            await self._policy.authorize(Verb.APPROVE, actor, job.request.place.channel_id)
         except NotAllowed:
             return False
         return True

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from bot.clock import Clock
 from bot.errors import InvalidId, TogetherError, UnreadableAnswer
-from bot.models import OPEN, RULES, Actor, Remediation, RemediationRef, Verb
+from bot.models import OPEN, RULES, Actor, Past, Remediation, RemediationRef, Verb
 from bot.policy import Policy
-from bot.store import Messages
+from bot.store import Messages, audit
 from bot.together import TogetherClient
 from bot.together.answers import parse
 
@@ -19,6 +19,7 @@ CANCELLABLE = frozenset(RULES[Verb.CANCEL].allowed)
 CLUSTERS_AT_ONCE = 6
 FRESH_SECONDS = 10.0  # each letter that a person types is a new search
 LOOK_SECONDS = 8.0
+SHOWN_PAST = 20  # decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Lookup:
         Raises:
             NotAllowed: the actor may not.
         """
-        await self._policy.authorise(Verb.REFRESH, actor, channel_id)
+        await self._policy.authorize(Verb.REFRESH, actor, channel_id)
 
     async def get(self, ref: RemediationRef) -> Remediation:
         """Read a remediation.
@@ -79,6 +80,14 @@ class Lookup:
             TogetherError: it can't be read.
         """
         return await self._together.get(ref)
+
+    async def history(self, ref: RemediationRef) -> Sequence[Past]:
+        """Return the last decisions on a remediation, the latest first.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        return await audit.outcomes(self._messages.database, ref, SHOWN_PAST)
 
     async def cancellable(self) -> Looked:
         """Return what can be cancelled now.

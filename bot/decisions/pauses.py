@@ -27,7 +27,7 @@ class PauseService:
             NotAllowed: the actor may not.
             StorageUnavailable: it could not be written.
         """
-        await self._policy.authorise(Verb.APPROVE, actor, place.channel_id)
+        await self._policy.authorize(Verb.APPROVE, actor, place.channel_id)
         return await self._pauses.begin(cluster_id, PAUSE_SECONDS, actor, place.channel_id)
 
     async def resume(self, cluster_id: str, actor: Actor, place: Place) -> None:
@@ -38,6 +38,6 @@ class PauseService:
             NothingToResume: they are not paused.
             StorageUnavailable: it could not be written.
         """
-        await self._policy.authorise(Verb.APPROVE, actor, place.channel_id)
+        await self._policy.authorize(Verb.APPROVE, actor, place.channel_id)
         if not await self._pauses.end(cluster_id, actor, place.channel_id):
             raise NothingToResume

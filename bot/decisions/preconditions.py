@@ -26,8 +26,9 @@ def precondition_failure(request: Request, shown: Shown, present: Remediation, d
     changes: list[str] = []
     if present.state != shown_state:
         changes.append(f"the state changed from “{_state(shown_state)}” to “{_state(present.state)}”")
-    if shown.mode is not None and present.mode != shown.mode:
-        changes.append(f"the repair changed from “{_mode(shown.mode)}” to “{_mode(present.mode)}”")
+    suggested = request.instead_of or shown.mode
+    if suggested is not None and present.mode != suggested:
+        changes.append(f"the repair changed from “{_mode(suggested)}” to “{_mode(present.mode)}”")
     if shown.mode is None and verb is Verb.APPROVE:
         changes.append(f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”")
     if not changes and present.state not in rule.allowed:
@@ -54,6 +55,8 @@ def success_notice(request: Request, seen: Shown | None, result: Remediation) ->
         return f"Together accepted the {rule.noun}, but the state is “{_state(result.state)}”."
     if verb is Verb.APPROVE and seen and seen.mode and seen.mode != result.mode:
         return f"Approved, but the repair is now “{_mode(result.mode)}”. You approved “{_mode(seen.mode)}”."
+    if request.instead_of is not None and seen and seen.mode:
+        return f"Approved “{_mode(seen.mode)}” instead of the suggested “{_mode(request.instead_of)}”."
     if verb is Verb.CANCEL and result.review_time and (seen is None or seen.state == State.PENDING_APPROVAL):
         # The command shows nothing first, and an approval may slip in between a button's read and its call.
         return "This had already been approved. Let the approver know it's cancelled."

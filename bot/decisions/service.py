@@ -331,7 +331,7 @@ class DecisionService:
         try:
             if await self._age(job) > LIFETIME:
                 raise Expired(rule.noun)
-            await self._policy.authorise(request.verb, request.actor, request.place.channel_id)
+            await self._policy.authorize(request.verb, request.actor, request.place.channel_id)
             if job.is_active:
                 return
             if not rule.decides:

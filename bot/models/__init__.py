@@ -41,13 +41,25 @@ from bot.models.job import (
     Manner,
     Outcome,
     OutcomeKind,
+    Past,
     Remark,
     Sent,
     told_in_digest,
 )
 from bot.models.message import Snapshot, Tracked, TrackedMessage, answered, held, released
 from bot.models.ports import AlertChannels, Delivery, Directory, Found, Messenger, Person
-from bot.models.remediation import FINAL, IN_REPAIR, OPEN, Cluster, LinkedAlert, Mode, Remediation, State
+from bot.models.remediation import (
+    FINAL,
+    IN_REPAIR,
+    OPEN,
+    OVERRIDES,
+    Cluster,
+    LinkedAlert,
+    Mode,
+    Remediation,
+    State,
+    is_weaker,
+)
 from bot.models.request import MARK, Actor, Blocks, Message, Place, Request
 from bot.models.verbs import RULES, Rule, Verb
 
@@ -66,6 +78,7 @@ __all__ = [
     "MAX_HOLD_SECONDS",
     "MAX_ID_LENGTH",
     "OPEN",
+    "OVERRIDES",
     "RULES",
     "TROUBLES",
     "About",
@@ -94,6 +107,7 @@ __all__ = [
     "Mode",
     "Outcome",
     "OutcomeKind",
+    "Past",
     "Pause",
     "Person",
     "Place",
@@ -117,6 +131,7 @@ __all__ = [
     "chosen",
     "decided_in",
     "held",
+    "is_weaker",
     "key",
     "read_button_value",
     "reference_value",

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bot.models.button import Shown
+from bot.models.ids import RemediationRef
 from bot.models.request import Actor, Message, Request
 from bot.models.verbs import Verb
 
@@ -192,6 +193,23 @@ class Outcome:
     state: str | None = None
     http_status: int | None = None
     request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A decision that has ended, as the audit trail has it.
+
+    Attributes:
+        at: Unix time in seconds.
+        outcome: an `OutcomeKind`, or another version's.
+    """
+
+    ref: RemediationRef
+    verb: Verb
+    user_id: str
+    at: float
+    outcome: str
+    reason: str = ""
 
 
 def told_in_digest(request: Request, outcome: Outcome) -> bool:

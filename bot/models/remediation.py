@@ -41,6 +41,20 @@ class Mode(StrEnum):
     HOST_POWER_CYCLE = "REMEDIATION_MODE_HOST_POWER_CYCLE"
 
 
+# From the one that changes least. Approve refuses the power cycle as an override (docs.together.ai/reference).
+_BY_STRENGTH = (
+    Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE, Mode.VM_ONLY, Mode.HOST_AWARE, Mode.EVICT_WITHOUT_REPLACEMENT,
+)  # fmt: skip
+OVERRIDES = tuple(mode for mode in _BY_STRENGTH if mode != Mode.HOST_POWER_CYCLE)
+
+
+def is_weaker(mode: str, suggested: str) -> bool:
+    """Return whether a mode changes less than the suggested one, or isn't known not to."""
+    if mode not in _BY_STRENGTH or suggested not in _BY_STRENGTH:
+        return True
+    return _BY_STRENGTH.index(Mode(mode)) < _BY_STRENGTH.index(Mode(suggested))
+
+
 def _or_none(value: object, handler: ValidatorFunctionWrapHandler) -> object:
     """Read an optional field as absent when it is not what was promised: it must not hide the decision's outcome."""
     try:

@@ -92,6 +92,7 @@ class Request:
         trigger_id: Slack's ID of the click or command, by which a redelivery is known.
         batch_id: the batch that it is a part of, and where its outcome is told.
         seconds: for how long, where that was chosen.
+        instead_of: the mode that was suggested, where the person chose another: `shown` then holds the chosen one.
     """
 
     verb: Verb
@@ -103,6 +104,7 @@ class Request:
     trigger_id: str | None = None
     batch_id: str | None = None
     seconds: float | None = None
+    instead_of: str | None = None
 
     def at(self, place: Place) -> "Request":
         """The same request, whose answer goes to another place."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, insert, select
 
-from bot.models import DOUBT_SECONDS, RULES, AuditNote, Decided, Job, Outcome, Remediation, Verb
+from bot.models import DOUBT_SECONDS, RULES, AuditNote, Decided, Job, Outcome, Past, Remediation, RemediationRef, Verb
 from bot.store.database import Database, lock_audit, read_clock
 from bot.store.tables import DOUBTFUL, audit, ids_of, key_of, one_remediation
 
+OUTCOME = "outcome"
 GENESIS = "0" * 64
 _PAGE = 1000
 _LAST = select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
@@ -159,8 +160,21 @@ async def rows(
         last = page[-1]["seq"]
 
 
-def _page(connection: Connection, chosen: Select[Any]) -> Sequence[RowMapping]:
-    return connection.execute(chosen).mappings().all()
+def _page(connection: Connection, chosen: Select[Any], values: dict[str, str] | None = None) -> Sequence[RowMapping]:
+    return connection.execute(chosen, values or {}).mappings().all()
+
+
+async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> Sequence[Past]:
+    """Return how the last decisions ended, the latest first: those on a remediation, or of a Slack user ID."""
+    mine = audit.c.user_id == of if isinstance(of, str) else one_remediation(audit.c)
+    chosen = select(audit).where(mine, audit.c.event == OUTCOME).order_by(audit.c.seq.desc()).limit(limit)
+    page = await database.read(_page, chosen, {} if isinstance(of, str) else key_of(of))
+    return [_past(row) for row in page if row["verb"] in set(Verb)]
+
+
+def _past(row: RowMapping) -> Past:
+    ref = RemediationRef(row["cluster_id"], row["instance_id"], row["remediation_id"])
+    return Past(ref, Verb(row["verb"]), row["user_id"], row["at"], row["outcome"] or "", row["reason"] or "")
 
 
 async def head(database: Database) -> str:

@@ -259,7 +259,7 @@ class DecisionStore:
             self._execute(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
         else:
             self._execute(connection, _RECORD_OUTCOME, job, b_answer=dump_answer(answer), b_outcome=kind)
-        seq = audit.record(connection, job, "outcome", outcome, at)
+        seq = audit.record(connection, job, audit.OUTCOME, outcome, at)
 
         def answer_given(look: Look) -> Tracked:
             return answered(look.alert, look.message, request, answer, look.now, seq)

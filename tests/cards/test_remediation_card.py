@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import cards, errors
-from bot.cards import labels
+from bot.cards import MORE, CardConfig, labels
 from bot.models import (
     RULES,
     About,
@@ -50,8 +50,21 @@ def test_card_of_a_decision_with_a_notice() -> None:
 def test_buttons_are_those_that_the_state_allows(state: State) -> None:
     blocks = cards.card(BY_STATE[state]).blocks
     shown = [element["action_id"] for block in blocks if block["type"] == "actions" for element in block["elements"]]
-    assert shown == [f"remediation:{verb}" for verb, rule in RULES.items() if rule.on_card and state in rule.allowed]
-    assert bool(shown) == (state in {State.PENDING_APPROVAL, State.PENDING})
+    deciding = [f"remediation:{verb}" for verb, rule in RULES.items() if rule.on_card and state in rule.allowed]
+    assert shown == [*deciding, MORE]
+    assert bool(deciding) == (state in {State.PENDING_APPROVAL, State.PENDING})
+
+
+@pytest.mark.parametrize("state", State)
+def test_menu_offers_to_decide_only_while_it_waits(state: State) -> None:
+    offered = [each["value"] for each in controls(cards.card(BY_STATE[state]))[MORE]["options"]]
+    assert offered == [*(["reject", "mode"] if state == State.PENDING_APPROVAL else []), "ids", "history"]
+
+
+def test_menu_offers_no_other_mode_where_all_take_two_people() -> None:
+    config = CardConfig(two_people=frozenset(Mode))
+    offered = [each["value"] for each in controls(cards.card(remediation(), config=config))[MORE]["options"]]
+    assert offered == ["reject", "ids", "history"]
 
 
 def test_docs_and_card_describe_each_mode_alike() -> None:
@@ -63,7 +76,9 @@ def test_docs_and_card_describe_each_mode_alike() -> None:
 
 def test_button_value_says_what_was_shown() -> None:
     (actions,) = [block for block in cards.card(remediation()).blocks if block["type"] == "actions"]
-    for button in actions["elements"]:
+    *buttons, more = actions["elements"]
+    assert more["action_id"] == MORE
+    for button in buttons:
         assert read_button_value(button["value"]) == (REF, Shown(Mode.REBOOT_VM, State.PENDING_APPROVAL))
 
 
@@ -72,7 +87,7 @@ def test_unknown_values_are_shown() -> None:
     assert "State FROZEN: run TELEPORT on gpu-node-07" in card.text
     assert "REMEDIATION_TRIGGER_MOON" in json.dumps(card.blocks)
     assert "Check Together's docs before approving" in card.text
-    assert not any(block["type"] == "actions" for block in card.blocks)
+    assert list(controls(card)) == [MORE]
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
@@ -205,7 +220,7 @@ def test_links_are_filled_in_and_quoted() -> None:
     assert controls(card)["link:open"]["url"] == "https://console.example/c%26d%3B%C3%A9/r-91ac"
     assert controls(card)["link:runbook"]["url"] == "https://wiki.example/79?m=REBOOT_VM"
     assert "link:open" not in controls(cards.card(remediation()))
-    assert list(controls(cards.card(reviewed(State.RUNNING), config=LINKS))) == ["link:open", "link:runbook"]
+    assert list(controls(cards.card(reviewed(State.RUNNING), config=LINKS))) == ["link:open", "link:runbook", MORE]
 
 
 def test_outside_words_are_drawn_literally() -> None:

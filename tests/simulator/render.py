@@ -68,6 +68,8 @@ def _rich(element: dict[str, Any]) -> str:
 
 
 def _label(element: dict[str, Any]) -> str:
+    if element["type"] == "overflow":
+        return "⋯"
     return f"{element['placeholder']['text']} ▾" if "options" in element else str(element["text"]["text"])
 
 

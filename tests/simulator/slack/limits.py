@@ -128,6 +128,8 @@ def _check_block(block: dict[str, Any]) -> None:
         element = block.get("element", {})
         if element.get("type") == "external_select":
             _external_select(element)
+        elif element.get("type") == "static_select":
+            _element(element)
         elif element.get("type") != "plain_text_input" or not 1 <= element.get("max_length", 1) <= 3000:
             raise Refused("invalid_blocks", "input")
     elif kind == "rich_text":
@@ -209,6 +211,11 @@ def _element(element: dict[str, Any]) -> None:
         _text(element.get("placeholder"), 150, {"plain_text"})
         if not element.get("options"):
             raise Refused("invalid_blocks", "options")
+        check_options(element["options"])
+        return
+    if element.get("type") == "overflow":
+        if not 1 <= len(element.get("options", [])) <= 5:  # docs.slack.dev, overflow menu element
+            raise Refused("invalid_blocks", "options of an overflow menu")
         check_options(element["options"])
         return
     if element.get("type") != "button":

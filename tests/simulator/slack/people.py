@@ -101,10 +101,10 @@ class Slack(Workspace):
             choice: the value of an option, where it is a menu; otherwise the first.
             extra: what else the payload holds.
         """
-        seen = button or message.buttons[action_id]
-        if seen["type"] == "static_select":
+        seen = button or message.controls[action_id]
+        if seen["type"] in {"static_select", "overflow"}:
             option = next(each for each in seen["options"] if choice in {"", each["value"]})
-            action = {"type": "static_select", "block_id": message.row_of(action_id), "selected_option": option}
+            action = {"type": seen["type"], "block_id": message.row_of(action_id), "selected_option": option}
         else:
             action = {"type": "button", "block_id": "b1", "text": seen["text"], "value": seen.get("value", "")}
         return {**self._acted(message, {"action_id": action_id, **action}, user, client), **extra}
@@ -226,13 +226,18 @@ class Slack(Workspace):
         Args:
             view: the dialog.
             user: who submits it.
-            typed: into its inputs, by `block_id`; menus hold what was chosen in them.
+            typed: into its inputs, by `block_id`, or the value that is chosen in a menu with fixed choices.
 
         Raises:
             Refused: a field that must be filled in is not, or has too much in it: Slack sends nothing then.
         """
         inputs = {block["block_id"]: block for block in view["blocks"] if block["type"] == "input"}
         for name, block in inputs.items():
+            if block["element"]["type"] == "static_select":
+                chosen = {each["value"] for each in block["element"]["options"]}
+                if typed.get(name) not in ({*chosen, None} if block.get("optional") else chosen):
+                    raise Refused("invalid_input", name)
+                continue
             if block["element"]["type"] == "external_select":
                 if not block["element"].get("initial_option") and not block.get("optional"):
                     raise Refused("invalid_input", name)
@@ -323,6 +328,10 @@ def _block_of(view: dict[str, Any], action_id: str) -> dict[str, Any]:
 def _filled_in(element: dict[str, Any], typed: str | None) -> dict[str, Any]:
     if element["type"] == "external_select":
         return {"type": "external_select", "selected_option": element.get("initial_option")}
+    if element["type"] == "static_select":
+        return {"type": "static_select", "selected_option": next(
+            (each for each in element["options"] if each["value"] == typed), None
+        )}  # fmt: skip
     return {"type": "plain_text_input", "value": typed or None}
 
 

@@ -66,9 +66,14 @@ class Posted:
     @property
     def buttons(self) -> dict[str, dict[str, Any]]:
         """What can be pressed, by `action_id`: buttons, and menus with the choices in them."""
+        return {name: each for name, each in self.controls.items() if each["type"] in PRESSED}
+
+    @property
+    def controls(self) -> dict[str, dict[str, Any]]:
+        """The same, with the menus behind "⋯"."""
         nested = [*self.blocks, *(block for each in self.attachments for block in each.get("blocks", []))]
         elements = [element for block in nested for element in [block.get("accessory"), *block.get("elements", [])]]
-        return {each["action_id"]: each for each in elements if each and each.get("type") in PRESSED}
+        return {each["action_id"]: each for each in elements if each and each.get("type") in {*PRESSED, "overflow"}}
 
     def row_of(self, action_id: str) -> str:
         """The `block_id` of the row that a control is in."""

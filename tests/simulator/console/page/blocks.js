@@ -45,6 +45,13 @@ function drawInput({ block_id: name, label, hint, element }, handle) {
   if (element.type === "external_select") {
     return el("div", { class: "block" }, el("b", {}, label.text), handle.select(element, label.text));
   }
+  if (element.type === "static_select") {
+    const choices = element.options.map(({ text, value }) => el("option", { value }, text.text));
+    return el("div", { class: "block" },
+      el("label", { for: `input-${name}` }, el("b", {}, label.text)),
+      el("select", { id: `input-${name}`, "data-input": name }, el("option", { value: "" }, element.placeholder.text), choices),
+    );
+  }
   const id = `input-${name}`;
   return el("div", { class: "block" },
     el("label", { for: id }, el("b", {}, label.text)),
@@ -60,7 +67,9 @@ function drawElement(element, handle, block) {
     case "button":
       return drawButton(element, handle);
     case "static_select":
-      return drawChoice(element, handle);
+      return drawChoice(element, element.placeholder.text, handle);
+    case "overflow":
+      return drawChoice(element, "⋯", handle, "More actions");
     case "multi_external_select":
       return handle.menu(element, block);
     default:
@@ -81,11 +90,14 @@ function drawButton(button, handle) {
 }
 
 // A menu whose choices are in the message: choosing is pressing.
-function drawChoice(element, handle) {
-  const name = element.placeholder.text;
+function drawChoice(element, name, handle, label = name) {
   const choices = element.options.map(({ text, value }) => el("option", { value }, text.text));
-  const select = el("select", { "aria-label": name, "data-key": element.action_id }, el("option", { value: "" }, name), choices);
-  select.onchange = once(() => handle.press({ ...element, choice: select.value }));
+  const select = el("select", { "aria-label": label, "data-key": element.action_id }, el("option", { value: "" }, name), choices);
+  select.onchange = once(async ({ currentTarget }) => {
+    const choice = currentTarget.value;
+    currentTarget.value = ""; // so that the same can be chosen again
+    await handle.press({ ...element, choice });
+  });
   return select;
 }
 

@@ -1,0 +1,61 @@
+"""What was decided before, and the IDs to copy: for one person alone."""
+
+import re
+from collections.abc import Sequence
+
+from bot.cards.blocks import Element, elements
+from bot.cards.listing import lines_message
+from bot.models import RULES, Message, OutcomeKind, Past, RemediationRef
+from bot.mrkdwn import escape, when
+from bot.parsing import COMMAND
+
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_SAID = {
+    OutcomeKind.FIRST_OF_TWO: "first of 2 approvals",
+    OutcomeKind.CHANGED: "not sent, it had changed",
+    OutcomeKind.NOT_REACHED: "not sent, couldn't reach Together",
+    OutcomeKind.NO_ANSWER: "unclear, Together didn't respond",
+    OutcomeKind.OUTCOME_UNKNOWN: "unclear, couldn't check the result",
+    OutcomeKind.NOT_IN_EFFECT: "unclear, not in effect when checked",
+    OutcomeKind.READ_FAILED: "not sent, couldn't read it from Together",
+    OutcomeKind.ALREADY_IN_FLIGHT: "ignored, somebody was already deciding",
+    OutcomeKind.NOT_ALLOWED: "not allowed",
+    OutcomeKind.LIMIT_REACHED: "not sent, repair limit reached",
+    OutcomeKind.SECOND_PERSON_NEEDED: "not sent, a second person is needed",
+    OutcomeKind.NOT_FOUND: "Together doesn't know it",
+    OutcomeKind.NOT_FOLLOWED: "not possible, the bot doesn't track it",
+    OutcomeKind.STORE_DOWN: "not sent, the bot's database was down",
+    OutcomeKind.READ: "checked",
+}
+
+
+def history(node: str, past: Sequence[Past]) -> Message:
+    """Return what was decided on a remediation, the latest first; `node` is raw."""
+    name = escape(node, 100)
+    if not past:
+        return lines_message(f"{name}: no decisions through this bot yet.", [])
+    return lines_message(f"{name}: decisions through this bot, latest first", [line(each) for each in past])
+
+
+def line(past: Past, what: str = "") -> list[Element]:
+    """Return a decision in a line; `what` it was about is raw, and empty where that is clear."""
+    done = RULES[past.verb].done
+    said = done if past.outcome == done else f"{past.verb}: {_said(past.outcome)}"
+    about = f"{escape(what, 100)} · " if what else ""
+    reason = f": “{escape(past.reason, 300)}”" if past.reason else ""
+    return elements(f"{when(past.at)} · {about}<@{past.user_id}> · {said}{reason}")
+
+
+def _said(outcome: str) -> str:
+    """Return an outcome in words; another version's, or a rarer one's name in its own."""
+    known = _SAID.get(outcome)  # type: ignore[call-overload] # a text that is none of these is in no key
+    return str(known or escape(_WORD.sub(" ", outcome).lower(), 60))
+
+
+def copyable(ref: RemediationRef) -> Message:
+    """Return the IDs, each to be copied alone, and together as the command takes them."""
+    parts = (("Cluster", ref.cluster_id), ("Instance", ref.instance_id), ("Remediation", ref.remediation_id))
+    lines = [[*elements(f"{name}: "), *elements(escape(value, 300), code=True)] for name, value in parts]
+    whole = f"{ref.cluster_id} {ref.instance_id} {ref.remediation_id}"
+    lines.append([*elements("To cancel it: "), *elements(escape(f"{COMMAND} {whole}", 900), code=True)])
+    return lines_message("IDs to copy", lines)

@@ -1,0 +1,86 @@
+"""The menu on a card with what is seldom wanted."""
+
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck
+from slack_bolt.response import BoltResponse
+
+from bot import cards
+from bot.decisions import DecisionService, Lookup
+from bot.errors import UnknownControl, UnreadableButton
+from bot.models import RemediationRef, Request, Verb, read_button_value
+from handlers.clicks import value_beside
+from handlers.controls import Controls, Press
+from handlers.other_modes import OtherModes
+from handlers.reasons import Reasons
+from handlers.replies import Replies
+from handlers.shortcuts import find_references
+
+_DECIDES = {cards.REJECT: Verb.REJECT, cards.OTHER_MODE: Verb.APPROVE}
+
+
+class More:
+    """Opens the dialog of what decides, and shows the rest to the person alone.
+
+    Args:
+        decisions: knows the node's name.
+        lookup: knows who may look, and what was decided before.
+        reasons: the dialog for "Reject with a comment…".
+        other_modes: the dialog for "Approve with another mode…".
+        replies: tells the person alone.
+        controls: takes presses.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what the choices need
+        self,
+        decisions: DecisionService,
+        lookup: Lookup,
+        reasons: Reasons,
+        other_modes: OtherModes,
+        replies: Replies,
+        controls: Controls,
+    ) -> None:
+        self._decisions = decisions
+        self._lookup = lookup
+        self._reasons = reasons
+        self._other_modes = other_modes
+        self._replies = replies
+        self._controls = controls
+
+    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+        """Ack, then do what was chosen."""
+        verb = _DECIDES.get(_chosen((body.get("actions") or [{}])[0]))
+        return await self._controls.take(ack, body, self._do, verb)
+
+    async def _do(self, press: Press) -> None:
+        action = (press.body.get("actions") or [{}])[0]
+        chosen = _chosen(action)
+        if verb := _DECIDES.get(chosen):
+            ref, shown = read_button_value(value_beside(press.body, action))
+            request = Request(verb, ref, press.actor, press.place, shown=shown, trigger_id=press.trigger_id)
+            await (self._reasons if verb is Verb.REJECT else self._other_modes).ask(request)
+            return
+        ref = _reference(press.body, action)
+        await self._lookup.authorize(press.actor, press.place.channel_id)
+        if chosen == cards.COPY_IDS:
+            told = cards.copyable(ref)
+        elif chosen == cards.HISTORY:
+            node = await self._decisions.node_of(ref) or ref.instance_id
+            told = cards.history(node, await self._lookup.history(ref))
+        else:
+            raise UnknownControl(f"the choice {chosen}")
+        await self._replies.whisper(press.place, told)
+
+
+def _chosen(action: dict[str, Any]) -> str:
+    return str((action.get("selected_option") or {}).get("value"))
+
+
+def _reference(body: dict[str, Any], action: dict[str, Any]) -> RemediationRef:
+    """Return what a card is about: a button beside the menu says it, or the IDs at its foot."""
+    try:
+        return read_button_value(value_beside(body, action))[0]
+    except UnreadableButton:
+        if named := find_references(body.get("message") or {}):
+            return named[0]
+        raise

@@ -1,0 +1,73 @@
+"""The dialog that approves another mode than the suggested one."""
+
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck
+
+from bot import cards
+from bot.decisions import DecisionService
+from bot.errors import UnknownControl
+from bot.models import Actor, Request, Shown, Verb, is_weaker
+from handlers.dialogs import Dialogs
+from handlers.submissions import BadField, Submissions, reason_of
+
+
+class OtherModes:
+    """Lets somebody choose a mode, and hands the approval over.
+
+    Args:
+        config: which modes may be chosen.
+        decisions: knows the node's name.
+        submissions: takes what was submitted.
+        dialogs: opens the dialog.
+    """
+
+    def __init__(
+        self, config: cards.CardConfig, decisions: DecisionService, submissions: Submissions, dialogs: Dialogs
+    ) -> None:
+        self._config = config
+        self._decisions = decisions
+        self._submissions = submissions
+        self._dialogs = dialogs
+
+    async def ask(self, request: Request) -> None:
+        """Open the dialog.
+
+        Raises:
+            NotTaken: it couldn't be opened.
+        """
+        node = await self._decisions.node_of(request.ref) or request.ref.instance_id
+        offered = self._config.other_modes(_suggested(request.shown))
+        await self._dialogs.open(request.trigger_id, cards.other_mode_dialog(request, node, offered))
+
+    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Take the approval with its mode."""
+        await self._submissions.take(ack, body, self._read)
+
+    def _read(self, view: dict[str, Any], actor: Actor) -> Request:
+        try:
+            verb, ref, shown, place = cards.recall(str(view.get("private_metadata")), actor.user_id)
+            mode = str(view["state"]["values"][cards.MODE][cards.MODE]["selected_option"]["value"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnknownControl("this dialog") from error
+        suggested, reason = _suggested(shown), reason_of(view, cards.REASON)
+        if verb is not Verb.APPROVE or mode not in self._config.other_modes(suggested):
+            raise UnknownControl("this dialog")
+        if not reason and is_weaker(mode, suggested):
+            chosen = cards.labels.mode(mode).name
+            raise BadField(cards.REASON, f"“{chosen}” is weaker than what Together suggests. Say why it's enough.")
+        return Request(
+            verb, ref, actor, place, shown=Shown(mode, shown.state), reason=reason,
+            trigger_id=f"view {view.get('id')}", instead_of=suggested,
+        )  # fmt: skip
+
+
+def _suggested(shown: Shown | None) -> str:
+    """Return the mode that a card suggested.
+
+    Raises:
+        UnknownControl: it didn't say.
+    """
+    if shown is None or shown.mode is None:
+        raise UnknownControl("this menu")
+    return shown.mode

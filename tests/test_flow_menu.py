@@ -1,0 +1,266 @@
+"""The menu "⋯" on a card: reject with a comment, approve with another mode, copy IDs, show history."""
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from bot import cards
+from bot.models import Mode
+from bot.store.tables import decisions
+from tests.rows import column, execute_beside, outcomes_by_user
+from tests.simulator.slack import Posted
+from tests.simulator.slack.limits import Refused
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.watch import card, until
+from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_transports
+
+MORE = cards.MORE
+REBOOT, REPLACE, POWER_CYCLE = Mode.REBOOT_VM.value, Mode.VM_ONLY.value, Mode.HOST_POWER_CYCLE.value
+pytestmark = pytest.mark.bot(watching=True)
+
+
+async def opened(bot: World, message: Posted, choice: str, user: str = "U0ALICE") -> dict[str, Any]:
+    """Choose in the menu, and return the dialog that opens."""
+    bot.slack.views.clear()
+    await bot.slack.press(message, MORE, choice=choice, user=user)
+    return dict((await bot.slack.until(lambda: bot.slack.views))[0])
+
+
+@both_transports
+async def test_rejection_takes_a_comment_that_together_stores(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    view = await opened(bot, await card(bot), cards.REJECT)
+    assert "Reject remediation for gpu-node-7?" in json.dumps(view)
+    with pytest.raises(Refused):
+        await bot.slack.submit(view)
+    await bot.slack.submit(view, reason="it's a false alarm")
+    await card(bot, words="Rejected by <@U0ALICE>")
+    assert "it's a false alarm" in bot.together.remediations[IDS]["review_comment"]
+    assert await outcomes_by_user(bot) == [("U0ALICE", "rejected")]
+
+
+@both_transports
+async def test_another_mode_is_approved_in_place_of_the_suggested_one(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    view = await opened(bot, await card(bot), cards.OTHER_MODE)
+    assert "gpu-node-7: Together suggests “Reboot VM”." in json.dumps(view, ensure_ascii=False)
+    (menu,) = [block["element"] for block in view["blocks"] if block.get("block_id") == cards.MODE]
+    offered = [each["value"] for each in menu["options"]]
+    assert offered == [REPLACE, "REMEDIATION_MODE_HOST_AWARE", "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT"]
+    assert "initial_option" not in menu
+    with pytest.raises(Refused):
+        await bot.slack.submit(view)
+    ack = await bot.slack.submit(view, mode=REPLACE)
+    assert (ack.status, ack.body) == (200, "")
+    shown = await card(bot, words="Approved “Replace VM” instead of the suggested “Reboot VM”.")
+    assert "Approved by <@U0ALICE>" in shown.text
+    assert bot.together.remediations[IDS]["mode"] == REPLACE
+    assert bot.together.state(IDS) == "PENDING"
+    assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
+
+
+async def test_weaker_mode_needs_a_reason_at_its_field(bot: World) -> None:
+    bot.together.add(mode=REPLACE)
+    view = await opened(bot, await card(bot), cards.OTHER_MODE)
+    ack = await bot.slack.submit(view, mode=REBOOT)
+    assert json.loads(ack.body) == {
+        "response_action": "errors",
+        "errors": {"reason": "“Reboot VM” is weaker than what Together suggests. Say why it's enough."},
+    }
+    assert bot.together.posts == []
+    await bot.slack.submit(view, mode=REBOOT, reason="only the driver hangs")
+    await card(bot, words="Approved “Reboot VM”")
+    assert "only the driver hangs" in bot.together.remediations[IDS]["review_comment"]
+    assert bot.together.remediations[IDS]["mode"] == REBOOT
+
+
+async def test_mode_that_the_suggestion_has_become_meanwhile_is_not_overridden(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    view = await opened(bot, alert, cards.OTHER_MODE)
+    bot.together.escalate(IDS, "REMEDIATION_MODE_HOST_AWARE")
+    await bot.slack.submit(view, mode=REPLACE)
+    await card(bot, words="approval wasn't sent: the repair changed from “Reboot VM” to “Move to another host”")
+    assert bot.together.posts == []
+    assert alert.buttons[APPROVE]["text"]["text"] == "Approve move"
+
+
+@pytest.mark.parametrize(
+    ("choice", "typed", "words"),
+    [
+        (cards.OTHER_MODE, {"mode": REPLACE}, "approval wasn't sent: the state changed"),
+        (cards.REJECT, {"reason": "no"}, "Already cancelled"),
+    ],
+)
+async def test_state_that_changed_between_open_and_submit_is_told(
+    bot: World, choice: str, typed: dict[str, str], words: str
+) -> None:
+    bot.together.add()
+    view = await opened(bot, await card(bot), choice)
+    bot.together.review(IDS, "cancel")
+    await bot.slack.submit(view, **typed)
+    await card(bot, words=words)
+    assert bot.together.posts == []
+
+
+async def test_who_may_not_decide_learns_it_from_the_submission(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    for number, (choice, typed) in enumerate(((cards.OTHER_MODE, {"mode": REPLACE}), (cards.REJECT, {"reason": "no"}))):
+        view = await opened(bot, alert, choice, "U0CAROL")
+        await bot.slack.submit(view, user="U0CAROL", **typed)
+        assert "You're not allowed to" in (await bot.whisper("U0CAROL", number + 1)).text
+    assert bot.together.posts == []
+
+
+@pytest.mark.bot(BOT_TWO_PEOPLE_MODES="VM_ONLY")
+async def test_mode_that_takes_two_people_is_neither_offered_nor_taken(bot: World) -> None:
+    bot.together.add()
+    view = await opened(bot, await card(bot), cards.OTHER_MODE)
+    (menu,) = [block["element"] for block in view["blocks"] if block.get("block_id") == cards.MODE]
+    assert REPLACE not in [each["value"] for each in menu["options"]]
+    menu["options"].append({"text": {"type": "plain_text", "text": "x"}, "value": REPLACE})
+    ack = await bot.slack.submit(view, mode=REPLACE)
+    assert "Nothing was sent." in ack.body
+    assert bot.together.posts == []
+
+
+async def test_mode_that_the_api_refuses_is_not_taken_from_a_forged_dialog(bot: World) -> None:
+    bot.together.add()
+    view = await opened(bot, await card(bot), cards.OTHER_MODE)
+    (menu,) = [block["element"] for block in view["blocks"] if block.get("block_id") == cards.MODE]
+    for mode in (POWER_CYCLE, REBOOT, "REMEDIATION_MODE_TELEPORT"):
+        menu["options"] = [{"text": {"type": "plain_text", "text": "x"}, "value": mode}]
+        ack = await bot.slack.submit(view, mode=mode)
+        assert "Nothing was sent." in ack.body
+        bot.slack.views[:] = [view]
+    assert bot.together.posts == []
+
+
+async def test_two_people_in_two_dialogs_decide_once(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    mine = await opened(bot, alert, cards.OTHER_MODE)
+    await bot.slack.press(alert, MORE, choice=cards.REJECT, user="U0BOB")
+    theirs = dict((await bot.slack.until(lambda: len(bot.slack.views) > 1 and bot.slack.views))[1])
+    with bot.together.paused("approve"):
+        await bot.slack.submit(mine, mode=REPLACE)
+        await bot.together.until(lambda: bot.together.posts)
+        await bot.slack.submit(theirs, user="U0BOB", reason="no")
+        assert "<@U0ALICE> is already approving this" in (await bot.whisper("U0BOB")).text
+    await card(bot, words="Approved “Replace VM”")
+    assert len(bot.together.posts) == 1
+
+
+async def test_unclear_answer_is_looked_into_for_the_chosen_mode(bot: World) -> None:
+    bot.together.add()
+    view = await opened(bot, await card(bot), cards.OTHER_MODE)
+    bot.together.faults.append(Fault("drop", verb="approve", after=True))
+    await bot.slack.submit(view, mode=REPLACE)
+    await card(bot, words="Approved “Replace VM” instead of the suggested “Reboot VM”.")
+    assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
+
+
+@pytest.mark.bot(drain_seconds=0)
+async def test_chosen_mode_survives_the_process(bot: World) -> None:
+    bot.together.add()
+    view = await opened(bot, await card(bot), cards.OTHER_MODE)
+    with bot.together.paused("approve"):
+        await bot.slack.submit(view, mode=REPLACE)
+        await bot.together.until(lambda: bot.together.posts)
+        await bot.settle()
+    async with bot.another():
+        await card(bot, words="Approved “Replace VM” instead of the suggested “Reboot VM”.")
+    assert bot.together.remediations[IDS]["mode"] == REPLACE
+    assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
+
+
+@pytest.mark.bot(drain_seconds=0)
+async def test_earlier_release_that_takes_over_a_chosen_mode_sends_nothing(bot: World) -> None:
+    """It doesn't know `instead_of`, and compares what is shown with what is there: these differ, so it asks again."""
+    bot.together.add()
+    alert = await card(bot)
+    view = await opened(bot, alert, cards.OTHER_MODE)
+    with bot.together.paused("get"):
+        await bot.slack.submit(view, mode=REPLACE)
+        await bot.together.until(lambda: [each for each in bot.together.calls if each.verb == "get"])
+        await bot.settle()
+    written = json.loads(await column(bot, "request"))
+    assert written.pop("instead_of") == REBOOT
+    await execute_beside(bot, update(decisions).values(request=json.dumps(written)))
+    async with bot.another():
+        await card(bot, words="approval wasn't sent: the repair changed from “Replace VM” to “Reboot VM”")
+    assert bot.together.posts == []
+
+
+@both_transports
+async def test_ids_are_shown_privately_to_be_copied(bot: World) -> None:
+    bot.together.add()
+    await bot.slack.press(await card(bot), MORE, choice=cards.COPY_IDS, user="U0CAROL")
+    told = await bot.whisper("U0CAROL")
+    assert f"/cancel-remediation {' '.join(IDS)}" in told.text
+    assert all(f'"text": "{each}"' in told.everything for each in IDS)
+
+
+@both_transports
+async def test_history_names_every_decision_privately(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.press(alert, MORE, choice=cards.HISTORY)
+    assert (await bot.whisper()).text == "gpu-node-7: no decisions through this bot yet."
+    await bot.slack.press(alert, "remediation:hold", user="U0BOB")
+    await until(bot, lambda: "On hold" in alert.text)
+    await bot.slack.press(alert, APPROVE, user="U0CAROL")
+    await bot.whisper("U0CAROL")
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled")
+    await bot.slack.press(alert, MORE, choice=cards.HISTORY)
+    told = (await bot.whisper(count=2)).text.splitlines()
+    assert told[0] == "gpu-node-7: decisions through this bot, latest first"
+    assert [line.partition("> · ")[2].partition(" · ")[2] for line in told[1:]] == [
+        "cancelled",
+        "approve: not allowed",
+        "held",
+    ]
+
+
+async def test_menu_on_another_tools_alert_and_after_the_end_still_knows_what_it_is_about(bot: World) -> None:
+    bot.together.add(state="RUNNING")
+    alert = bot.alert()
+    await bot.slack.press(alert, REFRESH)
+    await bot.edited(alert)
+    assert list(alert.controls) == [MORE]
+    await bot.slack.press(alert, MORE, choice=cards.COPY_IDS)
+    assert " ".join(IDS) in (await bot.whisper()).text
+
+
+async def test_odd_menus_are_refused(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    odd = {"type": "overflow", "action_id": MORE, "options": [{"value": "explode"}]}
+    await bot.slack.press(alert, MORE, button=odd)
+    assert "doesn't recognize the choice explode" in (await bot.whisper()).text
+    alone = bot.slack.post_as_tool([{"type": "actions", "elements": [{**odd, "options": [{"value": "ids"}]}]}])
+    await bot.slack.press(alone, MORE)
+    assert "This button is malformed" in (await bot.whisper(count=2)).text
+    await bot.slack.press(alone, MORE, button={**odd, "options": [{"value": "mode"}]})
+    assert "This button is malformed" in (await bot.whisper(count=3)).text
+    value = json.dumps(dict(zip(("cluster_id", "instance_id", "remediation_id"), IDS, strict=True)))
+    old = bot.slack.post_as_tool([
+        {"type": "actions", "elements": [{"type": "button", "action_id": APPROVE, "value": value}, odd]}
+    ])
+    await bot.slack.press(old, MORE, button={**odd, "options": [{"value": "mode"}]})
+    assert "doesn't recognize this menu" in (await bot.whisper(count=4)).text
+    assert bot.together.posts == []
+
+
+async def test_dialog_that_does_not_open_is_told(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    for number, choice in enumerate((cards.REJECT, cards.OTHER_MODE), 1):
+        bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
+        await bot.slack.press(alert, MORE, choice=choice)
+        assert "Nothing was sent. Try again" in (await bot.whisper(count=number)).text
