@@ -1,32 +1,36 @@
-"""The composition root: the only place where concrete parts meet, and the life of the process from start to end."""
+"""The life of the process, from start to end."""
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import aiohttp
 import httpx
-from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetryHandler
-from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cards import CardConfig
 from bot.clock import Clock, Pause
-from bot.decisions import BatchService, DecisionService, Guardrails, Limits, Lookup, PauseService, Recovery
+from bot.decisions import DecisionService, Recovery
 from bot.errors import StorageUnavailable
-from bot.models import Verb
-from bot.policy import Policy
 from bot.settings import Settings, is_loopback
-from bot.store import Approvals, Database, DecisionStore, Messages, Pauses
+from bot.store import Database, DecisionStore
 from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
-from bot.watcher import Route, WatchConfig, Watcher
+from bot.watcher import WatchConfig, Watcher
+from bot.wiring import (
+    MAX_AT_ONCE,
+    build_services,
+    card_config,
+    http_client,
+    slack_client,
+    together_client,
+    watch_config,
+)
 from handlers import register
 from handlers.alert_channels import SlackAlertChannels
 from handlers.bolt import build_bolt
-from handlers.connection import Connection, Identity
-from handlers.directory import SlackDirectory
+from handlers.connection import Connection
+from handlers.home import Home
+from handlers.manifest import missing_scopes
 from handlers.replies import Replies
 from handlers.server import Server
 from handlers.socket import Socket
@@ -35,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 25.0
 RETRY_STORE_EVERY = 3.0
-MAX_AT_ONCE = 200
 
 
 class App:
@@ -81,6 +84,7 @@ class App:
         self._watcher: Watcher | None = None
         self._alert_problems: dict[str, str] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._lacks = ""
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -131,27 +135,43 @@ class App:
         session = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10, sock_connect=3))
         )
-        http = await stack.enter_async_context(_http_client(settings))
-        reading = _slack_client(settings, session, reads_only=True)
+        http = await stack.enter_async_context(http_client(settings))
+        reading = slack_client(settings, session, reads_only=True)
         connection = Connection(reading, self._clock, self._reporter("slack"))
         identity = await connection.identify()
-        writing = _slack_client(settings, session, reads_only=False)
+        if identity.scopes is not None:
+            self._lacks = missing_scopes(identity.scopes)
+        if self._lacks:
+            logger.warning("%s", self._lacks)
+        writing = slack_client(settings, session, reads_only=False)
         replies = Replies(writing, session, self._clock, allow_loopback=is_loopback(settings.slack_api_url))
-        decisions, batches, pauses, lookup = self._decide(identity, reading, replies, self._together(http), store)
+        cards = card_config(settings, identity)
+        services = build_services(
+            settings,
+            team_id=identity.team_id,
+            reading=reading,
+            messenger=replies,
+            together=self._together(http),
+            store=store,
+            clock=self._clock,
+            cards=cards,
+        )
+        self._recover(store, services.decisions)
         secret = settings.slack_signing_secret
         bolt = build_bolt(
             secret.get_secret_value() if secret else "", team_id=identity.team_id, bot_user_id=identity.bot_user_id
         )
         register(
             bolt,
-            decisions=decisions,
-            batches=batches,
-            pauses=pauses,
+            decisions=services.decisions,
+            batches=services.batches,
+            pauses=services.pauses,
             replies=replies,
             tasks=self.tasks,
-            config=_card_config(settings, identity),
-            lookup=lookup,
+            config=cards,
+            lookup=services.lookup,
             client=writing,
+            home=Home(services.overviews, settings.channel_for, cards, self.tasks, writing, self._clock),
         )
         if settings.slack_app_token:
             app_token = settings.slack_app_token.get_secret_value()
@@ -162,8 +182,8 @@ class App:
             server.serve(bolt)
         if settings.bot_alert_channel:
             # Connections of its own: no decision is to wait for a list.
-            together = self._together(await stack.enter_async_context(_http_client(settings)))
-            config = self._watch_config(settings.bot_alert_channel, identity)
+            together = self._together(await stack.enter_async_context(http_client(settings)))
+            config = watch_config(settings, settings.bot_alert_channel, cards)
             channels = SlackAlertChannels(writing, reading, config.channels, identity.bot_user_id, self._clock)
             self._begin_to_watch(config, together, store, channels)
         self._reported["start"] = ""
@@ -185,19 +205,6 @@ class App:
                 task.result()
         finally:
             checking.cancel()
-
-    def _watch_config(self, channel_id: str, identity: Identity) -> WatchConfig:
-        settings = self._settings
-        return WatchConfig(
-            Route(channel_id, settings.bot_oncall),
-            routes={cluster_id: Route(*target) for cluster_id, target in settings.routes.items()},
-            clusters=settings.bot_clusters,
-            poll_seconds=settings.bot_poll_seconds,
-            remind_seconds=settings.bot_remind_minutes * 60,
-            lease_seconds=settings.bot_lease_seconds,
-            quiet=settings.bot_quiet_hours,
-            cards=_card_config(settings, identity),
-        )
 
     def _begin_to_watch(
         self, config: WatchConfig, together: TogetherClient, store: DecisionStore, channels: SlackAlertChannels
@@ -228,57 +235,20 @@ class App:
                 return DecisionStore(database, settings.bot_lease_seconds)
 
     def _together(self, http: httpx.AsyncClient) -> TogetherClient:
-        settings = self._settings
-        key = settings.together_api_key.get_secret_value()
-        return TogetherClient(
-            http,
-            settings.together_base_url,
-            key,
-            clock=self._clock,
-            patience=self._patience,
-            secrets=settings.secrets,
-        )
+        return together_client(self._settings, http, self._clock, self._patience)
 
-    def _decide(
-        self,
-        identity: Identity,
-        reading: AsyncWebClient,
-        replies: Replies,
-        together: TogetherClient,
-        store: DecisionStore,
-    ) -> tuple[DecisionService, BatchService, PauseService, Lookup]:
-        """Put the rules together, and begin to keep what is in hand and to take over what was left behind."""
-        settings, clock = self._settings, self._clock
-        directory = SlackDirectory(reading, clock)
-        policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
-        limits = Limits(
-            settings.bot_max_in_repair,
-            settings.bot_max_in_repair_percent,
-            frozenset(settings.bot_two_people_modes),
-        )
-        guardrails = Guardrails(limits, together, Approvals(store.database), policy, clock)
-        cards = _card_config(settings, identity)
-        decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
-        batches = BatchService(decisions, policy, store, clock)
+    def _recover(self, store: DecisionStore, decisions: DecisionService) -> None:
+        """Begin to keep what is in hand, and to take over what was left behind."""
         self._recovery = Recovery(
             store=store,
             decisions=decisions,
             tasks=self.tasks,
-            clock=clock,
-            lease_seconds=settings.bot_lease_seconds,
-            retention_days=settings.bot_retention_days,
+            clock=self._clock,
+            lease_seconds=self._settings.bot_lease_seconds,
+            retention_days=self._settings.bot_retention_days,
             report=self._reporter("store"),
         )
         self._recovering = asyncio.create_task(self._recovery.run(), name="recovery")
-        lookup = Lookup(
-            together,
-            policy,
-            Messages(store.database),
-            settings.bot_clusters,
-            clock,
-            is_watching=settings.bot_alert_channel is not None,
-        )
-        return decisions, batches, PauseService(policy, Pauses(store.database)), lookup
 
     def _problems(self) -> list[str]:
         """What keeps the bot from working right now, for `/readyz`."""
@@ -297,7 +267,7 @@ class App:
 
     def _warnings(self) -> list[str]:
         """What the bot works without right now, for `/readyz`."""
-        return [problem for problem in self._alert_problems.values() if problem]
+        return [problem for problem in (self._lacks, *self._alert_problems.values()) if problem]
 
     def _reporter(self, part: str) -> Callable[[str], None]:
         """Where a part says what keeps it from working, or "" when nothing does."""
@@ -308,39 +278,3 @@ class App:
             self._reported[part] = problem
 
         return report
-
-
-def _card_config(settings: Settings, identity: Identity) -> CardConfig:
-    asking = {"never": (), "cancel": (Verb.CANCEL, Verb.REJECT), "always": (Verb.CANCEL, Verb.REJECT, Verb.APPROVE)}
-    return CardConfig(
-        settings.bot_console_url,
-        settings.bot_runbook_url,
-        frozenset(asking[settings.bot_reason]),
-        identity.url,
-        frozenset(settings.bot_two_people_modes),
-    )
-
-
-def _slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_only: bool) -> AsyncWebClient:
-    """Make a client on the shared session.
-
-    A dropped call is repeated only where it reads: a repeated `chat.postMessage` could stand in the channel twice.
-    """
-    client = AsyncWebClient(
-        settings.slack_bot_token.get_secret_value(),
-        base_url=settings.slack_api_url,
-        session=session,
-        retry_handlers=[AsyncConnectionErrorRetryHandler()] if reads_only else [],
-        logger=logging.getLogger("slack_sdk.web"),
-    )
-    if is_loopback(settings.slack_api_url):
-        client.proxy = None  # the SDK reads HTTPS_PROXY and ignores NO_PROXY (slack_sdk 3.48)
-    return client
-
-
-def _http_client(settings: Settings) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        limits=httpx.Limits(max_connections=MAX_AT_ONCE, max_keepalive_connections=20),
-        trust_env=not is_loopback(settings.together_base_url),
-        verify=ssl.create_default_context(),
-    )

@@ -40,6 +40,8 @@ _SHOWN = re.compile(r"`([^`\s/]+)` / `([^`\s/]+)` / `([^`\s/]+)`")  # at the foo
 _WORD = re.compile(r"[^\s,/]+")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
+_LENGTH = re.compile(r"(?:for\s+)?(\d{1,4})\s*(m|min|minutes?|h|hours?)\b", re.IGNORECASE)
+_SECONDS = {"m": 60.0, "h": 3600.0}
 _QUOTED = re.compile(r"""["'“”„‟‘’]([^"'“”„‟‘’]*)["'“”„‟‘’]""")
 
 
@@ -86,6 +88,32 @@ class Suggested:
     refs: tuple[RemediationRef, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Something to decide, asked for in a message: what it would do is shown first, with buttons.
+
+    Attributes:
+        verb: "approve" or "cancel".
+        of: which remediation; None for the one that the thread is about.
+    """
+
+    verb: str
+    of: Order | Find | None
+
+
+@dataclass(frozen=True, slots=True)
+class AskToHold:
+    """A hold, asked for in a message; `seconds` is None for the usual time, and `of` as for `Ask`."""
+
+    seconds: float | None
+    of: Order | Find | None
+
+
+@dataclass(frozen=True, slots=True)
+class AskForStatus:
+    """The card of the remediation that the thread is about."""
+
+
 Typed = Order | Help | Browse | ListWaiting | Find
 
 
@@ -110,6 +138,34 @@ def parse(text: str) -> Typed | UnreadableCommand:
         return error
 
 
+def parse_mention(text: str) -> Ask | AskToHold | AskForStatus | Find | ListWaiting | Help | UnreadableCommand:
+    """Read a message to the bot, without the mention of it. What is no request is answered with what can be asked."""
+    bare = _plain(text).strip(_QUOTES + " .!?")
+    verb, _, rest = bare.partition(" ")
+    verb, rest = verb.lower(), rest.strip()
+    if verb == "status":
+        asked = parse(bare) if rest else AskForStatus()
+        return asked if isinstance(asked, Find | AskForStatus | UnreadableCommand) else Help()
+    if verb not in {"approve", "cancel", "hold"}:
+        return ListWaiting() if verb == "list" and not rest else Help()
+    length = _LENGTH.match(rest) if verb == "hold" else None
+    of = _of(rest[length.end() :].strip() if length else rest)
+    if isinstance(of, UnreadableCommand):
+        return of
+    if verb != "hold":
+        return Ask(verb, of)
+    return AskToHold(int(length[1]) * _SECONDS[length[2][0].lower()] if length else None, of)
+
+
+def _of(rest: str) -> Order | Find | UnreadableCommand | None:
+    if not rest:
+        return None
+    asked = parse(rest)
+    if isinstance(asked, Order | Find | UnreadableCommand):
+        return asked
+    return UnreadableCommand(f"“{rest[:60]}” isn't a node name or an ID.")
+
+
 def references(text: str) -> Iterator[RemediationRef]:
     """Yield the references in a message's text: API URLs, and three IDs as a card shows them."""
     plain = _plain(text)
@@ -127,12 +183,18 @@ def _from_verb(bare: str) -> Typed | UnreadableCommand | None:
         case "list" if not rest:
             return ListWaiting()
         case "status":
-            return _find(rest, only_shows=True) or UnreadableCommand(f"Type {COMMAND} status and a node name or an ID.")
+            return _status(rest)
         case "cancel" if rest:
             return parse(rest)
         case other if other in VERBS:
             return UnreadableCommand(f"{COMMAND} can't {other}. Use the buttons on the card instead.")
     return None
+
+
+def _status(rest: str) -> Find | UnreadableCommand:
+    if not rest:
+        return UnreadableCommand(f"Type {COMMAND} status and a node name or an ID.")
+    return _find(rest, only_shows=True) or Find(str(_from_reference(rest).ref), only_shows=True)
 
 
 def _from_reference(plain: str) -> Order:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from bot.errors import DirectoryUnavailable, NotAllowed
-from bot.models import RULES, Actor, Directory, Verb
+from bot.models import RULES, Actor, Directory, Person, Verb
 
 EVERYBODY = "*"
 _WORDS = {Verb.HOLD: "put repairs on hold", Verb.RELEASE: "release holds"}
@@ -48,9 +48,11 @@ class Policy:
         if self._channels and channel_id not in self._channels:
             where = " or ".join(f"<#{each}>" for each in sorted(self._channels)[:_LISTED_IN_A_REFUSAL])
             raise NotAllowed("This bot isn't enabled here.", f"Use {where}.")
-        if RULES[verb].open_to_all:
-            return
         try:
+            if RULES[verb].open_to_all:
+                if actor.home_team_id is None and not actor.is_member:  # an event doesn't say whose member somebody is
+                    await self._require_member(actor.user_id)
+                return
             if actor.user_id not in self._users and not await self._in_a_group(actor.user_id):
                 what = _WORDS.get(verb, f"{verb} remediations")
                 raise NotAllowed(f"You're not allowed to {what}.", self._who_can)
@@ -74,10 +76,14 @@ class Policy:
             raise unavailable
         return False
 
-    async def _require_full_member(self, user_id: str) -> None:
+    async def _require_member(self, user_id: str) -> Person:
         person = await self._directory.person(user_id)
         if person.team_id != self._team_id:
             raise NotAllowed("Only members of this workspace can do this.", self._who_can)
+        return person
+
+    async def _require_full_member(self, user_id: str) -> None:
+        person = await self._require_member(user_id)
         if not person.is_full_member:
             raise NotAllowed("Guests, bots, and deactivated users can't approve or cancel.", self._who_can)
 

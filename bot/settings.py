@@ -260,6 +260,11 @@ class Settings(BaseModel):
             for cluster_id, _, target in parted
         }
 
+    def channel_for(self, cluster_id: str) -> str | None:
+        """Return where the result goes of what was asked outside any channel; None where no channel is set."""
+        default = self.bot_alert_channel or next(iter(self.bot_channels), None)
+        return self.routes.get(cluster_id, (default, ""))[0]
+
     @property
     def unknown_modes(self) -> tuple[str, ...]:
         """The modes in BOT_TWO_PEOPLE_MODES that this version doesn't know."""

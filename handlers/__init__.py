@@ -16,6 +16,8 @@ from handlers.controls import Controls
 from handlers.dialogs import Dialogs
 from handlers.digests import Digests
 from handlers.fallbacks import Fallbacks
+from handlers.home import Home
+from handlers.mentions import Mentions
 from handlers.more import More
 from handlers.other_modes import OtherModes
 from handlers.pauses import Pauses
@@ -28,6 +30,7 @@ _ANY = re.compile("")
 _REMEDIATION = re.compile("^remediation:")
 _PAUSES = re.compile(f"^({PAUSE}|{RESUME})$")
 _CHOOSER = re.compile("^chooser:")
+_HOME = re.compile("^home:")
 _PRESSED = re.compile(f"^({selection.APPROVE}|{selection.CANCEL})$")
 
 
@@ -42,16 +45,17 @@ def register(  # noqa: PLR0913 - what the surfaces need
     config: CardConfig,
     lookup: Lookup,
     client: AsyncWebClient,
+    home: Home,
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
-    submissions, dialogs = Submissions(decisions, tasks), Dialogs(client)
+    submissions, dialogs = Submissions(decisions, tasks, home), Dialogs(client)
     chooser = Chooser(lookup, decisions, replies, submissions, tasks, dialogs)
     reasons = Reasons(config, decisions, replies, submissions, dialogs)
     other_modes = OtherModes(config, decisions, submissions, dialogs)
-    buttons, commands = Buttons(decisions, reasons, replies, tasks), Commands(decisions, chooser, tasks)
-    controls, fallbacks = Controls(decisions, replies, tasks), Fallbacks(replies, tasks)
+    buttons, commands = Buttons(decisions, reasons, replies, tasks, home), Commands(decisions, chooser, tasks)
+    controls, fallbacks = Controls(decisions, replies, tasks, home), Fallbacks(replies, tasks)
     digests = Digests(batches, decisions, controls, tasks, dialogs)
-    more = More(decisions, lookup, reasons, other_modes, replies, controls)
+    more = More(decisions, lookup, reasons, other_modes, replies, controls, home)
     app.action(MORE)(more.listen)
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
@@ -66,6 +70,12 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.view(CHOOSER)(chooser.submit)
     app.action(_CHOOSER)(chooser.pick)
     app.options(_CHOOSER)(chooser.options)
+    mentions = Mentions(lookup, decisions, chooser, replies, tasks, config, client)
+    app.event("app_mention")(mentions.listen)
+    app.event("message")(mentions.listen)
+    app.event("app_home_opened")(home.opened)
+    app.action(_HOME)(home.act)
+    app.options(_HOME)(home.options)
     app.action(_ANY)(buttons.listen)
     app.view(_ANY)(fallbacks.view)
     app.view_closed(_ANY)(fallbacks.view)

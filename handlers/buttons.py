@@ -12,6 +12,7 @@ from bot.errors import NotAttempted, TooMany, UnknownControl
 from bot.models import RULES, Actor, AuditNote, OutcomeKind, Place, Request, Verb, read_button_value
 from bot.tasks import Room, Tasks
 from handlers.clicks import actor_of, dicts, place_of, value_beside
+from handlers.home import Home
 from handlers.reasons import Reasons
 from handlers.replies import Replies
 
@@ -21,11 +22,14 @@ _VERBS = {verb.action_id: verb for verb in Verb}
 class Buttons:
     """Reads a click, and hands it to the decisions."""
 
-    def __init__(self, decisions: DecisionService, reasons: Reasons, replies: Replies, tasks: Tasks) -> None:
+    def __init__(
+        self, decisions: DecisionService, reasons: Reasons, replies: Replies, tasks: Tasks, home: Home
+    ) -> None:
         self._decisions = decisions
         self._reasons = reasons
         self._replies = replies
         self._tasks = tasks
+        self._home = home
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then work. A click that cannot be taken is not acked: Slack then shows a warning beside the button."""
@@ -33,7 +37,8 @@ class Buttons:
         request: Request | None = None
         refused: NotAttempted | None = None
         try:
-            request = read(body)
+            if request := read(body):
+                request = request.at(self._home.placed(request.place, request.ref.cluster_id))
         except NotAttempted as error:
             refused = error
         room = self._tasks.room(actor.user_id, decides=request is not None and RULES[request.verb].decides)
@@ -57,6 +62,7 @@ class Buttons:
         await ack()
         if work:
             person = "" if isinstance(refused, TooMany) else actor.user_id
+            work = self._home.drawn_after(work, actor, place)
             self._tasks.spawn(work, f"click {body.get('trigger_id')}", person=person)
         return None
 

@@ -135,7 +135,7 @@ class Chooser:
                 instance_id=next(iter(nodes)) if len(nodes) == 1 else "",
             )
             return chooser.chooser(narrowed, looked.found, None, f"{len(looked.found)} remediations match. Choose one.")
-        raise _no_match(asked.text, looked)
+        raise no_match(asked.text, looked)
 
     async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> dict[str, Any]:
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
@@ -262,10 +262,11 @@ def _reference(text: str) -> RemediationRef | None:
 def _only(looked: Looked, text: str) -> Remediation:
     if looked.found:
         return looked.found[0]
-    raise _no_match(text, looked)
+    raise no_match(text, looked)
 
 
-def _no_match(text: str, looked: Looked) -> NoMatch:
+def no_match(text: str, looked: Looked) -> NoMatch:
+    """Return that nothing matches, as an error that says where was looked."""
     where = "what this bot tracks or what Together lists"
     missing = chooser.not_read(list(looked.unreadable))
     return NoMatch(text, f"{where}. {missing.removesuffix('.')}" if missing else where)

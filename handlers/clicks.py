@@ -14,6 +14,8 @@ def actor_of(body: dict[str, Any]) -> Actor:
 
 def place_of(body: dict[str, Any]) -> Place:
     """Return where it was clicked. An ephemeral message has no `message`, and nothing in one that could be updated."""
+    if (body.get("view") or {}).get("type") == "home":
+        return Place(None, (body.get("user") or {}).get("id") or "", is_home=True)
     container, message = body.get("container") or {}, body.get("message")
     message_ts = container.get("message_ts")
     channel = container.get("channel_id") or (body.get("channel") or {}).get("id")

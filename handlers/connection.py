@@ -1,6 +1,6 @@
 """Who the bot is in Slack: asked at the start until Slack answers, then watched."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
@@ -25,12 +25,13 @@ _REMEDY = {
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The workspace and the user that the bot token belongs to; `url` may be empty."""
+    """The workspace and the user that the bot token belongs to; `url` may be empty, `scopes` None if not told."""
 
     team_id: str
     team_name: str
     bot_user_id: str
     url: str = ""
+    scopes: frozenset[str] | None = None
 
 
 class Connection:
@@ -63,7 +64,8 @@ class Connection:
         url = str(answer.get("url") or "")
         if not url.startswith("https://") or ">" in url or "|" in url:
             url = ""
-        return Identity(str(answer["team_id"]), str(answer.get("team") or ""), str(answer.get("user_id") or ""), url)
+        team, user_id = str(answer.get("team") or ""), str(answer.get("user_id") or "")
+        return Identity(str(answer["team_id"]), team, user_id, url, _scopes(answer.headers))
 
     async def check_app_token(self, app_token: str) -> None:
         """Make sure that Socket Mode can connect: the SDK would retry a refused token forever.
@@ -96,3 +98,9 @@ class Connection:
                 self._report(f"Can't reach Slack ({describe(error)}); retrying in {seconds:g} s.")
                 await self._clock.sleep(seconds, Pause.RETRY)
         raise AssertionError("the pauses never end")
+
+
+def _scopes(headers: Mapping[str, str]) -> frozenset[str] | None:
+    """Return what the token was granted, as Slack says beside each answer (docs.slack.dev, "Web API"); None if not."""
+    told = {name.lower(): value for name, value in headers.items()}.get("x-oauth-scopes")
+    return None if told is None else frozenset(filter(None, (each.strip() for each in told.split(","))))

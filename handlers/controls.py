@@ -14,6 +14,7 @@ from bot.models import Actor, Place, Verb
 from bot.tasks import Room, Tasks
 from handlers.buttons import refusal
 from handlers.clicks import actor_of, place_of
+from handlers.home import Home
 from handlers.replies import Replies
 
 
@@ -35,13 +36,15 @@ class Controls:
     Args:
         decisions: puts refusals into the audit trail.
         replies: tells the person alone.
-        tasks: where the work goes on after the ack.
+        tasks: where the work continues after the ack.
+        home: drawn again after what was done in it.
     """
 
-    def __init__(self, decisions: DecisionService, replies: Replies, tasks: Tasks) -> None:
+    def __init__(self, decisions: DecisionService, replies: Replies, tasks: Tasks, home: Home) -> None:
         self._decisions = decisions
         self._replies = replies
         self._tasks = tasks
+        self._home = home
 
     async def take(
         self, ack: AsyncAck, body: dict[str, Any], work: Callable[[Press], Awaitable[None]], verb: Verb | None = None
@@ -51,11 +54,12 @@ class Controls:
         if self._tasks.room(actor.user_id, decides=True) is not Room.FREE:
             return BoltResponse(status=503, body="")
         await ack()
+        place = self._home.placed(place_of(body), "")
         press = Press(
-            str(action.get("action_id")), str(action.get("value")), actor, place_of(body), str(body.get("trigger_id")),
-            body,
-        )  # fmt: skip
-        self._tasks.spawn(self._do(press, work, verb), f"{press.action_id} {press.trigger_id}", person=actor.user_id)
+            str(action.get("action_id")), str(action.get("value")), actor, place, str(body.get("trigger_id")), body
+        )
+        done = self._home.drawn_after(self._do(press, work, verb), actor, place)
+        self._tasks.spawn(done, f"{press.action_id} {press.trigger_id}", person=actor.user_id)
         return None
 
     async def _do(self, press: Press, work: Callable[[Press], Awaitable[None]], verb: Verb | None) -> None:

@@ -1,5 +1,6 @@
 """The Slack app manifest: what the app must be allowed, in agreement with what the handlers use."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -7,18 +8,30 @@ from bot.parsing import COMMAND
 from handlers.server import SLACK_PATH
 from handlers.shortcuts import SHORTCUT
 
-# commands: the slash command. chat:write: cards and answers. chat:write.public: answer in public channels the
-# bot hasn't joined. channels:history, groups:history: find alerts already posted, after a crash.
-# usergroups:read: operators by user group. users:read: tell guests, bots, and strangers apart.
-SCOPES = (
-    "channels:history",
-    "chat:write",
-    "chat:write.public",
-    "commands",
-    "groups:history",
-    "usergroups:read",
-    "users:read",
-)
+SCOPES: Mapping[str, str] = {
+    "app_mentions:read": "answer when it's mentioned",
+    "channels:history": "find alerts already posted, after a crash",
+    "chat:write": "cards and answers",
+    "chat:write.public": "answer in public channels the bot hasn't joined",
+    "commands": COMMAND,
+    "groups:history": "find alerts already posted in private channels",
+    "im:history": "answer direct messages",
+    "usergroups:read": "operators by user group",
+    "users:read": "tell guests, bots, and people of other workspaces apart",
+}
+# message.im: direct messages. app_home_opened needs no scope.
+EVENTS = ("app_home_opened", "app_mention", "message.im")
+
+
+def missing_scopes(granted: Collection[str]) -> str:
+    """Return what the bot works without, as it was installed, and what to do; empty where nothing is missing."""
+    missing = [f"{name} ({use})" for name, use in SCOPES.items() if name not in granted]
+    if not missing:
+        return ""
+    return (
+        f"The Slack app lacks {', '.join(missing)}. The rest works. Update the app's manifest "
+        "(python -m bot manifest) and reinstall it."
+    )
 
 
 def manifest(url: str | None = None) -> dict[str, Any]:
@@ -42,6 +55,7 @@ def manifest(url: str | None = None) -> dict[str, Any]:
         command["url"] = request_url
         interactivity["request_url"] = request_url
         interactivity["message_menu_options_url"] = request_url
+    events: dict[str, Any] = {"bot_events": list(EVENTS)} | ({"request_url": request_url} if request_url else {})
     return {
         "_metadata": {"major_version": 2},
         "display_information": {
@@ -50,6 +64,11 @@ def manifest(url: str | None = None) -> dict[str, Any]:
             "background_color": "#1f2d3d",
         },
         "features": {
+            "app_home": {
+                "home_tab_enabled": True,
+                "messages_tab_enabled": True,
+                "messages_tab_read_only_enabled": False,
+            },
             "bot_user": {"display_name": "remediation-bot", "always_online": True},
             "slash_commands": [command],
             "shortcuts": [
@@ -63,6 +82,7 @@ def manifest(url: str | None = None) -> dict[str, Any]:
         },
         "oauth_config": {"scopes": {"bot": list(SCOPES)}},
         "settings": {
+            "event_subscriptions": events,
             "interactivity": interactivity,
             "org_deploy_enabled": False,
             "socket_mode_enabled": url is None,

@@ -11,6 +11,7 @@ from bot.errors import UnknownControl, UnreadableButton
 from bot.models import RemediationRef, Request, Verb, read_button_value
 from handlers.clicks import value_beside
 from handlers.controls import Controls, Press
+from handlers.home import Home
 from handlers.other_modes import OtherModes
 from handlers.reasons import Reasons
 from handlers.replies import Replies
@@ -29,6 +30,7 @@ class More:
         other_modes: the dialog for "Approve with another mode…".
         replies: tells the person alone.
         controls: takes presses.
+        home: knows where the result goes of what is decided in it.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what the choices need
@@ -39,6 +41,7 @@ class More:
         other_modes: OtherModes,
         replies: Replies,
         controls: Controls,
+        home: Home,
     ) -> None:
         self._decisions = decisions
         self._lookup = lookup
@@ -46,6 +49,7 @@ class More:
         self._other_modes = other_modes
         self._replies = replies
         self._controls = controls
+        self._home = home
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then do what was chosen."""
@@ -57,7 +61,8 @@ class More:
         chosen = _chosen(action)
         if verb := _DECIDES.get(chosen):
             ref, shown = read_button_value(value_beside(press.body, action))
-            request = Request(verb, ref, press.actor, press.place, shown=shown, trigger_id=press.trigger_id)
+            place = self._home.placed(press.place, ref.cluster_id)
+            request = Request(verb, ref, press.actor, place, shown=shown, trigger_id=press.trigger_id)
             await (self._reasons if verb is Verb.REJECT else self._other_modes).ask(request)
             return
         ref = _reference(press.body, action)

@@ -104,7 +104,7 @@ class Replies:
             lambda: self._respond_privately(place, message),
             lambda: self._ephemeral(place, message),
         ]
-        return await self._say(place, message, ways)
+        return await self._say(place, message, [] if place.is_direct else ways)
 
     def _in_place(self, place: Place, message: Message) -> list[Way]:
         ways: list[Way] = []

@@ -12,6 +12,7 @@ from bot.models import Actor, Request
 from bot.parsing import MAX_REASON
 from bot.tasks import Room, Tasks
 from handlers.clicks import actor_of
+from handlers.home import Home
 
 
 class BadField(Exception):
@@ -31,9 +32,10 @@ def reason_of(view: dict[str, Any], field: str) -> str:
 class Submissions:
     """Hands a dialog's decision over; what can't be taken is said in the dialog."""
 
-    def __init__(self, decisions: DecisionService, tasks: Tasks) -> None:
+    def __init__(self, decisions: DecisionService, tasks: Tasks, home: Home) -> None:
         self._decisions = decisions
         self._tasks = tasks
+        self._home = home
 
     async def take(self, ack: AsyncAck, body: dict[str, Any], read: Callable[[dict[str, Any], Actor], Request]) -> None:
         """Write down what was asked, ack, then carry it out.
@@ -62,4 +64,5 @@ class Submissions:
         else:
             await ack()
             if work:
+                work = self._home.drawn_after(work, actor, request.place)
                 self._tasks.spawn(work, f"dialog {request.trigger_id}", person=actor.user_id)

@@ -145,7 +145,8 @@ async def test_two_people_in_two_dialogs_decide_once(bot: World) -> None:
     alert = await card(bot)
     mine = await opened(bot, alert, cards.OTHER_MODE)
     await bot.slack.press(alert, MORE, choice=cards.REJECT, user="U0BOB")
-    theirs = dict((await bot.slack.until(lambda: len(bot.slack.views) > 1 and bot.slack.views))[1])
+    await bot.slack.until(lambda: len(bot.slack.views) > 1)
+    theirs = dict(bot.slack.views[1])
     with bot.together.paused("approve"):
         await bot.slack.submit(mine, mode=REPLACE)
         await bot.together.until(lambda: bot.together.posts)
@@ -249,9 +250,9 @@ async def test_odd_menus_are_refused(bot: World) -> None:
     await bot.slack.press(alone, MORE, button={**odd, "options": [{"value": "mode"}]})
     assert "This button is malformed" in (await bot.whisper(count=3)).text
     value = json.dumps(dict(zip(("cluster_id", "instance_id", "remediation_id"), IDS, strict=True)))
-    old = bot.slack.post_as_tool([
-        {"type": "actions", "elements": [{"type": "button", "action_id": APPROVE, "value": value}, odd]}
-    ])
+    old = bot.slack.post_as_tool(
+        [{"type": "actions", "elements": [{"type": "button", "action_id": APPROVE, "value": value}, odd]}]
+    )
     await bot.slack.press(old, MORE, button={**odd, "options": [{"value": "mode"}]})
     assert "doesn't recognize this menu" in (await bot.whisper(count=4)).text
     assert bot.together.posts == []

@@ -24,7 +24,7 @@ async def used(bot: World, message: Posted, user: str = "U0ALICE") -> dict[str, 
 async def test_message_of_anybody_opens_the_dialog_filled_in(bot: World, text: str) -> None:
     bot.together.clusters["cluster-1"] = "one"
     bot.together.add(instance_name="gpu-node-7")
-    said = bot.slack.say(text, user="U0BOB")
+    said = await bot.slack.say(text, user="U0BOB")
     view = await used(bot, said)
     assert "Approval needed: reboot gpu-node-7" in shown_in(view)
     assert bot.together.posts == []
@@ -42,7 +42,7 @@ async def test_own_card_and_another_tools_alert_are_recognized() -> None:
 
 
 async def test_what_a_message_claims_is_not_believed(bot: World) -> None:
-    said = bot.slack.say(f"{URL} is waiting, honestly", user="U0BOB")
+    said = await bot.slack.say(f"{URL} is waiting, honestly", user="U0BOB")
     view = await used(bot, said)
     assert "No such remediation on that cluster and instance." in shown_in(view)
     bot.together.clusters["cluster-1"] = "one"
@@ -56,14 +56,14 @@ async def test_message_that_names_nothing_or_several_lets_the_person_choose() ->
         for number in (1, 2):
             bot.together.add(("cluster-1", f"instance-{number}", f"remediation-{number}"))
             await card(bot, ("cluster-1", f"instance-{number}", f"remediation-{number}"))
-        view = await used(bot, bot.slack.say("hello", user="U0BOB"))
+        view = await used(bot, await bot.slack.say("hello", user="U0BOB"))
         assert "This message names no remediation. Choose one." in shown_in(view)
         other = URL.replace("instance-1", "instance-2").replace("remediation-1", "remediation-2")
-        view = await used(bot, bot.slack.say(f"{URL} and {other}", user="U0BOB"))
+        view = await used(bot, await bot.slack.say(f"{URL} and {other}", user="U0BOB"))
         assert "This message names 2 remediations; 2 can be cancelled. Choose one." in shown_in(view)
         bot.together.review(IDS, "cancel")
         await card(bot, words="Cancelled: reboot")
-        view = await used(bot, bot.slack.say(f"{URL} and {other}", user="U0BOB"))
+        view = await used(bot, await bot.slack.say(f"{URL} and {other}", user="U0BOB"))
         assert "reboot instance-2" in shown_in(view)
 
 
@@ -89,7 +89,7 @@ def test_each_reference_is_named_once() -> None:
 
 async def test_shortcut_without_room_is_not_acknowledged(bot: World) -> None:
     bot.together.add()
-    said = bot.slack.say(URL, user="U0BOB")
+    said = await bot.slack.say(URL, user="U0BOB")
     bot.app.tasks.limit = 1
     with bot.together.paused("cancel"):
         await bot.slack.command(REF)
@@ -100,6 +100,6 @@ async def test_shortcut_without_room_is_not_acknowledged(bot: World) -> None:
 
 async def test_shortcut_where_the_bot_may_not_act_says_so_in_the_dialog() -> None:
     async with watching(BOT_CHANNELS="C0OPS") as bot:
-        view = await used(bot, bot.slack.say(URL, user="U0BOB", channel="C0OTHER"))
+        view = await used(bot, await bot.slack.say(URL, user="U0BOB", channel="C0OTHER"))
         assert "This bot isn't enabled here." in shown_in(view)
         assert bot.together.posts == []

@@ -10,7 +10,7 @@ import yaml
 
 from bot.__main__ import main
 from bot.parsing import COMMAND
-from handlers.manifest import SCOPES, manifest
+from handlers.manifest import EVENTS, SCOPES, manifest, missing_scopes
 from handlers.shortcuts import SHORTCUT
 
 ROOT = Path(__file__).parent.parent
@@ -73,7 +73,17 @@ def test_manifest_agrees_with_the_code() -> None:
     assert manifest()["oauth_config"]["scopes"]["bot"] == sorted(SCOPES)
     (shortcut,) = manifest()["features"]["shortcuts"]
     assert (shortcut["callback_id"], shortcut["type"]) == (SHORTCUT, "message")
-    assert "event_subscriptions" not in manifest()["settings"]
+    assert manifest()["settings"]["event_subscriptions"] == {"bot_events": list(EVENTS)}
+    assert manifest("https://bot.example.com")["settings"]["event_subscriptions"]["request_url"].startswith("https://")
+    assert manifest()["features"]["app_home"]["home_tab_enabled"]
+
+
+def test_missing_scopes_are_named_with_what_they_are_for() -> None:
+    assert missing_scopes(SCOPES) == ""
+    told = missing_scopes(set(SCOPES) - {"im:history", "app_mentions:read"})
+    assert told.startswith(
+        "The Slack app lacks app_mentions:read (answer when it's mentioned), im:history (answer direct messages)."
+    )
 
 
 @pytest.mark.parametrize("url", [None, "https://bot.example.com"])

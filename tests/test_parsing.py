@@ -8,7 +8,20 @@ from hypothesis import strategies as st
 
 from bot.errors import InvalidId, UnreadableCommand
 from bot.models import RemediationRef
-from bot.parsing import MAX_REASON, VERBS, Browse, Find, Help, ListWaiting, Order, parse
+from bot.parsing import (
+    MAX_REASON,
+    VERBS,
+    Ask,
+    AskForStatus,
+    AskToHold,
+    Browse,
+    Find,
+    Help,
+    ListWaiting,
+    Order,
+    parse,
+    parse_mention,
+)
 
 URL = "https://api.together.xyz/v1/compute/clusters/c1/instances/i1/remediations/r1"
 
@@ -126,6 +139,52 @@ def test_nothing_at_all_asks_to_choose(text: str) -> None:
 )
 def test_what_is_looked_up(text: str, asked: object) -> None:
     assert parse(text) == asked
+
+
+ALERT = RemediationRef("c1", "i1", "r1")
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("", Help()),
+        ("help", Help()),
+        ("thanks!", Help()),
+        ("list please", Help()),
+        ("List", ListWaiting()),
+        ("status", AskForStatus()),
+        ("status gpu-node-07?", Find("gpu-node-07", only_shows=True)),
+        ("status c1 i1 r1", Find("c1/i1/r1", only_shows=True)),
+        (
+            "status https://api.together.xyz/v1/compute/clusters/c1/instances/i1/remediations/r1",
+            Find("c1/i1/r1", only_shows=True),
+        ),
+        ("cancel", Ask("cancel", None)),
+        ("Cancel gpu-node-07.", Ask("cancel", Find("gpu-node-07"))),
+        ("approve c1/i1/r1", Ask("approve", Order(ALERT))),
+        ("hold", AskToHold(None, None)),
+        ("hold 1h", AskToHold(3600.0, None)),
+        ("hold for 90 minutes", AskToHold(5400.0, None)),
+        ("hold 2 hours gpu-node-07", AskToHold(7200.0, Find("gpu-node-07"))),
+        ("hold gpu-node-07", AskToHold(None, Find("gpu-node-07"))),
+        ("hold 1h c1 i1 r1", AskToHold(3600.0, Order(ALERT))),
+        ("hold 3rd-node", AskToHold(None, Find("3rd-node"))),
+    ],
+)
+def test_what_a_message_to_the_bot_asks_for(text: str, asked: object) -> None:
+    assert parse_mention(text) == asked
+
+
+@pytest.mark.parametrize("text", ["cancel a b", "approve approve x", "hold 1h help", "status a b", "cancel list"])
+def test_message_that_names_no_remediation_is_answered_with_what_is_wrong(text: str) -> None:
+    found = parse_mention(text)
+    assert isinstance(found, UnreadableCommand)
+    assert found.sentence.endswith(".")
+
+
+@given(st.text() | st.text(alphabet="hold cancel status 1h/<@>|&;.\n"))
+def test_any_message_is_a_request_or_a_sentence(text: str) -> None:
+    assert parse_mention(text) is not None
 
 
 def test_a_host_that_slack_linked_by_itself_is_what_was_typed() -> None:

@@ -5,7 +5,7 @@ from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
 from bot.cards.controls import COPY_IDS, HISTORY, MORE, OTHER_MODE, REJECT, RELEASE, question
 from bot.cards.history import copyable, history
-from bot.cards.notices import USAGE, after_failure, failed, failure, in_progress, line, private, usage
+from bot.cards.notices import USAGE, after_failure, failed, failure, in_progress, line, mentions, private, usage
 from bot.cards.other_mode import MODE, OTHER_MODE_DIALOG, other_mode_dialog
 from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
 from bot.cards.reason import REASON, reason_dialog, recall
@@ -60,6 +60,7 @@ __all__ = [
     "lines",
     "listed_again",
     "listing",
+    "mentions",
     "other_mode_dialog",
     "paused",
     "private",

@@ -25,7 +25,6 @@ _SAID = {
     OutcomeKind.NOT_FOUND: "Together doesn't know it",
     OutcomeKind.NOT_FOLLOWED: "not possible, the bot doesn't track it",
     OutcomeKind.STORE_DOWN: "not sent, the bot's database was down",
-    OutcomeKind.READ: "checked",
 }
 
 

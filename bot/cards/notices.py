@@ -22,6 +22,14 @@ USAGE = (
     '`cluster=… instance=… remediation=… reason="…"`.'
 )
 
+MENTIONS = (
+    "Mention me, or send me a direct message:\n"
+    "`cancel gpu-node-07` or `approve gpu-node-07` shows the card with buttons. Nothing is sent until you press one.\n"
+    "`hold 1h gpu-node-07` puts its approval on hold.\n"
+    "`status gpu-node-07` shows one card; `list` shows what is waiting. Only you see them.\n"
+    "In the thread of an alert, `cancel`, `approve`, `hold 1h`, and `status` need no name."
+)
+
 
 def in_progress(request: Request, since: float) -> Message:
     """Return who is doing what, without buttons; `since` in Unix time."""
@@ -69,6 +77,11 @@ def line(text: str) -> Message:
 def usage() -> Message:
     """Return how to use the command."""
     return Message(USAGE, [blocks.section(USAGE)])
+
+
+def mentions() -> Message:
+    """Return what can be asked in a message."""
+    return Message(MENTIONS, [blocks.section(MENTIONS)])
 
 
 def _ids(ref: RemediationRef) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def remember(request: Request) -> str:
         "ts": None if place.is_ephemeral else place.message_ts,
         "thread": place.thread_ts,
         "foreign": place.is_foreign,
+        "home": place.is_home,
     }
     if place.is_foreign and place.original:
         original = {"text": place.original.text, "blocks": place.original.blocks, "att": place.original.attachments}
@@ -90,7 +91,7 @@ def recall(metadata: str, user_id: str) -> tuple[Verb, RemediationRef, Shown, Pl
     verb, original, is_foreign = Verb(known["verb"]), known.get("original"), bool(known["foreign"])
     if not RULES[verb].decides:
         raise ValueError(f"{verb} decides nothing")
-    place = Place(known["channel"], user_id, thread_ts=known["thread"])
+    place = Place(known["channel"], user_id, thread_ts=known["thread"], is_home=bool(known.get("home")))
     if not known["ts"] or (is_foreign and original is None):  # its words would be lost: the answer goes to its thread
         return verb, ref, shown, place
     kept = Message(original["text"], original["blocks"], original["att"]) if is_foreign else None

@@ -67,6 +67,13 @@ def ids(ref: RemediationRef) -> str:
     return " / ".join(code(each, 900) for each in (ref.cluster_id, ref.instance_id, ref.remediation_id))
 
 
+def summary(remediation: Remediation, about: About, config: CardConfig, *, is_sure: bool) -> list[str]:
+    """Return a remediation that waits in a few escaped lines, the first of them its title."""
+    lines = [*broken(remediation), _risk(remediation, about)]
+    lines += [*_agreed(remediation, about, config), *_warnings("", about)]
+    return [escape(_title(remediation, about, is_sure=is_sure), 150), *filter(None, lines)]
+
+
 def where(remediation: Remediation, share: Share | None) -> str:
     """Return the node and its cluster, escaped, as a push notification begins."""
     cluster = (share.cluster if share else "") or remediation.cluster_id

@@ -3,6 +3,7 @@
 from bot.decisions.batches import BatchService
 from bot.decisions.guardrails import Guardrails, Limits
 from bot.decisions.lookup import CANCELLABLE, Looked, Lookup
+from bot.decisions.overview import Overviews
 from bot.decisions.pauses import PauseService
 from bot.decisions.recovery import Recovery
 from bot.decisions.service import DecisionService, Unrecorded
@@ -15,6 +16,7 @@ __all__ = [
     "Limits",
     "Looked",
     "Lookup",
+    "Overviews",
     "PauseService",
     "Recovery",
     "Unrecorded",

@@ -134,7 +134,9 @@ class Executor:
             raise StoreDown from error
         if hold is None:
             raise NotFollowed
-        return await self._card(job, present, decided=decided), Outcome(OutcomeKind.HELD, present.state)
+        summary = f"on hold until {clock_time(hold.until)} by <@{hold.user_id}>."
+        answer = await self._card(job, present, decided=decided, summary=summary)
+        return answer, Outcome(OutcomeKind.HELD, present.state)
 
     async def release(self, job: Job) -> Result:
         """End a hold, for anyone who may decide.
@@ -194,6 +196,8 @@ class Executor:
         answer = Answer(Manner.CARD, message, remark, summary=notice or summary)
         if about is None or not self._points(about, place):
             return answer
+        if not RULES[job.request.verb].decides and (place.is_home or place.thread_ts == about.ts):
+            return replace(answer, card_ts=about.ts)  # the card says it, and its thread
         done = f"{RULES[job.request.verb].done} by <@{job.request.actor.user_id}>." if decided else ""
         said = notice or summary or done or f"{cards.labels.state(present.state)[0]}."
         return replace(answer, card_ts=about.ts, line=self._line(present, said, about, place))

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.clock import Clock
 from bot.errors import InvalidId, TogetherError, UnreadableAnswer
@@ -29,10 +29,12 @@ class Looked:
     Attributes:
         found: oldest first.
         unreadable: the clusters that couldn't be read; "" for the list of clusters.
+        outdated: what was decided on since it was last seen.
     """
 
     found: Sequence[Remediation]
     unreadable: Collection[str] = ()
+    outdated: Collection[RemediationRef] = ()
 
 
 class Lookup:
@@ -73,6 +75,22 @@ class Lookup:
         """
         await self._policy.authorize(Verb.REFRESH, actor, channel_id)
 
+    async def authorize_to(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
+        """Return when the actor may do this here.
+
+        Raises:
+            NotAllowed: the actor may not.
+        """
+        await self._policy.authorize(verb, actor, channel_id)
+
+    async def shown_in(self, channel_id: str, ts: str) -> Sequence[RemediationRef]:
+        """Return the remediations that a message of the bot shows.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        return await self._messages.shown_in(channel_id, ts)
+
     async def get(self, ref: RemediationRef) -> Remediation:
         """Read a remediation.
 
@@ -95,10 +113,24 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        if self._is_watching:
-            tracked = await self._messages.tracked()
-            return Looked(_oldest_first(each for each in tracked if each.state in CANCELLABLE))
-        return await self._scan()
+        looked = await self.open()
+        return replace(looked, found=[each for each in looked.found if each.state in CANCELLABLE])
+
+    async def open(self) -> Looked:
+        """Return what is open, of what the bot tracks where it watches.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        if not self._is_watching:
+            return await self._scan()
+        tracked = await self._messages.tracked()
+        outdated = {each.remediation.ref for each in tracked if each.is_stale}
+        return Looked(oldest_first(each.remediation for each in tracked), outdated=outdated)
+
+    def forget(self) -> None:
+        """Read again what was read a moment ago: somebody has decided since."""
+        self._known = None
 
     async def find(self, text: str, *, states: Collection[str]) -> Looked:
         """Return the remediations in some states that a name, an ID or its beginning means.
@@ -106,7 +138,8 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        if found := _matching(await self._messages.tracked(), text, states):
+        tracked = [each.remediation for each in await self._messages.tracked()]
+        if found := _matching(tracked, text, states):
             return Looked(found)
         scanned = await self._scan()
         return Looked(_matching(scanned.found, text, states), scanned.unreadable)
@@ -139,7 +172,7 @@ class Lookup:
                     return None
 
         lists = await asyncio.gather(*map(read, names))
-        found = _oldest_first(each for some in lists if some for each in some)
+        found = oldest_first(each for some in lists if some for each in some)
         return Looked(found, [name for name, some in zip(names, lists, strict=True) if some is None])
 
 
@@ -152,7 +185,8 @@ def _read(item: object) -> Remediation | None:
     return found
 
 
-def _oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
+def oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
+    """Return remediations by their age."""
     return sorted(remediations, key=lambda each: (each.create_time.timestamp() if each.create_time else 0.0, each.id))
 
 
@@ -162,4 +196,4 @@ def _matching(remediations: Sequence[Remediation], text: str, states: Collection
     open_ones = [each for each in remediations if each.state in states]
     named = [(each, [name.casefold() for name in (each.id, each.instance_id, each.node)]) for each in open_ones]
     exact = [each for each, names in named if wanted in names]
-    return _oldest_first(exact or [each for each, names in named if any(name.startswith(wanted) for name in names)])
+    return oldest_first(exact or [each for each, names in named if any(name.startswith(wanted) for name in names)])

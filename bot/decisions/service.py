@@ -307,9 +307,10 @@ class DecisionService:
         told = cards.failure(error, request.ref, request.actor.user_id)
         if not RULES[request.verb].decides or not job.is_active or request.batch_id:
             return Answer(Manner.ERROR, told, summary=error.sentence), outcome
-        # The card must not look untouched, and a command shows nothing first: then its card says what it was.
+        # The card must not look untouched, also where something else than it was clicked.
         now, shown, about = self._clock.now(), request.shown or Shown(None, None), job.context
-        card_ts = about.ts if about and request.shown is None and about.channel_id == request.place.channel_id else ""
+        is_here = about is not None and about.channel_id == request.place.channel_id
+        card_ts = about.ts if about and is_here and not request.place.is_button else ""
         notice = cards.failed(request, error, now)
         remark = Remark(notice, not error.check_again, None, shown.state or "", shown.mode or "", now, is_error=True)
         return Answer(Manner.ERROR, told, remark, summary=error.sentence, card_ts=card_ts), outcome

@@ -15,6 +15,7 @@
     │   │   └── Paused            somebody has paused approvals
     │   ├── NotFollowed           a hold on an alert that another tool posted
     │   ├── NoMatch               nothing open has this name or ID
+    │   ├── NoReference           a message or thread that isn't about one remediation
     │   ├── NotConfirmed          a selection that is somebody else's, or was confirmed already
     │   ├── NothingSelected       a button for a selection, and nothing selected that still waits
     │   ├── NothingToStop         a selection that has ended already
@@ -65,6 +66,7 @@ from bot.errors.refusals import (
     Guarded,
     LimitReached,
     NoMatch,
+    NoReference,
     NotAllowed,
     NotAttempted,
     NotConfirmed,
@@ -114,6 +116,7 @@ __all__ = [
     "LimitReached",
     "NoAnswer",
     "NoMatch",
+    "NoReference",
     "NotAllowed",
     "NotAttempted",
     "NotConfirmed",

@@ -106,6 +106,23 @@ class NoMatch(NotAttempted):
         )
 
 
+class NoReference(NotAttempted):
+    """Somebody asked for something in a thread, or outside one, that isn't about one remediation.
+
+    Args:
+        count: how many remediations the thread is about; None outside a thread.
+    """
+
+    def __init__(self, count: int | None) -> None:
+        if count is None:
+            why = "Which remediation? Nothing was sent."
+        elif count == 0:
+            why = "This thread isn't about a remediation. Nothing was sent."
+        else:
+            why = f"This thread is about {count} remediations. Nothing was sent."
+        super().__init__(why, "Add a node name or an ID, such as “cancel gpu-node-07”.")
+
+
 class NothingSelected(NotAttempted):
     """A button for a selection was pressed, and nothing that still waits was selected."""
 

@@ -47,6 +47,7 @@ from bot.models.job import (
     told_in_digest,
 )
 from bot.models.message import Snapshot, Tracked, TrackedMessage, answered, held, released
+from bot.models.overview import PER_PAGE, Overview
 from bot.models.ports import AlertChannels, Delivery, Directory, Found, Messenger, Person
 from bot.models.remediation import (
     FINAL,
@@ -79,6 +80,7 @@ __all__ = [
     "MAX_ID_LENGTH",
     "OPEN",
     "OVERRIDES",
+    "PER_PAGE",
     "RULES",
     "TROUBLES",
     "About",
@@ -107,6 +109,7 @@ __all__ = [
     "Mode",
     "Outcome",
     "OutcomeKind",
+    "Overview",
     "Past",
     "Pause",
     "Person",

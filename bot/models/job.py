@@ -125,6 +125,7 @@ class OutcomeKind(StrEnum):
     UNREADABLE_BUTTON = "UnreadableButton"
     UNKNOWN_CONTROL = "UnknownControl"
     NO_MATCH = "NoMatch"
+    NO_REFERENCE = "NoReference"
     NOTHING_SELECTED = "NothingSelected"
     NOT_CONFIRMED = "NotConfirmed"
     NOTHING_TO_STOP = "NothingToStop"

@@ -68,6 +68,7 @@ class Place:
         is_ephemeral: whether the clicked message is one that only `response_url` can change.
         original: what the clicked message showed, to restore it.
         is_foreign: another tool wrote the clicked message: its own words stay.
+        is_home: it was asked in the app's home, where no message is: what is for the person alone is a direct message.
         in_progress: whether "in progress" is shown in its stead now.
     """
 
@@ -81,6 +82,12 @@ class Place:
     original: Message | None = field(default=None, repr=False)
     in_progress: bool = False
     is_foreign: bool = False
+    is_home: bool = False
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether what is for the person alone is a direct message: there is no channel to show it in beside others."""
+        return self.is_home or (self.channel_id or "").startswith("D")
 
 
 @dataclass(frozen=True, slots=True)

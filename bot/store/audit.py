@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, insert, select
+from sqlalchemy import Connection, RowMapping, Select, and_, insert, select
 
 from bot.models import DOUBT_SECONDS, RULES, AuditNote, Decided, Job, Outcome, Past, Remediation, RemediationRef, Verb
 from bot.store.database import Database, lock_audit, read_clock
@@ -167,7 +167,8 @@ def _page(connection: Connection, chosen: Select[Any], values: dict[str, str] | 
 async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> Sequence[Past]:
     """Return how the last decisions ended, the latest first: those on a remediation, or of a Slack user ID."""
     mine = audit.c.user_id == of if isinstance(of, str) else one_remediation(audit.c)
-    chosen = select(audit).where(mine, audit.c.event == OUTCOME).order_by(audit.c.seq.desc()).limit(limit)
+    ended = and_(mine, audit.c.event == OUTCOME, audit.c.verb != Verb.REFRESH)
+    chosen = select(audit).where(ended).order_by(audit.c.seq.desc()).limit(limit)
     page = await database.read(_page, chosen, {} if isinstance(of, str) else key_of(of))
     return [_past(row) for row in page if row["verb"] in set(Verb)]
 

@@ -155,10 +155,10 @@ class Database:
         """Run a transaction in this thread.
 
         A connection that was cut before the commit has done nothing, nor has the loser of a deadlock, so the function
-        runs again, once.
+        runs again, twice at most.
         """
         self._local.begin = begin if self.is_sqlite else f"BEGIN; SET LOCAL statement_timeout = {int(seconds * 1000)}"
-        for is_last in (False, True):
+        for is_last in (False, False, True):
             is_committing = False
             try:
                 connection = self._connection()
@@ -179,7 +179,7 @@ class Database:
                 raise StorageUnavailable(type(error).__name__, in_doubt=is_committing) from error
             else:
                 return result
-        raise AssertionError("the second attempt returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
     def _connection(self) -> Connection:
         """This thread's own connection."""

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from sys import intern
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from bot.models import (
     Remediation,
     RemediationRef,
     Snapshot,
+    State,
     Tracked,
     TrackedMessage,
 )
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 _ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
 _DAY = 86_400.0
+_LONGEST_REPAIR = 7 * _DAY  # from its alert to its end
 _AT_ONCE = 500  # values in one statement, and messages that are due in one look
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
 a, m, first = alerts.c, messages.c, first_approvals.c
@@ -77,6 +79,10 @@ _SHOWN = (
 _ONE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
 _KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
 _TRACKED = select(a.body, a.message_id).where(a.is_open, a.state != WITHDRAWN)
+_FAILED = select(a.body, a.message_id).where(a.state == State.FAILED, a.seen_at > bindparam("b_since"))
+_AT = select(m.body).where(m.ts == bindparam("b_ts"))
+_OF_MESSAGE = select(*_IDS).where(a.message_id == bindparam("b_message"))
+_BODIES = select(a.body, a.message_id).where(tuple_(*_IDS).in_(bindparam("b_ids", expanding=True)))
 _ANY = select(m.id).limit(1)
 _EXISTING = select(*_IDS).where(tuple_(*_IDS).in_(bindparam("b_ids", expanding=True)))
 _WITHDRAWN = _EXISTING.where(a.state == WITHDRAWN)
@@ -174,9 +180,21 @@ class Messages(Leased):
         """Return the messages in the channel that are still kept true."""
         return await self.database.read(_open)
 
-    async def tracked(self) -> list[Remediation]:
-        """Return the remediations that are open, as they were last seen."""
+    async def tracked(self) -> list[Alert]:
+        """Return what is open and listed."""
         return await self.database.read(_tracked)
+
+    async def failed(self, seconds: float) -> list[Remediation]:
+        """Return what failed within the last `seconds`, the latest first."""
+        return await self.database.read(_failed, seconds)
+
+    async def shown_in(self, channel_id: str, ts: str) -> list[RemediationRef]:
+        """Return the remediations that a message of the bot shows."""
+        return await self.database.read(_shown_in, channel_id, ts)
+
+    async def nodes(self, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
+        """Return the names of nodes, of the remediations that the bot has told of."""
+        return await self.database.read(_nodes, refs)
 
     async def add_cards(self, new: Sequence[Tracked]) -> None:
         """Write down that each of these is to get a card, unless the bot has told of it before."""
@@ -232,8 +250,28 @@ def _known(connection: Connection) -> dict[RemediationRef, str]:
     return {RemediationRef(*row[:3]): row.fingerprint for row in connection.execute(_KNOWN)}
 
 
-def _tracked(connection: Connection) -> list[Remediation]:
-    return [alert.remediation for row in connection.execute(_TRACKED) if (alert := readable_alert(row))]
+def _tracked(connection: Connection) -> list[Alert]:
+    return [alert for row in connection.execute(_TRACKED) if (alert := readable_alert(row))]
+
+
+def _failed(connection: Connection, seconds: float) -> list[Remediation]:
+    since = read_clock(connection) - seconds
+    rows = connection.execute(_FAILED, {"b_since": since - _LONGEST_REPAIR})
+    seen = [alert.remediation for row in rows if (alert := readable_alert(row))]
+    ended = [(moment.timestamp(), each) for each in seen if (moment := each.end_time or each.update_time)]
+    return [each for at, each in sorted(ended, key=lambda both: -both[0]) if at > since]
+
+
+def _shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:
+    rows = connection.execute(_AT, {"b_ts": ts})
+    here = [each.id for row in rows if (each := readable_message(row.body)) and each.channel_id == channel_id]
+    return [RemediationRef(*row) for some in here for row in connection.execute(_OF_MESSAGE, {"b_message": some})]
+
+
+def _nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
+    parts = in_parts([tuple(ids_of(ref).values()) for ref in refs])
+    rows = [row for some in parts for row in connection.execute(_BODIES, {"b_ids": some})]
+    return {alert.remediation.ref: alert.remediation.node for row in rows if (alert := readable_alert(row))}
 
 
 def _is_empty(connection: Connection) -> bool:

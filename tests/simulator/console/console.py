@@ -136,7 +136,7 @@ class Console(Listener):
         """A message or a command, as the composer takes both."""
         user, text = self._slack.users[body["user"]], body["text"].strip()
         if not text.startswith("/"):
-            self._slack.say(text, user=user["id"])
+            await self._slack.say(text, user=user["id"])
             is_for_bot = f"<@{BOT_USER}>" in text
             return {"note": "This bot only receives commands, button clicks, and shortcuts."} if is_for_bot else {}
         command, _, words = text.partition(" ")

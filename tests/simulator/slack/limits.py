@@ -7,7 +7,8 @@ from typing import Any
 # Calls per minute (docs.slack.dev, "Rate limits", and each method's page).
 TIERS = {
     "chat.update": 50, "chat.postEphemeral": 100, "conversations.history": 50, "usergroups.users.list": 20,
-    "users.info": 100, "views.open": 100, "views.update": 100, "apps.connections.open": 50, "auth.test": 100,
+    "users.info": 100, "views.open": 100, "views.update": 100, "views.publish": 100, "apps.connections.open": 50,
+    "auth.test": 100,
 }  # fmt: skip
 POSTS_PER_MINUTE = 300  # "several hundred messages per minute" in a workspace
 KNOWN_BLOCKS = {"header", "section", "context", "actions", "divider", "image", "input", "rich_text"}
@@ -79,6 +80,20 @@ def check_view(view: dict[str, Any]) -> None:
         _check_block(block)
     if "submit" not in view and any(block.get("type") == "input" for block in view["blocks"]):
         raise Refused("invalid_arguments", "a view with inputs needs a submit button")
+
+
+def check_home(view: dict[str, Any]) -> None:
+    """Check the app's home (docs.slack.dev/reference/views/home-tab-views)."""
+    if len(json.dumps(view)) > 250_000:
+        raise Refused("view_too_large")
+    if view.get("type") != "home" or not 1 <= len(view.get("blocks", [])) <= 100:
+        raise Refused("invalid_arguments", "type or blocks")
+    if set(view) - {"type", "blocks", "private_metadata", "callback_id", "external_id"}:
+        raise Refused("invalid_arguments", f"a home has no {set(view)}")
+    if len(view.get("private_metadata", "")) > 3000:
+        raise Refused("invalid_arguments", "private_metadata")
+    for block in view["blocks"]:
+        _check_block(block)
 
 
 def check_message(body: dict[str, Any], *, is_update: bool) -> None:
@@ -212,6 +227,9 @@ def _element(element: dict[str, Any]) -> None:
         if not element.get("options"):
             raise Refused("invalid_blocks", "options")
         check_options(element["options"])
+        return
+    if element.get("type") == "external_select":
+        _external_select(element)
         return
     if element.get("type") == "overflow":
         if not 1 <= len(element.get("options", [])) <= 5:  # docs.slack.dev, overflow menu element

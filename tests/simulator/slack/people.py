@@ -13,7 +13,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from tests.simulator.slack.limits import Refused, check_options, check_view
 from tests.simulator.slack.socket import Ack
-from tests.simulator.slack.workspace import BOT_USER, COMMAND, SIGNING_SECRET, TEAM, Posted, Workspace
+from tests.simulator.slack.workspace import BOT_USER, COMMAND, SIGNING_SECRET, TEAM, Posted, Workspace, im_of
 
 
 class Slack(Workspace):
@@ -71,9 +71,85 @@ class Slack(Workspace):
             },
         })  # fmt: skip
 
-    def say(self, text: str, *, user: str, channel: str = "C0OPS") -> Posted:
-        """A person writes a message. The app subscribes to no events, so it is told of none."""
-        return self.add(channel, {"text": text, "by": user})
+    async def open_home(self, user: str = "U0ALICE", *, tab: str = "home") -> Ack:
+        """Open the app's home, or the messages with it."""
+        view = {"view": self.homes[user]} if user in self.homes else {}
+        return await self.tell({"type": "app_home_opened", "user": user, "channel": im_of(user), "tab": tab, **view})
+
+    async def press_home(
+        self, action_id: str, *, about: str = "", user: str = "U0ALICE", choice: str = "", client: str = ""
+    ) -> Ack:
+        """Press something in the app's home.
+
+        Args:
+            action_id: of the control.
+            about: the remediation whose row it is in; empty where there is only one.
+            user: whose home it is.
+            choice: the value of an option, where it is a menu.
+            client: in which of the person's clients.
+        """
+        view = self.homes[user]
+        rows = [block for block in view["blocks"] if about in json.dumps(block)]
+        found = [(row, each) for row in rows for each in row.get("elements", []) if each.get("action_id") == action_id]
+        row, seen = found[0]
+        return await self.act_in_home(view, row["block_id"], seen, user=user, choice=choice, client=client)
+
+    async def act_in_home(
+        self, view: dict[str, Any], block_id: str, seen: dict[str, Any], *, user: str, choice: str, client: str = ""
+    ) -> Ack:
+        """Tell the app of a press in its home, as the control was seen."""
+        if seen["type"] == "external_select":
+            chosen = {"text": {"type": "plain_text", "text": choice}, "value": choice}
+            action = {"type": seen["type"], "selected_option": chosen}
+        elif seen["type"] in {"static_select", "overflow"}:
+            option = next(each for each in seen["options"] if choice in {"", each["value"]})
+            action = {"type": seen["type"], "selected_option": option}
+        else:
+            action = {"type": "button", "text": seen["text"], "value": seen.get("value", "")}
+        return await self.deliver("interactive", {
+            "type": "block_actions",
+            **self._person(user),
+            "container": {"type": "view", "view_id": view["id"]},
+            "trigger_id": self.new_trigger(user, client),
+            "view": {**view, "state": {"values": {}}},
+            "actions": [{
+                "action_id": seen["action_id"], "block_id": block_id, **action, "action_ts": f"{self.now():.6f}",
+            }],
+        })  # fmt: skip
+
+    async def say(
+        self, text: str, *, user: str, channel: str = "C0OPS", thread: Posted | None = None, **extra: Any
+    ) -> Posted:
+        """Write a message. The app is told of those that mention it, and of those to itself, where it was granted that.
+
+        Args:
+            text: as Slack keeps it, with mentions as IDs.
+            user: who writes.
+            channel: in which channel; `im_of(user)` is the direct message with the app.
+            thread: in whose thread.
+            extra: what else the event holds.
+        """
+        thread_ts = {"thread_ts": thread.thread_ts or thread.ts} if thread else {}
+        posted = self.add(channel, {"text": text, "by": user, **thread_ts})
+        event = {"user": user, "text": text, "ts": posted.ts, "channel": channel, **thread_ts, **extra}
+        if channel == im_of(user) and "im:history" in self.scopes:
+            await self.tell({"type": "message", "channel_type": "im", **event})
+        elif channel != im_of(user) and f"<@{BOT_USER}>" in text and "app_mentions:read" in self.scopes:
+            await self.tell({"type": "app_mention", **event})
+        return posted
+
+    async def tell(self, event: dict[str, Any], *, event_id: str = "") -> Ack:
+        """Tell the app of an event; the same `event_id` twice is a retry."""
+        self._count += 1
+        return await self.deliver("events_api", {
+            "token": "deprecated",
+            "team_id": TEAM,
+            "api_app_id": "A0BOT",
+            "type": "event_callback",
+            "event_id": event_id or f"Ev{self._count}",
+            "event_time": int(self.now()),
+            "event": event,
+        })  # fmt: skip
 
     async def press(self, message: Posted, action_id: str, *, user: str = "U0ALICE", **extra: Any) -> Ack:
         """Press a button of a message, and confirm where it asks."""
@@ -276,6 +352,10 @@ class Slack(Workspace):
         """Send a payload to the app the way Slack does, and wait for the ack."""
         if self.use_socket:
             return await self.sockets.deliver(kind, payload, self.ack_seconds)
+        if kind == "events_api":
+            return await self.post_signed(
+                json.dumps(payload).encode(), what=_what(payload), content_type="application/json"
+            )
         body = urlencode(payload) if kind == "slash_commands" else urlencode({"payload": json.dumps(payload)})
         return await self.post_signed(body.encode(), what=_what(payload))
 
@@ -343,6 +423,8 @@ def _what(payload: dict[str, Any]) -> str:
     """What a payload is, in a few words."""
     if "command" in payload:
         return str(payload["command"])
+    if "event" in payload:
+        return f"event {payload['event']['type']}"
     acted = next(iter(payload.get("actions", [])), payload)
     return f"{payload['type']} {acted.get('action_id') or payload.get('view', {}).get('callback_id', '')}".strip()
 

@@ -74,7 +74,10 @@ class Sockets:
         self._acks[envelope_id] = future
         began = time.monotonic()
         await random.choice(self.open).send_json({  # noqa: S311 - Slack promises no pattern
-            "type": kind, "envelope_id": envelope_id, "accepts_response_payload": True, "payload": payload,
+            "type": kind,
+            "envelope_id": envelope_id,
+            "accepts_response_payload": kind != "events_api",
+            "payload": payload,
         })  # fmt: skip
         try:
             ack = await asyncio.wait_for(future, ack_seconds)

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from tests.simulator.listener import Listener
 from tests.simulator.render import block_text
-from tests.simulator.slack.limits import Limits, Refused, check_message, check_metadata, check_view
+from tests.simulator.slack.limits import Limits, Refused, check_home, check_message, check_metadata, check_view
 from tests.simulator.slack.socket import ACK_SECONDS, Sockets
 
 BOT_TOKEN = "xoxb-simulator"
@@ -22,6 +22,10 @@ BOT_USER = "U0BOT"
 COMMAND = "/cancel-remediation"
 RESPONSE_USES, RESPONSE_SECONDS = 5, 30 * 60
 TRIGGER_SECONDS = 3.0
+SCOPES = {
+    "app_mentions:read", "channels:history", "chat:write", "chat:write.public", "commands", "groups:history",
+    "im:history", "usergroups:read", "users:read",
+}  # fmt: skip
 
 
 PRESSED = {"button", "static_select"}
@@ -121,6 +125,8 @@ class Workspace(Listener):
     Attributes:
         views: the dialogs that are open.
         viewers: who has a dialog open, and in which client, by its ID.
+        homes: what the app shows each person in its home.
+        scopes: what the app was granted.
         ack_seconds: how long an app may take to acknowledge. Slack's 3 s; a test that has other business sets more.
     """
 
@@ -145,6 +151,8 @@ class Workspace(Listener):
         self.may_read_history = True
         self.views: list[dict[str, Any]] = []
         self.viewers: dict[str, tuple[str, str]] = {}
+        self.homes: dict[str, dict[str, Any]] = {}
+        self.scopes = set(SCOPES)
         self.limits: Limits | None = None
         self.refused_for_limits: list[str] = []
         self._triggers: dict[str, tuple[float, str, str]] = {}
@@ -199,7 +207,8 @@ class Workspace(Listener):
         return [each for each in self.messages if (each.metadata or {}).get("event_type") == "remediation_digest"]
 
     def direct(self, user: str) -> list[Posted]:
-        return [message for message in self.messages if message.channel == user]
+        """The direct messages between somebody and the app."""
+        return [message for message in self.messages if message.channel == im_of(user)]
 
     # The Web API.
 
@@ -231,7 +240,8 @@ class Workspace(Listener):
         except Refused as refused:
             answer = {"ok": False, "error": refused.error, "detail": refused.detail}
         self.changed()
-        return web.json_response(answer)
+        granted = {"X-OAuth-Scopes": ",".join(sorted(self.scopes))} if answer["ok"] else {}
+        return web.json_response(answer, headers=granted)
 
     async def _break(self, request: web.Request, fault: SlackFault) -> web.StreamResponse:
         match fault.kind:
@@ -270,7 +280,8 @@ class Workspace(Listener):
                 check_metadata(body.get("metadata"))
                 if body.get("reply_broadcast") and not body.get("thread_ts"):
                     raise Refused("invalid_arguments", "reply_broadcast without thread_ts")
-                return {"ok": True, "ts": self.add(body["channel"], body).ts, "channel": body["channel"]}
+                posted = self.add(body["channel"], body)
+                return {"ok": True, "ts": posted.ts, "channel": posted.channel}
             case "chat.postEphemeral":
                 self._may_post(body.get("channel"))
                 check_message(body, is_update=False)
@@ -295,6 +306,11 @@ class Workspace(Listener):
                     raise Refused("expired_trigger_id")
                 check_view(body["view"])
                 return {"ok": True, "view": self.open_view(body["view"], user, client)}
+            case "views.publish":
+                if body.get("user_id") not in self.users:
+                    raise Refused("user_not_found")
+                check_home(body["view"])
+                return {"ok": True, "view": self._publish(body["user_id"], body["view"])}
             case "views.update":
                 check_view(body["view"])
                 return {"ok": True, "view": self._update_view(str(body.get("view_id")), body["view"])}
@@ -312,6 +328,7 @@ class Workspace(Listener):
             int(body.get("limit") or 100),
             int(body.get("cursor") or 0),
         )
+        is_inclusive = _is_true(body.get("inclusive"))
         if limit > 999:
             raise Refused("invalid_limit")
         found = [
@@ -326,7 +343,8 @@ class Workspace(Listener):
             for each in reversed(self.messages)
             if each.channel == body["channel"]
             and each.only_for is None
-            and float(each.ts) > oldest
+            and (float(each.ts) > oldest or (is_inclusive and each.ts == body.get("oldest")))
+            and (not body.get("latest") or float(each.ts) < float(body["latest"]) or each.ts == body["latest"])
             and (each.thread_ts in {None, each.ts} or each.broadcast)
         ]
         page, more = found[start : start + limit], start + limit < len(found)
@@ -334,7 +352,7 @@ class Workspace(Listener):
         return {"ok": True, "messages": page, "has_more": more, "response_metadata": {"next_cursor": cursor}}
 
     def _may_post(self, channel: str | None) -> None:
-        if channel in self.users:
+        if channel in self.users or channel in {im_of(user) for user in self.users}:
             return  # a direct message
         if channel not in self.channels:
             raise Refused("channel_not_found")
@@ -362,7 +380,7 @@ class Workspace(Listener):
     def add(self, channel: str, body: dict[str, Any], only_for: str | None = None) -> Posted:
         self._count += 1
         posted = Posted(
-            channel=channel,
+            channel=im_of(channel) if channel in self.users else channel,
             ts=f"{int(self.now())}.{self._count:06d}",
             text=body.get("text") or "",
             blocks=self._stored(body),
@@ -435,11 +453,23 @@ class Workspace(Listener):
         self.changed()
         return self.views[number]
 
+    def _publish(self, user: str, view: dict[str, Any]) -> dict[str, Any]:
+        known = self.homes.get(user, {})
+        shown = {**view, "id": known.get("id") or f"VHOME{user}", "version": known.get("version", 0) + 1}
+        self.homes[user] = {**shown, "blocks": self._stored(view)}
+        self.changed()
+        return self.homes[user]
+
     def new_trigger(self, user: str, client: str = "") -> str:
         self._count += 1
         trigger = f"{self._count}.trigger"
         self._triggers[trigger] = (self.now(), user, client)
         return trigger
+
+
+def im_of(user: str) -> str:
+    """The channel of the direct messages between somebody and the app; posting to a user ID opens it."""
+    return f"D{user[1:]}"
 
 
 def _token(request: web.Request) -> str:

@@ -1,0 +1,160 @@
+"""The app's home: what waits with its buttons, what runs, what failed, and the person's own decisions."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bot.cards import blocks, labels
+from bot.cards.blocks import Element, elements
+from bot.cards.chooser import not_read
+from bot.cards.config import CardConfig
+from bot.cards.controls import actions
+from bot.cards.evidence import fault
+from bot.cards.history import line as past_line
+from bot.cards.listing import node
+from bot.cards.pause import ALL_CLUSTERS, pause_button, pause_line
+from bot.cards.remediation_card import summary
+from bot.errors import BotError
+from bot.models import About, Blocks, Overview, Remediation
+from bot.mrkdwn import ago, clock_time, escape
+
+CLUSTER, UPDATE, PREVIOUS, NEXT = "home:cluster", "home:update", "home:previous", "home:next"
+LISTED = 15
+ALL = "All clusters"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What somebody looks at: a cluster, or all where it is empty, and which page of what waits, from 0."""
+
+    cluster_id: str = ""
+    page: int = 0
+
+    def dump(self) -> str:
+        """Write it as a view's metadata."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def load(cls, metadata: str) -> "Filter":
+        """Read it; what isn't one is all clusters from the beginning."""
+        try:
+            known = json.loads(metadata)
+            return cls(str(known["cluster_id"]), max(0, int(known["page"])))
+        except (ValueError, KeyError, TypeError):
+            return cls()
+
+
+def loading() -> dict[str, Any]:
+    """Return the view for somebody who opens it for the first time, until it is read."""
+    return _view([blocks.paragraph("Looking for remediations…")], Filter())
+
+
+def problem(error: BotError, looks_at: Filter) -> dict[str, Any]:
+    """Return the view that says why nothing is shown."""
+    return _view([blocks.statement(error.sentence, error.next_step), blocks.actions([_update()])], looks_at)
+
+
+def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> dict[str, Any]:
+    """Return the view; `now` in Unix time in seconds."""
+    cluster_id = looks_at.cluster_id
+    may_decide = shown.refused is None
+    controls = [_cluster_menu(cluster_id), _update()]
+    if may_decide:
+        controls.append(pause_button(cluster_id or None, shown.pause))
+    drawn = [
+        _heading("Remediations" + (f" in {cluster_id}" if cluster_id else "")),
+        blocks.actions(controls),
+        *map(blocks.paragraph, _notes(shown)),
+        _heading(f"Waiting for approval: {shown.count}" if shown.count else "Nothing is waiting for approval"),
+        *(block for each in shown.waiting for block in _waiting(each, shown, config, may_decide=may_decide)),
+        *_pages(shown),
+        *_list(f"Running: {len(shown.running)}", shown.running),
+        *_list(f"Failed in the last 24 h: {len(shown.failed or ())}", shown.failed or ()),
+    ]
+    if shown.mine:
+        drawn.append(_heading("Your last decisions"))
+        named = ((each, shown.names.get(each.ref, each.ref.instance_id)) for each in shown.mine)
+        drawn += blocks.rich_texts(past_line(*each) for each in named)
+    drawn.append(blocks.context(f"Updated at {clock_time(now)}"))
+    return _view(drawn, Filter(cluster_id, shown.page))
+
+
+def options(clusters: Sequence[str], query: str) -> list[dict[str, Any]]:
+    """Return the choices of the menu of clusters."""
+    wanted = query.strip().casefold()
+    found = [] if wanted not in ALL.casefold() else [blocks.option(ALL, ALL_CLUSTERS)]
+    # An option's value may have 75 characters, and a cluster's ID more: such a one can't be chosen here.
+    fitting = [each for each in clusters if wanted in each.casefold() and len(each) <= blocks.MAX_OPTION_TEXT]
+    return [*found, *(blocks.option(each, each) for each in fitting)][: blocks.MAX_OPTIONS]
+
+
+def _view(drawn: Blocks, looks_at: Filter) -> dict[str, Any]:
+    return {"type": "home", "private_metadata": looks_at.dump(), "blocks": drawn}
+
+
+def _heading(text: str) -> dict[str, Any]:
+    return {"type": "header", "text": blocks.plain(text[:150])}
+
+
+def _update() -> dict[str, Any]:
+    return {"type": "button", "action_id": UPDATE, "text": blocks.plain("Update")}
+
+
+def _cluster_menu(cluster_id: str) -> dict[str, Any]:
+    chosen = blocks.option(cluster_id, cluster_id) if cluster_id else blocks.option(ALL, ALL_CLUSTERS)
+    return {
+        "type": "external_select",
+        "action_id": CLUSTER,
+        "placeholder": blocks.plain("Cluster"),
+        "min_query_length": 0,
+        "initial_option": chosen,
+    }
+
+
+def _notes(shown: Overview) -> Iterator[str]:
+    if shown.refused:
+        yield f"You can look, but not decide. {shown.refused.next_step}"
+    if shown.pause:
+        yield pause_line(shown.pause)
+    if note := not_read(list(shown.unreadable)):
+        yield note
+
+
+def _waiting(each: Remediation, shown: Overview, config: CardConfig, *, may_decide: bool) -> Blocks:
+    about = shown.about.get(each.ref, About())
+    is_sure = each.ref not in shown.unconfirmed
+    title, *lines = summary(each, about, config, is_sure=is_sure)
+    opened = f" · opened {ago(each.create_time)}" if each.create_time else ""
+    where = f"{escape(each.cluster_id, 100)}{opened}"
+    if not is_sure:
+        lines.insert(0, "Somebody decided on this a moment ago, and Together can't be read right now.")
+    drawn = blocks.rich_texts([elements(title, bold=True), *map(elements, lines), elements(where)])
+    return [*drawn, *(actions(each, about, config, buttons=is_sure) if may_decide else [])]
+
+
+def _pages(shown: Overview) -> Blocks:
+    if shown.pages == 1:
+        return []
+    turns = [(PREVIOUS, "Previous", shown.page > 0), (NEXT, "Next", shown.page < shown.pages - 1)]
+    buttons = [
+        {"type": "button", "action_id": name, "text": blocks.plain(text)} for name, text, is_there in turns if is_there
+    ]
+    return [blocks.context(f"Page {shown.page + 1} of {shown.pages}"), blocks.actions(buttons)]
+
+
+def _list(heading: str, found: Sequence[Remediation]) -> Blocks:
+    if not found:
+        return []
+    lines: list[list[Element]] = [_listed(each) for each in found[:LISTED]]
+    if (more := len(found) - LISTED) > 0:
+        lines.append(elements(f"…and {more} more"))
+    return [_heading(heading), *blocks.rich_texts(lines)]
+
+
+def _listed(each: Remediation) -> list[Element]:
+    told = [each.cluster_id, labels.mode(each.mode).name, fault(each, is_brief=True)]
+    told += [labels.state(each.state, reviewed=each.is_reviewed)[0].lower()]
+    shown = [escape(part, 60) for part in told if part]
+    moment = each.end_time or each.start_time or each.create_time
+    return [*node(each.node), *elements(f"  {' · '.join(shown)}{f' · {ago(moment)}' if moment else ''}")]

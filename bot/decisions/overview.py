@@ -1,0 +1,123 @@
+"""What somebody sees in the app's home: what waits, what runs, what failed, and what they decided."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from bot.clock import Clock
+from bot.decisions.lookup import LOOK_SECONDS, Lookup, oldest_first
+from bot.errors import NotAllowed, TogetherError
+from bot.models import IN_REPAIR, PER_PAGE, Actor, Overview, Remediation, RemediationRef, State, Verb
+from bot.policy import Policy
+from bot.store import Approvals, Messages, Pauses, audit
+
+FAILED_SECONDS = 86_400.0
+MINE = 10  # decisions of the person
+READ_AT_ONCE = 6
+
+
+class Overviews:
+    """Reads them.
+
+    Args:
+        lookup: finds what there is.
+        policy: who may look, and who may decide.
+        approvals: what is known of a remediation.
+        messages: what the bot tracks.
+        clock: time.
+        is_watching: the bot tracks all that waits.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it is read from
+        self,
+        lookup: Lookup,
+        policy: Policy,
+        approvals: Approvals,
+        messages: Messages,
+        clock: Clock,
+        *,
+        is_watching: bool,
+    ) -> None:
+        self._lookup = lookup
+        self._policy = policy
+        self._approvals = approvals
+        self._messages = messages
+        self._pauses = Pauses(messages.database)
+        self._clock = clock
+        self._is_watching = is_watching
+
+    def forget(self) -> None:
+        """Read again what was read a moment ago: somebody has decided since."""
+        self._lookup.forget()
+
+    async def clusters(self) -> Sequence[str]:
+        """Return the clusters in which something is open, by name.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        return sorted({each.cluster_id for each in (await self._lookup.open()).found})
+
+    async def read(self, actor: Actor, channel_id: str | None, cluster_id: str, page: int) -> Overview:
+        """Read one.
+
+        Args:
+            actor: who looks.
+            channel_id: where the results of decisions go.
+            cluster_id: what is shown; empty for all clusters.
+            page: which, from 0; the last one where there are fewer.
+
+        Raises:
+            NotAllowed: the actor may not look.
+            StorageUnavailable: the database did not answer.
+        """
+        await self._lookup.authorize(actor, channel_id)
+        refused = await self._refusal(actor, channel_id)
+        looked = await self._lookup.open()
+        found, unconfirmed = await self._confirm(looked.found, looked.outdated)
+        here = [each for each in found if cluster_id in {"", each.cluster_id}]
+        waiting = [each for each in here if each.state == State.PENDING_APPROVAL]
+        page = max(0, min(page, (len(waiting) - 1) // PER_PAGE))
+        shown = waiting[page * PER_PAGE : (page + 1) * PER_PAGE]
+        failed = await self._messages.failed(FAILED_SECONDS) if self._is_watching else None
+        mine = await audit.outcomes(self._messages.database, actor.user_id, MINE)
+        known = {each.ref: each.node for each in found} | await self._messages.nodes({each.ref for each in mine})
+        return Overview(
+            waiting=shown,
+            count=len(waiting),
+            page=page,
+            running=[each for each in here if each.state in IN_REPAIR],
+            failed=None if failed is None else [each for each in failed if cluster_id in {"", each.cluster_id}],
+            mine=mine,
+            names=known,
+            about={each.ref: replace(await self._approvals.about(each.ref), called="") for each in shown},
+            unconfirmed=unconfirmed,
+            pause=await self._pauses.active(cluster_id),
+            unreadable=looked.unreadable,
+            refused=refused,
+        )
+
+    async def _refusal(self, actor: Actor, channel_id: str | None) -> NotAllowed | None:
+        try:
+            await self._policy.authorize(Verb.APPROVE, actor, channel_id)
+        except NotAllowed as refused:
+            return refused
+        return None
+
+    async def _confirm(
+        self, found: Sequence[Remediation], outdated: Collection[RemediationRef]
+    ) -> tuple[list[Remediation], set[RemediationRef]]:
+        """Read again what was decided on since it was last seen. Returns what there is, and what couldn't be read."""
+        lane = asyncio.Semaphore(READ_AT_ONCE)
+
+        async def read(known: Remediation) -> Remediation | None:
+            try:
+                async with lane, self._clock.timeout(LOOK_SECONDS):
+                    return await self._lookup.get(known.ref)
+            except (TogetherError, TimeoutError):
+                return None
+
+        old = [each for each in found if each.ref in outdated]
+        fresh = dict(zip((each.ref for each in old), await asyncio.gather(*map(read, old)), strict=True))
+        present = [fresh.get(each.ref) or each for each in found]
+        return oldest_first(present), {ref for ref, each in fresh.items() if each is None}

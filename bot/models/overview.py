@@ -1,0 +1,50 @@
+"""What somebody sees in the app's home."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bot.errors import NotAllowed
+from bot.models.alert import About, Pause
+from bot.models.ids import RemediationRef
+from bot.models.job import Past
+from bot.models.remediation import Remediation
+
+PER_PAGE = 20  # of what waits: each takes two of a view's 100 blocks (docs.slack.dev, blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What is shown, of one cluster or of all.
+
+    Attributes:
+        waiting: what waits for approval on this page, oldest first.
+        count: how many wait in all.
+        page: which page this is, from 0.
+        running: what is being repaired.
+        failed: what failed within the last day; None where the bot doesn't watch, and so doesn't know.
+        mine: the person's last decisions, the latest first.
+        names: the nodes of those, as far as they are known.
+        about: what the bot knows of what waits on this page.
+        unconfirmed: what of that couldn't be read, though it isn't what it was.
+        pause: approvals are paused.
+        unreadable: the clusters that couldn't be read; "" for the list of clusters.
+        refused: why the person may not decide; None where they may.
+    """
+
+    waiting: Sequence[Remediation]
+    count: int
+    page: int
+    running: Sequence[Remediation]
+    failed: Sequence[Remediation] | None
+    mine: Sequence[Past]
+    names: Mapping[RemediationRef, str]
+    about: Mapping[RemediationRef, About] = field(default_factory=dict)
+    unconfirmed: Collection[RemediationRef] = ()
+    pause: Pause | None = None
+    unreadable: Collection[str] = ()
+    refused: NotAllowed | None = None
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are."""
+        return max(1, -(-self.count // PER_PAGE))

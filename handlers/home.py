@@ -1,0 +1,146 @@
+"""The app's home: drawn when it is opened, and again after what was done in it."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck
+from slack_bolt.response import BoltResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import cards
+from bot.cards import home
+from bot.clock import Clock
+from bot.decisions import Overviews
+from bot.errors import NotAttempted, StorageUnavailable, StoreDown
+from bot.models import Actor, Place
+from bot.tasks import Room, Tasks
+from handlers.clicks import actor_of
+from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED = 1000  # people
+_TURNS = {home.PREVIOUS: -1, home.NEXT: 1}
+
+
+@dataclass
+class _Viewer:
+    """Somebody who has it open: what they look at, and the lock that lets an older drawing never cover a newer one."""
+
+    looks_at: home.Filter = field(default_factory=home.Filter)
+    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Home:
+    """Draws it.
+
+    Args:
+        overviews: what is shown.
+        channel_for: where the result of a decision on a cluster's remediation goes; None for a direct message.
+        config: of cards.
+        tasks: where the work continues after the ack.
+        client: publishes views; without retries of its own.
+        clock: time.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what it shows, and how
+        self,
+        overviews: Overviews,
+        channel_for: Callable[[str], str | None],
+        config: cards.CardConfig,
+        tasks: Tasks,
+        client: AsyncWebClient,
+        clock: Clock,
+    ) -> None:
+        self._overviews = overviews
+        self._channel_for = channel_for
+        self._config = config
+        self._tasks = tasks
+        self._client = client
+        self._clock = clock
+        self._viewers: OrderedDict[str, _Viewer] = OrderedDict()
+
+    def placed(self, place: Place, cluster_id: str) -> Place:
+        """Return where the result of something that was done here goes: to the cluster's channel."""
+        return replace(place, channel_id=self._channel_for(cluster_id)) if place.is_home else place
+
+    async def drawn_after(self, work: Awaitable[object], actor: Actor, place: Place) -> None:
+        """Work, then draw the home of the person again, where that is where it was done."""
+        await work
+        if place.is_home:
+            self._overviews.forget()
+            self._draw_soon(actor, self._viewer(actor.user_id).looks_at)
+
+    async def opened(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+        """Somebody has opened the app's home, or its messages."""
+        event = body.get("event") or {}
+        actor = Actor(str(event.get("user") or ""), "", body.get("team_id"))
+        if self._tasks.room(actor.user_id, decides=False) is not Room.FREE:
+            return BoltResponse(status=503, body="")
+        await ack()
+        if event.get("tab") == "home":
+            view = event.get("view") or {}
+            self._draw_soon(actor, home.Filter.load(str(view.get("private_metadata"))), is_first=not view)
+        return None
+
+    async def act(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+        """Somebody looks at another cluster or page, or wants to see what is there now."""
+        action, actor = (body.get("actions") or [{}])[0], actor_of(body)
+        if self._tasks.room(actor.user_id, decides=False) is not Room.FREE:
+            return BoltResponse(status=503, body="")
+        await ack()
+        looks_at = home.Filter.load(str((body.get("view") or {}).get("private_metadata")))
+        action_id = str(action.get("action_id"))
+        if action_id == home.CLUSTER:
+            chosen = str((action.get("selected_option") or {}).get("value"))
+            looks_at = home.Filter(chosen.removeprefix(cards.ALL_CLUSTERS))
+        looks_at = replace(looks_at, page=max(0, looks_at.page + _TURNS.get(action_id, 0)))
+        self._draw_soon(actor, looks_at)
+        return None
+
+    async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """The menu of clusters asks for its choices."""
+        try:
+            clusters = await self._overviews.clusters()
+        except StorageUnavailable as error:
+            logger.warning("Couldn't read the clusters: %s", error)
+            clusters = []
+        await ack(options=home.options(clusters, str(body.get("value") or "")))
+
+    def _draw_soon(self, actor: Actor, looks_at: home.Filter, *, is_first: bool = False) -> None:
+        viewer = self._viewer(actor.user_id)
+        viewer.looks_at = looks_at
+        self._tasks.spawn(self._draw(actor, viewer, is_first=is_first), f"home of {actor.user_id}")
+
+    def _viewer(self, user_id: str) -> _Viewer:
+        viewer = self._viewers.setdefault(user_id, _Viewer())
+        self._viewers.move_to_end(user_id)
+        if len(self._viewers) > REMEMBERED:
+            self._viewers.popitem(last=False)
+        return viewer
+
+    async def _draw(self, actor: Actor, viewer: _Viewer, *, is_first: bool) -> None:
+        async with viewer.drawing:
+            if is_first:
+                await self._publish(actor.user_id, home.loading())
+            await self._publish(actor.user_id, await self._view(actor, viewer.looks_at))
+
+    async def _view(self, actor: Actor, looks_at: home.Filter) -> dict[str, Any]:
+        channel_id = self._channel_for(looks_at.cluster_id)
+        try:
+            shown = await self._overviews.read(actor, channel_id, looks_at.cluster_id, looks_at.page)
+        except NotAttempted as error:
+            return home.problem(error, looks_at)
+        except StorageUnavailable:
+            return home.problem(StoreDown(), looks_at)
+        return home.home(shown, looks_at, self._config, self._clock.now())
+
+    async def _publish(self, user_id: str, view: dict[str, Any]) -> None:
+        try:
+            await self._client.views_publish(user_id=user_id, view=view)
+        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+            logger.warning("Couldn't draw the home of %s: %s", user_id, describe(error))

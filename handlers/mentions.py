@@ -1,0 +1,203 @@
+"""Messages to the bot: mentions in channels and threads, and direct messages."""
+
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck
+from slack_bolt.response import BoltResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import cards
+from bot.decisions import DecisionService, Lookup, Unrecorded
+from bot.errors import (
+    BotError,
+    NoReference,
+    NotAttempted,
+    StorageUnavailable,
+    StoreDown,
+    TooMany,
+    UnreadableCommand,
+)
+from bot.models import OPEN, Actor, Place, RemediationRef, Request, Verb
+from bot.parsing import Ask, AskForStatus, AskToHold, Find, Help, ListWaiting, Order, parse_mention
+from bot.tasks import Room, Tasks
+from handlers.buttons import refusal
+from handlers.chooser import Chooser, no_match
+from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
+from handlers.replies import Replies
+from handlers.shortcuts import find_references
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED = 2000  # events; Slack repeats what wasn't acked in time (docs.slack.dev, Events API)
+_MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^>]*)?>")
+_BY_PEOPLE = {None, "file_share", "thread_broadcast"}  # subtypes of a message that somebody wrote
+
+
+class Mentions:
+    """Answers them. A mention shows nothing first, so what decides is answered with the card and its buttons.
+
+    Args:
+        lookup: finds what is meant.
+        decisions: keeps holds, and notes what was refused.
+        chooser: lists and shows, privately.
+        replies: tells the thread, or the person alone.
+        tasks: where the work continues after the ack.
+        config: of cards.
+        client: reads what a thread is about; without retries of its own.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what it answers with
+        self,
+        lookup: Lookup,
+        decisions: DecisionService,
+        chooser: Chooser,
+        replies: Replies,
+        tasks: Tasks,
+        config: cards.CardConfig,
+        client: AsyncWebClient,
+    ) -> None:
+        self._lookup = lookup
+        self._decisions = decisions
+        self._chooser = chooser
+        self._replies = replies
+        self._tasks = tasks
+        self._config = config
+        self._client = client
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+        """Ack, then answer. What can't be taken isn't acked: Slack repeats it."""
+        event, event_id = body.get("event") or {}, str(body.get("event_id"))
+        user_id = str(event.get("user") or "")
+        if not user_id or event.get("bot_id") or event.get("subtype") not in _BY_PEOPLE or event_id in self._seen:
+            await ack()
+            return None
+        room = self._tasks.room(user_id, decides=False)
+        if room is Room.FULL:
+            return BoltResponse(status=503, body="")
+        self._seen[event_id] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        actor = Actor(user_id, "", body.get("team_id"), home_team_id=event.get("user_team"))
+        place = Place(event.get("channel"), user_id, thread_ts=event.get("thread_ts"))
+        await ack()
+        if room is Room.PERSON_IS_FULL:
+            self._tasks.spawn(self._refuse(TooMany(), actor, place), f"refused message {event_id}")
+            return None
+        asked = parse_mention(_MENTIONED.sub(" ", str(event.get("text") or "")))
+        answer = self._answer(asked, actor, place, event_id, str(event.get("ts")))
+        self._tasks.spawn(answer, f"message {event_id}", person=user_id)
+        return None
+
+    async def _answer(
+        self,
+        asked: Ask | AskToHold | AskForStatus | Find | ListWaiting | Help | UnreadableCommand,
+        actor: Actor,
+        place: Place,
+        event_id: str,
+        ts: str,
+    ) -> None:
+        try:
+            match asked:
+                case Help():
+                    await self._replies.whisper(place, cards.mentions())
+                case ListWaiting() | Find():
+                    await self._chooser.answer(asked, actor, place, "")
+                case AskForStatus():
+                    ref = await self._of_thread(place)
+                    await self._chooser.answer(Find(str(ref), only_shows=True), actor, place, "")
+                case Ask():
+                    await self._show(asked, actor, place, ts)
+                case AskToHold():
+                    await self._hold(asked, actor, place, event_id)
+                case UnreadableCommand():
+                    raise asked
+        except NotAttempted as error:
+            await self._refuse(error, actor, place)
+        except BotError as error:
+            await self._replies.whisper(place, cards.private(error))
+        except StorageUnavailable:
+            await self._replies.whisper(place, cards.private(StoreDown()))
+
+    async def _refuse(self, error: NotAttempted, actor: Actor, place: Place) -> None:
+        await self._decisions.note(refusal(error, actor, place.channel_id))
+        await self._replies.whisper(place, cards.private(error))
+
+    async def _show(self, asked: Ask, actor: Actor, place: Place, ts: str) -> None:
+        """Post the card with its buttons in the thread: nobody has seen what would be decided."""
+        verb = Verb(asked.verb)
+        await self._lookup.authorize_to(verb, actor, place.channel_id)
+        ref = await self._find(asked.of, place)
+        if ref is None:
+            return
+        present, about = await self._lookup.get(ref), await self._decisions.about(ref)
+        notice = f"<@{actor.user_id}> asked to {verb} this. Nothing has been sent yet: press a button to decide."
+        shown = cards.card(present, notice=notice, about=replace(about, called=""), config=self._config)
+        in_thread = place if place.is_direct else replace(place, thread_ts=place.thread_ts or ts)
+        await self._replies.answer(in_thread, shown)
+
+    async def _hold(self, asked: AskToHold, actor: Actor, place: Place, event_id: str) -> None:
+        ref = await self._find(asked.of, place)
+        if ref is None:
+            return
+        request = Request(Verb.HOLD, ref, actor, place, trigger_id=f"event {event_id}", seconds=asked.seconds)
+        try:
+            work = await self._decisions.receive(request)
+        except Unrecorded as unrecorded:
+            await unrecorded.work
+        else:
+            if work:
+                await work
+
+    async def _find(self, of: Order | Find | None, place: Place) -> RemediationRef | None:
+        """Return which remediation is meant; None where several are, and the person was told which.
+
+        Raises:
+            NotAttempted: none.
+            StorageUnavailable: the database did not answer.
+        """
+        if of is None:
+            return await self._of_thread(place)
+        if isinstance(of, Order):
+            return of.ref
+        looked = await self._lookup.find(of.text, states=OPEN)
+        if len(looked.found) > 1:
+            title = f"{len(looked.found)} open remediations match. Type the full node name, or its instance ID"
+            told = cards.chooser.waiting_list(looked.found, list(looked.unreadable), title)
+            await self._replies.whisper(place, told)
+            return None
+        if not looked.found:
+            raise no_match(of.text, looked)
+        return looked.found[0].ref
+
+    async def _of_thread(self, place: Place) -> RemediationRef:
+        """Return the remediation that a thread is about: the bot's own message, or another tool's that names it.
+
+        Raises:
+            NoReference: there is none, or several.
+            StorageUnavailable: the database did not answer.
+        """
+        if place.thread_ts is None or place.channel_id is None:
+            raise NoReference(None)
+        named = await self._lookup.shown_in(place.channel_id, place.thread_ts)
+        named = named or await self._named_by(place.channel_id, place.thread_ts)
+        if len(named) != 1:
+            raise NoReference(len(named))
+        return named[0]
+
+    async def _named_by(self, channel_id: str, ts: str) -> Sequence[RemediationRef]:
+        """Return what the first message of a thread names."""
+        try:
+            answer = await self._client.conversations_history(
+                channel=channel_id, latest=ts, oldest=ts, inclusive=True, limit=1, include_all_metadata=True
+            )
+            messages = list(answer.get("messages") or [])
+        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+            logger.warning("Couldn't read what a thread is about: %s", describe(error))
+            raise NoReference(None) from error
+        return find_references(messages[0]) if messages else []

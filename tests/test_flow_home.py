@@ -1,0 +1,244 @@
+"""The app's home: what waits with its buttons, what runs, what failed, and the person's own decisions."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bot import cards
+from bot.cards import home
+from bot.models import PER_PAGE
+from tests.rows import outcomes_by_user
+from tests.simulator.slack.limits import check_home
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault, Ids
+from tests.storms import XID
+from tests.watch import card, pass_time, poll, until, watching
+from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_transports, world
+
+pytestmark = pytest.mark.bot(watching=True)
+
+
+async def shown(bot: World, user: str = "U0ALICE", version: int = 1) -> dict[str, Any]:
+    """The home of a person once it was drawn so often."""
+    drawn = lambda: bot.slack.homes.get(user, {}).get("version", 0) >= version  # noqa: E731
+    await bot.slack.until(drawn)
+    return bot.slack.homes[user]
+
+
+async def opened(bot: World, user: str = "U0ALICE") -> dict[str, Any]:
+    """Open the home, and return it as soon as it is filled."""
+    version = bot.slack.homes.get(user, {}).get("version", 0)
+    await bot.slack.open_home(user)
+    return await shown(bot, user, version + (1 if version else 2))
+
+
+def said(view: dict[str, Any]) -> str:
+    return json.dumps(view["blocks"], ensure_ascii=False)
+
+
+async def several(bot: World, count: int) -> list[Ids]:
+    """So many nodes wait, each with its card."""
+    made = [bot.together.add(("cluster-1", f"i-{n}", f"r-{n}"), instance_name=f"gpu-node-{n}") for n in range(count)]
+    await until(bot, lambda: len(bot.slack.cards(f"r-{count - 1}")) + len(bot.slack.digests()) > 0)
+    await poll(bot)
+    return made
+
+
+@both_transports
+async def test_home_shows_what_waits_runs_failed_and_was_decided_and_decides(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7", linked_alerts=XID)
+    alert = await card(bot)
+    running = bot.together.add(("cluster-1", "i-2", "r-2"), instance_name="gpu-node-8")
+    await card(bot, running)
+    bot.together.review(running, "approve")
+    failed = bot.together.add(("cluster-1", "i-3", "r-3"), instance_name="gpu-node-9")
+    await card(bot, failed)
+    bot.together.review(failed, "approve")
+    bot.together.advance(failed)
+    bot.together.fail(failed, "host did not come back")
+    await card(bot, failed, words="Failed")
+    view = await opened(bot)
+    text = said(view)
+    assert "Waiting for approval: 1" in text
+    assert "Approval needed: reboot gpu-node-7" in text
+    assert "Xid 79" in text
+    assert "Running: 1" in text
+    assert "Failed in the last 24 h: 1" in text
+    assert "Your last decisions" not in text
+    await bot.slack.press_home(APPROVE, about="remediation-1")
+    await card(bot, words="Approved by <@U0ALICE>")
+    view = await shown(bot, version=view["version"] + 1)
+    assert "Nothing is waiting for approval" in said(view)
+    assert "Running: 2" in said(view)
+    assert "gpu-node-7 · " in said(view)
+    assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
+    assert bot.together.state(IDS) == "PENDING"
+    lines = [each.text for each in bot.slack.visible() if each.thread_ts is None and each.ts > alert.ts]
+    assert lines[-1].startswith("gpu-node-7: approved by <@U0ALICE>.")
+
+
+async def test_button_whose_remediation_has_changed_decides_nothing_and_says_so_in_the_channel(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    view = await opened(bot)
+    bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+    await bot.slack.press_home(APPROVE)
+    await card(bot, words="approval wasn't sent: the repair changed")
+    view = await shown(bot, version=view["version"] + 1)
+    assert "Approve VM replacement" in said(view)
+    assert bot.together.posts == []
+
+
+async def test_who_may_not_decide_sees_no_buttons_and_who_can(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    view = await opened(bot, "U0CAROL")
+    assert "You can look, but not decide. Ask " in said(view)
+    assert "Approval needed: reboot instance-1" in said(view)
+    assert not any(name in said(view) for name in ("remediation:", cards.PAUSE))
+
+
+async def test_forged_button_of_who_may_not_decide_is_refused_in_a_direct_message(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    view = await opened(bot)
+    (row, button) = next(
+        (row, each) for row in view["blocks"] for each in row.get("elements", []) if each.get("action_id") == APPROVE
+    )
+    await opened(bot, "U0CAROL")
+    await bot.slack.act_in_home(bot.slack.homes["U0CAROL"], row["block_id"], button, user="U0CAROL", choice="")
+    await bot.slack.until(lambda: bot.slack.direct("U0CAROL"))
+    assert "You're not allowed to approve remediations." in bot.slack.direct("U0CAROL")[0].text
+    assert bot.together.posts == []
+
+
+@pytest.mark.parametrize("user", ["U0GONE", "U0PARTNER"])
+async def test_stranger_sees_nothing(bot: World, user: str) -> None:
+    bot.slack.add_user(user, "somebody", team_id="T0ELSE")
+    view = await opened(bot, user)
+    assert "Only members of this workspace can do this." in said(view)
+
+
+async def test_pages_and_filter_by_cluster(bot: World) -> None:
+    bot.together.clusters["cluster-2"] = "two"
+    await pass_time(bot, 700)
+    await several(bot, PER_PAGE + 3)
+    other = bot.together.add(("cluster-2", "i-x", "r-x"), instance_name="gpu-node-x")
+    await card(bot, other)
+    view = await opened(bot)
+    assert f"Waiting for approval: {PER_PAGE + 4}" in said(view)
+    assert "Page 1 of 2" in said(view)
+    assert said(view).count(CANCEL) == PER_PAGE
+    await bot.slack.press_home(home.NEXT)
+    view = await shown(bot, version=view["version"] + 1)
+    assert "Page 2 of 2" in said(view)
+    assert said(view).count(CANCEL) == 4
+    await bot.slack.press_home(CANCEL, about="r-x")
+    await card(bot, other, words="Cancelled")
+    view = await shown(bot, version=view["version"] + 1)
+    assert "Page 2 of 2" in said(view)
+    await bot.slack.press_home(home.CLUSTER, choice="cluster-1")
+    view = await shown(bot, version=view["version"] + 1)
+    assert "Remediations in cluster-1" in said(view)
+    assert "gpu-node-x" not in said(view).partition("Your last decisions")[0]
+    await bot.slack.press_home(home.CLUSTER, choice="*")
+    view = await shown(bot, version=view["version"] + 1)
+    assert "Remediations in" not in said(view)
+
+
+async def test_pause_and_resume(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    view = await opened(bot)
+    await bot.slack.press_home(cards.PAUSE)
+    view = await shown(bot, version=view["version"] + 1)
+    assert "Approvals are paused in all clusters until" in said(view)
+    await bot.slack.press_home(APPROVE)
+    await bot.slack.until(lambda: len(bot.slack.direct("U0ALICE")) > 1)
+    assert "paused approvals until" in bot.slack.direct("U0ALICE")[1].text
+    view = await shown(bot, version=view["version"] + 1)
+    await bot.slack.press_home(cards.RESUME)
+    view = await shown(bot, version=view["version"] + 1)
+    assert "Approvals are paused" not in said(view)
+
+
+@both_transports
+async def test_menu_holds_and_opens_dialogs(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await card(bot)
+    view = await opened(bot)
+    await bot.slack.press_home("remediation:hold", choice="3600")
+    view = await shown(bot, version=view["version"] + 1)
+    assert "On hold: reboot gpu-node-7" in said(view)
+    await bot.slack.press_home(cards.MORE, choice=cards.REJECT)
+    await bot.slack.until(lambda: bot.slack.views)
+    await bot.slack.submit(bot.slack.views[0], reason="false alarm")
+    await card(bot, words="Rejected by <@U0ALICE>")
+    await until(bot, lambda: "Nothing is waiting" in said(bot.slack.homes["U0ALICE"]))
+    assert "reject" in said(bot.slack.homes["U0ALICE"])
+
+
+async def test_what_cannot_be_read_again_after_a_decision_offers_nothing_to_decide(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    view = await opened(bot)
+    with bot.together.paused("approve"):
+        await bot.slack.press_home(APPROVE)
+        await bot.together.until(lambda: bot.together.posts)
+        bot.together.faults.append(Fault("drop", verb="get", times=50))
+    view = await shown(bot, version=view["version"] + 1)
+    assert "Somebody decided on this a moment ago, and Together can't be read right now." in said(view)
+    assert REFRESH in said(view)
+    assert not any(name in said(view) for name in (APPROVE, CANCEL, cards.MORE))
+
+
+async def test_home_without_the_watch_reads_together_and_answers_in_a_direct_message() -> None:
+    async with world() as bot:
+        bot.together.clusters["cluster-1"] = "one"
+        bot.together.add(instance_name="gpu-node-7")
+        view = await opened(bot)
+        assert "Approval needed: reboot gpu-node-7" in said(view)
+        assert "Failed in" not in said(view)
+        await bot.slack.press_home(CANCEL)
+        await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+        assert "Cancelled by <@U0ALICE>" in bot.slack.direct("U0ALICE")[0].text
+        view = await shown(bot, version=view["version"] + 1)
+        assert "Nothing is waiting for approval" in said(view)
+
+
+async def test_cluster_that_cannot_be_read_is_named() -> None:
+    async with world() as bot:
+        bot.together.clusters["cluster-1"] = "one"
+        bot.together.faults.append(Fault("status", verb="list", status=500, times=50))
+        view = await opened(bot)
+        assert "Couldn't read cluster-1 from Together, so some may be missing." in said(view)
+
+
+async def test_messages_tab_and_refused_views_do_no_harm(bot: World) -> None:
+    assert (await bot.slack.open_home(tab="messages")).status == 200
+    assert bot.slack.homes == {}
+    bot.slack.faults.append(SlackFault("views.publish", "internal_error", times=2))
+    await bot.slack.open_home()
+    await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("views.publish") == 2)
+    assert "Nothing is waiting for approval" in said(await opened(bot))
+
+
+async def test_choices_of_clusters_are_narrowed_by_what_is_typed() -> None:
+    assert [each["value"] for each in home.options(["a-1", "b-2"], "")] == ["*", "a-1", "b-2"]
+    assert [each["value"] for each in home.options(["a-1", "b-2", "x" * 100], "B")] == ["b-2"]
+    assert len(home.options([f"c-{n}" for n in range(10_000)], "c-")) == 100
+    async with watching() as bot:
+        bot.together.add()
+        await card(bot)
+        await opened(bot)
+        ask = {"type": "block_suggestion", "action_id": home.CLUSTER, "value": "", "user": {"id": "U0ALICE"}}
+        ack = await bot.slack.deliver("interactive", {**ask, "team": {"id": "T0HOME"}, "view": {"type": "home"}})
+        assert [each["value"] for each in json.loads(ack.body)["options"]] == ["*", "cluster-1"]
+
+
+def test_odd_metadata_is_all_clusters_from_the_beginning() -> None:
+    for odd in ("", "[]", "{}", '{"cluster_id": 1}', '{"cluster_id": "c", "page": "x"}'):
+        assert home.Filter.load(odd) == home.Filter()
+    assert home.Filter.load(home.Filter("c", 3).dump()) == home.Filter("c", 3)
+    check_home(home.loading())

@@ -1,0 +1,239 @@
+"""Mentions of the bot and direct messages to it."""
+
+import pytest
+
+from tests.rows import outcomes_by_user
+from tests.simulator.slack import Posted
+from tests.simulator.slack.workspace import BOT_USER, SlackFault, im_of
+from tests.simulator.together import Fault
+from tests.watch import card, until, watching
+from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports, world
+
+pytestmark = pytest.mark.bot(watching=True)
+BOT = f"<@{BOT_USER}>"
+ALICE = im_of("U0ALICE")
+
+
+async def confirmation(bot: World, said: Posted) -> Posted:
+    """The card that answers in the thread."""
+    replies = await bot.slack.until(lambda: [each for each in bot.slack.replies(said) if each.by == BOT_USER])
+    return replies[0]
+
+
+@both_transports
+async def test_cancel_by_name_shows_the_card_with_buttons_and_sends_nothing_before_one_is_pressed(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await card(bot)
+    said = await bot.slack.say(f"{BOT} cancel gpu-node-7", user="U0ALICE")
+    answer = await confirmation(bot, said)
+    assert "<@U0ALICE> asked to cancel this. Nothing has been sent yet: press a button to decide." in answer.text
+    assert {APPROVE, CANCEL} <= set(answer.buttons)
+    assert bot.together.posts == []
+    await bot.slack.press(answer, CANCEL)
+    await bot.edited(answer)
+    assert "Cancelled by <@U0ALICE>" in answer.text
+    await card(bot, words="Cancelled by <@U0ALICE>")
+    assert bot.together.state(IDS) == "CANCELLED"
+    assert await outcomes_by_user(bot) == [("U0ALICE", "cancelled")]
+
+
+@both_transports
+async def test_thread_of_an_alert_needs_no_name(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.say(f"{BOT} hold 1h", user="U0ALICE", thread=alert)
+    await until(bot, lambda: "On hold until" in alert.text)
+    lines = [each.text for each in bot.slack.replies(alert) if each.by == BOT_USER]
+    assert lines == []
+    await bot.slack.say(f"{BOT} status", user="U0BOB", thread=alert)
+    shown = await bot.whisper("U0BOB")
+    assert "On hold: reboot gpu-node-7" in shown.everything
+    assert shown.buttons == {}
+    assert shown.thread_ts == alert.ts
+    await bot.slack.say(f"{BOT} approve", user="U0ALICE", thread=alert)
+    answer = await bot.slack.until(
+        lambda: [each for each in bot.slack.replies(alert) if "asked to approve this" in each.text]
+    )
+    await bot.slack.press(answer[0], APPROVE)
+    await card(bot, words="Approved by <@U0ALICE>")
+    assert [outcome for _, outcome in await outcomes_by_user(bot)] == ["held", "approved"]
+
+
+async def test_thread_of_another_tools_alert_is_read_for_what_it_names() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=alert)
+        answer = await confirmation(bot, alert)
+        assert "asked to cancel this" in answer.text
+        silent = bot.slack.post_as_tool([], text="something else")
+        await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=silent)
+        assert "This thread isn't about a remediation. Nothing was sent." in (await bot.whisper()).text
+        bot.slack.may_read_history = False
+        await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=alert)
+        assert "Which remediation? Nothing was sent." in (await bot.whisper(count=2)).text
+
+
+async def test_thread_of_a_digest_asks_which(bot: World) -> None:
+    for number in range(12):
+        bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
+    digest = (await until(bot, bot.slack.digests))[0]
+    await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=digest)
+    assert "This thread is about 12 remediations." in (await bot.whisper()).text
+    await bot.slack.say(f"{BOT} cancel i-3", user="U0ALICE", thread=digest)
+    answer = await bot.slack.until(lambda: [each for each in bot.slack.replies(digest) if "asked to" in each.text])
+    assert answer[0].text.startswith("i-3 (cluster-1 (H100)): Approve reboot?")
+
+
+async def test_outside_a_thread_a_name_is_needed_and_several_matches_are_listed(bot: World) -> None:
+    for number in (1, 2):
+        ids = bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), instance_name=f"gpu-node-{number}")
+        await card(bot, ids)
+    await bot.slack.say(f"{BOT} cancel", user="U0ALICE")
+    assert "Which remediation? Nothing was sent." in (await bot.whisper()).text
+    for number, verb in enumerate(("cancel", "hold"), 2):
+        await bot.slack.say(f"{BOT} {verb} gpu-node", user="U0ALICE")
+        told = (await bot.whisper(count=number)).text
+        assert told.startswith("2 open remediations match. Type the full node name, or its instance ID.")
+    await bot.slack.say(f"{BOT} cancel gpu-node-9", user="U0ALICE")
+    assert "No open remediation matches “gpu-node-9”" in (await bot.whisper(count=4)).text
+    assert bot.together.posts == []
+
+
+def told_by_bot(bot: World) -> list[Posted]:
+    """What the bot has told Alice directly."""
+    return [each for each in bot.slack.direct("U0ALICE") if each.by == BOT_USER]
+
+
+async def answered_directly(bot: World, count: int) -> Posted:
+    await bot.slack.until(lambda: len(told_by_bot(bot)) == count)
+    return told_by_bot(bot)[-1]
+
+
+@both_transports
+async def test_direct_messages_are_answered_there(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await card(bot)
+    for number, (text, words) in enumerate(
+        [
+            ("hello", "Mention me, or send me a direct message:"),
+            ("list", "1 remediation can be cancelled, oldest first."),
+            ("status gpu-node-7", "Approve reboot?"),
+            (f"{BOT} cancel gpu-node-7", "<@U0ALICE> asked to cancel this."),
+        ],
+        1,
+    ):
+        await bot.slack.say(text, user="U0ALICE", channel=ALICE)
+        told = await answered_directly(bot, number)
+        assert words in told.text
+        assert told.only_for is None
+    await bot.slack.press(told, CANCEL)
+    await bot.edited(told)
+    assert "Cancelled by <@U0ALICE>" in told.text
+    await card(bot, words="Cancelled by <@U0ALICE>")
+
+
+async def test_who_may_not_decide_is_told_privately(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    for number, text in enumerate(("cancel", "approve"), 1):
+        await bot.slack.say(f"{BOT} {text}", user="U0CAROL", thread=alert)
+        assert f"You're not allowed to {text} remediations." in (await bot.whisper("U0CAROL", number)).text
+    await bot.slack.say(f"{BOT} hold 1h", user="U0CAROL", thread=alert)
+    assert "You're not allowed to put repairs on hold." in (await bot.whisper("U0CAROL", 3)).text
+    assert [each for each in bot.slack.replies(alert) if each.by == BOT_USER] == []
+
+
+async def test_member_of_another_workspace_in_a_shared_channel_sees_nothing(bot: World) -> None:
+    bot.slack.add_user("U0PARTNER", "partner", team_id="T0PARTNER")
+    bot.together.add()
+    alert = await card(bot)
+    for number, extra in enumerate(({"user_team": "T0PARTNER"}, {}), 1):
+        await bot.slack.say(f"{BOT} status", user="U0PARTNER", thread=alert, **extra)
+        assert "Only members of this workspace can do this." in (await bot.whisper("U0PARTNER", number)).text
+
+
+async def test_channel_in_which_the_bot_is_not_enabled() -> None:
+    async with watching(BOT_CHANNELS="C0OPS") as bot:
+        bot.together.add()
+        await card(bot)
+        for number, text in enumerate(("list", f"cancel {REF}", "status instance-1"), 1):
+            await bot.slack.say(f"{BOT} {text}", user="U0ALICE", channel="C0OTHER")
+            told = (await bot.whisper(count=number)).text
+            assert "This bot isn't enabled here. Nothing changed. Use <#C0OPS>." in told
+
+
+async def test_retried_event_is_answered_once(bot: World) -> None:
+    event = {"type": "app_mention", "user": "U0ALICE", "text": f"{BOT} help", "ts": "1.2", "channel": "C0OPS"}
+    for _ in range(3):
+        assert (await bot.slack.tell(event, event_id="Ev0SAME")).status == 200
+    await bot.whisper()
+    await bot.slack.tell({**event, "user": "U0BOB"}, event_id="Ev0OTHER")
+    await bot.whisper("U0BOB")
+    assert len(bot.slack.visible("U0ALICE")) == 1
+
+
+async def test_bots_and_edits_are_not_answered(bot: World) -> None:
+    event = {"type": "message", "channel_type": "im", "user": "U0ALICE", "text": "help", "ts": "1.2", "channel": ALICE}
+    for extra in ({"bot_id": "B0OTHER"}, {"subtype": "message_changed"}, {"user": None}, {"user": ""}):
+        assert (await bot.slack.tell({**event, **extra})).status == 200
+    await bot.slack.tell(event)
+    await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+    assert len(bot.slack.direct("U0ALICE")) == 1
+
+
+async def test_together_down_is_said(bot: World) -> None:
+    bot.together.faults.append(Fault("drop", verb="get", times=50))
+    await bot.slack.say(f"{BOT} cancel {REF}", user="U0ALICE")
+    assert "Together" in (await bot.whisper()).text
+    assert bot.together.posts == []
+
+
+async def test_mention_without_room_is_repeated_by_slack(bot: World) -> None:
+    bot.app.tasks.limit = 0
+    event = {"type": "app_mention", "user": "U0ALICE", "text": f"{BOT} help", "ts": "1.2", "channel": "C0OPS"}
+    assert (await bot.slack.tell(event, event_id="Ev0LATER")).status == 503
+    bot.app.tasks.limit = 200
+    assert (await bot.slack.tell(event, event_id="Ev0LATER")).status == 200
+    assert "Mention me" in (await bot.whisper()).text
+
+
+async def test_unreadable_request_says_what_is_wrong(bot: World) -> None:
+    await bot.slack.say(f"{BOT} cancel gpu node", user="U0ALICE")
+    assert "Missing remediation ID." in (await bot.whisper()).text
+
+
+async def test_answer_that_slack_refuses_in_the_thread_reaches_the_person(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "not_in_channel"))
+    await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=alert)
+    await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+    assert "asked to cancel this" in bot.slack.direct("U0ALICE")[0].text
+
+
+async def test_older_installation_works_without_the_new_ways_in_and_says_what_it_lacks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with world() as bot:
+        bot.slack.scopes -= {"app_mentions:read", "im:history"}
+        await bot.settle()
+        async with bot.another() as app:
+            assert "The Slack app lacks app_mentions:read (answer when it's mentioned), im:history" in caplog.text
+            assert app._warnings()[0].endswith("(python -m bot manifest) and reinstall it.")
+            assert app._problems() == []
+            await bot.slack.say(f"{BOT} help", user="U0ALICE")
+            bot.together.add()
+            await bot.slack.command(REF)
+            await bot.answer(2)
+            assert bot.together.state(IDS) == "CANCELLED"
+            assert bot.slack.visible("U0ALICE") == []
+
+
+async def test_hold_from_elsewhere_is_answered_with_a_line_that_links_to_the_card(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.say(f"{BOT} hold 2h gpu-node-7", user="U0ALICE")
+    await until(bot, lambda: "On hold until" in alert.text)
+    line = next(each.text for each in bot.slack.visible() if each.text.startswith("gpu-node-7: on hold until"))
+    assert "by <@U0ALICE>. <https://home.slack.com/archives/C0OPS/" in line
