@@ -16,6 +16,8 @@ from bot.models import (
     Hold,
     Message,
     Mode,
+    Overview,
+    Past,
     Place,
     Remediation,
     RemediationRef,
@@ -190,3 +192,30 @@ def batch(known: int, total: int = 8, *, is_running: bool = False) -> Batch:
         for number in range(total)
     ]
     return Batch("b" * 32, DIGEST.id, Verb.APPROVE, actor, place, START, items, is_running)
+
+
+PAST = [
+    Past(REF, Verb.APPROVE, "U0ALICE", START + 300, "approved", "the job has checkpointed"),
+    Past(REF, Verb.HOLD, "U0BOB", START + 120, "held"),
+    Past(REF, Verb.CANCEL, "U0CAROL", START + 60, "NotAllowed"),
+]
+
+
+def overview(**extra: Any) -> Overview:
+    """What somebody sees in the app's home."""
+    other = RemediationRef("c-9a1", "i-0108", "r-88fe")
+    moved = remediation(
+        id=other.remediation_id, cluster_id=other.cluster_id, instance_id=other.instance_id,
+        instance_name="gpu-node-31", mode=Mode.HOST_AWARE, linked_alerts=ALERTS[:1],
+    )  # fmt: skip
+    return Overview(**{
+        "waiting": [BY_STATE[State.PENDING_APPROVAL], moved],
+        "count": 2,
+        "page": 0,
+        "running": [BY_STATE[State.RUNNING]],
+        "failed": [BY_STATE[State.FAILED]],
+        "mine": PAST[:1],
+        "names": {REF: "gpu-node-07"},
+        "about": {REF: ABOUT},
+        **extra,
+    })  # fmt: skip

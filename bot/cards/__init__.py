@@ -1,6 +1,6 @@
 """What people see: pure functions from values to Slack messages. Escaping, limits and fallback text are theirs."""
 
-from bot.cards import batch, chooser, digest, labels, listing, selection
+from bot.cards import batch, chooser, digest, home, labels, listing, selection
 from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
 from bot.cards.controls import COPY_IDS, HISTORY, MORE, OTHER_MODE, REJECT, RELEASE, question
@@ -53,6 +53,7 @@ __all__ = [
     "first_approval",
     "history",
     "hold_ends",
+    "home",
     "in_progress",
     "labels",
     "late_call",

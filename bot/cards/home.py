@@ -130,7 +130,8 @@ def _waiting(each: Remediation, shown: Overview, config: CardConfig, *, may_deci
     if not is_sure:
         lines.insert(0, "Somebody decided on this a moment ago, and Together can't be read right now.")
     drawn = blocks.rich_texts([elements(title, bold=True), *map(elements, lines), elements(where)])
-    return [*drawn, *(actions(each, about, config, buttons=is_sure) if may_decide else [])]
+    controls = actions(each, about, config, buttons=is_sure) if may_decide else []
+    return [*drawn, *controls, {"type": "divider"}]
 
 
 def _pages(shown: Overview) -> Blocks:

@@ -12,11 +12,25 @@ from typing import Any
 from playwright.async_api import Locator, Page, ViewportSize
 
 from bot import cards
-from bot.errors import NotAttempted
+from bot.errors import NotAllowed, NotAttempted
 from bot.models import Decided, Message, Mode, Pause, Shown, State, Verb, waiting
 from tests.browser.chromium import chromium
 from tests.manual_clock import START
-from tests.samples import ABOUT, APPROVED, BY_STATE, DIGEST, ERRORS, REF, alerts, batch, remediation, request, reviewed
+from tests.samples import (
+    ABOUT,
+    APPROVED,
+    BY_STATE,
+    DIGEST,
+    ERRORS,
+    PAST,
+    REF,
+    alerts,
+    batch,
+    overview,
+    remediation,
+    request,
+    reviewed,
+)
 from tests.simulator.console import Console, Scenes
 from tests.simulator.console.console import PAGE
 from tests.simulator.demo import demo
@@ -49,6 +63,11 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "in-progress-command", cards.in_progress(request(), START), False
     yield "in-progress-click", cards.in_progress(request(Verb.APPROVE, cards.card(remediation())), START), False
     yield "usage", cards.usage(), True
+    yield "mentions", cards.mentions(), True
+    asked = f"<@{ALICE}> asked to cancel this. Nothing has been sent yet: press a button to decide."
+    yield "asked-in-a-message", cards.card(remediation(), about=ABOUT, notice=asked), False
+    yield "history", cards.history("gpu-node-07", PAST), True
+    yield "copy-ids", cards.copyable(REF), True
     yield "paused", cards.paused("c-7f2", Pause("U0BOB", START + 3600)), True
     line = f"gpu-node-07: cancelled by <@{ALICE}>. <https://x.slack.com/|See the card>"
     yield "typed-cancel", cards.line(line), False
@@ -100,6 +119,25 @@ def reason() -> dict[str, Any]:
     return cards.reason_dialog(asked, "gpu-node-07")
 
 
+def other_mode() -> dict[str, Any]:
+    """The dialog that approves another mode than the suggested one."""
+    asked = replace(request(Verb.APPROVE), shown=Shown(Mode.HOST_AWARE, State.PENDING_APPROVAL))
+    return cards.other_mode_dialog(asked, "gpu-node-07", cards.CardConfig().other_modes(Mode.HOST_AWARE))
+
+
+def views() -> dict[str, dict[str, Any]]:
+    """The dialogs by name."""
+    return {"digest-dialog": view(), "reason-dialog": reason(), "other-mode-dialog": other_mode()}
+
+
+def homes() -> dict[str, dict[str, Any]]:
+    """The app's home by name: of an operator, and of somebody who may not decide."""
+    refused = ERRORS["NotAllowed"]
+    assert isinstance(refused, NotAllowed)
+    shown = {"home": overview(), "home-without-buttons": overview(refused=refused, mine=[])}
+    return {name: cards.home.home(each, cards.home.Filter(), cards.CardConfig(), START) for name, each in shown.items()}
+
+
 def index() -> str:
     """The pictures with what a push notification says of each."""
     about = "Drawn 400 px wide by `make cards`. *Push* is what a phone's lock screen shows."
@@ -107,7 +145,7 @@ def index() -> str:
     for name, message, _ in messages():
         push = plain(message.text).split("\n")[0]
         lines += [f"## {name}", "", f"Push: {push}", "", f"![{name}]({name}.png)", ""]
-    for name in [*(name for name, _, _ in dialogs()), "digest-dialog", "reason-dialog"]:
+    for name in [*(name for name, _, _ in dialogs()), *views(), *homes()]:
         lines += [f"## {name}", "", f"![{name}]({name}.png)", ""]
     return "\n".join(lines)
 
@@ -118,7 +156,7 @@ def sources() -> dict[str, str]:
     made = {"console": page}
     made |= {name: json.dumps([message.text, message.blocks]) for name, message, _ in messages()}
     made |= {name: json.dumps([message.blocks, action]) for name, message, action in dialogs()}
-    made |= {"digest-dialog": json.dumps(view()), "reason-dialog": json.dumps(reason())}
+    made |= {name: json.dumps(shown) for name, shown in (views() | homes()).items()}
     return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in made.items()}
 
 
@@ -143,12 +181,22 @@ async def take(folder: Path) -> None:
                 await page.get_by_role("dialog").screenshot(path=folder / f"{name}.png")
                 await page.keyboard.press("Escape")
             client = await page.evaluate("import('/page/server.js').then((server) => server.client)")
-            for name, shown in (("digest-dialog", view()), ("reason-dialog", reason())):
+            for name, shown in views().items():
                 slack.views.clear()
                 slack.open_view(shown, ALICE, client)
                 slack.changed()
                 await page.get_by_role("heading", name=shown["title"]["text"]).wait_for()
                 await page.get_by_role("dialog").screenshot(path=folder / f"{name}.png")
+            slack.views.clear()
+            slack.changed()
+            await page.locator('[data-room="home"]').click()
+            for name, shown in homes().items():
+                slack.publish(ALICE, shown)
+                home = page.locator("#home")
+                await home.get_by_text("Update", exact=True).wait_for()
+                buttons = sum(json.dumps(shown).count(f'"{verb.action_id}"') for verb in (Verb.APPROVE, Verb.CANCEL))
+                await home.locator("[data-key^='remediation:']:not(select)").nth(buttons).wait_for(state="detached")
+                await home.screenshot(path=folder / f"{name}.png")
 
 
 async def _post(slack: Slack, page: Page, message: Message, only_for: str | None = None) -> Locator:

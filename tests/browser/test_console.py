@@ -34,7 +34,8 @@ async def test_what_is_mistyped_is_said_to_the_person_alone(open_page: OpenPage)
     await write(alice, "hello @bob & <b>all</b>")
     await expect(newest(bob)).to_contain_text("hello @bob & <b>all</b>")
     await write(alice, "@remediation-bot help")
-    await expect(alice.locator("#typed")).to_contain_text("only receives commands, button clicks, and shortcuts")
+    await expect(newest(alice)).to_contain_text("Mention me, or send me a direct message")
+    await expect(newest(alice)).to_contain_text("Only visible to you")
     await expect(alice.get_by_label("Message or command")).to_have_value("")
     assert "Missing remediation" not in await bob.locator("#messages").inner_text()
 
@@ -54,7 +55,7 @@ async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, r
     for state in ("Rebooting", "Rebooted"):
         await button(page, "Next state").click()
         await expect(card.get_by_role("heading")).to_contain_text(state)
-    await expect(card.get_by_role("button")).to_have_text(["⋮"])
+    await expect(card.get_by_role("button")).to_have_text(["↩", "⋮"])
     thread = page.locator("#messages > li").last.locator("details")
     await thread.locator("summary").click()
     await expect(thread.locator("article").last).to_contain_text("succeeded")
@@ -359,3 +360,81 @@ async def test_shortcut_on_a_message_opens_the_dialog_filled_in(open_page: OpenP
     await expect(page.get_by_role("dialog")).to_have_count(0)
     await expect(newest(page)).to_contain_text("Cancelled: reboot gpu-node-7")
     assert running.together.state(ids) == "CANCELLED"
+
+
+async def test_menu_rejects_with_a_comment_and_shows_history(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    ids = await ill_node(page, running)
+    card = page.locator("#messages article").first
+    await menu(card, "More actions").select_option("Reject with a comment…")
+    dialog = page.get_by_role("dialog")
+    await button(dialog, "Reject remediation").click()
+    await expect(dialog).to_contain_text("Fill in this field, then submit again.")
+    await dialog.get_by_role("textbox", name="Reason").fill("false alarm")
+    await button(dialog, "Reject remediation").click()
+    await expect(dialog).to_have_count(0)
+    await expect(card).to_contain_text("Rejected by @alice")
+    assert running.together.state(ids) == "CANCELLED"
+    await menu(card, "More actions").select_option("Show history")
+    await expect(newest(page)).to_contain_text("rejected: “false alarm”")
+    await expect(newest(page)).to_contain_text("Only visible to you")
+    await menu(card, "More actions").select_option("Copy IDs")
+    await expect(newest(page)).to_contain_text(f"/cancel-remediation {' '.join(ids)}")
+
+
+async def test_another_mode_is_chosen_in_a_dialog(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    ids = await ill_node(page, running)
+    card = newest(page)
+    await menu(card, "More actions").select_option("Approve with another mode…")
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("gpu-node-7: Together suggests “Reboot VM”.")
+    await dialog.get_by_role("combobox", name="Mode to run instead").select_option("Replace VM")
+    await button(dialog, "Approve").click()
+    await expect(dialog).to_have_count(0)
+    await expect(card).to_contain_text("Approved “Replace VM” instead of the suggested “Reboot VM”.")
+    assert running.together.remediations[ids]["mode"] == "REMEDIATION_MODE_VM_ONLY"
+
+
+async def test_home_shows_what_waits_and_decides(open_page: OpenPage, running: Demo) -> None:
+    page, carol = await open_page(), await open_page("U0CAROL")
+    ids = await ill_node(page, running)
+    await button(page, "Home").click()
+    home = page.get_by_role("group", name="Home of the app")
+    await expect(home).to_contain_text("Waiting for approval: 1")
+    await home.get_by_role("combobox", name="Cluster").click()
+    await home.get_by_role("option", name=ids[0]).click()
+    await expect(home.get_by_role("heading").first).to_have_text(f"Remediations in {ids[0]}")
+    await button(home, "Approve reboot").click()
+    await answer(page, "Approve reboot")
+    await expect(home).to_contain_text("Nothing is waiting for approval")
+    await expect(home).to_contain_text("Your last decisions")
+    assert running.together.state(ids) == "PENDING"
+    await button(carol, "Home").click()
+    other = carol.get_by_role("group", name="Home of the app")
+    await expect(other).to_contain_text("You can look, but not decide.")
+    await expect(other.get_by_role("button")).to_have_text(["×", "Update"])
+    await page.locator('[data-room="C0OPS"]').click()
+    await expect(newest(page)).to_contain_text("gpu-node-7: approved by @alice.")
+
+
+async def test_mention_in_the_thread_of_an_alert_and_a_direct_message(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    ids = await ill_node(page, running)
+    alert = page.locator("#messages > li > article").first
+    await button(alert, "Reply in thread").click()
+    await expect(page.get_by_label("Message or command")).to_be_focused()
+    await write(page, "@remediation-bot cancel")
+    thread = page.locator("#messages > li").last.locator("details")
+    answered = thread.locator("article").nth(1)
+    await expect(answered).to_contain_text("@alice asked to cancel this.")
+    assert running.together.state(ids) == "PENDING_APPROVAL"
+    await button(answered, "Cancel remediation").click()
+    await answer(page, "Cancel remediation")
+    await expect(answered).to_contain_text("Cancelled by @alice")
+    await expect(alert).to_contain_text("Cancelled by @alice")
+    await button(page, "Direct message").click()
+    await write(page, "list")
+    await expect(newest(page)).to_contain_text("Nothing can be cancelled right now")
+    await write(page, "status gpu-node-7")
+    await expect(newest(page)).to_contain_text("No open remediation matches “gpu-node-7”")

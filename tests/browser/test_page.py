@@ -138,6 +138,17 @@ async def test_axe_finds_nothing(
     await button(digest, "Approve selected").click()
     await expect(page.get_by_role("dialog")).to_be_visible()
     await judge("a dialog")
+    await page.get_by_role("dialog").get_by_role("button", name="Go back").click()
+    running.scenes.break_node()
+    await menu(newest(page), "More actions").select_option("Approve with another mode…")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await judge("the dialog for another mode")
+    await button(page.get_by_role("dialog"), "Go back").click()
+    await button(page, "Home").click()
+    await expect(page.get_by_role("group", name="Home of the app")).to_contain_text("Waiting for approval: 41")
+    await judge("the home")
+    await button(page, "Direct message").click()
+    await judge("direct messages")
     assert "\n".join(found) == ""
 
 

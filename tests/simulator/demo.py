@@ -63,6 +63,8 @@ async def demo(port: int = 0) -> AsyncIterator[Demo]:
                 async with Console(slack, together, scenes, OPERATORS, port) as console:
                     try:
                         await ready(slack, bot_port)
+                        # What is there before the first look is a backlog, and no alert.
+                        await together.until(lambda: any(call.verb == "list" for call in together.calls))
                     except TimeoutError:
                         raise SystemExit(f"The bot did not start. Its log:\n{log.read_text()}") from None
                     yield Demo(slack, together, scenes, console, bot, log)

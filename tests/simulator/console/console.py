@@ -14,7 +14,7 @@ from tests.simulator.console.scenes import Scenes
 from tests.simulator.listener import Listener
 from tests.simulator.slack import Ack, Posted, Slack
 from tests.simulator.slack.limits import Refused
-from tests.simulator.slack.workspace import BOT_USER, COMMAND, TEAM
+from tests.simulator.slack.workspace import COMMAND, TEAM
 from tests.simulator.together import Together
 
 PAGE = Path(__file__).parent / "page"
@@ -52,6 +52,9 @@ class Console(Listener):
             "write": self._write,
             "press": self._press,
             "shortcut": self._shortcut,
+            "open home": self._open_home,
+            "home": self._home,
+            "home options": self._home_options,
             "choose": self._choose,
             "options": self._options,
             "submit": self._submit,
@@ -109,6 +112,8 @@ class Console(Listener):
             ("views", state.views(self._slack)),
         ):
             yield part[0], json.dumps(part[1]), part[1]
+        for user, view in self._slack.homes.items():
+            yield f"home {user}", view["version"], view
         for posted in self._slack.messages:
             yield f"message {posted.ts}", posted.edits, lambda posted=posted: state.message(posted)
         for call in state.calls(self._slack, self._together):
@@ -135,16 +140,20 @@ class Console(Listener):
     async def _write(self, body: Body) -> Body:
         """A message or a command, as the composer takes both."""
         user, text = self._slack.users[body["user"]], body["text"].strip()
+        channel = body.get("channel") or next(iter(self._slack.channels))
         if not text.startswith("/"):
-            await self._slack.say(text, user=user["id"])
-            is_for_bot = f"<@{BOT_USER}>" in text
-            return {"note": "This bot only receives commands, button clicks, and shortcuts."} if is_for_bot else {}
+            thread = self._message({**body, "ts": body["thread"]}) if body.get("thread") else None
+            await self._slack.say(text, user=user["id"], channel=channel, thread=thread)
+            return {}
         command, _, words = text.partition(" ")
         if command != COMMAND:
             raise NotDone(f"{command} is not a valid command. This workspace has {COMMAND}.")
         if user["team_id"] != TEAM:
             raise NotDone(f"Only members of this workspace can use {COMMAND}: {user['name']} is a guest.")
-        return _acked(await self._slack.command(words.strip(), user=user["id"], client=body.get("client", "")))
+        if body.get("thread"):
+            raise NotDone("Slack runs no commands in threads. Mention @remediation-bot instead.")
+        where = {"user": user["id"], "channel": channel, "client": body.get("client", "")}
+        return _acked(await self._slack.command(words.strip(), **where))
 
     async def _press(self, body: Body) -> Body:
         message, button = self._message(body), body["button"]
@@ -160,6 +169,19 @@ class Console(Listener):
             raise NotDone("Slack offers no shortcuts on a message that only you see.")
         ack = await self._slack.use_shortcut(message, body["callback_id"], user=body["user"], client=client)
         return _acked(ack)
+
+    async def _open_home(self, body: Body) -> Body:
+        if self._slack.users[body["user"]]["team_id"] != TEAM:
+            raise NotDone("Only members of this workspace can open the app.")
+        return _acked(await self._slack.open_home(body["user"]))
+
+    async def _home(self, body: Body) -> Body:
+        view = self._slack.homes[body["user"]]
+        pressed = {"user": body["user"], "choice": body["choice"], "client": body["client"]}
+        return _acked(await self._slack.act_in_home(view, body["block"], body["element"], **pressed))
+
+    async def _home_options(self, body: Body) -> Body:
+        return {"options": await self._slack.ask_in_home(body["action_id"], body["query"], user=body["user"])}
 
     async def _choose(self, body: Body) -> Body:
         message, action = self._message(body), body["action_id"]

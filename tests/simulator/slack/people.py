@@ -117,6 +117,23 @@ class Slack(Workspace):
             }],
         })  # fmt: skip
 
+    async def ask_in_home(self, action_id: str, query: str = "", *, user: str = "U0ALICE") -> list[dict[str, Any]]:
+        """Open a menu in the app's home, or type into it."""
+        view = self.homes[user]
+        row = next(each for each in view["blocks"] if action_id in json.dumps(each))
+        ack = await self.deliver("interactive", {
+            "type": "block_suggestion",
+            **self._person(user),
+            "container": {"type": "view", "view_id": view["id"]},
+            "view": view,
+            "action_id": action_id,
+            "block_id": row["block_id"],
+            "value": query,
+        })  # fmt: skip
+        options = json.loads(ack.body)["options"] if ack.status == 200 else []
+        check_options(options)
+        return list(options)
+
     async def say(
         self, text: str, *, user: str, channel: str = "C0OPS", thread: Posted | None = None, **extra: Any
     ) -> Posted:

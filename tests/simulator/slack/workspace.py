@@ -310,7 +310,7 @@ class Workspace(Listener):
                 if body.get("user_id") not in self.users:
                     raise Refused("user_not_found")
                 check_home(body["view"])
-                return {"ok": True, "view": self._publish(body["user_id"], body["view"])}
+                return {"ok": True, "view": self.publish(body["user_id"], body["view"])}
             case "views.update":
                 check_view(body["view"])
                 return {"ok": True, "view": self._update_view(str(body.get("view_id")), body["view"])}
@@ -453,7 +453,8 @@ class Workspace(Listener):
         self.changed()
         return self.views[number]
 
-    def _publish(self, user: str, view: dict[str, Any]) -> dict[str, Any]:
+    def publish(self, user: str, view: dict[str, Any]) -> dict[str, Any]:
+        """Put a view in somebody's home."""
         known = self.homes.get(user, {})
         shown = {**view, "id": known.get("id") or f"VHOME{user}", "version": known.get("version", 0) + 1}
         self.homes[user] = {**shown, "blocks": self._stored(view)}

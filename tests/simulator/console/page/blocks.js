@@ -4,7 +4,8 @@ import { el, once } from "./dom.js";
 import { ask } from "./dialogs.js";
 import { drawMrkdwn, drawRich, drawText } from "./mrkdwn.js";
 
-// `handle` does what the controls ask for: press(button), refocus() after a question, and menu(element) → its node.
+// `handle` does what the controls ask for: press(button, block_id), refocus() after a question, and menu(element) or
+// select(element, label) → its node.
 export function drawMessage({ text, blocks, attachments }, handle) {
   const drawn = blocks.map((block) => drawBlock(block, handle));
   const bars = (attachments ?? []).map((each) =>
@@ -35,7 +36,7 @@ export function drawBlock(block, handle) {
     case "input":
       return drawInput(block, handle);
     case "actions":
-      return el("div", { class: "block actions" }, block.elements.map((each) => drawElement(each, handle)));
+      return el("div", { class: "block actions" }, block.elements.map((each) => drawElement(each, handle, block.block_id)));
     default:
       return unknown("block", block.type);
   }
@@ -65,11 +66,13 @@ function drawInput({ block_id: name, label, hint, element }, handle) {
 function drawElement(element, handle, block) {
   switch (element.type) {
     case "button":
-      return drawButton(element, handle);
+      return drawButton(element, handle, block);
     case "static_select":
-      return drawChoice(element, element.placeholder.text, handle);
+      return drawChoice(element, element.placeholder.text, handle, block);
     case "overflow":
-      return drawChoice(element, "⋯", handle, "More actions");
+      return drawChoice(element, "⋯", handle, block, "More actions");
+    case "external_select":
+      return handle.select(element, element.placeholder.text, block);
     case "multi_external_select":
       return handle.menu(element, block);
     default:
@@ -77,11 +80,11 @@ function drawElement(element, handle, block) {
   }
 }
 
-function drawButton(button, handle) {
+function drawButton(button, handle, block) {
   const pressed = async () => {
     const isMeant = !button.confirm || (await ask(button.confirm));
     handle.refocus();
-    if (isMeant) await handle.press(button);
+    if (isMeant) await handle.press(button, block);
   };
   if (button.url) {
     return el("a", { class: "button", href: button.url, target: "_blank", rel: "noreferrer", "data-key": button.action_id }, button.text.text);
@@ -90,13 +93,13 @@ function drawButton(button, handle) {
 }
 
 // A menu whose choices are in the message: choosing is pressing.
-function drawChoice(element, name, handle, label = name) {
+function drawChoice(element, name, handle, block, label = name) {
   const choices = element.options.map(({ text, value }) => el("option", { value }, text.text));
   const select = el("select", { "aria-label": label, "data-key": element.action_id }, el("option", { value: "" }, name), choices);
-  select.onchange = once(async ({ currentTarget }) => {
-    const choice = currentTarget.value;
-    currentTarget.value = ""; // so that the same can be chosen again
-    await handle.press({ ...element, choice });
+  select.onchange = once(async () => {
+    const choice = select.value;
+    select.value = ""; // so that the same can be chosen again
+    await handle.press({ ...element, choice }, block);
   });
   return select;
 }

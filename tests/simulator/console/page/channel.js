@@ -5,6 +5,7 @@ import { byId, el, once } from "./dom.js";
 import { menu } from "./menu.js";
 import { drawMrkdwn } from "./mrkdwn.js";
 import { avatar, me, person } from "./people.js";
+import { channelHere, markRoom } from "./rooms.js";
 import { act, client, parts, trouble, valuesOf } from "./server.js";
 import { clockTime } from "./times.js";
 
@@ -13,8 +14,10 @@ const items = new Map(); // what stands in the list, by ts
 const menus = new Map(); // the menus with what is chosen in them, by person, message and menu
 let isAtEnd = true;
 let actedOn; // the ts of the message that a button was pressed on
+let answered = null; // the ts of the message in whose thread the composer writes
 
-const isSeen = ({ only_for: onlyFor }) => onlyFor === null || onlyFor === me();
+const isMine = ({ only_for: onlyFor }) => onlyFor === null || onlyFor === me();
+const isSeen = (message) => isMine(message) && message.channel === channelHere();
 const list = () => byId("messages");
 
 export function startChannel() {
@@ -25,18 +28,14 @@ export function startChannel() {
   // Also when the pane is shown again: what came meanwhile stands at the end.
   new ResizeObserver(stayAtEnd).observe(list());
   byId("composer").addEventListener("submit", send);
-}
-
-export function drawChannels() {
-  const { channels } = parts.get("workspace");
-  byId("channels").replaceChildren(...channels.map(({ name }) => el("li", { "aria-current": "true" }, `# ${name}`)));
-  byId("channel-name").textContent = `# ${channels[0].name}`;
+  byId("leave-thread").addEventListener("click", () => writeInThread(null));
 }
 
 // Draw everything anew, as somebody else sees it.
 export function redraw() {
   items.clear();
   byId("typed").textContent = "";
+  writeInThread(null);
   list().replaceChildren(el("li", { class: "empty" }, "No messages yet. Break a node, or type a command."));
   for (const message of valuesOf("message")) drawOne(message, false);
   isAtEnd = true;
@@ -58,6 +57,10 @@ function stayAtEnd() {
 }
 
 function drawOne(message, isNews) {
+  if (isNews && isMine(message) && !items.has(message.ts) && message.by === parts.get("workspace").bot) {
+    notify(message);
+    markRoom(message.channel);
+  }
   if (!isSeen(message)) return;
   const isNew = !items.has(message.ts);
   const item = items.get(message.ts) ?? newItem(message);
@@ -68,7 +71,6 @@ function drawOne(message, isNews) {
   item.article = article;
   if (focused) (focused.isConnected ? focused : article).focus();
   if (isNews && (!isNew || item.parent)) article.classList.add("flash");
-  if (isNews && isNew && message.by === parts.get("workspace").bot) notify(message);
   if (isNews && isNew && item.parent && message.text.includes(`<@${me()}>`)) item.parent.details.open = true;
 }
 
@@ -113,7 +115,7 @@ function drawArticle(message) {
         el("b", {}, name), isBot ? el("span", { class: "badge" }, "APP") : null,
         el("small", {}, clockTime(Number(message.ts))),
         message.broadcast ? el("small", {}, "also sent to the channel") : null,
-        message.only_for ? el("small", { class: "private" }, "Only visible to you") : shortcuts(message),
+        ...(message.only_for ? [el("small", { class: "private" }, "Only visible to you")] : [reply(message), ...shortcuts(message)]),
       ),
       drawMessage(message, handle),
       el("p", { class: "said", role: "status" }),
@@ -127,6 +129,19 @@ function shortcuts({ ts }) {
     const use = async () => say(ts, await act("shortcut", { user: me(), client, ts, callback_id: callback }));
     return el("button", { class: "shortcut", "data-key": callback, "aria-label": `Message shortcut: ${name}`, onclick: once(use) }, "⋮");
   });
+}
+
+function reply({ ts, thread_ts: threadTs }) {
+  const start = () => {
+    writeInThread(threadTs ?? ts);
+    byId("text").focus();
+  };
+  return el("button", { class: "shortcut", "data-key": "reply", "aria-label": "Reply in thread", onclick: start }, "↩");
+}
+
+function writeInThread(ts) {
+  answered = ts;
+  byId("in-thread").hidden = !ts;
 }
 
 function say(ts, answer) {
@@ -161,13 +176,20 @@ function menuOf(message, element, block) {
   return menus.get(key).node;
 }
 
+function openThread(ts) {
+  const item = items.get(ts);
+  if (item?.details) item.details.open = true;
+  writeInThread(null);
+}
+
 async function send(event) {
   event.preventDefault();
   const { value } = byId("text");
   if (!value.trim()) return;
   byId("text").value = "";
   isAtEnd = true;
-  const answer = await act("write", { user: me(), client, text: escaped(value) });
+  const answer = await act("write", { user: me(), client, text: escaped(value), channel: channelHere(), thread: answered });
+  if (answered) openThread(answered);
   const said = trouble(answer);
   byId("typed").textContent = said || answer.note || "";
   if (said && !byId("text").value) byId("text").value = value;

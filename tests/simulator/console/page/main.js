@@ -1,10 +1,12 @@
 // The page: it follows the server, and gives each part to the module that draws it.
 
 import { startCalls, drawCalls } from "./calls.js";
-import { drawChanged, drawChannels, redraw, refocus, startChannel } from "./channel.js";
+import { drawChanged, redraw, refocus, startChannel } from "./channel.js";
 import { drawDialogs, dropQuestions, startDialogs } from "./dialogs.js";
 import { byId } from "./dom.js";
-import { drawPeople } from "./people.js";
+import { drawHome } from "./home.js";
+import { drawPeople, me } from "./people.js";
+import { drawRooms, isHome, openHome } from "./rooms.js";
 import { follow } from "./server.js";
 import { refreshMoments } from "./times.js";
 import { drawTogether, startTogether } from "./together.js";
@@ -14,13 +16,14 @@ let isDrawn = false;
 
 function changed(keys) {
   if (keys.has("workspace")) {
-    drawChannels();
+    drawRooms(entered);
     drawPeople(switched);
   }
   if (keys.has("service")) drawTogether();
   if (isDrawn) drawChanged(keys);
   else redraw();
   isDrawn = true;
+  if (keys.has(`home ${me()}`)) drawHome();
   if (keys.has("views")) drawDialogs(refocus);
   drawCalls(keys);
   if (document.body.dataset.pane !== "channel" && [...keys].some((key) => key.startsWith("message "))) markNews(true);
@@ -33,9 +36,15 @@ function markNews(isNews) {
   button.ariaLabel = isNews ? "Slack: something new" : null;
 }
 
+function entered() {
+  redraw();
+  drawHome();
+  if (isHome()) openHome();
+}
+
 function switched() {
   dropQuestions();
-  redraw();
+  entered();
   drawDialogs(refocus);
 }
 
