@@ -182,13 +182,14 @@ class Chooser:
         """A menu of the dialog asks for its choices."""
         try:
             choice = Choice.load(str((body.get("view") or {}).get("private_metadata")))
-            looked = await self._lookup.cancellable()
+            open_ones = (await self._lookup.in_time_for_a_menu()).found
         except (ValueError, TypeError, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
             await ack(options=[])
             return
         action_id = str(body.get("action_id"))
-        await ack(options=chooser.options(looked.found, action_id, str(body.get("value") or ""), choice))
+        found = [each for each in open_ones if each.state in CANCELLABLE]
+        await ack(options=chooser.options(found, action_id, str(body.get("value") or ""), choice))
 
     async def pick(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Something was chosen in the dialog: narrow the other menus, or show the remediation."""

@@ -1,11 +1,13 @@
 """`/cancel-remediation` without three IDs: looked up, listed, chosen in a dialog."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from bot.cards import chooser
+from bot.decisions.lookup import FRESH_SECONDS, MENU_SECONDS
 from tests.rows import outcomes_by_user
 from tests.samples import remediation
 from tests.simulator.slack.limits import check_options, check_view
@@ -278,3 +280,18 @@ async def test_verb_is_never_read_as_a_cluster(bot: World) -> None:
     await bot.slack.command("approve c i r")
     assert "/cancel-remediation can't approve. Use the buttons on the card instead." in (await bot.whisper()).text
     assert bot.together.calls == []
+
+
+async def test_choices_that_take_too_long_are_empty_and_there_when_they_are_asked_for_again(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    bot.together.add(**NAMES)
+    view = await opened(bot)
+    await bot.time.advance(FRESH_SECONDS)
+    with bot.together.paused("list"):
+        asking = asyncio.create_task(bot.slack.ask_in_view(view, chooser.NODE))
+        await bot.together.until(lambda: [each.verb for each in bot.together.calls].count("list") == 2)
+        await bot.time.advance(MENU_SECONDS)
+        assert await asking == []
+    again = await bot.slack.ask_in_view(view, chooser.NODE)
+    assert [each["text"]["text"] for each in again] == ["gpu-node-7"]
+    assert [each.verb for each in bot.together.calls].count("list") == 2

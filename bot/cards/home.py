@@ -16,12 +16,13 @@ from bot.cards.listing import node
 from bot.cards.pause import ALL_CLUSTERS, pause_button, pause_line
 from bot.cards.remediation_card import summary
 from bot.errors import BotError
-from bot.models import About, Blocks, Overview, Remediation
-from bot.mrkdwn import ago, clock_time, escape
+from bot.models import PER_PAGE, About, Blocks, Overview, Remediation
+from bot.mrkdwn import ago, clean, clock_time, escape
 
 CLUSTER, UPDATE, PREVIOUS, NEXT = "home:cluster", "home:update", "home:previous", "home:next"
 LISTED = 15
 ALL = "All clusters"
+_ITEM = 200_000 // PER_PAGE  # characters of JSON; a view may have 250,000 in all (docs.slack.dev, views)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _view(drawn: Blocks, looks_at: Filter) -> dict[str, Any]:
 
 
 def _heading(text: str) -> dict[str, Any]:
-    return {"type": "header", "text": blocks.plain(text[:150])}
+    return {"type": "header", "text": blocks.plain(clean(text, 145))}
 
 
 def _update() -> dict[str, Any]:
@@ -102,13 +103,13 @@ def _update() -> dict[str, Any]:
 
 
 def _cluster_menu(cluster_id: str) -> dict[str, Any]:
-    chosen = blocks.option(cluster_id, cluster_id) if cluster_id else blocks.option(ALL, ALL_CLUSTERS)
+    name, value = (cluster_id, cluster_id[: blocks.MAX_OPTION_TEXT]) if cluster_id else (ALL, ALL_CLUSTERS)
     return {
         "type": "external_select",
         "action_id": CLUSTER,
         "placeholder": blocks.plain("Cluster"),
         "min_query_length": 0,
-        "initial_option": chosen,
+        "initial_option": blocks.option(name, value),
     }
 
 
@@ -131,6 +132,8 @@ def _waiting(each: Remediation, shown: Overview, config: CardConfig, *, may_deci
         lines.insert(0, "Somebody decided on this a moment ago, and Together can't be read right now.")
     drawn = blocks.rich_texts([elements(title, bold=True), *map(elements, lines), elements(where)])
     controls = actions(each, about, config, buttons=is_sure) if may_decide else []
+    if len(json.dumps([*drawn, *controls])) > _ITEM:
+        drawn, controls = [blocks.statement(title, "Its names are too long to decide here. Use its card.")], []
     return [*drawn, *controls, {"type": "divider"}]
 
 

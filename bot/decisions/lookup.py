@@ -19,6 +19,7 @@ CANCELLABLE = frozenset(RULES[Verb.CANCEL].allowed)
 CLUSTERS_AT_ONCE = 6
 FRESH_SECONDS = 10.0  # each letter that a person types is a new search
 LOOK_SECONDS = 8.0
+MENU_SECONDS = 2.5  # Slack waits 3 s for the choices of a menu (docs.slack.dev, external data source)
 SHOWN_PAST = 20  # decisions
 
 
@@ -66,6 +67,8 @@ class Lookup:
         self._is_watching = is_watching
         self._clock = clock
         self._known: tuple[float, Looked] | None = None
+        self._scanning: asyncio.Task[Looked] | None = None
+        self._decisions = 0
 
     async def authorize(self, actor: Actor, channel_id: str | None) -> None:
         """Return when the actor may see remediations here.
@@ -128,9 +131,22 @@ class Lookup:
         outdated = {each.remediation.ref for each in tracked if each.is_stale}
         return Looked(oldest_first(each.remediation for each in tracked), outdated=outdated)
 
+    async def in_time_for_a_menu(self) -> Looked:
+        """Return what is open, or nothing where that isn't known before Slack stops waiting for a menu's choices.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        try:
+            async with self._clock.timeout(MENU_SECONDS):
+                return await self.open()
+        except TimeoutError:
+            return Looked((), ("",))
+
     def forget(self) -> None:
         """Read again what was read a moment ago: somebody has decided since."""
-        self._known = None
+        self._known, self._scanning = None, None
+        self._decisions += 1
 
     async def find(self, text: str, *, states: Collection[str]) -> Looked:
         """Return the remediations in some states that a name, an ID or its beginning means.
@@ -146,11 +162,18 @@ class Lookup:
 
     async def _scan(self) -> Looked:
         """Return all that is open at Together, as of the last few seconds."""
-        now = self._clock.monotonic()
-        if self._known and now - self._known[0] < FRESH_SECONDS:
+        if self._known and self._clock.monotonic() - self._known[0] < FRESH_SECONDS:
             return self._known[1]
+        if self._scanning is None or self._scanning.done():
+            self._scanning = asyncio.create_task(self._scan_and_remember(), name="search")
+        # Who waits no longer leaves it running, for whoever asks next.
+        return await asyncio.shield(self._scanning)
+
+    async def _scan_and_remember(self) -> Looked:
+        began, decisions = self._clock.monotonic(), self._decisions
         looked = await self._scan_clusters()
-        self._known = now, looked
+        if decisions == self._decisions:
+            self._known = began, looked
         return looked
 
     async def _scan_clusters(self) -> Looked:

@@ -56,7 +56,7 @@ class Overviews:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return sorted({each.cluster_id for each in (await self._lookup.open()).found})
+        return sorted({each.cluster_id for each in (await self._lookup.in_time_for_a_menu()).found})
 
     async def read(self, actor: Actor, channel_id: str | None, cluster_id: str, page: int) -> Overview:
         """Read one.

@@ -9,7 +9,7 @@ from bot.models.ids import RemediationRef
 from bot.models.job import Past
 from bot.models.remediation import Remediation
 
-PER_PAGE = 20  # of what waits: each takes three of a view's 100 blocks (docs.slack.dev, blocks)
+PER_PAGE = 15  # of what waits: each takes three of a view's 100 blocks (docs.slack.dev, blocks)
 
 
 @dataclass(frozen=True, slots=True)

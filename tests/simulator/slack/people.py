@@ -403,7 +403,7 @@ class Slack(Workspace):
                 ):
                     exchange.answered, exchange.status = await response.text(), response.status
                     return Ack(response.status, exchange.answered, time.monotonic() - began)
-            except TimeoutError:
+            except (TimeoutError, aiohttp.ClientError):
                 return Ack(0, "", time.monotonic() - began)
 
     def post_as_tool(

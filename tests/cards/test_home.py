@@ -1,0 +1,69 @@
+"""The app's home as a view: its pages, and the worst that the outside may say."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from bot import cards
+from bot.cards import home
+from bot.models import PER_PAGE, Past, Remediation, Verb
+from tests.card_text import MARKUP, NASTY, WORST, texts
+from tests.manual_clock import START
+from tests.samples import ABOUT, ALERTS, REF, overview, remediation
+from tests.simulator.slack.limits import check_home
+
+LINKS = cards.CardConfig("https://x.example/{cluster_id}/{instance_id}/{remediation_id}", "https://x.example/{xid}")
+
+
+def drawn(looks_at: home.Filter = home.Filter(), **shown: Any) -> dict[str, Any]:  # noqa: B008 - it is frozen
+    return home.home(overview(**shown), looks_at, LINKS, START)
+
+
+@given(fields=WORST, words=NASTY)
+def test_worst_home_fits_into_slack_and_mentions_nobody(fields: dict[str, Any], words: str) -> None:
+    worst = Remediation.model_validate(fields)
+    view = drawn(
+        home.Filter(worst.cluster_id, 3),
+        waiting=[worst] * PER_PAGE,
+        count=5000,
+        page=3,
+        running=[worst] * 30,
+        failed=[worst] * 30,
+        mine=[Past(worst.ref, Verb.CANCEL, "U0ALICE", START, words[:60], words[:500])] * 10,
+        names={worst.ref: worst.node},
+        about={worst.ref: ABOUT},
+        unreadable=["c" * 200] * 9,
+    )
+    check_home(view)
+    for text in texts(view["blocks"]):
+        assert text["type"] != "mrkdwn" or not MARKUP.search(text["text"])
+
+
+def test_full_page_of_long_names_keeps_its_buttons() -> None:
+    long = [remediation(id=f"r-{number:0120}", instance_id="i" * 120, linked_alerts=ALERTS * 4) for number in range(15)]
+    view = drawn(waiting=long, count=15, about={each.ref: ABOUT for each in long})
+    check_home(view)
+    assert json.dumps(view).count(Verb.CANCEL.action_id) == PER_PAGE
+
+
+@pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (15, 1), (16, 2), (10_000, 667)])
+def test_pages_are_counted(count: int, pages: int) -> None:
+    assert overview(count=count).pages == pages
+
+
+@pytest.mark.parametrize(("page", "turns"), [(0, {home.NEXT}), (1, {home.PREVIOUS, home.NEXT}), (2, {home.PREVIOUS})])
+def test_first_and_last_page_turn_one_way(page: int, turns: set[str]) -> None:
+    said = json.dumps(drawn(count=40, page=page))
+    assert {turn for turn in (home.PREVIOUS, home.NEXT) if turn in said} == turns
+
+
+def test_many_that_run_are_counted() -> None:
+    said = json.dumps(drawn(running=[remediation(state="RUNNING")] * 20), ensure_ascii=False)
+    assert "Running: 20" in said
+    assert "…and 5 more" in said
+
+
+def test_decision_on_what_is_not_known_any_more_is_named_by_its_instance() -> None:
+    assert REF.instance_id in json.dumps(drawn(names={}))
