@@ -5,7 +5,7 @@ BIN := .venv/bin
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 ARGS ?=
 
-.PHONY: help run demo test chaos bench cards check format lock clean
+.PHONY: help run doctor demo test chaos bench cards check format lock clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -27,6 +27,9 @@ run: .venv/runtime ## run the bot with the settings in .env
 # The accessibility rules for the browser tests. Without npm those say that they are left out, and CI refuses to.
 tests/browser/node_modules: tests/browser/package-lock.json
 	npm ci --prefix tests/browser --silent --ignore-scripts --no-audit --no-fund || echo "axe-core could not be installed"
+
+doctor: .venv/runtime ## check the settings in .env and everything the bot depends on
+	$(BIN)/python -m bot doctor $(ARGS)
 
 demo: .venv/runtime ## try the bot in your browser with simulated Slack and Together (ARGS=--tour: in the terminal)
 	$(BIN)/python -m tests.simulator $(ARGS)

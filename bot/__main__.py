@@ -15,6 +15,7 @@ from typing import Any
 
 from bot.app import App
 from bot.audit import STYLES, print_trail, print_verdict, read_since
+from bot.doctor import examine, report
 from bot.errors import StartError, StorageUnavailable
 from bot.logs import configure_logs
 from bot.settings import Settings, SettingsError, read_database_url, read_settings
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
     Returns:
-        The exit status: 0; 1 when the bot cannot start or the audit trail is not whole; 2 for wrong settings or words.
+        The exit status: 0; 1 when the bot can't start, the audit trail isn't whole, or the doctor warns; 2 for wrong
+        settings or words, or when the doctor finds what will not work.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -54,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     printer = commands.add_parser("manifest", help="print the Slack app manifest as JSON")
     printer.add_argument("--url", help="the bot's public https URL, for HTTP mode; default: Socket Mode")
     printer.set_defaults(run=_print_manifest)
+    doctor = commands.add_parser("doctor", help="check everything the bot depends on, and say how to fix it")
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor.add_argument("--post", action="store_true", help="post a test card to each alert channel, and delete it")
+    doctor.set_defaults(run=_examine)
     trail = commands.add_parser("audit", help="print the audit trail, or verify it")
     trail.add_argument("--since", help="2026-11-24, 2026-11-24T03:00Z, or an age: 30m, 24h, 7d")
     trail.add_argument("--remediation", metavar="ID", help="only this remediation ID")
@@ -70,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
 def _print_manifest(options: argparse.Namespace) -> int:
     print(json.dumps(manifest(options.url), indent=2, ensure_ascii=False))
     return 0
+
+
+def _examine(options: argparse.Namespace) -> int:
+    settings = read_settings(os.environ, DOTENV)
+    configure_logs("CRITICAL", "text", settings.secrets)  # each finding says what went wrong
+    return report(asyncio.run(examine(settings, posts=options.post)), as_json=options.json)
 
 
 def _print_trail(options: argparse.Namespace) -> int:

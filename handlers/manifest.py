@@ -11,10 +11,12 @@ from handlers.shortcuts import SHORTCUT
 SCOPES: Mapping[str, str] = {
     "app_mentions:read": "answer when it's mentioned",
     "channels:history": "find alerts already posted, after a crash",
+    "channels:read": "check alert channels",
     "chat:write": "cards and answers",
     "chat:write.public": "answer in public channels the bot hasn't joined",
     "commands": COMMAND,
     "groups:history": "find alerts already posted in private channels",
+    "groups:read": "check private alert channels",
     "im:history": "answer direct messages",
     "usergroups:read": "operators by user group",
     "users:read": "tell guests, bots, and people of other workspaces apart",

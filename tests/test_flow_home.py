@@ -186,7 +186,7 @@ async def test_what_cannot_be_read_again_after_a_decision_offers_nothing_to_deci
     with bot.together.paused("approve"):
         await bot.slack.press_home(APPROVE)
         await bot.together.until(lambda: bot.together.posts)
-        bot.together.faults.append(Fault("drop", verb="get", times=50))
+        bot.together.faults.append(Fault("cut", verb="get", times=50))
     view = await shown(bot, version=view["version"] + 1)
     assert "Somebody decided on this a moment ago, and Together can't be read right now." in said(view)
     assert REFRESH in said(view)
@@ -210,7 +210,7 @@ async def test_home_without_the_watch_reads_together_and_answers_in_a_direct_mes
 async def test_cluster_that_cannot_be_read_is_named() -> None:
     async with world() as bot:
         bot.together.clusters["cluster-1"] = "one"
-        bot.together.faults.append(Fault("status", verb="list", status=500, times=50))
+        bot.together.faults.append(Fault("html", verb="list", status=500, times=50))
         view = await opened(bot)
         assert "Couldn't read cluster-1 from Together, so some may be missing." in said(view)
 

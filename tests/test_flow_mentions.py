@@ -183,7 +183,7 @@ async def test_bots_and_edits_are_not_answered(bot: World) -> None:
 
 
 async def test_together_down_is_said(bot: World) -> None:
-    bot.together.faults.append(Fault("drop", verb="get", times=50))
+    bot.together.faults.append(Fault("cut", verb="get", times=50))
     await bot.slack.say(f"{BOT} cancel {REF}", user="U0ALICE")
     assert "Together" in (await bot.whisper()).text
     assert bot.together.posts == []

@@ -159,7 +159,7 @@ async def test_two_people_in_two_dialogs_decide_once(bot: World) -> None:
 async def test_unclear_answer_is_looked_into_for_the_chosen_mode(bot: World) -> None:
     bot.together.add()
     view = await opened(bot, await card(bot), cards.OTHER_MODE)
-    bot.together.faults.append(Fault("drop", verb="approve", after=True))
+    bot.together.faults.append(Fault("cut", verb="approve", after=True))
     await bot.slack.submit(view, mode=REPLACE)
     await card(bot, words="Approved “Replace VM” instead of the suggested “Reboot VM”.")
     assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]

@@ -129,6 +129,13 @@ class Database:
         work = _migrate if migrate else _look
         await self._call(self._writer, "BEGIN IMMEDIATE" if migrate else "BEGIN", MIGRATION_SECONDS, work)
 
+    def is_in_use(self) -> bool:
+        """Return whether a process owns the SQLite file, where the system tells who holds which lock (Linux)."""
+        lock, locks = Path(f"{self._path}.lock"), Path("/proc/locks")
+        if self._path is None or not lock.exists() or not locks.exists():
+            return False
+        return any("FLOCK" in line and f":{lock.stat().st_ino} " in line for line in locks.read_text().splitlines())
+
     async def close(self) -> None:
         """Finish what is under way, close all connections, and give the file back."""
         self._is_closed = True
@@ -202,6 +209,11 @@ class Database:
             connection.close()
 
 
+def check_writable(connection: Connection) -> None:
+    """Write nothing, as somebody who may: a database that is read-only, or another's, refuses it."""
+    connection.execute(_WRITE_NOTHING)
+
+
 def lock_audit(connection: Connection) -> None:
     """Let one writer at a time append to the audit trail, until the transaction ends. SQLite has only one anyway."""
     if connection.dialect.name == "postgresql":
@@ -214,6 +226,7 @@ def lock_cluster(connection: Connection, cluster_id: str) -> None:
         connection.execute(_LOCK_CLUSTER, {"key": _APPROVAL_LOCK, "cluster": cluster_id})
 
 
+_WRITE_NOTHING = text("UPDATE decisions SET status = status WHERE id = ''")
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _LOCK_CLUSTER = text("SELECT pg_advisory_xact_lock(:key, hashtext(:cluster))")
 

@@ -37,6 +37,16 @@ async def show(port: int) -> int:
     return 0
 
 
+async def examine() -> int:
+    """Run the doctor beside a bot between the simulators. The exit status is the doctor's."""
+    async with demo() as running:
+        settings = dict(running.settings)
+        doctor = start_bot(running.log.parent, settings, "doctor", port=running.bot_port)
+        told, wrong = await asyncio.to_thread(doctor.communicate)
+    print(told + wrong, end="")
+    return doctor.returncode
+
+
 async def walk() -> int:
     """Run the tour. The exit status is 0 only if each step ended as it was told."""
     task = asyncio.current_task()
@@ -64,12 +74,14 @@ async def walk() -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--tour", action="store_true", help="run the tour in the terminal, then exit")
+    parser.add_argument("--doctor", action="store_true", help="run the doctor beside the bot, then exit")
     parser.add_argument("--port", type=int, default=0, help="port of the page; default: any free port")
     arguments = parser.parse_args()
     if not 0 <= arguments.port <= HIGHEST_PORT:
         parser.error(f"--port: a number from 0 to {HIGHEST_PORT}")
     try:
-        sys.exit(asyncio.run(walk() if arguments.tour else show(arguments.port)))
+        shown = walk() if arguments.tour else examine() if arguments.doctor else show(arguments.port)
+        sys.exit(asyncio.run(shown))
     except asyncio.CancelledError:
         sys.exit(128 + signal.SIGTERM)
     except OSError as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ class Demo:
     console: Console
     bot: "Popen[str]"
     log: Path
+    settings: Mapping[str, str]
+    bot_port: int
 
 
 @asynccontextmanager
@@ -57,7 +59,8 @@ async def demo(port: int = 0) -> AsyncIterator[Demo]:
         }
         with tempfile.TemporaryDirectory() as folder:
             log, bot_port = Path(folder) / "bot.log", free_port()
-            bot = start_bot(Path(folder), {**variables(slack, together), **watch}, port=bot_port, log=log)
+            settings = {**variables(slack, together), **watch}
+            bot = start_bot(Path(folder), settings, port=bot_port, log=log)
             passing = asyncio.create_task(scenes.pass_time(PACE_SECONDS))
             try:
                 async with Console(slack, together, scenes, OPERATORS, port) as console:
@@ -67,7 +70,7 @@ async def demo(port: int = 0) -> AsyncIterator[Demo]:
                         await together.until(lambda: any(call.verb == "list" for call in together.calls))
                     except TimeoutError:
                         raise SystemExit(f"The bot did not start. Its log:\n{log.read_text()}") from None
-                    yield Demo(slack, together, scenes, console, bot, log)
+                    yield Demo(slack, together, scenes, console, bot, log, settings, bot_port)
             finally:
                 passing.cancel()
                 await stop_bot(bot)

@@ -23,8 +23,8 @@ COMMAND = "/cancel-remediation"
 RESPONSE_USES, RESPONSE_SECONDS = 5, 30 * 60
 TRIGGER_SECONDS = 3.0
 SCOPES = {
-    "app_mentions:read", "channels:history", "chat:write", "chat:write.public", "commands", "groups:history",
-    "im:history", "usergroups:read", "users:read",
+    "app_mentions:read", "channels:history", "channels:read", "chat:write", "chat:write.public", "commands",
+    "groups:history", "groups:read", "im:history", "usergroups:read", "users:read",
 }  # fmt: skip
 
 
@@ -117,6 +117,9 @@ class Channel:
 
     name: str
     bot_may_post: bool = True
+    is_private: bool = False
+    is_archived: bool = False
+    is_shared: bool = False
 
 
 class Workspace(Listener):
@@ -296,6 +299,16 @@ class Workspace(Listener):
                 if body.get("usergroup") not in self.groups:
                     raise Refused("no_such_subteam")
                 return {"ok": True, "users": self.groups[body["usergroup"]]}
+            case "conversations.info":
+                return {"ok": True, "channel": self._channel_info(body.get("channel"))}
+            case "chat.delete":
+                found = next(
+                    (each for each in self.messages if (each.channel, each.ts) == (body["channel"], body["ts"])), None
+                )
+                if found is None or found.by != BOT_USER:
+                    raise Refused("message_not_found" if found is None else "cant_delete_message")
+                self.messages.remove(found)
+                return {"ok": True, "ts": found.ts, "channel": found.channel}
             case "conversations.history":
                 return self._history(body)
             case "views.open":
@@ -317,6 +330,21 @@ class Workspace(Listener):
             case "apps.connections.open":
                 return {"ok": True, "url": self.sockets.new_ticket()}
         raise Refused("unknown_method", method)
+
+    def _channel_info(self, channel: str | None) -> dict[str, Any]:
+        if "channels:read" not in self.scopes:
+            raise Refused("missing_scope")
+        known = self.channels.get(str(channel))
+        if known is None:
+            raise Refused("channel_not_found")
+        return {
+            "id": channel,
+            "name": known.name,
+            "is_member": known.bot_may_post,
+            "is_private": known.is_private,
+            "is_archived": known.is_archived,
+            "is_ext_shared": known.is_shared,
+        }
 
     def _history(self, body: dict[str, Any]) -> dict[str, Any]:
         """The newest first, without replies in threads; metadata only when it is asked for."""

@@ -1,0 +1,347 @@
+"""`python -m bot doctor`: checks everything that the bot depends on, and says how to fix what is wrong.
+
+It changes nothing, opens no Slack connection, and can run beside the bot. Only `--post` posts, and deletes it again.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+import aiohttp
+import httpx
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.clock import Clock
+from bot.errors import DirectoryUnavailable, InvalidId, StartError, StorageUnavailable, TogetherError
+from bot.models import OPEN
+from bot.policy import EVERYBODY
+from bot.settings import Settings
+from bot.store import Database
+from bot.store.database import check_writable, read_clock
+from bot.together import Patience, TogetherClient
+from bot.wiring import http_client, slack_client, together_client
+from handlers.directory import SlackDirectory
+from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code
+from handlers.manifest import SCOPES
+
+NEEDED_SCOPES = {"chat:write", "commands", "users:read"}  # without these nothing can be decided
+SKEW_SECONDS = 30.0  # Slack's signatures are good for 300 s (docs.slack.dev, verifying requests)
+INVITE = "Check the channel ID, and invite the bot: /invite @remediation-bot."
+TEST_CARD = "Test card from the doctor. It is deleted right away."
+WAIT = Patience(get=8, attempt=4)
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+_SIGNS = {Status.OK: "✓", Status.WARNING: "!", Status.PROBLEM: "✗"}
+_EXIT = {Status.OK: 0, Status.WARNING: 1, Status.PROBLEM: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        check: its name.
+        detail: what is there.
+        fix: what to do; empty where all is well.
+    """
+
+    check: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+def ok(check: str, detail: str) -> Finding:
+    """Return that all is well."""
+    return Finding(check, Status.OK, detail)
+
+
+def warning(check: str, detail: str, fix: str) -> Finding:
+    """Return that something will not work as expected."""
+    return Finding(check, Status.WARNING, detail, fix)
+
+
+def problem(check: str, detail: str, fix: str) -> Finding:
+    """Return that something will not work."""
+    return Finding(check, Status.PROBLEM, detail, fix)
+
+
+async def examine(settings: Settings, *, posts: bool = False, clock: Clock | None = None) -> list[Finding]:
+    """Run every check.
+
+    Args:
+        settings: as the bot would start with them.
+        posts: whether to post a test card to each alert channel, and delete it.
+        clock: time.
+    """
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
+        http = await stack.enter_async_context(http_client(settings))
+        doctor = Doctor(settings, slack_client(settings, session, reads_only=True), http, session, clock or Clock())
+        return [finding async for finding in doctor.examine(posts=posts)]
+
+
+class Doctor:
+    """Runs the checks, one after the other.
+
+    Args:
+        settings: as the bot would start with them.
+        slack: a client that may repeat a call.
+        http: for Together.
+        session: for the bot's own metrics.
+        clock: time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        slack: AsyncWebClient,
+        http: httpx.AsyncClient,
+        session: aiohttp.ClientSession,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._slack = slack
+        self._http = http
+        self._session = session
+        self._clock = clock
+        self._together: TogetherClient = together_client(settings, http, clock, WAIT)
+        self._directory = SlackDirectory(slack, clock)
+        self._clocks: dict[str, float] = {}  # by how many seconds each is ahead of this machine's
+
+    async def examine(self, *, posts: bool) -> AsyncIterator[Finding]:
+        """Yield what each check finds."""
+        yield ok("settings", "all variables are valid")
+        team_id = ""
+        async for finding, found_team in self._workspace():
+            team_id = found_team or team_id
+            yield finding
+        if team_id:
+            async for finding in self._slack_checks(team_id, posts=posts):
+                yield finding
+        for check in (self._clusters, self._database, self._running_bot):
+            async for finding in check():
+                yield finding
+        for finding in self._skew():
+            yield finding
+
+    async def _workspace(self) -> AsyncIterator[tuple[Finding, str]]:
+        try:
+            answer = await self._slack.auth_test()
+        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+            fix = "Copy the token again from the app's settings, and make sure the app is installed."
+            yield problem("Slack token", describe(error), fix), ""
+            return
+        self._note_clock("Slack", answer.headers.get("Date"))
+        if answer.get("is_enterprise_install"):
+            yield problem("Slack token", "the app is installed org-wide", "Install it in one workspace."), ""
+            return
+        yield ok("Slack token", f"workspace {answer.get('team')} ({answer['team_id']})"), str(answer["team_id"])
+        told = next((value for name, value in answer.headers.items() if name.lower() == "x-oauth-scopes"), None)
+        if told is not None:
+            yield _scopes({each.strip() for each in told.split(",")}), ""
+
+    async def _slack_checks(self, team_id: str, *, posts: bool) -> AsyncIterator[Finding]:
+        settings = self._settings
+        if settings.slack_app_token:
+            yield await self._app_token(settings.slack_app_token.get_secret_value())
+        else:
+            yield ok("signing secret", "set: HTTP mode")
+        for channel_id in dict.fromkeys(self._alert_channels()):
+            yield await self._channel(channel_id)
+            if posts:
+                yield await self._test_card(channel_id)
+        yield await self._people("operators", [each for each in settings.bot_operators if each != EVERYBODY], team_id)
+        oncall = dict.fromkeys(filter(None, [settings.bot_oncall, *(each for _, each in settings.routes.values())]))
+        if oncall:
+            yield await self._people("on-call", list(oncall), team_id)
+
+    def _alert_channels(self) -> Iterator[str]:
+        if self._settings.bot_alert_channel:
+            yield self._settings.bot_alert_channel
+            yield from (channel_id for channel_id, _ in self._settings.routes.values())
+
+    async def _app_token(self, token: str) -> Finding:
+        try:
+            await self._slack.apps_connections_open(app_token=token)
+        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+            fix = "Create a new app-level token with the scope connections:write under “Basic Information”."
+            return problem("Slack app token", describe(error), fix)
+        return ok("Slack app token", "Socket Mode can connect")
+
+    async def _channel(self, channel_id: str) -> Finding:
+        check = f"alert channel {channel_id}"
+        try:
+            info = (await self._slack.conversations_info(channel=channel_id)).get("channel") or {}
+        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+            if error_code(error) == "missing_scope":
+                fix = "Add the scopes channels:read and groups:read, and reinstall the app."
+                return warning(check, "can't be checked", fix)
+            return problem(check, describe(error), INVITE)
+        return _channel(check, info)
+
+    async def _test_card(self, channel_id: str) -> Finding:
+        check = f"test card in {channel_id}"
+        try:
+            posted = await self._slack.chat_postMessage(channel=channel_id, text=TEST_CARD)
+            await self._slack.chat_delete(channel=channel_id, ts=str(posted["ts"]))
+        except (*SLACK_FAILURES, *ODD_ANSWERS, KeyError) as error:
+            return problem(check, describe(error), "Invite the bot, and check who can post in the channel.")
+        return ok(check, "posted and deleted")
+
+    async def _people(self, check: str, ids: Sequence[str], team_id: str) -> Finding:
+        if not ids:
+            return ok(check, "every full member of the workspace")
+        found: list[str] = []
+        bad: list[str] = []
+        for each in ids:
+            try:
+                members = await self._directory.members(each) if each[0] == "S" else {each}
+                people = [await self._directory.person(member) for member in sorted(members)]
+            except DirectoryUnavailable:
+                bad.append(f"{each} can't be looked up")
+                continue
+            active = sum(person.team_id == team_id and person.is_full_member for person in people)
+            found.append(f"{each} ({active} active)" if each[0] == "S" else each)
+            if not active:
+                bad.append(f"{each} {'has no active members' if each[0] == 'S' else 'is no active full member'}")
+        if not bad:
+            return ok(check, ", ".join(found))
+        fix = "Replace or remove these IDs."
+        is_nobody = len(bad) == len(ids)
+        return (problem if is_nobody and check == "operators" else warning)(check, "; ".join(bad), fix)
+
+    async def _clusters(self) -> AsyncIterator[Finding]:
+        settings, check = self._settings, "Together API key"
+        try:
+            clusters = await self._together.list_clusters()
+        except TogetherError as error:
+            yield problem(check, error.sentence, error.next_step)
+            return
+        self._note_clock("Together", await self._date_of_together())
+        names = [each.cluster_id for each in clusters]
+        if not names:
+            yield warning(check, "the key sees no clusters", "Use a key of the project that owns the clusters.")
+            return
+        yield ok(check, f"sees {len(names)}: {', '.join(names[:5])}{'…' if len(names) > 5 else ''}")  # noqa: PLR2004 - shown
+        if unknown := sorted({*settings.bot_clusters, *settings.routes} - set(names)):
+            fix = "Check BOT_CLUSTERS and BOT_ROUTES."
+            yield warning("clusters", f"Together doesn't list {', '.join(unknown)}", fix)
+        yield await self._remediation([each for each in settings.bot_clusters if each in names] or names)
+
+    async def _remediation(self, clusters: Sequence[str]) -> Finding:
+        """Read one that is open, as the bot does before it decides."""
+        check, count = "remediations", 0
+        try:
+            for cluster_id in clusters:
+                listed = await self._together.list_remediations(cluster_id, states=OPEN)
+                count += len(listed)
+                if listed:
+                    await self._together.get(listed[0].ref)
+        except (TogetherError, InvalidId) as error:
+            return problem(check, str(error), "The bot can't decide without reading. Check the API key's permissions.")
+        return ok(check, f"can be read; {count} open" if count else "can be listed; none is open")
+
+    async def _date_of_together(self) -> str | None:
+        try:
+            answer = await self._http.head(self._settings.together_base_url)
+        except httpx.HTTPError:
+            return None
+        date: str | None = answer.headers.get("Date")
+        return date
+
+    async def _database(self) -> AsyncIterator[Finding]:
+        check = "database"
+        database = Database(self._settings.database_url, self._clock)
+        kind = "SQLite" if database.is_sqlite else "PostgreSQL"
+        try:
+            await database.open(migrate=False)
+            await database.run(check_writable)
+            self._clocks["database"] = await database.read(read_clock) - self._clock.now()
+        except StartError as error:
+            is_new = "no bot tables yet" in str(error) or "there is no" in str(error)
+            fix = "Start the bot once to create it." if is_new else "See Troubleshooting in docs/operations.md."
+            yield (warning if is_new else problem)(check, str(error), fix)
+        except StorageUnavailable as error:
+            yield problem(check, f"{kind} can't be reached or written ({error})", "Check DATABASE_URL and its disk.")
+        else:
+            owner = ", and a bot is running on it" if database.is_sqlite and database.is_in_use() else ""
+            yield ok(check, f"{kind} can be read and written{owner}")
+        finally:
+            await database.close()
+
+    async def _running_bot(self) -> AsyncIterator[Finding]:
+        """Ask the bot that runs here, which alone knows how many connections Slack has to this app."""
+        check, port = "running bot", self._settings.port
+        try:
+            async with self._session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                said = (await answer.text()).strip().replace("\n", " ")
+                is_ready = answer.status == 200  # noqa: PLR2004 - ready
+        except (aiohttp.ClientError, TimeoutError):
+            yield ok(check, f"none on port {port}")
+            return
+        yield ok(check, said) if is_ready and said == "ready" else warning(check, said, "See Troubleshooting.")
+
+    def _note_clock(self, whose: str, date: str | None) -> None:
+        if date:
+            try:
+                self._clocks[whose] = parsedate_to_datetime(date).timestamp() - self._clock.now()
+            except (TypeError, ValueError):
+                return
+
+    def _skew(self) -> Iterator[Finding]:
+        for whose, seconds in self._clocks.items():
+            check = f"clock against {whose}"
+            if abs(seconds) <= SKEW_SECONDS:
+                yield ok(check, f"{abs(seconds):.0f} s apart")
+            else:
+                fix = "Turn on time synchronization on this machine."
+                yield warning(check, f"{abs(seconds):.0f} s {'behind' if seconds > 0 else 'ahead'}", fix)
+
+
+def _channel(check: str, info: Mapping[str, Any]) -> Finding:
+    name, is_member = f"#{info.get('name')}", bool(info.get("is_member"))
+    if info.get("is_archived"):
+        return problem(check, f"{name} is archived", "Choose another channel.")
+    if not is_member and info.get("is_private"):
+        return problem(check, f"the bot isn't in {name}", INVITE)
+    if info.get("is_ext_shared"):
+        fix = "People outside can read alerts there, but not decide. Use a channel of your own workspace."
+        return warning(check, f"{name} is shared with other organizations", fix)
+    if not is_member:
+        return warning(check, f"the bot isn't in {name}", "Invite it, so that it finds its alerts after a crash.")
+    return ok(check, f"the bot is in {name}")
+
+
+def _scopes(granted: set[str]) -> Finding:
+    missing = [name for name in SCOPES if name not in granted]
+    if not missing:
+        return ok("Slack scopes", f"all {len(SCOPES)}")
+    detail = f"missing {', '.join(f'{name} ({SCOPES[name]})' for name in missing)}"
+    fix = "Update the app's manifest (python -m bot manifest) and reinstall the app."
+    return (problem if NEEDED_SCOPES & set(missing) else warning)("Slack scopes", detail, fix)
+
+
+def report(findings: Sequence[Finding], *, as_json: bool) -> int:
+    """Print what was found. Returns the exit status: 0, 1 for warnings, 2 where something will not work."""
+    if as_json:
+        print(json.dumps([asdict(each) for each in findings], ensure_ascii=False, indent=2))
+    else:
+        width = max(len(each.check) for each in findings)
+        for each in findings:
+            print(f"{_SIGNS[each.status]} {each.check:{width}}  {each.detail}")
+            if each.fix:
+                print(f"  {'':{width}}  → {each.fix}")
+    return max(_EXIT[each.status] for each in findings)

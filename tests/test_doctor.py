@@ -1,0 +1,199 @@
+"""`python -m bot doctor`, beside a running bot: what it finds, and what it says to do."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bot.__main__ import main
+from bot.doctor import Finding, Status, examine, report
+from bot.settings import Settings
+from tests.simulator.process import ROOT, start_bot, variables
+from tests.simulator.slack import Slack
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault, Together
+from tests.sqlite import locked
+from tests.world import World
+
+pytestmark = pytest.mark.bot(environ={"BOT_ALERT_CHANNEL": "C0OPS"})
+
+
+def settings_of(bot: World, **changed: object) -> Settings:
+    return bot.settings.model_copy(update={"port": bot.app.port, **changed})
+
+
+async def found(bot: World, *, posts: bool = False, **changed: object) -> dict[str, Finding]:
+    findings = await examine(settings_of(bot, **changed), posts=posts, clock=bot.time.clock)
+    return {each.check: each for each in findings}
+
+
+@pytest.mark.parametrize("transport", ["http", "socket"])
+async def test_all_is_well_beside_a_running_bot(bot: World, transport: str) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    bot.together.add()
+    bot.time.set_back = bot.time.now() - time.time()
+    await bot.slack.until(lambda: bot.slack.messages)
+    findings = await found(bot)
+    assert {each.status for each in findings.values()} == {Status.OK}, findings
+    assert findings["alert channel C0OPS"].detail == "the bot is in #ops"
+    assert findings["operators"].detail == "U0ALICE, U0BOB"
+    assert findings["Together API key"].detail == "sees 1: cluster-1"
+    assert findings["remediations"].detail == "can be read; 1 open"
+    assert "SQLite can be read and written, and a bot is running on it" in findings["database"].detail
+    assert findings["running bot"].detail == "ready"
+    assert ("Slack app token" in findings) == (transport == "socket")
+    assert len(bot.slack.messages) == 1
+    assert bot.together.posts == []
+    assert bot.slack.sockets.connected == (1 if transport == "socket" else 0)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """Something that is wrong, and what is said of it."""
+
+    check: str
+    status: Status
+    detail: str
+    make: Callable[[World], object]
+
+
+def set_token_error(bot: World, code: str) -> None:
+    bot.slack.token_error = code
+
+
+def install_org_wide(bot: World) -> None:
+    bot.slack.auth_extra["is_enterprise_install"] = True
+
+
+def set_clock_ahead(bot: World) -> None:
+    bot.time.set_back = -1e9
+
+
+def fail_slack(bot: World, method: str) -> None:
+    bot.slack.faults.append(SlackFault(method, "internal_error", times=9))
+
+
+def fail_together(bot: World, verb: str | None, status: int) -> None:
+    bot.together.faults.append(Fault("html", verb=verb, status=status, times=9))
+
+
+def in_channel(bot: World, **flags: bool) -> None:
+    for name, value in flags.items():
+        setattr(bot.slack.channels["C0OPS"], name, value)
+
+
+CHANNEL = "alert channel C0OPS"
+WRONG = [
+    Wrong("Slack token", Status.PROBLEM, "token_revoked", lambda bot: set_token_error(bot, "token_revoked")),
+    Wrong("Slack token", Status.PROBLEM, "org-wide", install_org_wide),
+    Wrong("Slack scopes", Status.WARNING, "im:history", lambda bot: bot.slack.scopes.discard("im:history")),
+    Wrong("Slack scopes", Status.PROBLEM, "users:read", lambda bot: bot.slack.scopes.discard("users:read")),
+    Wrong(CHANNEL, Status.PROBLEM, "channel_not_found", lambda bot: bot.slack.channels.pop("C0OPS")),
+    Wrong(CHANNEL, Status.WARNING, "can't be checked", lambda bot: bot.slack.scopes.discard("channels:read")),
+    Wrong(CHANNEL, Status.PROBLEM, "archived", lambda bot: in_channel(bot, is_archived=True)),
+    Wrong(CHANNEL, Status.WARNING, "shared with other", lambda bot: in_channel(bot, is_shared=True)),
+    Wrong(CHANNEL, Status.WARNING, "isn't in #ops", lambda bot: in_channel(bot, bot_may_post=False)),
+    Wrong(CHANNEL, Status.PROBLEM, "isn't in #ops", lambda bot: in_channel(bot, bot_may_post=False, is_private=True)),
+    Wrong("operators", Status.WARNING, "U0BOB is no active", lambda bot: bot.slack.users["U0BOB"].update(deleted=True)),
+    Wrong("operators", Status.PROBLEM, "is no active full member", lambda bot: bot.slack.users.clear()),
+    Wrong("operators", Status.PROBLEM, "can't be looked up", lambda bot: fail_slack(bot, "users.info")),
+    Wrong("Together API key", Status.PROBLEM, "API key", lambda bot: fail_together(bot, None, 401)),
+    Wrong("Together API key", Status.WARNING, "no clusters", lambda bot: bot.together.clusters.clear()),
+    Wrong("remediations", Status.PROBLEM, "Together", lambda bot: fail_together(bot, "list", 500)),
+    Wrong("clock against Slack", Status.WARNING, "s ahead", set_clock_ahead),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.check}: {wrong.detail}")
+async def test_each_thing_that_is_wrong_is_found_with_its_fix(bot: World, wrong: Wrong) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    wrong.make(bot)
+    finding = (await found(bot))[wrong.check]
+    assert finding.status is wrong.status
+    assert wrong.detail in finding.detail
+    assert finding.fix.endswith(".")
+
+
+async def test_clusters_that_together_does_not_list(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    findings = await found(bot, bot_clusters=("cluster-1", "cluster-9"))
+    assert findings["clusters"].detail == "Together doesn't list cluster-9"
+
+
+async def test_groups_and_everybody(bot: World) -> None:
+    bot.slack.groups |= {"S0ONCALL": ["U0ALICE"], "S0EMPTY": []}
+    findings = await found(bot, bot_operators=("*",), bot_oncall="S0ONCALL")
+    assert findings["operators"].detail == "every full member of the workspace"
+    assert findings["on-call"].detail == "S0ONCALL (1 active)"
+    findings = await found(bot, bot_oncall="S0EMPTY")
+    assert findings["on-call"].detail == "S0EMPTY has no active members"
+    assert findings["on-call"].status is Status.WARNING
+
+
+async def test_test_card_is_posted_and_deleted_only_when_asked(bot: World) -> None:
+    known = len(bot.slack.messages)
+    assert (await found(bot, posts=True))["test card in C0OPS"].status is Status.OK
+    assert len(bot.slack.messages) == known
+    assert [method for method, _ in bot.slack.calls].count("chat.delete") == 1
+    bot.slack.channels["C0OPS"].bot_may_post = False
+    assert (await found(bot, posts=True))["test card in C0OPS"].detail == "not_in_channel"
+
+
+async def test_databases_that_are_not_there_or_cannot_be_written(bot: World, postgresql: str, tmp_path: Path) -> None:
+    for url in (postgresql, f"sqlite:///{tmp_path}/none.db"):
+        finding = (await found(bot, database_url=url))["database"]
+        assert (finding.status, finding.fix) == (Status.WARNING, "Start the bot once to create it.")
+    async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
+        finding = (await found(bot))["database"]
+        assert "SQLite can't be reached or written" in finding.detail
+    finding = (await found(bot, database_url="postgresql://127.0.0.1:1/x"))["database"]
+    assert finding.status is Status.PROBLEM
+
+
+async def test_bot_that_runs_but_is_not_ready_and_none_that_runs(bot: World) -> None:
+    bot.app._reported["start"] = "Can't reach the database."
+    assert (await found(bot))["running bot"].detail == "Can't reach the database."
+    assert (await found(bot, port=1))["running bot"].detail == "none on port 1"
+
+
+def test_report_is_a_table_or_json_and_its_status_is_the_worst(capsys: pytest.CaptureFixture[str]) -> None:
+    fine, odd = Finding("a", Status.OK, "well"), Finding("bcd", Status.WARNING, "odd", "Mend it.")
+    assert report([fine, odd], as_json=False) == 1
+    assert capsys.readouterr().out == "✓ a    well\n! bcd  odd\n       → Mend it.\n"
+    assert report([odd, Finding("e", Status.PROBLEM, "broken", "Fix it.")], as_json=True) == 2
+    assert json.loads(capsys.readouterr().out)[1]["status"] == "problem"
+    assert report([fine], as_json=True) == 0
+
+
+def test_wrong_settings_end_with_status_2(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SLACK_BOT_TOKEN", "TOGETHER_API_KEY", "BOT_OPERATORS"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["doctor"]) == 2
+    assert "SLACK_BOT_TOKEN" in capsys.readouterr().err
+
+
+async def test_command_line_runs_it_as_a_process_and_keeps_secrets(tmp_path: Path) -> None:
+    async with Slack() as slack, Together(slack.now) as together:
+        together.clusters["cluster-1"] = "one"
+        together.faults.append(Fault("cut", times=50))
+        process = start_bot(tmp_path, variables(slack, together), "doctor", "--json")
+        out, err = await asyncio.to_thread(process.communicate)
+        assert process.returncode == 2
+        assert {each["check"] for each in json.loads(out)} >= {"Slack token", "operators", "database"}
+        assert variables(slack, together)["TOGETHER_API_KEY"] not in out + err
+
+
+async def test_newcomer_sees_the_doctor_between_the_simulators() -> None:
+    command = [sys.executable, "-m", "tests.simulator", "--doctor"]
+    done = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert {line[0] for line in done.stdout.splitlines()} == {"✓"}
