@@ -8,11 +8,12 @@ from contextlib import AsyncExitStack
 import aiohttp
 import httpx
 
+from bot import metrics
 from bot.clock import Clock, Pause
 from bot.decisions import DecisionService, Recovery
 from bot.errors import StorageUnavailable
 from bot.settings import Settings, is_loopback
-from bot.store import Database, DecisionStore
+from bot.store import Database, DecisionStore, health
 from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
 from bot.watcher import WatchConfig, Watcher
@@ -94,7 +95,7 @@ class App:
             StartError: the port cannot be had, Slack refuses a token, or the database is not for this program.
         """
         async with AsyncExitStack() as stack:
-            server = Server(self._settings.host, self._settings.port, self._problems, self._warnings)
+            server = Server(self._settings.host, self._settings.port, self._problems, self._warnings, self._measure)
             stack.push_async_callback(server.stop)
             self.port = await server.start(takes_slack=self._settings.slack_app_token is None)
             self.listening.set()
@@ -249,6 +250,30 @@ class App:
             report=self._reporter("store"),
         )
         self._recovering = asyncio.create_task(self._recovery.run(), name="recovery")
+
+    async def _measure(self) -> None:
+        """Bring the gauges up to date. While the database is away, what it would tell stays as it was."""
+        metrics.READY.set(not self._problems())
+        metrics.IN_PROGRESS.set(self.tasks.running)
+        if self._socket:
+            metrics.SOCKETS.set(self._socket.connected)
+        if self._watcher:
+            self._watcher.measure()
+        if self.database is None:
+            return
+        try:
+            found = await health(self.database)
+        except StorageUnavailable:
+            metrics.DATABASE_UP.set(0)
+            return
+        metrics.DATABASE_UP.set(1)
+        metrics.UNDELIVERED.set(found.undelivered)
+        metrics.UNDELIVERED_AGE.set(found.undelivered_age)
+        metrics.SET_ASIDE.set(found.set_aside)
+        metrics.OLDEST_WAITING.set(found.waiting_age)
+        metrics.OPEN_ALERTS.clear()
+        for state, count in found.alerts.items():
+            metrics.OPEN_ALERTS.labels(state).set(count)
 
     def _problems(self) -> list[str]:
         """What keeps the bot from working right now, for `/readyz`."""

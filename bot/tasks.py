@@ -42,6 +42,11 @@ class Tasks:
         """Whether `spawn` may be called now. Ask before the ack: what is acked must be done."""
         return self.room("", decides=True) is Room.FREE
 
+    @property
+    def running(self) -> int:
+        """How many run now."""
+        return len(self._running)
+
     def room(self, person: str, *, decides: bool) -> Room:
         """Return whether there is room for what a person asks for; `person` is empty for the bot's own work."""
         limit = self.limit if decides else self.limit - self._for_decisions

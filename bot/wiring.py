@@ -18,6 +18,7 @@ from bot.settings import Settings, is_loopback
 from bot.store import Approvals, DecisionStore, Messages, Pauses
 from bot.together import Patience, TogetherClient
 from bot.watcher import Route, WatchConfig
+from handlers.client import MeasuredClient
 from handlers.connection import Identity
 from handlers.directory import SlackDirectory
 
@@ -111,7 +112,7 @@ def slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_on
 
     A dropped call is repeated only where it reads: a repeated `chat.postMessage` could stand in the channel twice.
     """
-    client = AsyncWebClient(
+    client = MeasuredClient(
         settings.slack_bot_token.get_secret_value(),
         base_url=settings.slack_api_url,
         session=session,

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.async_app import AsyncApp
 
@@ -55,22 +56,24 @@ async def _note_use(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 class Server:
-    """Serves `/healthz`, `/readyz` and, in HTTP mode, `/slack/events`.
+    """Serves `/healthz`, `/readyz`, `/metrics` and, in HTTP mode, `/slack/events`.
 
     Args:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         problems: what keeps the bot from working right now, one sentence each; empty when it is ready.
         warnings: what it works without, likewise.
+        measure: brings the gauges up to date before they are read.
         request_seconds: how long a request's head, and then its body, may take to arrive.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it serves
         self,
         host: str,
         port: int,
         problems: Callable[[], list[str]],
         warnings: Callable[[], list[str]] = list,
+        measure: Callable[[], Awaitable[None]] | None = None,
         *,
         request_seconds: float = REQUEST_SECONDS,
     ) -> None:
@@ -79,12 +82,14 @@ class Server:
         self._port = port
         self._problems = problems
         self._warnings = warnings
+        self._measure = measure
         self._bolt: AsyncApp | None = None
         web_app = web.Application(client_max_size=MAX_BODY, middlewares=[_note_use])
         web_app.add_routes(
             [
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
                 web.post(SLACK_PATH, self._slack),
             ]
         )
@@ -137,6 +142,11 @@ class Server:
         problems = self._problems()
         lines = [*(problems or ["ready"]), *self._warnings()]
         return web.Response(status=503 if problems else 200, text="\n".join(lines) + "\n")
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        if self._measure:
+            await self._measure()
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _slack(self, request: web.Request) -> web.Response:
         if not self._takes_slack:

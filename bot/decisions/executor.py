@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
-from bot import cards
+from bot import cards, metrics
 from bot.clock import Clock, Pause
 from bot.decisions.guardrails import Guardrails
 from bot.decisions.preconditions import (
@@ -378,6 +378,9 @@ class Executor:
             return await self._card(job, result, notice=notice, buttons=False), Outcome(
                 OutcomeKind.NO_EFFECT_SHOWN, result.state, *came_in
             )
+        if result.create_time:
+            waited = max(0.0, self._clock.now() - result.create_time.timestamp())
+            metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
         first = job.context.first if job.context and request.verb is Verb.APPROVE else None
         is_second = first is not None and seen is not None and first.mode == seen.mode
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""

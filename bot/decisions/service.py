@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain, repeat
 from typing import TypeVar, assert_never
 
-from bot import cards
+from bot import cards, metrics
 from bot.clock import Clock, Pause
 from bot.decisions.executor import Executor, Result
 from bot.decisions.guardrails import Guardrails
@@ -170,6 +170,8 @@ class DecisionService:
 
     async def note(self, note: AuditNote) -> None:
         """Put into the audit trail what is about no decision: a refusal, or a confirmed selection."""
+        if note.kind:
+            metrics.REFUSALS.labels(note.kind.value).inc()
         try:
             await self._store.note(note)
         except StorageUnavailable as error:
@@ -235,6 +237,9 @@ class DecisionService:
             return None
         answer, outcome = await self._work(job)
         request = job.request
+        metrics.DECISIONS.labels(request.verb.value, outcome.kind.value).inc()
+        if job.began:
+            metrics.DECISION_SECONDS.labels(request.verb.value).observe(self._clock.monotonic() - job.began)
         logger.info("%s by %s: %s", request.verb, request.actor.user_id, outcome.kind)
         return await finish(self._conclude(job, answer, outcome))
 

@@ -5,6 +5,7 @@ from bot.store.approvals import Approvals
 from bot.store.batches import Batches
 from bot.store.database import Database
 from bot.store.decisions import DecisionStore
+from bot.store.health import health
 from bot.store.lease import Lease
 from bot.store.messages import Look, Messages
 from bot.store.outages import Outage, Outages
@@ -22,4 +23,5 @@ __all__ = [
     "Outages",
     "Pauses",
     "audit",
+    "health",
 ]

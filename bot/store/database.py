@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -20,6 +21,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.functions import FunctionElement
 
+from bot import metrics
 from bot.clock import Clock
 from bot.errors import StartError, StorageUnavailable
 
@@ -105,11 +107,12 @@ class Database:
             StorageUnavailable: the database didn't do it, or it isn't known whether it did.
             IntegrityError: a unique index refused it.
         """
-        return await self._call(self._writer, "BEGIN IMMEDIATE", SECONDS, lambda each: function(each, *args, **kwargs))
+        work = partial(_apply, function, args, kwargs)
+        return await self._call(self._writer, "BEGIN IMMEDIATE", SECONDS, work, "write")
 
     async def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that only reads; otherwise like `run`."""
-        return await self._call(self._reader, "BEGIN", SECONDS, lambda each: function(each, *args, **kwargs))
+        return await self._call(self._reader, "BEGIN", SECONDS, partial(_apply, function, args, kwargs), "read")
 
     async def open(self, *, migrate: bool = True) -> None:
         """Take the SQLite file for this process, and bring the schema up to date, one process at a time.
@@ -127,7 +130,7 @@ class Database:
             elif self._owned is None:
                 self._owned = _own(self._path)
         work = _migrate if migrate else _look
-        await self._call(self._writer, "BEGIN IMMEDIATE" if migrate else "BEGIN", MIGRATION_SECONDS, work)
+        await self._call(self._writer, "BEGIN IMMEDIATE" if migrate else "BEGIN", MIGRATION_SECONDS, work, "migrate")
 
     def is_in_use(self) -> bool:
         """Return whether a process owns the SQLite file, where the system tells who holds which lock (Linux)."""
@@ -149,14 +152,19 @@ class Database:
             self._owned = None
 
     async def _call(
-        self, threads: ThreadPoolExecutor, begin: str, seconds: float, function: Callable[[Connection], T]
+        self, threads: ThreadPoolExecutor, begin: str, seconds: float, function: Callable[[Connection], T], kind: str
     ) -> T:
         if self._is_closed:
             raise StorageUnavailable("closed")
         future = asyncio.get_running_loop().run_in_executor(threads, self._transact, begin, seconds, function)
         self.under_way.add(future)
         future.add_done_callback(self.under_way.discard)
-        return await future
+        try:
+            with metrics.timed(metrics.DATABASE_SECONDS, kind):
+                return await future
+        except StorageUnavailable:
+            metrics.DATABASE_FAILURES.inc()
+            raise
 
     def _transact(self, begin: str, seconds: float, function: Callable[[Connection], T]) -> T:
         """Run a transaction in this thread.
@@ -207,6 +215,10 @@ class Database:
             self._local.connection = None
             self._connections.remove(connection)
             connection.close()
+
+
+def _apply(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], connection: Connection) -> T:
+    return function(connection, *args, **kwargs)
 
 
 def check_writable(connection: Connection) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
+from bot import metrics
 from bot.clock import Clock, Pause
 from bot.errors import (
     NoAnswer,
@@ -232,16 +233,21 @@ class TogetherClient:
         params: Mapping[str, str] | None = None,
         body: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 - JSON
+        call = _call_of(method, path)
         try:
-            async with self._clock.timeout(seconds):
-                reply = await self._exchange(method, path, params, body)
+            with metrics.timed(metrics.TOGETHER_SECONDS, call):
+                async with self._clock.timeout(seconds):
+                    reply = await self._exchange(method, path, params, body)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             # Stock httpx raises these before a byte of the request is written (tried with httpx 0.28).
+            metrics.TOGETHER_CALLS.labels(call, "not reached").inc()
             logger.warning("together %s %s: %s", method, path, type(error).__name__)
             raise NotReached from error
         except (httpx.HTTPError, TimeoutError) as error:
+            metrics.TOGETHER_CALLS.labels(call, "no answer").inc()
             logger.warning("together %s %s: %s", method, path, type(error).__name__)
             raise NoAnswer from error
+        metrics.TOGETHER_CALLS.labels(call, str(reply.status)).inc()
         request_id = reply.headers.get("x-request-id")
         is_routine = method == "GET" and httpx.codes.is_success(reply.status)
         level = logging.DEBUG if is_routine else logging.INFO
@@ -284,6 +290,14 @@ class TogetherClient:
             for secret in self._secrets:
                 content = content.replace(secret, b"[secret]")
             return answers.Reply(response.status_code, response.headers, content)
+
+
+def _call_of(method: str, path: str) -> str:
+    """Return what a request asks for, without the IDs in it."""
+    last = path.rpartition("/")[2]
+    if method == "POST":
+        return last
+    return {"clusters": "clusters", "remediations": "list"}.get(last, "get" if "/remediations/" in path else "cluster")
 
 
 def _segment(part: str, value: str) -> str:

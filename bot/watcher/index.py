@@ -70,6 +70,10 @@ class Index:
                 old |= {ref: self._missed.get(ref, at) for ref in self._of_cluster.get(cluster_id, ())}
         return old
 
+    def lag(self, now: float) -> float:
+        """Return how many seconds ago the longest unread cluster was read; 0 where none was."""
+        return now - min(self._confirmed.values(), default=now)
+
     @property
     def clusters(self) -> Collection[str]:
         """The clusters in which something is tracked."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from bot import metrics
 from bot.clock import Clock, Pause
 from bot.errors import LeaseLost, NotPosted, PostUnclear, StorageUnavailable
 from bot.models import HISTORY_DAYS, AlertChannels, RemediationRef
@@ -58,7 +59,8 @@ class Watcher:
         self._lease = Lease(store.database, "watch", config.lease_seconds, clock)
         self._messages = Messages(store.database, self._lease)
         self._queue = WorkQueue(clock.monotonic)
-        index = Index()
+        self._index = index = Index()
+        self._is_watching = False
         self._poller = Poller(together, config.clusters, index, clock)
         enricher = Enricher(together, self._poller, clock)
         self._intake = Intake(self._messages, index, self._queue, self._poller, enricher, config, clock)
@@ -83,12 +85,22 @@ class Watcher:
             try:
                 if await self._lease.acquire(at_start=at_start):
                     at_start = False
+                    self._is_watching = True
                     await self._watch()
             except StorageUnavailable as error:
                 logger.warning("Watch: can't reach the database: %s", error)
             except Exception:  # clicks and commands must keep working, and so must the attempts
                 logger.exception("Couldn't start watching; retrying")
+            finally:
+                self._is_watching = False
             await self._clock.sleep(self._pause, Pause.LEASE)
+
+    def measure(self) -> None:
+        """Bring the gauges of the watch up to date."""
+        metrics.IS_WATCHING.set(self._is_watching)
+        metrics.WATCH_LAG.set(self._index.lag(self._clock.monotonic()) if self._is_watching else 0.0)
+        for lane in Lane:
+            metrics.QUEUE.labels(lane.value).set(self._queue.waiting(lane))
 
     async def end(self) -> None:
         """Let the next process watch at once."""

@@ -1,0 +1,160 @@
+"""`/metrics`: every metric is served, and moves when what it counts happens."""
+
+import json
+import re
+
+import aiohttp
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.simulator.process import ROOT
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.watch import card, quiet
+from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports
+
+pytestmark = pytest.mark.bot(watching=True)
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+async def metrics(bot: World) -> Samples:
+    """What is served now, by name and labels."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{bot.app.port}/metrics") as response,
+    ):
+        assert response.status == 200
+        families = text_string_to_metric_families(await response.text())
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+
+class Counted:
+    """The difference that something makes."""
+
+    def __init__(self, before: Samples, after: Samples) -> None:
+        self._before = before
+        self._after = after
+
+    def of(self, name: str, **labels: str) -> float:
+        key = f"remediation_bot_{name}", tuple(sorted(labels.items()))
+        return self._after[key] - self._before.get(key, 0.0)
+
+    def now(self, name: str, **labels: str) -> float:
+        return self._after[f"remediation_bot_{name}", tuple(sorted(labels.items()))]
+
+
+@both_transports
+async def test_decision_is_counted_on_its_whole_way(bot: World, transport: str) -> None:
+    before = await metrics(bot)
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    counted = Counted(before, await metrics(bot))
+    assert counted.of("acks_total", kind="block_actions", status="200") == 1
+    assert counted.of("ack_seconds_count", kind="block_actions") == 1
+    assert counted.of("decisions_total", verb="approve", outcome="approved") == 1
+    assert counted.of("decision_seconds_count", verb="approve") == 1
+    assert counted.of("time_to_decision_seconds_count", verb="approve") == 1
+    assert counted.of("together_calls_total", call="approve", status="200") == 1
+    assert counted.of("together_calls_total", call="list", status="200") > 0
+    assert counted.of("together_seconds_count", call="get") > 0
+    assert counted.of("slack_calls_total", method="chat.postMessage", status="ok") == 1
+    assert counted.of("slack_seconds_count", method="chat.update") > 0
+    assert counted.of("database_seconds_count", kind="write") > 0
+    assert counted.of("database_seconds_count", kind="read") > 0
+    assert counted.now("ready") == 1
+    assert counted.now("database_up") == 1
+    assert counted.now("watch_leader") == 1
+    assert counted.now("slack_sockets") == (1 if transport == "socket" else counted.now("slack_sockets"))
+
+
+async def test_what_went_wrong_is_counted_by_its_reason(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    before = await metrics(bot)
+    bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="wasn't sent")
+    await bot.slack.press(alert, CANCEL, user="U0CAROL")
+    await bot.whisper("U0CAROL")
+    await bot.slack.command("two words")
+    await bot.together.until(lambda: True)
+    bot.together.faults.append(Fault("html", verb="get", status=503))
+    bot.slack.faults.append(SlackFault("chat.update", "internal_error"))
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled")
+    await bot.slack.post_signed(b"payload={}", x_slack_signature="v0=forged")
+    counted = Counted(before, await metrics(bot))
+    assert counted.of("decisions_total", verb="approve", outcome="changed meanwhile") == 1
+    assert counted.of("decisions_total", verb="cancel", outcome="NotAllowed") == 1
+    assert counted.of("refusals_total", reason="UnreadableCommand") == 1
+    assert counted.of("together_calls_total", call="get", status="503") == 1
+    assert counted.of("slack_calls_total", method="chat.update", status="internal_error") == 1
+    assert counted.of("acks_total", kind="other", status="401") == 1
+
+
+async def test_unreachable_services_are_counted(bot: World) -> None:
+    before = await metrics(bot)
+    bot.together.add()
+    bot.together.faults += [Fault("cut", verb="cancel", times=1)]
+    await bot.slack.command(REF)
+    await bot.answer()
+    assert bot.app.database is not None
+    assert Counted(before, await metrics(bot)).of("together_calls_total", call="cancel", status="no answer") == 1
+
+
+async def test_gauges_say_what_is_open_waits_and_is_not_delivered(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    await bot.time.advance(60)
+    counted = Counted({}, await metrics(bot))
+    assert counted.now("open_alerts", state="PENDING_APPROVAL") == 1
+    assert counted.now("oldest_waiting_seconds") >= 60
+    assert counted.now("watch_lag_seconds") >= 60
+    assert counted.now("undelivered_answers") == 0
+    assert counted.now("set_aside") == 0
+    bot.slack.faults += [SlackFault(method, "internal_error", times=60) for method in ("*", "response_url")]
+    await bot.slack.command(REF)
+    await quiet(bot)
+    counted = Counted({}, await metrics(bot))
+    assert counted.now("undelivered_answers") == 1
+    assert counted.now("in_progress") >= 0
+
+
+async def test_database_that_is_away_is_seen(bot: World) -> None:
+    before = await metrics(bot)
+    assert bot.app.database is not None
+    await bot.app.database.close()
+    counted = Counted(before, await metrics(bot))
+    assert counted.now("database_up") == 0
+    assert counted.of("database_failures_total") >= 0
+
+
+async def test_label_is_never_what_a_stranger_sends(bot: World) -> None:
+    body = json.dumps({"type": "x" * 50, "team_id": "T0HOME"}).encode()
+    await bot.slack.post_signed(body, content_type="application/json")
+    served = await metrics(bot)
+    assert not [labels for _, labels in served if any("xxx" in value for _, value in labels)]
+
+
+def test_every_metric_is_in_the_docs_and_every_rule_names_one_that_exists() -> None:
+    from bot import metrics as defined  # noqa: PLC0415 - the module, not the fixture of the same name
+
+    names = {
+        each._name for each in vars(defined).values() if hasattr(each, "_name") and str(each._name).startswith("remed")
+    }
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert {name for name in names if f"| `{name.removeprefix('remediation_bot_')}" not in page} == set()
+    rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yaml").read_text("utf-8"))
+    board = json.loads((ROOT / "deploy" / "grafana" / "dashboard.json").read_text("utf-8"))
+    expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    expressions += [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    used = {word for text in expressions for word in re.findall(r"remediation_bot_\w+", text)}
+    suffixes = ("_total", "_bucket", "_count", "_sum")
+    assert {next((w.removesuffix(s) for s in suffixes if w.endswith(s)), w) for w in used} <= names
