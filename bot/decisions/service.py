@@ -238,7 +238,7 @@ class DecisionService:
         answer, outcome = await self._work(job)
         request = job.request
         metrics.DECISIONS.labels(request.verb.value, outcome.kind.value).inc()
-        if job.began:
+        if not job.taken_over:
             metrics.DECISION_SECONDS.labels(request.verb.value).observe(self._clock.monotonic() - job.began)
         logger.info("%s by %s: %s", request.verb, request.actor.user_id, outcome.kind)
         return await finish(self._conclude(job, answer, outcome))
