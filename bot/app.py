@@ -12,8 +12,9 @@ from bot import metrics
 from bot.clock import Clock, Pause
 from bot.decisions import DecisionService, Recovery
 from bot.errors import StorageUnavailable
+from bot.outward import Sender
 from bot.settings import Settings, is_loopback
-from bot.store import Database, DecisionStore, health
+from bot.store import Database, DecisionStore, Outbox, health
 from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
 from bot.watcher import WatchConfig, Watcher
@@ -21,7 +22,9 @@ from bot.wiring import (
     MAX_AT_ONCE,
     build_services,
     card_config,
+    destinations,
     http_client,
+    outward_client,
     slack_client,
     together_client,
     watch_config,
@@ -85,6 +88,8 @@ class App:
         self._watcher: Watcher | None = None
         self._alert_problems: dict[str, str] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._sender: Sender | None = None
+        self._sending: asyncio.Task[None] | None = None
         self._lacks = ""
         self._stopping = False
 
@@ -112,7 +117,7 @@ class App:
             if self._socket:
                 await self._socket.stop()
             # Recovery keeps running: without its heartbeats, another process would take over these decisions.
-            await asyncio.gather(self._end_watch(), self.tasks.drain(self._drain_seconds))
+            await asyncio.gather(self._end_watch(), self._end_sending(), self.tasks.drain(self._drain_seconds))
             if self._recovering:
                 self._recovering.cancel()
                 await asyncio.wait({self._recovering})
@@ -121,6 +126,12 @@ class App:
             if not working.cancelled():
                 working.result()  # it ends by itself only with an error
         logger.info("Stopped")
+
+    async def _end_sending(self) -> None:
+        if self._sender and self._sending:
+            self._sending.cancel()
+            await asyncio.wait({self._sending})
+            await self._sender.end()
 
     async def _end_watch(self) -> None:
         """Watch no more, and let the next process watch at once."""
@@ -181,6 +192,11 @@ class App:
             await self._socket.start()
         else:
             server.serve(bolt)
+        if destinations(settings).targets:
+            outward = await stack.enter_async_context(outward_client(settings))
+            outbox = Outbox(store.database)
+            self._sender = Sender(outbox, destinations(settings), outward, self._clock, settings.bot_lease_seconds)
+            self._sending = asyncio.create_task(self._sender.run(), name="sender")
         if settings.bot_alert_channel:
             # Connections of its own: no decision is to wait for a list.
             together = self._together(await stack.enter_async_context(http_client(settings)))
@@ -224,6 +240,7 @@ class App:
         """Open the database, as often as it takes."""
         settings, report = self._settings, self._reporter("store")
         self.database = database = Database(settings.database_url, self._clock)
+        database.targets = destinations(settings).targets
         stack.push_async_callback(database.close)
         while True:
             try:

@@ -22,6 +22,8 @@ class Pause(StrEnum):
     COMPARE = "comparison with Slack"
     SLACK_CHECK = "check of Slack"
     SOCKET_CHECK = "check of the socket"
+    OUTBOX = "outbox"
+    AUDIT = "audit"
 
 
 async def _sleep(seconds: float, _pause: Pause) -> None:

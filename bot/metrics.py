@@ -29,6 +29,7 @@ TOGETHER_CALLS = Counter(f"{_PREFIX}_together_calls", "Calls to Together, by cal
 TOGETHER_SECONDS = Histogram(f"{_PREFIX}_together_seconds", "How long Together took.", ["call"], buckets=_CALLS)
 SLACK_CALLS = Counter(f"{_PREFIX}_slack_calls", "Calls to Slack, by method and result.", ["method", "status"])
 SLACK_SECONDS = Histogram(f"{_PREFIX}_slack_seconds", "How long Slack took.", ["method"], buckets=_CALLS)
+OUTWARD = Counter(f"{_PREFIX}_outward_events", "Events for other tools, by target and result.", ["target", "result"])
 DATABASE_SECONDS = Histogram(
     f"{_PREFIX}_database_seconds", "How long transactions took, with their wait.", ["kind"], buckets=_QUICK
 )

@@ -1,5 +1,6 @@
 """The environment, read once: every bad variable is told at once, with what is wrong and an example."""
 
+import base64
 import difflib
 import ipaddress
 import re
@@ -44,6 +45,10 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_MAX_IN_REPAIR_PERCENT": "10",
     "BOT_TWO_PEOPLE_MODES": "HOST_POWER_CYCLE,EVICT_WITHOUT_REPLACEMENT",
     "BOT_LEASE_SECONDS": "15",
+    "BOT_WEBHOOK_URL": "https://events.example.com/remediations",
+    "BOT_WEBHOOK_SECRET": "whsec_ and at least 24 bytes in base64, such as from: openssl rand -base64 32",
+    "BOT_PAGERDUTY_KEY": "32 characters (the service's Events API v2 integration)",
+    "BOT_PAGERDUTY_URL": "https://events.pagerduty.com",
     "BOT_RETENTION_DAYS": "400",
     "DATABASE_URL": "sqlite:///remediation-bot.db",
     "HOST": "127.0.0.1",
@@ -90,6 +95,24 @@ def _secret(prefix: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    """Check a key as the Standard Webhooks specification writes it: 24 to 64 bytes."""
+    plain = value.get_secret_value()
+    try:
+        key = base64.b64decode(plain.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not plain.startswith("whsec_") or not 24 <= len(key) <= 64:  # noqa: PLR2004 - the specification's
+        raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
+    return value
+
+
+def _pagerduty_key(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[A-Za-z0-9]{32}", value.get_secret_value()):
+        raise ValueError("must have 32 letters and digits")
+    return value
 
 
 def _split(value: object) -> object:
@@ -234,6 +257,10 @@ class Settings(BaseModel):
     bot_max_in_repair_percent: Annotated[int | None, Field(ge=1, le=100)] = None
     bot_two_people_modes: Annotated[tuple[str, ...], Commas, AfterValidator(_modes)] = ()
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
+    bot_webhook_url: Url | None = None
+    bot_webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
+    bot_pagerduty_key: Annotated[SecretStr, AfterValidator(_pagerduty_key)] | None = None
+    bot_pagerduty_url: Url = "https://events.pagerduty.com"
     bot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 400
     database_url: Annotated[str, AfterValidator(_database), Field(repr=False)] = DEFAULT_DATABASE
     host: str = "0.0.0.0"  # noqa: S104 - a server behind a router or balancer listens everywhere
@@ -244,7 +271,10 @@ class Settings(BaseModel):
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be logged."""
-        kept = (self.slack_bot_token, self.slack_signing_secret, self.slack_app_token, self.together_api_key)
+        kept = (
+            self.slack_bot_token, self.slack_signing_secret, self.slack_app_token, self.together_api_key,
+            self.bot_webhook_secret, self.bot_pagerduty_key,
+        )  # fmt: skip
         secrets = [each.get_secret_value() for each in kept if each]
         if not self.database_url.startswith("sqlite:"):
             password = urlsplit(self.database_url).password or ""
@@ -290,23 +320,33 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
         for each in error.errors(include_input=False, include_url=False):
             name = str(each["loc"][0])
             problems.setdefault(name.upper(), _problem(name, each["type"], each["msg"], each.get("ctx", {})))
-    if "slack_app_token" not in given and "slack_signing_secret" not in given:
-        problems["SLACK_SIGNING_SECRET"] = "is missing (or set SLACK_APP_TOKEN to use Socket Mode)"  # noqa: S105 - a sentence, no secret
-    channels, alert_channel = given.get("bot_channels"), given.get("bot_alert_channel")
-    allowed = {each.strip() for each in channels.split(",")} if channels else None
-    if allowed and alert_channel and alert_channel not in allowed:
-        problems.setdefault("BOT_ALERT_CHANNEL", "must be one of BOT_CHANNELS; otherwise its buttons won't work")
-    if routes := given.get("bot_routes"):
-        routed = {each.partition("=")[2].partition("/")[0].strip() for each in routes.split(",") if each.strip()}
-        if not alert_channel:
-            problems.setdefault("BOT_ROUTES", "must come with BOT_ALERT_CHANNEL, for the clusters that have no route")
-        elif allowed and not routed <= allowed:
-            problems.setdefault("BOT_ROUTES", "must use channels of BOT_CHANNELS; otherwise its buttons won't work")
-    if environ.get("SLACK_CLIENT_ID") and environ.get("SLACK_CLIENT_SECRET"):
-        problems["SLACK_CLIENT_ID"] = "and SLACK_CLIENT_SECRET would turn on OAuth installs; unset both"
+    problems = {**_contradictions(given, environ), **problems}
     if problems:
         raise SettingsError(_report(problems))
     return settings
+
+
+def _contradictions(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what is wrong with variables that are right on their own."""
+    found: dict[str, str] = {}
+    if "slack_app_token" not in given and "slack_signing_secret" not in given:
+        found["SLACK_SIGNING_SECRET"] = "is missing (or set SLACK_APP_TOKEN to use Socket Mode)"  # noqa: S105 - a sentence, no secret
+    channels, alert_channel = given.get("bot_channels"), given.get("bot_alert_channel")
+    allowed = {each.strip() for each in channels.split(",")} if channels else None
+    if allowed and alert_channel and alert_channel not in allowed:
+        found.setdefault("BOT_ALERT_CHANNEL", "must be one of BOT_CHANNELS; otherwise its buttons won't work")
+    if routes := given.get("bot_routes"):
+        routed = {each.partition("=")[2].partition("/")[0].strip() for each in routes.split(",") if each.strip()}
+        if not alert_channel:
+            found.setdefault("BOT_ROUTES", "must come with BOT_ALERT_CHANNEL, for the clusters that have no route")
+        elif allowed and not routed <= allowed:
+            found.setdefault("BOT_ROUTES", "must use channels of BOT_CHANNELS; otherwise its buttons won't work")
+    for name, other in (("bot_webhook_url", "bot_webhook_secret"), ("bot_webhook_secret", "bot_webhook_url")):
+        if name in given and other not in given:
+            found.setdefault(other.upper(), f"is missing: {name.upper()} needs it")
+    if environ.get("SLACK_CLIENT_ID") and environ.get("SLACK_CLIENT_SECRET"):
+        found["SLACK_CLIENT_ID"] = "and SLACK_CLIENT_SECRET would turn on OAuth installs; unset both"
+    return found
 
 
 def read_database_url(environ: Mapping[str, str], dotenv: Path | None = None) -> str:

@@ -13,6 +13,7 @@ from bot.cards import CardConfig
 from bot.clock import Clock
 from bot.decisions import BatchService, DecisionService, Guardrails, Limits, Lookup, Overviews, PauseService
 from bot.models import Messenger, Verb
+from bot.outward import Destinations
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
 from bot.store import Approvals, DecisionStore, Messages, Pauses
@@ -91,6 +92,23 @@ def watch_config(settings: Settings, channel_id: str, cards: CardConfig) -> Watc
         quiet=settings.bot_quiet_hours,
         cards=cards,
     )
+
+
+def destinations(settings: Settings) -> Destinations:
+    """Return which other tools are told of events."""
+    secret, key = settings.bot_webhook_secret, settings.bot_pagerduty_key
+    return Destinations(
+        settings.bot_webhook_url or "",
+        secret.get_secret_value() if secret else "",
+        settings.bot_pagerduty_url,
+        key.get_secret_value() if key else "",
+    )
+
+
+def outward_client(settings: Settings) -> httpx.AsyncClient:
+    """Make the connections to other tools."""
+    urls = [settings.bot_webhook_url, settings.bot_pagerduty_url if settings.bot_pagerduty_key else None]
+    return httpx.AsyncClient(trust_env=not any(url and is_loopback(url) for url in urls))
 
 
 def together_client(

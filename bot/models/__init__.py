@@ -29,6 +29,7 @@ from bot.models.batch import (
     waiting,
 )
 from bot.models.button import Shown, button_value, read_button_value, reference_value
+from bot.models.event import Event, EventKind, Target
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id
 from bot.models.job import (
     DOUBT_SECONDS,
@@ -97,6 +98,8 @@ __all__ = [
     "Decided",
     "Delivery",
     "Directory",
+    "Event",
+    "EventKind",
     "FirstApproval",
     "Found",
     "History",
@@ -125,6 +128,7 @@ __all__ = [
     "Snapshot",
     "State",
     "StopReason",
+    "Target",
     "Tracked",
     "TrackedMessage",
     "Verb",

@@ -9,6 +9,7 @@ from bot.store.health import health
 from bot.store.lease import Lease
 from bot.store.messages import Look, Messages
 from bot.store.outages import Outage, Outages
+from bot.store.outbox import Letter, Outbox
 from bot.store.pauses import Pauses
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "Database",
     "DecisionStore",
     "Lease",
+    "Letter",
     "Look",
     "Messages",
     "Outage",
     "Outages",
+    "Outbox",
     "Pauses",
     "audit",
     "health",

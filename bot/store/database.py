@@ -27,6 +27,7 @@ from bot.errors import StartError, StorageUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_SECONDS = 600.0
+TARGETS = "outbox targets"  # in a connection's `info`: who is told of events
 SECONDS = 5.0
 SQLITE_BUSY_SECONDS = 1.5  # less than the time for an ack, so that a locked file is a certain "no"
 _SCHEMA_LOCK, _AUDIT_LOCK = 7_265_646_501, 7_265_646_502  # any numbers that nobody else in this database uses
@@ -79,11 +80,13 @@ class Database:
         clock: the clock of SQLite's one process.
 
     Attributes:
+        targets: who is told of events; set before the database is opened.
         under_way: the transactions that have not ended yet.
     """
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.is_sqlite = url.startswith(_SQLITE)
+        self.targets: tuple[str, ...] = ()
         self.under_way: set[asyncio.Future[Any]] = set()
         self._path = Path(url.removeprefix(_SQLITE)) if self.is_sqlite else None
         self._owned: int | None = None
@@ -201,6 +204,7 @@ class Database:
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._engine.connect()
+            connection.info[TARGETS] = self.targets
             self._connections.append(connection)
             event.listen(connection, "begin", self._begin)
         return connection

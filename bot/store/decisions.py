@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bot.errors import LeaseLost
 from bot.models import (
+    RULES,
     About,
     Answer,
     AuditNote,
@@ -33,7 +34,7 @@ from bot.models import (
     answered,
     told_in_digest,
 )
-from bot.store import audit, batches
+from bot.store import audit, batches, outbox
 from bot.store.approvals import card_context
 from bot.store.database import Database, lock_cluster, now, read_clock
 from bot.store.messages import Look, change_alert
@@ -260,6 +261,8 @@ class DecisionStore:
         else:
             self._execute(connection, _RECORD_OUTCOME, job, b_answer=dump_answer(answer), b_outcome=kind)
         seq = audit.record(connection, job, audit.OUTCOME, outcome, at)
+        if kind == RULES[request.verb].done and RULES[request.verb].decides:
+            outbox.decided(connection, job, outcome)
 
         def answer_given(look: Look) -> Tracked:
             return answered(look.alert, look.message, request, answer, look.now, seq)

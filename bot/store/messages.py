@@ -25,7 +25,7 @@ from bot.models import (
     Tracked,
     TrackedMessage,
 )
-from bot.store import audit, batches
+from bot.store import audit, batches, outbox
 from bot.store.database import now, read_clock
 from bot.store.lease import Leased
 from bot.store.pauses import active_pause
@@ -311,6 +311,7 @@ def _add_cards(connection: Connection, new: Sequence[Tracked]) -> None:
         if connection.execute(_ADD_ALERTS, row).rowcount:
             opened = replace(message, opened_at=present, remind_from=present)
             connection.execute(_ADD_MESSAGE, {"id": opened.id, **_message_columns(opened)})
+            outbox.opened(connection, alert)
 
 
 def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert], seconds: float) -> str:
@@ -320,6 +321,11 @@ def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert]
     known = next((each for each in growing if each and (each.cluster_id, each.channel_id) == place), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
     rows = [_alert_row(replace(each, seen_at=present, message_id=into.id)) for each in new]
+    if outbox.is_told(connection):
+        known_before = _among(connection, _EXISTING, [each.remediation.ref for each in new])
+        for each in new:
+            if each.remediation.ref not in known_before:
+                outbox.opened(connection, each)
     count = sum(connection.execute(_ADD_ALERTS.values(some)).rowcount for some in in_parts(rows))
     unposted = list(connection.execute(_UNPOSTED, {"b_cluster": digest.cluster_id}).scalars())
     for some in in_parts(unposted):
@@ -365,6 +371,10 @@ def _change(connection: Connection, message_id: str, change: Change, history: Hi
     if before is None or after is None:
         return None
     connection.execute(_WRITE_MESSAGE, {"b_message": message_id, **_message_columns(after)})
+    if after.reminders > before.message.reminders:
+        for each in before.alerts:
+            if each.waits and not each.hold:
+                outbox.reminded(connection, each, is_first=not before.message.reminders)
     if history:
         alert = replace(before.alerts[0], history=history)
         connection.execute(_WRITE_ALERT, key_of(alert.remediation.ref) | _alert_columns(alert))
@@ -411,6 +421,7 @@ def change_alert(
         forget_first_approval(connection, ref)
     connection.execute(_WRITE_ALERT, key_of(ref) | _alert_columns(alert))
     connection.execute(_WRITE_MESSAGE, {"b_message": message.id, **_message_columns(message)})
+    outbox.changed(connection, before, alert)
     return alert
 
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
+from bot.models import EventKind
 from bot.store.lease import Leased
+from bot.store.outbox import emit
 from bot.store.tables import outages
 
 _KNOWN = select(outages.c.cluster_id, outages.c.since, outages.c.told)
@@ -40,6 +42,10 @@ def _known(connection: Connection) -> dict[str, Outage]:
 
 
 def _note(connection: Connection, cluster_id: str, outage: Outage | None) -> None:
+    before = _known(connection).get(cluster_id)
+    was_told, is_told = before is not None and before.told, outage is not None and outage.told
+    if was_told != is_told:
+        emit(connection, EventKind.OUTAGE, cluster_id, cluster_id=cluster_id, is_over=was_told)
     connection.execute(_DELETE, {"b_cluster": cluster_id})
     if outage:
         connection.execute(_INSERT, {"cluster_id": cluster_id, "since": outage.since, "told": outage.told})

@@ -5,7 +5,20 @@ Times are Unix times in seconds on the database's clock, so that replicas need n
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, ColumnElement, Double, Index, Integer, MetaData, Table, Text, and_, bindparam
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    bindparam,
+)
 
 from bot.models import OutcomeKind, RemediationRef
 
@@ -193,6 +206,33 @@ outages = Table(
     Column("since", Double, nullable=False),
     Column("told", Boolean, nullable=False),
 )
+
+
+# Events for other tools, in the order in which they are told.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("target", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+)
+Index("outbox_of_a_subject", outbox.c.target, outbox.c.subject, outbox.c.id)
+
+signed_heads = Table(
+    "signed_heads",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("hash", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("signature", Text, nullable=False),
+)
+
+# How far something has got in the audit trail.
+cursors = Table("cursors", metadata, Column("name", Text, primary_key=True), Column("seq", Integer, nullable=False))
 
 
 def one_remediation(columns: Any) -> ColumnElement[bool]:  # noqa: ANN401 - of any table with the three IDs

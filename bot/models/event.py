@@ -1,0 +1,43 @@
+"""What other tools are told of."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """What happened. The value is the end of a CloudEvent's type."""
+
+    OPENED = "opened"
+    REMINDED = "reminded"
+    HELD = "held"
+    DECIDED = "decided"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RESOLVED = "resolved"
+    OUTAGE = "outage"
+
+
+class Target(StrEnum):
+    """Who is told."""
+
+    WEBHOOK = "webhook"
+    PAGERDUTY = "pagerduty"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened.
+
+    Attributes:
+        id: the same whenever it is told.
+        subject: the reference of the remediation, or the cluster of an outage.
+        at: Unix time in seconds.
+        data: what is told of it; values that JSON has.
+    """
+
+    id: str
+    kind: EventKind
+    subject: str
+    at: float
+    data: dict[str, str | float | bool | None] = field(default_factory=dict)

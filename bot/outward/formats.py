@@ -1,0 +1,84 @@
+"""An event in the words of those who are told."""
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.cards import labels
+from bot.models import Event, EventKind
+
+PREFIX = "whsec_"
+_TYPE = "com.github.remediation-bot"
+_MAX_SUMMARY = 1024  # PagerDuty, Events API v2, payload.summary
+_ACTIONS = {
+    EventKind.REMINDED: "trigger",
+    EventKind.FAILED: "trigger",
+    EventKind.HELD: "acknowledge",
+    EventKind.SUCCEEDED: "resolve",
+    EventKind.RESOLVED: "resolve",
+}
+
+
+def cloud_event(event: Event) -> bytes:
+    """Return a CloudEvent 1.0 in structured JSON (github.com/cloudevents/spec, JSON format)."""
+    told = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": "/remediation-bot",
+        "type": f"{_TYPE}.{event.kind}",
+        "subject": event.subject,
+        "time": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+        "data": {name: value for name, value in event.data.items() if value is not None},
+    }
+    return json.dumps(told, ensure_ascii=False).encode()
+
+
+def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]:
+    """Return the headers of the Standard Webhooks specification (github.com/standard-webhooks/standard-webhooks).
+
+    Args:
+        secret: `whsec_…`.
+        message_id: of the event, the same at each attempt.
+        at: of this attempt, in Unix time in seconds.
+        body: as it is sent.
+    """
+    key = base64.b64decode(secret.removeprefix(PREFIX))
+    proof = hmac.new(key, f"{message_id}.{at}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(at),
+        "webhook-signature": f"v1,{base64.b64encode(proof).decode()}",
+    }
+
+
+def incident(event: Event, routing_key: str) -> dict[str, Any] | None:
+    """Return the event for PagerDuty's Events API v2; None where it isn't told of that.
+
+    It learns of what nobody has decided by the first reminder, and of a repair that failed.
+    """
+    action = _ACTIONS.get(event.kind)
+    if action is None or (event.kind is EventKind.REMINDED and not event.data.get("is_first")):
+        return None
+    told: dict[str, Any] = {"routing_key": routing_key, "event_action": action, "dedup_key": event.subject[:255]}
+    if action != "trigger":
+        return told
+    node, cluster = event.data.get("node"), event.data.get("cluster_name") or event.data.get("cluster_id")
+    xid = f": Xid {event.data['xid']}" if event.data.get("xid") else ""
+    mode = labels.mode(str(event.data.get("mode") or "")).name
+    is_failure = event.kind is EventKind.FAILED
+    what = f"repair failed ({mode})" if is_failure else f"{mode} is waiting for approval"
+    return told | {
+        "client": "Remediation bot",
+        "payload": {
+            "summary": f"{node} ({cluster}){xid}. {what[0].upper()}{what[1:]}."[:_MAX_SUMMARY],
+            "source": str(node),
+            "severity": "warning" if event.data.get("is_warning") else "critical",
+            "component": str(event.data.get("cluster_id")),
+            "class": mode,
+            "custom_details": {name: value for name, value in event.data.items() if value is not None},
+        },
+    }

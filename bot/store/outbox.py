@@ -1,0 +1,162 @@
+"""Events on their way to other tools: written with what they are about, told later, in order for each remediation."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+
+from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target
+from bot.store.database import TARGETS, Database, now, read_clock
+from bot.store.serialization import dump
+from bot.store.tables import outbox
+
+_EVENTS = TypeAdapter(Event)
+o = outbox.c
+_earlier = outbox.alias("earlier")
+_ADD = insert(outbox).values(created_at=now(), next_at=now(), attempts=0)
+# The first of each remediation: what comes after it waits.
+_DUE = (
+    select(o.id, o.target, o.subject, o.body, o.created_at, o.attempts)
+    .where(
+        o.next_at <= now(),
+        ~exists().where(
+            _earlier.c.target == o.target, _earlier.c.subject == o.subject, _earlier.c.id < o.id
+        ),
+    )
+    .order_by(o.id)
+    .limit(bindparam("b_limit"))
+)  # fmt: skip
+_DROP = delete(outbox).where(o.id == bindparam("b_id"))
+_POSTPONE = (
+    update(outbox)
+    .where(o.id == bindparam("b_id"))
+    .values(attempts=o.attempts + 1, next_at=now() + bindparam("b_seconds"))
+)
+_KINDS = {
+    State.RUNNING: EventKind.RUNNING,
+    State.SUCCEEDED: EventKind.SUCCEEDED,
+    State.FAILED: EventKind.FAILED,
+    State.CANCELLED: EventKind.RESOLVED,
+    State.AUTO_RESOLVED: EventKind.RESOLVED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An event for a target.
+
+    Attributes:
+        age: seconds since it happened.
+        attempts: how often it wasn't taken.
+    """
+
+    id: int
+    target: Target
+    event: Event
+    age: float
+    attempts: int
+
+
+class Outbox:
+    """The transactions. Each may raise StorageUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def due(self, limit: int) -> Sequence[Letter]:
+        """Return what is to be told now, at most one of each remediation and target."""
+        return await self.database.read(_due, limit)
+
+    async def drop(self, letter: Letter) -> None:
+        """Forget what was told, or is given up."""
+        await self.database.run(_run, _DROP, {"b_id": letter.id})
+
+    async def postpone(self, letter: Letter, seconds: float) -> None:
+        """Tell it later."""
+        await self.database.run(_run, _POSTPONE, {"b_id": letter.id, "b_seconds": seconds})
+
+
+def _due(connection: Connection, limit: int) -> list[Letter]:
+    present = read_clock(connection)
+    rows = connection.execute(_DUE, {"b_limit": limit})
+    return [
+        Letter(row.id, Target(row.target), _EVENTS.validate_json(row.body), present - row.created_at, row.attempts)
+        for row in rows
+    ]
+
+
+def _run(connection: Connection, statement: object, values: dict[str, float]) -> None:
+    connection.execute(statement, values)  # type: ignore[call-overload] # one of the statements above
+
+
+def is_told(connection: Connection) -> bool:
+    """Return whether anybody is told of events."""
+    return bool(connection.info.get(TARGETS))
+
+
+def emit(connection: Connection, kind: EventKind, subject: str, **data: str | float | bool | None) -> None:
+    """Write down that something happened, inside the transaction in which it does; nothing where nobody is told."""
+    if not is_told(connection):
+        return
+    event = Event(uuid.uuid4().hex, kind, subject, read_clock(connection), data)
+    body = dump(_EVENTS, event)
+    targets = connection.info[TARGETS]
+    connection.execute(_ADD, [{"target": target, "subject": subject, "body": body} for target in targets])
+
+
+def opened(connection: Connection, alert: Alert) -> None:
+    """Write down that a remediation waits for approval."""
+    emit(connection, EventKind.OPENED, str(alert.remediation.ref), **about(alert))
+
+
+def reminded(connection: Connection, alert: Alert, *, is_first: bool) -> None:
+    """Write down that nobody has decided for so long that people are reminded."""
+    emit(connection, EventKind.REMINDED, str(alert.remediation.ref), **about(alert), is_first=is_first)
+
+
+def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
+    """Write down that somebody has decided."""
+    request = job.request
+    emit(
+        connection, EventKind.DECIDED, str(request.ref),
+        cluster_id=request.ref.cluster_id, instance_id=request.ref.instance_id,
+        remediation_id=request.ref.remediation_id, decision=outcome.kind.value, by=request.actor.user_id,
+        reason=request.reason or None, mode=request.shown.mode if request.shown else None, state=outcome.state,
+    )  # fmt: skip
+
+
+def changed(connection: Connection, before: Alert, after: Alert) -> None:
+    """Write down what has become of a remediation."""
+    subject, told = str(after.remediation.ref), about(after)
+    is_new_hold = after.hold and (before.hold is None or after.hold.until > before.hold.until)
+    if is_new_hold and after.hold:
+        emit(connection, EventKind.HELD, subject, **told, by=after.hold.user_id, until=after.hold.until)
+    if after.waits and not before.waits and before.is_closed:
+        emit(connection, EventKind.OPENED, subject, **told)
+    if after.vanished and not before.vanished:
+        if before.remediation.state not in FINAL:
+            emit(connection, EventKind.RESOLVED, subject, **{**told, "state": "WITHDRAWN"})
+    elif after.remediation.state != before.remediation.state and (
+        kind := _KINDS.get(after.remediation.state)  # type: ignore[call-overload] # the set of states is open
+    ):
+        emit(connection, kind, subject, **told)
+
+
+def about(alert: Alert) -> dict[str, str | float | bool | None]:
+    """Return what is told of an alert."""
+    one = alert.remediation
+    return {
+        "cluster_id": one.cluster_id,
+        "cluster_name": alert.share.cluster if alert.share else None,
+        "instance_id": one.instance_id,
+        "remediation_id": one.id,
+        "node": one.node,
+        "mode": one.mode,
+        "state": one.state,
+        "xid": one.xid or None,
+        "is_warning": one.is_warning,
+        "error": one.error_message,
+        "decided_by": alert.decided.user_id if alert.decided else None,
+    }

@@ -1,0 +1,112 @@
+"""Other tools that are told: a webhook that checks signatures, and PagerDuty with incidents."""
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from tests.simulator.listener import Listener
+
+SECRET = "whsec_" + base64.b64encode(b"a key of at least 24 bytes").decode()
+ROUTING_KEY = "0123456789abcdef0123456789ABCDEF"
+
+
+class Receiver(Listener):
+    """Something that is told over HTTP, and may refuse.
+
+    Attributes:
+        statuses: the next answers, before those that are right.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statuses: list[int] = []
+        self.refused: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        await self.gate("receive")
+        if self.statuses:
+            status = self.statuses.pop(0)
+            self.changed()
+            if status == 0:
+                assert request.transport is not None
+                request.transport.abort()
+            return web.Response(status=status or 200, headers={"Location": "http://127.0.0.1:1/"})
+        status = self.take(request, await request.read())
+        self.changed()
+        return web.Response(status=status)
+
+    def take(self, request: web.Request, body: bytes) -> int:
+        raise NotImplementedError
+
+
+class WebhookReceiver(Receiver):
+    """Takes CloudEvents whose signature the specification's own package makes too, and accepts.
+
+    Args:
+        is_real_time: whether the bot's clock is the real one, so that the time of a signature counts.
+    """
+
+    name = "webhook"
+
+    def __init__(self, *, is_real_time: bool = False) -> None:
+        super().__init__()
+        self.is_real_time = is_real_time
+        self.events: list[dict[str, Any]] = []
+        self.routes = [web.post("/events", self.answer)]
+
+    def take(self, request: web.Request, body: bytes) -> int:
+        if request.content_type != "application/cloudevents+json":
+            return 415
+        headers = dict(request.headers)
+        at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+        if Webhook(SECRET).sign(headers["webhook-id"], at, body.decode()) != headers["webhook-signature"]:
+            self.refused.append("signature")
+            return 401
+        try:
+            Webhook(SECRET).verify(body, headers)
+        except WebhookVerificationError as error:
+            if self.is_real_time:
+                self.refused.append(str(error))
+                return 401
+        self.events.append(json.loads(body))
+        return 204
+
+    def of(self, remediation_id: str) -> list[str]:
+        """What was told of a remediation, each once, in order."""
+        told = {each["id"]: each for each in self.events if each["subject"].endswith(f"/{remediation_id}")}
+        return [each["type"].rpartition(".")[2] for each in told.values()]
+
+
+class PagerDuty(Receiver):
+    """The Events API v2: an incident for each key (developer.pagerduty.com/docs/events-api-v2)."""
+
+    name = "PagerDuty"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.incidents: dict[str, str] = {}
+        self.calls: list[dict[str, Any]] = []
+        self.routes = [web.post("/v2/enqueue", self.answer)]
+
+    def take(self, _request: web.Request, body: bytes) -> int:
+        told = json.loads(body)
+        action, key = told.get("event_action"), told.get("dedup_key")
+        is_known = action in {"trigger", "acknowledge", "resolve"} and told.get("routing_key") == ROUTING_KEY
+        payload = told.get("payload", {})
+        is_whole = action != "trigger" or (
+            1 <= len(payload.get("summary", "")) <= 1024
+            and payload.get("source")
+            and payload.get("severity") in {"critical", "error", "warning", "info"}
+        )
+        if not is_known or not is_whole or not key or len(key) > 255:
+            self.refused.append(str(told))
+            return 400
+        self.calls.append(told)
+        states = {"trigger": "triggered", "acknowledge": "acknowledged", "resolve": "resolved"}
+        if action == "trigger" or key in self.incidents:
+            self.incidents[key] = states[action]
+        return 202

@@ -1,0 +1,317 @@
+"""Events for other tools: a webhook that takes CloudEvents, and PagerDuty."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from bot.models import Event, EventKind
+from bot.outward.formats import cloud_event, incident
+from bot.outward.sender import BACKOFF, GIVE_UP_AFTER, TICK
+from bot.settings import SettingsError
+from tests.manual_clock import HANGS_AFTER, START
+from tests.simulator.process import free_port, ready, start_bot, variables
+from tests.simulator.receivers import ROUTING_KEY, SECRET, PagerDuty, WebhookReceiver
+from tests.simulator.slack import Posted, Slack
+from tests.simulator.together import Fault, Together
+from tests.watch import HOLD, card, pass_time, poll, until, watching
+from tests.world import APPROVE, CANCEL, IDS, REF, settings_for, world
+
+CLOUD_EVENT = {
+    "type": "object",
+    "required": ["id", "source", "specversion", "type"],
+    "properties": {
+        "id": {"type": "string", "minLength": 1},
+        "source": {"type": "string", "format": "uri-reference", "minLength": 1},
+        "specversion": {"const": "1.0"},
+        "type": {"type": "string", "minLength": 1},
+        "subject": {"type": "string", "minLength": 1},
+        "time": {"type": "string", "format": "date-time"},
+        "datacontenttype": {"const": "application/json"},
+    },
+    "additionalProperties": {"type": "object"},
+}  # from the CloudEvents specification's JSON schema: what it requires, and the attributes that the bot uses
+
+
+@pytest.fixture
+async def webhook() -> AsyncIterator[WebhookReceiver]:
+    async with WebhookReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def pagerduty() -> AsyncIterator[PagerDuty]:
+    async with PagerDuty() as receiver:
+        yield receiver
+
+
+def told(webhook: WebhookReceiver) -> Any:
+    return {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+
+
+def paged(pagerduty: PagerDuty) -> Any:
+    return {"BOT_PAGERDUTY_KEY": ROUTING_KEY, "BOT_PAGERDUTY_URL": pagerduty.url}
+
+
+async def test_life_of_a_remediation_is_told_in_order_and_signed(webhook: WebhookReceiver) -> None:
+    async with watching(**told(webhook)) as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        alert = await card(bot)
+        await pass_time(bot, 960)
+        await bot.slack.press(alert, HOLD, user="U0BOB")
+        await until(bot, lambda: "On hold" in alert.text)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        for _ in range(4):
+            bot.together.advance(IDS)
+            await poll(bot)
+        kinds = ["opened", "reminded", "held", "decided", "running", "succeeded"]
+        await until(bot, lambda: webhook.of(IDS[2]) == kinds)
+        assert webhook.refused == []
+        for event in webhook.events:
+            jsonschema.validate(event, CLOUD_EVENT, format_checker=jsonschema.FormatChecker())
+            assert event["subject"] == REF
+        data = {each["type"].rpartition(".")[2]: each["data"] for each in webhook.events}
+        assert data["opened"]["node"] == "gpu-node-7"
+        assert (data["held"]["by"], data["decided"]["by"]) == ("U0BOB", "U0ALICE")
+        assert data["decided"]["decision"] == "approved"
+
+
+@pytest.mark.parametrize(
+    ("what", "kinds"),
+    [
+        ("fails", ["opened", "decided", "running", "failed"]),
+        ("clears", ["opened", "resolved"]),
+        ("is cancelled", ["opened", "decided", "resolved"]),
+        ("is withdrawn", ["opened", "resolved"]),
+    ],
+)
+async def test_every_end_is_told(webhook: WebhookReceiver, what: str, kinds: list[str]) -> None:
+    async with watching(**told(webhook)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        if what == "clears":
+            bot.together.resolve(IDS)
+        elif what == "is withdrawn":
+            del bot.together.remediations[IDS]
+        elif what == "is cancelled":
+            await bot.slack.press(alert, CANCEL)
+            await card(bot, words="Cancelled")
+        else:
+            await bot.slack.press(alert, APPROVE)
+            await card(bot, words="Approved")
+            for _ in range(3):
+                bot.together.advance(IDS)
+                await poll(bot)
+            bot.together.fail(IDS, "host did not come back")
+        await poll(bot)
+        await until(bot, lambda: webhook.of(IDS[2]) == kinds)
+
+
+async def test_storm_and_outage_are_told(webhook: WebhookReceiver) -> None:
+    async with watching(**told(webhook)) as bot:
+        for number in range(12):
+            bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
+        await until(bot, bot.slack.digests)
+        await until(bot, lambda: len(webhook.events) == 12)
+        assert {each["type"].rpartition(".")[2] for each in webhook.events} == {"opened"}
+        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
+
+        def outages() -> list[dict[str, Any]]:
+            return [each for each in webhook.events if each["type"].endswith("outage")]
+
+        await until(bot, outages, seconds=900)
+        bot.together.faults.clear()
+        await until(bot, lambda: len(outages()) == 2, seconds=900)
+        assert [each["data"]["is_over"] for each in outages()] == [False, True]
+
+
+async def test_bot_that_does_not_watch_tells_what_is_decided(webhook: WebhookReceiver) -> None:
+    async with world(**told(webhook)) as bot:
+        bot.together.add()
+        await bot.slack.command(f"{REF} by hand")
+        await bot.answer()
+        await until(bot, lambda: webhook.of(IDS[2]) == ["decided"])
+        assert webhook.events[0]["data"]["reason"] == "by hand"
+
+
+@pytest.mark.parametrize("status", [0, 302, 404, 429, 500])
+async def test_what_is_not_taken_is_told_again_in_order_and_holds_up_no_other(
+    webhook: WebhookReceiver, status: int
+) -> None:
+    async with watching(**told(webhook)) as bot:
+        webhook.statuses = [status] * 2
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="Cancelled")
+        other = bot.together.add(("cluster-1", "i-2", "r-2"))
+        await card(bot, other)
+        await until(bot, lambda: webhook.of("r-2") == ["opened"])
+        await until(bot, lambda: webhook.of(IDS[2]) == ["opened", "decided", "resolved"], seconds=600)
+
+
+async def test_webhook_that_hangs_keeps_no_decision_waiting_and_is_given_up_after_a_day(
+    webhook: WebhookReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watching(**told(webhook)) as bot:
+        with webhook.paused("receive"):
+            bot.together.add()
+            alert = await card(bot)
+            await bot.slack.press(alert, CANCEL)
+            await card(bot, words="Cancelled")
+        webhook.statuses = [500] * 1000
+        await pass_time(bot, GIVE_UP_AFTER + BACKOFF[-1] + TICK)
+        assert "giving up" in caplog.text
+        assert SECRET not in caplog.text
+
+
+async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hold_and_resolved(
+    pagerduty: PagerDuty,
+) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        alert = await card(bot)
+        await pass_time(bot, 60)
+        assert pagerduty.incidents == {}
+        await pass_time(bot, 960)
+        assert pagerduty.incidents == {REF: "triggered"}
+        summary = pagerduty.calls[0]["payload"]["summary"]
+        assert summary == "gpu-node-7 (cluster-1 (H100)). Reboot VM is waiting for approval."
+        await pass_time(bot, 1801)
+        assert len(pagerduty.calls) == 1
+        await bot.slack.press(alert, HOLD)
+        await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
+        await bot.slack.press(alert, CANCEL)
+        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
+        assert pagerduty.refused == []
+
+
+async def test_failed_repair_triggers_an_incident(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        bot.together.add(state="PENDING_APPROVAL")
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.advance(IDS)
+        await poll(bot)
+        bot.together.fail(IDS, "x")
+        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"})
+
+
+async def test_what_pagerduty_calls_invalid_is_not_repeated(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        pagerduty.statuses = [400]
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 2000)
+        assert pagerduty.calls == []
+        assert pagerduty.statuses == []
+
+
+async def test_target_that_is_no_longer_set_is_forgotten(webhook: WebhookReceiver) -> None:
+    async with watching(**told(webhook)) as bot:
+        with webhook.paused("receive"):
+            bot.together.add()
+            await card(bot)
+            await bot.settle()
+        quiet = settings_for(bot.slack, bot.together, DATABASE_URL=bot.settings.database_url)
+        async with bot.another(quiet):
+            await bot.slack.command(REF)
+            await bot.answer()
+        assert webhook.events == []
+
+
+async def test_sending_is_taken_over_from_a_process_that_ended(webhook: WebhookReceiver) -> None:
+    async with watching(drain_seconds=0, **told(webhook)) as bot:
+        with webhook.paused("receive"):
+            bot.together.add()
+            await card(bot)
+            await bot.time.advance(TICK)
+            async with asyncio.timeout(HANGS_AFTER):
+                while not webhook.busy:
+                    await asyncio.sleep(0)
+            await bot.settle()
+        webhook.events.clear()
+        async with bot.another():
+            await until(bot, lambda: webhook.of(IDS[2]) == ["opened"])
+
+
+def test_longest_texts_fit_into_pagerdutys_limits() -> None:
+    data: dict[str, Any] = {"node": "n" * 3000, "cluster_id": "c" * 200, "mode": "M" * 3000, "is_first": True}
+    made = incident(Event("e", EventKind.REMINDED, "s" * 700, START, data), ROUTING_KEY)
+    assert made is not None
+    assert len(made["payload"]["summary"]) <= 1024
+    assert len(made["dedup_key"]) <= 255
+    assert incident(Event("e", EventKind.OPENED, "s", START), ROUTING_KEY) is None
+    assert json.loads(cloud_event(Event("e", EventKind.OPENED, "s", START, {"none": None})))["data"] == {}
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"BOT_WEBHOOK_URL": "https://x.example"}, "BOT_WEBHOOK_SECRET is missing"),
+        ({"BOT_WEBHOOK_SECRET": SECRET}, "BOT_WEBHOOK_URL is missing"),
+        ({"BOT_WEBHOOK_URL": "http://x.example", "BOT_WEBHOOK_SECRET": SECRET}, "must start with https://"),
+        ({"BOT_WEBHOOK_URL": "https://x.example", "BOT_WEBHOOK_SECRET": "whsec_c2hvcnQ="}, "24 to 64 bytes"),
+        ({"BOT_WEBHOOK_URL": "https://x.example", "BOT_WEBHOOK_SECRET": "secret"}, "24 to 64 bytes"),
+        ({"BOT_PAGERDUTY_KEY": "short"}, "32 letters and digits"),
+        ({"BOT_PAGERDUTY_KEY": ROUTING_KEY, "BOT_PAGERDUTY_URL": "http://10.0.0.1"}, "must start with https://"),
+    ],
+)
+async def test_wrong_settings_are_named(environ: Any, words: str) -> None:
+    async with Slack() as slack, Together(slack.now) as together:
+        with pytest.raises(SettingsError, match=words):
+            settings_for(slack, together, **environ)
+
+
+async def card_of(slack: Slack, remediation_id: str) -> Posted:
+    return (await slack.until(lambda: slack.cards(remediation_id)))[0]
+
+
+async def is_cancelled(slack: Slack, alert: Posted) -> None:
+    await slack.until(lambda: "Cancelled" in alert.text)
+
+
+async def told_whole(webhook: WebhookReceiver, remediation_id: str) -> None:
+    await webhook.until(lambda: webhook.of(remediation_id) == ["opened", "decided", "resolved"])
+
+
+async def test_nothing_is_lost_or_out_of_order_over_kill_9(tmp_path: Path) -> None:
+    async with (
+        Slack() as slack,
+        Together(slack.now) as together,
+        WebhookReceiver(is_real_time=True) as webhook,
+        PagerDuty() as pagerduty,
+    ):
+        together.clusters["cluster-1"] = "one"
+        together.nodes["cluster-1"] = 8
+        environ = {
+            **variables(slack, together), **told(webhook), **paged(pagerduty), "BOT_ALERT_CHANNEL": "C0OPS",
+            "BOT_POLL_SECONDS": "1", "BOT_LEASE_SECONDS": "2",
+        }  # fmt: skip
+        made = []
+        for life in range(4):
+            port = free_port()
+            log = tmp_path / f"{life}.log"
+            bot = start_bot(tmp_path, environ, port=port, log=log)
+            await ready(slack, port, started=life + 1)
+            ids = ("cluster-1", f"i-{life}", f"r-{life}")
+            made.append(together.add(ids))
+            alert = await card_of(slack, ids[2])
+            webhook.statuses = [500] if life % 2 else []
+            await slack.press(alert, CANCEL)
+            await is_cancelled(slack, alert)
+            if life < 3:
+                bot.kill()
+                await asyncio.to_thread(bot.wait)
+        for ids in made:
+            await told_whole(webhook, ids[2])
+        bot.terminate()
+        assert await asyncio.to_thread(bot.wait, HANGS_AFTER) == 0
+        assert webhook.refused == []
+        assert pagerduty.refused == []
