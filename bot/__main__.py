@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from bot.audit import STYLES, print_trail, print_verdict, read_since
 from bot.doctor import examine, report
 from bot.errors import StartError, StorageUnavailable
 from bot.logs import configure_logs
-from bot.settings import Settings, SettingsError, read_database_url, read_settings
+from bot.settings import Settings, SettingsError, read_audit_key, read_database_url, read_settings, secret_files
 from handlers.manifest import manifest
 
 WRONG_SETTINGS = 2
@@ -66,9 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     trail.add_argument("--user", metavar="ID", help="only this Slack user ID")
     trail.add_argument("--format", choices=STYLES, default="table", help="the default is table; json: a line per row")
     trail.set_defaults(run=_print_trail)
-    verify = trail.add_subparsers(metavar="verify").add_parser("verify", help="find changed, missing, or moved rows")
+    more = trail.add_subparsers(metavar="export | verify")
+    export = more.add_parser("export", help="print the rows as JSON lines")
+    export.add_argument("--since", help="2026-11-24, 2026-11-24T03:00Z, or an age: 30m, 24h, 7d")
+    export.set_defaults(run=_print_trail, format="json")
+    verify = more.add_parser("verify", help="find changed, missing, or moved rows")
     expect = "a previously recorded head hash; also detects truncation or rewriting"
     verify.add_argument("--expect", metavar="HASH", help=expect)
+    verify.add_argument("--key", action="store_true", help="check the signed heads with BOT_AUDIT_KEY")
     verify.set_defaults(run=_verify_trail)
     return parser
 
@@ -93,22 +99,25 @@ def _print_trail(options: argparse.Namespace) -> int:
 
 def _verify_trail(options: argparse.Namespace) -> int:
     url = read_database_url(os.environ, DOTENV)
-    return 0 if asyncio.run(print_verdict(url, options.expect)) else FAILED
+    key = read_audit_key(os.environ, DOTENV) if options.key else ""
+    return 0 if asyncio.run(print_verdict(url, options.expect, key)) else FAILED
 
 
 def _serve(_options: argparse.Namespace) -> int:
     settings = read_settings(os.environ, DOTENV)
     configure_logs(settings.log_level, settings.log_format, settings.secrets)
-    _event_loop()(_until_signalled(settings))
+    has_files = bool(secret_files(os.environ, DOTENV))
+    reread = partial(read_settings, os.environ, DOTENV) if has_files else None
+    _event_loop()(_until_signalled(settings, reread))
     return 0
 
 
-async def _until_signalled(settings: Settings) -> None:
+async def _until_signalled(settings: Settings, reread: Callable[[], Settings] | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await App(settings).run(stop)
+    await App(settings, reread=reread).run(stop)
 
 
 def _event_loop() -> Callable[[Coroutine[Any, Any, None]], None]:

@@ -7,16 +7,19 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 import httpx
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
 from bot.clock import Clock, Pause
 from bot.decisions import DecisionService, Recovery
 from bot.errors import StorageUnavailable
 from bot.outward import Sender
+from bot.renewal import Renewal
 from bot.settings import Settings, is_loopback
-from bot.store import Database, DecisionStore, Outbox, health
+from bot.store import Database, DecisionStore, Outbox, Trail, health
 from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
+from bot.trail import TrailKeeper
 from bot.watcher import WatchConfig, Watcher
 from bot.wiring import (
     MAX_AT_ONCE,
@@ -31,13 +34,13 @@ from bot.wiring import (
 )
 from handlers import register
 from handlers.alert_channels import SlackAlertChannels
-from handlers.bolt import build_bolt
+from handlers.bolt import Bolt, build_bolt
 from handlers.connection import Connection
 from handlers.home import Home
 from handlers.manifest import missing_scopes
 from handlers.replies import Replies
 from handlers.server import Server
-from handlers.socket import Socket
+from handlers.socket import Sockets
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,7 @@ class App:
         settings: from the environment.
         clock: time.
         patience: with Together.
+        reread: reads the settings again, where some of their secrets are in files.
         drain_seconds: how long acked work may take after the stop.
 
     Attributes:
@@ -67,6 +71,7 @@ class App:
         *,
         clock: Clock | None = None,
         patience: Patience | None = None,
+        reread: Callable[[], Settings] | None = None,
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self.port = settings.port
@@ -74,6 +79,7 @@ class App:
         self._settings = settings
         self._clock = clock or Clock()
         self._patience = patience
+        self._renewal = Renewal(settings, reread, self._clock) if reread else None
         self._drain_seconds = drain_seconds
         self.tasks = Tasks(MAX_AT_ONCE)
         self._reported = {
@@ -82,12 +88,14 @@ class App:
             "start": "The bot is starting.",
         }
         self.database: Database | None = None
-        self._socket: Socket | None = None
+        self._socket: Sockets | None = None
         self._recovery: Recovery | None = None
         self._recovering: asyncio.Task[None] | None = None
         self._watcher: Watcher | None = None
         self._alert_problems: dict[str, str] = {}
         self._watching: asyncio.Task[None] | None = None
+        self._trail: TrailKeeper | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._sender: Sender | None = None
         self._sending: asyncio.Task[None] | None = None
         self._lacks = ""
@@ -123,6 +131,10 @@ class App:
                 await asyncio.wait({self._recovering})
             if self._recovery:
                 await self._recovery.end()
+            if self._trail and self._keeping:
+                self._keeping.cancel()
+                await asyncio.wait({self._keeping})
+                await self._trail.end()
             if not working.cancelled():
                 working.result()  # it ends by itself only with an error
         logger.info("Stopped")
@@ -185,10 +197,11 @@ class App:
             client=writing,
             home=Home(services.overviews, settings.channel_for, cards, self.tasks, writing, self._clock),
         )
+        self._renew(bolt, reading, writing)
         if settings.slack_app_token:
             app_token = settings.slack_app_token.get_secret_value()
             await connection.check_app_token(app_token)
-            self._socket = Socket(bolt, app_token, reading, self._clock, proxy=reading.proxy)
+            self._socket = Sockets(bolt, app_token, reading, self._clock, proxy=reading.proxy)
             await self._socket.start()
         else:
             server.serve(bolt)
@@ -197,6 +210,11 @@ class App:
             outbox = Outbox(store.database)
             self._sender = Sender(outbox, destinations(settings), outward, self._clock, settings.bot_lease_seconds)
             self._sending = asyncio.create_task(self._sender.run(), name="sender")
+        if settings.bot_audit_file or settings.bot_audit_key:
+            key = settings.bot_audit_key.get_secret_value() if settings.bot_audit_key else ""
+            trail = Trail(store.database)
+            self._trail = TrailKeeper(trail, settings.bot_audit_file, key, self._clock, settings.bot_lease_seconds)
+            self._keeping = asyncio.create_task(self._trail.run(), name="audit trail")
         if settings.bot_alert_channel:
             # Connections of its own: no decision is to wait for a list.
             together = self._together(await stack.enter_async_context(http_client(settings)))
@@ -216,12 +234,16 @@ class App:
         assert self._recovering is not None  # noqa: S101 - begun with the decisions
         checking = asyncio.create_task(connection.keep_checking(), name="check slack")
         parts = {checking, self._recovering} | ({self._watching} if self._watching else set())
+        renewing = asyncio.create_task(self._renewal.run(), name="renewal") if self._renewal else None
+        parts |= {renewing} if renewing else set()
         try:
             ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
         finally:
             checking.cancel()
+            if renewing:
+                renewing.cancel()
 
     def _begin_to_watch(
         self, config: WatchConfig, together: TogetherClient, store: DecisionStore, channels: SlackAlertChannels
@@ -253,7 +275,26 @@ class App:
                 return DecisionStore(database, settings.bot_lease_seconds)
 
     def _together(self, http: httpx.AsyncClient) -> TogetherClient:
-        return together_client(self._settings, http, self._clock, self._patience)
+        made = together_client(self._settings, http, self._clock, self._patience)
+        if self._renewal:
+            self._renewal.hand_to(lambda new: made.use_key(new.together_api_key.get_secret_value(), new.secrets))
+        return made
+
+    def _renew(self, bolt: Bolt, *clients: AsyncWebClient) -> None:
+        """Let the parts use Slack's secrets, and those of other tools, as they are renewed."""
+
+        def use(new: Settings) -> None:
+            for client in clients:
+                client.token = new.slack_bot_token.get_secret_value()
+            if new.slack_signing_secret:
+                bolt.use_signing_secret(new.slack_signing_secret.get_secret_value())
+            if new.slack_app_token and self._socket:
+                self._socket.use_token(new.slack_app_token.get_secret_value())
+            if self._sender:
+                self._sender.use(destinations(new))
+
+        if self._renewal:
+            self._renewal.hand_to(use)
 
     def _recover(self, store: DecisionStore, decisions: DecisionService) -> None:
         """Begin to keep what is in hand, and to take over what was left behind."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 
 from bot.errors import StartError, StorageUnavailable
 from bot.mrkdwn import clean
-from bot.store import Database, audit
+from bot.store import Database, audit, check_signatures
 from bot.store.tables import SET_ASIDE, decisions
 from bot.store.tables import audit as columns
 
@@ -58,8 +58,13 @@ async def print_trail(url: str, style: str, *, since: float, remediation: str | 
         await database.close()
 
 
-async def print_verdict(url: str, expected: str | None) -> bool:
-    """Check the whole trail, and print what was found. Gives back whether it is whole.
+async def print_verdict(url: str, expected: str | None, key: str = "") -> bool:
+    """Check the whole trail, and print what was found. Returns whether it is whole.
+
+    Args:
+        url: the database's.
+        expected: a head that was noted earlier.
+        key: checks the signatures of heads too; empty for not.
 
     Raises:
         StartError: there is no such database.
@@ -68,16 +73,27 @@ async def print_verdict(url: str, expected: str | None) -> bool:
     database = await _open(url)
     try:
         verdict = await audit.verify(database, expected)
+        forged, signed_at = await check_signatures(database, key) if key else ([], None)
         repeats, set_aside = await database.read(_counts)
     finally:
         await database.close()
-    for problem in verdict.problems:
+    problems = [*verdict.problems, *forged]
+    for problem in problems:
         print(problem)
-    print(f"{verdict.rows} rows, {len(verdict.problems)} problems. Head {verdict.head}")
+    print(f"{verdict.rows} rows, {len(problems)} problems. Head {verdict.head}")
+    if key:
+        print(_signed(signed_at))
     if set_aside:
         print(f"{set_aside} decisions can't be read and are set aside.")
     print(f"{repeats} decisions were re-sent after a crash.")
-    return not verdict.problems
+    return not problems
+
+
+def _signed(at: float | None) -> str:
+    if at is None:
+        return "No head was signed: set BOT_AUDIT_KEY for the bot."
+    moment = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"Last signed {moment}. If the bot ran since then for more than an hour, rows after that may be missing."
 
 
 def _counts(connection: Connection) -> tuple[int, int]:

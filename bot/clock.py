@@ -23,6 +23,7 @@ class Pause(StrEnum):
     SLACK_CHECK = "check of Slack"
     SOCKET_CHECK = "check of the socket"
     OUTBOX = "outbox"
+    SECRETS = "look at the files with secrets"
     AUDIT = "audit"
 
 

@@ -292,7 +292,26 @@ class Doctor:
         except (aiohttp.ClientError, TimeoutError):
             yield ok(check, f"none on port {port}")
             return
+        if (seen := await self._sockets(port)) and seen[0] > seen[1]:
+            detail = f"Slack has {seen[0]} connections to this app, and this process has {seen[1]}"
+            fix = "Slack sends some clicks to the others. That's fine for processes on the same PostgreSQL database."
+            yield warning("sockets", detail, fix)
+        elif seen:
+            yield ok("sockets", f"{seen[1]} open, all of this process")
         yield ok(check, said) if is_ready and said == "ready" else warning(check, said, "See Troubleshooting.")
+
+    async def _sockets(self, port: int) -> tuple[int, int] | None:
+        """Return how many connections the app and this process have, as the bot that runs here counts them."""
+        if not self._settings.slack_app_token:
+            return None
+        try:
+            async with self._session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                lines = (await answer.text()).splitlines()
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+        found = dict(line.rsplit(" ", 1) for line in lines if line.startswith("remediation_bot_slack_"))
+        names = ("remediation_bot_slack_app_sockets", "remediation_bot_slack_sockets")
+        return (int(float(found[names[0]])), int(float(found[names[1]]))) if set(names) <= found.keys() else None
 
     def _note_clock(self, whose: str, date: str | None) -> None:
         if date:

@@ -35,6 +35,9 @@ class _Redacting(logging.Formatter):
         super().__init__(pattern)
         self._secrets = [each for each in secrets if len(each) >= _SHORTEST_SECRET]
 
+    def add(self, secrets: Sequence[str]) -> None:
+        self._secrets += [each for each in secrets if len(each) >= _SHORTEST_SECRET and each not in self._secrets]
+
     def redact(self, line: str) -> str:
         for secret in self._secrets:
             line = line.replace(secret, "[secret]")
@@ -69,6 +72,13 @@ def about_decision(job_id: str, ref: object) -> Iterator[None]:
         yield
     finally:
         _decision.reset(token)
+
+
+def add_secrets(secrets: Sequence[str]) -> None:
+    """Replace these wherever they turn up from now on, besides those that are known."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _Redacting):
+            handler.formatter.add(secrets)
 
 
 def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ import base64
 import difflib
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -48,6 +48,8 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_WEBHOOK_URL": "https://events.example.com/remediations",
     "BOT_WEBHOOK_SECRET": "whsec_ and at least 24 bytes in base64, such as from: openssl rand -base64 32",
     "BOT_PAGERDUTY_KEY": "32 characters (the service's Events API v2 integration)",
+    "BOT_AUDIT_KEY": "at least 32 characters, such as from: openssl rand -hex 32",
+    "BOT_AUDIT_FILE": "/var/log/remediation-bot/audit.jsonl, or - for standard output",
     "BOT_PAGERDUTY_URL": "https://events.pagerduty.com",
     "BOT_RETENTION_DAYS": "400",
     "DATABASE_URL": "sqlite:///remediation-bot.db",
@@ -106,6 +108,12 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
         key = b""
     if not plain.startswith("whsec_") or not 24 <= len(key) <= 64:  # noqa: PLR2004 - the specification's
         raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
+    return value
+
+
+def _audit_key(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 32:  # noqa: PLR2004 - as many as a SHA-256 has bytes
+        raise ValueError("must have at least 32 characters")
     return value
 
 
@@ -228,6 +236,13 @@ Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) el
 Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 
+SECRETS = (
+    "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN", "TOGETHER_API_KEY", "BOT_WEBHOOK_SECRET",
+    "BOT_PAGERDUTY_KEY", "BOT_AUDIT_KEY", "DATABASE_URL",
+)  # fmt: skip
+_MAX_SECRET = 65_536  # bytes of a file
+
+
 class Settings(BaseModel):
     """What the environment says. Names, meanings and defaults: docs/settings.md."""
 
@@ -261,6 +276,8 @@ class Settings(BaseModel):
     bot_webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
     bot_pagerduty_key: Annotated[SecretStr, AfterValidator(_pagerduty_key)] | None = None
     bot_pagerduty_url: Url = "https://events.pagerduty.com"
+    bot_audit_key: Annotated[SecretStr, AfterValidator(_audit_key)] | None = None
+    bot_audit_file: str = ""
     bot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 400
     database_url: Annotated[str, AfterValidator(_database), Field(repr=False)] = DEFAULT_DATABASE
     host: str = "0.0.0.0"  # noqa: S104 - a server behind a router or balancer listens everywhere
@@ -273,7 +290,7 @@ class Settings(BaseModel):
         """What must never be logged."""
         kept = (
             self.slack_bot_token, self.slack_signing_secret, self.slack_app_token, self.together_api_key,
-            self.bot_webhook_secret, self.bot_pagerduty_key,
+            self.bot_webhook_secret, self.bot_pagerduty_key, self.bot_audit_key,
         )  # fmt: skip
         secrets = [each.get_secret_value() for each in kept if each]
         if not self.database_url.startswith("sqlite:"):
@@ -312,8 +329,9 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
         SettingsError: some are missing or wrong; the message lists them all.
     """
     values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
+    from_files, problems = _read_files(values)
+    values |= from_files
     given = {name.lower(): value for name in EXAMPLES if (value := (values.get(name) or "").strip())}
-    problems: dict[str, str] = {}
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
@@ -324,6 +342,36 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
     if problems:
         raise SettingsError(_report(problems))
     return settings
+
+
+def secret_files(environ: Mapping[str, str], dotenv: Path | None = None) -> Mapping[str, Path]:
+    """Return the files that secrets are read from, by the names of their variables."""
+    values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
+    return {name: Path(path) for name in SECRETS if (path := (values.get(f"{name}_FILE") or "").strip())}
+
+
+def _read_files(
+    values: Mapping[str, str | None], names: Sequence[str] = SECRETS
+) -> tuple[dict[str, str | None], dict[str, str]]:
+    """Return the secrets that are in files, and what is wrong with those."""
+    found: dict[str, str | None] = {}
+    problems: dict[str, str] = {}
+    for name in names:
+        path = (values.get(f"{name}_FILE") or "").strip()
+        if not path:
+            continue
+        if (values.get(name) or "").strip():
+            problems[name] = f"and {name}_FILE are both set; keep one"
+            continue
+        try:
+            content = Path(path).read_bytes()[: _MAX_SECRET + 1]
+            found[name] = content.decode().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            problems[name] = f"can't be read from {name}_FILE ({type(error).__name__})"
+            continue
+        if not found[name] or len(content) > _MAX_SECRET:
+            problems[name] = f"is empty or too long in {name}_FILE"
+    return found, problems
 
 
 def _contradictions(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -355,11 +403,30 @@ def read_database_url(environ: Mapping[str, str], dotenv: Path | None = None) ->
     Raises:
         SettingsError: it is wrong.
     """
-    values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
     try:
-        return _database((values.get("DATABASE_URL") or "").strip() or DEFAULT_DATABASE)
+        return _database(_read_one("DATABASE_URL", environ, dotenv) or DEFAULT_DATABASE)
     except ValueError as error:
         raise SettingsError(_report({"DATABASE_URL": str(error)})) from None
+
+
+def read_audit_key(environ: Mapping[str, str], dotenv: Path | None = None) -> str:
+    """Read BOT_AUDIT_KEY alone.
+
+    Raises:
+        SettingsError: it is missing or wrong.
+    """
+    try:
+        return _audit_key(SecretStr(_read_one("BOT_AUDIT_KEY", environ, dotenv))).get_secret_value()
+    except ValueError as error:
+        raise SettingsError(_report({"BOT_AUDIT_KEY": str(error)})) from None
+
+
+def _read_one(name: str, environ: Mapping[str, str], dotenv: Path | None) -> str:
+    values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
+    from_files, problems = _read_files(values, (name,))
+    if problems:
+        raise SettingsError(_report(problems))
+    return ((values | from_files).get(name) or "").strip()
 
 
 def _problem(name: str, kind: str, message: str, limits: Mapping[str, Any]) -> str:

@@ -40,10 +40,17 @@ class Verification(AsyncRequestVerification, AsyncMiddleware):
         logger.warning("Refused a request without a valid Slack signature")
 
 
-class _Measured(AsyncApp):
+class Bolt(AsyncApp):
     """Bolt's app, which both transports dispatch to, with the time that Slack waits for each ack."""
 
+    verification: Verification
+
+    def use_signing_secret(self, signing_secret: str) -> None:
+        """Verify with this secret from now on."""
+        self.verification.verifier.signing_secret = signing_secret
+
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
+        """Answer a request of Slack's."""
         kind = _kind(req.body)
         with metrics.timed(metrics.ACK_SECONDS, kind):
             response = await super().async_dispatch(req)
@@ -57,7 +64,7 @@ def _kind(body: dict[str, Any]) -> str:
     return found if found in _KINDS else "other"
 
 
-def build_bolt(signing_secret: str, *, team_id: str, bot_user_id: str | None) -> AsyncApp:
+def build_bolt(signing_secret: str, *, team_id: str, bot_user_id: str | None) -> Bolt:
     """Make the Bolt app.
 
     The listener runs before the response, so Bolt does not poll for the ack; the listeners ack first and leave the
@@ -68,20 +75,23 @@ def build_bolt(signing_secret: str, *, team_id: str, bot_user_id: str | None) ->
         team_id: the workspace that the bot is installed in.
         bot_user_id: the bot's own user.
     """
+    verification = Verification(signing_secret)
     identity = AuthorizeResult(enterprise_id=None, team_id=team_id, bot_user_id=bot_user_id)
 
     async def authorize() -> AuthorizeResult:
         return identity
 
     quiet = logging.getLogger("slack_bolt")
-    return _Measured(
+    made = Bolt(
         name="remediation-bot",  # to find one, Bolt would read its callers' source (29 ms, slack_bolt 1.30)
         logger=quiet,
         client=AsyncWebClient(retry_handlers=[]),
         signing_secret=signing_secret,
         request_verification_enabled=False,
-        before_authorize=Verification(signing_secret),
+        before_authorize=verification,
         authorize=authorize,
         process_before_response=True,
         attaching_function_token_enabled=False,
     )
+    made.verification = verification
+    return made

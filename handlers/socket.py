@@ -1,12 +1,16 @@
-"""Socket Mode: Bolt's handler, and a watchdog over its reconnects."""
+"""Socket Mode: two connections per process, each Bolt's handler with a watchdog over its reconnects."""
 
 import asyncio
+import json
 import logging
+from contextlib import suppress
 
+from aiohttp import WSMessage, WSMsgType
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot import metrics
 from bot.clock import Clock, Pause
 from handlers.failures import SLACK_FAILURES, describe
 
@@ -14,6 +18,59 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 3.0
 DEAD_TICKET_AFTER = 15.0
+AT_ONCE = 2  # of the ten that Slack allows an app (docs.slack.dev, using Socket Mode)
+PING_SECONDS = 2.5  # the SDK gives a connection up after four pings without an answer (slack_sdk 3.48)
+
+
+class Sockets:
+    """Two connections, so that Slack's refresh of one leaves no gap: the SDK closes the old one before the new is up.
+
+    Args:
+        bolt: takes what arrives.
+        app_token: `xapp-…`.
+        client: for `apps.connections.open`.
+        proxy: the proxy for the WebSocket; None for a direct connection.
+        clock: for the watchdogs.
+        ping_interval: seconds between pings; four without an answer count as a dead connection.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a connection needs
+        self,
+        bolt: AsyncApp,
+        app_token: str,
+        client: AsyncWebClient,
+        clock: Clock,
+        *,
+        proxy: str | None = None,
+        ping_interval: float = PING_SECONDS,
+    ) -> None:
+        self.each = [
+            Socket(bolt, app_token, client, clock, proxy=proxy, ping_interval=ping_interval) for _ in range(AT_ONCE)
+        ]
+
+    async def start(self) -> None:
+        """Connect, as often as it takes. Returns as soon as one connection is up."""
+        starting = [asyncio.create_task(each.start(), name="socket start") for each in self.each]
+        try:
+            await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            for task in starting:
+                task.cancel()
+            raise
+
+    async def stop(self) -> None:
+        """Disconnect: Slack sends what comes from now on to another connection, or tells the person."""
+        await asyncio.gather(*(each.stop() for each in self.each))
+
+    @property
+    def connected(self) -> int:
+        """How many are up."""
+        return sum(each.connected for each in self.each)
+
+    def use_token(self, app_token: str) -> None:
+        """Connect with another token from now on."""
+        for each in self.each:
+            each.use_token(app_token)
 
 
 class Socket:
@@ -36,7 +93,7 @@ class Socket:
         clock: Clock,
         *,
         proxy: str | None = None,
-        ping_interval: float = 10,
+        ping_interval: float = PING_SECONDS,
     ) -> None:
         self._handler = AsyncSocketModeHandler(
             bolt,
@@ -47,6 +104,7 @@ class Socket:
         )
         # The SDK takes a proxy from the environment and ignores NO_PROXY (slack_sdk 3.48).
         self._handler.client.proxy = proxy
+        self._handler.client.on_message_listeners.append(_note_connections)
         self._clock = clock
         self._watching: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
@@ -65,8 +123,12 @@ class Socket:
             await asyncio.wait({self._watching})
         await self._handler.client.close()
 
+    def use_token(self, app_token: str) -> None:
+        """Connect with another token from now on."""
+        self._handler.app_token = self._handler.client.app_token = app_token
+
     async def _watch(self) -> None:
-        """Mend what the SDK does not: after a failed reconnect it tries the same dead ticket for ever.
+        """Mend what the SDK does not: after a failed reconnect it tries the same dead ticket forever.
 
         Forgetting the ticket makes its next try ask Slack for a new one (seen with slack_sdk 3.48).
         """
@@ -93,3 +155,13 @@ class Socket:
             self._up.set()
         except SLACK_FAILURES as error:
             logger.warning("Socket Mode can't connect: %s", describe(error))
+
+
+async def _note_connections(message: WSMessage) -> None:
+    """Note how many connections the app has, as Slack says with each new one: other processes' are among them."""
+    if message.type is not WSMsgType.TEXT or '"hello"' not in message.data:
+        return
+    with suppress(ValueError, AttributeError, TypeError, KeyError):
+        hello = json.loads(message.data)
+        if hello.get("type") == "hello":
+            metrics.APP_SOCKETS.set(float(hello["num_connections"]))

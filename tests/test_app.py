@@ -13,7 +13,7 @@ from bot.app import App
 from bot.clock import Pause
 from bot.errors import StartError
 from handlers.connection import CHECK_EVERY
-from handlers.socket import DEAD_TICKET_AFTER
+from handlers.socket import AT_ONCE, DEAD_TICKET_AFTER, PING_SECONDS
 from tests.fetch import get
 from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.simulator.slack import Slack, SlackFault
@@ -257,32 +257,64 @@ async def test_next_process_replaces_progress_that_has_begun() -> None:
 async def test_socket_mode_survives_a_cut_and_a_refresh() -> None:
     async with world(socket=True) as bot:
         sockets = bot.slack.sockets
+        await bot.slack.until(lambda: sockets.connected == AT_ONCE)
         for count, disturb in enumerate((sockets.close_all, sockets.ask_to_reconnect), 2):
             await disturb()
-            await bot.slack.until(lambda expected=count: sockets.connected == expected and len(sockets.open) == 1)  # type: ignore[misc] # mypy cannot see the default
+            await connections(bot, count * AT_ONCE)
         bot.together.add()
         assert (await bot.slack.command(REF)).status == 200
         assert "Cancelled" in (await bot.answer()).text
 
 
+async def connections(bot: World, count: int) -> None:
+    """Wait until so many were made, and two are open."""
+    await bot.slack.until(lambda: bot.slack.sockets.connected == count and len(bot.slack.sockets.open) == AT_ONCE)
+
+
+async def test_refresh_of_one_connection_leaves_no_gap() -> None:
+    async with world(socket=True) as bot:
+        await connections(bot, AT_ONCE)
+        with bot.slack.paused("apps.connections.open"):
+            await bot.slack.sockets.ask_to_reconnect(1)
+            await bot.slack.until(lambda: bot.slack.is_waiting("apps.connections.open"))
+            bot.together.add()
+            assert (await bot.slack.command(REF)).status == 200
+            assert (await get(bot.app, "/readyz"))[0] == 200
+        await connections(bot, AT_ONCE + 1)
+
+
+async def test_connection_that_is_dead_but_looks_alive_is_replaced() -> None:
+    assert 4 * PING_SECONDS + PING_SECONDS <= 15
+    async with world(socket=True) as bot:
+        await connections(bot, AT_ONCE)
+        assert bot.app._socket
+        bot.slack.sockets.answers_pings = False
+        for each in bot.app._socket.each:
+            each._handler.client.ping_interval = 0.02  # the SDK's own clock can't be replaced
+        await bot.slack.until(lambda: bot.slack.sockets.connected >= 2 * AT_ONCE)
+        bot.slack.sockets.answers_pings = True
+        bot.together.add()
+        await bot.slack.command(REF)
+        await bot.together.until(lambda: bot.together.state(IDS) == "CANCELLED")
+
+
 async def test_watchdog_drops_a_dead_ticket() -> None:
     async with world(socket=True) as bot:
+        await connections(bot, AT_ONCE)
         assert bot.app._socket
-        bot.app._socket._handler.client.ping_interval = 0.1  # how often the SDK itself tries to reconnect
+        for each in bot.app._socket.each:
+            each._handler.client.ping_interval = 0.1  # how often the SDK itself tries to reconnect
         bot.slack.sockets.refuse_new_tickets = True
         await bot.slack.sockets.close_all()
         await bot.slack.until(lambda: not bot.slack.sockets.open)
-        await bot.slack.until(lambda: bot.slack.sockets.refused)
+        await bot.slack.until(lambda: bot.slack.sockets.refused >= AT_ONCE)
         await bot.time.end_pause(Pause.SOCKET_CHECK)
         await until_seen_down(bot)
         assert (await get(bot.app, "/readyz"))[1] == "The Socket Mode connection is down.\n"
         bot.slack.sockets.refuse_new_tickets = False
         await bot.time.advance(DEAD_TICKET_AFTER)
         # Without the watchdog the SDK would try the dead ticket again and again.
-        async with asyncio.timeout(HANGS_AFTER):
-            while not bot.slack.sockets.open:
-                await bot.slack.news()
-        assert bot.slack.sockets.connected == 2
+        await connections(bot, 2 * AT_ONCE)
 
 
 async def until_seen_down(bot: World) -> None:

@@ -1,19 +1,30 @@
 """`python -m bot audit` beside a running bot, on both databases."""
 
+import asyncio
 import csv
 import io
 import json
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
+from sqlalchemy import Executable, delete, select, update
+from sqlalchemy.exc import ProgrammingError
 
 from bot.__main__ import main
 from bot.audit import print_trail, print_verdict, read_since
 from bot.clock import Pause
 from bot.errors import StartError, StorageUnavailable
 from bot.store import audit
+from bot.store.tables import audit as audit_rows
+from bot.store.tables import signed_heads
+from bot.trail import SIGN_EVERY
 from tests.manual_clock import START
+from tests.rows import execute_beside
+from tests.simulator.process import ROOT
 from tests.world import APPROVE, REF, World, world
 
 EVENTS = [("send", None), ("outcome", "cancelled"), ("outcome", "NotAllowed")]
@@ -126,3 +137,126 @@ def test_since(value: str, moment: float) -> None:
 
 def test_the_first_row_follows_nothing() -> None:
     assert audit.GENESIS == "0" * 64
+
+
+KEY = "a key of at least thirty-two characters"
+
+
+@pytest.fixture
+async def kept(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    """A bot whose audit trail is copied and signed, with some rows in it."""
+    copy = str(tmp_path / "audit.jsonl")
+    async with world(database=database_url, BOT_AUDIT_KEY=KEY, BOT_AUDIT_FILE=copy) as bot:
+        await decide(bot)
+        await bot.settle()
+        yield bot
+
+
+async def test_rows_are_copied_to_a_file_as_they_are_written_each_once(kept: World, tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["event"], row["outcome"]) for row in rows] == EVENTS
+    assert path.stat().st_mode & 0o777 == 0o600
+    async with kept.another():
+        await kept.slack.command("two words")
+        await kept.whisper()
+        await kept.time.end_pause(Pause.AUDIT)
+        await kept.time.until_sleeping(Pause.AUDIT)
+    again = [json.loads(line) for line in path.read_text().splitlines()]
+    assert again[: len(rows)] == rows
+    assert [row["seq"] for row in again] == list(range(1, len(again) + 1))
+
+
+async def test_rows_are_copied_to_standard_output(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async with world(database=database_url, BOT_AUDIT_FILE="-") as bot:
+        await decide(bot)
+        await bot.settle()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [json.loads(line)["event"] for line in lines] == [event for event, _ in EVENTS]
+
+
+async def test_file_that_cannot_be_written_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with world(BOT_AUDIT_FILE=str(tmp_path / "none" / "audit.jsonl")) as bot:
+        await decide(bot)
+        await bot.time.end_pause(Pause.AUDIT)
+        await bot.time.until_sleeping(Pause.AUDIT)
+        assert "can't be copied or signed right now" in caplog.text
+
+
+async def test_signed_trail_is_whole(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await print_verdict(kept.settings.database_url, None, KEY)
+    assert "Last signed 20" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ([delete(audit_rows).where(audit_rows.c.seq == 3)], "Row 3 was signed and is missing"),
+        ([delete(audit_rows)], "Row 3 was signed and is missing: the trail was truncated."),
+        ([update(audit_rows).values(hash="f" * 64)], "Row 3 isn't what was signed: the trail was rewritten."),
+        ([update(signed_heads).values(hash="f" * 64)], "isn't of this key: it was forged"),
+    ],
+)
+async def test_trail_that_was_cut_or_rewritten_is_found_without_a_noted_head(
+    kept: World, change: list[Executable], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await execute_beside(kept, *change)
+    assert not await print_verdict(kept.settings.database_url, None, KEY)
+    assert words in capsys.readouterr().out
+
+
+async def test_head_is_signed_again_every_hour(kept: World) -> None:
+    async with kept.another():
+        await kept.slack.command("two words")
+        await kept.whisper()
+        await kept.time.advance(SIGN_EVERY)
+        await kept.time.end_pause(Pause.AUDIT)
+        await kept.time.until_sleeping(Pause.AUDIT)
+        signed = await execute_beside(kept, select(signed_heads.c.seq).order_by(signed_heads.c.seq))
+    assert {row["seq"] for row in signed} == {3, 4}
+
+
+async def test_export_prints_json_lines_and_a_missing_key_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/bot.db"
+    async with world(database=url) as bot:
+        await decide(bot)
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert await asyncio.to_thread(main, ["audit", "export", "--since", "2026-11-24"]) == 0
+    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == [each for each, _ in EVENTS]
+    monkeypatch.delenv("BOT_AUDIT_KEY", raising=False)
+    assert await asyncio.to_thread(main, ["audit", "verify", "--key"]) == 2
+    assert "BOT_AUDIT_KEY must have at least 32 characters" in capsys.readouterr().err
+
+
+async def test_role_that_may_only_insert_into_the_trail_is_enough(postgresql: str) -> None:
+    """As docs/security.md sets it up."""
+    async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as owner:
+        async with world(database=postgresql):
+            pass  # the owner makes the tables
+        (schema,) = await (await owner.execute("SELECT current_schema()")).fetchone() or ("",)
+        role = f"bot_{schema}"
+        page = (ROOT / "docs" / "security.md").read_text("utf-8")
+        script = page.partition("```sql\n")[2].partition("```")[0]
+        assert "audit" in script
+        for statement in script.replace("bot_user", role).replace("SCHEMA public", f"SCHEMA {schema}").split(";"):
+            if statement.strip():
+                await owner.execute(statement)
+        await owner.execute(f"ALTER ROLE {role} PASSWORD 'x'")
+        limited = as_user(postgresql, role)
+        async with world(database=limited) as bot:
+            await decide(bot)
+            with pytest.raises(ProgrammingError):
+                await execute_beside(bot, delete(audit_rows))
+            with pytest.raises(ProgrammingError):
+                await execute_beside(bot, update(audit_rows).values(user_id="U0EVE"))
+        assert await print_verdict(limited, None)
+        await owner.execute(f"DROP OWNED BY {role}")
+        await owner.execute(f"DROP ROLE {role}")
+
+
+def as_user(url: str, role: str) -> str:
+    """The same database as another user."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{role}:x@{parts.netloc.rpartition('@')[2]}").geturl()

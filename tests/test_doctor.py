@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from bot.__main__ import main
@@ -48,9 +49,10 @@ async def test_all_is_well_beside_a_running_bot(bot: World, transport: str) -> N
     assert "SQLite can be read and written, and a bot is running on it" in findings["database"].detail
     assert findings["running bot"].detail == "ready"
     assert ("Slack app token" in findings) == (transport == "socket")
+    assert transport == "http" or findings["sockets"].detail == "2 open, all of this process"
     assert len(bot.slack.messages) == 1
     assert bot.together.posts == []
-    assert bot.slack.sockets.connected == (1 if transport == "socket" else 0)
+    assert bot.slack.sockets.connected == (2 if transport == "socket" else 0)
 
 
 @dataclass(frozen=True)
@@ -197,3 +199,17 @@ async def test_newcomer_sees_the_doctor_between_the_simulators() -> None:
     done = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert {line[0] for line in done.stdout.splitlines()} == {"✓"}
+
+
+@pytest.mark.parametrize("transport", ["socket"])
+async def test_connections_of_another_copy_are_told(bot: World) -> None:
+    await bot.slack.until(lambda: len(bot.slack.sockets.open) == 2)
+    url = bot.slack.sockets.new_ticket()
+    async with aiohttp.ClientSession() as session, session.ws_connect(url):
+        await bot.slack.sockets.ask_to_reconnect(1)
+        await bot.slack.until(lambda: bot.slack.sockets.connected == 4)
+        finding = (await found(bot))["sockets"]
+    assert (finding.status, finding.detail.partition(",")[0]) == (
+        Status.WARNING,
+        "Slack has 3 connections to this app",
+    )

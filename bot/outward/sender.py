@@ -95,6 +95,10 @@ class Sender:
             self._renew_at = self._clock.monotonic() + self._renew
         return True
 
+    def use(self, destinations: Destinations) -> None:
+        """Tell these from now on."""
+        self._to = destinations
+
     async def end(self) -> None:
         """Let the next process send at once."""
         try:

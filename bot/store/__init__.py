@@ -11,6 +11,7 @@ from bot.store.messages import Look, Messages
 from bot.store.outages import Outage, Outages
 from bot.store.outbox import Letter, Outbox
 from bot.store.pauses import Pauses
+from bot.store.trail import Trail, check_signatures
 
 __all__ = [
     "Approvals",
@@ -25,6 +26,8 @@ __all__ = [
     "Outages",
     "Outbox",
     "Pauses",
+    "Trail",
     "audit",
+    "check_signatures",
     "health",
 ]

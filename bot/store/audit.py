@@ -95,6 +95,12 @@ def note(connection: Connection, noted: AuditNote) -> None:
     })  # fmt: skip
 
 
+def last_row(connection: Connection) -> tuple[int, str] | None:
+    """Return the number and the hash of the last row; None for an empty trail."""
+    last = connection.execute(_LAST).first()
+    return (last.seq, last.hash) if last else None
+
+
 def last_seq(connection: Connection) -> int:
     """Return the number of the last row."""
     last = connection.execute(_LAST).first()

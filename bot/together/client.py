@@ -91,12 +91,18 @@ class TogetherClient:
     ) -> None:
         self._http = http
         self._base_url = base_url
-        # Compressed answers are not asked for: a small one could unpack to more than memory holds.
-        self._secrets = [each.encode() for each in {api_key, *secrets} if len(each) >= SHORTEST_SECRET]
-        self._headers = {"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"}
+        self._secrets: list[bytes] = []
+        self.use_key(api_key, secrets)
         self._clock = clock or Clock()
         self._patience = patience or Patience()
         self._jitter = jitter
+
+    def use_key(self, api_key: str, secrets: Collection[str] = ()) -> None:
+        """Call with this key from now on; the old one stays a secret."""
+        more = {each.encode() for each in {api_key, *secrets} if len(each) >= SHORTEST_SECRET}
+        self._secrets = [*{*self._secrets, *more}]
+        # Compressed answers are not asked for: a small one could unpack to more than memory holds.
+        self._headers = {"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"}
 
     async def cancel(self, ref: RemediationRef, *, before_send: BeforeSend | None = None) -> Remediation:
         """Cancel a remediation that waits for approval or for its start."""

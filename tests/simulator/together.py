@@ -91,6 +91,7 @@ class Together(Listener):
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__()
         self._now = now
+        self.keys = {API_KEY}
         self.clusters: dict[str, str] = {}
         self.remediations: dict[Ids, dict[str, Any]] = {}
         self.lists_as: dict[Ids, str] = {}  # the states that lists still show, though they are over
@@ -173,7 +174,14 @@ class Together(Listener):
     # The API.
 
     def proof(self, request: web.Request) -> str:
-        return "API key ✓" if _has_key(request) else "API key ✗"
+        return "API key ✓" if self._has_key(request) else "API key ✗"
+
+    def _has_key(self, request: web.Request) -> bool:
+        return request.headers.get("Authorization", "").removeprefix("Bearer ") in self.keys
+
+    def _authenticate(self, request: web.Request) -> None:
+        if not self._has_key(request):
+            raise RpcError(16, "invalid API key")
 
     def _endpoint(
         self, verb: str, action: Callable[[web.Request, Any], Any]
@@ -217,7 +225,7 @@ class Together(Listener):
         self, request: web.Request, action: Callable[[web.Request, Any], Any], body: Any
     ) -> tuple[int, dict[str, Any]]:
         try:
-            _authenticate(request)
+            self._authenticate(request)
             return 200, action(request, body)
         except RpcError as error:
             return HTTP_OF_CODE[error.code], _rpc(error.code, error.message)
@@ -389,15 +397,6 @@ class Together(Listener):
 
     def _time(self) -> str:
         return datetime.fromtimestamp(self._now(), UTC).isoformat().replace("+00:00", "Z")
-
-
-def _has_key(request: web.Request) -> bool:
-    return request.headers.get("Authorization") == f"Bearer {API_KEY}"
-
-
-def _authenticate(request: web.Request) -> None:
-    if not _has_key(request):
-        raise RpcError(16, "invalid API key")
 
 
 def _rpc(code: int, message: str) -> dict[str, Any]:

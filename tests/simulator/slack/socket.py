@@ -33,6 +33,7 @@ class Sockets:
         self._count = 0
         self.open: list[web.WebSocketResponse] = []
         self.refuse_new_tickets = False
+        self.answers_pings = True
         self.refused = 0
         self.connected = 0
 
@@ -50,15 +51,18 @@ class Sockets:
             self._slack.changed()
             return web.Response(status=401, text="dead ticket")
         self._tickets.discard(ticket)
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
-        await socket.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0BOT"}})
+        known = {"num_connections": len(self.open) + 1, "connection_info": {"app_id": "A0BOT"}}
+        await socket.send_json({"type": "hello", **known})
         self.open.append(socket)
         self.connected += 1
         self._slack.changed()
         with self._slack.waiting():
             async for message in socket:
-                if message.type is WSMsgType.TEXT:
+                if message.type is WSMsgType.PING and self.answers_pings:
+                    await socket.pong(message.data)
+                elif message.type is WSMsgType.TEXT:
                     ack = json.loads(message.data)
                     waiting = self._acks.pop(ack.get("envelope_id"), None)
                     if waiting and not waiting.done():
@@ -90,7 +94,7 @@ class Sockets:
         for socket in list(self.open):
             await socket.close()
 
-    async def ask_to_reconnect(self) -> None:
-        """Tell every connection that it will be replaced (docs.slack.dev, using-socket-mode)."""
-        for socket in list(self.open):
+    async def ask_to_reconnect(self, count: int | None = None) -> None:
+        """Tell every connection, or some, that it will be replaced (docs.slack.dev, using-socket-mode)."""
+        for socket in list(self.open)[:count]:
             await socket.send_json({"type": "disconnect", "reason": "refresh_requested"})

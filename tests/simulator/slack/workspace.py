@@ -141,6 +141,7 @@ class Workspace(Listener):
         self.bot_urls = [""]
         self.use_socket = False
         self.ack_seconds = ACK_SECONDS
+        self.token = BOT_TOKEN
         self.token_error: str | None = None
         self.auth_extra: dict[str, Any] = {}
         self.users: dict[str, dict[str, Any]] = {}
@@ -219,7 +220,7 @@ class Workspace(Listener):
         if not request.path.startswith("/api/"):
             return ""  # a response_url proves itself
         token = _token(request)
-        return {BOT_TOKEN: "bot token ✓", APP_TOKEN: "app token ✓"}.get(token, "token ✗")
+        return {self.token: "bot token ✓", APP_TOKEN: "app token ✓"}.get(token, "token ✗")
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
@@ -270,7 +271,7 @@ class Workspace(Listener):
 
     def _call(self, request: web.Request, method: str, body: dict[str, Any]) -> dict[str, Any]:
         token = _token(request)
-        expected = APP_TOKEN if method == "apps.connections.open" else BOT_TOKEN
+        expected = APP_TOKEN if method == "apps.connections.open" else self.token
         if self.token_error or token != expected:
             raise Refused(self.token_error or "invalid_auth")
         match method:

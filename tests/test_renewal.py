@@ -1,0 +1,106 @@
+"""Secrets in files: read at the start, and again when they change."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bot.app import App
+from bot.clock import Pause
+from bot.settings import SECRETS, SettingsError, read_settings, secret_files
+from tests.manual_clock import ON_THE_WAY, ManualClock
+from tests.simulator.process import variables
+from tests.simulator.receivers import ROUTING_KEY, SECRET
+from tests.simulator.slack import Slack
+from tests.simulator.slack.workspace import SIGNING_SECRET
+from tests.simulator.together import Together
+from tests.sqlite import fill_sqlite
+from tests.world import IDS, REF, running
+
+FILES = ("SLACK_BOT_TOKEN", "TOGETHER_API_KEY")
+
+
+def in_files(folder: Path, environ: dict[str, str], *names: str) -> dict[str, str]:
+    """The same settings with some secrets in files."""
+    for name in names:
+        (folder / name).write_text(f"{environ[name]}\n")
+    kept = {name: value for name, value in environ.items() if name not in names}
+    return kept | {f"{name}_FILE": str(folder / name) for name in names}
+
+
+async def settings_in_files(folder: Path) -> dict[str, str]:
+    async with Slack() as slack, Together(slack.now) as together:
+        return in_files(folder, variables(slack, together), *FILES)
+
+
+async def test_every_secret_can_be_in_a_file(tmp_path: Path) -> None:
+    async with Slack() as slack, Together(slack.now) as together:
+        environ = variables(slack, together) | {
+            "SLACK_APP_TOKEN": "xapp-1", "BOT_WEBHOOK_URL": "https://x.example", "BOT_WEBHOOK_SECRET": SECRET,
+            "BOT_PAGERDUTY_KEY": ROUTING_KEY, "BOT_AUDIT_KEY": "k" * 32, "DATABASE_URL": "sqlite:///x.db",
+        }  # fmt: skip
+        direct = read_settings(environ)
+        filed = in_files(tmp_path, environ, *SECRETS)
+        assert read_settings(filed) == direct
+        assert set(secret_files(filed)) == set(SECRETS)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"TOGETHER_API_KEY": "x"}, "TOGETHER_API_KEY and TOGETHER_API_KEY_FILE are both set; keep one"),
+        ({"TOGETHER_API_KEY_FILE": "/none"}, "TOGETHER_API_KEY can't be read from TOGETHER_API_KEY_FILE"),
+        ({"TOGETHER_API_KEY_FILE": "empty"}, "TOGETHER_API_KEY is empty or too long"),
+        ({"TOGETHER_API_KEY_FILE": "long"}, "TOGETHER_API_KEY is empty or too long"),
+        ({"TOGETHER_API_KEY_FILE": "odd"}, "TOGETHER_API_KEY can't be read"),
+    ],
+)
+async def test_files_that_cannot_be_used_are_named(tmp_path: Path, change: dict[str, str], words: str) -> None:
+    (tmp_path / "empty").write_text(" \n")
+    (tmp_path / "long").write_text("x" * 70_000)
+    (tmp_path / "odd").write_bytes(b"\xff\xfe")
+    change = {name: str(tmp_path / value) if name.endswith("FILE") else value for name, value in change.items()}
+    with pytest.raises(SettingsError, match=words):
+        read_settings({**await settings_in_files(tmp_path), **change})
+
+
+async def looked(time: ManualClock, pause: Pause = Pause.SECRETS) -> None:
+    """Let the bot look once."""
+    await time.end_pause(pause)
+    await time.until_sleeping(pause)
+
+
+async def test_renewed_keys_are_used_without_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    time = ManualClock(ON_THE_WAY)
+    async with Slack(time.now) as slack, Together(time.now) as together:
+        slack.ack_seconds = 60
+        environ = {**variables(slack, together), "PORT": "0", "DATABASE_URL": f"sqlite:///{tmp_path}/bot.db"}
+        await fill_sqlite(environ["DATABASE_URL"])
+        environ = in_files(tmp_path, environ, *FILES, "SLACK_SIGNING_SECRET")
+        reread = partial(read_settings, environ)
+        app = App(reread(), clock=time.clock, reread=reread)
+        caplog.set_level("INFO")
+        async with running(app, slack):
+            together.add()
+            together.keys = {"a-new-key-of-together"}
+            (tmp_path / "TOGETHER_API_KEY").write_text("")
+            await looked(time)
+            assert "New secrets can't be used, the old ones stay" in caplog.text
+            await slack.command(REF)
+            await slack.until(lambda: len(slack.visible()) == 1)
+            assert together.state(IDS) == "PENDING_APPROVAL"
+            (tmp_path / "TOGETHER_API_KEY").write_text("a-new-key-of-together")
+            await looked(time)
+            assert "TOGETHER_API_KEY is new" in caplog.text
+            await slack.command(REF)
+            await together.until(lambda: together.state(IDS) == "CANCELLED")
+            (tmp_path / "SLACK_SIGNING_SECRET").write_text("another-signing-secret")
+            await looked(time)
+            assert (await slack.command("help")).status == 401
+            assert SIGNING_SECRET not in caplog.text
+            assert "a-new-key-of-together" not in caplog.text
+            slack.token = "xoxb-renewed"
+            (tmp_path / "SLACK_BOT_TOKEN").write_text("xoxb-renewed")
+            await looked(time)
+            await looked(time, Pause.SLACK_CHECK)
+            assert app._problems() == []
