@@ -4,8 +4,9 @@ BIN := .venv/bin
 # Half as many again as there are cores, since tests also wait.
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 ARGS ?=
+FUZZ ?= 100000
 
-.PHONY: help run doctor demo test chaos bench cards check format lock clean
+.PHONY: help run doctor demo test chaos bench cards check format lock fuzz audit sbom dist clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -66,5 +67,18 @@ lock: .venv/dev ## update the lock files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--upgrade -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
 
+fuzz: .venv/dev ## try random cases (FUZZ=100000) of everything that reads what comes from outside
+	FUZZ=$(FUZZ) $(BIN)/pytest --numprocesses=$(WORKERS) -m fuzz $(ARGS)
+
+audit: .venv/dev ## look for known vulnerabilities in what the bot depends on
+	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements.lock
+
+sbom: .venv/dev ## write the software bill of materials to build/sbom.json
+	mkdir -p build
+	$(BIN)/cyclonedx-py requirements --output-reproducible --output-file build/sbom.json requirements.lock
+
+dist: .venv/dev ## build the wheel into build/dist
+	$(BIN)/uv build --quiet --wheel --out-dir build/dist
+
 clean: ## remove build output
-	rm -rf .venv tests/browser/node_modules tests/bench/peers/node_modules .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build tests/browser/node_modules tests/bench/peers/node_modules .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -213,7 +213,7 @@ async def test_head_is_signed_again_every_hour(kept: World) -> None:
         await kept.time.end_pause(Pause.AUDIT)
         await kept.time.until_sleeping(Pause.AUDIT)
         signed = await execute_beside(kept, select(signed_heads.c.seq).order_by(signed_heads.c.seq))
-    assert {row["seq"] for row in signed} == {3, 4}
+    assert {3, 4} <= {row["seq"] for row in signed}
 
 
 async def test_export_prints_json_lines_and_a_missing_key_is_named(

@@ -1,15 +1,25 @@
 """What lies in `deploy/`, as far as this machine can check it."""
 
+import asyncio
+import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import kubernetes_validate
 import pytest
+import yaml
 
-from tests.simulator.process import ROOT
+from bot.app import DRAIN_SECONDS
+from bot.settings import EXAMPLES, SECRETS
+from tests.simulator.process import ROOT, free_port, ready, stop_bot, variables
+from tests.simulator.slack import Slack
+from tests.simulator.together import Together
 
 DEPLOY = ROOT / "deploy"
 
@@ -32,3 +42,129 @@ def run(command: Sequence[str], folder: Path) -> None:
 def test_alert_rules_are_valid_and_fire_when_their_promise_is_broken() -> None:
     run(["promtool", "check", "rules", "--lint=all", "rules.yaml"], DEPLOY / "prometheus")
     run(["promtool", "test", "rules", "rules.test.yaml"], DEPLOY / "prometheus")
+
+
+def manifests() -> dict[str, dict[str, Any]]:
+    """The Kubernetes manifests by kind."""
+    found = [yaml.safe_load(path.read_text("utf-8")) for path in sorted((DEPLOY / "kubernetes").glob("*.yaml"))]
+    return {each["kind"]: each for each in found}
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy", "Service"])
+def test_kubernetes_takes_each_manifest(kind: str) -> None:
+    for version in ("1.31", kubernetes_validate.latest_version()):
+        kubernetes_validate.validate(manifests()[kind], version, strict=True)
+    broken = {**manifests()[kind], "spec": {"misspelt": 1}, "data": 1}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, "1.31", strict=True)
+
+
+def test_pod_meets_the_restricted_standard() -> None:
+    """As kubernetes.io, "Pod Security Standards", lists it."""
+    pod = manifests()["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] != 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert all({"secret", "emptyDir"} & volume.keys() for volume in pod["volumes"])
+    assert {"startupProbe", "livenessProbe", "readinessProbe", "resources"} <= container.keys()
+    assert pod["terminationGracePeriodSeconds"] > DRAIN_SECONDS + 5
+
+
+def test_manifests_agree_with_each_other_and_with_the_settings() -> None:
+    found = manifests()
+    label = {"app.kubernetes.io/name": "remediation-bot"}
+    assert found["Deployment"]["spec"]["replicas"] == 2
+    selectors = {"PodDisruptionBudget": "selector", "ServiceMonitor": "selector", "NetworkPolicy": "podSelector"}
+    for kind, path in selectors.items():
+        assert found[kind]["spec"][path]["matchLabels"] == label
+    assert found["Service"]["spec"]["selector"] == label
+    assert found["ServiceMonitor"]["spec"]["endpoints"][0]["port"] == found["Service"]["spec"]["ports"][0]["name"]
+    container = found["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    names = {each["name"].removesuffix("_FILE") for each in container["env"]} | set(found["ConfigMap"]["data"])
+    assert names <= set(EXAMPLES)
+    assert {each["name"].removesuffix("_FILE") for each in container["env"] if "FILE" in each["name"]} <= set(SECRETS)
+
+
+def test_compose_file_keeps_the_containers_small_and_knows_every_setting() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+    bot = services["services"]["bot"]
+    assert bot["read_only"] is True
+    assert bot["cap_drop"] == ["ALL"]
+    assert set(bot["secrets"]) <= set(services["secrets"])
+    assert {name.removesuffix("_FILE") for name in bot["environment"]} <= set(EXAMPLES)
+
+
+def test_dockerfile_runs_as_nobody_and_says_whether_it_is_healthy() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text("utf-8").splitlines()
+    assert "USER 65534:65534" in lines
+    assert 'CMD ["remediation-bot"]' in lines
+    check = next(line for line in lines if "readyz" in line)
+    (_, code) = json.loads(check.strip().removeprefix("CMD "))[1:]
+    compile(code, "HEALTHCHECK", "exec")
+    copies = [line for line in lines if line.startswith("COPY ") and "--from" not in line]
+    copied = {word for line in copies for word in line.split()[1:-1]}
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert {f"!{each}" for each in copied} <= set(ignored)
+    assert all((ROOT / each).exists() for each in copied)
+
+
+def test_unit_is_valid_and_exposes_little(tmp_path: Path) -> None:
+    unit = (DEPLOY / "systemd" / "remediation-bot.service").read_text("utf-8")
+    here = unit.replace("/opt/remediation-bot/bin/remediation-bot", sys.executable)
+    (tmp_path / "remediation-bot.service").write_text(here)
+    run(["systemd-analyze", "verify", "./remediation-bot.service"], tmp_path)
+    run(["systemd-analyze", "security", "--offline=true", "--threshold=15", "./remediation-bot.service"], tmp_path)
+
+
+def test_workflows_pin_actions_and_call_the_same_targets() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        workflow = yaml.safe_load(path.read_text("utf-8"))
+        assert workflow["permissions"] == {"contents": "read"}
+        for job in workflow["jobs"].values():
+            assert job["timeout-minutes"] <= 60
+            for step in job["steps"]:
+                if uses := step.get("uses"):
+                    assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", uses), uses
+                made = re.findall(r"^make ([a-z ]+?)(?: [A-Z]|$)", step.get("run", ""), re.MULTILINE)
+                assert {word for words in made for word in words.split()} <= targets
+
+
+def test_sbom_lists_what_the_bot_depends_on(tmp_path: Path) -> None:
+    made = tmp_path / "sbom.json"
+    command = [str(Path(sys.executable).parent / "cyclonedx-py"), "requirements", "--output-file", str(made)]
+    subprocess.run([*command, "requirements.lock"], cwd=ROOT, check=True, capture_output=True)  # noqa: S603 - fixed words
+    listed = {each["name"] for each in json.loads(made.read_text())["components"]}
+    pinned = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
+    assert listed == set(pinned)
+
+
+async def test_wheel_in_a_clean_environment_starts_and_stops(tmp_path: Path) -> None:
+    uv, venv = str(Path(sys.executable).parent / "uv"), tmp_path / "venv"
+
+    def install() -> None:
+        lock, into = str(ROOT / "requirements.lock"), ["pip", "install", "--quiet", "--python", str(venv)]
+        for words in (
+            ["build", "--quiet", "--wheel", "--out-dir", str(tmp_path), str(ROOT)],
+            ["venv", "--quiet", "--python", sys.executable, str(venv)],
+            [*into, "--require-hashes", "-r", lock],
+        ):
+            subprocess.run([uv, *words], check=True, cwd=tmp_path)  # noqa: S603 - fixed words
+        (wheel,) = tmp_path.glob("*.whl")
+        subprocess.run([uv, *into, "--no-deps", str(wheel)], check=True, cwd=tmp_path)  # noqa: S603 - likewise
+
+    await asyncio.to_thread(install)
+    async with Slack() as slack, Together(slack.now) as together:
+        port = free_port()
+        environ = {**variables(slack, together), "PORT": str(port), "PATH": os.environ["PATH"]}
+        bot = subprocess.Popen([venv / "bin" / "remediation-bot"], cwd=tmp_path, env=environ, text=True)  # noqa: ASYNC220, S603 - it lasts
+        await ready(slack, port)
+        await stop_bot(bot)
+        assert bot.returncode == 0
+    told = subprocess.run([venv / "bin" / "remediation-bot", "--help"], capture_output=True, text=True, check=True)  # noqa: ASYNC221, S603 - at the end
+    assert "doctor" in told.stdout
