@@ -1,6 +1,7 @@
 """Bolt, set up so that nothing stands between a request and its ack."""
 
 import logging
+from collections import OrderedDict
 from typing import Any
 
 from slack_bolt.async_app import AsyncApp
@@ -15,6 +16,7 @@ from bot import metrics
 
 logger = logging.getLogger(__name__)
 
+REMEMBERED = 10_000  # signatures; each is good for 5 min (docs.slack.dev, verifying requests)
 _KINDS = {
     "block_actions", "block_suggestion", "command", "event_callback", "message_action", "view_closed",
     "view_submission",
@@ -45,6 +47,10 @@ class Bolt(AsyncApp):
 
     verification: Verification
 
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - Bolt's own
+        super().__init__(**options)
+        self._taken: OrderedDict[str, None] = OrderedDict()
+
     def use_signing_secret(self, signing_secret: str) -> None:
         """Verify with this secret from now on."""
         self.verification.verifier.signing_secret = signing_secret
@@ -52,9 +58,17 @@ class Bolt(AsyncApp):
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         """Answer a request of Slack's."""
         kind = _kind(req.body)
+        signature = next(iter(req.headers.get("x-slack-signature", [])), "")
+        if signature and signature in self._taken:
+            logger.warning("Ignored a replayed request")
+            return BoltResponse(status=200, body="")
         with metrics.timed(metrics.ACK_SECONDS, kind):
             response = await super().async_dispatch(req)
         metrics.ACKS.labels(kind, str(response.status)).inc()
+        if signature and response.status == 200:  # noqa: PLR2004 - it was taken
+            self._taken[signature] = None
+            if len(self._taken) > REMEMBERED:
+                self._taken.popitem(last=False)
         return response
 
 

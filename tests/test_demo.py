@@ -9,7 +9,10 @@ from typing import Any
 
 import aiohttp
 
+from tests.simulator.console import Console, Scenes
 from tests.simulator.process import ROOT
+from tests.simulator.slack import Slack
+from tests.simulator.together import Together
 
 
 async def test_make_demo_prints_one_address_serves_the_page_and_ends_with_ctrl_c() -> None:
@@ -36,3 +39,16 @@ async def test_make_demo_prints_one_address_serves_the_page_and_ends_with_ctrl_c
         rest, _ = await demo.communicate()
         assert demo.returncode == 0
         assert "Stopping" in rest.decode()
+
+
+async def test_page_under_another_name_is_refused() -> None:
+    """A site whose name is made to lead to this machine (DNS rebinding) is at another host than the page."""
+    async with (
+        Slack() as slack,
+        Together(slack.now) as together,
+        Console(slack, together, Scenes(together, slack.now), set()) as console,
+        aiohttp.ClientSession() as web,
+    ):
+        for host, status in (("evil.example", 421), ("127.0.0.1", 200), ("localhost:80", 200)):
+            async with web.get(console.url, headers={"Host": host}) as response:
+                assert response.status == status

@@ -13,7 +13,7 @@ from bot.store.tables import audit
 from tests.rows import execute_beside
 from tests.simulator.slack import sign
 from tests.simulator.slack.workspace import TEAM
-from tests.world import APPROVE, REF, REFRESH, World, both_transports, button_row
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, both_transports, button_row
 
 BODY = urlencode({"command": "/cancel-remediation", "text": REF, "team_id": TEAM, "user_id": "U0ALICE"}).encode()
 
@@ -185,3 +185,32 @@ async def test_everything_refused_has_its_audit_row(bot: World) -> None:
         ("refused", "U0ALICE", "UnreadableCommand"),
         ("refused", "U0BOB", "UnreadableButton"),
     ]
+
+
+async def test_replayed_request_does_nothing(bot: World) -> None:
+    """Byte for byte: also what isn't a decision, such as the end of a pause."""
+    bot.together.add()
+    alert = bot.slack.post_as_tool([button_row("approvals:resume", value="*")])
+    pause = bot.slack.post_as_tool([button_row("approvals:pause", value="*")])
+    await bot.slack.press(pause, "approvals:pause")
+    await bot.whisper(count=1)
+    body = urlencode({"payload": json.dumps(bot.slack.click(alert, "approvals:resume"))}).encode()
+    headers = {"x_slack_request_timestamp": (stamp := str(int(time.time()))), "x_slack_signature": sign(stamp, body)}
+    assert (await bot.slack.post_signed(body, **headers)).status == 200
+    await bot.whisper(count=2)
+    await bot.slack.press(pause, "approvals:pause")
+    await bot.whisper(count=3)
+    assert (await bot.slack.post_signed(body, **headers)).status == 200
+    await bot.slack.press(bot.alert(), APPROVE)
+    assert "paused approvals until" in (await bot.whisper(count=4)).text
+
+
+async def test_request_that_was_not_taken_may_come_again(bot: World) -> None:
+    bot.together.add()
+    body = urlencode({"payload": json.dumps(bot.slack.click(bot.alert(), CANCEL))}).encode()
+    headers = {"x_slack_request_timestamp": (stamp := str(int(time.time()))), "x_slack_signature": sign(stamp, body)}
+    bot.app.tasks.limit = 0
+    assert (await bot.slack.post_signed(body, **headers)).status == 503
+    bot.app.tasks.limit = 200
+    assert (await bot.slack.post_signed(body, **headers)).status == 200
+    await bot.together.until(lambda: bot.together.state(IDS) == "CANCELLED")

@@ -7,7 +7,10 @@ import aiohttp
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import select
 
+from bot.store.tables import audit
+from tests.rows import execute_beside
 from tests.simulator.process import ROOT
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
@@ -141,6 +144,19 @@ async def test_label_is_never_what_a_stranger_sends(bot: World) -> None:
     await bot.slack.post_signed(body, content_type="application/json")
     served = await metrics(bot)
     assert not [labels for _, labels in served if any("xxx" in value for _, value in labels)]
+
+
+async def test_no_secret_is_in_metrics_or_the_audit_trail(bot: World) -> None:
+    bot.together.add()
+    await bot.slack.command(f"{REF} {' '.join(bot.settings.secrets)}")
+    await bot.answer()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{bot.app.port}/metrics") as response,
+    ):
+        served = await response.text()
+    rows = await execute_beside(bot, select(audit.c.outcome, audit.c.state, audit.c.request_id))
+    assert not [secret for secret in bot.settings.secrets if secret in served or secret in str(rows)]
 
 
 def test_every_metric_is_in_the_docs_and_every_rule_names_one_that_exists() -> None:

@@ -49,3 +49,11 @@ def test_command_line_has_none_either(arguments: list[str], capsys: pytest.Captu
 
 def test_the_words_are_found() -> None:
     assert found("The bot goes on trying.\nStill retrying.") == ["The bot goes on trying."]
+
+
+def test_every_test_that_the_threat_model_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "security.md").read_text("utf-8")))
+    files = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    there = {name for text in files for name in re.findall(r"def (test_\w+)", text)}
+    assert len(named) > 40
+    assert named - there == set()

@@ -75,6 +75,13 @@ class Console(Listener):
 
     # What there is.
 
+    def proof(self, request: web.Request) -> str:
+        """Refuse a page that only pretends to be at this address, by a name that leads here (DNS rebinding)."""
+        host = request.host.rpartition(":")[0] or request.host
+        if host not in {"127.0.0.1", "localhost", "[::1]"}:
+            raise web.HTTPMisdirectedRequest
+        return ""
+
     async def _page(self, request: web.Request) -> web.StreamResponse:
         path = PAGE / request.match_info.get("name", "index.html")
         if path.parent != PAGE or not path.is_file():
