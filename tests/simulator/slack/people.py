@@ -367,6 +367,7 @@ class Slack(Workspace):
 
     async def deliver(self, kind: str, payload: dict[str, Any]) -> Ack:
         """Send a payload to the app the way Slack does, and wait for the ack."""
+        self.delivered.append((kind, payload))
         if self.use_socket:
             return await self.sockets.deliver(kind, payload, self.ack_seconds)
         if kind == "events_api":

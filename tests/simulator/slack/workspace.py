@@ -2,13 +2,14 @@
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
-from tests.simulator.listener import Listener
+from tests.simulator.listener import KEPT_CALLS, Listener
 from tests.simulator.render import block_text
 from tests.simulator.slack.limits import Limits, Refused, check_home, check_message, check_metadata, check_view
 from tests.simulator.slack.socket import ACK_SECONDS, Sockets
@@ -151,6 +152,7 @@ class Workspace(Listener):
         self.messages: list[Posted] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: list[SlackFault] = []
+        self.delivered: deque[tuple[str, dict[str, Any]]] = deque(maxlen=KEPT_CALLS)
         self.connections = 0
         self.may_read_history = True
         self.views: list[dict[str, Any]] = []
