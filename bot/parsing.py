@@ -41,6 +41,7 @@ _WORD = re.compile(r"[^\s,/]+")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
 _LENGTH = re.compile(r"(?:for\s+)?(\d{1,4})\s*(m|min|minutes?|h|hours?)\b", re.IGNORECASE)
+_LENGTH_LAST = re.compile(r"\s(?:for\s+)?(\d{1,4})\s*(m|min|minutes?|h|hours?)$", re.IGNORECASE)
 _SECONDS = {"m": 60.0, "h": 3600.0}
 _QUOTED = re.compile(r"""["'“”„‟‘’]([^"'“”„‟‘’]*)["'“”„‟‘’]""")
 
@@ -148,8 +149,8 @@ def parse_mention(text: str) -> Ask | AskToHold | AskForStatus | Find | ListWait
         return asked if isinstance(asked, Find | AskForStatus | UnreadableCommand) else Help()
     if verb not in {"approve", "cancel", "hold"}:
         return ListWaiting() if verb == "list" and not rest else Help()
-    length = _LENGTH.match(rest) if verb == "hold" else None
-    of = _of(rest[length.end() :].strip() if length else rest)
+    length = (_LENGTH.match(rest) or _LENGTH_LAST.search(rest)) if verb == "hold" else None
+    of = _of((rest[: length.start()] + rest[length.end() :]).strip() if length else rest)
     if isinstance(of, UnreadableCommand):
         return of
     if verb != "hold":

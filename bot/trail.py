@@ -1,5 +1,6 @@
 """Copies the audit trail to a file or standard output as it grows, and signs its head every hour."""
 
+import asyncio
 import json
 import logging
 import os
@@ -52,6 +53,8 @@ class TrailKeeper:
                 at_start = False
             except (StorageUnavailable, OSError) as error:
                 logger.warning("The audit trail can't be copied or signed right now: %s", error)
+            except Exception:  # decisions must keep working, and so must the attempts
+                logger.exception("Couldn't copy or sign the audit trail; retrying")
             await self._clock.sleep(LOOK_EVERY, Pause.AUDIT)
 
     async def _round(self, *, at_start: bool) -> None:
@@ -70,13 +73,13 @@ class TrailKeeper:
             self._sign_at = 0.0
             await self._round(at_start=False)
             await self._lease.release()
-        except (StorageUnavailable, OSError) as error:
-            logger.warning("The audit trail's end wasn't copied: %s", error)
+        except Exception as error:  # noqa: BLE001 - nothing may keep the process from its end
+            logger.warning("The audit trail's end wasn't copied or signed: %s", type(error).__name__)
 
     async def copy(self) -> None:
         """Write the rows that the copy doesn't have yet; some of them twice after a crash."""
         while rows := await self._trail.news(_COPY, _PAGE):
-            self._write(rows)
+            await asyncio.to_thread(self._write, rows)
             await self._trail.copied(_COPY, rows[-1]["seq"])
 
     async def sign(self) -> bool:

@@ -16,6 +16,7 @@ from bot import metrics
 
 logger = logging.getLogger(__name__)
 
+_ONLY_ASKS = {"block_suggestion", "other"}
 REMEMBERED = 10_000  # signatures; each is good for 5 min (docs.slack.dev, verifying requests)
 _KINDS = {
     "block_actions", "block_suggestion", "command", "event_callback", "message_action", "view_closed",
@@ -58,7 +59,8 @@ class Bolt(AsyncApp):
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         """Answer a request of Slack's."""
         kind = _kind(req.body)
-        signature = next(iter(req.headers.get("x-slack-signature", [])), "")
+        # What a menu asks for may well be asked twice in a second, and does nothing.
+        signature = "" if kind in _ONLY_ASKS else next(iter(req.headers.get("x-slack-signature", [])), "")
         if signature and signature in self._taken:
             logger.warning("Ignored a replayed request")
             return BoltResponse(status=200, body="")

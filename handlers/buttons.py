@@ -50,7 +50,7 @@ class Buttons:
         work: Coroutine[Any, Any, object] | None = None
         if refused:
             work = self._refuse(refused, actor, place)
-        elif request and self._reasons.are_asked(request):
+        elif request and self._reasons.are_asked(request, body):
             work = self._reasons.ask(request)
         elif request:
             try:

@@ -12,7 +12,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.decisions import DecisionService, Lookup, Unrecorded
+from bot.decisions import DecisionService, Lookup, Unrecorded, is_named
 from bot.errors import (
     BotError,
     NoReference,
@@ -22,7 +22,8 @@ from bot.errors import (
     TooMany,
     UnreadableCommand,
 )
-from bot.models import OPEN, Actor, Place, RemediationRef, Request, Verb
+from bot.models import OPEN, RULES, Actor, Place, RemediationRef, Request, Verb
+from bot.mrkdwn import escape
 from bot.parsing import Ask, AskForStatus, AskToHold, Find, Help, ListWaiting, Order, parse_mention
 from bot.tasks import Room, Tasks
 from handlers.buttons import refusal
@@ -137,12 +138,18 @@ class Mentions:
             return
         present, about = await self._lookup.get(ref), await self._decisions.about(ref)
         notice = f"<@{actor.user_id}> asked to {verb} this. Nothing has been sent yet: press a button to decide."
-        shown = cards.card(present, notice=notice, about=replace(about, called=""), config=self._config)
+        if present.state not in RULES[verb].allowed:
+            state = cards.labels.state(present.state, reviewed=present.is_reviewed)[0]
+            notice = f"<@{actor.user_id}> asked to {verb} this. It's too late: it's already “{escape(state, 90)}”."
+        about = replace(about, called="", vanished=False)  # Together has just listed it
+        shown = cards.card(present, notice=notice, about=about, config=self._config)
         in_thread = place if place.is_direct else replace(place, thread_ts=place.thread_ts or ts)
         await self._replies.answer(in_thread, shown)
 
     async def _hold(self, asked: AskToHold, actor: Actor, place: Place, event_id: str) -> None:
-        ref = await self._find(asked.of, place)
+        """Put it on hold at once, so only what was named in full: nobody sees it first."""
+        await self._lookup.authorize_to(Verb.HOLD, actor, place.channel_id)
+        ref = await self._find(asked.of, place, in_full=True)
         if ref is None:
             return
         request = Request(Verb.HOLD, ref, actor, place, trigger_id=f"event {event_id}", seconds=asked.seconds)
@@ -154,8 +161,8 @@ class Mentions:
             if work:
                 await work
 
-    async def _find(self, of: Order | Find | None, place: Place) -> RemediationRef | None:
-        """Return which remediation is meant; None where several are, and the person was told which.
+    async def _find(self, of: Order | Find | None, place: Place, *, in_full: bool = False) -> RemediationRef | None:
+        """Return which remediation is meant; None where several may be, and the person was told which.
 
         Raises:
             NotAttempted: none.
@@ -166,8 +173,10 @@ class Mentions:
         if isinstance(of, Order):
             return of.ref
         looked = await self._lookup.find(of.text, states=OPEN)
-        if len(looked.found) > 1:
-            title = f"{len(looked.found)} open remediations match. Type the full node name, or its instance ID"
+        if len(looked.found) > 1 or (looked.found and in_full and not is_named(looked.found[0], of.text)):
+            count = len(looked.found)
+            match = "remediations match" if count > 1 else "remediation matches"
+            title = f"{count} open {match}. Type the full node name, or its instance ID"
             told = cards.chooser.waiting_list(looked.found, list(looked.unreadable), title)
             await self._replies.whisper(place, told)
             return None

@@ -7,7 +7,7 @@ from slack_bolt.async_app import AsyncAck
 from bot import cards
 from bot.decisions import DecisionService
 from bot.errors import NotTaken, UnknownControl
-from bot.models import RULES, Actor, Message, Request, Verb
+from bot.models import RULES, Actor, Request, Verb
 from handlers.clicks import dicts
 from handlers.dialogs import Dialogs
 from handlers.replies import Replies
@@ -18,9 +18,10 @@ def _shows_what_runs(request: Request) -> bool:
     return request.shown is not None and request.shown.mode is not None
 
 
-def _acts_at_once(message: Message, verb: Verb) -> bool:
-    """Return whether a verb's button in a message asks nothing before it acts."""
-    buttons = [each for block in message.blocks for each in dicts(block, "elements")]
+def _acts_at_once(body: dict[str, Any], verb: Verb) -> bool:
+    """Return whether a verb's button asks nothing before it acts, in the message or home that was clicked."""
+    shown = dicts(body.get("message") or body.get("view") or {}, "blocks")
+    buttons = [each for block in shown for each in dicts(block, "elements")]
     return any(each.get("action_id") == verb.action_id and not each.get("confirm") for each in buttons)
 
 
@@ -49,7 +50,7 @@ class Reasons:
         self._submissions = submissions
         self._dialogs = dialogs
 
-    def are_asked(self, request: Request) -> bool:
+    def are_asked(self, request: Request, body: dict[str, Any]) -> bool:
         """Return whether a click opens the dialog.
 
         The bot's own buttons always ask something: one without a question was drawn when the settings were others. An
@@ -57,9 +58,8 @@ class Reasons:
         """
         if not RULES[request.verb].decides or (request.verb is Verb.APPROVE and not _shows_what_runs(request)):
             return False
-        place = request.place
-        is_unasked = place.original and not place.is_foreign and _acts_at_once(place.original, request.verb)
-        return request.verb in self._config.asks_reason or bool(is_unasked)
+        is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
+        return request.verb in self._config.asks_reason or bool(is_own and _acts_at_once(body, request.verb))
 
     async def ask(self, request: Request) -> None:
         """Open the dialog, or tell the person that it couldn't be."""

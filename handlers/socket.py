@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY = 3.0
 DEAD_TICKET_AFTER = 15.0
 AT_ONCE = 2  # of the ten that Slack allows an app (docs.slack.dev, using Socket Mode)
-PING_SECONDS = 2.5  # the SDK gives a connection up after four pings without an answer (slack_sdk 3.48)
+# aiohttp 3.14 closes a connection half of this after a ping without an answer; the SDK replaces it at its next look.
+PING_SECONDS = 5.0
 
 
 class Sockets:
@@ -31,7 +32,7 @@ class Sockets:
         client: for `apps.connections.open`.
         proxy: the proxy for the WebSocket; None for a direct connection.
         clock: for the watchdogs.
-        ping_interval: seconds between pings; four without an answer count as a dead connection.
+        ping_interval: seconds between pings.
     """
 
     def __init__(  # noqa: PLR0913 - what a connection needs
@@ -82,7 +83,7 @@ class Socket:
         client: for `apps.connections.open`.
         proxy: the proxy for the WebSocket; None for a direct connection.
         clock: for the watchdog.
-        ping_interval: seconds between pings; four without an answer count as a dead connection.
+        ping_interval: seconds between pings.
     """
 
     def __init__(  # noqa: PLR0913 - what a connection needs

@@ -25,6 +25,7 @@ from bot.trail import SIGN_EVERY
 from tests.manual_clock import START
 from tests.rows import execute_beside
 from tests.simulator.process import ROOT
+from tests.watch import quiet
 from tests.world import APPROVE, REF, World, world
 
 EVENTS = [("send", None), ("outcome", "cancelled"), ("outcome", "NotAllowed")]
@@ -209,6 +210,7 @@ async def test_head_is_signed_again_every_hour(kept: World) -> None:
     async with kept.another():
         await kept.slack.command("two words")
         await kept.whisper()
+        await quiet(kept)
         await kept.time.advance(SIGN_EVERY)
         await kept.time.end_pause(Pause.AUDIT)
         await kept.time.until_sleeping(Pause.AUDIT)

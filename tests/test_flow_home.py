@@ -240,3 +240,24 @@ def test_odd_metadata_is_all_clusters_from_the_beginning() -> None:
         assert home.Filter.load(odd) == home.Filter()
     assert home.Filter.load(home.Filter("c", 3).dump()) == home.Filter("c", 3)
     check_home(home.loading())
+
+
+async def test_outage_of_together_is_told_and_nothing_is_called_certain(bot: World) -> None:
+    bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
+    await poll(bot)
+    view = await opened(bot)
+    assert "Nothing known to be waiting for approval" in said(view)
+    assert "Couldn't read cluster-1 from Together, so some may be missing." in said(view)
+
+
+async def test_button_drawn_under_other_settings_asks_for_a_reason_first() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        await card(bot)
+        await opened(bot)
+        for block in bot.slack.homes["U0ALICE"]["blocks"]:
+            for each in block.get("elements", []):
+                each.pop("confirm", None)  # as with BOT_REASON=always
+        await bot.slack.press_home(APPROVE)
+        await bot.slack.until(lambda: bot.slack.views)
+        assert bot.together.posts == []

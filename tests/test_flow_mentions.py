@@ -237,3 +237,30 @@ async def test_hold_from_elsewhere_is_answered_with_a_line_that_links_to_the_car
     await until(bot, lambda: "On hold until" in alert.text)
     line = next(each.text for each in bot.slack.visible() if each.text.startswith("gpu-node-7: on hold until"))
     assert "by <@U0ALICE>. <https://home.slack.com/archives/C0OPS/" in line
+
+
+async def test_hold_takes_only_what_is_named_in_full(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-12")
+    alert = await card(bot)
+    await bot.slack.say(f"{BOT} hold gpu-node-1", user="U0ALICE")
+    assert (await bot.whisper()).text.startswith("1 open remediation matches. Type the full node name")
+    await bot.slack.say(f"{BOT} hold gpu-node-12 for 2h", user="U0ALICE")
+    await until(bot, lambda: "On hold until" in alert.text)
+
+
+async def test_who_may_not_hold_learns_of_no_nodes(bot: World) -> None:
+    bot.slack.add_user("U0PARTNER", "partner", team_id="T0PARTNER")
+    for number in (1, 2):
+        ids = bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), instance_name=f"gpu-node-{number}")
+        await card(bot, ids)
+    for user in ("U0PARTNER", "U0CAROL"):
+        await bot.slack.say(f"{BOT} hold gpu-node", user=user)
+        assert "gpu-node-1" not in (await bot.whisper(user)).everything
+
+
+async def test_request_that_is_too_late_offers_no_button(bot: World) -> None:
+    bot.together.add(state="RUNNING")
+    said = await bot.slack.say(f"{BOT} cancel {REF}", user="U0ALICE")
+    answer = await confirmation(bot, said)
+    assert "It's too late: it's already “Running”." in answer.text
+    assert answer.buttons == {}

@@ -17,6 +17,7 @@ from tests.manual_clock import HANGS_AFTER, START
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.receivers import ROUTING_KEY, SECRET, PagerDuty, WebhookReceiver
 from tests.simulator.slack import Posted, Slack
+from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault, Together
 from tests.watch import HOLD, card, pass_time, poll, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, settings_for, world
@@ -183,7 +184,7 @@ async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hol
         summary = pagerduty.calls[0]["payload"]["summary"]
         assert summary == "gpu-node-7 (cluster-1 (H100)). Reboot VM is waiting for approval."
         await pass_time(bot, 1801)
-        assert len(pagerduty.calls) == 1
+        assert {each["dedup_key"] for each in pagerduty.calls} == {REF}
         await bot.slack.press(alert, HOLD)
         await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
         await bot.slack.press(alert, CANCEL)
@@ -208,7 +209,7 @@ async def test_what_pagerduty_calls_invalid_is_not_repeated(pagerduty: PagerDuty
         pagerduty.statuses = [400]
         bot.together.add()
         await card(bot)
-        await pass_time(bot, 2000)
+        await pass_time(bot, 1100)
         assert pagerduty.calls == []
         assert pagerduty.statuses == []
 
@@ -239,7 +240,7 @@ async def test_sending_is_taken_over_from_a_process_that_ended(webhook: WebhookR
 
 
 def test_longest_texts_fit_into_pagerdutys_limits() -> None:
-    data: dict[str, Any] = {"node": "n" * 3000, "cluster_id": "c" * 200, "mode": "M" * 3000, "is_first": True}
+    data: dict[str, Any] = {"node": "n" * 3000, "cluster_id": "c" * 200, "mode": "M" * 3000, "reminder": 1}
     made = incident(Event("e", EventKind.REMINDED, "s" * 700, START, data), ROUTING_KEY)
     assert made is not None
     assert len(made["payload"]["summary"]) <= 1024
@@ -312,3 +313,38 @@ async def test_nothing_is_lost_or_out_of_order_over_kill_9(tmp_path: Path) -> No
         assert await asyncio.to_thread(bot.wait, HANGS_AFTER) == 0
         assert webhook.refused == []
         assert pagerduty.refused == []
+
+
+async def test_node_that_was_on_hold_at_the_first_reminder_is_told_at_the_next(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        for number in range(12):
+            bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
+        await until(bot, bot.slack.digests)
+        await bot.slack.say(f"<@{BOT_USER}> hold 20m i-3", user="U0ALICE")
+        await pass_time(bot, 17 * 60)
+        assert len(pagerduty.incidents) == 11
+        await pass_time(bot, 40 * 60)
+        assert len(pagerduty.incidents) == 12
+
+
+async def test_nobody_is_paged_for_what_was_decided_elsewhere_before_the_reminder(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        made = [bot.together.add(("cluster-1", f"i-{number}", f"r-{number}")) for number in range(12)]
+        await until(bot, bot.slack.digests)
+        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
+        await pass_time(bot, 14 * 60)
+        for ids in made[:11]:
+            bot.together.review(ids, "approve")
+        bot.together.faults.clear()
+        with bot.together.paused("clusters"):
+            await pass_time(bot, 5 * 60)
+        assert set(pagerduty.incidents) <= {"/".join(made[11])}
+
+
+async def test_hanging_webhook_does_not_delay_pagerduty(webhook: WebhookReceiver, pagerduty: PagerDuty) -> None:
+    async with watching(**told(webhook), **paged(pagerduty)) as bot:
+        with webhook.paused("receive"):
+            bot.together.add()
+            await card(bot)
+            await pass_time(bot, 17 * 60)
+            assert pagerduty.incidents == {REF: "triggered"}

@@ -168,6 +168,8 @@ ALERT = RemediationRef("c1", "i1", "r1")
         ("hold 2 hours gpu-node-07", AskToHold(7200.0, Find("gpu-node-07"))),
         ("hold gpu-node-07", AskToHold(None, Find("gpu-node-07"))),
         ("hold 1h c1 i1 r1", AskToHold(3600.0, Order(ALERT))),
+        ("hold gpu-node-07 for 2h", AskToHold(7200.0, Find("gpu-node-07"))),
+        ("hold gpu-node-07 30 min", AskToHold(1800.0, Find("gpu-node-07"))),
         ("hold 3rd-node", AskToHold(None, Find("3rd-node"))),
     ],
 )

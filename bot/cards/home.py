@@ -67,7 +67,7 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> d
         _heading("Remediations" + (f" in {cluster_id}" if cluster_id else "")),
         blocks.actions(controls),
         *map(blocks.paragraph, _notes(shown)),
-        _heading(f"Waiting for approval: {shown.count}" if shown.count else "Nothing is waiting for approval"),
+        _heading(_count(shown)),
         *(block for each in shown.waiting for block in _waiting(each, shown, config, may_decide=may_decide)),
         *_pages(shown),
         *_list(f"Running: {len(shown.running)}", shown.running),
@@ -135,6 +135,12 @@ def _waiting(each: Remediation, shown: Overview, config: CardConfig, *, may_deci
     if len(json.dumps([*drawn, *controls])) > _ITEM:
         drawn, controls = [blocks.statement(title, "Its names are too long to decide here. Use its card.")], []
     return [*drawn, *controls, {"type": "divider"}]
+
+
+def _count(shown: Overview) -> str:
+    if shown.count:
+        return f"Waiting for approval: {shown.count}"
+    return "Nothing known to be waiting for approval" if shown.unreadable else "Nothing is waiting for approval"
 
 
 def _pages(shown: Overview) -> Blocks:

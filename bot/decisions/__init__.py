@@ -2,7 +2,7 @@
 
 from bot.decisions.batches import BatchService
 from bot.decisions.guardrails import Guardrails, Limits
-from bot.decisions.lookup import CANCELLABLE, Looked, Lookup
+from bot.decisions.lookup import CANCELLABLE, Looked, Lookup, is_named
 from bot.decisions.overview import Overviews
 from bot.decisions.pauses import PauseService
 from bot.decisions.recovery import Recovery
@@ -20,4 +20,5 @@ __all__ = [
     "PauseService",
     "Recovery",
     "Unrecorded",
+    "is_named",
 ]

@@ -9,7 +9,7 @@ from bot.clock import Clock
 from bot.errors import InvalidId, TogetherError, UnreadableAnswer
 from bot.models import OPEN, RULES, Actor, Past, Remediation, RemediationRef, Verb
 from bot.policy import Policy
-from bot.store import Messages, audit
+from bot.store import Messages, Outages, audit
 from bot.together import TogetherClient
 from bot.together.answers import parse
 
@@ -63,6 +63,7 @@ class Lookup:
         self._together = together
         self._policy = policy
         self._messages = messages
+        self._outages = Outages(messages.database)
         self._clusters = clusters
         self._is_watching = is_watching
         self._clock = clock
@@ -128,8 +129,9 @@ class Lookup:
         if not self._is_watching:
             return await self._scan()
         tracked = await self._messages.tracked()
+        unreadable = sorted(await self._outages.known())
         outdated = {each.remediation.ref for each in tracked if each.is_stale}
-        return Looked(oldest_first(each.remediation for each in tracked), outdated=outdated)
+        return Looked(oldest_first(each.remediation for each in tracked), unreadable, outdated)
 
     async def in_time_for_a_menu(self) -> Looked:
         """Return what is open, or nothing where that isn't known before Slack stops waiting for a menu's choices.
@@ -211,6 +213,11 @@ def _read(item: object) -> Remediation | None:
 def oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
     """Return remediations by their age."""
     return sorted(remediations, key=lambda each: (each.create_time.timestamp() if each.create_time else 0.0, each.id))
+
+
+def is_named(remediation: Remediation, text: str) -> bool:
+    """Return whether a text is its whole name or one of its IDs."""
+    return text.casefold() in {each.casefold() for each in (remediation.id, remediation.instance_id, remediation.node)}
 
 
 def _matching(remediations: Sequence[Remediation], text: str, states: Collection[str]) -> list[Remediation]:

@@ -92,8 +92,9 @@ def too_late_notice(
         already = "Already" if request.verb is Verb.APPROVE else is_undone
         reviewer = f" by {escape(present.reviewed_by, 100)}" if present.reviewed_by else ""
         other_mode = ""
-        if seen and seen.mode and seen.mode != present.mode:
-            other_mode = f" The repair is “{_mode(present.mode)}”; you saw “{_mode(seen.mode)}”."
+        shown = request.instead_of or (seen.mode if seen else None)
+        if shown and shown != present.mode:
+            other_mode = f" The repair is “{_mode(present.mode)}”; you saw “{_mode(shown)}”."
         return f"{already} approved{_through_slack(decided) or reviewer}.{other_mode}"
     if present.state in rule.allowed:
         said = f" Together: “{escape(refusal.quote, 300)}”" if refusal and refusal.quote else ""

@@ -40,4 +40,4 @@ class Event:
     kind: EventKind
     subject: str
     at: float
-    data: dict[str, str | float | bool | None] = field(default_factory=dict)
+    data: dict[str, str | int | float | bool | None] = field(default_factory=dict)

@@ -58,10 +58,10 @@ def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]
 def incident(event: Event, routing_key: str) -> dict[str, Any] | None:
     """Return the event for PagerDuty's Events API v2; None where it isn't told of that.
 
-    It learns of what nobody has decided by the first reminder, and of a repair that failed.
+    It learns of what nobody has decided by the first reminder, and of a repair that failed; again is the same incident.
     """
     action = _ACTIONS.get(event.kind)
-    if action is None or (event.kind is EventKind.REMINDED and not event.data.get("is_first")):
+    if action is None:
         return None
     told: dict[str, Any] = {"routing_key": routing_key, "event_action": action, "dedup_key": event.subject[:255]}
     if action != "trigger":

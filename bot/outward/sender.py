@@ -8,7 +8,7 @@ import httpx
 
 from bot import metrics
 from bot.clock import Clock, Pause
-from bot.errors import StorageUnavailable
+from bot.errors import LeaseLost, StorageUnavailable
 from bot.models import Target
 from bot.outward.formats import cloud_event, incident, signed
 from bot.store import Lease, Letter, Outbox
@@ -71,29 +71,35 @@ class Sender:
         self._clock = clock
         self._lease = Lease(outbox.database, "outbox", lease_seconds, clock)
         self._renew = lease_seconds * 0.3
-        self._renew_at = 0.0
+        self._is_ours = False
 
     async def run(self) -> None:
-        """Send forever, whenever no other process does."""
-        at_start = True
+        """Send forever, whenever no other process does; what one target doesn't take keeps no other waiting."""
+        await asyncio.gather(self._keep_lease(), *(self._tell(target) for target in Target))
+
+    async def _keep_lease(self) -> None:
+        at_start, drop_at = True, 0.0
         while True:
             try:
-                if await self._may_send(at_start=at_start):
-                    at_start = False
-                    while await self.send_some():
-                        await self._may_send(at_start=False)
+                self._is_ours = await self._lease.acquire(at_start=at_start)
+                at_start = False
+                if self._is_ours and self._clock.monotonic() >= drop_at:
+                    await self._outbox.drop_old(2 * GIVE_UP_AFTER)
+                    drop_at = self._clock.monotonic() + GIVE_UP_AFTER
             except StorageUnavailable as error:
                 logger.warning("Events for other tools: can't reach the database: %s", error)
+            await self._clock.sleep(self._renew, Pause.LEASE)
+
+    async def _tell(self, target: Target) -> None:
+        while True:
+            try:
+                while self._is_ours and target in self._to.targets and await self.send_some(target):
+                    pass
+            except (StorageUnavailable, LeaseLost) as error:
+                logger.warning("Events for %s: %s", target, type(error).__name__)
             except Exception:  # decisions must keep working, and so must the attempts
                 logger.exception("Couldn't send events; retrying")
             await self._clock.sleep(TICK, Pause.OUTBOX)
-
-    async def _may_send(self, *, at_start: bool) -> bool:
-        if self._clock.monotonic() >= self._renew_at:
-            if not await self._lease.acquire(at_start=at_start):
-                return False
-            self._renew_at = self._clock.monotonic() + self._renew
-        return True
 
     def use(self, destinations: Destinations) -> None:
         """Tell these from now on."""
@@ -106,13 +112,21 @@ class Sender:
         except StorageUnavailable as error:
             logger.warning("Couldn't hand over sending events: %s", error)
 
-    async def send_some(self) -> bool:
-        """Send what is due, at most one event of each remediation. Returns whether there was any."""
-        letters = await self._outbox.due(AT_ONCE)
-        await asyncio.gather(*map(self._send, letters))
+    async def send_some(self, target: Target) -> bool:
+        """Send what is due, at most one event of each remediation. Returns whether there was any.
+
+        Raises:
+            LeaseLost: another process sends now.
+            StorageUnavailable: what was sent may be sent again.
+        """
+        letters = await self._outbox.due(target, AT_ONCE)
+        results = await asyncio.gather(*map(self._send, letters), return_exceptions=True)
+        if failed := next((each for each in results if each), None):
+            raise failed
         return bool(letters)
 
     async def _send(self, letter: Letter) -> None:
+        self._lease.ensure_held()
         result = await self._deliver(letter)
         metrics.OUTWARD.labels(letter.target.value, result or "taken").inc()
         if not result:
@@ -131,9 +145,7 @@ class Sender:
         return letter.target is Target.PAGERDUTY and status in _FINAL
 
     async def _deliver(self, letter: Letter) -> str:
-        """Send an event. Returns why it wasn't taken; empty where it was, or isn't for this target any more."""
-        if letter.target not in self._to.targets:
-            return ""
+        """Send an event. Returns why it wasn't taken; empty where it was, or this target isn't told of such."""
         if letter.target is Target.WEBHOOK:
             body = cloud_event(letter.event)
             headers = signed(self._to.webhook_secret, letter.event.id, int(self._clock.now()), body)

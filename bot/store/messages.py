@@ -214,18 +214,26 @@ class Messages(Leased):
         """Return a message with everything that it is drawn from; None where there is none."""
         return await self.database.read(load, message_id)
 
-    async def change(self, message_id: str, change: Change, *, history: History | None = None) -> Snapshot | None:
+    async def change(
+        self,
+        message_id: str,
+        change: Change,
+        *,
+        history: History | None = None,
+        reminded: Collection[RemediationRef] = (),
+    ) -> Snapshot | None:
         """Change a message.
 
         Args:
             message_id: which.
             change: from the message as it is to what it becomes; None leaves it as it is.
             history: what the node of a card went through before, where that is known now.
+            reminded: of which remediations people are reminded.
 
         Returns:
             What it has become; None where it was left, or is not there.
         """
-        return await self._run(_change, message_id, change, history)
+        return await self._run(_change, message_id, change, history, reminded)
 
     async def observe(
         self, ref: RemediationRef, seen: Remediation | None, change: Callable[[Look], Tracked | None]
@@ -365,16 +373,21 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, pause)
 
 
-def _change(connection: Connection, message_id: str, change: Change, history: History | None) -> Snapshot | None:
+def _change(
+    connection: Connection,
+    message_id: str,
+    change: Change,
+    history: History | None,
+    reminded: Collection[RemediationRef],
+) -> Snapshot | None:
     before = load(connection, message_id, to_change=True)
     after = change(before) if before else None
     if before is None or after is None:
         return None
     connection.execute(_WRITE_MESSAGE, {"b_message": message_id, **_message_columns(after)})
-    if after.reminders > before.message.reminders:
-        for each in before.alerts:
-            if each.waits and not each.hold:
-                outbox.reminded(connection, each, is_first=not before.message.reminders)
+    for each in before.alerts:
+        if each.remediation.ref in reminded:
+            outbox.reminded(connection, each, after)
     if history:
         alert = replace(before.alerts[0], history=history)
         connection.execute(_WRITE_ALERT, key_of(alert.remediation.ref) | _alert_columns(alert))

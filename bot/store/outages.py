@@ -6,7 +6,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from bot.models import EventKind
 from bot.store.lease import Leased
-from bot.store.outbox import emit
+from bot.store.outbox import Data, emit
 from bot.store.tables import outages
 
 _KNOWN = select(outages.c.cluster_id, outages.c.since, outages.c.told)
@@ -28,24 +28,25 @@ class Outages(Leased):
         """Return the clusters that cannot be read."""
         return await self.database.read(_known)
 
-    async def note(self, cluster_id: str, outage: Outage | None) -> None:
-        """Write down that a cluster cannot be read, or can be again.
+    async def note(self, cluster_id: str, outage: Outage | None, *, is_watched: bool = True) -> None:
+        """Write down that a cluster cannot be read, or can be again, or isn't watched any more.
 
         Raises:
             LeaseLost: another process watches now.
         """
-        await self._run(_note, cluster_id, outage)
+        await self._run(_note, cluster_id, outage, is_watched=is_watched)
 
 
 def _known(connection: Connection) -> dict[str, Outage]:
     return {row.cluster_id: Outage(row.since, row.told) for row in connection.execute(_KNOWN)}
 
 
-def _note(connection: Connection, cluster_id: str, outage: Outage | None) -> None:
+def _note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_watched: bool) -> None:
     before = _known(connection).get(cluster_id)
     was_told, is_told = before is not None and before.told, outage is not None and outage.told
     if was_told != is_told:
-        emit(connection, EventKind.OUTAGE, cluster_id, cluster_id=cluster_id, is_over=was_told)
+        told: Data = {"cluster_id": cluster_id, "is_over": was_told, "is_watched": is_watched}
+        emit(connection, EventKind.OUTAGE, cluster_id, told)
     connection.execute(_DELETE, {"b_cluster": cluster_id})
     if outage:
         connection.execute(_INSERT, {"cluster_id": cluster_id, "since": outage.since, "told": outage.told})

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
-from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target
+from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage
 from bot.store.database import TARGETS, Database, now, read_clock
 from bot.store.serialization import dump
 from bot.store.tables import outbox
 
 _EVENTS = TypeAdapter(Event)
+_IDS = uuid.UUID("6f1c6f0e-6f5b-4f1e-9a43-0b6c2f6f7b51")  # any, of this bot's events
 o = outbox.c
 _earlier = outbox.alias("earlier")
 _ADD = insert(outbox).values(created_at=now(), next_at=now(), attempts=0)
@@ -20,6 +21,7 @@ _ADD = insert(outbox).values(created_at=now(), next_at=now(), attempts=0)
 _DUE = (
     select(o.id, o.target, o.subject, o.body, o.created_at, o.attempts)
     .where(
+        o.target == bindparam("b_target"),
         o.next_at <= now(),
         ~exists().where(
             _earlier.c.target == o.target, _earlier.c.subject == o.subject, _earlier.c.id < o.id
@@ -29,6 +31,7 @@ _DUE = (
     .limit(bindparam("b_limit"))
 )  # fmt: skip
 _DROP = delete(outbox).where(o.id == bindparam("b_id"))
+_DROP_OLD = delete(outbox).where(o.created_at < now() - bindparam("b_seconds"))
 _POSTPONE = (
     update(outbox)
     .where(o.id == bindparam("b_id"))
@@ -41,6 +44,9 @@ _KINDS = {
     State.CANCELLED: EventKind.RESOLVED,
     State.AUTO_RESOLVED: EventKind.RESOLVED,
 }
+
+
+Data = dict[str, str | int | float | bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +71,13 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def due(self, limit: int) -> Sequence[Letter]:
-        """Return what is to be told now, at most one of each remediation and target."""
-        return await self.database.read(_due, limit)
+    async def due(self, target: Target, limit: int) -> Sequence[Letter]:
+        """Return what a target is to be told now, at most one event of each remediation."""
+        return await self.database.read(_due, target, limit)
+
+    async def drop_old(self, seconds: float) -> None:
+        """Forget what is older than `seconds`, of targets that nobody tells any more."""
+        await self.database.run(_run, _DROP_OLD, {"b_seconds": seconds})
 
     async def drop(self, letter: Letter) -> None:
         """Forget what was told, or is given up."""
@@ -78,9 +88,9 @@ class Outbox:
         await self.database.run(_run, _POSTPONE, {"b_id": letter.id, "b_seconds": seconds})
 
 
-def _due(connection: Connection, limit: int) -> list[Letter]:
+def _due(connection: Connection, target: Target, limit: int) -> list[Letter]:
     present = read_clock(connection)
-    rows = connection.execute(_DUE, {"b_limit": limit})
+    rows = connection.execute(_DUE, {"b_target": target, "b_limit": limit})
     return [
         Letter(row.id, Target(row.target), _EVENTS.validate_json(row.body), present - row.created_at, row.attempts)
         for row in rows
@@ -96,11 +106,15 @@ def is_told(connection: Connection) -> bool:
     return bool(connection.info.get(TARGETS))
 
 
-def emit(connection: Connection, kind: EventKind, subject: str, **data: str | float | bool | None) -> None:
-    """Write down that something happened, inside the transaction in which it does; nothing where nobody is told."""
+def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, key: str = "") -> None:
+    """Write down that something happened, inside the transaction in which it does; nothing where nobody is told.
+
+    Events of one subject with the same `key` have the same ID.
+    """
     if not is_told(connection):
         return
-    event = Event(uuid.uuid4().hex, kind, subject, read_clock(connection), data)
+    event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else uuid.uuid4().hex
+    event = Event(event_id, kind, subject, read_clock(connection), data)
     body = dump(_EVENTS, event)
     targets = connection.info[TARGETS]
     connection.execute(_ADD, [{"target": target, "subject": subject, "body": body} for target in targets])
@@ -108,23 +122,30 @@ def emit(connection: Connection, kind: EventKind, subject: str, **data: str | fl
 
 def opened(connection: Connection, alert: Alert) -> None:
     """Write down that a remediation waits for approval."""
-    emit(connection, EventKind.OPENED, str(alert.remediation.ref), **about(alert))
+    emit(connection, EventKind.OPENED, str(alert.remediation.ref), about(alert))
 
 
-def reminded(connection: Connection, alert: Alert, *, is_first: bool) -> None:
-    """Write down that nobody has decided for so long that people are reminded."""
-    emit(connection, EventKind.REMINDED, str(alert.remediation.ref), **about(alert), is_first=is_first)
+def reminded(connection: Connection, alert: Alert, message: TrackedMessage) -> None:
+    """Write down that nobody has decided for so long that people are reminded; once, even if Slack is tried again."""
+    key = f"reminder {message.remind_from} {message.reminders}"
+    told = about(alert) | {"reminder": message.reminders}
+    emit(connection, EventKind.REMINDED, str(alert.remediation.ref), told, key=key)
 
 
 def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
     """Write down that somebody has decided."""
     request = job.request
-    emit(
-        connection, EventKind.DECIDED, str(request.ref),
-        cluster_id=request.ref.cluster_id, instance_id=request.ref.instance_id,
-        remediation_id=request.ref.remediation_id, decision=outcome.kind.value, by=request.actor.user_id,
-        reason=request.reason or None, mode=request.shown.mode if request.shown else None, state=outcome.state,
-    )  # fmt: skip
+    told: Data = {
+        "cluster_id": request.ref.cluster_id,
+        "instance_id": request.ref.instance_id,
+        "remediation_id": request.ref.remediation_id,
+        "decision": outcome.kind.value,
+        "by": request.actor.user_id,
+        "reason": request.reason or None,
+        "mode": request.shown.mode if request.shown else None,
+        "state": outcome.state,
+    }
+    emit(connection, EventKind.DECIDED, str(request.ref), told)
 
 
 def changed(connection: Connection, before: Alert, after: Alert) -> None:
@@ -132,19 +153,19 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     subject, told = str(after.remediation.ref), about(after)
     is_new_hold = after.hold and (before.hold is None or after.hold.until > before.hold.until)
     if is_new_hold and after.hold:
-        emit(connection, EventKind.HELD, subject, **told, by=after.hold.user_id, until=after.hold.until)
+        emit(connection, EventKind.HELD, subject, told | {"by": after.hold.user_id, "until": after.hold.until})
     if after.waits and not before.waits and before.is_closed:
-        emit(connection, EventKind.OPENED, subject, **told)
+        emit(connection, EventKind.OPENED, subject, told)
     if after.vanished and not before.vanished:
         if before.remediation.state not in FINAL:
-            emit(connection, EventKind.RESOLVED, subject, **{**told, "state": "WITHDRAWN"})
+            emit(connection, EventKind.RESOLVED, subject, told | {"state": "WITHDRAWN"})
     elif after.remediation.state != before.remediation.state and (
         kind := _KINDS.get(after.remediation.state)  # type: ignore[call-overload] # the set of states is open
     ):
-        emit(connection, kind, subject, **told)
+        emit(connection, kind, subject, told)
 
 
-def about(alert: Alert) -> dict[str, str | float | bool | None]:
+def about(alert: Alert) -> Data:
     """Return what is told of an alert."""
     one = alert.remediation
     return {

@@ -86,7 +86,7 @@ class OutageNotifier:
         for group in self._grouped(self._gone):
             await self._say(group, cards.unwatched(_named(group)))
             for each in group:
-                await self._forget(each)
+                await self._forget(each, is_watched=False)
             self._gone.clear()
         for group in self._grouped(self._over):
             since = min(self._known[each].since for each in group)
@@ -109,8 +109,8 @@ class OutageNotifier:
             groups.setdefault((each != ALL_CLUSTERS, self._config.route(each).channel_id), []).append(each)
         return [groups[key] for key in sorted(groups)]
 
-    async def _forget(self, cluster_id: str) -> None:
-        await self._store.note(cluster_id, None)
+    async def _forget(self, cluster_id: str, *, is_watched: bool = True) -> None:
+        await self._store.note(cluster_id, None, is_watched=is_watched)
         self._known.pop(cluster_id, None)
         self._over.discard(cluster_id)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 
 from bot import cards
@@ -141,14 +141,20 @@ class Reconciler:
     async def _rest(self, snapshot: Snapshot) -> Snapshot | None:
         return await self._settle(snapshot.message.id, lambda each: each.message)
 
-    async def _settle(self, key: str, change: Callable[[Snapshot], TrackedMessage | None]) -> Snapshot | None:
+    async def _settle(
+        self,
+        key: str,
+        change: Callable[[Snapshot], TrackedMessage | None],
+        *,
+        reminded: Collection[RemediationRef] = (),
+    ) -> Snapshot | None:
         """Change a message, and write down when it is to be looked at again."""
 
         def settled(snapshot: Snapshot) -> TrackedMessage | None:
             changed = change(snapshot)
             return lifecycle.settled(replace(snapshot, message=changed), self._config) if changed else None
 
-        after = await self._messages.change(key, settled)
+        after = await self._messages.change(key, settled, reminded=reminded)
         if after and after.message.done:
             self._edited_at.pop(key, None)
         return after
@@ -263,23 +269,23 @@ class Reconciler:
     async def _remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
         alerts = lifecycle.unheld(snapshot)
-        count = await self._still_wait([each.remediation.ref for each in alerts])
-        if count is None or (count == 0 and not snapshot.message.is_digest):
+        waiting = await self._still_wait([each.remediation.ref for each in alerts])
+        if waiting is None or (not waiting and not snapshot.message.is_digest):
             self._reminding.failed(snapshot.message.id)  # the next list says what has become of it
             return None
         self._reminding.succeeded(snapshot.message.id)
         self._lease.ensure_held()
-        return await finish(self._count_and_remind(snapshot, count))
+        return await finish(self._count_and_remind(snapshot, waiting))
 
-    async def _count_and_remind(self, before: Snapshot, count: int) -> Snapshot | None:
-        key = before.message.id
+    async def _count_and_remind(self, before: Snapshot, still: Collection[RemediationRef]) -> Snapshot | None:
+        key, count = before.message.id, len(still)
 
         def counted(snapshot: Snapshot) -> TrackedMessage | None:
             if lifecycle.next_step(snapshot, self._config) is not Step.REMIND or _shown(snapshot) != _shown(before):
                 return None
             return lifecycle.reminded(snapshot, self._config)
 
-        after = await self._settle(key, counted)
+        after = await self._settle(key, counted, reminded=still)
         if after is None or not count:
             return after
         message = after.message
@@ -310,16 +316,17 @@ class Reconciler:
             logger.warning("%s: a reminder may not have arrived: %s", _named(before), error)
         return after
 
-    async def _still_wait(self, refs: list[RemediationRef]) -> int | None:
-        """Return how many of these certainly wait still; None where none does, but not all can be read now."""
+    async def _still_wait(self, refs: list[RemediationRef]) -> set[RemediationRef] | None:
+        """Return which of these certainly wait still; None where none does, but not all can be read now."""
         if len(refs) == 1:
             try:
-                return int((await self._together.get(refs[0])).state == State.PENDING_APPROVAL)
+                present = await self._together.get(refs[0])
             except TogetherError:
                 return None
+            return set(refs) if present.state == State.PENDING_APPROVAL else set()
         lists = await asyncio.gather(*(self._waiting(cluster_id) for cluster_id in {ref.cluster_id for ref in refs}))
-        count = sum(ref in listed for listed in lists if listed is not None for ref in refs)
-        return None if not count and None in lists else count
+        found = {ref for listed in lists if listed is not None for ref in refs if ref in listed}
+        return None if not found and None in lists else found
 
     async def _waiting(self, cluster_id: str) -> set[RemediationRef] | None:
         """Return what waits in a cluster; None where it can't be read now."""
