@@ -40,7 +40,7 @@ from handlers.home import Home
 from handlers.manifest import missing_scopes
 from handlers.replies import Replies
 from handlers.server import Server
-from handlers.socket import Sockets
+from handlers.socket import Socket, Sockets
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ class App:
         if settings.slack_app_token:
             app_token = settings.slack_app_token.get_secret_value()
             await connection.check_app_token(app_token)
-            self._socket = Sockets(bolt, app_token, reading, self._clock, proxy=reading.proxy)
+            self._socket = Sockets(lambda: Socket(bolt, app_token, reading, self._clock, proxy=reading.proxy))
             await self._socket.start()
         else:
             server.serve(bolt)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import WSMessage, WSMsgType
@@ -27,27 +28,11 @@ class Sockets:
     """Two connections, so that Slack's refresh of one leaves no gap: the SDK closes the old one before the new is up.
 
     Args:
-        bolt: takes what arrives.
-        app_token: `xapp-…`.
-        client: for `apps.connections.open`.
-        proxy: the proxy for the WebSocket; None for a direct connection.
-        clock: for the watchdogs.
-        ping_interval: seconds between pings.
+        make: makes a connection.
     """
 
-    def __init__(  # noqa: PLR0913 - what a connection needs
-        self,
-        bolt: AsyncApp,
-        app_token: str,
-        client: AsyncWebClient,
-        clock: Clock,
-        *,
-        proxy: str | None = None,
-        ping_interval: float = PING_SECONDS,
-    ) -> None:
-        self.each = [
-            Socket(bolt, app_token, client, clock, proxy=proxy, ping_interval=ping_interval) for _ in range(AT_ONCE)
-        ]
+    def __init__(self, make: "Callable[[], Socket]") -> None:
+        self.each = [make() for _ in range(AT_ONCE)]
 
     async def start(self) -> None:
         """Connect, as often as it takes. Returns as soon as one connection is up."""
