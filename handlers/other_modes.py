@@ -56,6 +56,8 @@ class OtherModes:
         if not reason and is_weaker(mode, suggested):
             chosen = cards.labels.mode(mode).name
             raise BadField(cards.REASON, f"“{chosen}” is weaker than what Together suggests. Say why it's enough.")
+        if not reason and Verb.APPROVE in self._config.asks_reason:
+            raise BadField(cards.REASON, "Type a reason first.")
         return Request(
             verb, ref, actor, place, shown=Shown(mode, shown.state), reason=reason,
             trigger_id=f"view {view.get('id')}", instead_of=suggested,

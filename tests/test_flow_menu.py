@@ -77,6 +77,16 @@ async def test_weaker_mode_needs_a_reason_at_its_field(bot: World) -> None:
     assert bot.together.remediations[IDS]["mode"] == REBOOT
 
 
+@pytest.mark.bot(BOT_REASON="always")
+async def test_where_approvals_take_a_reason_every_mode_does(bot: World) -> None:
+    bot.together.add()
+    view = await opened(bot, await card(bot), cards.OTHER_MODE)
+    ack = await bot.slack.submit(view, mode=REPLACE)
+    assert json.loads(ack.body)["errors"] == {"reason": "Type a reason first."}
+    await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
+    await card(bot, words="Approved “Replace VM”")
+
+
 async def test_mode_that_the_suggestion_has_become_meanwhile_is_not_overridden(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
