@@ -16,7 +16,7 @@ from typing import Any
 
 from bot.app import App
 from bot.audit import STYLES, print_trail, print_verdict, read_since
-from bot.doctor import examine, report
+from bot.doctor import examine, problem, report
 from bot.errors import StartError, StorageUnavailable
 from bot.logs import configure_logs
 from bot.settings import Settings, SettingsError, read_audit_key, read_database_url, read_settings, secret_files
@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     about = "Run the remediation bot, or inspect its audit trail. Settings: docs/settings.md."
-    parser = argparse.ArgumentParser(prog="python -m bot", description=about)
+    is_installed = Path(sys.argv[0]).name == "remediation-bot"
+    parser = argparse.ArgumentParser(prog=None if is_installed else "python -m bot", description=about)
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(metavar="COMMAND")
     commands.add_parser("serve", help="run the bot (the default)").set_defaults(run=_serve)
@@ -69,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     trail.set_defaults(run=_print_trail)
     more = trail.add_subparsers(metavar="export | verify")
     export = more.add_parser("export", help="print the rows as JSON lines")
-    export.add_argument("--since", help="2026-11-24, 2026-11-24T03:00Z, or an age: 30m, 24h, 7d")
+    since = "2026-11-24, 2026-11-24T03:00Z, or an age: 30m, 24h, 7d"
+    export.add_argument("--since", default=argparse.SUPPRESS, help=since)  # also before the word
     export.set_defaults(run=_print_trail, format="json")
     verify = more.add_parser("verify", help="find changed, missing, or moved rows")
     expect = "a previously recorded head hash; also detects truncation or rewriting"
@@ -85,7 +87,10 @@ def _print_manifest(options: argparse.Namespace) -> int:
 
 
 def _examine(options: argparse.Namespace) -> int:
-    settings = read_settings(os.environ, DOTENV)
+    try:
+        settings = read_settings(os.environ, DOTENV)
+    except SettingsError as error:
+        return report([problem("settings", str(error), "Fix each variable it lists.")], as_json=options.json)
     configure_logs("CRITICAL", "text", settings.secrets)  # each finding says what went wrong
     return report(asyncio.run(examine(settings, posts=options.post)), as_json=options.json)
 

@@ -31,7 +31,10 @@ def read_since(value: str, now: float) -> float:
     """
     if ago := re.fullmatch(r"(\d+)([mhd])", value):
         return now - int(ago[1]) * _UNITS[ago[2]]
-    moment = datetime.fromisoformat(value)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"--since must be a date, a time, or an age such as 7d, not {value!r}.") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 

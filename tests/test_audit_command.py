@@ -227,6 +227,10 @@ async def test_export_prints_json_lines_and_a_missing_key_is_named(
     monkeypatch.setenv("DATABASE_URL", url)
     assert await asyncio.to_thread(main, ["audit", "export", "--since", "2026-11-24"]) == 0
     assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == [each for each, _ in EVENTS]
+    assert await asyncio.to_thread(main, ["audit", "--since", "2027-01-01", "export"]) == 0
+    assert capsys.readouterr().out == ""
+    assert await asyncio.to_thread(main, ["audit", "export", "--since", "yesterday"]) == 2
+    assert "--since must be a date" in capsys.readouterr().err
     monkeypatch.delenv("BOT_AUDIT_KEY", raising=False)
     assert await asyncio.to_thread(main, ["audit", "verify", "--key"]) == 2
     assert "BOT_AUDIT_KEY must have at least 32 characters" in capsys.readouterr().err
