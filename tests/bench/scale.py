@@ -71,10 +71,12 @@ class Fleet:
 
 
 async def pass_time(bot: World, seconds: float) -> None:
-    """Let time pass, a waking at a time: a leap would end calls that are on their way."""
+    """Let time pass, a waking at a time, and none while a call is on its way: it would end for lack of an answer."""
     end = bot.time.seconds + seconds
     while bot.time.seconds < end:
         await quiet(bot)
+        while bot.time._limits:  # each is of a call
+            await quiet(bot)
         await bot.time.advance(max(0.0, min(bot.time.next_wake, end) - bot.time.seconds))
 
 
