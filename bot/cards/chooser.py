@@ -8,9 +8,9 @@ from typing import Any
 
 from bot.cards import blocks, labels
 from bot.cards.additions import without_header
-from bot.cards.blocks import Element, elements
+from bot.cards.blocks import elements
 from bot.cards.evidence import fault
-from bot.cards.listing import lines_message, node
+from bot.cards.listing import lines_message, remediation_lines
 from bot.cards.remediation_card import card
 from bot.models import About, Blocks, Message, Remediation, key
 from bot.mrkdwn import ago, escape
@@ -191,18 +191,14 @@ def waiting_list(found: Sequence[Remediation], unreadable: Sequence[str], title:
         unreadable: clusters that couldn't be read; "" for the list of clusters.
         title: what they are, without a full stop.
     """
-    lines: list[list[Element]] = []
-    for each in found[:LISTED]:
-        told = [each.cluster_id, labels.mode(each.mode).name, fault(each, is_brief=True)]
-        told += [labels.state(each.state, reviewed=each.is_reviewed)[0].lower()]
-        shown = [escape(part, 60) for part in told if part]
-        shown += [f"opened {ago(each.create_time)}"] if each.create_time else []
-        lines.append([*node(each.node), *elements(f"  {' · '.join(shown)}")])
-    if (more := len(found) - LISTED) > 0:
-        lines.append(elements(f"…and {more} more"))
+    lines = remediation_lines(found, LISTED, _opened)
     if note := not_read(unreadable):
         lines.append(elements(note))
     return lines_message(f"{title}.", lines)
+
+
+def _opened(each: Remediation) -> str:
+    return f"opened {ago(each.create_time)}" if each.create_time else ""
 
 
 def not_read(unreadable: Sequence[str]) -> str:

@@ -5,14 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bot.cards import blocks, labels
-from bot.cards.blocks import Element, elements
+from bot.cards import blocks
+from bot.cards.blocks import elements
 from bot.cards.chooser import not_read
 from bot.cards.config import CardConfig
 from bot.cards.controls import actions
-from bot.cards.evidence import fault
 from bot.cards.history import line as past_line
-from bot.cards.listing import node
+from bot.cards.listing import remediation_lines
 from bot.cards.pause import ALL_CLUSTERS, pause_button, pause_line
 from bot.cards.remediation_card import summary
 from bot.errors import BotError
@@ -156,15 +155,9 @@ def _pages(shown: Overview) -> Blocks:
 def _list(heading: str, found: Sequence[Remediation]) -> Blocks:
     if not found:
         return []
-    lines: list[list[Element]] = [_listed(each) for each in found[:LISTED]]
-    if (more := len(found) - LISTED) > 0:
-        lines.append(elements(f"…and {more} more"))
-    return [_heading(heading), *blocks.rich_texts(lines)]
+    return [_heading(heading), *blocks.rich_texts(remediation_lines(found, LISTED, _last_change))]
 
 
-def _listed(each: Remediation) -> list[Element]:
-    told = [each.cluster_id, labels.mode(each.mode).name, fault(each, is_brief=True)]
-    told += [labels.state(each.state, reviewed=each.is_reviewed)[0].lower()]
-    shown = [escape(part, 60) for part in told if part]
+def _last_change(each: Remediation) -> str:
     moment = each.end_time or each.start_time or each.create_time
-    return [*node(each.node), *elements(f"  {' · '.join(shown)}{f' · {ago(moment)}' if moment else ''}")]
+    return ago(moment) if moment else ""

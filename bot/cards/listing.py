@@ -1,11 +1,12 @@
 """Lists of many remediations: what each is called, and how the rest is counted."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, elements
-from bot.models import Alert, Message, RemediationRef, Share
+from bot.cards.evidence import fault
+from bot.models import Alert, Message, Remediation, RemediationRef, Share
 from bot.mrkdwn import escape
 
 LISTED = 10
@@ -49,6 +50,23 @@ def counted(values: Sequence[str]) -> str:
 def node(name: str) -> list[Element]:
     """Return a node's name, as code."""
     return elements(escape(name, 100) or "-", code=True)
+
+
+def remediation_lines(
+    found: Sequence[Remediation], most: int, when: Callable[[Remediation], str]
+) -> list[list[Element]]:
+    """Return a line for each of the first `most`, ending in what `when` says of it, and how many more there are."""
+    lines = [_line(each, when(each)) for each in found[:most]]
+    if (more := len(found) - most) > 0:
+        lines.append(elements(f"…and {more} more"))
+    return lines
+
+
+def _line(each: Remediation, when: str) -> list[Element]:
+    told = [each.cluster_id, labels.mode(each.mode).name, fault(each, is_brief=True)]
+    told += [labels.state(each.state, reviewed=each.is_reviewed)[0].lower()]
+    shown = [escape(part, 60) for part in told if part] + ([when] if when else [])
+    return [*node(each.node), *elements(f"  {' · '.join(shown)}")]
 
 
 def lines_message(head: str, lines: Sequence[Sequence[Element]]) -> Message:
