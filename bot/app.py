@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Protocol
 
 import aiohttp
 import httpx
@@ -125,32 +126,16 @@ class App:
             if self._socket:
                 await self._socket.stop()
             # Recovery keeps running: without its heartbeats, another process would take over these decisions.
-            await asyncio.gather(self._end_watch(), self._end_sending(), self.tasks.drain(self._drain_seconds))
-            if self._recovering:
-                self._recovering.cancel()
-                await asyncio.wait({self._recovering})
-            if self._recovery:
-                await self._recovery.end()
-            if self._trail and self._keeping:
-                self._keeping.cancel()
-                await asyncio.wait({self._keeping})
-                await self._trail.end()
+            await asyncio.gather(
+                _end(self._watcher, self._watching),
+                _end(self._sender, self._sending),
+                self.tasks.drain(self._drain_seconds),
+            )
+            await _end(self._recovery, self._recovering)
+            await _end(self._trail, self._keeping)
             if not working.cancelled():
                 working.result()  # it ends by itself only with an error
         logger.info("Stopped")
-
-    async def _end_sending(self) -> None:
-        if self._sender and self._sending:
-            self._sending.cancel()
-            await asyncio.wait({self._sending})
-            await self._sender.end()
-
-    async def _end_watch(self) -> None:
-        """Watch no more, and let the next process watch at once."""
-        if self._watcher and self._watching:
-            self._watching.cancel()
-            await asyncio.wait({self._watching})
-            await self._watcher.end()
 
     async def _work(self, server: Server, stack: AsyncExitStack) -> None:
         """Connect to everything, take Slack's requests, and watch Slack until cancelled."""
@@ -361,3 +346,15 @@ class App:
             self._reported[part] = problem
 
         return report
+
+
+class _Part(Protocol):
+    async def end(self) -> None: ...
+
+
+async def _end(part: _Part | None, running: asyncio.Task[None] | None) -> None:
+    """Stop a part that has begun, and let the next process take its work over at once."""
+    if part and running:
+        running.cancel()
+        await asyncio.wait({running})
+        await part.end()

@@ -267,7 +267,7 @@ async def test_socket_mode_survives_a_cut_and_a_refresh() -> None:
 
 
 async def connections(bot: World, count: int) -> None:
-    """Wait until so many were made, and two are open."""
+    """Wait until `count` connections were made and two are open."""
     await bot.slack.until(lambda: bot.slack.sockets.connected == count and len(bot.slack.sockets.open) == AT_ONCE)
 
 

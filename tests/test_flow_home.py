@@ -21,8 +21,7 @@ pytestmark = pytest.mark.bot(watching=True)
 
 async def shown(bot: World, user: str = "U0ALICE", version: int = 1) -> dict[str, Any]:
     """The home of a person once it was drawn so often."""
-    drawn = lambda: bot.slack.homes.get(user, {}).get("version", 0) >= version  # noqa: E731
-    await bot.slack.until(drawn)
+    await bot.slack.until(lambda: bot.slack.homes.get(user, {}).get("version", 0) >= version)
     return bot.slack.homes[user]
 
 

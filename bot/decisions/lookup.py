@@ -168,7 +168,7 @@ class Lookup:
             return self._known[1]
         if self._scanning is None or self._scanning.done():
             self._scanning = asyncio.create_task(self._scan_and_remember(), name="search")
-        # Who waits no longer leaves it running, for whoever asks next.
+        # A caller that gives up leaves the search running for the next one.
         return await asyncio.shield(self._scanning)
 
     async def _scan_and_remember(self) -> Looked:
