@@ -11,7 +11,7 @@ from bot.decisions import DecisionService, Unrecorded
 from bot.errors import NotAttempted, TooMany, UnknownControl
 from bot.models import RULES, Actor, AuditNote, OutcomeKind, Place, Request, Verb, read_button_value
 from bot.tasks import Room, Tasks
-from handlers.clicks import actor_of, dicts, place_of, value_beside
+from handlers.clicks import action_of, actor_of, dicts, place_of, value_beside
 from handlers.home import Home
 from handlers.reasons import Reasons
 from handlers.replies import Replies
@@ -83,7 +83,7 @@ def read(body: dict[str, Any]) -> Request | None:
         UnknownControl: this version has no such button.
         UnreadableButton: its value is none that this bot, or a tool that follows its contract, writes.
     """
-    action = (body.get("actions") or [{}])[0]
+    action = action_of(body)
     action_id = str(action.get("action_id") or action.get("name") or "?")
     verb = _VERBS.get(action_id)
     if verb is None:

@@ -25,7 +25,7 @@ from bot.models import OPEN, Actor, Place, Remediation, RemediationRef, Request,
 from bot.parsing import Browse, Find, ListWaiting, Suggested
 from bot.tasks import Tasks
 from handlers.buttons import refusal
-from handlers.clicks import actor_of
+from handlers.clicks import action_of, actor_of
 from handlers.dialogs import Dialogs
 from handlers.replies import Replies
 from handlers.submissions import BadField, Submissions, reason_of
@@ -194,7 +194,7 @@ class Chooser:
     async def pick(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Something was chosen in the dialog: narrow the other menus, or show the remediation."""
         await ack()
-        view, action, actor = body.get("view") or {}, (body.get("actions") or [{}])[0], actor_of(body)
+        view, action, actor = body.get("view") or {}, action_of(body), actor_of(body)
         value = str((action.get("selected_option") or {}).get("value"))
         self._tasks.spawn(
             self._fill(str(view.get("id")), lambda: self._picked(view, str(action.get("action_id")), value)),

@@ -12,6 +12,12 @@ def actor_of(body: dict[str, Any]) -> Actor:
     return Actor(user.get("id") or "", name, (body.get("team") or {}).get("id"), home_team_id=user.get("team_id"))
 
 
+def action_of(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the control that was used; empty where the payload names none."""
+    action: dict[str, Any] = (body.get("actions") or [{}])[0]
+    return action
+
+
 def place_of(body: dict[str, Any]) -> Place:
     """Return where it was clicked. An ephemeral message has no `message`, and nothing in one that could be updated."""
     if (body.get("view") or {}).get("type") == "home":

@@ -13,7 +13,7 @@ from bot.errors import NotAttempted, StorageUnavailable, StoreDown
 from bot.models import Actor, Place, Verb
 from bot.tasks import Room, Tasks
 from handlers.buttons import refusal
-from handlers.clicks import actor_of, place_of
+from handlers.clicks import action_of, actor_of, place_of
 from handlers.home import Home
 from handlers.replies import Replies
 
@@ -50,7 +50,7 @@ class Controls:
         self, ack: AsyncAck, body: dict[str, Any], work: Callable[[Press], Awaitable[None]], verb: Verb | None = None
     ) -> BoltResponse | None:
         """Ack, then work. What can't be taken is not acked: Slack then shows a warning beside the control."""
-        action, actor = (body.get("actions") or [{}])[0], actor_of(body)
+        action, actor = action_of(body), actor_of(body)
         if self._tasks.room(actor.user_id, decides=True) is not Room.FREE:
             return BoltResponse(status=503, body="")
         await ack()

@@ -18,7 +18,7 @@ from bot.decisions import Overviews
 from bot.errors import NotAttempted, StorageUnavailable, StoreDown
 from bot.models import Actor, Place
 from bot.tasks import Room, Tasks
-from handlers.clicks import actor_of
+from handlers.clicks import action_of, actor_of
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Home:
 
     async def act(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Somebody looks at another cluster or page, or wants to see what is there now."""
-        action, actor = (body.get("actions") or [{}])[0], actor_of(body)
+        action, actor = action_of(body), actor_of(body)
         if self._tasks.room(actor.user_id, decides=False) is not Room.FREE:
             return BoltResponse(status=503, body="")
         await ack()

@@ -9,7 +9,7 @@ from bot import cards
 from bot.decisions import DecisionService, Lookup
 from bot.errors import UnknownControl, UnreadableButton
 from bot.models import RemediationRef, Request, Verb, read_button_value
-from handlers.clicks import value_beside
+from handlers.clicks import action_of, value_beside
 from handlers.controls import Controls, Press
 from handlers.home import Home
 from handlers.other_modes import OtherModes
@@ -53,11 +53,11 @@ class More:
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then do what was chosen."""
-        verb = _DECIDES.get(_chosen((body.get("actions") or [{}])[0]))
+        verb = _DECIDES.get(_chosen(action_of(body)))
         return await self._controls.take(ack, body, self._do, verb)
 
     async def _do(self, press: Press) -> None:
-        action = (press.body.get("actions") or [{}])[0]
+        action = action_of(press.body)
         chosen = _chosen(action)
         if verb := _DECIDES.get(chosen):
             ref, shown = read_button_value(value_beside(press.body, action))
