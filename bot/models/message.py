@@ -12,6 +12,7 @@ from bot.models.verbs import RULES
 from bot.mrkdwn import clock_time, escape
 
 HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
+LEFT_ALONE_SECONDS = 60.0  # a card that waits for Together to be read, which makes it due at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     alert = replace(alert, answered_seq=seq if decides else alert.answered_seq, is_stale=alert.is_stale or is_stale)
     if remark and remark.decided:
         alert = replace(alert, hold=None, decided=remark.decided)
-    message = replace(message, next_at=0.0, done=False)
+    next_at = at + LEFT_ALONE_SECONDS if alert.is_stale and not message.is_digest else 0.0
+    message = replace(message, next_at=next_at, done=False)
     place = request.place
     shown_at = place.channel_id, answer.card_ts or place.message_ts
     if message.is_digest or message.ts is None or (message.channel_id, message.ts) != shown_at:

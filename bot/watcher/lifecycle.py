@@ -170,7 +170,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         if message.posted_at:
             return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
         return Step.POST if waiting(snapshot.alerts) else Step.FORGET
-    if snapshot.is_being_decided or (not message.is_digest and snapshot.alerts[0].is_stale):
+    if snapshot.is_being_decided or awaits_reading(snapshot):
         return Step.WAIT
     if not message.is_frozen and content(snapshot, config).fingerprint != message.drawn:
         return Step.EDIT
@@ -180,6 +180,11 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
         return Step.REMIND if message.is_frozen or message.shown_at >= moment else Step.EDIT
     return Step.REST
+
+
+def awaits_reading(snapshot: Snapshot) -> bool:
+    """Return whether a card stays as it was answered until Together is read."""
+    return not snapshot.message.is_digest and snapshot.alerts[0].is_stale
 
 
 def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
@@ -303,8 +308,9 @@ def deleted(snapshot: Snapshot) -> TrackedMessage:
 def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     """Return the message with the moment at which it is to be looked at again; done when there is none any more."""
     message, now = snapshot.message, snapshot.now
-    if next_step(snapshot, config) is not Step.REST:
-        return replace(message, next_at=0.0)
+    if (step := next_step(snapshot, config)) is not Step.REST:
+        is_left_alone = step is Step.WAIT and awaits_reading(snapshot)
+        return replace(message, next_at=now + config.stale_seconds if is_left_alone else 0.0)
     if any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts):
         return replace(message, next_at=min(_moments(snapshot, config), default=None))
     if message.is_digest and message.grown_at + GROWS_SECONDS > now:

@@ -135,8 +135,9 @@ class Reconciler:
         for ref in await self._messages.forget(snapshot.message.id):
             self._index.drop(ref)
 
-    async def _wait(self, snapshot: Snapshot) -> None:
-        """Nothing: the message is due still, so a later tick comes back to it."""
+    async def _wait(self, snapshot: Snapshot) -> Snapshot | None:
+        """Come back to it with the next tick, or once Together has been read."""
+        return await self._rest(snapshot) if lifecycle.awaits_reading(snapshot) else None
 
     async def _rest(self, snapshot: Snapshot) -> Snapshot | None:
         return await self._settle(snapshot.message.id, lambda each: each.message)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from bot.store import Messages
 from tests.manual_clock import HANGS_AFTER
 from tests.rows import column
 from tests.simulator.slack.workspace import SlackFault
@@ -28,6 +29,20 @@ async def test_waiting_remediation_is_posted_once_with_buttons_and_metadata(bot:
         await poll(bot)
     assert bot.slack.visible() == [alert]
     assert alert.edits == 0
+
+
+async def test_decided_card_is_left_alone_until_together_is_read(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    assert bot.app.database
+    messages = Messages(bot.app.database)
+    assert await messages.due() == []
+    with bot.together.paused("list"):
+        await pass_time(bot, 70)
+        assert await messages.due() == []
+    await card(bot, words="Approved, queued")
 
 
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING", "QUARANTINING", "SUCCEEDED", "CANCELLED"])
