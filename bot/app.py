@@ -90,15 +90,9 @@ class App:
         }
         self.database: Database | None = None
         self._socket: Sockets | None = None
-        self._recovery: Recovery | None = None
-        self._recovering: asyncio.Task[None] | None = None
         self._watcher: Watcher | None = None
         self._alert_problems: dict[str, str] = {}
-        self._watching: asyncio.Task[None] | None = None
-        self._trail: TrailKeeper | None = None
-        self._keeping: asyncio.Task[None] | None = None
-        self._sender: Sender | None = None
-        self._sending: asyncio.Task[None] | None = None
+        self._parts: dict[str, _Running] = {}
         self._lacks = ""
         self._stopping = False
 
@@ -126,13 +120,9 @@ class App:
             if self._socket:
                 await self._socket.stop()
             # Recovery keeps running: without its heartbeats, another process would take over these decisions.
-            await asyncio.gather(
-                _end(self._watcher, self._watching),
-                _end(self._sender, self._sending),
-                self.tasks.drain(self._drain_seconds),
-            )
-            await _end(self._recovery, self._recovering)
-            await _end(self._trail, self._keeping)
+            await asyncio.gather(self._end("watcher"), self._end("sender"), self.tasks.drain(self._drain_seconds))
+            await self._end("recovery")
+            await self._end("audit trail")
             if not working.cancelled():
                 working.result()  # it ends by itself only with an error
         logger.info("Stopped")
@@ -190,16 +180,8 @@ class App:
             await self._socket.start()
         else:
             server.serve(bolt)
-        if destinations(settings).targets:
-            outward = await stack.enter_async_context(outward_client(settings))
-            outbox = Outbox(store.database)
-            self._sender = Sender(outbox, destinations(settings), outward, self._clock, settings.bot_lease_seconds)
-            self._sending = asyncio.create_task(self._sender.run(), name="sender")
-        if settings.bot_audit_file or settings.bot_audit_key:
-            key = settings.bot_audit_key.get_secret_value() if settings.bot_audit_key else ""
-            trail = Trail(store.database)
-            self._trail = TrailKeeper(trail, settings.bot_audit_file, key, self._clock, settings.bot_lease_seconds)
-            self._keeping = asyncio.create_task(self._trail.run(), name="audit trail")
+        await self._begin_to_send(store, stack)
+        self._begin_trail(store)
         if settings.bot_alert_channel:
             # Connections of its own: no decision is to wait for a list.
             together = self._together(await stack.enter_async_context(http_client(settings)))
@@ -216,19 +198,42 @@ class App:
 
     async def _watch(self, connection: Connection) -> None:
         """Watch Slack. Should this, or another part, ever end by itself, the process ends too, and is started anew."""
-        assert self._recovering is not None  # noqa: S101 - begun with the decisions
-        checking = asyncio.create_task(connection.keep_checking(), name="check slack")
-        parts = {checking, self._recovering} | ({self._watching} if self._watching else set())
-        renewing = asyncio.create_task(self._renewal.run(), name="renewal") if self._renewal else None
-        parts |= {renewing} if renewing else set()
+        checks = [connection.keep_checking(), *([self._renewal.run()] if self._renewal else [])]
+        checking = [asyncio.create_task(each) for each in checks]
         try:
+            parts = [*checking, *(each.task for each in self._parts.values())]
             ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
         finally:
-            checking.cancel()
-            if renewing:
-                renewing.cancel()
+            for task in checking:
+                task.cancel()
+
+    def _begin(self, name: str, part: "_Part") -> None:
+        self._parts[name] = _Running(name, part)
+
+    async def _end(self, name: str) -> None:
+        if part := self._parts.get(name):
+            await part.end()
+
+    async def _begin_to_send(self, store: DecisionStore, stack: AsyncExitStack) -> None:
+        """Tell other tools, where there are any."""
+        told = destinations(self._settings)
+        if not told.targets:
+            return
+        http = await stack.enter_async_context(outward_client(self._settings))
+        sender = Sender(Outbox(store.database), told, http, self._clock, self._settings.bot_lease_seconds)
+        if self._renewal:
+            self._renewal.hand_to(lambda new: sender.use(destinations(new)))
+        self._begin("sender", sender)
+
+    def _begin_trail(self, store: DecisionStore) -> None:
+        """Copy or sign the audit trail, where that is wanted."""
+        path, key = self._settings.bot_audit_file, self._settings.bot_audit_key
+        if path or key:
+            secret = key.get_secret_value() if key else ""
+            lease_seconds = self._settings.bot_lease_seconds
+            self._begin("audit trail", TrailKeeper(Trail(store.database), path, secret, self._clock, lease_seconds))
 
     def _begin_to_watch(
         self, config: WatchConfig, together: TogetherClient, store: DecisionStore, channels: SlackAlertChannels
@@ -241,7 +246,7 @@ class App:
             clock=self._clock,
             report=self._warn_of_alerts,
         )
-        self._watching = asyncio.create_task(self._watcher.run(), name="watcher")
+        self._begin("watcher", self._watcher)
 
     async def _open_store(self, stack: AsyncExitStack) -> DecisionStore:
         """Open the database, as often as it takes."""
@@ -266,7 +271,7 @@ class App:
         return made
 
     def _renew(self, bolt: Bolt, *clients: AsyncWebClient) -> None:
-        """Let the parts use Slack's secrets, and those of other tools, as they are renewed."""
+        """Let the parts use Slack's secrets as they are renewed."""
 
         def use(new: Settings) -> None:
             for client in clients:
@@ -275,15 +280,13 @@ class App:
                 bolt.use_signing_secret(new.slack_signing_secret.get_secret_value())
             if new.slack_app_token and self._socket:
                 self._socket.use_token(new.slack_app_token.get_secret_value())
-            if self._sender:
-                self._sender.use(destinations(new))
 
         if self._renewal:
             self._renewal.hand_to(use)
 
     def _recover(self, store: DecisionStore, decisions: DecisionService) -> None:
         """Begin to keep what is in hand, and to take over what was left behind."""
-        self._recovery = Recovery(
+        recovery = Recovery(
             store=store,
             decisions=decisions,
             tasks=self.tasks,
@@ -292,7 +295,7 @@ class App:
             retention_days=self._settings.bot_retention_days,
             report=self._reporter("store"),
         )
-        self._recovering = asyncio.create_task(self._recovery.run(), name="recovery")
+        self._begin("recovery", recovery)
 
     async def _measure(self) -> None:
         """Bring the gauges up to date. While the database is away, what it would tell stays as it was."""
@@ -349,12 +352,23 @@ class App:
 
 
 class _Part(Protocol):
+    async def run(self) -> None: ...
     async def end(self) -> None: ...
 
 
-async def _end(part: _Part | None, running: asyncio.Task[None] | None) -> None:
-    """Stop a part that has begun, and let the next process take its work over at once."""
-    if part and running:
-        running.cancel()
-        await asyncio.wait({running})
-        await part.end()
+class _Running:
+    """A part that works until it is ended."""
+
+    def __init__(self, name: str, part: _Part) -> None:
+        self._name = name
+        self._part = part
+        self.task = asyncio.create_task(part.run(), name=name)
+
+    async def end(self) -> None:
+        """Stop it, and let the next process take its work over at once."""
+        self.task.cancel()
+        await asyncio.wait({self.task})
+        try:
+            await self._part.end()
+        except Exception as error:  # noqa: BLE001 - no part may keep the others from their end
+            logger.warning("The %s couldn't finish: %s", self._name, type(error).__name__)

@@ -69,12 +69,9 @@ class TrailKeeper:
 
     async def end(self) -> None:
         """Copy and sign what was written last, and let the next process do it at once."""
-        try:
-            self._sign_at = 0.0
-            await self._round(at_start=False)
-            await self._lease.release()
-        except Exception as error:  # noqa: BLE001 - nothing may keep the process from its end
-            logger.warning("The audit trail's end wasn't copied or signed: %s", type(error).__name__)
+        self._sign_at = 0.0
+        await self._round(at_start=False)
+        await self._lease.release()
 
     async def copy(self) -> None:
         """Write the rows that the copy doesn't have yet; some of them twice after a crash."""

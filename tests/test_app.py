@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from tempfile import TemporaryDirectory
 
 import aiohttp
 import psycopg
 import pytest
+from sqlalchemy.exc import ProgrammingError
 
 from bot.app import App
 from bot.clock import Pause
@@ -135,6 +136,20 @@ async def test_token_revoked_later_makes_the_bot_unready() -> None:
         await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") > 2)
         await bot.time.until_sleeping(Pause.SLACK_CHECK)
         assert await get(bot.app, "/readyz") == (200, "ready\n")
+
+
+async def test_part_that_ends_by_itself_ends_the_process(postgresql: str) -> None:
+    async with AsyncExitStack() as stack:
+        bot = await stack.enter_async_context(world(database=postgresql, BOT_PAGERDUTY_KEY="k" * 32))
+        await bot.time.until_sleeping(Pause.LEASE)
+        async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as connection:
+            await connection.execute("ALTER TABLE leases RENAME TO hidden")
+        await bot.time.end_pause(Pause.LEASE)
+        await asyncio.wait({bot.running}, timeout=HANGS_AFTER)
+        has_ended = bot.running.done()
+        with pytest.raises(ProgrammingError):
+            await stack.aclose()
+    assert has_ended
 
 
 async def test_stop_finishes_acked_work_and_takes_nothing_new() -> None:

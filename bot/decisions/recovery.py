@@ -87,10 +87,7 @@ class Recovery:
 
     async def end(self) -> None:
         """Log the head of the audit trail a last time."""
-        try:
-            await self._log_head()
-        except StorageUnavailable as error:
-            logger.warning("Couldn't read the audit head: %s", error)
+        await self._log_head()
 
     async def _log_head(self) -> None:
         """Log the head of the audit trail: noted elsewhere, it proves later that nothing was cut or rewritten.

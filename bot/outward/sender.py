@@ -107,10 +107,7 @@ class Sender:
 
     async def end(self) -> None:
         """Let the next process send at once."""
-        try:
-            await self._lease.release()
-        except StorageUnavailable as error:
-            logger.warning("Couldn't hand over sending events: %s", error)
+        await self._lease.release()
 
     async def send_some(self, target: Target) -> bool:
         """Send what is due, at most one event of each remediation. Returns whether there was any.

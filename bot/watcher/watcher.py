@@ -104,10 +104,7 @@ class Watcher:
 
     async def end(self) -> None:
         """Let the next process watch at once."""
-        try:
-            await self._lease.release()
-        except StorageUnavailable as error:
-            logger.warning("Couldn't hand the watch over: %s", error)
+        await self._lease.release()
 
     @property
     def _pause(self) -> float:
