@@ -1,126 +1,165 @@
-"""Some simulated days of a large fleet: what it posts, stores, and costs. `python -m tests.bench.scale --days 7`.
+"""A simulated year of a large fleet: what it posts, stores, and costs. `python -m tests.bench.scale --days 365`.
 
-100 clusters with 1,000 nodes each. A node breaks 0.0038 times a day: 419 unexpected interruptions in 54 days on 16,384
-GPUs, eight to a node ("The Llama 3 Herd of Models", 2024, section 3.3.4). A false alarm hits 150 nodes of a cluster.
+The bot's own parts, database and all, on a clock that jumps to the next moment at which something happens. Together and
+Slack are the simulators of the tests, called without sockets; Slack's limits are enforced.
 """
 
 import argparse
 import asyncio
+import logging
 import os
-import random
+import statistics
 import tempfile
 import time
-from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from tests.simulator.slack import Posted
-from tests.simulator.together import Ids
-from tests.watch import enforce_slacks_limits, quiet, watching
-from tests.world import APPROVE, CANCEL, World
+import aiohttp
+import httpx
 
-CLUSTERS, NODES = 100, 1000
-PER_NODE_AND_DAY = 419 / 54 / (16_384 / 8)
-HOUR, DAY = 3600.0, 86_400.0
-ALARM_HOUR, ALARM_NODES = 6, 150
+from bot.cards import CardConfig
+from bot.decisions import Recovery
+from bot.settings import read_settings
+from bot.store import Database, DecisionStore, audit, health
+from bot.tasks import Tasks
+from bot.watcher import Watcher
+from bot.wiring import MAX_AT_ONCE, build_services, together_client, watch_config
+from handlers import register
+from handlers.alert_channels import SlackAlertChannels
+from handlers.bolt import build_bolt
+from handlers.home import Home
+from handlers.replies import Replies
+from tests.bench.fleet import HOUR, Clusters, Fleet, InProcessClient, Office
+from tests.bench.virtual_time import VirtualLoop
+from tests.simulator.process import variables
+from tests.simulator.slack.workspace import BOT_USER, SIGNING_SECRET, TEAM
+from tests.simulator.together import Together
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "C0OPS"
 SEED = 20_261_126
-AT_WORK = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
+REPORT_DAYS = 10
 
 
-class Fleet:
-    """What breaks, and what people and Together do about it, hour by hour."""
-
-    def __init__(self, bot: World) -> None:
-        self._bot = bot
-        self._chance = random.Random(SEED)  # noqa: S311 - a simulation
-        self._open: list[Ids] = []
-        self.broken = 0
-
-    def break_some(self, hour: int) -> None:
-        """Break as many nodes as break in an hour, and more in a false alarm."""
-        mean = CLUSTERS * NODES * PER_NODE_AND_DAY / 24
-        count = max(0, round(self._chance.gauss(mean, mean**0.5)))
-        places = [(self._chance.randrange(CLUSTERS), self._chance.randrange(NODES)) for _ in range(count)]
-        if hour == ALARM_HOUR:
-            places += [(7, node) for node in range(ALARM_NODES)]
-        for cluster, node in places:
-            self.broken += 1
-            ids = (f"cluster-{cluster}", f"i-{cluster}-{node}", f"r-{self.broken}")
-            mode = self._chance.choice(["REBOOT_VM", "REBOOT_VM", "VM_ONLY", "HOST_AWARE"])
-            self._bot.together.add(ids, mode=f"REMEDIATION_MODE_{mode}", instance_name=f"gpu-{cluster}-{node}")
-            self._open.append(ids)
-
-    async def decide(self) -> None:
-        """Approve most of what waits, cancel some, and let what was approved run to its end."""
-        slack, together = self._bot.slack, self._bot.together
-        cards = {each.metadata["event_payload"].get("remediation_id"): each for each in slack.messages if each.metadata}
-        for ids in list(self._open):
-            state = together.state(ids)
-            if state == "PENDING_APPROVAL":
-                await self._answer(ids, cards.get(ids[2]))
-            elif state in AT_WORK:
-                together.advance(ids)
-            else:
-                self._open.remove(ids)
-
-    async def _answer(self, ids: Ids, card: Posted | None) -> None:
-        fate = self._chance.random()
-        if fate < 0.1 or card is None or APPROVE not in card.buttons:
-            self._bot.together.resolve(ids)
-        elif fate < 0.9:
-            await self._bot.slack.press(card, APPROVE if fate < 0.75 else CANCEL)
-
-
-async def pass_time(bot: World, seconds: float) -> None:
-    """Let time pass, a waking at a time, and none while a call is on its way: it would end for lack of an answer."""
-    end = bot.time.seconds + seconds
-    while bot.time.seconds < end:
-        await quiet(bot)
-        while bot.time._limits:  # each is of a call
-            await quiet(bot)
-        await bot.time.advance(max(0.0, min(bot.time.next_wake, end) - bot.time.seconds))
+@asynccontextmanager
+async def bot_of(loop: VirtualLoop, slack: Office, clusters: Clusters, path: Path) -> AsyncIterator[Database]:
+    """Run the bot's parts, put together as the process does it but for its connections."""
+    clock = loop.clock
+    environ = variables(slack, Together(clock.now)) | {
+        "SLACK_API_URL": "http://127.0.0.1/api/",
+        "TOGETHER_BASE_URL": "http://127.0.0.1/v1",
+        "BOT_ALERT_CHANNEL": CHANNEL,
+        "BOT_POLL_SECONDS": "3600",
+        "BOT_REMIND_MINUTES": "60",
+        "BOT_ONCALL": "U0ALICE",
+        "BOT_LEASE_SECONDS": "300",
+        "DATABASE_URL": f"sqlite:///{path}",
+    }
+    settings, cards, tasks = read_settings(environ), CardConfig(), Tasks(MAX_AT_ONCE)
+    database = Database(settings.database_url, clock)
+    await database.open()
+    store, client = DecisionStore(database, settings.bot_lease_seconds), InProcessClient(slack)
+    async with httpx.AsyncClient(transport=clusters) as http, aiohttp.ClientSession() as session:
+        replies = Replies(client, session, clock)
+        services = build_services(
+            settings, team_id=TEAM, reading=client, messenger=replies, store=store, clock=clock, cards=cards,
+            together=together_client(settings, http, clock, None),
+        )  # fmt: skip
+        slack.bolt = build_bolt(SIGNING_SECRET, team_id=TEAM, bot_user_id=BOT_USER)
+        register(
+            slack.bolt, decisions=services.decisions, batches=services.batches, pauses=services.pauses,
+            replies=replies, tasks=tasks, config=cards, lookup=services.lookup, client=client,
+            home=Home(services.overviews, settings.channel_for, cards, tasks, client, clock),
+        )  # fmt: skip
+        recovery = Recovery(
+            store=store, decisions=services.decisions, tasks=tasks, clock=clock, lease_seconds=300,
+            retention_days=settings.bot_retention_days, report=_report,
+        )  # fmt: skip
+        config = watch_config(settings, CHANNEL, cards)
+        watcher = Watcher(
+            together=together_client(settings, http, clock, None), store=store, config=config, clock=clock,
+            channels=SlackAlertChannels(client, client, config.channels, BOT_USER, clock),
+            report=lambda _channel, problem: _report(problem),
+        )  # fmt: skip
+        running = [asyncio.create_task(each.run()) for each in (recovery, watcher)]
+        try:
+            yield database
+        finally:
+            for each in running:
+                each.cancel()
+            await asyncio.wait(running)
+            await tasks.drain(25)
+            await database.close()
 
 
-async def simulate(days: int) -> None:
-    """Run it, and print what it came to."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with watching(
-            f"sqlite:///{folder}/bot.db", BOT_POLL_SECONDS="600", BOT_REMIND_MINUTES="60", BOT_ONCALL="U0ALICE"
-        ) as bot:
-            enforce_slacks_limits(bot)
-            bot.together.clusters.update({f"cluster-{number}": f"c{number}" for number in range(CLUSTERS)})
-            bot.together.nodes.update(dict.fromkeys(bot.together.clusters, NODES))
-            await pass_time(bot, 700)
-            bot.slack.calls.clear()
-            fleet, began, cpu = Fleet(bot), time.monotonic(), time.process_time()
-            for hour in range(days * 24):
-                fleet.break_some(hour)
-                await pass_time(bot, HOUR)
-                await fleet.decide()
-                if hour % 24 == 23:
-                    print(f"day {hour // 24 + 1}: {fleet.broken} broken", flush=True)
-            await pass_time(bot, 700)
-            report(bot, fleet, days, time.process_time() - cpu, time.monotonic() - began)
-            size = await asyncio.to_thread(_size, Path(folder))
-            print(f"database: {size / 2**20:.1f} MiB, {size / fleet.broken / 1024:.1f} KiB per remediation")
-            print(f"memory: {_resident():.0f} MiB, simulators included")
+async def simulate(loop: VirtualLoop, days: int, clusters: int, nodes: int, path: Path) -> None:
+    """Run it, and print what it comes to every ten days."""
+    slack, together = Office(loop.clock.now), Clusters(clusters, loop.clock.now)
+    fleet = Fleet(together, slack, nodes, SEED)
+    async with bot_of(loop, slack, together, path) as database:
+        await asyncio.sleep(2 * HOUR)
+        slack.tidy()
+        slack.channel.clear()
+        slack.said.clear()
+        breaking = asyncio.create_task(fleet.run())
+        began, cpu = time.process_time(), 0.0
+        for day in range(1, days + 1):
+            for _ in range(24):
+                await asyncio.sleep(HOUR)
+                slack.tidy()
+                if breaking.done():
+                    breaking.result()
+            if day % REPORT_DAYS == 0 or day == days:
+                spent = (time.process_time() - began - cpu) / (day % REPORT_DAYS or REPORT_DAYS)
+                cpu = time.process_time() - began
+                print(
+                    f"day {day}: {fleet.broken} broken, {_messages(slack, day)}, "
+                    f"{_size(path) / 2**20:.0f} MiB of database, {_resident():.0f} MiB of memory, "
+                    f"{spent:.1f} s of CPU a day",
+                    flush=True,
+                )
+        breaking.cancel()
+        with suppress(asyncio.CancelledError):
+            await breaking
+        report(fleet, slack, together, days)
+        await measure(database, path, fleet.broken)
 
 
-def report(bot: World, fleet: Fleet, days: int, cpu: float, took: float) -> None:
+def report(fleet: Fleet, slack: Office, clusters: Clusters, days: int) -> None:
     """Print the counts."""
-    methods = Counter(method for method, _ in bot.slack.calls)
-    posted = [each for each in bot.slack.messages if each.thread_ts is None and each.only_for is None]
-    first = float(bot.slack.messages[0].ts)
-    by_day = Counter(int((float(each.ts) - first) // DAY) for each in posted)
-    print(f"broken nodes: {fleet.broken} in {days} days, {fleet.broken / days:.0f} a day")
-    print(f"messages in the channel: {len(posted)}, a day {dict(sorted(by_day.items()))}")
-    print(f"replies in threads: {sum(each.thread_ts is not None for each in bot.slack.messages)}")
-    print(f"Slack calls: {dict(methods.most_common())}")
-    print(f"refused for Slack's limits: {len(bot.slack.refused_for_limits)}")
-    print(f"CPU, simulators included: {cpu:.0f} s, {1000 * cpu / fleet.broken:.0f} ms per remediation; in {took:.0f} s")
+    print(f"broken nodes: {fleet.broken}, {fleet.broken / days:.0f} a day; {fleet.alarms} false alarms")
+    print(f"ends: {dict(fleet.ends.most_common())}; acks: {dict(slack.acks)}")
+    print(f"in the channel: {_messages(slack, days)}")
+    print(f"Slack: {dict(slack.said.most_common())}; refused for its limits: {len(slack.refused_for_limits)}")
+    print(f"Together: {dict(clusters.calls.most_common())}")
 
 
-def _size(folder: Path) -> int:
-    return sum(each.stat().st_size for each in folder.iterdir())
+async def measure(database: Database, path: Path, count: int) -> None:
+    """Print what the database has become, and what it takes to read it."""
+    size = _size(path)
+    print(f"database: {size / 2**20:.0f} MiB, {size / count / 1024:.1f} KiB per remediation")
+    began = time.perf_counter()
+    await health(database)
+    print(f"health figures: {1000 * (time.perf_counter() - began):.1f} ms")
+    began = time.perf_counter()
+    checked = await audit.verify(database)
+    print(f"audit trail: {checked} verified in {time.perf_counter() - began:.1f} s")
+
+
+def _messages(slack: Office, days: int) -> str:
+    by_day = sorted(slack.channel[day] for day in range(days))
+    return f"{by_day[0]} to {by_day[-1]} messages a day, {statistics.median(by_day):.0f} in the median"
+
+
+def _report(problem: str) -> None:
+    if problem:
+        logger.error("%s", problem)
+
+
+def _size(path: Path) -> int:
+    return sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
 
 
 def _resident() -> float:
@@ -128,7 +167,18 @@ def _resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-if __name__ == "__main__":
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--days", type=int, default=7)
-    asyncio.run(simulate(parser.parse_args().days))
+    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--clusters", type=int, default=1000)
+    parser.add_argument("--nodes", type=int, default=100, help="in each cluster")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        runner.run(simulate(loop, given.days, given.clusters, given.nodes, Path(folder) / "bot.db"))
+
+
+if __name__ == "__main__":
+    main()

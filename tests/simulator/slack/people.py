@@ -385,13 +385,7 @@ class Slack(Workspace):
             what: it is, for the log.
             headers: in place of the right ones.
         """
-        stamp = str(int(time.time()))
-        signed = {
-            "x-slack-request-timestamp": stamp,
-            "x-slack-signature": sign(stamp, body),
-            "content-type": "application/x-www-form-urlencoded",
-        }
-        signed.update({name.replace("_", "-"): value for name, value in headers.items()})
+        signed = signed_headers(body) | {name.replace("_", "-"): value for name, value in headers.items()}
         began = time.monotonic()
         url = random.choice(self.bot_urls)  # noqa: S311 - a balancer's choice is no secret
         patience = aiohttp.ClientTimeout(total=self.ack_seconds)
@@ -412,6 +406,16 @@ class Slack(Workspace):
     ) -> Posted:
         """Another tool posts with the bot's token."""
         return self.add(channel, {"text": text, "blocks": blocks, **extra})
+
+
+def signed_headers(body: bytes) -> dict[str, str]:
+    """The headers of a form that Slack sends now."""
+    stamp = str(int(time.time()))
+    return {
+        "x-slack-request-timestamp": stamp,
+        "x-slack-signature": sign(stamp, body),
+        "content-type": "application/x-www-form-urlencoded",
+    }
 
 
 def sign(stamp: str, body: bytes, secret: str = SIGNING_SECRET) -> str:

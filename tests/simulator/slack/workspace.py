@@ -234,20 +234,22 @@ class Workspace(Listener):
         if fault:
             fault.times -= 1
             if fault.after:
-                self._call(request, method, body)
+                self._call(_token(request), method, body)
             return await self._break(request, fault)
+        status, answer, headers = self.answer(_token(request), method, body)
+        return web.json_response(answer, status=status, headers=headers)
+
+    def answer(self, token: str, method: str, body: dict[str, Any]) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Give a call its status, answer, and headers."""
         if self.limits and (seconds := self.limits.take(method, body, self.now())):
             self.refused_for_limits.append(method)
-            return web.json_response(
-                {"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": str(seconds)}
-            )
+            return 429, {"ok": False, "error": "ratelimited"}, {"Retry-After": str(seconds)}
         try:
-            answer = self._call(request, method, body)
+            answer = self._call(token, method, body)
         except Refused as refused:
             answer = {"ok": False, "error": refused.error, "detail": refused.detail}
         self.changed()
-        granted = {"X-OAuth-Scopes": ",".join(sorted(self.scopes))} if answer["ok"] else {}
-        return web.json_response(answer, headers=granted)
+        return 200, answer, {"X-OAuth-Scopes": ",".join(sorted(self.scopes))} if answer["ok"] else {}
 
     async def _break(self, request: web.Request, fault: SlackFault) -> web.StreamResponse:
         match fault.kind:
@@ -271,8 +273,7 @@ class Workspace(Listener):
         status = 429 if fault.kind == "ratelimited" else 200
         return web.json_response({"ok": False, "error": fault.kind}, status=status, headers=headers)
 
-    def _call(self, request: web.Request, method: str, body: dict[str, Any]) -> dict[str, Any]:
-        token = _token(request)
+    def _call(self, token: str, method: str, body: dict[str, Any]) -> dict[str, Any]:
         expected = APP_TOKEN if method == "apps.connections.open" else self.token
         if self.token_error or token != expected:
             raise Refused(self.token_error or "invalid_auth")
