@@ -1,13 +1,18 @@
-"""Logs for people on a terminal and for machines elsewhere, with every secret taken out."""
+"""Logs for people on a terminal and for machines elsewhere, with every secret taken out.
 
-import json
+All lines, the libraries' too, are formatted by structlog. Inside `about_decision` each says which decision it is of.
+"""
+
 import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+from bot.models import Request
 
 # At DEBUG these print bodies and statements, and with them response_urls and tokens; Bolt 1.30 does so at INFO.
 _TALKATIVE = {
@@ -24,61 +29,42 @@ _TALKATIVE = {
 _CAPABILITY = re.compile(
     r"(hooks\.slack(?:-gov)?\.com/|/response/|[?&](?:ticket|app_id|token)=)[^\s\"'>)&]+|\bx(?:ox[a-z]|app)-[\w-]+"
 )
-
-
-_decision: ContextVar[tuple[str, str]] = ContextVar("decision", default=("", ""))
+_FIELDS = ("outcome", "attempt")
 _SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 
 
-class _Redacting(logging.Formatter):
-    def __init__(self, pattern: str | None, secrets: Sequence[str]) -> None:
-        super().__init__(pattern)
-        self._secrets = [each for each in secrets if len(each) >= _SHORTEST_SECRET]
+class _Redaction:
+    """Replaces secrets in whatever a line says."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets: list[str] = []
+        self.add(secrets)
 
     def add(self, secrets: Sequence[str]) -> None:
         self._secrets += [each for each in secrets if len(each) >= _SHORTEST_SECRET and each not in self._secrets]
 
-    def redact(self, line: str) -> str:
+    def redact(self, text: str) -> str:
         for secret in self._secrets:
-            line = line.replace(secret, "[secret]")
-        return _CAPABILITY.sub(lambda found: f"{found[1] or ''}[secret]", line)
+            text = text.replace(secret, "[secret]")
+        return _CAPABILITY.sub(lambda found: f"{found[1] or ''}[secret]", text)
 
-    def format(self, record: logging.LogRecord) -> str:
-        decision = " ".join(filter(None, _decision.get()))
-        record.decision = f"[{decision}] " if decision else ""
-        return self.redact(super().format(record))
+    def __call__(self, _logger: object, _method: str, line: EventDict) -> EventDict:
+        return {name: self.redact(value) if isinstance(value, str) else value for name, value in line.items()}
 
 
-class _Json(_Redacting):
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": self.redact(record.getMessage()),
-        }
-        about = zip(("decision", "remediation"), map(self.redact, _decision.get()), strict=True)
-        line |= {name: value for name, value in about if value}
-        if record.exc_info:
-            line["exception"] = self.redact(self.formatException(record.exc_info))
-        return json.dumps(line, ensure_ascii=False)
+_redaction = _Redaction(())
 
 
-@contextmanager
-def about_decision(job_id: str, ref: object) -> Iterator[None]:
-    """Put a decision's short ID and reference on every line that is logged inside, by any part."""
-    token = _decision.set((job_id[:8], str(ref)))
-    try:
-        yield
-    finally:
-        _decision.reset(token)
+def about_decision(job_id: str, request: Request) -> AbstractContextManager[None]:
+    """Put a decision's short ID, its reference, the verb, and who asked on every line that is logged inside."""
+    return structlog.contextvars.bound_contextvars(
+        decision=job_id[:8], remediation=str(request.ref), verb=request.verb.value, by=request.actor.user_id
+    )
 
 
 def add_secrets(secrets: Sequence[str]) -> None:
     """Replace these wherever they turn up from now on, besides those that are known."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler.formatter, _Redacting):
-            handler.formatter.add(secrets)
+    _redaction.add(secrets)
 
 
 def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> None:
@@ -89,10 +75,39 @@ def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> Non
         style: "text" or "json"; None picks text on a terminal and JSON elsewhere.
         secrets: values that are replaced wherever they turn up.
     """
-    as_text = style == "text" or (style is None and sys.stderr.isatty())
+    add_secrets(secrets)
     handler = logging.StreamHandler()
-    pattern = "%(asctime)s %(levelname)-7s %(name)s: %(decision)s%(message)s"
-    handler.setFormatter(_Redacting(pattern, secrets) if as_text else _Json(None, secrets))
+    as_text = style == "text" or (style is None and sys.stderr.isatty())
+    handler.setFormatter(_formatter(_TEXT if as_text else _JSON))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name, floor in _TALKATIVE.items():
         logging.getLogger(name).setLevel(max(floor, logging.getLevelName(level)))
+
+
+_TEXT: Sequence[Processor] = [
+    structlog.dev.ConsoleRenderer(
+        colors=False, timestamp_key="time", pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+    )
+]
+_JSON: Sequence[Processor] = [
+    structlog.processors.EventRenamer("message"),
+    structlog.processors.JSONRenderer(ensure_ascii=False),
+]
+
+
+def _formatter(rendering: Sequence[Processor]) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.processors.TimeStamper(fmt="iso", key="time"),
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.ExtraAdder(_FIELDS),
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            _redaction,
+            *rendering,
+        ],
+    )

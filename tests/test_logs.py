@@ -14,6 +14,7 @@ from tests.simulator.together import API_KEY, Fault
 from tests.watch import card, pass_time, quiet, watching
 from tests.world import APPROVE, REF, REFRESH, world
 
+PATH = "/compute/clusters/cluster-1/instances/instance-1/remediations/remediation-1"
 SECRETS = (BOT_TOKEN, APP_TOKEN, SIGNING_SECRET, API_KEY)
 
 
@@ -31,15 +32,15 @@ def test_json_has_a_line_per_record(capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("x").error("token %s\nand more", "hush-hush", exc_info=error)
     (line,) = capsys.readouterr().err.splitlines()
     record = json.loads(line)
-    assert (record["level"], record["logger"], record["message"]) == ("ERROR", "x", "token [secret]\nand more")
+    assert (record["level"], record["logger"], record["message"]) == ("error", "x", "token [secret]\nand more")
     assert "RuntimeError: it was [secret]" in record["exception"]
-    assert record["time"].endswith("+00:00")
+    assert record["time"].endswith("Z")
 
 
 def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("INFO", "text", [])
     logging.getLogger("x").info("to https://hooks.slack.com/actions/T1/2/3 with xoxb-1-abc")
-    assert capsys.readouterr().err.endswith("INFO    x: to https://hooks.slack.com/[secret] with [secret]\n")
+    assert capsys.readouterr().err.endswith("[info     ] to https://hooks.slack.com/[secret] with [secret] [x]\n")
 
 
 @pytest.mark.parametrize("socket", [False, True], ids=["http", "socket"])
@@ -60,13 +61,38 @@ async def test_no_secret_is_logged_whatever_goes_wrong_at_debug(
         await bot.slack.post_signed(b"user=U0ALICE&text=private+words", x_slack_signature="v0=forged")
         await bot.settle()
     logged = capfd.readouterr().err
-    decision = {
-        "text": r"\[[0-9a-f]{8} cluster-1/instance-1/remediation-1\] cancel by U0ALICE: ",
-        "json": r'"cancel by U0ALICE: .*"decision": "[0-9a-f]{8}", "remediation": "cluster-1/instance-1/remediation-1"',
-    }
-    assert re.search(decision[style], logged)
+    assert "Recorded" in logged
     for secret in (*SECRETS, "/response/secret", "ticket-1", "private"):
         assert secret not in logged
+
+
+async def test_each_step_of_a_decision_is_a_line_that_says_which(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "json", SECRETS)
+    async with world() as bot:
+        bot.together.add()
+        await bot.slack.press(bot.alert(), APPROVE)
+        await bot.settle()
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    steps = [line for line in lines if "decision" in line]
+    assert [(line["logger"], line["message"]) for line in steps] == [
+        ("bot.decisions.service", "Received"),
+        ("bot.decisions.service", "Claimed"),
+        ("bot.decisions.executor", "Sending"),
+        ("bot.together.client", f"together POST {PATH}/approve: HTTP 200, request req-2"),
+        ("bot.decisions.service", "Recorded"),
+        ("bot.decisions.service", "Answered"),
+    ]
+    about = {(len(line["decision"]), line["remediation"], line["verb"], line["by"]) for line in steps}
+    assert about == {(8, "cluster-1/instance-1/remediation-1", "approve", "U0ALICE")}
+    assert (steps[2]["attempt"], steps[4]["outcome"]) == (1, "approved")
+
+
+def test_libraries_lines_look_like_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "json", [])
+    for name in ("bot.app", "sqlalchemy.pool"):
+        logging.getLogger(name).warning("slow")
+    ours, theirs = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert ours.keys() == theirs.keys() == {"time", "level", "logger", "message"}
 
 
 def test_socket_ticket_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,4 +113,4 @@ async def test_polls_and_reads_are_not_logged_at_info(capfd: pytest.CaptureFixtu
         await quiet(bot)
     logged = capfd.readouterr().err
     assert "HTTP 200" not in logged
-    assert "refresh by U0ALICE: read" in logged
+    assert re.search(r"Recorded .*outcome=read .*verb=refresh", logged)

@@ -1,5 +1,6 @@
 """What a decision does at Together: read, send, read back. It tells nothing and records nothing but "a POST leaves"."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -54,6 +55,8 @@ from bot.models import (
 from bot.mrkdwn import clock_time, escape
 from bot.store import Approvals, DecisionStore
 from bot.together import TogetherClient
+
+logger = logging.getLogger(__name__)
 
 READ_BACK_AFTER: Sequence[float] = (0, 2, 5)
 REPEAT_AFTER = 15.0  # seconds after which a POST that was sent has either arrived or never will: the client's own limit
@@ -368,6 +371,7 @@ class Executor:
                 is_changed = bool(precondition_failure(job.request, seen, present))
             if is_changed:
                 raise _Changed(present)
+        logger.info("Sending", extra={"attempt": attempt})
 
     async def _success(self, job: Job, seen: Shown | None, result: Remediation) -> Result:
         request = job.request

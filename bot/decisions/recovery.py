@@ -68,9 +68,8 @@ class Recovery:
         while self._tasks.accepting:
             jobs = await self._store.take_over(TAKEN_AT_ONCE, at_start=at_start)
             for job in jobs:
-                with about_decision(job.id, job.request.ref):
-                    what = "Delivering the answer again to" if job.answer else "Taking over from a dead process:"
-                    logger.warning("%s %s", what, job.request.verb)
+                with about_decision(job.id, job.request):
+                    logger.warning("Delivering the answer again" if job.answer else "Taking over from a dead process")
                 self._tasks.spawn(self._decisions.handle(job), f"take over {job.id}")
             if len(jobs) < TAKEN_AT_ONCE:
                 break

@@ -124,7 +124,7 @@ class DecisionService:
             Unrecorded: it could not be written down, or isn't known to be.
         """
         job_id = uuid.uuid4().hex
-        with about_decision(job_id, request.ref):
+        with about_decision(job_id, request):
             return await self._receive(request, job_id)
 
     async def _receive(self, request: Request, job_id: str) -> Work | None:
@@ -134,18 +134,18 @@ class DecisionService:
             async with self._clock.timeout(RECEIVE_SECONDS):
                 job = await self._store.receive(request, job_id)
         except StorageUnavailable as error:
-            logger.error("Couldn't record %s: %s", request.verb, error)  # noqa: TRY400 - an outage
+            logger.error("Couldn't record the request: %s", error)  # noqa: TRY400 - an outage
             if error.in_doubt:
                 raise Unrecorded(doubtful, self._settle_doubt(request, job_id)) from error
             raise Unrecorded(down := StoreDown(), self._refuse(request, down)) from error
         except TimeoutError as error:
-            logger.error("Couldn't record %s in time", request.verb)  # noqa: TRY400 - an outage
+            logger.error("Couldn't record the request in time")  # noqa: TRY400 - an outage
             raise Unrecorded(doubtful, self._settle_doubt(request, job_id)) from error
         except Exception as error:  # a value that the database refuses: it is not there, and the person must know
-            logger.exception("Couldn't record %s", request.verb)
+            logger.exception("Couldn't record the request")
             raise Unrecorded(bug := InternalError(noun, sent=False), self._refuse(request, bug)) from error
         if job is None:
-            logger.info("%s: redelivery ignored", request.verb)
+            logger.info("Redelivery ignored")
             return None
         return self.begin(job)
 
@@ -184,16 +184,18 @@ class DecisionService:
     async def _settle_doubt(self, request: Request, job_id: str) -> None:
         """Make sure that a row whose commit is in doubt isn't run later, and only then say so."""
         void = partial(self._store.void, request, job_id)
-        try:
-            is_void = await self._try_until_stored(void)
-        except StorageUnavailable:
-            uncertain = NotRecorded(RULES[request.verb].noun, sent=False)
-            await self._messenger.whisper(request.place, cards.failure(uncertain, request.ref, request.actor.user_id))
-            is_void = await self.retry_until_stored(void)
-            logger.warning("%s %s", request.verb, "wasn't run" if is_void else "is run by another process")
-            return
-        if is_void:
-            await self._refuse(request, StoreDown())
+        with about_decision(job_id, request):
+            try:
+                is_void = await self._try_until_stored(void)
+            except StorageUnavailable:
+                uncertain = NotRecorded(RULES[request.verb].noun, sent=False)
+                told = cards.failure(uncertain, request.ref, request.actor.user_id)
+                await self._messenger.whisper(request.place, told)
+                is_void = await self.retry_until_stored(void)
+                logger.warning("Not run" if is_void else "Run by another process")
+                return
+            if is_void:
+                await self._refuse(request, StoreDown())
 
     async def handle(self, job: Job) -> None:
         """Bring a job to its answer, from wherever it is, then the next ones of its batch.
@@ -208,21 +210,23 @@ class DecisionService:
         self.working[job.id] = job
         if not job.taken_over and not job.began:
             job.began = self._clock.monotonic()
-        with about_decision(job.id, job.request.ref):
+        with about_decision(job.id, job.request):
+            if not job.taken_over:
+                logger.info("Received")
             return await self._handle_one(job)
 
     async def _handle_one(self, job: Job) -> Job | None:
         try:
             return await self._process(job)
         except LeaseLost:
-            logger.warning("%s was taken over by another process", job.request.verb)
+            logger.warning("Taken over by another process")
         except StorageUnavailable as error:
-            logger.warning("%s is left for later: %s", job.request.verb, error)
+            logger.warning("Left for later: %s", error)
         except asyncio.CancelledError:
             await finish(self._hand_back(job))
             raise
         except Exception:  # a row that can't be written would be taken over again and again
-            logger.exception("%s can't be recorded and is set aside", job.request.verb)
+            logger.exception("Can't be recorded; set aside")
             following = await self.retry_until_stored(partial(self._store.set_aside, job))
             await self._tell_failure(job, InternalError(RULES[job.request.verb].noun, sent=job.sent is not None))
             return following
@@ -240,7 +244,6 @@ class DecisionService:
         metrics.DECISIONS.labels(request.verb.value, outcome.kind.value).inc()
         if not job.taken_over:
             metrics.DECISION_SECONDS.labels(request.verb.value).observe(self._clock.monotonic() - job.began)
-        logger.info("%s by %s: %s", request.verb, request.actor.user_id, outcome.kind)
         return await finish(self._conclude(job, answer, outcome))
 
     async def _conclude(self, job: Job, answer: Answer, outcome: Outcome) -> Job | None:
@@ -251,6 +254,7 @@ class DecisionService:
         except StorageUnavailable:
             await self._tell_uncertain(job)
             following = await self.retry_until_stored(record)
+        logger.info("Recorded", extra={"outcome": outcome.kind.value})
         if following:
             self.working[following.id] = following
         if not told_in_digest(job.request, outcome):
@@ -288,7 +292,7 @@ class DecisionService:
             LeaseLost: another process does it.
             StorageUnavailable: it must be left for later.
         """
-        request, noun = job.request, RULES[job.request.verb].noun
+        noun = RULES[job.request.verb].noun
         try:
             await self._authorize_and_claim(job)
             return await self._with_progress(job)
@@ -300,12 +304,12 @@ class DecisionService:
         except (LeaseLost, StorageUnavailable, asyncio.CancelledError):
             raise
         except Exception:  # the one last net: a bug must not leave the person without an answer
-            logger.exception("%s failed", request.verb)
+            logger.exception("Failed")
             return self._failure(job, InternalError(noun, sent=job.sent is not None))
 
     def _failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
         request = job.request
-        logger.warning("%s by %s: %s", request.verb, request.actor.user_id, error)
+        logger.warning("%s", error)
         outcome = Outcome(OutcomeKind(type(error).__name__))
         if isinstance(error, TogetherError):
             outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
@@ -350,6 +354,8 @@ class DecisionService:
         if isinstance(claim, Claim):
             who = "You" if claim.user_id == request.actor.user_id else f"<@{claim.user_id}>"
             raise AlreadyInFlight(who, RULES[claim.verb].doing, clock_time(claim.since))
+        if rule.decides:
+            logger.info("Claimed")
 
     async def _age(self, job: Job) -> float:
         """How many seconds ago it was received; what this process received itself, it need not ask the database."""
@@ -397,6 +403,7 @@ class DecisionService:
     async def _deliver(self, job: Job, answer: Answer) -> None:
         """Deliver a recorded answer. What Slack doesn't take is tried again, by this process or another."""
         if await self._tell(job, answer):
+            logger.info("Answered")
             await self.retry_until_stored(partial(self._store.finish, job))
             return
         age = 0.0 if job.answered_at is None else await self._store.seconds_since(job.answered_at)

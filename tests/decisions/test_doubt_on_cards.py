@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from bot.logs import about_decision, configure_logs
+from bot.models import RemediationRef
 from tests.simulator.together import Fault, Ids
 from tests.sqlite import locked
+from tests.store.examples import request
 from tests.test_flow_reasons import opened
 from tests.watch import card, pass_time, poll, quiet, thread, until, watching
 from tests.watcher.test_calls import calls
@@ -235,8 +237,8 @@ def test_json_log_hides_a_secret_in_a_reference(capsys: pytest.CaptureFixture[st
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     configure_logs("INFO", "json", ["xoxb-123-abcdef"])
-    with about_decision("a" * 32, "xoxb-123-abcdef/instance/remediation"):
-        logging.getLogger("bot").info("cancel by U")
+    with about_decision("a" * 32, request(ref=RemediationRef("xoxb-123-abcdef", "i", "r"))):
+        logging.getLogger("bot").info("Received")
     root.handlers[:], root.level = handlers, level
     assert "xoxb-123-abcdef" not in capsys.readouterr().err
 
