@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select
 
 from bot.models import (
     DOUBT_SECONDS,
@@ -62,14 +62,12 @@ _BEFORE_ME = or_(c.active_at < _MINE, and_(c.active_at == _MINE, c.id < bindpara
 _IN_DOUBT = and_(
     c.status.in_((ANSWERED, DONE, UNDELIVERED)),
     c.outcome.in_(DOUBTFUL),
-    func.coalesce(c.answered_at, c.done_at) > now() - DOUBT_SECONDS,
+    c.answered_at > now() - DOUBT_SECONDS,
 )
-_ABOUT_TO_BE_IN_REPAIR = select(c.instance_id).where(
-    c.verb == Verb.APPROVE,
-    c.cluster_id == bindparam("b_cluster"),
-    c.id != bindparam("b_id"),
-    or_(and_(c.status == ACTIVE, _BEFORE_ME), _IN_DOUBT),
+_OTHERS = select(c.instance_id).where(
+    c.verb == Verb.APPROVE, c.cluster_id == bindparam("b_cluster"), c.id != bindparam("b_id")
 )
+_ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(c.status == ACTIVE, _BEFORE_ME).union_all(_OTHERS.where(_IN_DOUBT))
 _AT_WORK = select(alerts.c.cluster_id, alerts.c.instance_id, alerts.c.remediation_id).where(
     alerts.c.cluster_id == bindparam("b_cluster"),
     alerts.c.is_open,

@@ -69,12 +69,6 @@ decisions = Table(
 
 Index("decisions_of_a_batch", decisions.c.batch_id, decisions.c.batch_number)
 Index(
-    "queued_decisions",
-    decisions.c.batch_id,
-    sqlite_where=decisions.c.status == QUEUED,
-    postgresql_where=decisions.c.status == QUEUED,
-)
-Index(
     "one_active_decision_per_remediation",
     decisions.c.cluster_id,
     decisions.c.instance_id,
@@ -83,12 +77,9 @@ Index(
     sqlite_where=decisions.c.status == ACTIVE,
     postgresql_where=decisions.c.status == ACTIVE,
 )
-Index(
-    "unfinished_decisions",
-    decisions.c.lease_until,
-    sqlite_where=decisions.c.status.in_((RECEIVED, ACTIVE, ANSWERED)),
-    postgresql_where=decisions.c.status.in_((RECEIVED, ACTIVE, ANSWERED)),
-)
+Index("decisions_by_status", decisions.c.status, decisions.c.cluster_id)
+Index("decisions_of_a_remediation", decisions.c.cluster_id, decisions.c.instance_id, decisions.c.remediation_id)
+Index("decisions_of_a_cluster", decisions.c.cluster_id, decisions.c.answered_at)
 Index("finished_decisions", decisions.c.done_at)
 
 audit = Table(
@@ -140,7 +131,9 @@ alerts = Table(
     Column("body", Text, nullable=False),
 )
 Index("alerts_of_a_message", alerts.c.message_id)
-Index("alerts_by_age", alerts.c.cluster_id, alerts.c.seen_at)
+Index("open_alerts", alerts.c.is_open, alerts.c.cluster_id)
+Index("alerts_by_state", alerts.c.state, alerts.c.seen_at)
+Index("alerts_by_age", alerts.c.seen_at)
 
 messages = Table(
     "messages",
@@ -157,6 +150,8 @@ messages = Table(
     Column("body", Text, nullable=False),
 )
 Index("due_messages", messages.c.is_open, messages.c.next_at)
+Index("messages_by_ts", messages.c.ts)
+Index("messages_by_age", messages.c.opened_at)
 
 # What was selected, and whose it is; the decisions hold what became of it.
 batches = Table(
