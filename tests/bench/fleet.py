@@ -5,7 +5,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import httpx
@@ -130,15 +130,19 @@ class Fleet:
     """What breaks, and what people and Together do about it.
 
     Attributes:
+        clusters, slack: where it breaks, and where it is told.
         broken: how many nodes until now.
         alarms: how many false alarms.
         ends: how many remediations ended, by their state.
     """
 
-    def __init__(self, clusters: Clusters, slack: Slack, nodes: int, seed: int) -> None:
-        self._clusters = clusters
-        self._slack = slack
+    def __init__(
+        self, clusters: Clusters, slack: Office, nodes: int, seed: int, *, alarm_every: float = ALARM_EVERY
+    ) -> None:
+        self.clusters = clusters
+        self.slack = slack
         self._nodes = nodes
+        self._alarm_every = alarm_every
         self._chance = random.Random(seed)  # noqa: S311 - a simulation
         self._tasks: set[asyncio.Task[None]] = set()
         self.broken = self.alarms = 0
@@ -149,37 +153,37 @@ class Fleet:
         await asyncio.gather(self._break(), self._raise_alarms(), self._cut_off())
 
     async def _break(self) -> None:
-        names = list(self._clusters.by_id)
+        names = list(self.clusters.by_id)
         while True:
             await asyncio.sleep(self._about(DAY / (len(names) * self._nodes * PER_NODE_AND_DAY)))
             self._begin(self._live(self._add(self._chance.choice(names), self._chance.randrange(self._nodes))))
 
     async def _raise_alarms(self) -> None:
         while True:
-            await asyncio.sleep(self._about(ALARM_EVERY))
-            cluster = self._chance.choice(list(self._clusters.by_id))
+            await asyncio.sleep(self._about(self._alarm_every))
+            cluster = self._chance.choice(list(self.clusters.by_id))
             self._begin(self._false_alarm([self._add(cluster, node) for node in range(self._nodes)]))
             self.alarms += 1
 
     async def _cut_off(self) -> None:
         while True:
             await asyncio.sleep(self._about(OUTAGE_EVERY))
-            self._clusters.is_down = True
+            self.clusters.is_down = True
             await asyncio.sleep(OUTAGE_SECONDS)
-            self._clusters.is_down = False
+            self.clusters.is_down = False
 
     def _add(self, cluster: str, node: int) -> Ids:
         self.broken += 1
         ids = (cluster, f"i-{cluster[8:]}-{node}", f"r-{self.broken}")
         mode = f"REMEDIATION_MODE_{self._chance.choice(MODES)}"
-        return self._clusters.by_id[cluster].add(ids, mode=mode, instance_name=f"gpu-{cluster[8:]}-{node}")
+        return self.clusters.by_id[cluster].add(ids, mode=mode, instance_name=f"gpu-{cluster[8:]}-{node}")
 
     async def _live(self, ids: Ids) -> None:
         """Let a remediation be: one in ten clears on its own, and one in ten waits for hours."""
         fate = self._chance.random()
         if fate < 0.1:
             await asyncio.sleep(self._about(30 * MINUTE))
-            self._clusters.by_id[ids[0]].resolve(ids)
+            self.clusters.by_id[ids[0]].resolve(ids)
         else:
             await self._answer(ids, self._about(3 * HOUR if fate < 0.2 else 20 * MINUTE))
         await self._repair(ids)
@@ -190,14 +194,14 @@ class Fleet:
         verb = CANCEL if self._chance.random() < 0.15 else APPROVE
         while self._state(ids) == "PENDING_APPROVAL":
             await asyncio.sleep(after)
-            card = next(iter(self._slack.cards(ids[2])), None)
+            card = next(iter(self.slack.cards(ids[2])), None)
             if card and verb in card.buttons:
                 user = self._chance.choice(["U0ALICE", "U0BOB"])
-                await self._slack.press(card, verb, user=user)
+                await self.slack.press(card, verb, user=user)
                 await asyncio.sleep(MINUTE)
 
     async def _repair(self, ids: Ids) -> None:
-        together = self._clusters.by_id[ids[0]]
+        together = self.clusters.by_id[ids[0]]
         while self._state(ids) not in TERMINAL:
             await asyncio.sleep(self._about(4 * MINUTE))
             if self._state(ids) == "RUNNING" and self._chance.random() < 0.05:
@@ -211,31 +215,31 @@ class Fleet:
             digest: Posted | None = None
             while digest is None or "need a decision" not in digest.text:
                 await asyncio.sleep(5 * MINUTE)
-                mine = [each for each in self._slack.digests() if all_ids[0][0] in each.everything]
+                mine = [each for each in self.slack.digests() if all_ids[0][0] in each.everything]
                 digest = mine[-1] if mine else None
             digest.selected[SELECT] = ["all"]
-            await self._slack.press(digest, CANCEL_SELECTED)
+            await self.slack.press(digest, CANCEL_SELECTED)
             await asyncio.sleep(5.0)
-            await self._slack.submit(self._slack.views[-1])
+            await self.slack.submit(self.slack.views[-1])
         await asyncio.sleep(2 * HOUR)
         for ids in all_ids:
             if self._state(ids) == "PENDING_APPROVAL":
-                self._clusters.by_id[ids[0]].resolve(ids)
+                self.clusters.by_id[ids[0]].resolve(ids)
         await asyncio.gather(*map(self._forget, all_ids))
 
     async def _forget(self, ids: Ids) -> None:
         """Take it from the simulator when the bot has no reason to ask for it any more."""
         self.ends[self._state(ids)] += 1
         await asyncio.sleep(DAY)
-        del self._clusters.by_id[ids[0]].remediations[ids]
+        del self.clusters.by_id[ids[0]].remediations[ids]
 
     def _state(self, ids: Ids) -> str:
-        return self._clusters.by_id[ids[0]].state(ids)
+        return self.clusters.by_id[ids[0]].state(ids)
 
     def _about(self, mean: float) -> float:
         return self._chance.expovariate(1 / mean)
 
-    def _begin(self, work: "Any") -> None:
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -94,11 +94,10 @@ async def bot_of(loop: VirtualLoop, slack: Office, clusters: Clusters, path: Pat
             await database.close()
 
 
-async def simulate(loop: VirtualLoop, days: int, clusters: int, nodes: int, path: Path) -> None:
+async def simulate(loop: VirtualLoop, days: int, fleet: Fleet, path: Path) -> None:
     """Run it, and print what it comes to every ten days."""
-    slack, together = Office(loop.clock.now), Clusters(clusters, loop.clock.now)
-    fleet = Fleet(together, slack, nodes, SEED)
-    async with bot_of(loop, slack, together, path) as database:
+    slack, clusters = fleet.slack, fleet.clusters
+    async with bot_of(loop, slack, clusters, path) as database:
         await asyncio.sleep(2 * HOUR)
         slack.tidy()
         slack.channel.clear()
@@ -123,17 +122,18 @@ async def simulate(loop: VirtualLoop, days: int, clusters: int, nodes: int, path
         breaking.cancel()
         with suppress(asyncio.CancelledError):
             await breaking
-        report(fleet, slack, together, days)
+        report(fleet, days)
         await measure(database, path, fleet.broken)
 
 
-def report(fleet: Fleet, slack: Office, clusters: Clusters, days: int) -> None:
+def report(fleet: Fleet, days: int) -> None:
     """Print the counts."""
+    slack = fleet.slack
     print(f"broken nodes: {fleet.broken}, {fleet.broken / days:.0f} a day; {fleet.alarms} false alarms")
     print(f"ends: {dict(fleet.ends.most_common())}; acks: {dict(slack.acks)}")
     print(f"in the channel: {_messages(slack, days)}")
     print(f"Slack: {dict(slack.said.most_common())}; refused for its limits: {len(slack.refused_for_limits)}")
-    print(f"Together: {dict(clusters.calls.most_common())}")
+    print(f"Together: {dict(fleet.clusters.calls.most_common())}")
 
 
 async def measure(database: Database, path: Path, count: int) -> None:
@@ -177,7 +177,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, VirtualLoop)
-        runner.run(simulate(loop, given.days, given.clusters, given.nodes, Path(folder) / "bot.db"))
+        fleet = Fleet(Clusters(given.clusters, loop.clock.now), Office(loop.clock.now), given.nodes, SEED)
+        runner.run(simulate(loop, given.days, fleet, Path(folder) / "bot.db"))
 
 
 if __name__ == "__main__":

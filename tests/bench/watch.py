@@ -175,9 +175,9 @@ async def _measure(bot: Bot, ids: list[Ids], changes: int, idle: float) -> Measu
     return Measured(bot.cpu - began - rounds * idle, bot.memory, read, told)
 
 
-async def storm() -> bool:
+async def storm(nodes: int = STORM) -> bool:
     """Print what a storm of a thousand costs. False where Slack's limits were exceeded."""
-    print(f"\nA false alarm on {STORM} nodes, all cancelled with one selection; Slack's limits are enforced")
+    print(f"\nA false alarm on {nodes} nodes, all cancelled with one selection; Slack's limits are enforced")
     with tempfile.TemporaryDirectory() as name:
         async with Slack() as slack, Together(slack.now) as together:
             together.clusters["cluster-1"] = "H100"
@@ -185,9 +185,9 @@ async def storm() -> bool:
             async with bot_beside(slack, together, Path(name)) as bot:
                 while not [call for call in together.calls if call.verb == "list"]:
                     await together.news()
-                ids = [together.add(("cluster-1", f"node-{number}", f"r-{number:05d}")) for number in range(STORM)]
+                ids = [together.add(("cluster-1", f"node-{number}", f"r-{number:05d}")) for number in range(nodes)]
                 fell_ill = time.monotonic()
-                while not (digests := slack.digests()) or f"{STORM} wait for approval" not in digests[0].text:
+                while not (digests := slack.digests()) or not digests[0].text.startswith(f"{nodes} "):
                     await slack.news()
                 told = time.monotonic()
                 message = digests[0]
@@ -201,10 +201,11 @@ async def storm() -> bool:
                     await together.news()
                 decided = time.monotonic()
                 while (
-                    f"{STORM} of {STORM}: {STORM} cancelled" not in message.everything or "0 wait" not in message.text
+                    f"{nodes} of {nodes}: {nodes} cancelled" not in message.everything
+                    or "Nothing left to decide" not in message.text
                 ):
                     await slack.news()
-                while len(slack.replies(message)) < STORM // REPORT_LINES:
+                while len(slack.replies(message)) < nodes // REPORT_LINES:
                     await slack.news()
                 shown = time.monotonic()
                 calls = _said(slack.calls)
