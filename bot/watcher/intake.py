@@ -77,9 +77,11 @@ class Backlog:
 
     def release(self, now: float, patience: float) -> Sequence[Observation]:
         """Return what is to be told now."""
+        if self.is_over:
+            return []
         is_whole = self._names is not None and self._names <= self._read
         is_ripe = self._held_since is not None and now - self._held_since >= patience
-        if self.is_over or not (is_whole or is_ripe or now > self._until):
+        if not (is_whole or is_ripe or now > self._until):
             return []
         held, self._held, self._held_since = list(self._held.values()), {}, None
         self.is_over = is_whole or now > self._until

@@ -91,12 +91,23 @@ class Office(Slack):
         self.channel: Counter[int] = Counter()
         self.said: Counter[str] = Counter()
         self._began = now()
+        self._cards: dict[str, Posted] = {}
 
     async def post_signed(self, body: bytes, *, what: str = "", **headers: str) -> Ack:  # noqa: ARG002 - as over HTTP
         request = AsyncBoltRequest(body=body.decode(), headers={**signed_headers(body), **headers})
         response = await self.bolt.async_dispatch(request)
         self.acks[response.status] += 1
         return Ack(response.status, response.body, 0.0)
+
+    def add(self, channel: str, body: dict[str, Any], only_for: str | None = None) -> Posted:
+        posted = super().add(channel, body, only_for)
+        if about := ((body.get("metadata") or {}).get("event_payload") or {}).get("remediation_id"):
+            self._cards[about] = posted
+        return posted
+
+    def card(self, remediation_id: str) -> Posted | None:
+        """The card of a remediation, where it has one."""
+        return self._cards.get(remediation_id)
 
     def tidy(self) -> None:
         """Count what was said, and forget what is older than two days."""
@@ -108,6 +119,7 @@ class Office(Slack):
         self._responses.clear()
         oldest = self.now() - 2 * DAY
         self.messages = [each for each in self.messages if float(each.ts) > oldest]
+        self._cards = {about: each for about, each in self._cards.items() if float(each.ts) > oldest}
 
 
 class InProcessClient(MeasuredClient):
@@ -194,7 +206,7 @@ class Fleet:
         verb = CANCEL if self._chance.random() < 0.15 else APPROVE
         while self._state(ids) == "PENDING_APPROVAL":
             await asyncio.sleep(after)
-            card = next(iter(self.slack.cards(ids[2])), None)
+            card = self.slack.card(ids[2])
             if card and verb in card.buttons:
                 user = self._chance.choice(["U0ALICE", "U0BOB"])
                 await self.slack.press(card, verb, user=user)
