@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from bot.metrics import OUTWARD
 from bot.models import Event, EventKind
 from bot.outward.formats import cloud_event, incident
 from bot.outward.sender import BACKOFF, GIVE_UP_AFTER, TICK
@@ -22,6 +23,8 @@ from tests.simulator.together import Fault, Together
 from tests.watch import HOLD, card, pass_time, poll, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, settings_for, world
 
+NAME = "remediation_bot_outward_events_total"
+REASONS = {0: "RemoteProtocolError"}
 CLOUD_EVENT = {
     "type": "object",
     "required": ["id", "source", "specversion", "type"],
@@ -154,6 +157,13 @@ async def test_what_is_not_taken_is_told_again_in_order_and_holds_up_no_other(
         await card(bot, other)
         await until(bot, lambda: webhook.of("r-2") == ["opened"])
         await until(bot, lambda: webhook.of(IDS[2]) == ["opened", "decided", "resolved"], seconds=600)
+        counted = {
+            sample.labels["result"]
+            for family in OUTWARD.collect()
+            for sample in family.samples
+            if sample.name == NAME and sample.labels["target"] == "webhook"
+        }
+        assert counted >= {"taken", REASONS.get(status, str(status))}
 
 
 async def test_webhook_that_hangs_keeps_no_decision_waiting_and_is_given_up_after_a_day(
