@@ -115,6 +115,8 @@ class Reconciler:
 
     async def _reconcile(self, key: str, lane: Lane) -> Lane | None:
         """Do the next thing that a message needs, if this lane does it. Returns the lane that continues at once."""
+        if lane is Lane.LOOK and self._was_just_edited(key):
+            return None
         snapshot = await self._messages.load(key)
         if snapshot is None:
             await self._messages.close(key)
@@ -128,8 +130,14 @@ class Reconciler:
         after = await self._steps[step](snapshot)
         if after is None:
             return None
-        lane_after = lifecycle.next_step(after, self._config).lane
-        return None if lane_after is Lane.LOOK else lane_after
+        following = lifecycle.next_step(after, self._config)
+        if following is Step.EDIT and self._was_just_edited(key):
+            return None
+        return None if following.lane is Lane.LOOK else following.lane
+
+    def _was_just_edited(self, key: str) -> bool:
+        """Return whether a message is left to a later tick, for which it is due still: it takes no turn until then."""
+        return self._clock.monotonic() - self._edited_at.get(key, -SECONDS_PER_EDIT) < SECONDS_PER_EDIT
 
     async def _forget(self, snapshot: Snapshot) -> None:
         for ref in await self._messages.forget(snapshot.message.id):
@@ -199,9 +207,6 @@ class Reconciler:
         return await self._settle(key, lambda each: replace(each.message, ts=ts, drawn=shown.fingerprint, shown_at=at))
 
     async def _edit(self, snapshot: Snapshot) -> Snapshot | None:
-        message = snapshot.message
-        if self._clock.monotonic() - self._edited_at.get(message.id, -SECONDS_PER_EDIT) < SECONDS_PER_EDIT:
-            return None  # it is due still, so a later tick comes back to it
         self._lease.ensure_held()
         return await finish(self._update(snapshot, lifecycle.content(snapshot, self._config)))
 

@@ -156,7 +156,7 @@ async def _start(stack: AsyncExitStack, load: Load, folder: Path, cores: set[int
         "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(port), "HOST": "127.0.0.1",
         "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_SIGNING_SECRET": SIGNING_SECRET, "SLACK_API_URL": load.slack_url,
         "TOGETHER_API_KEY": API_KEY, "TOGETHER_BASE_URL": load.together_url, "BOT_OPERATORS": ",".join(PEOPLE),
-        "LOG_LEVEL": "WARNING", "NODE_ENV": "production", **program.environ,
+        "LOG_LEVEL": "INFO", "NODE_ENV": "production", **program.environ,
     }  # fmt: skip
     log = folder / f"{port}.log"
     output = stack.enter_context(log.open("wb"))

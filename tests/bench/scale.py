@@ -1,17 +1,19 @@
 """A simulated year of a large fleet: what it posts, stores, and costs. `python -m tests.bench.scale --days 365`.
 
 The bot's own parts, database and all, on a clock that jumps to the next moment at which something happens. Together and
-Slack are the simulators of the tests, called without sockets; Slack's limits are enforced.
+Slack are the simulators of the tests, called without sockets; Slack's limits are enforced. Ctrl-C ends it early, and it
+reports what it has.
 """
 
 import argparse
 import asyncio
 import logging
 import os
+import signal
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -94,8 +96,8 @@ async def bot_of(loop: VirtualLoop, slack: Office, clusters: Clusters, path: Pat
             await database.close()
 
 
-async def simulate(loop: VirtualLoop, days: int, fleet: Fleet, path: Path) -> None:
-    """Run it, and print what it comes to every ten days."""
+async def simulate(loop: VirtualLoop, days: int, fleet: Fleet, path: Path, enough: Sequence[int] = ()) -> None:
+    """Run it, and print what it comes to every ten days, and at the end of the day in which `enough` gets an item."""
     slack, clusters = fleet.slack, fleet.clusters
     async with bot_of(loop, slack, clusters, path) as database:
         await asyncio.sleep(2 * HOUR)
@@ -110,7 +112,7 @@ async def simulate(loop: VirtualLoop, days: int, fleet: Fleet, path: Path) -> No
                 slack.tidy()
                 if breaking.done():
                     breaking.result()
-            if day % REPORT_DAYS == 0 or day == days:
+            if day % REPORT_DAYS == 0 or day == days or enough:
                 spent = (time.process_time() - began - cpu) / (day % REPORT_DAYS or REPORT_DAYS)
                 cpu = time.process_time() - began
                 print(
@@ -119,10 +121,12 @@ async def simulate(loop: VirtualLoop, days: int, fleet: Fleet, path: Path) -> No
                     f"{spent:.1f} s of CPU a day",
                     flush=True,
                 )
+            if enough:
+                break
         breaking.cancel()
         with suppress(asyncio.CancelledError):
             await breaking
-        report(fleet, days)
+        report(fleet, day)
         await measure(database, path, fleet.broken)
 
 
@@ -177,8 +181,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, VirtualLoop)
+        interrupts: list[int] = []
+        signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
         fleet = Fleet(Clusters(given.clusters, loop.clock.now), Office(loop.clock.now), given.nodes, SEED)
-        runner.run(simulate(loop, given.days, fleet, Path(folder) / "bot.db"))
+        runner.run(simulate(loop, given.days, fleet, Path(folder) / "bot.db", interrupts))
 
 
 if __name__ == "__main__":

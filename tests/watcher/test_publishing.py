@@ -1,16 +1,20 @@
 """Posts and edits when Slack limits, refuses or doesn't answer clearly."""
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import select
 
+from bot.models import RemediationRef
+from bot.store import Approvals
 from bot.store.tables import messages
+from handlers.alert_channels import UPDATES_PER_MINUTE
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.rows import execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began, digest, storm
-from tests.watch import card, enforce_slacks_limits, pass_time, poll, until, updates, watching
+from tests.watch import card, enforce_slacks_limits, pass_time, poll, quiet, until, updates, watching
 from tests.world import APPROVE, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -306,3 +310,20 @@ async def test_cards_in_a_former_channel_are_updated_there(bot: World) -> None:
         await card(bot, words="Cancelled: reboot")
         await until(bot, lambda: bot.slack.replies(alert))
         assert {each.channel for each in bot.slack.messages} == {"C0OPS"}
+
+
+async def test_looks_at_a_message_that_was_just_edited_use_up_no_turns(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    assert bot.app.database
+    assert bot.app._watcher
+    redraw = partial(Approvals(bot.app.database).mark_stale, RemediationRef(*IDS))
+    enforce_slacks_limits(bot)
+    (row,) = await execute_beside(bot, select(messages.c.id))
+    await redraw()
+    await until(bot, lambda: alert.edits == 1)
+    await redraw()
+    for _ in range(UPDATES_PER_MINUTE):
+        bot.app._watcher._queue.put(str(row["id"]))
+        await quiet(bot)
+    await until(bot, lambda: alert.edits == 2, seconds=10)
