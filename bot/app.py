@@ -45,6 +45,13 @@ from handlers.socket import Socket, Sockets
 
 logger = logging.getLogger(__name__)
 
+# What isn't done where a part can't end.
+_UNLESS_ENDED = {
+    "watcher": "The watch wasn't handed over; another process takes it after BOT_LEASE_SECONDS",
+    "sender": "Sending events wasn't handed over; another process continues after BOT_LEASE_SECONDS",
+    "recovery": "The audit head wasn't logged a last time",
+    "audit trail": "The end of the audit trail wasn't copied or signed; the next process does it",
+}
 DRAIN_SECONDS = 25.0
 RETRY_STORE_EVERY = 3.0
 
@@ -370,5 +377,7 @@ class _Running:
         await asyncio.wait({self.task})
         try:
             await self._part.end()
-        except Exception as error:  # noqa: BLE001 - no part may keep the others from their end
-            logger.warning("The %s couldn't finish: %s", self._name, type(error).__name__)
+        except StorageUnavailable as error:
+            logger.warning("%s: can't reach the database: %s", _UNLESS_ENDED[self._name], error)
+        except Exception:  # no part may keep the others from their end
+            logger.exception("%s", _UNLESS_ENDED[self._name])

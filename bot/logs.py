@@ -52,6 +52,10 @@ class _Redaction:
         return {name: self.redact(value) if isinstance(value, str) else value for name, value in line.items()}
 
 
+def _in_capitals(_logger: object, _method: str, line: EventDict) -> EventDict:
+    return {**line, "level": line["level"].upper()}
+
+
 _redaction = _Redaction(())
 
 
@@ -100,6 +104,7 @@ def _formatter(rendering: Sequence[Processor]) -> logging.Formatter:
         foreign_pre_chain=[
             structlog.processors.TimeStamper(fmt="iso", key="time"),
             structlog.stdlib.add_log_level,
+            _in_capitals,
             structlog.stdlib.add_logger_name,
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.ExtraAdder(_FIELDS),

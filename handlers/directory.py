@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
@@ -96,7 +97,9 @@ class _Remembered(Generic[T]):
             raise DirectoryUnavailable from error
 
     def _begin(self, key: str) -> "asyncio.Task[T]":
-        self._asking[key] = task = asyncio.create_task(self._look_up(key), name=f"look up {key}")
+        # Of no decision: others wait for it too, and its lines would name the first one's.
+        task = asyncio.create_task(self._look_up(key), name=f"look up {key}", context=Context())
+        self._asking[key] = task
         task.add_done_callback(lambda done: self._ended(key, done))
         return task
 

@@ -32,7 +32,7 @@ def test_json_has_a_line_per_record(capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("x").error("token %s\nand more", "hush-hush", exc_info=error)
     (line,) = capsys.readouterr().err.splitlines()
     record = json.loads(line)
-    assert (record["level"], record["logger"], record["message"]) == ("error", "x", "token [secret]\nand more")
+    assert (record["level"], record["logger"], record["message"]) == ("ERROR", "x", "token [secret]\nand more")
     assert "RuntimeError: it was [secret]" in record["exception"]
     assert record["time"].endswith("Z")
 
@@ -40,7 +40,7 @@ def test_json_has_a_line_per_record(capsys: pytest.CaptureFixture[str]) -> None:
 def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("INFO", "text", [])
     logging.getLogger("x").info("to https://hooks.slack.com/actions/T1/2/3 with xoxb-1-abc")
-    assert capsys.readouterr().err.endswith("[info     ] to https://hooks.slack.com/[secret] with [secret] [x]\n")
+    assert capsys.readouterr().err.endswith("[INFO     ] to https://hooks.slack.com/[secret] with [secret] [x]\n")
 
 
 @pytest.mark.parametrize("socket", [False, True], ids=["http", "socket"])
@@ -85,6 +85,17 @@ async def test_each_step_of_a_decision_is_a_line_that_says_which(capfd: pytest.C
     about = {(len(line["decision"]), line["remediation"], line["verb"], line["by"]) for line in steps}
     assert about == {(8, "cluster-1/instance-1/remediation-1", "approve", "U0ALICE")}
     assert (steps[2]["attempt"], steps[4]["outcome"]) == (1, "approved")
+
+
+async def test_line_of_a_look_up_that_many_wait_for_names_no_decision(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "json", SECRETS)
+    async with world() as bot:
+        bot.slack.faults.append(SlackFault("users.info", "internal_error"))
+        await bot.slack.command(REF)
+        await bot.settle()
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    (looked_up,) = [line for line in lines if "Could not look up" in line["message"]]
+    assert "decision" not in looked_up
 
 
 def test_libraries_lines_look_like_ours(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ from bot.models.verbs import RULES
 from bot.mrkdwn import clock_time, escape
 
 HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
-LEFT_ALONE_SECONDS = 60.0  # a card that waits for Together to be read, which makes it due at once
+# A decided card isn't looked at until Together is read, which makes it due; after so long it is looked at anyway.
+LEFT_ALONE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     alert = replace(alert, answered_seq=seq if decides else alert.answered_seq, is_stale=alert.is_stale or is_stale)
     if remark and remark.decided:
         alert = replace(alert, hold=None, decided=remark.decided)
-    next_at = at + LEFT_ALONE_SECONDS if alert.is_stale and not message.is_digest else 0.0
-    message = replace(message, next_at=next_at, done=False)
+    is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
+    message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
     place = request.place
     shown_at = place.channel_id, answer.card_ts or place.message_ts
     if message.is_digest or message.ts is None or (message.channel_id, message.ts) != shown_at:

@@ -116,7 +116,7 @@ class Reconciler:
     async def _reconcile(self, key: str, lane: Lane) -> Lane | None:
         """Do the next thing that a message needs, if this lane does it. Returns the lane that continues at once."""
         if lane is Lane.LOOK and self._was_just_edited(key):
-            return None
+            return None  # a digest of 1,000 takes long to load, and each of them puts its key
         snapshot = await self._messages.load(key)
         if snapshot is None:
             await self._messages.close(key)
@@ -126,17 +126,21 @@ class Reconciler:
                 self._index.mark_stale(alert.remediation.ref)
         step = lifecycle.next_step(snapshot, self._config)
         if step.lane is not lane:
-            return None if step is Step.REMIND and self._reminding.is_to_wait(key) else step.lane
+            return None if self._is_too_early(key, step) else step.lane
         after = await self._steps[step](snapshot)
         if after is None:
             return None
         following = lifecycle.next_step(after, self._config)
-        if following is Step.EDIT and self._was_just_edited(key):
-            return None
-        return None if following.lane is Lane.LOOK else following.lane
+        return None if following.lane is Lane.LOOK or self._is_too_early(key, following) else following.lane
+
+    def _is_too_early(self, key: str, step: Step) -> bool:
+        """Return whether a step is left to a later tick. Whoever has put the key has made the message due."""
+        if step is Step.EDIT:
+            return self._was_just_edited(key)
+        return step is Step.REMIND and self._reminding.is_to_wait(key)
 
     def _was_just_edited(self, key: str) -> bool:
-        """Return whether a message is left to a later tick, for which it is due still: it takes no turn until then."""
+        """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""
         return self._clock.monotonic() - self._edited_at.get(key, -SECONDS_PER_EDIT) < SECONDS_PER_EDIT
 
     async def _forget(self, snapshot: Snapshot) -> None:

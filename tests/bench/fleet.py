@@ -26,7 +26,8 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 CALL_SECONDS = 0.15
 # 419 unexpected interruptions in 54 days on 16,384 GPUs, eight to a node ("The Llama 3 Herd of Models", 2024, 3.3.4).
 PER_NODE_AND_DAY = 419 / 54 / (16_384 / 8)
-ALARM_EVERY, OUTAGE_EVERY, OUTAGE_SECONDS = 10 * DAY, 30 * DAY, 20 * MINUTE
+ALARM_EVERY, ALARM_NODES = 10 * DAY, 100
+OUTAGE_EVERY, OUTAGE_SECONDS = 30 * DAY, 20 * MINUTE
 MODES = ("REBOOT_VM", "REBOOT_VM", "VM_ONLY", "HOST_AWARE")
 _PATH = re.compile(r"/v1/compute/clusters/([^/]+)/instances/([^/]+)/remediations(?:/([^/]+)(?:/(\w+))?)?$")
 
@@ -149,12 +150,20 @@ class Fleet:
     """
 
     def __init__(
-        self, clusters: Clusters, slack: Office, nodes: int, seed: int, *, alarm_every: float = ALARM_EVERY
+        self,
+        clusters: Clusters,
+        slack: Office,
+        nodes: int,
+        seed: int,
+        *,
+        alarm_every: float = ALARM_EVERY,
+        alarm_nodes: int = ALARM_NODES,
     ) -> None:
         self.clusters = clusters
         self.slack = slack
         self._nodes = nodes
         self._alarm_every = alarm_every
+        self._alarm_nodes = min(nodes, alarm_nodes)
         self._chance = random.Random(seed)  # noqa: S311 - a simulation
         self._tasks: set[asyncio.Task[None]] = set()
         self.broken = self.alarms = 0
@@ -174,7 +183,7 @@ class Fleet:
         while True:
             await asyncio.sleep(self._about(self._alarm_every))
             cluster = self._chance.choice(list(self.clusters.by_id))
-            self._begin(self._false_alarm([self._add(cluster, node) for node in range(self._nodes)]))
+            self._begin(self._false_alarm([self._add(cluster, node) for node in range(self._alarm_nodes)]))
             self.alarms += 1
 
     async def _cut_off(self) -> None:

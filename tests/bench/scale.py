@@ -46,8 +46,10 @@ REPORT_DAYS = 10
 
 
 @asynccontextmanager
-async def bot_of(loop: VirtualLoop, slack: Office, clusters: Clusters, path: Path) -> AsyncIterator[Database]:
-    """Run the bot's parts, put together as the process does it but for its connections."""
+async def bot_of(
+    loop: VirtualLoop, slack: Office, clusters: Clusters, path: Path
+) -> AsyncIterator[tuple[Database, list["asyncio.Task[None]"]]]:
+    """Run the bot's parts, put together as the process does it but for its connections. Yields those that never end."""
     clock = loop.clock
     environ = variables(slack, Together(clock.now)) | {
         "SLACK_API_URL": "http://127.0.0.1/api/",
@@ -87,7 +89,7 @@ async def bot_of(loop: VirtualLoop, slack: Office, clusters: Clusters, path: Pat
         )  # fmt: skip
         running = [asyncio.create_task(each.run()) for each in (recovery, watcher)]
         try:
-            yield database
+            yield database, running
         finally:
             for each in running:
                 each.cancel()
@@ -99,7 +101,7 @@ async def bot_of(loop: VirtualLoop, slack: Office, clusters: Clusters, path: Pat
 async def simulate(loop: VirtualLoop, days: int, fleet: Fleet, path: Path, enough: Sequence[int] = ()) -> None:
     """Run it, and print what it comes to every ten days, and at the end of the day in which `enough` gets an item."""
     slack, clusters = fleet.slack, fleet.clusters
-    async with bot_of(loop, slack, clusters, path) as database:
+    async with bot_of(loop, slack, clusters, path) as (database, parts):
         await asyncio.sleep(2 * HOUR)
         slack.tidy()
         slack.channel.clear()
@@ -110,8 +112,9 @@ async def simulate(loop: VirtualLoop, days: int, fleet: Fleet, path: Path, enoug
             for _ in range(24):
                 await asyncio.sleep(HOUR)
                 slack.tidy()
-                if breaking.done():
-                    breaking.result()
+                for task in (breaking, *parts):
+                    if task.done():
+                        task.result()
             if day % REPORT_DAYS == 0 or day == days or enough:
                 spent = (time.process_time() - began - cpu) / (day % REPORT_DAYS or REPORT_DAYS)
                 cpu = time.process_time() - began

@@ -84,6 +84,8 @@ async def test_database_of_an_earlier_release_is_migrated_with_all_that_it_holds
     try:
         assert await database.run(_differences) == []
         assert (await audit.verify(database)).problems == []
+        (ended,) = await execute(database, text("SELECT answered_at, done_at FROM decisions WHERE status = 'done'"))
+        assert ended["answered_at"] == ended["done_at"]
         if schema == "0002":
             (batch,) = await Batches(database).of_digest("d" * 32)
             assert (batch.is_running, batch.stopped) == (False, StopReason.TOO_OLD)

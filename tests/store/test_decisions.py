@@ -7,21 +7,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text, update
+from sqlalchemy import select, text, true, update
 
 from bot.errors import LeaseLost
-from bot.models import (
-    Claim,
-    Job,
-    Place,
-    RemediationRef,
-    Shown,
-)
-from bot.store import DecisionStore, audit
-from bot.store.tables import DONE, decisions
+from bot.models import Alert, Claim, Job, Place, RemediationRef, Shown, TrackedMessage
+from bot.store import DecisionStore, Messages, audit
+from bot.store.tables import DONE, alerts, decisions, messages
 from bot.store.tables import audit as audit_table
 from tests.manual_clock import ManualClock
 from tests.rows import execute
+from tests.samples import remediation
 from tests.store.examples import ANSWER, APPROVED, column, events, open_store, other, received, request, silence
 
 
@@ -202,6 +197,24 @@ async def test_old_decisions_are_purged_and_the_trail_is_kept(store: DecisionSto
     await execute(store.database, update(decisions).values(done_at=decisions.c.done_at - 400 * 86_400 - 1))
     assert await store.purge(400) == 1
     assert await events(store) == [("outcome", "approved")]
+
+
+async def test_alerts_are_purged_only_once_they_are_closed(store: DecisionStore) -> None:
+    tracked = Messages(store.database)
+    cards = [
+        (Alert(remediation(id=name), ""), TrackedMessage(name, is_digest=False, cluster_id="c", channel_id="C0OPS"))
+        for name in ("open", "closed")
+    ]
+    await tracked.add_cards(cards)
+    long_ago = 400 * 86_400 + 1
+    await execute(
+        store.database,
+        update(alerts).values(seen_at=alerts.c.seen_at - long_ago, is_open=alerts.c.remediation_id == "open"),
+        update(messages).values(opened_at=messages.c.opened_at - long_ago, is_open=messages.c.id == "open"),
+    )
+    await store.purge(400)
+    left = await execute(store.database, select(alerts.c.remediation_id, messages.c.id).join(messages, true()))
+    assert [tuple(row.values()) for row in left] == [("open", "open")]
 
 
 # Only one thing is ever true: at most one decision in flight per remediation, exactly one outcome per decision.

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from bot.models import RemediationRef
 from bot.store import Approvals
 from bot.store.tables import messages
+from bot.watcher.workqueue import Lane
 from handlers.alert_channels import UPDATES_PER_MINUTE
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.rows import execute_beside
@@ -312,7 +313,8 @@ async def test_cards_in_a_former_channel_are_updated_there(bot: World) -> None:
         assert {each.channel for each in bot.slack.messages} == {"C0OPS"}
 
 
-async def test_looks_at_a_message_that_was_just_edited_use_up_no_turns(bot: World) -> None:
+@pytest.mark.parametrize("lane", [Lane.LOOK, Lane.TELL])
+async def test_message_that_was_just_edited_waits_and_takes_no_turn(bot: World, lane: Lane) -> None:
     bot.together.add()
     alert = await card(bot)
     assert bot.app.database
@@ -324,6 +326,9 @@ async def test_looks_at_a_message_that_was_just_edited_use_up_no_turns(bot: Worl
     await until(bot, lambda: alert.edits == 1)
     await redraw()
     for _ in range(UPDATES_PER_MINUTE):
-        bot.app._watcher._queue.put(str(row["id"]))
+        bot.app._watcher._queue.put(str(row["id"]), lane)
         await quiet(bot)
+        if lane is Lane.TELL:
+            break  # it takes a turn to post each time
+    assert alert.edits == 1
     await until(bot, lambda: alert.edits == 2, seconds=10)

@@ -22,5 +22,7 @@ def upgrade() -> None:
     op.create_index("alerts_by_age", "alerts", ["seen_at"])
     op.create_index("messages_by_ts", "messages", ["ts"])
     op.create_index("messages_by_age", "messages", ["opened_at"])
-    # Since 0003 every outcome has its moment; those of before had only that of their end.
-    op.execute("UPDATE decisions SET answered_at = done_at WHERE answered_at IS NULL AND outcome IS NOT NULL")
+    # Before 0003 an outcome had no moment but that of its end. What was never begun has none.
+    op.execute(
+        "UPDATE decisions SET answered_at = done_at WHERE answered_at IS NULL AND status IN ('done', 'undelivered')"
+    )
