@@ -80,7 +80,7 @@ async def test_each_step_of_a_decision_is_a_line_that_says_which(capfd: pytest.C
         ("bot.decisions.executor", "Sending"),
         ("bot.together.client", f"together POST {PATH}/approve: HTTP 200, request req-2"),
         ("bot.decisions.service", "Recorded"),
-        ("bot.decisions.service", "Answered"),
+        ("bot.decisions.delivery", "Answered"),
     ]
     about = {(len(line["decision"]), line["remediation"], line["verb"], line["by"]) for line in steps}
     assert about == {(8, "cluster-1/instance-1/remediation-1", "approve", "U0ALICE")}

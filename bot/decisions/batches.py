@@ -9,6 +9,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.decisions.guardrails import paused
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Work
+from bot.decisions.storing import Storing
 from bot.errors import NotConfirmed, NothingSelected, NothingToStop, NotRecorded, StorageUnavailable, StoreDown
 from bot.models import Actor, Alert, Batch, BatchItem, Place, RemediationRef, Shown, Verb, chosen, still_waiting
 from bot.policy import Policy
@@ -37,6 +38,7 @@ class BatchService:
         self._batches = Batches(store.database)
         self._pauses = Pauses(store.database)
         self._clock = clock
+        self._storing = Storing(clock)
 
     async def waiting(self, digest_id: str) -> Sequence[Alert]:
         """Return what of a digest waits for approval.
@@ -122,4 +124,4 @@ class BatchService:
 
     async def take_back(self, batch_id: str) -> None:
         """Make sure that a batch is not carried out whose beginning could not be confirmed."""
-        await self._decisions.retry_until_stored(partial(self._batches.take_back, batch_id))
+        await self._storing.until_stored(partial(self._batches.take_back, batch_id))

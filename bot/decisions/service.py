@@ -3,16 +3,17 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
-from itertools import chain, repeat
-from typing import TypeVar, assert_never
+from typing import assert_never
 
 from bot import cards, metrics
 from bot.clock import Clock, Pause
+from bot.decisions.delivery import AnswerDelivery
 from bot.decisions.executor import Executor, Result
 from bot.decisions.guardrails import Guardrails
+from bot.decisions.storing import Storing
 from bot.errors import (
     AlreadyInFlight,
     BotError,
@@ -33,10 +34,8 @@ from bot.models import (
     Answer,
     AuditNote,
     Claim,
-    Delivery,
     Job,
     Manner,
-    Message,
     Messenger,
     Outcome,
     OutcomeKind,
@@ -58,12 +57,7 @@ logger = logging.getLogger(__name__)
 PROGRESS_AFTER = 1.0
 RECEIVE_SECONDS = 2.0  # Slack waits 3 s for the ack
 NAME_SECONDS = 0.5  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
-RECORD_SECONDS = 12.0  # so long, less than a usual lease, recording is tried before nothing certain is said
-DELIVER_SECONDS = 86_400.0  # so long an answer that Slack didn't take is tried again
-DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-RETRY_AFTER = (0.5, 1.0, 2.0, 5.0, 10.0)
 Work = Coroutine[None, None, None]
-T = TypeVar("T")
 
 
 class Unrecorded(Exception):
@@ -112,6 +106,8 @@ class DecisionService:
         self._messenger = messenger
         self._store = store
         self._clock = clock
+        self._storing = Storing(clock)
+        self._delivery = AnswerDelivery(messenger, store, self._approvals, self._storing)
         self.working: dict[str, Job] = {}
 
     async def receive(self, request: Request) -> Work | None:
@@ -186,12 +182,12 @@ class DecisionService:
         void = partial(self._store.void, request, job_id)
         with about_decision(job_id, request):
             try:
-                is_void = await self._try_until_stored(void)
+                is_void = await self._storing.for_a_while(void)
             except StorageUnavailable:
                 uncertain = NotRecorded(RULES[request.verb].noun, sent=False)
                 told = cards.failure(uncertain, request.ref, request.actor.user_id)
                 await self._messenger.whisper(request.place, told)
-                is_void = await self.retry_until_stored(void)
+                is_void = await self._storing.until_stored(void)
                 logger.warning("Not run" if is_void else "Run by another process")
                 return
             if is_void:
@@ -227,7 +223,7 @@ class DecisionService:
             raise
         except Exception:  # a row that can't be written would be taken over again and again
             logger.exception("Can't be recorded; set aside")
-            following = await self.retry_until_stored(partial(self._store.set_aside, job))
+            following = await self._storing.until_stored(partial(self._store.set_aside, job))
             await self._tell_failure(job, InternalError(RULES[job.request.verb].noun, sent=job.sent is not None))
             return following
         finally:
@@ -237,7 +233,7 @@ class DecisionService:
     async def _process(self, job: Job) -> Job | None:
         """Do what is left of a job. Returns the next one of its batch."""
         if job.answer is not None:
-            await finish(self._deliver(job, job.answer))
+            await finish(self._delivery.deliver(job, job.answer))
             return None
         answer, outcome = await self._work(job)
         request = job.request
@@ -250,40 +246,16 @@ class DecisionService:
         """Record, then deliver. While the database is away, nothing certain is said, since another may act on it."""
         record = partial(self._store.record_outcome, job, outcome, answer)
         try:
-            following = await self._try_until_stored(record)
+            following = await self._storing.for_a_while(record)
         except StorageUnavailable:
             await self._tell_uncertain(job)
-            following = await self.retry_until_stored(record)
+            following = await self._storing.until_stored(record)
         logger.info("Recorded", extra={"outcome": outcome.kind.value})
         if following:
             self.working[following.id] = following
         if not told_in_digest(job.request, outcome):
-            await self._deliver(job, answer)
+            await self._delivery.deliver(job, answer)
         return following
-
-    async def _try_until_stored(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Write, trying again for a while.
-
-        Raises:
-            StorageUnavailable: the database stayed away.
-        """
-        give_up_at = self._clock.monotonic() + RECORD_SECONDS
-        for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
-            try:
-                return await write()
-            except StorageUnavailable:
-                if self._clock.monotonic() + seconds > give_up_at:
-                    raise
-            await self._clock.sleep(seconds, Pause.RETRY)
-        raise AssertionError("the pauses never end")
-
-    async def retry_until_stored(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Write, as often as it takes: only an outage of the database is waited out, and it ends."""
-        while True:
-            try:
-                return await self._try_until_stored(write)
-            except StorageUnavailable:
-                await self._clock.sleep(RETRY_AFTER[-1], Pause.RETRY)
 
     async def _work(self, job: Job) -> tuple[Answer, Outcome]:
         """Do it, and return what to tell.
@@ -400,71 +372,13 @@ class DecisionService:
         except (LeaseLost, StorageUnavailable) as error:
             logger.warning("Couldn't record where the answer goes: %s", type(error).__name__)
 
-    async def _deliver(self, job: Job, answer: Answer) -> None:
-        """Deliver a recorded answer. What Slack doesn't take is tried again, by this process or another."""
-        if await self._tell(job, answer):
-            logger.info("Answered")
-            await self.retry_until_stored(partial(self._store.finish, job))
-            return
-        age = 0.0 if job.answered_at is None else await self._store.seconds_since(job.answered_at)
-        if age > DELIVER_SECONDS:
-            logger.error("Slack didn't take the answer for 24 h; giving up")
-            await self.retry_until_stored(partial(self._store.finish, job, delivered=False))
-            return
-        seconds = DELIVER_AFTER[min(job.deliveries, len(DELIVER_AFTER) - 1)]
-        logger.warning("Slack didn't take the answer; retrying in %d s", seconds)
-        await self.retry_until_stored(partial(self._store.postpone, job, seconds))
-
     async def _tell_uncertain(self, job: Job) -> None:
         await self._tell_failure(job, NotRecorded(RULES[job.request.verb].noun, sent=job.sent is not None))
 
     async def _tell_failure(self, job: Job, error: BotError) -> None:
         """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""
         answer, _ = self._failure(job, error)
-        await self._tell(job, answer)
-
-    async def _tell(self, job: Job, answer: Answer) -> bool:
-        """Say it in Slack. Returns whether Slack took it."""
-        place = job.request.place
-        if job.request.batch_id is not None and answer.manner is not Manner.WHISPER:
-            return True  # the digest tells it
-        match answer.manner:
-            case Manner.CARD:
-                shown_at = replace(place, message_ts=answer.card_ts, in_progress=False) if answer.card_ts else place
-                delivery = await self._messenger.answer(shown_at, answer.message)
-                # What takes no claim, or wasn't taken by Slack at first, may be answered late, over something newer.
-                is_late = job.deliveries > 0 or job.taken_over or not RULES[job.request.verb].decides
-                if delivery is not Delivery.IN_PLACE or is_late:
-                    await self._mark_stale(job)
-                if answer.line and delivery is Delivery.IN_PLACE:  # else the whole card was told
-                    delivery = await self._messenger.answer(place, answer.line)
-                return delivery is not Delivery.NOWHERE
-            case Manner.ERROR:
-                is_told = await self._messenger.reply(place, answer.message, self._after_failure(job, answer))
-            case Manner.WHISPER:
-                is_told = await self._messenger.whisper(place, answer.message)
-            case _:
-                assert_never(answer.manner)
-        if place.in_progress or job.taken_over:
-            await self._mark_stale(job)  # what stood there before was put back, perhaps over something newer
-        return is_told
-
-    def _after_failure(self, job: Job, answer: Answer) -> Message | None:
-        """Return what the clicked message shows after an error; None where something newer may be there.
-
-        What isn't recorded yet is only told in the thread: it may turn out otherwise.
-        """
-        place, is_late = job.request.place, job.deliveries > 0 or job.taken_over
-        if job.answer is None or is_late or place.original is None or answer.remark is None:
-            return None
-        return cards.after_failure(place, job.request.ref, answer.remark)
-
-    async def _mark_stale(self, job: Job) -> None:
-        """The alert's card may be out of date now: let it be drawn again."""
-        try:
-            await self._approvals.mark_stale(job.request.ref)
-        except StorageUnavailable as error:
-            logger.warning("Couldn't mark a card as out of date: %s", error)
+        await self._delivery.tell(job, answer)
 
     async def _hand_back(self, job: Job) -> None:
         """Let the next process continue; where that can't be recorded, say that nothing is certain."""

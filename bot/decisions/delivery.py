@@ -1,0 +1,92 @@
+"""How a recorded answer reaches its reader, and the alert's card."""
+
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import assert_never
+
+from bot import cards
+from bot.decisions.storing import Storing
+from bot.errors import StorageUnavailable
+from bot.models import RULES, Answer, Delivery, Job, Manner, Message, Messenger
+from bot.store import Approvals, DecisionStore
+
+logger = logging.getLogger(__name__)
+
+DELIVER_SECONDS = 86_400.0  # so long an answer that Slack didn't take is tried again
+DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class AnswerDelivery:
+    """Tells people what came of what they asked for.
+
+    Args:
+        messenger: says it in Slack.
+        store: knows what is told already.
+        approvals: lets an alert's card be drawn again.
+        storing: writes.
+    """
+
+    def __init__(self, messenger: Messenger, store: DecisionStore, approvals: Approvals, storing: Storing) -> None:
+        self._messenger = messenger
+        self._store = store
+        self._approvals = approvals
+        self._storing = storing
+
+    async def deliver(self, job: Job, answer: Answer) -> None:
+        """Deliver a recorded answer. What Slack doesn't take is tried again, by this process or another."""
+        if await self.tell(job, answer):
+            logger.info("Answered")
+            await self._storing.until_stored(partial(self._store.finish, job))
+            return
+        age = 0.0 if job.answered_at is None else await self._store.seconds_since(job.answered_at)
+        if age > DELIVER_SECONDS:
+            logger.error("Slack didn't take the answer for 24 h; giving up")
+            await self._storing.until_stored(partial(self._store.finish, job, delivered=False))
+            return
+        seconds = DELIVER_AFTER[min(job.deliveries, len(DELIVER_AFTER) - 1)]
+        logger.warning("Slack didn't take the answer; retrying in %d s", seconds)
+        await self._storing.until_stored(partial(self._store.postpone, job, seconds))
+
+    async def tell(self, job: Job, answer: Answer) -> bool:
+        """Say it in Slack. Returns whether Slack took it."""
+        place = job.request.place
+        if job.request.batch_id is not None and answer.manner is not Manner.WHISPER:
+            return True  # the digest tells it
+        match answer.manner:
+            case Manner.CARD:
+                shown_at = replace(place, message_ts=answer.card_ts, in_progress=False) if answer.card_ts else place
+                delivery = await self._messenger.answer(shown_at, answer.message)
+                # What takes no claim, or wasn't taken by Slack at first, may be answered late, over something newer.
+                is_late = job.deliveries > 0 or job.taken_over or not RULES[job.request.verb].decides
+                if delivery is not Delivery.IN_PLACE or is_late:
+                    await self._mark_stale(job)
+                if answer.line and delivery is Delivery.IN_PLACE:  # else the whole card was told
+                    delivery = await self._messenger.answer(place, answer.line)
+                return delivery is not Delivery.NOWHERE
+            case Manner.ERROR:
+                is_told = await self._messenger.reply(place, answer.message, self._after_failure(job, answer))
+            case Manner.WHISPER:
+                is_told = await self._messenger.whisper(place, answer.message)
+            case _:
+                assert_never(answer.manner)
+        if place.in_progress or job.taken_over:
+            await self._mark_stale(job)  # what stood there before was put back, perhaps over something newer
+        return is_told
+
+    def _after_failure(self, job: Job, answer: Answer) -> Message | None:
+        """Return what the clicked message shows after an error; None where something newer may be there.
+
+        What isn't recorded yet is only told in the thread: it may turn out otherwise.
+        """
+        place, is_late = job.request.place, job.deliveries > 0 or job.taken_over
+        if job.answer is None or is_late or place.original is None or answer.remark is None:
+            return None
+        return cards.after_failure(place, job.request.ref, answer.remark)
+
+    async def _mark_stale(self, job: Job) -> None:
+        """The alert's card may be out of date now: let it be drawn again."""
+        try:
+            await self._approvals.mark_stale(job.request.ref)
+        except StorageUnavailable as error:
+            logger.warning("Couldn't mark a card as out of date: %s", error)

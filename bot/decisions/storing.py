@@ -1,0 +1,43 @@
+"""Writing what must be written, while the database may be away."""
+
+from collections.abc import Awaitable, Callable
+from itertools import chain, repeat
+from typing import TypeVar
+
+from bot.clock import Clock, Pause
+from bot.errors import StorageUnavailable
+
+RECORD_SECONDS = 12.0  # so long, less than a usual lease, recording is tried before nothing certain is said
+RETRY_AFTER = (0.5, 1.0, 2.0, 5.0, 10.0)
+T = TypeVar("T")
+
+
+class Storing:
+    """Tries a write again and again."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def for_a_while(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write, trying again for a while.
+
+        Raises:
+            StorageUnavailable: the database stayed away.
+        """
+        give_up_at = self._clock.monotonic() + RECORD_SECONDS
+        for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
+            try:
+                return await write()
+            except StorageUnavailable:
+                if self._clock.monotonic() + seconds > give_up_at:
+                    raise
+            await self._clock.sleep(seconds, Pause.RETRY)
+        raise AssertionError("the pauses never end")
+
+    async def until_stored(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write, as often as it takes: only an outage of the database is waited out, and it ends."""
+        while True:
+            try:
+                return await self.for_a_while(write)
+            except StorageUnavailable:
+                await self._clock.sleep(RETRY_AFTER[-1], Pause.RETRY)
