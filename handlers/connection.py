@@ -77,7 +77,7 @@ class Connection:
         self._report("")
 
     async def keep_checking(self) -> None:
-        """Report once a minute whether the token still works."""
+        """Report whether the token still works, again and again."""
         while True:
             await self._clock.sleep(CHECK_EVERY, Pause.SLACK_CHECK)
             try:
