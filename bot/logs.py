@@ -34,11 +34,10 @@ _SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 
 
 class _Redaction:
-    """Replaces secrets in whatever a line says."""
+    """Replaces secrets in every part of a line."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    def __init__(self) -> None:
         self._secrets: list[str] = []
-        self.add(secrets)
 
     def add(self, secrets: Sequence[str]) -> None:
         self._secrets += [each for each in secrets if len(each) >= _SHORTEST_SECRET and each not in self._secrets]
@@ -56,7 +55,7 @@ def _in_capitals(_logger: object, _method: str, line: EventDict) -> EventDict:
     return {**line, "level": line["level"].upper()}
 
 
-_redaction = _Redaction(())
+_redaction = _Redaction()
 
 
 def about_decision(job_id: str, request: Request) -> AbstractContextManager[None]:

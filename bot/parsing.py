@@ -40,8 +40,9 @@ _SHOWN = re.compile(r"`([^`\s/]+)` / `([^`\s/]+)` / `([^`\s/]+)`")  # at the foo
 _WORD = re.compile(r"[^\s,/]+")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
-_LENGTH = re.compile(r"(?:for\s+)?(\d{1,4})\s*(m|min|minutes?|h|hours?)\b", re.IGNORECASE)
-_LENGTH_LAST = re.compile(r"\s(?:for\s+)?(\d{1,4})\s*(m|min|minutes?|h|hours?)$", re.IGNORECASE)
+_SPAN = r"(?:for\s+)?(\d{1,4})\s*(m|min|minutes?|h|hours?)"
+_LENGTH = re.compile(rf"{_SPAN}\b", re.IGNORECASE)
+_LENGTH_LAST = re.compile(rf"\s{_SPAN}$", re.IGNORECASE)
 _SECONDS = {"m": 60.0, "h": 3600.0}
 _QUOTED = re.compile(r"""["'“”„‟‘’]([^"'“”„‟‘’]*)["'“”„‟‘’]""")
 

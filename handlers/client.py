@@ -22,7 +22,7 @@ class MeasuredClient(AsyncWebClient):
         except SlackApiError as error:
             status = describe(error)
             raise
-        except Exception as error:  # whatever it was, it is counted, and goes on to the caller
+        except Exception as error:  # counted, then raised again
             status = type(error).__name__
             raise
         finally:

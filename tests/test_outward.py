@@ -23,7 +23,7 @@ from tests.simulator.together import Fault, Together
 from tests.watch import HOLD, card, pass_time, poll, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, settings_for, world
 
-NAME = "remediation_bot_outward_events_total"
+COUNTER = "remediation_bot_outward_events_total"
 REASONS = {0: "RemoteProtocolError"}
 CLOUD_EVENT = {
     "type": "object",
@@ -161,7 +161,7 @@ async def test_what_is_not_taken_is_told_again_in_order_and_holds_up_no_other(
             sample.labels["result"]
             for family in OUTWARD.collect()
             for sample in family.samples
-            if sample.name == NAME and sample.labels["target"] == "webhook"
+            if sample.name == COUNTER and sample.labels["target"] == "webhook"
         }
         assert counted >= {"taken", REASONS.get(status, str(status))}
 

@@ -18,7 +18,7 @@ DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
 class AnswerDelivery:
-    """Tells people what came of what they asked for.
+    """Tells people the answers to their requests.
 
     Args:
         messenger: says it in Slack.

@@ -74,7 +74,7 @@ class Clusters(httpx.AsyncBaseTransport):
 
 
 class Office(Slack):
-    """The Slack workspace of whoever is on call, which reaches the bot without HTTP.
+    """The on-call team's Slack workspace, which reaches the bot without HTTP.
 
     Attributes:
         bolt: where clicks go.

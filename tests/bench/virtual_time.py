@@ -7,18 +7,19 @@ from concurrent.futures import Executor
 from typing import Any
 
 from bot.clock import Clock
-
-START = 1_795_489_200.0  # 2026-11-24 03:00:00 UTC
+from tests.manual_clock import START
 
 
 class _Jumping(selectors.DefaultSelector):
-    """Waits for nobody: where nothing is left to do, it is later at once."""
+    """Never waits: where nothing is left to do, time jumps."""
 
-    later: Callable[[float], None]
+    def __init__(self, jump: Callable[[float], None]) -> None:
+        super().__init__()
+        self._jump = jump
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         assert timeout is not None, "nothing will ever happen any more"
-        self.later(timeout)
+        self._jump(timeout)
         return []
 
 
@@ -31,15 +32,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._seconds = 0.0
-        selector = _Jumping()
-        selector.later = self._pass
-        super().__init__(selector)
+        super().__init__(_Jumping(self._jump))
         self.clock = Clock(now=lambda: START + self._seconds, monotonic=self.time)
 
     def time(self) -> float:
         return self._seconds
 
-    def _pass(self, seconds: float) -> None:
+    def _jump(self, seconds: float) -> None:
         self._seconds += seconds
 
     def run_in_executor(  # type: ignore[override] # it takes any function, like the one it stands for
@@ -48,6 +47,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         done = self.create_future()
         try:
             done.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is its caller's
+        except Exception as error:  # noqa: BLE001 - the caller gets it
             done.set_exception(error)
         return done

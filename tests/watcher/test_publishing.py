@@ -325,10 +325,8 @@ async def test_message_that_was_just_edited_waits_and_takes_no_turn(bot: World, 
     await redraw()
     await until(bot, lambda: alert.edits == 1)
     await redraw()
-    for _ in range(UPDATES_PER_MINUTE):
+    for _ in range(UPDATES_PER_MINUTE if lane is Lane.LOOK else 1):  # in the other, each takes a turn to post
         bot.app._watcher._queue.put(str(row["id"]), lane)
         await quiet(bot)
-        if lane is Lane.TELL:
-            break  # it takes a turn to post each time
     assert alert.edits == 1
     await until(bot, lambda: alert.edits == 2, seconds=10)
