@@ -6,7 +6,7 @@ WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 ARGS ?=
 FUZZ ?= 100000
 
-.PHONY: help run doctor demo test chaos bench cards check format lock fuzz audit sbom dist clean
+.PHONY: help run doctor demo test chaos bench cards check format lock locks fuzz audit sbom dist clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -62,10 +62,22 @@ format: .venv/dev ## format the code
 	$(BIN)/ruff format .
 
 lock: .venv/dev ## update the lock files
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+		--no-header --no-emit-index-url \
 		--upgrade -o requirements.lock pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+		--no-header --no-emit-index-url \
 		--upgrade -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
+
+# The pip that came with the oldest supported Python, from an empty cache: what a new machine meets.
+OLDEST_PIP := 22.3
+locks: ## install both lock files into new environments with the oldest supported pip
+	for lock in requirements.lock requirements-dev.lock; do \
+		rm -rf build/locks && $(PYTHON) -m venv build/locks \
+		&& build/locks/bin/python -m pip install --quiet --disable-pip-version-check pip==$(OLDEST_PIP) \
+		&& build/locks/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes -r $$lock \
+		&& echo "$$lock: installed with pip $(OLDEST_PIP)" || exit 1; \
+	done
 
 fuzz: .venv/dev ## try random cases (FUZZ=100000) of everything that reads what comes from outside
 	FUZZ=$(FUZZ) $(BIN)/pytest --numprocesses=$(WORKERS) -m fuzz $(ARGS)
