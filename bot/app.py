@@ -269,7 +269,7 @@ class App:
                 await self._clock.sleep(RETRY_STORE_EVERY, Pause.RETRY)
             else:
                 report("")
-                return DecisionStore(database, settings.bot_lease_seconds)
+                return DecisionStore(database, settings.bot_lease_seconds, self._clock)
 
     def _together(self, http: httpx.AsyncClient) -> TogetherClient:
         made = together_client(self._settings, http, self._clock, self._patience)

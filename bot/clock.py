@@ -27,6 +27,14 @@ class Pause(StrEnum):
     AUDIT = "audit"
 
 
+def _boot_time() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+# Linux's CLOCK_MONOTONIC stops while the machine is suspended, and leases and clicks would look younger than they are.
+_monotonic = _boot_time if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+
+
 async def _sleep(seconds: float, _pause: Pause) -> None:
     await asyncio.sleep(seconds)
 
@@ -37,12 +45,12 @@ class Clock:
 
     Attributes:
         now: Unix time in seconds, for what people read.
-        monotonic: seconds since any moment, for durations and expiry.
+        monotonic: seconds since any moment, for durations and expiry; time in which the machine is suspended counts.
         sleep: wait that many seconds, for a reason.
         timeout: raise TimeoutError after that many seconds, like `asyncio.timeout`.
     """
 
     now: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = _monotonic
     sleep: Callable[[float, Pause], Awaitable[None]] = _sleep
     timeout: Callable[[float], AbstractAsyncContextManager[object]] = asyncio.timeout

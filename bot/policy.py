@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from bot.errors import DirectoryUnavailable, NotAllowed
+from bot.errors import DirectoryUnavailable, NotAllowed, NotChecked
 from bot.models import RULES, Actor, Directory, Person, Verb
 
 EVERYBODY = "*"
@@ -40,6 +40,7 @@ class Policy:
 
         Raises:
             NotAllowed: the actor may not; says why and who can.
+            NotChecked: Slack couldn't say.
         """
         if actor.team_id != self._team_id:
             raise NotAllowed("This bot belongs to a different workspace.", self._who_can)
@@ -58,7 +59,7 @@ class Policy:
                 raise NotAllowed(f"You're not allowed to {what}.", self._who_can)
             await self._require_full_member(actor.user_id)
         except DirectoryUnavailable:
-            raise NotAllowed(
+            raise NotChecked(
                 "Couldn't check your permissions with Slack.", f"Try again in a minute. {self._who_can}"
             ) from None
 

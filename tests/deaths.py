@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from bot.models import Shown
+from bot.models import Shown, token_of
 from bot.store import Database, DecisionStore
 from bot.store.tables import decisions, leases
 from tests.rows import execute, execute_beside
@@ -20,7 +20,7 @@ async def died_while(bot: World, *, at: str) -> AsyncIterator[None]:
     bot.app.tasks.limit = 0
     database = Database(bot.settings.database_url, bot.time.clock)
     try:
-        store = DecisionStore(database, 15)
+        store = DecisionStore(database, 15, bot.time.clock)
         (row,) = await execute(database, select(decisions))
         assert row["status"] != "done"
         await execute(database, update(decisions).values(lease_until=0.0))
@@ -42,6 +42,12 @@ async def left_behind(bot: World, action: str) -> Any:
         await bot.settle()
     bot.together.calls.clear()
     return alert
+
+
+async def own_comment(bot: World) -> str:
+    """Return what the only decision's POST would leave in Together's record."""
+    (row,) = await execute_beside(bot, select(decisions.c.id))
+    return f"[{token_of(row['id'])}] Approved in Slack by alice (U0ALICE)"
 
 
 def kill_the_watch() -> None:

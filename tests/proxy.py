@@ -13,6 +13,7 @@ class Line:
         url: by which the database is reached through the line.
         is_down: whether new connections are refused.
         cut_after: what a bot may still send before all is cut: the server does it, and the bot doesn't learn it.
+        freeze_after: the same, but the line stays up and passes nothing until `thaw`.
     """
 
     def __init__(self, url: str) -> None:
@@ -21,7 +22,10 @@ class Line:
         self._writers: set[asyncio.StreamWriter] = set()
         self.is_down = False
         self.cut_after: bytes | None = None
+        self.freeze_after: bytes | None = None
         self.url = ""
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
     async def start(self) -> asyncio.Server:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -34,6 +38,18 @@ class Line:
         """Cut all connections."""
         for writer in list(self._writers):
             writer.transport.abort()
+
+    def freeze(self) -> None:
+        """Pass nothing from now on, with all connections up: both ends' systems acknowledge what is sent."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """Pass what was held back."""
+        self._flowing.set()
+
+    @property
+    def is_frozen(self) -> bool:
+        return not self._flowing.is_set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_down:
@@ -50,8 +66,12 @@ class Line:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
+                await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()
+                if self.freeze_after and self.freeze_after in data:
+                    self.freeze_after = None
+                    self.freeze()
                 if self.cut_after and self.cut_after in data:
                     self.cut_after, self.is_down = None, True
                     for each in self._writers - {writer}:
@@ -70,5 +90,6 @@ async def line_to(url: str) -> AsyncIterator[Line]:
         yield line
     finally:
         line.is_down = True
+        line.thaw()
         line.cut()
         server.close()

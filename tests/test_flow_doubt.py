@@ -4,6 +4,7 @@ import pytest
 
 from bot.clock import Pause
 from bot.together import Patience
+from tests.rows import outcomes_by_user
 from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, both_transports, world
@@ -48,7 +49,7 @@ async def test_effect_that_shows_late_is_a_success(bot: World) -> None:
     def arrive_late() -> None:
         if next(reads, None) is None:
             bot.together.on_call.clear()
-            bot.together.review(IDS, "approve", "Approved in Slack by alice (U0ALICE)", "key-owner")
+            bot.together.review(IDS, "approve", bot.together.posts[0].body["comment"], "key-owner")
 
     bot.together.on_call["get"] = arrive_late
     await bot.slack.press(alert, APPROVE)
@@ -61,10 +62,72 @@ async def test_effect_that_shows_late_is_a_success(bot: World) -> None:
 async def test_approval_refused_because_a_colleague_was_faster_names_the_colleague(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()
-    bot.together.faults.append(Fault("rpc", verb="approve", code=9, after=True))
+    bot.together.before_decision = lambda _call: bot.together.review(IDS, "approve")
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Already approved by ml-platform@example.com." in alert.text
+    assert "Already approved by web-user@example.com." in alert.text
+
+
+@both_transports
+@pytest.mark.parametrize("code", [9, 10])
+async def test_own_approval_behind_a_refusal_is_a_success(bot: World, code: int) -> None:
+    """A gateway repeated the POST, and the second one found what the first one did."""
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.faults.append(Fault("rpc", verb="approve", code=code, after=True))
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "Approved by <@U0ALICE> at" in alert.text
+    assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
+
+
+async def test_somebodys_id_in_another_reason_makes_no_decision_theirs() -> None:
+    """Alice's own POST was lost; Bob approved in Together, and wrote of her."""
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        words = "Approved in Slack by bob (U0BOB): as agreed with alice (U0ALICE)"
+        bot.together.on_call["approve"] = lambda: bot.together.review(IDS, "approve", words)
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert "Already approved by web-user@example.com." in alert.text
+        assert await outcomes_by_user(bot) == [("U0ALICE", "too late")]
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_own_approval_in_a_state_of_tomorrow_is_no_failure(*, cut: bool) -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+
+        def schedule() -> None:
+            if bot.together.state(IDS) == "PENDING":
+                bot.together.remediations[IDS]["state"] = "SCHEDULED"
+
+        bot.together.on_call["get"] = schedule
+        bot.together.faults.append(Fault("cut" if cut else "html", verb="approve", after=True))
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert "Too late" not in alert.text
+        assert "Together accepted the approval, but the state is “State SCHEDULED”." in alert.text
+        assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
+
+
+async def test_cancellation_in_a_state_of_tomorrow_stays_in_doubt() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+
+        def schedule() -> None:
+            if bot.together.posts:
+                bot.together.remediations[IDS]["state"] = "SCHEDULED"
+
+        bot.together.on_call["get"] = schedule
+        bot.together.faults.append(Fault("cut", verb="cancel"))
+        await bot.slack.press(alert, CANCEL)
+        await bot.edited(alert)
+        assert "your cancellation hadn't taken effect as of" in alert.text
 
 
 @both_transports

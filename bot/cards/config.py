@@ -32,7 +32,9 @@ class CardConfig:
         return f"{self.workspace_url}archives/{channel_id}/p{ts.replace('.', '')}" if self.workspace_url else ""
 
     def other_modes(self, suggested: str) -> Sequence[str]:
-        """Return the modes that may be approved in place of the suggested one: one that takes two people is none."""
+        """Return the modes that one person may approve in place of the suggested one."""
+        if suggested in self.two_people:
+            return []
         return [mode for mode in OVERRIDES if mode != suggested and mode not in self.two_people]
 
     def links(self, remediation: Remediation) -> Mapping[str, str]:

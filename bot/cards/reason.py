@@ -1,7 +1,7 @@
 """The dialog that asks for a reason before a decision."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from bot.cards import blocks
@@ -58,7 +58,7 @@ def remember(request: Request) -> str:
             "cluster_id": ref.cluster_id,
             "instance_id": ref.instance_id,
             "remediation_id": ref.remediation_id,
-            **{name: value for name, value in (("mode", shown.mode), ("state", shown.state)) if value is not None},
+            **{name: value for name, value in asdict(shown).items() if value is not None},
         },
         "channel": place.channel_id,
         # Only a response_url, which isn't kept, could change an ephemeral message.

@@ -124,8 +124,10 @@ def _people(remediation: Remediation, decided: Decided | None) -> Iterator[str]:
         yield f"{did} by {decided.people} at {clock_time(decided.at)}{reason}"
         if comment and decided.user_id not in comment:
             yield f"Review comment: “{comment}”"
-    elif re.match(r"(Approved|Rejected) in Slack by ", comment):  # the bot's own words: they name the person
-        yield f"{comment}."
+    elif own := re.fullmatch(
+        r"\[[0-9a-f]{8}\] ((?:Approved|Rejected) in Slack by .*)", comment
+    ):  # they name the person
+        yield f"{own[1]}."
     elif remediation.reviewed_by or comment:
         did = "Approved" if remediation.state in RULES[Verb.APPROVE].effect else "Reviewed"
         who = f" by {escape(remediation.reviewed_by, 200)}" if remediation.reviewed_by else ""

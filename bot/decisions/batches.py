@@ -73,7 +73,7 @@ class BatchService:
             await self._check_pauses({each.remediation.cluster_id for each in wanted})
         names = cards.listing.names(open_ones)
         items = [
-            BatchItem(number, each.ref, names[each.ref], Shown(each.mode, each.state))
+            BatchItem(number, each.ref, names[each.ref], Shown(each.mode, each.state, each.episode_key))
             for number, each in enumerate(alert.remediation for alert in wanted)
         ]
         batch_id = uuid.uuid5(uuid.NAMESPACE_URL, f"selection {trigger_id}").hex

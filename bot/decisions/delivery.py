@@ -34,7 +34,13 @@ class AnswerDelivery:
         self._storing = storing
 
     async def deliver(self, job: Job, answer: Answer) -> None:
-        """Deliver a recorded answer. What Slack doesn't take is tried again, by this process or another."""
+        """Deliver a recorded answer. What Slack doesn't take is tried again, by this process or another.
+
+        Raises:
+            LeaseLost: another process has taken it over.
+            StorageUnavailable: whether that is so can't be asked.
+        """
+        await self._store.ensure_held(job)  # else another process has told it, or will
         if await self.tell(job, answer):
             logger.info("Answered")
             await self._storing.until_stored(partial(self._store.finish, job))

@@ -8,23 +8,27 @@ from typing import assert_never
 
 from bot import cards, metrics
 from bot.clock import Clock, Pause
-from bot.decisions.guardrails import Guardrails
+from bot.decisions.guardrails import Guardrails, paused
 from bot.decisions.preconditions import (
+    changes,
     comment,
-    decided_by_other,
     mode_to_send,
     precondition_failure,
     success_notice,
     too_late_notice,
+    took_effect,
     was_approved_since,
 )
 from bot.errors import (
     CheckFailed,
+    Guarded,
+    LeaseLost,
     NoAnswer,
+    NotAllowed,
+    NotConfirmedByStore,
     NotFollowed,
     NotReached,
     OutcomeUnknown,
-    RateLimited,
     ReadFailed,
     StorageUnavailable,
     StoreDown,
@@ -48,18 +52,23 @@ from bot.models import (
     Place,
     Remark,
     Remediation,
+    Sent,
     Shown,
     State,
     Verb,
 )
 from bot.mrkdwn import clock_time, escape
 from bot.store import Approvals, DecisionStore
+from bot.store.decisions import SEND_WITHIN
 from bot.together import TogetherClient
 
 logger = logging.getLogger(__name__)
 
 READ_BACK_AFTER: Sequence[float] = (0, 2, 5)
-REPEAT_AFTER = 15.0  # seconds after which a POST that was sent has either arrived or never will: the client's own limit
+# Seconds after which a POST has either arrived or never will: the client gives up 15 s after it left, and "a POST
+# leaves" was recorded a little earlier. Counted from the takeover, because the database's clock may have been set.
+REPEAT_AFTER = 15.0 + SEND_WITHIN
+LOOK_SECONDS = SEND_WITHIN - 1.0  # for the look between "a POST leaves" and the POST
 Result = tuple[Answer, Outcome]
 
 
@@ -122,7 +131,8 @@ class Executor:
         Raises:
             NotFollowed: the bot did not post this remediation's alert.
             TogetherError: it cannot be read.
-            StoreDown: it could not be written.
+            StoreDown: it was not written.
+            NotConfirmedByStore: it may have been.
         """
         present = await self._together.get(job.request.ref)
         decided = await self._decided(present)
@@ -134,7 +144,7 @@ class Executor:
             seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
             hold = await self._approvals.hold(present.ref, job.request.actor.user_id, seconds)
         except StorageUnavailable as error:
-            raise StoreDown from error
+            raise _not_kept(job, error) from error
         if hold is None:
             raise NotFollowed
         summary = f"on hold until {clock_time(hold.until)} by <@{hold.user_id}>."
@@ -146,13 +156,14 @@ class Executor:
 
         Raises:
             TogetherError: the remediation can't be read.
-            StoreDown: it could not be written.
+            StoreDown: it was not written.
+            NotConfirmedByStore: it may have been.
         """
         present = await self._together.get(job.request.ref)
         try:
             is_released = await self._approvals.release(present.ref, job.request.actor.user_id)
         except StorageUnavailable as error:
-            raise StoreDown from error
+            raise _not_kept(job, error) from error
         notice = "" if is_released else "There was no hold to release."
         outcome = Outcome(OutcomeKind.RELEASED if is_released else OutcomeKind.CHANGED, present.state)
         return await self._card(job, present, decided=await self._decided(present), notice=notice), outcome
@@ -228,26 +239,26 @@ class Executor:
             return None
 
     async def decide(self, job: Job) -> Result:
-        """Decide, and draw what has come of it. A job that another process began is gone on with.
+        """Decide, and draw what has come of it. A job that another process began is continued.
 
         Raises:
             BotError: there is no remediation to show.
-            LeaseLost: another process has taken the job over.
+            LeaseLost: another process has taken the job over, or may have.
             StorageUnavailable: a POST may have left, and its repeat could not be written: leave the job for later.
         """
         if job.sent and not job.sent_now:
-            return await self._resume(job)
+            return await self._resume(job, job.sent)
         request = job.request
         seen: Shown | None = None
         if request.shown is not None:
             present = await self._read_before(job)
-            if changed := await self._changed(job, request.shown, present):
-                return changed
+            if precondition_failure(job, request.shown, present):
+                return await self._decide_again(job, request.shown, present)
             if request.verb is Verb.APPROVE and (waiting := await self._guarded(job, present)):
                 return waiting
             is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None
-            seen = Shown(request.shown.mode if is_chosen else present.mode, present.state)
-        return await self._send(job, seen)
+            seen = Shown(request.shown.mode if is_chosen else present.mode, present.state, present.episode_key)
+        return await self._send(job, seen, self._clock.now())
 
     async def _guarded(self, job: Job, present: Remediation) -> Result | None:
         """The card that waits for a second person, when this approval is the first of two."""
@@ -257,33 +268,29 @@ class Executor:
             raise StoreDown from error
         if first is None:
             return None
-        job.context = None  # it doesn't have this approval yet
+        job.context = replace(job.context or About(), first=first)
         summary = "1 of 2 approvals. One more operator must approve."
-        return await self._card(job, present, summary=summary), Outcome(OutcomeKind.FIRST_OF_TWO, present.state)
-
-    async def _changed(self, job: Job, shown: Shown, present: Remediation) -> Result | None:
-        """The card to decide on anew, when it is no longer what was shown."""
-        return (
-            await self._decide_again(job, shown, present) if precondition_failure(job.request, shown, present) else None
-        )
+        outcome = Outcome(OutcomeKind.FIRST_OF_TWO, present.state, first=first)
+        return await self._card(job, present, summary=summary), outcome
 
     async def _decide_again(self, job: Job, shown: Shown, present: Remediation) -> Result:
+        """The card to decide on again, when it is no longer what was shown."""
         decided = await self._decided(present)
-        notice = precondition_failure(job.request, shown, present, decided)
+        notice = precondition_failure(job, shown, present, decided)
         changed = Outcome(OutcomeKind.CHANGED, present.state)
         return await self._card(job, present, decided=decided, notice=notice), changed
 
-    async def _resume(self, job: Job) -> Result:
+    async def _resume(self, job: Job, sent: Sent) -> Result:
         """Go on after a POST that may have been sent by a process that died.
 
-        It is repeated only when it has had its time to arrive, and nothing has changed since it was sent.
+        It is repeated only when it has had its time to arrive, and nothing has changed since it was sent. Until it is
+        seen to have taken effect, nothing but "it still might" is true of it.
         """
-        assert job.sent is not None  # noqa: S101 - the caller asked
-        request, rule, seen = job.request, RULES[job.request.verb], job.sent.seen
-        since = await self._store.seconds_since(job.sent.at)
-        sent_at = self._clock.now() - since
+        request, rule = job.request, RULES[job.request.verb]
+        seen = replace(sent.seen, episode=request.shown.episode if request.shown else None) if sent.seen else None
+        sent_at = self._clock.now() - await self._store.seconds_since(sent.at)
         present: Remediation | None = None
-        for wait in (0.0, REPEAT_AFTER - since) if since < REPEAT_AFTER else (0.0,):
+        for wait in (0.0, REPEAT_AFTER):
             if wait:
                 await self._clock.sleep(wait, Pause.READ_BACK)
             try:
@@ -294,11 +301,11 @@ class Executor:
                 return settled
         if present is None:
             raise OutcomeUnknown(rule.noun, NoAnswer())
-        if seen and (changed := await self._changed(job, seen, present)):
-            return changed
-        if await self._store.seconds_since(job.received_at) > LIFETIME:
-            return await self._not_in_effect(job, present, NoAnswer())
-        return await self._send(job, seen)
+        if seen and (changed := changes(request, seen, present)):
+            return await self._not_in_effect(job, present, f"It wasn't sent again: {changed}.")
+        if await self._store.age(job) > LIFETIME:
+            return await self._not_in_effect(job, present, NoAnswer().sentence)
+        return await self._send(job, seen, sent_at, present)
 
     async def _read_before(self, job: Job) -> Remediation:
         try:
@@ -308,36 +315,48 @@ class Executor:
         except TogetherError as cause:
             raise ReadFailed(RULES[job.request.verb].noun, cause) from cause
 
-    async def _send(self, job: Job, seen: Shown | None) -> Result:
-        may_have_left, sent_at = job.sent is not None, self._clock.now()
-        left_before = may_have_left and not job.sent_now
+    async def _send(self, job: Job, seen: Shown | None, sent_at: float, before: Remediation | None = None) -> Result:
+        """Send the POST, and find out what has come of it.
+
+        Args:
+            job: what is sent.
+            seen: the remediation as it was read before the first POST; None for a typed command.
+            sent_at: when that may have left, in Unix time in seconds.
+            before: the remediation as it was just read, where the POST of an earlier process may be on its way: then
+                no refusal is final.
+        """
+        may_have_left = job.sent is not None
         try:
             result = await self._call(job, seen)
-        except (ReadFailed, NotReached, RateLimited) as cause:
-            if left_before:
-                # A process that died may have sent it, so "not sent" would say too much.
-                raise OutcomeUnknown(RULES[job.request.verb].noun, NoAnswer()) from cause
-            raise
         except StorageUnavailable as error:
             if may_have_left:
                 raise
             raise StoreDown from error
-        except _Changed as change:
-            return await self._decide_again(job, seen or Shown(None, State.PENDING_APPROVAL), change.present)
         except WrongState as refusal:
-            return await self._show_present(job, seen, refusal)
+            return await self._show_present(job, seen, refusal, sent_at, is_repeat=before is not None)
         except Unclear as cause:
             return await self._read_back(job, seen, cause, sent_at)
+        except _Changed as change:
+            if before is None:
+                return await self._decide_again(job, seen or Shown(None, State.PENDING_APPROVAL), change.present)
+            changed = changes(job.request, seen or Shown(None, State.PENDING_APPROVAL), change.present)
+            return await self._settled(job, seen, change.present, sent_at) or await self._not_in_effect(
+                job, change.present, f"It wasn't sent again: {changed}."
+            )
+        except (Guarded, NotAllowed, TogetherError) as no:
+            if before is None:
+                raise
+            return await self._not_in_effect(job, before, f"It wasn't sent again: {_why(no)}")
         return await self._success(job, seen, result)
 
     async def _call(self, job: Job, seen: Shown | None) -> Remediation:
         request, before_send = job.request, partial(self._before_send, job, seen)
         match request.verb:
             case Verb.APPROVE:
-                mode, words = mode_to_send(seen), comment(request)
+                mode, words = mode_to_send(seen), comment(job)
                 return await self._together.approve(request.ref, comment=words, mode=mode, before_send=before_send)
             case Verb.REJECT:
-                return await self._together.reject(request.ref, comment=comment(request), before_send=before_send)
+                return await self._together.reject(request.ref, comment=comment(job), before_send=before_send)
             case Verb.CANCEL:
                 return await self._together.cancel(request.ref, before_send=before_send)
             case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
@@ -348,36 +367,55 @@ class Executor:
     async def _before_send(self, job: Job, seen: Shown | None, attempt: int) -> None:
         """Record that a POST leaves now, and look once more before one that repeats or can't name its mode.
 
-        What is there when the POST arrives would run, whatever it has become, so nothing comes between look and POST.
+        What is there when the POST arrives would be decided on, whatever it has become, so nothing comes between look
+        and POST but a look at this process's own clock.
 
         Raises:
             TogetherError: what must be seen first cannot be read.
-            LimitReached: a repeated POST, here or after a takeover, must pass the guard rail again.
+            Guarded: a repeated POST, here or after a takeover, must pass the guard rails again; and approvals may have
+                been paused while the others were asked.
+            NotAllowed: the person may not any more.
+            LeaseLost: all this took so long that another process may have decided meanwhile what is told.
         """
         is_recorded, job.sent_now = job.sent_now, False
         is_repeat = attempt > 1 or (job.sent is not None and not is_recorded)
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
-            await self._guardrails.check_limit(job)
-        if attempt > 1:
-            await self._store.send_again(job)
-        elif not is_recorded:
-            await self._store.record_send(job, seen)
-        if is_repeat or (is_approval and mode_to_send(seen) is None):
-            present = await self._read_before(job)
-            if seen is None:
-                is_changed = was_approved_since(present, job.received_at)
-            else:
-                is_changed = bool(precondition_failure(job.request, seen, present))
-            if is_changed:
-                raise _Changed(present)
+            await self._guardrails.check_again(job, (seen.mode if seen else None) or "")
+        if not is_recorded:
+            await self._guardrails.check_person(job)
+        if is_recorded and attempt == 1:
+            pause = None
+        elif attempt > 1:
+            pause = await self._store.send_again(job)
+        else:
+            pause = await self._store.record_send(job, seen)
+        if pause:
+            raise paused(pause)
+        if is_repeat or (seen is not None and not (is_approval and mode_to_send(seen))):
+            await self._look_again(job, seen)
+        if not self._store.may_send(job):
+            raise LeaseLost
         logger.info("Sending", extra={"attempt": attempt})
+
+    async def _look_again(self, job: Job, seen: Shown | None) -> None:
+        try:
+            async with self._clock.timeout(LOOK_SECONDS):
+                present = await self._read_before(job)
+        except TimeoutError as error:
+            raise ReadFailed(RULES[job.request.verb].noun, NoAnswer()) from error
+        if seen is None:
+            is_changed = was_approved_since(present, job.received_at)
+        else:
+            is_changed = bool(changes(job.request, seen, present))
+        if is_changed:
+            raise _Changed(present)
 
     async def _success(self, job: Job, seen: Shown | None, result: Remediation) -> Result:
         request = job.request
         rule, notice = RULES[request.verb], success_notice(request, seen, result)
         came_in = result.http_status, result.request_id
-        if result.state not in rule.effect:
+        if result.state not in rule.effect and not took_effect(job, seen, result, self._clock.now()):
             # An answer of 200 that does not show the effect is no success, whatever its status says.
             return await self._card(job, result, notice=notice, buttons=False), Outcome(
                 OutcomeKind.NO_EFFECT_SHOWN, result.state, *came_in
@@ -393,15 +431,28 @@ class Executor:
             OutcomeKind(rule.done), result.state, *came_in
         )
 
-    async def _show_present(self, job: Job, seen: Shown | None, refusal: WrongState) -> Result:
-        """Show a refused decision as what it usually is: somebody else was faster."""
+    async def _show_present(
+        self, job: Job, seen: Shown | None, refusal: WrongState, sent_at: float, *, is_repeat: bool
+    ) -> Result:
+        """Show a refused decision as what it usually is: somebody else was faster, or this very decision was.
+
+        A gateway may have repeated the POST, or the one of a process that died has arrived. A cancellation leaves no
+        trace of whose it is, so the first one that is refused is called somebody else's.
+        """
         try:
             present = await self._together.get(job.request.ref)
         except TogetherError as cause:
+            if is_repeat:
+                raise OutcomeUnknown(RULES[job.request.verb].noun, cause) from cause
             raise refusal from cause
+        is_told_apart = is_repeat or job.request.verb is not Verb.CANCEL
+        if is_told_apart and took_effect(job, seen, present, sent_at):
+            return await self._success(job, seen, present)
+        if is_repeat and present.state in RULES[job.request.verb].allowed:
+            return await self._not_in_effect(job, present, f"Together refused to take it again: “{refusal.sentence}”")
         outcome = Outcome(OutcomeKind.REFUSED_FOR_STATE, present.state, refusal.http_status, refusal.request_id)
         decided, about = await self._decided(present), job.context
-        notice = too_late_notice(job.request, seen, present, decided, refusal)
+        notice = too_late_notice(job, seen, present, decided, refusal)
         answer = await self._card(job, present, decided=decided, notice=notice)
         if not job.request.place.is_button and present.state in RULES[job.request.verb].effect:
             # A command that was given before leaves the card as it is, and adds no second one.
@@ -425,30 +476,48 @@ class Executor:
                 continue
             if settled := await self._settled(job, seen, present, sent_at):
                 return settled
-            last = await self._not_in_effect(job, present, cause)
+            last = await self._not_in_effect(job, present, cause.sentence, cause)
         if last is None:
             raise OutcomeUnknown(RULES[job.request.verb].noun, cause)
         return last
 
     async def _settled(self, job: Job, seen: Shown | None, present: Remediation, sent_at: float) -> Result | None:
         """What a read-back shows for certain; None while the decision may still arrive."""
-        request, rule = job.request, RULES[job.request.verb]
-        if present.state in rule.effect and not decided_by_other(request, seen, present, sent_at):
+        rule = RULES[job.request.verb]
+        if took_effect(job, seen, present, sent_at):
             return await self._success(job, seen, present)
-        if present.state in rule.allowed:
+        if present.state in rule.allowed or present.state not in set(State):
             return None
         decided = await self._decided(present)
-        notice = too_late_notice(request, seen, present, decided)
+        notice = too_late_notice(job, seen, present, decided)
         return await self._card(job, present, decided=decided, notice=notice), Outcome(
             OutcomeKind.TOO_LATE, present.state
         )
 
-    async def _not_in_effect(self, job: Job, present: Remediation, cause: Unclear) -> Result:
+    async def _not_in_effect(
+        self, job: Job, present: Remediation, why: str, cause: TogetherError | None = None
+    ) -> Result:
         request = job.request
         notice = (
             f"<@{request.actor.user_id}>, your {RULES[request.verb].noun} hadn't taken effect as of "
-            f"{clock_time(self._clock.now())}, but it still might. {cause.sentence} "
+            f"{clock_time(self._clock.now())}, but it still might. {why} "
             'Press "Check again" before you decide anything else.'
         )
-        outcome = Outcome(OutcomeKind.NOT_IN_EFFECT, present.state, cause.http_status, cause.request_id)
+        known = (cause.http_status, cause.request_id) if cause else ()
+        outcome = Outcome(OutcomeKind.NOT_IN_EFFECT, present.state, *known)
         return await self._card(job, present, notice=notice, buttons=False), outcome
+
+
+def _not_kept(job: Job, error: StorageUnavailable) -> StoreDown | NotConfirmedByStore:
+    """Return that the bot's own database didn't keep something, or may have."""
+    return NotConfirmedByStore(RULES[job.request.verb].noun) if error.in_doubt else StoreDown()
+
+
+def _why(no: Guarded | NotAllowed | TogetherError) -> str:
+    """Return why a POST isn't repeated, without a word on what the first one did."""
+    if isinstance(no, Guarded):
+        return no.why
+    if isinstance(no, NotAllowed):
+        return "you're no longer allowed to decide."
+    cause = no.cause if isinstance(no, ReadFailed) else no
+    return cause.sentence.removesuffix(" Nothing was changed.")

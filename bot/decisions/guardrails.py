@@ -5,7 +5,17 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from bot.clock import Clock
-from bot.errors import LimitReached, NotAllowed, NotFound, Paused, ReadFailed, SecondPersonNeeded, TogetherError
+from bot.errors import (
+    LimitReached,
+    NotAllowed,
+    NotChecked,
+    NotFound,
+    Paused,
+    ReadFailed,
+    SecondPersonNeeded,
+    TogetherError,
+    UnreadableAnswer,
+)
 from bot.models import (
     FINAL,
     IN_REPAIR,
@@ -91,6 +101,31 @@ class Guardrails:
         await self.check_limit(job)
         return await self._check_people(job, present)
 
+    async def check_person(self, job: Job) -> None:
+        """Return when the person may still decide: reading what else matters may have taken long.
+
+        Raises:
+            NotAllowed: they may not.
+        """
+        request = job.request
+        await self._policy.authorize(request.verb, request.actor, request.place.channel_id)
+
+    async def check_again(self, job: Job, mode: str) -> None:
+        """Let an approval be sent once more: what let the first one pass may have changed.
+
+        Args:
+            job: the approval.
+            mode: what it approves.
+
+        Raises:
+            As `check`.
+        """
+        await self.check_limit(job)
+        first, _ = await self._approvals.first(job.request.ref)
+        needs_two = mode in self._limits.two_people
+        if needs_two and (first is None or first.mode != mode or not await self._may_still(first, job)):
+            raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
+
     async def check_limit(self, job: Job) -> None:
         """Let an approval pass when approvals aren't paused, and fewer nodes are in repair than may be.
 
@@ -139,7 +174,7 @@ class Guardrails:
         """
         lately = await self._approvals.approved_lately(cluster_id)
         listed = await self._together.scan(cluster_id, states=sorted(IN_REPAIR))
-        found = {str(item.get("instance_id")) for item in listed if isinstance(item, dict)}
+        found = {_instance_of(item) for item in listed}
         tracked = await self._approvals.at_work(cluster_id)
         unlisted = [ref for ref in dict.fromkeys((*lately, *tracked)) if ref.instance_id not in found]
         looked = await asyncio.gather(*(self._is_at_work(ref, just_approved=ref in lately) for ref in unlisted[:LOOKS]))
@@ -182,33 +217,55 @@ class Guardrails:
         return size
 
     async def _check_people(self, job: Job, present: Remediation) -> FirstApproval | None:
-        request = job.request
+        request, two_people = job.request, self._limits.two_people
         if request.instead_of is not None and request.shown is not None:
-            if request.shown.mode in self._limits.two_people:
+            # Whoever may approve alone what was suggested may so approve a mode that needs one person too.
+            if {request.shown.mode, request.instead_of, present.mode} & set(two_people):
                 raise SecondPersonNeeded(
-                    "the mode you chose needs two approvers, which this menu can't collect.", "Choose another mode."
+                    "this needs two approvers, which the menu of other modes can't collect.",
+                    "Approve what is suggested, or use the Together console.",
                 )
             return None
-        if present.mode not in self._limits.two_people:
+        if present.mode not in two_people:
             return None
         user_id = request.actor.user_id
-        first = await self._approvals.approve_first(job, present)
-        if first.user_id != user_id:
+        first, now = await self._approvals.first(request.ref)
+        if first and first.counts_for(present):
+            if first.user_id == user_id:
+                raise SecondPersonNeeded(
+                    f"this repair needs two approvers, and you already approved it at {clock_time(first.at)}.",
+                    "Ask another operator to approve.",
+                )
             if await self._may_still(first, job):
                 return None
-            first = await self._approvals.approve_first(job, present, instead_of=first)
-        if first.job_id != job.id:
-            raise SecondPersonNeeded(
-                f"this repair needs two approvers, and you already approved it at {clock_time(first.at)}.",
-                "Ask another operator to approve.",
-            )
-        return first
+        return FirstApproval(user_id, present.mode, now, job.id, present.episode)
 
     async def _may_still(self, first: FirstApproval, job: Job) -> bool:
-        """Whether the first of two people may approve at the moment in which the second one does."""
+        """Whether the first of two people may approve at the moment in which the second one does.
+
+        Raises:
+            SecondPersonNeeded: Slack can't say, which is no reason to forget the first approval.
+        """
         actor = Actor(first.user_id, "", job.request.actor.team_id)
         try:
             await self._policy.authorize(Verb.APPROVE, actor, job.request.place.channel_id)
+        except NotChecked as error:
+            raise SecondPersonNeeded(
+                f"Slack couldn't say whether <@{first.user_id}>, who approved first, still can.",
+                "Try again in a minute.",
+            ) from error
         except NotAllowed:
             return False
         return True
+
+
+def _instance_of(item: object) -> str:
+    """Return the node of an item in a list of what is in repair.
+
+    Raises:
+        UnreadableAnswer: it doesn't say, so nobody can tell how many there are.
+    """
+    instance_id = item.get("instance_id") if isinstance(item, dict) else None
+    if not isinstance(instance_id, str) or not instance_id:
+        raise UnreadableAnswer("an item without a node")
+    return instance_id

@@ -2,44 +2,69 @@
 
 from bot import cards
 from bot.errors import WrongState
-from bot.models import RULES, Decided, Mode, Remediation, Request, Shown, State, Verb
+from bot.models import RULES, Decided, Job, Mode, Remediation, Request, Shown, State, Verb
 from bot.mrkdwn import ago, clean, escape
 
 CLOCKS_DIFFER_BY = 60.0
-_COMMENT_LIMIT = 700  # name, ID and a reason of full length
+_COMMENT_LIMIT = 700  # token, name, ID, and a reason of full length
 
 
-def precondition_failure(request: Request, shown: Shown, present: Remediation, decided: Decided | None = None) -> str:
+def precondition_failure(job: Job, shown: Shown, present: Remediation, decided: Decided | None = None) -> str:
     """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent.
 
     Args:
-        request: what was asked.
+        job: what was asked.
         shown: what was seen when it was asked.
         present: the remediation as it is now.
         decided: who brought it into its state through this bot, where that is known.
     """
-    verb, rule = request.verb, RULES[request.verb]
-    # A button that does not say its state was in an alert that asked for approval.
-    shown_state = shown.state or State.PENDING_APPROVAL
-    if present.state in rule.effect and shown_state not in rule.effect:
-        return too_late_notice(request, shown, present, decided)
-    changes: list[str] = []
-    if present.state != shown_state:
-        changes.append(f"the state changed from “{_state(shown_state)}” to “{_state(present.state)}”")
-    suggested = request.instead_of or shown.mode
-    if suggested is not None and present.mode != suggested:
-        changes.append(f"the repair changed from “{_mode(suggested)}” to “{_mode(present.mode)}”")
-    if shown.mode is None and verb is Verb.APPROVE:
-        changes.append(f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”")
-    if not changes and present.state not in rule.allowed:
-        changes.append(f"it's already “{_state(present.state)}” and can't be {rule.done}")
-    if not changes:
+    request, rule = job.request, RULES[job.request.verb]
+    if present.state in rule.effect and _state_of(shown) not in rule.effect:
+        return too_late_notice(job, shown, present, decided)
+    if not (changed := changes(request, shown, present)):
         return ""
     open_ = any(present.state in each.allowed for each in RULES.values())
     next_step = "Review it and decide again." if open_ else "There's nothing left to decide."
     if open_ and present.state in rule.allowed:
-        next_step = f"Review it and {verb} again."
-    return f"{_your(request)} wasn't sent: {' and '.join(changes)}. {next_step}"
+        next_step = f"Review it and {request.verb} again."
+    return f"{_your(request)} wasn't sent: {changed}. {next_step}"
+
+
+def changes(request: Request, shown: Shown, present: Remediation) -> str:
+    """Return how a remediation differs from what was seen, as the end of a sentence; empty where it may be decided."""
+    verb, rule, shown_state = request.verb, RULES[request.verb], _state_of(shown)
+    found: list[str] = []
+    if present.state != shown_state:
+        found.append(f"the state changed from “{_state(shown_state)}” to “{_state(present.state)}”")
+    suggested = request.instead_of or shown.mode
+    if suggested is not None and present.mode != suggested:
+        found.append(f"the repair changed from “{_mode(suggested)}” to “{_mode(present.mode)}”")
+    if not found and _is_of_another_episode(request, shown, present):
+        found.append("the remediation ended and opened again since that message was written")
+    if shown.mode is None and verb is Verb.APPROVE:
+        found.append(f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”")
+    if not found and present.state not in rule.allowed:
+        found.append(f"it's already “{_state(present.state)}” and can't be {rule.done}")
+    return " and ".join(found)
+
+
+def _state_of(shown: Shown) -> str:
+    # A button that does not say its state was in an alert that asked for approval.
+    return shown.state or State.PENDING_APPROVAL
+
+
+def _is_of_another_episode(request: Request, shown: Shown, present: Remediation) -> bool:
+    """Return whether what was seen is an earlier incident under the same ID.
+
+    Other tools' buttons don't say which they are of. The time of their message does, if Together says when this began.
+    """
+    if shown.episode is not None:
+        return shown.episode != present.episode_key
+    try:
+        posted_at = float(request.place.message_ts or "")
+    except ValueError:
+        return False
+    return request.place.is_button and posted_at < present.began_at - CLOCKS_DIFFER_BY
 
 
 def success_notice(request: Request, seen: Shown | None, result: Remediation) -> str:
@@ -57,6 +82,9 @@ def success_notice(request: Request, seen: Shown | None, result: Remediation) ->
         return f"Approved, but the repair is now “{_mode(result.mode)}”. You approved “{_mode(seen.mode)}”."
     if request.instead_of is not None and seen and seen.mode:
         return f"Approved “{_mode(seen.mode)}” instead of the suggested “{_mode(request.instead_of)}”."
+    if seen and seen.mode and seen.mode != result.mode:
+        done = rule.done.capitalize()
+        return f"{done}, but the repair had become “{_mode(result.mode)}”. You saw “{_mode(seen.mode)}”."
     if verb is Verb.CANCEL and result.review_time and (seen is None or seen.state == State.PENDING_APPROVAL):
         # The command shows nothing first, and an approval may slip in between a button's read and its call.
         return "This had already been approved. Let the approver know it's cancelled."
@@ -64,7 +92,7 @@ def success_notice(request: Request, seen: Shown | None, result: Remediation) ->
 
 
 def too_late_notice(
-    request: Request,
+    job: Job,
     seen: Shown | None,
     present: Remediation,
     decided: Decided | None = None,
@@ -73,15 +101,16 @@ def too_late_notice(
     """What to say when a decision came too late or was refused for the state.
 
     Args:
-        request: what was asked.
+        job: what was asked.
         seen: the remediation as it was seen before; None for a typed command.
         present: the remediation as it is now.
         decided: who brought it into its state through this bot, where that is known.
         refusal: what Together answered, when it did.
     """
-    rule, is_undone = RULES[request.verb], f"Not {RULES[request.verb].done}. It was already"
+    request, rule = job.request, RULES[job.request.verb]
+    is_undone = f"Not {rule.done}. It was already"
     if present.state == State.CANCELLED:
-        if request.verb is Verb.APPROVE and request.actor.user_id in (present.review_comment or ""):
+        if request.verb is Verb.APPROVE and present.is_reviewed_with(job.token):
             return f"{_your(request)} went through, but the remediation was cancelled afterward."
         # Together names the reviewer, who need not be the person who cancelled.
         already = "Already" if present.state in rule.effect else is_undone
@@ -114,24 +143,27 @@ def _through_slack(decided: Decided | None) -> str:
     return f" by <@{decided.user_id}>, {ago(decided.at)}" if decided else ""
 
 
-def decided_by_other(request: Request, seen: Shown | None, present: Remediation, sent_at: float) -> bool:
-    """Whether an effect that was read back is somebody else's decision, as far as that can be told.
+def took_effect(job: Job, seen: Shown | None, present: Remediation, sent_at: float) -> bool:
+    """Return whether what was read back is this decision's effect, as far as that can be told.
 
     Args:
-        request: what was asked.
+        job: what was asked.
         seen: the remediation as the bot read it before; None for a typed command.
         present: the remediation as it was read back.
         sent_at: when the decision was sent, as Unix time in seconds.
     """
+    request, rule = job.request, RULES[job.request.verb]
     if request.verb is Verb.CANCEL:
         # Cancel leaves no comment, so only times and a review that was not there before can tell.
         ended = present.end_time or present.update_time
         is_older = ended is not None and ended.timestamp() < sent_at - CLOCKS_DIFFER_BY
         was_reviewed = bool(seen and seen.state == State.PENDING_APPROVAL and present.review_time)
-        return is_older or was_reviewed
+        return present.state in rule.effect and not is_older and not was_reviewed
     if request.verb is Verb.APPROVE and (sent := mode_to_send(seen)) and present.mode != sent:
-        return True
-    return request.actor.user_id not in (present.review_comment or "")
+        return False
+    # What it leads to may have a name that this version doesn't know yet.
+    is_effect = present.state in rule.effect or (request.verb is Verb.APPROVE and present.state not in set(State))
+    return is_effect and present.is_reviewed_with(job.token)
 
 
 def was_approved_since(present: Remediation, moment: float) -> bool:
@@ -150,11 +182,11 @@ def mode_to_send(seen: Shown | None) -> str | None:
     return None if seen is None or seen.mode == Mode.HOST_POWER_CYCLE else seen.mode
 
 
-def comment(request: Request) -> str:
+def comment(job: Job) -> str:
     """What Together stores: its own `reviewed_by` names the API key's owner, not the person in Slack."""
-    actor = request.actor
+    request, actor = job.request, job.request.actor
     who = f"{RULES[request.verb].done.capitalize()} in Slack by {clean(actor.name, 80)} ({actor.user_id})"
-    return clean(f"{who}: {request.reason}" if request.reason else who, _COMMENT_LIMIT)
+    return clean(f"[{job.token}] {who}: {request.reason}" if request.reason else f"[{job.token}] {who}", _COMMENT_LIMIT)
 
 
 def _mode(mode: str) -> str:

@@ -64,7 +64,7 @@ class Recovery:
             await self._clock.sleep(self._pause, Pause.HEARTBEAT)
 
     async def _round(self, *, at_start: bool) -> None:
-        await self._store.heartbeat(list(self._decisions.working))
+        await self._store.heartbeat(self._decisions.working)
         while self._tasks.accepting:
             jobs = await self._store.take_over(TAKEN_AT_ONCE, at_start=at_start)
             for job in jobs:

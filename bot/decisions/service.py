@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import assert_never
@@ -121,7 +122,7 @@ class DecisionService:
         """
         job_id = uuid.uuid4().hex
         with about_decision(job_id, request):
-            return await self._receive(request, job_id)
+            return await self._receive(replace(request, asked_at=self._clock.now()), job_id)
 
     async def _receive(self, request: Request, job_id: str) -> Work | None:
         noun = RULES[request.verb].noun
@@ -215,7 +216,9 @@ class DecisionService:
         try:
             return await self._process(job)
         except LeaseLost:
-            logger.warning("Taken over by another process")
+            logger.warning("Taken over by another process, or about to be")
+            with suppress(LeaseLost, StorageUnavailable):
+                await self._store.release(job)  # where it is still ours, nobody need wait for the lease to run out
         except StorageUnavailable as error:
             logger.warning("Left for later: %s", error)
         except asyncio.CancelledError:
@@ -311,7 +314,7 @@ class DecisionService:
             return
         request, rule = job.request, RULES[job.request.verb]
         try:
-            if await self._age(job) > LIFETIME:
+            if await self._store.age(job) > LIFETIME:
                 raise Expired(rule.noun)
             await self._policy.authorize(request.verb, request.actor, request.place.channel_id)
             if job.is_active:
@@ -328,12 +331,6 @@ class DecisionService:
             raise AlreadyInFlight(who, RULES[claim.verb].doing, clock_time(claim.since))
         if rule.decides:
             logger.info("Claimed")
-
-    async def _age(self, job: Job) -> float:
-        """How many seconds ago it was received; what this process received itself, it need not ask the database."""
-        if job.taken_over:
-            return await self._store.seconds_since(job.received_at)
-        return self._clock.monotonic() - job.began
 
     async def _with_progress(self, job: Job) -> Result:
         """Act, and show who is doing what when that takes longer than a second."""
@@ -366,9 +363,15 @@ class DecisionService:
                 assert_never(job.request.verb)
 
     async def _show_progress(self, job: Job) -> None:
-        place = await self._messenger.progress(job.request.place, cards.in_progress(job.request, self._clock.now()))
+        """Say who is deciding. That the clicked message may say so is recorded first, so that it can be restored."""
+        request, place = job.request, job.request.place
+        said = cards.in_progress(request, self._clock.now())
         try:
-            await self._store.set_place(job, place)
+            if place.is_button:
+                await self._store.set_place(job, replace(place, in_progress=place.original is not None))
+                job.request = request.at(await self._messenger.progress(place, said))
+            else:
+                await self._store.set_place(job, await self._messenger.progress(place, said))
         except (LeaseLost, StorageUnavailable) as error:
             logger.warning("Couldn't record where the answer goes: %s", type(error).__name__)
 

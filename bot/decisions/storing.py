@@ -27,7 +27,10 @@ class Storing:
         give_up_at = self._clock.monotonic() + RECORD_SECONDS
         for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
             try:
-                return await write()
+                async with self._clock.timeout(give_up_at - self._clock.monotonic()):
+                    return await write()
+            except TimeoutError as error:  # the database hangs: no answer is no "no"
+                raise StorageUnavailable("no answer", in_doubt=True) from error
             except StorageUnavailable:
                 if self._clock.monotonic() + seconds > give_up_at:
                     raise

@@ -8,6 +8,7 @@
     │   ├── UnreadableButton      the button's value is not one this bot writes
     │   ├── UnknownControl        a button, dialog or command this version does not have
     │   ├── NotAllowed            this person, channel or workspace may not decide
+    │   │   └── NotChecked        Slack couldn't say whether they may
     │   ├── AlreadyInFlight       somebody is deciding on this remediation right now
     │   ├── Guarded               a guard rail keeps an approval from being sent
     │   │   ├── SecondPersonNeeded  this person has approved already, and another one must
@@ -40,6 +41,7 @@
     │   └── OutcomeUnknown        the decision was sent, and reading it back failed too
     ├── Expired                   no process ran for so long that the decision is no longer sent
     ├── NotRecorded               the database is away: what became of the decision isn't certain
+    ├── NotConfirmedByStore       the database didn't say whether it kept a hold
     └── InternalError             a bug in the bot
 
     InvalidId                     a ValueError: a text that is no ID
@@ -60,7 +62,7 @@ from bot.errors.base import (
     StartError,
     StorageUnavailable,
 )
-from bot.errors.own import Expired, InternalError, NotRecorded
+from bot.errors.own import Expired, InternalError, NotConfirmedByStore, NotRecorded
 from bot.errors.refusals import (
     AlreadyInFlight,
     Guarded,
@@ -69,6 +71,7 @@ from bot.errors.refusals import (
     NoReference,
     NotAllowed,
     NotAttempted,
+    NotChecked,
     NotConfirmed,
     NotFollowed,
     NothingSelected,
@@ -119,7 +122,9 @@ __all__ = [
     "NoReference",
     "NotAllowed",
     "NotAttempted",
+    "NotChecked",
     "NotConfirmed",
+    "NotConfirmedByStore",
     "NotFollowed",
     "NotFound",
     "NotPosted",

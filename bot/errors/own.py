@@ -33,6 +33,22 @@ class NotRecorded(BotError):
         super().__init__(what, 'Press "Check again" in a minute, before you decide anything else.')
 
 
+class NotConfirmedByStore(BotError):
+    """The database didn't say whether it kept something of the bot's own, such as a hold.
+
+    Args:
+        noun: what was asked for, such as "hold".
+    """
+
+    check_again = True
+
+    def __init__(self, noun: str) -> None:
+        super().__init__(
+            f"Your {noun} may have been saved: the bot's database didn't confirm it.",
+            'Press "Check again" in a minute to see.',
+        )
+
+
 class InternalError(BotError):
     """A bug in this bot.
 

@@ -44,6 +44,10 @@ class NotAllowed(NotAttempted):
         super().__init__(f"{why} Nothing changed.", who_can)
 
 
+class NotChecked(NotAllowed):
+    """Slack couldn't say whether somebody may do this."""
+
+
 class AlreadyInFlight(NotAttempted):
     """Somebody's decision on the same remediation has not been answered yet.
 
@@ -71,6 +75,7 @@ class Guarded(NotAttempted):
 
     def __init__(self, why: str, next_step: str) -> None:
         super().__init__(f"Not approved: {why}", next_step)
+        self.why = why
 
 
 class SecondPersonNeeded(Guarded):

@@ -150,6 +150,7 @@ class ReadFailed(TogetherError):
             quote=cause.quote,
         )
         self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
+        self.cause = cause
 
 
 class CheckFailed(TogetherError):

@@ -1,19 +1,18 @@
 """Values that the whole bot speaks in: references, states, modes, verbs, remediations, people. No I/O."""
 
 from bot.models.alert import (
-    FIRST_APPROVAL_SECONDS,
     HISTORY_DAYS,
     HOLD_ENDS_SOON_SECONDS,
     HOLD_SECONDS,
     MAX_HOLD_SECONDS,
     About,
     Alert,
-    FirstApproval,
     History,
     Hold,
     Pause,
     Share,
 )
+from bot.models.approval import FIRST_APPROVAL_SECONDS, FirstApproval
 from bot.models.batch import (
     EVERYTHING,
     MAX_CHOSEN,
@@ -45,6 +44,7 @@ from bot.models.job import (
     Past,
     Remark,
     Sent,
+    token_of,
     told_in_digest,
 )
 from bot.models.message import Snapshot, Tracked, TrackedMessage, answered, held, released
@@ -145,6 +145,7 @@ __all__ = [
     "released",
     "still_waiting",
     "stop_reason",
+    "token_of",
     "told_in_digest",
     "waiting",
 ]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from bot.models.approval import FirstApproval
 from bot.models.job import Decided, Remark
 from bot.models.remediation import FINAL, Remediation, State
 
@@ -9,7 +10,6 @@ HOLD_SECONDS = 30 * 60
 MAX_HOLD_SECONDS = 24 * 3600.0
 HOLD_ENDS_SOON_SECONDS = 120.0  # before a hold ends, its person is told
 HISTORY_DAYS = 7
-FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +36,6 @@ class Hold:
         kept = [each for each in (Hold(self.user_id, self.until), *self.others) if each.user_id != other.user_id]
         first, *rest = sorted([*kept, Hold(other.user_id, other.until)], key=lambda each: -each.until)
         return Hold(first.user_id, first.until, tuple(rest))
-
-
-@dataclass(frozen=True, slots=True)
-class FirstApproval:
-    """The first of two people who must approve.
-
-    Attributes:
-        at: Unix time in seconds.
-        job_id: of that very click.
-        episode: the remediation's own times then. It counts for that mode and episode only.
-    """
-
-    user_id: str
-    mode: str
-    at: float
-    job_id: str = ""
-    episode: str = ""
-
-    def counts_for(self, remediation: Remediation) -> bool:
-        """Return whether it was given for this very repair."""
-        return (self.mode, self.episode) == (remediation.mode, remediation.episode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class Batch:
 def stop_reason(latest: Sequence[str]) -> StopReason | None:
     """Return why a batch must not continue after its latest outcomes, the newest first; None where it may."""
     match latest[:1]:
-        case [OutcomeKind.NOT_ALLOWED]:
+        case [OutcomeKind.NOT_ALLOWED | OutcomeKind.NOT_CHECKED]:
             return StopReason.NOT_ALLOWED
         case [OutcomeKind.LIMIT_REACHED]:
             return StopReason.REPAIR_LIMIT

@@ -11,10 +11,15 @@ from bot.models.remediation import Remediation
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The mode and state that were seen: by a person on a card, or by the bot in a read. None where it is not told."""
+    """What was seen: by a person on a card, or by the bot in a read. None where it isn't known.
+
+    Attributes:
+        episode: `Remediation.episode_key`: another one after it has ended and come back under the same ID.
+    """
 
     mode: str | None
     state: str | None
+    episode: str | None = None
 
 
 def button_value(remediation: Remediation) -> str:
@@ -25,6 +30,7 @@ def button_value(remediation: Remediation) -> str:
         "remediation_id": remediation.id,
         "mode": remediation.mode,
         "state": remediation.state,
+        "episode": remediation.episode_key,
     }
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
@@ -56,10 +62,10 @@ def read_button_value(value: object) -> tuple[RemediationRef, Shown]:
     ids = [value for name in names if isinstance(value := fields.get(name), str)]
     if len(ids) < len(names):
         raise UnreadableButton("cluster_id, instance_id or remediation_id is missing")
-    mode, state = fields.get("mode"), fields.get("state")
-    if not all(each is None or (isinstance(each, str) and _is_plain(each)) for each in (mode, state)):
+    mode, state, episode = shown = [fields.get(name) for name in ("mode", "state", "episode")]
+    if not all(each is None or (isinstance(each, str) and _is_plain(each)) for each in shown):
         raise UnreadableButton("mode or state isn't plain text")
     try:
-        return RemediationRef(*ids), Shown(mode or None, state or None)
+        return RemediationRef(*ids), Shown(mode or None, state or None, episode or None)
     except InvalidId as error:
         raise UnreadableButton(str(error).removesuffix(".")) from None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from bot.models.approval import FirstApproval
 from bot.models.button import Shown
 from bot.models.ids import RemediationRef
 from bot.models.request import Actor, Message, Request
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 ERROR_SECONDS = 3600.0  # how long a card says that something failed
 DOUBT_SECONDS = 60.0  # how long an answer in doubt stays so: what was sent has long arrived by then, or never will
+
+
+def token_of(decision_id: str) -> str:
+    """Return the short ID of a decision."""
+    return decision_id[:8]
 
 
 class Manner(StrEnum):
@@ -114,6 +120,7 @@ class OutcomeKind(StrEnum):
     NOT_IN_EFFECT = "not in effect"
     NO_EFFECT_SHOWN = "no effect shown"
     NOT_ALLOWED = "NotAllowed"
+    NOT_CHECKED = "NotChecked"
     ALREADY_IN_FLIGHT = "AlreadyInFlight"
     SECOND_PERSON_NEEDED = "SecondPersonNeeded"
     LIMIT_REACHED = "LimitReached"
@@ -147,6 +154,7 @@ class OutcomeKind(StrEnum):
     EXPIRED = "Expired"
     INTERRUPTED = "Interrupted"  # of the releases before 0.2
     NOT_RECORDED = "NotRecorded"
+    NOT_CONFIRMED_BY_STORE = "NotConfirmedByStore"
     INTERNAL_ERROR = "InternalError"
 
     @property
@@ -188,12 +196,14 @@ class Outcome:
         state: the remediation's state as far as it is known.
         http_status: of Together's refusal, where there was one.
         request_id: Together's ID of the request, where it gave one.
+        first: the first of two approvals, which counts from the moment in which this outcome is recorded.
     """
 
     kind: OutcomeKind
     state: str | None = None
     http_status: int | None = None
     request_id: str | None = None
+    first: FirstApproval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +225,7 @@ class Past:
 
 def told_in_digest(request: Request, outcome: Outcome) -> bool:
     """Return whether the digest tells an outcome, so nobody is told of it alone. Who may not decide learns why."""
-    return request.batch_id is not None and outcome.kind is not OutcomeKind.NOT_ALLOWED
+    return request.batch_id is not None and outcome.kind not in {OutcomeKind.NOT_ALLOWED, OutcomeKind.NOT_CHECKED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +269,8 @@ class Job:
         fence: grows each time it changes hands.
         received_at: seconds since 1970, on the database's clock.
         began: when this process received it, on its monotonic clock.
+        held_until: until when no other process can have it, on the same clock.
+        sending_since: when this process last began to record that a POST leaves, on the same clock.
         is_active: its decision was allowed and claimed.
         sent: its POST may have left.
         sent_now: that was recorded with the claim, and this process sends it next.
@@ -274,6 +286,8 @@ class Job:
     fence: int
     received_at: float
     began: float = 0.0
+    held_until: float = 0.0
+    sending_since: float = 0.0
     is_active: bool = False
     sent: Sent | None = None
     sent_now: bool = False
@@ -282,3 +296,8 @@ class Job:
     deliveries: int = 0
     taken_over: bool = False
     context: "About | None" = None
+
+    @property
+    def token(self) -> str:
+        """What this decision is known by in Together's own record, and in the log."""
+        return token_of(self.id)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bot.models.alert import Alert, FirstApproval, Hold, Pause
+from bot.models.alert import Alert, Hold, Pause
+from bot.models.approval import FirstApproval
 from bot.models.batch import Batch
 from bot.models.ids import RemediationRef
 from bot.models.job import Answer, Manner

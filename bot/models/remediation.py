@@ -1,5 +1,6 @@
 """Remediations as Together answers them."""
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -189,10 +190,27 @@ class Remediation(_Answer):
         """Whether somebody decided on it: a queued one may also have been made by hand."""
         return bool(self.reviewed_by or self.review_time)
 
+    def is_reviewed_with(self, token: str) -> bool:
+        """Return whether Together's record is of one of this bot's decisions: its comment begins with that one's token.
+
+        People's own words come after it, so nobody's reason can be taken for somebody else's decision.
+        """
+        return (self.review_comment or "").startswith(f"[{token}] ")
+
     @property
     def episode(self) -> str:
         """The remediation's own times: others after it has ended and come back."""
         return "|".join(str(each) for each in (self.create_time, self.review_time, self.start_time, self.end_time))
+
+    @property
+    def episode_key(self) -> str:
+        """The same in a few characters, for a button."""
+        return hashlib.blake2b(self.episode.encode(), digest_size=6).hexdigest()
+
+    @property
+    def began_at(self) -> float:
+        """When it began to wait, this time, as far as Together says; Unix time in seconds, else 0."""
+        return max((each.timestamp() for each in (self.create_time, self.end_time) if each), default=0.0)
 
 
 class Cluster(_Answer):

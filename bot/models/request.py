@@ -100,6 +100,7 @@ class Request:
         batch_id: the batch that it is a part of, and where its outcome is told.
         seconds: for how long, where that was chosen.
         instead_of: the mode that was suggested, where the person chose another: `shown` then holds the chosen one.
+        asked_at: when it was received, on the clock of the process that did, in Unix time in seconds.
     """
 
     verb: Verb
@@ -112,6 +113,7 @@ class Request:
     batch_id: str | None = None
     seconds: float | None = None
     instead_of: str | None = None
+    asked_at: float = 0.0
 
     def at(self, place: Place) -> "Request":
         """The same request, whose answer goes to another place."""

@@ -13,7 +13,6 @@ from bot.models import (
     Hold,
     Job,
     OutcomeKind,
-    Remediation,
     RemediationRef,
     State,
     Tracked,
@@ -116,17 +115,9 @@ class Approvals:
 
         await self.database.run(change_alert, ref, stale)
 
-    async def approve_first(
-        self, job: Job, present: Remediation, *, instead_of: FirstApproval | None = None
-    ) -> FirstApproval:
-        """Write down the first of two approvals, unless there is one of this very repair. Returns the one that counts.
-
-        Args:
-            job: the approval.
-            present: what is approved.
-            instead_of: one that counts no longer.
-        """
-        return await self.database.run(_approve_first, job, present, instead_of)
+    async def first(self, ref: RemediationRef) -> tuple[FirstApproval | None, float]:
+        """Return the first of two approvals of a remediation, where there is one, and the present in Unix time."""
+        return await self.database.read(_first_and_now, ref)
 
     async def about_to_be_in_repair(self, job: Job) -> set[str]:
         """Return the instances of a job's cluster that may go into repair, though no list of Together's says so yet.
@@ -164,17 +155,14 @@ def _first_approval(connection: Connection, ref: RemediationRef) -> FirstApprova
     return to_first_approval(connection.execute(_FIRST, key_of(ref)).first())
 
 
-def _approve_first(
-    connection: Connection, job: Job, present: Remediation, instead_of: FirstApproval | None
-) -> FirstApproval:
-    ref = job.request.ref
-    first = _first_approval(connection, ref)
-    if first and first.counts_for(present) and first != instead_of:
-        return first
+def _first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApproval | None, float]:
+    return _first_approval(connection, ref), read_clock(connection)
+
+
+def keep_first(connection: Connection, ref: RemediationRef, first: FirstApproval) -> None:
+    """Let a first approval count from now on, inside the transaction of its outcome."""
     forget_first_approval(connection, ref)
-    first = FirstApproval(job.request.actor.user_id, present.mode, read_clock(connection), job.id, present.episode)
     connection.execute(_INSERT_FIRST, asdict(first) | ids_of(ref))
-    return first
 
 
 def _about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:

@@ -8,7 +8,19 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, and_, insert, select
 
-from bot.models import DOUBT_SECONDS, RULES, AuditNote, Decided, Job, Outcome, Past, Remediation, RemediationRef, Verb
+from bot.models import (
+    DOUBT_SECONDS,
+    RULES,
+    AuditNote,
+    Decided,
+    Job,
+    Outcome,
+    Past,
+    Remediation,
+    RemediationRef,
+    Verb,
+    token_of,
+)
 from bot.store.database import Database, lock_audit, read_clock
 from bot.store.tables import DOUBTFUL, audit, ids_of, key_of, one_remediation
 
@@ -19,7 +31,7 @@ _LAST = select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
 _INSERT = insert(audit)
 _OUTCOMES = [*(rule.done for rule in RULES.values() if rule.decides), *DOUBTFUL]
 _WHO_DECIDED = (
-    select(audit.c.verb, audit.c.user_id, audit.c.at, audit.c.reason, audit.c.outcome)
+    select(audit.c.verb, audit.c.user_id, audit.c.at, audit.c.reason, audit.c.outcome, audit.c.decision_id)
     .where(one_remediation(audit.c), audit.c.outcome.in_(_OUTCOMES))
     .order_by(audit.c.seq.desc())
 )
@@ -110,14 +122,14 @@ def last_seq(connection: Connection) -> int:
 def who_decided(connection: Connection, present: Remediation) -> Decided | None:
     """Return who brought a remediation into its state through this bot, where that is known.
 
-    A decision whose outcome stayed in doubt counts when Together's own record names the person; a cancellation, which
-    leaves no name, counts as apparently theirs when the times agree.
+    A decision whose outcome stayed in doubt counts when Together's own record is of it; a cancellation, which leaves no
+    comment, counts as apparently theirs when the times agree.
     """
     for row in connection.execute(_WHO_DECIDED, key_of(present.ref)):
         rule = RULES[Verb(row.verb)]
         if present.state not in rule.effect:
             continue
-        is_sure = row.outcome == rule.done or row.user_id in (present.review_comment or "")
+        is_sure = row.outcome == rule.done or present.is_reviewed_with(token_of(row.decision_id))
         if is_sure or (row.verb == Verb.CANCEL and _ended_with(present, row.at)):
             return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure)
     return None

@@ -3,9 +3,14 @@
 import asyncio
 import fcntl
 import os
+import socket
+import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -28,7 +33,9 @@ from bot.errors import StartError, StorageUnavailable
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_SECONDS = 600.0
 TARGETS = "outbox targets"  # in a connection's `info`: who is told of events
-SECONDS = 5.0
+SECONDS = 5.0  # a statement, or an idle moment inside a transaction: the server itself ends what takes longer
+_OF_ALL = 1.6  # times that long, a whole transaction may take with its wait for a thread
+_LOCK_SECONDS = 2  # a migration waits for a lock: those that wait behind it for the same table are live replicas
 SQLITE_BUSY_SECONDS = 1.5  # less than the time for an ack, so that a locked file is a certain "no"
 _SCHEMA_LOCK, _AUDIT_LOCK = 7_265_646_501, 7_265_646_502  # any numbers that nobody else in this database uses
 _APPROVAL_LOCK = 726_564_650
@@ -72,19 +79,23 @@ def read_clock(connection: Connection) -> float:
 class Database:
     """Runs transactions in threads of its own, one connection each.
 
-    SQLite has one thread that writes and one that reads, so an ack never waits for a long read.
+    SQLite has one thread that writes and one that reads, so an ack never waits for a long read. With PostgreSQL,
+    heartbeats have a thread of their own, so that no queue of transactions lets a lease run out.
 
     Args:
         url: `sqlite:///path`, or a PostgreSQL URL as hosts hand it out. The driver itself reads the latter, so
             `sslmode=…` and a socket folder as `host=/dir` mean what they mean to every PostgreSQL client.
         clock: the clock of SQLite's one process.
+        seconds: how long a statement may take; a database that doesn't answer is given up soon after.
 
     Attributes:
+        seconds: as above; a process that ends waits less.
         targets: who is told of events; set before the database is opened.
         under_way: the transactions that have not ended yet.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, clock: Clock | None = None, *, seconds: float = SECONDS) -> None:
+        self.seconds = seconds
         self.is_sqlite = url.startswith(_SQLITE)
         self.targets: tuple[str, ...] = ()
         self.under_way: set[asyncio.Future[Any]] = set()
@@ -95,11 +106,12 @@ class Database:
         self._connections: list[Connection] = []
         if self.is_sqlite:
             self._engine = _sqlite(url, clock or Clock())
-            self._writer = ThreadPoolExecutor(1, "database-write")
+            self._writer = self._pulse = ThreadPoolExecutor(1, "database-write")
             self._reader = ThreadPoolExecutor(1, "database-read")
         else:
             self._engine = _postgresql(url)
             self._writer = self._reader = ThreadPoolExecutor(_POSTGRESQL_THREADS, "database")
+            self._pulse = ThreadPoolExecutor(1, "database-pulse")
 
     async def run(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that may write, and return its result.
@@ -111,11 +123,16 @@ class Database:
             IntegrityError: a unique index refused it.
         """
         work = partial(_apply, function, args, kwargs)
-        return await self._call(self._writer, "BEGIN IMMEDIATE", SECONDS, work, "write")
+        return await self._call(self._writer, "BEGIN IMMEDIATE", self.seconds, work, "write")
+
+    async def keep(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what keeps a lease; like `run`, but behind no other transactions where the database takes several."""
+        work = partial(_apply, function, args, kwargs)
+        return await self._call(self._pulse, "BEGIN IMMEDIATE", self.seconds, work, "write")
 
     async def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that only reads; otherwise like `run`."""
-        return await self._call(self._reader, "BEGIN", SECONDS, partial(_apply, function, args, kwargs), "read")
+        return await self._call(self._reader, "BEGIN", self.seconds, partial(_apply, function, args, kwargs), "read")
 
     async def open(self, *, migrate: bool = True) -> None:
         """Take the SQLite file for this process, and bring the schema up to date, one process at a time.
@@ -143,9 +160,9 @@ class Database:
         return any("FLOCK" in line and f":{lock.stat().st_ino} " in line for line in locks.read_text().splitlines())
 
     async def close(self) -> None:
-        """Finish what is under way, close all connections, and give the file back."""
+        """Finish what has begun, close all connections, and give the file back."""
         self._is_closed = True
-        for each in (self._writer, self._reader):
+        for each in {self._writer, self._reader, self._pulse}:
             await asyncio.to_thread(each.shutdown)
         for connection in self._connections:
             connection.close()
@@ -159,27 +176,41 @@ class Database:
     ) -> T:
         if self._is_closed:
             raise StorageUnavailable("closed")
-        future = asyncio.get_running_loop().run_in_executor(threads, self._transact, begin, seconds, function)
+        limit = seconds * _OF_ALL
+        running = _Running(time.monotonic() + limit)
+        work = threads.submit(self._transact, running, begin, seconds, function)
+        future = asyncio.wrap_future(work)
         self.under_way.add(future)
         future.add_done_callback(self.under_way.discard)
+        # Also where nobody waits any more: the thread is needed.
+        giving_up = asyncio.get_running_loop().call_later(limit, running.interrupt)
         try:
             with metrics.timed(metrics.DATABASE_SECONDS, kind):
-                return await future
+                async with asyncio.timeout(limit + 1):
+                    return await future
+        except TimeoutError:
+            metrics.DATABASE_FAILURES.inc()
+            raise StorageUnavailable("no answer", in_doubt=not work.cancel()) from None
         except StorageUnavailable:
             metrics.DATABASE_FAILURES.inc()
             raise
+        finally:
+            if work.done():
+                giving_up.cancel()
 
-    def _transact(self, begin: str, seconds: float, function: Callable[[Connection], T]) -> T:
+    def _transact(self, running: "_Running", begin: str, seconds: float, function: Callable[[Connection], T]) -> T:
         """Run a transaction in this thread.
 
         A connection that was cut before the commit has done nothing, nor has the loser of a deadlock, so the function
         runs again, twice at most.
         """
-        self._local.begin = begin if self.is_sqlite else f"BEGIN; SET LOCAL statement_timeout = {int(seconds * 1000)}"
+        if self._is_closed:
+            raise StorageUnavailable("closed")
+        self._local.begin = begin if self.is_sqlite else _begin_within(seconds)
         for is_last in (False, False, True):
             is_committing = False
             try:
-                connection = self._connection()
+                connection = running.connection = self._connection()
                 with connection.begin():
                     result = function(connection)
                     is_committing = True
@@ -190,13 +221,15 @@ class Database:
                 if is_cut:
                     self._drop()
                 is_undone = is_cut or isinstance(error.orig, _UNDONE)
-                if is_last or is_committing or not is_undone:
+                if is_last or is_committing or not is_undone or running.is_over:
                     cause = type(error.orig or error).__name__
                     raise StorageUnavailable(cause, in_doubt=is_committing) from error
             except OSError as error:
                 raise StorageUnavailable(type(error).__name__, in_doubt=is_committing) from error
             else:
                 return result
+            finally:
+                running.ended()
         raise AssertionError("the last attempt returns or raises")
 
     def _connection(self) -> Connection:
@@ -219,6 +252,43 @@ class Database:
             self._local.connection = None
             self._connections.remove(connection)
             connection.close()
+
+
+@dataclass(eq=False, slots=True)
+class _Running:
+    """A transaction in its thread, so that one that the database doesn't answer can be broken off from outside."""
+
+    give_up_at: float
+    connection: Connection | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.give_up_at
+
+    def ended(self) -> None:
+        with self.lock:
+            self.connection = None
+
+    def interrupt(self) -> None:
+        """Break the connection; the lock keeps it from being another transaction's by then."""
+        with self.lock, suppress(psycopg.Error, sqlite3.Error, OSError):  # it has just ended otherwise
+            raw = self.connection.connection.driver_connection if self.connection is not None else None
+            if isinstance(raw, psycopg.Connection):
+                with socket.socket(fileno=os.dup(raw.fileno())) as line:
+                    line.shutdown(socket.SHUT_RDWR)
+            elif raw is not None:
+                raw.interrupt()
+
+
+def _begin_within(seconds: float) -> str:
+    """Write the beginning of a transaction that the server ends where a process stands still inside it."""
+    limit = int(seconds * 1000)
+    lock = f"; SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'" if seconds == MIGRATION_SECONDS else ""
+    # In the same message, because a PgBouncer may give the next one to another connection.
+    return (
+        f"BEGIN; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}{lock}"
+    )
 
 
 def _apply(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], connection: Connection) -> T:

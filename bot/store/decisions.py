@@ -5,15 +5,17 @@ decision another one has taken over, writes nothing any more.
 """
 
 import logging
+import math
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Update, and_, bindparam, delete, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, delete, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
+from bot.clock import Clock
 from bot.errors import LeaseLost
 from bot.models import (
     RULES,
@@ -24,6 +26,7 @@ from bot.models import (
     Decided,
     Job,
     Outcome,
+    Pause,
     Place,
     Remediation,
     Request,
@@ -35,9 +38,10 @@ from bot.models import (
     told_in_digest,
 )
 from bot.store import audit, batches, outbox
-from bot.store.approvals import card_context
-from bot.store.database import Database, lock_cluster, now, read_clock
+from bot.store.approvals import card_context, keep_first
+from bot.store.database import Database, lock_audit, lock_cluster, now, read_clock
 from bot.store.messages import Look, change_alert
+from bot.store.pauses import active_pause
 from bot.store.serialization import dump_answer, dump_request, to_job
 from bot.store.tables import (
     ACTIVE,
@@ -61,16 +65,23 @@ logger = logging.getLogger(__name__)
 
 _DAY = 86_400.0
 _RESPONSE_URL_SECONDS = 1800.0  # docs.slack.dev, "Handling user interaction": 30 minutes
+_LONGEST_LEASE = 900.0  # more than BOT_LEASE_SECONDS may be, and than the longest pause before an answer is told again
+_RESERVE = 1.0  # seconds of a lease that this process doesn't count on
+# Seconds from "a POST leaves" to the POST. Later, others may count on its having arrived, or never arriving.
+SEND_WITHIN = 5.0
+_CLOCK_STEP = 5.0  # seconds by which a clock may seem to go back without having been set
 _TURN = 1e-5  # seconds between two that begin one after the other; a double of today's seconds tells 2e-7 apart
 c = decisions.c
 _UNFINISHED = c.status.in_((RECEIVED, ACTIVE, ANSWERED))
 _LEASE_UNTIL = now() + bindparam("b_lease")
 
 
-def _write(**values: object) -> Update:
+_MINE = and_(c.id == bindparam("b_id"), c.owner == bindparam("b_owner"), c.fence == bindparam("b_fence"))
+
+
+def _write(within: ColumnElement[bool] = _UNFINISHED, /, **values: object) -> Update:
     """Build the update of a job's row that succeeds only while the row is still this process's."""
-    mine = and_(c.id == bindparam("b_id"), c.owner == bindparam("b_owner"), c.fence == bindparam("b_fence"))
-    written = update(decisions).where(mine, _UNFINISHED).values({"lease_until": _LEASE_UNTIL, **values})
+    written = update(decisions).where(_MINE, within).values({"lease_until": _LEASE_UNTIL, **values})
     return written.returning(c.sent_at)
 
 
@@ -96,13 +107,16 @@ _RECORD_SEND = _write(
     repeats=c.repeats + bindparam("b_repeat"),
 )  # fmt: skip
 _SEND_AGAIN = _write(sent_at=now())
+_NO_OUTCOME = c.status.in_((RECEIVED, ACTIVE))
 _RECORD_OUTCOME = _write(
-    status=ANSWERED, answer=bindparam("b_answer"), outcome=bindparam("b_outcome"), answered_at=now()
+    _NO_OUTCOME, status=ANSWERED, answer=bindparam("b_answer"), outcome=bindparam("b_outcome"), answered_at=now()
 )
 _RECORD_AND_FINISH = _write(
-    status=DONE, outcome=bindparam("b_outcome"), summary=bindparam("b_summary"), answered_at=now(), done_at=now(),
-    request=None,
+    _NO_OUTCOME, status=DONE, outcome=bindparam("b_outcome"), summary=bindparam("b_summary"), answered_at=now(),
+    done_at=now(), request=None,
 )  # fmt: skip
+_RECORDED = select(c.answered_at).where(_MINE, c.status == bindparam("b_status"))
+_KEEP = _write()
 _FINISH = _write(status=bindparam("b_status"), done_at=now(), request=None, answer=None)
 _MOVE = _write(request=bindparam("b_request"))
 _POSTPONE = _write(
@@ -113,10 +127,13 @@ _HEARTBEAT = (
     update(decisions)
     .where(c.id.in_(bindparam("b_ids", expanding=True)), c.owner == bindparam("b_owner"), _UNFINISHED)
     .values(lease_until=_LEASE_UNTIL)
+    .returning(c.id)
 )
 _PROBE = insert(leases).values(until=now()).on_conflict_do_update(index_elements=["name"], set_={"until": now()})
 _OLD_PROBES = delete(leases).where(leases.c.name.startswith("process "), leases.c.until < now() - _DAY)
-_LEFT = or_(c.lease_until < now(), and_(bindparam("b_all"), c.owner != bindparam("b_owner")))
+# A clock that was set back would make a dead process's lease last for as long.
+_IMPOSSIBLE = c.lease_until > now() + _LONGEST_LEASE
+_LEFT = or_(c.lease_until < now(), _IMPOSSIBLE, and_(bindparam("b_all"), c.owner != bindparam("b_owner")))
 _TAKE_OVER = (
     update(decisions)
     .where(
@@ -142,11 +159,13 @@ class DecisionStore:
     Args:
         database: where.
         lease_seconds: how long a silent process keeps a decision.
+        clock: of this process. What the database answers late may no longer be so.
     """
 
-    def __init__(self, database: Database, lease_seconds: float) -> None:
+    def __init__(self, database: Database, lease_seconds: float, clock: Clock) -> None:
         self.database = database
         self._lease = lease_seconds
+        self._clock = clock
         self._owner = uuid.uuid4().hex
         self._turn = batches.Turn(self._owner, lease_seconds)
 
@@ -157,9 +176,12 @@ class DecisionStore:
             request: what was asked.
             job_id: chosen by the caller, who may have to make sure with `void` that it isn't run.
         """
-        values = self._insert(request, job_id, RECEIVED, dump_request(request))
+        values, asked_at = self._insert(request, job_id, RECEIVED, dump_request(request)), self._clock.monotonic()
         received_at = await self.database.run(_scalar, _RECEIVE, values)
-        return None if received_at is None else Job(job_id, request, fence=1, received_at=received_at)
+        if received_at is None:
+            return None
+        job = Job(job_id, request, fence=1, received_at=received_at, began=asked_at)
+        return self._hold(job, asked_at)
 
     async def void(self, request: Request, job_id: str) -> bool:
         """Make sure that a row whose commit is in doubt isn't run later, whether it has landed or is yet to land.
@@ -190,6 +212,7 @@ class DecisionStore:
             The claim of somebody else who has it, or, when it is claimed, what a card says beyond the remediation.
         """
         for is_last in (False, False, True):  # its holder may finish before we ask who it is
+            asked_at = self._clock.monotonic()
             try:
                 sent_at, context = await self.database.run(self._claim, job, sends=sends)
             except IntegrityError:
@@ -199,8 +222,9 @@ class DecisionStore:
                     raise
             else:
                 job.is_active, job.context = True, context
+                self._hold(job, asked_at)
                 if sends:
-                    job.sent, job.sent_now = Sent(sent_at, None), True
+                    job.sent, job.sent_now, job.sending_since = Sent(sent_at, None), True, asked_at
                 return context
         raise AssertionError("the last attempt returns or raises")
 
@@ -219,13 +243,24 @@ class DecisionStore:
         """Return who brought a remediation into its state through this bot, where that is known."""
         return await self.database.read(audit.who_decided, present)
 
-    async def record_send(self, job: Job, seen: Shown | None) -> None:
-        """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail."""
-        repeat = job.sent is not None
-        sent_at = await self.database.run(self._record_send, job, seen, repeat=repeat)
-        job.sent = Sent(sent_at, seen)
+    async def record_send(self, job: Job, seen: Shown | None) -> Pause | None:
+        """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.
 
-    def _record_send(self, connection: Connection, job: Job, seen: Shown | None, *, repeat: bool) -> float:
+        Returns:
+            The pause that keeps an approval from leaving. Whoever paused was told so only after every POST that this
+            lets pass was recorded.
+        """
+        asked_at, repeat = self._clock.monotonic(), job.sent is not None
+        sent_at = await self.database.run(self._record_send, job, seen, repeat=repeat)
+        self._hold(job, asked_at)
+        if isinstance(sent_at, Pause):
+            return sent_at
+        job.sent, job.sending_since = Sent(sent_at, seen), asked_at
+        return None
+
+    def _record_send(self, connection: Connection, job: Job, seen: Shown | None, *, repeat: bool) -> float | Pause:
+        if pause := _pause_of(connection, job.request):
+            return pause
         before = job.sent.seen if job.sent else None
         kept = seen or before
         sent_at = self._execute(
@@ -235,9 +270,46 @@ class DecisionStore:
         audit.record(connection, job, "repeat" if repeat else "send", None, sent_at)
         return sent_at
 
-    async def send_again(self, job: Job) -> None:
-        """Record that another attempt of the same POST leaves now, because the one before did not arrive."""
-        await self.database.run(self._execute, _SEND_AGAIN, job)
+    async def send_again(self, job: Job) -> Pause | None:
+        """Record that another attempt of the same POST leaves now, because the one before did not arrive.
+
+        Returns:
+            As `record_send`.
+        """
+        asked_at = self._clock.monotonic()
+        pause = await self.database.run(self._send_again, job)
+        self._hold(job, asked_at)
+        job.sending_since = asked_at
+        return pause
+
+    def _send_again(self, connection: Connection, job: Job) -> Pause | None:
+        if pause := _pause_of(connection, job.request):
+            return pause
+        self._execute(connection, _SEND_AGAIN, job)
+        return None
+
+    def may_send(self, job: Job) -> bool:
+        """Return whether a POST may leave now: "a POST leaves" was recorded a moment ago, and nobody else has the job.
+
+        The database's answer may have come late, and this process may have been suspended since.
+        """
+        is_soon = self._clock.monotonic() - job.sending_since < SEND_WITHIN
+        return is_soon and self.holds(job)
+
+    def holds(self, job: Job) -> bool:
+        """Return whether no other process can have a job now, by this process's own clock."""
+        return self._clock.monotonic() < job.held_until - _RESERVE
+
+    async def ensure_held(self, job: Job) -> None:
+        """Return once no other process can have a job now; where this process's clock isn't sure, ask the database."""
+        if not self.holds(job):
+            asked_at = self._clock.monotonic()
+            await self.database.run(self._execute, _KEEP, job)
+            self._hold(job, asked_at)
+
+    def _hold(self, job: Job, asked_at: float) -> Job:
+        job.held_until = asked_at + self._lease
+        return job
 
     async def record_outcome(self, job: Job, outcome: Outcome, answer: Answer) -> Job | None:
         """Record the outcome and what to tell, with its row in the audit trail. Frees the remediation for others.
@@ -245,9 +317,11 @@ class DecisionStore:
         Returns:
             The decision of the same batch whose turn it is now.
         """
+        asked_at = self._clock.monotonic()
         job.answered_at, following = await self.database.run(self._record_outcome, job, outcome, answer)
+        self._hold(job, asked_at)
         job.answer = answer
-        return following
+        return self._hold(following, asked_at) if following else None
 
     def _record_outcome(
         self, connection: Connection, job: Job, outcome: Outcome, answer: Answer
@@ -256,10 +330,22 @@ class DecisionStore:
         if request.batch_id:
             batches.lock(connection, request.batch_id)
         at, kind = read_clock(connection), outcome.kind.value
-        if told_in_digest(request, outcome):
-            self._execute(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
-        else:
-            self._execute(connection, _RECORD_OUTCOME, job, b_answer=dump_answer(answer), b_outcome=kind)
+        is_told = told_in_digest(request, outcome)
+        try:
+            if is_told:
+                self._execute(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
+            else:
+                self._execute(connection, _RECORD_OUTCOME, job, b_answer=dump_answer(answer), b_outcome=kind)
+        except LeaseLost:
+            recorded = connection.execute(
+                _RECORDED, self._key(job) | {"b_status": DONE if is_told else ANSWERED}
+            ).first()
+            if recorded is None:
+                raise
+            # By an attempt of this process whose commit was in doubt.
+            return float(recorded.answered_at), self._advance(connection, request.batch_id, job.received_at)
+        if outcome.first:
+            keep_first(connection, request.ref, outcome.first)
         seq = audit.record(connection, job, audit.OUTCOME, outcome, at)
         if kind == RULES[request.verb].done and RULES[request.verb].decides:
             outbox.decided(connection, job, outcome)
@@ -275,7 +361,9 @@ class DecisionStore:
 
     async def confirm(self, batch_id: str, user_id: str) -> Job | None:
         """Write the decisions of a selection; like `batches.confirm`."""
-        return await self.database.run(batches.confirm, batch_id, user_id, self._turn)
+        asked_at = self._clock.monotonic()
+        job = await self.database.run(batches.confirm, batch_id, user_id, self._turn)
+        return self._hold(job, asked_at) if job else None
 
     async def finish(self, job: Job, *, delivered: bool = True) -> None:
         """Close a job whose answer was delivered or given up, and drop what only the delivery needed."""
@@ -297,13 +385,16 @@ class DecisionStore:
         """Put a row into the audit trail that is about no decision."""
         await self.database.run(audit.note, note)
 
-    async def heartbeat(self, job_ids: Collection[str]) -> None:
+    async def heartbeat(self, jobs: Mapping[str, Job]) -> None:
         """Keep what this process works on, and write in any case: a database that can't be written is told by that."""
-        await self.database.run(self._heartbeat, list(job_ids))
+        asked_at, jobs = self._clock.monotonic(), dict(jobs)
+        for job_id in await self.database.keep(self._heartbeat, list(jobs)):
+            self._hold(jobs[job_id], asked_at)
 
-    def _heartbeat(self, connection: Connection, job_ids: list[str]) -> None:
+    def _heartbeat(self, connection: Connection, job_ids: list[str]) -> list[str]:
         connection.execute(_PROBE, {"name": f"process {self._owner}", "owner": self._owner})
-        connection.execute(_HEARTBEAT, {"b_ids": job_ids, "b_owner": self._owner, "b_lease": self._lease})
+        kept = connection.execute(_HEARTBEAT, {"b_ids": job_ids, "b_owner": self._owner, "b_lease": self._lease})
+        return list(kept.scalars())
 
     async def release(self, job: Job) -> None:
         """Let the next process continue with a job at once."""
@@ -316,7 +407,9 @@ class DecisionStore:
             limit: the most to take.
             at_start: with SQLite, take all unfinished decisions: only one process uses the file.
         """
-        return await self.database.run(self._take_over, limit, take_all=at_start and self.database.is_sqlite)
+        asked_at, take_all = self._clock.monotonic(), at_start and self.database.is_sqlite
+        jobs = await self.database.run(self._take_over, limit, take_all=take_all)
+        return [self._hold(job, asked_at) for job in jobs]
 
     def _take_over(self, connection: Connection, limit: int, *, take_all: bool) -> list[Job]:
         values = {"b_limit": limit, "b_owner": self._owner, "b_lease": self._lease, "b_all": take_all}
@@ -331,8 +424,11 @@ class DecisionStore:
 
     async def set_aside(self, job: Job) -> Job | None:
         """Keep a job from being taken over again. Returns the decision of the same batch whose turn it is now."""
-        row = {"id": job.id, "batch_id": job.request.batch_id, "received_at": job.received_at}
-        return await self.database.run(self._set_aside, row)
+        row, asked_at = (
+            {"id": job.id, "batch_id": job.request.batch_id, "received_at": job.received_at}, self._clock.monotonic(),
+        )  # fmt: skip
+        following = await self.database.run(self._set_aside, row)
+        return self._hold(following, asked_at) if following else None
 
     def _set_aside(self, connection: Connection, row: Mapping[Any, Any]) -> Job | None:
         connection.execute(_SET_ASIDE, {"b_id": row["id"]})
@@ -358,15 +454,30 @@ class DecisionStore:
         """Return how many seconds ago a moment on the database's clock was."""
         return await self.database.read(read_clock) - moment
 
+    async def age(self, job: Job) -> float:
+        """Return how many seconds ago a job was received; infinity where a clock was set back since, so nobody knows.
+
+        What this process received itself, it need not ask the database.
+        """
+        if not job.taken_over:
+            return self._clock.monotonic() - job.began
+        ages = [await self.seconds_since(job.received_at)]
+        if job.request.asked_at:
+            ages.append(self._clock.now() - job.request.asked_at)
+        return math.inf if min(ages) < -_CLOCK_STEP else max(ages)
+
     def _execute(self, connection: Connection, statement: Update, job: Job, /, **values: object) -> float:
         """Write to a job's row, if it is still ours, and keep it for another lease."""
-        keys = {"b_id": job.id, "b_owner": self._owner, "b_fence": job.fence}
+        keys = self._key(job)
         if statement not in (_POSTPONE, _RELEASE):
             keys["b_lease"] = self._lease
         row = connection.execute(statement, keys | values).first()
         if row is None:
             raise LeaseLost
         return float(row[0] or 0.0)
+
+    def _key(self, job: Job) -> dict[str, Any]:
+        return {"b_id": job.id, "b_owner": self._owner, "b_fence": job.fence}
 
 
 def _scalar(connection: Connection, statement: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401 - any statement
@@ -376,6 +487,17 @@ def _scalar(connection: Connection, statement: Any, values: dict[str, Any]) -> A
 def _claimed_by(connection: Connection, request: Request) -> Claim | None:
     row = connection.execute(_HOLDER, key_of(request.ref)).first()
     return Claim(row.user_id, Verb(row.verb), row.active_at) if row else None
+
+
+def _pause_of(connection: Connection, request: Request) -> Pause | None:
+    """Return the pause that keeps an approval from being sent.
+
+    A pause is written under the same lock, so it comes before this look or after what this look lets pass.
+    """
+    if request.verb is not Verb.APPROVE:
+        return None
+    lock_audit(connection)
+    return active_pause(connection, [request.ref.cluster_id])
 
 
 def _next_turn(connection: Connection, request: Request) -> float:

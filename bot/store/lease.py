@@ -63,7 +63,7 @@ class Lease:
             StorageUnavailable: the database did not do it.
         """
         asked_at, take_all = self._clock.monotonic(), at_start and self.database.is_sqlite
-        taken = await self.database.run(self._acquire, take_all=take_all)
+        taken = await self.database.keep(self._acquire, take_all=take_all)
         self._sure_until = asked_at + self._seconds if taken else 0.0
         return taken
 

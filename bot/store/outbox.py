@@ -145,7 +145,7 @@ def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
         "mode": request.shown.mode if request.shown else None,
         "state": outcome.state,
     }
-    emit(connection, EventKind.DECIDED, str(request.ref), told)
+    emit(connection, EventKind.DECIDED, str(request.ref), told, key=f"decision {job.id}")
 
 
 def changed(connection: Connection, before: Alert, after: Alert) -> None:

@@ -59,14 +59,18 @@ def _whole(answer: Any) -> Any:  # noqa: ANN401 - any JSON
     return answer
 
 
+_OF_A_PAGE = {"has_next", "next_page_token", "http_status", "request_id"}
+
+
 def items(page: Mapping[str, Any], name: str) -> list[Any]:
     """The list under a name of a page.
 
     Raises:
-        UnreadableAnswer: it is no list.
+        UnreadableAnswer: it isn't a list, or the page is something else.
     """
-    # A server generated from proto leaves an empty list out.
-    found = page.get(name, [])
+    if name not in page and page.keys() <= _OF_A_PAGE:
+        return []  # a server generated from proto leaves an empty list out
+    found = page.get(name)
     if not isinstance(found, list):
         raise UnreadableAnswer(f"{name} isn't a list")
     return found

@@ -64,7 +64,7 @@ async def bot_of(
     settings, cards, tasks = read_settings(environ), CardConfig(), Tasks(MAX_AT_ONCE)
     database = Database(settings.database_url, clock)
     await database.open()
-    store, client = DecisionStore(database, settings.bot_lease_seconds), InProcessClient(slack)
+    store, client = DecisionStore(database, settings.bot_lease_seconds, clock), InProcessClient(slack)
     async with httpx.AsyncClient(transport=clusters) as http, aiohttp.ClientSession() as session:
         replies = Replies(client, session, clock)
         services = build_services(

@@ -11,7 +11,7 @@ from tests.rows import outcomes_by_user
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.watch import card, pass_time, poll, until, watching
-from tests.world import APPROVE, CANCEL, IDS, World, world
+from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, world
 
 
 def busy(bot: World, count: int) -> None:
@@ -169,8 +169,10 @@ async def test_repeated_post_passes_the_limit_again() -> None:
         async with died_while(bot, at="sent"):
             busy(bot, 1)
             async with bot.another():
-                assert "1 node is already in repair" in (await bot.whisper()).text
-        assert APPROVE in alert.buttons
+                await bot.edited(alert)
+        assert "your approval hadn't taken effect as of" in alert.text, "the first POST may still be on its way"
+        assert "It wasn't sent again: 1 node is already in repair" in alert.text
+        assert list(alert.buttons) == [REFRESH]
         assert bot.together.posts == []
 
 
@@ -338,6 +340,9 @@ async def test_first_approval_does_not_count_after_a_return_that_nobody_saw() ->
         bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await bot.edited(alert, 2)
+        assert "the remediation ended and opened again since that message was written" in alert.text
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await bot.edited(alert, 3)
         assert bot.together.posts == []
         assert "1 of 2 approvals: <@U0BOB>" in alert.text
 

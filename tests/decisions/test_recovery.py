@@ -21,7 +21,7 @@ from bot.policy import Policy
 from bot.store import Approvals, Database, DecisionStore, audit
 from bot.store.tables import decisions
 from bot.together import TogetherClient
-from tests.deaths import age_by, died_while, left_behind
+from tests.deaths import age_by, died_while, left_behind, own_comment
 from tests.manual_clock import ON_THE_WAY, ManualClock
 from tests.rows import column, execute, execute_beside
 from tests.simulator.together import Fault
@@ -49,7 +49,7 @@ async def test_post_that_arrived_is_not_repeated(bot: World) -> None:
     bot.together.add()
     alert = await left_behind(bot, APPROVE)
     async with died_while(bot, at="sent"):
-        bot.together.review(IDS, "approve", "Approved in Slack by alice (U0ALICE)")
+        bot.together.review(IDS, "approve", await own_comment(bot))
         async with bot.another():
             await bot.edited(alert)
     assert bot.together.posts == []
@@ -70,7 +70,9 @@ async def test_post_is_not_repeated_when_the_remediation_has_changed(bot: World,
         async with bot.another():
             await bot.edited(alert)
     assert bot.together.posts == []
-    assert "cancellation wasn't sent" in alert.text
+    assert "your cancellation hadn't taken effect as of" in alert.text, "the first POST may still be on its way"
+    assert "It wasn't sent again: the" in alert.text
+    assert list(alert.buttons) == [REFRESH]
 
 
 @both_databases
@@ -237,7 +239,7 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, Decisio
     await database.open()
     http = httpx.AsyncClient()
     await http.aclose()
-    store, ear = DecisionStore(database, 15), Ear()
+    store, ear = DecisionStore(database, 15, time.clock), Ear()
     policy = Policy(("U0ALICE",), frozenset(), "T0HOME", Members())
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
@@ -274,7 +276,7 @@ async def test_process_that_was_overtaken_says_nothing(tmp_path: Path) -> None:
 async def test_cancelled_statement_is_finished_and_the_process_can_end(tmp_path: Path) -> None:
     async with broken(tmp_path) as (_, store, _ear):
         async with locked(tmp_path / "bot.db"):
-            task = asyncio.create_task(store.heartbeat(["job-1"]))
+            task = asyncio.create_task(store.heartbeat({}))
             await asyncio.wait({task}, timeout=0.05)
             task.cancel()
             await asyncio.wait({task})

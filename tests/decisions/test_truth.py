@@ -6,6 +6,7 @@ from sqlalchemy import select, update
 from bot.clock import Pause
 from bot.store import Database
 from bot.store.tables import decisions
+from tests.manual_clock import ON_THE_WAY
 from tests.proxy import line_to
 from tests.rows import execute, execute_beside
 from tests.simulator.together import Fault
@@ -40,6 +41,7 @@ async def test_no_is_never_contradicted_by_another_replica(postgresql: str, faul
         told = await bot.answer(2)
         assert "the bot can't reach its database to record" in told.text
         bot.together.faults.clear()
+        bot.time.passing = ON_THE_WAY - {Pause.RETRY}  # else the first replica's attempts to write would make time fly
         async with bot.another(bot.settings.model_copy(update={"database_url": postgresql})):
             bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
             database = Database(postgresql)
@@ -89,6 +91,7 @@ async def test_decision_that_another_replica_carries_out_is_answered_by_that_one
             bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
             await quiet(bot)
             line.cut_after = b"COMMIT"
+            bot.time.passing = ON_THE_WAY - {Pause.RETRY}
             with bot.together.paused("approve"):
                 await bot.slack.press(alert, APPROVE)
                 database = Database(postgresql)

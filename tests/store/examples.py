@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from bot.clock import Clock
 from bot.models import (
     Actor,
     Answer,
@@ -48,14 +49,14 @@ async def open_store(url: str, time: ManualClock) -> AsyncIterator[DecisionStore
     database = Database(url, time.clock)
     await database.open()
     try:
-        yield DecisionStore(database, LEASE)
+        yield DecisionStore(database, LEASE, time.clock)
     finally:
         await database.close()
 
 
 def other(store: DecisionStore) -> DecisionStore:
     """Another process on the same database."""
-    return DecisionStore(store.database, LEASE)
+    return DecisionStore(store.database, LEASE, Clock(monotonic=lambda: 0.0))
 
 
 async def received(store: DecisionStore, asked: Request | None = None, job_id: str = "job-1") -> Job:

@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
+from bot.clock import Clock
 from bot.errors import StartError, StorageUnavailable
 from bot.models import StopReason
 from bot.store import Batches, Database, DecisionStore, audit
@@ -22,7 +23,7 @@ from tests.store.examples import LEASE, open_store, received
 async def test_replicas_that_start_together_create_the_schema_once(postgresql: str) -> None:
     databases = [Database(postgresql) for _ in range(5)]
     await asyncio.gather(*(database.open() for database in databases))
-    assert await DecisionStore(databases[0], LEASE).take_over(1) == []
+    assert await DecisionStore(databases[0], LEASE, Clock()).take_over(1) == []
     for database in databases:
         await database.close()
 
@@ -93,7 +94,7 @@ async def test_database_of_an_earlier_release_is_migrated_with_all_that_it_holds
                 ("gpu-node-0000", None),
                 ("gpu-node-0001", None),
             ]
-        jobs = {job.id: job for job in await DecisionStore(database, LEASE).take_over(10, at_start=True)}
+        jobs = {job.id: job for job in await DecisionStore(database, LEASE, time.clock).take_over(10, at_start=True)}
         if database.is_sqlite:
             assert sorted(jobs) == ["job-1", "job-2", "job-3", "job-4", "job-7"]
             assert [jobs[each].is_active for each in sorted(jobs)] == [False, True, True, True, True]

@@ -1,0 +1,142 @@
+"""Databases that don't answer, and processes that stand still inside a transaction."""
+
+import asyncio
+import threading
+import time as real
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, text
+
+from bot.errors import StorageUnavailable
+from bot.models import Actor, AuditNote
+from bot.store import Database, DecisionStore
+from bot.store.database import lock_audit
+from tests.manual_clock import ManualClock
+from tests.proxy import line_to
+from tests.releases import fill_like_release_0_1
+from tests.rows import execute
+from tests.store.examples import LEASE
+
+SECONDS = 0.4  # what a statement may take in these tests
+NOTE = AuditNote("refused", Actor("U0BOB", "bob", "T0HOME"), "C0OPS")
+
+
+@asynccontextmanager
+async def opened(url: str, time: ManualClock) -> AsyncIterator[Database]:
+    database = Database(url, time.clock, seconds=SECONDS)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("kind", ["write", "read"])
+async def test_frozen_database_is_given_up_and_works_again_afterwards(
+    postgresql: str, time: ManualClock, kind: str
+) -> None:
+    async with line_to(postgresql) as line, opened(line.url, time) as database:
+        call = database.run if kind == "write" else database.read
+        await call(_nothing)
+        line.freeze()
+        with pytest.raises(StorageUnavailable):
+            await asyncio.wait_for(call(_nothing), 10)
+        line.thaw()
+        await call(_nothing)
+
+
+async def test_commit_that_gets_no_answer_is_in_doubt(postgresql: str, time: ManualClock) -> None:
+    async with line_to(postgresql) as line, opened(line.url, time) as database:
+        line.freeze_after = b"COMMIT"
+        with pytest.raises(StorageUnavailable) as unknown:
+            await asyncio.wait_for(DecisionStore(database, LEASE, time.clock).note(NOTE), 10)
+        assert unknown.value.in_doubt
+
+
+async def test_transaction_that_gets_no_thread_was_certainly_not_done(postgresql: str, time: ManualClock) -> None:
+    async with opened(postgresql, time) as database:
+        free = threading.Event()
+        stuck = [asyncio.ensure_future(database.run(_wait_for, free)) for _ in range(8)]
+        with pytest.raises(StorageUnavailable) as refused:
+            await asyncio.wait_for(database.run(_nothing), 10)
+        assert not refused.value.in_doubt
+        free.set()
+        await asyncio.gather(*stuck, return_exceptions=True)
+
+
+async def test_frozen_database_keeps_nobody_from_ending(postgresql: str, time: ManualClock) -> None:
+    async with line_to(postgresql) as line:
+        database = Database(line.url, time.clock, seconds=SECONDS)
+        await database.open()
+        line.freeze()
+        writing = asyncio.ensure_future(database.run(_nothing))
+        await asyncio.sleep(0)
+        began = real.monotonic()
+        await asyncio.wait_for(database.close(), 10)
+        assert real.monotonic() - began < 5
+        assert isinstance((await asyncio.gather(writing, return_exceptions=True))[0], StorageUnavailable)
+
+
+async def test_process_that_stands_still_in_a_transaction_blocks_nobody_for_long(
+    postgresql: str, time: ManualClock
+) -> None:
+    """It holds the audit trail's lock, which every decision of every process needs."""
+    async with opened(postgresql, time) as suspended, opened(postgresql, time) as alive:
+        resumed, has_lock = threading.Event(), threading.Event()
+        standing = asyncio.ensure_future(suspended.run(_stand_still, has_lock, resumed))
+        await asyncio.to_thread(has_lock.wait, 10)
+        for _ in range(20):
+            try:
+                await DecisionStore(alive, LEASE, time.clock).note(NOTE)
+                break
+            except StorageUnavailable:
+                continue
+        else:
+            pytest.fail("the lock was never freed")
+        assert not standing.done()
+        resumed.set()
+        await asyncio.gather(standing, return_exceptions=True)
+
+
+async def test_heartbeat_waits_behind_no_other_transactions(postgresql: str, time: ManualClock) -> None:
+    async with opened(postgresql, time) as database:
+        free = threading.Event()
+        stuck = [asyncio.ensure_future(database.run(_wait_for, free)) for _ in range(8)]
+        await asyncio.wait_for(DecisionStore(database, LEASE, time.clock).heartbeat({}), SECONDS)
+        free.set()
+        await asyncio.gather(*stuck, return_exceptions=True)
+
+
+async def test_upgrade_behind_a_backup_locks_no_running_process_out(postgresql: str, time: ManualClock) -> None:
+    database = Database(postgresql, time.clock)
+    await database.run(fill_like_release_0_1, "0001", {})
+    async with (
+        await psycopg.AsyncConnection.connect(postgresql) as backup,
+        await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as running,
+    ):
+        await backup.execute("LOCK TABLE decisions IN ACCESS SHARE MODE")  # as pg_dump does
+        with pytest.raises(StorageUnavailable, match="LockNotAvailable"):
+            await asyncio.wait_for(database.open(), 10)
+        await running.execute("SET statement_timeout = 2000")
+        await running.execute("SELECT count(*) FROM decisions")
+    await database.open()
+    await execute(database, text("SELECT count(*) FROM pauses"))
+    await database.close()
+
+
+def _nothing(connection: Connection) -> None:
+    connection.execute(text("SELECT 1"))
+
+
+def _wait_for(_connection: Connection, free: threading.Event) -> None:
+    free.wait(10)
+
+
+def _stand_still(connection: Connection, has_lock: threading.Event, resumed: threading.Event) -> None:
+    lock_audit(connection)
+    has_lock.set()
+    resumed.wait(30)
+    connection.execute(text("SELECT 1"))
