@@ -16,6 +16,8 @@ class Pause(StrEnum):
     PROGRESS = "progress"
     SLACK_LIMIT = "Slack's rate limit"
     HEARTBEAT = "heartbeat"
+    RECOVERY = "recovery"
+    DAILY = "what is done once a day"
     LEASE = "lease"
     POLL = "poll"
     TICK = "tick"

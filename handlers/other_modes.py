@@ -5,7 +5,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.decisions import DecisionService
+from bot.decisions import DecisionService, two_needed
 from bot.errors import UnknownControl
 from bot.models import Actor, Request, Shown, Verb, is_weaker
 from handlers.dialogs import Dialogs
@@ -35,9 +35,11 @@ class OtherModes:
 
         Raises:
             NotTaken: it couldn't be opened.
+            SecondPersonNeeded: nobody may choose another mode alone.
         """
         node = await self._decisions.node_of(request.ref) or request.ref.instance_id
-        offered = self._config.other_modes(_suggested(request.shown))
+        if not (offered := self._config.other_modes(_suggested(request.shown))):
+            raise two_needed()
         await self._dialogs.open(request.trigger_id, cards.other_mode_dialog(request, node, offered))
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -53,11 +55,10 @@ class OtherModes:
         suggested, reason = _suggested(shown), reason_of(view, cards.REASON)
         if verb is not Verb.APPROVE or mode not in self._config.other_modes(suggested):
             raise UnknownControl("this dialog")
-        if not reason and is_weaker(mode, suggested):
-            chosen = cards.labels.mode(mode).name
-            raise BadField(cards.REASON, f"“{chosen}” is weaker than what Together suggests. Say why it's enough.")
-        if not reason and Verb.APPROVE in self._config.asks_reason:
-            raise BadField(cards.REASON, "Type a reason first.")
+        if not reason:
+            chosen, is_less = cards.labels.mode(mode), is_weaker(mode, suggested)
+            why = "weaker than what Together suggests. Say why it's enough" if is_less else "your choice. Say why"
+            raise BadField(cards.REASON, f"“{chosen.name}” is {why}. {chosen.effect}")
         return Request(
             verb, ref, actor, place, shown=Shown(mode, shown.state), reason=reason,
             trigger_id=f"view {view.get('id')}", instead_of=suggested,

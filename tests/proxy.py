@@ -13,7 +13,8 @@ class Line:
         url: by which the database is reached through the line.
         is_down: whether new connections are refused.
         cut_after: what a bot may still send before all is cut: the server does it, and the bot doesn't learn it.
-        freeze_after: the same, but the line stays up and passes nothing until `thaw`.
+        freeze_after: what a bot may still send, in this order, before the line passes nothing until `thaw`, though up.
+        frozen: set while it passes nothing.
     """
 
     def __init__(self, url: str) -> None:
@@ -22,7 +23,8 @@ class Line:
         self._writers: set[asyncio.StreamWriter] = set()
         self.is_down = False
         self.cut_after: bytes | None = None
-        self.freeze_after: bytes | None = None
+        self.freeze_after: list[bytes] = []
+        self.frozen = asyncio.Event()
         self.url = ""
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -42,14 +44,12 @@ class Line:
     def freeze(self) -> None:
         """Pass nothing from now on, with all connections up: both ends' systems acknowledge what is sent."""
         self._flowing.clear()
+        self.frozen.set()
 
     def thaw(self) -> None:
         """Pass what was held back."""
         self._flowing.set()
-
-    @property
-    def is_frozen(self) -> bool:
-        return not self._flowing.is_set()
+        self.frozen.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_down:
@@ -69,9 +69,10 @@ class Line:
                 await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()
-                if self.freeze_after and self.freeze_after in data:
-                    self.freeze_after = None
-                    self.freeze()
+                if self.freeze_after and self.freeze_after[0] in data:
+                    del self.freeze_after[0]
+                    if not self.freeze_after:
+                        self.freeze()
                 if self.cut_after and self.cut_after in data:
                     self.cut_after, self.is_down = None, True
                     for each in self._writers - {writer}:

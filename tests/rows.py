@@ -4,7 +4,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, RowMapping, select
 
-from bot.store import Database
+from bot.models import Actor
+from bot.store import Database, Pauses
 from bot.store.tables import audit, decisions
 from tests.world import World
 
@@ -24,6 +25,15 @@ async def execute_beside(bot: World, *statements: Executable) -> list[RowMapping
     database = Database(bot.settings.database_url, bot.time.clock)
     try:
         return await execute(database, *statements)
+    finally:
+        await database.close()
+
+
+async def pause_beside(bot: World, by: Actor, *, url: str = "") -> None:
+    """Pause all approvals, as another process does."""
+    database = Database(url or bot.settings.database_url, bot.time.clock)
+    try:
+        await Pauses(database).begin("", 3600, by, "C0OPS")
     finally:
         await database.close()
 

@@ -72,7 +72,7 @@ def reviewed(state: State, **extra: Any) -> Remediation:
         state=state,
         reviewed_by="ml-platform@example.com",
         review_time="2026-11-24T03:05:00Z",
-        review_comment="Approved in Slack by alice (U0ALICE)",
+        review_comment="[1a2b3c4d] Approved in Slack by alice (U0ALICE)",
         **extra,
     )
 
@@ -97,6 +97,9 @@ ERRORS: dict[str, BotError] = {
     "UnreadableButton": errors.UnreadableButton("its value isn't a JSON object"),
     "UnknownControl": errors.UnknownControl("the button remediation:explode"),
     "NotAllowed": errors.NotAllowed("You're not allowed to approve remediations.", "Ask <@U0BOB>."),
+    "NotChecked": errors.NotChecked(
+        "Couldn't check your permissions with Slack.", "Try again in a minute. Ask <@U0BOB>."
+    ),
     "AlreadyInFlight": errors.AlreadyInFlight("<@U0BOB>", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "AlreadyInFlight-yours": errors.AlreadyInFlight("You", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "SecondPersonNeeded": errors.SecondPersonNeeded(
@@ -140,6 +143,7 @@ ERRORS: dict[str, BotError] = {
     "Expired": errors.Expired("approval"),
     "NotRecorded-sent": errors.NotRecorded("approval", sent=True),
     "NotRecorded-unsent": errors.NotRecorded("approval", sent=False),
+    "NotConfirmedByStore": errors.NotConfirmedByStore("hold"),
     "InternalError-sent": errors.InternalError("approval", sent=True),
     "InternalError-unsent": errors.InternalError("approval", sent=False),
 }

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.rows import outcomes_by_user
+from bot.models import token_of
+from tests.rows import column, outcomes_by_user
 from tests.simulator.together import Fault
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, REJECT, World, both_transports
 
@@ -19,7 +20,7 @@ async def test_click_approves_what_was_shown(bot: World) -> None:
     await bot.edited(alert)
     assert bot.together.state(IDS) == "PENDING"
     assert bot.together.posts[0].body == {
-        "comment": "Approved in Slack by alice (U0ALICE)",
+        "comment": f"[{token_of(await column(bot, 'id'))}] Approved in Slack by alice (U0ALICE)",
         "mode": "REMEDIATION_MODE_REBOOT_VM",
     }
     assert "Approved, queued: reboot" in alert.text

@@ -53,7 +53,7 @@ async def test_another_mode_is_approved_in_place_of_the_suggested_one(bot: World
     assert "initial_option" not in menu
     with pytest.raises(Refused):
         await bot.slack.submit(view)
-    ack = await bot.slack.submit(view, mode=REPLACE)
+    ack = await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
     assert (ack.status, ack.body) == (200, "")
     shown = await card(bot, words="Approved “Replace VM” instead of the suggested “Reboot VM”.")
     assert "Approved by <@U0ALICE>" in shown.text
@@ -65,10 +65,13 @@ async def test_another_mode_is_approved_in_place_of_the_suggested_one(bot: World
 async def test_weaker_mode_needs_a_reason_at_its_field(bot: World) -> None:
     bot.together.add(mode=REPLACE)
     view = await opened(bot, await card(bot), cards.OTHER_MODE)
-    ack = await bot.slack.submit(view, mode=REBOOT)
+    ack = await bot.slack.submit(view, mode=REBOOT, reason="  ")
     assert json.loads(ack.body) == {
         "response_action": "errors",
-        "errors": {"reason": "“Reboot VM” is weaker than what Together suggests. Say why it's enough."},
+        "errors": {
+            "reason": "“Reboot VM” is weaker than what Together suggests. Say why it's enough. "
+            "Reboots the VM on the same host."
+        },
     }
     assert bot.together.posts == []
     await bot.slack.submit(view, mode=REBOOT, reason="only the driver hangs")
@@ -77,12 +80,16 @@ async def test_weaker_mode_needs_a_reason_at_its_field(bot: World) -> None:
     assert bot.together.remediations[IDS]["mode"] == REBOOT
 
 
-@pytest.mark.bot(BOT_REASON="always")
-async def test_where_approvals_take_a_reason_every_mode_does(bot: World) -> None:
+async def test_every_other_mode_needs_a_reason_and_says_what_it_does(bot: World) -> None:
     bot.together.add()
     view = await opened(bot, await card(bot), cards.OTHER_MODE)
-    ack = await bot.slack.submit(view, mode=REPLACE)
-    assert json.loads(ack.body)["errors"] == {"reason": "Type a reason first."}
+    with pytest.raises(Refused):
+        await bot.slack.submit(view, mode=REPLACE)
+    ack = await bot.slack.submit(view, mode=REPLACE, reason="  ")
+    assert json.loads(ack.body)["errors"] == {
+        "reason": "“Replace VM” is your choice. Say why. "
+        "Deletes the VM and its local data, then starts a new VM on any available host."
+    }
     await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
     await card(bot, words="Approved “Replace VM”")
 
@@ -92,7 +99,7 @@ async def test_mode_that_the_suggestion_has_become_meanwhile_is_not_overridden(b
     alert = await card(bot)
     view = await opened(bot, alert, cards.OTHER_MODE)
     bot.together.escalate(IDS, "REMEDIATION_MODE_HOST_AWARE")
-    await bot.slack.submit(view, mode=REPLACE)
+    await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
     await card(bot, words="approval wasn't sent: the repair changed from “Reboot VM” to “Move to another host”")
     assert bot.together.posts == []
     assert alert.buttons[APPROVE]["text"]["text"] == "Approve move"
@@ -101,7 +108,7 @@ async def test_mode_that_the_suggestion_has_become_meanwhile_is_not_overridden(b
 @pytest.mark.parametrize(
     ("choice", "typed", "words"),
     [
-        (cards.OTHER_MODE, {"mode": REPLACE}, "approval wasn't sent: the state changed"),
+        (cards.OTHER_MODE, {"mode": REPLACE, "reason": "the disk is full"}, "approval wasn't sent: the state changed"),
         (cards.REJECT, {"reason": "no"}, "Already cancelled"),
     ],
 )
@@ -119,7 +126,8 @@ async def test_state_that_changed_between_open_and_submit_is_told(
 async def test_who_may_not_decide_learns_it_from_the_submission(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    for number, (choice, typed) in enumerate(((cards.OTHER_MODE, {"mode": REPLACE}), (cards.REJECT, {"reason": "no"}))):
+    submitted = ((cards.OTHER_MODE, {"mode": REPLACE, "reason": "the disk is full"}), (cards.REJECT, {"reason": "no"}))
+    for number, (choice, typed) in enumerate(submitted):
         view = await opened(bot, alert, choice, "U0CAROL")
         await bot.slack.submit(view, user="U0CAROL", **typed)
         assert "You're not allowed to" in (await bot.whisper("U0CAROL", number + 1)).text
@@ -133,9 +141,21 @@ async def test_mode_that_takes_two_people_is_neither_offered_nor_taken(bot: Worl
     (menu,) = [block["element"] for block in view["blocks"] if block.get("block_id") == cards.MODE]
     assert REPLACE not in [each["value"] for each in menu["options"]]
     menu["options"].append({"text": {"type": "plain_text", "text": "x"}, "value": REPLACE})
-    ack = await bot.slack.submit(view, mode=REPLACE)
+    ack = await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
     assert "Nothing was sent." in ack.body
     assert bot.together.posts == []
+
+
+@pytest.mark.bot(BOT_TWO_PEOPLE_MODES="REBOOT_VM")
+async def test_nobody_alone_approves_another_mode_where_two_must(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    assert cards.OTHER_MODE not in [each["value"] for each in alert.controls[MORE]["options"]]
+    drawn_before = {**alert.controls[MORE], "options": [{"value": cards.OTHER_MODE}]}
+    await bot.slack.press(alert, MORE, button=drawn_before)
+    told = (await bot.whisper()).text
+    assert told.startswith("Not approved: this needs two approvers, which the menu of other modes can't collect.")
+    assert bot.slack.views == []
 
 
 async def test_mode_that_the_api_refuses_is_not_taken_from_a_forged_dialog(bot: World) -> None:
@@ -144,7 +164,7 @@ async def test_mode_that_the_api_refuses_is_not_taken_from_a_forged_dialog(bot: 
     (menu,) = [block["element"] for block in view["blocks"] if block.get("block_id") == cards.MODE]
     for mode in (POWER_CYCLE, REBOOT, "REMEDIATION_MODE_TELEPORT"):
         menu["options"] = [{"text": {"type": "plain_text", "text": "x"}, "value": mode}]
-        ack = await bot.slack.submit(view, mode=mode)
+        ack = await bot.slack.submit(view, mode=mode, reason="why not")
         assert "Nothing was sent." in ack.body
         bot.slack.views[:] = [view]
     assert bot.together.posts == []
@@ -158,7 +178,7 @@ async def test_two_people_in_two_dialogs_decide_once(bot: World) -> None:
     await bot.slack.until(lambda: len(bot.slack.views) > 1)
     theirs = dict(bot.slack.views[1])
     with bot.together.paused("approve"):
-        await bot.slack.submit(mine, mode=REPLACE)
+        await bot.slack.submit(mine, mode=REPLACE, reason="the disk is full")
         await bot.together.until(lambda: bot.together.posts)
         await bot.slack.submit(theirs, user="U0BOB", reason="no")
         assert "<@U0ALICE> is already approving this" in (await bot.whisper("U0BOB")).text
@@ -170,7 +190,7 @@ async def test_unclear_answer_is_looked_into_for_the_chosen_mode(bot: World) -> 
     bot.together.add()
     view = await opened(bot, await card(bot), cards.OTHER_MODE)
     bot.together.faults.append(Fault("cut", verb="approve", after=True))
-    await bot.slack.submit(view, mode=REPLACE)
+    await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
     await card(bot, words="Approved “Replace VM” instead of the suggested “Reboot VM”.")
     assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
 
@@ -180,7 +200,7 @@ async def test_chosen_mode_survives_the_process(bot: World) -> None:
     bot.together.add()
     view = await opened(bot, await card(bot), cards.OTHER_MODE)
     with bot.together.paused("approve"):
-        await bot.slack.submit(view, mode=REPLACE)
+        await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
         await bot.together.until(lambda: bot.together.posts)
         await bot.settle()
     async with bot.another():
@@ -196,7 +216,7 @@ async def test_earlier_release_that_takes_over_a_chosen_mode_sends_nothing(bot: 
     alert = await card(bot)
     view = await opened(bot, alert, cards.OTHER_MODE)
     with bot.together.paused("get"):
-        await bot.slack.submit(view, mode=REPLACE)
+        await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
         await bot.together.until(lambda: [each for each in bot.together.calls if each.verb == "get"])
         await bot.settle()
     written = json.loads(await column(bot, "request"))

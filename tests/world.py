@@ -46,12 +46,21 @@ class World:
         databases = [app.database for app in (self.app, *self.others) if app.database]
         return set().union(*(database.under_way for database in databases))
 
-    def alert(self, ids: Ids = IDS, *, channel: str = "C0OPS", mode: str | None = "", state: str | None = "") -> Posted:
-        """Post an alert with all buttons as another tool would; None leaves mode or state out of their value."""
+    def alert(
+        self,
+        ids: Ids = IDS,
+        *,
+        channel: str = "C0OPS",
+        mode: str | None = "",
+        state: str | None = "",
+        episode: str | None = "",
+    ) -> Posted:
+        """Post an alert with all buttons as another tool would; None leaves a part out of their value."""
         blocks = as_alert(self.together.remediations[ids])
         for button in blocks[1]["elements"]:
             value = json.loads(button["value"])
-            left_out = [name for name, kept in (("mode", mode), ("state", state)) if kept is None]
+            given = {"mode": mode, "state": state, "episode": episode}
+            left_out = [name for name, kept in given.items() if kept is None]
             button["value"] = json.dumps({name: value[name] for name in value if name not in left_out})
         return self.slack.post_as_tool(blocks, channel=channel)
 

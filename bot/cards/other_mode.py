@@ -33,7 +33,7 @@ def other_mode_dialog(request: Request, node: str, offered: Sequence[str]) -> di
             blocks.statement(f"{escape(node, 60)}: Together suggests “{entities(suggested.name)}”.", labels.DRAIN),
             *blocks.rich_texts(effects),
             {"type": "input", "block_id": MODE, "label": blocks.plain("Mode to run instead"), "element": menu},
-            reason_input(hint="Required for a weaker mode than the suggested one. ", is_optional=True),
+            reason_input(),
         ],
     }
 

@@ -32,14 +32,14 @@ def reason_dialog(request: Request, node: str) -> dict[str, Any]:
     }
 
 
-def reason_input(*, hint: str = "", is_optional: bool = False) -> dict[str, Any]:
+def reason_input() -> dict[str, Any]:
     """Return the field for a reason."""
     return {
         "type": "input",
         "block_id": REASON,
         "label": blocks.plain("Reason"),
-        "hint": blocks.plain(f"{hint}Shown on the card and kept in the audit trail."),
-        "optional": is_optional,
+        "hint": blocks.plain("Shown on the card and kept in the audit trail."),
+        "optional": False,
         "element": {
             "type": "plain_text_input",
             "action_id": REASON,

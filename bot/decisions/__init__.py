@@ -1,7 +1,7 @@
 """The way of a decision: from what was asked to what was delivered, over deaths and outages."""
 
 from bot.decisions.batches import BatchService
-from bot.decisions.guardrails import Guardrails, Limits
+from bot.decisions.guardrails import Guardrails, Limits, two_needed
 from bot.decisions.lookup import CANCELLABLE, Looked, Lookup, is_named
 from bot.decisions.overview import Overviews
 from bot.decisions.pauses import PauseService
@@ -21,4 +21,5 @@ __all__ = [
     "Recovery",
     "Unrecorded",
     "is_named",
+    "two_needed",
 ]

@@ -61,6 +61,14 @@ def paused(pause: Pause) -> Paused:
     )
 
 
+def two_needed() -> SecondPersonNeeded:
+    """Return that another mode can't be approved where two people must, as an error."""
+    return SecondPersonNeeded(
+        "this needs two approvers, which the menu of other modes can't collect.",
+        "Approve what is suggested, or use the Together console.",
+    )
+
+
 class Guardrails:
     """Asks, before an approval is sent, whether it may be.
 
@@ -221,10 +229,7 @@ class Guardrails:
         if request.instead_of is not None and request.shown is not None:
             # Whoever may approve alone what was suggested may so approve a mode that needs one person too.
             if {request.shown.mode, request.instead_of, present.mode} & set(two_people):
-                raise SecondPersonNeeded(
-                    "this needs two approvers, which the menu of other modes can't collect.",
-                    "Approve what is suggested, or use the Together console.",
-                )
+                raise two_needed()
             return None
         if present.mode not in two_people:
             return None

@@ -1,5 +1,6 @@
 """What happens beside the decisions: heartbeats, taking over what a dead process left, and purging."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -13,7 +14,7 @@ from bot.tasks import Tasks
 logger = logging.getLogger(__name__)
 
 TAKEN_AT_ONCE = 20
-DAY = 86_400.0
+HOUR, DAY = 3600.0, 86_400.0
 
 
 class Recovery:
@@ -48,23 +49,46 @@ class Recovery:
         self._pause = lease_seconds * 0.3
         self._retention_days = retention_days
         self._report = report
-        self._purge_at = 0.0
 
     async def run(self) -> None:
-        """Go round forever, three times in the life of a lease."""
+        """Keep, take over, and purge forever, each at its own pace: no slow statement lets a lease run out.
+
+        No task group: of an error inside and a cancellation from outside at once, it loses the latter (Python 3.11).
+        """
+        await asyncio.gather(self._keep(), self._take_over(), self._clean_up())
+
+    async def _keep(self) -> None:
+        """Keep this process's jobs, three times in the life of a lease, and say whether the database can be written."""
+        while True:
+            try:
+                await self._store.heartbeat(self._decisions.working)
+            except StorageUnavailable as error:
+                self._report(f"Can't reach the database ({error}).")
+            else:
+                self._report("")
+            await self._clock.sleep(self._pause, Pause.HEARTBEAT)
+
+    async def _take_over(self) -> None:
         at_start = True
         while True:
             try:
                 await self._round(at_start=at_start)
-            except StorageUnavailable as error:
-                self._report(f"Can't reach the database ({error}).")
-            else:
                 at_start = False
-                self._report("")
-            await self._clock.sleep(self._pause, Pause.HEARTBEAT)
+            except StorageUnavailable as error:
+                logger.warning("Couldn't take over what other processes left: %s", error)
+            await self._clock.sleep(self._pause, Pause.RECOVERY)
+
+    async def _clean_up(self) -> None:
+        while True:
+            try:
+                await self._purge()
+            except StorageUnavailable as error:
+                logger.warning("Couldn't delete what is old; retrying in an hour: %s", error)
+                await self._clock.sleep(HOUR, Pause.DAILY)
+            else:
+                await self._clock.sleep(DAY, Pause.DAILY)
 
     async def _round(self, *, at_start: bool) -> None:
-        await self._store.heartbeat(self._decisions.working)
         while self._tasks.accepting:
             jobs = await self._store.take_over(TAKEN_AT_ONCE, at_start=at_start)
             for job in jobs:
@@ -76,13 +100,13 @@ class Recovery:
         if stuck := await self._batches.stop_stuck():
             logger.warning("%d selections made no progress for 10 min and were stopped", stuck)
         await self._store.drop_old_response_urls()
-        if self._clock.monotonic() >= self._purge_at:
-            if purged := await self._store.purge(self._retention_days):
-                logger.info("Deleted %d decisions older than %d days", purged, self._retention_days)
-            if set_aside := await self._store.count_set_aside():
-                logger.warning("%d decisions can't be read and are set aside", set_aside)
-            await self._log_head()
-            self._purge_at = self._clock.monotonic() + DAY
+
+    async def _purge(self) -> None:
+        if purged := await self._store.purge(self._retention_days):
+            logger.info("Deleted %d decisions older than %d days", purged, self._retention_days)
+        if set_aside := await self._store.count_set_aside():
+            logger.warning("%d decisions can't be read and are set aside", set_aside)
+        await self._log_head()
 
     async def end(self) -> None:
         """Log the head of the audit trail a last time."""

@@ -11,7 +11,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, delete, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -70,6 +85,7 @@ _RESERVE = 1.0  # seconds of a lease that this process doesn't count on
 # Seconds from "a POST leaves" to the POST. Later, others may count on its having arrived, or never arriving.
 SEND_WITHIN = 5.0
 _CLOCK_STEP = 5.0  # seconds by which a clock may seem to go back without having been set
+_PURGED_AT_ONCE = 500
 _TURN = 1e-5  # seconds between two that begin one after the other; a double of today's seconds tells 2e-7 apart
 c = decisions.c
 _UNFINISHED = c.status.in_((RECEIVED, ACTIVE, ANSWERED))
@@ -151,6 +167,22 @@ _OLD_REQUESTS = select(c.id, c.request).where(
     _UNFINISHED, c.received_at < now() - _RESPONSE_URL_SECONDS, c.request.contains('"response_url": "')
 )
 _REWRITE = update(decisions).where(c.id == bindparam("b_id")).values(request=bindparam("b_request"))
+
+
+def _old(table: Table, *where: ColumnElement[bool]) -> Delete:
+    """Build the deletion of some of what is old."""
+    key = list(table.primary_key.columns)
+    some = select(*key).where(*where).limit(_PURGED_AT_ONCE)
+    return delete(table).where((tuple_(*key) if len(key) > 1 else key[0]).in_(some))
+
+
+_OLDEST = bindparam("b_oldest")
+_OLD = (
+    _old(decisions, c.done_at < _OLDEST),
+    # Worded so that SQLite looks by age: almost all rows are closed.
+    _old(alerts, alerts.c.is_open.is_distinct_from(true()), alerts.c.seen_at < _OLDEST),
+    _old(messages, messages.c.is_open.is_distinct_from(true()), messages.c.opened_at < _OLDEST),
+)
 
 
 class DecisionStore:
@@ -439,12 +471,24 @@ class DecisionStore:
         return int(await self.database.read(_scalar, _COUNT_SET_ASIDE, {}))
 
     async def purge(self, days: int) -> int:
-        """Delete finished decisions, alerts and batches that are older; the audit trail stays.
+        """Delete finished decisions, alerts and batches that are older, some at a time; the audit trail stays.
 
         Returns:
             How many decisions.
         """
-        return await self.database.run(_purge, days)
+        oldest = await self.database.read(read_clock) - days * _DAY
+        await self.database.run(_purge_small, oldest)
+        purged = [await self._purge_all(each, oldest) for each in _OLD]
+        return purged[0]
+
+    async def _purge_all(self, statement: Delete, oldest: float) -> int:
+        """Delete in many small transactions: acks wait for none of them long."""
+        total = 0
+        while count := await self.database.run(_count, statement, {"b_oldest": oldest}):
+            total += count
+            if count < _PURGED_AT_ONCE:
+                break
+        return total
 
     async def drop_old_response_urls(self) -> None:
         """Forget response_urls that Slack no longer takes."""
@@ -507,15 +551,14 @@ def _next_turn(connection: Connection, request: Request) -> float:
     return float(present) if last is None else max(float(present), float(last) + _TURN)
 
 
-def _purge(connection: Connection, days: int) -> int:
-    oldest = read_clock(connection) - days * _DAY
-    for table, age in ((alerts, alerts.c.seen_at), (messages, messages.c.opened_at)):
-        # Worded so that SQLite looks by age: almost all rows are closed.
-        connection.execute(delete(table).where(table.c.is_open.is_distinct_from(true()), age < oldest))
+def _purge_small(connection: Connection, oldest: float) -> None:
     connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
     connection.execute(_OLD_PROBES)
     batches.purge(connection, oldest, never_confirmed=read_clock(connection) - _DAY)
-    return connection.execute(delete(decisions).where(c.done_at < oldest)).rowcount
+
+
+def _count(connection: Connection, statement: Delete, values: dict[str, float]) -> int:
+    return connection.execute(statement, values).rowcount
 
 
 def _drop_old_response_urls(connection: Connection) -> None:

@@ -79,7 +79,10 @@ def test_button_value_says_what_was_shown() -> None:
     *buttons, more = actions["elements"]
     assert more["action_id"] == MORE
     for button in buttons:
-        assert read_button_value(button["value"]) == (REF, Shown(Mode.REBOOT_VM, State.PENDING_APPROVAL))
+        assert read_button_value(button["value"]) == (
+            REF,
+            Shown(Mode.REBOOT_VM, State.PENDING_APPROVAL, remediation().episode_key),
+        )
 
 
 def test_unknown_values_are_shown() -> None:

@@ -13,6 +13,7 @@ from bot.store.tables import decisions
 from tests.rows import column, execute_beside
 from tests.simulator.together import Fault
 from tests.sqlite import locked
+from tests.watch import quiet
 from tests.world import APPROVE, REF, REFRESH, World, world
 
 pytestmark = pytest.mark.bot(drain_seconds=0.05)
@@ -119,3 +120,20 @@ async def test_stop_that_cannot_hand_back_says_that_nothing_is_certain(
     error = await bot.answer(2)
     assert f"Your approval {words}" in error.text
     assert list(error.buttons) == [REFRESH]
+
+
+async def test_progress_that_could_not_be_recorded_is_not_shown(tmp_path: Path) -> None:
+    """Another process could not take it off an alert of another tool, whose buttons it had taken away."""
+    path = tmp_path / "bot.db"
+    async with world(database=f"sqlite:///{path}", drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = bot.alert()
+        async with AsyncExitStack() as stack:
+            with bot.together.paused("approve"):
+                await bot.slack.press(alert, APPROVE)
+                await bot.together.until(lambda: bot.together.is_waiting("approve"))
+                await stack.enter_async_context(locked(path))
+                await bot.time.advance(1.0)
+                await quiet(bot)
+                assert "is approving this" not in alert.everything
+                assert APPROVE in alert.buttons

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from bot.clock import Pause
+from bot.models import Actor
 from tests.deaths import died_while, left_behind
-from tests.rows import outcomes_by_user
+from tests.rows import outcomes_by_user, pause_beside
+from tests.simulator.slack import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.watch import card, pass_time, poll, until, watching
-from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, world
+from tests.world import APPROVE, CANCEL, IDS, REFRESH, REJECT, World, world
 
 
 def busy(bot: World, count: int) -> None:
@@ -447,3 +449,93 @@ async def test_second_attempt_without_a_look_is_not_made() -> None:
         await bot.slack.press(alert, APPROVE)
         assert "Your approval wasn't sent" in (await bot.answer(2)).text
         assert len(bot.together.posts) == 1
+
+
+async def test_pause_that_was_confirmed_while_the_limit_was_read_holds() -> None:
+    async with world(BOT_MAX_IN_REPAIR="5") as bot:
+        bot.together.add()
+        with bot.together.paused("list"):
+            await bot.slack.press(bot.alert(), APPROVE)
+            await bot.together.until(lambda: bot.together.is_waiting("list"))
+            bob = Actor("U0BOB", "bob", "T0HOME")
+            await pause_beside(bot, bob)
+        assert "Not approved: <@U0BOB> paused approvals until" in (await bot.whisper()).text
+        await bot.settle()
+        assert bot.together.posts == []
+
+
+async def test_person_who_loses_the_right_while_the_limit_is_read_approves_nothing() -> None:
+    async with world(BOT_MAX_IN_REPAIR="5") as bot:
+        bot.together.add()
+        with bot.together.paused("list"):
+            await bot.slack.press(bot.alert(), APPROVE)
+            await bot.together.until(lambda: bot.together.is_waiting("list"))
+            bot.slack.users["U0ALICE"]["deleted"] = True
+            bot.time.seconds += 301  # what Slack said of somebody counts for five minutes
+        assert "deactivated users can't approve" in (await bot.whisper()).text
+        await bot.settle()
+        assert bot.together.posts == []
+
+
+@pytest.mark.parametrize("odd", ["another object", "no node", "no object"])
+async def test_limit_that_cannot_be_counted_refuses_the_approval(odd: str) -> None:
+    async with world(BOT_MAX_IN_REPAIR="2") as bot:
+        busy(bot, 2)
+        bot.together.add()
+        if odd == "another object":
+            bot.together.faults.append(Fault("other", verb="list", times=-1))
+        elif odd == "no node":
+            bot.together.lists_extra = [{"id": "r", "cluster_id": "cluster-1", "state": "RUNNING"}]
+        else:
+            bot.together.lists_extra = ["busy-0", "busy-1"]
+        await bot.slack.press(bot.alert(), APPROVE)
+        assert "Together sent an unexpected response" in (await bot.answer(2)).text
+        assert bot.together.posts == []
+
+
+async def test_first_approval_is_kept_while_slack_cannot_say_who_gave_it() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        await pass_time(bot, 4000)
+        fault = SlackFault("users.info", "internal_error", times=-1, user="U0ALICE")
+        bot.slack.faults.append(fault)
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        told = (await bot.whisper("U0BOB")).text
+        assert told == (
+            "Not approved: Slack couldn't say whether <@U0ALICE>, who approved first, still can. Try again in a minute."
+        )
+        bot.slack.faults.clear()
+        await pass_time(bot, 60)
+        assert "1 of 2 approvals: <@U0ALICE>" in alert.text
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await card(bot, words="Approved by <@U0ALICE> and <@U0BOB>")
+
+
+@pytest.mark.parametrize("action", [CANCEL, REJECT])
+async def test_repair_that_nobody_saw_is_not_cancelled(tmp_path: Path, action: str) -> None:
+    path = tmp_path / "bot.db"
+    async with world(database=f"sqlite:///{path}") as bot:
+        bot.together.add()
+        alert = bot.alert()
+        async with AsyncExitStack() as database:
+            with bot.together.paused("get answered"):
+                await bot.slack.press(alert, action)
+                await bot.together.until(lambda: bot.together.is_waiting("get answered"))
+                await database.enter_async_context(locked(path, "IMMEDIATE"))
+            bot.together.escalate(IDS, "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT")
+        await bot.edited(alert)
+        assert "the repair changed from “Reboot VM” to “Evict without replacement”." in alert.text
+        assert bot.together.posts == []
+
+
+async def test_cancellation_says_what_the_repair_had_become() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.before_decision = lambda _call: bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+        await bot.slack.press(alert, CANCEL)
+        await bot.edited(alert)
+        assert "Cancelled, but the repair had become “Replace VM”. You saw “Reboot VM”." in alert.text

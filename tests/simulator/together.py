@@ -95,6 +95,7 @@ class Together(Listener):
         self.clusters: dict[str, str] = {}
         self.remediations: dict[Ids, dict[str, Any]] = {}
         self.lists_as: dict[Ids, str] = {}  # the states that lists still show, though they are over
+        self.lists_extra: list[Any] = []  # what else is in every list
         self.max_page = 50
         self.nodes: dict[str, int] = {}
         self.faults: list[Fault] = []
@@ -344,6 +345,7 @@ class Together(Listener):
             and instance in {"-", remediation["instance_id"]}
             and all(remediation[name] in query[name].split(",") for name in FILTERS if name in query)
         ]
+        found += self.lists_extra
         size = min(self.max_page, int(query.get("page_size") or query.get("pageSize") or 50))
         start = int(query.get("page_token") or query.get("pageToken") or 0)
         page = found[start : start + size]

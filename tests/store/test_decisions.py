@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, text, true, update
+from sqlalchemy import insert, select, text, true, update
 
 from bot.errors import LeaseLost
 from bot.models import Alert, Claim, Job, Place, RemediationRef, Shown, TrackedMessage
@@ -268,3 +268,16 @@ async def take_a_step(replica: DecisionStore, hand: dict[int, Job], step: str, n
             await replica.finish(job)
     except LeaseLost:
         hand.pop(number, None)
+
+
+async def test_much_that_is_old_is_purged_to_the_last_row(store: DecisionStore) -> None:
+    old = {"status": "done", "verb": "cancel", "user_id": "U0ALICE", "done_at": 1.0, "received_at": 1.0, "fence": 1}
+    rows = [
+        {**old, "id": f"d{n}", "dedup_key": f"old {n}", "owner": "", "lease_until": 0.0, "repeats": 0, "deliveries": 0,
+         "cluster_id": "c", "instance_id": "i", "remediation_id": "r"}
+        for n in range(1201)
+    ]  # fmt: skip
+    await execute(store.database, insert(decisions).values(rows))
+    await received(store)
+    assert await store.purge(1) == 1201
+    assert await column(store, "id") == "job-1"

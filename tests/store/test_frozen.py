@@ -50,7 +50,7 @@ async def test_frozen_database_is_given_up_and_works_again_afterwards(
 
 async def test_commit_that_gets_no_answer_is_in_doubt(postgresql: str, time: ManualClock) -> None:
     async with line_to(postgresql) as line, opened(line.url, time) as database:
-        line.freeze_after = b"COMMIT"
+        line.freeze_after = [b"COMMIT"]
         with pytest.raises(StorageUnavailable) as unknown:
             await asyncio.wait_for(DecisionStore(database, LEASE, time.clock).note(NOTE), 10)
         assert unknown.value.in_doubt
@@ -76,7 +76,7 @@ async def test_frozen_database_keeps_nobody_from_ending(postgresql: str, time: M
         await asyncio.sleep(0)
         began = real.monotonic()
         await asyncio.wait_for(database.close(), 10)
-        assert real.monotonic() - began < 5
+        assert real.monotonic() - began < 8  # a new connection may take 5 s
         assert isinstance((await asyncio.gather(writing, return_exceptions=True))[0], StorageUnavailable)
 
 

@@ -180,7 +180,7 @@ async def test_late_approval_is_still_credited_to_the_person(bot: World) -> None
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
     assert "your approval hadn't taken effect" in alert.text
-    bot.together.review(IDS, "approve", "Approved in Slack by alice (U0ALICE)", by="owner-of-the-key@example.com")
+    bot.together.review(IDS, "approve", bot.together.posts[-1].body["comment"], by="owner-of-the-key@example.com")
     await card(bot, words="Approved by <@U0ALICE>")
     lines = await until(bot, lambda: bot.slack.replies(alert))
     assert lines[0].text.startswith("instance-1: Reboot VM approved by <@U0ALICE>")

@@ -103,13 +103,21 @@ class _ResponseUrl:
 
 @dataclass
 class SlackFault:
-    """What goes wrong with the next calls of a method: an error code, or one of the kinds of `Slack._break`."""
+    """What goes wrong with the next calls of a method: an error code, or one of the kinds of `Slack._break`.
+
+    With a `user`, only with those about this one.
+    """
 
     method: str
     kind: str
     times: int = 1
     retry_after: int | None = None
     after: bool = False
+    user: str = ""
+
+    def strikes(self, method: str, body: dict[str, Any]) -> bool:
+        is_meant = self.method in {method, "*"} and self.user in {"", body.get("user")}
+        return bool(self.times) and is_meant
 
 
 @dataclass
@@ -230,7 +238,7 @@ class Workspace(Listener):
         self.calls.append((method, body))
         self.changed()
         await self.gate(method)
-        fault = next((each for each in self.faults if each.times and each.method in {method, "*"}), None)
+        fault = next((each for each in self.faults if each.strikes(method, body)), None)
         if fault:
             fault.times -= 1
             if fault.after:
