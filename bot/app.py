@@ -53,6 +53,7 @@ _UNLESS_ENDED = {
     "audit trail": "The end of the audit trail wasn't copied or signed; the next process does it",
 }
 DRAIN_SECONDS = 25.0
+ENDING_SECONDS = 1.0  # for each last word to the database, which may be what hangs
 RETRY_STORE_EVERY = 3.0
 
 
@@ -128,6 +129,8 @@ class App:
                 await self._socket.stop()
             # Recovery keeps running: without its heartbeats, another process would take over these decisions.
             await asyncio.gather(self._end("watcher"), self._end("sender"), self.tasks.drain(self._drain_seconds))
+            if self.database:
+                self.database.seconds = ENDING_SECONDS
             await self._end("recovery")
             await self._end("audit trail")
             if not working.cancelled():

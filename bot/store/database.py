@@ -35,6 +35,7 @@ MIGRATION_SECONDS = 600.0
 TARGETS = "outbox targets"  # in a connection's `info`: who is told of events
 SECONDS = 5.0  # a statement, or an idle moment inside a transaction: the server itself ends what takes longer
 _OF_ALL = 1.6  # times that long, a whole transaction may take with its wait for a thread
+_CLOSE_SECONDS = 1.0
 _LOCK_SECONDS = 2  # a migration waits for a lock: those that wait behind it for the same table are live replicas
 SQLITE_BUSY_SECONDS = 1.5  # less than the time for an ack, so that a locked file is a certain "no"
 _SCHEMA_LOCK, _AUDIT_LOCK = 7_265_646_501, 7_265_646_502  # any numbers that nobody else in this database uses
@@ -99,6 +100,7 @@ class Database:
         self.is_sqlite = url.startswith(_SQLITE)
         self.targets: tuple[str, ...] = ()
         self.under_way: set[asyncio.Future[Any]] = set()
+        self._running: set[_Running] = set()
         self._path = Path(url.removeprefix(_SQLITE)) if self.is_sqlite else None
         self._owned: int | None = None
         self._is_closed = False
@@ -162,8 +164,13 @@ class Database:
     async def close(self) -> None:
         """Finish what has begun, close all connections, and give the file back."""
         self._is_closed = True
-        for each in {self._writer, self._reader, self._pulse}:
-            await asyncio.to_thread(each.shutdown)
+        threads = {self._writer, self._reader, self._pulse}
+        ending = [asyncio.create_task(asyncio.to_thread(each.shutdown)) for each in threads]
+        _, stuck = await asyncio.wait(ending, timeout=_CLOSE_SECONDS)
+        if stuck:  # nothing waits for it any more
+            for running in list(self._running):
+                running.interrupt()
+            await asyncio.wait(stuck)
         for connection in self._connections:
             connection.close()
         self._engine.dispose()
@@ -178,10 +185,12 @@ class Database:
             raise StorageUnavailable("closed")
         limit = seconds * _OF_ALL
         running = _Running(time.monotonic() + limit)
+        self._running.add(running)
         work = threads.submit(self._transact, running, begin, seconds, function)
         future = asyncio.wrap_future(work)
         self.under_way.add(future)
         future.add_done_callback(self.under_way.discard)
+        work.add_done_callback(lambda _: self._running.discard(running))
         # Also where nobody waits any more: the thread is needed.
         giving_up = asyncio.get_running_loop().call_later(limit, running.interrupt)
         try:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Delete,
@@ -176,7 +177,7 @@ def _old(table: Table, *where: ColumnElement[bool]) -> Delete:
     return delete(table).where((tuple_(*key) if len(key) > 1 else key[0]).in_(some))
 
 
-_OLDEST = bindparam("b_oldest")
+_OLDEST: BindParameter[float] = bindparam("b_oldest")
 _OLD = (
     _old(decisions, c.done_at < _OLDEST),
     # Worded so that SQLite looks by age: almost all rows are closed.

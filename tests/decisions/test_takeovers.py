@@ -1,5 +1,6 @@
 """Two processes and one decision: whoever takes it over says nothing that the other one makes untrue."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import psycopg
@@ -190,10 +191,22 @@ async def test_outcome_whose_commit_is_in_doubt_is_recorded_and_told_to_others_o
         assert await column(bot, "status") == "done"
 
 
+async def test_process_whose_database_hangs_can_end(postgresql: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url, drain_seconds=0.05) as bot:
+        bot.together.add()
+        with bot.together.paused("approve"):
+            await bot.slack.press(bot.alert(), APPROVE)
+            await bot.together.until(lambda: bot.together.posts)
+            line.freeze()
+        await asyncio.wait_for(bot.settle(), 30)
+
+
 async def test_process_whose_database_hangs_says_so(postgresql: str) -> None:
     async with line_to(postgresql) as line, world(database=line.url, drain_seconds=0.05) as bot:
         bot.together.add()
         alert = bot.alert()
+        assert bot.app.database
+        bot.app.database.seconds = 0.5
         with bot.together.paused("approve"):
             await bot.slack.press(alert, APPROVE)
             await bot.together.until(lambda: bot.together.posts)
