@@ -214,7 +214,7 @@ def test_sbom_lists_what_the_bot_depends_on(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "cyclonedx-py"), "requirements", "--output-file", str(made)]
     subprocess.run([*command, "requirements.lock"], cwd=ROOT, check=True, capture_output=True)  # noqa: S603 - fixed words
     listed = {each["name"] for each in json.loads(made.read_text())["components"]}
-    pinned = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
+    pinned = re.findall(r"^([a-z0-9-]+)(?:\[[a-z,]+\])?==", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
     assert listed == set(pinned)
 
 
