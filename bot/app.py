@@ -28,7 +28,7 @@ from bot.wiring import (
     card_config,
     destinations,
     http_client,
-    outward_client,
+    outward_clients,
     slack_client,
     together_client,
     watch_config,
@@ -98,7 +98,7 @@ class App:
         self.database: Database | None = None
         self._socket: Sockets | None = None
         self._watcher: Watcher | None = None
-        self._alert_problems: dict[str, str] = {}
+        self._warned: dict[str, str] = {}
         self._parts: dict[str, _Running] = {}
         self._lacks = ""
         self._stopping = False
@@ -228,8 +228,17 @@ class App:
         told = destinations(self._settings)
         if not told.targets:
             return
-        http = await stack.enter_async_context(outward_client(self._settings))
-        sender = Sender(Outbox(store.database), told, http, self._clock, self._settings.bot_lease_seconds)
+        http = outward_clients(self._settings)
+        for client in http.values():
+            await stack.enter_async_context(client)
+        sender = Sender(
+            Outbox(store.database),
+            told,
+            http,
+            clock=self._clock,
+            lease_seconds=self._settings.bot_lease_seconds,
+            warn=self._warn,
+        )
         if self._renewal:
             self._renewal.hand_to(lambda new: sender.use(destinations(new)))
         self._begin("sender", sender)
@@ -251,7 +260,7 @@ class App:
             channels=channels,
             config=config,
             clock=self._clock,
-            report=self._warn_of_alerts,
+            report=self._warn,
         )
         self._begin("watcher", self._watcher)
 
@@ -337,15 +346,20 @@ class App:
             found.append("The bot is stopping.")
         return found
 
-    def _warn_of_alerts(self, channel_id: str, problem: str) -> None:
-        """Log what keeps alerts from being posted. Clicks and commands work all the same, so the bot stays ready."""
-        if problem and problem != self._alert_problems.get(channel_id):
+    def _warn(self, about: str, problem: str) -> None:
+        """Log what the bot works without, or "" when it has it back: clicks and commands work, so it stays ready.
+
+        Args:
+            about: such as the ID of a channel in which alerts can't be posted.
+            problem: in a sentence.
+        """
+        if problem and problem != self._warned.get(about):
             logger.error("%s", problem)
-        self._alert_problems[channel_id] = problem
+        self._warned[about] = problem
 
     def _warnings(self) -> list[str]:
         """What the bot works without right now, for `/readyz`."""
-        return [problem for problem in (self._lacks, *self._alert_problems.values()) if problem]
+        return [problem for problem in (self._lacks, *self._warned.values()) if problem]
 
     def _reporter(self, part: str) -> Callable[[str], None]:
         """Where a part says what keeps it from working, or "" when nothing does."""
