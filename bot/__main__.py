@@ -19,7 +19,7 @@ from bot.audit import STYLES, print_trail, print_verdict, read_since
 from bot.doctor import examine, problem, report
 from bot.errors import StartError, StorageUnavailable
 from bot.logs import configure_logs
-from bot.settings import Settings, SettingsError, read_audit_key, read_database_url, read_settings, secret_files
+from bot.settings import Settings, SettingsError, read_audit_keys, read_database_url, read_settings, secret_files
 from handlers.manifest import manifest
 
 WRONG_SETTINGS = 2
@@ -76,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     verify = more.add_parser("verify", help="find changed, missing, or moved rows")
     expect = "a previously recorded head hash; also detects truncation or rewriting"
     verify.add_argument("--expect", metavar="HASH", help=expect)
-    verify.add_argument("--key", action="store_true", help="check the signed heads with BOT_AUDIT_KEY")
+    key = "check the signed heads with BOT_AUDIT_KEY, and with the keys before it, each in a file"
+    verify.add_argument("--key", nargs="*", type=Path, metavar="FILE", help=key)
     verify.set_defaults(run=_verify_trail)
     return parser
 
@@ -104,8 +105,8 @@ def _print_trail(options: argparse.Namespace) -> int:
 
 def _verify_trail(options: argparse.Namespace) -> int:
     url = read_database_url(os.environ, DOTENV)
-    key = read_audit_key(os.environ, DOTENV) if options.key else ""
-    return 0 if asyncio.run(print_verdict(url, options.expect, key)) else FAILED
+    keys = [] if options.key is None else read_audit_keys(os.environ, DOTENV, options.key)
+    return 0 if asyncio.run(print_verdict(url, options.expect, keys)) else FAILED
 
 
 def _serve(_options: argparse.Namespace) -> int:

@@ -247,9 +247,15 @@ class App:
         """Copy or sign the audit trail, where that is wanted."""
         path, key = self._settings.bot_audit_file, self._settings.bot_audit_key
         if path or key:
-            secret = key.get_secret_value() if key else ""
-            lease_seconds = self._settings.bot_lease_seconds
-            self._begin("audit trail", TrailKeeper(Trail(store.database), path, secret, self._clock, lease_seconds))
+            keeper = TrailKeeper(
+                Trail(store.database),
+                path,
+                key.get_secret_value() if key else "",
+                clock=self._clock,
+                lease_seconds=self._settings.bot_lease_seconds,
+                warn=lambda problem: self._warn("audit trail", problem),
+            )
+            self._begin("audit trail", keeper)
 
     def _begin_to_watch(
         self, config: WatchConfig, together: TogetherClient, store: DecisionStore, channels: SlackAlertChannels

@@ -364,14 +364,22 @@ def _read_files(
             problems[name] = f"and {name}_FILE are both set; keep one"
             continue
         try:
-            content = Path(path).read_bytes()[: _MAX_SECRET + 1]
-            found[name] = content.decode().strip()
+            found[name] = _read_secret(Path(path))
         except (OSError, UnicodeDecodeError) as error:
             problems[name] = f"can't be read from {name}_FILE ({type(error).__name__})"
-            continue
-        if not found[name] or len(content) > _MAX_SECRET:
-            problems[name] = f"is empty or too long in {name}_FILE"
+        except ValueError as error:
+            problems[name] = f"{error} in {name}_FILE"
     return found, problems
+
+
+def _read_secret(path: Path) -> str:
+    """Read a file no further than a secret is long: a path such as /dev/zero has no end."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_SECRET + 1)
+    secret = content.decode().strip()
+    if not secret or len(content) > _MAX_SECRET:
+        raise ValueError("is empty or too long")
+    return secret
 
 
 def _contradictions(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -409,16 +417,28 @@ def read_database_url(environ: Mapping[str, str], dotenv: Path | None = None) ->
         raise SettingsError(_report({"DATABASE_URL": str(error)})) from None
 
 
-def read_audit_key(environ: Mapping[str, str], dotenv: Path | None = None) -> str:
-    """Read BOT_AUDIT_KEY alone.
+def read_audit_keys(
+    environ: Mapping[str, str], dotenv: Path | None = None, older: Sequence[Path] = ()
+) -> Sequence[str]:
+    """Read BOT_AUDIT_KEY alone, and the keys before it from files.
 
     Raises:
-        SettingsError: it is missing or wrong.
+        SettingsError: one is missing or wrong.
     """
-    try:
-        return _audit_key(SecretStr(_read_one("BOT_AUDIT_KEY", environ, dotenv))).get_secret_value()
-    except ValueError as error:
-        raise SettingsError(_report({"BOT_AUDIT_KEY": str(error)})) from None
+    keys: list[str] = []
+    problems: dict[str, str] = {}
+    for path in (None, *older):
+        name = f"The key in {path}" if path else "BOT_AUDIT_KEY"
+        try:
+            found = _read_secret(path) if path else _read_one("BOT_AUDIT_KEY", environ, dotenv)
+            keys.append(_audit_key(SecretStr(found)).get_secret_value())
+        except OSError as error:
+            problems[name] = f"can't be read ({type(error).__name__})"
+        except ValueError as error:
+            problems[name] = str(error)
+    if problems:
+        raise SettingsError(_report(problems))
+    return keys
 
 
 def _read_one(name: str, environ: Mapping[str, str], dotenv: Path | None) -> str:
