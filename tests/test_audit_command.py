@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,8 +32,8 @@ from tests.rows import execute, execute_beside
 from tests.simulator.process import ROOT, free_port, ready, start_bot, stop_bot, variables
 from tests.simulator.slack import Slack
 from tests.simulator.together import Together
-from tests.watch import quiet
-from tests.world import APPROVE, REF, World, world
+from tests.watch import card, poll, quiet, watching
+from tests.world import APPROVE, IDS, REF, World, world
 
 EVENTS = [("send", None), ("outcome", "cancelled"), ("outcome", "NotAllowed")]
 
@@ -235,9 +236,7 @@ async def test_copy_is_written_only_by_the_process_that_may(kept: World, tmp_pat
     database = Database(kept.settings.database_url, kept.time.clock)
     copy = tmp_path / "other.jsonl"
     await execute(database, delete(cursors))
-    keeper = TrailKeeper(
-        Trail(database), str(copy), KEY, clock=kept.time.clock, lease_seconds=15, warn=[].append
-    )
+    keeper = TrailKeeper(Trail(database), str(copy), KEY, clock=kept.time.clock, lease_seconds=15, warn=[].append)
     with pytest.raises(LeaseLost):
         await keeper.copy()
     await database.close()
@@ -353,8 +352,9 @@ async def test_export_prints_json_lines_and_a_missing_key_is_named(
     assert "BOT_AUDIT_KEY must have at least 32 characters" in capsys.readouterr().err
 
 
-async def test_role_that_may_only_insert_into_the_trail_is_enough(postgresql: str) -> None:
-    """As docs/security.md sets it up."""
+@asynccontextmanager
+async def adding_role(postgresql: str) -> AsyncIterator[str]:
+    """The URL of a role that may only add to the trail, as docs/security.md sets it up."""
     async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as owner:
         async with world(database=postgresql):
             pass  # the owner makes the tables
@@ -367,16 +367,50 @@ async def test_role_that_may_only_insert_into_the_trail_is_enough(postgresql: st
             if statement.strip():
                 await owner.execute(statement)
         await owner.execute(f"ALTER ROLE {role} PASSWORD 'x'")
-        limited = as_user(postgresql, role)
-        async with world(database=limited) as bot:
+        yield as_user(postgresql, role)
+        await owner.execute(f"DROP OWNED BY {role}")
+        await owner.execute(f"DROP ROLE {role}")
+
+
+async def test_role_that_may_only_insert_into_the_trail_is_enough(postgresql: str) -> None:
+    async with adding_role(postgresql) as limited:
+        async with world(database=limited, BOT_AUDIT_KEY=KEY) as bot:
             await decide(bot)
             with pytest.raises(ProgrammingError):
                 await execute_beside(bot, delete(audit_rows))
             with pytest.raises(ProgrammingError):
                 await execute_beside(bot, update(audit_rows).values(user_id="U0EVE"))
-        assert await print_verdict(limited, None)
-        await owner.execute(f"DROP OWNED BY {role}")
-        await owner.execute(f"DROP ROLE {role}")
+        assert await print_verdict(limited, None, [KEY])
+
+
+FORGED = {
+    "at": START, "event": "outcome", "decision_id": "d", "team_id": "T0HOME", "channel_id": "C0OPS",
+    "user_id": "U0BOB", "verb": "approve", "cluster_id": IDS[0], "instance_id": IDS[1], "remediation_id": IDS[2],
+    "reason": "FORGED", "outcome": "approved", "state": "QUEUED", "previous": "0" * 64, "hash": "f" * 64,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seq", [0, -1])
+async def test_row_before_the_first_is_reported_and_not_believed(
+    postgresql: str, seq: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with adding_role(postgresql) as limited, watching(database=postgresql) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        forger = Database(limited)
+        await execute(forger, insert(audit_rows).values(seq=seq, **FORGED))
+        await forger.close()
+        bot.together.review(IDS, "approve")
+        await poll(bot)
+        await card(bot, words="Approved")
+        await bot.slack.open_home(user="U0BOB")
+        await quiet(bot)
+        assert "U0BOB" not in alert.everything
+        assert "FORGED" not in json.dumps(bot.slack.homes.get("U0BOB", {})) + alert.everything
+        assert not await print_verdict(limited, None)
+        assert f"Row {seq} isn't of the trail" in capsys.readouterr().out
+        await print_trail(limited, "json", since=0, remediation=None, user=None)
+        assert next(json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()) == seq
 
 
 def as_user(url: str, role: str) -> str:
