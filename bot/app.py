@@ -14,6 +14,7 @@ from bot import metrics
 from bot.clock import Clock, Pause
 from bot.decisions import DecisionService, Recovery
 from bot.errors import StorageUnavailable
+from bot.models import OPEN
 from bot.outward import Sender
 from bot.renewal import Renewal
 from bot.settings import Settings, is_loopback
@@ -325,6 +326,8 @@ class App:
         metrics.IN_PROGRESS.set(self.tasks.running)
         if self._socket:
             metrics.SOCKETS.set(self._socket.connected)
+        is_watching = self._settings.bot_alert_channel is not None
+        metrics.WATCH_INTERVAL.set(self._settings.bot_poll_seconds if is_watching else 0)
         if self._watcher:
             self._watcher.measure()
         if self.database is None:
@@ -340,8 +343,9 @@ class App:
         metrics.SET_ASIDE.set(found.set_aside)
         metrics.OLDEST_WAITING.set(found.waiting_age)
         metrics.OPEN_ALERTS.clear()
-        for state, count in found.alerts.items():
-            metrics.OPEN_ALERTS.labels(state).set(count)
+        # Also where there is none: a series that comes and goes is one that a rule can't rely on.
+        for state in {*OPEN, *found.alerts}:
+            metrics.OPEN_ALERTS.labels(state).set(found.alerts.get(state, 0))
 
     def _problems(self) -> list[str]:
         """What keeps the bot from working right now, for `/readyz`."""

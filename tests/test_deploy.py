@@ -17,9 +17,11 @@ import yaml
 
 from bot.app import DRAIN_SECONDS
 from bot.settings import EXAMPLES, SECRETS, read_settings
+from tests.fetch import get
 from tests.simulator.process import ROOT, free_port, ready, stop_bot, variables
 from tests.simulator.slack import Slack
 from tests.simulator.together import Together
+from tests.watch import poll, watching
 from tests.world import world
 
 DEPLOY = ROOT / "deploy"
@@ -43,6 +45,46 @@ def run(command: Sequence[str], folder: Path) -> None:
 def test_alert_rules_are_valid_and_fire_when_their_promise_is_broken() -> None:
     run(["promtool", "check", "rules", "--lint=all", "rules.yaml"], DEPLOY / "prometheus")
     run(["promtool", "test", "rules", "rules.test.yaml"], DEPLOY / "prometheus")
+
+
+@pytest.mark.parametrize(
+    ("changed", "firing"),
+    [
+        ({}, []),
+        ({"watch_leader": 0}, ["RemediationBotNobodyWatches"]),
+        ({"watch_leader": 0, "watch_interval_seconds": 0}, []),
+        ({"watch_lag_seconds": 200}, ["RemediationBotWatchLag"]),
+        ({"watch_lag_seconds": 3700, "watch_interval_seconds": 3600}, []),
+        ({"watch_lag_seconds": 8000, "watch_interval_seconds": 3600}, ["RemediationBotWatchLag"]),
+    ],
+)
+async def test_rules_work_on_what_an_idle_bot_serves(
+    changed: dict[str, int], firing: list[str], tmp_path: Path
+) -> None:
+    async with watching() as bot:
+        await poll(bot)
+        served = (await get(bot.app, "/metrics"))[1]
+    values = {}
+    for line in served.splitlines():
+        series, _, value = line.rpartition(" ")
+        if series.startswith("remediation_bot_") and "_created" not in series:
+            values[series] = float(value)
+    assert {f"remediation_bot_{name}" for name in changed} <= values.keys()
+    values |= {f"remediation_bot_{name}": value for name, value in changed.items()}
+    fires = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in firing]
+    test = {
+        "rule_files": [str(DEPLOY / "prometheus" / "rules.yaml")],
+        "evaluation_interval": "1m",
+        "tests": [{
+            "interval": "1m",
+            "input_series": [{"series": each, "values": f"{value}x30"} for each, value in values.items()],
+            "promql_expr_test": [{
+                "expr": 'count by (alertname) (ALERTS{alertstate="firing"})', "eval_time": "25m", "exp_samples": fires,
+            }],
+        }],
+    }  # fmt: skip
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
+    await asyncio.to_thread(run, ["promtool", "test", "rules", "test.yaml"], tmp_path)
 
 
 def manifests() -> dict[str, dict[str, Any]]:
@@ -214,7 +256,9 @@ def test_sbom_lists_what_the_bot_depends_on(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "cyclonedx-py"), "requirements", "--output-file", str(made)]
     subprocess.run([*command, "requirements.lock"], cwd=ROOT, check=True, capture_output=True)  # noqa: S603 - fixed words
     listed = {each["name"] for each in json.loads(made.read_text())["components"]}
-    pinned = re.findall(r"^([a-z0-9-]+)(?:\[[a-z,]+\])?==", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
+    pinned = re.findall(
+        r"^([a-z0-9-]+)(?:\[[a-z,]+\])?==", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE
+    )
     assert listed == set(pinned)
 
 
