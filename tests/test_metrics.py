@@ -161,6 +161,7 @@ async def test_what_waits_again_has_not_waited_since_it_was_first_seen(bot: Worl
     await pass_time(bot, 7200)
     bot.together.remediations[IDS] = kept
     await card(bot, words="Approve reboot?")
+    await bot.time.advance(60)
     assert 0 < Counted({}, await metrics(bot)).now("oldest_waiting_seconds") < 3600
 
 
