@@ -29,12 +29,12 @@ def read_since(value: str, now: float) -> float:
     Raises:
         ValueError: it is none of these.
     """
-    if ago := re.fullmatch(r"(\d+)([mhd])", value):
+    if ago := re.fullmatch(r"(\d{1,9})([mhd])", value):
         return now - int(ago[1]) * _UNITS[ago[2]]
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
-        raise ValueError(f"--since must be a date, a time, or an age such as 7d, not {value!r}.") from None
+        raise ValueError(f"--since must be a date, a time, or an age such as 7d, not {value[:40]!r}.") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 

@@ -35,5 +35,5 @@ async def call(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=work, name=function.__name__, daemon=True).start()
+    threading.Thread(target=work, name="blocking", daemon=True).start()
     return await future

@@ -21,6 +21,7 @@ from bot.models import Mode, check_id
 from bot.quiet_hours import QuietHours
 
 _MODE = "REMEDIATION_MODE_"
+_PREFIX = "BOT_"
 DEFAULT_DATABASE = "sqlite:///remediation-bot.db"
 EXAMPLES: Mapping[str, str] = {
     "SLACK_BOT_TOKEN": "xoxb-… (app settings, “OAuth & Permissions”)",
@@ -328,9 +329,10 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
     Raises:
         SettingsError: some are missing or wrong; the message lists them all.
     """
-    values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
+    values = _values(environ, dotenv)
     from_files, problems = _read_files(values)
     values |= from_files
+    problems |= {name: f"isn't a setting; did you mean {meant}?" for name, meant in _strangers(values).items() if meant}
     given = {name.lower(): value for name in EXAMPLES if (value := (values.get(name) or "").strip())}
     try:
         settings = Settings.model_validate(given)
@@ -346,8 +348,49 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
 
 def secret_files(environ: Mapping[str, str], dotenv: Path | None = None) -> Mapping[str, Path]:
     """Return the files that secrets are read from, by the names of their variables."""
-    values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
+    values = _values(environ, dotenv)
     return {name: Path(path) for name in SECRETS if (path := (values.get(f"{name}_FILE") or "").strip())}
+
+
+def unknown_names(environ: Mapping[str, str], dotenv: Path | None = None) -> Sequence[str]:
+    """Return the variables that look like settings and are none that this version knows."""
+    return sorted(name for name, meant in _strangers(_values(environ, dotenv)).items() if not meant)
+
+
+def _values(environ: Mapping[str, str], dotenv: Path | None) -> dict[str, str | None]:
+    """Return all variables, the real ones before those of a `.env` file.
+
+    Raises:
+        SettingsError: the file can't be read.
+    """
+    if dotenv is None:
+        return {**environ}
+    try:
+        # Without interpolation: a secret may contain ${…}.
+        return {**dotenv_values(dotenv, interpolate=False), **environ}
+    except UnicodeDecodeError as error:
+        why = f"byte {error.object[error.start]:#04x} isn't UTF-8. Save the file as UTF-8"
+    except OSError as error:
+        why = f"{error.strerror or type(error).__name__}. Let the bot's user read the file"
+    raise SettingsError(f"The bot can't start: {dotenv.absolute()} can't be read: {why}.")
+
+
+def _strangers(values: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the variables that begin like a setting and are none, with the one that each resembles, or "" for none.
+
+    A misspelled guard rail would be off without anybody noticing.
+    """
+    known = {name.removeprefix(_PREFIX): name for name in EXAMPLES if name.startswith(_PREFIX)}
+    known |= {f"{name.removeprefix(_PREFIX)}_FILE": f"{name}_FILE" for name in SECRETS if name.startswith(_PREFIX)}
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        rest = name.removeprefix(_PREFIX)
+        if name == rest or rest in known or not (value or "").strip():
+            continue
+        begun = [each for each in known if rest and each.startswith(f"{rest}_")]
+        alike = begun or difflib.get_close_matches(rest, known, n=1, cutoff=0.75)
+        found[name] = known[alike[0]] if alike else ""
+    return found
 
 
 def _read_files(
@@ -442,7 +485,7 @@ def read_audit_keys(
 
 
 def _read_one(name: str, environ: Mapping[str, str], dotenv: Path | None) -> str:
-    values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
+    values = _values(environ, dotenv)
     from_files, problems = _read_files(values, (name,))
     if problems:
         raise SettingsError(_report(problems))

@@ -115,6 +115,8 @@ def test_the_command_line_names_what_is_wrong(
     assert "there is no remediation-bot.db" in capsys.readouterr().err
     assert main(["audit", "--since", "yesterday"]) == 2
     assert "yesterday" in capsys.readouterr().err
+    assert main(["audit", "--since", "9" * 400 + "d"]) == 2
+    assert "--since must be a date" in capsys.readouterr().err
     monkeypatch.setenv("DATABASE_URL", "mysql://x")
     assert main(["audit", "verify"]) == 2
     assert "DATABASE_URL must start with sqlite:///" in capsys.readouterr().err
@@ -236,7 +238,8 @@ async def test_copy_is_written_only_by_the_process_that_may(kept: World, tmp_pat
     database = Database(kept.settings.database_url, kept.time.clock)
     copy = tmp_path / "other.jsonl"
     await execute(database, delete(cursors))
-    keeper = TrailKeeper(Trail(database), str(copy), KEY, clock=kept.time.clock, lease_seconds=15, warn=[].append)
+    told: list[str] = []
+    keeper = TrailKeeper(Trail(database), str(copy), KEY, clock=kept.time.clock, lease_seconds=15, warn=told.append)
     with pytest.raises(LeaseLost):
         await keeper.copy()
     await database.close()

@@ -155,12 +155,12 @@ def image_environment() -> dict[str, str]:
     return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
-def of_compose() -> dict[str, str]:
+def of_compose() -> Any:
     bot = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]["bot"]
     return bot["environment"] | {"BOT_OPERATORS": "S0GROUP01", "BOT_ALERT_CHANNEL": "C012ABCDEF"}  # bot.env
 
 
-def of_kubernetes() -> dict[str, str]:
+def of_kubernetes() -> Any:
     container = manifests()["Deployment"]["spec"]["template"]["spec"]["containers"][0]
     return manifests()["ConfigMap"]["data"] | {each["name"]: each["value"] for each in container["env"]}
 
