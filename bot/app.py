@@ -54,6 +54,7 @@ _UNLESS_ENDED = {
     "audit trail": "The end of the audit trail wasn't copied or signed; the next process does it",
 }
 DRAIN_SECONDS = 25.0
+END_SECONDS = 4.0  # for each part; with two after the drain, all of it stays below what a host grants
 RETRY_STORE_EVERY = 3.0
 
 
@@ -400,7 +401,10 @@ class _Running:
         self.task.cancel()
         await asyncio.wait({self.task})
         try:
-            await self._part.end()
+            async with asyncio.timeout(END_SECONDS):
+                await self._part.end()
+        except TimeoutError:
+            logger.warning("%s: it took longer than %g s", _UNLESS_ENDED[self._name], END_SECONDS)
         except StorageUnavailable as error:
             logger.warning("%s: can't reach the database: %s", _UNLESS_ENDED[self._name], error)
         except Exception:  # no part may keep the others from their end

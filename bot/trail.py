@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY = 1.0
 SIGN_EVERY = 3600.0
 WAIT_SECONDS = 0.5  # for a page to be written, so that a file that hangs delays neither the lease nor a signature
-END_SECONDS = 3.0
+END_SECONDS = 2.0
 HANGS_AFTER = 30.0
 STANDARD_OUTPUT = "-"
 _PAGE = 500
@@ -88,7 +88,7 @@ class TrailKeeper:
         finally:
             if self._copying:
                 self._copying.cancel()
-            await self._lease.release()
+        await self._lease.release()
 
     async def _copy_for(self, seconds: float) -> None:
         """Wait so long for the copy, which continues after that."""

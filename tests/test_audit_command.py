@@ -112,7 +112,7 @@ def test_the_command_line_names_what_is_wrong(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     assert main(["audit"]) == 1
-    assert "there is no remediation-bot.db" in capsys.readouterr().err
+    assert f"there is no {tmp_path}/remediation-bot.db" in capsys.readouterr().err
     assert main(["audit", "--since", "yesterday"]) == 2
     assert "yesterday" in capsys.readouterr().err
     assert main(["audit", "--since", "9" * 400 + "d"]) == 2
