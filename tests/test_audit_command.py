@@ -273,6 +273,7 @@ async def test_renewed_key_signs_and_what_the_old_one_signed_can_still_be_checke
     assert "heads were signed with another key" in (told := capsys.readouterr().out)
     assert "Last signed 20" in told
     assert await print_verdict(url, None, [KEY])
+    assert not await print_verdict(url, None, ["a third key of at least thirty-two characters"])
     (tmp_path / "old.key").write_text(f"{KEY}\n")
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setenv("BOT_AUDIT_KEY", NEW_KEY)

@@ -181,6 +181,13 @@ def test_dotenv_file_that_is_not_utf_8_is_named(tmp_path: Path, content: bytes) 
     assert str(caught.value).endswith("isn't UTF-8. Save the file as UTF-8.")
 
 
+def test_dotenv_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").symlink_to("/proc/self/mem")  # as root too
+    with pytest.raises(SettingsError) as caught:
+        read_settings(GOOD, tmp_path / ".env")
+    assert str(caught.value).startswith(f"The bot can't start: {tmp_path}/.env can't be read: Input/output error.")
+
+
 @pytest.mark.parametrize(("name", "meant"), [
     ("BOT_TWO_PEOPLE_MODE", "BOT_TWO_PEOPLE_MODES"), ("BOT_TWO_PERSON_MODES", "BOT_TWO_PEOPLE_MODES"),
     ("BOT_MAX_IN_REPAIRS", "BOT_MAX_IN_REPAIR"), ("BOT_CHANNEL", "BOT_CHANNELS"), ("BOT_POLL", "BOT_POLL_SECONDS"),

@@ -124,4 +124,6 @@ def _check(connection: Connection, keys: Sequence[str]) -> Signatures:
             problems.append(f"Row {row.seq} was signed and is missing: the trail was truncated.")
         elif there != row.hash:
             problems.append(f"Row {row.seq} isn't what was signed: the trail was rewritten.")
+    if unchecked and signed_at is None:
+        problems.append("No head was signed with a key that was given: pass the right ones, or somebody replaced them.")
     return Signatures(problems, signed_at, unchecked)
