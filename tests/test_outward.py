@@ -231,6 +231,8 @@ async def test_incident_that_pagerduty_refuses_is_triggered_once_its_key_is_righ
         bot.together.add()
         await card(bot)
         await pass_time(bot, 910)
+        await card(bot, bot.together.add(("cluster-1", "i-2", "r-2")))  # PagerDuty isn't told that it was opened
+        await pass_time(bot, 2 * TICK)
         status_said, said = await get(bot.app, "/readyz")
         assert status_said == 200
         assert f"PagerDuty isn't taking events ({status})." in said

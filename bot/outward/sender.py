@@ -142,8 +142,12 @@ class Sender:
             await self._outbox.drop(letter)
             return
         result = await self._deliver(letter.target, letter.event)
+        if result is None:
+            await self._outbox.drop(letter)
+            return
         metrics.OUTWARD.labels(letter.target.value, result or "taken").inc()
-        is_repeat = letter.attempts > 0
+        if letter.attempts or not result:  # one failure passes
+            self._warn(letter.target, _problem(letter.target, result))
         if not result:
             await self._outbox.drop(letter)
         elif letter.age > GIVE_UP_AFTER:
@@ -154,19 +158,19 @@ class Sender:
             seconds = BACKOFF[min(letter.attempts, len(BACKOFF) - 1)]
             logger.warning("%s didn't take an event: %s; retrying in %d s", letter.target, result, seconds)
             await self._outbox.postpone(letter, seconds)
-        if is_repeat or not result:
-            self._warn(letter.target, _problem(letter.target, result))
 
-    async def _deliver(self, target: Target, event: Event) -> str:
-        """Send an event. Returns why it wasn't taken; empty where it was, or this target isn't told of such."""
+    async def _deliver(self, target: Target, event: Event) -> str | None:
+        """Send an event. Returns why it wasn't taken; empty where it was, None where this target isn't told of such."""
         if target is Target.WEBHOOK:
             body = cloud_event(event)
             headers = signed(self._to.webhook_secret, event.id, int(self._clock.now()), body)
             headers["content-type"] = "application/cloudevents+json; charset=utf-8"
             return await self._post(target, self._to.webhook_url, headers, body)
         told = incident(event, self._to.pagerduty_key)
+        if told is None:
+            return None
         url, headers = f"{self._to.pagerduty_url}/v2/enqueue", {"content-type": "application/json"}
-        return await self._post(target, url, headers, json.dumps(told).encode()) if told else ""
+        return await self._post(target, url, headers, json.dumps(told).encode())
 
     async def _post(self, target: Target, url: str, headers: Mapping[str, str], body: bytes) -> str:
         status = 0
