@@ -120,7 +120,7 @@ def _unwritable(path: Path) -> str:
 
 
 async def _tool(target: Target, url: str, client: httpx.AsyncClient) -> Finding:
-    """Look whether anything answers, whatever it says to a request that carries no event."""
+    """Look whether anything answers a request that carries no event; any answer will do."""
     check = "PagerDuty" if target is Target.PAGERDUTY else "webhook"
     try:
         async with asyncio.timeout(SECONDS), client.stream("HEAD", url, follow_redirects=False):
