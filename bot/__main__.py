@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import io
 import json
+import logging
 import os
 import signal
 import sys
@@ -12,16 +14,29 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from bot.app import App
 from bot.audit import STYLES, print_trail, print_verdict, read_since
-from bot.doctor import examine, problem, report
+from bot.doctor import examine
 from bot.errors import StartError, StorageUnavailable
+from bot.findings import problem, report
 from bot.logs import configure_logs
-from bot.settings import Settings, SettingsError, read_audit_key, read_database_url, read_settings, secret_files
+from bot.settings import (
+    Settings,
+    SettingsError,
+    read_audit_keys,
+    read_database_url,
+    read_settings,
+    secret_files,
+    unknown_names,
+)
 from handlers.manifest import manifest
 
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 WRONG_SETTINGS = 2
 FAILED = 1
 DOTENV = Path(".env")
@@ -35,9 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings or words, or when the doctor finds what will not work.
     """
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show a character shows another
+            stream.reconfigure(errors="replace")
     try:
         return int(options.run(options))
-    except (SettingsError, ValueError) as error:
+    except SettingsError as error:
         print(error, file=sys.stderr)
         return WRONG_SETTINGS
     except StartError as error:
@@ -76,13 +94,22 @@ def _parser() -> argparse.ArgumentParser:
     verify = more.add_parser("verify", help="find changed, missing, or moved rows")
     expect = "a previously recorded head hash; also detects truncation or rewriting"
     verify.add_argument("--expect", metavar="HASH", help=expect)
-    verify.add_argument("--key", action="store_true", help="check the signed heads with BOT_AUDIT_KEY")
+    key = "check the signed heads with BOT_AUDIT_KEY, and with the keys before it, each in a file"
+    verify.add_argument("--key", nargs="*", type=Path, metavar="FILE", help=key)
     verify.set_defaults(run=_verify_trail)
     return parser
 
 
+def _checked(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Read a word of the command line."""
+    try:
+        return read(*args, **kwargs)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
 def _print_manifest(options: argparse.Namespace) -> int:
-    print(json.dumps(manifest(options.url), indent=2, ensure_ascii=False))
+    print(json.dumps(_checked(manifest, options.url), indent=2, ensure_ascii=False))
     return 0
 
 
@@ -92,11 +119,12 @@ def _examine(options: argparse.Namespace) -> int:
     except SettingsError as error:
         return report([problem("settings", str(error), "Fix each variable it lists.")], as_json=options.json)
     configure_logs("CRITICAL", "text", settings.secrets)  # each finding says what went wrong
-    return report(asyncio.run(examine(settings, posts=options.post)), as_json=options.json)
+    unknown = unknown_names(os.environ, DOTENV)
+    return report(asyncio.run(examine(settings, unknown=unknown, posts=options.post)), as_json=options.json)
 
 
 def _print_trail(options: argparse.Namespace) -> int:
-    since = read_since(options.since, time.time()) if options.since else 0.0
+    since = _checked(read_since, options.since, time.time()) if options.since else 0.0
     url = read_database_url(os.environ, DOTENV)
     asyncio.run(print_trail(url, options.format, since=since, remediation=options.remediation, user=options.user))
     return 0
@@ -104,13 +132,15 @@ def _print_trail(options: argparse.Namespace) -> int:
 
 def _verify_trail(options: argparse.Namespace) -> int:
     url = read_database_url(os.environ, DOTENV)
-    key = read_audit_key(os.environ, DOTENV) if options.key else ""
-    return 0 if asyncio.run(print_verdict(url, options.expect, key)) else FAILED
+    keys = [] if options.key is None else read_audit_keys(os.environ, DOTENV, options.key)
+    return 0 if asyncio.run(print_verdict(url, options.expect, keys)) else FAILED
 
 
 def _serve(_options: argparse.Namespace) -> int:
     settings = read_settings(os.environ, DOTENV)
     configure_logs(settings.log_level, settings.log_format, settings.secrets)
+    for name in unknown_names(os.environ, DOTENV):
+        logger.warning("%s isn't a setting of this version, so it does nothing", name)
     has_files = bool(secret_files(os.environ, DOTENV))
     reread = partial(read_settings, os.environ, DOTENV) if has_files else None
     _event_loop()(_until_signalled(settings, reread))
@@ -120,8 +150,9 @@ def _serve(_options: argparse.Namespace) -> int:
 async def _until_signalled(settings: Settings, reread: Callable[[], Settings] | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does it
+            loop.add_signal_handler(number, stop.set)
     await App(settings, reread=reread).run(stop)
 
 

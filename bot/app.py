@@ -14,6 +14,7 @@ from bot import metrics
 from bot.clock import Clock, Pause
 from bot.decisions import DecisionService, Recovery
 from bot.errors import StorageUnavailable
+from bot.models import OPEN
 from bot.outward import Sender
 from bot.renewal import Renewal
 from bot.settings import Settings, is_loopback
@@ -28,7 +29,7 @@ from bot.wiring import (
     card_config,
     destinations,
     http_client,
-    outward_client,
+    outward_clients,
     slack_client,
     together_client,
     watch_config,
@@ -53,7 +54,7 @@ _UNLESS_ENDED = {
     "audit trail": "The end of the audit trail wasn't copied or signed; the next process does it",
 }
 DRAIN_SECONDS = 25.0
-ENDING_SECONDS = 1.0  # for each last word to the database, which may be what hangs
+END_SECONDS = 4.0  # for each part; with two after the drain, all of it stays below what a host grants
 RETRY_STORE_EVERY = 3.0
 
 
@@ -99,7 +100,7 @@ class App:
         self.database: Database | None = None
         self._socket: Sockets | None = None
         self._watcher: Watcher | None = None
-        self._alert_problems: dict[str, str] = {}
+        self._warned: dict[str, str] = {}
         self._parts: dict[str, _Running] = {}
         self._lacks = ""
         self._stopping = False
@@ -129,8 +130,6 @@ class App:
                 await self._socket.stop()
             # Recovery keeps running: without its heartbeats, another process would take over these decisions.
             await asyncio.gather(self._end("watcher"), self._end("sender"), self.tasks.drain(self._drain_seconds))
-            if self.database:
-                self.database.seconds = ENDING_SECONDS
             await self._end("recovery")
             await self._end("audit trail")
             if not working.cancelled():
@@ -231,8 +230,17 @@ class App:
         told = destinations(self._settings)
         if not told.targets:
             return
-        http = await stack.enter_async_context(outward_client(self._settings))
-        sender = Sender(Outbox(store.database), told, http, self._clock, self._settings.bot_lease_seconds)
+        http = outward_clients(self._settings)
+        for client in http.values():
+            await stack.enter_async_context(client)
+        sender = Sender(
+            Outbox(store.database),
+            told,
+            http,
+            clock=self._clock,
+            lease_seconds=self._settings.bot_lease_seconds,
+            warn=self._warn,
+        )
         if self._renewal:
             self._renewal.hand_to(lambda new: sender.use(destinations(new)))
         self._begin("sender", sender)
@@ -241,9 +249,15 @@ class App:
         """Copy or sign the audit trail, where that is wanted."""
         path, key = self._settings.bot_audit_file, self._settings.bot_audit_key
         if path or key:
-            secret = key.get_secret_value() if key else ""
-            lease_seconds = self._settings.bot_lease_seconds
-            self._begin("audit trail", TrailKeeper(Trail(store.database), path, secret, self._clock, lease_seconds))
+            keeper = TrailKeeper(
+                Trail(store.database),
+                path,
+                key.get_secret_value() if key else "",
+                clock=self._clock,
+                lease_seconds=self._settings.bot_lease_seconds,
+                warn=lambda problem: self._warn("audit trail", problem),
+            )
+            self._begin("audit trail", keeper)
 
     def _begin_to_watch(
         self, config: WatchConfig, together: TogetherClient, store: DecisionStore, channels: SlackAlertChannels
@@ -254,7 +268,7 @@ class App:
             channels=channels,
             config=config,
             clock=self._clock,
-            report=self._warn_of_alerts,
+            report=self._warn,
         )
         self._begin("watcher", self._watcher)
 
@@ -313,6 +327,8 @@ class App:
         metrics.IN_PROGRESS.set(self.tasks.running)
         if self._socket:
             metrics.SOCKETS.set(self._socket.connected)
+        is_watching = self._settings.bot_alert_channel is not None
+        metrics.WATCH_INTERVAL.set(self._settings.bot_poll_seconds if is_watching else 0)
         if self._watcher:
             self._watcher.measure()
         if self.database is None:
@@ -328,8 +344,9 @@ class App:
         metrics.SET_ASIDE.set(found.set_aside)
         metrics.OLDEST_WAITING.set(found.waiting_age)
         metrics.OPEN_ALERTS.clear()
-        for state, count in found.alerts.items():
-            metrics.OPEN_ALERTS.labels(state).set(count)
+        # Also where there is none: a series that comes and goes is one that a rule can't rely on.
+        for state in {*OPEN, *found.alerts}:
+            metrics.OPEN_ALERTS.labels(state).set(found.alerts.get(state, 0))
 
     def _problems(self) -> list[str]:
         """What keeps the bot from working right now, for `/readyz`."""
@@ -340,15 +357,20 @@ class App:
             found.append("The bot is stopping.")
         return found
 
-    def _warn_of_alerts(self, channel_id: str, problem: str) -> None:
-        """Log what keeps alerts from being posted. Clicks and commands work all the same, so the bot stays ready."""
-        if problem and problem != self._alert_problems.get(channel_id):
+    def _warn(self, about: str, problem: str) -> None:
+        """Log what the bot works without, or "" when it has it back: clicks and commands work, so it stays ready.
+
+        Args:
+            about: such as the ID of a channel in which alerts can't be posted.
+            problem: in a sentence.
+        """
+        if problem and problem != self._warned.get(about):
             logger.error("%s", problem)
-        self._alert_problems[channel_id] = problem
+        self._warned[about] = problem
 
     def _warnings(self) -> list[str]:
         """What the bot works without right now, for `/readyz`."""
-        return [problem for problem in (self._lacks, *self._alert_problems.values()) if problem]
+        return [problem for problem in (self._lacks, *self._warned.values()) if problem]
 
     def _reporter(self, part: str) -> Callable[[str], None]:
         """Where a part says what keeps it from working, or "" when nothing does."""
@@ -379,7 +401,10 @@ class _Running:
         self.task.cancel()
         await asyncio.wait({self.task})
         try:
-            await self._part.end()
+            async with asyncio.timeout(END_SECONDS):
+                await self._part.end()
+        except TimeoutError:
+            logger.warning("%s: it took longer than %g s", _UNLESS_ENDED[self._name], END_SECONDS)
         except StorageUnavailable as error:
             logger.warning("%s: can't reach the database: %s", _UNLESS_ENDED[self._name], error)
         except Exception:  # no part may keep the others from their end

@@ -4,7 +4,7 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, RowMapping, func, select
@@ -29,12 +29,12 @@ def read_since(value: str, now: float) -> float:
     Raises:
         ValueError: it is none of these.
     """
-    if ago := re.fullmatch(r"(\d+)([mhd])", value):
+    if ago := re.fullmatch(r"(\d{1,9})([mhd])", value):
         return now - int(ago[1]) * _UNITS[ago[2]]
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
-        raise ValueError(f"--since must be a date, a time, or an age such as 7d, not {value!r}.") from None
+        raise ValueError(f"--since must be a date, a time, or an age such as 7d, not {value[:40]!r}.") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
@@ -61,13 +61,13 @@ async def print_trail(url: str, style: str, *, since: float, remediation: str | 
         await database.close()
 
 
-async def print_verdict(url: str, expected: str | None, key: str = "") -> bool:
+async def print_verdict(url: str, expected: str | None, keys: Sequence[str] = ()) -> bool:
     """Check the whole trail, and print what was found. Returns whether it is whole.
 
     Args:
         url: the database's.
         expected: a head that was noted earlier.
-        key: checks the signatures of heads too; empty for not.
+        keys: check the signatures of heads too: the present one and those before it.
 
     Raises:
         StartError: there is no such database.
@@ -76,16 +76,18 @@ async def print_verdict(url: str, expected: str | None, key: str = "") -> bool:
     database = await _open(url)
     try:
         verdict = await audit.verify(database, expected)
-        forged, signed_at = await check_signatures(database, key) if key else ([], None)
+        signed = await check_signatures(database, keys) if keys else None
         repeats, set_aside = await database.read(_counts)
     finally:
         await database.close()
-    problems = [*verdict.problems, *forged]
+    problems = [*verdict.problems, *(signed.problems if signed else ())]
     for problem in problems:
         print(problem)
     print(f"{verdict.rows} rows, {len(problems)} problems. Head {verdict.head}")
-    if key:
-        print(_signed(signed_at))
+    if signed:
+        for key_id, count in signed.unchecked.items():
+            print(f"{count} heads were signed with another key ({key_id}) and weren't checked: see --key.")
+        print(_signed(signed.signed_at))
     if set_aside:
         print(f"{set_aside} decisions can't be read and are set aside.")
     print(f"{repeats} decisions were re-sent after a crash.")
@@ -94,7 +96,7 @@ async def print_verdict(url: str, expected: str | None, key: str = "") -> bool:
 
 def _signed(at: float | None) -> str:
     if at is None:
-        return "No head was signed: set BOT_AUDIT_KEY for the bot."
+        return "No head was signed with this key: set BOT_AUDIT_KEY for the bot."
     moment = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return f"Last signed {moment}. If the bot ran since then for more than an hour, rows after that may be missing."
 

@@ -3,12 +3,9 @@
 It changes nothing, opens no Slack connection, and can run beside the bot. Only `--post` posts, and deletes it again.
 """
 
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from typing import Any
 
 import aiohttp
@@ -17,13 +14,16 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock
 from bot.errors import DirectoryUnavailable, InvalidId, StartError, StorageUnavailable, TogetherError
+from bot.findings import Finding, ok, problem, warning
 from bot.models import OPEN
 from bot.policy import EVERYBODY
 from bot.settings import Settings
 from bot.store import Database
 from bot.store.database import check_writable, read_clock
+from bot.surroundings import look_around
 from bot.together import Patience, TogetherClient
 from bot.wiring import http_client, slack_client, together_client
+from handlers.connection import REMEDY, is_passing
 from handlers.directory import SlackDirectory
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code
 from handlers.manifest import SCOPES
@@ -31,66 +31,28 @@ from handlers.manifest import SCOPES
 NEEDED_SCOPES = {"chat:write", "commands", "users:read"}  # without these nothing can be decided
 SKEW_SECONDS = 30.0  # Slack's signatures are good for 300 s (docs.slack.dev, verifying requests)
 INVITE = "Check the channel ID, and invite the bot: /invite @remediation-bot."
+READ_SCOPES = "Add the scopes channels:read and groups:read, and reinstall the app."
 TEST_CARD = "Test card from the doctor. It is deleted right away."
 WAIT = Patience(get=8, attempt=4)
 
 
-class Status(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-_SIGNS = {Status.OK: "✓", Status.WARNING: "!", Status.PROBLEM: "✗"}
-_EXIT = {Status.OK: 0, Status.WARNING: 1, Status.PROBLEM: 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found.
-
-    Attributes:
-        check: its name.
-        detail: what is there.
-        fix: what to do; empty where all is well.
-    """
-
-    check: str
-    status: Status
-    detail: str
-    fix: str = ""
-
-
-def ok(check: str, detail: str) -> Finding:
-    """Return that all is well."""
-    return Finding(check, Status.OK, detail)
-
-
-def warning(check: str, detail: str, fix: str) -> Finding:
-    """Return that something will not work as expected."""
-    return Finding(check, Status.WARNING, detail, fix)
-
-
-def problem(check: str, detail: str, fix: str) -> Finding:
-    """Return that something will not work."""
-    return Finding(check, Status.PROBLEM, detail, fix)
-
-
-async def examine(settings: Settings, *, posts: bool = False, clock: Clock | None = None) -> list[Finding]:
+async def examine(
+    settings: Settings, *, unknown: Sequence[str] = (), posts: bool = False, clock: Clock | None = None
+) -> list[Finding]:
     """Run every check.
 
     Args:
         settings: as the bot would start with them.
+        unknown: variables that look like settings and are none.
         posts: whether to post a test card to each alert channel, and delete it.
         clock: time.
     """
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
         http = await stack.enter_async_context(http_client(settings))
-        doctor = Doctor(settings, slack_client(settings, session, reads_only=True), http, session, clock or Clock())
-        return [finding async for finding in doctor.examine(posts=posts)]
+        doctor = Doctor(settings, slack_client(settings, session, reads_only=True), http, clock or Clock())
+        found = [_settings(unknown), *[finding async for finding in doctor.examine(posts=posts)]]
+        return [*found, *[finding async for finding in look_around(settings, session)]]
 
 
 class Doctor:
@@ -100,7 +62,6 @@ class Doctor:
         settings: as the bot would start with them.
         slack: a client that may repeat a call.
         http: for Together.
-        session: for the bot's own metrics.
         clock: time.
     """
 
@@ -109,13 +70,11 @@ class Doctor:
         settings: Settings,
         slack: AsyncWebClient,
         http: httpx.AsyncClient,
-        session: aiohttp.ClientSession,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._slack = slack
         self._http = http
-        self._session = session
         self._clock = clock
         self._together: TogetherClient = together_client(settings, http, clock, WAIT)
         self._directory = SlackDirectory(slack, clock)
@@ -123,7 +82,6 @@ class Doctor:
 
     async def examine(self, *, posts: bool) -> AsyncIterator[Finding]:
         """Yield what each check finds."""
-        yield ok("settings", "all variables are valid")
         team_id = ""
         async for finding, found_team in self._workspace():
             team_id = found_team or team_id
@@ -131,7 +89,7 @@ class Doctor:
         if team_id:
             async for finding in self._slack_checks(team_id, posts=posts):
                 yield finding
-        for check in (self._clusters, self._database, self._running_bot):
+        for check in (self._clusters, self._database):
             async for finding in check():
                 yield finding
         for finding in self._skew():
@@ -141,8 +99,7 @@ class Doctor:
         try:
             answer = await self._slack.auth_test()
         except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
-            fix = "Copy the token again from the app's settings, and make sure the app is installed."
-            yield problem("Slack token", describe(error), fix), ""
+            yield _refused("Slack token", error, REMEDY["SLACK_BOT_TOKEN"]), ""
             return
         self._note_clock("Slack", answer.headers.get("Date"))
         if answer.get("is_enterprise_install"):
@@ -163,6 +120,8 @@ class Doctor:
             yield await self._channel(channel_id)
             if posts:
                 yield await self._test_card(channel_id)
+        if settings.bot_channels:
+            yield await self._channels()
         yield await self._people("operators", [each for each in settings.bot_operators if each != EVERYBODY], team_id)
         oncall = dict.fromkeys(filter(None, [settings.bot_oncall, *(each for _, each in settings.routes.values())]))
         if oncall:
@@ -177,8 +136,7 @@ class Doctor:
         try:
             await self._slack.apps_connections_open(app_token=token)
         except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
-            fix = "Create a new app-level token with the scope connections:write under “Basic Information”."
-            return problem("Slack app token", describe(error), fix)
+            return _refused("Slack app token", error, REMEDY["SLACK_APP_TOKEN"])
         return ok("Slack app token", "Socket Mode can connect")
 
     async def _channel(self, channel_id: str) -> Finding:
@@ -187,10 +145,26 @@ class Doctor:
             info = (await self._slack.conversations_info(channel=channel_id)).get("channel") or {}
         except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
             if error_code(error) == "missing_scope":
-                fix = "Add the scopes channels:read and groups:read, and reinstall the app."
-                return warning(check, "can't be checked", fix)
-            return problem(check, describe(error), INVITE)
+                return warning(check, "can't be checked", READ_SCOPES)
+            return _refused(check, error, INVITE)
         return _channel(check, info)
+
+    async def _channels(self) -> Finding:
+        """Look whether Slack knows where the bot may act: a misspelled channel refuses everybody in the right one."""
+        check, unknown = "channels", []
+        for channel_id in self._settings.bot_channels:
+            try:
+                await self._slack.conversations_info(channel=channel_id)
+            except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+                if error_code(error) != "channel_not_found":
+                    return _refused(
+                        check, error, "Add the scopes channels:read and groups:read, and reinstall the app."
+                    )
+                unknown.append(channel_id)
+        if unknown:
+            fix = "Check BOT_CHANNELS, and invite the bot where a channel is private."
+            return warning(check, f"Slack doesn't show the bot {', '.join(unknown)}", fix)
+        return ok(check, f"Slack knows all {len(self._settings.bot_channels)}")
 
     async def _test_card(self, channel_id: str) -> Finding:
         check = f"test card in {channel_id}"
@@ -198,7 +172,7 @@ class Doctor:
             posted = await self._slack.chat_postMessage(channel=channel_id, text=TEST_CARD)
             await self._slack.chat_delete(channel=channel_id, ts=str(posted["ts"]))
         except (*SLACK_FAILURES, *ODD_ANSWERS, KeyError) as error:
-            return problem(check, describe(error), "Invite the bot, and check who can post in the channel.")
+            return _refused(check, error, "Invite the bot, and check who can post in the channel.")
         return ok(check, "posted and deleted")
 
     async def _people(self, check: str, ids: Sequence[str], team_id: str) -> Finding:
@@ -220,6 +194,8 @@ class Doctor:
         if not bad:
             return ok(check, ", ".join(found))
         fix = "Replace or remove these IDs."
+        if any("looked up" in each for each in bad):
+            fix = "Run the doctor again in a minute. If it stays, check the scopes users:read and usergroups:read."
         is_nobody = len(bad) == len(ids)
         return (problem if is_nobody and check == "operators" else warning)(check, "; ".join(bad), fix)
 
@@ -282,37 +258,6 @@ class Doctor:
         finally:
             await database.close()
 
-    async def _running_bot(self) -> AsyncIterator[Finding]:
-        """Ask the bot that runs here, which alone knows how many connections Slack has to this app."""
-        check, port = "running bot", self._settings.port
-        try:
-            async with self._session.get(f"http://127.0.0.1:{port}/readyz") as answer:
-                said = (await answer.text()).strip().replace("\n", " ")
-                is_ready = answer.status == 200  # noqa: PLR2004 - ready
-        except (aiohttp.ClientError, TimeoutError):
-            yield ok(check, f"none on port {port}")
-            return
-        if (seen := await self._sockets(port)) and seen[0] > seen[1]:
-            detail = f"Slack has {seen[0]} connections to this app, and this process has {seen[1]}"
-            fix = "Slack sends some clicks to the others. That's fine for processes on the same PostgreSQL database."
-            yield warning("sockets", detail, fix)
-        elif seen:
-            yield ok("sockets", f"{seen[1]} open, all of this process")
-        yield ok(check, said) if is_ready and said == "ready" else warning(check, said, "See Troubleshooting.")
-
-    async def _sockets(self, port: int) -> tuple[int, int] | None:
-        """Return how many connections the app and this process have, as the bot that runs here counts them."""
-        if not self._settings.slack_app_token:
-            return None
-        try:
-            async with self._session.get(f"http://127.0.0.1:{port}/metrics") as answer:
-                lines = (await answer.text()).splitlines()
-        except (aiohttp.ClientError, TimeoutError):
-            return None
-        found = dict(line.rsplit(" ", 1) for line in lines if line.startswith("remediation_bot_slack_"))
-        names = ("remediation_bot_slack_app_sockets", "remediation_bot_slack_sockets")
-        return (int(float(found[names[0]])), int(float(found[names[1]]))) if set(names) <= found.keys() else None
-
     def _note_clock(self, whose: str, date: str | None) -> None:
         if date:
             try:
@@ -328,6 +273,26 @@ class Doctor:
             else:
                 fix = "Turn on time synchronization on this machine."
                 yield warning(check, f"{abs(seconds):.0f} s {'behind' if seconds > 0 else 'ahead'}", fix)
+
+
+def _settings(unknown: Sequence[str]) -> Finding:
+    if unknown:
+        detail = f"{', '.join(unknown)} {'is no setting' if len(unknown) == 1 else 'are no settings'} of this version"
+        return warning("settings", detail, "Check the spelling, or remove it. It does nothing.")
+    return ok("settings", "all variables are valid")
+
+
+def _refused(check: str, error: Exception, fix: str) -> Finding:
+    """Return what a refusal of Slack's means, or that it was only busy or out of reach."""
+    code = error_code(error)
+    if not is_passing(error):
+        return problem(check, code, fix)
+    if code:
+        return warning(
+            check, f"can't be checked: {code}", "That's Slack's own trouble. Run the doctor again in a minute."
+        )
+    fix = "Check the network, the proxy in HTTPS_PROXY, and Slack's status."
+    return problem(check, f"can't reach Slack ({describe(error)})", fix)
 
 
 def _channel(check: str, info: Mapping[str, Any]) -> Finding:
@@ -351,16 +316,3 @@ def _scopes(granted: set[str]) -> Finding:
     detail = f"missing {', '.join(f'{name} ({SCOPES[name]})' for name in missing)}"
     fix = "Update the app's manifest (python -m bot manifest) and reinstall the app."
     return (problem if NEEDED_SCOPES & set(missing) else warning)("Slack scopes", detail, fix)
-
-
-def report(findings: Sequence[Finding], *, as_json: bool) -> int:
-    """Print what was found. Returns the exit status: 0, 1 for warnings, 2 where something will not work."""
-    if as_json:
-        print(json.dumps([asdict(each) for each in findings], ensure_ascii=False, indent=2))
-    else:
-        width = max(len(each.check) for each in findings)
-        for each in findings:
-            print(f"{_SIGNS[each.status]} {each.check:{width}}  {each.detail}")
-            if each.fix:
-                print(f"  {'':{width}}  → {each.fix}")
-    return max(_EXIT[each.status] for each in findings)

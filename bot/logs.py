@@ -29,6 +29,7 @@ _TALKATIVE = {
 _CAPABILITY = re.compile(
     r"(hooks\.slack(?:-gov)?\.com/|/response/|[?&](?:ticket|app_id|token)=)[^\s\"'>)&]+|\bx(?:ox[a-z]|app)-[\w-]+"
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _FIELDS = ("outcome", "attempt")
 _SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 
@@ -87,10 +88,21 @@ def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> Non
         logging.getLogger(name).setLevel(max(floor, logging.getLevelName(level)))
 
 
+def _as_one_entry(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """Keep somebody's words from drawing a line of their own, and a terminal from obeying them."""
+    return {
+        name: _CONTROL.sub(lambda found: repr(found[0])[1:-1], value).replace("\n", "\n    ")
+        if isinstance(value, str)
+        else value
+        for name, value in line.items()
+    }
+
+
 _TEXT: Sequence[Processor] = [
+    _as_one_entry,
     structlog.dev.ConsoleRenderer(
         colors=False, timestamp_key="time", pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
-    )
+    ),
 ]
 _JSON: Sequence[Processor] = [
     structlog.processors.EventRenamer("message"),

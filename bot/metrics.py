@@ -40,11 +40,16 @@ UNDELIVERED = Gauge(f"{_PREFIX}_undelivered_answers", "Answers that Slack hasn't
 UNDELIVERED_AGE = Gauge(f"{_PREFIX}_undelivered_oldest_seconds", "The age of the oldest of them; 0 for none.")
 SET_ASIDE = Gauge(f"{_PREFIX}_set_aside", "Unreadable decisions, set aside.")
 OPEN_ALERTS = Gauge(f"{_PREFIX}_open_alerts", "Alerts that are open, by the remediation's state.", ["state"])
-OLDEST_WAITING = Gauge(f"{_PREFIX}_oldest_waiting_seconds", "How long the oldest has waited for approval; 0 for none.")
+OLDEST_WAITING = Gauge(
+    f"{_PREFIX}_oldest_waiting_seconds", "How long the oldest that isn't on hold has waited for approval; 0 for none."
+)
 SOCKETS = Gauge(f"{_PREFIX}_slack_sockets", "Socket Mode connections of this process that are up.")
 APP_SOCKETS = Gauge(f"{_PREFIX}_slack_app_sockets", "Socket Mode connections of the app, as Slack said last.")
 IS_WATCHING = Gauge(f"{_PREFIX}_watch_leader", "Whether this process holds the watch.")
 WATCH_LAG = Gauge(f"{_PREFIX}_watch_lag_seconds", "How long ago the longest unread cluster was read; 0 elsewhere.")
+WATCH_INTERVAL = Gauge(
+    f"{_PREFIX}_watch_interval_seconds", "How often each cluster is to be read; 0 where none is watched."
+)
 QUEUE = Gauge(f"{_PREFIX}_watch_queue", "Messages that wait for the watch.", ["lane"])
 IN_PROGRESS = Gauge(f"{_PREFIX}_in_progress", "What was acknowledged and isn't done yet.")
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+from bot import blocking
 from bot.clock import Clock, Pause
 from bot.logs import add_secrets
 from bot.settings import SECRETS, Settings, SettingsError
@@ -37,12 +38,12 @@ class Renewal:
         """Look forever."""
         while True:
             await self._clock.sleep(LOOK_EVERY, Pause.SECRETS)
-            self.look()
+            await self.look()
 
-    def look(self) -> None:
-        """Look once. What can't be read leaves the secrets as they are."""
+    async def look(self) -> None:
+        """Look once. What can't be read, or hangs, leaves the secrets as they are."""
         try:
-            new = self._reread()
+            new = await blocking.call(self._reread)
         except SettingsError as error:
             if str(error) != self._problem:
                 logger.error("New secrets can't be used, the old ones stay: %s", error)  # noqa: TRY400 - no bug

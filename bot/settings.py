@@ -21,6 +21,7 @@ from bot.models import Mode, check_id
 from bot.quiet_hours import QuietHours
 
 _MODE = "REMEDIATION_MODE_"
+_PREFIX = "BOT_"
 DEFAULT_DATABASE = "sqlite:///remediation-bot.db"
 EXAMPLES: Mapping[str, str] = {
     "SLACK_BOT_TOKEN": "xoxb-… (app settings, “OAuth & Permissions”)",
@@ -328,9 +329,10 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
     Raises:
         SettingsError: some are missing or wrong; the message lists them all.
     """
-    values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
+    values = _values(environ, dotenv)
     from_files, problems = _read_files(values)
     values |= from_files
+    problems |= {name: f"isn't a setting; did you mean {meant}?" for name, meant in _strangers(values).items() if meant}
     given = {name.lower(): value for name in EXAMPLES if (value := (values.get(name) or "").strip())}
     try:
         settings = Settings.model_validate(given)
@@ -346,8 +348,49 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
 
 def secret_files(environ: Mapping[str, str], dotenv: Path | None = None) -> Mapping[str, Path]:
     """Return the files that secrets are read from, by the names of their variables."""
-    values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
+    values = _values(environ, dotenv)
     return {name: Path(path) for name in SECRETS if (path := (values.get(f"{name}_FILE") or "").strip())}
+
+
+def unknown_names(environ: Mapping[str, str], dotenv: Path | None = None) -> Sequence[str]:
+    """Return the variables that look like settings and are none that this version knows."""
+    return sorted(name for name, meant in _strangers(_values(environ, dotenv)).items() if not meant)
+
+
+def _values(environ: Mapping[str, str], dotenv: Path | None) -> dict[str, str | None]:
+    """Return all variables, the real ones before those of a `.env` file.
+
+    Raises:
+        SettingsError: the file can't be read.
+    """
+    if dotenv is None:
+        return {**environ}
+    try:
+        # Without interpolation: a secret may contain ${…}.
+        return {**dotenv_values(dotenv, interpolate=False), **environ}
+    except UnicodeDecodeError as error:
+        why = f"byte {error.object[error.start]:#04x} isn't UTF-8. Save the file as UTF-8"
+    except OSError as error:
+        why = f"{error.strerror or type(error).__name__}. Let the bot's user read the file"
+    raise SettingsError(f"The bot can't start: {dotenv.absolute()} can't be read: {why}.")
+
+
+def _strangers(values: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the variables that begin like a setting and are none, with the one that each resembles, or "" for none.
+
+    A misspelled guard rail would be off without anybody noticing.
+    """
+    known = {name.removeprefix(_PREFIX): name for name in EXAMPLES if name.startswith(_PREFIX)}
+    known |= {f"{name.removeprefix(_PREFIX)}_FILE": f"{name}_FILE" for name in SECRETS if name.startswith(_PREFIX)}
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        rest = name.removeprefix(_PREFIX)
+        if name == rest or rest in known or not (value or "").strip():
+            continue
+        begun = [each for each in known if rest and each.startswith(f"{rest}_")]
+        alike = begun or difflib.get_close_matches(rest, known, n=1, cutoff=0.75)
+        found[name] = known[alike[0]] if alike else ""
+    return found
 
 
 def _read_files(
@@ -364,14 +407,22 @@ def _read_files(
             problems[name] = f"and {name}_FILE are both set; keep one"
             continue
         try:
-            content = Path(path).read_bytes()[: _MAX_SECRET + 1]
-            found[name] = content.decode().strip()
+            found[name] = _read_secret(Path(path))
         except (OSError, UnicodeDecodeError) as error:
             problems[name] = f"can't be read from {name}_FILE ({type(error).__name__})"
-            continue
-        if not found[name] or len(content) > _MAX_SECRET:
-            problems[name] = f"is empty or too long in {name}_FILE"
+        except ValueError as error:
+            problems[name] = f"{error} in {name}_FILE"
     return found, problems
+
+
+def _read_secret(path: Path) -> str:
+    """Read a file no further than a secret is long: a path such as /dev/zero has no end."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_SECRET + 1)
+    secret = content.decode().strip()
+    if not secret or len(content) > _MAX_SECRET:
+        raise ValueError("is empty or too long")
+    return secret
 
 
 def _contradictions(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -409,20 +460,32 @@ def read_database_url(environ: Mapping[str, str], dotenv: Path | None = None) ->
         raise SettingsError(_report({"DATABASE_URL": str(error)})) from None
 
 
-def read_audit_key(environ: Mapping[str, str], dotenv: Path | None = None) -> str:
-    """Read BOT_AUDIT_KEY alone.
+def read_audit_keys(
+    environ: Mapping[str, str], dotenv: Path | None = None, older: Sequence[Path] = ()
+) -> Sequence[str]:
+    """Read BOT_AUDIT_KEY alone, and the keys before it from files.
 
     Raises:
-        SettingsError: it is missing or wrong.
+        SettingsError: one is missing or wrong.
     """
-    try:
-        return _audit_key(SecretStr(_read_one("BOT_AUDIT_KEY", environ, dotenv))).get_secret_value()
-    except ValueError as error:
-        raise SettingsError(_report({"BOT_AUDIT_KEY": str(error)})) from None
+    keys: list[str] = []
+    problems: dict[str, str] = {}
+    for path in (None, *older):
+        name = f"The key in {path}" if path else "BOT_AUDIT_KEY"
+        try:
+            found = _read_secret(path) if path else _read_one("BOT_AUDIT_KEY", environ, dotenv)
+            keys.append(_audit_key(SecretStr(found)).get_secret_value())
+        except OSError as error:
+            problems[name] = f"can't be read ({type(error).__name__})"
+        except ValueError as error:
+            problems[name] = str(error)
+    if problems:
+        raise SettingsError(_report(problems))
+    return keys
 
 
 def _read_one(name: str, environ: Mapping[str, str], dotenv: Path | None) -> str:
-    values = {**(dotenv_values(dotenv) if dotenv else {}), **environ}
+    values = _values(environ, dotenv)
     from_files, problems = _read_files(values, (name,))
     if problems:
         raise SettingsError(_report(problems))

@@ -4,23 +4,29 @@ import asyncio
 import json
 import logging
 import os
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sqlalchemy import RowMapping
 
+from bot import blocking
 from bot.clock import Clock, Pause
-from bot.errors import StorageUnavailable
+from bot.errors import LeaseLost, StorageUnavailable
 from bot.store import Lease, Trail
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 SIGN_EVERY = 3600.0
+WAIT_SECONDS = 0.5  # for a page to be written, so that a file that hangs delays neither the lease nor a signature
+END_SECONDS = 2.0
+HANGS_AFTER = 30.0
 STANDARD_OUTPUT = "-"
 _PAGE = 500
 _COPY = "copy"
+_LONGEST_ROW = 1_048_576  # bytes
 
 
 class TrailKeeper:
@@ -32,51 +38,92 @@ class TrailKeeper:
         key: signs; empty for no signatures.
         clock: time.
         lease_seconds: how long a silent process keeps the right to do it.
+        warn: told what keeps it from copying, or "" when nothing does.
     """
 
-    def __init__(self, trail: Trail, path: str, key: str, clock: Clock, lease_seconds: float) -> None:
+    def __init__(  # noqa: PLR0913 - what it works with
+        self, trail: Trail, path: str, key: str, *, clock: Clock, lease_seconds: float, warn: Callable[[str], None]
+    ) -> None:
         self._trail = trail
         self._path = path
         self._key = key
         self._clock = clock
+        self._warn = warn
         self._lease = Lease(trail.database, "audit", lease_seconds, clock)
         self._renew = lease_seconds * 0.3
         self._renew_at = 0.0
         self._sign_at = 0.0
+        self._copying: asyncio.Task[None] | None = None
+        self._copying_since = 0.0
 
     async def run(self) -> None:
         """Keep it forever, whenever no other process does."""
         at_start = True
         while True:
             try:
-                await self._round(at_start=at_start)
+                await self._round(WAIT_SECONDS, at_start=at_start)
                 at_start = False
-            except (StorageUnavailable, OSError) as error:
+            except StorageUnavailable as error:
                 logger.warning("The audit trail can't be copied or signed right now: %s", error)
             except Exception:  # decisions must keep working, and so must the attempts
                 logger.exception("Couldn't copy or sign the audit trail; retrying")
             await self._clock.sleep(LOOK_EVERY, Pause.AUDIT)
 
-    async def _round(self, *, at_start: bool) -> None:
+    async def _round(self, seconds: float, *, at_start: bool) -> None:
         if self._clock.monotonic() >= self._renew_at:
             if not await self._lease.acquire(at_start=at_start):
+                self._warn("")  # the process that copies knows
                 return
             self._renew_at = self._clock.monotonic() + self._renew
-        if self._path:
-            await self.copy()
         if self._key and self._clock.monotonic() >= self._sign_at and await self.sign():
             self._sign_at = self._clock.monotonic() + SIGN_EVERY
+        if self._path:
+            await self._copy_for(seconds)
 
     async def end(self) -> None:
-        """Copy and sign what was written last, and let the next process do it at once."""
+        """Sign and copy what was written last, and let the next process do it at once."""
         self._sign_at = 0.0
-        await self._round(at_start=False)
+        try:
+            await self._round(END_SECONDS, at_start=False)
+        finally:
+            if self._copying:
+                self._copying.cancel()
         await self._lease.release()
 
+    async def _copy_for(self, seconds: float) -> None:
+        """Wait so long for the copy, which continues after that."""
+        if self._copying is None:
+            self._copying, self._copying_since = asyncio.create_task(self.copy()), self._clock.monotonic()
+        copying = self._copying
+        try:
+            async with self._clock.timeout(seconds):
+                await asyncio.wait({copying})
+        except TimeoutError:
+            if self._clock.monotonic() - self._copying_since >= HANGS_AFTER:
+                self._warn(_problem("it doesn't take what is written"))
+            return
+        self._copying = None
+        try:
+            copying.result()
+        except LeaseLost:
+            return
+        except OSError as error:
+            self._warn(_problem(error.strerror or type(error).__name__))
+        else:
+            self._warn("")
+
     async def copy(self) -> None:
-        """Write the rows that the copy doesn't have yet; some of them twice after a crash."""
+        """Write the rows that the copy doesn't have yet; some of them twice after a crash.
+
+        Raises:
+            LeaseLost: another process may copy them now.
+            OSError: they can't be written.
+            StorageUnavailable: they can't be read.
+        """
         while rows := await self._trail.news(_COPY, _PAGE):
-            await asyncio.to_thread(self._write, rows)
+            self._lease.ensure_held()
+            await blocking.call(_write, self._path, _lines(rows))
+            self._lease.ensure_held()
             await self._trail.copied(_COPY, rows[-1]["seq"])
 
     async def sign(self) -> bool:
@@ -86,14 +133,48 @@ class TrailKeeper:
             logger.info("Signed audit row %d: %s", *signed)
         return signed is not None
 
-    def _write(self, rows: Sequence[RowMapping]) -> None:
-        lines = "".join(f"{json.dumps(dict(row), ensure_ascii=False)}\n" for row in rows)
-        if self._path == STANDARD_OUTPUT:
-            sys.stdout.write(lines)
-            sys.stdout.flush()
-            return
-        descriptor = os.open(Path(self._path), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "a", encoding="utf-8") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
+
+def check_path(path: str) -> None:
+    """Open the copy like one who writes, and write nothing.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    if path != STANDARD_OUTPUT:
+        os.close(_open(path))
+
+
+def _problem(why: str) -> str:
+    return f"The audit trail isn't copied to BOT_AUDIT_FILE: {why}. The rows are in the database and are copied later."
+
+
+def _lines(rows: Sequence[RowMapping]) -> bytes:
+    return "".join(f"{json.dumps(dict(row), ensure_ascii=False)}\n" for row in rows).encode()
+
+
+def _write(path: str, lines: bytes) -> None:
+    descriptor = os.dup(sys.stdout.fileno()) if path == STANDARD_OUTPUT else _open(path)
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        if is_file and path != STANDARD_OUTPUT:
+            _drop_half_a_line(descriptor)
+        while lines:
+            lines = lines[os.write(descriptor, lines) :]
+        if is_file:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str) -> int:
+    is_pipe = Path(path).exists() and not Path(path).is_file()  # which can't be read back
+    return os.open(path, (os.O_WRONLY if is_pipe else os.O_RDWR) | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+def _drop_half_a_line(descriptor: int) -> None:
+    """Cut off what a full disk or a crash left of a row, which is written whole again."""
+    size = os.fstat(descriptor).st_size
+    begin = max(0, size - _LONGEST_ROW)
+    end = os.pread(descriptor, size - begin, begin)
+    if end and not end.endswith(b"\n"):
+        os.ftruncate(descriptor, begin + end.rfind(b"\n") + 1)

@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -12,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.cards import CardConfig
 from bot.clock import Clock
 from bot.decisions import BatchService, DecisionService, Guardrails, Limits, Lookup, Overviews, PauseService
-from bot.models import Messenger, Verb
+from bot.models import Messenger, Target, Verb
 from bot.outward import Destinations
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
@@ -105,10 +106,10 @@ def destinations(settings: Settings) -> Destinations:
     )
 
 
-def outward_client(settings: Settings) -> httpx.AsyncClient:
-    """Make the connections to other tools."""
-    urls = [settings.bot_webhook_url, settings.bot_pagerduty_url if settings.bot_pagerduty_key else None]
-    return httpx.AsyncClient(trust_env=not any(url and is_loopback(url) for url in urls))
+def outward_clients(settings: Settings) -> Mapping[Target, httpx.AsyncClient]:
+    """Make the connections to other tools: each through the proxy that is set, except on loopback."""
+    urls = {Target.WEBHOOK: settings.bot_webhook_url or "", Target.PAGERDUTY: settings.bot_pagerduty_url}
+    return {target: httpx.AsyncClient(trust_env=not is_loopback(url)) for target, url in urls.items()}
 
 
 def together_client(

@@ -13,11 +13,12 @@ from bot.errors import StartError
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code
 
 RETRY_AFTER = (1.0, 2.0, 5.0, 10.0, 30.0)
-CHECK_EVERY = 15.0  # with the 10 s that a call may take, a Slack that hangs is noticed within 30 s
+CHECK_EVERY = 15.0  # with the 10 s that each of two calls may take, a Slack that hangs is noticed within 40 s
+LOOK_AGAIN_AFTER = 2.0
 # Slack's own trouble; any other refusal of a token is final (docs.slack.dev, reference/methods/auth.test).
 _PASSING = {"", "ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 
-_REMEDY = {
+REMEDY = {
     "SLACK_BOT_TOKEN": "Copy the token again from the app's settings, and make sure the app is installed.",
     "SLACK_APP_TOKEN": "Create a new app-level token with the scope connections:write under “Basic Information”.",
 }
@@ -80,21 +81,27 @@ class Connection:
         """Report whether the token still works, again and again."""
         while True:
             await self._clock.sleep(CHECK_EVERY, Pause.SLACK_CHECK)
-            try:
-                await self._client.auth_test()
-            except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
-                self._report(f"Slack isn't usable: {describe(error)}.")
-            else:
-                self._report("")
+            error = await self._trouble()
+            if error and is_passing(error):
+                await self._clock.sleep(LOOK_AGAIN_AFTER, Pause.RETRY)
+                error = await self._trouble()
+            self._report(f"Slack isn't usable: {describe(error)}." if error else "")
+
+    async def _trouble(self) -> Exception | None:
+        """Return why Slack isn't usable. A bot that is told to ask less often is one that Slack answers."""
+        try:
+            await self._client.auth_test()
+        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+            return None if error_code(error) == "ratelimited" else error
+        return None
 
     async def _insist(self, call: Callable[[], Awaitable[Any]], variable: str) -> Any:  # noqa: ANN401 - Slack's answer
         for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
             try:
                 return await call()
             except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
-                code = error_code(error)
-                if isinstance(error, SlackApiError) and code not in _PASSING:
-                    raise StartError(f"Slack rejects {variable}: {code}. {_REMEDY[variable]}") from error
+                if not is_passing(error):
+                    raise StartError(f"Slack rejects {variable}: {error_code(error)}. {REMEDY[variable]}") from error
                 self._report(f"Can't reach Slack ({describe(error)}); retrying in {seconds:g} s.")
                 await self._clock.sleep(seconds, Pause.RETRY)
         raise AssertionError("the pauses never end")
@@ -104,3 +111,8 @@ def _scopes(headers: Mapping[str, str]) -> frozenset[str] | None:
     """Return what the token was granted, as Slack says beside each answer (docs.slack.dev, "Web API"); None if not."""
     told = {name.lower(): value for name, value in headers.items()}.get("x-oauth-scopes")
     return None if told is None else frozenset(filter(None, (each.strip() for each in told.split(","))))
+
+
+def is_passing(error: BaseException) -> bool:
+    """Return whether it is trouble on the way or Slack's own, which passes, rather than a token that it refuses."""
+    return not isinstance(error, SlackApiError) or error_code(error) in _PASSING

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.async_app import AsyncApp
@@ -23,13 +24,24 @@ SHUTDOWN_SECONDS = 2.0
 
 
 class _Connection(web.RequestHandler):
-    """A client's connection: one of a bounded number, and closed when its first request takes too long to arrive."""
+    """A client's connection: one of a bounded number, and cut when its client keeps it waiting.
+
+    A client may take so many seconds to send a request's head, and to read what it was answered.
+    """
 
     def __init__(self, manager: web.Server, others: "set[_Connection]", seconds: float) -> None:
-        super().__init__(manager, loop=asyncio.get_running_loop(), keepalive_timeout=KEEP_ALIVE_SECONDS)
+        # Nothing is unpacked: that costs far more than sending it, and happens before anybody has signed anything.
+        super().__init__(
+            manager,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            auto_decompress=False,
+            logger=logger,
+        )
         self._others = others
         self._seconds = seconds
-        self.is_used = False
+        self._wire: asyncio.Transport | None = None
+        self._limits: dict[str, asyncio.TimerHandle] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -37,21 +49,63 @@ class _Connection(web.RequestHandler):
             self.force_close()
             return
         self._others.add(self)
-        asyncio.get_running_loop().call_later(self._seconds, self._give_up)
+        self._wire = self.transport
+        self._limit("head")
+        if self._task_handler:
+            self._task_handler.add_done_callback(self._ends)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._others.discard(self)
+        for what in list(self._limits):
+            self._done(what)
         super().connection_lost(exc)
 
-    def _give_up(self) -> None:
-        if not self.is_used:
-            self.force_close()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if data and not self._messages and not self._request_in_progress:
+            self._limit("head")
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._limit("answer")
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._done("answer")
+
+    def head_has_come(self) -> None:
+        """Begin to handle a request."""
+        self._done("head")
+
+    def cut(self) -> None:
+        """Close the connection, even with an answer on its way that nobody reads."""
+        if self._wire:
+            self._wire.abort()
+
+    def log_exception(self, *args: object, **options: object) -> None:
+        error = options.get("exc_info")
+        if isinstance(error, HttpProcessingError):
+            logger.info("Refused an HTTP request that can't be read: %s", type(error).__name__)
+        else:
+            super().log_exception(*args, **options)
+
+    def _limit(self, what: str) -> None:
+        if what not in self._limits:
+            self._limits[what] = asyncio.get_running_loop().call_later(self._seconds, self.cut)
+
+    def _done(self, what: str) -> None:
+        if limit := self._limits.pop(what, None):
+            limit.cancel()
+
+    def _ends(self, _task: "asyncio.Task[None]") -> None:
+        if self in self._others:  # a closed transport waits forever for its client to read the rest
+            self._limit("rest of the answer")
 
 
 @web.middleware
-async def _note_use(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _note_head(request: web.Request, handler: Handler) -> web.StreamResponse:
     if isinstance(request.protocol, _Connection):
-        request.protocol.is_used = True
+        request.protocol.head_has_come()
     return await handler(request)
 
 
@@ -64,7 +118,7 @@ class Server:
         problems: what keeps the bot from working right now, one sentence each; empty when it is ready.
         warnings: what it works without, likewise.
         measure: brings the gauges up to date before they are read.
-        request_seconds: how long a request's head, and then its body, may take to arrive.
+        request_seconds: how long a request's head, and then its body, may take to arrive, and an answer to be read.
     """
 
     def __init__(  # noqa: PLR0913 - what it serves
@@ -84,7 +138,7 @@ class Server:
         self._warnings = warnings
         self._measure = measure
         self._bolt: AsyncApp | None = None
-        web_app = web.Application(client_max_size=MAX_BODY, middlewares=[_note_use])
+        web_app = web.Application(client_max_size=MAX_BODY, middlewares=[_note_head])
         web_app.add_routes(
             [
                 web.get("/healthz", self._healthz),
@@ -129,7 +183,7 @@ class Server:
             self._server.close()
         await self._runner.cleanup()
         for connection in list(self._connections):
-            connection.force_close()
+            connection.cut()
 
     def _connection(self) -> "_Connection":
         assert self._runner.server is not None  # noqa: S101 - made by setup
@@ -153,6 +207,17 @@ class Server:
             return web.Response(status=404, text="This bot uses Socket Mode.\n")
         if self._bolt is None:
             return web.Response(status=503, text="starting\n")
+        if refusal := await self._read_body(request):
+            return refusal
+        try:
+            bolt_request = await to_bolt_request(request)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            # Not UTF-8, an unknown charset, broken JSON or no object: Slack sends none of these.
+            return web.Response(status=401, text="invalid request\n")
+        return await to_aiohttp_response(await self._bolt.async_dispatch(bolt_request))
+
+    async def _read_body(self, request: web.Request) -> web.Response | None:
+        """Wait for the body. Returns the answer where there is none."""
         try:
             async with asyncio.timeout(self._request_seconds):
                 await request.read()
@@ -161,9 +226,7 @@ class Server:
             return web.Response(status=408, text="the body took too long\n")
         except web.HTTPRequestEntityTooLarge:
             return web.Response(status=413, text="the body is too large\n")
-        try:
-            bolt_request = await to_bolt_request(request)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            # Not UTF-8, an unknown charset, broken JSON or no object: Slack sends none of these.
-            return web.Response(status=401, text="invalid request\n")
-        return await to_aiohttp_response(await self._bolt.async_dispatch(bolt_request))
+        except web.RequestPayloadError as error:
+            logger.info("Refused an HTTP request that can't be read: %s", type(error).__name__)
+            return web.Response(status=400, text="the body can't be read\n")
+        return None

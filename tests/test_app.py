@@ -138,6 +138,29 @@ async def test_token_revoked_later_makes_the_bot_unready() -> None:
         assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 
+async def checks(bot: World, count: int) -> None:
+    """Let the bot look at Slack, and wait until it has asked so often and drawn its conclusion."""
+    asked = [method for method, _ in bot.slack.calls].count("auth.test")
+    await bot.time.end_pause(Pause.SLACK_CHECK)
+    await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") == asked + count)
+    await bot.time.until_sleeping(Pause.SLACK_CHECK)
+
+
+@pytest.mark.parametrize(("kind", "looks"), [("ratelimited", 1), ("internal_error", 2), ("html", 2)])
+async def test_one_look_that_fails_leaves_a_working_bot_ready(kind: str, looks: int) -> None:
+    async with world() as bot:
+        bot.slack.faults.append(SlackFault("auth.test", kind, times=1))
+        await checks(bot, looks)
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
+
+
+async def test_slack_that_fails_twice_in_a_row_makes_the_bot_unready() -> None:
+    async with world() as bot:
+        bot.slack.faults.append(SlackFault("auth.test", "internal_error", times=2))
+        await checks(bot, 2)
+        assert await get(bot.app, "/readyz") == (503, "Slack isn't usable: internal_error.\n")
+
+
 async def test_part_that_ends_by_itself_ends_the_process(postgresql: str) -> None:
     async with AsyncExitStack() as stack:
         bot = await stack.enter_async_context(world(database=postgresql, BOT_PAGERDUTY_KEY="k" * 32))

@@ -4,29 +4,36 @@ import asyncio
 import csv
 import io
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from sqlalchemy import Executable, delete, select, update
+from pydantic import SecretStr
+from sqlalchemy import Executable, delete, insert, select, update
 from sqlalchemy.exc import ProgrammingError
 
 from bot.__main__ import main
 from bot.audit import print_trail, print_verdict, read_since
 from bot.clock import Pause
-from bot.errors import StartError, StorageUnavailable
-from bot.store import audit
+from bot.errors import LeaseLost, StartError, StorageUnavailable
+from bot.store import Database, Trail, audit, check_signatures
 from bot.store.tables import audit as audit_rows
-from bot.store.tables import signed_heads
-from bot.trail import SIGN_EVERY
+from bot.store.tables import cursors, signed_heads
+from bot.store.trail import key_id
+from bot.trail import SIGN_EVERY, TrailKeeper
+from tests.fetch import get
 from tests.manual_clock import START
-from tests.rows import execute_beside
-from tests.simulator.process import ROOT
-from tests.watch import quiet
-from tests.world import APPROVE, REF, World, world
+from tests.rows import execute, execute_beside
+from tests.simulator.process import ROOT, free_port, ready, start_bot, stop_bot, variables
+from tests.simulator.slack import Slack
+from tests.simulator.together import Together
+from tests.watch import card, poll, quiet, watching
+from tests.world import APPROVE, IDS, REF, World, world
 
 EVENTS = [("send", None), ("outcome", "cancelled"), ("outcome", "NotAllowed")]
 
@@ -105,9 +112,11 @@ def test_the_command_line_names_what_is_wrong(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     assert main(["audit"]) == 1
-    assert "there is no remediation-bot.db" in capsys.readouterr().err
+    assert f"there is no {tmp_path}/remediation-bot.db" in capsys.readouterr().err
     assert main(["audit", "--since", "yesterday"]) == 2
     assert "yesterday" in capsys.readouterr().err
+    assert main(["audit", "--since", "9" * 400 + "d"]) == 2
+    assert "--since must be a date" in capsys.readouterr().err
     monkeypatch.setenv("DATABASE_URL", "mysql://x")
     assert main(["audit", "verify"]) == 2
     assert "DATABASE_URL must start with sqlite:///" in capsys.readouterr().err
@@ -141,6 +150,7 @@ def test_the_first_row_follows_nothing() -> None:
 
 
 KEY = "a key of at least thirty-two characters"
+LATER = "The rows are in the database and are copied later."
 
 
 @pytest.fixture
@@ -168,24 +178,134 @@ async def test_rows_are_copied_to_a_file_as_they_are_written_each_once(kept: Wor
     assert [row["seq"] for row in again] == list(range(1, len(again) + 1))
 
 
-async def test_rows_are_copied_to_standard_output(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_rows_are_copied_to_standard_output(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
     async with world(database=database_url, BOT_AUDIT_FILE="-") as bot:
         await decide(bot)
         await bot.settle()
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
     assert [json.loads(line)["event"] for line in lines] == [event for event, _ in EVENTS]
 
 
-async def test_file_that_cannot_be_written_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with world(BOT_AUDIT_FILE=str(tmp_path / "none" / "audit.jsonl")) as bot:
+async def test_file_that_cannot_be_written_stops_neither_decisions_nor_signatures_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "none"
+    async with world(BOT_AUDIT_KEY=KEY, BOT_AUDIT_FILE=str(folder / "audit.jsonl")) as bot:
         await decide(bot)
-        await bot.time.end_pause(Pause.AUDIT)
-        await bot.time.until_sleeping(Pause.AUDIT)
-        assert "can't be copied or signed right now" in caplog.text
+        for _ in range(3):
+            await look(bot)
+        problem = "The audit trail isn't copied to BOT_AUDIT_FILE: No such file or directory."
+        assert await get(bot.app, "/readyz") == (200, f"ready\n{problem} {LATER}\n")
+        assert caplog.text.count(problem) == 1
+        assert await execute_beside(bot, select(signed_heads.c.seq))
+        folder.mkdir()
+        await look(bot)
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
+        rows = [json.loads(line) for line in (folder / "audit.jsonl").read_text().splitlines()]
+        assert [(row["event"], row["outcome"]) for row in rows] == EVENTS
+        await bot.settle()
+        assert (await execute_beside(bot, select(signed_heads.c.seq).order_by(signed_heads.c.seq)))[-1]["seq"] == 3
+
+
+async def look(bot: World) -> None:
+    """Let the trail's keeper look once."""
+    await bot.time.end_pause(Pause.AUDIT)
+    await bot.time.until_sleeping(Pause.AUDIT)
+
+
+async def test_file_that_hangs_delays_neither_signatures_nor_the_end(tmp_path: Path) -> None:
+    """A pipe that nobody reads."""
+    os.mkfifo(tmp_path / "pipe")
+    async with Slack() as slack, Together(slack.now) as together:
+        port, url = free_port(), f"sqlite:///{tmp_path}/bot.db"
+        environ = {**variables(slack, together), "BOT_AUDIT_KEY": KEY, "BOT_AUDIT_FILE": str(tmp_path / "pipe")}
+        bot = start_bot(tmp_path, {**environ, "DATABASE_URL": url}, port=port, log=tmp_path / "log")
+        await ready(slack, port)
+        together.add()
+        await slack.command(REF)
+        await together.until(lambda: together.posts)
+        await slack.until(slack.visible)
+        await stop_bot(bot)
+        assert bot.returncode == 0
+        database = Database(url)
+        assert (await check_signatures(database, [KEY])).signed_at is not None
+        await database.close()
+    assert not (tmp_path / "log").read_text().count("Traceback")
+
+
+async def test_copy_is_written_only_by_the_process_that_may(kept: World, tmp_path: Path) -> None:
+    """A process that stood still must not scatter rows over its own machine's copy when it wakes up."""
+    database = Database(kept.settings.database_url, kept.time.clock)
+    copy = tmp_path / "other.jsonl"
+    await execute(database, delete(cursors))
+    told: list[str] = []
+    keeper = TrailKeeper(Trail(database), str(copy), KEY, clock=kept.time.clock, lease_seconds=15, warn=told.append)
+    with pytest.raises(LeaseLost):
+        await keeper.copy()
+    await database.close()
+    assert not copy.exists()
+
+
+async def test_row_that_a_full_disk_cut_in_half_is_written_whole_again(kept: World, tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    whole = path.read_text()
+    path.write_text(f'{whole}{{"seq": 4, "at": 17954')
+    async with kept.another():
+        await kept.slack.command("two words")
+        await kept.whisper()
+        await look(kept)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert path.read_text().startswith(whole)
+    assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+
+
+NEW_KEY = "another key of at least thirty-two characters"
+
+
+async def test_renewed_key_signs_and_what_the_old_one_signed_can_still_be_checked(
+    kept: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewed = kept.settings.model_copy(update={"bot_audit_key": SecretStr(NEW_KEY)})
+    async with kept.another(renewed):
+        await kept.time.until_sleeping(Pause.AUDIT)
+    url = kept.settings.database_url
+    assert await print_verdict(url, None, [NEW_KEY])
+    assert "heads were signed with another key" in (told := capsys.readouterr().out)
+    assert "Last signed 20" in told
+    assert await print_verdict(url, None, [KEY])
+    assert not await print_verdict(url, None, ["a third key of at least thirty-two characters"])
+    (tmp_path / "old.key").write_text(f"{KEY}\n")
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("BOT_AUDIT_KEY", NEW_KEY)
+    capsys.readouterr()
+    words = ["audit", "verify", "--key", str(tmp_path / "old.key")]
+    assert await asyncio.to_thread(main, words) == 0
+    assert "another key" not in capsys.readouterr().out
+    await execute_beside(kept, update(audit_rows).where(audit_rows.c.seq == 3).values(hash="f" * 64))
+    assert await asyncio.to_thread(main, words) == 1
+    assert "Row 3 isn't what was signed" in capsys.readouterr().out
+    assert await asyncio.to_thread(main, ["audit", "verify", "--key", str(tmp_path / "none.key")]) == 2
+    assert f"The key in {tmp_path / 'none.key'} can't be read" in capsys.readouterr().err
+
+
+async def test_garbage_among_the_signatures_does_not_keep_the_bots_own_out(
+    kept: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    garbage = {"hash": "f" * 64, "at": START, "signature": "f" * 64, "key_id": key_id(KEY)}
+    await execute_beside(kept, insert(signed_heads).values(seq=4, **garbage))
+    async with kept.another():
+        await kept.slack.command("two words")
+        await kept.whisper()
+        await kept.time.until_sleeping(Pause.AUDIT)
+    assert not await print_verdict(kept.settings.database_url, None, [KEY])
+    assert "1 problems" in (told := capsys.readouterr().out)
+    assert "The signature of row 4 isn't of this key" in told
+    signed = await execute_beside(kept, select(signed_heads).where(signed_heads.c.seq == 4))
+    assert len(signed) == 2
 
 
 async def test_signed_trail_is_whole(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await print_verdict(kept.settings.database_url, None, KEY)
+    assert await print_verdict(kept.settings.database_url, None, [KEY])
     assert "Last signed 20" in capsys.readouterr().out
 
 
@@ -202,7 +322,7 @@ async def test_trail_that_was_cut_or_rewritten_is_found_without_a_noted_head(
     kept: World, change: list[Executable], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await execute_beside(kept, *change)
-    assert not await print_verdict(kept.settings.database_url, None, KEY)
+    assert not await print_verdict(kept.settings.database_url, None, [KEY])
     assert words in capsys.readouterr().out
 
 
@@ -236,8 +356,9 @@ async def test_export_prints_json_lines_and_a_missing_key_is_named(
     assert "BOT_AUDIT_KEY must have at least 32 characters" in capsys.readouterr().err
 
 
-async def test_role_that_may_only_insert_into_the_trail_is_enough(postgresql: str) -> None:
-    """As docs/security.md sets it up."""
+@asynccontextmanager
+async def adding_role(postgresql: str) -> AsyncIterator[str]:
+    """The URL of a role that may only add to the trail, as docs/security.md sets it up."""
     async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as owner:
         async with world(database=postgresql):
             pass  # the owner makes the tables
@@ -250,16 +371,50 @@ async def test_role_that_may_only_insert_into_the_trail_is_enough(postgresql: st
             if statement.strip():
                 await owner.execute(statement)
         await owner.execute(f"ALTER ROLE {role} PASSWORD 'x'")
-        limited = as_user(postgresql, role)
-        async with world(database=limited) as bot:
+        yield as_user(postgresql, role)
+        await owner.execute(f"DROP OWNED BY {role}")
+        await owner.execute(f"DROP ROLE {role}")
+
+
+async def test_role_that_may_only_insert_into_the_trail_is_enough(postgresql: str) -> None:
+    async with adding_role(postgresql) as limited:
+        async with world(database=limited, BOT_AUDIT_KEY=KEY) as bot:
             await decide(bot)
             with pytest.raises(ProgrammingError):
                 await execute_beside(bot, delete(audit_rows))
             with pytest.raises(ProgrammingError):
                 await execute_beside(bot, update(audit_rows).values(user_id="U0EVE"))
-        assert await print_verdict(limited, None)
-        await owner.execute(f"DROP OWNED BY {role}")
-        await owner.execute(f"DROP ROLE {role}")
+        assert await print_verdict(limited, None, [KEY])
+
+
+FORGED = {
+    "at": START, "event": "outcome", "decision_id": "d", "team_id": "T0HOME", "channel_id": "C0OPS",
+    "user_id": "U0BOB", "verb": "approve", "cluster_id": IDS[0], "instance_id": IDS[1], "remediation_id": IDS[2],
+    "reason": "FORGED", "outcome": "approved", "state": "QUEUED", "previous": "0" * 64, "hash": "f" * 64,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seq", [0, -1])
+async def test_row_before_the_first_is_reported_and_not_believed(
+    postgresql: str, seq: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with adding_role(postgresql) as limited, watching(database=postgresql) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        forger = Database(limited)
+        await execute(forger, insert(audit_rows).values(seq=seq, **FORGED))
+        await forger.close()
+        bot.together.review(IDS, "approve")
+        await poll(bot)
+        await card(bot, words="Approved")
+        await bot.slack.open_home(user="U0BOB")
+        await quiet(bot)
+        assert "U0BOB" not in alert.everything
+        assert "FORGED" not in json.dumps(bot.slack.homes.get("U0BOB", {})) + alert.everything
+        assert not await print_verdict(limited, None)
+        assert f"Row {seq} isn't of the trail" in capsys.readouterr().out
+        await print_trail(limited, "json", since=0, remediation=None, user=None)
+        assert next(json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()) == seq
 
 
 def as_user(url: str, role: str) -> str:

@@ -1,5 +1,6 @@
 """`python -m bot` as a process."""
 
+import asyncio
 import json
 import signal
 from pathlib import Path
@@ -41,6 +42,25 @@ async def test_the_process_serves_and_a_signal_ends_it_with_status_0(tmp_path: P
         assert process.returncode == 0
         assert json.loads(logged.splitlines()[-1])["message"] == "Stopped"
         assert json.loads(logged.splitlines()[-2])["message"].startswith("Audit head ")
+
+
+async def test_hangup_of_a_terminal_ends_it_like_any_stop(tmp_path: Path) -> None:
+    async with Slack() as slack, Together(slack.now) as together:
+        port = free_port()
+        with start_bot(tmp_path, variables(slack, together), port=port) as process:
+            await ready(slack, port)
+            process.send_signal(signal.SIGHUP)
+            _, logged = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert json.loads(logged.splitlines()[-1])["message"] == "Stopped"
+
+
+async def test_strange_setting_is_a_line_in_the_log(tmp_path: Path) -> None:
+    async with Slack() as slack, Together(slack.now) as together:
+        slack.token_error = "invalid_auth"
+        process = start_bot(tmp_path, variables(slack, together) | {"BOT_SUMMARY": "1"})
+        _, logged = await asyncio.to_thread(process.communicate)
+    assert "BOT_SUMMARY isn't a setting of this version, so it does nothing" in logged
 
 
 async def test_a_refused_token_ends_with_status_1(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,10 +16,13 @@ import pytest
 import yaml
 
 from bot.app import DRAIN_SECONDS
-from bot.settings import EXAMPLES, SECRETS
+from bot.settings import EXAMPLES, SECRETS, read_settings
+from tests.fetch import get
 from tests.simulator.process import ROOT, free_port, ready, stop_bot, variables
 from tests.simulator.slack import Slack
 from tests.simulator.together import Together
+from tests.watch import poll, watching
+from tests.world import world
 
 DEPLOY = ROOT / "deploy"
 
@@ -42,6 +45,46 @@ def run(command: Sequence[str], folder: Path) -> None:
 def test_alert_rules_are_valid_and_fire_when_their_promise_is_broken() -> None:
     run(["promtool", "check", "rules", "--lint=all", "rules.yaml"], DEPLOY / "prometheus")
     run(["promtool", "test", "rules", "rules.test.yaml"], DEPLOY / "prometheus")
+
+
+@pytest.mark.parametrize(
+    ("changed", "firing"),
+    [
+        ({}, []),
+        ({"watch_leader": 0}, ["RemediationBotNobodyWatches"]),
+        ({"watch_leader": 0, "watch_interval_seconds": 0}, []),
+        ({"watch_lag_seconds": 200}, ["RemediationBotWatchLag"]),
+        ({"watch_lag_seconds": 3700, "watch_interval_seconds": 3600}, []),
+        ({"watch_lag_seconds": 8000, "watch_interval_seconds": 3600}, ["RemediationBotWatchLag"]),
+    ],
+)
+async def test_rules_work_on_what_an_idle_bot_serves(
+    changed: dict[str, int], firing: list[str], tmp_path: Path
+) -> None:
+    async with watching() as bot:
+        await poll(bot)
+        served = (await get(bot.app, "/metrics"))[1]
+    values = {}
+    for line in served.splitlines():
+        series, _, value = line.rpartition(" ")
+        if series.startswith("remediation_bot_") and "_created" not in series:
+            values[series] = float(value)
+    assert {f"remediation_bot_{name}" for name in changed} <= values.keys()
+    values |= {f"remediation_bot_{name}": value for name, value in changed.items()}
+    fires = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in firing]
+    test = {
+        "rule_files": [str(DEPLOY / "prometheus" / "rules.yaml")],
+        "evaluation_interval": "1m",
+        "tests": [{
+            "interval": "1m",
+            "input_series": [{"series": each, "values": f"{value}x30"} for each, value in values.items()],
+            "promql_expr_test": [{
+                "expr": 'count by (alertname) (ALERTS{alertstate="firing"})', "eval_time": "25m", "exp_samples": fires,
+            }],
+        }],
+    }  # fmt: skip
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
+    await asyncio.to_thread(run, ["promtool", "test", "rules", "test.yaml"], tmp_path)
 
 
 def manifests() -> dict[str, dict[str, Any]]:
@@ -95,8 +138,81 @@ def test_compose_file_keeps_the_containers_small_and_knows_every_setting() -> No
     bot = services["services"]["bot"]
     assert bot["read_only"] is True
     assert bot["cap_drop"] == ["ALL"]
-    assert set(bot["secrets"]) <= set(services["secrets"])
+    assert set(services["services"]["database"]["secrets"]) <= set(services["secrets"])
     assert {name.removesuffix("_FILE") for name in bot["environment"]} <= set(EXAMPLES)
+
+
+SECRET_VALUES = {
+    "SLACK_BOT_TOKEN_FILE": "xoxb-1", "SLACK_APP_TOKEN_FILE": "xapp-1", "TOGETHER_API_KEY_FILE": "key",
+    "DATABASE_URL_FILE": "postgresql://bot:x@database/bot",
+}  # fmt: skip
+
+
+def image_environment() -> dict[str, str]:
+    """What the image sets for each container made from it."""
+    final = (DEPLOY / "Dockerfile").read_text("utf-8").rpartition("\nFROM ")[2]
+    words = [word for line in re.findall(r"^ENV (.*)$", final, re.MULTILINE) for word in line.split()]
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def of_compose() -> Any:
+    bot = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]["bot"]
+    return bot["environment"] | {"BOT_OPERATORS": "S0GROUP01", "BOT_ALERT_CHANNEL": "C012ABCDEF"}  # bot.env
+
+
+def of_kubernetes() -> Any:
+    container = manifests()["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    return manifests()["ConfigMap"]["data"] | {each["name"]: each["value"] for each in container["env"]}
+
+
+@pytest.mark.parametrize("of_manifest", [of_compose, of_kubernetes])
+def test_bot_in_the_image_starts_with_the_environment_of_each_manifest(
+    of_manifest: Callable[[], dict[str, str]], tmp_path: Path
+) -> None:
+    environ = image_environment() | of_manifest()
+    for name, value in SECRET_VALUES.items():
+        (tmp_path / name).write_text(value)
+        assert name in environ
+        environ[name] = str(tmp_path / name)
+    assert read_settings(environ).database_url == SECRET_VALUES["DATABASE_URL_FILE"]
+
+
+def test_container_without_a_database_url_keeps_its_file_on_the_volume() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text("utf-8").splitlines()
+    folder = next(line.split()[1] for line in lines if line.startswith("VOLUME "))
+    needed = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1", "TOGETHER_API_KEY": "k", "BOT_OPERATORS": "*"}
+    file = read_settings(image_environment() | needed).database_url.removeprefix("sqlite:///")
+    working = [line.split()[1] for line in lines if line.startswith("WORKDIR ")][-1]
+    assert str(Path(working) / file) == f"{folder}/remediation-bot.db"
+
+
+def health_check() -> list[str]:
+    text = (DEPLOY / "Dockerfile").read_text("utf-8")
+    return list(json.loads(re.findall(r"CMD (\[.*readyz.*\])", text)[0]))
+
+
+@pytest.mark.parametrize("is_default", [False, True])
+async def test_health_check_asks_the_bot_beside_it_and_no_proxy(*, is_default: bool) -> None:
+    async with world() as bot:
+        here, code = str(bot.app.port), health_check()[2]
+        environ = {"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": "http://127.0.0.1:1", "PORT": here}
+        if is_default:  # an empty variable counts as not set
+            code, environ["PORT"] = code.replace("3000", here), ""
+        command = [sys.executable, "-c", code]
+        done = await asyncio.to_thread(
+            subprocess.run, command, env=environ, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+
+
+def test_compose_mounts_the_folder_of_the_secrets_so_that_a_replaced_file_is_seen() -> None:
+    bot = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]["bot"]
+    assert "secrets" not in bot
+    (mount,) = bot["volumes"]
+    source, target, access = mount.split(":")
+    assert (source, access) == ("./secrets", "ro")
+    files = [value for name, value in bot["environment"].items() if name.endswith("_FILE")]
+    assert {str(Path(value).parent) for value in files} == {target}
 
 
 def test_dockerfile_runs_as_nobody_and_says_whether_it_is_healthy() -> None:
@@ -140,7 +256,9 @@ def test_sbom_lists_what_the_bot_depends_on(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "cyclonedx-py"), "requirements", "--output-file", str(made)]
     subprocess.run([*command, "requirements.lock"], cwd=ROOT, check=True, capture_output=True)  # noqa: S603 - fixed words
     listed = {each["name"] for each in json.loads(made.read_text())["components"]}
-    pinned = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
+    pinned = re.findall(
+        r"^([a-z0-9-]+)(?:\[[a-z,]+\])?==", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE
+    )
     assert listed == set(pinned)
 
 

@@ -8,14 +8,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
 from bot.__main__ import main
-from bot.doctor import Finding, Status, examine, report
+from bot.doctor import examine
+from bot.findings import Finding, Status, report
 from bot.settings import Settings
-from tests.simulator.process import ROOT, start_bot, variables
+from tests.simulator.process import ROOT, free_port, start_bot, variables
+from tests.simulator.receivers import ROUTING_KEY, SECRET, PagerDuty, WebhookReceiver
 from tests.simulator.slack import Slack
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Together
@@ -161,7 +165,80 @@ async def test_databases_that_are_not_there_or_cannot_be_written(bot: World, pos
 async def test_bot_that_runs_but_is_not_ready_and_none_that_runs(bot: World) -> None:
     bot.app._reported["start"] = "Can't reach the database."
     assert (await found(bot))["running bot"].detail == "Can't reach the database."
-    assert (await found(bot, port=1))["running bot"].detail == "none on port 1"
+    port = free_port()
+    assert (await found(bot, port=port))["running bot"].detail == f"none on port {port}"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])  # noqa: S104 - as it is set
+async def test_port_that_another_program_has_is_found(bot: World, host: str) -> None:
+    port = int(bot.slack.url.rpartition(":")[2])
+    finding = (await found(bot, host=host, port=port))["running bot"]
+    assert finding.status is Status.PROBLEM
+    assert finding.detail == f"none, and the bot can't listen on {host}:{port}: Address already in use"
+
+
+async def test_address_that_this_machine_does_not_have_is_found(bot: World) -> None:
+    finding = (await found(bot, host="192.0.2.1", port=free_port()))["running bot"]
+    assert (finding.status, "can't listen on 192.0.2.1" in finding.detail) == (Status.PROBLEM, True)
+
+
+@pytest.mark.bot(environ={"BOT_ALERT_CHANNEL": "C0OPS", "HOST": "127.0.0.2"})
+async def test_bot_is_asked_where_it_listens(bot: World) -> None:
+    assert (await found(bot))["running bot"].detail == "ready"
+
+
+async def test_channel_that_slack_does_not_know_is_found(bot: World) -> None:
+    assert (await found(bot, bot_channels=("C0OPS",)))["channels"].detail == "Slack knows all 1"
+    finding = (await found(bot, bot_channels=("C0OPS", "C0WRONG")))["channels"]
+    assert (finding.status, finding.detail) == (Status.WARNING, "Slack doesn't show the bot C0WRONG")
+
+
+async def test_tool_that_nobody_answers_for_is_found(bot: World) -> None:
+    told: Any = {"bot_webhook_secret": SecretStr(SECRET), "bot_webhook_url": f"http://127.0.0.1:{free_port()}/x"}
+    finding = (await found(bot, **told))["webhook"]
+    assert (finding.status, finding.detail) == (Status.WARNING, "can't be reached (ConnectError)")
+    async with WebhookReceiver() as webhook, PagerDuty() as pagerduty:
+        told |= {"bot_webhook_url": f"{webhook.url}/events", "bot_pagerduty_key": SecretStr(ROUTING_KEY)}
+        findings = await found(bot, **told, bot_pagerduty_url=pagerduty.url)
+        assert (findings["webhook"].status, findings["PagerDuty"].status) == (Status.OK, Status.OK)
+        assert webhook.events + webhook.refused + pagerduty.calls + pagerduty.refused == []
+
+
+async def test_audit_file_that_cannot_be_written_is_found(bot: World, tmp_path: Path) -> None:
+    finding = (await found(bot, bot_audit_file=str(tmp_path / "none" / "audit.jsonl")))["audit copy"]
+    assert (finding.status, "there is no" in finding.detail) == (Status.PROBLEM, True)
+    assert (await found(bot, bot_audit_file=str(tmp_path)))["audit copy"].status is Status.PROBLEM
+    assert (await found(bot, bot_audit_file=str(tmp_path / "audit.jsonl")))["audit copy"].status is Status.OK
+    assert not (tmp_path / "audit.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "detail"),
+    [
+        ("ratelimited", Status.WARNING, "can't be checked: ratelimited"),
+        ("internal_error", Status.WARNING, "can't be checked: internal_error"),
+        ("html", Status.PROBLEM, "can't reach Slack"),
+    ],
+)
+async def test_trouble_of_slack_is_not_taken_for_a_wrong_token(
+    bot: World, kind: str, status: Status, detail: str
+) -> None:
+    bot.slack.faults.append(SlackFault("auth.test", kind, times=9))
+    finding = (await found(bot))["Slack token"]
+    assert (finding.status, detail in finding.detail, "token" in finding.fix) == (status, True, False)
+
+
+async def test_strange_settings_are_told(bot: World) -> None:
+    (finding, *_) = await examine(settings_of(bot), unknown=["BOT_SUMMARY"], clock=bot.time.clock)
+    assert finding.status is Status.WARNING
+    assert finding.detail == "BOT_SUMMARY is no setting of this version"
+
+
+async def test_report_can_be_read_on_a_terminal_that_has_few_characters(tmp_path: Path) -> None:
+    process = start_bot(tmp_path, {"PYTHONIOENCODING": "latin-1", "BOT_OPERATORS": "„alice“"}, "doctor")
+    out, err = await asyncio.to_thread(process.communicate)
+    assert (process.returncode, err) == (2, "")
+    assert out.startswith("x settings")
 
 
 def test_report_is_a_table_or_json_and_its_status_is_the_worst(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,17 @@ def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.endswith("[INFO     ] to https://hooks.slack.com/[secret] with [secret] [x]\n")
 
 
+def test_no_words_draw_a_line_of_their_own_or_a_terminals_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "text", [])
+    forged = "x\n2026-11-24 [INFO] Approved by U0EVE\r\x1b[2K\x9b1A\u2028y"
+    error = RuntimeError(forged)
+    logging.getLogger("x").error("Slack says %s", forged, exc_info=error, extra={"outcome": forged})
+    told = capsys.readouterr().err
+    assert [line for line in told.split("\n") if line.startswith("2026-11-24 [INFO]")] == []
+    assert not set(told) & set("\r\x1b\x9b\u2028")
+    assert r"\x1b[2K" in told
+
+
 @pytest.mark.parametrize("socket", [False, True], ids=["http", "socket"])
 @pytest.mark.parametrize("style", ["text", "json"])
 async def test_no_secret_is_logged_whatever_goes_wrong_at_debug(

@@ -10,13 +10,14 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import select
 
+from bot.models import OPEN
 from bot.store.tables import audit
 from tests.rows import execute_beside
 from tests.simulator.process import ROOT
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
-from tests.watch import card, poll, quiet
+from tests.watch import HOLD, card, pass_time, poll, quiet
 from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -132,6 +133,36 @@ async def test_gauges_say_what_is_open_waits_and_is_not_delivered(bot: World) ->
     counted = Counted({}, await metrics(bot))
     assert counted.now("undelivered_answers") == 1
     assert counted.now("undelivered_oldest_seconds") >= 4
+
+
+async def test_gauges_are_there_while_nothing_is_open(bot: World) -> None:
+    counted = Counted({}, await metrics(bot))
+    assert {counted.now("open_alerts", state=state) for state in OPEN} == {0}
+    assert counted.now("watch_interval_seconds") == bot.settings.bot_poll_seconds
+
+
+async def test_what_is_on_hold_is_not_what_nobody_decides(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.time.advance(60)
+    await bot.slack.press(alert, HOLD)
+    await card(bot, words="On hold")
+    assert Counted({}, await metrics(bot)).now("oldest_waiting_seconds") == 0
+    other = bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+    await card(bot, other)
+    assert Counted({}, await metrics(bot)).now("oldest_waiting_seconds") < 60
+
+
+async def test_what_waits_again_has_not_waited_since_it_was_first_seen(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    kept = bot.together.remediations.pop(IDS)
+    await card(bot, words="Withdrawn: reboot")
+    await pass_time(bot, 7200)
+    bot.together.remediations[IDS] = kept
+    await card(bot, words="Approve reboot?")
+    await bot.time.advance(60)
+    assert 0 < Counted({}, await metrics(bot)).now("oldest_waiting_seconds") < 3600
 
 
 async def test_gauges_say_what_is_under_way_and_what_waits(bot: World) -> None:

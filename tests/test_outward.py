@@ -2,19 +2,27 @@
 
 import asyncio
 import json
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
+from sqlalchemy import insert
 
 from bot.metrics import OUTWARD
-from bot.models import Event, EventKind
+from bot.models import Event, EventKind, Target
 from bot.outward.formats import cloud_event, incident
 from bot.outward.sender import BACKOFF, GIVE_UP_AFTER, TICK
 from bot.settings import SettingsError
+from bot.store.tables import outbox
+from bot.wiring import outward_clients
+from tests.fetch import get
 from tests.manual_clock import HANGS_AFTER, START
+from tests.rows import execute_beside
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.receivers import ROUTING_KEY, SECRET, PagerDuty, WebhookReceiver
 from tests.simulator.slack import Posted, Slack
@@ -214,14 +222,90 @@ async def test_failed_repair_triggers_an_incident(pagerduty: PagerDuty) -> None:
         await until(bot, lambda: pagerduty.incidents == {REF: "triggered"})
 
 
-async def test_what_pagerduty_calls_invalid_is_not_repeated(pagerduty: PagerDuty) -> None:
+@pytest.mark.parametrize("status", [400, 403])
+async def test_incident_that_pagerduty_refuses_is_triggered_once_its_key_is_right_again(
+    pagerduty: PagerDuty, status: int
+) -> None:
     async with watching(**paged(pagerduty)) as bot:
-        pagerduty.statuses = [400]
+        pagerduty.statuses = [status] * 3
         bot.together.add()
         await card(bot)
-        await pass_time(bot, 1100)
-        assert pagerduty.calls == []
-        assert pagerduty.statuses == []
+        await pass_time(bot, 910)
+        await card(bot, bot.together.add(("cluster-1", "i-2", "r-2")))  # PagerDuty isn't told that it was opened
+        await pass_time(bot, 2 * TICK)
+        status_said, said = await get(bot.app, "/readyz")
+        assert status_said == 200
+        assert f"PagerDuty isn't taking events ({status})." in said
+        assert "BOT_PAGERDUTY_KEY" in said
+        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=400)
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
+
+
+async def test_huge_answer_is_neither_unpacked_nor_read_to_its_end(webhook: WebhookReceiver) -> None:
+    packer = zlib.compressobj(wbits=31)
+    webhook.body = b"".join([*(packer.compress(bytes(1_000_000)) for _ in range(200)), packer.flush()])
+    webhook.headers = {"Content-Encoding": "gzip"}
+    async with watching(**told(webhook)) as bot:
+        tracemalloc.start()
+        bot.together.add()
+        await card(bot)
+        await until(bot, lambda: webhook.of(IDS[2]) == ["opened"])
+        await pass_time(bot, 2 * TICK)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 50_000_000
+
+
+async def test_answer_that_never_ends_is_one_delivery(webhook: WebhookReceiver) -> None:
+    webhook.body, webhook.is_endless = bytes(65_536), True
+    async with watching(**told(webhook)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await until(bot, lambda: webhook.of(IDS[2]) == ["opened"])
+        await bot.slack.press(alert, CANCEL)
+        await until(bot, lambda: len(webhook.events) == 3)
+        assert webhook.of(IDS[2]) == ["opened", "decided", "resolved"]
+
+
+async def test_event_that_cannot_be_read_is_dropped_and_stops_no_other(
+    webhook: WebhookReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watching(**told(webhook)) as bot:
+        body = json.dumps({"id": "e", "kind": "of tomorrow", "subject": REF, "at": START, "data": {}})
+        newer = insert(outbox).values(
+            target="webhook", subject=REF, body=body, created_at=START, next_at=START, attempts=0
+        )
+        await execute_beside(bot, newer)
+        bot.together.add()
+        await card(bot)
+        await until(bot, lambda: webhook.of(IDS[2]) == ["opened"])
+        assert f"An event about {REF} can't be read and is dropped" in caplog.text
+
+
+async def test_webhook_on_loopback_leaves_pagerduty_on_its_proxy(
+    webhook: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+        writer.close()
+
+    async with (
+        await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy,
+        Slack() as slack,
+        Together(slack.now) as together,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+        clients = outward_clients(settings_for(slack, together, **told(webhook), BOT_PAGERDUTY_KEY=ROUTING_KEY))
+        with pytest.raises(httpx.ProxyError):
+            await clients[Target.PAGERDUTY].post("https://events.pagerduty.com/v2/enqueue")
+        assert (await clients[Target.WEBHOOK].post(f"{webhook.url}/events")).status_code == 415
+        for client in clients.values():
+            await client.aclose()
+    assert asked == [b"CONNECT events.pagerduty.com:443 HTTP/1.1\r\n"]
 
 
 async def test_target_that_is_no_longer_set_is_forgotten(webhook: WebhookReceiver) -> None:

@@ -1,5 +1,6 @@
 """Secrets in files: read at the start, and again when they change."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from bot.app import App
 from bot.clock import Pause
 from bot.settings import SECRETS, SettingsError, read_settings, secret_files
+from tests.fetch import get
 from tests.manual_clock import ON_THE_WAY, ManualClock
 from tests.simulator.process import variables
 from tests.simulator.receivers import ROUTING_KEY, SECRET
@@ -53,12 +55,14 @@ async def test_every_secret_can_be_in_a_file(tmp_path: Path) -> None:
         ({"TOGETHER_API_KEY_FILE": "empty"}, "TOGETHER_API_KEY is empty or too long"),
         ({"TOGETHER_API_KEY_FILE": "long"}, "TOGETHER_API_KEY is empty or too long"),
         ({"TOGETHER_API_KEY_FILE": "odd"}, "TOGETHER_API_KEY can't be read"),
+        ({"TOGETHER_API_KEY_FILE": "endless"}, "TOGETHER_API_KEY is empty or too long"),
     ],
 )
 async def test_files_that_cannot_be_used_are_named(tmp_path: Path, change: dict[str, str], words: str) -> None:
     (tmp_path / "empty").write_text(" \n")
     (tmp_path / "long").write_text("x" * 70_000)
     (tmp_path / "odd").write_bytes(b"\xff\xfe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
     change = {name: str(tmp_path / value) if name.endswith("FILE") else value for name, value in change.items()}
     with pytest.raises(SettingsError, match=words):
         read_settings({**await settings_in_files(tmp_path), **change})
@@ -104,3 +108,32 @@ async def test_renewed_keys_are_used_without_a_restart(tmp_path: Path, caplog: p
             await looked(time)
             await looked(time, Pause.SLACK_CHECK)
             assert app._problems() == []
+
+
+async def test_dotenv_file_that_becomes_unreadable_leaves_the_secrets_as_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    time = ManualClock(ON_THE_WAY)
+    async with Slack(time.now) as slack, Together(time.now) as together:
+        environ = {**variables(slack, together), "PORT": "0", "DATABASE_URL": f"sqlite:///{tmp_path}/bot.db"}
+        reread = partial(read_settings, in_files(tmp_path, environ, *FILES), tmp_path / ".env")
+        app = App(reread(), clock=time.clock, reread=reread)
+        async with running(app, slack):
+            (tmp_path / ".env").write_bytes("BOT_REASON=ü".encode("latin-1"))
+            await looked(time)
+            assert f"New secrets can't be used, the old ones stay: The bot can't start: {tmp_path}/.env" in caplog.text
+            assert (await get(app, "/readyz"))[0] == 200
+
+
+async def test_file_on_a_mount_that_hangs_delays_nothing(tmp_path: Path) -> None:
+    """A pipe that nobody writes to."""
+    time = ManualClock(ON_THE_WAY)
+    async with Slack(time.now) as slack, Together(time.now) as together:
+        environ = {**variables(slack, together), "PORT": "0", "DATABASE_URL": f"sqlite:///{tmp_path}/bot.db"}
+        reread = partial(read_settings, in_files(tmp_path, environ, *FILES))
+        app = App(reread(), clock=time.clock, reread=reread)
+        async with running(app, slack):
+            (tmp_path / "TOGETHER_API_KEY").unlink()
+            os.mkfifo(tmp_path / "TOGETHER_API_KEY")
+            await time.end_pause(Pause.SECRETS)
+            assert (await get(app, "/healthz"))[0] == 200

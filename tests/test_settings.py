@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.settings import EXAMPLES, Settings, SettingsError, is_loopback, read_settings
+from bot.settings import EXAMPLES, Settings, SettingsError, is_loopback, read_settings, unknown_names
 
 GOOD = {
     "SLACK_BOT_TOKEN": "xoxb-1",
@@ -164,6 +164,50 @@ def test_a_dotenv_file_is_read_and_real_variables_win(tmp_path: Path) -> None:
     settings = read_settings({**GOOD, "PORT": "5000", "SLACK_APP_TOKEN": ""}, dotenv)
     assert (settings.port, settings.log_level, settings.slack_app_token) == (5000, "DEBUG", None)
     assert read_settings(GOOD, tmp_path / "none").port == 3000
+
+
+def test_secret_in_a_dotenv_file_is_taken_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TOGETHER_API_KEY=abc${NOPE}def$HOME\n", encoding="utf-8")
+    kept = {name: value for name, value in GOOD.items() if name != "TOGETHER_API_KEY"}
+    assert read_settings(kept, tmp_path / ".env").together_api_key.get_secret_value() == "abc${NOPE}def$HOME"
+
+
+@pytest.mark.parametrize("content", ["BOT_REASON=ü".encode("latin-1"), "BOT_REASON=x".encode("utf-16")])
+def test_dotenv_file_that_is_not_utf_8_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        read_settings(GOOD, tmp_path / ".env")
+    assert str(caught.value).startswith(f"The bot can't start: {tmp_path}/.env can't be read: byte 0x")
+    assert str(caught.value).endswith("isn't UTF-8. Save the file as UTF-8.")
+
+
+def test_dotenv_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").symlink_to("/proc/self/mem")  # as root too
+    with pytest.raises(SettingsError) as caught:
+        read_settings(GOOD, tmp_path / ".env")
+    assert str(caught.value).startswith(f"The bot can't start: {tmp_path}/.env can't be read: Input/output error.")
+
+
+@pytest.mark.parametrize(("name", "meant"), [
+    ("BOT_TWO_PEOPLE_MODE", "BOT_TWO_PEOPLE_MODES"), ("BOT_TWO_PERSON_MODES", "BOT_TWO_PEOPLE_MODES"),
+    ("BOT_MAX_IN_REPAIRS", "BOT_MAX_IN_REPAIR"), ("BOT_CHANNEL", "BOT_CHANNELS"), ("BOT_POLL", "BOT_POLL_SECONDS"),
+    ("BOT_AUDIT_KEYFILE", "BOT_AUDIT_KEY_FILE"),
+])  # fmt: skip
+def test_misspelled_setting_stops_the_start_with_a_suggestion(name: str, meant: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=rf"{name} isn't a setting; did you mean {meant}\?"):
+        read_settings(GOOD | {name: "1"})
+    (tmp_path / ".env").write_text(f"{name}=1\n")
+    with pytest.raises(SettingsError, match=name):
+        read_settings(GOOD, tmp_path / ".env")
+    assert read_settings(GOOD | {name: ""})
+
+
+def test_setting_that_no_version_resembles_is_a_warning() -> None:
+    """Kubernetes itself sets the last two for a Service named bot."""
+    strange = {"BOT_SUMMARY": "1", "BOT_SERVICE_HOST": "10.0.0.1", "BOT_PORT_3000_TCP": "tcp://10.0.0.1:3000"}
+    assert read_settings(GOOD | strange) == read_settings(GOOD)
+    assert unknown_names(GOOD | strange) == sorted(strange)
+    assert unknown_names(GOOD | {"BOT_AUDIT_KEY_FILE": "/x", "BOT_SUMMARY": ""}) == []
 
 
 def test_socket_mode_needs_no_signing_secret() -> None:

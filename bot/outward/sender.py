@@ -1,7 +1,9 @@
 """Tells other tools what happened: at least once, in order for each remediation, never in the way of a decision."""
 
 import asyncio
+import json
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -9,7 +11,7 @@ import httpx
 from bot import metrics
 from bot.clock import Clock, Pause
 from bot.errors import LeaseLost, StorageUnavailable
-from bot.models import Target
+from bot.models import Event, Target
 from bot.outward.formats import cloud_event, incident, signed
 from bot.store import Lease, Letter, Outbox
 
@@ -20,7 +22,11 @@ TICK = 1.0
 SECONDS = 10.0  # one request in all
 GIVE_UP_AFTER = 86_400.0
 BACKOFF = (5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
-_FINAL = {400, 413, 422}  # PagerDuty's "invalid event": the same would be refused again
+_NAMES = {
+    Target.WEBHOOK: ("The webhook", "BOT_WEBHOOK_URL and what receives it"),
+    Target.PAGERDUTY: ("PagerDuty", "BOT_PAGERDUTY_KEY and BOT_PAGERDUTY_URL"),
+}
+_ANSWER = 4096  # bytes that are read so that the connection can be used again; only the status counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +58,27 @@ class Sender:
     Args:
         outbox: what waits.
         destinations: where it is told.
-        http: connections of its own; follows no redirects.
+        http: connections to each target of their own.
         clock: time.
         lease_seconds: how long a silent process keeps the right to send.
+        warn: told, for each target, what keeps it from taking events, or "" when nothing does.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with
         self,
         outbox: Outbox,
         destinations: Destinations,
-        http: httpx.AsyncClient,
+        http: Mapping[Target, httpx.AsyncClient],
+        *,
         clock: Clock,
         lease_seconds: float,
+        warn: Callable[[Target, str], None],
     ) -> None:
         self._outbox = outbox
         self._to = destinations
         self._http = http
         self._clock = clock
+        self._warn = warn
         self._lease = Lease(outbox.database, "outbox", lease_seconds, clock)
         self._renew = lease_seconds * 0.3
         self._is_ours = False
@@ -83,6 +93,9 @@ class Sender:
             try:
                 self._is_ours = await self._lease.acquire(at_start=at_start)
                 at_start = False
+                if not self._is_ours:
+                    for target in Target:  # the process that sends knows
+                        self._warn(target, "")
                 if self._is_ours and self._clock.monotonic() >= drop_at:
                     await self._outbox.drop_old(2 * GIVE_UP_AFTER)
                     drop_at = self._clock.monotonic() + GIVE_UP_AFTER
@@ -124,11 +137,20 @@ class Sender:
 
     async def _send(self, letter: Letter) -> None:
         self._lease.ensure_held()
-        result = await self._deliver(letter)
+        if letter.event is None:
+            logger.error("An event about %s can't be read and is dropped: a newer version wrote it", letter.subject)
+            await self._outbox.drop(letter)
+            return
+        result = await self._deliver(letter.target, letter.event)
+        if result is None:
+            await self._outbox.drop(letter)
+            return
         metrics.OUTWARD.labels(letter.target.value, result or "taken").inc()
+        if letter.attempts or not result:  # one failure passes
+            self._warn(letter.target, _problem(letter.target, result))
         if not result:
             await self._outbox.drop(letter)
-        elif letter.age > GIVE_UP_AFTER or (result.isdecimal() and self._is_final(letter, int(result))):
+        elif letter.age > GIVE_UP_AFTER:
             logger.error("%s didn't take “%s” of %s: %s; giving up", letter.target, letter.event.kind,
                          letter.event.subject, result)  # fmt: skip
             await self._outbox.drop(letter)
@@ -137,24 +159,42 @@ class Sender:
             logger.warning("%s didn't take an event: %s; retrying in %d s", letter.target, result, seconds)
             await self._outbox.postpone(letter, seconds)
 
-    @staticmethod
-    def _is_final(letter: Letter, status: int) -> bool:
-        return letter.target is Target.PAGERDUTY and status in _FINAL
-
-    async def _deliver(self, letter: Letter) -> str:
-        """Send an event. Returns why it wasn't taken; empty where it was, or this target isn't told of such."""
-        if letter.target is Target.WEBHOOK:
-            body = cloud_event(letter.event)
-            headers = signed(self._to.webhook_secret, letter.event.id, int(self._clock.now()), body)
+    async def _deliver(self, target: Target, event: Event) -> str | None:
+        """Send an event. Returns why it wasn't taken; empty where it was, None where this target isn't told of such."""
+        if target is Target.WEBHOOK:
+            body = cloud_event(event)
+            headers = signed(self._to.webhook_secret, event.id, int(self._clock.now()), body)
             headers["content-type"] = "application/cloudevents+json; charset=utf-8"
-            return await self._post(self._to.webhook_url, headers=headers, content=body)
-        told = incident(letter.event, self._to.pagerduty_key)
-        return await self._post(f"{self._to.pagerduty_url}/v2/enqueue", json=told) if told else ""
+            return await self._post(target, self._to.webhook_url, headers, body)
+        told = incident(event, self._to.pagerduty_key)
+        if told is None:
+            return None
+        url, headers = f"{self._to.pagerduty_url}/v2/enqueue", {"content-type": "application/json"}
+        return await self._post(target, url, headers, json.dumps(told).encode())
 
-    async def _post(self, url: str, **what: object) -> str:
+    async def _post(self, target: Target, url: str, headers: Mapping[str, str], body: bytes) -> str:
+        status = 0
+        given = {**headers, "accept-encoding": "identity"}
         try:
-            async with self._clock.timeout(SECONDS):
-                response = await self._http.post(url, follow_redirects=False, **what)  # type: ignore[arg-type] # httpx's own
+            async with (
+                self._clock.timeout(SECONDS),
+                self._http[target].stream("POST", url, headers=given, content=body, follow_redirects=False) as answer,
+            ):
+                status = answer.status_code
+                size = 0
+                async for chunk in answer.aiter_raw():  # raw: an answer that is small on the way may be huge unpacked
+                    size += len(chunk)
+                    if size > _ANSWER:
+                        break
         except (httpx.HTTPError, TimeoutError) as error:
-            return type(error).__name__
-        return "" if response.is_success else str(response.status_code)
+            if not status:
+                return type(error).__name__
+        return "" if httpx.codes.is_success(status) else str(status)
+
+
+def _problem(target: Target, result: str) -> str:
+    """Return what keeps a target from taking events; empty for nothing."""
+    if not result:
+        return ""
+    name, settings = _NAMES[target]
+    return f"{name} isn't taking events ({result}). Check {settings}. Events are tried again for a day."

@@ -27,12 +27,13 @@ from bot.store.tables import DOUBTFUL, audit, ids_of, key_of, one_remediation
 OUTCOME = "outcome"
 GENESIS = "0" * 64
 _PAGE = 1000
-_LAST = select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
+_IS_OURS = audit.c.seq > 0  # rows are numbered from 1: nobody but somebody else adds others
+_LAST = select(audit.c.seq, audit.c.hash).where(_IS_OURS).order_by(audit.c.seq.desc()).limit(1)
 _INSERT = insert(audit)
 _OUTCOMES = [*(rule.done for rule in RULES.values() if rule.decides), *DOUBTFUL]
 _WHO_DECIDED = (
     select(audit.c.verb, audit.c.user_id, audit.c.at, audit.c.reason, audit.c.outcome, audit.c.decision_id)
-    .where(one_remediation(audit.c), audit.c.outcome.in_(_OUTCOMES))
+    .where(one_remediation(audit.c), audit.c.outcome.in_(_OUTCOMES), _IS_OURS)
     .order_by(audit.c.seq.desc())
 )
 _HASHED = [column.name for column in audit.columns if column.name != "hash"]
@@ -168,9 +169,9 @@ async def rows(
         chosen = chosen.where(audit.c.remediation_id == remediation)
     if user is not None:
         chosen = chosen.where(audit.c.user_id == user)
-    last = 0
+    last: int | None = None
     while True:
-        page = await database.read(_page, chosen.where(audit.c.seq > last))
+        page = await database.read(_page, chosen if last is None else chosen.where(audit.c.seq > last))
         for row in page:
             yield row
         if len(page) < _PAGE:
@@ -185,7 +186,7 @@ def _page(connection: Connection, chosen: Select[Any], values: dict[str, str] | 
 async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> Sequence[Past]:
     """Return how the last decisions ended, the latest first: those on a remediation, or of a Slack user ID."""
     mine = audit.c.user_id == of if isinstance(of, str) else one_remediation(audit.c)
-    ended = and_(mine, audit.c.event == OUTCOME, audit.c.verb != Verb.REFRESH)
+    ended = and_(mine, audit.c.event == OUTCOME, audit.c.verb != Verb.REFRESH, _IS_OURS)
     chosen = select(audit).where(ended).order_by(audit.c.seq.desc()).limit(limit)
     page = await database.read(_page, chosen, {} if isinstance(of, str) else key_of(of))
     return [_past(row) for row in page if row["verb"] in set(Verb)]
@@ -216,6 +217,9 @@ async def verify(database: Database, expected: str | None = None) -> Verdict:
     problems: list[str] = []
     previous, seq, seen = GENESIS, 0, {GENESIS}
     async for row in rows(database):
+        if row["seq"] < 1:
+            problems.append(f"Row {row['seq']} isn't of the trail, which begins with row 1: somebody else added it.")
+            continue
         if row["seq"] != seq + 1:
             missing = f"Row {seq + 1} is" if row["seq"] == seq + 2 else f"Rows {seq + 1} to {row['seq'] - 1} are"
             problems.append(f"{missing} missing.")

@@ -5,9 +5,10 @@ import fcntl
 import os
 import socket
 import sqlite3
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Double, Engine, create_engine, event, select, text
+from sqlalchemy import Connection, Double, Engine, create_engine, event, make_url, select, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import NullPool
@@ -101,8 +102,9 @@ class Database:
         self.targets: tuple[str, ...] = ()
         self.under_way: set[asyncio.Future[Any]] = set()
         self._running: set[_Running] = set()
-        self._path = Path(url.removeprefix(_SQLITE)) if self.is_sqlite else None
-        self._owned: int | None = None
+        # Its real name, so that no symbolic link and no parameter of the URL make another one of it.
+        self._path = Path(make_url(url).database or "").resolve() if self.is_sqlite else None
+        self._owned: Sequence[int] = ()
         self._is_closed = False
         self._local = threading.local()
         self._connections: list[Connection] = []
@@ -149,17 +151,19 @@ class Database:
         if self._path is not None:
             if not migrate:
                 _must_exist(self._path)
-            elif self._owned is None:
+            elif not self._owned:
                 self._owned = _own(self._path)
         work = _migrate if migrate else _look
         await self._call(self._writer, "BEGIN IMMEDIATE" if migrate else "BEGIN", MIGRATION_SECONDS, work, "migrate")
 
     def is_in_use(self) -> bool:
         """Return whether a process owns the SQLite file, where the system tells who holds which lock (Linux)."""
-        lock, locks = Path(f"{self._path}.lock"), Path("/proc/locks")
-        if self._path is None or not lock.exists() or not locks.exists():
+        locks = Path("/proc/locks")
+        if self._path is None or not self._path.exists() or not locks.exists():
             return False
-        return any("FLOCK" in line and f":{lock.stat().st_ino} " in line for line in locks.read_text().splitlines())
+        return any(
+            "FLOCK" in line and f":{self._path.stat().st_ino} " in line for line in locks.read_text().splitlines()
+        )
 
     async def close(self) -> None:
         """Finish what has begun, close all connections, and give the file back."""
@@ -174,9 +178,9 @@ class Database:
         for connection in self._connections:
             connection.close()
         self._engine.dispose()
-        if self._owned is not None:
-            os.close(self._owned)
-            self._owned = None
+        for handle in self._owned:
+            os.close(handle)
+        self._owned = ()
 
     async def _call(
         self, threads: ThreadPoolExecutor, begin: str, seconds: float, function: Callable[[Connection], T], kind: str
@@ -358,23 +362,31 @@ def _must_exist(path: Path) -> None:
         raise StartError(f"DATABASE_URL: there is no {path}.")
 
 
-def _own(path: Path) -> int:
-    """Create the file for nobody else to read, and lock another beside it for as long as this process lives."""
+def _own(path: Path) -> Sequence[int]:
+    """Create the file for nobody else to read, and lock it for as long as this process lives."""
+    names = [Path(f"{path}.lock")]
+    if sys.platform == "linux":
+        # The file itself too, which may have several names. Elsewhere this lock would get into the way of SQLite's own.
+        names.append(path)
+    handles: list[int] = []
     try:
-        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
             if each.exists():
                 each.chmod(0o600)  # made by an earlier release
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        for name in names:
+            handles.append(os.open(name, os.O_RDWR | os.O_CREAT, 0o600))
+            fcntl.flock(handles[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        for handle in handles:
+            os.close(handle)
+        if not isinstance(error, BlockingIOError):
+            raise StartError(f"DATABASE_URL: {path} can't be written: {error.strerror}.") from None
         raise StartError(
             f"Another process of the bot uses {path}. An SQLite file belongs to one process: stop the other one, "
             "or set DATABASE_URL to a PostgreSQL database to run several."
         ) from None
-    except OSError as error:
-        raise StartError(f"DATABASE_URL: {path} can't be written: {error.strerror}.") from None
-    return handle
+    return handles
 
 
 def _scripts() -> ScriptDirectory:

@@ -1,9 +1,11 @@
 """How the bot is doing, as its database has it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from bot.models import State
 from bot.store.database import Database, read_clock
@@ -13,7 +15,14 @@ c, a = decisions.c, alerts.c
 _UNDELIVERED = select(func.count(), func.min(c.answered_at)).where(c.status == ANSWERED)
 _SET_ASIDE = select(func.count()).where(c.status == SET_ASIDE)
 _ALERTS = select(a.state, func.count().label("number")).where(a.is_open).group_by(a.state)
-_LONGEST = select(func.min(a.seen_at)).where(a.is_open, a.state == State.PENDING_APPROVAL)
+_PAGE = 100
+_WAITING = (
+    select(a.seen_at, a.body)
+    .where(a.is_open, a.state == State.PENDING_APPROVAL)
+    .order_by(a.seen_at, a.cluster_id, a.instance_id, a.remediation_id)
+    .limit(_PAGE)
+    .offset(bindparam("b_offset"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +34,7 @@ class Health:
         undelivered_age: of the oldest of them.
         set_aside: decisions that can't be read.
         alerts: how many are open, by state.
-        waiting_age: of the alert that has waited longest for approval.
+        waiting_age: of the alert that has waited longest for approval and isn't on hold.
     """
 
     undelivered: int
@@ -46,12 +55,29 @@ async def health(database: Database) -> Health:
 
 def _health(connection: Connection) -> Health:
     present = read_clock(connection)
-    count, oldest = connection.execute(_UNDELIVERED).one()
-    waiting = connection.execute(_LONGEST).scalar()
+    undelivered, oldest = connection.execute(_UNDELIVERED).one()
+    waiting = _waiting_since(connection, present)
     return Health(
-        count,
+        undelivered,
         present - oldest if oldest else 0.0,
         connection.execute(_SET_ASIDE).scalar_one(),
         {row.state: row.number for row in connection.execute(_ALERTS)},
         present - waiting if waiting else 0.0,
     )
+
+
+def _waiting_since(connection: Connection, present: float) -> float | None:
+    """Return since when the alert waits that has waited longest and isn't on hold; None for none."""
+    longest: float | None = None
+    for offset in count(0, _PAGE):
+        rows = connection.execute(_WAITING, {"b_offset": offset}).all()
+        for row in rows:
+            if longest is not None and row.seen_at >= longest:
+                return longest
+            alert = json.loads(row.body)
+            since = max(row.seen_at, alert.get("waits_since") or 0.0)
+            if ((alert.get("hold") or {}).get("until") or 0.0) <= present:
+                longest = since if longest is None else min(longest, since)
+        if len(rows) < _PAGE:
+            return longest
+    raise AssertionError("the pages end")

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage
@@ -54,13 +54,15 @@ class Letter:
     """An event for a target.
 
     Attributes:
+        event: None where this version can't read it, such as one that a newer version wrote.
         age: seconds since it happened.
         attempts: how often it wasn't taken.
     """
 
     id: int
     target: Target
-    event: Event
+    subject: str
+    event: Event | None
     age: float
     attempts: int
 
@@ -92,9 +94,15 @@ def _due(connection: Connection, target: Target, limit: int) -> list[Letter]:
     present = read_clock(connection)
     rows = connection.execute(_DUE, {"b_target": target, "b_limit": limit})
     return [
-        Letter(row.id, Target(row.target), _EVENTS.validate_json(row.body), present - row.created_at, row.attempts)
-        for row in rows
+        Letter(row.id, target, row.subject, _read(row.body), present - row.created_at, row.attempts) for row in rows
     ]
+
+
+def _read(body: str) -> Event | None:
+    try:
+        return _EVENTS.validate_json(body)
+    except ValidationError:
+        return None
 
 
 def _run(connection: Connection, statement: object, values: dict[str, float]) -> None:

@@ -221,9 +221,10 @@ signed_heads = Table(
     "signed_heads",
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("signature", Text, primary_key=True),
     Column("hash", Text, nullable=False),
     Column("at", Double, nullable=False),
-    Column("signature", Text, nullable=False),
+    Column("key_id", Text, nullable=False, server_default=""),
 )
 
 # How far something has got in the audit trail.

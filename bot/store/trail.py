@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
@@ -16,11 +18,14 @@ _AFTER = select(audit).where(audit.c.seq > bindparam("b_seq")).order_by(audit.c.
 _MOVE = (
     insert(cursors)
     .values(name=bindparam("b_name"), seq=bindparam("b_seq"))
-    .on_conflict_do_update(index_elements=["name"], set_={"seq": bindparam("b_seq")})
+    .on_conflict_do_update(
+        index_elements=["name"], set_={"seq": bindparam("b_seq")}, where=cursors.c.seq < bindparam("b_seq")
+    )
 )
 _SIGN = insert(signed_heads).on_conflict_do_nothing()
-_SIGNED = select(signed_heads).order_by(signed_heads.c.seq)
+_SIGNED = select(signed_heads).order_by(signed_heads.c.seq, signed_heads.c.at)
 _SIGNED_AS = b"remediation-bot audit head 1\n"  # what is signed begins with what it is
+_KEY_ID = b"remediation-bot audit key 1\n"
 
 
 class Trail:
@@ -57,7 +62,8 @@ def _sign(connection: Connection, key: str) -> tuple[int, str] | None:
         return None
     seq, digest = head
     made = signature(key, seq, digest)
-    connection.execute(_SIGN.values(at=now()), {"seq": seq, "hash": digest, "signature": made})
+    signed = {"seq": seq, "hash": digest, "signature": made, "key_id": key_id(key)}
+    connection.execute(_SIGN.values(at=now()), signed)
     return seq, made
 
 
@@ -66,27 +72,58 @@ def signature(key: str, seq: int, digest: str) -> str:
     return hmac.new(key.encode(), _SIGNED_AS + f"{seq}:{digest}".encode(), hashlib.sha256).hexdigest()
 
 
-async def check_signatures(database: Database, key: str) -> tuple[list[str], float | None]:
+def key_id(key: str) -> str:
+    """Return what tells a key from others, and nothing about it."""
+    return hmac.new(key.encode(), _KEY_ID, hashlib.sha256).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """What a check of the signed heads found.
+
+    Attributes:
+        problems: one sentence each.
+        signed_at: when a head was signed last with one of the keys, in Unix time in seconds; None for never.
+        unchecked: how many heads were signed with keys that weren't given, by the IDs of those.
+    """
+
+    problems: Sequence[str]
+    signed_at: float | None
+    unchecked: Mapping[str, int]
+
+
+async def check_signatures(database: Database, keys: Sequence[str]) -> Signatures:
     """Compare the signed heads with the trail.
 
-    Returns:
-        What is wrong, one sentence each, and when a head was signed last, in Unix time; None for never.
+    Args:
+        database: where they are.
+        keys: the present one, and those before it.
 
     Raises:
         StorageUnavailable: the database did not answer.
     """
-    return await database.read(_check, key)
+    return await database.read(_check, keys)
 
 
-def _check(connection: Connection, key: str) -> tuple[list[str], float | None]:
+def _check(connection: Connection, keys: Sequence[str]) -> Signatures:
+    known = {key_id(key): key for key in keys}
     problems: list[str] = []
-    signed = connection.execute(_SIGNED).all()
-    for row in signed:
-        there = connection.execute(select(audit.c.hash).where(audit.c.seq == row.seq)).scalar()
-        if not hmac.compare_digest(row.signature, signature(key, row.seq, row.hash)):
+    unchecked: Counter[str] = Counter()
+    signed_at: float | None = None
+    for row in connection.execute(_SIGNED).all():
+        if row.key_id and row.key_id not in known:
+            unchecked[row.key_id] += 1
+            continue
+        tried = [known[row.key_id]] if row.key_id else keys  # before 0014 a head didn't say which
+        if not any(hmac.compare_digest(row.signature, signature(key, row.seq, row.hash)) for key in tried):
             problems.append(f"The signature of row {row.seq} isn't of this key: it was forged, or the key is another.")
-        elif there is None:
+            continue
+        signed_at = max(row.at, signed_at or row.at)
+        there = connection.execute(select(audit.c.hash).where(audit.c.seq == row.seq)).scalar()
+        if there is None:
             problems.append(f"Row {row.seq} was signed and is missing: the trail was truncated.")
         elif there != row.hash:
             problems.append(f"Row {row.seq} isn't what was signed: the trail was rewritten.")
-    return problems, signed[-1].at if signed else None
+    if unchecked and signed_at is None:
+        problems.append("No head was signed with a key that was given: pass the right ones, or somebody replaced them.")
+    return Signatures(problems, signed_at, unchecked)

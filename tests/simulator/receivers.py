@@ -19,14 +19,20 @@ class Receiver(Listener):
 
     Attributes:
         statuses: the next answers, before those that are right.
+        headers: of each answer.
+        body: of each answer.
+        is_endless: whether the body comes again and again.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.statuses: list[int] = []
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.is_endless = False
         self.refused: list[str] = []
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         await self.gate("receive")
         if self.statuses:
             status = self.statuses.pop(0)
@@ -37,7 +43,13 @@ class Receiver(Listener):
             return web.Response(status=status or 200, headers={"Location": "http://127.0.0.1:1/"})
         status = self.take(request, await request.read())
         self.changed()
-        return web.Response(status=status)
+        if not self.is_endless:
+            return web.Response(status=status, body=self.body, headers=self.headers)
+        answer = web.StreamResponse(status=status, headers=self.headers)
+        await answer.prepare(request)
+        while request.transport is not None:
+            await answer.write(self.body)
+        return answer
 
     def take(self, request: web.Request, body: bytes) -> int:
         raise NotImplementedError
@@ -73,7 +85,7 @@ class WebhookReceiver(Receiver):
                 self.refused.append(str(error))
                 return 401
         self.events.append(json.loads(body))
-        return 204
+        return 200 if self.body else 204
 
     def of(self, remediation_id: str) -> list[str]:
         """What was told of a remediation, each once, in order."""

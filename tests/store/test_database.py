@@ -48,6 +48,23 @@ async def test_sqlite_file_belongs_to_one_process(tmp_path: Path, time: ManualCl
         pass
 
 
+@pytest.mark.parametrize("name", ["symbolic.db", "hard.db", "bot.db?timeout=1", "../{folder}/bot.db"])
+async def test_sqlite_file_belongs_to_one_process_under_all_its_names(
+    tmp_path: Path, time: ManualClock, name: str
+) -> None:
+    (tmp_path / "bot.db").touch()
+    (tmp_path / "symbolic.db").symlink_to("bot.db")
+    (tmp_path / "hard.db").hardlink_to(tmp_path / "bot.db")
+    async with open_store(f"sqlite:///{tmp_path}/bot.db", time) as store:
+        second = Database(f"sqlite:///{tmp_path}/{name.format(folder=tmp_path.name)}")
+        assert second.is_in_use()
+        with pytest.raises(StartError, match="Another process of the bot uses"):
+            await second.open()
+        await second.close()
+        await received(store)
+    assert not second.is_in_use()
+
+
 async def test_missing_sqlite_folder_stops_the_start(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/none/bot.db")
     with pytest.raises(StartError, match="can't be written: No such file or directory"):

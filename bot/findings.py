@@ -1,0 +1,74 @@
+"""What the doctor's checks found, and how it's told."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+_SIGNS = {Status.OK: "✓", Status.WARNING: "!", Status.PROBLEM: "✗"}
+_PLAIN_SIGNS = {Status.OK: "+", Status.WARNING: "!", Status.PROBLEM: "x"}  # where a terminal has no others
+_EXIT = {Status.OK: 0, Status.WARNING: 1, Status.PROBLEM: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        check: its name.
+        detail: what is there.
+        fix: what to do; empty where all is well.
+    """
+
+    check: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+def ok(check: str, detail: str) -> Finding:
+    """Return that all is well."""
+    return Finding(check, Status.OK, detail)
+
+
+def warning(check: str, detail: str, fix: str) -> Finding:
+    """Return that something will not work as expected."""
+    return Finding(check, Status.WARNING, detail, fix)
+
+
+def problem(check: str, detail: str, fix: str) -> Finding:
+    """Return that something will not work."""
+    return Finding(check, Status.PROBLEM, detail, fix)
+
+
+def report(findings: Sequence[Finding], *, as_json: bool) -> int:
+    """Print what was found. Returns the exit status: 0, 1 for warnings, 2 where something will not work."""
+    is_plain = not _shows("✓✗→")
+    if as_json:
+        print(json.dumps([asdict(each) for each in findings], ensure_ascii=is_plain, indent=2))
+    else:
+        width = max(len(each.check) for each in findings)
+        signs, arrow = (_PLAIN_SIGNS, "->") if is_plain else (_SIGNS, "→")
+        for each in findings:
+            print(f"{signs[each.status]} {each.check:{width}}  {each.detail}")
+            if each.fix:
+                print(f"  {'':{width}}  {arrow} {each.fix}")
+    return max(_EXIT[each.status] for each in findings)
+
+
+def _shows(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
