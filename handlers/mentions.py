@@ -1,7 +1,6 @@
 """Messages to the bot: mentions in channels and threads, and direct messages."""
 
 import logging
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,7 +34,6 @@ from handlers.shortcuts import find_references
 logger = logging.getLogger(__name__)
 
 REMEMBERED = 2000  # events; Slack repeats what wasn't acked in time (docs.slack.dev, Events API)
-_MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^>]*)?>")
 _BY_PEOPLE = {None, "file_share", "thread_broadcast"}  # subtypes of a message that somebody wrote
 
 
@@ -90,7 +88,7 @@ class Mentions:
         if room is Room.PERSON_IS_FULL:
             self._tasks.spawn(self._refuse(TooMany(), actor, place), f"refused message {event_id}")
             return None
-        asked = parse_mention(_MENTIONED.sub(" ", str(event.get("text") or "")))
+        asked = parse_mention(str(event.get("text") or ""))
         answer = self._answer(asked, actor, place, event_id, str(event.get("ts")))
         self._tasks.spawn(answer, f"message {event_id}", person=user_id)
         return None
@@ -152,7 +150,9 @@ class Mentions:
         ref = await self._find(asked.of, place, in_full=True)
         if ref is None:
             return
-        request = Request(Verb.HOLD, ref, actor, place, trigger_id=f"event {event_id}", seconds=asked.seconds)
+        request = Request(
+            Verb.HOLD, ref, actor, place, reason=asked.reason, trigger_id=f"event {event_id}", seconds=asked.seconds
+        )
         try:
             work = await self._decisions.receive(request)
         except Unrecorded as unrecorded:

@@ -1,8 +1,10 @@
 """Mentions of the bot and direct messages to it."""
 
 import pytest
+from sqlalchemy import select
 
-from tests.rows import outcomes_by_user
+from bot.store.tables import audit
+from tests.rows import execute_beside, outcomes_by_user
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import BOT_USER, SlackFault, im_of
 from tests.simulator.together import Fault
@@ -237,6 +239,16 @@ async def test_hold_from_elsewhere_is_answered_with_a_line_that_links_to_the_car
     await until(bot, lambda: "On hold until" in alert.text)
     line = next(each.text for each in bot.slack.visible() if each.text.startswith("gpu-node-7: on hold until"))
     assert "by <@U0ALICE>. <https://home.slack.com/archives/C0OPS/" in line
+
+
+async def test_hold_lasts_as_long_as_asked_and_its_reason_is_in_the_audit_trail(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.say(f"{BOT} hold {REF} 2h because the job ends at 5", user="U0ALICE", thread=alert)
+    await until(bot, lambda: "On hold until" in alert.text)
+    assert f"<!date^{int(bot.time.now()) + 7200}" in alert.everything
+    (row,) = await execute_beside(bot, select(audit.c.reason).where(audit.c.verb == "hold"))
+    assert row["reason"] == "the job ends at 5"
 
 
 async def test_hold_takes_only_what_is_named_in_full(bot: World) -> None:
