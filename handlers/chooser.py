@@ -10,7 +10,7 @@ from slack_bolt.async_app import AsyncAck
 from bot import cards
 from bot.cards import chooser
 from bot.cards.chooser import Choice
-from bot.decisions import CANCELLABLE, DecisionService, Looked, Lookup
+from bot.decisions import CANCELLABLE, DecisionService, Inbox, Looked, Lookup
 from bot.errors import (
     BotError,
     InvalidId,
@@ -24,9 +24,9 @@ from bot.errors import (
 from bot.models import OPEN, Actor, Place, Remediation, RemediationRef, Request, Shown, Verb, key
 from bot.parsing import Browse, Find, ListWaiting, Suggested
 from bot.tasks import Tasks
-from handlers.buttons import refusal
 from handlers.clicks import action_of, actor_of
 from handlers.dialogs import Dialogs
+from handlers.refusals import refusal
 from handlers.replies import Replies
 from handlers.submissions import BadField, Submissions, reason_of
 
@@ -42,6 +42,7 @@ class Chooser:
     Args:
         lookup: finds remediations.
         decisions: knows what the bot knows of a remediation, and notes what was refused.
+        inbox: knows what was asked before.
         replies: tells the person alone.
         submissions: takes what was submitted.
         tasks: where the work continues after the ack.
@@ -52,6 +53,7 @@ class Chooser:
         self,
         lookup: Lookup,
         decisions: DecisionService,
+        inbox: Inbox,
         replies: Replies,
         submissions: Submissions,
         tasks: Tasks,
@@ -59,6 +61,7 @@ class Chooser:
     ) -> None:
         self._lookup = lookup
         self._decisions = decisions
+        self._inbox = inbox
         self._replies = replies
         self._submissions = submissions
         self._tasks = tasks

@@ -20,6 +20,7 @@ CLUSTERS_AT_ONCE = 6
 FRESH_SECONDS = 10.0  # each letter that a person types is a new search
 LOOK_SECONDS = 8.0
 MENU_SECONDS = 2.5  # Slack waits 3 s for the choices of a menu (docs.slack.dev, external data source)
+AUTHORIZE_SECONDS = 1.0  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
 SHOWN_PAST = 20  # decisions
 
 
@@ -86,6 +87,18 @@ class Lookup:
             NotAllowed: the actor may not.
         """
         await self._policy.authorize(verb, actor, channel_id)
+
+    async def authorize_in_time(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
+        """Return when the actor may do this here, or when a dialog must be opened: its decision is authorized again.
+
+        Raises:
+            NotAllowed: the actor may not.
+        """
+        try:
+            async with self._clock.timeout(AUTHORIZE_SECONDS):
+                await self._policy.authorize(verb, actor, channel_id)
+        except TimeoutError:
+            logger.info("Could not look up user %s in time; every decision looks them up again", actor.user_id)
 
     async def shown_in(self, channel_id: str, ts: str) -> Sequence[RemediationRef]:
         """Return the remediations that a message of the bot shows.

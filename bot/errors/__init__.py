@@ -40,6 +40,8 @@
     │   └── OutcomeUnknown        the decision was sent, and reading it back failed too
     ├── Expired                   no process ran for so long that the decision is no longer sent
     ├── NotRecorded               the database is away: what became of the decision isn't certain
+    ├── MayBeDone                 whether a pause or another change of the bot's own was made isn't certain
+    ├── RequestExpired            no process ran for so long that such a change is no longer made
     └── InternalError             a bug in the bot
 
     InvalidId                     a ValueError: a text that is no ID
@@ -60,7 +62,7 @@ from bot.errors.base import (
     StartError,
     StorageUnavailable,
 )
-from bot.errors.own import Expired, InternalError, NotRecorded
+from bot.errors.own import Expired, InternalError, MayBeDone, NotRecorded, RequestExpired
 from bot.errors.refusals import (
     AlreadyInFlight,
     Guarded,
@@ -114,6 +116,7 @@ __all__ = [
     "KeyRefused",
     "LeaseLost",
     "LimitReached",
+    "MayBeDone",
     "NoAnswer",
     "NoMatch",
     "NoReference",
@@ -134,6 +137,7 @@ __all__ = [
     "PostUnclear",
     "RateLimited",
     "ReadFailed",
+    "RequestExpired",
     "RequestRefused",
     "SecondPersonNeeded",
     "ServerError",

@@ -34,7 +34,7 @@ from bot.models import (
     answered,
     told_in_digest,
 )
-from bot.store import audit, batches, outbox
+from bot.store import audit, batches, inbox, outbox
 from bot.store.approvals import card_context
 from bot.store.database import Database, lock_cluster, now, read_clock
 from bot.store.messages import Look, change_alert
@@ -392,6 +392,7 @@ def _purge(connection: Connection, days: int) -> int:
         connection.execute(delete(table).where(table.c.is_open.is_distinct_from(true()), age < oldest))
     connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
     connection.execute(_OLD_PROBES)
+    inbox.purge(connection)
     batches.purge(connection, oldest, never_confirmed=read_clock(connection) - _DAY)
     return connection.execute(delete(decisions).where(c.done_at < oldest)).rowcount
 
