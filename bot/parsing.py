@@ -42,6 +42,7 @@ _URL_ANYWHERE = re.compile(
     r"compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#)>|\"']+)", re.IGNORECASE
 )
 _SHOWN = re.compile(r"`([^`\s/]+)` / `([^`\s/]+)` / `([^`\s/]+)`")  # at the foot of a card
+_BETWEEN = re.compile(r"""[\s,;()\[\]{}<>"'`|*~“”‘’]+""")
 _WORD = re.compile(r"[^\s,/]+")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
@@ -90,9 +91,15 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class Suggested:
-    """A message names these, or none: what is there is to be read before it is shown as fact."""
+    """A message names these, or none: what is there is to be read before it is shown as fact.
+
+    Attributes:
+        refs: what it certainly names.
+        words: what else may be an ID, or three of them with slashes between.
+    """
 
     refs: tuple[RemediationRef, ...]
+    words: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +220,13 @@ def references(text: str) -> Iterator[RemediationRef]:
     for three in (*_URL_ANYWHERE.findall(plain), *_SHOWN.findall(plain)):
         with suppress(InvalidId):
             yield RemediationRef(*(unquote(part).strip(_QUOTES) for part in three))
+
+
+def possible_ids(text: str) -> Iterator[str]:
+    """Yield the words of a message's text that may be IDs, or three of them with slashes between."""
+    for word in _BETWEEN.split(_plain(_beginning(text))):
+        if bare := word.strip(".:!?"):
+            yield bare
 
 
 def _too_long() -> UnreadableCommand:

@@ -58,7 +58,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
         Commands(decisions, inbox, chooser, tasks),
     )
     controls, fallbacks = Controls(decisions, inbox, replies, tasks, home), Fallbacks(replies, tasks)
-    digests = Digests(batches, decisions, controls, tasks, dialogs)
+    digests = Digests(batches, decisions, lookup, controls, tasks, dialogs)
     more = More(decisions, lookup, reasons, other_modes, replies, controls, home)
     app.action(MORE)(more.listen)
     app.action(_REMEDIATION)(buttons.listen)

@@ -9,11 +9,11 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import BatchService, DecisionService, Held
-from bot.errors import NotAttempted, NotRecorded, NotTaken, StorageUnavailable
+from bot.decisions import BatchService, DecisionService, Held, Lookup
+from bot.errors import NotAllowed, NotAttempted, NotRecorded, NotTaken, StorageUnavailable
 from bot.models import Verb
 from bot.tasks import Room, Tasks
-from handlers.clicks import actor_of
+from handlers.clicks import actor_of, place_of
 from handlers.controls import Controls, Press
 from handlers.dialogs import Dialogs
 from handlers.refusals import refusal
@@ -27,21 +27,24 @@ class Digests:
     Args:
         batches: keeps what was selected, and begins it.
         decisions: puts refusals into the audit trail.
+        lookup: knows who may look.
         controls: takes presses.
         tasks: where the work goes on after the ack.
         dialogs: opens dialogs.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a selection needs
         self,
         batches: BatchService,
         decisions: DecisionService,
+        lookup: Lookup,
         controls: Controls,
         tasks: Tasks,
         dialogs: Dialogs,
     ) -> None:
         self._batches = batches
         self._decisions = decisions
+        self._lookup = lookup
         self._controls = controls
         self._tasks = tasks
         self._dialogs = dialogs
@@ -54,8 +57,10 @@ class Digests:
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The menu asks for its choices."""
         try:
+            channel_id = place_of(body).channel_id
+            await self._lookup.authorize_in_time(Verb.REFRESH, actor_of(body), channel_id)
             waiting = await self._batches.waiting(cards.selection.digest_id(str(body.get("block_id"))))
-        except StorageUnavailable as error:
+        except (NotAllowed, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a digest: %s", error)
             waiting = []
         await ack(options=cards.selection.options(waiting, str(body.get("value") or "")))

@@ -11,12 +11,13 @@ from slack_bolt.response import BoltResponse
 from bot.decisions import Inbox, Unrecorded
 from bot.errors import UnreadableButton
 from bot.models import Place, RemediationRef, read_button_value
-from bot.parsing import Suggested, references
+from bot.parsing import Suggested, possible_ids, references
 from bot.tasks import Room, Tasks
 from handlers.chooser import Chooser
 from handlers.clicks import actor_of
 
 SHORTCUT = "cancel_remediation"
+_TEXTS = {"text", "fallback", "pretext", "title", "footer", "value"}  # the fields that people read
 _DEEPEST = 12  # of a message's blocks
 
 
@@ -45,7 +46,8 @@ class Shortcuts:
         await ack()
         if not is_new:
             return None
-        work = self._chooser.answer(Suggested(tuple(find_references(message))), actor, place, trigger_id)
+        asked = Suggested(tuple(find_references(message)), find_words(message))
+        work = self._chooser.answer(asked, actor, place, trigger_id)
         self._tasks.spawn(work, f"shortcut {trigger_id}", person=actor.user_id)
         return None
 
@@ -58,6 +60,11 @@ def find_references(message: dict[str, Any]) -> list[RemediationRef]:
     found = [ref for value in values for ref in _in_value(value)]
     found += [ref for name, text in named if name != "value" for ref in references(text)]
     return list(dict.fromkeys(found))
+
+
+def find_words(message: dict[str, Any]) -> frozenset[str]:
+    """Return the words of a message that may be IDs: only what the bot knows is one of a remediation."""
+    return frozenset(word for name, text in _strings(message, 0) if name in _TEXTS for word in possible_ids(text))
 
 
 def _in_value(value: str) -> Iterator[RemediationRef]:
