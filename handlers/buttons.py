@@ -82,9 +82,11 @@ class Buttons:
             return self._refuse(refused, actor, place)
         if request and not self._reasons.are_asked(request, body):
             return await self._decisions.receive(request)
-        if not (request or refused) or not await self._inbox.once(key_of(body), actor, place):
-            return None
-        return self._refuse(refused, actor, place) if refused else self._ask(request, actor, place)
+        if request and await self._inbox.once(key_of(body), actor, place):
+            return self._ask(request, actor, place)
+        if refused and await self._inbox.once(key_of(body), actor, place):
+            return self._refuse(refused, actor, place)
+        return None
 
     async def _ask(self, request: Request, actor: Actor, place: Place) -> None:
         """Open the dialog for a reason, unless the person may not decide."""

@@ -145,19 +145,26 @@ class Mentions:
         return await self._replies.whisper(place, cards.private(error))
 
     async def _show(self, asked: Ask, actor: Actor, place: Place, ts: str) -> None:
-        """Post the card with its buttons in the thread: nobody has seen what would be decided."""
+        """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""
         verb = Verb(asked.verb)
         await self._lookup.authorize_to(verb, actor, place.channel_id)
         ref = await self._find(asked.of, place)
         if ref is None:
             return
         present, about = await self._lookup.get(ref), await self._decisions.about(ref)
-        notice = f"<@{actor.user_id}> asked to {verb} this. Nothing has been sent yet: press a button to decide."
-        if present.state not in RULES[verb].allowed:
+        if present.state in RULES[verb].allowed:
+            told = "Nothing has been sent yet: "
+            told += "decide on its card." if about.ts else cards.how_to_decide(verb, ref)
+        else:
             state = cards.labels.state(present.state, reviewed=present.is_reviewed)[0]
-            notice = f"<@{actor.user_id}> asked to {verb} this. It's too late: it's already “{escape(state, 90)}”."
+            told = f"It's too late: it's already “{escape(state, 90)}”."
+        notice = f"<@{actor.user_id}> asked to {verb} this. {told}"
         about = replace(about, called="", vanished=False)  # Together has just listed it
-        shown = cards.card(present, notice=notice, about=about, config=self._config)
+        shown = (
+            cards.pointer(present, notice, about, self._config)
+            if about.ts
+            else cards.unfollowed(present, notice, about)
+        )
         in_thread = place if place.is_direct else replace(place, thread_ts=place.thread_ts or ts)
         await self._replies.answer(in_thread, shown)
 

@@ -274,3 +274,17 @@ async def test_guest_sees_in_home_only_what_the_channels_would_show() -> None:
         bot.slack.homes["U0GUEST"] = bot.slack.homes["U0CAROL"]
         assert await bot.slack.ask_in_home(home.CLUSTER, user="U0GUEST") == []
         assert await bot.slack.ask_in_home(home.CLUSTER, user="U0CAROL") != []
+
+
+async def test_click_in_home_that_came_too_late_is_answered_without_buttons_that_outlive_it() -> None:
+    async with world() as bot:
+        bot.together.clusters["cluster-1"] = "one"
+        bot.together.add(instance_name="gpu-node-7")
+        await opened(bot)
+        bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+        await bot.slack.press_home(APPROVE)
+        await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+        (told,) = bot.slack.direct("U0ALICE")
+        assert "the repair changed from “Reboot VM” to “Replace VM”" in told.everything
+        assert set(told.buttons) <= {REFRESH}
+        assert bot.together.posts == []
