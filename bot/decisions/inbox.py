@@ -102,18 +102,20 @@ class Inbox:
             Unrecorded: it couldn't be written down, or isn't known to be.
         """
         owner = uuid.uuid4().hex
+        self._held.add(owner)  # before the row is there, so that no round of this process takes it over
         try:
             async with self._clock.timeout(RECEIVE_SECONDS):
                 is_new = await self._store.receive(entry, owner)
         except (StorageUnavailable, TimeoutError) as error:
             logger.error("Couldn't record a request of %s: %s", entry.actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
+            self._held.discard(owner)
             if isinstance(error, StorageUnavailable) and not error.in_doubt:
                 raise Unrecorded(down := StoreDown(), self._tell(entry.place, down)) from error
             raise Unrecorded(MayBeDone(entry.what), self._settle_doubt(entry, owner)) from error
         if not is_new:
+            self._held.discard(owner)
             logger.info("Redelivery ignored")
             return None
-        self._held.add(owner)
         return self._work(Held(entry, owner, self._store, self._storing))
 
     async def round(self, tasks: Tasks, *, at_start: bool) -> None:
