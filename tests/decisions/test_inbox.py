@@ -213,6 +213,19 @@ async def test_change_in_doubt_is_told_as_that_and_then_for_certain(postgresql: 
         assert (await events(bot)).count(f"{verb}d") == 1
 
 
+async def test_hold_by_mention_in_doubt_is_told_as_that(postgresql: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url) as bot:
+        bot.together.add()
+        with bot.slack.paused("users.info"):
+            await bot.slack.say(f"{BOT} hold {REF}", user="U0ALICE")
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await quiet(bot)
+            line.cut_after = b"COMMIT"
+        told = (await bot.whisper()).text
+        assert "Your request to put a repair on hold may have been carried out, or may still be" in told
+        line.is_down = False
+
+
 async def test_one_mention_at_two_replicas_is_answered_once(postgresql: str) -> None:
     async with world(database=postgresql) as bot, bot.another() as second:
         bot.together.add()
