@@ -46,7 +46,8 @@ _VOID = (
 _HELD = select(i.result, (now() - i.received_at).label("age")).where(_MINE, _OPEN).with_for_update()
 _ACTED = update(inbox).where(_MINE).values(result=bindparam("b_result"), lease_until=_LEASE_UNTIL)
 _FINISH = update(inbox).where(_MINE).values(_ENDED)
-_RELEASE = update(inbox).where(_MINE, _OPEN).values(lease_until=now() + bindparam("b_seconds"))
+# Nobody's from then on: a heartbeat that is on its way must not keep it.
+_RELEASE = update(inbox).where(_MINE, _OPEN).values(owner="", lease_until=now() + bindparam("b_seconds"))
 _HEARTBEAT = (
     update(inbox).where(i.owner.in_(bindparam("b_owners", expanding=True)), _OPEN).values(lease_until=_LEASE_UNTIL)
 )
