@@ -195,7 +195,7 @@ class Executor:
         )
         if alert:
             message = cards.decision_beneath(alert, message)
-        elif not place.is_button and not (about and self._points(about, place)):
+        elif place.is_home and not (about and self._points(about, place)):
             message = cards.without_decisions(message)  # nobody keeps this copy current
         remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())
         answer = Answer(Manner.CARD, message, remark, summary=notice or summary)
