@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
 from bot.clock import Clock, Pause
-from bot.decisions import DecisionService, Recovery
+from bot.decisions import DecisionService, Inbox, Recovery
 from bot.errors import StorageUnavailable
 from bot.models import OPEN
 from bot.outward import Sender
@@ -91,7 +91,7 @@ class App:
         self._patience = patience
         self._renewal = Renewal(settings, reread, self._clock) if reread else None
         self._drain_seconds = drain_seconds
-        self.tasks = Tasks(MAX_AT_ONCE)
+        self.tasks = Tasks(MAX_AT_ONCE, clock=self._clock)
         self._reported = {
             "slack": "Slack hasn't been reached yet.",
             "store": "The database isn't open yet.",
@@ -164,7 +164,7 @@ class App:
             clock=self._clock,
             cards=cards,
         )
-        self._recover(store, services.decisions)
+        self._recover(store, services.decisions, services.inbox)
         secret = settings.slack_signing_secret
         bolt = build_bolt(
             secret.get_secret_value() if secret else "", team_id=identity.team_id, bot_user_id=identity.bot_user_id
@@ -174,6 +174,7 @@ class App:
             decisions=services.decisions,
             batches=services.batches,
             pauses=services.pauses,
+            inbox=services.inbox,
             replies=replies,
             tasks=self.tasks,
             config=cards,
@@ -308,11 +309,12 @@ class App:
         if self._renewal:
             self._renewal.hand_to(use)
 
-    def _recover(self, store: DecisionStore, decisions: DecisionService) -> None:
+    def _recover(self, store: DecisionStore, decisions: DecisionService, inbox: Inbox) -> None:
         """Begin to keep what is in hand, and to take over what was left behind."""
         recovery = Recovery(
             store=store,
             decisions=decisions,
+            inbox=inbox,
             tasks=self.tasks,
             clock=self._clock,
             lease_seconds=self._settings.bot_lease_seconds,

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from bot.errors import InvalidId, UnreadableCommand
-from bot.models import RemediationRef, check_id
+from bot.models import MAX_HOLD_SECONDS, RemediationRef, check_id
 
 COMMAND = "/cancel-remediation"
 MAX_REASON = 500
+MAX_TEXT = 4_000  # characters that a request may have: three encoded IDs and a reason have fewer
+MAX_SEARCHED = 16_000  # characters of one text that are searched for references
 VERBS = {"approve", "reject", "hold", "release", "refresh", "pause", "resume", "stop"}
+RESERVED = VERBS | {"cancel", "help", "list", "status"}
 PARTS = ("cluster", "instance", "remediation")
 
 _QUOTES = "\"'`“”„‟‘’‚‛«»"
@@ -20,6 +23,7 @@ _DASHES = r"(?:--?|[‐‑‒–—―−])"  # macOS makes one long dash of two
 # As should_escape sends people, channels and groups (docs.slack.dev, "Implementing slash commands"); shown without
 # notifying anybody.
 _MENTION = re.compile(r"<([@#]|!subteam\^)([A-Z0-9]+)(?:\|([^<>]*))?>")
+_MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>")
 _LINK = re.compile(r"<((?:https?|mailto):[^<|>\s]+)(?:\|([^<>]*))?>")
 _URL = re.compile(
     r"(?:https?://[^/\s]+)?/?(?:v1/)?compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#]+)"
@@ -27,23 +31,25 @@ _URL = re.compile(
     re.IGNORECASE,
 )
 _LABELLED = re.compile(
-    r"\W*cluster\s+(\S+)\s+\W*instance\s+(\S+)\s+\W*remediation\s+(\S+)(.*)", re.IGNORECASE | re.DOTALL
+    r"\A\W*cluster\s+(\S+)\s\W*instance\s+(\S+)\s\W*remediation\s+(\S+)(.*)", re.IGNORECASE | re.DOTALL
 )
 # An option, a verb or a second reference: whoever typed it meant something else than a reason.
 _NO_REASON = re.compile(
-    rf"{_DASHES}(?!reason)[a-z]|/[a-z]|(?!https?:)[^\s/]+/[^\s/]+/[^\s/]+(?!\S)|\S*compute/clusters/", re.IGNORECASE
+    rf"(?<!\S)(?:{_DASHES}(?!reason)[a-z]|/[a-z]|(?!https?:)[^\s/]+/[^\s/]+/[^\s/]+(?!\S)|\S*compute/clusters/)",
+    re.IGNORECASE,
 )
 _URL_ANYWHERE = re.compile(
     r"compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#)>|\"']+)", re.IGNORECASE
 )
 _SHOWN = re.compile(r"`([^`\s/]+)` / `([^`\s/]+)` / `([^`\s/]+)`")  # at the foot of a card
+_BETWEEN = re.compile(r"""[\s,;()\[\]{}<>"'`|*~“”‘’]+""")
 _WORD = re.compile(r"[^\s,/]+")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
-_SPAN = r"(?:for\s+)?(\d{1,4})\s*(m|min|minutes?|h|hours?)"
-_LENGTH = re.compile(rf"{_SPAN}\b", re.IGNORECASE)
-_LENGTH_LAST = re.compile(rf"\s{_SPAN}$", re.IGNORECASE)
+_LENGTH = re.compile(r"(?<!\S)(?:for\s+)?(\d{1,9})\s*(m|min|minutes?|h|hours?)(?=[\s,.;:]|$)", re.IGNORECASE)
+_BECAUSE = re.compile(r"(?<!\S)because\s", re.IGNORECASE)
 _SECONDS = {"m": 60.0, "h": 3600.0}
+_FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
 _QUOTED = re.compile(r"""["'“”„‟‘’]([^"'“”„‟‘’]*)["'“”„‟‘’]""")
 
 
@@ -85,9 +91,15 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class Suggested:
-    """A message names these, or none: what is there is to be read before it is shown as fact."""
+    """A message names these, or none: what is there is to be read before it is shown as fact.
+
+    Attributes:
+        refs: what it certainly names.
+        words: what else may be an ID, or three of them with slashes between.
+    """
 
     refs: tuple[RemediationRef, ...]
+    words: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +121,7 @@ class AskToHold:
 
     seconds: float | None
     of: Order | Find | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +141,14 @@ def parse(text: str) -> Typed | UnreadableCommand:
     behind it; one word alone is looked up. Never raises: what can't be read comes back as an `UnreadableCommand` that
     names the part.
     """
+    if len(text) > MAX_TEXT:
+        return _too_long()
     plain = _plain(text)
     bare = plain.strip(_QUOTES + " ")
     if not bare:
         return Browse()
     try:
-        return _from_verb(bare) or _find(bare) or _from_reference(plain)
+        return _from_verb(bare) or _read(plain)
     except InvalidId as error:
         return UnreadableCommand(str(error))
     except UnreadableCommand as error:
@@ -141,22 +156,53 @@ def parse(text: str) -> Typed | UnreadableCommand:
 
 
 def parse_mention(text: str) -> Ask | AskToHold | AskForStatus | Find | ListWaiting | Help | UnreadableCommand:
-    """Read a message to the bot, without the mention of it. What is no request is answered with what can be asked."""
-    bare = _plain(text).strip(_QUOTES + " .!?")
+    """Read a message to the bot. What is no request is answered with what can be asked."""
+    if len(text) > MAX_TEXT:
+        return _too_long()
+    bare = _without_fillers(_plain(_MENTIONED.sub(" ", text)).strip(_QUOTES + " .!?"))
     verb, _, rest = bare.partition(" ")
     verb, rest = verb.lower(), rest.strip()
-    if verb == "status":
-        asked = parse(bare) if rest else AskForStatus()
-        return asked if isinstance(asked, Find | AskForStatus | UnreadableCommand) else Help()
-    if verb not in {"approve", "cancel", "hold"}:
-        return ListWaiting() if verb == "list" and not rest else Help()
-    length = (_LENGTH.match(rest) or _LENGTH_LAST.search(rest)) if verb == "hold" else None
-    of = _of((rest[: length.start()] + rest[length.end() :]).strip() if length else rest)
+    match verb:
+        case "status":
+            asked = parse(bare) if rest else AskForStatus()
+            return asked if isinstance(asked, Find | AskForStatus | UnreadableCommand) else Help()
+        case "list" if not rest:
+            return ListWaiting()
+        case "approve" | "cancel":
+            of = _of(rest)
+            return of if isinstance(of, UnreadableCommand) else Ask(verb, of)
+        case "hold":
+            return _hold(rest)
+        case _:
+            return Help()
+
+
+def _without_fillers(bare: str) -> str:
+    """Drop the courtesies around a request: they are no IDs."""
+    words = bare.split(" ")
+    while words and words[0].lower().strip(",.!") in _FILLERS:
+        words.pop(0)
+    while words and words[-1].lower().strip(",.!") in _FILLERS:
+        words.pop()
+    return " ".join(words).strip(" ,")
+
+
+def _hold(rest: str) -> AskToHold | UnreadableCommand:
+    """Read for how long, which, and why: `1h NAME`, `NAME for 1h`, each with a reason behind it."""
+    because = _BECAUSE.search(rest)
+    asked, why = (rest[: because.start()], rest[because.end() :]) if because else (rest, "")
+    seconds = None
+    if length := _LENGTH.search(asked):
+        seconds = int(length[1]) * _SECONDS[length[2][0].lower()]
+        if not 0 < seconds <= MAX_HOLD_SECONDS:
+            return UnreadableCommand("A hold lasts from 1 minute to 24 hours.")
+        before, after = asked[: length.start()].strip(" ,"), asked[length.end() :].strip(" ,.;:")
+        asked, why = (before, f"{after} {why}") if before else (after, why)
+    of = _of(asked.strip(" ,"))
     if isinstance(of, UnreadableCommand):
         return of
-    if verb != "hold":
-        return Ask(verb, of)
-    return AskToHold(int(length[1]) * _SECONDS[length[2][0].lower()] if length else None, of)
+    typed = of.reason if isinstance(of, Order) else ""
+    return AskToHold(seconds, of, " ".join(f"{typed} {why}".split())[:MAX_REASON])
 
 
 def _of(rest: str) -> Order | Find | UnreadableCommand | None:
@@ -170,27 +216,57 @@ def _of(rest: str) -> Order | Find | UnreadableCommand | None:
 
 def references(text: str) -> Iterator[RemediationRef]:
     """Yield the references in a message's text: API URLs, and three IDs as a card shows them."""
-    plain = _plain(text)
+    plain = _plain(_beginning(text))
     for three in (*_URL_ANYWHERE.findall(plain), *_SHOWN.findall(plain)):
         with suppress(InvalidId):
             yield RemediationRef(*(unquote(part).strip(_QUOTES) for part in three))
 
 
+def possible_ids(text: str) -> Iterator[str]:
+    """Yield the words of a message's text that may be IDs, or three of them with slashes between."""
+    for word in _BETWEEN.split(_plain(_beginning(text))):
+        if bare := word.strip(".:!?"):
+            yield bare
+
+
+def _too_long() -> UnreadableCommand:
+    return UnreadableCommand(f"That's longer than {MAX_TEXT:,} characters.")
+
+
+def _beginning(text: str) -> str:
+    """Return what of a text is searched: only whole words, since a part of an ID is another ID."""
+    return text if len(text) <= MAX_SEARCHED else text[:MAX_SEARCHED].rpartition(" ")[0]
+
+
+def _read(plain: str) -> Find | Order:
+    return _find(plain) or _from_reference(plain)
+
+
 def _from_verb(bare: str) -> Typed | UnreadableCommand | None:
     """Read what begins with a word that no cluster's ID may be; None where it doesn't."""
-    verb, _, rest = bare.partition(" ")
+    verb, rest = _first_word(bare)
     match verb.lower():
-        case "help" | "--help" | "-h" | "?" if not rest:
+        case "help" | "--help" | "-h" | "?":
             return Help()
-        case "list" if not rest:
+        case "list":
+            if rest:
+                raise UnreadableCommand(f"{COMMAND} list takes no names.")
             return ListWaiting()
         case "status":
             return _status(rest)
         case "cancel" if rest:
-            return parse(rest)
+            if (word := _first_word(rest)[0]).lower() in RESERVED:
+                raise UnreadableCommand(f"“{word}” isn't a node name or an ID.")
+            return _read(rest)
         case other if other in VERBS:
             return UnreadableCommand(f"{COMMAND} can't {other}. Use the buttons on the card instead.")
     return None
+
+
+def _first_word(bare: str) -> tuple[str, str]:
+    """Return the first word, and what follows it; commas and slashes between them count for nothing."""
+    word = next(_words(bare), None)
+    return (word[0].strip(_QUOTES + ":;"), bare[word.end() :].strip(" ,/")) if word else ("", "")
 
 
 def _status(rest: str) -> Find | UnreadableCommand:

@@ -28,6 +28,7 @@ class Policy:
         self._groups = [each for each in operators if each[0] == "S"]
         self._everybody = EVERYBODY in operators
         self._channels = channels
+        self._where = " or ".join(f"<#{each}>" for each in sorted(channels)[:_LISTED_IN_A_REFUSAL])
         self._team_id = team_id
         self._directory = directory
         self._who_can = _who_can(operators)
@@ -47,8 +48,7 @@ class Policy:
         if actor.home_team_id not in {None, self._team_id}:
             raise NotAllowed("Only members of this workspace can do this.", self._who_can)
         if self._channels and channel_id not in self._channels:
-            where = " or ".join(f"<#{each}>" for each in sorted(self._channels)[:_LISTED_IN_A_REFUSAL])
-            raise NotAllowed("This bot isn't enabled here.", f"Use {where}.")
+            raise NotAllowed("This bot isn't enabled here.", f"Use {self._where}.")
         try:
             if RULES[verb].open_to_all:
                 if actor.home_team_id is None and not actor.is_member:  # an event doesn't say whose member somebody is
@@ -62,6 +62,24 @@ class Policy:
             raise NotChecked(
                 "Couldn't check your permissions with Slack.", f"Try again in a minute. {self._who_can}"
             ) from None
+
+    async def authorize_home(self, actor: Actor, channel_id: str | None) -> None:
+        """Return when the actor may see all remediations in the app's home.
+
+        Where the bot acts in some channels only, who isn't a full member sees what is in those that they are in.
+
+        Raises:
+            NotAllowed: the actor may not; says why.
+        """
+        await self.authorize(Verb.REFRESH, actor, channel_id)
+        if not self._channels:
+            return
+        try:
+            person = await self._require_member(actor.user_id)
+        except DirectoryUnavailable:
+            raise NotAllowed("Couldn't check with Slack who you are.", "Try again in a minute.") from None
+        if not person.is_full_member:
+            raise NotAllowed("Guests can't see what's in other channels.", f"Use {self._where}.")
 
     async def _in_a_group(self, user_id: str) -> bool:
         if self._everybody:

@@ -7,7 +7,10 @@ from collections.abc import Coroutine
 from enum import Enum
 from typing import Any, TypeVar
 
+from bot.clock import Clock
+
 T = TypeVar("T")
+REFUSAL_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
 
@@ -29,13 +32,17 @@ class Tasks:
         limit: how many may run at once.
     """
 
-    def __init__(self, limit: int = 200, *, for_decisions: int = 60, per_person: int = 20) -> None:
+    def __init__(
+        self, limit: int = 200, *, for_decisions: int = 60, per_person: int = 20, clock: Clock | None = None
+    ) -> None:
         self.limit = limit
         self._for_decisions = for_decisions
         self._per_person = per_person
         self._running: dict[asyncio.Task[object], str] = {}
         self._of_person: Counter[str] = Counter()
         self._closed = False
+        self._clock = clock or Clock()
+        self._refused: dict[str, float] = {}
 
     @property
     def accepting(self) -> bool:
@@ -55,6 +62,18 @@ class Tasks:
         if person and self._of_person[person] >= self._per_person:
             return Room.PERSON_IS_FULL
         return Room.FREE
+
+    def refuses_first(self, person: str) -> bool:
+        """Return whether a person wasn't refused in the last minute: only so often it is said and recorded.
+
+        Otherwise, who sends a flood would fill the room with refusals, and the audit trail for good.
+        """
+        present = self._clock.monotonic()
+        self._refused = {each: at for each, at in self._refused.items() if present - at < REFUSAL_SECONDS}
+        is_first = person not in self._refused
+        if is_first:
+            self._refused[person] = present
+        return is_first
 
     def spawn(self, work: Coroutine[Any, Any, object], name: str, *, person: str = "") -> None:
         """Start work that outlives its caller. An exception that it lets out is logged."""

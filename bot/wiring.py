@@ -12,12 +12,12 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cards import CardConfig
 from bot.clock import Clock
-from bot.decisions import BatchService, DecisionService, Guardrails, Limits, Lookup, Overviews, PauseService
+from bot.decisions import BatchService, DecisionService, Guardrails, Inbox, Limits, Lookup, Overviews, PauseService
 from bot.models import Messenger, Target, Verb
 from bot.outward import Destinations
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
-from bot.store import Approvals, DecisionStore, Messages, Pauses
+from bot.store import Approvals, DecisionStore, Messages
 from bot.together import Patience, TogetherClient
 from bot.watcher import Route, WatchConfig
 from handlers.client import MeasuredClient
@@ -36,6 +36,7 @@ class Services:
     pauses: PauseService
     lookup: Lookup
     overviews: Overviews
+    inbox: Inbox
 
 
 def build_services(  # noqa: PLR0913 - what they are made of
@@ -63,9 +64,10 @@ def build_services(  # noqa: PLR0913 - what they are made of
     return Services(
         decisions,
         BatchService(decisions, policy, store, clock),
-        PauseService(policy, Pauses(database)),
+        PauseService(policy),
         lookup,
         Overviews(lookup, policy, approvals, messages, clock, is_watching=is_watching),
+        Inbox(database, messenger, clock, settings.bot_lease_seconds),
     )
 
 

@@ -7,7 +7,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cards import MORE, OTHER_MODE_DIALOG, PAUSE, REASON, RESUME, CardConfig, selection
 from bot.cards.chooser import CHOOSER
-from bot.decisions import BatchService, DecisionService, Lookup, PauseService
+from bot.decisions import BatchService, DecisionService, Inbox, Lookup, PauseService
 from bot.tasks import Tasks
 from handlers.buttons import Buttons
 from handlers.chooser import Chooser
@@ -40,6 +40,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     decisions: DecisionService,
     batches: BatchService,
     pauses: PauseService,
+    inbox: Inbox,
     replies: Replies,
     tasks: Tasks,
     config: CardConfig,
@@ -49,12 +50,15 @@ def register(  # noqa: PLR0913 - what the surfaces need
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
     submissions, dialogs = Submissions(decisions, tasks, home), Dialogs(client)
-    chooser = Chooser(lookup, decisions, replies, submissions, tasks, dialogs)
+    chooser = Chooser(lookup, decisions, inbox, replies, submissions, tasks, dialogs)
     reasons = Reasons(config, decisions, replies, submissions, dialogs)
     other_modes = OtherModes(config, decisions, submissions, dialogs)
-    buttons, commands = Buttons(decisions, reasons, replies, tasks, home), Commands(decisions, chooser, tasks)
-    controls, fallbacks = Controls(decisions, replies, tasks, home), Fallbacks(replies, tasks)
-    digests = Digests(batches, decisions, controls, tasks, dialogs)
+    buttons, commands = (
+        Buttons(decisions, inbox, lookup, reasons, replies, tasks, home),
+        Commands(decisions, inbox, chooser, tasks),
+    )
+    controls, fallbacks = Controls(decisions, inbox, replies, tasks, home), Fallbacks(replies, tasks)
+    digests = Digests(batches, decisions, lookup, controls, tasks, dialogs)
     more = More(decisions, lookup, reasons, other_modes, replies, controls, home)
     app.action(MORE)(more.listen)
     app.action(_REMEDIATION)(buttons.listen)
@@ -70,7 +74,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.view(CHOOSER)(chooser.submit)
     app.action(_CHOOSER)(chooser.pick)
     app.options(_CHOOSER)(chooser.options)
-    mentions = Mentions(lookup, decisions, chooser, replies, tasks, config, client)
+    mentions = Mentions(lookup, decisions, inbox, chooser, replies, tasks, config, client)
     app.event("app_mention")(mentions.listen)
     app.event("message")(mentions.listen)
     app.event("app_home_opened")(home.opened)
@@ -79,7 +83,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.action(_ANY)(buttons.listen)
     app.view(_ANY)(fallbacks.view)
     app.view_closed(_ANY)(fallbacks.view)
-    app.shortcut(SHORTCUT)(Shortcuts(chooser, tasks).listen)
+    app.shortcut(SHORTCUT)(Shortcuts(chooser, inbox, tasks).listen)
     app.shortcut(_ANY)(fallbacks.shortcut)
     app.options(_ANY)(fallbacks.options)
     app.event(_ANY)(fallbacks.event)

@@ -7,13 +7,14 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Unrecorded
+from bot.decisions import DecisionService, Inbox, Lookup, Unrecorded
 from bot.errors import NotAttempted, TooMany, UnknownControl
-from bot.models import RULES, Actor, AuditNote, OutcomeKind, Place, Request, Verb, read_button_value
+from bot.models import RULES, Actor, Place, Request, Verb, read_button_value
 from bot.tasks import Room, Tasks
-from handlers.clicks import action_of, actor_of, dicts, place_of, value_beside
+from handlers.clicks import action_of, actor_of, dicts, key_of, place_of, value_beside
 from handlers.home import Home
 from handlers.reasons import Reasons
+from handlers.refusals import refusal
 from handlers.replies import Replies
 
 _VERBS = {verb.action_id: verb for verb in Verb}
@@ -22,10 +23,19 @@ _VERBS = {verb.action_id: verb for verb in Verb}
 class Buttons:
     """Reads a click, and hands it to the decisions."""
 
-    def __init__(
-        self, decisions: DecisionService, reasons: Reasons, replies: Replies, tasks: Tasks, home: Home
+    def __init__(  # noqa: PLR0913, PLR0917 - what a click may need
+        self,
+        decisions: DecisionService,
+        inbox: Inbox,
+        lookup: Lookup,
+        reasons: Reasons,
+        replies: Replies,
+        tasks: Tasks,
+        home: Home,
     ) -> None:
         self._decisions = decisions
+        self._inbox = inbox
+        self._lookup = lookup
         self._reasons = reasons
         self._replies = replies
         self._tasks = tasks
@@ -42,23 +52,17 @@ class Buttons:
         except NotAttempted as error:
             refused = error
         room = self._tasks.room(actor.user_id, decides=request is not None and RULES[request.verb].decides)
-        if room is Room.PERSON_IS_FULL:
+        if room is Room.PERSON_IS_FULL and self._tasks.refuses_first(actor.user_id):
             request, refused = None, TooMany()
             room = self._tasks.room("", decides=False)
-        if room is Room.FULL:
+        if room is not Room.FREE:
             return BoltResponse(status=503, body="")
-        work: Coroutine[Any, Any, object] | None = None
-        if refused:
-            work = self._refuse(refused, actor, place)
-        elif request and self._reasons.are_asked(request, body):
-            work = self._reasons.ask(request)
-        elif request:
-            try:
-                work = await self._decisions.receive(request)
-            except Unrecorded as unrecorded:
-                # Not acked: Slack shows a warning beside the button, even if this process dies.
-                self._tasks.spawn(unrecorded.work, f"unrecorded click {request.trigger_id}", person=actor.user_id)
-                return BoltResponse(status=503, body="")
+        try:
+            work = await self._receive(request, refused, body, actor, place)
+        except Unrecorded as unrecorded:
+            # Not acked: Slack shows a warning beside the button, even if this process dies.
+            self._tasks.spawn(unrecorded.work, f"unrecorded click {key_of(body)}", person=actor.user_id)
+            return BoltResponse(status=503, body="")
         await ack()
         if work:
             person = "" if isinstance(refused, TooMany) else actor.user_id
@@ -66,14 +70,35 @@ class Buttons:
             self._tasks.spawn(work, f"click {body.get('trigger_id')}", person=person)
         return None
 
-    async def _refuse(self, error: NotAttempted, actor: Actor, place: Place) -> None:
-        await self._decisions.note(refusal(error, actor, place.channel_id))
+    async def _receive(
+        self, request: Request | None, refused: NotAttempted | None, body: dict[str, Any], actor: Actor, place: Place
+    ) -> Coroutine[Any, Any, object] | None:
+        """Write down what was clicked. Returns what is to be done after the ack; None where that is nothing.
+
+        Raises:
+            Unrecorded: it couldn't be written down.
+        """
+        if isinstance(refused, TooMany):
+            return self._refuse(refused, actor, place)
+        if request and not self._reasons.are_asked(request, body):
+            return await self._decisions.receive(request)
+        if request and await self._inbox.once(key_of(body), actor, place):
+            return self._ask(request, actor, place)
+        if refused and await self._inbox.once(key_of(body), actor, place):
+            return self._refuse(refused, actor, place)
+        return None
+
+    async def _ask(self, request: Request, actor: Actor, place: Place) -> None:
+        """Open the dialog for a reason, unless the person may not decide."""
+        try:
+            await self._lookup.authorize_in_time(request.verb, actor, request.place.channel_id)
+            await self._reasons.ask(request)
+        except NotAttempted as error:
+            await self._refuse(error, actor, place, request.verb)
+
+    async def _refuse(self, error: NotAttempted, actor: Actor, place: Place, verb: Verb | None = None) -> None:
+        await self._decisions.note(refusal(error, actor, place.channel_id, verb))
         await self._replies.whisper(place, cards.private(error))
-
-
-def refusal(error: NotAttempted, actor: Actor, channel_id: str | None, verb: Verb | None = None) -> AuditNote:
-    """Write for the audit trail what was refused before it became a decision."""
-    return AuditNote("refused", actor, channel_id, verb, OutcomeKind(type(error).__name__))
 
 
 def read(body: dict[str, Any]) -> Request | None:
@@ -101,9 +126,7 @@ def read(body: dict[str, Any]) -> Request | None:
         else:
             raise UnknownControl(f"the choice {chosen}")
     ref, shown = read_button_value(value)
-    place = place_of(body)
-    trigger = body.get("trigger_id") or f"{place.user_id} {place.message_ts} {action.get('action_ts')}"
-    return Request(verb, ref, actor_of(body), place, shown=shown, trigger_id=trigger, seconds=seconds)
+    return Request(verb, ref, actor_of(body), place_of(body), shown=shown, trigger_id=key_of(body), seconds=seconds)
 
 
 def _is_link(message: dict[str, Any], action_id: str) -> bool:

@@ -6,15 +6,17 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from slack_bolt.async_app import AsyncAck
+from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.cards import chooser
 from bot.cards.chooser import Choice
-from bot.decisions import CANCELLABLE, DecisionService, Looked, Lookup
+from bot.decisions import CANCELLABLE, DecisionService, Inbox, Looked, Lookup, Unrecorded
 from bot.errors import (
     BotError,
     InvalidId,
     NoMatch,
+    NotAllowed,
     NotAttempted,
     StorageUnavailable,
     StoreDown,
@@ -24,16 +26,15 @@ from bot.errors import (
 from bot.models import OPEN, Actor, Place, Remediation, RemediationRef, Request, Shown, Verb, key
 from bot.parsing import Browse, Find, ListWaiting, Suggested
 from bot.tasks import Tasks
-from handlers.buttons import refusal
-from handlers.clicks import action_of, actor_of
+from handlers.clicks import action_of, actor_of, key_of, place_of
 from handlers.dialogs import Dialogs
+from handlers.refusals import refusal
 from handlers.replies import Replies
 from handlers.submissions import BadField, Submissions, reason_of
 
 logger = logging.getLogger(__name__)
 
 Asked = Browse | Find | ListWaiting | Suggested
-NOTHING_TO_CANCEL = "Nothing can be cancelled right now."
 
 
 class Chooser:
@@ -42,6 +43,7 @@ class Chooser:
     Args:
         lookup: finds remediations.
         decisions: knows what the bot knows of a remediation, and notes what was refused.
+        inbox: knows what was asked before.
         replies: tells the person alone.
         submissions: takes what was submitted.
         tasks: where the work continues after the ack.
@@ -52,6 +54,7 @@ class Chooser:
         self,
         lookup: Lookup,
         decisions: DecisionService,
+        inbox: Inbox,
         replies: Replies,
         submissions: Submissions,
         tasks: Tasks,
@@ -59,6 +62,7 @@ class Chooser:
     ) -> None:
         self._lookup = lookup
         self._decisions = decisions
+        self._inbox = inbox
         self._replies = replies
         self._submissions = submissions
         self._tasks = tasks
@@ -89,7 +93,7 @@ class Chooser:
         looked = await self._lookup.cancellable()
         count = len(looked.found)
         many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, oldest first"
-        title = many if count else NOTHING_TO_CANCEL.removesuffix(".")
+        title = many if count else _nothing(looked)
         await self._replies.whisper(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
 
     async def _show(self, text: str, actor: Actor, place: Place) -> None:
@@ -108,18 +112,18 @@ class Chooser:
     async def _open(self, asked: Browse | Find | Suggested, actor: Actor, place: Place, trigger_id: str) -> None:
         """Open the dialog at once, then fill it."""
         view_id = await self._dialogs.open(trigger_id, chooser.loading())
-        await self._fill(view_id, lambda: self._first_view(asked, actor, place))
+        await self._fill(view_id, lambda: self._first_view(asked, actor, place), actor, place.channel_id)
 
     async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: Place) -> dict[str, Any]:
-        await self._lookup.authorize(actor, place.channel_id)
+        await self._lookup.authorize_to(Verb.CANCEL, actor, place.channel_id)
         choice = Choice(place.channel_id, place.thread_ts)
-        if isinstance(asked, Suggested) and asked.refs:
-            return await self._suggested(choice, asked.refs)
+        if isinstance(asked, Suggested) and (refs := asked.refs or await self._lookup.named(asked.words)):
+            return await self._suggested(choice, refs)
         if not isinstance(asked, Find):
             looked = await self._lookup.cancellable()
-            if not looked.found:
-                return chooser.nothing(f"{NOTHING_TO_CANCEL} {chooser.not_read(list(looked.unreadable))}".strip())
             note = chooser.not_read(list(looked.unreadable))
+            if not looked.found:
+                return chooser.nothing(f"{_nothing(looked)}. {note}".strip())
             if isinstance(asked, Suggested):
                 note = f"This message names no remediation. Choose one. {note}".strip()
             return chooser.chooser(choice, looked.found, None, note)
@@ -166,12 +170,16 @@ class Chooser:
         note = "" if is_open else f"Too late to cancel: it's already “{state}”."
         return chooser.chooser(filled, found, shown if is_open else None, note)
 
-    async def _fill(self, view_id: str, make: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    async def _fill(
+        self, view_id: str, make: Callable[[], Awaitable[dict[str, Any]]], actor: Actor, channel_id: str | None
+    ) -> None:
         """Put into an open dialog what was looked up, or why it couldn't be."""
         try:
             view = await make()
         except BotError as error:
             view = cards.selection.refusal(error)
+            if isinstance(error, NotAttempted):
+                await self._decisions.note(refusal(error, actor, channel_id, Verb.CANCEL))
         except StorageUnavailable:
             view = cards.selection.refusal(StoreDown())
         except InvalidId as error:
@@ -182,8 +190,9 @@ class Chooser:
         """A menu of the dialog asks for its choices."""
         try:
             choice = Choice.load(str((body.get("view") or {}).get("private_metadata")))
-            open_ones = (await self._lookup.in_time_for_a_menu()).found
-        except (ValueError, TypeError, StorageUnavailable) as error:
+            allow = self._lookup.authorize_to(Verb.CANCEL, actor_of(body), choice.channel_id)
+            open_ones = (await self._lookup.in_time_for_a_menu(allow)).found
+        except (ValueError, TypeError, NotAllowed, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
             await ack(options=[])
             return
@@ -191,19 +200,27 @@ class Chooser:
         found = [each for each in open_ones if each.state in CANCELLABLE]
         await ack(options=chooser.options(found, action_id, str(body.get("value") or ""), choice))
 
-    async def pick(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def pick(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Something was chosen in the dialog: narrow the other menus, or show the remediation."""
-        await ack()
         view, action, actor = body.get("view") or {}, action_of(body), actor_of(body)
+        try:
+            is_new = await self._inbox.once(key_of(body), actor, place_of(body))
+        except Unrecorded as unrecorded:
+            self._tasks.spawn(unrecorded.work, f"unrecorded choice {view.get('id')}", person=actor.user_id)
+            return BoltResponse(status=503, body="")
+        await ack()
+        if not is_new:
+            return None
         value = str((action.get("selected_option") or {}).get("value"))
-        self._tasks.spawn(
-            self._fill(str(view.get("id")), lambda: self._picked(view, str(action.get("action_id")), value)),
-            f"chosen {view.get('id')}",
-            person=actor.user_id,
+        work = self._fill(
+            str(view.get("id")), lambda: self._picked(view, str(action.get("action_id")), value, actor), actor, None
         )
+        self._tasks.spawn(work, f"chosen {view.get('id')}", person=actor.user_id)
+        return None
 
-    async def _picked(self, view: dict[str, Any], action_id: str, value: str) -> dict[str, Any]:
+    async def _picked(self, view: dict[str, Any], action_id: str, value: str, actor: Actor) -> dict[str, Any]:
         choice = _choice(view)
+        await self._lookup.authorize_to(Verb.CANCEL, actor, choice.channel_id)
         looked = await self._lookup.cancellable()
         fresh = replace(choice, remediation="", ids=None, round=choice.round + 1)
         for each in looked.found:
@@ -250,6 +267,11 @@ def _choice(view: dict[str, Any]) -> Choice:
         return Choice.load(str(view.get("private_metadata")))
     except (ValueError, TypeError) as error:
         raise UnknownControl("this dialog") from error
+
+
+def _nothing(looked: Looked) -> str:
+    """Return that there is nothing to cancel, as far as that is known, without a full stop."""
+    return "Nothing to cancel was found" if looked.unreadable else "Nothing can be cancelled right now"
 
 
 def _reference(text: str) -> RemediationRef | None:

@@ -5,20 +5,21 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.decisions import DecisionService, Unrecorded
+from bot.decisions import DecisionService, Inbox, Unrecorded
 from bot.errors import NotAttempted, NotRecorded, NotTaken, TooMany, UnknownControl
 from bot.models import Actor, Message, Place, Request, Verb
 from bot.parsing import COMMAND, Browse, Find, Help, ListWaiting, Order, parse
 from bot.tasks import Room, Tasks
-from handlers.buttons import refusal
 from handlers.chooser import Chooser
+from handlers.refusals import refusal
 
 
 class Commands:
     """Reads what was typed, and hands it to the decisions."""
 
-    def __init__(self, decisions: DecisionService, chooser: Chooser, tasks: Tasks) -> None:
+    def __init__(self, decisions: DecisionService, inbox: Inbox, chooser: Chooser, tasks: Tasks) -> None:
         self._decisions = decisions
+        self._inbox = inbox
         self._chooser = chooser
         self._tasks = tasks
 
@@ -27,39 +28,55 @@ class Commands:
         person = str(body.get("user_id") or "")
         room = self._tasks.room(person, decides=True)
         if room is not Room.FREE:
-            told = cards.private(TooMany() if room is Room.PERSON_IS_FULL else NotTaken())
-            await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
+            error = TooMany() if room is Room.PERSON_IS_FULL else NotTaken()
+            await _say(ack, cards.private(error))
+            if self._tasks.refuses_first(person):
+                self._note(error, body, "")
             return
         asked = read(body)
         if isinstance(asked, Request):
             try:
                 work = await self._decisions.receive(asked)
             except Unrecorded as unrecorded:
-                # The ack itself says so: nobody is left waiting, even if this process dies.
-                error = unrecorded.error
-                check = cards.failure(error, asked.ref, asked.actor.user_id) if error.check_again else None
-                told = check or cards.private(error)
-                await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
-                if isinstance(error, NotRecorded):
-                    self._tasks.spawn(unrecorded.work, f"unrecorded command {asked.trigger_id}", person=person)
-                else:
-                    unrecorded.work.close()
+                check = cards.failure(unrecorded.error, asked.ref, asked.actor.user_id)
+                await self._say_unrecorded(ack, unrecorded, check, person)
                 return
             await ack()
             if work:
                 self._tasks.spawn(work, f"command {asked.trigger_id}", person=person)
             return
         if isinstance(asked, Browse | Find | ListWaiting):
+            actor, place, trigger_id = actor_of(body), place_of(body), body.get("trigger_id")
+            try:
+                is_new = await self._inbox.once(trigger_id, actor, place)
+            except Unrecorded as unrecorded:
+                await self._say_unrecorded(ack, unrecorded, None, person)
+                return
             await ack()
-            actor, trigger_id = actor_of(body), str(body.get("trigger_id"))
-            work = self._chooser.answer(asked, actor, place_of(body), trigger_id)
-            self._tasks.spawn(work, f"lookup {trigger_id}", person=person)
+            if is_new:
+                work = self._chooser.answer(asked, actor, place, str(trigger_id))
+                self._tasks.spawn(work, f"lookup {trigger_id}", person=person)
             return
-        told = cards.private(asked) if isinstance(asked, NotAttempted) else asked
-        await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
+        await _say(ack, cards.private(asked) if isinstance(asked, NotAttempted) else asked)
         if isinstance(asked, NotAttempted):
-            note = refusal(asked, actor_of(body), body.get("channel_id"), Verb.CANCEL)
-            self._tasks.spawn(self._decisions.note(note), f"refused command {body.get('trigger_id')}", person=person)
+            self._note(asked, body, person)
+
+    async def _say_unrecorded(self, ack: AsyncAck, unrecorded: Unrecorded, check: Message | None, person: str) -> None:
+        """Say in the ack itself what isn't recorded: nobody is left waiting, even if this process dies."""
+        error = unrecorded.error
+        await _say(ack, check if check and error.check_again else cards.private(error))
+        if isinstance(error, NotRecorded):
+            self._tasks.spawn(unrecorded.work, "unrecorded command", person=person)
+        else:
+            unrecorded.work.close()
+
+    def _note(self, error: NotAttempted, body: dict[str, Any], person: str) -> None:
+        note = refusal(error, actor_of(body), body.get("channel_id"), Verb.CANCEL)
+        self._tasks.spawn(self._decisions.note(note), f"refused command {body.get('trigger_id')}", person=person)
+
+
+async def _say(ack: AsyncAck, told: Message) -> None:
+    await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
 
 
 def actor_of(body: dict[str, Any]) -> Actor:

@@ -9,14 +9,14 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import BatchService, DecisionService
-from bot.errors import NotAttempted, NotRecorded, NotTaken, StorageUnavailable, StoreDown
+from bot.decisions import BatchService, DecisionService, Held, Lookup
+from bot.errors import NotAllowed, NotAttempted, NotRecorded, NotTaken, StorageUnavailable
 from bot.models import Verb
 from bot.tasks import Room, Tasks
-from handlers.buttons import refusal
-from handlers.clicks import actor_of
+from handlers.clicks import actor_of, place_of
 from handlers.controls import Controls, Press
 from handlers.dialogs import Dialogs
+from handlers.refusals import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -27,24 +27,28 @@ class Digests:
     Args:
         batches: keeps what was selected, and begins it.
         decisions: puts refusals into the audit trail.
+        lookup: knows who may look.
         controls: takes presses.
         tasks: where the work goes on after the ack.
         dialogs: opens dialogs.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a selection needs
         self,
         batches: BatchService,
         decisions: DecisionService,
+        lookup: Lookup,
         controls: Controls,
         tasks: Tasks,
         dialogs: Dialogs,
     ) -> None:
         self._batches = batches
         self._decisions = decisions
+        self._lookup = lookup
         self._controls = controls
         self._tasks = tasks
         self._dialogs = dialogs
+        controls.on(cards.selection.STOP, self._stop)
 
     async def select(self, ack: AsyncAck) -> None:
         """Something was selected: Slack keeps it until a button is pressed."""
@@ -53,8 +57,10 @@ class Digests:
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The menu asks for its choices."""
         try:
+            channel_id = place_of(body).channel_id
+            await self._lookup.authorize_in_time(Verb.REFRESH, actor_of(body), channel_id)
             waiting = await self._batches.waiting(cards.selection.digest_id(str(body.get("block_id"))))
-        except StorageUnavailable as error:
+        except (NotAllowed, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a digest: %s", error)
             waiting = []
         await ack(options=cards.selection.options(waiting, str(body.get("value") or "")))
@@ -73,11 +79,12 @@ class Digests:
         await self._dialogs.open(press.trigger_id, cards.selection.dialog(*asked))
 
     async def stop(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
-        """Ack, then leave alone what of a running selection has not begun."""
-        return await self._controls.take(ack, body, self._stop)
+        """Write it down, ack, then leave alone what of a running selection has not begun."""
+        return await self._controls.change(ack, body, "stop this selection")
 
-    async def _stop(self, press: Press) -> None:
-        await self._batches.stop(press.value, press.actor, press.place)
+    async def _stop(self, held: Held) -> bool:
+        await self._batches.stop(held)
+        return True  # the digest says it
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Write down that it was confirmed, ack, then carry it out. What cannot be begun is said in the dialog."""
@@ -91,7 +98,7 @@ class Digests:
             if isinstance(error, NotRecorded):
                 work = self._batches.take_back(batch_id)
                 self._tasks.spawn(work, f"take back batch {batch_id}", person=actor.user_id)
-            elif not isinstance(error, StoreDown | NotTaken):
+            elif not isinstance(error, NotTaken) or self._tasks.refuses_first(actor.user_id):
                 note = replace(refusal(error, actor, None), selection=batch_id)
                 self._tasks.spawn(self._decisions.note(note), f"refused batch {batch_id}", person=actor.user_id)
             return

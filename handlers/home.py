@@ -15,7 +15,7 @@ from bot import cards
 from bot.cards import home
 from bot.clock import Clock
 from bot.decisions import Overviews
-from bot.errors import NotAttempted, StorageUnavailable, StoreDown
+from bot.errors import NotAllowed, NotAttempted, StorageUnavailable, StoreDown
 from bot.models import Actor, Place
 from bot.tasks import Room, Tasks
 from handlers.clicks import action_of, actor_of
@@ -105,7 +105,10 @@ class Home:
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The menu of clusters asks for its choices."""
         try:
-            clusters = await self._overviews.clusters()
+            clusters = await self._overviews.clusters(actor_of(body), self._channel_for(""))
+        except NotAllowed:
+            await ack(options=[])
+            return
         except StorageUnavailable as error:
             logger.warning("Couldn't read the clusters: %s", error)
             clusters = []
@@ -114,7 +117,9 @@ class Home:
     def _draw_soon(self, actor: Actor, looks_at: home.Filter, *, is_first: bool = False) -> None:
         viewer = self._viewer(actor.user_id)
         viewer.looks_at = looks_at
-        self._tasks.spawn(self._draw(actor, viewer, is_first=is_first), f"home of {actor.user_id}")
+        self._tasks.spawn(
+            self._draw(actor, viewer, is_first=is_first), f"home of {actor.user_id}", person=actor.user_id
+        )
 
     def _viewer(self, user_id: str) -> _Viewer:
         viewer = self._viewers.setdefault(user_id, _Viewer())

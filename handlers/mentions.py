@@ -1,9 +1,7 @@
 """Messages to the bot: mentions in channels and threads, and direct messages."""
 
 import logging
-import re
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +10,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.decisions import DecisionService, Lookup, Unrecorded, is_named
+from bot.decisions import DecisionService, Held, Inbox, Lookup, Unrecorded, is_named
 from bot.errors import (
     BotError,
     NoReference,
@@ -22,20 +20,19 @@ from bot.errors import (
     TooMany,
     UnreadableCommand,
 )
-from bot.models import OPEN, RULES, Actor, Place, RemediationRef, Request, Verb
+from bot.models import OPEN, RULES, Actor, Entry, Place, RemediationRef, Request, Verb
 from bot.mrkdwn import escape
 from bot.parsing import Ask, AskForStatus, AskToHold, Find, Help, ListWaiting, Order, parse_mention
 from bot.tasks import Room, Tasks
-from handlers.buttons import refusal
 from handlers.chooser import Chooser, no_match
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
+from handlers.refusals import refusal
 from handlers.replies import Replies
 from handlers.shortcuts import find_references
 
 logger = logging.getLogger(__name__)
 
-REMEMBERED = 2000  # events; Slack repeats what wasn't acked in time (docs.slack.dev, Events API)
-_MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^>]*)?>")
+_MESSAGE = "message"
 _BY_PEOPLE = {None, "file_share", "thread_broadcast"}  # subtypes of a message that somebody wrote
 
 
@@ -45,6 +42,7 @@ class Mentions:
     Args:
         lookup: finds what is meant.
         decisions: keeps holds, and notes what was refused.
+        inbox: where messages are written down.
         chooser: lists and shows, privately.
         replies: tells the thread, or the person alone.
         tasks: where the work continues after the ack.
@@ -56,6 +54,7 @@ class Mentions:
         self,
         lookup: Lookup,
         decisions: DecisionService,
+        inbox: Inbox,
         chooser: Chooser,
         replies: Replies,
         tasks: Tasks,
@@ -64,43 +63,61 @@ class Mentions:
     ) -> None:
         self._lookup = lookup
         self._decisions = decisions
+        self._inbox = inbox
         self._chooser = chooser
         self._replies = replies
         self._tasks = tasks
         self._config = config
         self._client = client
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        inbox.on(_MESSAGE, self._hold)
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then answer. What can't be taken isn't acked: Slack repeats it."""
-        event, event_id = body.get("event") or {}, str(body.get("event_id"))
+        event, name = body.get("event") or {}, f"event {body.get('event_id')}"
         user_id = str(event.get("user") or "")
-        if not user_id or event.get("bot_id") or event.get("subtype") not in _BY_PEOPLE or event_id in self._seen:
+        if not user_id or not _is_to_the_bot(event):
             await ack()
             return None
         room = self._tasks.room(user_id, decides=False)
-        if room is Room.FULL:
-            return BoltResponse(status=503, body="")
-        self._seen[event_id] = None
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
         actor = Actor(user_id, "", body.get("team_id"), home_team_id=event.get("user_team"))
         place = Place(event.get("channel"), user_id, thread_ts=event.get("thread_ts"))
-        await ack()
-        if room is Room.PERSON_IS_FULL:
-            self._tasks.spawn(self._refuse(TooMany(), actor, place), f"refused message {event_id}")
+        if room is Room.PERSON_IS_FULL and self._tasks.refuses_first(user_id):
+            await ack()
+            self._tasks.spawn(self._refuse(TooMany(), actor, place), f"refused {name}")
             return None
-        asked = parse_mention(_MENTIONED.sub(" ", str(event.get("text") or "")))
-        answer = self._answer(asked, actor, place, event_id, str(event.get("ts")))
-        self._tasks.spawn(answer, f"message {event_id}", person=user_id)
+        if room is not Room.FREE:
+            return BoltResponse(status=503, body="")
+        text, ts = str(event.get("text") or ""), str(event.get("ts"))
+        try:
+            work = await self._receive(Entry(name, _MESSAGE, "put a repair on hold", actor, place, value=text, ts=ts))
+        except Unrecorded as unrecorded:
+            self._tasks.spawn(unrecorded.work, f"unrecorded {name}", person=user_id)
+            if not isinstance(unrecorded.error, StoreDown):
+                return BoltResponse(status=503, body="")
+            work = None  # it is told that nothing was done
+        await ack()
+        if work:
+            self._tasks.spawn(work, name, person=user_id)
         return None
+
+    async def _receive(self, entry: Entry) -> Coroutine[Any, Any, object] | None:
+        """Write down what was asked. Returns what is to be done after the ack; None for a redelivery.
+
+        Raises:
+            Unrecorded: it couldn't be written down, or isn't known to be.
+        """
+        asked = parse_mention(entry.value)
+        if isinstance(asked, AskToHold):
+            return await self._inbox.receive(entry)
+        if not await self._inbox.once(entry.key, entry.actor, entry.place):
+            return None
+        return self._answer(asked, entry.actor, entry.place, entry.ts)
 
     async def _answer(
         self,
-        asked: Ask | AskToHold | AskForStatus | Find | ListWaiting | Help | UnreadableCommand,
+        asked: Ask | AskForStatus | Find | ListWaiting | Help | UnreadableCommand,
         actor: Actor,
         place: Place,
-        event_id: str,
         ts: str,
     ) -> None:
         try:
@@ -114,8 +131,6 @@ class Mentions:
                     await self._chooser.answer(Find(str(ref), only_shows=True), actor, place, "")
                 case Ask():
                     await self._show(asked, actor, place, ts)
-                case AskToHold():
-                    await self._hold(asked, actor, place, event_id)
                 case UnreadableCommand():
                     raise asked
         except NotAttempted as error:
@@ -125,41 +140,60 @@ class Mentions:
         except StorageUnavailable:
             await self._replies.whisper(place, cards.private(StoreDown()))
 
-    async def _refuse(self, error: NotAttempted, actor: Actor, place: Place) -> None:
+    async def _refuse(self, error: NotAttempted, actor: Actor, place: Place) -> bool:
         await self._decisions.note(refusal(error, actor, place.channel_id))
-        await self._replies.whisper(place, cards.private(error))
+        return await self._replies.whisper(place, cards.private(error))
 
     async def _show(self, asked: Ask, actor: Actor, place: Place, ts: str) -> None:
-        """Post the card with its buttons in the thread: nobody has seen what would be decided."""
+        """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""
         verb = Verb(asked.verb)
         await self._lookup.authorize_to(verb, actor, place.channel_id)
         ref = await self._find(asked.of, place)
         if ref is None:
             return
         present, about = await self._lookup.get(ref), await self._decisions.about(ref)
-        notice = f"<@{actor.user_id}> asked to {verb} this. Nothing has been sent yet: press a button to decide."
-        if present.state not in RULES[verb].allowed:
+        if present.state in RULES[verb].allowed:
+            told = "Nothing has been sent yet: "
+            told += "decide on its card." if about.ts else cards.how_to_decide(verb, ref)
+        else:
             state = cards.labels.state(present.state, reviewed=present.is_reviewed)[0]
-            notice = f"<@{actor.user_id}> asked to {verb} this. It's too late: it's already “{escape(state, 90)}”."
+            told = f"It's too late: it's already “{escape(state, 90)}”."
+        notice = f"<@{actor.user_id}> asked to {verb} this. {told}"
         about = replace(about, called="", vanished=False)  # Together has just listed it
-        shown = cards.card(present, notice=notice, about=about, config=self._config)
+        shown = (
+            cards.pointer(present, notice, about, self._config)
+            if about.ts
+            else cards.unfollowed(present, notice, about)
+        )
         in_thread = place if place.is_direct else replace(place, thread_ts=place.thread_ts or ts)
         await self._replies.answer(in_thread, shown)
 
-    async def _hold(self, asked: AskToHold, actor: Actor, place: Place, event_id: str) -> None:
+    async def _hold(self, held: Held) -> bool:
+        """Put it on hold. Returns whether Slack took what there was to say."""
+        entry, asked = held.entry, parse_mention(held.entry.value)
+        try:
+            if isinstance(asked, AskToHold):
+                await self._begin_hold(asked, entry.actor, entry.place, entry.key)
+        except NotAttempted as error:
+            return await self._refuse(error, entry.actor, entry.place)
+        except BotError as error:
+            return await self._replies.whisper(entry.place, cards.private(error))
+        return True
+
+    async def _begin_hold(self, asked: AskToHold, actor: Actor, place: Place, key: str) -> None:
         """Put it on hold at once, so only what was named in full: nobody sees it first."""
         await self._lookup.authorize_to(Verb.HOLD, actor, place.channel_id)
         ref = await self._find(asked.of, place, in_full=True)
         if ref is None:
             return
-        request = Request(Verb.HOLD, ref, actor, place, trigger_id=f"event {event_id}", seconds=asked.seconds)
+        request = Request(Verb.HOLD, ref, actor, place, reason=asked.reason, trigger_id=key, seconds=asked.seconds)
         try:
             work = await self._decisions.receive(request)
         except Unrecorded as unrecorded:
-            await unrecorded.work
-        else:
-            if work:
-                await work
+            unrecorded.work.close()
+            raise StorageUnavailable("a hold isn't recorded", in_doubt=True) from unrecorded
+        if work:
+            await work
 
     async def _find(self, of: Order | Find | None, place: Place, *, in_full: bool = False) -> RemediationRef | None:
         """Return which remediation is meant; None where several may be, and the person was told which.
@@ -210,3 +244,9 @@ class Mentions:
             logger.warning("Couldn't read what a thread is about: %s", describe(error))
             raise NoReference(None) from error
         return find_references(messages[0]) if messages else []
+
+
+def _is_to_the_bot(event: dict[str, Any]) -> bool:
+    """Return whether a person wrote it to the bot: an app may be told of every message of a channel."""
+    is_direct = event.get("type") != "message" or event.get("channel_type") == "im"
+    return is_direct and not event.get("bot_id") and event.get("subtype") in _BY_PEOPLE

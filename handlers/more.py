@@ -62,6 +62,7 @@ class More:
         if verb := _DECIDES.get(chosen):
             ref, shown = read_button_value(value_beside(press.body, action))
             place = self._home.placed(press.place, ref.cluster_id)
+            await self._lookup.authorize_in_time(verb, press.actor, place.channel_id)
             request = Request(verb, ref, press.actor, place, shown=shown, trigger_id=press.trigger_id)
             await (self._reasons if verb is Verb.REJECT else self._other_modes).ask(request)
             return

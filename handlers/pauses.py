@@ -6,8 +6,9 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import PauseService
-from handlers.controls import Controls, Press
+from bot.decisions import Held, PauseService
+from handlers.clicks import action_of
+from handlers.controls import Controls
 from handlers.replies import Replies
 
 
@@ -24,16 +25,24 @@ class Pauses:
         self._service = service
         self._controls = controls
         self._replies = replies
+        controls.on(cards.PAUSE, self._pause)
+        controls.on(cards.RESUME, self._resume)
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
-        """Ack, then pause or resume."""
-        return await self._controls.take(ack, body, self._do)
+        """Write it down, ack, then pause or resume."""
+        is_pause = action_of(body).get("action_id") == cards.PAUSE
+        return await self._controls.change(ack, body, "pause approvals" if is_pause else "resume approvals")
 
-    async def _do(self, press: Press) -> None:
-        cluster_id = press.value.removeprefix(cards.ALL_CLUSTERS)
-        if press.action_id == cards.PAUSE:
-            told = cards.paused(cluster_id, await self._service.pause(cluster_id, press.actor, press.place))
-        else:
-            await self._service.resume(cluster_id, press.actor, press.place)
-            told = cards.resumed(cluster_id)
-        await self._replies.whisper(press.place, told)
+    async def _pause(self, held: Held) -> bool:
+        cluster_id = _cluster(held)
+        pause = await self._service.pause(cluster_id, held)
+        return await self._replies.whisper(held.entry.place, cards.paused(cluster_id, pause))
+
+    async def _resume(self, held: Held) -> bool:
+        cluster_id = _cluster(held)
+        await self._service.resume(cluster_id, held)
+        return await self._replies.whisper(held.entry.place, cards.resumed(cluster_id))
+
+
+def _cluster(held: Held) -> str:
+    return held.entry.value.removeprefix(cards.ALL_CLUSTERS)

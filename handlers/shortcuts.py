@@ -8,22 +8,25 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
+from bot.decisions import Inbox, Unrecorded
 from bot.errors import UnreadableButton
 from bot.models import Place, RemediationRef, read_button_value
-from bot.parsing import Suggested, references
+from bot.parsing import Suggested, possible_ids, references
 from bot.tasks import Room, Tasks
 from handlers.chooser import Chooser
 from handlers.clicks import actor_of
 
 SHORTCUT = "cancel_remediation"
+_TEXTS = {"text", "fallback", "pretext", "title", "footer", "value"}  # the fields that people read
 _DEEPEST = 12  # of a message's blocks
 
 
 class Shortcuts:
     """Reads the message, and lets the person choose from what it names: a suggestion, never a permission."""
 
-    def __init__(self, chooser: Chooser, tasks: Tasks) -> None:
+    def __init__(self, chooser: Chooser, inbox: Inbox, tasks: Tasks) -> None:
         self._chooser = chooser
+        self._inbox = inbox
         self._tasks = tasks
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
@@ -31,12 +34,20 @@ class Shortcuts:
         message, actor = body.get("message") or {}, actor_of(body)
         if self._tasks.room(actor.user_id, decides=False) is not Room.FREE:
             return BoltResponse(status=503, body="")
-        await ack()
         thread_ts = message.get("thread_ts") or message.get("ts")
         channel_id = (body.get("channel") or {}).get("id")
         place = Place(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
         trigger_id = str(body.get("trigger_id"))
-        work = self._chooser.answer(Suggested(tuple(find_references(message))), actor, place, trigger_id)
+        try:
+            is_new = await self._inbox.once(body.get("trigger_id"), actor, place)
+        except Unrecorded as unrecorded:
+            self._tasks.spawn(unrecorded.work, f"unrecorded shortcut {trigger_id}", person=actor.user_id)
+            return BoltResponse(status=503, body="")
+        await ack()
+        if not is_new:
+            return None
+        asked = Suggested(tuple(find_references(message)), find_words(message))
+        work = self._chooser.answer(asked, actor, place, trigger_id)
         self._tasks.spawn(work, f"shortcut {trigger_id}", person=actor.user_id)
         return None
 
@@ -49,6 +60,11 @@ def find_references(message: dict[str, Any]) -> list[RemediationRef]:
     found = [ref for value in values for ref in _in_value(value)]
     found += [ref for name, text in named if name != "value" for ref in references(text)]
     return list(dict.fromkeys(found))
+
+
+def find_words(message: dict[str, Any]) -> frozenset[str]:
+    """Return the words of a message that may be IDs: only what the bot knows is one of a remediation."""
+    return frozenset(word for name, text in _strings(message, 0) if name in _TEXTS for word in possible_ids(text))
 
 
 def _in_value(value: str) -> Iterator[RemediationRef]:

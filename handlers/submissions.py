@@ -13,6 +13,7 @@ from bot.parsing import MAX_REASON
 from bot.tasks import Room, Tasks
 from handlers.clicks import actor_of
 from handlers.home import Home
+from handlers.refusals import refusal
 
 
 class BadField(Exception):
@@ -61,6 +62,9 @@ class Submissions:
                 unrecorded.work.close()
         except NotAttempted as error:
             await ack(response_action="update", view=cards.selection.refusal(error))
+            if not isinstance(error, NotTaken) or self._tasks.refuses_first(actor.user_id):
+                note = self._decisions.note(refusal(error, actor, None))
+                self._tasks.spawn(note, "refused dialog")
         else:
             await ack()
             if work:

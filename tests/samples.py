@@ -143,7 +143,9 @@ ERRORS: dict[str, BotError] = {
     "Expired": errors.Expired("approval"),
     "NotRecorded-sent": errors.NotRecorded("approval", sent=True),
     "NotRecorded-unsent": errors.NotRecorded("approval", sent=False),
-    "NotConfirmedByStore": errors.NotConfirmedByStore("hold"),
+    "MayBeDone": errors.MayBeDone("pause approvals"),
+    "MayBeDone-bug": errors.MayBeDone("pause approvals", is_bug=True),
+    "RequestExpired": errors.RequestExpired("pause approvals"),
     "InternalError-sent": errors.InternalError("approval", sent=True),
     "InternalError-unsent": errors.InternalError("approval", sent=False),
 }

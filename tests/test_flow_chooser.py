@@ -5,10 +5,12 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from bot.cards import chooser
 from bot.decisions.lookup import FRESH_SECONDS, MENU_SECONDS
-from tests.rows import outcomes_by_user
+from bot.store.tables import audit
+from tests.rows import execute_beside, outcomes_by_user
 from tests.samples import remediation
 from tests.simulator.slack.limits import check_options, check_view
 from tests.simulator.slack.workspace import SlackFault
@@ -238,16 +240,53 @@ async def test_two_people_in_two_dialogs_cancel_once() -> None:
         assert "Already cancelled by <@U0ALICE>" in str([each.text for each in bot.slack.visible()])
 
 
-async def test_who_may_not_decide_is_refused_at_the_end_and_other_channels_at_once() -> None:
+async def test_who_may_not_decide_and_other_channels_are_refused_at_once() -> None:
     async with watching(BOT_CHANNELS="C0OPS") as bot:
         bot.together.add(**NAMES)
         await card(bot)
         view = await opened(bot, "gpu-node-7", user="U0CAROL")
-        await bot.slack.submit(view, user="U0CAROL")
-        assert "You're not allowed to cancel remediations." in (await bot.whisper("U0CAROL")).text
+        assert "You're not allowed to cancel remediations." in shown_in(view)
+        assert "submit" not in view
         view = await opened(bot, "gpu-node-7", channel="C0OTHER")
         assert "This bot isn't enabled here." in shown_in(view)
-        assert bot.together.posts == []
+        await bot.settle()
+        refused = select(audit.c.user_id, audit.c.outcome).order_by(audit.c.seq)
+        assert [tuple(row.values()) for row in await execute_beside(bot, refused)] == [
+            ("U0CAROL", "NotAllowed"),
+            ("U0ALICE", "NotAllowed"),
+        ]
+
+
+async def test_menu_shows_nothing_to_who_may_not_decide(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    bot.together.add(**NAMES)
+    view = await opened(bot)
+    assert await bot.slack.ask_in_view(view, chooser.NODE, user="U0CAROL") == []
+    assert len(await bot.slack.ask_in_view(view, chooser.NODE)) == 1
+
+
+async def test_what_has_opened_a_moment_ago_is_found(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    assert "Nothing can be cancelled right now." in shown_in(await opened(bot))
+    assert "No open remediation matches" in shown_in(await opened(bot, "gpu-node-7"))
+    await bot.time.advance(1)
+    bot.together.add(**NAMES)
+    assert "reboot gpu-node-7" in shown_in(await opened(bot, "gpu-node-7"))
+    await bot.time.advance(1)
+    bot.together.add(OTHER, instance_name="gpu-node-9")
+    bot.together.clusters["cluster-2"] = "two"
+    assert "reboot gpu-node-9" in shown_in(await opened(bot, "gpu-node-9"))
+
+
+async def test_nothing_is_called_certain_while_together_cannot_be_read(bot: World) -> None:
+    bot.together.add(**NAMES)
+    bot.together.faults.append(Fault("cut", verb="clusters", times=50))
+    view = await opened(bot)
+    assert "Nothing to cancel was found. Couldn't read the list of clusters from Together" in shown_in(view)
+    await bot.slack.command("list")
+    told = (await bot.whisper()).text
+    assert told.startswith("Nothing to cancel was found.")
+    assert "Couldn't read the list of clusters from Together" in told
 
 
 @pytest.mark.parametrize("count", [0, 1, 100, 101, 10_000])

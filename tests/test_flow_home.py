@@ -260,3 +260,31 @@ async def test_button_drawn_under_other_settings_asks_for_a_reason_first() -> No
         await bot.slack.press_home(APPROVE)
         await bot.slack.until(lambda: bot.slack.views)
         assert bot.together.posts == []
+
+
+async def test_guest_sees_in_home_only_what_the_channels_would_show() -> None:
+    async with watching(BOT_CHANNELS="C0OPS") as bot:
+        bot.slack.add_user("U0GUEST", "guest", is_restricted=True)
+        bot.together.add(instance_name="gpu-node-7")
+        await card(bot)
+        view = await opened(bot, "U0GUEST")
+        assert "Guests can't see what's in other channels." in said(view)
+        assert "gpu-node-7" not in said(view)
+        assert "gpu-node-7" in said(await opened(bot, "U0CAROL"))
+        bot.slack.homes["U0GUEST"] = bot.slack.homes["U0CAROL"]
+        assert await bot.slack.ask_in_home(home.CLUSTER, user="U0GUEST") == []
+        assert await bot.slack.ask_in_home(home.CLUSTER, user="U0CAROL") != []
+
+
+async def test_click_in_home_that_came_too_late_is_answered_without_buttons_that_outlive_it() -> None:
+    async with world() as bot:
+        bot.together.clusters["cluster-1"] = "one"
+        bot.together.add(instance_name="gpu-node-7")
+        await opened(bot)
+        bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+        await bot.slack.press_home(APPROVE)
+        await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+        (told,) = bot.slack.direct("U0ALICE")
+        assert "the repair changed from “Reboot VM” to “Replace VM”" in told.everything
+        assert set(told.buttons) <= {REFRESH}
+        assert bot.together.posts == []

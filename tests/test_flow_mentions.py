@@ -1,12 +1,14 @@
 """Mentions of the bot and direct messages to it."""
 
 import pytest
+from sqlalchemy import select
 
-from tests.rows import outcomes_by_user
+from bot.store.tables import audit
+from tests.rows import execute_beside, outcomes_by_user
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import BOT_USER, SlackFault, im_of
 from tests.simulator.together import Fault
-from tests.watch import card, until, watching
+from tests.watch import card, quiet, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports, world
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -21,20 +23,29 @@ async def confirmation(bot: World, said: Posted) -> Posted:
 
 
 @both_transports
-async def test_cancel_by_name_shows_the_card_with_buttons_and_sends_nothing_before_one_is_pressed(bot: World) -> None:
+async def test_cancel_by_name_points_at_the_card_and_sends_nothing_before_a_button_is_pressed(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
-    await card(bot)
+    alert = await card(bot)
     said = await bot.slack.say(f"{BOT} cancel gpu-node-7", user="U0ALICE")
     answer = await confirmation(bot, said)
-    assert "<@U0ALICE> asked to cancel this. Nothing has been sent yet: press a button to decide." in answer.text
-    assert {APPROVE, CANCEL} <= set(answer.buttons)
+    told = "gpu-node-7: <@U0ALICE> asked to cancel this. Nothing has been sent yet: decide on its card. <https://"
+    assert answer.text.startswith(told)
+    assert answer.buttons == {}, "a copy would show live buttons after the card says that it's decided"
     assert bot.together.posts == []
-    await bot.slack.press(answer, CANCEL)
-    await bot.edited(answer)
-    assert "Cancelled by <@U0ALICE>" in answer.text
+    await bot.slack.press(alert, CANCEL)
     await card(bot, words="Cancelled by <@U0ALICE>")
-    assert bot.together.state(IDS) == "CANCELLED"
     assert await outcomes_by_user(bot) == [("U0ALICE", "cancelled")]
+
+
+async def test_without_a_card_the_answer_says_where_to_decide_and_offers_nothing_that_outlives_it() -> None:
+    async with world() as bot:
+        bot.together.add()
+        for verb, typed in (("cancel", f", or type `/cancel-remediation {REF}`"), ("approve", "")):
+            said = await bot.slack.say(f"{BOT} {verb} {REF}", user="U0ALICE")
+            answer = await confirmation(bot, said)
+            assert f"Nothing has been sent yet: to decide, open this app's Home{typed}." in answer.text
+            assert "Approve reboot?" in answer.text
+            assert answer.buttons == {}
 
 
 @both_transports
@@ -54,7 +65,8 @@ async def test_thread_of_an_alert_needs_no_name(bot: World) -> None:
     answer = await bot.slack.until(
         lambda: [each for each in bot.slack.replies(alert) if "asked to approve this" in each.text]
     )
-    await bot.slack.press(answer[0], APPROVE)
+    assert answer[0].buttons == {}
+    await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved by <@U0ALICE>")
     assert [outcome for _, outcome in await outcomes_by_user(bot)] == ["held", "approved"]
 
@@ -127,10 +139,7 @@ async def test_direct_messages_are_answered_there(bot: World) -> None:
         told = await answered_directly(bot, number)
         assert words in told.text
         assert told.only_for is None
-    await bot.slack.press(told, CANCEL)
-    await bot.edited(told)
-    assert "Cancelled by <@U0ALICE>" in told.text
-    await card(bot, words="Cancelled by <@U0ALICE>")
+    assert told.buttons == {}
 
 
 async def test_who_may_not_decide_is_told_privately(bot: World) -> None:
@@ -180,6 +189,20 @@ async def test_bots_and_edits_are_not_answered(bot: World) -> None:
     await bot.slack.tell(event)
     await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
     assert len(bot.slack.direct("U0ALICE")) == 1
+
+
+async def test_message_of_a_channel_is_none_to_the_bot(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    event = {"type": "message", "user": "U0ALICE", "ts": "1.2", "channel": "C0OPS"}
+    for kind in ("channel", "group", "mpim", None):
+        for text in ("lunch?", "hold gpu-node-7"):
+            assert (await bot.slack.tell({**event, "channel_type": kind, "text": text})).status == 200
+    await bot.slack.say("help", user="U0BOB", channel=im_of("U0BOB"))
+    await bot.slack.until(lambda: bot.slack.direct("U0BOB"))
+    await quiet(bot)
+    assert bot.slack.visible("U0ALICE") == []
+    assert "On hold" not in alert.text
 
 
 async def test_together_down_is_said(bot: World) -> None:
@@ -237,6 +260,16 @@ async def test_hold_from_elsewhere_is_answered_with_a_line_that_links_to_the_car
     await until(bot, lambda: "On hold until" in alert.text)
     line = next(each.text for each in bot.slack.visible() if each.text.startswith("gpu-node-7: on hold until"))
     assert "by <@U0ALICE>. <https://home.slack.com/archives/C0OPS/" in line
+
+
+async def test_hold_lasts_as_long_as_asked_and_its_reason_is_in_the_audit_trail(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.say(f"{BOT} hold {REF} 2h because the job ends at 5", user="U0ALICE", thread=alert)
+    await until(bot, lambda: "On hold until" in alert.text)
+    assert f"<!date^{int(bot.time.now()) + 7200}" in alert.everything
+    (row,) = await execute_beside(bot, select(audit.c.reason).where(audit.c.verb == "hold"))
+    assert row["reason"] == "the job ends at 5"
 
 
 async def test_hold_takes_only_what_is_named_in_full(bot: World) -> None:

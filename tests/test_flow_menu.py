@@ -123,12 +123,12 @@ async def test_state_that_changed_between_open_and_submit_is_told(
     assert bot.together.posts == []
 
 
-async def test_who_may_not_decide_learns_it_from_the_submission(bot: World) -> None:
+async def test_submission_of_who_may_not_decide_is_refused(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     submitted = ((cards.OTHER_MODE, {"mode": REPLACE, "reason": "the disk is full"}), (cards.REJECT, {"reason": "no"}))
     for number, (choice, typed) in enumerate(submitted):
-        view = await opened(bot, alert, choice, "U0CAROL")
+        view = await opened(bot, alert, choice)
         await bot.slack.submit(view, user="U0CAROL", **typed)
         assert "You're not allowed to" in (await bot.whisper("U0CAROL", number + 1)).text
     assert bot.together.posts == []
@@ -295,3 +295,11 @@ async def test_dialog_that_does_not_open_is_told(bot: World) -> None:
         bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
         await bot.slack.press(alert, MORE, choice=choice)
         assert "Nothing was sent. Try again" in (await bot.whisper(count=number)).text
+
+
+@pytest.mark.parametrize("choice", [cards.REJECT, cards.OTHER_MODE])
+async def test_who_may_not_decide_gets_no_dialog(bot: World, choice: str) -> None:
+    bot.together.add()
+    await bot.slack.press(await card(bot), MORE, choice=choice, user="U0CAROL")
+    assert "You're not allowed to" in (await bot.whisper("U0CAROL")).text
+    assert bot.slack.views == []

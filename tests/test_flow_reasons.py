@@ -65,11 +65,11 @@ async def test_submission_is_checked_again() -> None:
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
 
-async def test_who_may_not_decide_learns_it_after_the_dialog() -> None:
+async def test_submission_of_who_may_not_decide_is_refused() -> None:
     async with watching(BOT_REASON="cancel") as bot:
         bot.together.add()
         alert = await card(bot)
-        view = await opened(bot, alert, CANCEL, "U0CAROL")
+        view = await opened(bot, alert, CANCEL)
         await bot.slack.submit(view, user="U0CAROL", reason=WHY)
         assert "You're not allowed to cancel remediations." in (await bot.whisper("U0CAROL")).text
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
@@ -133,3 +133,13 @@ async def test_same_dialog_twice_decides_once() -> None:
         await bot.slack.submit(view, reason=WHY)
         await card(bot, words="Cancelled: reboot")
         assert len(bot.together.posts) == 1
+
+
+async def test_who_may_not_decide_is_refused_before_a_dialog_opens() -> None:
+    async with watching(BOT_REASON="always") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        for number, action in enumerate((CANCEL, APPROVE), 1):
+            await bot.slack.press(alert, action, user="U0CAROL")
+            assert "You're not allowed to" in (await bot.whisper("U0CAROL", number)).text
+        assert bot.slack.views == []

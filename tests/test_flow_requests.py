@@ -165,12 +165,41 @@ async def test_one_person_cannot_lock_out_the_others(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()
     with bot.together.paused("get"):
-        for _ in range(200):
-            assert (await bot.slack.press(alert, REFRESH, user="U0CAROL")).status == 200
+        acks = [(await bot.slack.press(alert, REFRESH, user="U0CAROL")).status for _ in range(200)]
+        assert acks == [200] * 21 + [503] * 179, "she learns it once a minute; the rest isn't acked"
         assert "You have too many requests in progress" in (await bot.whisper("U0CAROL")).text
         assert (await bot.slack.press(alert, APPROVE)).status == 200
         assert (await bot.slack.command(REF, user="U0BOB")).status == 200
     await bot.together.until(lambda: bot.together.posts)
+
+
+async def test_flood_of_one_person_leaves_one_row_a_minute_and_room_for_others(bot: World) -> None:
+    bot.together.add()
+    with bot.slack.paused("users.info"):
+        for number in range(40):
+            await bot.slack.say(f"<@U0BOT> status {number}", user="U0CAROL")
+            await bot.slack.command("a b", user="U0CAROL")
+            await bot.slack.open_home("U0CAROL")
+        assert bot.app.tasks.running <= 25
+        assert (await bot.slack.open_home("U0BOB")).status == 200
+    await bot.settle()
+    rows = await execute_beside(bot, select(audit.c.user_id).where(audit.c.outcome == "TooMany"))
+    assert [row["user_id"] for row in rows] == ["U0CAROL"]
+
+
+async def test_refusals_in_dialogs_and_of_an_overloaded_bot_have_their_audit_rows(bot: World) -> None:
+    view = {"id": "V1", "type": "modal", "callback_id": "reason", "private_metadata": "x", "state": {}}
+    ack = await bot.slack.deliver("interactive", interaction("view_submission", view=view))
+    assert "doesn't recognize this dialog" in ack.body
+    bot.app.tasks.limit = 0
+    await bot.slack.command(REF, user="U0BOB")
+    await bot.slack.command(REF, user="U0BOB")
+    await bot.settle()
+    chosen = select(audit.c.user_id, audit.c.outcome).order_by(audit.c.user_id)
+    assert [tuple(row.values()) for row in await execute_beside(bot, chosen)] == [
+        ("U0ALICE", "UnknownControl"),
+        ("U0BOB", "NotTaken"),
+    ]
 
 
 async def test_everything_refused_has_its_audit_row(bot: World) -> None:

@@ -70,6 +70,36 @@ async def test_message_that_names_nothing_or_several_lets_the_person_choose() ->
 @pytest.mark.parametrize(
     "message",
     [
+        {"text": f"please look at {REF}."},
+        {"text": f"({REF}) is waiting since 1/2/2026, see https://a/b/c"},
+        {"text": "alert", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": f"*Node:* `{REF}`"}}]},
+        {"text": "", "attachments": [{"fallback": "x", "text": f"Remediation {REF}"}]},
+        {"text": f"what about {IDS[2]}?"},
+    ],
+)
+@pytest.mark.parametrize("state", ["PENDING_APPROVAL", "RUNNING"])
+async def test_ids_in_the_words_of_a_message_are_recognized(bot: World, message: dict[str, Any], state: str) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    bot.together.add(state=state, instance_name="gpu-node-7")
+    bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+    said = await bot.slack.say("x", user="U0BOB")
+    said.text, said.blocks = message["text"], message.get("blocks", [])
+    said.attachments = message.get("attachments", [])
+    view = await used(bot, said)
+    words = "reboot gpu-node-7" if state == "PENDING_APPROVAL" else "Too late to cancel: it's already “Running”."
+    assert words in shown_in(view)
+
+
+async def test_path_that_is_no_remediation_lets_the_person_choose(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    bot.together.add()
+    view = await used(bot, await bot.slack.say("see docs/runbooks/gpu", user="U0BOB"))
+    assert "This message names no remediation. Choose one." in shown_in(view)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
         {},
         {"text": None, "blocks": [1, None, {"elements": "x"}], "attachments": {"a": []}},
         {"metadata": {"event_payload": {"cluster_id": "../x", "instance_id": "i", "remediation_id": "r"}}},

@@ -1,16 +1,23 @@
 """What people type and paste behind the slash command."""
 
+import re
 import unicodedata
+from time import process_time
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import bot.cards.blocks
+import bot.mrkdwn
+import bot.parsing
 from bot.errors import InvalidId, UnreadableCommand
 from bot.models import RemediationRef
 from bot.parsing import (
     MAX_REASON,
-    VERBS,
+    MAX_SEARCHED,
+    MAX_TEXT,
+    RESERVED,
     Ask,
     AskForStatus,
     AskToHold,
@@ -21,6 +28,7 @@ from bot.parsing import (
     Order,
     parse,
     parse_mention,
+    references,
 )
 
 URL = "https://api.together.xyz/v1/compute/clusters/c1/instances/i1/remediations/r1"
@@ -150,7 +158,8 @@ ALERT = RemediationRef("c1", "i1", "r1")
         ("", Help()),
         ("help", Help()),
         ("thanks!", Help()),
-        ("list please", Help()),
+        ("list please", ListWaiting()),
+        ("list nodes", Help()),
         ("List", ListWaiting()),
         ("status", AskForStatus()),
         ("status gpu-node-07?", Find("gpu-node-07", only_shows=True)),
@@ -171,6 +180,17 @@ ALERT = RemediationRef("c1", "i1", "r1")
         ("hold gpu-node-07 for 2h", AskToHold(7200.0, Find("gpu-node-07"))),
         ("hold gpu-node-07 30 min", AskToHold(1800.0, Find("gpu-node-07"))),
         ("hold 3rd-node", AskToHold(None, Find("3rd-node"))),
+        (
+            "hold c1 i1 r1 2h because the job ends at 4",
+            AskToHold(7200.0, Order(ALERT), "the job ends at 4"),
+        ),
+        ("hold 2h gpu-node-07 because of a job", AskToHold(7200.0, Find("gpu-node-07"), "of a job")),
+        ("hold gpu-node-07 for 2h, job ends", AskToHold(7200.0, Find("gpu-node-07"), "job ends")),
+        ("hold c1 i1 r1 flaky link", AskToHold(None, Order(ALERT, "flaky link"), "flaky link")),
+        ("hold because of a job", AskToHold(None, None, "of a job")),
+        ("cancel gpu-node-8 please", Ask("cancel", Find("gpu-node-8"))),
+        ("Please cancel gpu-node-8, thanks!", Ask("cancel", Find("gpu-node-8"))),
+        ("approve now", Ask("approve", None)),
     ],
 )
 def test_what_a_message_to_the_bot_asks_for(text: str, asked: object) -> None:
@@ -182,6 +202,20 @@ def test_message_that_names_no_remediation_is_answered_with_what_is_wrong(text: 
     found = parse_mention(text)
     assert isinstance(found, UnreadableCommand)
     assert found.sentence.endswith(".")
+
+
+@pytest.mark.parametrize("length", ["0m", "9999h", "99999h", "25h", "1441 min"])
+def test_hold_of_an_impossible_length_is_told_the_limits(length: str) -> None:
+    for text in (f"hold {length}", f"hold {length} gpu-node-07", f"hold c1 i1 r1 {length} because I can"):
+        found = parse_mention(text)
+        assert isinstance(found, UnreadableCommand)
+        assert found.sentence == "A hold lasts from 1 minute to 24 hours."
+
+
+@pytest.mark.parametrize("word", sorted(RESERVED))
+def test_words_of_the_command_are_no_cluster(word: str) -> None:
+    for text in (f"{word} {word} c1 i1 r1", f"cancel {word} c1 i1 r1", f"cancel, {word}, c1, i1, r1"):
+        assert not isinstance(parse(text), Order)
 
 
 @given(st.text() | st.text(alphabet="hold cancel status 1h/<@>|&;.\n"))
@@ -196,6 +230,58 @@ def test_a_host_that_slack_linked_by_itself_is_what_was_typed() -> None:
 
 def test_a_long_text_is_read_in_no_time() -> None:
     assert isinstance(parse("<http:" * 20_000), UnreadableCommand)
+
+
+def test_text_longer_than_anything_meant_is_refused_unread() -> None:
+    for text in (f"c1 i1 r1 {'x' * MAX_TEXT}", f"cluster x{' ' * 40_000}y z", "cancel " * 6000):
+        for asked in (parse(text), parse_mention(f"cancel {text}")):
+            assert isinstance(asked, UnreadableCommand)
+            assert asked.sentence == "That's longer than 4,000 characters."
+
+
+def test_repeated_cancel_is_no_reference() -> None:
+    assert isinstance(parse("cancel cancel c1 i1 r1"), UnreadableCommand)
+
+
+def test_long_message_is_searched_up_to_a_space() -> None:
+    cut = f"{'x' * (MAX_SEARCHED - 80)} {URL}{'1' * 40}"
+    assert list(references(f"{URL} {cut}")) == [ALERT]
+
+
+PATTERNS = {
+    f"{module.__name__} {name}": pattern
+    for module in (bot.parsing, bot.mrkdwn, bot.cards.blocks)
+    for name, pattern in vars(module).items()
+    if isinstance(pattern, re.Pattern)
+}
+PIECES = (
+    " ", "a", "a ", "1", ",", "/", "`", "`a` / ", '"', "“", "-", "=", "<", "<@A|", "<@A", "<http:a|", "<http:", "&",
+    "cluster ", "cluster=", "--cluster ", "--reason ", "instance ", "compute/clusters/",
+    ">", "compute/clusters/a/instances/", " for ", " 1", " 1 ", ". ", "? ", "?", "https://",
+)  # fmt: skip
+STARTS = (
+    "", "cluster ", "cluster x", "cluster x instance y", "cluster x instance y remediation ", "cluster", "--cluster",
+    "for", "1", " for 1", "`", "<@A", "<@A|", "<http://a", "<http://a|", "compute/clusters/", '"', "reason",
+    "compute/clusters/a/instances/b/remediations/",
+)  # fmt: skip
+
+
+def seconds_to_search(pattern: re.Pattern[str], text: str) -> float:
+    taken = []
+    for _ in range(2):
+        began = process_time()
+        pattern.match(text), pattern.fullmatch(text), pattern.sub("", text)
+        taken.append(process_time() - began)
+    return min(taken)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
+def test_every_pattern_takes_time_in_proportion_to_the_text(pattern: re.Pattern[str]) -> None:
+    for start in STARTS:
+        for piece in PIECES:
+            half, whole = (f"{start}{piece * (size // len(piece))}\x00" for size in (6_000, 12_000))
+            taken = seconds_to_search(pattern, whole)
+            assert taken < 0.05 or taken < 3 * seconds_to_search(pattern, half), f"{start!r} and many {piece!r}"
 
 
 def test_ids_that_look_like_words_of_the_command_are_ids() -> None:
@@ -226,7 +312,7 @@ def test_every_id_of_the_contract_is_read_as_it_is(cluster: str, instance: str, 
     typed = f"{cluster} {instance} {remediation}"
     # Phones and Slack make these of other characters; what they mean is in the tables above.
     assume(not any(each in typed for each in "“”„‟‘’‚‛«»&—–‐‑‒―−") and "--" not in typed)
-    assume(cluster.lower() not in {"status", "cancel", "list", *VERBS})
+    assume(cluster.lower() not in RESERVED)
     assert parse(typed) == Order(RemediationRef(cluster, instance, remediation))
 
 

@@ -5,7 +5,21 @@ from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
 from bot.cards.controls import COPY_IDS, HISTORY, MORE, OTHER_MODE, REJECT, RELEASE, question
 from bot.cards.history import copyable, history
-from bot.cards.notices import USAGE, after_failure, failed, failure, in_progress, line, mentions, private, usage
+from bot.cards.notices import (
+    USAGE,
+    after_failure,
+    failed,
+    failure,
+    how_to_decide,
+    in_progress,
+    line,
+    mentions,
+    pointer,
+    private,
+    unfollowed,
+    usage,
+    without_decisions,
+)
 from bot.cards.other_mode import MODE, OTHER_MODE_DIALOG, other_mode_dialog
 from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
 from bot.cards.reason import REASON, reason_dialog, recall
@@ -54,6 +68,7 @@ __all__ = [
     "history",
     "hold_ends",
     "home",
+    "how_to_decide",
     "in_progress",
     "labels",
     "late_call",
@@ -64,6 +79,7 @@ __all__ = [
     "mentions",
     "other_mode_dialog",
     "paused",
+    "pointer",
     "private",
     "question",
     "readable",
@@ -73,8 +89,10 @@ __all__ = [
     "resumed",
     "selection",
     "transition",
+    "unfollowed",
     "unreadable",
     "unwatched",
     "usage",
     "withdrawn",
+    "without_decisions",
 ]

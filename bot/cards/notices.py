@@ -5,9 +5,23 @@ from typing import Any
 
 from bot.cards import blocks
 from bot.cards.additions import ADDED, with_line
-from bot.cards.remediation_card import ids
+from bot.cards.config import CardConfig
+from bot.cards.controls import MORE
+from bot.cards.remediation_card import card, ids
 from bot.errors import BotError, UnreadableCommand
-from bot.models import RULES, Blocks, Message, Place, Remark, RemediationRef, Request, reference_value
+from bot.models import (
+    RULES,
+    About,
+    Blocks,
+    Message,
+    Place,
+    Remark,
+    Remediation,
+    RemediationRef,
+    Request,
+    Verb,
+    reference_value,
+)
 from bot.mrkdwn import clock_time, escape
 from bot.parsing import COMMAND
 
@@ -24,7 +38,7 @@ USAGE = (
 
 MENTIONS = (
     "Mention me, or send me a direct message:\n"
-    "`cancel gpu-node-07` or `approve gpu-node-07` shows the card with buttons. Nothing is sent until you press one.\n"
+    "`cancel gpu-node-07` or `approve gpu-node-07` links to its card. Nothing is sent until you press a button there.\n"
     "`hold 1h gpu-node-07` puts its approval on hold.\n"
     "`status gpu-node-07` shows one card; `list` shows what is waiting. Only you see them.\n"
     "In the thread of an alert, `cancel`, `approve`, `hold 1h`, and `status` need no name."
@@ -72,6 +86,39 @@ def private(error: BotError) -> Message:
 def line(text: str) -> Message:
     """Return one line of trusted markup as a message."""
     return Message(text, [blocks.paragraph(text)])
+
+
+def pointer(remediation: Remediation, said: str, about: About, config: CardConfig) -> Message:
+    """Return what is said of a remediation in a line that points at its card; `said` is trusted markup."""
+    link = config.permalink(about.channel_id, about.ts)
+    where = f"<{link}|See the card>" if link else f"The card is in <#{about.channel_id}>."
+    return line(f"{escape(remediation.node, 100)}: {said} {where}")
+
+
+def unfollowed(remediation: Remediation, notice: str, about: About) -> Message:
+    """Return a card that nobody keeps current, without controls that would outlive it."""
+    drawn = card(remediation, notice=notice, about=about)
+    return Message(drawn.text, list(blocks.without_controls(drawn.blocks)))
+
+
+def without_decisions(shown: Message) -> Message:
+    """Return a card without the controls that decide, for a message that isn't kept current."""
+    undecided = {each.action_id for each in Verb if each is not Verb.REFRESH} | {MORE}
+    drawn = []
+    for block in shown.blocks:
+        if block["type"] == "actions":
+            kept = [each for each in block["elements"] if each.get("action_id") not in undecided]
+            if not kept:
+                continue
+            block = {**block, "elements": kept}  # noqa: PLW2901 - the same row
+        drawn.append(block)
+    return replace(shown, blocks=drawn)
+
+
+def how_to_decide(verb: Verb, ref: RemediationRef) -> str:
+    """Return where to decide on a remediation that has no card of its own, as the end of a sentence."""
+    typed = f", or type `{COMMAND} {escape(str(ref), 1500)}`" if verb is Verb.CANCEL else ""
+    return f"to decide, open this app's Home{typed}."
 
 
 def usage() -> Message:

@@ -2,6 +2,7 @@
 
 from bot.decisions.batches import BatchService
 from bot.decisions.guardrails import Guardrails, Limits, two_needed
+from bot.decisions.inbox import Held, Inbox
 from bot.decisions.lookup import CANCELLABLE, Looked, Lookup, is_named
 from bot.decisions.overview import Overviews
 from bot.decisions.pauses import PauseService
@@ -13,6 +14,8 @@ __all__ = [
     "BatchService",
     "DecisionService",
     "Guardrails",
+    "Held",
+    "Inbox",
     "Limits",
     "Looked",
     "Lookup",

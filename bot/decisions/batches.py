@@ -8,12 +8,13 @@ from functools import partial
 from bot import cards
 from bot.clock import Clock
 from bot.decisions.guardrails import paused
+from bot.decisions.inbox import Held
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Work
 from bot.decisions.storing import Storing
 from bot.errors import NotConfirmed, NothingSelected, NothingToStop, NotRecorded, StorageUnavailable, StoreDown
 from bot.models import Actor, Alert, Batch, BatchItem, Place, RemediationRef, Shown, Verb, chosen, still_waiting
 from bot.policy import Policy
-from bot.store import Batches, DecisionStore, Messages, Pauses
+from bot.store import Batches, DecisionStore, Messages, Pauses, stop_batch
 
 logger = logging.getLogger(__name__)
 
@@ -110,16 +111,17 @@ class BatchService:
             raise NotConfirmed
         return self._decisions.begin(job)
 
-    async def stop(self, batch_id: str, actor: Actor, place: Place) -> None:
+    async def stop(self, held: Held) -> None:
         """Leave alone what of a batch has not begun.
 
         Raises:
             NotAllowed: the actor may not.
             NothingToStop: it has ended, or was stopped before.
-            StorageUnavailable: it could not be written.
+            StorageUnavailable: it may have been written, or not.
         """
-        await self._policy.authorize(Verb.CANCEL, actor, place.channel_id)
-        if not await self._batches.stop(batch_id, actor, place.channel_id):
+        asked = held.entry
+        await self._policy.authorize(Verb.CANCEL, asked.actor, asked.place.channel_id)
+        if not await held.act(stop_batch, asked.value, asked.actor, asked.place.channel_id):
             raise NothingToStop
 
     async def take_back(self, batch_id: str) -> None:

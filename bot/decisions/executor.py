@@ -23,9 +23,9 @@ from bot.errors import (
     CheckFailed,
     Guarded,
     LeaseLost,
+    MayBeDone,
     NoAnswer,
     NotAllowed,
-    NotConfirmedByStore,
     NotFollowed,
     NotReached,
     OutcomeUnknown,
@@ -132,7 +132,7 @@ class Executor:
             NotFollowed: the bot did not post this remediation's alert.
             TogetherError: it cannot be read.
             StoreDown: it was not written.
-            NotConfirmedByStore: it may have been.
+            MayBeDone: it may have been.
         """
         present = await self._together.get(job.request.ref)
         decided = await self._decided(present)
@@ -144,7 +144,7 @@ class Executor:
             seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
             hold = await self._approvals.hold(present.ref, job.request.actor.user_id, seconds)
         except StorageUnavailable as error:
-            raise _not_kept(job, error) from error
+            raise _not_kept(error, "put this on hold") from error
         if hold is None:
             raise NotFollowed
         summary = f"on hold until {clock_time(hold.until)} by <@{hold.user_id}>."
@@ -157,13 +157,13 @@ class Executor:
         Raises:
             TogetherError: the remediation can't be read.
             StoreDown: it was not written.
-            NotConfirmedByStore: it may have been.
+            MayBeDone: it may have been.
         """
         present = await self._together.get(job.request.ref)
         try:
             is_released = await self._approvals.release(present.ref, job.request.actor.user_id)
         except StorageUnavailable as error:
-            raise _not_kept(job, error) from error
+            raise _not_kept(error, "release this hold") from error
         notice = "" if is_released else "There was no hold to release."
         outcome = Outcome(OutcomeKind.RELEASED if is_released else OutcomeKind.CHANGED, present.state)
         return await self._card(job, present, decided=await self._decided(present), notice=notice), outcome
@@ -206,6 +206,8 @@ class Executor:
         )
         if alert:
             message = cards.decision_beneath(alert, message)
+        elif place.is_home and not (about and self._points(about, place)):
+            message = cards.without_decisions(message)  # nobody keeps this copy current
         remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())
         answer = Answer(Manner.CARD, message, remark, summary=notice or summary)
         if about is None or not self._points(about, place):
@@ -508,9 +510,9 @@ class Executor:
         return await self._card(job, present, notice=notice, buttons=False), outcome
 
 
-def _not_kept(job: Job, error: StorageUnavailable) -> StoreDown | NotConfirmedByStore:
+def _not_kept(error: StorageUnavailable, what: str) -> StoreDown | MayBeDone:
     """Return that the bot's own database didn't keep something, or may have."""
-    return NotConfirmedByStore(RULES[job.request.verb].noun) if error.in_doubt else StoreDown()
+    return MayBeDone(what) if error.in_doubt else StoreDown()
 
 
 def _why(no: Guarded | NotAllowed | TogetherError) -> str:

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bot.clock import Clock
-from bot.errors import InvalidId, TogetherError, UnreadableAnswer
+from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
 from bot.models import OPEN, RULES, Actor, Past, Remediation, RemediationRef, Verb
 from bot.policy import Policy
 from bot.store import Messages, Outages, audit
@@ -20,6 +20,8 @@ CLUSTERS_AT_ONCE = 6
 FRESH_SECONDS = 10.0  # each letter that a person types is a new search
 LOOK_SECONDS = 8.0
 MENU_SECONDS = 2.5  # Slack waits 3 s for the choices of a menu (docs.slack.dev, external data source)
+AUTHORIZE_SECONDS = 1.0  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
+MAX_TRIPLES = 5  # of a message are looked up: any path looks like three IDs
 SHOWN_PAST = 20  # decisions
 
 
@@ -69,6 +71,7 @@ class Lookup:
         self._clock = clock
         self._known: tuple[float, Looked] | None = None
         self._scanning: asyncio.Task[Looked] | None = None
+        self._scanning_since = 0.0
         self._decisions = 0
 
     async def authorize(self, actor: Actor, channel_id: str | None) -> None:
@@ -86,6 +89,18 @@ class Lookup:
             NotAllowed: the actor may not.
         """
         await self._policy.authorize(verb, actor, channel_id)
+
+    async def authorize_in_time(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
+        """Return when the actor may do this here, or when a dialog must be opened: its decision is authorized again.
+
+        Raises:
+            NotAllowed: the actor may not.
+        """
+        try:
+            async with self._clock.timeout(AUTHORIZE_SECONDS):
+                await self._policy.authorize(verb, actor, channel_id)
+        except TimeoutError:
+            logger.info("Could not look up user %s in time; every decision looks them up again", actor.user_id)
 
     async def shown_in(self, channel_id: str, ts: str) -> Sequence[RemediationRef]:
         """Return the remediations that a message of the bot shows.
@@ -111,13 +126,37 @@ class Lookup:
         """
         return await audit.outcomes(self._messages.database, ref, SHOWN_PAST)
 
+    async def named(self, words: Collection[str]) -> Sequence[RemediationRef]:
+        """Return which remediations words are the IDs of: what is open, or else what Together knows.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        open_ones = [each.ref for each in (await self.open()).found]
+        if found := [ref for ref in open_ones if ref.remediation_id in words or str(ref) in words]:
+            return found
+        triples = [ref for word in sorted(words) if (ref := _as_reference(word))][:MAX_TRIPLES]
+        return [ref for ref in triples if await self._exists(ref)]
+
+    async def _exists(self, ref: RemediationRef) -> bool:
+        """Return whether there is such a remediation, or whether that can't be told."""
+        try:
+            await self.get(ref)
+        except (NotFound, InvalidIds):
+            return False
+        except TogetherError:
+            pass
+        return True
+
     async def cancellable(self) -> Looked:
-        """Return what can be cancelled now.
+        """Return what can be cancelled now; that there is nothing isn't told from a copy.
 
         Raises:
             StorageUnavailable: the database did not answer.
         """
         looked = await self.open()
+        if not self._is_watching and not any(each.state in CANCELLABLE for each in looked.found):
+            looked = await self._scan(as_of=self._clock.monotonic())
         return replace(looked, found=[each for each in looked.found if each.state in CANCELLABLE])
 
     async def open(self) -> Looked:
@@ -133,14 +172,19 @@ class Lookup:
         outdated = {each.remediation.ref for each in tracked if each.is_stale}
         return Looked(oldest_first(each.remediation for each in tracked), unreadable, outdated)
 
-    async def in_time_for_a_menu(self) -> Looked:
+    async def in_time_for_a_menu(self, allow: Awaitable[None]) -> Looked:
         """Return what is open, or nothing where that isn't known before Slack stops waiting for a menu's choices.
 
+        Args:
+            allow: raises NotAllowed where the person may not see it.
+
         Raises:
+            NotAllowed: the person may not.
             StorageUnavailable: the database did not answer.
         """
         try:
             async with self._clock.timeout(MENU_SECONDS):
+                await allow
                 return await self.open()
         except TimeoutError:
             return Looked((), ("",))
@@ -159,22 +203,27 @@ class Lookup:
         tracked = [each.remediation for each in await self._messages.tracked()]
         if found := _matching(tracked, text, states):
             return Looked(found)
+        asked_at = self._clock.monotonic()
         scanned = await self._scan()
+        if not _matching(scanned.found, text, states):
+            scanned = await self._scan(as_of=asked_at)  # a copy doesn't know what has opened since
         return Looked(_matching(scanned.found, text, states), scanned.unreadable)
 
-    async def _scan(self) -> Looked:
-        """Return all that is open at Together, as of the last few seconds."""
-        if self._known and self._clock.monotonic() - self._known[0] < FRESH_SECONDS:
+    async def _scan(self, as_of: float | None = None) -> Looked:
+        """Return all that is open at Together, as of the last few seconds, or as of a moment or later."""
+        oldest = self._clock.monotonic() - FRESH_SECONDS if as_of is None else as_of
+        if self._known and (self._known[0] > oldest or self._known[0] == as_of):
             return self._known[1]
-        if self._scanning is None or self._scanning.done():
-            self._scanning = asyncio.create_task(self._scan_and_remember(), name="search")
+        if self._scanning is None or self._scanning.done() or (as_of is not None and self._scanning_since < as_of):
+            self._scanning_since = self._clock.monotonic()
+            self._scanning = asyncio.create_task(self._scan_and_remember(self._scanning_since), name="search")
         # A caller that gives up leaves the search running for the next one.
         return await asyncio.shield(self._scanning)
 
-    async def _scan_and_remember(self) -> Looked:
-        began, decisions = self._clock.monotonic(), self._decisions
+    async def _scan_and_remember(self, began: float) -> Looked:
+        decisions = self._decisions
         looked = await self._scan_clusters()
-        if decisions == self._decisions:
+        if decisions == self._decisions and (self._known is None or self._known[0] <= began):
             self._known = began, looked
         return looked
 
@@ -199,6 +248,13 @@ class Lookup:
         lists = await asyncio.gather(*map(read, names))
         found = oldest_first(each for some in lists if some for each in some)
         return Looked(found, [name for name, some in zip(names, lists, strict=True) if some is None])
+
+
+def _as_reference(word: str) -> RemediationRef | None:
+    try:
+        return RemediationRef(*word.split("/")) if word.count("/") == 2 else None  # noqa: PLR2004 - three parts
+    except InvalidId:
+        return None
 
 
 def _read(item: object) -> Remediation | None:

@@ -50,13 +50,15 @@ class Overviews:
         """Read again what was read a moment ago: somebody has decided since."""
         self._lookup.forget()
 
-    async def clusters(self) -> Sequence[str]:
+    async def clusters(self, actor: Actor, channel_id: str | None) -> Sequence[str]:
         """Return the clusters in which something is open, by name.
 
         Raises:
+            NotAllowed: the actor may not look.
             StorageUnavailable: the database did not answer.
         """
-        return sorted({each.cluster_id for each in (await self._lookup.in_time_for_a_menu()).found})
+        looked = await self._lookup.in_time_for_a_menu(self._policy.authorize_home(actor, channel_id))
+        return sorted({each.cluster_id for each in looked.found})
 
     async def read(self, actor: Actor, channel_id: str | None, cluster_id: str, page: int) -> Overview:
         """Read one.
@@ -71,7 +73,7 @@ class Overviews:
             NotAllowed: the actor may not look.
             StorageUnavailable: the database did not answer.
         """
-        await self._lookup.authorize(actor, channel_id)
+        await self._policy.authorize_home(actor, channel_id)
         refused = await self._refusal(actor, channel_id)
         looked = await self._lookup.open()
         found, unconfirmed = await self._confirm(looked.found, looked.outdated)

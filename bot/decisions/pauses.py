@@ -1,43 +1,44 @@
 """Pausing approvals: who may approve may also say that nobody does for a while."""
 
+from bot.decisions.inbox import Held
 from bot.errors import NothingToResume
-from bot.models import Actor, Pause, Place, Verb
+from bot.models import Actor, Pause, Verb
 from bot.policy import Policy
-from bot.store import Pauses
+from bot.store import begin_pause, end_pause
 
 PAUSE_SECONDS = 3600.0
 
 
 class PauseService:
-    """Pauses and resumes approvals, of one cluster, or of all where the ID is empty.
+    """Pauses and resumes approvals, of one cluster, or of all where the ID is empty; `policy` says who may."""
 
-    Args:
-        policy: who may.
-        pauses: where they are kept.
-    """
-
-    def __init__(self, policy: Policy, pauses: Pauses) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._pauses = pauses
 
-    async def pause(self, cluster_id: str, actor: Actor, place: Place) -> Pause:
+    async def pause(self, cluster_id: str, held: Held) -> Pause:
         """Pause approvals for an hour, from now on.
 
         Raises:
             NotAllowed: the actor may not.
-            StorageUnavailable: it could not be written.
+            StorageUnavailable: it may have been written, or not.
         """
-        await self._policy.authorize(Verb.APPROVE, actor, place.channel_id)
-        return await self._pauses.begin(cluster_id, PAUSE_SECONDS, actor, place.channel_id)
+        actor, channel_id = await self._authorize(held)
+        until = await held.act(begin_pause, cluster_id, PAUSE_SECONDS, actor, channel_id)
+        return Pause(actor.user_id, until, cluster_id)
 
-    async def resume(self, cluster_id: str, actor: Actor, place: Place) -> None:
+    async def resume(self, cluster_id: str, held: Held) -> None:
         """Resume approvals.
 
         Raises:
             NotAllowed: the actor may not.
             NothingToResume: they are not paused.
-            StorageUnavailable: it could not be written.
+            StorageUnavailable: it may have been written, or not.
         """
-        await self._policy.authorize(Verb.APPROVE, actor, place.channel_id)
-        if not await self._pauses.end(cluster_id, actor, place.channel_id):
+        actor, channel_id = await self._authorize(held)
+        if not await held.act(end_pause, cluster_id, actor, channel_id):
             raise NothingToResume
+
+    async def _authorize(self, held: Held) -> tuple[Actor, str | None]:
+        actor, channel_id = held.entry.actor, held.entry.place.channel_id
+        await self._policy.authorize(Verb.APPROVE, actor, channel_id)
+        return actor, channel_id

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from bot.clock import Clock, Pause
+from bot.decisions.inbox import Inbox
 from bot.decisions.service import DecisionService
 from bot.errors import StorageUnavailable
 from bot.logs import about_decision
@@ -23,6 +24,7 @@ class Recovery:
     Args:
         store: where the jobs are.
         decisions: carries them out.
+        inbox: likewise, of what is no decision.
         tasks: where they run.
         clock: for the pauses.
         lease_seconds: how long a silent process keeps a job.
@@ -35,6 +37,7 @@ class Recovery:
         *,
         store: DecisionStore,
         decisions: DecisionService,
+        inbox: Inbox,
         tasks: Tasks,
         clock: Clock,
         lease_seconds: float,
@@ -44,6 +47,7 @@ class Recovery:
         self._store = store
         self._batches = Batches(store.database)
         self._decisions = decisions
+        self._inbox = inbox
         self._tasks = tasks
         self._clock = clock
         self._pause = lease_seconds * 0.3
@@ -97,6 +101,7 @@ class Recovery:
                 self._tasks.spawn(self._decisions.handle(job), f"take over {job.id}")
             if len(jobs) < TAKEN_AT_ONCE:
                 break
+        await self._inbox.round(self._tasks, at_start=at_start)
         if stuck := await self._batches.stop_stuck():
             logger.warning("%d selections made no progress for 10 min and were stopped", stuck)
         await self._store.drop_old_response_urls()

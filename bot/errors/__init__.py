@@ -41,7 +41,8 @@
     │   └── OutcomeUnknown        the decision was sent, and reading it back failed too
     ├── Expired                   no process ran for so long that the decision is no longer sent
     ├── NotRecorded               the database is away: what became of the decision isn't certain
-    ├── NotConfirmedByStore       the database didn't say whether it kept a hold
+    ├── MayBeDone                 whether a pause or another change of the bot's own was made isn't certain
+    ├── RequestExpired            no process ran for so long that such a change is no longer made
     └── InternalError             a bug in the bot
 
     InvalidId                     a ValueError: a text that is no ID
@@ -62,7 +63,7 @@ from bot.errors.base import (
     StartError,
     StorageUnavailable,
 )
-from bot.errors.own import Expired, InternalError, NotConfirmedByStore, NotRecorded
+from bot.errors.own import Expired, InternalError, MayBeDone, NotRecorded, RequestExpired
 from bot.errors.refusals import (
     AlreadyInFlight,
     Guarded,
@@ -117,6 +118,7 @@ __all__ = [
     "KeyRefused",
     "LeaseLost",
     "LimitReached",
+    "MayBeDone",
     "NoAnswer",
     "NoMatch",
     "NoReference",
@@ -124,7 +126,6 @@ __all__ = [
     "NotAttempted",
     "NotChecked",
     "NotConfirmed",
-    "NotConfirmedByStore",
     "NotFollowed",
     "NotFound",
     "NotPosted",
@@ -139,6 +140,7 @@ __all__ = [
     "PostUnclear",
     "RateLimited",
     "ReadFailed",
+    "RequestExpired",
     "RequestRefused",
     "SecondPersonNeeded",
     "ServerError",

@@ -33,19 +33,29 @@ class NotRecorded(BotError):
         super().__init__(what, 'Press "Check again" in a minute, before you decide anything else.')
 
 
-class NotConfirmedByStore(BotError):
-    """The database didn't say whether it kept something of the bot's own, such as a hold.
+class MayBeDone(BotError):
+    """A change of the bot's own, such as a pause, of which it isn't known whether it was made or still will be.
 
     Args:
-        noun: what was asked for, such as "hold".
+        what: it is, as in "your request to pause approvals".
+        is_bug: the bot's own fault, rather than its database's.
     """
 
-    check_again = True
-
-    def __init__(self, noun: str) -> None:
+    def __init__(self, what: str, *, is_bug: bool = False) -> None:
+        why = "something went wrong in the bot" if is_bug else "the bot can't reach its database"
         super().__init__(
-            f"Your {noun} may have been saved: the bot's database didn't confirm it.",
-            'Press "Check again" in a minute to see.',
+            f"Your request to {what} may have been carried out, or may still be: {why}.",
+            "Look at the card in a minute before you ask again.",
+        )
+
+
+class RequestExpired(BotError):
+    """A change of the bot's own lay for so long while no process ran that it isn't made any more."""
+
+    def __init__(self, what: str = "do this") -> None:
+        super().__init__(
+            f"The bot was down for too long, so your request to {what} expired and wasn't carried out.",
+            "Ask again if you still want it.",
         )
 
 

@@ -28,6 +28,7 @@ from bot.models.batch import (
     waiting,
 )
 from bot.models.button import Shown, button_value, read_button_value, reference_value
+from bot.models.entry import Entry
 from bot.models.event import Event, EventKind, Target
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id
 from bot.models.job import (
@@ -98,6 +99,7 @@ __all__ = [
     "Decided",
     "Delivery",
     "Directory",
+    "Entry",
     "Event",
     "EventKind",
     "FirstApproval",

@@ -154,7 +154,7 @@ class OutcomeKind(StrEnum):
     EXPIRED = "Expired"
     INTERRUPTED = "Interrupted"  # of the releases before 0.2
     NOT_RECORDED = "NotRecorded"
-    NOT_CONFIRMED_BY_STORE = "NotConfirmedByStore"
+    MAY_BE_DONE = "MayBeDone"
     INTERNAL_ERROR = "InternalError"
 
     @property

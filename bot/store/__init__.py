@@ -2,15 +2,16 @@
 
 from bot.store import audit
 from bot.store.approvals import Approvals
-from bot.store.batches import Batches
+from bot.store.batches import Batches, stop_batch
 from bot.store.database import Database
 from bot.store.decisions import DecisionStore
 from bot.store.health import health
+from bot.store.inbox import InboxStore
 from bot.store.lease import Lease
 from bot.store.messages import Look, Messages
 from bot.store.outages import Outage, Outages
 from bot.store.outbox import Letter, Outbox
-from bot.store.pauses import Pauses
+from bot.store.pauses import Pauses, begin_pause, end_pause
 from bot.store.trail import Trail, check_signatures
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Batches",
     "Database",
     "DecisionStore",
+    "InboxStore",
     "Lease",
     "Letter",
     "Look",
@@ -28,6 +30,9 @@ __all__ = [
     "Pauses",
     "Trail",
     "audit",
+    "begin_pause",
     "check_signatures",
+    "end_pause",
     "health",
+    "stop_batch",
 ]

@@ -111,10 +111,6 @@ class Batches:
         """Make sure that nothing of a batch begins from now on."""
         await self.database.run(_take_back, batch_id)
 
-    async def stop(self, batch_id: str, actor: Actor, channel_id: str | None) -> bool:
-        """Leave alone what of a batch has not begun, because a person says so. Returns whether there was anything."""
-        return await self.database.run(_stop, batch_id, actor, channel_id)
-
     async def stop_stuck(self) -> int:
         """Leave alone the rest of what has made no progress for ten minutes. Returns how many batches that were."""
         return await self.database.run(_stop_stuck)
@@ -208,7 +204,8 @@ def _leave(connection: Connection, batch_id: str, why: str, which: Update = _LEA
     return is_any
 
 
-def _stop(connection: Connection, batch_id: str, actor: Actor, channel_id: str | None) -> bool:
+def stop_batch(connection: Connection, batch_id: str, actor: Actor, channel_id: str | None) -> bool:
+    """Leave alone what of a batch has not begun, because a person says so. Returns whether there was anything."""
     digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
     why = f"{StopReason.PERSON}:{actor.user_id}"
     if not digest_id or not _leave(connection, batch_id, why, _TAKE_BACK):

@@ -53,7 +53,7 @@ from bot.models import (
     answered,
     told_in_digest,
 )
-from bot.store import audit, batches, outbox
+from bot.store import audit, batches, inbox, outbox
 from bot.store.approvals import card_context, keep_first
 from bot.store.database import Database, lock_audit, lock_cluster, now, read_clock
 from bot.store.messages import Look, change_alert
@@ -555,6 +555,7 @@ def _next_turn(connection: Connection, request: Request) -> float:
 def _purge_small(connection: Connection, oldest: float) -> None:
     connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
     connection.execute(_OLD_PROBES)
+    inbox.purge(connection)
     batches.purge(connection, oldest, never_confirmed=read_clock(connection) - _DAY)
 
 

@@ -40,12 +40,9 @@ class Pauses:
         return await self.database.read(active_pause, [cluster_id])
 
     async def begin(self, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None) -> Pause:
-        """Pause approvals from now on, and let every message that is concerned show it."""
-        return await self.database.run(_begin, cluster_id, seconds, actor, channel_id)
-
-    async def end(self, cluster_id: str, actor: Actor, channel_id: str | None) -> bool:
-        """Resume approvals. Returns False where they are not paused."""
-        return await self.database.run(_end, cluster_id, actor, channel_id)
+        """Pause approvals from now on."""
+        until = await self.database.run(begin_pause, cluster_id, seconds, actor, channel_id)
+        return Pause(actor.user_id, until, cluster_id)
 
 
 def active_pause(connection: Connection, clusters: Collection[str]) -> Pause | None:
@@ -54,15 +51,17 @@ def active_pause(connection: Connection, clusters: Collection[str]) -> Pause | N
     return Pause(row.user_id, row.until, row.cluster_id) if row else None
 
 
-def _begin(connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None) -> Pause:
+def begin_pause(connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None) -> float:
+    """Pause approvals from now on, and let every message that is concerned show it. Returns until when."""
     values = {"b_cluster": cluster_id, "b_user": actor.user_id, "b_seconds": seconds}
     row = connection.execute(_PAUSE, values).one()
     audit.note(connection, AuditNote("paused", actor, channel_id, cluster_id=cluster_id))
     connection.execute(_WAKE, {"b_cluster": cluster_id})
-    return Pause(row.user_id, row.until, cluster_id)
+    return float(row.until)
 
 
-def _end(connection: Connection, cluster_id: str, actor: Actor, channel_id: str | None) -> bool:
+def end_pause(connection: Connection, cluster_id: str, actor: Actor, channel_id: str | None) -> bool:
+    """Resume approvals. Returns False where they are not paused."""
     if not connection.execute(_RESUME, {"b_cluster": cluster_id}).rowcount:
         return False
     audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=cluster_id))

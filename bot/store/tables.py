@@ -186,6 +186,20 @@ pauses = Table(
     Column("until", Double, nullable=False),
 )
 
+# What was acked that is no decision. The body is what was asked as JSON, until it is done; the result is its change's.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("body", Text),
+    Column("result", Text),
+    Column("received_at", Double, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("done_at", Double),
+)
+Index("inbox_by_end", inbox.c.done_at, inbox.c.lease_until)
+
 leases = Table(
     "leases",
     metadata,

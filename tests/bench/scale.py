@@ -74,12 +74,12 @@ async def bot_of(
         slack.bolt = build_bolt(SIGNING_SECRET, team_id=TEAM, bot_user_id=BOT_USER)
         register(
             slack.bolt, decisions=services.decisions, batches=services.batches, pauses=services.pauses,
-            replies=replies, tasks=tasks, config=cards, lookup=services.lookup, client=client,
+            inbox=services.inbox, replies=replies, tasks=tasks, config=cards, lookup=services.lookup, client=client,
             home=Home(services.overviews, settings.channel_for, cards, tasks, client, clock),
         )  # fmt: skip
         recovery = Recovery(
-            store=store, decisions=services.decisions, tasks=tasks, clock=clock, lease_seconds=300,
-            retention_days=settings.bot_retention_days, report=_report,
+            store=store, decisions=services.decisions, inbox=services.inbox, tasks=tasks, clock=clock,
+            lease_seconds=300, retention_days=settings.bot_retention_days, report=_report,
         )  # fmt: skip
         config = watch_config(settings, CHANNEL, cards)
         watcher = Watcher(

@@ -30,6 +30,15 @@ async def test_choices_are_all_a_mode_or_matching_nodes(bot: World) -> None:
     assert await bot.slack.ask_for_options(message, SELECT, "nothing like it") == []
 
 
+async def test_choices_are_shown_only_to_members_of_the_workspace(bot: World) -> None:
+    bot.slack.add_user("U0PARTNER", "partner", team_id="T0PARTNER")
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    assert await bot.slack.ask_for_options(message, SELECT, user="U0PARTNER") == []
+    assert await bot.slack.ask_for_options(message, SELECT, user="U0CAROL") != []
+
+
 async def test_dialog_shows_what_will_happen_to_which_node(bot: World) -> None:
     await began(bot)
     storm(bot, 8)

@@ -11,7 +11,7 @@ from tests.storms import CANCEL_SELECTED, began, choose, digest, storm
 from tests.watch import HOLD, card, pass_time, quiet, watching
 from tests.world import APPROVE, REF, World
 
-TABLES = "decisions|alerts|messages|audit"
+TABLES = "decisions|alerts|messages|audit|inbox"
 TOO_MUCH = re.compile(rf"SCAN ({TABLES})|SEARCH ({TABLES}) .*\(cluster_id=\?\)$")
 Statements = dict[str, Any]
 

@@ -1,0 +1,195 @@
+"""Requests that are no decisions: written down before the ack, done once, finished by another process after a crash."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from bot import cards
+from bot.clock import Clock
+from bot.decisions.service import RECEIVE_SECONDS, Unrecorded, Work
+from bot.decisions.storing import Storing
+from bot.errors import BotError, LeaseLost, MayBeDone, RequestExpired, StorageUnavailable, StoreDown
+from bot.models import LIFETIME, Actor, Entry, Messenger, Place
+from bot.store import Database, InboxStore
+from bot.tasks import Tasks, finish
+
+logger = logging.getLogger(__name__)
+
+TELL_AGAIN_SECONDS = 60.0
+TELL_SECONDS = 3600.0  # so long a result that Slack didn't take is told again
+P = ParamSpec("P")
+T = TypeVar("T", bool, float)
+
+
+class Held:
+    """A request that this process works on.
+
+    Attributes:
+        entry: what was asked.
+        owner: the token by which it is held.
+    """
+
+    def __init__(self, entry: Entry, owner: str, store: InboxStore, storing: Storing) -> None:
+        self.entry = entry
+        self.owner = owner
+        self._store = store
+        self._storing = storing
+
+    async def act(self, change: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make the change that was asked for, once, in whichever process; return its result.
+
+        Raises:
+            RequestExpired: it was asked too long ago.
+            LeaseLost: another process does it.
+            StorageUnavailable: it may have been made, or may still be.
+        """
+        act = partial(self._store.act, self.entry.key, self.owner, change, *args, **kwargs)
+        return await self._storing.for_a_while(act)
+
+
+Way = Callable[[Held], Awaitable[bool]]
+
+
+class Inbox:
+    """Takes requests, and works on them.
+
+    Args:
+        database: where they are.
+        messenger: tells people what can't be done.
+        clock: time.
+        lease_seconds: how long a silent process keeps a request.
+    """
+
+    def __init__(self, database: Database, messenger: Messenger, clock: Clock, lease_seconds: float) -> None:
+        self._store = InboxStore(database, lease_seconds)
+        self._messenger = messenger
+        self._clock = clock
+        self._storing = Storing(clock)
+        self._ways: dict[str, Way] = {}
+        self._held: set[str] = set()
+
+    def on(self, kind: str, way: Way) -> None:
+        """Let a kind of request be worked on by `way`, which returns whether Slack took what it said."""
+        self._ways[kind] = way
+
+    async def once(self, key: str | None, actor: Actor, place: Place) -> bool:
+        """Write down that something was asked that changes nothing. Returns False for a redelivery.
+
+        Raises:
+            Unrecorded: it couldn't be written down.
+        """
+        if key is None:
+            return True
+        try:
+            async with self._clock.timeout(RECEIVE_SECONDS):
+                return await self._store.receive_once(key)
+        except (StorageUnavailable, TimeoutError) as error:
+            logger.error("Couldn't record a request of %s: %s", actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
+            raise Unrecorded(down := StoreDown(), self._tell(place, down)) from error
+
+    async def receive(self, entry: Entry) -> Work | None:
+        """Write down what was asked, before Slack is told "received".
+
+        Returns:
+            The work that is to be done after the ack; None for a redelivery.
+
+        Raises:
+            Unrecorded: it couldn't be written down, or isn't known to be.
+        """
+        owner = uuid.uuid4().hex
+        self._held.add(owner)  # before the row is there, so that no round of this process takes it over
+        try:
+            async with self._clock.timeout(RECEIVE_SECONDS):
+                is_new = await self._store.receive(entry, owner)
+        except (StorageUnavailable, TimeoutError) as error:
+            logger.error("Couldn't record a request of %s: %s", entry.actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
+            self._held.discard(owner)
+            if isinstance(error, StorageUnavailable) and not error.in_doubt:
+                raise Unrecorded(down := StoreDown(), self._tell(entry.place, down)) from error
+            raise Unrecorded(MayBeDone(entry.what), self._settle_doubt(entry, owner)) from error
+        if not is_new:
+            self._held.discard(owner)
+            logger.info("Redelivery ignored")
+            return None
+        return self._work(Held(entry, owner, self._store, self._storing))
+
+    async def round(self, tasks: Tasks, *, at_start: bool) -> None:
+        """Keep what this process works on, and take over what dead ones left.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        if self._held:
+            await self._store.heartbeat(self._held)
+        while tasks.accepting and (taken := await self._store.take_over(self._held, at_start=at_start)):
+            if taken.entry is None:
+                continue
+            logger.warning("Taking over a request from a dead process")
+            self._held.add(taken.owner)
+            held = Held(taken.entry, taken.owner, self._store, self._storing)
+            is_late = taken.age > (TELL_SECONDS if taken.is_acted else LIFETIME)
+            tasks.spawn(self._give_up(held) if is_late else self._work(held), f"take over {taken.entry.key}")
+
+    async def _work(self, held: Held) -> None:
+        entry = held.entry
+        try:
+            is_told = await self._ways[entry.kind](held)
+            if is_told:
+                await finish(self._finish(held))
+            else:
+                await finish(self._storing.until_stored(self._release(held, TELL_AGAIN_SECONDS)))
+        except RequestExpired:
+            await self._give_up(held)
+        except LeaseLost:
+            logger.warning("Taken over by another process")
+        except StorageUnavailable as error:
+            logger.warning("Left for later: %s", error)
+            await self._tell(entry.place, MayBeDone(entry.what))
+        except asyncio.CancelledError:
+            await finish(self._hand_back(held))
+            raise
+        except Exception:  # a bug must not leave the person without an answer
+            logger.exception("Failed")
+            await self._tell(entry.place, MayBeDone(entry.what, is_bug=True))
+            await self._finish(held)
+        finally:
+            self._held.discard(held.owner)
+
+    async def _give_up(self, held: Held) -> None:
+        try:
+            await self._tell(held.entry.place, RequestExpired(held.entry.what))
+            await self._finish(held)
+        finally:
+            self._held.discard(held.owner)
+
+    async def _finish(self, held: Held) -> None:
+        await self._storing.until_stored(partial(self._store.finish, held.entry.key, held.owner))
+
+    def _release(self, held: Held, seconds: float = 0.0) -> Callable[[], Awaitable[None]]:
+        return partial(self._store.release, held.entry.key, held.owner, seconds)
+
+    async def _hand_back(self, held: Held) -> None:
+        try:
+            await self._release(held)()
+        except StorageUnavailable:
+            await self._tell(held.entry.place, MayBeDone(held.entry.what))
+
+    async def _settle_doubt(self, entry: Entry, owner: str) -> None:
+        """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so."""
+        void = partial(self._store.void, entry, owner)
+        try:
+            is_void = await self._storing.for_a_while(void)
+        except StorageUnavailable:
+            await self._tell(entry.place, MayBeDone(entry.what))
+            await self._storing.until_stored(void)
+            return
+        if is_void:
+            await self._tell(entry.place, StoreDown())
+
+    async def _tell(self, place: Place, error: BotError) -> None:
+        await self._messenger.whisper(place, cards.private(error))

@@ -1,0 +1,169 @@
+"""Requests that are no decisions: the row is the key against duplicates, and what another process needs to do it.
+
+The owner is a new token whenever a request changes hands, so a process that was thought dead changes nothing any more.
+"""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Collection
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from bot.errors import LeaseLost, RequestExpired
+from bot.models import LIFETIME, Entry
+from bot.store.database import Database, now
+from bot.store.serialization import dump
+from bot.store.tables import inbox
+
+logger = logging.getLogger(__name__)
+
+KEPT_SECONDS = 2 * 86_400.0  # Slack repeats an event for a day at most (docs.slack.dev, Events API)
+P = ParamSpec("P")
+T = TypeVar("T", bool, float)
+i = inbox.c
+_ENTRIES = TypeAdapter(Entry)
+_LEASE_UNTIL = now() + bindparam("b_lease")
+_MINE = and_(i.key == bindparam("b_key"), i.owner == bindparam("b_owner"))
+_OPEN = i.done_at.is_(None)
+_ENDED = {"done_at": now(), "body": None}
+_INSERT = insert(inbox).values(
+    key=bindparam("b_key"), owner=bindparam("b_owner"), body=bindparam("b_body"), received_at=now(),
+    lease_until=_LEASE_UNTIL,
+)  # fmt: skip
+_RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["key"]).returning(i.key)
+_RECEIVE_ENDED = _INSERT.values(done_at=now()).on_conflict_do_nothing(index_elements=["key"]).returning(i.key)
+_VOID = (
+    _INSERT.values(done_at=now())
+    .on_conflict_do_update(
+        index_elements=["key"], set_=_ENDED, where=and_(i.owner == bindparam("b_owner"), i.result.is_(None))
+    )
+    .returning(i.key)
+)
+_HELD = select(i.result, (now() - i.received_at).label("age")).where(_MINE, _OPEN).with_for_update()
+_ACTED = update(inbox).where(_MINE).values(result=bindparam("b_result"), lease_until=_LEASE_UNTIL)
+_FINISH = update(inbox).where(_MINE).values(_ENDED)
+# Nobody's from then on: a heartbeat that is on its way must not keep it.
+_RELEASE = update(inbox).where(_MINE, _OPEN).values(owner="", lease_until=now() + bindparam("b_seconds"))
+_HEARTBEAT = (
+    update(inbox).where(i.owner.in_(bindparam("b_owners", expanding=True)), _OPEN).values(lease_until=_LEASE_UNTIL)
+)
+_LEFT = or_(i.lease_until < now(), and_(bindparam("b_all"), i.owner.not_in(bindparam("b_owners", expanding=True))))
+_TAKE_OVER = (
+    update(inbox)
+    .where(i.key == select(i.key).where(_OPEN, _LEFT).limit(1).with_for_update(skip_locked=True).scalar_subquery())
+    .values(owner=bindparam("b_owner"), lease_until=_LEASE_UNTIL)
+    .returning(i.key, i.body, i.result, (now() - i.received_at).label("age"))
+)
+_PURGE = delete(inbox).where(i.done_at < now() - KEPT_SECONDS)
+
+
+class Taken(NamedTuple):
+    """A request that another process left behind.
+
+    Attributes:
+        entry: None where this version can't read it.
+        is_acted: what it changes is changed already.
+        age: in seconds.
+    """
+
+    owner: str
+    entry: Entry | None
+    is_acted: bool
+    age: float
+
+
+class InboxStore:
+    """The transactions. Each may raise StorageUnavailable; what needs a request that was taken over, LeaseLost."""
+
+    def __init__(self, database: Database, lease_seconds: float) -> None:
+        self._database = database
+        self._lease = lease_seconds
+
+    async def receive(self, entry: Entry, owner: str) -> bool:
+        """Write down what was asked. Returns False for a redelivery."""
+        return await self._database.run(self._insert, _RECEIVE, entry.key, owner, dump(_ENTRIES, entry))
+
+    async def receive_once(self, key: str) -> bool:
+        """Write down that something was asked that changes nothing. Returns False for a redelivery."""
+        return await self._database.run(self._insert, _RECEIVE_ENDED, key, "", None)
+
+    async def void(self, entry: Entry, owner: str) -> bool:
+        """Make sure that a row whose commit is in doubt isn't worked on. False: another process has taken it."""
+        return await self._database.run(self._insert, _VOID, entry.key, owner, None)
+
+    def _insert(self, connection: Connection, statement: object, key: str, owner: str, body: str | None) -> bool:
+        values = {"b_key": key, "b_owner": owner, "b_body": body, "b_lease": self._lease}
+        return connection.execute(statement, values).first() is not None  # type: ignore[call-overload] # an insert
+
+    async def act(
+        self, key: str, owner: str, change: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Make a change once, and remember its result; the result alone where it was made before.
+
+        Raises:
+            RequestExpired: it was asked too long ago.
+        """
+
+        def work(connection: Connection) -> T:
+            held = connection.execute(_HELD, {"b_key": key, "b_owner": owner}).first()
+            if held is None:
+                raise LeaseLost
+            if held.result is not None:
+                return json.loads(held.result)  # type: ignore[no-any-return] # what was stored below
+            if held.age > LIFETIME:
+                raise RequestExpired
+            result = change(connection, *args, **kwargs)
+            values = {"b_key": key, "b_owner": owner, "b_result": json.dumps(result), "b_lease": self._lease}
+            connection.execute(_ACTED, values)
+            return result
+
+        return await self._database.run(work)
+
+    async def finish(self, key: str, owner: str) -> None:
+        """Close a request that was answered."""
+        await self._database.run(_execute, _FINISH, {"b_key": key, "b_owner": owner})
+
+    async def release(self, key: str, owner: str, seconds: float = 0.0) -> None:
+        """Let any process continue with a request, after `seconds`."""
+        await self._database.run(_execute, _RELEASE, {"b_key": key, "b_owner": owner, "b_seconds": seconds})
+
+    async def heartbeat(self, owners: Collection[str]) -> None:
+        """Keep what this process works on."""
+        await self._database.run(_execute, _HEARTBEAT, {"b_owners": list(owners), "b_lease": self._lease})
+
+    async def take_over(self, owners: Collection[str], *, at_start: bool) -> Taken | None:
+        """Take a request that another process has left behind.
+
+        Args:
+            owners: by which this process holds requests.
+            at_start: with SQLite, take any of another owner: only one process uses the file.
+        """
+        take_all = at_start and self._database.is_sqlite
+        return await self._database.run(self._take_over, list(owners), take_all=take_all)
+
+    def _take_over(self, connection: Connection, owners: list[str], *, take_all: bool) -> Taken | None:
+        owner = uuid.uuid4().hex
+        values = {"b_owner": owner, "b_owners": owners, "b_all": take_all, "b_lease": self._lease}
+        row = connection.execute(_TAKE_OVER, values).first()
+        if row is None:
+            return None
+        try:
+            entry = _ENTRIES.validate_python(json.loads(row.body))
+        except (ValueError, TypeError) as error:
+            logger.error("Request %s can't be read and is set aside: %s", row.key, type(error).__name__)  # noqa: TRY400 - it may hold a response_url
+            connection.execute(_FINISH, {"b_key": row.key, "b_owner": owner})
+            entry = None
+        return Taken(owner, entry, row.result is not None, row.age)
+
+
+def purge(connection: Connection) -> None:
+    """Delete what Slack no longer repeats."""
+    connection.execute(_PURGE)
+
+
+def _execute(connection: Connection, statement: object, values: dict[str, object]) -> None:
+    connection.execute(statement, values)  # type: ignore[call-overload] # an update

@@ -1,0 +1,268 @@
+"""Acked requests that are no decisions: made once, also after a crash, and never said to be what isn't certain."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from bot.clock import Pause
+from bot.errors import LeaseLost, RequestExpired
+from bot.models import Actor, Entry, Place
+from bot.store import Database, InboxStore, begin_pause
+from bot.store.tables import audit, inbox
+from handlers.shortcuts import SHORTCUT
+from tests.proxy import line_to
+from tests.rows import execute, execute_beside
+from tests.simulator.slack import Posted
+from tests.simulator.slack.workspace import BOT_USER
+from tests.sqlite import locked
+from tests.storms import began, choose, digest, storm
+from tests.watch import card, pass_time, quiet, until
+from tests.world import REF, World, both_databases, button_row, world
+
+pytestmark = pytest.mark.bot(drain_seconds=0.05)
+BOT = f"<@{BOT_USER}>"
+PAUSE, RESUME, STOP = "approvals:pause", "approvals:resume", "digest:stop"
+ENTRY = Entry("Tr1", "press", "pause approvals", Actor("U0ALICE", "alice", "T0HOME"), Place("C0OPS", "U0ALICE"))
+
+
+def with_button(bot: World, action_id: str) -> Posted:
+    return bot.slack.post_as_tool([button_row(action_id, value="cluster-1")])
+
+
+async def events(bot: World) -> list[str]:
+    rows = await execute_beside(bot, select(audit.c.event, audit.c.seq).order_by(audit.c.seq))
+    return [row["event"] for row in rows]
+
+
+async def left_behind(bot: World, action_id: str) -> None:
+    """Press, and let the process stop before it knows who the person is."""
+    message = with_button(bot, action_id)
+    with bot.slack.paused("users.info"):
+        assert (await bot.slack.press(message, action_id)).status == 200
+        await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+        await bot.settle()
+
+
+@both_databases
+async def test_acked_pause_is_made_by_the_next_process(bot: World) -> None:
+    await left_behind(bot, PAUSE)
+    assert await events(bot) == []
+    async with bot.another():
+        assert "Approvals are paused in cluster-1 until" in (await bot.whisper()).text
+    assert await events(bot) == ["paused"]
+
+
+@both_databases
+async def test_acked_resume_is_made_by_the_next_process(bot: World) -> None:
+    await bot.slack.press(with_button(bot, PAUSE), PAUSE, user="U0BOB")
+    await bot.whisper("U0BOB")
+    await left_behind(bot, RESUME)
+    async with bot.another():
+        assert "Approvals are on again in cluster-1." in (await bot.whisper()).text
+    assert await events(bot) == ["paused", "resumed"]
+
+
+@both_databases
+async def test_pause_that_lay_for_too_long_is_not_made_and_the_person_learns_it(bot: World) -> None:
+    await left_behind(bot, PAUSE)
+    await execute_beside(bot, update(inbox).values(received_at=inbox.c.received_at - 601))
+    async with bot.another():
+        told = (await bot.whisper()).text
+        assert "your request to pause approvals expired and wasn't carried out. Ask again" in told
+    assert await events(bot) == []
+
+
+@pytest.mark.bot(watching=True)
+async def test_acked_hold_by_mention_is_made_by_the_next_process(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    with bot.slack.paused("users.info"):
+        await bot.slack.say(f"{BOT} hold 1h", user="U0ALICE", thread=alert)
+        await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+        await bot.settle()
+    async with bot.another():
+        await until(bot, lambda: "On hold until" in alert.text)
+
+
+@pytest.mark.bot(watching=True)
+async def test_acked_stop_of_a_selection_is_made_by_the_next_process(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot)
+    with bot.together.paused("approve"):
+        await bot.slack.submit(await choose(bot, message, "all"))
+        await until(bot, lambda: STOP in message.buttons)
+        with bot.slack.paused("users.info"):
+            assert (await bot.slack.press(message, STOP, user="U0BOB")).status == 200
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await bot.settle()
+        async with bot.another():
+            await until(bot, lambda: "Stopped: @U0BOB stopped it." in message.everything)
+    assert "stopped" in await events(bot)
+
+
+async def test_process_whose_request_was_taken_over_changes_nothing(postgresql: str) -> None:
+    async with world(database=postgresql) as bot:
+        message = with_button(bot, PAUSE)
+        database = Database(postgresql)
+        with bot.slack.paused("users.info"):
+            await bot.slack.press(message, PAUSE)
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await quiet(bot)  # the first heartbeat is over
+            await execute(database, update(inbox).values(lease_until=0.0))
+            assert await InboxStore(database, 15).take_over([], at_start=False)
+        await bot.settle()
+        await database.close()
+        assert (await events(bot), bot.slack.visible("U0ALICE")) == ([], [])
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[InboxStore]:
+    database = Database(database_url)
+    await database.open()
+    yield InboxStore(database, 15)
+    await database.close()
+
+
+async def test_change_is_made_once_and_its_result_kept(store: InboxStore) -> None:
+    assert await store.receive(ENTRY, "a")
+    assert not await store.receive(ENTRY, "b")
+    change = ("cluster-1", 3600.0, ENTRY.actor, "C0OPS")
+    until_then = await store.act(ENTRY.key, "a", begin_pause, *change)
+    assert await store.act(ENTRY.key, "a", begin_pause, *change) == until_then
+    await store.release(ENTRY.key, "a")
+    taken = await store.take_over([], at_start=False)
+    assert taken is not None
+    assert (taken.entry, taken.is_acted) == (ENTRY, True)
+    assert await store.act(ENTRY.key, taken.owner, begin_pause, *change) == until_then
+    with pytest.raises(LeaseLost):
+        await store.act(ENTRY.key, "a", begin_pause, *change)
+    rows = await execute(store._database, select(audit.c.event))
+    assert [row["event"] for row in rows] == ["paused"]
+    await store.finish(ENTRY.key, taken.owner)
+    assert await store.take_over([], at_start=False) is None
+    (row,) = await execute(store._database, select(inbox.c.body))
+    assert row["body"] is None
+
+
+async def test_change_that_was_asked_for_long_ago_is_not_made(store: InboxStore) -> None:
+    await store.receive(ENTRY, "a")
+    await execute(store._database, update(inbox).values(received_at=inbox.c.received_at - 601))
+    with pytest.raises(RequestExpired):
+        await store.act(ENTRY.key, "a", begin_pause, "cluster-1", 3600.0, ENTRY.actor, "C0OPS")
+
+
+async def test_void_keeps_out_what_lands_later_and_leaves_what_another_has(store: InboxStore) -> None:
+    assert await store.void(ENTRY, "a")
+    assert await store.void(ENTRY, "a")
+    assert not await store.receive(ENTRY, "a")
+    assert not await store.void(ENTRY, "b")
+    assert await store.take_over([], at_start=True) is None
+
+
+async def test_pause_that_cannot_be_stored_is_refused_for_good(bot: World, tmp_path: Path) -> None:
+    message = with_button(bot, PAUSE)
+    async with locked(tmp_path / "bot.db"):
+        assert (await bot.slack.press(message, PAUSE)).status == 503
+        assert "The bot can't reach its database, so nothing was sent." in (await bot.whisper()).text
+        await bot.slack.say(f"{BOT} help", user="U0BOB")
+        assert "The bot can't reach its database, so nothing was sent." in (await bot.whisper("U0BOB")).text
+        assert "so nothing was sent" in (await bot.slack.command("list")).body
+    await bot.settle()
+    assert await events(bot) == []
+
+
+async def test_pause_whose_receipt_is_in_doubt_is_voided_before_the_person_is_told(postgresql: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url) as bot:
+        message = with_button(bot, PAUSE)
+        await quiet(bot)
+        line.cut_after = b"COMMIT"
+        assert (await bot.slack.press(message, PAUSE)).status == 503
+        assert bot.slack.visible("U0ALICE") == []
+        line.is_down = False
+        assert "can't reach its database, so nothing was sent" in (await bot.whisper()).text
+        await pass_time(bot, 60)
+        assert await events(bot) == []
+
+
+@pytest.mark.parametrize("action_id", [PAUSE, RESUME])
+async def test_change_in_doubt_is_told_as_that_and_then_for_certain(postgresql: str, action_id: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url) as bot:
+        if action_id == RESUME:
+            await bot.slack.press(with_button(bot, PAUSE), PAUSE, user="U0BOB")
+            await bot.whisper("U0BOB")
+        message = with_button(bot, action_id)
+        with bot.slack.paused("users.info"):
+            await bot.slack.press(message, action_id)
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await quiet(bot)
+            line.cut_after = b"COMMIT"
+        verb = "pause" if action_id == PAUSE else "resume"
+        told = (await bot.whisper()).text
+        assert f"Your request to {verb} approvals may have been carried out, or may still be" in told
+        line.is_down = False
+        database = Database(postgresql)
+        await execute(database, update(inbox).values(lease_until=0.0))
+        await database.close()
+        await bot.time.end_pause(Pause.HEARTBEAT)
+        words = "Approvals are paused in cluster-1" if action_id == PAUSE else "Approvals are on again in cluster-1"
+        assert words in (await bot.whisper(count=2)).text
+        await bot.settle()
+        assert (await events(bot)).count(f"{verb}d") == 1
+
+
+async def test_hold_by_mention_in_doubt_is_told_as_that(postgresql: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url) as bot:
+        bot.together.add()
+        with bot.slack.paused("users.info"):
+            await bot.slack.say(f"{BOT} hold {REF}", user="U0ALICE")
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await quiet(bot)
+            line.cut_after = b"COMMIT"
+        told = (await bot.whisper()).text
+        assert "Your request to put a repair on hold may have been carried out, or may still be" in told
+        line.is_down = False
+
+
+async def test_one_mention_at_two_replicas_is_answered_once(postgresql: str) -> None:
+    async with world(database=postgresql) as bot, bot.another() as second:
+        bot.together.add()
+        event = {
+            "type": "app_mention",
+            "user": "U0ALICE",
+            "text": f"{BOT} cancel {REF}",
+            "ts": "1.2",
+            "channel": "C0OPS",
+        }
+        for app in (bot.app, second):
+            bot.slack.bot_url = f"http://127.0.0.1:{app.port}"
+            assert (await bot.slack.tell({**event, "channel": "C0OPS"}, event_id="Ev0SAME")).status == 200
+        await bot.answer()
+        await quiet(bot)
+        assert len(bot.slack.visible()) == 1
+
+
+@pytest.mark.parametrize("transport", ["socket"])
+async def test_redelivered_lookups_and_menu_choices_are_answered_once(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    await bot.slack.command("list")
+    await bot.slack.press(bot.slack.post_as_tool([button_row("remediation:explode")]), "remediation:explode")
+    await bot.slack.use_shortcut(alert, SHORTCUT)
+    await bot.slack.until(lambda: bot.slack.views)
+    await bot.whisper(count=2)
+    for kind, payload in list(bot.slack.delivered):
+        assert (await bot.slack.deliver(kind, payload)).status == 200
+    await bot.settle()
+    assert len(bot.slack.visible("U0ALICE")) == 2
+    assert len([call for call in bot.slack.calls if call[0] == "views.open"]) == 1
+
+
+@pytest.mark.bot(watching=True)
+async def test_rows_by_which_redeliveries_are_known_are_deleted_after_two_days(bot: World) -> None:
+    await bot.slack.command("list")
+    await bot.whisper()
+    await pass_time(bot, 4 * 86_400)
+    assert await execute_beside(bot, select(inbox.c.key)) == []
