@@ -52,7 +52,7 @@ from bot.models import (
     State,
     Verb,
 )
-from bot.mrkdwn import clock_time, escape
+from bot.mrkdwn import clock_time, escape, when
 from bot.store import Approvals, DecisionStore
 from bot.together import TogetherClient
 
@@ -137,7 +137,7 @@ class Executor:
             raise StoreDown from error
         if hold is None:
             raise NotFollowed
-        summary = f"on hold until {clock_time(hold.until)} by <@{hold.user_id}>."
+        summary = f"on hold until {when(hold.until)} by <@{hold.user_id}>."
         answer = await self._card(job, present, decided=decided, summary=summary)
         return answer, Outcome(OutcomeKind.HELD, present.state)
 

@@ -191,8 +191,7 @@ class Reconciler:
             channel_id = self._config.route(snapshot.message.cluster_id).channel_id
             if snapshot.message.is_digest and snapshot.message.cluster_id is None:
                 channel_id = snapshot.message.channel_id
-            called = self._config.called(snapshot.alerts, snapshot.message.cluster_id, snapshot.now)
-            return replace(snapshot.message, posted_at=snapshot.now, channel_id=channel_id, called=called)
+            return lifecycle.leaving(replace(snapshot.message, channel_id=channel_id), snapshot, self._config)
 
         left = await self._messages.change(key, leaving, history=history)
         if left is None:
@@ -269,12 +268,7 @@ class Reconciler:
                 raise
             logger.warning("%s: can no longer post to thread: %s", _named(snapshot), error)
         self._maybe_told.discard(message.id)
-        return await self._settle(
-            message.id,
-            lambda each: replace(
-                each.message, lines=each.message.lines[part.lines :], told=each.message.told | part.told
-            ),
-        )
+        return await self._settle(message.id, lambda each: lifecycle.replied(each.message, part, each.now))
 
     async def _remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
@@ -317,8 +311,8 @@ class Reconciler:
                 return after
 
             def taken_back(snapshot: Snapshot) -> TrackedMessage | None:
-                is_ours = snapshot.message.reminders == message.reminders
-                return replace(snapshot.message, reminders=before.message.reminders, next_at=0.0) if is_ours else None
+                is_ours = snapshot.message.reminded_at == message.reminded_at
+                return lifecycle.not_reminded(snapshot.message, before.message) if is_ours else None
 
             await self._messages.change(key, taken_back)
             raise

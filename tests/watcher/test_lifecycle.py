@@ -72,11 +72,11 @@ class Model:
     def poll(self, *, is_old: bool = False) -> None:
         look = Look(self.alert, self.message, None, None, self.now)
         sequence = -1 if is_old else self.sequence
-        changed = (
-            lifecycle.gone(look, sequence)
-            if self.truth is None
-            else lifecycle.seen(look, self.truth, "", None, sequence)
-        )
+        if self.truth is None:
+            changed = lifecycle.gone(look, sequence)
+        else:
+            changed = lifecycle.seen(look, self.truth, "", None, sequence, read_alone=False)
+            changed = changed or lifecycle.seen(look, self.truth, "", None, sequence, read_alone=True)
         if changed:
             self.alert, self.message = changed
 
@@ -102,15 +102,14 @@ class Model:
         step, message = lifecycle.next_step(snapshot, CONFIG), snapshot.message
         match step:
             case Step.POST:
-                self.message = replace(message, posted_at=self.now)
+                self.message = lifecycle.leaving(message, snapshot, CONFIG)
                 self._post(lifecycle.content(snapshot, CONFIG), fate)
             case Step.EDIT:
                 self._edit(lifecycle.content(snapshot, CONFIG), fate)
             case Step.TELL if fate == "taken":
                 part = next(lifecycle.thread_parts(snapshot, CONFIG))
                 self.thread.append(part.message)
-                told = message.told | part.told
-                self._settle(replace(message, lines=message.lines[part.lines :], told=told))
+                self._settle(lifecycle.replied(message, part, self.now))
             case Step.REMIND if fate == "taken":
                 self._settle(lifecycle.reminded(snapshot, CONFIG))
             case Step.FIND:
@@ -179,6 +178,8 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
                 model.channel.pop(str(model.message.ts), None)
         if model.forgotten:
             return
+    model.poll()
+    model.now += 20
     model.poll()
     model.compare()
     for _ in range(30):
