@@ -173,10 +173,14 @@ def reminder(of: TrackedMessage, alerts: Sequence[Alert], count: int, called: st
         alerts: what it shows.
         count: how many wait.
         called: a user or group ID to mention; empty for nobody.
-        waited: seconds.
+        waited: seconds, of the one that waits least.
     """
     name, _ = cluster_of(of.cluster_id, alerts)
     where = f" in {escape(name, 100)}" if name else ""
-    some = f"1 remediation{where} has" if count == 1 else f"{count} remediations{where} have"
-    text = f"{some} been waiting {lasted(waited // 60 * 60)} or more for a decision. {mention(called)}".strip()
+    some = f"{count} {plural('remediation', count)}{where}"
+    if minutes := waited // 60:
+        waits = f"{'has' if count == 1 else 'have'} been waiting {lasted(minutes * 60)} or more"
+    else:
+        waits = f"{'is' if count == 1 else 'are'} waiting"
+    text = f"{some} {waits} for a decision. {mention(called)}".strip()
     return Message(text, [blocks.paragraph(text)])

@@ -53,9 +53,9 @@ class Index:
         """Let it be read alone, should the next list have it: it may be listed as it was a while ago."""
         self._doubted.add(ref)
 
-    def take_doubts(self, refs: Iterable[RemediationRef]) -> Collection[RemediationRef]:
-        """Return which of these are in doubt, and forget that: they are read alone now."""
-        taken = self._doubted.intersection(refs)
+    def take_doubts(self, cluster_id: str) -> Collection[RemediationRef]:
+        """Return what is in doubt in a cluster, and forget that: it is read alone now, where it is listed."""
+        taken = {ref for ref in self._doubted if ref.cluster_id == cluster_id}
         self._doubted -= taken
         return taken
 

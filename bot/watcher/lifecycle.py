@@ -1,7 +1,7 @@
 """What becomes of an alert and its message by what is seen and by time: pure functions. Times are Unix times."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -11,6 +11,7 @@ from bot.models import (
     FINAL,
     FIRST_APPROVAL_SECONDS,
     HOLD_ENDS_SOON_SECONDS,
+    OPEN,
     RULES,
     Alert,
     Decided,
@@ -39,8 +40,7 @@ VANISHED_SECONDS = 10.0  # what Together doesn't find for so long, at two looks,
 CALM_SECONDS = 900.0  # what comes and goes calls no more often
 LATE_SECONDS = 120.0  # so long a call leaves to a reminder that is due
 # A remediation only moves forward in these, unless it begins once more.
-_ORDER = {State.PENDING_APPROVAL: 0, State.PENDING: 1, State.QUARANTINING: 2, State.QUARANTINED: 3, State.RUNNING: 4}
-_ORDER |= dict.fromkeys(FINAL, 5)
+_ORDER: Mapping[str, int] = {state: place for place, state in enumerate(OPEN)} | dict.fromkeys(FINAL, len(OPEN))
 _TIMES = "create_time", "update_time"
 
 
@@ -121,7 +121,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
         message = replace(message, told=message.told - {str(remediation.ref)})
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(alert, waits_since=look.now, asked_since=asked_since)
-    if waits and before.is_warning and remediation.linked_alerts and not remediation.is_warning:
+    if waits and _is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
         alert = replace(alert, worsened_at=look.now)
     alert = replace(
         alert,
@@ -156,7 +156,7 @@ def _may_be_older(alert: Alert, read: Remediation) -> bool:
 
 def _rank(state: str, unknown: int) -> int:
     """Return how far a repair has come in a state; `unknown` where this version doesn't know it."""
-    return _ORDER.get(state, unknown)  # type: ignore[call-overload] # the set of states is open
+    return _ORDER.get(state, unknown)
 
 
 def _compared(known: Remediation, read: Remediation) -> int:
@@ -172,6 +172,11 @@ def _seconds(moment: datetime | None) -> float:
     if moment is None:
         return 0.0
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _is_worse(alert: Alert, read: Remediation) -> bool:
+    """Return whether a fault that was a warning isn't any more; what names no fault says nothing of that."""
+    return alert.remediation.is_warning and bool(read.linked_alerts) and not read.is_warning
 
 
 def told_of(alert: Alert) -> Remediation:

@@ -254,7 +254,7 @@ class Poller:
 
     async def _read_doubtful(self, listing: Listing) -> None:
         """Read alone what was listed as it had been before, so that a list that lags behind undoes nothing."""
-        doubtful = self._index.take_doubts([each.ref for each in (*listing.new, *listing.changed)])
+        doubtful = self._index.take_doubts(listing.cluster_id)
         for listed in (listing.new, listing.changed):
             kept = [each for each in listed if each.ref not in doubtful]
             alone = await asyncio.gather(*(self._look(each.ref) for each in listed if each.ref in doubtful))

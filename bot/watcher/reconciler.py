@@ -296,7 +296,7 @@ class Reconciler:
         waiting = lifecycle.unheld(after)
         called = self._config.called(waiting, message.cluster_id, after.now)
         if message.is_digest:
-            waited = after.now - message.remind_from
+            waited = after.now - max((each.came_at for each in waiting), default=message.remind_from)
             reminder = cards.digest.reminder(message, after.alerts, count, called, waited)
         else:
             alert = after.alerts[0]

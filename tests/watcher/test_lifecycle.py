@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -213,3 +214,39 @@ def test_states_are_open_or_final_and_every_open_one_waits_or_is_in_repair() -> 
     assert not {*OPEN} & FINAL
     assert {State.PENDING_APPROVAL} | IN_REPAIR == {*OPEN}
     assert State.PENDING_APPROVAL not in IN_REPAIR
+
+
+def read_after(known: Remediation, read: Remediation, *, read_alone: bool = False) -> bool:
+    """Whether a reading counts, after another one."""
+    alert = Alert(known, "", "m", START)
+    message = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C0OPS", opened_at=START)
+    return bool(lifecycle.seen(Look(alert, message, None, None, START), read, "", None, 0, read_alone=read_alone))
+
+
+OLD, NEW = "2026-11-24T03:00:00Z", "2026-11-24T03:01:00Z"
+
+
+@pytest.mark.parametrize("field", ["update_time", "create_time"])
+def test_reading_that_is_older_by_togethers_own_times_never_counts(field: str) -> None:
+    known = remediation(state=State.RUNNING, **{field: NEW})
+    older = remediation(state=State.PENDING, **{field: OLD})
+    assert not read_after(known, older)
+    assert not read_after(known, older, read_alone=True)
+
+
+@pytest.mark.parametrize("field", ["update_time", "create_time"])
+def test_repair_that_begins_once_more_is_believed_where_its_times_say_so(field: str) -> None:
+    ended = remediation(state=State.AUTO_RESOLVED, **{field: OLD})
+    assert read_after(ended, remediation(**{field: NEW}))
+    assert not read_after(ended, remediation(**{field: OLD}))
+    assert read_after(ended, remediation(**{field: OLD}), read_alone=True)
+
+
+def test_list_does_not_take_a_repair_back_to_an_earlier_state() -> None:
+    order = [*OPEN, State.SUCCEEDED]
+    for place, state in enumerate(order):
+        for before in order[:place]:
+            assert read_after(remediation(state=before), remediation(state=state))
+            assert not read_after(remediation(state=state), remediation(state=before))
+    assert read_after(remediation(state="A_STATE_OF_TOMORROW"), remediation(state=State.PENDING))
+    assert read_after(remediation(state=State.RUNNING), remediation(state="A_STATE_OF_TOMORROW"))

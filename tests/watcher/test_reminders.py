@@ -279,7 +279,7 @@ async def test_nodes_that_join_a_digest_after_its_last_reminder_are_reminded_of(
         for number in range(1, 11):
             await pass_time(bot, 50)
             storm(bot, 6, start=6 * number)
-        assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 3
+        assert len([each for each in bot.slack.replies(message) if "for a decision" in each.text]) == 3
         await digest(bot, "66 nodes in cluster-1 (H100) need a decision")
         await pass_time(bot, 130)
-        assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 4
+        assert len([each for each in bot.slack.replies(message) if "for a decision" in each.text]) == 4
