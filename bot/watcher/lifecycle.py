@@ -1,7 +1,7 @@
 """What becomes of an alert and its message by what is seen and by time: pure functions. Times are Unix times."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -40,7 +40,7 @@ VANISHED_SECONDS = 10.0  # what Together doesn't find for so long, at two looks,
 CALM_SECONDS = 900.0  # what comes and goes calls no more often
 LATE_SECONDS = 120.0  # so long a call leaves to a reminder that is due
 # A remediation only moves forward in these, unless it begins once more.
-_ORDER: Mapping[str, int] = {state: place for place, state in enumerate(OPEN)} | dict.fromkeys(FINAL, len(OPEN))
+_ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
 _TIMES = "create_time", "update_time"
 
 
