@@ -31,7 +31,7 @@ from bot.models import (
 )
 from bot.models.remediation import FINAL
 from bot.store import Look
-from bot.watcher import lifecycle
+from bot.watcher import calls, lifecycle, threads
 from bot.watcher.config import Route, WatchConfig
 from bot.watcher.lifecycle import Step
 from tests.manual_clock import START
@@ -103,16 +103,16 @@ class Model:
         step, message = lifecycle.next_step(snapshot, CONFIG), snapshot.message
         match step:
             case Step.POST:
-                self.message = lifecycle.leaving(message, snapshot, CONFIG)
+                self.message = calls.leaving(message, snapshot, CONFIG)
                 self._post(lifecycle.content(snapshot, CONFIG), fate)
             case Step.EDIT:
                 self._edit(lifecycle.content(snapshot, CONFIG), fate)
             case Step.TELL if fate == "taken":
-                part = next(lifecycle.thread_parts(snapshot, CONFIG))
+                part = next(threads.thread_parts(snapshot, CONFIG))
                 self.thread.append(part.message)
-                self._settle(lifecycle.replied(message, part, self.now))
+                self._settle(threads.replied(message, part, self.now))
             case Step.REMIND if fate == "taken":
-                self._settle(lifecycle.reminded(snapshot, CONFIG))
+                self._settle(calls.reminded(snapshot, CONFIG))
             case Step.FIND:
                 found = next((ts for ts in self.channel if ts.startswith("m")), None)
                 self.message = replace(message, ts=found, posted_at=message.posted_at if found else 0.0, drawn="")
