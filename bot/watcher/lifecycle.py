@@ -171,7 +171,8 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     about = alert.about(snapshot.firsts.get(alert.remediation.ref))
     about = replace(about, pause=snapshot.pause, called=snapshot.message.called)
     if alert.is_stale:
-        about = replace(about, vanished=False, as_of=_answered_at(alert))
+        as_of = None if remediation.state in FINAL else _answered_at(alert)
+        about = replace(about, vanished=False, as_of=as_of)
     return cards.card(remediation, decided=decided, notice=notice, buttons=buttons, about=about, config=config.cards)
 
 
@@ -223,10 +224,9 @@ def awaits_reading(snapshot: Snapshot) -> bool:
 
 
 def _is_unconfirmed(snapshot: Snapshot, config: WatchConfig) -> bool:
-    """Return whether a card that stays as it was answered must say as of when that is."""
-    alert = snapshot.alerts[0]
-    at = _answered_at(alert)
-    return at is not None and readings.told_of(alert).state not in FINAL and snapshot.now - at >= config.stale_seconds
+    """Return whether nothing has confirmed for too long what somebody was answered: then the card says it."""
+    at = _answered_at(snapshot.alerts[0])
+    return at is not None and snapshot.now - at >= config.stale_seconds
 
 
 def deleted(snapshot: Snapshot) -> TrackedMessage:

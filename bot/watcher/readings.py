@@ -7,6 +7,7 @@ from bot.models import FINAL, OPEN, Alert, Remediation, Verb
 # A remediation only moves forward in these, unless it begins once more.
 _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
 _TIMES = "create_time", "update_time"
+PRECISION = 1.0  # in seconds: a list may round
 
 
 def is_older(known: Remediation, read: Remediation) -> bool:
@@ -33,7 +34,7 @@ def _compared(known: Remediation, read: Remediation) -> int:
     """Return 1 where a reading is newer than what is known by Together's own times, -1 where it is older, else 0."""
     for name in _TIMES:
         before, after = _seconds(getattr(known, name)), _seconds(getattr(read, name))
-        if before and after and before != after:
+        if before and after and abs(before - after) >= PRECISION:
             return 1 if after > before else -1
     return 0
 

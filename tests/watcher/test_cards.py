@@ -378,3 +378,15 @@ async def test_card_that_waits_follows_how_much_of_the_cluster_is_in_repair(bot:
     edits = alert.edits
     await pass_time(bot, 600)
     assert alert.edits == edits
+
+
+async def test_card_says_what_was_decided_elsewhere_though_together_cannot_be_listed(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await bot.slack.command(" ".join(IDS), channel="C0OTHER")
+    await until(bot, lambda: bot.together.state(IDS) == "CANCELLED")
+    await pass_time(bot, 200)
+    assert "Cancelled: reboot" in alert.text
+    assert "Cancelled by <@U0ALICE>" in alert.text
+    assert alert.buttons == {}

@@ -335,3 +335,44 @@ async def test_node_that_joins_a_decided_digest_calls_at_once() -> None:
         assert called[0].text == (
             "gpu-node-0006 is waiting for a decision: Xid 79, GPU has fallen off the bus. <!subteam^S0ONCALL>"
         )
+
+
+async def test_failed_repair_of_a_deleted_digest_is_told(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message, "all"))
+    await digest(bot, "6 of 6: 6 approved")
+    await poll(bot)
+    bot.slack.messages.remove(message)
+    bot.together.remediations[ids[2]]["state"] = "RUNNING"
+    bot.together.fail(ids[2], "no host left")
+    again = await digest(bot, "1 failed")
+    told = await until(bot, lambda: [each for each in bot.slack.replies(again) if "no host left" in each.text])
+    assert told[0].broadcast
+    await pass_time(bot, 600)
+    assert len(bot.slack.digests()) == 1
+
+
+async def test_chosen_cluster_that_is_gone_withdraws_its_remediations() -> None:
+    async with watching(BOT_CLUSTERS="cluster-1") as bot:
+        bot.together.add()
+        await card(bot)
+        del bot.together.remediations[IDS], bot.together.clusters["cluster-1"]
+        await card(bot, words="Withdrawn: reboot")
+
+
+async def test_hold_in_a_digest_starts_its_reminders_over(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    for each in ids[1:]:
+        bot.together.review(each, "cancel")
+    await digest(bot, "1 node ")
+    await bot.slack.say("<@U0BOT> hold 4h gpu-node-0000", user="U0ALICE")
+    await digest(bot, "on hold by")
+    await pass_time(bot, 3600)
+    assert [each for each in bot.slack.replies(message) if "been waiting" in each.text] == []
+    await bot.slack.say("<@U0BOT> hold 1m gpu-node-0000", user="U0ALICE")
+    await pass_time(bot, 3 * 3600 + 17 * 60)
+    assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 1
