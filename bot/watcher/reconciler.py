@@ -269,7 +269,7 @@ class Reconciler:
                 raise
             logger.warning("%s: can no longer post to thread: %s", _named(snapshot), error)
         self._maybe_told.discard(message.id)
-        return await self._settle(message.id, lambda each: threads.replied(each.message, part, each.now))
+        return await self._settle(message.id, lambda each: threads.replied(each.message, part, snapshot.now))
 
     async def _remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
