@@ -141,7 +141,7 @@ class Alert:
         answered_seq: the audit trail's row of the last decision on it: what was read before that is out of date.
         is_stale: whoever was answered saw something else than `remediation`, so it is not to be drawn from that.
         waits_since: since when it waits again, where it had ended or vanished before; else 0.
-        asked_since: since when people are asked anew: it waits again, or a hold on it is over; else 0.
+        asked_since: since when people are asked again: it waits again, or a hold on it is over; else 0.
         worsened_at: when its fault was first seen to be more than a warning, after it had been one; else 0.
         missing_since: since when Together hasn't found it, where nothing has confirmed that yet; else 0.
         as_of: when Together last confirmed it, where that is too long ago.

@@ -107,7 +107,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     is_told = remark is not None and answer.manner is Manner.CARD  # an error says nothing of the state
     is_stale = is_told and remark is not None and (alert.vanished or (remark.state, remark.mode) != known)
     if is_stale and remark:
-        # Wherever it was told: what is known of it is kept, what was said to whoever asked isn't.
+        # The card must say it too if Together can't be read; the notice was for the person who asked.
         alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
     alert = replace(alert, answered_seq=seq if decides else alert.answered_seq)
     if remark and remark.decided:

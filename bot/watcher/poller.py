@@ -38,7 +38,7 @@ class Observation:
     Attributes:
         words: as it was listed or read; None where Together knows it no longer.
         fingerprint: of the words.
-        read_alone: it was read by itself: a list may lag behind.
+        read_alone: it is no item of a list, which may lag behind.
     """
 
     ref: RemediationRef
