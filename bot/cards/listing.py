@@ -39,7 +39,7 @@ def blast_radius(alerts: Sequence[Alert], nodes: int | None) -> str:
 
 
 def plural(noun: str, count: int) -> str:
-    """Return a noun as it stands after a number."""
+    """Return a noun as it follows a number."""
     return noun if count == 1 else f"{noun}s"
 
 
