@@ -22,6 +22,20 @@ class QuietHours:
 
     def end_after(self, moment: float) -> float:
         """Return when they end next after a moment, both in Unix time."""
-        local = datetime.fromtimestamp(moment, self.zone)
-        ends = (datetime.combine(local.date() + timedelta(days), self.end, self.zone) for days in (0, 1, 2))
-        return next(end for each in ends if (end := each.timestamp()) > moment)
+        today = datetime.fromtimestamp(moment, self.zone).date()
+        # In autumn a time of day may come twice. In spring it may be left out: then they end when the clocks change.
+        ends = (
+            datetime.combine(today + timedelta(days), self.end, self.zone).replace(fold=fold).timestamp()
+            for days in (0, 1, 2)
+            for fold in (0, 1)
+        )
+        end = min(each for each in ends if each > moment and not self.cover(each))
+        return end if self.cover(end - 1) else self._change_of_clocks(moment, end)
+
+    def _change_of_clocks(self, covered: float, later: float) -> float:
+        """Return when they end between a moment that they cover and a later one, to the second."""
+        first, last = int(covered), int(later)
+        while last - first > 1:
+            middle = (first + last) // 2
+            first, last = (middle, last) if self.cover(middle) else (first, middle)
+        return float(last)

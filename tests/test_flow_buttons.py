@@ -246,7 +246,7 @@ async def test_second_click_does_not_take_back_what_the_first_showed(bot: World,
     await bot.slack.deliver("interactive", second)
     await bot.edited(alert, 2)
     assert f"Already {done} by <@U0ALICE>, " in alert.text
-    assert f"{done.capitalize()} by <@U0ALICE> at" in alert.text
+    assert f"{done.capitalize()} by <@U0ALICE>, " in alert.text
     assert len(bot.together.posts) == 1
 
 

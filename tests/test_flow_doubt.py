@@ -263,14 +263,14 @@ async def test_every_fault_gives_exactly_one_true_answer(fault: Fault, verb: str
         is_repeated = (fault.kind, fault.code) == ("rpc", 8) and not reads_fail
         assert len(bot.together.posts) == (3 if is_repeated else 1)
         if fault.after and not reads_fail:
-            assert "by <@U0ALICE> at" in answer.text
+            assert "by <@U0ALICE>, " in answer.text
 
 
 def assert_true(bot: World, answer: Posted) -> None:
     """An answer claims an effect only where there is one, and denies one only where there is none."""
     took_effect = bot.together.state(IDS) != "PENDING_APPROVAL"
     assert "nothing was changed" not in answer.text.lower()
-    if "by <@U0ALICE> at" in answer.text:
+    if "by <@U0ALICE>, " in answer.text:
         assert took_effect
     if "hadn't taken effect as of" in answer.text:
         assert not took_effect

@@ -28,6 +28,7 @@ from tests.simulator.receivers import ROUTING_KEY, SECRET, PagerDuty, WebhookRec
 from tests.simulator.slack import Posted, Slack
 from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault, Together
+from tests.storms import began
 from tests.watch import HOLD, card, pass_time, poll, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, settings_for, world
 
@@ -442,3 +443,41 @@ async def test_hanging_webhook_does_not_delay_pagerduty(webhook: WebhookReceiver
             await card(bot)
             await pass_time(bot, 17 * 60)
             assert pagerduty.incidents == {REF: "triggered"}
+
+
+async def test_list_that_lags_behind_a_decision_is_no_event(webhook: WebhookReceiver) -> None:
+    async with watching(**told(webhook)) as bot:
+        bot.together.add()
+        await card(bot)
+        bot.together.review(IDS, "cancel")
+        await card(bot, words="Cancelled")
+        bot.together.lists_as[IDS] = "PENDING_APPROVAL"
+        await pass_time(bot, 60)
+        bot.together.lists_as.clear()
+        await pass_time(bot, 60)
+        assert webhook.of(IDS[2]) == ["opened", "resolved"]
+
+
+async def test_cluster_that_one_read_does_not_find_resolves_no_incident(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 960)
+        assert pagerduty.incidents == {REF: "triggered"}
+        bot.together.faults += [Fault("rpc", verb="list", code=5, times=1), Fault("rpc", verb="get", code=5, times=1)]
+        await pass_time(bot, 60)
+        assert pagerduty.incidents == {REF: "triggered"}
+
+
+async def test_remediation_on_two_pages_of_a_list_is_opened_once(webhook: WebhookReceiver) -> None:
+    async with watching(**told(webhook)) as bot:
+        await began(bot)
+        bot.together.max_page = 4
+        bot.together.repeated = 2
+        for number in range(9):
+            bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
+        await until(bot, bot.slack.digests)
+        await pass_time(bot, 30)
+        assert sorted(each["subject"] for each in webhook.events) == sorted(
+            f"cluster-1/i-{number}/r-{number}" for number in range(9)
+        )

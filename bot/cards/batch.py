@@ -7,7 +7,7 @@ from typing import assert_never
 from bot.cards.blocks import Element, elements
 from bot.cards.listing import lines_message, node
 from bot.models import RULES, TROUBLES, Batch, BatchItem, Message, OutcomeKind, RemediationRef, StopReason, Verb
-from bot.mrkdwn import clock_time, escape
+from bot.mrkdwn import escape, when
 
 BAR = 10
 REPORT_LINES = 100
@@ -21,7 +21,7 @@ def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = No
         waiting: what waits still; what no longer does is not named any more. None names all.
     """
     rule, known = RULES[batch.verb], [each for each in batch.items if each.outcome is not None]
-    asked = f"by <@{batch.actor.user_id}> at {clock_time(batch.asked_at)}"
+    asked = f"by <@{batch.actor.user_id}>, {when(batch.asked_at)}"
     head = f"{_well(batch)} of {len(batch.items)} {rule.done} {asked}"
     if batch.is_running:
         head = f"{rule.doing.capitalize()} {len(batch.items)}: started {asked}"

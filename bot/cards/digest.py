@@ -7,7 +7,19 @@ from bot.cards import blocks, labels
 from bot.cards.batch import REPORT_LINES, progress_lines
 from bot.cards.blocks import Element, elements
 from bot.cards.evidence import fault
-from bot.cards.listing import LISTED, cluster_of, counted, lines_message, mode_name, names, node, since
+from bot.cards.listing import (
+    LISTED,
+    blast_radius,
+    cluster_of,
+    counted,
+    lines_message,
+    mode_name,
+    names,
+    node,
+    nodes_of,
+    plural,
+    since,
+)
 from bot.cards.pause import pause_line
 from bot.cards.remediation_card import mention
 from bot.cards.selection import controls, stop_controls
@@ -24,7 +36,7 @@ from bot.models import (
     decided_in,
     still_waiting,
 )
-from bot.mrkdwn import clean, clock_time, escape, lasted
+from bot.mrkdwn import clean, escape, lasted, when
 
 
 def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], pause: Pause | None = None) -> Message:
@@ -37,7 +49,7 @@ def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], 
         pause: approvals are paused.
     """
     open_ones = still_waiting(alerts, batches)
-    title = _title(of, alerts, len(open_ones))
+    title = _title(of, alerts, open_ones)
     running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
     ages = [each.as_of for each in alerts if each.as_of]
     warnings = [labels.as_of(min(ages))] if ages else []
@@ -60,17 +72,19 @@ def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], 
     return Message(text=blocks.story([each for each in told if each]), blocks=drawn)
 
 
-def _title(of: TrackedMessage, alerts: Sequence[Alert], count: int) -> str:
+def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Alert]) -> str:
     """Return the blast radius: how many nodes of how many need a decision."""
     name, nodes = cluster_of(of.cluster_id, alerts) if of.cluster_id else ("", None)
     where = clean(name, 60) if name else "(open before monitoring started)"
-    if not count:
-        return f"Nothing left to decide: {len(alerts)} remediations {f'in {where}' if name else where}"
-    many = f"{count} of {nodes} nodes" if nodes else f"{count} node{'' if count == 1 else 's'}"
+    if not open_ones:
+        count = len(alerts)
+        return f"Nothing left to decide: {count} {plural('remediation', count)} {f'in {where}' if name else where}"
+    count, many = nodes_of(open_ones), blast_radius(open_ones, nodes)
     needs = f"need{'s' if count == 1 else ''} a decision"
+    more = f" ({len(open_ones)} remediations)" if len(open_ones) > count else ""
     if not name:
-        return f"{many} {needs} {where}"
-    return f"{many} {'of' if nodes else 'in'} {where} {needs}"
+        return f"{many} {needs} {where}{more}"
+    return f"{many} {'of' if nodes else 'in'} {where} {needs}{more}"
 
 
 def _listed(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Sequence[Element]]:
@@ -96,7 +110,7 @@ def _line(alert: Alert, name: str) -> Sequence[Element]:
         error = remediation.error_message
         told.append(f"failed{f': “{escape(error, 150)}”' if error else ''}")
     holds = (alert.hold, *alert.hold.others) if alert.hold else ()
-    told += [f"on hold by <@{each.user_id}> until {clock_time(each.until)}" for each in holds]
+    told += [f"on hold by <@{each.user_id}> until {when(each.until)}" for each in holds]
     return [*node(name), *elements(f"  {' · '.join(told)}")]
 
 
@@ -159,10 +173,14 @@ def reminder(of: TrackedMessage, alerts: Sequence[Alert], count: int, called: st
         alerts: what it shows.
         count: how many wait.
         called: a user or group ID to mention; empty for nobody.
-        waited: seconds.
+        waited: seconds, of the one that waits least.
     """
     name, _ = cluster_of(of.cluster_id, alerts)
     where = f" in {escape(name, 100)}" if name else ""
-    some = f"1 remediation{where} has" if count == 1 else f"{count} remediations{where} have"
-    text = f"{some} been waiting {lasted(waited // 60 * 60)} or more for a decision. {mention(called)}".strip()
+    some = f"{count} {plural('remediation', count)}{where}"
+    if minutes := waited // 60:
+        waits = f"{'has' if count == 1 else 'have'} been waiting {lasted(minutes * 60)} or more"
+    else:
+        waits = f"{'is' if count == 1 else 'are'} waiting"
+    text = f"{some} {waits} for a decision. {mention(called)}".strip()
     return Message(text, [blocks.paragraph(text)])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.models import Mode, State
-from bot.mrkdwn import clean, clock_time
+from bot.mrkdwn import clean, when
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def state(value: str, *, reviewed: bool = False) -> tuple[str, str]:
 
 def as_of(moment: float) -> str:
     """Return the warning that what is shown may be out of date; `moment` in Unix time."""
-    return f"Last confirmed at {clock_time(moment)}. Can't reach Together to check again."
+    return f"Last confirmed {when(moment)}. Can't reach Together to check again."
 
 
 def ordinal(number: int) -> str:

@@ -13,20 +13,43 @@ LISTED = 10
 
 
 def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
-    """Return what each node is called in a list: its name, and its cluster or ID where others have the same."""
+    """Return what each node is called in a list: its name, with its cluster or IDs where others have the same."""
     clusters = {each.remediation.cluster_id for each in alerts}
     called = {each.remediation.ref: each.remediation.node for each in alerts}
     if len(clusters) > 1:
         called = {ref: f"{name} in {ref.cluster_id}" for ref, name in called.items()}
+    called = _distinct(called, lambda ref: ref.instance_id)
+    return _distinct(called, lambda ref: ref.remediation_id)
+
+
+def _distinct(called: dict[RemediationRef, str], part: Callable[[RemediationRef], str]) -> dict[RemediationRef, str]:
     twice = {name for name, count in Counter(called.values()).items() if count > 1}
-    return {ref: f"{name} ({ref.instance_id})" if name in twice else name for ref, name in called.items()}
+    return {ref: f"{name} ({part(ref)})" if name in twice else name for ref, name in called.items()}
+
+
+def nodes_of(alerts: Sequence[Alert]) -> int:
+    """Return on how many nodes these remediations are."""
+    return len({(each.remediation.cluster_id, each.remediation.instance_id) for each in alerts})
+
+
+def blast_radius(alerts: Sequence[Alert], nodes: int | None) -> str:
+    """Return on how many nodes of how many these remediations are: "4 of 64 nodes", "1 node"."""
+    count = nodes_of(alerts)
+    return f"{count} of {nodes} {plural('node', nodes)}" if nodes else f"{count} {plural('node', count)}"
+
+
+def plural(noun: str, count: int) -> str:
+    """Return a noun as it follows a number."""
+    return noun if count == 1 else f"{noun}s"
 
 
 def cluster_of(of_cluster: str | None, alerts: Sequence[Alert]) -> tuple[str, int | None]:
-    """Return a cluster's name, raw, and how many nodes it has, as far as they are known."""
+    """Return a cluster's name, raw, and how many nodes it has, as far as that is known and can be true."""
     shares = [each.share for each in alerts if each.share]
     latest = max(shares, key=lambda each: each.at, default=Share(0, None, 0.0))
-    return latest.cluster or of_cluster or "", latest.nodes
+    # Together's list of a cluster's nodes may lag behind.
+    nodes = latest.nodes if latest.nodes and latest.nodes >= nodes_of(alerts) else None
+    return latest.cluster or of_cluster or "", nodes
 
 
 def since(alert: Alert) -> float:

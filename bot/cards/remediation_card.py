@@ -23,7 +23,7 @@ from bot.models import (
     State,
     Verb,
 )
-from bot.mrkdwn import ago, clean, clock_time, code, escape, when
+from bot.mrkdwn import ago, clean, code, escape, when
 
 
 def card(  # noqa: PLR0913 - what a card shows
@@ -121,7 +121,7 @@ def _people(remediation: Remediation, decided: Decided | None) -> Iterator[str]:
     if decided:
         reason = f": “{escape(decided.reason, 600)}”" if decided.reason else "."
         did = f"{RULES[decided.verb].done.capitalize()}{'' if decided.is_sure else ', apparently'}"
-        yield f"{did} by {decided.people} at {clock_time(decided.at)}{reason}"
+        yield f"{did} by {decided.people}, {when(decided.at)}{reason}"
         if comment and decided.user_id not in comment:
             yield f"Review comment: “{comment}”"
     elif own := re.fullmatch(
@@ -177,7 +177,7 @@ def _share(remediation: Remediation, share: Share) -> str:
     cluster = escape(share.cluster or remediation.cluster_id, 100)
     of = f"{share.in_repair} of {share.nodes}" if share.nodes else f"{share.in_repair}"
     nodes = "node" if (share.nodes or share.in_repair) == 1 else "nodes"
-    return f"{cluster}: {of} {nodes} in repair (as of {clock_time(share.at)})"
+    return f"{cluster}: {of} {nodes} in repair (as of {when(share.at)})"
 
 
 def _agreed(remediation: Remediation, about: About, config: CardConfig) -> Iterator[str]:
@@ -190,7 +190,7 @@ def _agreed(remediation: Remediation, about: About, config: CardConfig) -> Itera
         others = "".join(f", until {when(each.until)} by <@{each.user_id}>" for each in about.hold.others)
         yield f"On hold until {when(about.hold.until)} by <@{about.hold.user_id}>{others}."
     if about.first and about.first.counts_for(remediation):
-        first = f"<@{about.first.user_id}>, {clock_time(about.first.at)}"
+        first = f"<@{about.first.user_id}>, {when(about.first.at)}"
         yield f"1 of 2 approvals: {first}. One more operator must approve."
     elif remediation.mode in config.two_people:
         yield "Needs 2 approvals, by different people."

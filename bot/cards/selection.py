@@ -8,7 +8,7 @@ from bot.cards import blocks, labels
 from bot.cards.batch import progress_lines
 from bot.cards.blocks import Element, elements
 from bot.cards.evidence import fault
-from bot.cards.listing import LISTED, cluster_of, counted, mode_name, names, node, since
+from bot.cards.listing import LISTED, blast_radius, cluster_of, counted, mode_name, names, node, since
 from bot.cards.pause import pause_button
 from bot.errors import BotError
 from bot.models import (
@@ -106,7 +106,6 @@ def dialog(batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef
     name, nodes = (
         cluster_of(next(iter(clusters)), alerts) if len(clusters) == 1 else (f"{len(clusters)} clusters", None)
     )
-    of = f"{count} of {nodes} nodes" if nodes else f"{count} node{'' if count == 1 else 's'}"
     # "Cancel" alone could be taken for the way out of the dialog.
     noun = "remediation" if count == 1 else "remediations"
     submit = f"Approve {count}" if is_approval else f"Cancel {count} {noun}"
@@ -120,7 +119,10 @@ def dialog(batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef
         "submit": blocks.plain(submit),
         "close": blocks.plain("Go back"),
         "blocks": [
-            blocks.statement(f"{do} on {of} in {escape(name, 100)}.", labels.DRAIN_EACH if is_approval else left),
+            blocks.statement(
+                f"{do} on {blast_radius(alerts, nodes)} in {escape(name, 100)}.",
+                labels.DRAIN_EACH if is_approval else left,
+            ),
             *(block for each in _nodes(batch.verb, alerts, called) for block in blocks.rich_texts(each)),
             blocks.context(
                 f"{RULES[batch.verb].done.capitalize()} one at a time. "
@@ -140,7 +142,7 @@ def _nodes(
         what = escape(does.effect, 250) if verb is Verb.APPROVE else "won't run."
         held = len([each for each in mine if each.hold])
         wait = f" {held} {'is' if held == 1 else 'are'} on hold." if held and verb is Verb.APPROVE else ""
-        nodes = f"({len(mine)} node{'' if len(mine) == 1 else 's'})"
+        nodes = f"({blast_radius(mine, None)})"
         lines: list[Sequence[Element]] = [
             [*elements(f"{escape(does.name, 80)} {nodes}: ", bold=True), *elements(f"{what}{wait}")]
         ]

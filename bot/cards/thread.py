@@ -159,12 +159,12 @@ def reminder(remediation: Remediation, share: Share | None, called: str, waited:
     return Message(text, [blocks.paragraph(text)])
 
 
-def late_call(remediation: Remediation, count: int, called: str) -> Message:
-    """Return the call for what waits and called nobody when it came, in quiet hours."""
+def late_call(remediation: Remediation, count: int, called: str, *, again: bool = False) -> Message:
+    """Return the call for what waits and called nobody when it came; `again` says that it had ended before."""
     node, broken = escape(remediation.node, 100), escape(fault(remediation), 100)
     others = f" and {count - 1} more" if count > 1 else ""
-    waits = f"{'are' if others else 'is'} waiting for a decision"
-    text = f"{node}{others} {waits}{f': {broken}' if broken else ''}. {mention(called)}"
+    waits = f"{'are' if others else 'is'} waiting for a decision{' again' if again else ''}"
+    text = f"{node}{others} {waits}{f': {broken}' if broken else ''}. {mention(called)}".strip()
     return Message(text, [blocks.paragraph(text)])
 
 

@@ -57,7 +57,7 @@ from bot.models import (
     State,
     Verb,
 )
-from bot.mrkdwn import clock_time, escape
+from bot.mrkdwn import clock_time, escape, when
 from bot.store import Approvals, DecisionStore
 from bot.store.decisions import SEND_WITHIN
 from bot.together import TogetherClient
@@ -147,7 +147,7 @@ class Executor:
             raise _not_kept(error, "put this on hold") from error
         if hold is None:
             raise NotFollowed
-        summary = f"on hold until {clock_time(hold.until)} by <@{hold.user_id}>."
+        summary = f"on hold until {when(hold.until)} by <@{hold.user_id}>."
         answer = await self._card(job, present, decided=decided, summary=summary)
         return answer, Outcome(OutcomeKind.HELD, present.state)
 

@@ -120,6 +120,9 @@ class Alert:
         answered_seq: the audit trail's row of the last decision on it: what was read before that is out of date.
         is_stale: whoever was answered saw something else than `remediation`, so it is not to be drawn from that.
         waits_since: since when it waits again, where it had ended or vanished before; else 0.
+        asked_since: since when people are asked again: it waits again, or a hold on it is over; else 0.
+        worsened_at: when its fault was first seen to be more than a warning, after it had been one; else 0.
+        missing_since: since when Together hasn't found it, where nothing has confirmed that yet; else 0.
         as_of: when Together last confirmed it, where that is too long ago.
     """
 
@@ -136,12 +139,25 @@ class Alert:
     answered_seq: int = 0
     is_stale: bool = False
     waits_since: float = 0.0
+    asked_since: float = 0.0
+    worsened_at: float = 0.0
+    missing_since: float = 0.0
     as_of: float | None = None
 
     @property
     def waits(self) -> bool:
         """Whether it waits for approval."""
         return self.remediation.state == State.PENDING_APPROVAL and not self.vanished
+
+    @property
+    def came_at(self) -> float:
+        """When it began to wait, the last time."""
+        return max(self.seen_at, self.waits_since)
+
+    @property
+    def remind_from(self) -> float:
+        """Since when somebody is asked to decide on it."""
+        return max(self.seen_at, self.asked_since)
 
     @property
     def is_closed(self) -> bool:

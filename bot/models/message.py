@@ -10,7 +10,7 @@ from bot.models.ids import RemediationRef
 from bot.models.job import Answer, Manner
 from bot.models.request import Request
 from bot.models.verbs import RULES
-from bot.mrkdwn import clock_time, escape
+from bot.mrkdwn import escape, when
 
 HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
 # A decided card isn't looked at until Together is read, which makes it due; after so long it is looked at anyway.
@@ -31,10 +31,13 @@ class TrackedMessage:
         grown_at: when the last remediation came in.
         lines: what the thread of a card is yet to be told.
         told: which failures, and which parts of which reports, the thread of a digest was told.
-        remind_from: since when nobody has acted.
-        reminders: how many were sent.
+        remind_from: when the reminders that were last sent began to count.
+        reminders: how many were sent since.
+        reminded_at: when the last one was sent.
         next_at: when it is to be looked at again: 0 for now, None for when something changes.
         called: the user or group that it called when it was posted; empty for nobody.
+        called_at: when it last called, or told the channel where nobody is on call.
+        owes_call: a post or reminder has called nobody since, because of quiet hours.
         is_frozen: Slack takes no more edits of it.
         done: everything has ended and was told.
     """
@@ -53,8 +56,11 @@ class TrackedMessage:
     told: frozenset[str] = field(default_factory=frozenset)
     remind_from: float = 0.0
     reminders: int = 0
+    reminded_at: float = 0.0
     next_at: float | None = 0.0
     called: str = ""
+    called_at: float = 0.0
+    owes_call: bool = False
     is_frozen: bool = False
     done: bool = False
 
@@ -101,7 +107,10 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     known = alert.remediation.state, alert.remediation.mode
     is_told = remark is not None and answer.manner is Manner.CARD  # an error says nothing of the state
     is_stale = is_told and remark is not None and (alert.vanished or (remark.state, remark.mode) != known)
-    alert = replace(alert, answered_seq=seq if decides else alert.answered_seq, is_stale=alert.is_stale or is_stale)
+    if is_stale and remark:
+        # The card must say it too if Together can't be read; the notice was for the person who asked.
+        alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
+    alert = replace(alert, answered_seq=seq if decides else alert.answered_seq)
     if remark and remark.decided:
         alert = replace(alert, hold=None, decided=remark.decided)
     is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
@@ -113,8 +122,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     if remark and answer.manner is Manner.ERROR:
         if alert.remark and not alert.remark.buttons:
             return alert, replace(message, drawn="")  # a doubt that is older still holds
-        state, mode = remark.state or alert.remediation.state, remark.mode or alert.remediation.mode
-        remark = replace(remark, state=state, mode=mode)
+        state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
+        remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
         drawn = answer.message.fingerprint if answer.manner is Manner.CARD else ""
@@ -130,9 +139,9 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Track
     is_again = before and before.user_id == hold.user_id and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
     message, node = replace(message, next_at=0.0, done=False), escape(alert.remediation.node, 100)
     if not message.is_digest:
-        line = () if is_again else (f"{node}: <@{hold.user_id}> put this on hold until {clock_time(hold.until)}.",)
-        message = replace(message, lines=message.lines + line, remind_from=joined.until, reminders=0)
-    return replace(alert, hold=joined), message
+        line = () if is_again else (f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}.",)
+        message = replace(message, lines=message.lines + line)
+    return replace(alert, hold=joined, asked_since=joined.until), message
 
 
 def released(alert: Alert, message: TrackedMessage, user_id: str, now: float) -> Tracked | None:
@@ -142,5 +151,5 @@ def released(alert: Alert, message: TrackedMessage, user_id: str, now: float) ->
     message = replace(message, next_at=0.0)
     if not message.is_digest:
         line = f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold."
-        message = replace(message, lines=(*message.lines, line), remind_from=now, reminders=0)
-    return replace(alert, hold=None), message
+        message = replace(message, lines=(*message.lines, line))
+    return replace(alert, hold=None, asked_since=now), message

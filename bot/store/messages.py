@@ -79,6 +79,11 @@ _SHOWN = (
 _ONE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
 _KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
 _TRACKED = select(a.body, a.message_id).where(a.is_open, a.state != WITHDRAWN)
+_WAITING_CARDS = (
+    select(a.body, a.message_id)
+    .join(messages, m.id == a.message_id)
+    .where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL, m.is_digest.is_(False))
+)  # fmt: skip
 _FAILED = select(a.body, a.message_id).where(a.state == State.FAILED, a.seen_at > bindparam("b_since"))
 _AT = select(m.body).where(m.ts == bindparam("b_ts"))
 _OF_MESSAGE = select(*_IDS).where(a.message_id == bindparam("b_message"))
@@ -184,6 +189,10 @@ class Messages(Leased):
         """Return what is open and listed."""
         return await self.database.read(_tracked)
 
+    async def waiting_cards(self, cluster_id: str) -> list[Alert]:
+        """Return what waits in a cluster and has a card of its own."""
+        return await self.database.read(_waiting_cards, cluster_id)
+
     async def failed(self, seconds: float) -> list[Remediation]:
         """Return what failed within the last `seconds`, the latest first."""
         return await self.database.read(_failed, seconds)
@@ -262,6 +271,11 @@ def _tracked(connection: Connection) -> list[Alert]:
     return [alert for row in connection.execute(_TRACKED) if (alert := readable_alert(row))]
 
 
+def _waiting_cards(connection: Connection, cluster_id: str) -> list[Alert]:
+    rows = connection.execute(_WAITING_CARDS, {"b_cluster": cluster_id})
+    return [alert for row in rows if (alert := readable_alert(row))]
+
+
 def _failed(connection: Connection, seconds: float) -> list[Remediation]:
     since = read_clock(connection) - seconds
     rows = connection.execute(_FAILED, {"b_since": since - _LONGEST_REPAIR})
@@ -317,13 +331,15 @@ def _add_cards(connection: Connection, new: Sequence[Tracked]) -> None:
     for alert, message in new:
         row = _alert_row(replace(alert, seen_at=present, message_id=message.id))
         if connection.execute(_ADD_ALERTS, row).rowcount:
-            opened = replace(message, opened_at=present, remind_from=present)
+            called_at = present if message.ts else 0.0  # one that was found in the channel has called long ago
+            opened = replace(message, opened_at=present, remind_from=present, called_at=called_at)
             connection.execute(_ADD_MESSAGE, {"id": opened.id, **_message_columns(opened)})
             outbox.opened(connection, alert)
 
 
 def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert], seconds: float) -> str:
     present = read_clock(connection)
+    new = list({each.remediation.ref: each for each in new}.values())  # one may be on two pages of a list
     growing = map(readable_message, connection.execute(_GROWING, {"b_seconds": seconds}).scalars())
     place = digest.cluster_id, digest.channel_id
     known = next((each for each in growing if each and (each.cluster_id, each.channel_id) == place), None)

@@ -16,13 +16,14 @@ class Index:
         self._of_cluster: dict[str, set[RemediationRef]] = {}
         self._confirmed: dict[str, float] = {}
         self._missed: dict[RemediationRef, float] = {}
+        self._doubted: set[RemediationRef] = set()
 
     def __contains__(self, ref: object) -> bool:
         return ref in self._fingerprints
 
     def load(self, known: Iterable[tuple[RemediationRef, str]], at: float) -> None:
         """Begin with what is in the store, as of a moment on this process's monotonic clock."""
-        for each in (self._fingerprints, self._of_cluster, self._confirmed, self._missed):
+        for each in (self._fingerprints, self._of_cluster, self._confirmed, self._missed, self._doubted):
             each.clear()
         for ref, fingerprint in known:
             self.note(ref, fingerprint)
@@ -47,6 +48,16 @@ class Index:
         """Treat the next reading as news, even if it says the same."""
         if ref in self._fingerprints:
             self._fingerprints[ref] = ""
+
+    def doubt(self, ref: RemediationRef) -> None:
+        """Let it be read alone, should the next list have it: it may be listed as it was a while ago."""
+        self._doubted.add(ref)
+
+    def take_doubts(self, cluster_id: str) -> Collection[RemediationRef]:
+        """Return what is in doubt in a cluster, and forget that: it is read alone now, where it is listed."""
+        taken = {ref for ref in self._doubted if ref.cluster_id == cluster_id}
+        self._doubted -= taken
+        return taken
 
     def drop(self, ref: RemediationRef) -> None:
         """Track it no longer."""

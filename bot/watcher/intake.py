@@ -1,6 +1,7 @@
 """Takes what was listed: writes down what has changed, and decides whether what is new gets cards or a digest."""
 
 import logging
+import math
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ STORM = 5  # up to this many new ones of a cluster within a minute get a card ea
 STORM_SECONDS = 60.0
 BACKLOG_SECONDS = 10.0  # for the clusters that are read for the first time, so that what waits there comes as one
 BACKLOG_LASTS = 600.0  # for those that can't be read at once
+LOAD_SECONDS = 120.0  # between two updates of what the waiting cards of a cluster say of its load
+LOADS_AT_ONCE = 10  # of 40 edits a minute that there are for all
 
 
 class Storms:
@@ -130,6 +133,8 @@ class Intake:
         self._storms = Storms()
         self._strangers: dict[str, set[RemediationRef]] = {}
         self._aged: set[RemediationRef] = set()
+        self._loads: dict[str, tuple[int, int | None]] = {}
+        self._load_due: dict[str, float] = {}
         self._adopted: Mapping[RemediationRef, tuple[str, str]] = {}
         self.backlog = Backlog(0.0, is_over=True)
 
@@ -146,7 +151,8 @@ class Intake:
         for ref in await self._messages.lost():
             self._poller.look_for(ref)
         self._strangers.clear()
-        self._aged.clear()
+        for each in (self._aged, self._loads, self._load_due):
+            each.clear()
         self._adopted = adopted or {}
         self.backlog = Backlog(now, is_over=adopted is None)
 
@@ -158,6 +164,7 @@ class Intake:
             self._index.confirm(cluster_id, listing.unreadable, listing.asked_at)
         for each in (*await self._back(listing), *listing.changed):
             await self._observe_safely(each, listing)
+        await self._follow_load(listing)
         unknown = (each for each in listing.new if each.ref not in self._index and each.ref not in self.backlog)
         fresh = [replace(each, words=read) for each in unknown if (read := each.remediation())]
         if fresh and listing.is_watched:
@@ -218,11 +225,14 @@ class Intake:
                 fingerprint=observation.fingerprint,
                 share=self._enricher.share(ref.cluster_id),
                 sequence=listing.sequence,
+                read_alone=observation.read_alone,
             )
         changed = await self._messages.observe(ref, remediation, change)
         self._aged.discard(ref)
         if changed is None:
-            return  # somebody decides on it, or was answered since: the next list says it again
+            # Somebody decides on it, was answered since, or it is listed as it was before: it is to be read again.
+            self._index.doubt(ref)
+            return
         before, after = changed
         if after.is_closed:
             self._index.drop(ref)
@@ -231,6 +241,30 @@ class Intake:
         if after.vanished and not lifecycle.was_only_waiting(before):
             self._poller.look_for(ref)
         self._queue.put(after.message_id)
+
+    async def _follow_load(self, listing: Listing) -> None:
+        """Let the cards that wait say how much of their cluster is in repair: some at a time, as edits are few."""
+        cluster_id, now = listing.cluster_id, self._clock.monotonic()
+        share = self._enricher.share(cluster_id)
+        if listing.error or share is None:
+            return
+        load = share.in_repair, share.nodes
+        if self._loads.get(cluster_id) != load:
+            self._loads[cluster_id] = load
+            self._load_due.setdefault(cluster_id, 0.0)
+        if now < self._load_due.get(cluster_id, math.inf):
+            return
+        waiting = await self._messages.waiting_cards(cluster_id)
+        behind = [each for each in waiting if lifecycle.is_behind(each, share)]
+        behind.sort(key=lambda each: each.share.at if each.share else 0.0)
+        for each in behind[:LOADS_AT_ONCE]:
+            changed = await self._messages.observe(each.remediation.ref, None, partial(lifecycle.loaded, share=share))
+            if changed:
+                self._queue.put(changed[1].message_id)
+        if behind:
+            self._load_due[cluster_id] = now + LOAD_SECONDS
+        else:
+            del self._load_due[cluster_id]
 
     async def look_at_ages(self) -> None:
         """Let messages say as of when they are true, where Together has not confirmed that for too long."""

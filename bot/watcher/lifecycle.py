@@ -1,17 +1,18 @@
 """What becomes of an alert and its message by what is seen and by time: pure functions. Times are Unix times."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from bot import cards
 from bot.models import (
+    FINAL,
     FIRST_APPROVAL_SECONDS,
     HOLD_ENDS_SOON_SECONDS,
     RULES,
     Alert,
     Decided,
-    Hold,
     Message,
     Remark,
     Remediation,
@@ -21,18 +22,16 @@ from bot.models import (
     Tracked,
     TrackedMessage,
     Verb,
-    still_waiting,
     waiting,
 )
 from bot.store import Look
+from bot.watcher import calls, readings, threads
 from bot.watcher.config import WatchConfig
 from bot.watcher.workqueue import Lane
 
-MAX_REMINDERS = 3
 ARRIVED_SECONDS = 15.0  # a post has arrived by then or never will: the client gives up after 10
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
-FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
-_CALLED = "called"
+VANISHED_SECONDS = 10.0  # what Together doesn't find for so long, at two looks, is withdrawn
 
 
 class Step(Enum):
@@ -53,23 +52,15 @@ class Step(Enum):
         return self.value[0]
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadPart:
-    """Something that a thread lacks.
-
-    Attributes:
-        told: what is remembered once it is told.
-        lines: how many of the message's lines are no longer due then.
-        broadcast: it is shown in the channel too.
-    """
-
-    message: Message
-    told: frozenset[str] = frozenset()
-    lines: int = 0
-    broadcast: bool = False
-
-
-def seen(look: Look, remediation: Remediation, fingerprint: str, share: Share | None, sequence: int) -> Tracked | None:
+def seen(  # noqa: PLR0913 - what was read, and when
+    look: Look,
+    remediation: Remediation,
+    fingerprint: str,
+    share: Share | None,
+    sequence: int,
+    *,
+    read_alone: bool,
+) -> Tracked | None:
     """Return an alert and its message after Together has said something about its remediation.
 
     Args:
@@ -78,12 +69,15 @@ def seen(look: Look, remediation: Remediation, fingerprint: str, share: Share | 
         fingerprint: of what Together says.
         share: how much of the cluster is in repair.
         sequence: the audit trail's last row before Together was asked.
+        read_alone: it is no item of a list, which may lag behind.
 
     Returns:
-        None where somebody was answered since Together was asked: then this is out of date.
+        None where this is older than what is known, or may be: then it is to be read alone.
     """
     alert, message, before = look.alert, look.message, look.alert.remediation
-    if alert.answered_seq > sequence:
+    if alert.answered_seq > sequence or readings.is_older(before, remediation):
+        return None
+    if not read_alone and readings.may_be_older(alert, remediation):
         return None
     moved = remediation.state != before.state or remediation.mode != before.mode
     known = _who(look)
@@ -95,22 +89,40 @@ def seen(look: Look, remediation: Remediation, fingerprint: str, share: Share | 
             lines = (*lines, *cards.transition(before, remediation, known, look.now))
         message = replace(message, lines=lines)
     if waits_again:
-        told = message.told - {str(remediation.ref)}  # should it fail once more, that is told once more
-        message = replace(message, remind_from=look.now, reminders=0, told=told)
+        # Should it fail once more, that is told once more.
+        message = replace(message, told=message.told - {str(remediation.ref)})
+        asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
+        alert = replace(alert, waits_since=look.now, asked_since=asked_since)
+    if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= calls.CALM_SECONDS:
+        alert = replace(alert, worsened_at=look.now)
     alert = replace(
         alert,
         remediation=remediation,
         fingerprint=fingerprint,
-        waits_since=look.now if waits_again else alert.waits_since,
         share=share if moved and waits else alert.share,
         hold=alert.hold if waits else None,
         remark=alert.remark if _holds(alert.remark, remediation) else None,
         decided=known if known and remediation.state in RULES[known.verb].effect else None,
         vanished=False,
+        missing_since=0.0,
         is_stale=False,
         as_of=None,
     )
     return alert, replace(message, next_at=0.0, done=False)
+
+
+def loaded(look: Look, share: Share) -> Tracked | None:
+    """Return a waiting alert with how much of its cluster is in repair now; None where that is no news."""
+    if not is_behind(look.alert, share):
+        return None
+    return replace(look.alert, share=share), replace(look.message, next_at=0.0)
+
+
+def is_behind(alert: Alert, share: Share) -> bool:
+    """Return whether a waiting alert says another load of its cluster than there is."""
+    told = alert.share
+    is_same = told is not None and (told.in_repair, told.nodes) == (share.in_repair, share.nodes)
+    return alert.waits and not alert.is_stale and not is_same
 
 
 def _who(look: Look) -> Decided | None:
@@ -122,13 +134,20 @@ def _who(look: Look) -> Decided | None:
 
 
 def gone(look: Look, sequence: int) -> Tracked | None:
-    """Return an alert whose remediation Together knows no longer; None where that is out of date."""
+    """Return an alert whose remediation Together doesn't find; None where that is out of date.
+
+    One look may be at a replica that lags: only the second one says that it is withdrawn.
+    """
     alert, message = look.alert, look.message
     if alert.answered_seq > sequence or (alert.vanished and not alert.is_stale):
         return None
+    if not alert.missing_since or alert.missing_since > look.now:
+        return replace(alert, missing_since=look.now), message
+    if look.now - alert.missing_since < VANISHED_SECONDS:
+        return None
     if not alert.vanished and not message.is_digest:
         message = replace(message, lines=(*message.lines, cards.withdrawn(alert.remediation)))
-    alert = replace(alert, vanished=True, is_stale=False, hold=None, as_of=None)
+    alert = replace(alert, vanished=True, is_stale=False, as_of=None)
     return alert, replace(message, next_at=0.0, done=False)
 
 
@@ -145,14 +164,21 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     if snapshot.message.is_digest:
         return cards.digest.draw(snapshot.message, snapshot.alerts, snapshot.batches, snapshot.pause)
     alert = snapshot.alerts[0]
-    remark = alert.remark if _holds(alert.remark, alert.remediation) else None
+    remediation = readings.told_of(alert)
+    remark = alert.remark if _holds(alert.remark, remediation) else None
     notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
     decided = (remark.decided if remark else None) or alert.decided
     about = alert.about(snapshot.firsts.get(alert.remediation.ref))
     about = replace(about, pause=snapshot.pause, called=snapshot.message.called)
-    return cards.card(
-        alert.remediation, decided=decided, notice=notice, buttons=buttons, about=about, config=config.cards
-    )
+    if alert.is_stale:
+        as_of = None if remediation.state in FINAL else _answered_at(alert)
+        about = replace(about, vanished=False, as_of=as_of)
+    return cards.card(remediation, decided=decided, notice=notice, buttons=buttons, about=about, config=config.cards)
+
+
+def _answered_at(alert: Alert) -> float | None:
+    """Return when Together was last read for somebody's answer, where no list has confirmed it for too long since."""
+    return max(alert.as_of, alert.remark.at) if alert.as_of and alert.remark else None
 
 
 def _holds(remark: Remark | None, remediation: Remediation) -> bool:
@@ -164,22 +190,32 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
     message, now = snapshot.message, snapshot.now
     if message.done:
         return Step.REST
-    if not snapshot.alerts:
-        return Step.REST if message.ts else Step.FORGET
-    if message.ts is None:
-        if message.posted_at:
-            return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
-        return Step.POST if waiting(snapshot.alerts) else Step.FORGET
-    if snapshot.is_being_decided or awaits_reading(snapshot):
+    if message.ts is None or not snapshot.alerts:
+        return _step_to_the_channel(snapshot)
+    if snapshot.is_being_decided or (awaits_reading(snapshot) and not _is_unconfirmed(snapshot, config)):
         return Step.WAIT
     if not message.is_frozen and content(snapshot, config).fingerprint != message.drawn:
         return Step.EDIT
-    if next(thread_parts(snapshot, config), None):
+    if awaits_reading(snapshot):
+        return Step.WAIT
+    if next(threads.thread_parts(snapshot, config), None):
         return Step.TELL
-    if (moment := remind_at(snapshot, config)) is not None and moment <= now:
+    if (moment := calls.remind_at(snapshot, config)) is not None and moment <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
         return Step.REMIND if message.is_frozen or message.shown_at >= moment else Step.EDIT
     return Step.REST
+
+
+def _step_to_the_channel(snapshot: Snapshot) -> Step:
+    """Return what a message needs that isn't known to be in the channel, or shows nothing."""
+    message, now = snapshot.message, snapshot.now
+    if not snapshot.alerts:
+        return Step.REST if message.ts else Step.FORGET
+    if message.posted_at:
+        return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
+    if waiting(snapshot.alerts) or (message.shown_at and threads.new_failures(snapshot)):
+        return Step.POST
+    return Step.REST if message.shown_at else Step.FORGET  # what somebody has deleted may fail yet
 
 
 def awaits_reading(snapshot: Snapshot) -> bool:
@@ -187,122 +223,15 @@ def awaits_reading(snapshot: Snapshot) -> bool:
     return not snapshot.message.is_digest and snapshot.alerts[0].is_stale
 
 
-def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
-    """Yield what the thread lacks."""
-    message = snapshot.message
-    if message.lines:
-        yield ThreadPart(cards.lines(message.lines), lines=len(message.lines))
-    yield from _failures(snapshot, config.oncall(snapshot.alerts, message.cluster_id))
-    yield from _late_calls(snapshot, config)
-    if not message.is_digest:
-        yield from _first_approvals(snapshot, config)
-    for alert in snapshot.alerts:
-        yield from _warnings(alert, message, snapshot.now)
-    if message.is_digest:
-        yield from _results(snapshot)
-
-
-def _is_old(alert: Alert, now: float) -> bool:
-    """Return whether a repair failed so long ago that nobody is to be called for it: it was told then."""
-    ended = alert.remediation.end_time or alert.remediation.update_time
-    return ended is not None and now - ended.timestamp() > FAILURE_SECONDS
-
-
-def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
-    """Yield the call that was left out in quiet hours: once they are over, or once it is no mere warning any more."""
-    message, waiting_ones = snapshot.message, unheld(snapshot)
-    if config.quiet is None or message.called or not waiting_ones or _CALLED in message.told:
-        return
-    if called := config.called(waiting_ones, message.cluster_id, snapshot.now):
-        yield ThreadPart(cards.late_call(waiting_ones[0].remediation, len(waiting_ones), called), frozenset({_CALLED}))
-
-
-def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
-    """Yield that one of two people has approved what waits still."""
-    for alert in snapshot.alerts:
-        first = snapshot.firsts.get(alert.remediation.ref)
-        if first is None or not alert.waits or not first.counts_for(alert.remediation):
-            continue
-        key = f"first {first.job_id}"
-        if key not in snapshot.message.told:
-            called = config.called([alert], snapshot.message.cluster_id, snapshot.now)
-            yield ThreadPart(cards.first_approval(alert.remediation, first.user_id, called), frozenset({key}))
-
-
-def _failures(snapshot: Snapshot, oncall: str) -> Iterator[ThreadPart]:
-    """Yield which repairs have failed, for the channel too."""
-    message = snapshot.message
-    failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
-    new = [each for each in failed if str(each.remediation.ref) not in message.told and not _is_old(each, snapshot.now)]
-    if not new:
-        return
-    told = frozenset(str(each.remediation.ref) for each in new)
-    if message.is_digest:
-        yield ThreadPart(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)
-        return
-    first = snapshot.firsts.get(new[0].remediation.ref)
-    first_user = first.user_id if first and first.mode == new[0].remediation.mode else ""
-    said = cards.failed_repair(new[0].remediation, new[0].decided, first_user, oncall, snapshot.now)
-    yield ThreadPart(said, told, broadcast=True)
-
-
-def _results(snapshot: Snapshot) -> Iterator[ThreadPart]:
-    """Yield what the thread of a digest lacks: reports of selections."""
-    message = snapshot.message
-    for batch in snapshot.batches:
-        if batch.is_running or batch.id in message.told:
-            continue
-        parts = cards.batch.report(batch)
-        for number, part in enumerate(parts):
-            if (key := f"{batch.id} {number}") not in message.told:
-                is_last = number == len(parts) - 1
-                yield ThreadPart(part, frozenset({key, batch.id} if is_last else {key}))
-
-
-def _holds_of(alert: Alert) -> tuple[Hold, ...]:
-    return (alert.hold, *alert.hold.others) if alert.hold else ()
-
-
-def _warnings(alert: Alert, message: TrackedMessage, now: float) -> Iterator[ThreadPart]:
-    """Yield what tells people that their holds end soon."""
-    for hold in _holds_of(alert):
-        key = _warning(alert, hold)
-        if hold.until - HOLD_ENDS_SOON_SECONDS <= now and key not in message.told:
-            yield ThreadPart(cards.hold_ends(alert.remediation, hold), frozenset({key}))
-
-
-def _warning(alert: Alert, hold: Hold) -> str:
-    return f"hold {alert.remediation.ref} {hold.user_id} {hold.until:.0f}"
-
-
-def unheld(snapshot: Snapshot) -> list[Alert]:
-    """Return what waits and is on nobody's hold."""
-    return [each for each in still_waiting(snapshot.alerts, snapshot.batches) if each.hold is None]
-
-
-def remind_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
-    """Return when the next reminder is due: after the time, twice and four times the time without an act."""
-    message = snapshot.message
-    some = still_waiting(snapshot.alerts, snapshot.batches) if message.is_digest else unheld(snapshot)
-    is_running = any(each.is_running for each in snapshot.batches)
-    if not config.remind_seconds or message.reminders >= MAX_REMINDERS or not some or is_running:
-        return None
-    return message.remind_from + config.remind_seconds * 2.0**message.reminders
-
-
-def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
-    """Return the message with a reminder counted; those that are overdue come to one."""
-    message = replace(snapshot.message, reminders=snapshot.message.reminders + 1)
-    while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
-        message = replace(message, reminders=message.reminders + 1)
-    return message
+def _is_unconfirmed(snapshot: Snapshot, config: WatchConfig) -> bool:
+    """Return whether nothing has confirmed for too long what somebody was answered: then the card says it."""
+    at = _answered_at(snapshot.alerts[0])
+    return at is not None and snapshot.now - at >= config.stale_seconds
 
 
 def deleted(snapshot: Snapshot) -> TrackedMessage:
-    """Return a message that somebody has deleted in Slack: it is posted again while something of it waits."""
-    return replace(
-        snapshot.message, ts=None, posted_at=0.0, drawn="", lines=(), next_at=0.0, done=not waiting(snapshot.alerts)
-    )
+    """Return a message that somebody has deleted in Slack: it is posted again while something of it waits or fails."""
+    return replace(snapshot.message, ts=None, posted_at=0.0, drawn="", lines=(), next_at=0.0)
 
 
 def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
@@ -319,16 +248,18 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
 
 
 def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
-    if (moment := remind_at(snapshot, config)) is not None:
+    if (moment := calls.remind_at(snapshot, config)) is not None:
         yield moment
     if snapshot.pause:
         yield snapshot.pause.until
-    if config.quiet and config.quiet.cover(snapshot.now) and not snapshot.message.called:
+    asking = calls.unheld(snapshot)
+    if config.quiet and asking and config.quiet.cover(snapshot.now):
         yield config.quiet.end_after(snapshot.now)
+    yield from (at for each in asking if snapshot.now < (at := calls.calls_at(each, snapshot.message)) < math.inf)
     for alert in snapshot.alerts:
-        for hold in _holds_of(alert):
+        for hold in threads.holds_of(alert):
             yield hold.until
-            if _warning(alert, hold) not in snapshot.message.told:
+            if threads.warning(alert, hold) not in snapshot.message.told:
                 yield hold.until - HOLD_ENDS_SOON_SECONDS
         if alert.remark and alert.remark.until is not None:
             yield alert.remark.until

@@ -38,11 +38,13 @@ class Observation:
     Attributes:
         words: as it was listed or read; None where Together knows it no longer.
         fingerprint: of the words.
+        read_alone: it is no item of a list, which may lag behind.
     """
 
     ref: RemediationRef
     words: Words | None
     fingerprint: str
+    read_alone: bool = False
 
     def remediation(self) -> Remediation | None:
         """Read it; None where it is gone, or can't be read."""
@@ -211,15 +213,18 @@ class Poller:
         try:
             items = await self._together.scan(cluster_id, states=OPEN)
         except NotFound as error:
-            items = []  # a cluster that is gone has taken its remediations with it
-            if cluster_id in (self._chosen or self.clusters):
-                listing.error = error
             if cluster_id in self.clusters and cluster_id not in self._doubted:
                 self._doubted.add(cluster_id)
                 self._known_at = (self._known_at or 0.0) - CLUSTERS_FRESH_SECONDS  # is it listed still?
+            if self._known_at is None or cluster_id in self.clusters:
+                raise  # nothing says that it is gone: neither this nor what its remediations would answer now
+            items = []  # a cluster that is gone has taken its remediations with it
+            if cluster_id in self._chosen:
+                listing.error = error
         else:
             self._doubted.discard(cluster_id)
         listed = self._sort(listing, items)
+        await self._read_doubtful(listing)
         absent = [ref for ref in self._index.of_cluster(cluster_id) if ref not in listed]
         for ref, found in zip(absent, await asyncio.gather(*map(self._look, absent)), strict=True):
             if found is None:
@@ -247,18 +252,27 @@ class Poller:
         listing.in_repair = len(in_repair)
         return listed
 
+    async def _read_doubtful(self, listing: Listing) -> None:
+        """Read alone what was listed as it had been before, so that a list that lags behind undoes nothing."""
+        doubtful = self._index.take_doubts(listing.cluster_id)
+        for listed in (listing.new, listing.changed):
+            kept = [each for each in listed if each.ref not in doubtful]
+            alone = await asyncio.gather(*(self._look(each.ref) for each in listed if each.ref in doubtful))
+            listed[:] = [*kept, *filter(None, alone)]
+
     async def _look(self, ref: RemediationRef) -> Observation | None:
         """Read what no list has; None where it can't be read now."""
         async with self._reads:
             try:
                 found = await self._together.get(ref)
             except NotFound:
-                return Observation(ref, None, "")
+                return Observation(ref, None, "", read_alone=True)
             except TogetherError as error:
                 self._honor_retry_after(ref.cluster_id, error)
                 logger.warning("%s is in no list and can't be read: %s", ref, type(error).__name__)
                 return None
-        return Observation(ref, found, _hash(found.model_dump_json(exclude={"http_status", "request_id"})))
+        fingerprint = _hash(found.model_dump_json(exclude={"http_status", "request_id"}))
+        return Observation(ref, found, fingerprint, read_alone=True)
 
     async def _look_for_lost(self, cluster_id: str) -> list[Observation]:
         """Return what had vanished and can be read again."""

@@ -12,12 +12,13 @@ from bot.models import AlertChannels, Found, History, Message, RemediationRef, S
 from bot.store import Lease, Messages
 from bot.tasks import finish
 from bot.together import TogetherClient
-from bot.watcher import lifecycle
+from bot.watcher import calls, lifecycle, threads
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import Index
-from bot.watcher.lifecycle import ARRIVED_SECONDS, Step, ThreadPart
+from bot.watcher.lifecycle import ARRIVED_SECONDS, Step
 from bot.watcher.poller import reference_of
+from bot.watcher.threads import ThreadPart
 from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -191,8 +192,7 @@ class Reconciler:
             channel_id = self._config.route(snapshot.message.cluster_id).channel_id
             if snapshot.message.is_digest and snapshot.message.cluster_id is None:
                 channel_id = snapshot.message.channel_id
-            called = self._config.called(snapshot.alerts, snapshot.message.cluster_id, snapshot.now)
-            return replace(snapshot.message, posted_at=snapshot.now, channel_id=channel_id, called=called)
+            return calls.leaving(replace(snapshot.message, channel_id=channel_id), snapshot, self._config)
 
         left = await self._messages.change(key, leaving, history=history)
         if left is None:
@@ -246,7 +246,7 @@ class Reconciler:
     # Its thread.
 
     async def _tell(self, snapshot: Snapshot) -> Snapshot | None:
-        part = next(lifecycle.thread_parts(snapshot, self._config))
+        part = next(threads.thread_parts(snapshot, self._config))
         self._lease.ensure_held()
         return await finish(self._reply(snapshot, part))
 
@@ -269,16 +269,11 @@ class Reconciler:
                 raise
             logger.warning("%s: can no longer post to thread: %s", _named(snapshot), error)
         self._maybe_told.discard(message.id)
-        return await self._settle(
-            message.id,
-            lambda each: replace(
-                each.message, lines=each.message.lines[part.lines :], told=each.message.told | part.told
-            ),
-        )
+        return await self._settle(message.id, lambda each: threads.replied(each.message, part, snapshot.now))
 
     async def _remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
-        alerts = lifecycle.unheld(snapshot)
+        alerts = calls.unheld(snapshot)
         waiting = await self._still_wait([each.remediation.ref for each in alerts])
         if waiting is None or (not waiting and not snapshot.message.is_digest):
             self._reminding.failed(snapshot.message.id)  # the next list says what has become of it
@@ -293,16 +288,16 @@ class Reconciler:
         def counted(snapshot: Snapshot) -> TrackedMessage | None:
             if lifecycle.next_step(snapshot, self._config) is not Step.REMIND or _shown(snapshot) != _shown(before):
                 return None
-            return lifecycle.reminded(snapshot, self._config)
+            return calls.reminded(snapshot, self._config)
 
         after = await self._settle(key, counted, reminded=still)
         if after is None or not count:
             return after
         message = after.message
-        waiting = lifecycle.unheld(after)
+        waiting = calls.unheld(after)
         called = self._config.called(waiting, message.cluster_id, after.now)
         if message.is_digest:
-            waited = after.now - message.remind_from
+            waited = after.now - max((each.came_at for each in waiting), default=message.remind_from)
             reminder = cards.digest.reminder(message, after.alerts, count, called, waited)
         else:
             alert = after.alerts[0]
@@ -317,8 +312,8 @@ class Reconciler:
                 return after
 
             def taken_back(snapshot: Snapshot) -> TrackedMessage | None:
-                is_ours = snapshot.message.reminders == message.reminders
-                return replace(snapshot.message, reminders=before.message.reminders, next_at=0.0) if is_ours else None
+                is_ours = snapshot.message.reminded_at == message.reminded_at
+                return calls.not_reminded(snapshot.message, before.message) if is_ours else None
 
             await self._messages.change(key, taken_back)
             raise

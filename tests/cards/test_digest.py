@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from bot import cards
-from bot.models import BatchItem, Shown, State, chosen, waiting
+from bot.models import BatchItem, Hold, Share, Shown, State, chosen, waiting
+from bot.mrkdwn import when
 from tests.card_text import compare, drawn
+from tests.manual_clock import START
 from tests.samples import DIGEST, alerts, batch, remediation
 from tests.simulator.render import render, render_view
 from tests.simulator.slack.limits import check_message, check_options, check_view
@@ -81,3 +83,37 @@ def test_no_two_nodes_have_the_same_name() -> None:
     assert list(cards.listing.names([one, two]).values()) == ["gpu-node-1 (i-1)", "gpu-node-1 (i-2)"]
     assert list(cards.listing.names([one, elsewhere]).values()) == ["gpu-node-1 in c-7f2", "gpu-node-1 in c-9"]
     assert list(cards.listing.names([one]).values()) == ["gpu-node-1"]
+
+
+def test_remediations_of_one_node_count_as_one_node_and_have_names_of_their_own() -> None:
+    (one,) = alerts(1)
+    share = Share(0, 4, 0.0, "c")
+    many = [
+        replace(one, share=share, remediation=remediation(id=f"r-{number}", instance_id=f"i-{number % 4}"))
+        for number in range(7)
+    ]
+    message = cards.digest.draw(DIGEST, many, [])
+    assert message.text.startswith("4 of 4 nodes of c need a decision (7 remediations).")
+    assert len(set(cards.listing.names(many).values())) == 7
+    view = cards.selection.dialog(batch(0), many, cards.listing.names(many))
+    assert "on 4 of 4 nodes in c." in str(view)
+    assert "(4 nodes)" in str(view)
+
+
+def test_more_nodes_than_the_cluster_is_said_to_have_are_not_counted_against_it() -> None:
+    share = Share(0, 1, 0.0, "c")
+    many = [replace(each, share=share) for each in waiting(alerts(25))]
+    assert cards.digest.draw(DIGEST, many, []).text.startswith("10 nodes in c need a decision.")
+    assert "on 10 nodes in c." in str(cards.selection.dialog(batch(0), many, cards.listing.names(many)))
+
+
+def test_a_single_remediation_is_not_called_remediations() -> None:
+    (one,) = alerts(1)
+    over = replace(one, remediation=remediation(state=State.CANCELLED))
+    assert "Nothing left to decide: 1 remediation in c-7f2." in cards.digest.draw(DIGEST, [over], []).text
+
+
+def test_hold_in_a_digest_says_on_which_day_it_ends() -> None:
+    (one,) = alerts(1)
+    held = replace(one, hold=Hold("U0BOB", START + 86_400))
+    assert f"on hold by <@U0BOB> until {when(START + 86_400)}" in cards.digest.draw(DIGEST, [held], []).text

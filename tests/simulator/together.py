@@ -97,6 +97,7 @@ class Together(Listener):
         self.lists_as: dict[Ids, str] = {}  # the states that lists still show, though they are over
         self.lists_extra: list[Any] = []  # what else is in every list
         self.max_page = 50
+        self.repeated = 0  # so many of a page's items are on the next one too, as when something new shifts the pages
         self.nodes: dict[str, int] = {}
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
@@ -350,7 +351,11 @@ class Together(Listener):
         start = int(query.get("page_token") or query.get("pageToken") or 0)
         page = found[start : start + size]
         more = start + size < len(found)
-        return {"remediations": page, "has_next": more, "next_page_token": str(start + size) if more else ""}
+        return {
+            "remediations": page,
+            "has_next": more,
+            "next_page_token": str(start + size - self.repeated) if more else "",
+        }
 
     def _clusters(self, _request: web.Request, _body: Any) -> dict[str, Any]:
         return {"clusters": [self._describe(cluster) for cluster in self.clusters]}

@@ -139,3 +139,61 @@ async def test_backlog_calls_who_is_on_call_for_its_clusters() -> None:
         assert message.channel == "C0OTHER"
         assert calls(message)
         assert "S0OTHER" not in message.everything
+
+
+async def test_warning_of_the_evening_whose_reminders_called_nobody_calls_in_the_morning() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS="03:05-07:00 UTC") as bot:
+        bot.together.add(linked_alerts=WARNING)
+        alert = await card(bot)
+        assert calls(alert)
+        for _ in range(5):
+            await pass_time(bot, 15 * 60)
+        assert [calls(each) for each in bot.slack.replies(alert)] == [False, False, False]
+        await pass_time(bot, 2.65 * 3600)
+        assert [calls(each) for each in bot.slack.replies(alert)] == [False, False, False]
+        await pass_time(bot, 0.2 * 3600)
+        assert [calls(each) for each in bot.slack.replies(alert)] == [False, False, False, True]
+        await pass_time(bot, 3600)
+        assert len(bot.slack.replies(alert)) == 4
+
+
+@pytest.mark.parametrize("minutes", ["0", "15"])
+async def test_warning_that_called_by_day_calls_again_when_it_turns_critical_at_night(minutes: str) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS="03:05-07:00 UTC", BOT_REMIND_MINUTES=minutes) as bot:
+        bot.together.add(linked_alerts=WARNING)
+        alert = await card(bot)
+        assert calls(alert)
+        await pass_time(bot, 2 * 3600)
+        assert not any(calls(each) for each in bot.slack.replies(alert))
+        bot.together.remediations[IDS]["linked_alerts"] = CRITICAL
+        await until(bot, lambda: [each for each in bot.slack.replies(alert) if calls(each)], 30)
+        await pass_time(bot, 3600)
+        assert sum(calls(each) for each in bot.slack.replies(alert)) == 1
+
+
+async def test_call_at_the_end_of_quiet_hours_and_a_reminder_are_one() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS="02:00-03:15 UTC") as bot:
+        bot.together.add(linked_alerts=WARNING)
+        alert = await card(bot)
+        await pass_time(bot, 17 * 60)
+        assert [calls(each) for each in bot.slack.replies(alert)] == [True]
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("at", "end", "over"),
+    [
+        ("2026-10-25T00:10+00:00", "02:30", "2026-10-25T00:30+00:00"),  # 2:10 in summer time
+        ("2026-10-25T01:10+00:00", "02:30", "2026-10-25T01:30+00:00"),  # 2:10 once more, in winter time
+        ("2026-03-29T00:10+00:00", "02:30", "2026-03-29T01:00+00:00"),  # there is no 2:30: 2:00 is 3:00
+        ("2026-03-29T00:10+00:00", "07:00", "2026-03-29T05:00+00:00"),
+        ("2026-11-24T22:00+00:00", "07:00", "2026-11-25T06:00+00:00"),
+    ],
+)
+def test_quiet_hours_end_on_time_in_the_nights_when_the_clocks_change(at: str, end: str, over: str) -> None:
+    hours = QuietHours(time(22), time.fromisoformat(end), BERLIN)
+    moment = datetime.fromisoformat(at).timestamp()
+    assert hours.cover(moment)
+    assert hours.end_after(moment) == datetime.fromisoformat(over).timestamp()

@@ -347,3 +347,46 @@ async def test_alert_with_half_a_character_is_posted() -> None:
     async with watching() as bot:
         bot.together.add(instance_name="gpu\ud83d-node", reason="half \udc00 of an emoji")
         assert "gpu\ufffd-node" in (await card(bot)).text
+
+
+async def test_approved_card_says_when_it_was_last_confirmed(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved, queued")
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    approved_at = int(bot.time.now())
+    await pass_time(bot, 600)
+    assert "Approved, queued" in alert.text
+    assert "Approved by <@U0ALICE>" in alert.text
+    assert f"Last confirmed <!date^{approved_at}^" in alert.text
+    assert list(alert.buttons) == [CANCEL]
+    bot.together.faults.clear()
+    await until(bot, lambda: "Last confirmed" not in alert.text)
+    assert "Approved, queued" in alert.text
+
+
+async def test_card_that_waits_follows_how_much_of_the_cluster_is_in_repair(bot: World) -> None:
+    bot.together.nodes["cluster-1"] = 64
+    bot.together.add()
+    alert = await card(bot)
+    await until(bot, lambda: "0 of 64 nodes in repair" in alert.text, 700)
+    for number in range(32):
+        bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), state="PENDING")
+    await until(bot, lambda: "32 of 64 nodes in repair" in alert.text, 180)
+    assert thread(bot, alert) == []
+    edits = alert.edits
+    await pass_time(bot, 600)
+    assert alert.edits == edits
+
+
+async def test_card_says_what_was_decided_elsewhere_though_together_cannot_be_listed(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await bot.slack.command(" ".join(IDS), channel="C0OTHER")
+    await until(bot, lambda: bot.together.state(IDS) == "CANCELLED")
+    await pass_time(bot, 200)
+    assert "Cancelled: reboot" in alert.text
+    assert "Cancelled by <@U0ALICE>" in alert.text
+    assert alert.buttons == {}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ from bot.models import (
 )
 from bot.models.remediation import FINAL
 from bot.store import Look
-from bot.watcher import lifecycle
+from bot.watcher import calls, lifecycle, threads
 from bot.watcher.config import Route, WatchConfig
 from bot.watcher.lifecycle import Step
 from tests.manual_clock import START
@@ -72,11 +73,11 @@ class Model:
     def poll(self, *, is_old: bool = False) -> None:
         look = Look(self.alert, self.message, None, None, self.now)
         sequence = -1 if is_old else self.sequence
-        changed = (
-            lifecycle.gone(look, sequence)
-            if self.truth is None
-            else lifecycle.seen(look, self.truth, "", None, sequence)
-        )
+        if self.truth is None:
+            changed = lifecycle.gone(look, sequence)
+        else:
+            changed = lifecycle.seen(look, self.truth, "", None, sequence, read_alone=False)
+            changed = changed or lifecycle.seen(look, self.truth, "", None, sequence, read_alone=True)
         if changed:
             self.alert, self.message = changed
 
@@ -102,17 +103,16 @@ class Model:
         step, message = lifecycle.next_step(snapshot, CONFIG), snapshot.message
         match step:
             case Step.POST:
-                self.message = replace(message, posted_at=self.now)
+                self.message = calls.leaving(message, snapshot, CONFIG)
                 self._post(lifecycle.content(snapshot, CONFIG), fate)
             case Step.EDIT:
                 self._edit(lifecycle.content(snapshot, CONFIG), fate)
             case Step.TELL if fate == "taken":
-                part = next(lifecycle.thread_parts(snapshot, CONFIG))
+                part = next(threads.thread_parts(snapshot, CONFIG))
                 self.thread.append(part.message)
-                told = message.told | part.told
-                self._settle(replace(message, lines=message.lines[part.lines :], told=told))
+                self._settle(threads.replied(message, part, self.now))
             case Step.REMIND if fate == "taken":
-                self._settle(lifecycle.reminded(snapshot, CONFIG))
+                self._settle(calls.reminded(snapshot, CONFIG))
             case Step.FIND:
                 found = next((ts for ts in self.channel if ts.startswith("m")), None)
                 self.message = replace(message, ts=found, posted_at=message.posted_at if found else 0.0, drawn="")
@@ -180,6 +180,8 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
         if model.forgotten:
             return
     model.poll()
+    model.now += 20
+    model.poll()
     model.compare()
     for _ in range(30):
         model.now += 20
@@ -212,3 +214,39 @@ def test_states_are_open_or_final_and_every_open_one_waits_or_is_in_repair() -> 
     assert not {*OPEN} & FINAL
     assert {State.PENDING_APPROVAL} | IN_REPAIR == {*OPEN}
     assert State.PENDING_APPROVAL not in IN_REPAIR
+
+
+def read_after(known: Remediation, read: Remediation, *, read_alone: bool = False) -> bool:
+    """Whether a reading counts, after another one."""
+    alert = Alert(known, "", "m", START)
+    message = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C0OPS", opened_at=START)
+    return bool(lifecycle.seen(Look(alert, message, None, None, START), read, "", None, 0, read_alone=read_alone))
+
+
+OLD, NEW = "2026-11-24T03:00:00Z", "2026-11-24T03:01:00Z"
+
+
+@pytest.mark.parametrize("field", ["update_time", "create_time"])
+def test_reading_that_is_older_by_togethers_own_times_never_counts(field: str) -> None:
+    known = remediation(state=State.RUNNING, **{field: NEW})
+    older = remediation(state=State.PENDING, **{field: OLD})
+    assert not read_after(known, older)
+    assert not read_after(known, older, read_alone=True)
+
+
+@pytest.mark.parametrize("field", ["update_time", "create_time"])
+def test_repair_that_begins_once_more_is_believed_where_its_times_say_so(field: str) -> None:
+    ended = remediation(state=State.AUTO_RESOLVED, **{field: OLD})
+    assert read_after(ended, remediation(**{field: NEW}))
+    assert not read_after(ended, remediation(**{field: OLD}))
+    assert read_after(ended, remediation(**{field: OLD}), read_alone=True)
+
+
+def test_list_does_not_take_a_repair_back_to_an_earlier_state() -> None:
+    order = [*OPEN, State.SUCCEEDED]
+    for place, state in enumerate(order):
+        for before in order[:place]:
+            assert read_after(remediation(state=before), remediation(state=state))
+            assert not read_after(remediation(state=state), remediation(state=before))
+    assert read_after(remediation(state="A_STATE_OF_TOMORROW"), remediation(state=State.PENDING))
+    assert read_after(remediation(state=State.RUNNING), remediation(state="A_STATE_OF_TOMORROW"))

@@ -330,3 +330,35 @@ async def test_message_that_was_just_edited_waits_and_takes_no_turn(bot: World, 
         await quiet(bot)
     assert alert.edits == 1
     await until(bot, lambda: alert.edits == 2, seconds=10)
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_failure_of_a_repair_whose_card_was_deleted_is_told(bot: World, *, noticed: bool) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved, queued")
+    bot.slack.messages.remove(alert)
+    if noticed:
+        bot.together.advance(IDS)
+        await pass_time(bot, 60)
+        assert bot.slack.cards(IDS[2]) == []
+    bot.together.remediations[IDS]["state"] = "RUNNING"
+    bot.together.fail(IDS, "no host left")
+    again = await card(bot, words="Failed: reboot")
+    told = await until(bot, lambda: [each for each in bot.slack.replies(again) if "failed on" in each.text])
+    assert told[0].broadcast
+    assert told[0].text.startswith("<@U0ALICE>, Reboot VM failed on instance-1")
+
+
+async def test_deleted_card_of_a_repair_that_succeeds_is_not_posted_again(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved, queued")
+    bot.slack.messages.remove(alert)
+    for _ in range(4):
+        bot.together.advance(IDS)
+        await poll(bot)
+    await pass_time(bot, 120)
+    assert bot.slack.visible() == []

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.simulator.slack import Posted
-from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import APPROVE_SELECTED, SELECT, began, digest, storm
 from tests.watch import card, pass_time, quiet, thread, until, watching
@@ -239,3 +239,47 @@ async def test_digest_reminder_says_how_many_wait(bot: World) -> None:
         bot.together.resolve(each)
     await pass_time(bot, 3600)
     assert len(bot.slack.replies(message)) == 1
+
+
+async def test_digest_that_is_on_hold_is_reminded_of_once_the_hold_is_over(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    for number in range(6):
+        await bot.slack.say(f"<@{BOT_USER}> hold 30m gpu-node-{number:04d}", user="U0ALICE")
+        await until(bot, lambda count=number + 1: message.text.count("on hold by") == count)  # type: ignore[misc]
+    await pass_time(bot, 45 * 60 - 60)
+    assert [each.text for each in bot.slack.replies(message) if "been waiting" in each.text] == []
+    await pass_time(bot, 3 * 60)
+    assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 1
+    for _ in range(4):
+        await pass_time(bot, 15 * 60)
+    assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 3
+    await pass_time(bot, 3 * 3600)
+    assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 3
+
+
+async def test_node_that_comes_and_goes_keeps_nobody_from_being_reminded_of_the_others(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    for _ in range(4):
+        await pass_time(bot, 5 * 60)
+        bot.together.resolve(ids[0])
+        await pass_time(bot, 5 * 60)
+        bot.together.remediations[ids[0]]["state"] = "PENDING_APPROVAL"
+    assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 2
+
+
+async def test_nodes_that_join_a_digest_after_its_last_reminder_are_reminded_of() -> None:
+    async with watching(BOT_REMIND_MINUTES="2") as bot:
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        for number in range(1, 11):
+            await pass_time(bot, 50)
+            storm(bot, 6, start=6 * number)
+        assert len([each for each in bot.slack.replies(message) if "for a decision" in each.text]) == 3
+        await digest(bot, "66 nodes in cluster-1 (H100) need a decision")
+        await pass_time(bot, 130)
+        assert len([each for each in bot.slack.replies(message) if "for a decision" in each.text]) == 4

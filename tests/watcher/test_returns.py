@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.storms import began, digest, storm
+from tests.storms import began, choose, digest, storm
 from tests.watch import HOLD, card, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World
 
@@ -129,9 +129,11 @@ async def test_digest_reminders_start_again_when_a_remediation_returns(bot: Worl
     await pass_time(bot, 4 * 3600)
     bot.together.remediations[ids[0]]["state"] = "PENDING_APPROVAL"
     await digest(bot, "needs a decision")
-    assert bot.slack.replies(message) == []
+    (again,) = await until(bot, lambda: bot.slack.replies(message))
+    assert again.broadcast
+    assert again.text == "gpu-node-0000 is waiting for a decision again: Xid 79, GPU has fallen off the bus."
     await pass_time(bot, 16 * 60)
-    (reminder,) = bot.slack.replies(message)
+    reminder = bot.slack.replies(message)[-1]
     assert "1 remediation in cluster-1 (H100) has been waiting 15 min or more for a decision." in reminder.text
 
 
@@ -215,3 +217,162 @@ async def test_second_failure_in_a_digest_is_told_too(bot: World) -> None:
         bot.together.remediations[ids[0]] |= {"state": state, "error_message": f"no host {number}"}
         await pass_time(bot, 60)
     assert len([each for each in bot.slack.replies(message) if "no host" in each.text]) == 2
+
+
+@pytest.mark.parametrize("how", ["approve", "cancel"])
+@pytest.mark.parametrize("where", ["slack", "console"])
+async def test_list_that_lags_behind_a_decision_does_not_bring_its_buttons_back(
+    bot: World, how: str, where: str
+) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    if where == "slack":
+        await bot.slack.press(alert, APPROVE if how == "approve" else CANCEL)
+    else:
+        bot.together.review(IDS, how)
+    await card(bot, words="Approved, queued" if how == "approve" else "Cancelled: reboot")
+    bot.together.lists_as[IDS] = "PENDING_APPROVAL"
+    for _ in range(4):
+        await poll(bot)
+        assert APPROVE not in alert.buttons
+    bot.together.lists_as.clear()
+    await poll(bot)
+    assert ("Approved, queued" if how == "approve" else "Cancelled: reboot") in alert.text
+    assert [line for line in thread(bot, alert) if "again" in line] == []
+    assert len(thread(bot, alert)) == 1
+
+
+async def test_digest_does_not_ask_again_because_of_a_list_that_lags(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message, "all"))
+    await digest(bot, "6 of 6: 6 approved")
+    for each in ids:
+        bot.together.lists_as[each] = "PENDING_APPROVAL"
+    for _ in range(4):
+        await poll(bot)
+        assert "Nothing left to decide" in message.text
+        assert message.menus == {}
+
+
+async def test_remediation_that_one_read_does_not_find_keeps_its_card_and_its_hold(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, choice="14400")
+    await bot.edited(alert)
+    kept = bot.together.remediations.pop(IDS)
+    gets = [call.verb for call in bot.together.calls].count("get")
+    await until(bot, lambda: [call.verb for call in bot.together.calls].count("get") > gets)
+    bot.together.remediations[IDS] = kept
+    await pass_time(bot, 3600)
+    assert "On hold until" in alert.text
+    assert len(thread(bot, alert)) == 1
+    assert "put this on hold" in thread(bot, alert)[0]
+
+
+async def test_hold_outlives_a_brief_withdrawal(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, choice="14400")
+    await bot.edited(alert)
+    kept = bot.together.remediations.pop(IDS)
+    await card(bot, words="Withdrawn: reboot")
+    await pass_time(bot, 60)
+    bot.together.remediations[IDS] = kept
+    await card(bot, words="On hold until")
+    await pass_time(bot, 3600)
+    assert [line for line in thread(bot, alert) if "has been waiting" in line] == []
+
+
+async def test_cluster_that_answers_404_and_is_still_listed_keeps_its_cards(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults += [Fault("rpc", verb="list", code=5, times=2), Fault("rpc", verb="get", code=5, times=2)]
+    await pass_time(bot, 60)
+    assert list(alert.buttons) == [APPROVE, CANCEL, HOLD]
+    assert alert.edits == 0
+    assert thread(bot, alert) == []
+
+
+async def test_remediation_that_waits_again_is_called_in_the_channel() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.resolve(IDS)
+        await card(bot, words="Resolved")
+        await pass_time(bot, 3 * 86_400)
+        bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
+        called = await until(bot, lambda: [each for each in bot.slack.replies(alert) if each.broadcast])
+        assert called[0].text == "instance-1 is waiting for a decision again. <!subteam^S0ONCALL>"
+        await pass_time(bot, 3600)
+        assert [each.broadcast for each in bot.slack.replies(alert)].count(True) == 1
+
+
+async def test_remediation_that_comes_and_goes_does_not_call_each_time() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        for _ in range(6):
+            await pass_time(bot, 120)
+            bot.together.resolve(IDS)
+            await pass_time(bot, 120)
+            bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
+        assert len([each for each in bot.slack.replies(alert) if "S0ONCALL" in each.text]) <= 2
+
+
+async def test_node_that_joins_a_decided_digest_calls_at_once() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_REMIND_MINUTES="0") as bot:
+        await began(bot)
+        for each in storm(bot, 6):
+            bot.together.remediations[each]["linked_alerts"] = []
+        message = await digest(bot)
+        for each in list(bot.together.remediations):
+            bot.together.review(each, "cancel")
+        await digest(bot, "Nothing left to decide")
+        storm(bot, 1, start=6)
+        called = await until(bot, lambda: [each for each in bot.slack.replies(message) if each.broadcast], 30)
+        assert called[0].text == (
+            "gpu-node-0006 is waiting for a decision: Xid 79, GPU has fallen off the bus. <!subteam^S0ONCALL>"
+        )
+
+
+async def test_failed_repair_of_a_deleted_digest_is_told(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message, "all"))
+    await digest(bot, "6 of 6: 6 approved")
+    await poll(bot)
+    bot.slack.messages.remove(message)
+    bot.together.remediations[ids[2]]["state"] = "RUNNING"
+    bot.together.fail(ids[2], "no host left")
+    again = await digest(bot, "1 failed")
+    told = await until(bot, lambda: [each for each in bot.slack.replies(again) if "no host left" in each.text])
+    assert told[0].broadcast
+    await pass_time(bot, 600)
+    assert len(bot.slack.digests()) == 1
+
+
+async def test_chosen_cluster_that_is_gone_withdraws_its_remediations() -> None:
+    async with watching(BOT_CLUSTERS="cluster-1") as bot:
+        bot.together.add()
+        await card(bot)
+        del bot.together.remediations[IDS], bot.together.clusters["cluster-1"]
+        await card(bot, words="Withdrawn: reboot")
+
+
+async def test_hold_in_a_digest_starts_its_reminders_over(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    for each in ids[1:]:
+        bot.together.review(each, "cancel")
+    await digest(bot, "1 node ")
+    await bot.slack.say("<@U0BOT> hold 4h gpu-node-0000", user="U0ALICE")
+    await digest(bot, "on hold by")
+    await pass_time(bot, 3600)
+    assert [each for each in bot.slack.replies(message) if "been waiting" in each.text] == []
+    await bot.slack.say("<@U0BOT> hold 1m gpu-node-0000", user="U0ALICE")
+    await pass_time(bot, 3 * 3600 + 17 * 60)
+    assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 1

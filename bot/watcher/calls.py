@@ -1,0 +1,119 @@
+"""When people are reminded of what waits, and when who is on call is called: pure functions. Times are Unix times."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bot.models import Alert, Snapshot, TrackedMessage, still_waiting, waiting
+from bot.watcher.config import WatchConfig
+
+MAX_REMINDERS = 3
+CALM_SECONDS = 900.0  # what comes and goes calls no more often
+SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
+
+
+@dataclass(frozen=True, slots=True)
+class LateCall:
+    """A call that the message itself didn't make.
+
+    Attributes:
+        alerts: what it is about.
+        called: the users and groups on call; empty for nobody.
+        is_new: nothing else waits, so the channel is told too.
+    """
+
+    alerts: Sequence[Alert]
+    called: str
+    is_new: bool
+
+
+def unheld(snapshot: Snapshot) -> list[Alert]:
+    """Return what waits and is on nobody's hold."""
+    return [each for each in still_waiting(snapshot.alerts, snapshot.batches) if each.hold is None]
+
+
+def remind_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
+    """Return when the next reminder is due: after the time, twice and four times the time without an act."""
+    is_running = any(each.is_running for each in snapshot.batches)
+    if not config.remind_seconds or is_running or (counting := _counting(snapshot)) is None:
+        return None
+    since, reminders = counting
+    return since + config.remind_seconds * 2.0**reminders
+
+
+def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
+    """Return since when reminders count, and how many of them were sent; None where none is to be sent.
+
+    They start over once nothing waits that was there at the last one, and, after the third, for what has come since.
+    """
+    message = snapshot.message
+    asking = [each.remind_from for each in unheld(snapshot)]
+    new = [each for each in asking if each > max(message.remind_from, message.reminded_at)]
+    if new and (len(new) == len(asking) or message.reminders >= MAX_REMINDERS):
+        return min(new), 0
+    return (message.remind_from, message.reminders) if asking and message.reminders < MAX_REMINDERS else None
+
+
+def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
+    """Return the message with a reminder counted; those that are overdue come to one."""
+    message = snapshot.message
+    since, reminders = _counting(snapshot) or (message.remind_from, message.reminders)
+    message = replace(message, remind_from=since, reminders=reminders + 1, reminded_at=snapshot.now)
+    while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
+        message = replace(message, reminders=message.reminders + 1)
+    return asked(message, unheld(snapshot), config, snapshot.now)
+
+
+def not_reminded(message: TrackedMessage, before: TrackedMessage) -> TrackedMessage:
+    """Return a message whose reminder Slack has refused, as it was before."""
+    return replace(
+        message,
+        remind_from=before.remind_from,
+        reminders=before.reminders,
+        reminded_at=before.reminded_at,
+        called_at=before.called_at,
+        owes_call=before.owes_call,
+        next_at=0.0,
+    )
+
+
+def asked(message: TrackedMessage, alerts: Sequence[Alert], config: WatchConfig, now: float) -> TrackedMessage:
+    """Return a message with a post or reminder about alerts noted: it has called, or owes a call after quiet hours."""
+    if config.oncall(alerts, message.cluster_id) and not config.called(alerts, message.cluster_id, now):
+        return replace(message, owes_call=True)
+    return replace(message, called_at=now, owes_call=False)
+
+
+def leaving(message: TrackedMessage, snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
+    """Return a message that is about to be posted."""
+    message = replace(message, posted_at=snapshot.now)
+    if not (some := waiting(snapshot.alerts)):
+        return replace(message, called="")  # somebody has deleted it, and a repair of it has failed since
+    called = config.called(some, message.cluster_id, snapshot.now)
+    return asked(replace(message, called=called), some, config, snapshot.now)
+
+
+def late_call(snapshot: Snapshot, config: WatchConfig) -> LateCall | None:
+    """Return the call for what nobody was called for when it came; None while there is none to make."""
+    message, now, asking = snapshot.message, snapshot.now, unheld(snapshot)
+    if not asking:
+        return None
+    called = config.called(asking, message.cluster_id, now)
+    due = remind_at(snapshot, config)
+    if called and due is not None and -LATE_SECONDS < due - now < SOON_SECONDS:
+        return None  # the reminder calls
+    if not called and config.oncall(asking, message.cluster_id):
+        return None  # in quiet hours
+    came = [each for each in asking if calls_at(each, message) <= now]
+    new = came if len(came) == len(asking) else []
+    worse = [each for each in asking if called and each.worsened_at > message.called_at]
+    owed = asking if called and message.owes_call else []
+    some = worse or new or owed
+    return LateCall(some, called, is_new=bool(new)) if some else None
+
+
+def calls_at(alert: Alert, message: TrackedMessage) -> float:
+    """Return when to call for an alert that came after the last call; never for one that was there."""
+    if alert.came_at <= message.called_at:
+        return math.inf
+    return message.called_at + CALM_SECONDS if alert.waits_since > message.called_at else alert.came_at

@@ -1,0 +1,61 @@
+"""Which of two readings of a remediation is the older one: a list may lag behind what is known."""
+
+from datetime import UTC, datetime
+
+from bot.models import FINAL, OPEN, Alert, Remediation, Verb
+
+# A remediation only moves forward in these, unless it begins once more.
+_ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
+_TIMES = "create_time", "update_time"
+PRECISION = 1.0  # in seconds: a list may round
+
+
+def is_older(known: Remediation, read: Remediation) -> bool:
+    """Return whether Together's own times say that a reading is older than another."""
+    return _compared(known, read) < 0
+
+
+def may_be_older(alert: Alert, read: Remediation) -> bool:
+    """Return whether an item of a list may be from before what is known, as nothing shows that it is from after."""
+    known = alert.remediation
+    if _compared(known, read) > 0:
+        return False
+    if alert.is_stale and read.state == known.state:
+        return True  # somebody was answered something else, and the list hasn't moved
+    return _rank(read.state, len(_ORDER)) < _rank(told_of(alert).state, 0)
+
+
+def _rank(state: str, unknown: int) -> int:
+    """Return how far a repair has come in a state; `unknown` where this version doesn't know it."""
+    return _ORDER.get(state, unknown)
+
+
+def _compared(known: Remediation, read: Remediation) -> int:
+    """Return 1 where a reading is newer than what is known by Together's own times, -1 where it is older, else 0."""
+    for name in _TIMES:
+        before, after = _seconds(getattr(known, name)), _seconds(getattr(read, name))
+        if before and after and abs(before - after) >= PRECISION:
+            return 1 if after > before else -1
+    return 0
+
+
+def _seconds(moment: datetime | None) -> float:
+    if moment is None:
+        return 0.0
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def is_worse(alert: Alert, read: Remediation) -> bool:
+    """Return whether a fault that was a warning isn't any more; what names no fault says nothing of that."""
+    return alert.remediation.is_warning and bool(read.linked_alerts) and not read.is_warning
+
+
+def told_of(alert: Alert) -> Remediation:
+    """Return a remediation as people were last told of it: as it was seen, or as somebody was answered since."""
+    remark = alert.remark
+    if not alert.is_stale or remark is None:
+        return alert.remediation
+    told: dict[str, object] = {"state": remark.state, "mode": remark.mode}
+    if remark.decided and remark.decided.verb is Verb.APPROVE and alert.remediation.review_time is None:
+        told["review_time"] = datetime.fromtimestamp(remark.decided.at, UTC)
+    return alert.remediation.model_copy(update=told)

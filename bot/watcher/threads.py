@@ -1,0 +1,129 @@
+"""What the thread of a message lacks: pure functions. Times are Unix times."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from bot import cards
+from bot.models import HOLD_ENDS_SOON_SECONDS, Alert, Hold, Message, Snapshot, State, TrackedMessage
+from bot.watcher import calls
+from bot.watcher.config import WatchConfig
+
+FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadPart:
+    """Something that a thread lacks.
+
+    Attributes:
+        told: what is remembered once it is told.
+        lines: how many of the message's lines are no longer due then.
+        broadcast: it is shown in the channel too.
+        is_call: it calls who is on call.
+    """
+
+    message: Message
+    told: frozenset[str] = frozenset()
+    lines: int = 0
+    broadcast: bool = False
+    is_call: bool = False
+
+
+def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
+    """Yield what the thread lacks."""
+    message = snapshot.message
+    if message.lines:
+        yield ThreadPart(cards.lines(message.lines), lines=len(message.lines))
+    yield from _failures(snapshot, config.oncall(snapshot.alerts, message.cluster_id))
+    yield from _late_calls(snapshot, config)
+    if not message.is_digest:
+        yield from _first_approvals(snapshot, config)
+    for alert in snapshot.alerts:
+        yield from _warnings(alert, message, snapshot.now)
+    if message.is_digest:
+        yield from _results(snapshot)
+
+
+def replied(message: TrackedMessage, part: ThreadPart, now: float) -> TrackedMessage:
+    """Return a message whose thread was told something."""
+    message = replace(message, lines=message.lines[part.lines :], told=message.told | part.told)
+    return replace(message, called_at=now, owes_call=False) if part.is_call else message
+
+
+def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
+    """Yield the call for what nobody was called for when it came; what is new is shown in the channel too."""
+    if call := calls.late_call(snapshot, config):
+        first, again = call.alerts[0].remediation, call.is_new and all(each.waits_since for each in call.alerts)
+        told = cards.late_call(first, len(call.alerts), call.called, again=again)
+        yield ThreadPart(told, broadcast=call.is_new, is_call=True)
+
+
+def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
+    """Yield that one of two people has approved what waits still."""
+    for alert in snapshot.alerts:
+        first = snapshot.firsts.get(alert.remediation.ref)
+        if first is None or not alert.waits or not first.counts_for(alert.remediation):
+            continue
+        key = f"first {first.job_id}"
+        if key not in snapshot.message.told:
+            called = config.called([alert], snapshot.message.cluster_id, snapshot.now)
+            yield ThreadPart(cards.first_approval(alert.remediation, first.user_id, called), frozenset({key}))
+
+
+def _failures(snapshot: Snapshot, oncall: str) -> Iterator[ThreadPart]:
+    """Yield which repairs have failed, for the channel too."""
+    message, new = snapshot.message, new_failures(snapshot)
+    if not new:
+        return
+    told = frozenset(str(each.remediation.ref) for each in new)
+    if message.is_digest:
+        yield ThreadPart(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)
+        return
+    first = snapshot.firsts.get(new[0].remediation.ref)
+    first_user = first.user_id if first and first.mode == new[0].remediation.mode else ""
+    said = cards.failed_repair(new[0].remediation, new[0].decided, first_user, oncall, snapshot.now)
+    yield ThreadPart(said, told, broadcast=True)
+
+
+def new_failures(snapshot: Snapshot) -> list[Alert]:
+    """Return what has failed lately and wasn't told."""
+    told, now = snapshot.message.told, snapshot.now
+    failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
+    return [each for each in failed if str(each.remediation.ref) not in told and not _is_old(each, now)]
+
+
+def _is_old(alert: Alert, now: float) -> bool:
+    """Return whether a repair failed so long ago that nobody is to be called for it: it was told then."""
+    ended = alert.remediation.end_time or alert.remediation.update_time
+    return ended is not None and now - ended.timestamp() > FAILURE_SECONDS
+
+
+def _results(snapshot: Snapshot) -> Iterator[ThreadPart]:
+    """Yield what the thread of a digest lacks: reports of selections."""
+    message = snapshot.message
+    for batch in snapshot.batches:
+        if batch.is_running or batch.id in message.told:
+            continue
+        parts = cards.batch.report(batch)
+        for number, part in enumerate(parts):
+            if (key := f"{batch.id} {number}") not in message.told:
+                is_last = number == len(parts) - 1
+                yield ThreadPart(part, frozenset({key, batch.id} if is_last else {key}))
+
+
+def holds_of(alert: Alert) -> tuple[Hold, ...]:
+    """Return the holds of all who asked to wait."""
+    return (alert.hold, *alert.hold.others) if alert.hold else ()
+
+
+def _warnings(alert: Alert, message: TrackedMessage, now: float) -> Iterator[ThreadPart]:
+    """Yield what tells people that their holds end soon."""
+    for hold in holds_of(alert):
+        key = warning(alert, hold)
+        if alert.waits and hold.until - HOLD_ENDS_SOON_SECONDS <= now and key not in message.told:
+            yield ThreadPart(cards.hold_ends(alert.remediation, hold), frozenset({key}))
+
+
+def warning(alert: Alert, hold: Hold) -> str:
+    """Return as what it is remembered that somebody was told that a hold ends soon."""
+    return f"hold {alert.remediation.ref} {hold.user_id} {hold.until:.0f}"
