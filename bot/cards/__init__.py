@@ -8,6 +8,7 @@ from bot.cards.history import copyable, history
 from bot.cards.notices import USAGE, after_failure, failed, failure, in_progress, line, mentions, private, usage
 from bot.cards.other_mode import MODE, OTHER_MODE_DIALOG, other_mode_dialog
 from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
+from bot.cards.pointers import moved, posted_twice
 from bot.cards.reason import REASON, reason_dialog, recall
 from bot.cards.remediation_card import card
 from bot.cards.thread import failure as failed_repair
@@ -22,6 +23,7 @@ from bot.cards.thread import (
     transition,
     unreadable,
     unwatched,
+    was_unreadable,
     withdrawn,
 )
 
@@ -62,8 +64,10 @@ __all__ = [
     "listed_again",
     "listing",
     "mentions",
+    "moved",
     "other_mode_dialog",
     "paused",
+    "posted_twice",
     "private",
     "question",
     "readable",
@@ -76,5 +80,6 @@ __all__ = [
     "unreadable",
     "unwatched",
     "usage",
+    "was_unreadable",
     "withdrawn",
 ]

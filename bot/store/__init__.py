@@ -7,7 +7,7 @@ from bot.store.database import Database
 from bot.store.decisions import DecisionStore
 from bot.store.health import health
 from bot.store.lease import Lease
-from bot.store.messages import Look, Messages
+from bot.store.messages import InChannel, Look, Messages
 from bot.store.outages import Outage, Outages
 from bot.store.outbox import Letter, Outbox
 from bot.store.pauses import Pauses
@@ -18,6 +18,7 @@ __all__ = [
     "Batches",
     "Database",
     "DecisionStore",
+    "InChannel",
     "Lease",
     "Letter",
     "Look",

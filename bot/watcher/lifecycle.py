@@ -43,6 +43,8 @@ class Step(Enum):
     TELL = Lane.TELL, "tell"
     REMIND = Lane.TELL, "remind"
     FIND = Lane.FIND, "find"
+    MAKE_SURE = Lane.FIND, "make sure"
+    MOVE = Lane.POST, "move"
     FORGET = Lane.LOOK, "forget"
     WAIT = Lane.LOOK, "wait"
     REST = Lane.LOOK, "rest"
@@ -172,6 +174,8 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.POST if waiting(snapshot.alerts) else Step.FORGET
     if snapshot.is_being_decided or awaits_reading(snapshot):
         return Step.WAIT
+    if waiting(snapshot.alerts) and config.channel_of(snapshot) != message.channel_id:
+        return Step.MOVE
     if not message.is_frozen and content(snapshot, config).fingerprint != message.drawn:
         return Step.EDIT
     if next(thread_parts(snapshot, config), None):
@@ -303,6 +307,11 @@ def deleted(snapshot: Snapshot) -> TrackedMessage:
     return replace(
         snapshot.message, ts=None, posted_at=0.0, drawn="", lines=(), next_at=0.0, done=not waiting(snapshot.alerts)
     )
+
+
+def moved(snapshot: Snapshot) -> TrackedMessage:
+    """Return a message whose alerts go to another channel now: it is posted there, where nobody was reminded yet."""
+    return replace(deleted(snapshot), is_frozen=False, remind_from=snapshot.now, reminders=0)
 
 
 def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
