@@ -10,7 +10,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import began, digest, storm
-from tests.watch import card, pass_time, quiet, thread, until
+from tests.watch import card, pass_time, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -162,3 +162,22 @@ async def test_failures_of_a_digest_are_told_once_although_slack_was_unclear(bot
     await pass_time(bot, 120)
     lines = "\n".join(thread(bot, message))
     assert (lines.count("no host left"), lines.count("no power")) == (1, 1)
+
+
+async def test_second_lost_post_is_looked_for_although_the_databases_clock_is_behind(postgresql: str) -> None:
+    async with watching(database=postgresql) as bot:
+        follow = bot.time.follower
+        assert follow
+        bot.time.follower = lambda now: follow(now - 40.0)
+        await began(bot)
+        for number in (1, 2):
+            looks = looked(bot)
+            bot.slack.faults.append(SlackFault("chat.postMessage", "drop", after=True))
+            storm(bot, 1, start=number)
+            await until(bot, lambda before=looks: looked(bot) > before or len(bot.slack.visible()) == 2)  # type: ignore[misc] # mypy cannot see the default
+        await pass_time(bot, 120)
+        assert len(bot.slack.visible()) == 2
+
+
+def looked(bot: World) -> int:
+    return [method for method, _ in bot.slack.calls].count("conversations.history")
