@@ -106,7 +106,7 @@ class SlackAlertChannels:
 
     async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
         """Change a message. One that is no card from now on is found as such no more."""
-        arguments = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
+        arguments: dict[str, Any] = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
         if not is_card:
             arguments["metadata"] = _marked(ts)
         await self._call("chat.update", self._updates, message, arguments)

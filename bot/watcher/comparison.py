@@ -74,7 +74,7 @@ class Comparer:
             channels: which to look at; None for all.
             is_takeover: another process watched before: where the bot may not read, all is drawn again.
         """
-        known = await self._messages.in_channels(CLOSED_SECONDS)
+        known = await self._messages.in_channels(CLOSED_SECONDS if channels is None else COMPARED_SECONDS)
         latest = self._clock.now() - COMPARED_SECONDS
         for channel_id in sorted({each.channel_id for each in known}):
             if channels is not None and channel_id not in channels:

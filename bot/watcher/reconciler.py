@@ -262,8 +262,10 @@ class Reconciler:
         """Change a message, and write down when it is to be looked at again."""
 
         def settled(snapshot: Snapshot) -> TrackedMessage | None:
-            changed = change(snapshot)
-            return lifecycle.settled(replace(snapshot, message=changed), self._config) if changed else None
+            if (changed := change(snapshot)) is None:
+                return None
+            after = lifecycle.settled(replace(snapshot, message=changed), self._config)
+            return replace(after, next_at=0.0) if key in self._unclear and not after.done else after
 
         after = await self._messages.change(key, settled, reminded=reminded)
         if after and after.message.done:

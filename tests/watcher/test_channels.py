@@ -3,6 +3,7 @@
 import pytest
 
 from bot.clock import Pause
+from tests.manual_clock import ON_THE_WAY
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
@@ -12,7 +13,7 @@ from tests.world import APPROVE, IDS, OTHER, World
 
 pytestmark = pytest.mark.bot(watching=True)
 NEW = "C0OTHER"
-ROUTED = {"BOT_ROUTES": f"cluster-2={NEW}"}
+ROUTED = f"cluster-2={NEW}"
 MANY = 60
 MANY_ROUTES = ",".join(f"c-{number}={NEW}" for number in range(MANY))
 
@@ -115,8 +116,8 @@ async def test_cards_that_cannot_be_edited_delay_no_other_channel() -> None:
 
 
 async def test_rate_limit_of_one_channel_delays_no_other_and_stops_no_tick() -> None:
-    async with watching(**ROUTED) as bot:
-        bot.time.passing = bot.time.passing - {Pause.SLACK_LIMIT}
+    async with watching(BOT_ROUTES=ROUTED) as bot:
+        bot.time.passing = ON_THE_WAY - {Pause.SLACK_LIMIT}
         bot.together.add(OTHER)
         alert = await card(bot, OTHER)
         bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=600, channel=NEW))
@@ -128,7 +129,7 @@ async def test_rate_limit_of_one_channel_delays_no_other_and_stops_no_tick() -> 
 
 
 async def test_wait_that_slack_asks_for_is_bounded(bot: World) -> None:
-    bot.time.passing = bot.time.passing - {Pause.SLACK_LIMIT}
+    bot.time.passing = ON_THE_WAY - {Pause.SLACK_LIMIT}
     await began(bot)
     bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=86_400))
     bot.together.add()

@@ -67,10 +67,10 @@ async def test_single_reads_that_hang_delay_no_alert(bot: World, cluster: str) -
     bot.together.faults.append(Fault("hang", verb="get", cluster="cluster-1", times=-1))
     for each in (*ids, other):
         bot.together.resolve(each)
+    await until(bot, lambda: "Resolved on its own" in bot.slack.cards(other[2])[0].text, 30)
     await pass_time(bot, 70)
     storm(bot, 1, start=90, cluster=cluster)
     await until(bot, lambda: bot.slack.cards(f"{cluster}-r0090-"), 30)
-    await until(bot, lambda: "Resolved on its own" in bot.slack.cards(other[2])[0].text, 30)
 
 
 async def test_one_remediation_that_cannot_be_read_is_no_outage(bot: World) -> None:
