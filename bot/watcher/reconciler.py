@@ -322,6 +322,7 @@ class Reconciler:
         except PostUnclear:
             # It may arrive late, over whatever is drawn until then: what it shows is not known any more.
             self._unsure_until[key] = self._clock.monotonic() + ARRIVED_SECONDS
+            self._edited.pop(key, None)
             await self._settle(key, lambda each: replace(each.message, drawn=""))
             raise
         except NotPosted as error:

@@ -2,9 +2,11 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.manual_clock import HANGS_AFTER
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
@@ -65,6 +67,15 @@ async def test_post_that_slack_executes_late_leaves_one_message_to_decide_on(bot
     assert (copy.edits, len([each for each in bot.slack.visible() if each.buttons])) == (1, 1)
 
 
+async def write_waits(bot: World) -> None:
+    """Wait until a transaction doesn't end."""
+    waiting: set[asyncio.Future[Any]] = set()
+    while not waiting:
+        await asyncio.sleep(0)
+        if under_way := bot.transactions():
+            _, waiting = await asyncio.wait(under_way, timeout=0.3)
+
+
 async def test_watcher_that_froze_while_it_noted_a_post_does_not_post(bot: World) -> None:
     await began(bot)
     bot.together.faults.append(Fault("hang", verb="list", instance=IDS[1]))
@@ -72,8 +83,7 @@ async def test_watcher_that_froze_while_it_noted_a_post_does_not_post(bot: World
     await until(bot, lambda: [call for call in bot.together.calls if call.instance == IDS[1]])
     async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
         await bot.time.advance(3.1)  # the node's history is left out, and the post is noted
-        while len(bot.transactions()) < 2:  # noqa: ASYNC110 - nothing says so
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(write_waits(bot), HANGS_AFTER)
         bot.time.seconds += 400.0  # the process stands still for longer than the lease
     await quiet(bot)
     assert "chat.postMessage" not in [method for method, _ in bot.slack.calls]
