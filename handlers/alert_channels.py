@@ -3,15 +3,18 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.clock import Clock, Pause
 from bot.errors import InvalidId, NotPosted, PostUnclear
-from bot.models import MARK, Found, Message, RemediationRef
+from bot.models import MARK, Found, Message, RemediationRef, Verb
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code, may_have_worked
 from handlers.replies import REFUSED_BLOCKS, retry_after
 
@@ -24,7 +27,9 @@ UPDATES_PER_MINUTE = 40
 SECONDS_PER_PAGE = 1.3
 HISTORY_PAGE = 200
 MAX_PAGES = 50
-CARD, DIGEST = "remediation_alert", "remediation_digest"
+LONGEST_WAIT = 900.0  # whatever Slack asks for: people wait for alerts
+CARD, DIGEST, OTHER = "remediation_alert", "remediation_digest", "remediation_notice"
+_DECIDES = {verb.action_id for verb in (Verb.APPROVE, Verb.CANCEL, Verb.REJECT)} | {"digest:approve", "digest:cancel"}
 _LASTING = {
     "message_not_found",
     "cant_update_message",
@@ -35,11 +40,18 @@ _LASTING = {
 }
 _GONE = {"message_not_found", "thread_not_found"}
 # A channel in which the bot may not write. The present one is reported, and opened again; a former one is given up.
-_CLOSED = {"channel_not_found", "is_archived", "not_in_channel"}
+_CLOSED = {
+    "channel_not_found",
+    "is_archived",
+    "is_inactive",
+    "not_in_channel",
+    "restricted_action",
+    "restricted_action_read_only_channel",
+}
 
 
 class SlackAlertChannels:
-    """Writes in one channel.
+    """Writes in the alert channels, in each at its own pace.
 
     Args:
         client: without retries of its own.
@@ -57,61 +69,74 @@ class SlackAlertChannels:
         self._channels = channels
         self._bot_user_id = bot_user_id
         self._clock = clock
-        self._posts, self._updates = _Pace(clock, 1, SECONDS_PER_POST), _Pace(clock, UPDATES_PER_MINUTE, 60.0)
+        self._posts: dict[str, _Pace] = {}
+        self._updates = _Pace(clock, UPDATES_PER_MINUTE, 60.0)
 
-    async def turn_to_post(self) -> None:
-        """Wait until a message may be posted."""
-        await self._posts.turn()
+    async def turn_to_post(self, channel_id: str) -> None:
+        """Wait until a message may be posted in a channel."""
+        await self._pace_of(channel_id).turn()
 
     async def turn_to_update(self) -> None:
         """Wait until a message may be changed."""
         await self._updates.turn()
 
-    async def post(
+    async def post(  # noqa: PLR0913 - what a post has
         self,
         message: Message,
         *,
         channel_id: str,
         about: RemediationRef | str | None = None,
+        mark: str = "",
         thread_ts: str | None = None,
         broadcast: bool = False,
     ) -> str:
         """Post a message, marked with the remediation or the ID of the digest that it is about. Returns its `ts`.
 
-        `broadcast` shows a reply in the channel too.
+        `mark` is by what anything else is found again. `broadcast` shows a reply in the channel too.
         """
         arguments: dict[str, Any] = {"channel": channel_id, "unfurl_links": False, "unfurl_media": False}
         if thread_ts:
             arguments |= {"thread_ts": thread_ts, **({"reply_broadcast": True} if broadcast else {})}
         if about:
             arguments["metadata"] = _metadata(about)
-        answer = await self._call("chat.postMessage", self._posts, message, arguments)
+        elif mark:
+            arguments["metadata"] = _marked(mark)
+        answer = await self._call("chat.postMessage", self._pace_of(channel_id), message, arguments)
         return str(answer.get("ts"))
 
-    async def update(self, ts: str, message: Message, channel_id: str) -> None:
-        """Change a message."""
-        arguments = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
+    async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
+        """Change a message. One that is no card from now on is found as such no more."""
+        arguments: dict[str, Any] = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
+        if not is_card:
+            arguments["metadata"] = _marked(ts)
         await self._call("chat.update", self._updates, message, arguments)
 
     async def find(self, since: float, channel_id: str) -> Found | None:
         """Return what the bot has posted since then; None where it may not read the channel."""
-        found = Found({}, {})
+        return await self._look(partial(self._reading.conversations_history, channel=channel_id), since)
+
+    async def has_reply(self, mark: str, *, thread_ts: str, channel_id: str, since: float) -> bool | None:
+        """Return whether a thread has what was posted with this mark; None where the bot may not read it."""
+        replies = partial(self._reading.conversations_replies, channel=channel_id, ts=thread_ts)
+        found = await self._look(replies, since)
+        return None if found is None else mark in found.marks
+
+    async def _look(self, read: Callable[..., Awaitable[AsyncSlackResponse]], since: float) -> Found | None:
+        found = Found()
         cursor = ""
         for _ in range(MAX_PAGES):
             try:
-                page = await self._reading.conversations_history(
-                    channel=channel_id,
-                    oldest=f"{since:.6f}",
-                    limit=HISTORY_PAGE,
-                    include_all_metadata=True,
-                    cursor=cursor or None,
+                page = await read(
+                    oldest=f"{since:.6f}", limit=HISTORY_PAGE, include_all_metadata=True, cursor=cursor or None
                 )
                 cursor = self._read_page(page.data, found)
             except SLACK_FAILURES as error:
                 code = error_code(error)
-                if code in {"missing_scope", "not_in_channel"}:
-                    return None
-                raise NotPosted(describe(error), is_lasting=code == "channel_not_found") from error
+                if code == "channel_not_found":
+                    raise NotPosted(code, is_lasting=True) from error
+                if may_have_worked(error) or (isinstance(error, SlackApiError) and retry_after(error) is not None):
+                    raise NotPosted(describe(error)) from error
+                return None  # any other refusal: it would be the same the next time
             except ODD_ANSWERS as error:
                 raise NotPosted(describe(error)) from error
             if not cursor:
@@ -125,6 +150,9 @@ class SlackAlertChannels:
             if message.get("user") == self._bot_user_id:
                 _read_metadata(message, found)
         return ((page.get("response_metadata") or {}).get("next_cursor") or "") if page.get("has_more") else ""
+
+    def _pace_of(self, channel_id: str) -> "_Pace":
+        return self._posts.setdefault(channel_id, _Pace(self._clock, 1, SECONDS_PER_POST))
 
     async def _call(self, method: str, pace: "_Pace", message: Message, arguments: dict[str, Any]) -> dict[str, Any]:
         body = {"text": message.text, "blocks": message.marked_blocks, **arguments}
@@ -140,13 +168,16 @@ class SlackAlertChannels:
                 return await self._ask(method, plain)
         except SlackApiError as error:
             if (seconds := retry_after(error)) is not None:
-                pace.pause(seconds)
+                if seconds > LONGEST_WAIT:
+                    logger.warning("%s: Slack asks to wait %d s; waiting %d s", method, seconds, LONGEST_WAIT)
+                pace.pause(min(seconds, LONGEST_WAIT))
                 raise NotPosted("ratelimited") from error
             if may_have_worked(error):
                 raise PostUnclear(describe(error)) from error
             code, is_former = error_code(error), arguments["channel"] not in self._channels
-            is_lasting = code in _LASTING or (is_former and code in _CLOSED)
-            raise NotPosted(code, is_lasting=is_lasting, is_gone=code in _GONE) from error
+            is_closed = code in _CLOSED
+            is_lasting = code in _LASTING or (is_former and is_closed)
+            raise NotPosted(code, is_lasting=is_lasting, is_gone=code in _GONE, is_closed=is_closed) from error
         except aiohttp.ClientConnectorError as error:
             raise NotPosted(describe(error)) from error
         except (aiohttp.ClientError, TimeoutError, *ODD_ANSWERS) as error:
@@ -164,6 +195,10 @@ def _metadata(about: RemediationRef | str) -> dict[str, Any]:
     return {"event_type": CARD, "event_payload": ids}
 
 
+def _marked(mark: str) -> dict[str, Any]:
+    return {"event_type": OTHER, "event_payload": {"mark": mark}}
+
+
 def _read_metadata(message: dict[str, Any], found: Found) -> None:
     metadata = message.get("metadata") or {}
     kind, payload, ts = metadata.get("event_type"), metadata.get("event_payload") or {}, str(message.get("ts"))
@@ -175,10 +210,14 @@ def _read_metadata(message: dict[str, Any], found: Found) -> None:
             about = RemediationRef(*(str(payload.get(f"{part}_id")) for part in ("cluster", "instance", "remediation")))
         except InvalidId:
             return
+    elif kind == OTHER:
+        found.marks[str(payload.get("mark"))] = ts
     if about:
-        found.messages.setdefault(about, ts)
+        found.messages.setdefault(about, []).append(ts)
         blocks = message.get("blocks") or [{}]
-        found.drawn[ts] = str(blocks[0].get("block_id")).removeprefix(MARK)
+        found.drawn[ts] = str(blocks[0].get("block_id") or "").removeprefix(MARK)
+        if _DECIDES & {element.get("action_id") for block in blocks for element in block.get("elements") or []}:
+            found.live.add(ts)
 
 
 class _Pace:

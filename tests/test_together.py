@@ -430,3 +430,26 @@ async def test_list_ends_after_so_many_pages_or_seconds(time: ManualClock) -> No
         step = 7.0
         with pytest.raises(NoAnswer):
             await client.list_remediations("c")
+
+
+async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(api: Together, time: ManualClock) -> None:
+    api.max_page = 200
+    for number in range(40):
+        api.add(("cluster-1", f"instance-{number}", f"r-{number}"), reason="x" * 50_000)
+    patience = replace(Patience(), max_page=1024 * 1024)
+    async with client_of(api, time, patience=patience) as client:
+        assert len(await client.scan("cluster-1")) == 41
+        first = len(api.calls)
+        assert len(await client.scan("cluster-1")) == 41
+        assert len(api.calls) - first == 4, "it remembers"
+        for fields in api.remediations.values():
+            fields["reason"] = ""
+        assert len(await client.scan("cluster-1", states=["PENDING_APPROVAL"])) == 41
+        assert len(await client.scan("cluster-1")) == 41
+
+
+async def test_one_item_that_is_too_large_is_an_unreadable_answer(api: Together, time: ManualClock) -> None:
+    api.add(reason="x" * 2_000_000)
+    async with client_of(api, time, patience=replace(Patience(), max_page=1024 * 1024)) as client:
+        with pytest.raises(UnreadableAnswer, match="larger than"):
+            await client.scan("cluster-1")

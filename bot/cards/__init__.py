@@ -22,6 +22,7 @@ from bot.cards.notices import (
 )
 from bot.cards.other_mode import MODE, OTHER_MODE_DIALOG, other_mode_dialog
 from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
+from bot.cards.pointers import moved, posted_twice
 from bot.cards.reason import REASON, reason_dialog, recall
 from bot.cards.remediation_card import card
 from bot.cards.thread import failure as failed_repair
@@ -36,6 +37,7 @@ from bot.cards.thread import (
     transition,
     unreadable,
     unwatched,
+    was_unreadable,
     withdrawn,
 )
 
@@ -77,9 +79,11 @@ __all__ = [
     "listed_again",
     "listing",
     "mentions",
+    "moved",
     "other_mode_dialog",
     "paused",
     "pointer",
+    "posted_twice",
     "private",
     "question",
     "readable",
@@ -93,6 +97,7 @@ __all__ = [
     "unreadable",
     "unwatched",
     "usage",
+    "was_unreadable",
     "withdrawn",
     "without_decisions",
 ]

@@ -200,6 +200,19 @@ def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:
     return Message(text, [blocks.paragraph(f"{text} ⚠️", bold=True), blocks.actions([pause])])
 
 
+def was_unreadable(clusters: Sequence[str], since: float, until: float) -> Message:
+    """Return what a message about an outage says once it is over: it offers nothing any more.
+
+    Args:
+        clusters: their IDs; empty for the list of clusters.
+        since: when it began, in Unix time in seconds.
+        until: when it was over, likewise.
+    """
+    what = f"Couldn't reach Together for {_named(clusters)}" if clusters else "Couldn't list clusters from Together"
+    text = f"{what} from {clock_time(since)} to {clock_time(until)} ({lasted(until - since)})."
+    return Message(text, [blocks.paragraph(text)])
+
+
 def readable(clusters: Sequence[str], since: float, now: float) -> Message:
     """Return that Together can be reached again.
 

@@ -41,12 +41,14 @@ class NotPosted(Exception):
     Attributes:
         is_lasting: it will refuse the same again: the message is gone, or may not be changed any more.
         is_gone: the message was deleted.
+        is_closed: the channel takes nothing from the bot, so nothing else needs to be tried there now.
     """
 
-    def __init__(self, code: str, *, is_lasting: bool = False, is_gone: bool = False) -> None:
+    def __init__(self, code: str, *, is_lasting: bool = False, is_gone: bool = False, is_closed: bool = False) -> None:
         super().__init__(code)
         self.is_lasting = is_lasting
         self.is_gone = is_gone
+        self.is_closed = is_closed
 
 
 class PostUnclear(Exception):

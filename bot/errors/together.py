@@ -126,13 +126,19 @@ class NoAnswer(Unclear):
 
 
 class UnreadableAnswer(Unclear):
-    """An answer came that is not what the API promises."""
+    """An answer came that is not what the API promises.
 
-    def __init__(self, what: str) -> None:
+    Args:
+        what: it is, or isn't.
+        is_too_large: it was not read to its end.
+    """
+
+    def __init__(self, what: str, *, is_too_large: bool = False) -> None:
         super().__init__(
             f"Together sent an unexpected response ({what}).",
             "Ask the bot's admin to check its API address. Until then, use the Together console.",
         )
+        self.is_too_large = is_too_large
 
 
 class ReadFailed(TogetherError):

@@ -63,7 +63,7 @@ from bot.models.remediation import (
     State,
     is_weaker,
 )
-from bot.models.request import MARK, Actor, Blocks, Message, Place, Request
+from bot.models.request import MARK, Actor, Blocks, Message, Place, Request, decision_of
 from bot.models.verbs import RULES, Rule, Verb
 
 __all__ = [
@@ -139,6 +139,7 @@ __all__ = [
     "check_id",
     "chosen",
     "decided_in",
+    "decision_of",
     "held",
     "is_weaker",
     "key",

@@ -1,6 +1,6 @@
 """What the rules need of Slack, as three small protocols; `handlers/` implements them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -21,12 +21,16 @@ class Found:
     """What of the bot's is in a channel.
 
     Attributes:
-        messages: Slack's `ts` of each card and digest.
+        messages: Slack's `ts` of each card and digest, the latest first: several of one that was posted twice.
         drawn: the fingerprint of what each `ts` shows.
+        live: which of them offer a decision.
+        marks: the `ts` of what else was posted there.
     """
 
-    messages: dict[RemediationRef | str, str]
-    drawn: dict[str, str]
+    messages: dict[RemediationRef | str, list[str]] = field(default_factory=dict)
+    drawn: dict[str, str] = field(default_factory=dict)
+    live: set[str] = field(default_factory=set)
+    marks: dict[str, str] = field(default_factory=dict)
 
 
 class Delivery(Enum):
@@ -67,28 +71,32 @@ class AlertChannels(Protocol):
         PostUnclear: Slack may have done it.
     """
 
-    async def turn_to_post(self) -> None:
-        """Wait until a message may be posted."""
+    async def turn_to_post(self, channel_id: str) -> None:
+        """Wait until a message may be posted in a channel."""
 
     async def turn_to_update(self) -> None:
         """Wait until a message may be changed."""
 
-    async def post(
+    async def post(  # noqa: PLR0913 - what a post has
         self,
         message: Message,
         *,
         channel_id: str,
         about: RemediationRef | str | None = None,
+        mark: str = "",
         thread_ts: str | None = None,
         broadcast: bool = False,
     ) -> str:
         """Post a message, marked with the remediation or the ID of the digest that it is about. Returns its `ts`.
 
-        `broadcast` shows a reply in the channel too.
+        `mark` is by what anything else is found again. `broadcast` shows a reply in the channel too.
         """
 
-    async def update(self, ts: str, message: Message, channel_id: str) -> None:
-        """Change a message."""
+    async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
+        """Change a message. One that is no card from now on is found as such no more."""
+
+    async def has_reply(self, mark: str, *, thread_ts: str, channel_id: str, since: float) -> bool | None:
+        """Return whether a thread has what was posted with this mark; None where the bot may not read it."""
 
     async def find(self, since: float, channel_id: str) -> Found | None:
         """Return what the bot has posted since then, in Unix time; None where it may not read the channel."""

@@ -11,6 +11,7 @@ from bot.models.verbs import Verb
 
 Blocks = list[dict[str, Any]]
 MARK = "shows-"
+_DECISION = 8  # characters of a fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,10 @@ class Message:
 
     @property
     def fingerprint(self) -> str:
-        """The same for messages that look the same."""
-        whole = json.dumps([self.text, self.blocks, self.attachments])
-        return hashlib.blake2b(whole.encode(), digest_size=12).hexdigest()
+        """The same for messages that look the same; it begins the same for those that ask and offer the same."""
+        asks = [block for block in self.blocks if block.get("type") in {"header", "actions"} or "accessory" in block]
+        whole = [self.text, self.blocks, self.attachments]
+        return _hash(asks, _DECISION) + _hash(whole, 16)
 
     @property
     def marked_blocks(self) -> Blocks:
@@ -118,3 +120,12 @@ class Request:
     def at(self, place: Place) -> "Request":
         """The same request, whose answer goes to another place."""
         return replace(self, place=place)
+
+
+def decision_of(fingerprint: str) -> str:
+    """Return the part of a message's fingerprint that changes with what may be decided on it."""
+    return fingerprint[:_DECISION]
+
+
+def _hash(value: object, length: int) -> str:
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=length // 2).hexdigest()

@@ -8,7 +8,7 @@ from bot.store.decisions import DecisionStore
 from bot.store.health import health
 from bot.store.inbox import InboxStore
 from bot.store.lease import Lease
-from bot.store.messages import Look, Messages
+from bot.store.messages import InChannel, Look, Messages
 from bot.store.outages import Outage, Outages
 from bot.store.outbox import Letter, Outbox
 from bot.store.pauses import Pauses, begin_pause, end_pause
@@ -19,6 +19,7 @@ __all__ = [
     "Batches",
     "Database",
     "DecisionStore",
+    "InChannel",
     "InboxStore",
     "Lease",
     "Letter",

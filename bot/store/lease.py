@@ -42,15 +42,17 @@ class Lease:
         self._seconds = seconds
         self._clock = clock
         self._keys = {"b_name": name, "b_owner": uuid.uuid4().hex}
-        self._sure_until = 0.0
+        self._sure_until = self._no_later_than = 0.0
 
     def ensure_held(self) -> None:
-        """Make sure that nobody else can have it now, by this process's own clock; a second is kept in reserve.
+        """Make sure that nobody else can have it now, by this process's own clocks; a second is kept in reserve.
+
+        Of the two clocks, one stands still while the machine sleeps, and the other can be set back.
 
         Raises:
             LeaseLost: somebody else may.
         """
-        if self._clock.monotonic() >= self._sure_until - 1:
+        if self._clock.monotonic() >= self._sure_until - 1 or self._clock.now() >= self._no_later_than - 1:
             raise LeaseLost
 
     async def acquire(self, *, at_start: bool = False) -> bool:
@@ -62,9 +64,11 @@ class Lease:
         Raises:
             StorageUnavailable: the database did not do it.
         """
-        asked_at, take_all = self._clock.monotonic(), at_start and self.database.is_sqlite
-        taken = await self.database.keep(self._acquire, take_all=take_all)
-        self._sure_until = asked_at + self._seconds if taken else 0.0
+        asked_at, present = self._clock.monotonic(), self._clock.now()
+        taken = await self.database.keep(self._acquire, take_all=at_start and self.database.is_sqlite)
+        self._sure_until, self._no_later_than = asked_at + self._seconds, present + self._seconds
+        if not taken:
+            self._sure_until = 0.0
         return taken
 
     def _acquire(self, connection: Connection, *, take_all: bool) -> bool:

@@ -99,7 +99,10 @@ _DUE = (
     .order_by(func.random())  # in no order, so that those that can't be written keep no others waiting
     .limit(_AT_ONCE)
 )
-_OPEN = select(m.id, m.ts, m.opened_at, m.body).where(m.is_open, m.ts.is_not(None))
+_IN_CHANNELS = select(m.id, m.ts, m.opened_at, m.is_open, m.cluster_id, m.body).where(m.ts.is_not(None))
+_OPEN = _IN_CHANNELS.where(m.is_open)
+_LATELY = _IN_CHANNELS.where(m.opened_at > now() - bindparam("b_seconds"))
+_PLACE = select(a.message_id).where(one_remediation(a))
 _GROWING = (
     select(m.body)
     .where(m.is_open, m.is_digest, m.grown_at > now() - bindparam("b_seconds"))
@@ -128,6 +131,9 @@ class InChannel(NamedTuple):
     ts: str
     drawn: str
     opened_at: float
+    cluster_id: str | None
+    is_open: bool
+    is_frozen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +187,13 @@ class Messages(Leased):
         """Return which messages are to be looked at now, some of them where there are very many."""
         return await self.database.read(_due)
 
-    async def open(self) -> list[InChannel]:
-        """Return the messages in the channel that are still kept true."""
-        return await self.database.read(_open)
+    async def in_channels(self, seconds: float) -> list[InChannel]:
+        """Return the messages that are kept true, and those that are done and were opened in the last `seconds`."""
+        return await self.database.read(_in_channels, seconds)
+
+    async def about(self, about: RemediationRef | str) -> Snapshot | None:
+        """Return the message that shows a remediation, or the digest with an ID; None where there is none."""
+        return await self.database.read(_about, about)
 
     async def tracked(self) -> list[Alert]:
         """Return what is open and listed."""
@@ -318,12 +328,23 @@ def _due(connection: Connection) -> list[str]:
     return list(connection.execute(_DUE).scalars())
 
 
-def _open(connection: Connection) -> list[InChannel]:
-    rows = ((row, json.loads(row.body)) for row in connection.execute(_OPEN))
+def _in_channels(connection: Connection, seconds: float) -> list[InChannel]:
+    lately = connection.execute(_LATELY, {"b_seconds": seconds})
+    found = [*connection.execute(_OPEN), *(row for row in lately if not row.is_open)]
     return [
-        InChannel(row.id, intern(body.get("channel_id", "")), row.ts, body.get("drawn", ""), row.opened_at)
-        for row, body in rows
-    ]
+        InChannel(
+            row.id, intern(body.get("channel_id", "")), row.ts, body.get("drawn", ""), row.opened_at,
+            row.cluster_id, row.is_open, body.get("is_frozen", False),
+        )
+        for row, body in ((row, json.loads(row.body)) for row in found)
+    ]  # fmt: skip
+
+
+def _about(connection: Connection, about: RemediationRef | str) -> Snapshot | None:
+    if isinstance(about, str):
+        return load(connection, about)
+    message_id = connection.execute(_PLACE, key_of(about)).scalar()
+    return load(connection, message_id) if message_id else None
 
 
 def _add_cards(connection: Connection, new: Sequence[Tracked]) -> None:

@@ -1,6 +1,6 @@
 """Since when Together cannot be read, so that a restart neither forgets nor repeats it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
@@ -9,16 +9,24 @@ from bot.store.lease import Leased
 from bot.store.outbox import Data, emit
 from bot.store.tables import outages
 
-_KNOWN = select(outages.c.cluster_id, outages.c.since, outages.c.told)
+_KNOWN = select(outages)
 _INSERT, _DELETE = insert(outages), delete(outages).where(outages.c.cluster_id == bindparam("b_cluster"))
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Since when a cluster cannot be read, as Unix time in seconds, and whether the channel was told."""
+    """Since when a cluster cannot be read, and whether the channel was told.
+
+    Attributes:
+        since: Unix time in seconds.
+        channel_id: where it was told; empty where it wasn't.
+        ts: likewise, Slack's name of that message; several clusters may share it.
+    """
 
     since: float
     told: bool
+    channel_id: str = ""
+    ts: str = ""
 
 
 class Outages(Leased):
@@ -38,7 +46,7 @@ class Outages(Leased):
 
 
 def _known(connection: Connection) -> dict[str, Outage]:
-    return {row.cluster_id: Outage(row.since, row.told) for row in connection.execute(_KNOWN)}
+    return {row.cluster_id: Outage(row.since, row.told, row.channel_id, row.ts) for row in connection.execute(_KNOWN)}
 
 
 def _note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_watched: bool) -> None:
@@ -49,4 +57,4 @@ def _note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_
         emit(connection, EventKind.OUTAGE, cluster_id, told)
     connection.execute(_DELETE, {"b_cluster": cluster_id})
     if outage:
-        connection.execute(_INSERT, {"cluster_id": cluster_id, "since": outage.since, "told": outage.told})
+        connection.execute(_INSERT, {"cluster_id": cluster_id, **asdict(outage)})

@@ -214,6 +214,8 @@ outages = Table(
     Column("cluster_id", Text, primary_key=True),
     Column("since", Double, nullable=False),
     Column("told", Boolean, nullable=False),
+    Column("channel_id", Text, nullable=False, server_default=""),
+    Column("ts", Text, nullable=False, server_default=""),
 )
 
 

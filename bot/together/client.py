@@ -96,6 +96,7 @@ class TogetherClient:
         self._clock = clock or Clock()
         self._patience = patience or Patience()
         self._jitter = jitter
+        self._page_sizes: dict[str, int] = {}  # of those lists whose pages were too large
 
     def use_key(self, api_key: str, secrets: Collection[str] = ()) -> None:
         """Call with this key from now on; the old one stays a secret."""
@@ -155,15 +156,17 @@ class TogetherClient:
             UnreadableAnswer: also where the pages run in a circle.
         """
         path = f"/compute/clusters/{_segment('cluster', cluster_id)}/instances/{_segment('instance', instance_id)}"
-        params = {"page_size": str(PAGE_SIZE)} | ({"state": ",".join(states)} if states else {})
+        params = {"state": ",".join(states)} if states else {}
         found: list[Any] = []
         seen: set[str] = set()
         give_up_at = self._clock.monotonic() + self._patience.scan
         while True:
-            page = await self._get(f"{path}/remediations", params)
+            page = await self._page(f"{path}/remediations", params)
             found += answers.items(page, "remediations")
             token = page.get("next_page_token")
             if not page.get("has_next"):
+                if not seen:
+                    self._page_sizes.pop(f"{path}/remediations", None)  # all of it fits into one page again
                 return found
             if not isinstance(token, str) or not token:
                 raise UnreadableAnswer("more pages without a token")
@@ -173,6 +176,18 @@ class TogetherClient:
                 raise NoAnswer
             seen.add(token)
             params = {**params, "page_token": token}
+
+    async def _page(self, path: str, params: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
+        """Read a page; a smaller one where it is too large to be read."""
+        while True:
+            size = self._page_sizes.get(path, PAGE_SIZE)
+            try:
+                return await self._get(path, {**params, "page_size": str(size)})
+            except UnreadableAnswer as error:
+                if not error.is_too_large or size == 1:
+                    raise
+                self._page_sizes[path] = size // 2
+                logger.warning("together GET %s: the page is too large; asking for %d at a time", path, size // 2)
 
     async def get_cluster(self, cluster_id: str) -> Cluster:
         """Read a cluster.
@@ -201,7 +216,8 @@ class TogetherClient:
                 return await self._send("GET", path, params=params, seconds=min(left, self._patience.attempt))
             except (NotReached, RateLimited, Unclear) as error:
                 wait = self._wait(error, attempt)
-                if attempt == ATTEMPTS or self._clock.monotonic() + wait >= give_up_at:
+                is_final = isinstance(error, UnreadableAnswer) and error.is_too_large  # it would be as large again
+                if is_final or attempt == ATTEMPTS or self._clock.monotonic() + wait >= give_up_at:
                     raise
             await self._clock.sleep(wait, Pause.RETRY)
             attempt += 1
@@ -290,7 +306,7 @@ class TogetherClient:
             async for chunk in response.aiter_bytes():
                 chunks += chunk
                 if len(chunks) > limit:
-                    raise UnreadableAnswer(f"larger than {limit // 1024 // 1024} MiB")
+                    raise UnreadableAnswer(f"larger than {limit // 1024 // 1024} MiB", is_too_large=True)
             # What Together says may be shown, and an error may quote what it was sent.
             content = bytes(chunks)
             for secret in self._secrets:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.cards import CardConfig
-from bot.models import Alert
+from bot.models import Alert, Snapshot
 from bot.quiet_hours import QuietHours
 
 
@@ -43,6 +43,14 @@ class WatchConfig:
     def route(self, cluster_id: str | None) -> Route:
         """Return where the alerts of a cluster go."""
         return self.routes.get(cluster_id or "", self.default)
+
+    def channel_of(self, snapshot: Snapshot) -> str:
+        """Return where a message belongs: the routes may have changed since it was posted, or first about to be."""
+        message = snapshot.message
+        if message.cluster_id or not message.is_digest:
+            return self.route(message.cluster_id).channel_id
+        channels = [self.route(each.remediation.cluster_id).channel_id for each in snapshot.alerts]
+        return message.channel_id if not channels or message.channel_id in channels else channels[0]
 
     def called(self, alerts: Sequence[Alert], cluster_id: str | None, now: float) -> str:
         """Return whom alerts call at a moment: the users and groups on call; empty for nobody."""

@@ -8,7 +8,7 @@ from bot.models import RemediationRef
 class Index:
     """The tracked remediations, with the fingerprint of what was last seen of each, and when that was confirmed.
 
-    A list confirms a whole cluster, except for what isn't listed and couldn't be read alone.
+    A list confirms a whole cluster, except for what isn't listed: that is read alone.
     """
 
     def __init__(self) -> None:
@@ -35,14 +35,18 @@ class Index:
         self._of_cluster.setdefault(ref.cluster_id, set()).add(ref)
         self._missed.pop(ref, None)
 
-    def confirm(self, cluster_id: str, unreadable: Iterable[RemediationRef], at: float) -> None:
-        """Remember that a cluster was read, but for what couldn't be."""
+    def confirm(self, cluster_id: str, unlisted: Iterable[RemediationRef], at: float) -> None:
+        """Remember that a cluster was read, but for what wasn't listed."""
         before = self._confirmed.get(cluster_id, at)
-        missed = {ref: self._missed.get(ref, before) for ref in unreadable}
+        missed = {ref: self._missed.get(ref, before) for ref in unlisted}
         for ref in [ref for ref in self._missed if ref.cluster_id == cluster_id and ref not in missed]:
             del self._missed[ref]
         self._missed |= missed
         self._confirmed[cluster_id] = at
+
+    def confirm_one(self, ref: RemediationRef) -> None:
+        """Remember that one which wasn't listed was read alone since."""
+        self._missed.pop(ref, None)
 
     def mark_stale(self, ref: RemediationRef) -> None:
         """Treat the next reading as news, even if it says the same."""
@@ -80,6 +84,11 @@ class Index:
             if at < moment:
                 old |= {ref: self._missed.get(ref, at) for ref in self._of_cluster.get(cluster_id, ())}
         return old
+
+    def keep(self, clusters: Collection[str]) -> None:
+        """Forget when the others were read: they aren't read any more."""
+        for cluster_id in self._confirmed.keys() - set(clusters):
+            del self._confirmed[cluster_id]
 
     def lag(self, now: float) -> float:
         """Return how many seconds ago the longest unread cluster was read; 0 where none was."""

@@ -159,9 +159,14 @@ class Intake:
     async def take(self, listing: Listing) -> None:
         """Write down what a list says, and let the messages follow."""
         cluster_id = listing.cluster_id
+        if listing.alone:
+            self._index.confirm_one(listing.alone)
+            for each in listing.changed:
+                await self._observe_safely(each, listing)
+            return
         if listing.error is None:
             self._enricher.in_repair[cluster_id] = listing.in_repair
-            self._index.confirm(cluster_id, listing.unreadable, listing.asked_at)
+            self._index.confirm(cluster_id, listing.unconfirmed, listing.asked_at)
         for each in (*await self._back(listing), *listing.changed):
             await self._observe_safely(each, listing)
         await self._follow_load(listing)

@@ -42,6 +42,8 @@ class Step(Enum):
     TELL = Lane.TELL, "tell"
     REMIND = Lane.TELL, "remind"
     FIND = Lane.FIND, "find"
+    MAKE_SURE = Lane.FIND, "make sure"
+    MOVE = Lane.POST, "move"
     FORGET = Lane.LOOK, "forget"
     WAIT = Lane.LOOK, "wait"
     REST = Lane.LOOK, "rest"
@@ -194,6 +196,8 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return _step_to_the_channel(snapshot)
     if snapshot.is_being_decided or (awaits_reading(snapshot) and not _is_unconfirmed(snapshot, config)):
         return Step.WAIT
+    if waiting(snapshot.alerts) and config.channel_of(snapshot) != message.channel_id:
+        return Step.MOVE
     if not message.is_frozen and content(snapshot, config).fingerprint != message.drawn:
         return Step.EDIT
     if awaits_reading(snapshot):
@@ -232,6 +236,11 @@ def _is_unconfirmed(snapshot: Snapshot, config: WatchConfig) -> bool:
 def deleted(snapshot: Snapshot) -> TrackedMessage:
     """Return a message that somebody has deleted in Slack: it is posted again while something of it waits or fails."""
     return replace(snapshot.message, ts=None, posted_at=0.0, drawn="", lines=(), next_at=0.0)
+
+
+def moved(snapshot: Snapshot) -> TrackedMessage:
+    """Return a message whose alerts go to another channel now: it is posted there, where nobody was reminded yet."""
+    return replace(deleted(snapshot), is_frozen=False, remind_from=snapshot.now, reminders=0)
 
 
 def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:

@@ -1,19 +1,61 @@
 """When Together cannot be read: told once when it has lasted, and once when it is over."""
 
 import logging
-from collections.abc import Collection
+import uuid
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
 
 from bot import cards
 from bot.clock import Clock
-from bot.errors import PostUnclear
+from bot.errors import NotPosted, PostUnclear
 from bot.models import AlertChannels, Message
-from bot.store import Outage, Outages
+from bot.store import Lease, Outage, Outages
+from bot.tasks import finish
+from bot.watcher.comparison import HISTORY_BEFORE
 from bot.watcher.config import WatchConfig
+from bot.watcher.lifecycle import ARRIVED_SECONDS
 from bot.watcher.poller import ALL_CLUSTERS
+from bot.watcher.workqueue import Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
 
 TOLD_AFTER = 300.0
+# What fails again so soon after it was said to be over is over only once it has been readable for so long.
+FLAPS_WITHIN, STEADY_SECONDS = 1800.0, 900.0
+_KEY = "outages of "
+
+
+class _Kind(Enum):
+    """What is to be told of clusters, in the order in which it is."""
+
+    LASTS = "lasts"
+    GONE = "gone"
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True)
+class _Notice:
+    """Something to be told of clusters that share a channel."""
+
+    kind: _Kind
+    clusters: tuple[str, ...]
+    channel_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Unclear:
+    """What a channel may have been told: it is looked for before it is repeated.
+
+    Attributes:
+        until: when it has arrived or never will, on this process's monotonic clock.
+        since: when it was sent, as Unix time in seconds.
+    """
+
+    notice: _Notice
+    mark: str
+    until: float
+    since: float
 
 
 class OutageNotifier:
@@ -22,28 +64,43 @@ class OutageNotifier:
     Args:
         store: where it is kept, so that a restart neither forgets nor repeats it.
         channels: the alert channels.
+        queue: where what is to be told waits for its channel's turn.
+        lease: the watch; nothing is written without it.
         config: which channel a cluster has.
         clock: time.
     """
 
-    def __init__(self, store: Outages, channels: AlertChannels, config: WatchConfig, clock: Clock) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - what telling needs
+        self,
+        store: Outages,
+        channels: AlertChannels,
+        queue: WorkQueue,
+        lease: Lease,
+        config: WatchConfig,
+        clock: Clock,
+    ) -> None:
         self._store = store
         self._channels = channels
+        self._queue = queue
+        self._lease = lease
         self._config = config
         self._clock = clock
         self._known: dict[str, Outage] = {}
-        self._over: set[str] = set()
+        self._over: dict[str, float] = {}
         self._gone: set[str] = set()
+        self._ended: dict[str, float] = {}
+        self._unclear: dict[str, _Unclear] = {}
+        self._told_blindly: set[str] = set()
 
     async def load(self) -> None:
         """Begin with what the last process knew."""
         self._known = await self._store.known()
-        self._over.clear()
-        self._gone.clear()
+        for each in (self._over, self._gone, self._unclear, self._told_blindly):
+            each.clear()
 
     async def failed(self, cluster_id: str) -> None:
         """A cluster, or the list of clusters, could not be read."""
-        self._over.discard(cluster_id)
+        self._over.pop(cluster_id, None)
         if cluster_id not in self._known:
             self._known[cluster_id] = outage = Outage(self._clock.now(), told=False)
             await self._store.note(cluster_id, outage)
@@ -51,8 +108,8 @@ class OutageNotifier:
     async def succeeded(self, cluster_id: str) -> None:
         """It was read."""
         outage = self._known.get(cluster_id)
-        if outage and outage.told:
-            self._over.add(cluster_id)
+        if outage and (outage.told or self._may_be_told(cluster_id)):
+            self._over.setdefault(cluster_id, self._clock.now())
         elif outage:
             await self._forget(cluster_id)
 
@@ -60,47 +117,134 @@ class OutageNotifier:
         """Forget what is read no more: the list of clusters has lost it, or the settings have."""
         self._gone.difference_update(clusters)  # one that is listed again is not gone
         for cluster_id in [each for each in self._known if each != ALL_CLUSTERS and each not in clusters]:
-            if self._known[cluster_id].told:
+            if self._known[cluster_id].told or self._may_be_told(cluster_id):
                 self._gone.add(cluster_id)
             else:
                 await self._forget(cluster_id)
 
-    async def tell(self) -> None:
-        """Tell what has lasted, and what is over.
+    def look(self) -> None:
+        """Put on the queue what has lasted and what is over, for its channel's next turn to post."""
+        now = self._clock.monotonic()
+        unclear = {channel_id for channel_id, each in self._unclear.items() if each.until <= now}
+        due = {each.channel_id for each in self._notices()} - self._unclear.keys()
+        for channel_id in unclear | due:
+            self._queue.put(key_of(channel_id), Lane.TELL, channel_id, urgent=True)
+
+    async def tell(self, channel_id: str) -> None:
+        """Tell a channel the next thing, at its turn.
 
         Raises:
-            NotPosted: Slack did not take it; it is told the next time.
+            NotPosted, PostUnclear: Slack did not take it, or may have: it is looked at the next time.
         """
+        if (unclear := self._unclear.get(channel_id)) and not await self._is_settled(unclear):
+            return
+        notice = next((each for each in self._notices() if each.channel_id == channel_id), None)
+        if notice is None:
+            return
+        if notice.kind is not _Kind.LASTS:
+            await self._take_buttons(notice.clusters)
+        self._lease.ensure_held()
+        await finish(self._say(notice))
+
+    def _notices(self) -> Iterator[_Notice]:
         now = self._clock.now()
         lasting = {
-            cluster_id: outage
+            cluster_id
             for cluster_id, outage in self._known.items()
             if not outage.told and now - outage.since >= TOLD_AFTER and cluster_id not in self._over
         }
-        for group in self._grouped(set(lasting)):
-            since = min(lasting[each].since for each in group)
-            await self._say(group, cards.unreadable(_named(group), since, now))
-            for each in group:
-                self._known[each] = outage = Outage(lasting[each].since, told=True)
-                await self._store.note(each, outage)
-        for group in self._grouped(self._gone):
-            await self._say(group, cards.unwatched(_named(group)))
-            for each in group:
-                await self._forget(each, is_watched=False)
-            self._gone.clear()
-        for group in self._grouped(self._over):
-            since = min(self._known[each].since for each in group)
-            await self._say(group, cards.readable(_named(group), since, now))
-            for each in group:
-                await self._forget(each)
+        over = {each for each, since in self._over.items() if self._known[each].told and self._is_steady(each, since)}
+        gone = {each for each in self._gone if self._known[each].told}
+        for kind, clusters in ((_Kind.LASTS, lasting), (_Kind.GONE, gone), (_Kind.OVER, over - gone)):
+            for group in self._grouped(clusters):
+                yield _Notice(kind, tuple(group), self._config.route(group[0]).channel_id)
 
-    async def _say(self, group: list[str], message: Message) -> None:
+    def _is_steady(self, cluster_id: str, over_since: float) -> bool:
+        """Return whether what is readable now may be said to be so: what comes and goes is told once."""
+        is_again = self._known[cluster_id].since - self._ended.get(cluster_id, -FLAPS_WITHIN) < FLAPS_WITHIN
+        return not is_again or self._clock.now() - over_since >= STEADY_SECONDS
+
+    async def _say(self, notice: _Notice) -> None:
+        message, mark, since = self._message(notice), uuid.uuid4().hex, self._clock.now()
         logger.warning("%s", message.text)
-        await self._channels.turn_to_post()
         try:
-            await self._channels.post(message, channel_id=self._config.route(group[0]).channel_id)
-        except PostUnclear as error:
-            logger.warning("Unclear whether Slack took that; not repeating it: %s", error)
+            ts = await self._channels.post(message, channel_id=notice.channel_id, mark=mark)
+        except PostUnclear:
+            until = self._clock.monotonic() + ARRIVED_SECONDS
+            self._unclear[notice.channel_id] = _Unclear(notice, mark, until, since)
+            raise
+        self._told_blindly.discard(notice.channel_id)
+        await self._told(notice, ts)
+
+    def _message(self, notice: _Notice) -> Message:
+        named = _named(notice.clusters)
+        since = min(self._known[each].since for each in notice.clusters)
+        match notice.kind:
+            case _Kind.LASTS:
+                return cards.unreadable(named, since, self._clock.now())
+            case _Kind.GONE:
+                return cards.unwatched(named)
+            case _Kind.OVER:
+                return cards.readable(named, since, max(self._over[each] for each in notice.clusters))
+
+    async def _told(self, notice: _Notice, ts: str) -> None:
+        for each in notice.clusters:
+            if each not in self._known:
+                continue
+            if notice.kind is _Kind.LASTS:
+                told = replace(self._known[each], told=True, channel_id=notice.channel_id, ts=ts)
+                self._known[each] = told
+                await self._store.note(each, told)
+            else:
+                self._ended[each] = self._clock.now()
+                await self._forget(each, is_watched=notice.kind is _Kind.OVER)
+
+    async def _is_settled(self, unclear: _Unclear) -> bool:
+        """Look for what a channel may have been told. Where the bot may not read it, it is repeated, but only once."""
+        if self._clock.monotonic() < unclear.until:
+            return False
+        notice = unclear.notice
+        try:
+            found = await self._channels.find(unclear.since - HISTORY_BEFORE, notice.channel_id)
+        except NotPosted as error:
+            if not error.is_lasting:
+                raise
+            found = None
+        is_blind = found is None
+        ts = found.marks.get(unclear.mark) if found else None
+        del self._unclear[notice.channel_id]
+        if ts or (is_blind and notice.channel_id in self._told_blindly):
+            self._told_blindly.discard(notice.channel_id)
+            await self._told(notice, ts or "")
+        else:
+            if is_blind:
+                self._told_blindly.add(notice.channel_id)
+            for each in [each for each in notice.clusters if each in self._over and not self._known[each].told]:
+                await self._forget(each)  # nobody has heard of it, and it is over
+        return True
+
+    async def _take_buttons(self, clusters: Collection[str]) -> None:
+        """Take the button off each message about an outage that is over for all whom it was about."""
+        for ts in sorted({self._known[each].ts for each in clusters} - {""}):
+            about = [each for each, outage in self._known.items() if outage.ts == ts]
+            if not set(about) <= set(clusters):
+                continue
+            since, until = (
+                min(self._known[each].since for each in about),
+                max(self._over.get(each, self._clock.now()) for each in about),
+            )
+            shown = cards.was_unreadable(_named(about), since, until)
+            await self._channels.turn_to_update()
+            self._lease.ensure_held()
+            try:
+                await self._channels.update(ts, shown, self._known[about[0]].channel_id)
+            except NotPosted as error:
+                if not (error.is_lasting or error.is_closed):
+                    raise
+                logger.warning("The message about an outage can't be changed any more: %s", error)
+
+    def _may_be_told(self, cluster_id: str) -> bool:
+        return any(cluster_id in each.notice.clusters for each in self._unclear.values())
 
     def _grouped(self, ids: set[str]) -> list[list[str]]:
         """Group the clusters by channel, apart from the list of clusters."""
@@ -112,8 +256,19 @@ class OutageNotifier:
     async def _forget(self, cluster_id: str, *, is_watched: bool = True) -> None:
         await self._store.note(cluster_id, None, is_watched=is_watched)
         self._known.pop(cluster_id, None)
-        self._over.discard(cluster_id)
+        self._over.pop(cluster_id, None)
+        self._gone.discard(cluster_id)
 
 
-def _named(group: list[str]) -> list[str]:
+def key_of(channel_id: str) -> str:
+    """Return what stands on the queue for what a channel is to be told of outages."""
+    return f"{_KEY}{channel_id}"
+
+
+def is_outage_key(key: str) -> bool:
+    """Return whether a key of the queue is one of these; the others are the IDs of messages."""
+    return key.startswith(_KEY)
+
+
+def _named(group: Collection[str]) -> list[str]:
     return [each for each in group if each != ALL_CLUSTERS]

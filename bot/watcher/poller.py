@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +20,13 @@ from bot.watcher.workqueue import Backoff
 logger = logging.getLogger(__name__)
 
 CLUSTERS_AT_ONCE = 8
-READS_AT_ONCE = 8
+READS_AT_ONCE = 4  # in one cluster
 LISTINGS_AT_ONCE = 4  # that wait to be taken in: each may be large
 SLOW_SECONDS = 2.0
 CLUSTERS_FRESH_SECONDS = 600.0
 CLUSTERS_AGAIN_SECONDS = 30.0
+MISSING_TIMES = 3  # a cluster that so many lists in a row don't have is gone
+LONGEST_RETRY_AFTER = 300.0  # whatever Together asks for: what is told meanwhile is that the bot keeps retrying
 LOST_SECONDS = 3600.0
 LOST_WAIT = 300.0
 ALL_CLUSTERS = ""  # stands for the list of clusters where a cluster's ID would stand
@@ -59,7 +61,7 @@ class Observation:
 
 @dataclass(slots=True)
 class Listing:
-    """What there is in a cluster now, or why that can't be read.
+    """What there is in a cluster now, or why that can't be read; or what became of one that no list has.
 
     Attributes:
         cluster_id: `ALL_CLUSTERS` for the list of clusters itself.
@@ -69,9 +71,10 @@ class Listing:
         new: what waits for approval and isn't tracked.
         changed: what is tracked and isn't what was seen last.
         strangers: what others have begun, in the middle of its work.
-        unreadable: what is tracked, is in no list, and couldn't be read alone.
+        unconfirmed: what is tracked and isn't in it: each is read alone, and comes in a listing of its own.
         in_repair: how many of the cluster's nodes are in repair.
         is_watched: whether what is new in it is to be told; otherwise it is read only for what was told before.
+        alone: what was read alone; None for a list.
     """
 
     cluster_id: str
@@ -81,9 +84,10 @@ class Listing:
     new: list[Observation] = field(default_factory=list)
     changed: list[Observation] = field(default_factory=list)
     strangers: dict[RemediationRef, Observation] = field(default_factory=dict)
-    unreadable: set[RemediationRef] = field(default_factory=set)
+    unconfirmed: set[RemediationRef] = field(default_factory=set)
     in_repair: int = 0
     is_watched: bool = True
+    alone: RemediationRef | None = None
 
 
 class Poller:
@@ -104,11 +108,14 @@ class Poller:
         self._chosen = clusters
         self._index = index
         self._clock = clock
-        self._lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
-        self._reads = asyncio.Semaphore(READS_AT_ONCE)
+        # What couldn't be read the last time has a lane of its own, where it keeps nothing else waiting.
+        self._lane, self._failing_lane = asyncio.Semaphore(CLUSTERS_AT_ONCE), asyncio.Semaphore(CLUSTERS_AT_ONCE)
+        self._failing: set[str] = set()
+        self._missing: dict[str, int] = {}
         self._known_at: float | None = None
         self._not_before: dict[str, float] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._reads: dict[str, asyncio.Task[None]] = {}
         self._lost: dict[RemediationRef, float] = {}
         self._looking: Backoff[RemediationRef] = Backoff(clock.monotonic, LOST_WAIT)
         self._doubted: set[str] = set()
@@ -142,8 +149,9 @@ class Poller:
 
     async def stop(self) -> None:
         """Read no more."""
-        tasks = list(self._running.values())
+        tasks = [*self._running.values(), *self._reads.values()]
         self._running.clear()
+        self._reads.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -157,7 +165,10 @@ class Poller:
         self._looking.failed(ref)
 
     async def _list_clusters(self, sequence: int) -> None:
-        """List the clusters, at most once in ten minutes: which there are, and how many nodes each has."""
+        """List the clusters, at most once in ten minutes: which there are, and how many nodes each has.
+
+        No single answer that lacks some is believed: it is asked again soon, and they are read until then.
+        """
         now = self._clock.monotonic()
         is_fresh = self._known_at is not None and now - self._known_at < CLUSTERS_FRESH_SECONDS
         if is_fresh or now < self._not_before.get(ALL_CLUSTERS, 0.0):
@@ -172,14 +183,28 @@ class Poller:
                 return
             listing.error = error
         else:
-            self._known_at = now
-            self.clusters = {each.cluster_id: each for each in found}
+            self._take_clusters(found, now)
         await self.listings.put(listing)
+
+    def _take_clusters(self, found: Sequence[Cluster], now: float) -> None:
+        listed = {each.cluster_id: each for each in found}
+        self._missing = {each: self._missing.get(each, 0) + 1 for each in self.clusters if each not in listed}
+        kept = {each: self.clusters[each] for each, times in self._missing.items() if times < MISSING_TIMES}
+        self.clusters = {**listed, **kept}
+        if kept or not listed:
+            self._not_before[ALL_CLUSTERS] = now + CLUSTERS_AGAIN_SECONDS
+            if kept:
+                logger.warning("Together's list of clusters lacks %d that it had; asking again", len(kept))
+            self._known_at = None if self._known_at is None else now - CLUSTERS_FRESH_SECONDS
+        else:
+            self._known_at = now
 
     async def _read(self, cluster_id: str, sequence: int) -> None:
         """Read a cluster. A slow one leaves its place to the next, and continues beside it."""
-        await self._lane.acquire()
-        place = _Place(self._lane)
+        lane = self._failing_lane if cluster_id in self._failing else self._lane
+        await lane.acquire()
+        self._failing.add(cluster_id)  # until it has been read
+        place = _Place(lane)
         leaving = asyncio.get_running_loop().call_later(SLOW_SECONDS, place.leave)
         try:
             if listing := await self._listing(cluster_id, sequence):
@@ -201,11 +226,20 @@ class Poller:
         except Exception:  # what is odd about one cluster must not blind the bot to all others
             logger.exception("Cluster %s: polling failed", cluster_id)
             return None
+        else:
+            self._failing.discard(cluster_id)
         return listing
 
     def _honor_retry_after(self, cluster_id: str, error: TogetherError) -> None:
-        if isinstance(error, RateLimited) and error.retry_after:
-            self._not_before[cluster_id] = self._clock.monotonic() + error.retry_after
+        if not isinstance(error, RateLimited) or not error.retry_after:
+            return
+        seconds = min(error.retry_after, LONGEST_RETRY_AFTER)
+        if seconds < error.retry_after:
+            logger.warning(
+                "Cluster %s: Together asks to wait %.0f s; trying again in %.0f s",
+                cluster_id or "list", error.retry_after, seconds,
+            )  # fmt: skip
+        self._not_before[cluster_id] = self._clock.monotonic() + seconds
 
     async def _fill(self, listing: Listing) -> None:
         cluster_id = listing.cluster_id
@@ -224,14 +258,39 @@ class Poller:
         else:
             self._doubted.discard(cluster_id)
         listed = self._sort(listing, items)
-        await self._read_doubtful(listing)
-        absent = [ref for ref in self._index.of_cluster(cluster_id) if ref not in listed]
-        for ref, found in zip(absent, await asyncio.gather(*map(self._look, absent)), strict=True):
-            if found is None:
-                listing.unreadable.add(ref)
-            elif found.fingerprint != self._index.seen(ref) or found.words is None:
-                listing.changed.append(found)
-        listing.changed += await self._look_for_lost(cluster_id)
+        listing.unconfirmed = {ref for ref in self._index.of_cluster(cluster_id) if ref not in listed}
+        if cluster_id in self._reads and not self._reads[cluster_id].done():
+            return
+        alone = [*listing.unconfirmed, *self._lost_of(cluster_id), *self._hold_back(listing)]
+        if alone:
+            self._reads[cluster_id] = asyncio.create_task(self._read_alone(listing, alone), name=f"read {cluster_id}")
+
+    def _hold_back(self, listing: Listing) -> list[RemediationRef]:
+        """Take out what was listed as it had been before: a list that lags behind undoes nothing until it is read."""
+        doubtful = self._index.take_doubts(listing.cluster_id)
+        held = [each.ref for each in (*listing.new, *listing.changed) if each.ref in doubtful]
+        listing.new = [each for each in listing.new if each.ref not in doubtful]
+        listing.changed = [each for each in listing.changed if each.ref not in doubtful]
+        return held
+
+    async def _read_alone(self, of: Listing, refs: Sequence[RemediationRef]) -> None:
+        """Read what a list doesn't have, or has as it was, beside the next lists: what hangs keeps nothing waiting."""
+        places = asyncio.Semaphore(READS_AT_ONCE)
+
+        async def read(ref: RemediationRef) -> None:
+            async with places:
+                found = await self._look(ref)
+            if ref in self._lost:
+                if found is None or found.words is None:
+                    self._looking.failed(ref)
+                    return
+                self._forget_lost(ref)
+            if found:
+                is_news = found.fingerprint != self._index.seen(ref) or found.words is None
+                changed = [found] if is_news else []
+                await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=changed, alone=ref))
+
+        await asyncio.gather(*map(read, refs))
 
     def _is_watched(self, cluster_id: str) -> bool:
         return cluster_id in (self._chosen or self.clusters) or (not self._chosen and self._known_at is None)
@@ -252,42 +311,28 @@ class Poller:
         listing.in_repair = len(in_repair)
         return listed
 
-    async def _read_doubtful(self, listing: Listing) -> None:
-        """Read alone what was listed as it had been before, so that a list that lags behind undoes nothing."""
-        doubtful = self._index.take_doubts(listing.cluster_id)
-        for listed in (listing.new, listing.changed):
-            kept = [each for each in listed if each.ref not in doubtful]
-            alone = await asyncio.gather(*(self._look(each.ref) for each in listed if each.ref in doubtful))
-            listed[:] = [*kept, *filter(None, alone)]
-
     async def _look(self, ref: RemediationRef) -> Observation | None:
-        """Read what no list has; None where it can't be read now."""
-        async with self._reads:
-            try:
-                found = await self._together.get(ref)
-            except NotFound:
-                return Observation(ref, None, "", read_alone=True)
-            except TogetherError as error:
-                self._honor_retry_after(ref.cluster_id, error)
-                logger.warning("%s is in no list and can't be read: %s", ref, type(error).__name__)
-                return None
+        """Read one remediation; None where it can't be read now."""
+        try:
+            found = await self._together.get(ref)
+        except NotFound:
+            return Observation(ref, None, "", read_alone=True)
+        except TogetherError as error:
+            self._honor_retry_after(ref.cluster_id, error)
+            logger.warning("%s can't be read: %s", ref, type(error).__name__)
+            return None
+        except Exception:  # what is odd about one must not blind the bot to all others
+            logger.exception("%s: reading it failed", ref)
+            return None
         fingerprint = _hash(found.model_dump_json(exclude={"http_status", "request_id"}))
         return Observation(ref, found, fingerprint, read_alone=True)
 
-    async def _look_for_lost(self, cluster_id: str) -> list[Observation]:
-        """Return what had vanished and can be read again."""
+    def _lost_of(self, cluster_id: str) -> list[RemediationRef]:
+        """Return what has vanished in the middle of its work and is to be looked for now."""
         now = self._clock.monotonic()
         for ref in [ref for ref, until in self._lost.items() if until < now]:
             self._forget_lost(ref)
-        refs = [ref for ref in self._lost if ref.cluster_id == cluster_id and not self._looking.is_to_wait(ref)]
-        back = []
-        for ref, found in zip(refs, await asyncio.gather(*map(self._look, refs)), strict=True):
-            if found and found.words:
-                self._forget_lost(ref)
-                back.append(found)
-            else:
-                self._looking.failed(ref)
-        return back
+        return [ref for ref in self._lost if ref.cluster_id == cluster_id and not self._looking.is_to_wait(ref)]
 
     def _forget_lost(self, ref: RemediationRef) -> None:
         del self._lost[ref]

@@ -2,30 +2,59 @@
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bot import cards
 from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, NotPosted, PostUnclear, StorageUnavailable, TogetherError
-from bot.models import AlertChannels, Found, History, Message, RemediationRef, Snapshot, State, TrackedMessage
+from bot.models import (
+    AlertChannels,
+    Found,
+    History,
+    Message,
+    RemediationRef,
+    Snapshot,
+    State,
+    TrackedMessage,
+    decision_of,
+)
 from bot.store import Lease, Messages
 from bot.tasks import finish
 from bot.together import TogetherClient
 from bot.watcher import calls, lifecycle, threads
+from bot.watcher.comparison import HISTORY_BEFORE, Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import Index
 from bot.watcher.lifecycle import ARRIVED_SECONDS, Step
+from bot.watcher.outages import OutageNotifier, is_outage_key
 from bot.watcher.poller import reference_of
 from bot.watcher.threads import ThreadPart
-from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, WorkQueue
+from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, Line, WorkQueue
 
 logger = logging.getLogger(__name__)
 
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
-COMPARED_SECONDS = 7 * 86_400.0  # what was posted before that is drawn again without a look at the channel's history
-HISTORY_BEFORE = 300.0  # the database's clock and Slack's may differ
+
+
+@dataclass(frozen=True, slots=True)
+class _Unclear:
+    """What a thread may have been told. It is looked for before it is repeated.
+
+    Attributes:
+        mark: by what it is found.
+        until: when it has arrived or never will, on this process's monotonic clock.
+        since: when it was sent, as Unix time in seconds.
+        undo: what becomes of the message where it did not arrive.
+    """
+
+    part: ThreadPart
+    mark: str
+    until: float
+    since: float
+    undo: Callable[[Snapshot], TrackedMessage | None] = lambda each: each.message
 
 
 class Reconciler:
@@ -38,6 +67,8 @@ class Reconciler:
         queue: what is to be looked at.
         index: what is tracked.
         enricher: knows what a node went through before.
+        outages: tells what can't be read, in its turn.
+        comparer: told in which channels something may arrive late.
         lease: the watch; nothing is written without it.
         config: what the watch is set to.
         clock: time.
@@ -53,6 +84,8 @@ class Reconciler:
         queue: WorkQueue,
         index: Index,
         enricher: Enricher,
+        outages: OutageNotifier,
+        comparer: Comparer,
         lease: Lease,
         config: WatchConfig,
         clock: Clock,
@@ -64,6 +97,8 @@ class Reconciler:
         self._queue = queue
         self._index = index
         self._enricher = enricher
+        self._outages = outages
+        self._comparer = comparer
         self._lease = lease
         self._config = config
         self._clock = clock
@@ -74,48 +109,88 @@ class Reconciler:
             Step.TELL: self._tell,
             Step.REMIND: self._remind,
             Step.FIND: self._find,
+            Step.MAKE_SURE: self._make_sure,
+            Step.MOVE: self._move,
             Step.FORGET: self._forget,
             Step.WAIT: self._wait,
             Step.REST: self._rest,
         }
-        self._edited_at: dict[str, float] = {}
-        self._maybe_told: set[str] = set()
+        self._edited: dict[str, tuple[float, str]] = {}
+        self._unsure_until: dict[str, float] = {}
+        self._unclear: dict[str, _Unclear] = {}
+        self._told_blindly: set[str] = set()
         self._reminding: Backoff[str] = Backoff(clock.monotonic, LONGEST_WAIT[Lane.TELL])
         self._found: dict[str, tuple[float, float, Found | None]] = {}
 
     def begin(self) -> None:
         """Forget what an earlier watch had in hand: the store knows better."""
-        for each in (self._edited_at, self._maybe_told, self._found):
+        for each in (self._edited, self._unsure_until, self._unclear, self._told_blindly, self._found):
             each.clear()
 
-    async def work(self, lane: Lane) -> None:
-        """Do what a lane has to do, forever."""
-        turns = {Lane.EDIT: self._channels.turn_to_update, Lane.TELL: self._channels.turn_to_post}
+    async def work(self) -> None:
+        """Do what there is to do, each lane of each channel with a worker of its own, forever."""
+        workers: dict[Line, asyncio.Task[None]] = {}
+        opened = asyncio.create_task(self._queue.opened.wait(), name="watch lines")
+        try:
+            while True:
+                self._queue.opened.clear()
+                for line in self._queue.lines - workers.keys():
+                    workers[line] = asyncio.create_task(self._work(*line), name="watch work")
+                ended, _ = await asyncio.wait({opened, *workers.values()}, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended - {opened}:
+                    task.result()
+                opened = asyncio.create_task(self._queue.opened.wait(), name="watch lines")
+        finally:
+            tasks = [opened, *workers.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, lane: Lane, channel_id: str) -> None:
+        """Do what a lane has to do in a channel, forever."""
         while True:
-            key = await self._queue.get(lane)
-            next_lane = None
+            key = await self._queue.get(lane, channel_id)
+            after = None
             try:
-                if turn := turns.get(lane):
-                    await turn()
-                next_lane = await self._reconcile(key, lane)
-            except NotPosted as error:
-                logger.warning("%s: Slack didn't take it: %s", key, error)
-                self._queue.failed(key, lane)
-            except PostUnclear as error:
-                logger.warning("%s: unclear whether Slack took it: %s", key, error)
-                self._queue.failed(key, lane)
+                after = await self._do(key, lane, channel_id)
+            except (NotPosted, PostUnclear) as error:
+                self._postpone(key, lane, channel_id, error)
             except (LeaseLost, StorageUnavailable):
                 raise
             except Exception:  # one message that can't be written must not blind the bot to all others
                 logger.exception("%s: writing it failed", key)
                 self._queue.failed(key, lane)
             else:
-                self._queue.succeeded(key, lane)
+                self._queue.succeeded(key, lane, channel_id)
             finally:
-                self._queue.done(key, next_lane)
+                if after:
+                    self._give_on(key, after)
+                else:
+                    self._queue.done(key)
 
-    async def _reconcile(self, key: str, lane: Lane) -> Lane | None:
-        """Do the next thing that a message needs, if this lane does it. Returns the lane that continues at once."""
+    async def _do(self, key: str, lane: Lane, channel_id: str) -> Snapshot | None:
+        if lane is Lane.EDIT:
+            await self._channels.turn_to_update()
+        elif lane is Lane.TELL:
+            await self._channels.turn_to_post(channel_id)
+        if not is_outage_key(key):
+            return await self._reconcile(key, lane)
+        await self._outages.tell(channel_id)
+        return None
+
+    def _postpone(self, key: str, lane: Lane, channel_id: str, error: NotPosted | PostUnclear) -> None:
+        if isinstance(error, NotPosted):
+            logger.warning("%s: Slack didn't take it: %s", key, error)
+        else:
+            logger.warning("%s: unclear whether Slack took it: %s", key, error)
+            self._comparer.doubt(channel_id)
+        if isinstance(error, NotPosted) and error.is_closed:
+            self._queue.closed(channel_id, lane)
+        else:
+            self._queue.failed(key, lane)
+
+    async def _reconcile(self, key: str, lane: Lane) -> Snapshot | None:
+        """Do the next thing that a message needs, if this lane does it. Returns it where more is to be done at once."""
         if lane is Lane.LOOK and self._was_just_edited(key):
             return None  # a digest of 1,000 takes long to load, and each of them puts its key
         snapshot = await self._messages.load(key)
@@ -125,24 +200,47 @@ class Reconciler:
         for alert in snapshot.alerts:
             if alert.is_stale:
                 self._index.mark_stale(alert.remediation.ref)
-        step = lifecycle.next_step(snapshot, self._config)
+        step = self._next_step(snapshot)
         if step.lane is not lane:
-            return None if self._is_too_early(key, step) else step.lane
+            return None if self._is_too_early(snapshot, step) else snapshot
+        if lane is not Lane.LOOK and self._is_too_early(snapshot, step):
+            return None
         after = await self._steps[step](snapshot)
         if after is None:
             return None
-        following = lifecycle.next_step(after, self._config)
-        return None if following.lane is Lane.LOOK or self._is_too_early(key, following) else following.lane
+        following = self._next_step(after)
+        return None if following.lane is Lane.LOOK or self._is_too_early(after, following) else after
 
-    def _is_too_early(self, key: str, step: Step) -> bool:
+    def _give_on(self, key: str, snapshot: Snapshot) -> None:
+        """Hand a message to the lane that continues: what changes the decision before what merely looks different."""
+        step, message = self._next_step(snapshot), snapshot.message
+        channel_id = self._config.channel_of(snapshot) if step.lane is Lane.POST else message.channel_id
+        is_urgent = step is Step.EDIT and (
+            decision_of(message.drawn) != decision_of(lifecycle.content(snapshot, self._config).fingerprint)
+        )
+        self._queue.done(key, step.lane, "" if step.lane is Lane.LOOK else channel_id, urgent=is_urgent)
+
+    def _next_step(self, snapshot: Snapshot) -> Step:
+        """Return what a message needs next; its thread isn't told more until it is known what it was told."""
+        step = lifecycle.next_step(snapshot, self._config)
+        is_unclear = snapshot.message.id in self._unclear and step in {Step.TELL, Step.REMIND, Step.REST}
+        return Step.MAKE_SURE if is_unclear else step
+
+    def _is_too_early(self, snapshot: Snapshot, step: Step) -> bool:
         """Return whether a step is left to a later tick. Whoever has put the key has made the message due."""
+        key, now = snapshot.message.id, self._clock.monotonic()
         if step is Step.EDIT:
-            return self._was_just_edited(key)
+            is_unsure = now < self._unsure_until.get(key, now)
+            shown = self._edited.get(key, (0.0, ""))[1]
+            is_same = is_unsure and lifecycle.content(snapshot, self._config).fingerprint == shown
+            return is_same or self._was_just_edited(key)
+        if step is Step.MAKE_SURE:
+            return now < self._unclear[key].until
         return step is Step.REMIND and self._reminding.is_to_wait(key)
 
     def _was_just_edited(self, key: str) -> bool:
         """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""
-        return self._clock.monotonic() - self._edited_at.get(key, -SECONDS_PER_EDIT) < SECONDS_PER_EDIT
+        return self._clock.monotonic() - self._edited.get(key, (-SECONDS_PER_EDIT, ""))[0] < SECONDS_PER_EDIT
 
     async def _forget(self, snapshot: Snapshot) -> None:
         for ref in await self._messages.forget(snapshot.message.id):
@@ -165,12 +263,15 @@ class Reconciler:
         """Change a message, and write down when it is to be looked at again."""
 
         def settled(snapshot: Snapshot) -> TrackedMessage | None:
-            changed = change(snapshot)
-            return lifecycle.settled(replace(snapshot, message=changed), self._config) if changed else None
+            if (changed := change(snapshot)) is None:
+                return None
+            after = lifecycle.settled(replace(snapshot, message=changed), self._config)
+            return replace(after, next_at=0.0) if key in self._unclear and not after.done else after
 
         after = await self._messages.change(key, settled, reminded=reminded)
         if after and after.message.done:
-            self._edited_at.pop(key, None)
+            self._edited.pop(key, None)
+            self._forget_unclear(key)
         return after
 
     # The message.
@@ -178,7 +279,7 @@ class Reconciler:
     async def _post(self, snapshot: Snapshot) -> Snapshot | None:
         is_card = not snapshot.message.is_digest
         history = await self._enricher.history(snapshot.alerts[0].remediation.ref) if is_card else None
-        await self._channels.turn_to_post()
+        await self._channels.turn_to_post(self._config.channel_of(snapshot))
         self._lease.ensure_held()
         return await finish(self._say(snapshot.message.id, history))
 
@@ -189,15 +290,14 @@ class Reconciler:
             if snapshot.message.ts or lifecycle.next_step(snapshot, self._config) is not Step.POST:
                 return None
             # The settings may have changed since it was first about to be posted.
-            channel_id = self._config.route(snapshot.message.cluster_id).channel_id
-            if snapshot.message.is_digest and snapshot.message.cluster_id is None:
-                channel_id = snapshot.message.channel_id
+            channel_id = self._config.channel_of(snapshot)
             return calls.leaving(replace(snapshot.message, channel_id=channel_id), snapshot, self._config)
 
         left = await self._messages.change(key, leaving, history=history)
         if left is None:
             return None
         message, shown = left.message, lifecycle.content(left, self._config)
+        self._lease.ensure_held()  # writing it down may have taken so long that another process posts it by now
         try:
             ts = await self._channels.post(shown, about=_about(left), channel_id=message.channel_id)
         except NotPosted as error:
@@ -206,7 +306,7 @@ class Reconciler:
             raise
         self._report(message.channel_id, "")
         logger.info("%s: posted in %s", _named(left), message.channel_id)
-        self._edited_at[key] = self._clock.monotonic()
+        self._edited[key] = self._clock.monotonic(), shown.fingerprint
         at = left.now
         return await self._settle(key, lambda each: replace(each.message, ts=ts, drawn=shown.fingerprint, shown_at=at))
 
@@ -221,6 +321,8 @@ class Reconciler:
             await self._channels.update(ts, shown, before.message.channel_id)
         except PostUnclear:
             # It may arrive late, over whatever is drawn until then: what it shows is not known any more.
+            self._unsure_until[key] = self._clock.monotonic() + ARRIVED_SECONDS
+            self._edited.pop(key, None)
             await self._settle(key, lambda each: replace(each.message, drawn=""))
             raise
         except NotPosted as error:
@@ -230,18 +332,43 @@ class Reconciler:
                 raise
             logger.warning("%s: card can no longer be updated: %s", _named(before), error)
             return await self._settle(key, lambda each: replace(each.message, is_frozen=True, grown_at=0.0))
-        self._edited_at[key] = self._clock.monotonic()
+        self._edited[key] = self._clock.monotonic(), shown.fingerprint
+        is_sure = self._clock.monotonic() >= self._unsure_until.get(key, 0.0)
+        if is_sure:
+            self._unsure_until.pop(key, None)
 
         def drawn(snapshot: Snapshot) -> TrackedMessage:
             # Where somebody was answered on the card meanwhile, it is not known which of the two it shows.
-            is_known = _shown(snapshot) == _shown(before)
+            is_known = is_sure and _shown(snapshot) == _shown(before)
             return replace(snapshot.message, drawn=shown.fingerprint if is_known else "", shown_at=before.now)
 
         return await self._settle(key, drawn)
 
     async def _lose(self, snapshot: Snapshot, error: NotPosted) -> Snapshot | None:
         logger.warning("%s: deleted in Slack: %s", _named(snapshot), error)
+        self._forget_unclear(snapshot.message.id)
         return await self._messages.change(snapshot.message.id, lifecycle.deleted)
+
+    async def _move(self, snapshot: Snapshot) -> Snapshot | None:
+        await self._channels.turn_to_update()
+        self._lease.ensure_held()
+        return await finish(self._leave(snapshot))
+
+    async def _leave(self, before: Snapshot) -> Snapshot | None:
+        """Let the message in a former channel name the present one, where it is posted then."""
+        message = before.message
+        assert message.ts is not None  # noqa: S101 - it is in a channel
+        channel_id = self._config.channel_of(before)
+        pointer = cards.moved(before.alerts, channel_id)
+        try:
+            await self._channels.update(message.ts, pointer, message.channel_id, is_card=False)
+        except NotPosted as error:
+            if not (error.is_lasting or error.is_closed):
+                raise
+            logger.warning("%s: can't be changed in its former channel: %s", _named(before), error)
+        logger.info("%s: moves from %s to %s", _named(before), message.channel_id, channel_id)
+        self._forget_unclear(message.id)
+        return await self._settle(message.id, lifecycle.moved)
 
     # Its thread.
 
@@ -251,25 +378,58 @@ class Reconciler:
         return await finish(self._reply(snapshot, part))
 
     async def _reply(self, snapshot: Snapshot, part: ThreadPart) -> Snapshot | None:
-        """Tell the thread: what Slack may have taken twice, or takes no more, counts as told."""
+        """Tell the thread; what it takes no more counts as told."""
         message = snapshot.message
         try:
-            await self._channels.post(
-                part.message, thread_ts=message.ts, channel_id=message.channel_id, broadcast=part.broadcast
-            )
-        except PostUnclear as error:
-            if message.id not in self._maybe_told:
-                self._maybe_told.add(message.id)  # a line twice rather than not at all, but not forever
-                raise
-            logger.warning("%s: its thread may be missing a line: %s", _named(snapshot), error)
+            await self._post_in_thread(message, part)
         except NotPosted as error:
             if error.is_gone:
                 return await self._lose(snapshot, error)
             if not error.is_lasting:
                 raise
             logger.warning("%s: can no longer post to thread: %s", _named(snapshot), error)
-        self._maybe_told.discard(message.id)
-        return await self._settle(message.id, lambda each: threads.replied(each.message, part, snapshot.now))
+        return await self._count_as_told(message.id, part)
+
+    async def _post_in_thread(
+        self, message: TrackedMessage, part: ThreadPart, undo: Callable[[Snapshot], TrackedMessage | None] | None = None
+    ) -> None:
+        mark, since = uuid.uuid4().hex, self._clock.now()
+        try:
+            await self._channels.post(
+                part.message, thread_ts=message.ts, channel_id=message.channel_id, broadcast=part.broadcast, mark=mark
+            )
+        except PostUnclear:
+            until = self._clock.monotonic() + ARRIVED_SECONDS
+            self._unclear[message.id] = _Unclear(part, mark, until, since, undo or (lambda each: each.message))
+            raise
+
+    async def _count_as_told(self, key: str, part: ThreadPart) -> Snapshot | None:
+        self._forget_unclear(key)
+        return await self._settle(key, lambda each: threads.replied(each.message, part, each.now))
+
+    async def _make_sure(self, snapshot: Snapshot) -> Snapshot | None:
+        """Look in the thread for what it may have been told. Where the bot may not, a line twice rather than none."""
+        message, unclear = snapshot.message, self._unclear[snapshot.message.id]
+        assert message.ts is not None  # noqa: S101 - it has a thread
+        since = unclear.since - HISTORY_BEFORE
+        try:
+            has_it = await self._channels.has_reply(
+                unclear.mark, thread_ts=message.ts, channel_id=message.channel_id, since=since
+            )
+        except NotPosted as error:
+            if not error.is_lasting:
+                raise
+            has_it = None
+        if has_it or (has_it is None and message.id in self._told_blindly):
+            return await self._count_as_told(message.id, unclear.part)
+        del self._unclear[message.id]
+        if has_it is None:
+            self._told_blindly.add(message.id)  # but not forever
+        return await self._settle(message.id, unclear.undo)
+
+    def _forget_unclear(self, key: str) -> None:
+        self._unclear.pop(key, None)
+        self._told_blindly.discard(key)
 
     async def _remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
@@ -304,21 +464,23 @@ class Reconciler:
             created = alert.remediation.create_time
             since = alert.waits_since or (created.timestamp() if created else alert.seen_at)
             reminder = cards.reminder(alert.remediation, alert.share, called, after.now - since)
+
+        def taken_back(snapshot: Snapshot) -> TrackedMessage:
+            is_ours = snapshot.message.reminded_at == message.reminded_at
+            return calls.not_reminded(snapshot.message, before.message) if is_ours else snapshot.message
+
+        self._lease.ensure_held()
         try:
-            await self._channels.post(reminder, thread_ts=message.ts, channel_id=message.channel_id)
+            await self._post_in_thread(message, ThreadPart(reminder), undo=taken_back)
         except NotPosted as error:
             if error.is_lasting:
                 logger.warning("%s: can no longer post to thread: %s", _named(before), error)
                 return after
-
-            def taken_back(snapshot: Snapshot) -> TrackedMessage | None:
-                is_ours = snapshot.message.reminded_at == message.reminded_at
-                return calls.not_reminded(snapshot.message, before.message) if is_ours else None
-
-            await self._messages.change(key, taken_back)
+            await self._settle(key, taken_back)
             raise
-        except PostUnclear as error:
-            logger.warning("%s: a reminder may not have arrived: %s", _named(before), error)
+        except PostUnclear:
+            await self._messages.change(key, lambda each: replace(each.message, next_at=0.0))  # to make sure of it
+            raise
         return after
 
     async def _still_wait(self, refs: list[RemediationRef]) -> set[RemediationRef] | None:
@@ -346,46 +508,30 @@ class Reconciler:
 
     async def _find(self, snapshot: Snapshot) -> Snapshot | None:
         """Look in the channel for a message that may be there though nobody noted it."""
-        message, key = snapshot.message, snapshot.message.id
+        key = snapshot.message.id
         try:
-            found = await self._what_is_in(message.channel_id, message.opened_at - HISTORY_BEFORE, message.posted_at)
+            found = await self._what_is_in(snapshot)
         except NotPosted as error:
             if not error.is_lasting:
                 raise
             found = None  # the channel is gone, and with it the message
-        ts = found.messages.get(_about(snapshot)) if found else None
-        if ts is None:
+        if found is None or (about := _about(snapshot)) not in found.messages:
             return await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0))
         logger.info("%s: already in the channel", _named(snapshot))
+        ts = found.messages[about][0]
         return await self._settle(key, lambda each: replace(each.message, ts=ts, drawn=""))
 
-    async def verify(self) -> None:
-        """Compare what the channels show with what was last written, and draw again what differs.
+    async def _what_is_in(self, snapshot: Snapshot) -> Found | None:
+        """Return what is in a message's channel, as it was looked at once everything posted until then had arrived.
 
-        The last edit of a process that watched before may arrive after ours, and somebody may have deleted a message.
+        All times are the database's: this process's clock may differ from it.
         """
-        tracked = await self._messages.open()
-        latest = self._clock.now() - COMPARED_SECONDS
-        for channel_id in sorted({each.channel_id for each in tracked}):
-            here = [each for each in tracked if each.channel_id == channel_id]
-            since = min(each.opened_at for each in here) - HISTORY_BEFORE
-            try:
-                found = await self._channels.find(max(since, latest), channel_id)
-            except NotPosted as error:
-                logger.warning("Can't read the alert channel %s right now: %s", channel_id, error)
-                continue
-            for message in here:
-                if found is None or found.drawn.get(message.ts) != message.drawn:
-                    await self._messages.change(message.id, lambda each: replace(each.message, drawn="", next_at=0.0))
-                    self._queue.put(message.id)
-
-    async def _what_is_in(self, channel_id: str, since: float, posted_at: float) -> Found | None:
-        """Return what is in a channel, as it was looked at once everything posted until then had arrived."""
-        at, reaches, found = self._found.get(channel_id, (0.0, 0.0, None))
-        if at < posted_at + ARRIVED_SECONDS or reaches > since:
-            now = self._clock.now()
-            found = await self._channels.find(since, channel_id)
-            self._found[channel_id] = now, since, found
+        message = snapshot.message
+        since = message.opened_at - HISTORY_BEFORE
+        at, reaches, found = self._found.get(message.channel_id, (0.0, 0.0, None))
+        if at < message.posted_at + ARRIVED_SECONDS or reaches > since:
+            found = await self._channels.find(since, message.channel_id)
+            self._found[message.channel_id] = snapshot.now, since, found
         return found
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from bot import metrics
 from bot.clock import Clock, Pause
-from bot.errors import LeaseLost, NotPosted, PostUnclear, StorageUnavailable
+from bot.errors import LeaseLost, NotPosted, StorageUnavailable
 from bot.models import HISTORY_DAYS, AlertChannels, RemediationRef
 from bot.store import DecisionStore, Lease, Messages, Outages
 from bot.together import TogetherClient
+from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import Index
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 TICK = 3.0
 COMPARE_EVERY = 3600.0
+LOOK_AT_DOUBTS_EVERY = 60.0
 _DAY = 86_400.0
 
 
@@ -64,7 +66,9 @@ class Watcher:
         self._poller = Poller(together, config.clusters, index, clock)
         enricher = Enricher(together, self._poller, clock)
         self._intake = Intake(self._messages, index, self._queue, self._poller, enricher, config, clock)
-        self._outages = OutageNotifier(Outages(store.database, self._lease), channels, config, clock)
+        outages = Outages(store.database, self._lease)
+        self._outages = OutageNotifier(outages, channels, self._queue, self._lease, config, clock)
+        self._comparer = Comparer(self._messages, channels, self._queue, self._lease, config, clock)
         self._reconciler = Reconciler(
             messages=self._messages,
             channels=channels,
@@ -72,6 +76,8 @@ class Watcher:
             queue=self._queue,
             index=index,
             enricher=enricher,
+            outages=self._outages,
+            comparer=self._comparer,
             lease=self._lease,
             config=config,
             clock=clock,
@@ -119,8 +125,7 @@ class Watcher:
         try:
             is_first = await self._begin()
             loops = (self._poll(), self._take_in(), self._tick(), self._verify(is_first=is_first))
-            work = (*loops, *map(self._reconciler.work, Lane))
-            tasks |= {asyncio.create_task(each, name="watch") for each in work}
+            tasks |= {asyncio.create_task(each, name="watch") for each in (*loops, self._reconciler.work())}
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
@@ -138,6 +143,7 @@ class Watcher:
         """Begin with what the last process knew. Returns whether there was none."""
         self._queue.clear()
         self._reconciler.begin()
+        self._comparer.begin()
         await self._outages.load()
         is_first = await self._messages.is_empty()
         since = self._clock.now() - (HISTORY_DAYS * _DAY if is_first else 0.0)
@@ -159,7 +165,9 @@ class Watcher:
                 )
             else:
                 cards |= {
-                    about: (channel_id, ts) for about, ts in found.messages.items() if isinstance(about, RemediationRef)
+                    about: (channel_id, all_ts[0])
+                    for about, all_ts in found.messages.items()
+                    if isinstance(about, RemediationRef)
                 }
         await self._intake.begin(cards if is_first else None)
         logger.info("Watching")
@@ -177,6 +185,7 @@ class Watcher:
             names = await self._poller.start_round(await self._messages.sequence())
             if names is not None:
                 self._intake.backlog.expect(names)
+                self._index.keep(names)
                 await self._outages.keep(names)
             await self._clock.sleep(self._config.poll_seconds, Pause.POLL)
 
@@ -184,11 +193,10 @@ class Watcher:
         """Take what was listed, one cluster after the other."""
         while True:
             listing = await self._poller.listings.get()
-            if listing.error or listing.unreadable:
-                what = type(listing.error).__name__ if listing.error else "some of what is tracked"
-                logger.warning("Can't read cluster %s: %s", listing.cluster_id or "list", what)
+            if listing.error:
+                logger.warning("Can't read cluster %s: %s", listing.cluster_id or "list", type(listing.error).__name__)
                 await self._outages.failed(listing.cluster_id)
-            else:
+            elif listing.alone is None:
                 await self._outages.succeeded(listing.cluster_id)
             if listing.cluster_id:
                 await self._intake.take(listing)
@@ -196,12 +204,16 @@ class Watcher:
                 logger.warning("BOT_ROUTES names clusters that Together doesn't list: %s", ", ".join(sorted(unknown)))
 
     async def _verify(self, *, is_first: bool) -> None:
-        """Compare with Slack once what an earlier process sent has arrived, and then every hour."""
-        pause = COMPARE_EVERY if is_first else ARRIVED_SECONDS
+        """Compare with Slack once what an earlier process sent has arrived, then every hour, and after a doubt."""
+        due_at, is_takeover = self._clock.monotonic() + (COMPARE_EVERY if is_first else ARRIVED_SECONDS), not is_first
         while True:
-            await self._clock.sleep(pause, Pause.COMPARE)
-            await self._reconciler.verify()
-            pause = COMPARE_EVERY
+            left = due_at - self._clock.monotonic()
+            await self._clock.sleep(max(0.0, min(left, LOOK_AT_DOUBTS_EVERY)), Pause.COMPARE)
+            if self._clock.monotonic() < due_at:
+                await self._comparer.compare_doubted()
+                continue
+            await self._comparer.compare(is_takeover=is_takeover)
+            due_at, is_takeover = self._clock.monotonic() + COMPARE_EVERY, False
 
     async def _tick(self) -> None:
         """See to what time brings about, and to what other processes have changed."""
@@ -211,7 +223,4 @@ class Watcher:
                 self._queue.put(message_id)
             await self._intake.look_at_ages()
             await self._intake.release_backlog()
-            try:
-                await self._outages.tell()
-            except (NotPosted, PostUnclear) as error:
-                logger.warning("Slack didn't take an outage message: %s", error)
+            self._outages.look()

@@ -1,8 +1,7 @@
 """What is to be looked at: each message once, and left alone for a while after a failure."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -20,6 +19,7 @@ class Lane(Enum):
     TELL = "tell"
 
 
+Line = tuple[Lane, str]  # a lane of one channel: one that is closed or slow keeps no other waiting
 # In seconds: so long a new alert may be missing, a card untrue, and a thread incomplete, at most, once Slack is back.
 LONGEST_WAIT = {Lane.LOOK: 60.0, Lane.FIND: 60.0, Lane.POST: 10.0, Lane.EDIT: 60.0, Lane.TELL: 300.0}
 
@@ -51,67 +51,124 @@ class Backoff(Generic[K]):
         return self._monotonic() < self._failures.get(key, (0, 0.0))[1]
 
 
-class WorkQueue:
-    """Keys that wait for a worker of their lane, first come first served.
+class _Waiting:
+    """The keys that wait in a line, in order: what is urgent comes first."""
 
-    A key waits in one lane at most, and one worker at a time has it; what is put meanwhile is looked at afterwards.
-    When something is to happen later is the store's to know: a message that is due is put again by the next tick.
+    def __init__(self) -> None:
+        self.urgent: dict[str, None] = {}
+        self.others: dict[str, None] = {}
+        self.news = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self.urgent) + len(self.others)
+
+    def first(self, active: Collection[str]) -> str | None:
+        return next((key for keys in (self.urgent, self.others) for key in keys if key not in active), None)
+
+    def add(self, key: str, *, urgent: bool) -> None:
+        if urgent:
+            self.others.pop(key, None)
+            self.urgent[key] = None
+        elif key not in self.urgent:
+            self.others[key] = None
+        self.news.set()
+
+    def drop(self, key: str) -> None:
+        self.urgent.pop(key, None)
+        self.others.pop(key, None)
+
+    def clear(self) -> None:
+        self.urgent.clear()
+        self.others.clear()
+
+
+class WorkQueue:
+    """Keys that wait for the worker of their line: what is urgent first, then first come first served.
+
+    A key waits in one line at most, and to be looked at beside that, since it may have become urgent. One worker at a
+    time has it. When something is to happen later is the store's to know: a message that is due is put again by the
+    next tick.
 
     Args:
         monotonic: this process's clock.
+
+    Attributes:
+        opened: set whenever there is a new line, which needs a worker.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._backoff: dict[Lane, Backoff[str]] = {lane: Backoff(monotonic, LONGEST_WAIT[lane]) for lane in Lane}
-        self._waiting: dict[Lane, deque[str]] = {lane: deque() for lane in Lane}
-        self._queued: set[str] = set()
+        self._lines: dict[Line, _Waiting] = {}
+        self._line_of: dict[str, Line] = {}
         self._active: set[str] = set()
-        self._again: dict[str, Lane] = {}
-        self._news = {lane: asyncio.Event() for lane in Lane}
+        self.opened = asyncio.Event()
 
-    def put(self, key: str, lane: Lane = Lane.LOOK) -> None:
-        """Add a key, unless it waits already or has just failed in this lane."""
-        if key in self._queued or self._backoff[lane].is_to_wait(key):
+    @property
+    def lines(self) -> Collection[Line]:
+        """The lines that there are."""
+        return self._lines.keys()
+
+    def put(self, key: str, lane: Lane = Lane.LOOK, channel_id: str = "", *, urgent: bool = False) -> None:
+        """Add a key, unless it waits there already, or it or the channel has just failed in this lane."""
+        line, backoff = (lane, channel_id), self._backoff[lane]
+        if backoff.is_to_wait(key) or backoff.is_to_wait(channel_id):
             return
-        if key in self._active:
-            self._again.setdefault(key, lane)
-            return
-        self._queued.add(key)
-        self._waiting[lane].append(key)
-        self._news[lane].set()
+        if lane is not Lane.LOOK:
+            if (before := self._line_of.get(key)) not in {None, line}:
+                self._waiting(before).drop(key)
+            self._line_of[key] = line
+        self._waiting(line).add(key, urgent=urgent)
 
     def waiting(self, lane: Lane) -> int:
         """Return how many keys wait in a lane."""
-        return len(self._waiting[lane])
+        return sum(len(waiting) for (each, _), waiting in self._lines.items() if each is lane)
 
-    async def get(self, lane: Lane) -> str:
-        """Take the first key of a lane, as soon as there is one. Its worker calls `done` afterwards."""
-        while not self._waiting[lane]:
-            self._news[lane].clear()
-            await self._news[lane].wait()
-        key = self._waiting[lane].popleft()
-        self._queued.discard(key)
+    async def get(self, lane: Lane, channel_id: str = "") -> str:
+        """Take the first key of a line, as soon as there is one. Its worker calls `done` afterwards."""
+        waiting = self._waiting((lane, channel_id))
+        while (key := waiting.first(self._active)) is None:
+            waiting.news.clear()
+            await waiting.news.wait()
+        waiting.drop(key)
+        if lane is not Lane.LOOK:
+            del self._line_of[key]
         self._active.add(key)
         return key
 
-    def done(self, key: str, next_lane: Lane | None = None) -> None:
+    def done(self, key: str, next_lane: Lane | None = None, channel_id: str = "", *, urgent: bool = False) -> None:
         """Give a key back, for another lane where there is more to do at once."""
         self._active.discard(key)
-        again = self._again.pop(key, None)
-        if lane := next_lane or again:
-            self.put(key, lane)
+        if next_lane:
+            self.put(key, next_lane, channel_id, urgent=urgent)
+        for line in {(Lane.LOOK, ""), self._line_of.get(key, (Lane.LOOK, ""))}:
+            self._waiting(line).news.set()
 
     def failed(self, key: str, lane: Lane) -> None:
         """Leave a key alone in this lane for a while."""
         self._backoff[lane].failed(key)
 
-    def succeeded(self, key: str, lane: Lane) -> None:
-        """Forget the failures of a key in this lane."""
-        self._backoff[lane].succeeded(key)
+    def closed(self, channel_id: str, lane: Lane) -> None:
+        """Leave a channel alone in this lane for a while, with all that waits there: it comes back when it is due."""
+        self._backoff[lane].failed(channel_id)
+        waiting = self._waiting((lane, channel_id))
+        for key in (*waiting.urgent, *waiting.others):
+            del self._line_of[key]
+        waiting.clear()
+
+    def succeeded(self, key: str, lane: Lane, channel_id: str = "") -> None:
+        """Forget the failures of a key, and of its channel, in this lane."""
+        for each in (key, channel_id):
+            self._backoff[lane].succeeded(each)
 
     def clear(self) -> None:
         """Forget what waits: the store knows what is due."""
-        for lane in Lane:
-            self._waiting[lane].clear()
-        for keys in (self._queued, self._active, self._again):
-            keys.clear()
+        for waiting in self._lines.values():
+            waiting.clear()
+        self._line_of.clear()
+        self._active.clear()
+
+    def _waiting(self, line: Line) -> _Waiting:
+        if line not in self._lines:
+            self._lines[line] = _Waiting()
+            self.opened.set()
+        return self._lines[line]

@@ -63,9 +63,15 @@ def test_reminders_and_outages() -> None:
         "unreadable": cards.unreadable(["c-7f2"], START, START + 301),
         "unreadable, many": cards.unreadable([f"c-{number}" for number in range(12)], START, START + 301),
         "unreadable list": cards.unreadable([], START, START + 301),
+        "unreadable, over": cards.was_unreadable(["c-7f2"], START, START + 301),
+        "unreadable list, over": cards.was_unreadable([], START, START + 301),
         "unwatched": cards.unwatched(["c-7f2"]),
         "readable": cards.readable(["c-7f2", "c-7f3"], START, START + 5000),
         "readable list": cards.readable([], START, START + 400),
+        "moved": cards.moved(alerts(1), "C0OTHER"),
+        "moved, many": cards.moved(alerts(12), "C0OTHER"),
+        "posted twice": cards.posted_twice(alerts(1), "https://home.slack.com/archives/C0OPS/p1"),
+        "posted twice, no link": cards.posted_twice(alerts(12), ""),
         "reminder of a digest": cards.digest.reminder(DIGEST, alerts(12), 12, "U0BOB", 1800),
     }
     compare("reminders", "".join(f"{name}\n  {message.text}\n" for name, message in told.items()))

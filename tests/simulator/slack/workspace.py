@@ -105,7 +105,10 @@ class _ResponseUrl:
 class SlackFault:
     """What goes wrong with the next calls of a method: an error code, or one of the kinds of `Slack._break`.
 
-    With a `user`, only with those about this one.
+    Attributes:
+        after: whether the call is executed before the answer goes wrong.
+        late: whether it is executed when the test says so, with `Slack.execute_late`.
+        channel, user: only calls about these.
     """
 
     method: str
@@ -114,10 +117,12 @@ class SlackFault:
     retry_after: int | None = None
     after: bool = False
     user: str = ""
+    late: bool = False
+    channel: str = ""
 
     def strikes(self, method: str, body: dict[str, Any]) -> bool:
-        is_meant = self.method in {method, "*"} and self.user in {"", body.get("user")}
-        return bool(self.times) and is_meant
+        is_about = self.user in {"", body.get("user")} and self.channel in {"", body.get("channel")}
+        return bool(self.times) and self.method in {method, "*"} and is_about
 
 
 @dataclass
@@ -169,6 +174,7 @@ class Workspace(Listener):
         self.scopes = set(SCOPES)
         self.limits: Limits | None = None
         self.refused_for_limits: list[str] = []
+        self._late: list[tuple[str, str, dict[str, Any]]] = []
         self._triggers: dict[str, tuple[float, str, str]] = {}
         self.sockets = Sockets(self)
         self._responses: dict[str, _ResponseUrl] = {}
@@ -241,6 +247,8 @@ class Workspace(Listener):
         fault = next((each for each in self.faults if each.strikes(method, body)), None)
         if fault:
             fault.times -= 1
+            if fault.late:
+                self._late.append((_token(request), method, body))
             if fault.after:
                 self._call(_token(request), method, body)
             return await self._break(request, fault)
@@ -258,6 +266,12 @@ class Workspace(Listener):
             answer = {"ok": False, "error": refused.error, "detail": refused.detail}
         self.changed()
         return 200, answer, {"X-OAuth-Scopes": ",".join(sorted(self.scopes))} if answer["ok"] else {}
+
+    def execute_late(self) -> None:
+        """Execute what was left open."""
+        late, self._late = self._late, []
+        for each in late:
+            self._call(*each)
 
     async def _break(self, request: web.Request, fault: SlackFault) -> web.StreamResponse:
         match fault.kind:
@@ -321,7 +335,7 @@ class Workspace(Listener):
                     raise Refused("message_not_found" if found is None else "cant_delete_message")
                 self.messages.remove(found)
                 return {"ok": True, "ts": found.ts, "channel": found.channel}
-            case "conversations.history":
+            case "conversations.history" | "conversations.replies":
                 return self._history(body)
             case "views.open":
                 given_at, user, client = self._triggers.pop(str(body.get("trigger_id")), (None, "", ""))
@@ -359,7 +373,7 @@ class Workspace(Listener):
         }
 
     def _history(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The newest first, without replies in threads; metadata only when it is asked for."""
+        """A channel, the newest first and without replies in threads, or a thread; metadata only when asked for."""
         if not self.may_read_history:
             raise Refused("missing_scope")
         self._may_post(body.get("channel"))
@@ -380,12 +394,13 @@ class Workspace(Listener):
                 "blocks": each.blocks,
                 **({"metadata": each.metadata} if each.metadata and _is_true(body.get("include_all_metadata")) else {}),
             }
-            for each in reversed(self.messages)
+            for each in (self.messages if "ts" in body else reversed(self.messages))
             if each.channel == body["channel"]
+            and body.get("ts") in {None, each.ts, each.thread_ts}
             and each.only_for is None
             and (float(each.ts) > oldest or (is_inclusive and each.ts == body.get("oldest")))
             and (not body.get("latest") or float(each.ts) < float(body["latest"]) or each.ts == body["latest"])
-            and (each.thread_ts in {None, each.ts} or each.broadcast)
+            and (each.thread_ts in {None, each.ts} or each.broadcast or "ts" in body)
         ]
         page, more = found[start : start + limit], start + limit < len(found)
         cursor = str(start + limit) if more else ""
@@ -396,6 +411,8 @@ class Workspace(Listener):
             return  # a direct message
         if channel not in self.channels:
             raise Refused("channel_not_found")
+        if self.channels[channel].is_archived:
+            raise Refused("is_archived")
         if not self.channels[channel].bot_may_post:
             raise Refused("not_in_channel")
 
@@ -405,7 +422,10 @@ class Workspace(Listener):
             raise Refused("message_not_found")
         if found.by != BOT_USER:
             raise Refused("cant_update_message")
+        if (known := self.channels.get(found.channel)) and known.is_archived:
+            raise Refused("is_inactive")
         check_message(body, is_update=True)
+        check_metadata(body.get("metadata"))
         self._change(found, body)
         return {"ok": True, "ts": found.ts, "channel": found.channel}
 
@@ -414,6 +434,8 @@ class Workspace(Listener):
         message.text, message.blocks = body.get("text") or "", self._stored(body)
         if "attachments" in body:
             message.attachments = body["attachments"]
+        if "metadata" in body:
+            message.metadata = body["metadata"]
         message.edits += 1
         self.changed()
 

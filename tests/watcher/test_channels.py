@@ -1,0 +1,160 @@
+"""Alert channels that are closed, changed, slow, or can't be read."""
+
+import pytest
+
+from bot.clock import Pause
+from tests.manual_clock import ON_THE_WAY
+from tests.simulator.slack import Posted
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault, Ids
+from tests.storms import began, digest, storm
+from tests.watch import CHANNEL, card, enforce_slacks_limits, pass_time, poll, thread, until, updates, watching
+from tests.world import APPROVE, IDS, OTHER, World
+
+pytestmark = pytest.mark.bot(watching=True)
+NEW = "C0OTHER"
+ROUTED = f"cluster-2={NEW}"
+MANY = 60
+MANY_ROUTES = ",".join(f"c-{number}={NEW}" for number in range(MANY))
+
+
+async def test_backlog_is_posted_in_the_right_channel_once_that_is_set() -> None:
+    async with watching(BOT_ALERT_CHANNEL="C0WRONG") as bot:
+        storm(bot, 8)
+        await until(bot, lambda: "chat.postMessage" in [method for method, _ in bot.slack.calls])
+        await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": CHANNEL})):
+            message = await digest(bot)
+            assert message.channel == CHANNEL
+            assert "8 nodes need a decision (open before monitoring started)" in message.text
+
+
+@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize("is_archived", [True, False])
+async def test_what_waits_is_posted_and_reminded_of_in_the_new_channel(
+    bot: World, count: int, *, is_archived: bool
+) -> None:
+    await began(bot)
+    ids = storm(bot, count)
+    old = await until(bot, lambda: [*bot.slack.cards(ids[0][2]), *bot.slack.digests()])
+    bot.slack.channels[CHANNEL].is_archived = is_archived
+    await pass_time(bot, 16 * 60)
+    await bot.settle()
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        new = await until(bot, lambda: [each for each in bot.slack.visible() if each.channel == NEW])
+        await pass_time(bot, 20 * 60)
+        assert len([each for each in bot.slack.visible() if each.channel == NEW and not each.thread_ts]) == 1
+        assert new[0].buttons
+        assert [line for line in thread(bot, new[0]) if "waiting" in line]
+        if not is_archived:
+            assert f"moved to <#{NEW}>" in old[0].text
+            assert old[0].buttons == {}
+        bot.together.review(ids[0], "cancel")
+        await until(bot, lambda: "Cancelled" in new[0].everything or "5 nodes" in new[0].text)
+
+
+@pytest.mark.parametrize(
+    "code", ["missing_scope", "no_permission", "access_denied", "is_archived", "not_allowed_token_type"]
+)
+async def test_alert_is_posted_although_a_lost_post_cannot_be_looked_for(bot: World, code: str) -> None:
+    bot.slack.faults += [
+        SlackFault("chat.postMessage", "drop"),
+        SlackFault("conversations.history", code, times=-1),
+    ]
+    bot.together.add()
+    await card(bot)
+
+
+async def test_channel_that_cannot_be_read_is_not_drawn_again_and_again(bot: World) -> None:
+    bot.slack.may_read_history = False
+    bot.together.add()
+    await card(bot)
+    await pass_time(bot, 4 * 3600)
+    assert updates(bot) <= 3, "once before each reminder"
+
+
+def routed(bot: World, count: int) -> list[Ids]:
+    """Let a node of each of so many clusters fall ill whose alerts go to the other channel."""
+    return [bot.together.add((f"c-{number}", "instance", f"c-{number}-remediation")) for number in range(count)]
+
+
+def in_new_channel(bot: World) -> list[Posted]:
+    return [each for each in bot.slack.visible() if each.channel == NEW and not each.thread_ts]
+
+
+async def test_channel_that_is_closed_delays_no_other() -> None:
+    async with watching(BOT_ROUTES=MANY_ROUTES) as bot:
+        bot.together.clusters.update({f"c-{number}": "H100" for number in range(MANY)})
+        await began(bot)
+        enforce_slacks_limits(bot)
+        bot.slack.channels[NEW].bot_may_post = False
+        routed(bot, MANY)
+        await pass_time(bot, 120)
+        bot.together.add()
+        await until(bot, lambda: bot.slack.cards(IDS[2]), 20)
+        tried = [body for method, body in bot.slack.calls if method == "chat.postMessage" and body["channel"] == NEW]
+        assert len(tried) < 120 / 5
+        bot.slack.channels[NEW].bot_may_post = True
+        await until(bot, lambda: len(in_new_channel(bot)) == MANY, 120)
+
+
+async def test_cards_that_cannot_be_edited_delay_no_other_channel() -> None:
+    async with watching(BOT_ROUTES=MANY_ROUTES) as bot:
+        bot.together.clusters.update({f"c-{number}": "H100" for number in range(MANY)})
+        await began(bot)
+        ids = routed(bot, MANY)
+        bot.together.add()
+        alert = await card(bot)
+        await until(bot, lambda: len(in_new_channel(bot)) == MANY)
+        enforce_slacks_limits(bot)
+        bot.slack.channels[NEW].is_archived = True
+        for each in ids:
+            bot.together.review(each, "cancel")
+        await pass_time(bot, 60)
+        bot.together.review(IDS, "cancel")
+        await until(bot, lambda: "Cancelled" in alert.text, 20)
+
+
+async def test_rate_limit_of_one_channel_delays_no_other_and_stops_no_tick() -> None:
+    async with watching(BOT_ROUTES=ROUTED) as bot:
+        bot.time.passing = ON_THE_WAY - {Pause.SLACK_LIMIT}
+        bot.together.add(OTHER)
+        alert = await card(bot, OTHER)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=600, channel=NEW))
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+        await until(bot, lambda: not bot.slack.faults[0].times, 400)
+        bot.together.add()
+        await until(bot, lambda: bot.slack.cards(IDS[2]), 20)
+        await until(bot, lambda: "Last confirmed" in alert.text, 20)
+
+
+async def test_wait_that_slack_asks_for_is_bounded(bot: World) -> None:
+    bot.time.passing = ON_THE_WAY - {Pause.SLACK_LIMIT}
+    await began(bot)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=86_400))
+    bot.together.add()
+    await until(bot, lambda: bot.slack.cards(IDS[2]), 1000)
+
+
+async def test_what_changes_the_decision_is_drawn_before_what_merely_looks_different(bot: World) -> None:
+    bot.together.clusters.update({f"c-{number}": "H100" for number in range(30)})
+    await began(bot)
+    ids = []
+    for number in range(150):
+        ids += storm(bot, 1, start=number, cluster=f"c-{number % 30}")
+        if number % 30 == 29:
+            await pass_time(bot, 40)
+    await until(bot, lambda: all(bot.slack.cards(each[2]) for each in ids), 400)
+    enforce_slacks_limits(bot)
+
+    def count_up() -> None:
+        for each in ids:
+            bot.together.remediations[each]["reason"] = f"seen at {bot.time.seconds}"
+
+    for _ in range(3):
+        count_up()
+        await poll(bot)
+    bot.together.review(ids[149], "cancel")
+    count_up()
+    alert = bot.slack.cards(ids[149][2])[0]
+    await until(bot, lambda: APPROVE not in alert.buttons, 40)

@@ -1,0 +1,193 @@
+"""What Slack executes late, twice, or without saying so: nothing stays untrue, and nobody is told twice."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.manual_clock import HANGS_AFTER
+from tests.simulator.slack import Posted
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.sqlite import locked
+from tests.storms import began, digest, storm
+from tests.watch import card, pass_time, quiet, thread, until, watching
+from tests.world import APPROVE, CANCEL, IDS, World
+
+pytestmark = pytest.mark.bot(watching=True)
+FAILED = {"state": "FAILED", "error_message": "no host left"}
+
+
+def unclear(method: str = "chat.postMessage", *, arrives: bool = False, times: int = 1) -> SlackFault:
+    return SlackFault(method, "internal_error", after=arrives, times=times)
+
+
+async def test_edit_that_slack_executes_seconds_late_does_not_stay_over_the_end(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+    bot.slack.faults.append(SlackFault("chat.update", "internal_error", late=True))
+    await until(bot, lambda: bot.slack.faults[0].times == 0)
+    bot.together.review(IDS, "cancel")
+    await until(bot, lambda: "Cancelled" in alert.text)
+    bot.slack.execute_late()
+    assert APPROVE in alert.buttons
+    await until(bot, lambda: "Cancelled" in alert.text, 30)
+    assert APPROVE not in alert.buttons
+
+
+async def test_edit_that_slack_executes_much_later_does_not_stay_over_the_end(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+    bot.slack.faults.append(SlackFault("chat.update", "internal_error", late=True))
+    await until(bot, lambda: bot.slack.faults[0].times == 0)
+    bot.together.review(IDS, "cancel")
+    await pass_time(bot, 45)
+    bot.slack.execute_late()
+    assert APPROVE in alert.buttons
+    await until(bot, lambda: "Cancelled" in alert.text, 120)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+async def test_post_that_slack_executes_late_leaves_one_message_to_decide_on(bot: World, count: int) -> None:
+    await began(bot)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", late=True))
+    ids = storm(bot, count)
+    await until(bot, bot.slack.visible)
+    bot.slack.execute_late()
+    kept, copy = bot.slack.visible()
+    await until(bot, lambda: copy.edits, 150)
+    assert bot.slack.cards(ids[0][2]) + bot.slack.digests() == [kept]
+    assert copy.buttons == {}
+    assert "posted twice by mistake" in copy.text
+    assert f"/C0OPS/p{kept.ts.replace('.', '')}" in copy.text
+    await pass_time(bot, 7300)
+    assert (copy.edits, len([each for each in bot.slack.visible() if each.buttons])) == (1, 1)
+
+
+async def write_waits(bot: World) -> None:
+    """Wait until a transaction doesn't end."""
+    waiting: set[asyncio.Future[Any]] = set()
+    while not waiting:
+        await asyncio.sleep(0)
+        if under_way := bot.transactions():
+            _, waiting = await asyncio.wait(under_way, timeout=0.3)
+
+
+async def test_watcher_that_froze_while_it_noted_a_post_does_not_post(bot: World) -> None:
+    await began(bot)
+    bot.together.faults.append(Fault("hang", verb="list", instance=IDS[1]))
+    bot.together.add()
+    await until(bot, lambda: [call for call in bot.together.calls if call.instance == IDS[1]])
+    async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
+        await bot.time.advance(3.1)  # the node's history is left out, and the post is noted
+        await asyncio.wait_for(write_waits(bot), HANGS_AFTER)
+        bot.time.seconds += 400.0  # the process stands still for longer than the lease
+    await quiet(bot)
+    assert "chat.postMessage" not in [method for method, _ in bot.slack.calls]
+    await card(bot)
+    await pass_time(bot, 60)
+    assert len(bot.slack.cards(IDS[2])) == 1
+
+
+async def failed_repair(bot: World, *faults: SlackFault) -> Posted:
+    """A repair that fails, and what Slack makes of the lines about it."""
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await until(bot, lambda: bot.slack.replies(alert))
+    bot.slack.faults += faults
+    bot.together.remediations[IDS] |= FAILED
+    return alert
+
+
+async def test_failure_is_told_although_slack_did_not_take_it_twice(bot: World) -> None:
+    alert = await failed_repair(bot, unclear(times=2))
+    await pass_time(bot, 300)
+    assert len([line for line in thread(bot, alert) if "no host left" in line]) == 1
+
+
+async def test_failure_whose_answer_was_lost_is_told_once(bot: World) -> None:
+    alert = await failed_repair(bot, unclear(arrives=True))
+    await pass_time(bot, 300)
+    assert len([line for line in thread(bot, alert) if "no host left" in line]) == 1
+
+
+async def test_failure_is_told_once_although_the_thread_could_not_be_read_at_first(bot: World) -> None:
+    reading = SlackFault("conversations.replies", "internal_error", times=3)
+    alert = await failed_repair(bot, unclear(arrives=True), reading)
+    await pass_time(bot, 300)
+    assert len([line for line in thread(bot, alert) if "no host left" in line]) == 1
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_reminder_is_sent_once_although_slack_was_unclear(bot: World, *, arrives: bool) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 14 * 60)
+    bot.slack.faults.append(unclear(arrives=arrives))
+    await pass_time(bot, 5 * 60)
+    assert len([line for line in thread(bot, alert) if "has been waiting" in line]) == 1
+
+
+async def test_reminder_that_did_not_arrive_is_not_repeated_after_a_decision(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 14 * 60)
+    bot.slack.faults.append(unclear())
+    await until(bot, lambda: bot.slack.faults[0].times == 0)
+    await bot.slack.press(alert, CANCEL)
+    await pass_time(bot, 300)
+    assert [line for line in thread(bot, alert) if "has been waiting" in line] == []
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+@pytest.mark.parametrize("may_read", [True, False])
+async def test_outage_is_told_although_slack_was_unclear(bot: World, *, arrives: bool, may_read: bool) -> None:
+    bot.slack.may_read_history = may_read
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    bot.slack.faults.append(unclear(arrives=arrives))
+    await pass_time(bot, 600)
+    told = [each for each in bot.slack.visible() if "Can't reach Together for" in each.text]
+    assert len(told) == (1 if may_read or not arrives else 2)
+    bot.together.faults.clear()
+    bot.slack.faults.append(unclear(arrives=True))
+    await pass_time(bot, 600)
+    over = [each for each in bot.slack.visible() if "reachable again" in each.text]
+    assert len(over) == (1 if may_read else 2)
+
+
+async def test_failures_of_a_digest_are_told_once_although_slack_was_unclear(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    bot.slack.faults.append(unclear(arrives=True))
+    bot.together.remediations[ids[0]] |= FAILED
+    await until(bot, lambda: bot.slack.replies(message))
+    bot.together.remediations[ids[1]] |= FAILED | {"error_message": "no power"}
+    await pass_time(bot, 120)
+    lines = "\n".join(thread(bot, message))
+    assert (lines.count("no host left"), lines.count("no power")) == (1, 1)
+
+
+async def test_second_lost_post_is_looked_for_although_the_databases_clock_is_behind(postgresql: str) -> None:
+    async with watching(database=postgresql) as bot:
+        follow = bot.time.follower
+        assert follow
+        bot.time.follower = lambda now: follow(now - 40.0)
+        await began(bot)
+        for number in (1, 2):
+            looks = looked(bot)
+            bot.slack.faults.append(SlackFault("chat.postMessage", "drop", after=True))
+            storm(bot, 1, start=number)
+            await until(bot, lambda before=looks: looked(bot) > before or len(bot.slack.visible()) == 2)  # type: ignore[misc] # mypy cannot see the default
+        await pass_time(bot, 120)
+        assert len(bot.slack.visible()) == 2
+
+
+def looked(bot: World) -> int:
+    return [method for method, _ in bot.slack.calls].count("conversations.history")

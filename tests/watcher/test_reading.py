@@ -1,0 +1,116 @@
+"""How the clusters are read: no answer is believed beyond what it says, and nothing that hangs delays the rest."""
+
+import pytest
+
+from bot.watcher.poller import LONGEST_RETRY_AFTER
+from tests.manual_clock import POLL
+from tests.simulator.together import Fault
+from tests.storms import began, digest, storm
+from tests.test_metrics import Counted, metrics
+from tests.watch import card, pass_time, poll, until, watching
+from tests.world import IDS, OTHER, World
+
+pytestmark = pytest.mark.bot(watching=True)
+
+
+async def lists_without(bot: World, *clusters: str) -> None:
+    """Let one list of the clusters lack some."""
+    kept = {each: bot.together.clusters.pop(each) for each in clusters}
+    lists = [call.verb for call in bot.together.calls].count("clusters")
+    await until(bot, lambda: [call.verb for call in bot.together.calls].count("clusters") > lists, 700)
+    bot.together.clusters.update(kept)
+
+
+@pytest.mark.parametrize("clusters", [["cluster-1", "cluster-2"], ["cluster-2"]])
+async def test_cluster_is_read_although_one_list_of_clusters_lacked_it(bot: World, clusters: list[str]) -> None:
+    bot.together.clusters["cluster-2"] = "cluster-2"
+    await began(bot)
+    await lists_without(bot, *clusters)
+    bot.together.add(OTHER)
+    await until(bot, lambda: bot.slack.cards(OTHER[2]), 3 * POLL)
+
+
+async def test_first_list_of_clusters_that_is_empty_is_asked_for_again_soon() -> None:
+    async with watching() as bot:
+        bot.together.clusters.clear()
+        await poll(bot)
+        bot.together.clusters["cluster-1"] = "cluster-1"
+        storm(bot, 8)
+        await until(bot, bot.slack.digests, 60)
+        assert "open before monitoring started" in bot.slack.digests()[0].text
+
+
+async def test_lag_forgets_a_cluster_that_is_no_longer_read(bot: World) -> None:
+    bot.together.clusters["cluster-2"] = "cluster-2"
+    await began(bot)
+    del bot.together.clusters["cluster-2"]
+    await pass_time(bot, 900)
+    assert Counted({}, await metrics(bot)).now("watch_lag_seconds") < 2 * POLL
+
+
+async def test_cluster_is_read_again_soon_whatever_wait_together_asks_for(bot: World) -> None:
+    await began(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=8, headers={"Retry-After": "86400"}))
+    await poll(bot)
+    bot.together.add()
+    await until(bot, lambda: bot.slack.cards(IDS[2]), LONGEST_RETRY_AFTER + 3 * POLL)
+
+
+@pytest.mark.parametrize("cluster", ["cluster-1", "cluster-2"])
+async def test_single_reads_that_hang_delay_no_alert(bot: World, cluster: str) -> None:
+    bot.together.clusters["cluster-2"] = "cluster-2"
+    await began(bot)
+    ids = storm(bot, 40)
+    other = storm(bot, 1, cluster="cluster-2")[0]
+    await digest(bot)
+    await until(bot, lambda: bot.slack.cards(other[2]))
+    bot.together.faults.append(Fault("hang", verb="get", cluster="cluster-1", times=-1))
+    for each in (*ids, other):
+        bot.together.resolve(each)
+    await until(bot, lambda: "Resolved on its own" in bot.slack.cards(other[2])[0].text, 30)
+    await pass_time(bot, 70)
+    storm(bot, 1, start=90, cluster=cluster)
+    await until(bot, lambda: bot.slack.cards(f"{cluster}-r0090-"), 30)
+
+
+async def test_one_remediation_that_cannot_be_read_is_no_outage(bot: World) -> None:
+    bot.together.add()
+    bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="get", code=7, times=-1, instance=IDS[1]))
+    bot.together.resolve(IDS)
+    await pass_time(bot, 900)
+    assert "Last confirmed" in alert.text
+    assert [each.text for each in bot.slack.visible() if "Can't reach Together for" in each.text] == []
+    bot.together.review(("cluster-1", "instance-2", "remediation-2"), "cancel")
+    await card(bot, ("cluster-1", "instance-2", "remediation-2"), "Cancelled")
+
+
+async def test_cluster_that_comes_and_goes_is_told_once(bot: World) -> None:
+    await began(bot)
+    failing = Fault("rpc", verb="list", code=14, times=0, cluster="cluster-1")
+    bot.together.faults.append(failing)
+    for _ in range(20):
+        failing.times = -1
+        await pass_time(bot, 420)
+        failing.times = 0
+        await poll(bot)
+    assert len(bot.slack.visible()) <= 4
+    await pass_time(bot, 1800)
+    assert "reachable again" in bot.slack.visible()[-1].text
+
+
+async def test_message_about_an_outage_offers_nothing_once_it_is_over(bot: World) -> None:
+    bot.together.clusters["cluster-2"] = "cluster-2"
+    await began(bot)
+    faults = [Fault("rpc", verb="list", code=14, times=-1, cluster=f"cluster-{number}") for number in (1, 2)]
+    bot.together.faults += faults
+    told = await until(bot, lambda: [each for each in bot.slack.visible() if "Can't reach" in each.text], 400)
+    assert told[0].buttons
+    faults[0].times = 0
+    await until(bot, lambda: len(bot.slack.visible()) == 2)
+    assert told[0].buttons, "the other one can't be read still"
+    faults[1].times = 0
+    await until(bot, lambda: not told[0].buttons)
+    assert told[0].text.startswith("Couldn't reach Together for clusters") or "cluster-2" in told[0].text
+    await until(bot, lambda: len(bot.slack.visible()) == 3)
