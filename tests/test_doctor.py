@@ -42,8 +42,8 @@ async def found(bot: World, *, posts: bool = False, **changed: object) -> dict[s
 async def test_all_is_well_beside_a_running_bot(bot: World, transport: str) -> None:
     bot.together.clusters["cluster-1"] = "one"
     bot.together.add()
-    bot.time.set_back = bot.time.now() - time.time()
     await bot.slack.until(lambda: bot.slack.messages)
+    bot.time.set_back = bot.time.now() - time.time()
     findings = await found(bot)
     assert {each.status for each in findings.values()} == {Status.OK}, findings
     assert findings["alert channel C0OPS"].detail == "the bot is in #ops"

@@ -77,7 +77,7 @@ async def test_own_approval_behind_a_refusal_is_a_success(bot: World, code: int)
     bot.together.faults.append(Fault("rpc", verb="approve", code=code, after=True))
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Approved by <@U0ALICE> at" in alert.text
+    assert "\nApproved by <@U0ALICE>, " in alert.text
     assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
 
 

@@ -14,7 +14,7 @@ from tests.simulator.slack import Posted
 from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.watch import card, until
+from tests.watch import card, thread, until
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_transports
 
 MORE = cards.MORE
@@ -60,6 +60,8 @@ async def test_another_mode_is_approved_in_place_of_the_suggested_one(bot: World
     assert bot.together.remediations[IDS]["mode"] == REPLACE
     assert bot.together.state(IDS) == "PENDING"
     assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
+    said = await until(bot, lambda: thread(bot, shown))
+    assert said[0] == "gpu-node-7: <@U0ALICE> approved “Replace VM”; the card had said “Reboot VM”."
 
 
 async def test_weaker_mode_needs_a_reason_at_its_field(bot: World) -> None:

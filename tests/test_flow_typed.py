@@ -85,3 +85,14 @@ async def test_deleted_card_does_not_swallow_the_answer(bot: World) -> None:
     assert posted.blocks[0]["text"]["text"] == "Cancelled: reboot instance-1 🚫"
     await quiet(bot)
     assert not [each for each in bot.slack.visible() if "|See the card>" in each.text]
+
+
+async def test_card_beside_the_alerts_own_offers_no_decision_that_would_outlive_it(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="cancel", code=9))
+    await bot.slack.command(REF, channel="C0OTHER")
+    copy = await bot.answer(2)
+    assert "the remediation is still waiting" in copy.text
+    assert not {APPROVE, CANCEL} & set(copy.controls)
+    assert {APPROVE, CANCEL} <= set(alert.controls)

@@ -27,7 +27,11 @@ def transition(before: Remediation, after: Remediation, decided: Decided | None,
     if after.mode != before.mode:
         was, is_now = (escape(labels.mode(each.mode).name, 80) for each in (before, after))
         look = " Review it before approving." if after.state == State.PENDING_APPROVAL else ""
-        told.append(f"repair changed from “{was}” to “{is_now}”.{look}")
+        is_choice = decided is not None and decided.verb is Verb.APPROVE and before.state == State.PENDING_APPROVAL
+        if decided and is_choice:
+            told.append(f"{decided.people} approved “{is_now}”; the card had said “{was}”.")
+        else:
+            told.append(f"repair changed from “{was}” to “{is_now}”.{look}")
     if after.state != before.state:
         skipped = before.state == State.PENDING_APPROVAL and after.state in RULES[Verb.APPROVE].effect
         if skipped and after.state != State.PENDING:

@@ -188,11 +188,10 @@ class Executor:
         if about:
             about = replace(about, vanished=False, hold=None if decided else about.hold)
         place = job.request.place
-        if (
-            about
-            and (about.channel_id, about.ts) != (place.channel_id, place.message_ts)
-            and not self._points(about, place)
-        ):
+        points = about is not None and self._points(about, place)
+        is_copy = place.is_home and not points
+        if about and not points and (about.channel_id, about.ts) != (place.channel_id, place.message_ts):
+            is_copy = is_copy or bool(about.ts)
             about = replace(about, called="")  # another message than the one that called calls nobody
         alert = place.original if place.is_foreign else None
         message = cards.card(
@@ -206,11 +205,11 @@ class Executor:
         )
         if alert:
             message = cards.decision_beneath(alert, message)
-        elif place.is_home and not (about and self._points(about, place)):
-            message = cards.without_decisions(message)  # nobody keeps this copy current
+        elif is_copy:
+            message = cards.without_decisions(message)  # only the card itself is kept current
         remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())
         answer = Answer(Manner.CARD, message, remark, summary=notice or summary)
-        if about is None or not self._points(about, place):
+        if about is None or not points:
             return answer
         if not RULES[job.request.verb].decides and (place.is_home or place.thread_ts == about.ts):
             return replace(answer, card_ts=about.ts)  # the card says it, and its thread

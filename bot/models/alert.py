@@ -165,10 +165,15 @@ class Alert:
         return self.vanished or self.remediation.state in FINAL
 
     def at(self, now: float) -> "Alert":
-        """Return it without what has run out at a moment: holds, and the doubt about an answer."""
+        """Return it without what has run out at a moment: holds, and the line that an error left."""
         is_over = self.remark and self.remark.until is not None and self.remark.until <= now
         hold = self.hold.at(now) if self.hold else None
         return replace(self, hold=hold, remark=None if is_over else self.remark)
+
+    def can_settle(self, now: float) -> bool:
+        """Return whether a reading would end the doubt about what somebody was answered."""
+        settles_at = self.remark.settles_at if self.remark else None
+        return settles_at is not None and settles_at <= now
 
     def about(self, first: FirstApproval | None) -> About:
         """Return what its card says beyond the remediation."""

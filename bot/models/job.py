@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 ERROR_SECONDS = 3600.0  # how long a card says that something failed
-DOUBT_SECONDS = 60.0  # how long an answer in doubt stays so: what was sent has long arrived by then, or never will
+DOUBT_SECONDS = 60.0  # what was sent so long ago has arrived, or never will: what is read from then on is the result
 
 
 def token_of(decision_id: str) -> str:
@@ -61,7 +61,7 @@ class Remark:
 
     Attributes:
         notice: trusted mrkdwn; may be empty.
-        buttons: whether the card has the buttons that the state allows.
+        buttons: whether the card has the buttons that the state allows; without them it is in doubt.
         decided: who brought it into its state through Slack, where that is known.
         state: the remediation's, for which this holds.
         mode: likewise.
@@ -79,10 +79,13 @@ class Remark:
 
     @property
     def until(self) -> float | None:
-        """When it matters no longer, in Unix time; None where only a change ends it."""
-        if not self.buttons:
-            return self.at + DOUBT_SECONDS
-        return self.at + ERROR_SECONDS if self.is_error else None
+        """When it matters no longer, in Unix time; None where only a change or a reading ends it."""
+        return self.at + ERROR_SECONDS if self.is_error and self.buttons else None
+
+    @property
+    def settles_at(self) -> float | None:
+        """From when on a reading ends the doubt, in Unix time; None where there is none."""
+        return None if self.buttons else self.at + DOUBT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from alembic import command
@@ -101,7 +102,7 @@ class Database:
         self.is_sqlite = url.startswith(_SQLITE)
         self.targets: tuple[str, ...] = ()
         self.under_way: set[asyncio.Future[Any]] = set()
-        self._running: set[_Running] = set()
+        self._running: WeakSet[_Running] = WeakSet()
         # Its real name, so that no symbolic link and no parameter of the URL make another one of it.
         self._path = Path(make_url(url).database or "").resolve() if self.is_sqlite else None
         self._owned: Sequence[int] = ()
@@ -187,28 +188,25 @@ class Database:
     ) -> T:
         if self._is_closed:
             raise StorageUnavailable("closed")
-        limit = seconds * _OF_ALL
+        limit, loop = seconds * _OF_ALL, asyncio.get_running_loop()
         running = _Running(time.monotonic() + limit)
         self._running.add(running)
-        work = threads.submit(self._transact, running, begin, seconds, function)
-        future = asyncio.wrap_future(work)
+        future = loop.run_in_executor(threads, self._transact, running, begin, seconds, function)
         self.under_way.add(future)
         future.add_done_callback(self.under_way.discard)
-        work.add_done_callback(lambda _: self._running.discard(running))
-        # Also where nobody waits any more: the thread is needed.
-        giving_up = asyncio.get_running_loop().call_later(limit, running.interrupt)
+        giving_up = loop.call_later(limit, running.interrupt)  # also where nobody waits any more: the thread is needed
         try:
             with metrics.timed(metrics.DATABASE_SECONDS, kind):
                 async with asyncio.timeout(limit + 1):
                     return await future
         except TimeoutError:
             metrics.DATABASE_FAILURES.inc()
-            raise StorageUnavailable("no answer", in_doubt=not work.cancel()) from None
+            raise StorageUnavailable("no answer", in_doubt=not running.withdraw()) from None
         except StorageUnavailable:
             metrics.DATABASE_FAILURES.inc()
             raise
         finally:
-            if work.done():
+            if future.done() and not future.cancelled():
                 giving_up.cancel()
 
     def _transact(self, running: "_Running", begin: str, seconds: float, function: Callable[[Connection], T]) -> T:
@@ -217,7 +215,7 @@ class Database:
         A connection that was cut before the commit has done nothing, nor has the loser of a deadlock, so the function
         runs again, twice at most.
         """
-        if self._is_closed:
+        if self._is_closed or not running.start():
             raise StorageUnavailable("closed")
         self._local.begin = begin if self.is_sqlite else _begin_within(seconds)
         for is_last in (False, False, True):
@@ -267,17 +265,31 @@ class Database:
             connection.close()
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class _Running:
     """A transaction in its thread, so that one that the database doesn't answer can be broken off from outside."""
 
     give_up_at: float
     connection: Connection | None = None
+    has_begun: bool = False
+    is_withdrawn: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def is_over(self) -> bool:
         return time.monotonic() >= self.give_up_at
+
+    def start(self) -> bool:
+        """Return whether it may begin: nobody has withdrawn it meanwhile."""
+        with self.lock:
+            self.has_begun = not self.is_withdrawn
+            return self.has_begun
+
+    def withdraw(self) -> bool:
+        """Keep it from beginning. Returns whether that was in time."""
+        with self.lock:
+            self.is_withdrawn = not self.has_begun
+            return self.is_withdrawn
 
     def ended(self) -> None:
         with self.lock:

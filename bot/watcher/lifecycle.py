@@ -31,6 +31,7 @@ from bot.watcher.workqueue import Lane
 
 ARRIVED_SECONDS = 15.0  # a post has arrived by then or never will: the client gives up after 10
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
+READ_SECONDS = 10.0  # within which what was read alone was asked for (the client gives up then)
 VANISHED_SECONDS = 10.0  # what Together doesn't find for so long, at two looks, is withdrawn
 
 
@@ -103,7 +104,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
         fingerprint=fingerprint,
         share=share if moved and waits else alert.share,
         hold=alert.hold if waits else None,
-        remark=alert.remark if _holds(alert.remark, remediation) else None,
+        remark=alert.remark if _still_holds(alert, remediation, look.now, read_alone=read_alone) else None,
         decided=known if known and remediation.state in RULES[known.verb].effect else None,
         vanished=False,
         missing_since=0.0,
@@ -181,6 +182,14 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
 def _answered_at(alert: Alert) -> float | None:
     """Return when Together was last read for somebody's answer, where no list has confirmed it for too long since."""
     return max(alert.as_of, alert.remark.at) if alert.as_of and alert.remark else None
+
+
+def _still_holds(alert: Alert, read: Remediation, now: float, *, read_alone: bool) -> bool:
+    """Return whether what was answered holds after a reading: a doubt ends with what was read alone, late enough."""
+    remark = alert.remark
+    if remark is None or not _holds(remark, read):
+        return False
+    return remark.settles_at is None or not read_alone or now - READ_SECONDS < remark.settles_at
 
 
 def _holds(remark: Remark | None, remediation: Remediation) -> bool:
@@ -272,6 +281,8 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
                 yield hold.until - HOLD_ENDS_SOON_SECONDS
         if alert.remark and alert.remark.until is not None:
             yield alert.remark.until
+        if alert.remark and alert.remark.settles_at is not None:
+            yield max(alert.remark.settles_at, snapshot.now + config.poll_seconds)
         if alert.waits and (first := snapshot.firsts.get(alert.remediation.ref)):
             yield first.at + FIRST_APPROVAL_SECONDS
 

@@ -285,7 +285,9 @@ class Poller:
                     self._looking.failed(ref)
                     return
                 self._forget_lost(ref)
-            if found:
+            if found is None:
+                self._index.doubt(ref)
+            else:
                 is_news = found.fingerprint != self._index.seen(ref) or found.words is None
                 changed = [found] if is_news else []
                 await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=changed, alone=ref))

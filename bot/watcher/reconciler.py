@@ -200,6 +200,9 @@ class Reconciler:
         for alert in snapshot.alerts:
             if alert.is_stale:
                 self._index.mark_stale(alert.remediation.ref)
+            if alert.can_settle(snapshot.now):
+                self._index.mark_stale(alert.remediation.ref)
+                self._index.doubt(alert.remediation.ref)
         step = self._next_step(snapshot)
         if step.lane is not lane:
             return None if self._is_too_early(snapshot, step) else snapshot

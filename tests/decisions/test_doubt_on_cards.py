@@ -254,3 +254,46 @@ async def test_click_on_a_button_that_is_gone_is_answered_and_asks_no_reason() -
         await card(bot, words="Already approved by <@U0ALICE>")
         assert bot.slack.views == []
         assert len(bot.together.posts) == 1
+
+
+async def test_doubt_ends_with_a_reading_and_not_with_time() -> None:
+    """The approval took effect, and Together can't be read: buttons that come back would be of an older reading."""
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="your approval hadn't taken effect")
+        bot.together.review(IDS, "approve", bot.together.posts[0].body["comment"])
+        bot.together.faults.append(Fault("rpc", code=14, times=-1))
+        await pass_time(bot, 1800)
+        assert list(alert.buttons) == [REFRESH]
+        bot.together.faults.clear()
+        await card(bot, words="Approved by <@U0ALICE>")
+
+
+async def test_doubt_about_what_never_arrived_ends_once_it_is_read() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="your approval hadn't taken effect")
+        await pass_time(bot, 50)
+        assert list(alert.buttons) == [REFRESH]
+        await pass_time(bot, 60)
+        assert APPROVE in alert.buttons
+        assert "hadn't taken effect" not in alert.text
+
+
+async def test_list_alone_ends_no_doubt() -> None:
+    """It may lag behind, or come from before the decision arrived."""
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="your approval hadn't taken effect")
+        bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
+        await pass_time(bot, 1800)
+        assert list(alert.buttons) == [REFRESH]

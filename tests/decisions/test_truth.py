@@ -48,7 +48,7 @@ async def test_no_is_never_contradicted_by_another_replica(postgresql: str, faul
             await execute(database, update(decisions).values(lease_until=0.0))
             await database.close()
             # The first replica goes on trying to write, so there is no quiet to wait for.
-            await bot.time.end_pauses(Pause.HEARTBEAT, 2)
+            await bot.time.end_pauses(Pause.RECOVERY, 2)
             await bot.together.until(lambda: bot.together.state(IDS) == "PENDING")
         assert nos(bot) == []
         line.is_down = False
@@ -97,7 +97,7 @@ async def test_decision_that_another_replica_carries_out_is_answered_by_that_one
                 database = Database(postgresql)
                 await execute(database, update(decisions).values(lease_until=0.0))
                 await database.close()
-                await bot.time.end_pauses(Pause.HEARTBEAT, 2)
+                await bot.time.end_pauses(Pause.RECOVERY, 2)
                 await bot.together.until(lambda: bot.together.posts)
                 line.is_down = False
             await bot.edited(alert)
