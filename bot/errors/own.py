@@ -45,7 +45,7 @@ class MayBeDone(BotError):
         why = "something went wrong in the bot" if is_bug else "the bot can't reach its database"
         super().__init__(
             f"Your request to {what} may have been carried out, or may still be: {why}.",
-            "Look at the card in a minute before you ask again.",
+            "Wait a minute, then see whether it took effect before you ask again.",
         )
 
 

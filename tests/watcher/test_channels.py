@@ -140,9 +140,9 @@ async def test_what_changes_the_decision_is_drawn_before_what_merely_looks_diffe
     bot.together.clusters.update({f"c-{number}": "H100" for number in range(30)})
     await began(bot)
     ids = []
-    for number in range(150):
+    for number in range(75):
         ids += storm(bot, 1, start=number, cluster=f"c-{number % 30}")
-        if number % 30 == 29:
+        if number % 15 == 14:
             await pass_time(bot, 40)
     await until(bot, lambda: all(bot.slack.cards(each[2]) for each in ids), 400)
     enforce_slacks_limits(bot)
@@ -154,7 +154,7 @@ async def test_what_changes_the_decision_is_drawn_before_what_merely_looks_diffe
     for _ in range(3):
         count_up()
         await poll(bot)
-    bot.together.review(ids[149], "cancel")
+    bot.together.review(ids[74], "cancel")
     count_up()
-    alert = bot.slack.cards(ids[149][2])[0]
+    alert = bot.slack.cards(ids[74][2])[0]
     await until(bot, lambda: APPROVE not in alert.buttons, 40)

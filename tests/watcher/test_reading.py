@@ -90,7 +90,7 @@ async def test_cluster_that_comes_and_goes_is_told_once(bot: World) -> None:
     await began(bot)
     failing = Fault("rpc", verb="list", code=14, times=0, cluster="cluster-1")
     bot.together.faults.append(failing)
-    for _ in range(20):
+    for _ in range(8):
         failing.times = -1
         await pass_time(bot, 420)
         failing.times = 0
