@@ -163,6 +163,7 @@ class Chooser:
             remediation=key(shown) if is_open else "",
             mode=shown.mode,
             state=shown.state,
+            episode=shown.episode_key,
             ids=(shown.cluster_id, shown.instance_id, shown.id) if is_open else None,
             round=choice.round + 1,
         )
@@ -253,7 +254,7 @@ class Chooser:
         if choice.ids is None or selected != choice.remediation:
             raise BadField(field, "Choose a remediation and check its card first.")
         place = Place(choice.channel_id, actor.user_id, thread_ts=choice.thread_ts)
-        shown = Shown(choice.mode, choice.state)
+        shown = Shown(choice.mode, choice.state, choice.episode or None)
         try:
             ref = RemediationRef(*choice.ids)
         except InvalidId as error:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,10 @@ from bot import cards
 from bot.decisions import DecisionService, Held, Inbox, Lookup, Unrecorded, is_named
 from bot.errors import (
     BotError,
+    LeaseLost,
     NoReference,
     NotAttempted,
+    RequestExpired,
     StorageUnavailable,
     StoreDown,
     TooMany,
@@ -173,15 +176,16 @@ class Mentions:
         entry, asked = held.entry, parse_mention(held.entry.value)
         try:
             if isinstance(asked, AskToHold):
-                await self._begin_hold(asked, entry.actor, entry.place, entry.key)
+                await self._begin_hold(asked, held)
         except NotAttempted as error:
             return await self._refuse(error, entry.actor, entry.place)
         except BotError as error:
             return await self._replies.whisper(entry.place, cards.private(error))
         return True
 
-    async def _begin_hold(self, asked: AskToHold, actor: Actor, place: Place, key: str) -> None:
+    async def _begin_hold(self, asked: AskToHold, held: Held) -> None:
         """Put it on hold at once, so only what was named in full: nobody sees it first."""
+        actor, place, key = held.entry.actor, held.entry.place, held.entry.key
         await self._lookup.authorize_to(Verb.HOLD, actor, place.channel_id)
         ref = await self._find(asked.of, place, in_full=True)
         if ref is None:
@@ -192,6 +196,8 @@ class Mentions:
         except Unrecorded as unrecorded:
             unrecorded.work.close()
             raise StorageUnavailable("a hold isn't recorded", in_doubt=True) from unrecorded
+        with suppress(RequestExpired, LeaseLost, StorageUnavailable):  # from here on, the decision's own row keeps it
+            await held.act(lambda _: True)
         if work:
             await work
 

@@ -1,5 +1,6 @@
 """The dialog that approves another mode than the suggested one."""
 
+from dataclasses import replace
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -60,7 +61,7 @@ class OtherModes:
             why = "weaker than what Together suggests. Say why it's enough" if is_less else "your choice. Say why"
             raise BadField(cards.REASON, f"“{chosen.name}” is {why}. {chosen.effect}")
         return Request(
-            verb, ref, actor, place, shown=Shown(mode, shown.state), reason=reason,
+            verb, ref, actor, place, shown=replace(shown, mode=mode), reason=reason,
             trigger_id=f"view {view.get('id')}", instead_of=suggested,
         )  # fmt: skip
 

@@ -33,6 +33,7 @@ class Choice:
         remediation: its `key`, once it is shown; what the person saw is beside it.
         mode: as shown.
         state: as shown.
+        episode: likewise, `Remediation.episode_key`.
         ids: of the remediation that is shown.
         round: grows with every choice, so that a menu that is narrowed begins afresh.
     """
@@ -44,6 +45,7 @@ class Choice:
     remediation: str = ""
     mode: str = ""
     state: str = ""
+    episode: str = ""
     ids: tuple[str, str, str] | None = None
     round: int = 0
 

@@ -11,13 +11,13 @@ from bot.clock import Clock, Pause
 from bot.decisions.guardrails import Guardrails, paused
 from bot.decisions.preconditions import (
     changes,
+    changes_since,
     comment,
     mode_to_send,
     precondition_failure,
     success_notice,
     too_late_notice,
     took_effect,
-    was_approved_since,
 )
 from bot.errors import (
     CheckFailed,
@@ -75,9 +75,10 @@ Result = tuple[Answer, Outcome]
 class _Changed(Exception):
     """Not an error: it ends the attempts of a POST, since the remediation is no longer what was decided on."""
 
-    def __init__(self, present: Remediation) -> None:
+    def __init__(self, present: Remediation, what: str) -> None:
         super().__init__()
         self.present = present
+        self.what = what
 
 
 class Executor:
@@ -164,7 +165,8 @@ class Executor:
             is_released = await self._approvals.release(present.ref, job.request.actor.user_id)
         except StorageUnavailable as error:
             raise _not_kept(error, "release this hold") from error
-        notice = "" if is_released else "There was no hold to release."
+        none = "It isn't on hold." if job.taken_over else "There was no hold to release."  # another process may have
+        notice = "" if is_released else none
         outcome = Outcome(OutcomeKind.RELEASED if is_released else OutcomeKind.CHANGED, present.state)
         return await self._card(job, present, decided=await self._decided(present), notice=notice), outcome
 
@@ -274,10 +276,10 @@ class Executor:
         outcome = Outcome(OutcomeKind.FIRST_OF_TWO, present.state, first=first)
         return await self._card(job, present, summary=summary), outcome
 
-    async def _decide_again(self, job: Job, shown: Shown, present: Remediation) -> Result:
+    async def _decide_again(self, job: Job, shown: Shown, present: Remediation, what: str = "") -> Result:
         """The card to decide on again, when it is no longer what was shown."""
         decided = await self._decided(present)
-        notice = precondition_failure(job, shown, present, decided)
+        notice = precondition_failure(job, shown, present, decided, what)
         changed = Outcome(OutcomeKind.CHANGED, present.state)
         return await self._card(job, present, decided=decided, notice=notice), changed
 
@@ -339,10 +341,10 @@ class Executor:
             return await self._read_back(job, seen, cause, sent_at)
         except _Changed as change:
             if before is None:
-                return await self._decide_again(job, seen or Shown(None, State.PENDING_APPROVAL), change.present)
-            changed = changes(job.request, seen or Shown(None, State.PENDING_APPROVAL), change.present)
+                shown = seen or Shown(None, State.PENDING_APPROVAL)
+                return await self._decide_again(job, shown, change.present, change.what)
             return await self._settled(job, seen, change.present, sent_at) or await self._not_in_effect(
-                job, change.present, f"It wasn't sent again: {changed}."
+                job, change.present, f"It wasn't sent again: {change.what}."
             )
         except (Guarded, NotAllowed, TogetherError) as no:
             if before is None:
@@ -406,14 +408,17 @@ class Executor:
         except TimeoutError as error:
             raise ReadFailed(RULES[job.request.verb].noun, NoAnswer()) from error
         if seen is None:
-            is_changed = was_approved_since(present, job.received_at)
+            typed_at = self._clock.now() - await self._store.age(job)
+            changed = changes_since(job.request, typed_at, present)
         else:
-            is_changed = bool(changes(job.request, seen, present))
-        if is_changed:
-            raise _Changed(present)
+            changed = changes(job.request, seen, present)
+        if changed:
+            raise _Changed(present, changed)
 
-    async def _success(self, job: Job, seen: Shown | None, result: Remediation) -> Result:
-        request = job.request
+    async def _success(
+        self, job: Job, seen: Shown | None, result: Remediation, *, is_read_back: bool = False
+    ) -> Result:
+        request, is_sure = job.request, not (is_read_back and job.request.verb is Verb.CANCEL)
         rule, notice = RULES[request.verb], success_notice(request, seen, result)
         came_in = result.http_status, result.request_id
         if result.state not in rule.effect and not took_effect(job, seen, result, self._clock.now()):
@@ -427,7 +432,8 @@ class Executor:
         first = job.context.first if job.context and request.verb is Verb.APPROVE else None
         is_second = first is not None and seen is not None and first.mode == seen.mode
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
-        decided = Decided(request.verb, request.actor.user_id, self._clock.now(), request.reason, first_user=first_user)
+        at, by = self._clock.now(), request.actor.user_id
+        decided = Decided(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
         return await self._card(job, result, decided=decided, notice=notice), Outcome(
             OutcomeKind(rule.done), result.state, *came_in
         )
@@ -448,7 +454,7 @@ class Executor:
             raise refusal from cause
         is_told_apart = is_repeat or job.request.verb is not Verb.CANCEL
         if is_told_apart and took_effect(job, seen, present, sent_at):
-            return await self._success(job, seen, present)
+            return await self._success(job, seen, present, is_read_back=True)
         if is_repeat and present.state in RULES[job.request.verb].allowed:
             return await self._not_in_effect(job, present, f"Together refused to take it again: “{refusal.sentence}”")
         outcome = Outcome(OutcomeKind.REFUSED_FOR_STATE, present.state, refusal.http_status, refusal.request_id)
@@ -486,7 +492,7 @@ class Executor:
         """What a read-back shows for certain; None while the decision may still arrive."""
         rule = RULES[job.request.verb]
         if took_effect(job, seen, present, sent_at):
-            return await self._success(job, seen, present)
+            return await self._success(job, seen, present, is_read_back=True)
         if present.state in rule.allowed or present.state not in set(State):
             return None
         decided = await self._decided(present)

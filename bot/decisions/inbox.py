@@ -21,7 +21,7 @@ from bot.tasks import Tasks, finish
 logger = logging.getLogger(__name__)
 
 TELL_AGAIN_SECONDS = 60.0
-TELL_SECONDS = 3600.0  # so long a result that Slack didn't take is told again
+TELL_SECONDS = 86_400.0  # so long a result that Slack didn't take is told again, like a decision's
 P = ParamSpec("P")
 T = TypeVar("T", bool, float)
 
@@ -133,7 +133,8 @@ class Inbox:
             self._held.add(taken.owner)
             held = Held(taken.entry, taken.owner, self._store, self._storing)
             is_late = taken.age > (TELL_SECONDS if taken.is_acted else LIFETIME)
-            tasks.spawn(self._give_up(held) if is_late else self._work(held), f"take over {taken.entry.key}")
+            work = self._give_up(held, is_acted=taken.is_acted) if is_late else self._work(held)
+            tasks.spawn(work, f"take over {taken.entry.key}")
 
     async def _work(self, held: Held) -> None:
         entry = held.entry
@@ -160,9 +161,10 @@ class Inbox:
         finally:
             self._held.discard(held.owner)
 
-    async def _give_up(self, held: Held) -> None:
+    async def _give_up(self, held: Held, *, is_acted: bool = False) -> None:
         try:
-            await self._tell(held.entry.place, RequestExpired(held.entry.what))
+            if not is_acted:  # else it is only too late to tell
+                await self._tell(held.entry.place, RequestExpired(held.entry.what))
             await self._finish(held)
         finally:
             self._held.discard(held.owner)

@@ -9,7 +9,9 @@ CLOCKS_DIFFER_BY = 60.0
 _COMMENT_LIMIT = 700  # token, name, ID, and a reason of full length
 
 
-def precondition_failure(job: Job, shown: Shown, present: Remediation, decided: Decided | None = None) -> str:
+def precondition_failure(
+    job: Job, shown: Shown, present: Remediation, decided: Decided | None = None, changed: str = ""
+) -> str:
     """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent.
 
     Args:
@@ -17,11 +19,13 @@ def precondition_failure(job: Job, shown: Shown, present: Remediation, decided: 
         shown: what was seen when it was asked.
         present: the remediation as it is now.
         decided: who brought it into its state through this bot, where that is known.
+        changed: what is known to be different, as the end of a sentence.
     """
     request, rule = job.request, RULES[job.request.verb]
     if present.state in rule.effect and _state_of(shown) not in rule.effect:
         return too_late_notice(job, shown, present, decided)
-    if not (changed := changes(request, shown, present)):
+    changed = changes(request, shown, present) or changed
+    if not changed:
         return ""
     open_ = any(present.state in each.allowed for each in RULES.values())
     next_step = "Review it and decide again." if open_ else "There's nothing left to decide."
@@ -32,7 +36,7 @@ def precondition_failure(job: Job, shown: Shown, present: Remediation, decided: 
 
 def changes(request: Request, shown: Shown, present: Remediation) -> str:
     """Return how a remediation differs from what was seen, as the end of a sentence; empty where it may be decided."""
-    verb, rule, shown_state = request.verb, RULES[request.verb], _state_of(shown)
+    rule, shown_state = RULES[request.verb], _state_of(shown)
     found: list[str] = []
     if present.state != shown_state:
         found.append(f"the state changed from “{_state(shown_state)}” to “{_state(present.state)}”")
@@ -40,8 +44,8 @@ def changes(request: Request, shown: Shown, present: Remediation) -> str:
     if suggested is not None and present.mode != suggested:
         found.append(f"the repair changed from “{_mode(suggested)}” to “{_mode(present.mode)}”")
     if not found and _is_of_another_episode(request, shown, present):
-        found.append("the remediation ended and opened again since that message was written")
-    if shown.mode is None and verb is Verb.APPROVE:
+        found.append("the remediation ended and opened again since you were shown it")
+    if shown.mode is None and request.verb is Verb.APPROVE:
         found.append(f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”")
     if not found and present.state not in rule.allowed:
         found.append(f"it's already “{_state(present.state)}” and can't be {rule.done}")
@@ -59,7 +63,7 @@ def _is_of_another_episode(request: Request, shown: Shown, present: Remediation)
     Other tools' buttons don't say which they are of. The time of their message does, if Together says when this began.
     """
     if shown.episode is not None:
-        return shown.episode != present.episode_key
+        return not present.is_of(shown.episode)
     try:
         posted_at = float(request.place.message_ts or "")
     except ValueError:
@@ -116,7 +120,9 @@ def too_late_notice(
         already = "Already" if present.state in rule.effect else is_undone
         return f"{already} cancelled{_through_slack(decided)}."
     if present.state == State.AUTO_RESOLVED:
-        return f"Not {rule.done}. The alert cleared and the remediation resolved on its own."
+        is_own = request.verb is Verb.APPROVE and present.is_reviewed_with(job.token)
+        done = f"{_your(request)} went through, and then the" if is_own else f"Not {rule.done}. The"
+        return f"{done} alert cleared and the remediation resolved on its own."
     if present.state in RULES[Verb.APPROVE].effect and request.verb is not Verb.CANCEL:
         already = "Already" if request.verb is Verb.APPROVE else is_undone
         reviewer = f" by {escape(present.reviewed_by, 100)}" if present.reviewed_by else ""
@@ -166,14 +172,17 @@ def took_effect(job: Job, seen: Shown | None, present: Remediation, sent_at: flo
     return is_effect and present.is_reviewed_with(job.token)
 
 
-def was_approved_since(present: Remediation, moment: float) -> bool:
-    """Whether somebody approved it after a moment; clocks may differ.
+def changes_since(request: Request, typed_at: float, present: Remediation) -> str:
+    """Return what happened to a remediation since a command was typed, as `changes`; clocks may differ.
 
-    A typed command shows nothing first, so its repeat can only be held against what happened since it was typed.
+    A command shows nothing first, so its repeat can only be held against that.
     """
-    if present.state == State.PENDING_APPROVAL or present.review_time is None:
-        return False
-    return present.review_time.timestamp() > moment - CLOCKS_DIFFER_BY
+    if present.state == State.PENDING_APPROVAL:
+        is_later = present.began_at > typed_at
+        return "the remediation ended and opened again since you typed the command" if is_later else ""
+    if present.review_time is None or present.review_time.timestamp() <= typed_at - CLOCKS_DIFFER_BY:
+        return ""
+    return changes(request, Shown(None, State.PENDING_APPROVAL), present)
 
 
 def mode_to_send(seen: Shown | None) -> str | None:

@@ -230,7 +230,8 @@ class DecisionService:
             await self._tell_failure(job, InternalError(RULES[job.request.verb].noun, sent=job.sent is not None))
             return following
         finally:
-            self.working.pop(job.id, None)
+            if self.working.get(job.id) is job:  # else this process has taken it over from itself
+                del self.working[job.id]
         return None
 
     async def _process(self, job: Job) -> Job | None:

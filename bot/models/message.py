@@ -121,7 +121,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         return alert, message
     if remark and answer.manner is Manner.ERROR:
         if alert.remark and not alert.remark.buttons:
-            return alert, replace(message, drawn="")  # a doubt that is older still holds
+            # A doubt that is older still holds, and for as long as the newer one.
+            return replace(alert, remark=replace(alert.remark, at=at)), replace(message, drawn="")
         state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
         remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
     if remark:

@@ -1,6 +1,5 @@
 """Remediations as Together answers them."""
 
-import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
@@ -10,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 from bot.models.ids import RemediationRef
 
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
+PRECISION = 1.0  # in seconds: a list may round times
 T = TypeVar("T")
 
 
@@ -204,13 +204,22 @@ class Remediation(_Answer):
 
     @property
     def episode_key(self) -> str:
-        """The same in a few characters, for a button."""
-        return hashlib.blake2b(self.episode.encode(), digest_size=6).hexdigest()
+        """When this incident began, for a button."""
+        return str(int(self.began_at))
+
+    def is_of(self, episode_key: str) -> bool:
+        """Return whether a button was about this incident, and not an earlier one under the same ID."""
+        if not self.began_at or episode_key == "0":
+            return True  # Together doesn't say
+        return episode_key.isdecimal() and abs(int(episode_key) - int(self.began_at)) <= PRECISION
 
     @property
     def began_at(self) -> float:
         """When it began to wait, this time, as far as Together says; Unix time in seconds, else 0."""
-        return max((each.timestamp() for each in (self.create_time, self.end_time) if each), default=0.0)
+        times = [self.create_time, self.end_time]
+        if self.state == State.PENDING_APPROVAL:
+            times += [self.review_time, self.start_time]  # of an earlier incident
+        return max((each.timestamp() for each in times if each), default=0.0)
 
 
 class Cluster(_Answer):

@@ -130,10 +130,17 @@ def who_decided(connection: Connection, present: Remediation) -> Decided | None:
         rule = RULES[Verb(row.verb)]
         if present.state not in rule.effect:
             continue
-        is_sure = row.outcome == rule.done or present.is_reviewed_with(token_of(row.decision_id))
+        is_own = present.is_reviewed_with(token_of(row.decision_id))
+        is_sure = is_own or (row.outcome == rule.done and _is_since_told(present, row.verb, row.at))
         if is_sure or (row.verb == Verb.CANCEL and _ended_with(present, row.at)):
             return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure)
     return None
+
+
+def _is_since_told(present: Remediation, verb: str, at: float) -> bool:
+    """Return whether a remediation may be as a decision left it: else somebody else has decided after that."""
+    moment = present.end_time if verb == Verb.CANCEL else present.review_time
+    return moment is None or moment.timestamp() < at + DOUBT_SECONDS
 
 
 def _ended_with(present: Remediation, answered_at: float) -> bool:

@@ -280,9 +280,9 @@ class _Running:
         return time.monotonic() >= self.give_up_at
 
     def start(self) -> bool:
-        """Return whether it may begin: nobody has withdrawn it meanwhile."""
+        """Return whether it may begin: its time isn't over, and nobody has withdrawn it."""
         with self.lock:
-            self.has_begun = not self.is_withdrawn
+            self.has_begun = not self.is_withdrawn and not self.is_over
             return self.has_begun
 
     def withdraw(self) -> bool:

@@ -285,9 +285,9 @@ class DecisionStore:
         """
         asked_at, repeat = self._clock.monotonic(), job.sent is not None
         sent_at = await self.database.run(self._record_send, job, seen, repeat=repeat)
-        self._hold(job, asked_at)
         if isinstance(sent_at, Pause):
             return sent_at
+        self._hold(job, asked_at)
         job.sent, job.sending_since = Sent(sent_at, seen), asked_at
         return None
 
@@ -310,10 +310,11 @@ class DecisionStore:
             As `record_send`.
         """
         asked_at = self._clock.monotonic()
-        pause = await self.database.run(self._send_again, job)
+        if pause := await self.database.run(self._send_again, job):
+            return pause
         self._hold(job, asked_at)
         job.sending_since = asked_at
-        return pause
+        return None
 
     def _send_again(self, connection: Connection, job: Job) -> Pause | None:
         if pause := _pause_of(connection, job.request):
@@ -376,6 +377,8 @@ class DecisionStore:
             if recorded is None:
                 raise
             # By an attempt of this process whose commit was in doubt.
+            if not is_told:
+                self._execute(connection, _KEEP, job)
             return float(recorded.answered_at), self._advance(connection, request.batch_id, job.received_at)
         if outcome.first:
             keep_first(connection, request.ref, outcome.first)

@@ -2,12 +2,11 @@
 
 from datetime import UTC, datetime
 
-from bot.models import FINAL, OPEN, Alert, Remediation, Verb
+from bot.models import FINAL, OPEN, PRECISION, Alert, Remediation, Verb
 
 # A remediation only moves forward in these, unless it begins once more.
 _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
 _TIMES = "create_time", "update_time"
-PRECISION = 1.0  # in seconds: a list may round
 
 
 def is_older(known: Remediation, read: Remediation) -> bool:

@@ -297,3 +297,80 @@ async def test_list_alone_ends_no_doubt() -> None:
         bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
         await pass_time(bot, 1800)
         assert list(alert.buttons) == [REFRESH]
+
+
+async def test_newer_doubt_outlives_an_older_one() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="your approval hadn't taken effect")
+        await pass_time(bot, 50)
+        assert list(alert.buttons) == [REFRESH]
+        bot.together.faults.append(Fault("cut", verb="cancel"))
+        unread = Fault("rpc", verb="get", code=14, times=-1)
+        bot.together.on_call["cancel"] = lambda: bot.together.faults.append(unread)
+        await bot.slack.command(REF, user="U0BOB")
+        await until(
+            bot, lambda: "know if the cancellation went" in str([e.everything for e in bot.slack.visible()]), 30
+        )
+        told_at = bot.time.seconds
+        bot.together.on_call.clear()
+        bot.together.faults.clear()
+        await until(bot, lambda: APPROVE in alert.buttons, 200)
+        assert bot.time.seconds - told_at >= 60
+
+
+async def test_own_approval_before_the_alert_cleared_is_not_denied() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.faults.append(Fault("cut", verb="approve", after=True))
+        cleared = {"state": "AUTO_RESOLVED", "end_time": bot.together.remediations[IDS]["create_time"]}
+        bot.together.on_call["get"] = lambda: bot.together.remediations[IDS].update(
+            cleared if bot.together.posts else {}
+        )
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert "your approval went through, and then the alert cleared" in alert.text
+        assert "Not approved" not in alert.text
+
+
+async def test_cancellation_that_was_only_read_back_is_apparently_theirs() -> None:
+    """It never arrived, and somebody cancelled in Together's console meanwhile."""
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.faults.append(Fault("cut", verb="cancel"))
+
+        def in_the_console() -> None:
+            if bot.together.posts and bot.together.state(IDS) == "PENDING_APPROVAL":
+                bot.together.review(IDS, "cancel")
+
+        bot.together.on_call["get"] = in_the_console
+        await bot.slack.press(alert, CANCEL)
+        await bot.edited(alert)
+        assert "Cancelled, apparently by <@U0ALICE>" in alert.text
+
+
+async def test_approval_of_a_later_incident_is_not_the_first_ones() -> None:
+    async with watching(BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved by <@U0ALICE>")
+        bot.together.advance(IDS)
+        await poll(bot)
+        bot.together.fail(IDS, "it broke")
+        await poll(bot)
+        await pass_time(bot, 3600)
+        fields = bot.together.remediations[IDS]
+        fields["state"] = "PENDING_APPROVAL"
+        for name in ("review_time", "reviewed_by", "review_comment", "start_time"):
+            fields.pop(name, None)
+        await pass_time(bot, 3660)
+        bot.together.review(IDS, "approve", "I looked at it")
+        await pass_time(bot, 60)
+        assert not [each.text for each in bot.slack.visible() if "Approved by <@U0ALICE>" in each.text]
+        assert not [line for line in thread(bot, alert)[2:] if "approved by <@U0ALICE>" in line]

@@ -13,9 +13,9 @@ from bot.store import Database, InboxStore, begin_pause
 from bot.store.tables import audit, inbox
 from handlers.shortcuts import SHORTCUT
 from tests.proxy import line_to
-from tests.rows import execute, execute_beside
+from tests.rows import execute, execute_beside, outcomes
 from tests.simulator.slack import Posted
-from tests.simulator.slack.workspace import BOT_USER
+from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.sqlite import locked
 from tests.storms import began, choose, digest, storm
 from tests.watch import card, pass_time, quiet, until
@@ -266,3 +266,43 @@ async def test_rows_by_which_redeliveries_are_known_are_deleted_after_two_days(b
     await bot.whisper()
     await pass_time(bot, 4 * 86_400)
     assert await execute_beside(bot, select(inbox.c.key)) == []
+
+
+async def lie(bot: World, seconds: float) -> None:
+    """Let what was asked be so old, and nobody's."""
+    await execute_beside(bot, update(inbox).values(received_at=inbox.c.received_at - seconds, lease_until=0.0))
+
+
+async def test_resume_that_was_made_is_told_later_and_not_called_expired(bot: World) -> None:
+    await bot.slack.press(with_button(bot, PAUSE), PAUSE, user="U0BOB")
+    await bot.whisper("U0BOB")
+    message = with_button(bot, RESUME)
+    for method in ("response_url", "chat.postEphemeral", "chat.postMessage"):
+        bot.slack.faults.append(SlackFault(method, "internal_error", times=-1))
+    await bot.slack.press(message, RESUME)
+    await quiet(bot)
+    await bot.settle()
+    bot.slack.faults.clear()
+    assert await events(bot) == ["paused", "resumed"]
+    await lie(bot, 3700)
+    before = len(bot.slack.visible("U0ALICE"))
+    async with bot.another():
+        told = (await bot.whisper(count=before + 1)).text
+    assert told == "Approvals are on again in cluster-1."
+
+
+@pytest.mark.bot(watching=True)
+async def test_hold_that_was_made_is_not_called_expired(bot: World) -> None:
+    """The process stops while it tells of the hold, and the next one comes late."""
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    with bot.slack.paused("chat.update"):
+        await bot.slack.say(f"{BOT} hold 1h", user="U0ALICE", thread=alert)
+        await bot.slack.until(lambda: bot.slack.is_waiting("chat.update"))
+        await bot.settle()
+    assert await outcomes(bot) == ["held"]
+    await lie(bot, 660)
+    async with bot.another():
+        await until(bot, lambda: "On hold until" in alert.text)
+        await quiet(bot)
+    assert "wasn't carried out" not in str([each.text for each in bot.slack.visible("U0ALICE")])

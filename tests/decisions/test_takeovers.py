@@ -8,16 +8,16 @@ import pytest
 from sqlalchemy import select, text, update
 
 from bot.clock import Pause
-from bot.models import Actor
+from bot.models import Actor, RemediationRef
 from bot.settings import Settings
-from bot.store import Database
+from bot.store import Approvals, Database
 from bot.store.tables import audit, decisions
 from tests.deaths import age_by, died_while, left_behind
 from tests.manual_clock import ON_THE_WAY, ManualClock
 from tests.proxy import Line, line_to
 from tests.rows import column, execute, execute_beside, outcomes, pause_beside
 from tests.simulator.together import Fault
-from tests.watch import in_step
+from tests.watch import HOLD, card, in_step, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, world
 
 BOB = Actor("U0BOB", "bob", "T0HOME")
@@ -217,3 +217,23 @@ async def test_process_whose_database_hangs_says_so(postgresql: str) -> None:
         assert "Your approval may have gone through: the bot can't reach its database" in told.text
         line.thaw()
         await bot.slack.until(lambda: "Approved by <@U0ALICE>" in alert.text or None)
+
+
+async def test_release_whose_process_died_is_not_denied() -> None:
+    """It was made, and nobody had recorded yet that it was."""
+    async with watching(drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, HOLD, choice="1800")
+        await until(bot, lambda: "On hold until" in alert.text)
+        with bot.together.paused("get"):
+            await bot.slack.press(alert, HOLD, choice="release")
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            await bot.settle()
+        database = Database(bot.settings.database_url, bot.time.clock)
+        assert await Approvals(database).release(RemediationRef(*IDS), "U0ALICE")
+        await database.close()
+        async with bot.another():
+            await until(bot, lambda: "On hold until" not in alert.text and "released" in str(thread(bot, alert)))
+            await quiet(bot)
+        assert "There was no hold to release" not in str([each.everything for each in bot.slack.messages])

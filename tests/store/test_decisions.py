@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select, text, true, update
 
 from bot.errors import LeaseLost
-from bot.models import Alert, Claim, Job, Place, RemediationRef, Shown, TrackedMessage
+from bot.models import Alert, Claim, Job, Outcome, OutcomeKind, Place, RemediationRef, Shown, TrackedMessage
 from bot.store import DecisionStore, Messages, audit
 from bot.store.tables import DONE, alerts, decisions, messages
 from bot.store.tables import audit as audit_table
@@ -281,3 +281,17 @@ async def test_much_that_is_old_is_purged_to_the_last_row(store: DecisionStore) 
     await received(store)
     assert await store.purge(1) == 1201
     assert await column(store, "id") == "job-1"
+
+
+async def test_outcome_that_was_recorded_before_is_kept_for_another_lease(postgresql: str, time: ManualClock) -> None:
+    """Its commit was in doubt, and the database away for longer than the lease."""
+    async with open_store(postgresql, time) as mine, open_store(postgresql, time) as others:
+        job = await mine.receive(request(), "a" * 32)
+        assert job
+        await mine.claim(job)
+        outcome, answer = Outcome(OutcomeKind.CHANGED, "PENDING"), ANSWER
+        await mine.record_outcome(job, outcome, answer)
+        await execute(mine.database, update(decisions).values(lease_until=0.0))
+        await mine.record_outcome(job, outcome, answer)
+        assert mine.holds(job)
+        assert await others.take_over(5) == []
