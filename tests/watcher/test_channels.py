@@ -140,7 +140,7 @@ async def test_what_changes_the_decision_is_drawn_before_what_merely_looks_diffe
     bot.together.clusters.update({f"c-{number}": "H100" for number in range(30)})
     await began(bot)
     ids = []
-    for number in range(75):
+    for number in range(45):
         ids += storm(bot, 1, start=number, cluster=f"c-{number % 30}")
         if number % 15 == 14:
             await pass_time(bot, 40)
@@ -154,7 +154,7 @@ async def test_what_changes_the_decision_is_drawn_before_what_merely_looks_diffe
     for _ in range(3):
         count_up()
         await poll(bot)
-    bot.together.review(ids[74], "cancel")
+    bot.together.review(ids[44], "cancel")
     count_up()
-    alert = bot.slack.cards(ids[74][2])[0]
+    alert = bot.slack.cards(ids[44][2])[0]
     await until(bot, lambda: APPROVE not in alert.buttons, 40)
