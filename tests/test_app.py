@@ -288,7 +288,7 @@ async def test_next_process_replaces_progress_that_has_begun() -> None:
         assert "is cancelling this" in message.text
         async with bot.another():
             await bot.edited(message)
-        assert "Cancelled by <@U0ALICE>" in message.text
+        assert "Cancelled, apparently by <@U0ALICE>" in message.text
         assert (len(bot.slack.messages), len(bot.together.posts)) == (1, 1)
 
 

@@ -47,7 +47,7 @@ async def test_the_process_serves_and_a_signal_ends_it_with_status_0(tmp_path: P
 async def test_hangup_of_a_terminal_ends_it_like_any_stop(tmp_path: Path) -> None:
     async with Slack() as slack, Together(slack.now) as together:
         port = free_port()
-        ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # else the bot leaves it alone, where `nohup` runs the tests
+        ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` may run the tests
         process = start_bot(tmp_path, variables(slack, together), port=port)
         signal.signal(signal.SIGHUP, ours)
         await ready(slack, port)

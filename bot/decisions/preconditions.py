@@ -44,7 +44,7 @@ def changes(request: Request, shown: Shown, present: Remediation) -> str:
     if suggested is not None and present.mode != suggested:
         found.append(f"the repair changed from “{_mode(suggested)}” to “{_mode(present.mode)}”")
     if not found and _is_of_another_episode(request, shown, present):
-        found.append("the remediation ended and opened again since you were shown it")
+        found.append("the remediation ended and opened again since you saw it")
     if shown.mode is None and request.verb is Verb.APPROVE:
         found.append(f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”")
     if not found and present.state not in rule.allowed:

@@ -54,7 +54,7 @@ class WatchChaos(Chaos):
 
     def verdict(self) -> list[str]:
         """What was posted twice, or came after a decision."""
-        self.counts["alerts"] = len([each for each in self._ids if self.slack.cards(each[2])])
+        self._count_alerts()
         self.counts["edits"] = sum(each.edits for each in self.slack.messages)
         self.counts["lines in threads"] = len([each for each in self.slack.messages if each.thread_ts])
         problems = []
@@ -77,6 +77,10 @@ class WatchChaos(Chaos):
             self._ids.append(self.together.add((cluster, f"node-{number}", f"remediation-{number:06d}-")))
             self.counts["broken nodes"] += 1
             await self.sleep(1.7, 2.5)
+            self._count_alerts()
+
+    def _count_alerts(self) -> None:
+        self.counts["alerts"] = len([each for each in self._ids if self.slack.cards(each[2])])
 
     async def _proceed(self) -> None:
         """Work goes on, fails, escalates or resolves; somebody decides in Together's console."""

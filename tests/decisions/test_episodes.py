@@ -30,7 +30,7 @@ async def test_alert_of_an_earlier_incident_decides_nothing_about_the_next_one(*
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
         assert (
-            "your approval wasn't sent: the remediation ended and opened again since you were shown it. "
+            "your approval wasn't sent: the remediation ended and opened again since you saw it. "
             "Review it and approve again." in alert.text
         )
         assert bot.together.posts == []
@@ -88,7 +88,7 @@ async def test_dialog_of_an_earlier_incident_cancels_nothing() -> None:
         await bot.slack.submit(view)
         await quiet(bot)
         told = " ".join(each.everything for each in bot.slack.visible())
-        assert "your cancellation wasn't sent: the remediation ended and opened again since you were shown it." in told
+        assert "your cancellation wasn't sent: the remediation ended and opened again since you saw it." in told
         assert bot.together.posts == []
 
 

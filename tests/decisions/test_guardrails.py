@@ -337,11 +337,12 @@ async def test_first_approval_does_not_count_after_a_return_that_nobody_saw() ->
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
+        await bot.time.advance(60)
         bot.together.resolve(IDS)
         bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await bot.edited(alert, 2)
-        assert "the remediation ended and opened again since that message was written" in alert.text
+        assert "the remediation ended and opened again since you saw it" in alert.text
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await bot.edited(alert, 3)
         assert bot.together.posts == []
