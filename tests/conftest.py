@@ -14,7 +14,7 @@ from tests.watch import watching
 from tests.world import World, world
 
 settings.register_profile("dev", max_examples=25, deadline=None)
-settings.register_profile("ci", max_examples=200, deadline=None)
+settings.register_profile("ci", max_examples=int(os.environ.get("EXAMPLES", "50")), deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 

@@ -14,7 +14,7 @@ from tests.world import APPROVE, IDS, OTHER, World
 pytestmark = pytest.mark.bot(watching=True)
 NEW = "C0OTHER"
 ROUTED = f"cluster-2={NEW}"
-MANY = 60
+MANY = 30
 MANY_ROUTES = ",".join(f"c-{number}={NEW}" for number in range(MANY))
 
 
