@@ -70,7 +70,8 @@ async def test_channel_that_cannot_be_read_is_not_drawn_again_and_again(bot: Wor
     bot.together.add()
     await card(bot)
     await pass_time(bot, 4 * 3600)
-    assert updates(bot) <= 3, "once before each reminder"
+    # The first comparison may come before or after the card is posted.
+    assert updates(bot) <= 4, "once before each reminder, and once where the first comparison comes late"
 
 
 def routed(bot: World, count: int) -> list[Ids]:
