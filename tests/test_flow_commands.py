@@ -3,6 +3,7 @@
 import pytest
 
 from tests.simulator.together import Fault
+from tests.watch import card
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, both_transports
 
 pytestmark = both_transports
@@ -122,3 +123,15 @@ async def test_reviewer_is_not_called_the_canceller(bot: World) -> None:
     bot.together.review(IDS, "cancel", by="carol@example.com")
     await bot.slack.command(REF)
     assert "instance-1: already cancelled." in (await bot.answer()).text
+
+
+@pytest.mark.bot(watching=True)
+async def test_list_leaves_out_what_was_just_decided(bot: World) -> None:
+    """Together can't be listed since."""
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled by <@U0ALICE>")
+    await bot.slack.command("list")
+    assert "Nothing can be cancelled right now" in (await bot.whisper()).text

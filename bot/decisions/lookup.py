@@ -157,7 +157,10 @@ class Lookup:
         looked = await self.open()
         if not self._is_watching and not any(each.state in CANCELLABLE for each in looked.found):
             looked = await self._scan(as_of=self._clock.monotonic())
-        return replace(looked, found=[each for each in looked.found if each.state in CANCELLABLE])
+        tracked = await self._messages.tracked() if self._is_watching else ()
+        told = {each.remediation.ref: each.remark.state for each in tracked if each.is_stale and each.remark}
+        found = [each for each in looked.found if {each.state, told.get(each.ref, each.state)} <= set(CANCELLABLE)]
+        return replace(looked, found=found)
 
     async def open(self) -> Looked:
         """Return what is open, of what the bot tracks where it watches.
