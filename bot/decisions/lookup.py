@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bot.clock import Clock
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
@@ -32,12 +32,12 @@ class Looked:
     Attributes:
         found: oldest first.
         unreadable: the clusters that couldn't be read; "" for the list of clusters.
-        outdated: what was decided on since it was last seen.
+        outdated: what was decided on since it was last seen, with the state that people were told.
     """
 
     found: Sequence[Remediation]
     unreadable: Collection[str] = ()
-    outdated: Collection[RemediationRef] = ()
+    outdated: Mapping[RemediationRef, str] = field(default_factory=dict)
 
 
 class Lookup:
@@ -157,9 +157,9 @@ class Lookup:
         looked = await self.open()
         if not self._is_watching and not any(each.state in CANCELLABLE for each in looked.found):
             looked = await self._scan(as_of=self._clock.monotonic())
-        tracked = await self._messages.tracked() if self._is_watching else ()
-        told = {each.remediation.ref: each.remark.state for each in tracked if each.is_stale and each.remark}
-        found = [each for each in looked.found if {each.state, told.get(each.ref, each.state)} <= set(CANCELLABLE)]
+        found = [
+            each for each in looked.found if {each.state, looked.outdated.get(each.ref, each.state)} <= CANCELLABLE
+        ]
         return replace(looked, found=found)
 
     async def open(self) -> Looked:
@@ -172,7 +172,8 @@ class Lookup:
             return await self._scan()
         tracked = await self._messages.tracked()
         unreadable = sorted(await self._outages.known())
-        outdated = {each.remediation.ref for each in tracked if each.is_stale}
+        stale = [each for each in tracked if each.is_stale]
+        outdated = {each.remediation.ref: (each.remark or each.remediation).state for each in stale}
         return Looked(oldest_first(each.remediation for each in tracked), unreadable, outdated)
 
     async def in_time_for_a_menu(self, allow: Awaitable[None]) -> Looked:

@@ -39,11 +39,6 @@ class Pauses:
         """Return the pause that holds for a cluster now."""
         return await self.database.read(active_pause, [cluster_id])
 
-    async def begin(self, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None) -> Pause:
-        """Pause approvals from now on."""
-        until = await self.database.run(begin_pause, cluster_id, seconds, actor, channel_id)
-        return Pause(actor.user_id, until, cluster_id)
-
 
 def active_pause(connection: Connection, clusters: Collection[str]) -> Pause | None:
     """Return the longest pause that holds for any of these clusters now, inside a transaction."""
