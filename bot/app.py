@@ -12,35 +12,29 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
 from bot.clock import Clock, Pause
-from bot.decisions import DecisionService, Inbox, Recovery
 from bot.errors import StorageUnavailable
 from bot.models import OPEN
 from bot.outward import Sender
 from bot.renewal import Renewal
-from bot.settings import Settings, is_loopback
+from bot.settings import Settings
 from bot.store import Database, DecisionStore, Outbox, Trail, health
 from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
 from bot.trail import TrailKeeper
-from bot.watcher import WatchConfig, Watcher
+from bot.watcher import Watcher
 from bot.wiring import (
     MAX_AT_ONCE,
-    build_services,
-    card_config,
+    Connections,
+    build_bot,
     destinations,
     http_client,
     outward_clients,
     slack_client,
     together_client,
-    watch_config,
 )
-from handlers import register
-from handlers.alert_channels import SlackAlertChannels
-from handlers.bolt import Bolt, build_bolt
+from handlers.bolt import Bolt
 from handlers.connection import Connection
-from handlers.home import Home
 from handlers.manifest import missing_scopes
-from handlers.replies import Replies
 from handlers.server import Server
 from handlers.socket import Socket, Sockets
 
@@ -152,52 +146,32 @@ class App:
         if self._lacks:
             logger.warning("%s", self._lacks)
         writing = slack_client(settings, session, reads_only=False)
-        replies = Replies(writing, session, self._clock, allow_loopback=is_loopback(settings.slack_api_url))
-        cards = card_config(settings, identity)
-        services = build_services(
+        together = lists = self._together(http)
+        if settings.bot_alert_channel:
+            lists = self._together(await stack.enter_async_context(http_client(settings)))
+        bot = build_bot(
             settings,
-            team_id=identity.team_id,
-            reading=reading,
-            messenger=replies,
-            together=self._together(http),
-            store=store,
-            clock=self._clock,
-            cards=cards,
+            Connections(identity, reading, writing, session, together, lists),
+            store,
+            self.tasks,
+            self._clock,
+            report=self._reporter("store"),
+            warn=self._warn,
         )
-        self._recover(store, services.decisions, services.inbox)
-        secret = settings.slack_signing_secret
-        bolt = build_bolt(
-            secret.get_secret_value() if secret else "", team_id=identity.team_id, bot_user_id=identity.bot_user_id
-        )
-        register(
-            bolt,
-            decisions=services.decisions,
-            batches=services.batches,
-            pauses=services.pauses,
-            inbox=services.inbox,
-            replies=replies,
-            tasks=self.tasks,
-            config=cards,
-            lookup=services.lookup,
-            client=writing,
-            home=Home(services.overviews, settings.channel_for, cards, self.tasks, writing, self._clock),
-        )
-        self._renew(bolt, reading, writing)
+        self._begin("recovery", bot.recovery)
+        self._renew(bot.bolt, reading, writing)
         if settings.slack_app_token:
             app_token = settings.slack_app_token.get_secret_value()
             await connection.check_app_token(app_token)
-            self._socket = Sockets(lambda: Socket(bolt, app_token, reading, self._clock, proxy=reading.proxy))
+            self._socket = Sockets(lambda: Socket(bot.bolt, app_token, reading, self._clock, proxy=reading.proxy))
             await self._socket.start()
         else:
-            server.serve(bolt)
+            server.serve(bot.bolt)
         await self._begin_to_send(store, stack)
         self._begin_trail(store)
-        if settings.bot_alert_channel:
-            # Connections of its own: no decision is to wait for a list.
-            together = self._together(await stack.enter_async_context(http_client(settings)))
-            config = watch_config(settings, settings.bot_alert_channel, cards)
-            channels = SlackAlertChannels(writing, reading, config.channels, identity.bot_user_id, self._clock)
-            self._begin_to_watch(config, together, store, channels)
+        self._watcher = bot.watcher
+        if bot.watcher:
+            self._begin("watcher", bot.watcher)
         self._reported["start"] = ""
         self.ready.set()
         if settings.unknown_modes:
@@ -260,19 +234,6 @@ class App:
             )
             self._begin("audit trail", keeper)
 
-    def _begin_to_watch(
-        self, config: WatchConfig, together: TogetherClient, store: DecisionStore, channels: SlackAlertChannels
-    ) -> None:
-        self._watcher = Watcher(
-            together=together,
-            store=store,
-            channels=channels,
-            config=config,
-            clock=self._clock,
-            report=self._warn,
-        )
-        self._begin("watcher", self._watcher)
-
     async def _open_store(self, stack: AsyncExitStack) -> DecisionStore:
         """Open the database, as often as it takes."""
         settings, report = self._settings, self._reporter("store")
@@ -308,20 +269,6 @@ class App:
 
         if self._renewal:
             self._renewal.hand_to(use)
-
-    def _recover(self, store: DecisionStore, decisions: DecisionService, inbox: Inbox) -> None:
-        """Begin to keep what is in hand, and to take over what was left behind."""
-        recovery = Recovery(
-            store=store,
-            decisions=decisions,
-            inbox=inbox,
-            tasks=self.tasks,
-            clock=self._clock,
-            lease_seconds=self._settings.bot_lease_seconds,
-            retention_days=self._settings.bot_retention_days,
-            report=self._reporter("store"),
-        )
-        self._begin("recovery", recovery)
 
     async def _measure(self) -> None:
         """Bring the gauges up to date. While the database is away, what it would tell stays as it was."""

@@ -2,7 +2,7 @@
 
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -12,63 +12,150 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cards import CardConfig
 from bot.clock import Clock
-from bot.decisions import BatchService, DecisionService, Guardrails, Inbox, Limits, Lookup, Overviews, PauseService
-from bot.models import Messenger, Target, Verb
+from bot.decisions import (
+    BatchService,
+    DecisionService,
+    Guardrails,
+    Inbox,
+    Limits,
+    Lookup,
+    Overviews,
+    PauseService,
+    Recovery,
+)
+from bot.models import Target, Verb
 from bot.outward import Destinations
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
 from bot.store import Approvals, DecisionStore, Messages
+from bot.tasks import Tasks
 from bot.together import Patience, TogetherClient
-from bot.watcher import Route, WatchConfig
+from bot.watcher import Route, WatchConfig, Watcher
+from handlers import register
+from handlers.alert_channels import SlackAlertChannels
+from handlers.bolt import Bolt, build_bolt
 from handlers.client import MeasuredClient
 from handlers.connection import Identity
 from handlers.directory import SlackDirectory
+from handlers.home import Home
+from handlers.replies import Replies
 
 MAX_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
-    """What the surfaces work with."""
+class Connections:
+    """How the bot reaches Slack and Together.
 
-    decisions: DecisionService
-    batches: BatchService
-    pauses: PauseService
-    lookup: Lookup
-    overviews: Overviews
-    inbox: Inbox
+    Attributes:
+        identity: who the bot is in Slack.
+        reading: Slack, for questions: a dropped call is repeated.
+        writing: Slack, for what the bot says: no call is repeated.
+        session: HTTP, for `response_url`.
+        together: the API, for decisions.
+        lists: the API over other connections, so that no decision waits for a list.
+    """
+
+    identity: Identity
+    reading: AsyncWebClient
+    writing: AsyncWebClient
+    session: aiohttp.ClientSession
+    together: TogetherClient
+    lists: TogetherClient
 
 
-def build_services(  # noqa: PLR0913 - what they are made of
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """The parts that work together on one database.
+
+    Attributes:
+        bolt: takes Slack's requests.
+        recovery: keeps jobs, and takes over those of dead processes; runs until it is canceled.
+        watcher: keeps the alert channels current, likewise; None without an alert channel.
+    """
+
+    bolt: Bolt
+    recovery: Recovery
+    watcher: Watcher | None
+
+
+def build_bot(  # noqa: PLR0913 - what it is made of
     settings: Settings,
-    *,
-    team_id: str,
-    reading: AsyncWebClient,
-    messenger: Messenger,
-    together: TogetherClient,
+    connections: Connections,
     store: DecisionStore,
+    tasks: Tasks,
     clock: Clock,
-    cards: CardConfig,
-) -> Services:
-    """Put the rules together."""
-    database = store.database
-    policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), team_id, SlackDirectory(reading, clock))
+    *,
+    report: Callable[[str], None],
+    warn: Callable[[str, str], None],
+) -> Bot:
+    """Put the parts together.
+
+    Args:
+        settings: from the environment.
+        connections: to Slack and Together.
+        store: the database.
+        tasks: where the work runs that was acked.
+        clock: time.
+        report: told what keeps the database from being usable, or "" when nothing does.
+        warn: told what else the bot works without: what it is about, and a sentence, or "" when it works again.
+    """
+    identity, database, reading = connections.identity, store.database, connections.reading
+    cards = card_config(settings, identity)
+    replies = Replies(
+        connections.writing, connections.session, clock, allow_loopback=is_loopback(settings.slack_api_url)
+    )
+    directory = SlackDirectory(reading, clock)
+    policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
     limits = Limits(
         settings.bot_max_in_repair, settings.bot_max_in_repair_percent, frozenset(settings.bot_two_people_modes)
     )
-    approvals, messages = Approvals(database), Messages(database)
+    together, approvals, messages = connections.together, Approvals(database), Messages(database)
     guardrails = Guardrails(limits, together, approvals, policy, clock)
-    decisions = DecisionService(together, policy, guardrails, messenger, store, clock, cards)
+    decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
     is_watching = settings.bot_alert_channel is not None
     lookup = Lookup(together, policy, messages, settings.bot_clusters, clock, is_watching=is_watching)
-    return Services(
-        decisions,
-        BatchService(decisions, policy, store, clock),
-        PauseService(policy),
-        lookup,
-        Overviews(lookup, policy, approvals, messages, clock, is_watching=is_watching),
-        Inbox(database, messenger, clock, settings.bot_lease_seconds),
+    overviews = Overviews(lookup, policy, approvals, messages, clock, is_watching=is_watching)
+    inbox = Inbox(database, replies, clock, settings.bot_lease_seconds)
+    secret = settings.slack_signing_secret
+    bolt = build_bolt(
+        secret.get_secret_value() if secret else "", team_id=identity.team_id, bot_user_id=identity.bot_user_id
     )
+    register(
+        bolt,
+        decisions=decisions,
+        batches=BatchService(decisions, policy, store, clock),
+        pauses=PauseService(policy),
+        inbox=inbox,
+        replies=replies,
+        tasks=tasks,
+        config=cards,
+        lookup=lookup,
+        client=connections.writing,
+        home=Home(overviews, settings.channel_for, cards, tasks, connections.writing, clock),
+    )
+    recovery = Recovery(
+        store=store,
+        decisions=decisions,
+        inbox=inbox,
+        tasks=tasks,
+        clock=clock,
+        lease_seconds=settings.bot_lease_seconds,
+        retention_days=settings.bot_retention_days,
+        report=report,
+    )
+    if settings.bot_alert_channel is None:
+        return Bot(bolt, recovery, None)
+    config = watch_config(settings, settings.bot_alert_channel, cards)
+    watcher = Watcher(
+        together=connections.lists,
+        store=store,
+        channels=SlackAlertChannels(connections.writing, reading, config.channels, identity.bot_user_id, clock),
+        config=config,
+        clock=clock,
+        report=warn,
+    )
+    return Bot(bolt, recovery, watcher)
 
 
 def card_config(settings: Settings, identity: Identity) -> CardConfig:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -14,7 +13,7 @@ from bot.clock import Clock
 from bot.decisions.service import RECEIVE_SECONDS, Unrecorded, Work
 from bot.decisions.storing import Storing
 from bot.errors import BotError, LeaseLost, MayBeDone, RequestExpired, StorageUnavailable, StoreDown
-from bot.models import LIFETIME, Actor, Entry, Messenger, Place
+from bot.models import LIFETIME, Actor, Entry, Messenger, Place, new_id
 from bot.store import Database, InboxStore
 from bot.tasks import Tasks, finish
 
@@ -101,7 +100,7 @@ class Inbox:
         Raises:
             Unrecorded: it couldn't be written down, or isn't known to be.
         """
-        owner = uuid.uuid4().hex
+        owner = new_id()
         self._held.add(owner)  # before the row is there, so that no round of this process takes it over
         try:
             async with self._clock.timeout(RECEIVE_SECONDS):

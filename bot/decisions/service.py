@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -45,6 +44,7 @@ from bot.models import (
     Request,
     Shown,
     Verb,
+    new_id,
     told_in_digest,
 )
 from bot.mrkdwn import clock_time
@@ -120,7 +120,7 @@ class DecisionService:
         Raises:
             Unrecorded: it could not be written down, or isn't known to be.
         """
-        job_id = uuid.uuid4().hex
+        job_id = new_id()
         with about_decision(job_id, request):
             return await self._receive(replace(request, asked_at=self._clock.now()), job_id)
 

@@ -30,7 +30,7 @@ from bot.models.batch import (
 from bot.models.button import Shown, button_value, read_button_value, reference_value
 from bot.models.entry import Entry
 from bot.models.event import Event, EventKind, Target
-from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id
+from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id, new_id
 from bot.models.job import (
     DOUBT_SECONDS,
     LIFETIME,
@@ -145,6 +145,7 @@ __all__ = [
     "held",
     "is_weaker",
     "key",
+    "new_id",
     "read_button_value",
     "reference_value",
     "released",

@@ -1,7 +1,9 @@
 """What an ID is, and the three that name a remediation."""
 
+import random
 import re
 import unicodedata
+import uuid
 from dataclasses import dataclass
 
 from bot.errors import InvalidId
@@ -9,6 +11,11 @@ from bot.errors import InvalidId
 MAX_ID_LENGTH = 200
 _NOT_IN_AN_ID = re.compile(r"""[\s/\\?#%<>|@,="'`]""")
 _INVISIBLE = {"Cc", "Cf", "Cs"}  # control, format; and lone surrogates, which no URL can carry
+
+
+def new_id() -> str:
+    """Return a new unique ID. It isn't a secret, so it comes from `random`, which a simulation can seed."""
+    return uuid.UUID(int=random.getrandbits(128), version=4).hex
 
 
 def check_id(part: str, value: str) -> str:

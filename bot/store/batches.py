@@ -5,7 +5,6 @@ always one that a process works on, or that another one takes over, until all ha
 """
 
 import logging
-import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +24,7 @@ from bot.models import (
     Place,
     Request,
     StopReason,
+    new_id,
 )
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
@@ -155,7 +155,7 @@ def _row(batch: Batch, item: BatchItem) -> dict[str, Any]:
     place = Place(batch.place.channel_id, batch.place.user_id)
     request = Request(batch.verb, item.ref, batch.actor, place, shown=item.shown, batch_id=batch.id)
     return {
-        "id": uuid.uuid4().hex,
+        "id": new_id(),
         "dedup_key": f"batch {batch.id} {item.number}",
         "verb": batch.verb.value,
         "user_id": batch.actor.user_id,

@@ -7,7 +7,6 @@ import socket
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -189,7 +188,7 @@ class Database:
         if self._is_closed:
             raise StorageUnavailable("closed")
         limit, loop = seconds * _OF_ALL, asyncio.get_running_loop()
-        running = _Running(time.monotonic() + limit)
+        running = _Running(loop.time() + limit, loop.time)
         self._running.add(running)
         future = loop.run_in_executor(threads, self._transact, running, begin, seconds, function)
         self.under_way.add(future)
@@ -270,6 +269,7 @@ class _Running:
     """A transaction in its thread, so that one that the database doesn't answer can be broken off from outside."""
 
     give_up_at: float
+    time: Callable[[], float]
     connection: Connection | None = None
     has_begun: bool = False
     is_withdrawn: bool = False
@@ -277,7 +277,7 @@ class _Running:
 
     @property
     def is_over(self) -> bool:
-        return time.monotonic() >= self.give_up_at
+        return self.time() >= self.give_up_at
 
     def start(self) -> bool:
         """Return whether it may begin: its time isn't over, and nobody has withdrawn it."""

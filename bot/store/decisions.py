@@ -6,7 +6,6 @@ decision another one has taken over, writes nothing any more.
 
 import logging
 import math
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -51,6 +50,7 @@ from bot.models import (
     Tracked,
     Verb,
     answered,
+    new_id,
     told_in_digest,
 )
 from bot.store import audit, batches, inbox, outbox
@@ -199,7 +199,7 @@ class DecisionStore:
         self.database = database
         self._lease = lease_seconds
         self._clock = clock
-        self._owner = uuid.uuid4().hex
+        self._owner = new_id()
         self._turn = batches.Turn(self._owner, lease_seconds)
 
     async def receive(self, request: Request, job_id: str) -> Job | None:

@@ -5,7 +5,6 @@ The owner is a new token whenever a request changes hands, so a process that was
 
 import json
 import logging
-import uuid
 from collections.abc import Callable, Collection
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -14,7 +13,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import LeaseLost, RequestExpired
-from bot.models import LIFETIME, Entry
+from bot.models import LIFETIME, Entry, new_id
 from bot.store.database import Database, now
 from bot.store.serialization import dump
 from bot.store.tables import inbox
@@ -146,7 +145,7 @@ class InboxStore:
         return await self._database.run(self._take_over, list(owners), take_all=take_all)
 
     def _take_over(self, connection: Connection, owners: list[str], *, take_all: bool) -> Taken | None:
-        owner = uuid.uuid4().hex
+        owner = new_id()
         values = {"b_owner": owner, "b_owners": owners, "b_all": take_all, "b_lease": self._lease}
         row = connection.execute(_TAKE_OVER, values).first()
         if row is None:

@@ -1,6 +1,5 @@
 """What only one process does at a time."""
 
-import uuid
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -9,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bot.clock import Clock
 from bot.errors import LeaseLost
+from bot.models import new_id
 from bot.store.database import Database, now
 from bot.store.tables import leases
 
@@ -41,7 +41,7 @@ class Lease:
         self.database = database
         self._seconds = seconds
         self._clock = clock
-        self._keys = {"b_name": name, "b_owner": uuid.uuid4().hex}
+        self._keys = {"b_name": name, "b_owner": new_id()}
         self._sure_until = self._no_later_than = 0.0
 
     def ensure_held(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
-from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage
+from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
 from bot.store.database import TARGETS, Database, now, read_clock
 from bot.store.serialization import dump
 from bot.store.tables import outbox
@@ -121,7 +121,7 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
     """
     if not is_told(connection):
         return
-    event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else uuid.uuid4().hex
+    event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
     event = Event(event_id, kind, subject, read_clock(connection), data)
     body = dump(_EVENTS, event)
     targets = connection.info[TARGETS]

@@ -2,14 +2,13 @@
 
 import logging
 import math
-import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
-from bot.models import Alert, RemediationRef, TrackedMessage
+from bot.models import Alert, RemediationRef, TrackedMessage, new_id
 from bot.store import Messages
 from bot.watcher import lifecycle
 from bot.watcher.config import WatchConfig
@@ -299,7 +298,7 @@ class Intake:
         for each in fresh:
             alert, cluster_id = self._alert(each), each.ref.cluster_id
             channel_id, ts = self._adopted.get(each.ref, (self._config.route(cluster_id).channel_id, None))
-            new.append((alert, TrackedMessage(uuid.uuid4().hex, False, cluster_id, channel_id, ts=ts)))
+            new.append((alert, TrackedMessage(new_id(), False, cluster_id, channel_id, ts=ts)))
         if new:
             await self._messages.add_cards(new)
         for alert, message in new:
@@ -309,7 +308,7 @@ class Intake:
     async def _gather(self, cluster_id: str | None, channel_id: str, fresh: Sequence[Observation]) -> None:
         """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""
         new = [self._alert(each) for each in fresh]
-        digest = TrackedMessage(uuid.uuid4().hex, True, cluster_id, channel_id)
+        digest = TrackedMessage(new_id(), True, cluster_id, channel_id)
         digest_id = await self._messages.gather(digest, new, GROWS_SECONDS)
         for alert in new:
             self._index.note(alert.remediation.ref, alert.fingerprint)

@@ -1,7 +1,6 @@
 """When Together cannot be read: told once when it has lasted, and once when it is over."""
 
 import logging
-import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -9,7 +8,7 @@ from enum import Enum
 from bot import cards
 from bot.clock import Clock
 from bot.errors import NotPosted, PostUnclear
-from bot.models import AlertChannels, Message
+from bot.models import AlertChannels, Message, new_id
 from bot.store import Lease, Outage, Outages
 from bot.tasks import finish
 from bot.watcher.comparison import HISTORY_BEFORE
@@ -165,7 +164,7 @@ class OutageNotifier:
         return not is_again or self._clock.now() - over_since >= STEADY_SECONDS
 
     async def _say(self, notice: _Notice) -> None:
-        message, mark, since = self._message(notice), uuid.uuid4().hex, self._clock.now()
+        message, mark, since = self._message(notice), new_id(), self._clock.now()
         logger.warning("%s", message.text)
         try:
             ts = await self._channels.post(message, channel_id=notice.channel_id, mark=mark)

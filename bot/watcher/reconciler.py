@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 
@@ -19,6 +18,7 @@ from bot.models import (
     State,
     TrackedMessage,
     decision_of,
+    new_id,
 )
 from bot.store import Lease, Messages
 from bot.tasks import finish
@@ -396,7 +396,7 @@ class Reconciler:
     async def _post_in_thread(
         self, message: TrackedMessage, part: ThreadPart, undo: Callable[[Snapshot], TrackedMessage | None] | None = None
     ) -> None:
-        mark, since = uuid.uuid4().hex, self._clock.now()
+        mark, since = new_id(), self._clock.now()
         try:
             await self._channels.post(
                 part.message, thread_ts=message.ts, channel_id=message.channel_id, broadcast=part.broadcast, mark=mark

@@ -20,22 +20,15 @@ from pathlib import Path
 import aiohttp
 import httpx
 
-from bot.cards import CardConfig
-from bot.decisions import Recovery
 from bot.settings import read_settings
 from bot.store import Database, DecisionStore, audit, health
 from bot.tasks import Tasks
-from bot.watcher import Watcher
-from bot.wiring import MAX_AT_ONCE, build_services, together_client, watch_config
-from handlers import register
-from handlers.alert_channels import SlackAlertChannels
-from handlers.bolt import build_bolt
-from handlers.home import Home
-from handlers.replies import Replies
+from bot.wiring import MAX_AT_ONCE, Connections, build_bot, together_client
+from handlers.connection import Identity
 from tests.bench.fleet import HOUR, Clusters, Fleet, InProcessClient, Office
 from tests.bench.virtual_time import VirtualLoop
 from tests.simulator.process import variables
-from tests.simulator.slack.workspace import BOT_USER, SIGNING_SECRET, TEAM
+from tests.simulator.slack.workspace import BOT_USER, TEAM
 from tests.simulator.together import Together
 
 logger = logging.getLogger(__name__)
@@ -61,33 +54,19 @@ async def bot_of(
         "BOT_LEASE_SECONDS": "300",
         "DATABASE_URL": f"sqlite:///{path}",
     }
-    settings, cards, tasks = read_settings(environ), CardConfig(), Tasks(MAX_AT_ONCE)
+    settings, tasks = read_settings(environ), Tasks(MAX_AT_ONCE)
     database = Database(settings.database_url, clock)
     await database.open()
     store, client = DecisionStore(database, settings.bot_lease_seconds, clock), InProcessClient(slack)
     async with httpx.AsyncClient(transport=clusters) as http, aiohttp.ClientSession() as session:
-        replies = Replies(client, session, clock)
-        services = build_services(
-            settings, team_id=TEAM, reading=client, messenger=replies, store=store, clock=clock, cards=cards,
-            together=together_client(settings, http, clock, None),
-        )  # fmt: skip
-        slack.bolt = build_bolt(SIGNING_SECRET, team_id=TEAM, bot_user_id=BOT_USER)
-        register(
-            slack.bolt, decisions=services.decisions, batches=services.batches, pauses=services.pauses,
-            inbox=services.inbox, replies=replies, tasks=tasks, config=cards, lookup=services.lookup, client=client,
-            home=Home(services.overviews, settings.channel_for, cards, tasks, client, clock),
-        )  # fmt: skip
-        recovery = Recovery(
-            store=store, decisions=services.decisions, inbox=services.inbox, tasks=tasks, clock=clock,
-            lease_seconds=300, retention_days=settings.bot_retention_days, report=_report,
-        )  # fmt: skip
-        config = watch_config(settings, CHANNEL, cards)
-        watcher = Watcher(
-            together=together_client(settings, http, clock, None), store=store, config=config, clock=clock,
-            channels=SlackAlertChannels(client, client, config.channels, BOT_USER, clock),
-            report=lambda _channel, problem: _report(problem),
-        )  # fmt: skip
-        running = [asyncio.create_task(each.run()) for each in (recovery, watcher)]
+        together = together_client(settings, http, clock, None)
+        connections = Connections(Identity(TEAM, "", BOT_USER), client, client, session, together, together)
+        bot = build_bot(
+            settings, connections, store, tasks, clock, report=_report, warn=lambda _about, problem: _report(problem)
+        )
+        slack.bolt = bot.bolt
+        assert bot.watcher
+        running = [asyncio.create_task(each.run()) for each in (bot.recovery, bot.watcher)]
         try:
             yield database, running
         finally:

@@ -472,26 +472,30 @@ class Workspace(Listener):
         return f"{self.url}/response/{key}"
 
     async def _response(self, request: web.Request) -> web.Response:
-        entry = self._responses.get(request.match_info["key"])
-        body = await request.json()
+        status, text = self.respond(request.match_info["key"], await request.json())
+        return web.Response(status=status, text=text)
+
+    def respond(self, key: str, body: dict[str, Any]) -> tuple[int, str]:
+        """Take what was posted to a `response_url`. Returns the status, and the text with it."""
+        entry = self._responses.get(key)
         self.calls.append(("response_url", body))
         fault = next((each for each in self.faults if each.times and each.method == "response_url"), None)
         if fault:
             fault.times -= 1
-            return web.Response(status=500)
+            return 500, ""
         if entry is None or entry.uses < 1 or self.now() > entry.expires:
-            return web.Response(status=404, text="Expired url")
+            return 404, "Expired url"
         try:
             check_message(body, is_update=False)
         except Refused as refused:
-            return web.Response(status=400, text=refused.error)
+            return 400, refused.error
         entry.uses -= 1
         if body.get("replace_original") and entry.source:
             self._change(entry.source, body)
         else:
             only_for = None if body.get("response_type") == "in_channel" else entry.user
-            self.add(entry.channel, body, only_for=only_for).via = f"{self.url}{request.path}"
-        return web.Response(text="ok")
+            self.add(entry.channel, body, only_for=only_for).via = f"{self.url}/response/{key}"
+        return 200, "ok"
 
     def close_view(self, view: dict[str, Any]) -> None:
         """Close a dialog. The app is told only of those that ask for it, and this app's do not."""

@@ -1,0 +1,1 @@
+"""Deterministic simulation: bots, Slack, Together, people, and faults on one thread, one clock, and one seed."""

@@ -1,0 +1,259 @@
+"""What must always be true, judged by what left the bots and by what the database holds; and what is true in the end."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import RowMapping, func, select
+
+from bot.store.database import Database
+from bot.store.audit import verify
+from bot.store.tables import DOUBTFUL, alerts, audit, batches, decisions, first_approvals, leases, messages, pauses
+from tests.manual_clock import START
+from tests.simulation.history import Sent
+from tests.simulation.loop import Process
+from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
+from tests.simulator.together import API_KEY, TERMINAL, Ids
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+PAUSE_SECONDS = 3600.0
+RIGHTS_KEPT = 400.0  # the directory keeps an answer for five minutes, and a decision takes a while
+SECRETS = (API_KEY, BOT_TOKEN, APP_TOKEN, SIGNING_SECRET)
+DID = {"approved", "rejected", "cancelled"}
+MAYBE = {*DID, *DOUBTFUL, "NotRecorded", "MayBeDone"}
+REFUSED_BY_SLACK = {
+    "invalid_blocks", "invalid_blocks_format", "invalid_arguments", "msg_too_long", "no_text", "invalid_attachments",
+    "view_too_large", "unknown_method", "metadata_must_be_sent_from_app", "invalid_limit",
+}  # fmt: skip
+FINAL = re.compile(
+    r"(Approved|Cancelled|Rejected)( and [^.]*)? by <@|Not approved|wasn't sent|Too late|lready (approved|cancelled)"
+)
+SAYS = {"chat.postMessage", "chat.update", "chat.postEphemeral", "response_url"}
+MENTION = "<!subteam^S0ONCALL>"
+IN_REPAIR = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
+
+
+def rows(world: "World", statement: Any) -> Sequence[RowMapping]:
+    """Read the database from outside of all bots."""
+    with world.engine.connect() as connection:
+        return connection.execute(statement).mappings().all()
+
+
+def _row(world: "World", decision: str) -> RowMapping | None:
+    found = rows(world, select(decisions).where(decisions.c.id.like(f"{decision}%"))) if decision else []
+    return found[0] if found else None
+
+
+# As it leaves.
+
+
+def sent(world: "World", it: Sent) -> None:
+    """Judge a decision that reached Together."""
+    history, row, about = world.history, _row(world, it.decision), it.ids[2]
+    asked = [each for each in history.asked if (each.verb, each.ids) == (it.verb, it.ids)]
+    if not asked:
+        history.wrong(f"nobody asked to {it.verb} {about}", about)
+    if row is None:
+        history.wrong(f"a POST without a decision on record: {it.decision}", about)
+        return
+    if row["outcome"] is not None and row["outcome"] not in MAYBE:
+        history.wrong(f"decision {it.decision} is sent after its outcome “{row['outcome']}”", about)
+    if not it.took_effect:
+        return
+    mine = [each for each in history.sent if each.took_effect and each.decision == it.decision]
+    if len(mine) > 1:
+        history.wrong(f"decision {it.decision} took effect twice", about)
+    by = [each for each in asked if each.user == row["user_id"]]
+    if not by:
+        history.wrong(f"{row['user_id']} didn't ask to {it.verb} {about}", about)
+    lost = world.lost_right_at.get(row["user_id"])
+    if lost is not None and START + lost + RIGHTS_KEPT < row["received_at"]:
+        history.wrong(f"{row['user_id']} had lost the right to decide", about)
+    if row["user_id"] == "U0DAVE":
+        history.wrong("Dave may decide nothing", about)
+    if it.verb == "approve":
+        _approval(world, it, row, {each.mode for each in by})
+
+
+def _approval(world: "World", it: Sent, row: RowMapping, shown: set[str]) -> None:
+    history, about, cluster = world.history, it.ids[2], it.ids[0]
+    if "" not in shown and it.mode not in shown:
+        history.wrong(f"{it.mode} was approved by somebody who was shown {sorted(shown)}", about)
+    for pause in rows(world, select(pauses).where(pauses.c.cluster_id.in_((cluster, "")))):
+        since = pause["until"] - PAUSE_SECONDS
+        if pause["until"] > world.clock.now() and row["sent_at"] is not None and since < row["sent_at"]:
+            history.wrong(f"approved while approvals were paused by {pause['user_id']}", about)
+    two = [f"REMEDIATION_MODE_{each}" for each in world.environ["BOT_TWO_PEOPLE_MODES"].split(",") if each]
+    if it.mode in two:
+        firsts = rows(world, select(audit).where(audit.c.outcome == "first of two", audit.c.remediation_id == about))
+        if not any(each["user_id"] != row["user_id"] and each["shown_mode"] == it.mode for each in firsts):
+            history.wrong("one person alone approved what takes two", about)
+    ours = {each.ids for each in history.sent if each.took_effect and each.verb == "approve" and each.ids[0] == cluster}
+    together = world.together.remediations
+    in_repair = [ids for ids in ours if together[ids]["state"] in IN_REPAIR]
+    if world.limit and len(in_repair) > world.limit:
+        history.wrong(f"{len(in_repair)} in repair, {world.limit} allowed", about)
+
+
+def before_saying(world: "World", process: Process, decision: str, method: str, body: dict[str, Any]) -> RowMapping | None:  # noqa: ARG001 - as the other one
+    """Look at what is on record before something is said."""
+    return _row(world, decision) if method in SAYS else None
+
+
+def said(  # noqa: PLR0913, PLR0917 - what a call is
+    world: "World",
+    process: Process,
+    decision: str,
+    method: str,
+    body: dict[str, Any],
+    answer: tuple[int, dict[str, Any], dict[str, str]],
+    row: RowMapping | None,
+) -> None:
+    """Judge what a bot said in Slack."""
+    history, now = world.history, world.loop.time()
+    status, result, _ = answer
+    text = str(body.get("text") or "")
+    everything = json.dumps(body)
+    about = _about(world, method, body, row)
+    if error := result.get("error"):
+        if error in REFUSED_BY_SLACK:
+            history.wrong(f"Slack refuses {method}: {error} {result.get('detail', '')}", about)
+        history.note(now, f"{process} {method}: Slack says {error} (HTTP {status})", about)
+        return
+    if method == "views.publish":
+        return
+    if method not in SAYS:
+        history.note(now, f"{process} {method}", about)
+        return
+    where = body.get("ts") or result.get("ts") or body.get("user") or ""
+    thread = f" in thread {body['thread_ts']}" if body.get("thread_ts") else ""
+    history.note(now, f"{process} {method} {body.get('channel', '')} {where}{thread} [{decision}]: {text}", about)
+    for secret in SECRETS:
+        if secret in everything:
+            history.wrong(f"a secret is told: {text}", about)
+    if decision and row is not None:
+        if row["outcome"] is None and FINAL.search(text) and "⏳" not in text and not body.get("thread_ts"):
+            history.wrong(f"told before it was recorded: {text}", about)
+        if row["outcome"] is not None:
+            world.slack.answers[decision] += 1
+    elif decision:
+        world.slack.answers[decision] += 1
+    if method == "chat.postMessage" and not body.get("thread_ts"):
+        _announced(world, about, body, str(result.get("ts")))
+    if method == "chat.postMessage" and MENTION in everything and world.environ["BOT_REMIND_MINUTES"] == "0":
+        _called(world, about)
+
+
+def _about(world: "World", method: str, body: dict[str, Any], row: RowMapping | None) -> str:
+    payload = (body.get("metadata") or {}).get("event_payload") or {}
+    if found := payload.get("remediation_id"):
+        return str(found)
+    ts = body.get("thread_ts") or (body.get("ts") if method == "chat.update" else None)
+    for each in world.slack.messages if ts else []:
+        if each.ts == ts and (found := ((each.metadata or {}).get("event_payload") or {}).get("remediation_id")):
+            return str(found)
+    return str(row["remediation_id"]) if row is not None else ""
+
+
+def _announced(world: "World", about: str, body: dict[str, Any], ts: str) -> None:
+    payload = (body.get("metadata") or {}).get("event_payload") or {}
+    if "remediation_id" not in payload or world.faults.struck["history unreadable"]:
+        return
+    if [each for each in world.slack.cards(about) if each.ts != ts]:
+        world.history.wrong(f"{about} is announced twice", about)
+
+
+def _called(world: "World", about: str) -> None:
+    if not about:
+        return
+    world.mentions[about] += 1
+    ids = next(each for each in world.together.remediations if each[2] == about)
+    firsts = rows(world, select(audit).where(audit.c.outcome == "first of two", audit.c.remediation_id == about))
+    more = world.escalations[ids] + world.episodes[ids] + world.failures[ids] + world.deletions[about]
+    allowed = 1 + more + len(firsts)
+    if world.mentions[about] > allowed and not world.faults.struck["history unreadable"]:
+        world.history.wrong(f"on-call is mentioned {world.mentions[about]} times for {about}", about)
+
+
+# In the end.
+
+
+async def in_the_end(world: "World", database: Database) -> None:
+    """Judge the world after its faults are over and half an hour has passed."""
+    history = world.history
+    all_decisions = rows(world, select(decisions))
+    for row in all_decisions:
+        about, decision = row["remediation_id"], row["id"][:8]
+        if row["status"] not in {"done", "void"}:
+            history.wrong(f"decision {decision} is {row['status']} in the end", about)
+        effects = [each for each in history.sent if each.decision == decision and each.took_effect]
+        if effects and row["outcome"] is not None and row["outcome"] not in MAYBE:
+            history.wrong(f"decision {decision} took effect, and its outcome is “{row['outcome']}”", about)
+        if row["outcome"] in {"approved", "rejected"} and not effects:
+            history.wrong(f"decision {decision} is called {row['outcome']}, and never took effect", about)
+        told = world.slack.answers[decision]
+        if not row["batch_id"] and row["status"] == "done" and not told:
+            history.wrong(f"decision {decision} was never answered", about)
+    by_decision = Counter(
+        each["decision_id"] for each in rows(world, select(audit).where(audit.c.event == "outcome"))
+    )
+    for decision, count in by_decision.items():
+        if count > 1:
+            history.wrong(f"decision {decision[:8]} has {count} outcomes in the audit trail")
+    recorded = {each["decision_id"] for each in rows(world, select(audit))}
+    for row in all_decisions:
+        if row["outcome"] is not None and row["status"] != "void" and row["id"] not in recorded:
+            history.wrong(f"decision {row['id'][:8]} has no row in the audit trail", row["remediation_id"])
+    await verify(database)
+    for each in rows(world, select(batches).where(batches.c.status != "done")):
+        history.wrong(f"selection {each['id'][:8]} is {each['status']} in the end")
+    for asked in history.asked:
+        if asked.acked and asked.mode and not _heard(world, asked.user, asked.ids, asked.at):
+            history.wrong(f"{asked.user} asked to {asked.verb} {asked.ids[2]}, was acked, and heard nothing", asked.ids[2])
+    _cards_are_true(world)
+
+
+def _heard(world: "World", user: str, ids: Ids, at: float) -> bool:
+    """Return whether there is a decision of the person, or something was said to them or about it since."""
+    of = select(func.count()).select_from(decisions).where(
+        decisions.c.user_id == user, decisions.c.remediation_id == ids[2], decisions.c.received_at >= START + at - 1
+    )  # fmt: skip
+    if world.engine.connect().execute(of).scalar_one():
+        return True
+    return any(
+        when >= at and (about == ids[2] or user in text) and ("chat." in text or "response_url" in text or "views." in text)
+        for when, about, text in world.history.lines
+    )
+
+
+def _cards_are_true(world: "World") -> None:
+    for ids, present in world.together.remediations.items():
+        for card in world.slack.cards(ids[2]):
+            state, buttons = present["state"], set(card.controls)
+            decides = {"remediation:approve", "remediation:cancel"} & buttons
+            if state == "PENDING_APPROVAL" and "remediation:approve" not in buttons:
+                world.history.wrong(f"{ids[2]} waits, and its card can't be approved: {card.text}", ids[2])
+            if state in TERMINAL and decides:
+                world.history.wrong(f"{ids[2]} is {state}, and its card has buttons: {card.text}", ids[2])
+        if present["state"] == "PENDING_APPROVAL" and not _is_shown(world, ids):
+            world.history.wrong(f"{ids[2]} waits, and nothing in the channel says so", ids[2])
+    now = world.clock.now()
+    owners = rows(world, select(leases).where(leases.c.name == "watch", leases.c.until > now))
+    if not owners:
+        world.history.wrong("nobody watches in the end")
+    stale = rows(world, select(first_approvals).where(first_approvals.c.at < now - 86_400))
+    if stale:
+        world.history.wrong("a first approval outlived its day")
+
+
+def _is_shown(world: "World", ids: Ids) -> bool:
+    """Return whether the message in which the bot says that a remediation is shown is in the channel."""
+    of = select(messages.c.ts).join(alerts, alerts.c.message_id == messages.c.id).where(
+        alerts.c.remediation_id == ids[2], alerts.c.cluster_id == ids[0]
+    )  # fmt: skip
+    shown = {each["ts"] for each in rows(world, of)}
+    return any(each.ts in shown for each in world.slack.messages)

@@ -1,0 +1,64 @@
+"""What goes wrong: each fault with a stream and a bit of its own."""
+
+from collections import Counter
+from collections.abc import Collection
+
+from tests.simulation.streams import Streams
+
+# A call to Together or Slack, by where it goes wrong. "before" has no effect; "after" has; "late" has it seconds later.
+CALLS = (
+    "refused", "cut before", "cut after", "late", "hang", "hang after", "429", "503 before", "503 after",
+    "garbage after", "slow",
+)  # fmt: skip
+# A transaction: "undone" and "lost" are cut at the commit, which either didn't or did happen.
+TRANSACTIONS = ("before", "undone", "lost", "busy")
+# What lasts for a while.
+PERIODS = (
+    "database away", "database frozen", "line cut", "line frozen", "process killed", "process stopped",
+    "process suspended", "clock stepped", "clock drifts", "history unreadable", "lists lag",
+)  # fmt: skip
+EVERY = (
+    *(f"together {each}" for each in CALLS),
+    *(f"slack {each}" for each in CALLS),
+    *(f"transaction {each}" for each in TRANSACTIONS),
+    *PERIODS,
+)
+
+
+class Faults:
+    """Which faults a world has, and when they strike.
+
+    Args:
+        streams: of the world.
+        switched_off: faults that never strike, for a shorter failing world.
+
+    Attributes:
+        on: the faults of this world.
+        struck: how often each has struck.
+        are_over: nothing goes wrong any more.
+    """
+
+    def __init__(self, streams: Streams, switched_off: Collection[str] = ()) -> None:
+        self._streams = streams
+        bits = streams["which faults"]
+        # A world with every fault at once is so broken that little of it is ever decided.
+        share = bits.choice((0.0, 0.1, 0.25, 0.5))
+        self.on = [name for name in EVERY if bits.random() < share and name not in switched_off]
+        self._rates = {name: streams[f"rate of {name}"].choice((0.02, 0.1, 0.3)) for name in EVERY}
+        self.struck: Counter[str] = Counter()
+        self.are_over = False
+
+    def strikes(self, name: str) -> bool:
+        """Return whether a fault strikes now."""
+        if self.are_over or name not in self.on or self._streams[name].random() >= self._rates[name]:
+            return False
+        self.struck[name] += 1
+        return True
+
+    def of_call(self, where: str) -> str:
+        """Return what goes wrong with a call to Together or Slack; empty for nothing."""
+        return next((each for each in CALLS if self.strikes(f"{where} {each}")), "")
+
+    def of_transaction(self) -> str:
+        """Return what goes wrong with a transaction; empty for nothing."""
+        return next((each for each in TRANSACTIONS if self.strikes(f"transaction {each}")), "")

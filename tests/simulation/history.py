@@ -1,0 +1,79 @@
+"""What happened in a world, in order, as seen from outside of the bots."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from tests.simulator.together import Ids
+
+
+@dataclass
+class Asked:
+    """Somebody asked for a decision.
+
+    Attributes:
+        ids: of which remediation.
+        mode: what the person was shown; empty where the person chose it in a dialog, or saw none.
+        acked: Slack was told "received" in time.
+    """
+
+    at: float
+    user: str
+    verb: str
+    ids: Ids
+    mode: str = ""
+    acked: bool = False
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A decision reached Together.
+
+    Attributes:
+        decision: the first eight characters of the decision's ID.
+        before: the state at Together.
+        mode: of the remediation, as the decision left it.
+        took_effect: Together changed the state.
+    """
+
+    at: float
+    bot: str
+    decision: str
+    verb: str
+    ids: Ids
+    before: str
+    mode: str
+    took_effect: bool
+
+
+@dataclass
+class History:
+    """Everything that left a process, or that somebody did.
+
+    Attributes:
+        lines: each with its time and the remediation that it is about, if any.
+        problems: what must never be.
+        marks: what has happened at least once, for "sometimes".
+    """
+
+    lines: list[tuple[float, str, str]] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    marks: set[str] = field(default_factory=set)
+
+    def note(self, at: float, text: str, about: str = "") -> None:
+        self.lines.append((at, about, text))
+
+    def wrong(self, text: str, about: str = "") -> None:
+        """Note that a promise is broken."""
+        if (text, about) not in self.problems:
+            self.problems.append((text, about))
+
+    @property
+    def hash(self) -> str:
+        """The same for the same seed, whatever the process."""
+        return hashlib.sha256("\n".join(f"{at:.6f} {text}" for at, _, text in self.lines).encode()).hexdigest()[:16]
+
+    def about(self, remediation: str) -> list[str]:
+        """What happened to a remediation, and what happened to everything."""
+        return [f"{at:9.3f}  {text}" for at, about, text in self.lines if about in {"", remediation}]

@@ -1,0 +1,157 @@
+"""One thread and one virtual clock for several processes, whose callbacks run in an order drawn from a seed."""
+
+import asyncio
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from contextlib import suppress
+from contextvars import ContextVar, copy_context
+from typing import Any
+
+MAX_STEPS = 3_000_000  # callbacks in one world; more of them is a loop without end
+
+
+class Process:
+    """What a kill or a suspension stops at once: every callback that was scheduled inside it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_dead = False
+        self.is_suspended = False
+        self.parked: list[asyncio.Handle] = []
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+
+
+class SeededLoop(asyncio.BaseEventLoop):
+    """An event loop without sockets and threads, on which time jumps to the next timer.
+
+    A callback belongs to the process in whose context it was scheduled. Those of a dead process never run again, not
+    even their `finally`; those of a suspended one run when it wakes.
+
+    Args:
+        order: draws the order of callbacks that are ready at the same moment.
+
+    Attributes:
+        delay: how long a function waits for its thread, in seconds; asked in the process that calls.
+        counted: how many callbacks have run.
+    """
+
+    def __init__(self, order: random.Random) -> None:
+        self._seconds = 0.0
+        self._order = order
+        self._alive: set[asyncio.Task[Any]] = set()
+        self.delay: Callable[[], float] = lambda: 0.0
+        self.counted = 0
+        super().__init__()  # type: ignore[no-untyped-call] # typeshed has no constructor of it
+        self._ready: deque[asyncio.Handle] = deque()
+        self.set_task_factory(self._make_task)
+
+    def time(self) -> float:
+        return self._seconds
+
+    def spawn(self, process: Process | None, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
+        """Start work inside a process, or in the world outside of all."""
+        context = copy_context()
+        context.run(PROCESS.set, process)
+        return self.create_task(work, name=name, context=context)
+
+    def outside(self, seconds: float, function: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """Call a function later, whatever becomes of the process that asked for it."""
+        context = copy_context()
+        context.run(PROCESS.set, None)
+        return self.call_later(seconds, function, *args, context=context)
+
+    def resume(self, process: Process) -> None:
+        """Let a suspended process go on."""
+        process.is_suspended = False
+        self._ready.extend(process.parked)
+        process.parked.clear()
+
+    def abandon(self) -> None:
+        """Close what never ended, such as the work of dead processes. The world is over."""
+        for task in sorted(self._alive, key=asyncio.Task.get_name):
+            with suppress(RuntimeError):  # it awaits something in a `finally`
+                task.get_coro().close()  # type: ignore[union-attr] # a task's coroutine has it
+        self._alive.clear()
+        self._ready.clear()
+        self._scheduled: list[asyncio.TimerHandle] = []
+
+    def run_in_executor(  # type: ignore[override] # it takes any function, like the one it stands for
+        self, _executor: Executor | None, func: Callable[..., Any], *args: Any
+    ) -> "asyncio.Future[Any]":
+        done = self.create_future()
+        process = PROCESS.get()
+
+        def work() -> None:
+            if process and process.is_dead:
+                return
+            if process and process.is_suspended:
+                process.parked.append(asyncio.Handle(work, (), self, copy_context()))
+                return
+            try:
+                result = func(*args)
+            except Exception as error:  # noqa: BLE001 - the caller gets it
+                if not done.done():
+                    done.set_exception(error)
+            else:
+                if not done.done():
+                    done.set_result(result)
+
+        self.outside(self.delay(), work)
+        return done
+
+    def _make_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
+        task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
+        task._log_destroy_pending = False  # type: ignore[attr-defined] # what a dead process leaves is no mistake
+        self._alive.add(task)  # else the garbage collector would run its `finally`
+        task.add_done_callback(self._alive.discard)
+        return task
+
+    def _run_once(self) -> None:
+        if not self._ready:
+            self._jump()
+        while self._scheduled and self._scheduled[0].when() <= self._seconds:
+            handle = heapq.heappop(self._scheduled)
+            handle._scheduled = False  # type: ignore[attr-defined] # as the loop that it stands for does
+            self._ready.append(handle)
+        batch = list(self._ready)
+        self._ready.clear()
+        self._order.shuffle(batch)
+        for handle in batch:
+            self._run(handle)
+
+    def _jump(self) -> None:
+        while self._scheduled and self._scheduled[0].cancelled():
+            heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined] # likewise
+        assert self._scheduled, "nothing will ever happen any more"
+        self._seconds = max(self._seconds, self._scheduled[0].when())
+
+    def _run(self, handle: asyncio.Handle) -> None:
+        if handle.cancelled():
+            return
+        process = handle._context.get(PROCESS)  # type: ignore[attr-defined] # there is no other way to ask
+        if process:
+            if process.is_dead:
+                return
+            if process.is_suspended:
+                process.parked.append(handle)
+                return
+        self.counted += 1
+        assert self.counted < MAX_STEPS, "it goes round in circles"
+        handle._run()
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        pass  # it is dropped when its time comes
+
+    def _asyncgen_finalizer_hook(self, _generator: object) -> None:
+        pass  # a generator of a dead process, whose `finally` must not run
+
+    def _process_events(self, _events: object) -> None:
+        raise AssertionError("there are no sockets")

@@ -1,0 +1,375 @@
+"""What people and Together do: a table of acts, each drawn from a stream of its own."""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from tests.simulation.history import Asked
+from tests.simulation.world import CHANNEL, OPERATORS, World
+from tests.simulator.slack import Posted
+from tests.simulator.slack.limits import Refused
+from tests.simulator.slack.workspace import BOT_USER, PRESSED, im_of
+from tests.simulator.together import Ids, RpcError
+from tests.storms import APPROVE_SELECTED, CANCEL_SELECTED, SELECT
+from tests.world import APPROVE, CANCEL
+
+PEOPLE = ("U0ALICE", "U0BOB", "U0CAROL", "U0DAVE")  # Dave may decide nothing
+MODES = ("REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_VM_ONLY")
+DECIDES = {"remediation:approve": "approve", "remediation:reject": "reject", "remediation:cancel": "cancel"}
+XID = [{"severity": "PHC_SEVERITY_CRITICAL", "annotation": {"title": "GPU has fallen off the bus"}}]
+
+
+class Act:
+    """One act: what is done, when, and the chance by which it is done.
+
+    Args:
+        world: where.
+        number: its place in the world's list; dropping another act doesn't change this one.
+    """
+
+    def __init__(self, world: World, number: int, seconds: float) -> None:
+        self.world = world
+        self.chance = random.Random(f"{world.seed} act {number}")  # noqa: S311 - repeatable, not secret
+        self.at = self.chance.uniform(0.0, seconds)
+        self.name, self._do = self.chance.choices(
+            [(name, do) for _, name, do in TABLE], [weight for weight, _, _ in TABLE]
+        )[0]
+        self.user = self.chance.choice(PEOPLE)
+
+    async def run(self) -> None:
+        await asyncio.sleep(self.at)
+        self.world.history.note(self.world.loop.time(), f"# {self.user} or Together: {self.name}")
+        await self._do(self)
+
+    # What acts are made of.
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(self.chance.choice((0.0, 0.0, self.chance.uniform(0.0, seconds))))
+
+    def ill(self, *states: str) -> Ids | None:
+        found = [ids for ids, each in self.world.together.remediations.items() if not states or each["state"] in states]
+        return self.chance.choice(found) if found else None
+
+    def message(self) -> Posted | None:
+        """Something with a control on it that this person sees."""
+        own = [each for each in self.world.slack.messages if each.only_for in {None, self.user} and each.controls]
+        return self.chance.choice(own[-12:]) if own else None
+
+    async def press(self, message: Posted, name: str, *, seen: dict[str, Any], twice: bool = False) -> None:
+        """Press a control as it was seen, and fill in the dialog that opens."""
+        slack, world = self.world.slack, self.world
+        before = len(slack.views)
+        if seen["type"] == "overflow" and name not in message.controls:
+            return
+        choice = self.chance.choice(seen["options"])["value"] if "options" in seen else ""
+        try:
+            payload = slack.click(message, name, user=self.user, button=seen, choice=choice)
+        except StopIteration:
+            return  # the menu has gone
+        asked = self.asks(message, name, seen, choice)
+        world.history.note(
+            world.loop.time(), f"{self.user} presses {name} {choice} on {message.ts}", asked.ids[2] if asked else ""
+        )
+        acks = [slack.deliver("interactive", payload) for _ in range(2 if twice else 1)]
+        done = await asyncio.gather(*acks)
+        if asked and any(ack.status == 200 for ack in done):
+            asked.acked = True
+        await asyncio.sleep(self.chance.uniform(0.3, 2.5))
+        for view in [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == self.user]:
+            await self.fill_in(view, asked)
+
+    def asks(self, message: Posted, name: str, seen: dict[str, Any], choice: str) -> Asked | None:
+        """Note what a press asks for, where it is a decision."""
+        verb = DECIDES.get(name, "")
+        value = seen.get("value", "")
+        if name == "remediation:more" and choice in {"reject", "mode"}:
+            verb = "reject" if choice == "reject" else "approve"
+            values = [each.get("value", "") for each in message.controls.values()]
+            value = next((each for each in values if each.startswith('{"cluster_id"')), "")
+        if not verb or not value.startswith("{"):
+            return None
+        told = json.loads(value)
+        ids = (told["cluster_id"], told["instance_id"], told["remediation_id"])
+        mode = "" if choice == "mode" else told.get("mode", "")
+        return self.ask(verb, ids, mode)
+
+    def ask(self, verb: str, ids: Ids, mode: str = "") -> Asked:
+        asked = Asked(self.world.loop.time(), self.user, verb, ids, mode)
+        self.world.history.asked.append(asked)
+        return asked
+
+    async def fill_in(self, view: dict[str, Any], asked: Asked | None) -> None:
+        """Submit a dialog, perhaps late, perhaps not at all."""
+        slack = self.world.slack
+        await self.pause(60.0)
+        if self.chance.random() < 0.15 or view not in slack.views:
+            return
+        typed: dict[str, str] = {}
+        for block in [each for each in view["blocks"] if each["type"] == "input"]:
+            element = block["element"]
+            if element["type"] == "plain_text_input":
+                typed[block["block_id"]] = "job is checkpointing"[: element.get("max_length", 3000)]
+            elif element["type"] == "static_select":
+                typed[block["block_id"]] = self.chance.choice(element["options"])["value"]
+            else:
+                options = await slack.ask_in_view(view, element["action_id"], user=self.user)
+                if not options:
+                    return
+                await slack.pick(view, element["action_id"], self.chance.choice(options), user=self.user)
+        if view["callback_id"] == "chooser":
+            for ids in self.world.together.remediations:
+                self.ask("cancel", ids)
+        if view["callback_id"] == "batch":
+            words = json.dumps(view)
+            verb = "approve" if "Approve" in words else "cancel"
+            for ids in self.world.together.remediations:
+                self.ask(verb, ids, self.world.together.remediations[ids]["mode"])
+        self.world.history.note(self.world.loop.time(), f"{self.user} submits {view['callback_id']}")
+        try:
+            ack = await slack.submit(view, user=self.user, **typed)
+        except Refused:
+            return
+        if asked:
+            asked.acked = asked.acked or ack.status == 200
+            self.ask(asked.verb, asked.ids, asked.mode)
+
+
+# People.
+
+
+async def click(act: Act) -> None:
+    if (message := act.message()) is None:
+        return
+    controls = json.loads(json.dumps(message.controls))
+    name = act.chance.choice(sorted(controls))
+    await act.pause(20.0)
+    await act.press(message, name, seen=controls[name], twice=act.chance.random() < 0.2)
+
+
+async def decide(act: Act) -> None:
+    """Approve or cancel, on a card as it was seen."""
+    slack = act.world.slack
+    cards = [each for each in slack.messages if each.channel == CHANNEL and {APPROVE, CANCEL} & set(each.controls)]
+    if not cards:
+        return
+    message = act.chance.choice(cards)
+    controls = json.loads(json.dumps(message.controls))
+    name = act.chance.choice(sorted({APPROVE, CANCEL} & set(controls)))
+    await act.pause(20.0)
+    others = act.chance.random()
+    if others < 0.3 and act.user != "U0BOB":
+        rival = Act(act.world, 100_000 + act.chance.randrange(1_000_000), 0.0)
+        rival.user = "U0BOB"
+        other = act.chance.choice(sorted({APPROVE, CANCEL} & set(controls)))
+        await asyncio.gather(
+            act.press(message, name, seen=controls[name]), rival.press(message, other, seen=controls[other])
+        )
+    else:
+        await act.press(message, name, seen=controls[name], twice=others > 0.8)
+
+
+async def redelivery(act: Act) -> None:
+    """Slack sends something again, to whichever bot."""
+    if act.world.slack.delivered:
+        kind, payload = act.chance.choice(list(act.world.slack.delivered)[-6:])
+        await act.world.slack.deliver(kind, payload)
+
+
+async def typed(act: Act) -> None:
+    if ids := act.ill():
+        asked = act.ask("cancel", ids)
+        text = " ".join(ids) + act.chance.choice(("", " reason=checkpointing"))
+        for _ in range(act.chance.choice((1, 1, 2))):
+            ack = await act.world.slack.command(text, user=act.user, channel=CHANNEL)
+            asked.acked = asked.acked or ack.status == 200
+
+
+async def mention(act: Act) -> None:
+    if ids := act.ill():
+        node = act.world.together.remediations[ids]["instance_name"]
+        words = act.chance.choice(("cancel", "approve", "hold 5m", "hold 1h", "release", "status", "list"))
+        text = f"<@{BOT_USER}> {words}" + ("" if words == "list" else f" {node}")
+        await act.world.slack.say(text, user=act.user, channel=CHANNEL)
+
+
+async def direct(act: Act) -> None:
+    await act.world.slack.say(act.chance.choice(("list", "help", "cancel")), user=act.user, channel=im_of(act.user))
+
+
+async def home(act: Act) -> None:
+    slack = act.world.slack
+    await slack.open_home(act.user)
+    await asyncio.sleep(act.chance.uniform(1.0, 5.0))
+    if act.user not in slack.homes:
+        return
+    view = slack.homes[act.user]
+    found = [
+        (block["block_id"], each)
+        for block in view["blocks"]
+        for each in block.get("elements", [])
+        if each.get("type") in {*PRESSED, "overflow"} and "url" not in each
+    ]
+    if not found:
+        return
+    block_id, seen = act.chance.choice(found)
+    choice = act.chance.choice(seen["options"])["value"] if "options" in seen else ""
+    await act.pause(20.0)
+    value = seen.get("value", "")
+    verb = DECIDES.get(seen["action_id"], "")
+    if seen["action_id"] == "remediation:more":
+        verb = {"reject": "reject", "mode": "approve"}.get(choice, "")
+        values = [e.get("value", "") for b in view["blocks"] if b["block_id"] == block_id for e in b["elements"]]
+        value = next((each for each in values if each.startswith('{"cluster_id"')), "")
+    asked = None
+    if verb and value.startswith("{"):
+        told = json.loads(value)
+        ids = (told["cluster_id"], told["instance_id"], told["remediation_id"])
+        asked = act.ask(verb, ids, "" if choice == "mode" else told.get("mode", ""))
+    before = len(slack.views)
+    await slack.act_in_home(view, block_id, seen, user=act.user, choice=choice)
+    await asyncio.sleep(act.chance.uniform(0.3, 2.5))
+    for opened in [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == act.user]:
+        await act.fill_in(opened, asked)
+
+
+async def select(act: Act) -> None:
+    """Choose some or all of a digest, and confirm."""
+    slack = act.world.slack
+    digests = [each for each in slack.digests() if SELECT in each.menus]
+    if not digests:
+        return
+    digest = act.chance.choice(digests)
+    options = await slack.ask_for_options(digest, SELECT, user=act.user)
+    if not options:
+        return
+    values = [each["value"] for each in act.chance.sample(options, min(len(options), act.chance.choice((1, 1, 3))))]
+    before = len(slack.views)
+    if SELECT not in digest.menus:
+        return
+    await slack.choose(digest, SELECT, values, user=act.user)
+    action = act.chance.choice((APPROVE_SELECTED, CANCEL_SELECTED))
+    if action not in digest.controls:
+        return
+    await slack.press(digest, action, user=act.user)
+    await asyncio.sleep(act.chance.uniform(0.3, 2.5))
+    for view in [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == act.user]:
+        await act.fill_in(view, None)
+
+
+async def delete_card(act: Act) -> None:
+    """Somebody with the right to do so deletes one of the bot's messages."""
+    slack = act.world.slack
+    cards = [each for each in slack.messages if each.channel == CHANNEL and each.by == BOT_USER and not each.thread_ts]
+    if cards:
+        gone = act.chance.choice(cards)
+        slack.messages.remove(gone)
+        about = (gone.metadata or {}).get("event_payload", {}).get("remediation_id", "")
+        act.world.deletions[about] += 1
+        act.world.history.note(act.world.loop.time(), f"somebody deletes {gone.ts}", about)
+
+
+async def lose_right(act: Act) -> None:
+    group = act.world.slack.groups[OPERATORS]
+    if act.user in group:
+        group.remove(act.user)
+        act.world.lost_right_at[act.user] = act.world.loop.time()
+        await asyncio.sleep(act.chance.uniform(60.0, 900.0))
+        group.append(act.user)
+        act.world.lost_right_at.pop(act.user)
+
+
+# Together.
+
+
+def fall_ill(act: Act, cluster: str) -> None:
+    together = act.world.together
+    number = len(together.remediations)
+    # A broken node is often broken again: an ID may return in a later incident.
+    ids = together.add(
+        (cluster, f"i-{number}", f"r-{number}"), mode=act.chance.choice(MODES), instance_name=f"gpu-{number}",
+        linked_alerts=XID, state=act.chance.choice(("PENDING_APPROVAL",) * 9 + ("PENDING",)),
+    )  # fmt: skip
+    act.world.history.note(act.world.loop.time(), f"{ids[2]} is proposed: {together.remediations[ids]['mode']}", ids[2])
+
+
+async def broken(act: Act) -> None:
+    fall_ill(act, act.chance.choice(("c-a", "c-a", "c-b")))
+
+
+async def storm(act: Act) -> None:
+    for _ in range(act.chance.randint(6, 9)):
+        fall_ill(act, "c-a")
+
+
+async def escalate(act: Act) -> None:
+    if ids := act.ill("PENDING_APPROVAL"):
+        mode = act.chance.choice([each for each in sorted(set(MODES)) if each != act.world.together.remediations[ids]["mode"]])
+        act.world.together.escalate(ids, mode)
+        act.world.escalations[ids] += 1
+        act.world.history.note(act.world.loop.time(), f"{ids[2]} escalates to {mode}", ids[2])
+
+
+async def resolve(act: Act) -> None:
+    if ids := act.ill("PENDING_APPROVAL"):
+        act.world.together.resolve(ids)
+        act.world.history.note(act.world.loop.time(), f"{ids[2]} resolves", ids[2])
+
+
+async def work(act: Act) -> None:
+    """Repairs move forward, one may fail."""
+    for _ in range(act.chance.randint(1, 4)):
+        if ids := act.ill("PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"):
+            try:
+                if act.chance.random() < 0.2:
+                    act.world.together.fail(ids, "VM did not come up")
+                    act.world.failures[ids] += 1
+                else:
+                    act.world.together.advance(ids)
+            except RpcError:
+                continue
+            act.world.history.note(
+                act.world.loop.time(), f"{ids[2]} is now {act.world.together.state(ids)}", ids[2]
+            )
+        await asyncio.sleep(act.chance.uniform(0.0, 60.0))
+
+
+async def console(act: Act) -> None:
+    """Somebody decides in Together's console."""
+    if ids := act.ill("PENDING_APPROVAL"):
+        verb = act.chance.choice(("approve", "cancel", "reject"))
+        act.world.together.review(ids, verb)
+        act.world.history.note(act.world.loop.time(), f"{verb} of {ids[2]} in Together's console", ids[2])
+
+
+async def opens_again(act: Act) -> None:
+    """An ended remediation waits again, under its own ID."""
+    if ids := act.ill("AUTO_RESOLVED", "CANCELLED", "SUCCEEDED", "FAILED"):
+        kept = act.world.together.remediations[ids]
+        for name in ("end_time", "reviewed_by", "review_time", "review_comment", "start_time", "update_time"):
+            kept.pop(name, None)
+        kept.update(state="PENDING_APPROVAL", create_time=act.world.together._time())
+        act.world.episodes[ids] += 1
+        act.world.history.note(act.world.loop.time(), f"{ids[2]} is proposed again", ids[2])
+
+
+TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
+    (9, "a node breaks", broken),
+    (2, "a storm", storm),
+    (3, "it gets worse", escalate),
+    (2, "it clears", resolve),
+    (4, "repairs go on", work),
+    (2, "decided in the console", console),
+    (1, "it comes back", opens_again),
+    (12, "decides on a card", decide),
+    (6, "presses something", click),
+    (3, "is delivered again", redelivery),
+    (5, "types a cancel", typed),
+    (4, "mentions the bot", mention),
+    (1, "writes directly", direct),
+    (4, "uses Home", home),
+    (4, "selects", select),
+    (1, "deletes a message", delete_card),
+    (1, "loses the right", lose_right),
+)

@@ -1,0 +1,222 @@
+"""Run one seed from its beginning to its judgment."""
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Collection, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation import checks
+from tests.simulation.history import History
+from tests.simulation.loop import SeededLoop
+from tests.simulation.people import Act
+from tests.simulation.world import Running, World, schema
+
+TROUBLED_SECONDS = 480.0
+CALM_SECONDS = 1800.0
+ACTS = (4, 8, 16, 30)
+
+
+@dataclass
+class Result:
+    """How a world ended.
+
+    Attributes:
+        seed: of it.
+        hash: of its history; the same in every process.
+        problems: what must never be, each with the remediation that it is about.
+        faults: those that were on.
+        acts: the numbers of the acts that were played.
+        marks: what has happened at least once.
+        counts: callbacks, transactions, calls, and decisions.
+    """
+
+    seed: int
+    hash: str
+    problems: list[tuple[str, str]]
+    faults: Collection[str]
+    acts: Collection[int]
+    marks: set[str]
+    history: History = field(repr=False, default_factory=History)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def play(seed: int, *, without: Collection[str] = (), acts: Collection[int] | None = None) -> Result:
+    """Run the world of a seed.
+
+    Args:
+        seed: of everything random.
+        without: faults that never strike.
+        acts: the numbers of the acts to play; all of them by default.
+    """
+    schema()
+    state = random.getstate()
+    random.seed(seed)
+    logging.disable(logging.CRITICAL)
+    loop = SeededLoop(random.Random(f"{seed} order of callbacks"))  # noqa: S311 - repeatable, not secret
+    asyncio.set_event_loop(loop)
+    world = World(seed, loop, frozenset(without))
+    try:
+        played = loop.run_until_complete(_live(world, acts))
+    except Exception as error:
+        world.history.wrong(f"the world ended with {type(error).__name__}: {error}")
+        played = sorted(acts or ())
+        logging.disable(logging.NOTSET)
+        logging.getLogger(__name__).exception("seed %d", seed)
+    finally:
+        loop.abandon()
+        loop.close()
+        asyncio.set_event_loop(None)
+        world.engine.dispose()
+        random.setstate(state)
+        logging.disable(logging.NOTSET)
+    history = world.history
+    counts = Counter(callbacks=loop.counted, transactions=world.transactions, calls=world.calls)
+    return Result(
+        seed, history.hash, history.problems, world.faults.on, played, _marks(world), history, counts
+    )
+
+
+async def _live(world: World, chosen: Collection[int] | None) -> list[int]:
+    for cluster in ("c-a", "c-b"):
+        world.together.clusters[cluster] = f"{cluster} (H100)"
+        world.together.nodes[cluster] = 8
+    for _ in range(world.size):
+        world.start()
+    count = world.streams["how many acts"].choice(ACTS)
+    acts = {number: Act(world, number, TROUBLED_SECONDS) for number in range(count)}
+    played = sorted(acts if chosen is None else set(chosen) & set(acts))
+    await asyncio.sleep(5.0)
+    tasks = [asyncio.create_task(acts[number].run(), name=f"act {number}") for number in played]
+    troubles = [asyncio.create_task(work, name=work.__name__) for work in _troubles(world)]
+    await asyncio.sleep(TROUBLED_SECONDS)
+    world.faults.are_over = True
+    await asyncio.gather(*tasks, *troubles)
+    world.history.note(world.loop.time(), "# the faults are over")
+    while len(world.bots) < world.size:
+        world.start()
+    await asyncio.sleep(CALM_SECONDS)
+    await checks.in_the_end(world, world.bots[0].database)
+    return played
+
+
+def _troubles(world: World) -> list[Coroutine[Any, Any, None]]:
+    """Return what lasts for a while, each at a time of its own."""
+    made = []
+    for name, what in PERIODS.items():
+        if name in world.faults.on:
+            for number in range(world.streams[f"times of {name}"].choice((1, 2, 3))):
+                made.append(_trouble(world, name, number, what))
+    return made
+
+
+async def _trouble(world: World, name: str, number: int, what: Any) -> None:
+    chance = random.Random(f"{world.seed} {name} {number}")  # noqa: S311 - repeatable, not secret
+    await asyncio.sleep(chance.uniform(0.0, TROUBLED_SECONDS - 100))
+    if world.faults.are_over or not world.bots:
+        return
+    world.faults.struck[name] += 1
+    world.history.marks.add(name)
+    running = chance.choice(world.bots)
+    world.history.note(world.loop.time(), f"! {name} ({running.process})")
+    await what(world, running, chance)
+    world.history.note(world.loop.time(), f"! {name} is over")
+
+
+async def _away(world: World, _running: Running, chance: random.Random) -> None:
+    world.database_is = "away"
+    await asyncio.sleep(chance.uniform(1.0, 60.0))
+    world.database_is = ""
+
+
+async def _frozen(world: World, _running: Running, chance: random.Random) -> None:
+    world.database_is = "frozen"
+    await asyncio.sleep(chance.uniform(1.0, 40.0))
+    world.database_is = ""
+
+
+async def _cut(world: World, running: Running, chance: random.Random) -> None:
+    running.line = "cut"
+    await asyncio.sleep(chance.uniform(1.0, 90.0))
+    running.line = ""
+
+
+async def _line_frozen(world: World, running: Running, chance: random.Random) -> None:
+    running.line = "frozen"
+    await asyncio.sleep(chance.uniform(1.0, 90.0))
+    running.line = ""
+
+
+async def _killed(world: World, running: Running, chance: random.Random) -> None:
+    if running not in world.bots:
+        return
+    await asyncio.sleep(chance.random())  # between any two callbacks
+    if running in world.bots:
+        world.kill(running)
+    await asyncio.sleep(chance.uniform(0.0, 60.0))
+    world.start()
+
+
+async def _stopped(world: World, running: Running, chance: random.Random) -> None:
+    if running.is_stopping or running not in world.bots:
+        return
+    await world.stop(running)
+    await asyncio.sleep(chance.uniform(0.0, 30.0))
+    world.start()
+
+
+async def _suspended(world: World, running: Running, chance: random.Random) -> None:
+    if running not in world.bots or running.is_stopping:
+        return
+    running.process.is_suspended = True
+    await asyncio.sleep(chance.choice((5.0, 30.0, 90.0)) * chance.uniform(0.5, 1.5))
+    world.loop.resume(running.process)
+
+
+async def _stepped(world: World, running: Running, chance: random.Random) -> None:
+    running.skew += chance.choice((-3600.0, -30.0, -3.0, 3.0, 30.0, 3600.0))
+    await asyncio.sleep(chance.uniform(10.0, 120.0))
+    running.skew = 0.0
+
+
+async def _drifts(world: World, running: Running, chance: random.Random) -> None:
+    running.drift = chance.uniform(-0.01, 0.01)
+    await asyncio.sleep(chance.uniform(60.0, 300.0))
+    running.drift = 0.0
+
+
+async def _unreadable(world: World, _running: Running, chance: random.Random) -> None:
+    world.history_is_unreadable = True
+    await asyncio.sleep(chance.uniform(10.0, 120.0))
+    world.history_is_unreadable = False
+
+
+async def _lag(world: World, _running: Running, chance: random.Random) -> None:
+    """Lists show for a while what was, while `get` shows what is."""
+    together = world.together
+    for ids, each in together.remediations.items():
+        together.lists_as[ids] = each["state"]
+    await asyncio.sleep(chance.uniform(5.0, 40.0))
+    together.lists_as.clear()
+
+
+PERIODS = {
+    "database away": _away,
+    "database frozen": _frozen,
+    "line cut": _cut,
+    "line frozen": _line_frozen,
+    "process killed": _killed,
+    "process stopped": _stopped,
+    "process suspended": _suspended,
+    "clock stepped": _stepped,
+    "clock drifts": _drifts,
+    "history unreadable": _unreadable,
+    "lists lag": _lag,
+}
+
+
+def _marks(world: World) -> set[str]:
+    """Return what has happened at least once."""
+    return world.history.marks | {name for name, count in world.faults.struck.items() if count}
