@@ -17,31 +17,6 @@ settings.register_profile("dev", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=int(os.environ.get("EXAMPLES", "50")), deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
-# Measuring coverage nearly doubles the time of a test. These are the longest, and run lines that others run too.
-UNMEASURED = (
-    "tests/browser/",
-    "tests/decisions/test_takeovers.py",
-    "tests/test_bench.py",
-    "tests/test_chaos.py",
-    "tests/test_deploy.py",
-    "tests/test_flow_doubt.py",
-    "tests/watcher/test_calls.py",
-    "tests/watcher/test_channels.py",
-    "tests/watcher/test_leadership.py",
-    "tests/watcher/test_publishing.py",
-    "tests/watcher/test_reading.py",
-    "tests/watcher/test_reminders.py",
-    "tests/watcher/test_returns.py",
-    "tests/watcher/test_storms.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the longest tests out of the coverage, and those of random cases."""
-    for item in items:
-        if item.nodeid.startswith(UNMEASURED) or item.get_closest_marker("hypothesis"):
-            item.add_marker("no_cover")
-
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:

@@ -309,11 +309,8 @@ class _Running:
 def _begin_within(seconds: float) -> str:
     """Write the beginning of a transaction that the server ends where a process stands still inside it."""
     limit = int(seconds * 1000)
-    lock = f"; SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'" if seconds == MIGRATION_SECONDS else ""
     # In the same message, because a PgBouncer may give the next one to another connection.
-    return (
-        f"BEGIN; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}{lock}"
-    )
+    return f"BEGIN; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}"
 
 
 def _apply(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], connection: Connection) -> T:
@@ -430,7 +427,8 @@ def _revision(connection: Connection) -> str | None:
 
 def _migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(_LOCK, {"key": _SCHEMA_LOCK})
+        connection.execute(_LOCK, {"key": _SCHEMA_LOCK})  # another replica may take long
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
     _revision(connection)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))

@@ -374,7 +374,7 @@ async def test_hold_in_a_digest_starts_its_reminders_over(bot: World) -> None:
     await pass_time(bot, 3600)
     assert [each for each in bot.slack.replies(message) if "been waiting" in each.text] == []
     await bot.slack.say("<@U0BOT> hold 1m gpu-node-0000", user="U0ALICE")
-    await pass_time(bot, 50 * 60)  # the first reminder comes an hour after the hold, which ended a minute after this
+    await pass_time(bot, 14 * 60)  # the first reminder comes 15 min after the hold, which ended a minute after this
     assert [each for each in bot.slack.replies(message) if "been waiting" in each.text] == []
-    await pass_time(bot, 20 * 60)
+    await pass_time(bot, 5 * 60)
     assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 1
