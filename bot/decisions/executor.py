@@ -124,7 +124,23 @@ class Executor:
             # A decision has begun since the click: buttons drawn now could outlive its answer.
             notice = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
             return await self._card(job, present, notice=notice, buttons=False), outcome
+        if doubt := await self._doubt(job, present):
+            return await self._card(job, present, notice=doubt.notice, buttons=False), outcome
         return await self._card(job, present, decided=await self._decided(present)), outcome
+
+    async def _doubt(self, job: Job, present: Remediation) -> Remark | None:
+        """What was said of a decision that may be on its way yet: that nothing has changed ends no such doubt."""
+        job.context = await self._about(present)
+        doubt = job.context.doubt if job.context else None
+        if doubt is None or doubt.settles_at is None or doubt.settles_at <= self._clock.now():
+            return None
+        return doubt if (doubt.state, doubt.mode) == (present.state, present.mode) else None
+
+    async def _about(self, present: Remediation) -> About | None:
+        try:
+            return await self._approvals.about(present.ref)
+        except StorageUnavailable:
+            return None
 
     async def hold(self, job: Job) -> Result:
         """Keep the bot from reminding, and show everybody who asked for it and until when.
@@ -183,10 +199,7 @@ class Executor:
         """Draw a remediation with all that the bot knows about it; `summary` says what the card shows anyway."""
         about, job.context = job.context, None
         if about is None:
-            try:
-                about = await self._approvals.about(present.ref)
-            except StorageUnavailable:
-                about = None
+            about = await self._about(present)
         if about:
             about = replace(about, vanished=False, hold=None if decided else about.hold)
         place = job.request.place

@@ -91,6 +91,7 @@ class About:
         channel_id: where its own card is; empty where it has none.
         ts: likewise, Slack's name of that message.
         node: its name; empty where the bot doesn't track it.
+        doubt: what somebody was told of a decision that may still take effect; None where there is none.
     """
 
     history: History | None = None
@@ -105,6 +106,7 @@ class About:
     channel_id: str = ""
     ts: str = ""
     node: str = ""
+    doubt: Remark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +181,5 @@ class Alert:
         """Return what its card says beyond the remediation."""
         return About(
             self.history, self.share, self.hold, first, followed=True, vanished=self.vanished, as_of=self.as_of,
-            node=self.remediation.node,
+            node=self.remediation.node, doubt=self.remark if self.remark and not self.remark.buttons else None,
         )  # fmt: skip

@@ -125,6 +125,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
             return replace(alert, remark=replace(alert.remark, at=at)), replace(message, drawn="")
         state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
         remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
+    if remark and not decides and alert.remark and alert.remark.notice == remark.notice and not remark.buttons:
+        at = alert.remark.at  # a look that found nothing new prolongs no doubt
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
         drawn = answer.message.fingerprint if answer.manner is Manner.CARD else ""

@@ -18,7 +18,6 @@ from tests.watch import card, pass_time, poll, quiet, thread, until, watching
 from tests.watcher.test_calls import calls
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, as_alert, world
 
-CUT = Fault("cut", verb="approve")
 LONG_IDS: Ids = ("節" * 200, "点" * 200, "修" * 200)
 
 
@@ -31,7 +30,7 @@ async def test_failed_look_keeps_the_doubt_and_brings_no_buttons_back() -> None:
     async with watching() as bot:
         bot.together.add()
         alert = await card(bot)
-        bot.together.faults.append(CUT)
+        bot.together.faults.append(Fault("cut", verb="approve"))
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="hadn't taken effect")
         assert list(alert.buttons) == [REFRESH]
@@ -44,6 +43,25 @@ async def test_failed_look_keeps_the_doubt_and_brings_no_buttons_back() -> None:
         bot.together.faults.clear()
         await poll(bot)
         assert APPROVE not in alert.buttons
+
+
+async def test_look_that_finds_nothing_new_keeps_the_doubt_until_it_is_over() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="hadn't taken effect")
+        for _ in range(3):
+            await pass_time(bot, 1.0)
+            edits = alert.edits
+            await bot.slack.press(alert, REFRESH, user="U0BOB")
+            await bot.edited(alert, edits + 1)
+            assert list(alert.buttons) == [REFRESH]
+            assert "it still might" in alert.text
+        await pass_time(bot, 90.0)
+        assert APPROVE in alert.buttons
+        assert "it still might" not in alert.text
 
 
 async def test_failed_look_says_nothing_of_what_was_sent_before(bot: World) -> None:
