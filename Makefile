@@ -6,7 +6,7 @@ WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )))
 ARGS ?=
 FUZZ ?= 100000
 
-.PHONY: help run doctor demo test coverage chaos bench cards check format lock locks fuzz audit sbom dist clean
+.PHONY: help run doctor demo test coverage simulate chaos bench cards check format lock locks fuzz audit sbom dist clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -44,6 +44,10 @@ coverage: .venv/dev tests/browser/node_modules ## run all tests, and fail where 
 
 chaos: .venv/dev ## kill processes while commands and clicks arrive, on both databases (ARGS="--seconds 600")
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+SEEDS ?= 1000
+simulate: .venv/dev ## let seeded worlds look for what goes wrong (SEEDS=100000; SEED=n plays one, with ARGS=--shrink)
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 # The peer for the benchmarks. Without npm they say that it is left out.
 tests/bench/peers/node_modules: tests/bench/peers/package-lock.json

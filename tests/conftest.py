@@ -13,9 +13,19 @@ from tests.postgres import new_schema, serve_postgresql
 from tests.watch import watching
 from tests.world import World, world
 
-settings.register_profile("dev", max_examples=25, deadline=None)
-settings.register_profile("ci", max_examples=int(os.environ.get("EXAMPLES", "50")), deadline=None)
-settings.load_profile("ci" if os.environ.get("CI") else "dev")
+settings.register_profile("tests", max_examples=int(os.environ.get("EXAMPLES", "25")), deadline=None)
+settings.load_profile("tests")
+
+# What takes longest begins first, so that no worker is left alone with it at the end.
+LONGEST = (
+    "tests/test_chaos.py", "tests/test_simulation.py", "tests/browser/", "tests/test_bench.py", "tests/decisions/",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests of the longest files to the front."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: next((places[name] for name in LONGEST if item.nodeid.startswith(name)), len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,17 @@
-"""What must always be true, judged by what left the bots and by what the database holds; and what is true in the end."""
+"""What must always be true, and what in the end: judged by what left the bots and by what is stored."""
 
 import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, select
 
-from bot.store.database import Database
+from bot.store import Database
 from bot.store.audit import verify
-from bot.store.tables import DOUBTFUL, alerts, audit, batches, decisions, first_approvals, leases, messages, pauses
+from bot.store.tables import DOUBTFUL, alerts, audit, decisions, first_approvals, leases, messages, pauses
 from tests.manual_clock import START
 from tests.simulation.history import Sent
 from tests.simulation.loop import Process
@@ -77,6 +78,14 @@ def sent(world: "World", it: Sent) -> None:
         history.wrong("Dave may decide nothing", about)
     if it.verb == "approve":
         _approval(world, it, row, {each.mode for each in by})
+    began = _began(world, it.ids)
+    if by and all(each.episode and abs(float(each.episode) - began) > 2 for each in by):
+        history.wrong(f"{it.verb} took effect on another incident than {row['user_id']} was shown", about)
+
+
+def _began(world: "World", ids: Ids) -> float:
+    """Return when the present incident of a remediation began, as the API says it."""
+    return datetime.fromisoformat(world.together.remediations[ids]["create_time"]).timestamp()
 
 
 def _approval(world: "World", it: Sent, row: RowMapping, shown: set[str]) -> None:
@@ -99,12 +108,12 @@ def _approval(world: "World", it: Sent, row: RowMapping, shown: set[str]) -> Non
         history.wrong(f"{len(in_repair)} in repair, {world.limit} allowed", about)
 
 
-def before_saying(world: "World", process: Process, decision: str, method: str, body: dict[str, Any]) -> RowMapping | None:  # noqa: ARG001 - as the other one
-    """Look at what is on record before something is said."""
+def before_saying(world: "World", decision: str, method: str) -> RowMapping | None:
+    """Return what is on record of a decision before something is said about it."""
     return _row(world, decision) if method in SAYS else None
 
 
-def said(  # noqa: PLR0913, PLR0917 - what a call is
+def said(  # noqa: PLR0917 - what a call is
     world: "World",
     process: Process,
     decision: str,
@@ -120,6 +129,8 @@ def said(  # noqa: PLR0913, PLR0917 - what a call is
     everything = json.dumps(body)
     about = _about(world, method, body, row)
     if error := result.get("error"):
+        if error == "message_not_found":
+            history.marks.add("card deleted during its edit")
         if error in REFUSED_BY_SLACK:
             history.wrong(f"Slack refuses {method}: {error} {result.get('detail', '')}", about)
         history.note(now, f"{process} {method}: Slack says {error} (HTTP {status})", about)
@@ -127,7 +138,8 @@ def said(  # noqa: PLR0913, PLR0917 - what a call is
     if method == "views.publish":
         return
     if method not in SAYS:
-        history.note(now, f"{process} {method}", about)
+        viewer = world.slack.viewers[result["view"]["id"]][0] if "view" in result else ""
+        history.note(now, f"{process} {method} {viewer}".strip(), about)
         return
     where = body.get("ts") or result.get("ts") or body.get("user") or ""
     thread = f" in thread {body['thread_ts']}" if body.get("thread_ts") else ""
@@ -140,12 +152,23 @@ def said(  # noqa: PLR0913, PLR0917 - what a call is
             history.wrong(f"told before it was recorded: {text}", about)
         if row["outcome"] is not None:
             world.slack.answers[decision] += 1
+            if method in {"chat.postMessage", "chat.postEphemeral"}:
+                _answered(world, decision, text, about)
     elif decision:
         world.slack.answers[decision] += 1
     if method == "chat.postMessage" and not body.get("thread_ts"):
         _announced(world, about, body, str(result.get("ts")))
     if method == "chat.postMessage" and MENTION in everything and world.environ["BOT_REMIND_MINUTES"] == "0":
         _called(world, about)
+
+
+def _answered(world: "World", decision: str, text: str, about: str) -> None:
+    """Judge that an answer is told once, where nothing excuses telling it again."""
+    world.slack.told[decision, text] += 1
+    excuses = ("slack", "process", "transaction", "database", "line", "clock")
+    is_excused = any(count for name, count in world.faults.struck.items() if name.startswith(excuses))
+    if world.slack.told[decision, text] > 1 and not is_excused:
+        world.history.wrong(f"decision {decision} is answered twice: {text}", about)
 
 
 def _about(world: "World", method: str, body: dict[str, Any], row: RowMapping | None) -> str:
@@ -198,9 +221,7 @@ async def in_the_end(world: "World", database: Database) -> None:
         told = world.slack.answers[decision]
         if not row["batch_id"] and row["status"] == "done" and not told:
             history.wrong(f"decision {decision} was never answered", about)
-    by_decision = Counter(
-        each["decision_id"] for each in rows(world, select(audit).where(audit.c.event == "outcome"))
-    )
+    by_decision = Counter(each["decision_id"] for each in rows(world, select(audit).where(audit.c.event == "outcome")))
     for decision, count in by_decision.items():
         if count > 1:
             history.wrong(f"decision {decision[:8]} has {count} outcomes in the audit trail")
@@ -209,23 +230,25 @@ async def in_the_end(world: "World", database: Database) -> None:
         if row["outcome"] is not None and row["status"] != "void" and row["id"] not in recorded:
             history.wrong(f"decision {row['id'][:8]} has no row in the audit trail", row["remediation_id"])
     await verify(database)
-    for each in rows(world, select(batches).where(batches.c.status != "done")):
-        history.wrong(f"selection {each['id'][:8]} is {each['status']} in the end")
     for asked in history.asked:
         if asked.acked and asked.mode and not _heard(world, asked.user, asked.ids, asked.at):
-            history.wrong(f"{asked.user} asked to {asked.verb} {asked.ids[2]}, was acked, and heard nothing", asked.ids[2])
+            history.wrong(
+                f"{asked.user} asked to {asked.verb} {asked.ids[2]}, was acked, and heard nothing", asked.ids[2]
+            )
     _cards_are_true(world)
 
 
 def _heard(world: "World", user: str, ids: Ids, at: float) -> bool:
     """Return whether there is a decision of the person, or something was said to them or about it since."""
-    of = select(func.count()).select_from(decisions).where(
+    of = select(decisions.c.id).where(
         decisions.c.user_id == user, decisions.c.remediation_id == ids[2], decisions.c.received_at >= START + at - 1
     )  # fmt: skip
-    if world.engine.connect().execute(of).scalar_one():
+    if rows(world, of):
         return True
     return any(
-        when >= at and (about == ids[2] or user in text) and ("chat." in text or "response_url" in text or "views." in text)
+        when >= at
+        and (about == ids[2] or user in text)
+        and ("chat." in text or "response_url" in text or "views." in text)
         for when, about, text in world.history.lines
     )
 
@@ -251,9 +274,38 @@ def _cards_are_true(world: "World") -> None:
 
 
 def _is_shown(world: "World", ids: Ids) -> bool:
-    """Return whether the message in which the bot says that a remediation is shown is in the channel."""
+    """Return whether the message that is to show a remediation is in the channel."""
     of = select(messages.c.ts).join(alerts, alerts.c.message_id == messages.c.id).where(
         alerts.c.remediation_id == ids[2], alerts.c.cluster_id == ids[0]
     )  # fmt: skip
     shown = {each["ts"] for each in rows(world, of)}
-    return any(each.ts in shown for each in world.slack.messages)
+    # What somebody has deleted is noticed within the hour.
+    return any(each.ts in shown for each in world.slack.messages) or bool(shown & world.deleted)
+
+
+# What happened.
+
+
+def taken_over(world: "World") -> int:
+    """Return how many decisions have changed hands."""
+    return len(rows(world, select(decisions.c.id).where(decisions.c.fence > 1)))
+
+
+def marks(world: "World") -> set[str]:
+    """Return what the database and Together show to have happened."""
+    found = {f"outcome {each['outcome']}" for each in rows(world, select(decisions.c.outcome).distinct())}
+    found |= {f"audit {each['event']}" for each in rows(world, select(audit.c.event).distinct())}
+    for row in rows(world, select(decisions)):
+        if row["fence"] > 1:
+            found.add("takeover with the POST in doubt" if row["sent_at"] else "takeover before the POST")
+        if row["batch_id"]:
+            found.add("a selection is carried out")
+            if row["outcome"] == "Paused":
+                found.add("pause during a selection")
+        if row["batch_id"] and row["outcome"] == "approved":
+            found.add("a selection approves")
+    if any(world.episodes[each.ids] and each.took_effect for each in world.history.sent):
+        found.add("a decision on what came back")
+    if any(world.slack.digests()):
+        found.add("a digest")
+    return found

@@ -31,6 +31,7 @@ class Faults:
     Args:
         streams: of the world.
         switched_off: faults that never strike, for a shorter failing world.
+        switched_on: faults that this world has whatever its seed says.
 
     Attributes:
         on: the faults of this world.
@@ -38,12 +39,13 @@ class Faults:
         are_over: nothing goes wrong any more.
     """
 
-    def __init__(self, streams: Streams, switched_off: Collection[str] = ()) -> None:
+    def __init__(self, streams: Streams, switched_off: Collection[str] = (), switched_on: Collection[str] = ()) -> None:
         self._streams = streams
         bits = streams["which faults"]
         # A world with every fault at once is so broken that little of it is ever decided.
         share = bits.choice((0.0, 0.1, 0.25, 0.5))
-        self.on = [name for name in EVERY if bits.random() < share and name not in switched_off]
+        drawn = [name for name in EVERY if bits.random() < share]
+        self.on = [name for name in EVERY if (name in drawn or name in switched_on) and name not in switched_off]
         self._rates = {name: streams[f"rate of {name}"].choice((0.02, 0.1, 0.3)) for name in EVERY}
         self.struck: Counter[str] = Counter()
         self.are_over = False

@@ -13,6 +13,7 @@ class Asked:
     Attributes:
         ids: of which remediation.
         mode: what the person was shown; empty where the person chose it in a dialog, or saw none.
+        episode: the incident that the person was shown, in Unix time; empty where none was shown.
         acked: Slack was told "received" in time.
     """
 
@@ -21,6 +22,7 @@ class Asked:
     verb: str
     ids: Ids
     mode: str = ""
+    episode: str = ""
     acked: bool = False
 
 

@@ -39,7 +39,8 @@ class SeededLoop(asyncio.BaseEventLoop):
         order: draws the order of callbacks that are ready at the same moment.
 
     Attributes:
-        delay: how long a function waits for its thread, in seconds; asked in the process that calls.
+        delays: how long a function waits for its thread, and its result for its caller, in seconds; asked in the
+            process that calls.
         counted: how many callbacks have run.
     """
 
@@ -47,9 +48,9 @@ class SeededLoop(asyncio.BaseEventLoop):
         self._seconds = 0.0
         self._order = order
         self._alive: set[asyncio.Task[Any]] = set()
-        self.delay: Callable[[], float] = lambda: 0.0
+        self.delays: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
         self.counted = 0
-        super().__init__()  # type: ignore[no-untyped-call] # typeshed has no constructor of it
+        super().__init__()
         self._ready: deque[asyncio.Handle] = deque()
         self.set_task_factory(self._make_task)
 
@@ -78,7 +79,7 @@ class SeededLoop(asyncio.BaseEventLoop):
         """Close what never ended, such as the work of dead processes. The world is over."""
         for task in sorted(self._alive, key=asyncio.Task.get_name):
             with suppress(RuntimeError):  # it awaits something in a `finally`
-                task.get_coro().close()  # type: ignore[union-attr] # a task's coroutine has it
+                task.get_coro().close()
         self._alive.clear()
         self._ready.clear()
         self._scheduled: list[asyncio.TimerHandle] = []
@@ -88,6 +89,14 @@ class SeededLoop(asyncio.BaseEventLoop):
     ) -> "asyncio.Future[Any]":
         done = self.create_future()
         process = PROCESS.get()
+        before, after = self.delays()
+
+        def settle(result: Any, error: Exception | None) -> None:
+            if not done.done():
+                if error:
+                    done.set_exception(error)
+                else:
+                    done.set_result(result)
 
         def work() -> None:
             if process and process.is_dead:
@@ -95,16 +104,17 @@ class SeededLoop(asyncio.BaseEventLoop):
             if process and process.is_suspended:
                 process.parked.append(asyncio.Handle(work, (), self, copy_context()))
                 return
+            result, failed = None, None
             try:
                 result = func(*args)
             except Exception as error:  # noqa: BLE001 - the caller gets it
-                if not done.done():
-                    done.set_exception(error)
+                failed = error
+            if after:
+                self.outside(after, settle, result, failed)
             else:
-                if not done.done():
-                    done.set_result(result)
+                settle(result, failed)
 
-        self.outside(self.delay(), work)
+        self.outside(before, work)
         return done
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
@@ -118,10 +128,10 @@ class SeededLoop(asyncio.BaseEventLoop):
         if not self._ready:
             self._jump()
         while self._scheduled and self._scheduled[0].when() <= self._seconds:
-            handle = heapq.heappop(self._scheduled)
+            handle: asyncio.Handle = heapq.heappop(self._scheduled)
             handle._scheduled = False  # type: ignore[attr-defined] # as the loop that it stands for does
             self._ready.append(handle)
-        batch = list(self._ready)
+        batch: list[asyncio.Handle] = list(self._ready)
         self._ready.clear()
         self._order.shuffle(batch)
         for handle in batch:

@@ -93,10 +93,10 @@ class Act:
         told = json.loads(value)
         ids = (told["cluster_id"], told["instance_id"], told["remediation_id"])
         mode = "" if choice == "mode" else told.get("mode", "")
-        return self.ask(verb, ids, mode)
+        return self.ask(verb, ids, mode, told.get("episode", ""))
 
-    def ask(self, verb: str, ids: Ids, mode: str = "") -> Asked:
-        asked = Asked(self.world.loop.time(), self.user, verb, ids, mode)
+    def ask(self, verb: str, ids: Ids, mode: str = "", episode: str = "") -> Asked:
+        asked = Asked(self.world.loop.time(), self.user, verb, ids, mode, episode)
         self.world.history.asked.append(asked)
         return asked
 
@@ -133,7 +133,7 @@ class Act:
             return
         if asked:
             asked.acked = asked.acked or ack.status == 200
-            self.ask(asked.verb, asked.ids, asked.mode)
+            self.ask(asked.verb, asked.ids, asked.mode, asked.episode)
 
 
 # People.
@@ -226,7 +226,7 @@ async def home(act: Act) -> None:
     if verb and value.startswith("{"):
         told = json.loads(value)
         ids = (told["cluster_id"], told["instance_id"], told["remediation_id"])
-        asked = act.ask(verb, ids, "" if choice == "mode" else told.get("mode", ""))
+        asked = act.ask(verb, ids, "" if choice == "mode" else told.get("mode", ""), told.get("episode", ""))
     before = len(slack.views)
     await slack.act_in_home(view, block_id, seen, user=act.user, choice=choice)
     await asyncio.sleep(act.chance.uniform(0.3, 2.5))
@@ -267,6 +267,7 @@ async def delete_card(act: Act) -> None:
         slack.messages.remove(gone)
         about = (gone.metadata or {}).get("event_payload", {}).get("remediation_id", "")
         act.world.deletions[about] += 1
+        act.world.deleted.add(gone.ts)
         act.world.history.note(act.world.loop.time(), f"somebody deletes {gone.ts}", about)
 
 
@@ -299,13 +300,16 @@ async def broken(act: Act) -> None:
 
 
 async def storm(act: Act) -> None:
+    if act.world.database_is or any(each.line for each in act.world.bots):
+        act.world.history.marks.add("storm during an outage")
     for _ in range(act.chance.randint(6, 9)):
         fall_ill(act, "c-a")
 
 
 async def escalate(act: Act) -> None:
     if ids := act.ill("PENDING_APPROVAL"):
-        mode = act.chance.choice([each for each in sorted(set(MODES)) if each != act.world.together.remediations[ids]["mode"]])
+        present = act.world.together.remediations[ids]["mode"]
+        mode = act.chance.choice([each for each in sorted(set(MODES)) if each != present])
         act.world.together.escalate(ids, mode)
         act.world.escalations[ids] += 1
         act.world.history.note(act.world.loop.time(), f"{ids[2]} escalates to {mode}", ids[2])
@@ -329,9 +333,7 @@ async def work(act: Act) -> None:
                     act.world.together.advance(ids)
             except RpcError:
                 continue
-            act.world.history.note(
-                act.world.loop.time(), f"{ids[2]} is now {act.world.together.state(ids)}", ids[2]
-            )
+            act.world.history.note(act.world.loop.time(), f"{ids[2]} is now {act.world.together.state(ids)}", ids[2])
         await asyncio.sleep(act.chance.uniform(0.0, 60.0))
 
 

@@ -14,7 +14,7 @@ from tests.simulation.loop import SeededLoop
 from tests.simulation.people import Act
 from tests.simulation.world import Running, World, schema
 
-TROUBLED_SECONDS = 480.0
+TROUBLED_SECONDS = (300.0, 480.0, 480.0, 480.0, 480.0, 480.0, 480.0, 2700.0)
 CALM_SECONDS = 1800.0
 ACTS = (4, 8, 16, 30)
 
@@ -43,12 +43,15 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def play(seed: int, *, without: Collection[str] = (), acts: Collection[int] | None = None) -> Result:
+def play(
+    seed: int, *, without: Collection[str] = (), also: Collection[str] = (), acts: Collection[int] | None = None
+) -> Result:
     """Run the world of a seed.
 
     Args:
         seed: of everything random.
         without: faults that never strike.
+        also: faults that the world has whatever its seed says.
         acts: the numbers of the acts to play; all of them by default.
     """
     schema()
@@ -57,7 +60,7 @@ def play(seed: int, *, without: Collection[str] = (), acts: Collection[int] | No
     logging.disable(logging.CRITICAL)
     loop = SeededLoop(random.Random(f"{seed} order of callbacks"))  # noqa: S311 - repeatable, not secret
     asyncio.set_event_loop(loop)
-    world = World(seed, loop, frozenset(without))
+    world = World(seed, loop, without, also)
     try:
         played = loop.run_until_complete(_live(world, acts))
     except Exception as error:
@@ -74,24 +77,19 @@ def play(seed: int, *, without: Collection[str] = (), acts: Collection[int] | No
         logging.disable(logging.NOTSET)
     history = world.history
     counts = Counter(callbacks=loop.counted, transactions=world.transactions, calls=world.calls)
-    return Result(
-        seed, history.hash, history.problems, world.faults.on, played, _marks(world), history, counts
-    )
+    return Result(seed, history.hash, history.problems, world.faults.on, played, history.marks, history, counts)
 
 
 async def _live(world: World, chosen: Collection[int] | None) -> list[int]:
-    for cluster in ("c-a", "c-b"):
-        world.together.clusters[cluster] = f"{cluster} (H100)"
-        world.together.nodes[cluster] = 8
-    for _ in range(world.size):
-        world.start()
+    world.begin()
+    seconds = world.streams["how long"].choice(TROUBLED_SECONDS)
     count = world.streams["how many acts"].choice(ACTS)
-    acts = {number: Act(world, number, TROUBLED_SECONDS) for number in range(count)}
+    acts = {number: Act(world, number, seconds) for number in range(count)}
     played = sorted(acts if chosen is None else set(chosen) & set(acts))
     await asyncio.sleep(5.0)
     tasks = [asyncio.create_task(acts[number].run(), name=f"act {number}") for number in played]
-    troubles = [asyncio.create_task(work, name=work.__name__) for work in _troubles(world)]
-    await asyncio.sleep(TROUBLED_SECONDS)
+    troubles = [asyncio.create_task(work) for work in _troubles(world, seconds)]
+    await asyncio.sleep(seconds)
     world.faults.are_over = True
     await asyncio.gather(*tasks, *troubles)
     world.history.note(world.loop.time(), "# the faults are over")
@@ -99,30 +97,43 @@ async def _live(world: World, chosen: Collection[int] | None) -> list[int]:
         world.start()
     await asyncio.sleep(CALM_SECONDS)
     await checks.in_the_end(world, world.bots[0].database)
+    world.history.marks |= checks.marks(world) | {name for name, count in world.faults.struck.items() if count}
     return played
 
 
-def _troubles(world: World) -> list[Coroutine[Any, Any, None]]:
+def _troubles(world: World, seconds: float) -> list[Coroutine[Any, Any, None]]:
     """Return what lasts for a while, each at a time of its own."""
-    made = []
-    for name, what in PERIODS.items():
-        if name in world.faults.on:
-            for number in range(world.streams[f"times of {name}"].choice((1, 2, 3))):
-                made.append(_trouble(world, name, number, what))
-    return made
+    return [
+        _trouble(world, name, number, seconds, what)
+        for name, what in PERIODS.items()
+        if name in world.faults.on
+        for number in range(world.streams[f"times of {name}"].choice((1, 2, 3)))
+    ]
 
 
-async def _trouble(world: World, name: str, number: int, what: Any) -> None:
+async def _trouble(world: World, name: str, number: int, seconds: float, what: Any) -> None:
     chance = random.Random(f"{world.seed} {name} {number}")  # noqa: S311 - repeatable, not secret
-    await asyncio.sleep(chance.uniform(0.0, TROUBLED_SECONDS - 100))
-    if world.faults.are_over or not world.bots:
+    await asyncio.sleep(chance.uniform(0.0, seconds - 100))
+    running = await _somebody(world, chance)
+    if running is None or world.faults.are_over:
         return
     world.faults.struck[name] += 1
     world.history.marks.add(name)
-    running = chance.choice(world.bots)
     world.history.note(world.loop.time(), f"! {name} ({running.process})")
     await what(world, running, chance)
     world.history.note(world.loop.time(), f"! {name} is over")
+
+
+async def _somebody(world: World, chance: random.Random) -> Running | None:
+    """Return a bot that something happens to: mostly one that is in the middle of something."""
+    if chance.random() < 0.7:
+        give_up_at = world.loop.time() + 90.0
+        while world.loop.time() < give_up_at and not world.faults.are_over:
+            if busy := [each for each in world.bots if each.tasks.running]:
+                await asyncio.sleep(chance.uniform(0.0, 1.5))
+                return chance.choice(busy)
+            await asyncio.sleep(chance.uniform(0.05, 0.3))
+    return chance.choice(world.bots) if world.bots else None
 
 
 async def _away(world: World, _running: Running, chance: random.Random) -> None:
@@ -137,13 +148,13 @@ async def _frozen(world: World, _running: Running, chance: random.Random) -> Non
     world.database_is = ""
 
 
-async def _cut(world: World, running: Running, chance: random.Random) -> None:
+async def _cut(_world: World, running: Running, chance: random.Random) -> None:
     running.line = "cut"
     await asyncio.sleep(chance.uniform(1.0, 90.0))
     running.line = ""
 
 
-async def _line_frozen(world: World, running: Running, chance: random.Random) -> None:
+async def _line_frozen(_world: World, running: Running, chance: random.Random) -> None:
     running.line = "frozen"
     await asyncio.sleep(chance.uniform(1.0, 90.0))
     running.line = ""
@@ -152,9 +163,7 @@ async def _line_frozen(world: World, running: Running, chance: random.Random) ->
 async def _killed(world: World, running: Running, chance: random.Random) -> None:
     if running not in world.bots:
         return
-    await asyncio.sleep(chance.random())  # between any two callbacks
-    if running in world.bots:
-        world.kill(running)
+    world.kill(running)
     await asyncio.sleep(chance.uniform(0.0, 60.0))
     world.start()
 
@@ -171,17 +180,20 @@ async def _suspended(world: World, running: Running, chance: random.Random) -> N
     if running not in world.bots or running.is_stopping:
         return
     running.process.is_suspended = True
-    await asyncio.sleep(chance.choice((5.0, 30.0, 90.0)) * chance.uniform(0.5, 1.5))
+    before = checks.taken_over(world)
+    await asyncio.sleep(chance.choice((5.0, 45.0, 150.0)) * chance.uniform(0.5, 1.5))
+    if checks.taken_over(world) > before:
+        world.history.marks.add("a suspended bot wakes after its work was taken over")
     world.loop.resume(running.process)
 
 
-async def _stepped(world: World, running: Running, chance: random.Random) -> None:
+async def _stepped(_world: World, running: Running, chance: random.Random) -> None:
     running.skew += chance.choice((-3600.0, -30.0, -3.0, 3.0, 30.0, 3600.0))
     await asyncio.sleep(chance.uniform(10.0, 120.0))
     running.skew = 0.0
 
 
-async def _drifts(world: World, running: Running, chance: random.Random) -> None:
+async def _drifts(_world: World, running: Running, chance: random.Random) -> None:
     running.drift = chance.uniform(-0.01, 0.01)
     await asyncio.sleep(chance.uniform(60.0, 300.0))
     running.drift = 0.0
@@ -215,8 +227,3 @@ PERIODS = {
     "history unreadable": _unreadable,
     "lists lag": _lag,
 }
-
-
-def _marks(world: World) -> set[str]:
-    """Return what has happened at least once."""
-    return world.history.marks | {name for name, count in world.faults.struck.items() if count}

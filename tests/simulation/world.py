@@ -3,11 +3,10 @@
 import asyncio
 import functools
 import json
-import random
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,14 +34,14 @@ from tests.manual_clock import START
 from tests.simulation import checks
 from tests.simulation.faults import Faults
 from tests.simulation.history import History, Sent
-from tests.simulation.loop import Process, SeededLoop
+from tests.simulation.loop import PROCESS, Process, SeededLoop
 from tests.simulation.streams import Streams
 from tests.simulator.process import variables
-from tests.simulator.slack import Ack, Posted, Slack
+from tests.simulator.slack import Ack, Slack
 from tests.simulator.slack.limits import Limits
 from tests.simulator.slack.people import signed_headers
 from tests.simulator.slack.workspace import BOT_TOKEN, BOT_USER, TEAM
-from tests.simulator.together import DECISIONS, HTTP_OF_CODE, KEY_OWNER, Call, Ids, RpcError, Together
+from tests.simulator.together import DECISIONS, Ids, Together
 from tests.sqlite import fill_sqlite
 
 CHANNEL, ON_CALL, OPERATORS = "C0OPS", "S0ONCALL", "S0OPS"
@@ -101,7 +100,7 @@ class SharedDatabase(Database):
         self._engine.dispose()
         self._engine = world.engine
 
-    async def open(self, *, migrate: bool = True) -> None:  # noqa: ARG002 - the schema is there
+    async def open(self, *, migrate: bool = True) -> None:
         pass
 
     def _begin(self, connection: Connection) -> None:
@@ -109,7 +108,9 @@ class SharedDatabase(Database):
 
     def _transact(self, running: Any, begin: str, seconds: float, function: Callable[[Connection], T]) -> T:
         world, bot = self.world, self.world.bot_of(self.process)
-        trouble = "before" if world.database_is == "away" or (bot and bot.line == "cut") else world.faults.of_transaction()
+        trouble = (
+            "before" if world.database_is == "away" or (bot and bot.line == "cut") else world.faults.of_transaction()
+        )
         if trouble == "before":
             raise StorageUnavailable("cut")
         if trouble == "undone":
@@ -141,16 +142,19 @@ class World:
         seed: of all that is random.
         loop: on which it runs.
         switched_off: faults that never strike.
+        switched_on: faults that it has in any case.
 
     Attributes:
         clock: the world's own, and the database's.
         transactions, calls: how many there were.
     """
 
-    def __init__(self, seed: int, loop: SeededLoop, switched_off: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, seed: int, loop: SeededLoop, switched_off: Collection[str] = (), switched_on: Collection[str] = ()
+    ) -> None:
         self.seed, self.loop = seed, loop
         self.streams = Streams(seed)
-        self.faults = Faults(self.streams, switched_off)
+        self.faults = Faults(self.streams, switched_off, switched_on)
         self.history = History()
         self.clock = Clock(now=lambda: START + loop.time(), monotonic=loop.time)
         shape = self.streams["shape"]
@@ -160,8 +164,8 @@ class World:
             "BOT_ALERT_CHANNEL": CHANNEL,
             "BOT_OPERATORS": f"{OPERATORS},U0BOB",
             "BOT_ONCALL": ON_CALL,
-            "BOT_POLL_SECONDS": shape.choice(("15", "60")),
-            "BOT_LEASE_SECONDS": shape.choice(("20", "60", "60")),
+            "BOT_POLL_SECONDS": shape.choice(("20", "60")),
+            "BOT_LEASE_SECONDS": shape.choice(("30", "90", "90")),
             "BOT_REMIND_MINUTES": shape.choice(("0", "0", "15")),
             "BOT_REASON": shape.choice(("never", "never", "cancel", "always")),
             "BOT_MAX_IN_REPAIR": shape.choice(("", "1", "3")),
@@ -175,6 +179,7 @@ class World:
         self.escalations: Counter[Ids] = Counter()
         self.failures: Counter[Ids] = Counter()
         self.deletions: Counter[str] = Counter()
+        self.deleted: set[str | None] = set()
         self.mentions: Counter[str] = Counter()
         self.lost_right_at: dict[str, float] = {}
         self.transactions = self.calls = 0
@@ -190,11 +195,19 @@ class World:
         raw.create_function("random", 0, lambda: unordered.getrandbits(62))
         self.engine: Engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
         self.limit = int(self.environ["BOT_MAX_IN_REPAIR"] or 0)
-        loop.delay = self._database_delay
+        loop.delays = self._database_delays
+
+    def begin(self) -> None:
+        """Start the bots."""
+        for cluster in ("c-a", "c-b"):
+            self.together.clusters[cluster] = f"{cluster} (H100)"
+            self.together.nodes[cluster] = 8
+        for _ in range(self.size):
+            self.start()
 
     # The bots.
 
-    def bot_of(self, process: Process) -> Running | None:
+    def bot_of(self, process: Process | None) -> Running | None:
         return next((each for each in self.bots if each.process is process), None)
 
     def start(self) -> Running:
@@ -244,14 +257,16 @@ class World:
             self.bots.remove(running)
         self.history.note(self.loop.time(), f"{running.process} has ended")
 
-    def _database_delay(self) -> float:
-        stream = self.streams["threads"]
-        delay = stream.choice((0.0, 0.001, 0.004, 0.02))
+    def _database_delays(self) -> tuple[float, float]:
+        """Return how long a transaction waits before it is run, and its result after that."""
+        stream, running = self.streams["threads"], self.bot_of(PROCESS.get())
+        before = stream.choice((0.0, 0.001, 0.004, 0.02))
         if self.faults.strikes("transaction busy"):
-            delay += stream.uniform(0.5, 4.0)
-        if self.database_is == "frozen":
-            delay += stream.uniform(4.0, 12.0)
-        return delay
+            before += stream.uniform(0.5, 4.0)
+        if self.database_is == "frozen" or (running and running.line == "frozen"):
+            frozen = stream.uniform(4.0, 20.0)
+            return (before + frozen, 0.0) if stream.random() < 0.5 else (before, frozen)
+        return before, 0.0
 
     # Slack reaches the bots.
 
@@ -272,7 +287,7 @@ class World:
 
     # The bots reach Together and Slack.
 
-    def call(self, where: str, process: Process, effect: Callable[[], T]) -> "asyncio.Future[T | None]":
+    def call(self, where: str, effect: Callable[[], T]) -> "asyncio.Future[T | None]":
         """Carry a call out in the world, whatever becomes of the process that makes it.
 
         The future gives what the effect returned, or raises `_Broken` with the name of the fault.
@@ -343,9 +358,7 @@ class TogetherLine(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         world, decision = self._world, _decision()
         try:
-            answer = await world.call(
-                "together", self._process, lambda: self._effect(request, decision)
-            )
+            answer = await world.call("together", lambda: self._effect(request, decision))
         except Broken as broken:
             match str(broken):
                 case "refused":
@@ -381,9 +394,12 @@ class TogetherLine(httpx.AsyncBaseTransport):
             return status, json.loads(json.dumps(answer))
         ids: Ids = (found["cluster"], found["instance"], found["remediation"])
         before = together.remediations.get(ids, {}).get("state", "")
+        suggested = together.remediations.get(ids, {}).get("mode", "")
         status, answer = together._answer(asked, action, body)
         took = status == 200
         mode = together.remediations.get(ids, {}).get("mode", "")
+        if isinstance(body, dict) and body.get("mode", suggested) != suggested:
+            world.history.marks.add("mode changed between look and POST")
         sent = Sent(world.loop.time(), str(self._process), decision, verb, ids, before, mode, took)
         world.history.sent.append(sent)
         took_effect = "it takes effect" if took else f"HTTP {status}"
@@ -398,8 +414,8 @@ class Workspace(Slack):
     """The on-call team's Slack workspace, which reaches the bots without HTTP.
 
     Attributes:
-        answers: how many messages about a decision took effect, by the decision and whether it was only progress.
-        heard: when each person last saw something new from the bot, anywhere.
+        answers: how many messages took effect that a decision with an outcome brought about, by the decision.
+        told: the same by their words, where they were new messages.
     """
 
     def __init__(self, world: World) -> None:
@@ -407,6 +423,7 @@ class Workspace(Slack):
         self.url = "http://127.0.0.1"
         self._world = world
         self.answers: Counter[str] = Counter()
+        self.told: Counter[tuple[str, str]] = Counter()
 
     async def post_signed(self, body: bytes, *, what: str = "", **headers: str) -> Ack:  # noqa: ARG002 - as over HTTP
         return await self._world.deliver(body, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -418,14 +435,14 @@ class Workspace(Slack):
         world = self._world
         if method.startswith("conversations.") and world.history_is_unreadable:
             return 200, {"ok": False, "error": "missing_scope"}, {}
-        before = checks.before_saying(world, process, decision, method, body)
+        before = checks.before_saying(world, decision, method)
         answer = self.answer(BOT_TOKEN, method, body)
         checks.said(world, process, decision, method, body, answer, before)
         return answer
 
     def take_response(self, process: Process, decision: str, url: str, body: dict[str, Any]) -> int:
         """Take what a bot posts to a `response_url`."""
-        before = checks.before_saying(self._world, process, decision, "response_url", body)
+        before = checks.before_saying(self._world, decision, "response_url")
         status, text = self.respond(url.rpartition("/")[2], body)
         answer: dict[str, Any] = {"ok": True} if status == 200 else {"ok": False, "error": text}
         checks.said(self._world, process, decision, "response_url", body, (status, answer, {}), before)
@@ -449,7 +466,7 @@ class SlackLine(MeasuredClient):
 
         try:
             async with asyncio.timeout(10):  # the session's own
-                answer = await world.call("slack", self._process, effect)
+                answer = await world.call("slack", effect)
         except Broken as broken:
             match str(broken):
                 case "429":
@@ -477,7 +494,7 @@ class ResponseUrls:
         try:
             async with asyncio.timeout(10):
                 status = await world.call(
-                    "slack", self._process, lambda: world.slack.take_response(self._process, decision, url, body)
+                    "slack", lambda: world.slack.take_response(self._process, decision, url, body)
                 )
         except Broken as broken:
             if str(broken) in {"429", "503 before", "503 after", "garbage after"}:

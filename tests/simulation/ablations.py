@@ -1,0 +1,233 @@
+"""The product's safeguards, each switched off by a small patch: the simulation must notice."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from bot.clock import Pause
+from bot.decisions import executor, preconditions
+from bot.decisions.delivery import AnswerDelivery
+from bot.decisions.executor import Executor
+from bot.decisions.guardrails import Guardrails
+from bot.decisions.service import DecisionService
+from bot.models import FirstApproval, Found, Job
+from bot.policy import Policy
+from bot.store import Approvals, DecisionStore, Lease, Pauses
+from bot.store import decisions as stored
+from bot.store.tables import decisions
+from bot.watcher import reconciler
+from handlers.alert_channels import SlackAlertChannels
+from tests.simulation import faults
+from tests.simulation.run import play
+from tests.simulation.world import World
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A safeguard that is switched off.
+
+    Attributes:
+        parts: what is put in the place of what: owner, name, and replacement.
+        needs: faults without which nobody could notice; the worlds that look for it have them.
+        drop_index: of the database, which it takes too.
+    """
+
+    name: str
+    parts: Sequence[tuple[Any, str, Any]]
+    needs: Sequence[str] = ()
+    drop_index: str = ""
+
+    def found_by(self, seed: int) -> list[tuple[str, str]]:
+        """Play a seed without the safeguard. Returns what is wrong then."""
+        with self.switched_off():
+            return play(seed, also=self.needs, without=() if self.needs else EXCUSES).problems
+
+    @contextmanager
+    def switched_off(self) -> Iterator[None]:
+        """Run worlds without it."""
+        before = [(owner, name, owner.__dict__[name]) for owner, name, _ in self.parts]
+        began = World.begin
+        for owner, name, replacement in self.parts:
+            setattr(owner, name, replacement)
+        if self.drop_index:
+            index = self.drop_index
+
+            def begin(world: World) -> None:
+                with world.engine.connect() as connection:
+                    connection.exec_driver_sql(f"DROP INDEX {index}")
+                began(world)
+
+            World.begin = begin  # type: ignore[method-assign, assignment] # put back below
+        try:
+            yield
+        finally:
+            World.begin = began  # type: ignore[method-assign] # as it was
+            for owner, name, value in before:
+                setattr(owner, name, value)
+
+
+def _answers(value: Any) -> Callable[..., Any]:
+    return lambda *_, **__: value
+
+
+def _awaited(value: Any) -> Callable[..., Any]:
+    async def answer(*_: Any, **__: Any) -> Any:
+        return value
+
+    return answer
+
+
+def _without_fence(self: DecisionStore, connection: Any, statement: Any, job: Job, /, **values: object) -> float:
+    present = connection.execute(select(decisions).where(decisions.c.id == job.id)).mappings().one()
+    keys = {"b_id": job.id, "b_owner": present["owner"], "b_fence": present["fence"], "b_lease": self._lease}
+    row = connection.execute(statement, keys | values).first()
+    return float(row[0] or 0.0) if row else 0.0
+
+
+def _own_key(self: DecisionStore, request: Any, job_id: str, status: str, written: str | None) -> dict[str, Any]:
+    return {**_insert(self, request, job_id, status, written), "dedup_key": job_id}
+
+
+_insert = DecisionStore._insert
+
+
+async def _unauthorized(self: DecisionService, job: Job) -> None:
+    if not job.taken_over:
+        await _authorize(self, job)
+
+
+_authorize = DecisionService._authorize_and_claim
+
+
+async def _one_is_two(self: Guardrails, job: Job, present: Any) -> FirstApproval | None:
+    first, now = await self._approvals.first(job.request.ref)
+    if present.mode not in self._limits.two_people or (first and first.counts_for(present)):
+        return None
+    return FirstApproval(job.request.actor.user_id, present.mode, now, job.id, present.episode)
+
+
+async def _believe(self: Executor, job: Job, seen: Any, cause: Any, sent_at: float) -> Any:  # noqa: ARG001 - as the other
+    raise cause
+
+
+async def _blindly(self: Executor, job: Job, sent: Any) -> Any:
+    return await self._send(job, sent.seen, self._clock.now())
+
+
+async def _tell_first(self: DecisionService, job: Job, answer: Any, outcome: Any) -> Any:
+    await self._delivery.tell(job, answer)
+    return await _conclude(self, job, answer, outcome)
+
+
+_conclude = DecisionService._conclude
+
+
+async def _not_durable(self: DecisionService, request: Any, job_id: str) -> Any:
+    job = Job(job_id, request, fence=1, received_at=0.0, began=self._clock.monotonic())
+
+    async def later() -> None:
+        await self._clock.sleep(1.0, Pause.RETRY)
+        if work := await _receive(self, request, job.id):
+            await work
+
+    return later()
+
+
+_receive = DecisionService._receive
+
+
+async def _told_once(self: AnswerDelivery, job: Job, answer: Any) -> None:
+    await self.tell(job, answer)
+    await self._storing.until_stored(lambda: self._store.finish(job))
+
+
+async def _never_finished(self: AnswerDelivery, job: Job, answer: Any) -> None:
+    await self._store.ensure_held(job)
+    await self.tell(job, answer)
+    await self._store.release(job)
+
+
+FROZEN = ("process suspended", "database frozen", "line frozen")
+EXCUSES = [name for name in faults.EVERY if name.startswith(("slack", "process", "transaction", "database", "line"))]
+EVERY = (
+    Ablation("fence", [(DecisionStore, "_execute", _without_fence)], needs=FROZEN),
+    Ablation("clock before a POST", [(DecisionStore, "may_send", _answers(True))], needs=(*FROZEN, "together slow")),
+    Ablation("one claim per remediation", [], drop_index="one_active_decision_per_remediation"),
+    Ablation(
+        "look before a repeat", [(Executor, "_look_again", _awaited(None))], needs=("together refused", "together 429")
+    ),
+    Ablation(
+        "wait before a repeat",
+        [(Executor, "_resume", _blindly)],
+        needs=("process killed", "together late", "together slow"),
+    ),
+    Ablation(
+        "void of a commit in doubt",
+        [(DecisionStore, "void", _awaited(True))],
+        needs=("transaction lost", "transaction undone"),
+    ),
+    Ablation("dedup key", [(DecisionStore, "_insert", _own_key)]),
+    Ablation("authority", [(Policy, "authorize", _awaited(None))]),
+    Ablation(
+        "authority at takeover",
+        [(DecisionService, "_authorize_and_claim", _unauthorized)],
+        needs=("process killed", "transaction before"),
+    ),
+    Ablation("pause at the POST", [(stored, "_pause_of", _answers(None)), (Pauses, "active", _awaited(None))]),
+    Ablation("two people", [(Guardrails, "_check_people", _awaited(None))]),
+    Ablation("another person", [(Guardrails, "_check_people", _one_is_two)]),
+    Ablation("limit", [(Guardrails, "_check_limit", _awaited(None))]),
+    Ablation("limit counts what begins", [(Approvals, "about_to_be_in_repair", _awaited(set()))]),
+    Ablation(
+        "limit reads what was just approved",
+        [
+            (Approvals, "approved_lately", _awaited([])),
+            (Approvals, "at_work", _awaited([])),
+        ],
+        needs=("lists lag",),
+    ),
+    Ablation(
+        "read-back",
+        [(Executor, "_read_back", _believe)],
+        needs=("together cut after", "together hang after", "together 503 after"),
+    ),
+    Ablation(
+        "mode in the approval",
+        [
+            (executor, "mode_to_send", _answers(None)),
+            (Executor, "_look_again", _awaited(None)),
+        ],
+    ),
+    Ablation("what was shown", [(executor, "precondition_failure", _answers(""))]),
+    Ablation("which incident was shown", [(preconditions, "_is_of_another_episode", _answers(False))]),
+    Ablation("recorded before told", [(DecisionService, "_conclude", _tell_first)]),
+    Ablation("recorded before acked", [(DecisionService, "_receive", _not_durable)], needs=("process killed",)),
+    Ablation("takeover", [(DecisionStore, "take_over", _awaited([]))], needs=("process killed",)),
+    Ablation(
+        "delivery is retried", [(AnswerDelivery, "deliver", _told_once)], needs=("slack cut before", "slack hang")
+    ),
+    Ablation("one answer", [(AnswerDelivery, "deliver", _never_finished)]),
+    Ablation(
+        "one watch",
+        [
+            (Lease, "ensure_held", _answers(None)),
+            (Lease, "acquire", _awaited(True)),
+            (Lease, "check", _answers(None)),
+        ],
+        needs=("clock drifts",),
+    ),
+    Ablation(
+        "look in the channel before a post is repeated",
+        [(SlackAlertChannels, "find", _awaited(Found()))],
+        needs=("process killed", "slack cut after", "slack hang after"),
+    ),
+    Ablation("card that an answer changed", [(reconciler, "_shown", _answers(0))], needs=("slack slow",)),
+    Ablation(
+        "card drawn again after an answer",
+        [(AnswerDelivery, "_mark_stale", _awaited(None))],
+        needs=("slack cut before", "slack late", "slack hang"),
+    ),
+)
