@@ -20,7 +20,7 @@ from handlers.commands import read as read_command
 from handlers.shortcuts import find_references
 
 pytestmark = pytest.mark.fuzz
-CASES = int(os.environ.get("FUZZ") or (1000 if os.environ.get("CI") else 100))
+CASES = int(os.environ.get("FUZZ") or (300 if os.environ.get("CI") else 100))
 many = settings(max_examples=CASES, deadline=None)
 WORDS = st.text(max_size=30) | st.sampled_from([
     "cluster_id", "instance_id", "remediation_id", "mode", "state", "value", "actions", "view", "message", "blocks",
