@@ -14,6 +14,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot import cards
 from bot.clock import Clock, Pause
 from bot.models import Delivery, Message, Place
 from handlers.failures import SLACK_FAILURES, describe, error_code, may_have_worked
@@ -84,6 +85,8 @@ class Replies:
         ways = self._in_place(place, message) if place.is_button or place.message_ts else []
         if ways and await self._first(ways) is not None:
             return Delivery.IN_PLACE
+        if ways:
+            message = cards.as_copy(message)  # nothing keeps it current, and people on call were mentioned before
         if not await self._say(place, message, self._to_channel(place, message)):
             return Delivery.NOWHERE
         return Delivery.ELSEWHERE if ways else Delivery.IN_PLACE

@@ -8,6 +8,7 @@ from bot.cards.history import copyable, history
 from bot.cards.notices import (
     USAGE,
     after_failure,
+    as_copy,
     failed,
     failure,
     how_to_decide,
@@ -57,6 +58,7 @@ __all__ = [
     "USAGE",
     "CardConfig",
     "after_failure",
+    "as_copy",
     "batch",
     "card",
     "chooser",

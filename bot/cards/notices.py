@@ -7,7 +7,7 @@ from bot.cards import blocks
 from bot.cards.additions import ADDED, with_line
 from bot.cards.config import CardConfig
 from bot.cards.controls import MORE
-from bot.cards.remediation_card import card, ids
+from bot.cards.remediation_card import ON_CALL, card, ids
 from bot.errors import BotError, UnreadableCommand
 from bot.models import (
     RULES,
@@ -113,6 +113,18 @@ def without_decisions(shown: Message) -> Message:
             block = {**block, "elements": kept}  # noqa: PLW2901 - the same row
         drawn.append(block)
     return replace(shown, blocks=drawn)
+
+
+def as_copy(shown: Message) -> Message:
+    """Return a card for another message than its own: it decides nothing, and mentions nobody on call again."""
+    copied = without_decisions(shown)
+    lines = [line for line in copied.text.splitlines() if not line.startswith(ON_CALL)]
+    return replace(copied, text="\n".join(lines), blocks=[each for each in copied.blocks if not _mentions(each)])
+
+
+def _mentions(block: dict[str, Any]) -> bool:
+    sections = block["elements"] if block["type"] == "rich_text" else []
+    return any(str(each.get("text", "")).startswith(ON_CALL) for section in sections for each in section["elements"])
 
 
 def how_to_decide(verb: Verb, ref: RemediationRef) -> str:

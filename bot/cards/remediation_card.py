@@ -25,6 +25,8 @@ from bot.models import (
 )
 from bot.mrkdwn import ago, clean, code, escape, when
 
+ON_CALL = "On call: "  # begins the line that mentions who is on call
+
 
 def card(  # noqa: PLR0913 - what a card shows
     remediation: Remediation,
@@ -195,7 +197,7 @@ def _agreed(remediation: Remediation, about: About, config: CardConfig) -> Itera
     elif remediation.mode in config.two_people:
         yield "Needs 2 approvals, by different people."
     if about.called:
-        yield f"On call: {mention(about.called)}"
+        yield f"{ON_CALL}{mention(about.called)}"
 
 
 def mention(called: str) -> str:

@@ -12,7 +12,7 @@ from bot.decisions import executor, preconditions
 from bot.decisions.delivery import AnswerDelivery
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
-from bot.decisions.service import DecisionService
+from bot.decisions.service import DecisionService, Unrecorded
 from bot.models import FirstApproval, Found, Job
 from bot.policy import Policy
 from bot.store import Approvals, DecisionStore, Lease, Pauses
@@ -41,9 +41,11 @@ class Ablation:
     drop_index: str = ""
 
     def found_by(self, seed: int) -> list[tuple[str, str]]:
-        """Play a seed without the safeguard. Returns what is wrong then."""
+        """Play a seed without the safeguard. Returns what is wrong then, and isn't with it."""
+        without = () if self.needs else EXCUSES
         with self.switched_off():
-            return play(seed, also=self.needs, without=() if self.needs else EXCUSES).problems
+            problems = play(seed, also=self.needs, without=without).problems
+        return problems if problems and not play(seed, also=self.needs, without=without).problems else []
 
     @contextmanager
     def switched_off(self) -> Iterator[None]:
@@ -126,11 +128,13 @@ _conclude = DecisionService._conclude
 
 
 async def _not_durable(self: DecisionService, request: Any, job_id: str) -> Any:
-    job = Job(job_id, request, fence=1, received_at=0.0, began=self._clock.monotonic())
-
     async def later() -> None:
         await self._clock.sleep(1.0, Pause.RETRY)
-        if work := await _receive(self, request, job.id):
+        try:
+            work = await _receive(self, request, job_id)
+        except Unrecorded as error:
+            work = error.work
+        if work:
             await work
 
     return later()

@@ -30,9 +30,8 @@ REFUSED_BY_SLACK = {
     "invalid_blocks", "invalid_blocks_format", "invalid_arguments", "msg_too_long", "no_text", "invalid_attachments",
     "view_too_large", "unknown_method", "metadata_must_be_sent_from_app", "invalid_limit",
 }  # fmt: skip
-FINAL = re.compile(
-    r"(Approved|Cancelled|Rejected)( and [^.]*)? by <@|Not approved|wasn't sent|Too late|lready (approved|cancelled)"
-)
+NO = re.compile(r"Not (approved|cancelled|rejected)|wasn't sent|Too late")
+DONE = {"approve": "Approved", "cancel": "Cancelled", "reject": "Rejected"}
 SAYS = {"chat.postMessage", "chat.update", "chat.postEphemeral", "response_url"}
 MENTION = "<!subteam^S0ONCALL>"
 IN_REPAIR = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
@@ -52,6 +51,13 @@ def _row(world: "World", decision: str) -> RowMapping | None:
 # As it leaves.
 
 
+def leaves(world: "World", decision: str, about: str) -> None:
+    """Judge a decision that is about to leave for Together."""
+    row = _row(world, decision)
+    if row is not None and row["outcome"] is not None and row["outcome"] not in MAYBE:
+        world.history.wrong(f"decision {decision} leaves after its outcome “{row['outcome']}”", about)
+
+
 def sent(world: "World", it: Sent) -> None:
     """Judge a decision that reached Together."""
     history, row, about = world.history, _row(world, it.decision), it.ids[2]
@@ -61,10 +67,10 @@ def sent(world: "World", it: Sent) -> None:
     if row is None:
         history.wrong(f"a POST without a decision on record: {it.decision}", about)
         return
-    if row["outcome"] is not None and row["outcome"] not in MAYBE:
-        history.wrong(f"decision {it.decision} is sent after its outcome “{row['outcome']}”", about)
     if not it.took_effect:
         return
+    if row["outcome"] is not None and row["outcome"] not in MAYBE:
+        history.wrong(f"decision {it.decision} takes effect after its outcome “{row['outcome']}”", about)
     mine = [each for each in history.sent if each.took_effect and each.decision == it.decision]
     if len(mine) > 1:
         history.wrong(f"decision {it.decision} took effect twice", about)
@@ -141,14 +147,14 @@ def said(  # noqa: PLR0917 - what a call is
         viewer = world.slack.viewers[result["view"]["id"]][0] if "view" in result else ""
         history.note(now, f"{process} {method} {viewer}".strip(), about)
         return
-    where = body.get("ts") or result.get("ts") or body.get("user") or ""
+    where = body.get("ts") or result.get("ts") or body.get("user") or result.get("user") or ""
     thread = f" in thread {body['thread_ts']}" if body.get("thread_ts") else ""
     history.note(now, f"{process} {method} {body.get('channel', '')} {where}{thread} [{decision}]: {text}", about)
     for secret in SECRETS:
         if secret in everything:
             history.wrong(f"a secret is told: {text}", about)
     if decision and row is not None:
-        if row["outcome"] is None and FINAL.search(text) and "⏳" not in text and not body.get("thread_ts"):
+        if row["outcome"] is None and _is_final(row, method, text):
             history.wrong(f"told before it was recorded: {text}", about)
         if row["outcome"] is not None:
             world.slack.answers[decision] += 1
@@ -160,6 +166,12 @@ def said(  # noqa: PLR0917 - what a call is
         _announced(world, about, body, str(result.get("ts")))
     if method == "chat.postMessage" and MENTION in everything and world.environ["BOT_REMIND_MINUTES"] == "0":
         _called(world, about)
+
+
+def _is_final(row: RowMapping, method: str, text: str) -> bool:
+    """Return whether a text says how a decision ended; a card that is put back says how others did."""
+    done = f"{DONE.get(row['verb'], 'Nothing')} by <@{row['user_id']}>"
+    return "⏳" not in text and (done in text or (method != "chat.update" and bool(NO.search(text))))
 
 
 def _answered(world: "World", decision: str, text: str, about: str) -> None:

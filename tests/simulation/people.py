@@ -32,7 +32,8 @@ class Act:
     def __init__(self, world: World, number: int, seconds: float) -> None:
         self.world = world
         self.chance = random.Random(f"{world.seed} act {number}")  # noqa: S311 - repeatable, not secret
-        self.at = self.chance.uniform(0.0, seconds)
+        # People act in bursts.
+        self.at = self.chance.choice((self.chance.uniform(0.0, seconds), round(self.chance.uniform(0.0, seconds), -1)))
         self.name, self._do = self.chance.choices(
             [(name, do) for _, name, do in TABLE], [weight for weight, _, _ in TABLE]
         )[0]
@@ -284,26 +285,32 @@ async def lose_right(act: Act) -> None:
 # Together.
 
 
-def fall_ill(act: Act, cluster: str) -> None:
-    together = act.world.together
+def fall_ill(world: World, chance: random.Random, cluster: str) -> None:
+    together = world.together
     number = len(together.remediations)
-    # A broken node is often broken again: an ID may return in a later incident.
     ids = together.add(
-        (cluster, f"i-{number}", f"r-{number}"), mode=act.chance.choice(MODES), instance_name=f"gpu-{number}",
-        linked_alerts=XID, state=act.chance.choice(("PENDING_APPROVAL",) * 9 + ("PENDING",)),
+        (cluster, f"i-{number}", f"r-{number}"), mode=chance.choice(MODES), instance_name=f"gpu-{number}",
+        linked_alerts=XID, state=chance.choice(("PENDING_APPROVAL",) * 9 + ("PENDING",)),
     )  # fmt: skip
-    act.world.history.note(act.world.loop.time(), f"{ids[2]} is proposed: {together.remediations[ids]['mode']}", ids[2])
+    world.history.note(world.loop.time(), f"{ids[2]} is proposed: {together.remediations[ids]['mode']}", ids[2])
+
+
+def break_first_nodes(world: World) -> None:
+    """Let there be something to decide from the beginning."""
+    chance = world.streams["first nodes"]
+    for _ in range(chance.randint(1, 4)):
+        fall_ill(world, chance, chance.choice(("c-a", "c-b")))
 
 
 async def broken(act: Act) -> None:
-    fall_ill(act, act.chance.choice(("c-a", "c-a", "c-b")))
+    fall_ill(act.world, act.chance, act.chance.choice(("c-a", "c-a", "c-b")))
 
 
 async def storm(act: Act) -> None:
     if act.world.database_is or any(each.line for each in act.world.bots):
         act.world.history.marks.add("storm during an outage")
     for _ in range(act.chance.randint(6, 9)):
-        fall_ill(act, "c-a")
+        fall_ill(act.world, act.chance, "c-a")
 
 
 async def escalate(act: Act) -> None:
@@ -357,14 +364,14 @@ async def opens_again(act: Act) -> None:
 
 
 TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
-    (9, "a node breaks", broken),
+    (10, "a node breaks", broken),
     (2, "a storm", storm),
     (3, "it gets worse", escalate),
     (2, "it clears", resolve),
     (4, "repairs go on", work),
     (2, "decided in the console", console),
     (1, "it comes back", opens_again),
-    (12, "decides on a card", decide),
+    (24, "decides on a card", decide),
     (6, "presses something", click),
     (3, "is delivered again", redelivery),
     (5, "types a cancel", typed),

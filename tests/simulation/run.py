@@ -8,7 +8,7 @@ from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation import checks
+from tests.simulation import checks, people
 from tests.simulation.history import History
 from tests.simulation.loop import SeededLoop
 from tests.simulation.people import Act
@@ -16,7 +16,7 @@ from tests.simulation.world import Running, World, schema
 
 TROUBLED_SECONDS = (300.0, 480.0, 480.0, 480.0, 480.0, 480.0, 480.0, 2700.0)
 CALM_SECONDS = 1800.0
-ACTS = (4, 8, 16, 30)
+ACTS = (10, 25, 50, 80)
 
 
 @dataclass
@@ -76,7 +76,10 @@ def play(
         random.setstate(state)
         logging.disable(logging.NOTSET)
     history = world.history
-    counts = Counter(callbacks=loop.counted, transactions=world.transactions, calls=world.calls)
+    counts = Counter(
+        callbacks=loop.counted, transactions=world.transactions, calls=world.calls, asked=len(history.asked),
+        posts=len(history.sent),
+    )  # fmt: skip
     return Result(seed, history.hash, history.problems, world.faults.on, played, history.marks, history, counts)
 
 
@@ -87,6 +90,7 @@ async def _live(world: World, chosen: Collection[int] | None) -> list[int]:
     acts = {number: Act(world, number, seconds) for number in range(count)}
     played = sorted(acts if chosen is None else set(chosen) & set(acts))
     await asyncio.sleep(5.0)
+    people.break_first_nodes(world)
     tasks = [asyncio.create_task(acts[number].run(), name=f"act {number}") for number in played]
     troubles = [asyncio.create_task(work) for work in _troubles(world, seconds)]
     await asyncio.sleep(seconds)

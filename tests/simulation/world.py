@@ -233,6 +233,7 @@ class World:
         connections = Connections(Identity(TEAM, "", BOT_USER), client, client, session, together, together)
         store = DecisionStore(database, settings.bot_lease_seconds, clock)
         bot = build_bot(settings, connections, store, tasks, clock, report=_ignore, warn=lambda *_: None)
+        bot.bolt.verification.verifier.clock = cast("Any", SimpleNamespace(now=self.clock.now))
         running = Running(process, bot, tasks, database, 0.0, 0.0)
         self.bots.append(running)
         for part in (bot.recovery, bot.watcher):
@@ -276,7 +277,7 @@ class World:
         if not able:
             return Ack(0, "", 0.0)
         running = running if running in able else self.streams["balancer"].choice(able)
-        request = AsyncBoltRequest(body=body.decode(), headers={**signed_headers(body), **headers})
+        request = AsyncBoltRequest(body=body.decode(), headers={**signed_headers(body, self.clock.now()), **headers})
         await asyncio.sleep(self.streams["network"].uniform(0.01, 0.2))
         task = self.loop.spawn(running.process, running.bot.bolt.async_dispatch(request), "request")
         await asyncio.wait({task}, timeout=ACK_SECONDS)
@@ -357,6 +358,8 @@ class TogetherLine(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         world, decision = self._world, _decision()
+        if request.method == "POST":
+            checks.leaves(world, decision, request.url.path.split("/")[-2])
         try:
             answer = await world.call("together", lambda: self._effect(request, decision))
         except Broken as broken:
@@ -443,8 +446,9 @@ class Workspace(Slack):
     def take_response(self, process: Process, decision: str, url: str, body: dict[str, Any]) -> int:
         """Take what a bot posts to a `response_url`."""
         before = checks.before_saying(self._world, decision, "response_url")
-        status, text = self.respond(url.rpartition("/")[2], body)
-        answer: dict[str, Any] = {"ok": True} if status == 200 else {"ok": False, "error": text}
+        key = url.rpartition("/")[2]
+        status, text = self.respond(key, body)
+        answer = {"ok": True, "user": self._responses[key].user} if status == 200 else {"ok": False, "error": text}
         checks.said(self._world, process, decision, "response_url", body, (status, answer, {}), before)
         return status
 

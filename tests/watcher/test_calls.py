@@ -7,8 +7,9 @@ import pytest
 
 from bot.quiet_hours import QuietHours
 from tests.simulator.slack import Posted
+from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began, digest, storm
-from tests.watch import card, pass_time, until, watching
+from tests.watch import HOLD, card, pass_time, until, watching
 from tests.world import APPROVE, IDS
 
 ONCALL = "<!subteam^S0ONCALL>"
@@ -32,6 +33,20 @@ async def test_message_that_opens_an_alert_calls_once() -> None:
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved, queued")
         assert not calls(alert)
+
+
+async def test_answer_that_takes_no_place_on_the_card_mentions_nobody_again_and_decides_nothing() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(linked_alerts=CRITICAL)
+        alert = await card(bot)
+        bot.slack.faults += [SlackFault("chat.update", "fatal_error", times=9), SlackFault("response_url", "", times=9)]
+        await bot.slack.press(alert, HOLD)
+        copy = await until(bot, lambda: bot.slack.visible()[1:])
+        assert not calls(copy[0])
+        assert ONCALL not in copy[0].text
+        assert "GPU has fallen off the bus" in copy[0].text
+        assert "On hold until" in copy[0].text
+        assert APPROVE not in copy[0].buttons
 
 
 @pytest.mark.parametrize(

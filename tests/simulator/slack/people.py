@@ -408,9 +408,9 @@ class Slack(Workspace):
         return self.add(channel, {"text": text, "blocks": blocks, **extra})
 
 
-def signed_headers(body: bytes) -> dict[str, str]:
+def signed_headers(body: bytes, now: float | None = None) -> dict[str, str]:
     """The headers of a form that Slack sends now."""
-    stamp = str(int(time.time()))
+    stamp = str(int(time.time() if now is None else now))
     return {
         "x-slack-request-timestamp": stamp,
         "x-slack-signature": sign(stamp, body),
