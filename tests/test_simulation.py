@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from tests.simulation.__main__ import FIXED, shrink
-from tests.simulation.ablations import EVERY
+from tests.simulation.ablations import EVERY, EXCUSES
 from tests.simulation.run import play
 from tests.simulation.steps import Steps, measure
 from tests.simulator.process import ROOT
 
 # Seeds that found a defect, which is mended.
-MENDED: tuple[int, ...] = ()
+MENDED = (4, 1039, 1090, 1161, 1215)  # a card that took no place was posted anew, and mentioned on-call again
 # A little above what it takes today; a step more has a reason.
 BOUNDS = {
     "alert": Steps(60, 8, 3),
@@ -44,13 +44,13 @@ def test_mended_seed_stays_mended(seed: int) -> None:
 
 def test_missing_safeguard_is_found_played_again_and_shrunk() -> None:
     ablation = next(each for each in EVERY if each.name == "two people")
+    seed = next(seed for seed in range(100) if ablation.found_by(seed))
     with ablation.switched_off():
-        found = next(result for seed in range(100) if (result := play(seed)).problems)
-        again, shrunk = play(found.seed), shrink(found)
+        found, again = play(seed, without=EXCUSES), play(seed, without=EXCUSES)
+        shrunk = shrink(found)
     assert (again.hash, again.problems) == (found.hash, found.problems)
     assert shrunk.problems
-    assert len(shrunk.acts) <= len(found.acts)
-    assert play(found.seed).problems == []
+    assert len(shrunk.acts) < len(found.acts)
 
 
 def test_decision_takes_no_more_steps_than_it_did() -> None:
