@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from tests.simulation.__main__ import FIXED, shrink
 from tests.simulation.ablations import EVERY, EXCUSES
 from tests.simulation.run import play
@@ -30,16 +28,15 @@ def python(*words: str) -> "subprocess.CompletedProcess[str]":
 
 def test_seed_has_the_same_history_in_every_process() -> None:
     printed = []
-    for seeds in ((3, 11, 24), (24, 3, 11)):
+    for seeds in ((3, 11), (11, 3)):
         words = f"from tests.simulation.run import play; print(sorted((seed, play(seed).hash) for seed in {seeds}))"
         printed.append(python("-c", words).stdout)
     assert printed[0] == printed[1] != ""
 
 
-@pytest.mark.parametrize("seed", MENDED)
-def test_mended_seed_stays_mended(seed: int) -> None:
-    played = python("-m", "tests.simulation", "--seed", str(seed))
-    assert played.returncode == 0, played.stdout
+def test_mended_seeds_stay_mended() -> None:
+    words = f"from tests.simulation.run import play; print([play(seed).problems for seed in {MENDED}])"
+    assert python("-c", words).stdout == f"{[[]] * len(MENDED)}\n"
 
 
 def test_missing_safeguard_is_found_played_again_and_shrunk() -> None:
