@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
+from tests.simulation import faults
 from tests.simulation.ablations import EVERY
 from tests.simulation.run import Result, play
 from tests.simulation.steps import describe
@@ -64,7 +65,7 @@ def brief(seed: int) -> Result:
 
 def shrink(result: Result) -> Result:
     """Switch faults off and drop acts, until nothing can be left out of a failing world."""
-    kind, best, without = _kind(result), result, set[str]()
+    kind, best, without = _kind(result), result, set(faults.EVERY) - set(result.faults)
 
     def fails(off: set[str], acts: Sequence[int]) -> Result | None:
         tried = play(best.seed, without=off, acts=acts)
