@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Executable, RowMapping, select
+from sqlalchemy import Connection, Executable, RowMapping, Select, select
 
 from bot.models import Actor
 from bot.store import Database, begin_pause
@@ -11,8 +11,9 @@ from tests.world import World
 
 
 async def execute(database: Database, *statements: Executable) -> list[RowMapping]:
-    """Run statements in one transaction. Returns the rows of the last one."""
-    return await database.run(_execute, statements)
+    """Run statements in one transaction, which keeps nobody out where all of them only read. Returns the last rows."""
+    only_read = all(isinstance(each, Select) for each in statements)
+    return await (database.read if only_read else database.run)(_execute, statements)
 
 
 def _execute(connection: Connection, statements: tuple[Executable, ...]) -> list[RowMapping]:
