@@ -1,8 +1,8 @@
 # Everything here needs Python 3.11 or newer and make; the rest is installed into .venv from the lock files.
 PYTHON ?= python3
 BIN := .venv/bin
-# Twice as many as there are cores, since tests also wait.
-WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )))
+# Three times as many as there are cores, since tests mostly wait.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 )))
 ARGS ?=
 FUZZ ?= 100000
 

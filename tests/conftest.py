@@ -16,20 +16,16 @@ from tests.world import World, world
 settings.register_profile("tests", max_examples=int(os.environ.get("EXAMPLES", "25")), deadline=None)
 settings.load_profile("tests")
 
-# These wait more than they work. One after every few others, so that waiting and working go side by side.
-WAITING = ("tests/test_chaos.py", "tests/browser/", "tests/test_bench.py", "tests/test_outward.py")
+# What takes longest begins first, so that no worker is left alone with it at the end.
+LONGEST = (
+    "tests/test_chaos.py", "tests/test_simulation.py", "tests/browser/", "tests/test_bench.py", "tests/decisions/",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the tests that wait over the first three quarters of all."""
-    waiting = sorted(
-        (each for each in items if each.nodeid.startswith(WAITING)), key=lambda each: "chaos" not in each.nodeid
-    )
-    working = [each for each in items if not each.nodeid.startswith(WAITING)]
-    every = max(1, len(working) * 3 // 4 // max(1, len(waiting)))
-    for number, item in enumerate(waiting):
-        working.insert(number * (every + 1), item)
-    items[:] = working
+    """Sort the tests of the longest files to the front."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: next((places[name] for name in LONGEST if item.nodeid.startswith(name)), len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
