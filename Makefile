@@ -1,8 +1,8 @@
 # Everything here needs Python 3.11 or newer and make; the rest is installed into .venv from the lock files.
 PYTHON ?= python3
 BIN := .venv/bin
-# Three times as many as there are cores, since tests mostly wait.
-WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 )))
+# Half as many again as there are cores, since tests also wait. More of them starve those that count seconds.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 ARGS ?=
 FUZZ ?= 100000
 
