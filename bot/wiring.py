@@ -72,7 +72,7 @@ class Bot:
     Attributes:
         bolt: takes Slack's requests.
         recovery: keeps jobs, and takes over those of dead processes; runs until it is canceled.
-        watcher: keeps the alert channels current, likewise; None without an alert channel.
+        watcher: keeps the alert channels current until it is canceled; None without an alert channel.
     """
 
     bolt: Bolt

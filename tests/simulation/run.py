@@ -4,19 +4,19 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.simulation import checks, people
 from tests.simulation.history import History
-from tests.simulation.loop import SeededLoop
 from tests.simulation.people import Act
-from tests.simulation.world import Running, World, schema
+from tests.simulation.world import Running, World, opened
 
 TROUBLED_SECONDS = (300.0, 480.0, 480.0, 480.0, 480.0, 480.0, 480.0, 2700.0)
 CALM_SECONDS = 1800.0
 ACTS = (10, 25, 50, 80)
+Trouble = Callable[[World, Running, random.Random], Coroutine[Any, Any, None]]
 
 
 @dataclass
@@ -54,30 +54,19 @@ def play(
         also: faults that the world has whatever its seed says.
         acts: the numbers of the acts to play; all of them by default.
     """
-    schema()
-    state = random.getstate()
-    random.seed(seed)
     logging.disable(logging.CRITICAL)
-    loop = SeededLoop(random.Random(f"{seed} order of callbacks"))  # noqa: S311 - repeatable, not secret
-    asyncio.set_event_loop(loop)
-    world = World(seed, loop, without, also)
-    try:
-        played = loop.run_until_complete(_live(world, acts))
-    except Exception as error:
-        world.history.wrong(f"the world ended with {type(error).__name__}: {error}")
-        played = sorted(acts or ())
-        logging.disable(logging.NOTSET)
-        logging.getLogger(__name__).exception("seed %d", seed)
-    finally:
-        loop.abandon()
-        loop.close()
-        asyncio.set_event_loop(None)
-        world.engine.dispose()
-        random.setstate(state)
-        logging.disable(logging.NOTSET)
+    with opened(seed, without, also) as world:
+        try:
+            played = world.loop.run_until_complete(_live(world, acts))
+        except Exception as error:
+            world.history.wrong(f"the world ended with {type(error).__name__}: {error}")
+            played = sorted(acts or ())
+            logging.disable(logging.NOTSET)
+            logging.getLogger(__name__).exception("seed %d", seed)
+    logging.disable(logging.NOTSET)
     history = world.history
     counts = Counter(
-        callbacks=loop.counted, transactions=world.transactions, calls=world.calls, asked=len(history.asked),
+        callbacks=world.loop.counted, transactions=world.transactions, calls=world.calls, asked=len(history.asked),
         posts=len(history.sent),
     )  # fmt: skip
     return Result(seed, history.hash, history.problems, world.faults.on, played, history.marks, history, counts)
@@ -115,7 +104,7 @@ def _troubles(world: World, seconds: float) -> list[Coroutine[Any, Any, None]]:
     ]
 
 
-async def _trouble(world: World, name: str, number: int, seconds: float, what: Any) -> None:
+async def _trouble(world: World, name: str, number: int, seconds: float, what: Trouble) -> None:
     chance = random.Random(f"{world.seed} {name} {number}")  # noqa: S311 - repeatable, not secret
     await asyncio.sleep(chance.uniform(0.0, seconds - 100))
     running = await _somebody(world, chance)
@@ -140,28 +129,22 @@ async def _somebody(world: World, chance: random.Random) -> Running | None:
     return chance.choice(world.bots) if world.bots else None
 
 
-async def _away(world: World, _running: Running, chance: random.Random) -> None:
-    world.database_is = "away"
-    await asyncio.sleep(chance.uniform(1.0, 60.0))
-    world.database_is = ""
+def _database(becomes: str, most: float) -> Trouble:
+    async def last(world: World, _running: Running, chance: random.Random) -> None:
+        world.database_is = becomes
+        await asyncio.sleep(chance.uniform(1.0, most))
+        world.database_is = ""
+
+    return last
 
 
-async def _frozen(world: World, _running: Running, chance: random.Random) -> None:
-    world.database_is = "frozen"
-    await asyncio.sleep(chance.uniform(1.0, 40.0))
-    world.database_is = ""
+def _line(becomes: str) -> Trouble:
+    async def last(_world: World, running: Running, chance: random.Random) -> None:
+        running.line = becomes
+        await asyncio.sleep(chance.uniform(1.0, 90.0))
+        running.line = ""
 
-
-async def _cut(_world: World, running: Running, chance: random.Random) -> None:
-    running.line = "cut"
-    await asyncio.sleep(chance.uniform(1.0, 90.0))
-    running.line = ""
-
-
-async def _line_frozen(_world: World, running: Running, chance: random.Random) -> None:
-    running.line = "frozen"
-    await asyncio.sleep(chance.uniform(1.0, 90.0))
-    running.line = ""
+    return last
 
 
 async def _killed(world: World, running: Running, chance: random.Random) -> None:
@@ -219,10 +202,10 @@ async def _lag(world: World, _running: Running, chance: random.Random) -> None:
 
 
 PERIODS = {
-    "database away": _away,
-    "database frozen": _frozen,
-    "line cut": _cut,
-    "line frozen": _line_frozen,
+    "database away": _database("away", 60.0),
+    "database frozen": _database("frozen", 40.0),
+    "line cut": _line("cut"),
+    "line frozen": _line("frozen"),
     "process killed": _killed,
     "process stopped": _stopped,
     "process suspended": _suspended,

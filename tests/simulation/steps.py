@@ -1,14 +1,12 @@
 """What a typed cancel, a click, and an alert take in steps: a figure without noise."""
 
 import asyncio
-import random
 import statistics
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from tests.simulation.faults import EVERY
-from tests.simulation.loop import SeededLoop
-from tests.simulation.world import CHANNEL, World, schema
+from tests.simulation.world import CHANNEL, World, opened
 from tests.world import CANCEL
 
 SEED = 7
@@ -25,23 +23,11 @@ class Steps(NamedTuple):
 
 def measure() -> dict[str, Steps]:
     """Return the steps of each, of one bot without faults."""
-    schema()
-    state = random.getstate()
-    random.seed(SEED)
-    loop = SeededLoop(random.Random(SEED))  # noqa: S311 - repeatable, not secret
-    asyncio.set_event_loop(loop)
-    world = World(SEED, loop, EVERY)
-    world.environ |= {"BOT_REASON": "never", "BOT_MAX_IN_REPAIR": "", "BOT_TWO_PEOPLE_MODES": ""}
-    world.environ |= {"BOT_LEASE_SECONDS": "60", "BOT_POLL_SECONDS": "15", "BOT_REMIND_MINUTES": "0"}
-    world.size = 1
-    try:
-        return loop.run_until_complete(_measure(world))
-    finally:
-        loop.abandon()
-        loop.close()
-        asyncio.set_event_loop(None)
-        world.engine.dispose()
-        random.setstate(state)
+    with opened(SEED, without=EVERY) as world:
+        world.environ |= {"BOT_REASON": "never", "BOT_MAX_IN_REPAIR": "", "BOT_TWO_PEOPLE_MODES": ""}
+        world.environ |= {"BOT_LEASE_SECONDS": "60", "BOT_POLL_SECONDS": "15", "BOT_REMIND_MINUTES": "0"}
+        world.size = 1
+        return world.loop.run_until_complete(_measure(world))
 
 
 async def _measure(world: World) -> dict[str, Steps]:

@@ -3,11 +3,12 @@
 import asyncio
 import functools
 import json
+import random
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +47,6 @@ from tests.sqlite import fill_sqlite
 
 CHANNEL, ON_CALL, OPERATORS = "C0OPS", "S0ONCALL", "S0OPS"
 ACK_SECONDS = 3.0
-NEVER = 86_400.0
 T = TypeVar("T")
 _API = (
     ("clusters", "GET", ("clusters",)),
@@ -68,7 +68,7 @@ class Running:
         skew: by how many seconds its clock is ahead of the world's.
         drift: by how much its clock runs too fast.
         line: of its line to the database: "" is up, "cut", or "frozen".
-        history_unreadable: Slack refuses to show the channel.
+        is_stopping: it takes no more requests.
     """
 
     process: Process
@@ -80,10 +80,6 @@ class Running:
     line: str = ""
     parts: list["asyncio.Task[Any]"] = field(default_factory=list)
     is_stopping: bool = False
-
-    @property
-    def takes_requests(self) -> bool:
-        return not self.process.is_dead and not self.is_stopping
 
 
 class SharedDatabase(Database):
@@ -232,7 +228,7 @@ class World:
         session = cast("aiohttp.ClientSession", ResponseUrls(self, process))
         connections = Connections(Identity(TEAM, "", BOT_USER), client, client, session, together, together)
         store = DecisionStore(database, settings.bot_lease_seconds, clock)
-        bot = build_bot(settings, connections, store, tasks, clock, report=_ignore, warn=lambda *_: None)
+        bot = build_bot(settings, connections, store, tasks, clock, report=lambda _: None, warn=lambda *_: None)
         bot.bolt.verification.verifier.clock = cast("Any", SimpleNamespace(now=self.clock.now))
         running = Running(process, bot, tasks, database, 0.0, 0.0)
         self.bots.append(running)
@@ -271,12 +267,12 @@ class World:
 
     # Slack reaches the bots.
 
-    async def deliver(self, body: bytes, headers: Mapping[str, str], running: Running | None = None) -> Ack:
+    async def deliver(self, body: bytes, headers: Mapping[str, str]) -> Ack:
         """Send a request of Slack's to one of the bots, and wait for the ack as long as Slack does."""
-        able = [each for each in self.bots if each.takes_requests]
+        able = [each for each in self.bots if not each.is_stopping]
         if not able:
             return Ack(0, "", 0.0)
-        running = running if running in able else self.streams["balancer"].choice(able)
+        running = self.streams["balancer"].choice(able)
         request = AsyncBoltRequest(body=body.decode(), headers={**signed_headers(body, self.clock.now()), **headers})
         await asyncio.sleep(self.streams["network"].uniform(0.01, 0.2))
         task = self.loop.spawn(running.process, running.bot.bolt.async_dispatch(request), "request")
@@ -291,7 +287,7 @@ class World:
     def call(self, where: str, effect: Callable[[], T]) -> "asyncio.Future[T | None]":
         """Carry a call out in the world, whatever becomes of the process that makes it.
 
-        The future gives what the effect returned, or raises `_Broken` with the name of the fault.
+        The future gives what the effect returned, or raises `Broken` with the name of the fault.
         """
         self.calls += 1
         future: asyncio.Future[T | None] = self.loop.create_future()
@@ -320,6 +316,25 @@ class World:
         return future
 
 
+@contextmanager
+def opened(seed: int, without: Collection[str] = (), also: Collection[str] = ()) -> Iterator[World]:
+    """Make the world of a seed, on a loop of its own, for as long as the context lasts."""
+    schema()
+    state = random.getstate()
+    random.seed(seed)
+    loop = SeededLoop(random.Random(f"{seed} order of callbacks"))  # noqa: S311 - repeatable, not secret
+    asyncio.set_event_loop(loop)
+    world = World(seed, loop, without, also)
+    try:
+        yield world
+    finally:
+        loop.abandon()
+        loop.close()
+        asyncio.set_event_loop(None)
+        world.engine.dispose()
+        random.setstate(state)
+
+
 class Broken(Exception):
     """A call went wrong; the text names the fault."""
 
@@ -339,10 +354,6 @@ async def _end(running: Running) -> None:
                 await part.end()
         except (StorageUnavailable, TimeoutError):
             pass
-
-
-def _ignore(_problem: str) -> None:
-    pass
 
 
 def _decision() -> str:
