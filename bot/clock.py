@@ -17,6 +17,7 @@ class Pause(StrEnum):
     SLACK_LIMIT = "Slack's rate limit"
     HEARTBEAT = "heartbeat"
     RECOVERY = "recovery"
+    TIDY = "stuck selections and old response URLs"
     DAILY = "what is done once a day"
     LEASE = "lease"
     POLL = "poll"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 from tests.manual_clock import ManualClock
@@ -26,6 +27,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests of the longest files to the front."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: next((places[name] for name in LONGEST if item.nodeid.startswith(name)), len(LONGEST)))
+
+
+# What may keep the loop waiting inside the bot: its log, and what is done before the first request and after the last.
+MAY_BLOCK = (
+    ("logging/__init__.py", ("emit", "flush")),
+    ("bot/settings.py", ("read_settings",)),  # a running bot reads them again in a thread
+    ("bot/store/database.py", ("__init__", "_own", "_must_exist", "close")),
+    ("tests/simulation/loop.py", ("work",)),  # its threads are the loop itself
+    ("tests/simulation/checks.py", ("rows",)),
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_blocks() -> Iterator[None]:
+    """Refuse files, locks, connections, and sleep where they would stop the bot's loop."""
+    with blockbuster_ctx(["bot", "handlers"]) as watched:
+        watched.functions["os.path.abspath"].deactivate()  # it waits for nothing
+        for function in watched.functions.values():
+            for file, functions in MAY_BLOCK:
+                function.can_block_in(file, functions)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench import scale, watch
 from tests.bench.fleet import HOUR, Clusters, Fleet, Office
-from tests.bench.virtual_time import VirtualLoop
+from tests.simulation.loop import SeededLoop
 
 
 async def test_storm_is_measured_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,9 +17,9 @@ async def test_storm_is_measured_to_its_end(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_simulated_fleet_is_decided_on_cards_and_digests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=scale.seeded_loop) as runner:
         loop = runner.get_loop()
-        assert isinstance(loop, VirtualLoop)
+        assert isinstance(loop, SeededLoop)
         now = loop.clock.now
         fleet = Fleet(Clusters(2, now), Office(now), nodes=2000, seed=1, alarm_every=3 * HOUR, alarm_nodes=10)
         runner.run(scale.simulate(loop, 1, fleet, tmp_path / "bot.db"))

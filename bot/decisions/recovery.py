@@ -15,7 +15,7 @@ from bot.tasks import Tasks
 logger = logging.getLogger(__name__)
 
 TAKEN_AT_ONCE = 20
-HOUR, DAY = 3600.0, 86_400.0
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
 
 class Recovery:
@@ -59,7 +59,7 @@ class Recovery:
 
         No task group: of an error inside and a cancellation from outside at once, it loses the latter (Python 3.11).
         """
-        await asyncio.gather(self._keep(), self._take_over(), self._clean_up())
+        await asyncio.gather(self._keep(), self._take_over(), self._tidy(), self._clean_up())
 
     async def _keep(self) -> None:
         """Keep this process's jobs, three times in the life of a lease, and say whether the database can be written."""
@@ -102,9 +102,16 @@ class Recovery:
             if len(jobs) < TAKEN_AT_ONCE:
                 break
         await self._inbox.round(self._tasks, at_start=at_start)
-        if stuck := await self._batches.stop_stuck():
-            logger.warning("%d selections made no progress for 10 min and were stopped", stuck)
-        await self._store.drop_old_response_urls()
+
+    async def _tidy(self) -> None:
+        while True:
+            try:
+                if stuck := await self._batches.stop_stuck():
+                    logger.warning("%d selections made no progress for 10 min and were stopped", stuck)
+                await self._store.drop_old_response_urls()
+            except StorageUnavailable as error:
+                logger.warning("Couldn't stop stuck selections and drop old response URLs: %s", error)
+            await self._clock.sleep(MINUTE, Pause.TIDY)
 
     async def _purge(self) -> None:
         if purged := await self._store.purge(self._retention_days):

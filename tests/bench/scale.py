@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import logging
 import os
+import random
 import signal
 import statistics
 import tempfile
@@ -26,7 +27,7 @@ from bot.tasks import Tasks
 from bot.wiring import MAX_AT_ONCE, Connections, build_bot, together_client
 from handlers.connection import Identity
 from tests.bench.fleet import HOUR, Clusters, Fleet, InProcessClient, Office
-from tests.bench.virtual_time import VirtualLoop
+from tests.simulation.loop import SeededLoop
 from tests.simulator.process import variables
 from tests.simulator.slack.workspace import BOT_USER, TEAM
 from tests.simulator.together import Together
@@ -38,9 +39,14 @@ SEED = 20_261_126
 REPORT_DAYS = 10
 
 
+def seeded_loop() -> SeededLoop:
+    """Return the loop that a year passes on."""
+    return SeededLoop(random.Random(SEED))  # noqa: S311 - repeatable, not secret
+
+
 @asynccontextmanager
 async def bot_of(
-    loop: VirtualLoop, slack: Office, clusters: Clusters, path: Path
+    loop: SeededLoop, slack: Office, clusters: Clusters, path: Path
 ) -> AsyncIterator[tuple[Database, list["asyncio.Task[None]"]]]:
     """Run the bot's parts, put together as the process does it but for its connections. Yields those that never end."""
     clock = loop.clock
@@ -77,7 +83,7 @@ async def bot_of(
             await database.close()
 
 
-async def simulate(loop: VirtualLoop, days: int, fleet: Fleet, path: Path, enough: Sequence[int] = ()) -> None:
+async def simulate(loop: SeededLoop, days: int, fleet: Fleet, path: Path, enough: Sequence[int] = ()) -> None:
     """Run it, and print what it comes to every ten days, and at the end of the day in which `enough` gets an item."""
     slack, clusters = fleet.slack, fleet.clusters
     async with bot_of(loop, slack, clusters, path) as (database, parts):
@@ -160,9 +166,9 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=100, help="in each cluster")
     given = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=seeded_loop) as runner:
         loop = runner.get_loop()
-        assert isinstance(loop, VirtualLoop)
+        assert isinstance(loop, SeededLoop)
         interrupts: list[int] = []
         signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
         fleet = Fleet(Clusters(given.clusters, loop.clock.now), Office(loop.clock.now), given.nodes, SEED)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection
 
+from tests.simulation.periods import PERIODS
 from tests.simulation.streams import Streams
 
 # A call to Together or Slack, by where it goes wrong. "before" has no effect; "after" has; "late" has it seconds later.
@@ -12,11 +13,6 @@ CALLS = (
 )  # fmt: skip
 # A transaction: "undone" and "lost" are cut at the commit, which either didn't or did happen.
 TRANSACTIONS = ("before", "undone", "lost", "busy")
-# What lasts for a while.
-PERIODS = (
-    "database away", "database frozen", "line cut", "line frozen", "process killed", "process stopped",
-    "process suspended", "clock stepped", "clock drifts", "history unreadable", "lists lag",
-)  # fmt: skip
 EVERY = (
     *(f"together {each}" for each in CALLS),
     *(f"slack {each}" for each in CALLS),

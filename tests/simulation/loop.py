@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -10,7 +11,8 @@ from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from typing import Any
 
-MAX_STEPS = 3_000_000  # callbacks in one world; more of them is a loop without end
+from bot.clock import Clock
+from tests.manual_clock import START
 
 
 class Process:
@@ -37,15 +39,19 @@ class SeededLoop(asyncio.BaseEventLoop):
 
     Args:
         order: draws the order of callbacks that are ready at the same moment.
+        max_steps: how many callbacks may run; more of them is a loop without end.
 
     Attributes:
+        clock: its time.
         delays: how long a function waits for its thread, and its result for its caller, in seconds; asked in the
             process that calls.
         counted: how many callbacks have run.
     """
 
-    def __init__(self, order: random.Random) -> None:
+    def __init__(self, order: random.Random, *, max_steps: float = math.inf) -> None:
         self._seconds = 0.0
+        self._max_steps = max_steps
+        self.clock = Clock(now=lambda: START + self._seconds, monotonic=self.time)
         self._order = order
         self._alive: set[asyncio.Task[Any]] = set()
         self.delays: Callable[[], tuple[float, float]] = lambda: (0.0, 0.0)
@@ -133,7 +139,8 @@ class SeededLoop(asyncio.BaseEventLoop):
             self._ready.append(handle)
         batch: list[asyncio.Handle] = list(self._ready)
         self._ready.clear()
-        self._order.shuffle(batch)
+        if len(batch) > 1:
+            self._order.shuffle(batch)
         for handle in batch:
             self._run(handle)
 
@@ -154,7 +161,7 @@ class SeededLoop(asyncio.BaseEventLoop):
                 process.parked.append(handle)
                 return
         self.counted += 1
-        assert self.counted < MAX_STEPS, "it goes round in circles"
+        assert self.counted < self._max_steps, "it goes round in circles"
         handle._run()
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:

@@ -1,63 +1,46 @@
 """One to three bots on one database, Together, and Slack, put together on a seeded loop."""
 
 import asyncio
-import functools
-import json
 import random
 import sqlite3
-import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
-from urllib.parse import parse_qsl
 
 import aiohttp
 import httpx
-import structlog
 from slack_bolt.request.async_request import AsyncBoltRequest
-from slack_sdk.errors import SlackApiError
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
 from bot.clock import Clock
 from bot.errors import StorageUnavailable
 from bot.settings import read_settings
-from bot.store import Database, DecisionStore
+from bot.store import DecisionStore
 from bot.tasks import Tasks
 from bot.wiring import MAX_AT_ONCE, Bot, Connections, build_bot, together_client
-from handlers.client import MeasuredClient
 from handlers.connection import Identity
 from tests.manual_clock import START
-from tests.simulation import checks
+from tests.simulation.database import SharedDatabase, schema
 from tests.simulation.faults import Faults
-from tests.simulation.history import History, Sent
+from tests.simulation.history import History
+from tests.simulation.lines import Broken, ResponseUrls, SlackLine, TogetherLine, Workspace
 from tests.simulation.loop import PROCESS, Process, SeededLoop
 from tests.simulation.streams import Streams
 from tests.simulator.process import variables
-from tests.simulator.slack import Ack, Slack
+from tests.simulator.slack import Ack
 from tests.simulator.slack.limits import Limits
 from tests.simulator.slack.people import signed_headers
-from tests.simulator.slack.workspace import BOT_TOKEN, BOT_USER, TEAM
-from tests.simulator.together import DECISIONS, Ids, Together
-from tests.sqlite import fill_sqlite
+from tests.simulator.slack.workspace import BOT_USER, TEAM
+from tests.simulator.together import Ids, Together
 
 CHANNEL, ON_CALL, OPERATORS = "C0OPS", "S0ONCALL", "S0OPS"
 ACK_SECONDS = 3.0
+MAX_STEPS = 3_000_000  # callbacks in one world
 T = TypeVar("T")
-_API = (
-    ("clusters", "GET", ("clusters",)),
-    ("cluster", "GET", ("clusters", "{cluster}")),
-    ("list", "GET", ("clusters", "{cluster}", "instances", "{instance}", "remediations")),
-    ("get", "GET", ("clusters", "{cluster}", "instances", "{instance}", "remediations", "{remediation}")),
-    *(
-        (verb, "POST", ("clusters", "{cluster}", "instances", "{instance}", "remediations", "{remediation}", verb))
-        for verb in sorted(DECISIONS)
-    ),
-)
 
 
 @dataclass(eq=False)
@@ -82,55 +65,6 @@ class Running:
     is_stopping: bool = False
 
 
-class SharedDatabase(Database):
-    """SQLite in memory, shared by all bots; its transactions alternate as the loop's threads do.
-
-    A transaction is one step of the loop, so it is as serializable as PostgreSQL's locks make those that matter.
-    """
-
-    def __init__(self, world: "World", process: Process) -> None:
-        self.world = world
-        self.process = process
-        super().__init__("sqlite://", world.clock)
-        self.is_sqlite = world.is_alone  # only then whoever had a lease before is gone for certain
-        self._engine.dispose()
-        self._engine = world.engine
-
-    async def open(self, *, migrate: bool = True) -> None:
-        pass
-
-    def _begin(self, connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    def _transact(self, running: Any, begin: str, seconds: float, function: Callable[[Connection], T]) -> T:
-        world, bot = self.world, self.world.bot_of(self.process)
-        trouble = (
-            "before" if world.database_is == "away" or (bot and bot.line == "cut") else world.faults.of_transaction()
-        )
-        if trouble == "before":
-            raise StorageUnavailable("cut")
-        if trouble == "undone":
-            world.history.marks.add("commit cut before")
-            raise StorageUnavailable("cut", in_doubt=True)
-        world.transactions += 1
-        result = super()._transact(running, begin, seconds, function)
-        if trouble == "lost":
-            world.history.marks.add("commit cut after")
-            raise StorageUnavailable("cut", in_doubt=True)
-        return result
-
-
-@functools.cache
-def schema() -> bytes:
-    """Return an empty database of the present schema. It is migrated once, in a loop with threads."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "bot.db"
-        asyncio.run(fill_sqlite(f"sqlite:///{path}"))
-        with sqlite3.connect(path) as connection:
-            connection.execute("PRAGMA journal_mode=DELETE")  # what is in memory has no WAL
-        return path.read_bytes()
-
-
 class World:
     """Everything that one seed makes.
 
@@ -152,7 +86,7 @@ class World:
         self.streams = Streams(seed)
         self.faults = Faults(self.streams, switched_off, switched_on)
         self.history = History()
-        self.clock = Clock(now=lambda: START + loop.time(), monotonic=loop.time)
+        self.clock = loop.clock
         shape = self.streams["shape"]
         self.is_alone = shape.random() < 0.3
         self.size = 1 if self.is_alone else shape.choice((2, 2, 3))
@@ -184,7 +118,7 @@ class World:
         self.slack.limits = Limits()
         self.slack.add_user("U0DAVE", "dave")
         self.slack.groups = {ON_CALL: ["U0ALICE"], OPERATORS: ["U0ALICE", "U0CAROL"]}
-        raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self.raw = raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         raw.deserialize(schema())
         raw.create_function("bot_now", 0, self.clock.now)
         unordered = self.streams["database"]
@@ -322,7 +256,8 @@ def opened(seed: int, without: Collection[str] = (), also: Collection[str] = ())
     schema()
     state = random.getstate()
     random.seed(seed)
-    loop = SeededLoop(random.Random(f"{seed} order of callbacks"))  # noqa: S311 - repeatable, not secret
+    order = random.Random(f"{seed} order of callbacks")  # noqa: S311 - repeatable, not secret
+    loop = SeededLoop(order, max_steps=MAX_STEPS)
     asyncio.set_event_loop(loop)
     world = World(seed, loop, without, also)
     try:
@@ -333,10 +268,6 @@ def opened(seed: int, without: Collection[str] = (), also: Collection[str] = ())
         asyncio.set_event_loop(None)
         world.engine.dispose()
         random.setstate(state)
-
-
-class Broken(Exception):
-    """A call went wrong; the text names the fault."""
 
 
 async def _end(running: Running) -> None:
@@ -354,170 +285,3 @@ async def _end(running: Running) -> None:
                 await part.end()
         except (StorageUnavailable, TimeoutError):
             pass
-
-
-def _decision() -> str:
-    return str(structlog.contextvars.get_contextvars().get("decision", ""))
-
-
-class TogetherLine(httpx.AsyncBaseTransport):
-    """A bot's connection to Together."""
-
-    def __init__(self, world: World, process: Process) -> None:
-        self._world = world
-        self._process = process
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        world, decision = self._world, _decision()
-        if request.method == "POST":
-            checks.leaves(world, decision, request.url.path.split("/")[-2])
-        try:
-            answer = await world.call("together", lambda: self._effect(request, decision))
-        except Broken as broken:
-            match str(broken):
-                case "refused":
-                    raise httpx.ConnectError("refused") from None
-                case "429":
-                    return httpx.Response(429, json={"code": 8, "message": "slow down"}, headers={"Retry-After": "1"})
-                case "503 before" | "503 after":
-                    return httpx.Response(503, text="<html>")
-                case "garbage after":
-                    return httpx.Response(200, text="<html>")
-            raise httpx.ReadError("cut") from None
-        assert answer
-        return httpx.Response(answer[0], json=answer[1], headers={"x-request-id": f"req-{world.calls}"})
-
-    def _effect(self, request: httpx.Request, decision: str) -> tuple[int, dict[str, Any]]:
-        together, world = self._world.together, self._world
-        parts = tuple(request.url.path.removeprefix("/v1/compute/").split("/"))
-        verb, names = next(
-            (verb, names)
-            for verb, method, names in _API
-            if method == request.method
-            and len(names) == len(parts)
-            and all(name == part or name[0] == "{" for name, part in zip(names, parts, strict=True))
-        )
-        found = {name.strip("{}"): part for name, part in zip(names, parts, strict=True) if name[0] == "{"}
-        asked = cast("Any", SimpleNamespace(
-            match_info=found, query=dict(parse_qsl(request.url.query.decode())), headers=request.headers
-        ))  # fmt: skip
-        body = json.loads(request.content or b"null")
-        action = getattr(together, f"_{verb}")
-        if verb not in DECISIONS:
-            status, answer = together._answer(asked, action, body)
-            return status, json.loads(json.dumps(answer))
-        ids: Ids = (found["cluster"], found["instance"], found["remediation"])
-        before = together.remediations.get(ids, {}).get("state", "")
-        suggested = together.remediations.get(ids, {}).get("mode", "")
-        status, answer = together._answer(asked, action, body)
-        took = status == 200
-        mode = together.remediations.get(ids, {}).get("mode", "")
-        if isinstance(body, dict) and body.get("mode", suggested) != suggested:
-            world.history.marks.add("mode changed between look and POST")
-        sent = Sent(world.loop.time(), str(self._process), decision, verb, ids, before, mode, took)
-        world.history.sent.append(sent)
-        took_effect = "it takes effect" if took else f"HTTP {status}"
-        world.history.note(
-            sent.at, f"{self._process} sends {verb} (decision {decision}) for {ids[2]}, {before}: {took_effect}", ids[2]
-        )
-        checks.sent(world, sent)
-        return status, json.loads(json.dumps(answer))
-
-
-class Workspace(Slack):
-    """The on-call team's Slack workspace, which reaches the bots without HTTP.
-
-    Attributes:
-        answers: how many messages took effect that a decision with an outcome brought about, by the decision.
-        told: the same by their words, where they were new messages.
-    """
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world.clock.now)
-        self.url = "http://127.0.0.1"
-        self._world = world
-        self.answers: Counter[str] = Counter()
-        self.told: Counter[tuple[str, str]] = Counter()
-
-    async def post_signed(self, body: bytes, *, what: str = "", **headers: str) -> Ack:  # noqa: ARG002 - as over HTTP
-        return await self._world.deliver(body, {name.replace("_", "-"): value for name, value in headers.items()})
-
-    def take(
-        self, process: Process, decision: str, method: str, body: dict[str, Any]
-    ) -> tuple[int, dict[str, Any], dict[str, str]]:
-        """Answer a call of a bot."""
-        world = self._world
-        if method.startswith("conversations.") and world.history_is_unreadable:
-            return 200, {"ok": False, "error": "missing_scope"}, {}
-        before = checks.before_saying(world, decision, method)
-        answer = self.answer(BOT_TOKEN, method, body)
-        checks.said(world, process, decision, method, body, answer, before)
-        return answer
-
-    def take_response(self, process: Process, decision: str, url: str, body: dict[str, Any]) -> int:
-        """Take what a bot posts to a `response_url`."""
-        before = checks.before_saying(self._world, decision, "response_url")
-        key = url.rpartition("/")[2]
-        status, text = self.respond(key, body)
-        answer = {"ok": True, "user": self._responses[key].user} if status == 200 else {"ok": False, "error": text}
-        checks.said(self._world, process, decision, "response_url", body, (status, answer, {}), before)
-        return status
-
-
-class SlackLine(MeasuredClient):
-    """Slack's SDK in a bot, with the world at the end of it."""
-
-    def __init__(self, world: World, process: Process) -> None:
-        super().__init__(BOT_TOKEN, retry_handlers=[])
-        self._world = world
-        self._process = process
-
-    async def _request(self, *, http_verb: str, api_url: str, req_args: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - the SDK's own
-        world, method, decision = self._world, api_url.rpartition("/")[2], _decision()
-        body = json.loads(json.dumps(req_args.get("json") or req_args.get("params") or {}))
-
-        def effect() -> tuple[int, dict[str, Any], dict[str, str]]:
-            return world.slack.take(self._process, decision, method, body)
-
-        try:
-            async with asyncio.timeout(10):  # the session's own
-                answer = await world.call("slack", effect)
-        except Broken as broken:
-            match str(broken):
-                case "429":
-                    answer = 429, {"ok": False, "error": "ratelimited"}, {"Retry-After": "1"}
-                case "503 before" | "503 after" | "garbage after":
-                    raise SlackApiError("not JSON", {"status_code": 503}) from None
-                case _:
-                    raise aiohttp.ClientConnectionError(str(broken)) from None
-        assert answer
-        status, data, headers = answer
-        return {"status_code": status, "data": data, "headers": headers}
-
-
-class ResponseUrls:
-    """What a bot posts to a `response_url` through, in place of the session."""
-
-    def __init__(self, world: World, process: Process) -> None:
-        self._world = world
-        self._process = process
-
-    @asynccontextmanager
-    async def post(self, url: str, *, json: dict[str, Any], **_: object) -> AsyncIterator[SimpleNamespace]:
-        world, decision = self._world, _decision()
-        body = _copy(json)
-        try:
-            async with asyncio.timeout(10):
-                status = await world.call(
-                    "slack", lambda: world.slack.take_response(self._process, decision, url, body)
-                )
-        except Broken as broken:
-            if str(broken) in {"429", "503 before", "503 after", "garbage after"}:
-                yield SimpleNamespace(status=503)
-                return
-            raise aiohttp.ClientConnectionError(str(broken)) from None
-        yield SimpleNamespace(status=status)
-
-
-def _copy(value: T) -> T:
-    return cast("T", json.loads(json.dumps(value)))

@@ -1,0 +1,70 @@
+"""The database of a world: SQLite in memory, shared by all bots, and what goes wrong with its transactions."""
+
+import asyncio
+import functools
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Connection
+
+from bot.errors import StorageUnavailable
+from bot.store import Database
+from tests.simulation.loop import Process
+from tests.sqlite import fill_sqlite
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+T = TypeVar("T")
+
+
+class SharedDatabase(Database):
+    """SQLite in memory, shared by all bots; its transactions alternate as the loop's threads do.
+
+    A transaction is one step of the loop, so it is as serializable as PostgreSQL's locks make those that matter.
+    """
+
+    def __init__(self, world: "World", process: Process) -> None:
+        self.world = world
+        self.process = process
+        super().__init__("sqlite://", world.clock)
+        self.is_sqlite = world.is_alone  # only then whoever had a lease before is gone for certain
+        self._engine.dispose()
+        self._engine = world.engine
+
+    async def open(self, *, migrate: bool = True) -> None:
+        pass
+
+    def _begin(self, connection: Connection) -> None:  # noqa: ARG002 - there is one for all
+        self.world.raw.execute("BEGIN IMMEDIATE")
+
+    def _transact(self, running: Any, begin: str, seconds: float, function: Callable[[Connection], T]) -> T:
+        world, bot = self.world, self.world.bot_of(self.process)
+        trouble = (
+            "before" if world.database_is == "away" or (bot and bot.line == "cut") else world.faults.of_transaction()
+        )
+        if trouble == "before":
+            raise StorageUnavailable("cut")
+        if trouble == "undone":
+            world.history.marks.add("commit cut before")
+            raise StorageUnavailable("cut", in_doubt=True)
+        world.transactions += 1
+        result = super()._transact(running, begin, seconds, function)
+        if trouble == "lost":
+            world.history.marks.add("commit cut after")
+            raise StorageUnavailable("cut", in_doubt=True)
+        return result
+
+
+@functools.cache
+def schema() -> bytes:
+    """Return an empty database of the present schema. It is migrated once, in a loop with threads."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bot.db"
+        asyncio.run(fill_sqlite(f"sqlite:///{path}"))
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")  # what is in memory has no WAL
+        return path.read_bytes()

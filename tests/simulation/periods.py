@@ -1,0 +1,100 @@
+"""Faults that last for a while, and what each does to the world or to one bot."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation import checks
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Running, World
+
+Trouble = Callable[["World", "Running", random.Random], Coroutine[Any, Any, None]]
+
+
+def _database(becomes: str, most: float) -> Trouble:
+    async def last(world: "World", _running: "Running", chance: random.Random) -> None:
+        world.database_is = becomes
+        await asyncio.sleep(chance.uniform(1.0, most))
+        world.database_is = ""
+
+    return last
+
+
+def _line(becomes: str) -> Trouble:
+    async def last(_world: "World", running: "Running", chance: random.Random) -> None:
+        running.line = becomes
+        await asyncio.sleep(chance.uniform(1.0, 90.0))
+        running.line = ""
+
+    return last
+
+
+async def _killed(world: "World", running: "Running", chance: random.Random) -> None:
+    if running not in world.bots:
+        return
+    world.kill(running)
+    await asyncio.sleep(chance.uniform(0.0, 60.0))
+    world.start()
+
+
+async def _stopped(world: "World", running: "Running", chance: random.Random) -> None:
+    if running.is_stopping or running not in world.bots:
+        return
+    await world.stop(running)
+    await asyncio.sleep(chance.uniform(0.0, 30.0))
+    world.start()
+
+
+async def _suspended(world: "World", running: "Running", chance: random.Random) -> None:
+    if running not in world.bots or running.is_stopping:
+        return
+    running.process.is_suspended = True
+    before = checks.taken_over(world)
+    await asyncio.sleep(chance.choice((5.0, 45.0, 150.0)) * chance.uniform(0.5, 1.5))
+    if checks.taken_over(world) > before:
+        world.history.marks.add("a suspended bot wakes after its work was taken over")
+    world.loop.resume(running.process)
+
+
+async def _stepped(_world: "World", running: "Running", chance: random.Random) -> None:
+    running.skew += chance.choice((-3600.0, -30.0, -3.0, 3.0, 30.0, 3600.0))
+    await asyncio.sleep(chance.uniform(10.0, 120.0))
+    running.skew = 0.0
+
+
+async def _drifts(_world: "World", running: "Running", chance: random.Random) -> None:
+    running.drift = chance.uniform(-0.01, 0.01)
+    await asyncio.sleep(chance.uniform(60.0, 300.0))
+    running.drift = 0.0
+
+
+async def _unreadable(world: "World", _running: "Running", chance: random.Random) -> None:
+    world.history_is_unreadable = True
+    await asyncio.sleep(chance.uniform(10.0, 120.0))
+    world.history_is_unreadable = False
+
+
+async def _lag(world: "World", _running: "Running", chance: random.Random) -> None:
+    """Lists show for a while what was, while `get` shows what is."""
+    together = world.together
+    for ids, each in together.remediations.items():
+        together.lists_as[ids] = each["state"]
+    await asyncio.sleep(chance.uniform(5.0, 40.0))
+    together.lists_as.clear()
+
+
+PERIODS = {
+    "database away": _database("away", 60.0),
+    "database frozen": _database("frozen", 40.0),
+    "line cut": _line("cut"),
+    "line frozen": _line("frozen"),
+    "process killed": _killed,
+    "process stopped": _stopped,
+    "process suspended": _suspended,
+    "clock stepped": _stepped,
+    "clock drifts": _drifts,
+    "history unreadable": _unreadable,
+    "lists lag": _lag,
+}
