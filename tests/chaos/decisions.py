@@ -4,8 +4,10 @@ Afterwards all that was acked must be answered.
 """
 
 import asyncio
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.simulator.slack import Posted, Slack
 from tests.simulator.together import Call, Fault, Ids
 from tests.world import APPROVE, CANCEL, as_alert
 
+REMEDIATION = re.compile(r"remediation-\d{6}-")
 VERBS = ("command", APPROVE, CANCEL)
 NO = ("wasn't sent", "othing was sent", "othing changed", "othing was changed")
 
@@ -37,21 +40,30 @@ class Asked:
     acked: dict[str, str] = field(default_factory=dict)
     told_in_ack: str = ""
 
-    def messages(self, slack: Slack, user: str) -> int:
-        """How many messages answer one person: a card, an error, or a private word."""
-        told = [
-            message
-            for message in slack.messages
-            if message is not self.alert
-            and not is_in_progress(message)
-            and (message.via == self.acked[user] or (message.only_for is None and self.ids[2] in message.everything))
-        ]
-        return len(told)
+    def messages(self, said: "Said", user: str) -> list[Posted]:
+        """What answers one person: a card, an error, or a private word."""
+        told = [*said.through[self.acked[user]], *said.about[self.ids[2]]]
+        return list({id(message): message for message in told if message is not self.alert}.values())
 
-    def is_answered(self, slack: Slack, user: str) -> bool:
+    def is_answered(self, said: "Said", user: str) -> bool:
         """Whether one person can see an answer: one of those, or the alert redrawn."""
         redrawn = self.alert is not None and self.alert.edits > 0 and not is_in_progress(self.alert)
-        return redrawn or self.messages(slack, user) > 0
+        return redrawn or bool(self.messages(said, user))
+
+
+class Said:
+    """What the workspace shows, by how it came there, and by the remediation; read once, since it is long."""
+
+    def __init__(self, slack: Slack) -> None:
+        self.through: defaultdict[str | None, list[Posted]] = defaultdict(list)
+        self.about: defaultdict[str, list[Posted]] = defaultdict(list)
+        for message in slack.messages:
+            if is_in_progress(message):
+                continue
+            self.through[message.via].append(message)
+            if message.only_for is None:
+                for remediation_id in set(REMEDIATION.findall(message.everything)):
+                    self.about[remediation_id].append(message)
 
 
 def is_in_progress(message: Posted) -> bool:
@@ -73,14 +85,15 @@ class DecisionChaos(Chaos):
 
     def unsettled(self) -> list[str]:
         """Who was acked and has no answer."""
-        acked = [(asked, user) for asked in self._asked for user in asked.acked]
-        waiting = [(asked, user) for asked, user in acked if not asked.is_answered(self.slack, user)]
+        acked, said = [(asked, user) for asked in self._asked for user in asked.acked], Said(self.slack)
+        waiting = [(asked, user) for asked, user in acked if not asked.is_answered(said, user)]
         self.counts["answered"] = len(acked) - len(waiting)
         return [f"{user} was not answered: {asked.verb} {asked.ids[2]}" for asked, user in waiting]
 
     def verdict(self) -> list[str]:
         """POSTs for what was in effect already, and an audit trail that isn't whole."""
-        told = [asked.messages(self.slack, user) for asked in self._asked for user in asked.acked]
+        said = Said(self.slack)
+        told = [len(asked.messages(said, user)) for asked in self._asked for user in asked.acked]
         self.counts["answered by two messages"] = len([count for count in told if count > 1])
         self.counts["POSTs"] = len(self.together.posts)
         return [f"A POST was sent for what was in effect already: {call}" for call in self._wasted] + self._verify()
@@ -154,14 +167,14 @@ class OutageChaos(CutLines, DecisionChaos):
 
     def verdict(self) -> list[str]:
         """Who was told "no" and got a "yes", besides what else went wrong for good."""
+        said = Said(self.slack)
         contradicted = [
             f"{user} was told that nothing was sent for {asked.ids[2]}, which is {self.together.state(asked.ids)}"
             for asked in self._asked
             for user in (asked.acked if len(asked.acked) == 1 else ())
             if self.together.state(asked.ids) != "PENDING_APPROVAL"
-            for message in self.slack.messages
-            if (message.via == asked.acked[user] or asked.ids[2] in message.everything)
-            and any(words in message.text for words in NO)
+            for message in asked.messages(said, user)
+            if any(words in message.text for words in NO)
         ]
         contradicted += [
             f"The ack said that nothing was sent for {asked.ids[2]}, which is {self.together.state(asked.ids)}"
