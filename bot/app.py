@@ -55,13 +55,6 @@ RETRY_STORE_EVERY = 3.0
 class App:
     """The bot as a process.
 
-    Args:
-        settings: from the environment.
-        clock: time.
-        patience: with Together.
-        reread: reads the settings again, where some of their secrets are in files.
-        drain_seconds: how long acked work may take after the stop.
-
     Attributes:
         port: where HTTP is served, once `listening` is set.
         ready: set as soon as Slack's commands and clicks are taken.
@@ -311,7 +304,6 @@ class App:
 
         Args:
             about: such as the ID of a channel in which alerts can't be posted.
-            problem: in a sentence.
         """
         if problem and problem != self._warned.get(about):
             logger.error("%s", problem)

@@ -42,7 +42,6 @@ async def print_trail(url: str, style: str, *, since: float, remediation: str | 
     """Print rows, oldest first.
 
     Args:
-        url: the database's.
         style: `table`, `json` (a line per row) or `csv`.
         since: seconds since 1970.
         remediation: only this remediation ID.
@@ -65,8 +64,6 @@ async def print_verdict(url: str, expected: str | None, keys: Sequence[str] = ()
     """Check the whole trail, and print what was found. Returns whether it is whole.
 
     Args:
-        url: the database's.
-        expected: a head that was noted earlier.
         keys: check the signatures of heads too: the present one and those before it.
 
     Raises:

@@ -39,14 +39,7 @@ WAIT = Patience(get=8, attempt=4)
 async def examine(
     settings: Settings, *, unknown: Sequence[str] = (), posts: bool = False, clock: Clock | None = None
 ) -> list[Finding]:
-    """Run every check.
-
-    Args:
-        settings: as the bot would start with them.
-        unknown: variables that look like settings and are none.
-        posts: whether to post a test card to each alert channel, and delete it.
-        clock: time.
-    """
+    """Run every check."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
         http = await stack.enter_async_context(http_client(settings))
@@ -56,14 +49,7 @@ async def examine(
 
 
 class Doctor:
-    """Runs the checks, one after the other.
-
-    Args:
-        settings: as the bot would start with them.
-        slack: a client that may repeat a call.
-        http: for Together.
-        clock: time.
-    """
+    """Runs the checks, one after the other."""
 
     def __init__(
         self,

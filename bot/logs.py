@@ -77,7 +77,6 @@ def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> Non
     Args:
         level: of the bot's own logs. Libraries that would print payloads stay above DEBUG whatever it is.
         style: "text" or "json"; None picks text on a terminal and JSON elsewhere.
-        secrets: values that are replaced wherever they turn up.
     """
     add_secrets(secrets)
     handler = logging.StreamHandler()

@@ -17,8 +17,6 @@ class Policy:
     Args:
         operators: user IDs (`U…`, `W…`), user-group IDs (`S…`), or `*` for every full member.
         channels: channel IDs in which the bot acts; empty for all.
-        team_id: the workspace that the bot is installed in.
-        directory: whom to ask about groups and people.
     """
 
     def __init__(

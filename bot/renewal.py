@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from bot import blocking
 from bot.clock import Clock, Pause
@@ -14,21 +15,15 @@ LOOK_EVERY = 10.0
 _NEEDS_RESTART = {"DATABASE_URL", "BOT_AUDIT_KEY"}
 
 
+@dataclass(slots=True)
 class Renewal:
-    """Looks whether the settings have other secrets now, and hands them over.
+    """Looks whether the settings have other secrets now, and hands them over."""
 
-    Args:
-        settings: as the bot started.
-        reread: reads them again.
-        clock: time.
-    """
-
-    def __init__(self, settings: Settings, reread: Callable[[], Settings], clock: Clock) -> None:
-        self._settings = settings
-        self._reread = reread
-        self._clock = clock
-        self._users: list[Callable[[Settings], None]] = []
-        self._problem = ""
+    settings: Settings
+    reread: Callable[[], Settings]
+    clock: Clock
+    _users: list[Callable[[Settings], None]] = field(default_factory=list, init=False)
+    _problem: str = field(default="", init=False)
 
     def hand_to(self, use: Callable[[Settings], None]) -> None:
         """Call this with the new settings whenever a secret has changed."""
@@ -37,23 +32,23 @@ class Renewal:
     async def run(self) -> None:
         """Look forever."""
         while True:
-            await self._clock.sleep(LOOK_EVERY, Pause.SECRETS)
+            await self.clock.sleep(LOOK_EVERY, Pause.SECRETS)
             await self.look()
 
     async def look(self) -> None:
         """Look once. What can't be read, or hangs, leaves the secrets as they are."""
         try:
-            new = await blocking.call(self._reread)
+            new = await blocking.call(self.reread)
         except SettingsError as error:
             if str(error) != self._problem:
                 logger.error("New secrets can't be used, the old ones stay: %s", error)  # noqa: TRY400 - no bug
             self._problem = str(error)
             return
         self._problem = ""
-        changed = [name for name in SECRETS if _value(new, name) != _value(self._settings, name)]
+        changed = [name for name in SECRETS if _value(new, name) != _value(self.settings, name)]
         if not changed:
             return
-        self._settings = new
+        self.settings = new
         add_secrets(new.secrets)
         for use in self._users:
             use(new)

@@ -87,12 +87,7 @@ class Tasks:
         self._closed = True
 
     async def drain(self, seconds: float, grace: float = 4) -> None:
-        """Wait, then cancel what still runs and give it time to answer for itself.
-
-        Args:
-            seconds: how long the work may go on.
-            grace: how long cancelled work may take for its last words.
-        """
+        """Wait, then cancel what still runs and give it time to answer for itself."""
         self.close()
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)

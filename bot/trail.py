@@ -33,11 +33,8 @@ class TrailKeeper:
     """One process at a time copies and signs.
 
     Args:
-        trail: what is copied and signed.
         path: of the copy; `-` for standard output, empty for none.
         key: signs; empty for no signatures.
-        clock: time.
-        lease_seconds: how long a silent process keeps the right to do it.
         warn: told what keeps it from copying, or "" when nothing does.
     """
 

@@ -93,11 +93,6 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     """Put the parts together.
 
     Args:
-        settings: from the environment.
-        connections: to Slack and Together.
-        store: the database.
-        tasks: where the work runs that was acked.
-        clock: time.
         report: told what keeps the database from being usable, or "" when nothing does.
         warn: told what else the bot works without: what it is about, and a sentence, or "" when it works again.
     """

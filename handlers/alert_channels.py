@@ -58,7 +58,6 @@ class SlackAlertChannels:
         reading: a client that may repeat a call, since it only reads here.
         channels: where alerts go now; they went to others before.
         bot_user_id: the bot's own user: what others post is none of its cards.
-        clock: for the pace.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """All buttons, on any message that was posted with this bot's token."""
 
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -20,26 +21,17 @@ from handlers.replies import Replies
 _VERBS = {verb.action_id: verb for verb in Verb}
 
 
+@dataclass(slots=True)
 class Buttons:
     """Reads a click, and hands it to the decisions."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a click may need
-        self,
-        decisions: DecisionService,
-        inbox: Inbox,
-        lookup: Lookup,
-        reasons: Reasons,
-        replies: Replies,
-        tasks: Tasks,
-        home: Home,
-    ) -> None:
-        self._decisions = decisions
-        self._inbox = inbox
-        self._lookup = lookup
-        self._reasons = reasons
-        self._replies = replies
-        self._tasks = tasks
-        self._home = home
+    decisions: DecisionService
+    inbox: Inbox
+    lookup: Lookup
+    reasons: Reasons
+    replies: Replies
+    tasks: Tasks
+    home: Home
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then work. A click that cannot be taken is not acked: Slack then shows a warning beside the button."""
@@ -48,26 +40,26 @@ class Buttons:
         refused: NotAttempted | None = None
         try:
             if request := read(body):
-                request = request.at(self._home.placed(request.place, request.ref.cluster_id))
+                request = request.at(self.home.placed(request.place, request.ref.cluster_id))
         except NotAttempted as error:
             refused = error
-        room = self._tasks.room(actor.user_id, decides=request is not None and RULES[request.verb].decides)
-        if room is Room.PERSON_IS_FULL and self._tasks.refuses_first(actor.user_id):
+        room = self.tasks.room(actor.user_id, decides=request is not None and RULES[request.verb].decides)
+        if room is Room.PERSON_IS_FULL and self.tasks.refuses_first(actor.user_id):
             request, refused = None, TooMany()
-            room = self._tasks.room("", decides=False)
+            room = self.tasks.room("", decides=False)
         if room is not Room.FREE:
             return BoltResponse(status=503, body="")
         try:
             work = await self._receive(request, refused, body, actor, place)
         except Unrecorded as unrecorded:
             # Not acked: Slack shows a warning beside the button, even if this process dies.
-            self._tasks.spawn(unrecorded.work, f"unrecorded click {key_of(body)}", person=actor.user_id)
+            self.tasks.spawn(unrecorded.work, f"unrecorded click {key_of(body)}", person=actor.user_id)
             return BoltResponse(status=503, body="")
         await ack()
         if work:
             person = "" if isinstance(refused, TooMany) else actor.user_id
-            work = self._home.drawn_after(work, actor, place)
-            self._tasks.spawn(work, f"click {body.get('trigger_id')}", person=person)
+            work = self.home.drawn_after(work, actor, place)
+            self.tasks.spawn(work, f"click {body.get('trigger_id')}", person=person)
         return None
 
     async def _receive(
@@ -80,25 +72,25 @@ class Buttons:
         """
         if isinstance(refused, TooMany):
             return self._refuse(refused, actor, place)
-        if request and not self._reasons.are_asked(request, body):
-            return await self._decisions.receive(request)
-        if request and await self._inbox.once(key_of(body), actor, place):
+        if request and not self.reasons.are_asked(request, body):
+            return await self.decisions.receive(request)
+        if request and await self.inbox.once(key_of(body), actor, place):
             return self._ask(request, actor, place)
-        if refused and await self._inbox.once(key_of(body), actor, place):
+        if refused and await self.inbox.once(key_of(body), actor, place):
             return self._refuse(refused, actor, place)
         return None
 
     async def _ask(self, request: Request, actor: Actor, place: Place) -> None:
         """Open the dialog for a reason, unless the person may not decide."""
         try:
-            await self._lookup.authorize_in_time(request.verb, actor, request.place.channel_id)
-            await self._reasons.ask(request)
+            await self.lookup.authorize_in_time(request.verb, actor, request.place.channel_id)
+            await self.reasons.ask(request)
         except NotAttempted as error:
             await self._refuse(error, actor, place, request.verb)
 
     async def _refuse(self, error: NotAttempted, actor: Actor, place: Place, verb: Verb | None = None) -> None:
-        await self._decisions.note(refusal(error, actor, place.channel_id, verb))
-        await self._replies.whisper(place, cards.private(error))
+        await self.decisions.note(refusal(error, actor, place.channel_id, verb))
+        await self.replies.whisper(place, cards.private(error))
 
 
 def read(body: dict[str, Any]) -> Request | None:

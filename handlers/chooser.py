@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from slack_bolt.async_app import AsyncAck
@@ -37,36 +37,17 @@ logger = logging.getLogger(__name__)
 Asked = Browse | Find | ListWaiting | Suggested
 
 
+@dataclass(slots=True)
 class Chooser:
-    """Finds what somebody means, and lets them choose.
+    """Finds what somebody means, and lets them choose."""
 
-    Args:
-        lookup: finds remediations.
-        decisions: knows what the bot knows of a remediation, and notes what was refused.
-        inbox: knows what was asked before.
-        replies: tells the person alone.
-        submissions: takes what was submitted.
-        tasks: where the work continues after the ack.
-        dialogs: opens dialogs.
-    """
-
-    def __init__(  # noqa: PLR0913, PLR0917 - what it works with
-        self,
-        lookup: Lookup,
-        decisions: DecisionService,
-        inbox: Inbox,
-        replies: Replies,
-        submissions: Submissions,
-        tasks: Tasks,
-        dialogs: Dialogs,
-    ) -> None:
-        self._lookup = lookup
-        self._decisions = decisions
-        self._inbox = inbox
-        self._replies = replies
-        self._submissions = submissions
-        self._tasks = tasks
-        self._dialogs = dialogs
+    lookup: Lookup
+    decisions: DecisionService
+    inbox: Inbox
+    replies: Replies
+    submissions: Submissions
+    tasks: Tasks
+    dialogs: Dialogs
 
     async def answer(self, asked: Asked, actor: Actor, place: Place, trigger_id: str) -> None:
         """Show privately what was asked for; what goes wrong is told privately too."""
@@ -81,53 +62,53 @@ class Chooser:
                 case _:
                     assert_never(asked)
         except NotAttempted as error:
-            await self._decisions.note(refusal(error, actor, place.channel_id, Verb.CANCEL))
-            await self._replies.whisper(place, cards.private(error))
+            await self.decisions.note(refusal(error, actor, place.channel_id, Verb.CANCEL))
+            await self.replies.whisper(place, cards.private(error))
         except TogetherError as error:
-            await self._replies.whisper(place, cards.private(error))
+            await self.replies.whisper(place, cards.private(error))
         except StorageUnavailable:
-            await self._replies.whisper(place, cards.private(StoreDown()))
+            await self.replies.whisper(place, cards.private(StoreDown()))
 
     async def _list(self, actor: Actor, place: Place) -> None:
-        await self._lookup.authorize(actor, place.channel_id)
-        looked = await self._lookup.cancellable()
+        await self.lookup.authorize(actor, place.channel_id)
+        looked = await self.lookup.cancellable()
         count = len(looked.found)
         many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, oldest first"
         title = many if count else _nothing(looked)
-        await self._replies.whisper(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
+        await self.replies.whisper(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
 
     async def _show(self, text: str, actor: Actor, place: Place) -> None:
-        await self._lookup.authorize(actor, place.channel_id)
+        await self.lookup.authorize(actor, place.channel_id)
         ref = _reference(text)
         if ref is None:
-            looked = await self._lookup.find(text, states=OPEN)
+            looked = await self.lookup.find(text, states=OPEN)
             if len(looked.found) > 1:
                 title = f"{len(looked.found)} open remediations match"
-                await self._replies.whisper(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
+                await self.replies.whisper(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
                 return
             ref = _only(looked, text).ref
-        present, about = await self._lookup.get(ref), await self._decisions.about(ref)
-        await self._replies.whisper(place, chooser.only_shown(present, about))
+        present, about = await self.lookup.get(ref), await self.decisions.about(ref)
+        await self.replies.whisper(place, chooser.only_shown(present, about))
 
     async def _open(self, asked: Browse | Find | Suggested, actor: Actor, place: Place, trigger_id: str) -> None:
         """Open the dialog at once, then fill it."""
-        view_id = await self._dialogs.open(trigger_id, chooser.loading())
+        view_id = await self.dialogs.open(trigger_id, chooser.loading())
         await self._fill(view_id, lambda: self._first_view(asked, actor, place), actor, place.channel_id)
 
     async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: Place) -> dict[str, Any]:
-        await self._lookup.authorize_to(Verb.CANCEL, actor, place.channel_id)
+        await self.lookup.authorize_to(Verb.CANCEL, actor, place.channel_id)
         choice = Choice(place.channel_id, place.thread_ts)
-        if isinstance(asked, Suggested) and (refs := asked.refs or await self._lookup.named(asked.words)):
+        if isinstance(asked, Suggested) and (refs := asked.refs or await self.lookup.named(asked.words)):
             return await self._suggested(choice, refs)
         if not isinstance(asked, Find):
-            looked = await self._lookup.cancellable()
+            looked = await self.lookup.cancellable()
             note = chooser.not_read(list(looked.unreadable))
             if not looked.found:
                 return chooser.nothing(f"{_nothing(looked)}. {note}".strip())
             if isinstance(asked, Suggested):
                 note = f"This message names no remediation. Choose one. {note}".strip()
             return chooser.chooser(choice, looked.found, None, note)
-        looked = await self._lookup.find(asked.text, states=CANCELLABLE)
+        looked = await self.lookup.find(asked.text, states=CANCELLABLE)
         if len(looked.found) == 1:
             return await self._chosen(choice, looked.found, looked.found[0])
         if looked.found:
@@ -143,18 +124,18 @@ class Chooser:
 
     async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> dict[str, Any]:
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
-        found = (await self._lookup.cancellable()).found
+        found = (await self.lookup.cancellable()).found
         if len(refs) > 1:
             named = [each for each in found if each.ref in refs]
             if len(named) != 1:
                 note = f"This message names {len(refs)} remediations; {len(named)} can be cancelled. Choose one."
                 return chooser.chooser(choice, named or found, None, note)
             refs = [named[0].ref]
-        return await self._chosen(choice, found, await self._lookup.get(refs[0]))
+        return await self._chosen(choice, found, await self.lookup.get(refs[0]))
 
     async def _chosen(self, choice: Choice, found: Sequence[Remediation], picked: Remediation) -> dict[str, Any]:
         """Return the dialog with a remediation in it, read again: what is shown must be what is there."""
-        shown = await self._lookup.get(picked.ref)
+        shown = await self.lookup.get(picked.ref)
         is_open = shown.state in CANCELLABLE
         filled = replace(
             choice,
@@ -180,19 +161,19 @@ class Chooser:
         except BotError as error:
             view = cards.selection.refusal(error)
             if isinstance(error, NotAttempted):
-                await self._decisions.note(refusal(error, actor, channel_id, Verb.CANCEL))
+                await self.decisions.note(refusal(error, actor, channel_id, Verb.CANCEL))
         except StorageUnavailable:
             view = cards.selection.refusal(StoreDown())
         except InvalidId as error:
             view = chooser.nothing(str(error))
-        await self._dialogs.change(view_id, view)
+        await self.dialogs.change(view_id, view)
 
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """A menu of the dialog asks for its choices."""
         try:
             choice = Choice.load(str((body.get("view") or {}).get("private_metadata")))
-            allow = self._lookup.authorize_to(Verb.CANCEL, actor_of(body), choice.channel_id)
-            open_ones = (await self._lookup.in_time_for_a_menu(allow)).found
+            allow = self.lookup.authorize_to(Verb.CANCEL, actor_of(body), choice.channel_id)
+            open_ones = (await self.lookup.in_time_for_a_menu(allow)).found
         except (ValueError, TypeError, NotAllowed, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
             await ack(options=[])
@@ -205,9 +186,9 @@ class Chooser:
         """Something was chosen in the dialog: narrow the other menus, or show the remediation."""
         view, action, actor = body.get("view") or {}, action_of(body), actor_of(body)
         try:
-            is_new = await self._inbox.once(key_of(body), actor, place_of(body))
+            is_new = await self.inbox.once(key_of(body), actor, place_of(body))
         except Unrecorded as unrecorded:
-            self._tasks.spawn(unrecorded.work, f"unrecorded choice {view.get('id')}", person=actor.user_id)
+            self.tasks.spawn(unrecorded.work, f"unrecorded choice {view.get('id')}", person=actor.user_id)
             return BoltResponse(status=503, body="")
         await ack()
         if not is_new:
@@ -216,13 +197,13 @@ class Chooser:
         work = self._fill(
             str(view.get("id")), lambda: self._picked(view, str(action.get("action_id")), value, actor), actor, None
         )
-        self._tasks.spawn(work, f"chosen {view.get('id')}", person=actor.user_id)
+        self.tasks.spawn(work, f"chosen {view.get('id')}", person=actor.user_id)
         return None
 
     async def _picked(self, view: dict[str, Any], action_id: str, value: str, actor: Actor) -> dict[str, Any]:
         choice = _choice(view)
-        await self._lookup.authorize_to(Verb.CANCEL, actor, choice.channel_id)
-        looked = await self._lookup.cancellable()
+        await self.lookup.authorize_to(Verb.CANCEL, actor, choice.channel_id)
+        looked = await self.lookup.cancellable()
         fresh = replace(choice, remediation="", ids=None, round=choice.round + 1)
         for each in looked.found:
             if action_id == chooser.CLUSTER and chooser.short(each.cluster_id) == value:
@@ -242,7 +223,7 @@ class Chooser:
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the cancellation of what was chosen."""
-        await self._submissions.take(ack, body, self._read)
+        await self.submissions.take(ack, body, self._read)
 
     @staticmethod
     def _read(view: dict[str, Any], actor: Actor) -> Request:

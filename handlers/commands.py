@@ -1,5 +1,6 @@
 """The slash command."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -14,48 +15,48 @@ from handlers.chooser import Chooser
 from handlers.refusals import refusal
 
 
+@dataclass(slots=True)
 class Commands:
     """Reads what was typed, and hands it to the decisions."""
 
-    def __init__(self, decisions: DecisionService, inbox: Inbox, chooser: Chooser, tasks: Tasks) -> None:
-        self._decisions = decisions
-        self._inbox = inbox
-        self._chooser = chooser
-        self._tasks = tasks
+    decisions: DecisionService
+    inbox: Inbox
+    chooser: Chooser
+    tasks: Tasks
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Ack, then work. What needs no decision is answered in the ack itself, which only the person sees."""
         person = str(body.get("user_id") or "")
-        room = self._tasks.room(person, decides=True)
+        room = self.tasks.room(person, decides=True)
         if room is not Room.FREE:
             error = TooMany() if room is Room.PERSON_IS_FULL else NotTaken()
             await _say(ack, cards.private(error))
-            if self._tasks.refuses_first(person):
+            if self.tasks.refuses_first(person):
                 self._note(error, body, "")
             return
         asked = read(body)
         if isinstance(asked, Request):
             try:
-                work = await self._decisions.receive(asked)
+                work = await self.decisions.receive(asked)
             except Unrecorded as unrecorded:
                 check = cards.failure(unrecorded.error, asked.ref, asked.actor.user_id)
                 await self._say_unrecorded(ack, unrecorded, check, person)
                 return
             await ack()
             if work:
-                self._tasks.spawn(work, f"command {asked.trigger_id}", person=person)
+                self.tasks.spawn(work, f"command {asked.trigger_id}", person=person)
             return
         if isinstance(asked, Browse | Find | ListWaiting):
             actor, place, trigger_id = actor_of(body), place_of(body), body.get("trigger_id")
             try:
-                is_new = await self._inbox.once(trigger_id, actor, place)
+                is_new = await self.inbox.once(trigger_id, actor, place)
             except Unrecorded as unrecorded:
                 await self._say_unrecorded(ack, unrecorded, None, person)
                 return
             await ack()
             if is_new:
-                work = self._chooser.answer(asked, actor, place, str(trigger_id))
-                self._tasks.spawn(work, f"lookup {trigger_id}", person=person)
+                work = self.chooser.answer(asked, actor, place, str(trigger_id))
+                self.tasks.spawn(work, f"lookup {trigger_id}", person=person)
             return
         await _say(ack, cards.private(asked) if isinstance(asked, NotAttempted) else asked)
         if isinstance(asked, NotAttempted):
@@ -66,13 +67,13 @@ class Commands:
         error = unrecorded.error
         await _say(ack, check if check and error.check_again else cards.private(error))
         if isinstance(error, NotRecorded):
-            self._tasks.spawn(unrecorded.work, "unrecorded command", person=person)
+            self.tasks.spawn(unrecorded.work, "unrecorded command", person=person)
         else:
             unrecorded.work.close()
 
     def _note(self, error: NotAttempted, body: dict[str, Any], person: str) -> None:
         note = refusal(error, actor_of(body), body.get("channel_id"), Verb.CANCEL)
-        self._tasks.spawn(self._decisions.note(note), f"refused command {body.get('trigger_id')}", person=person)
+        self.tasks.spawn(self.decisions.note(note), f"refused command {body.get('trigger_id')}", person=person)
 
 
 async def _say(ack: AsyncAck, told: Message) -> None:

@@ -35,19 +35,17 @@ class Identity:
     scopes: frozenset[str] | None = None
 
 
+@dataclass(slots=True)
 class Connection:
     """The bot's standing with Slack.
 
-    Args:
-        client: a client that may repeat a dropped call.
-        clock: for the pauses between tries.
+    Attributes:
         report: told what keeps Slack from being usable, or "" when nothing does.
     """
 
-    def __init__(self, client: AsyncWebClient, clock: Clock, report: Callable[[str], None]) -> None:
-        self._client = client
-        self._clock = clock
-        self._report = report
+    client: AsyncWebClient
+    clock: Clock
+    report: Callable[[str], None]
 
     async def identify(self) -> Identity:
         """Ask who the bot token belongs to, until Slack answers.
@@ -55,13 +53,13 @@ class Connection:
         Raises:
             StartError: Slack refuses the token, or it is one for a whole organization.
         """
-        answer = await self._insist(self._client.auth_test, "SLACK_BOT_TOKEN")
+        answer = await self._insist(self.client.auth_test, "SLACK_BOT_TOKEN")
         if answer.get("is_enterprise_install"):
             raise StartError(
                 "The app is installed org-wide, which this bot doesn't support. "
                 "Install it in one workspace and use that SLACK_BOT_TOKEN."
             )
-        self._report("")
+        self.report("")
         url = str(answer.get("url") or "")
         if not url.startswith("https://") or ">" in url or "|" in url:
             url = ""
@@ -74,23 +72,23 @@ class Connection:
         Raises:
             StartError: Slack refuses the token.
         """
-        await self._insist(lambda: self._client.apps_connections_open(app_token=app_token), "SLACK_APP_TOKEN")
-        self._report("")
+        await self._insist(lambda: self.client.apps_connections_open(app_token=app_token), "SLACK_APP_TOKEN")
+        self.report("")
 
     async def keep_checking(self) -> None:
         """Report whether the token still works, again and again."""
         while True:
-            await self._clock.sleep(CHECK_EVERY, Pause.SLACK_CHECK)
+            await self.clock.sleep(CHECK_EVERY, Pause.SLACK_CHECK)
             error = await self._trouble()
             if error and is_passing(error):
-                await self._clock.sleep(LOOK_AGAIN_AFTER, Pause.RETRY)
+                await self.clock.sleep(LOOK_AGAIN_AFTER, Pause.RETRY)
                 error = await self._trouble()
-            self._report(f"Slack isn't usable: {describe(error)}." if error else "")
+            self.report(f"Slack isn't usable: {describe(error)}." if error else "")
 
     async def _trouble(self) -> Exception | None:
         """Return why Slack isn't usable. A bot that is told to ask less often is one that Slack answers."""
         try:
-            await self._client.auth_test()
+            await self.client.auth_test()
         except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
             return None if error_code(error) == "ratelimited" else error
         return None
@@ -102,8 +100,8 @@ class Connection:
             except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
                 if not is_passing(error):
                     raise StartError(f"Slack rejects {variable}: {error_code(error)}. {REMEDY[variable]}") from error
-                self._report(f"Can't reach Slack ({describe(error)}); retrying in {seconds:g} s.")
-                await self._clock.sleep(seconds, Pause.RETRY)
+                self.report(f"Can't reach Slack ({describe(error)}); retrying in {seconds:g} s.")
+                await self.clock.sleep(seconds, Pause.RETRY)
         raise AssertionError("the pauses never end")
 
 

@@ -34,15 +34,7 @@ class Press:
 
 
 class Controls:
-    """Takes presses.
-
-    Args:
-        decisions: puts refusals into the audit trail.
-        inbox: where presses are written down.
-        replies: tells the person alone.
-        tasks: where the work continues after the ack.
-        home: drawn again after what was done in it.
-    """
+    """Takes presses."""
 
     def __init__(self, decisions: DecisionService, inbox: Inbox, replies: Replies, tasks: Tasks, home: Home) -> None:
         self._decisions = decisions

@@ -1,6 +1,7 @@
 """Slack's dialogs: opened within the 3 s that a `trigger_id` lives (docs.slack.dev, views.open), and filled later."""
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
@@ -11,11 +12,11 @@ from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
 logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
 class Dialogs:
     """Opens and changes dialogs; `client` must not repeat calls on its own."""
 
-    def __init__(self, client: AsyncWebClient) -> None:
-        self._client = client
+    client: AsyncWebClient
 
     async def open(self, trigger_id: str | None, view: dict[str, Any]) -> str:
         """Open a dialog, and return its ID.
@@ -24,7 +25,7 @@ class Dialogs:
             NotTaken: Slack did not say that it did.
         """
         try:
-            opened = await self._client.views_open(trigger_id=trigger_id or "", view=view)
+            opened = await self.client.views_open(trigger_id=trigger_id or "", view=view)
             return str((opened.data or {})["view"]["id"])  # type: ignore[call-overload] # checked below
         except (*SLACK_FAILURES, *ODD_ANSWERS, KeyError) as error:
             logger.warning("Couldn't open a dialog: %s", describe(error))
@@ -33,6 +34,6 @@ class Dialogs:
     async def change(self, view_id: str, view: dict[str, Any]) -> None:
         """Change a dialog, unless it was closed."""
         try:
-            await self._client.views_update(view_id=view_id, view=view)
+            await self.client.views_update(view_id=view_id, view=view)
         except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
             logger.info("A dialog was closed before it was filled: %s", describe(error))

@@ -22,16 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Digests:
-    """Reads what was selected, asks back, and hands it to the batches.
-
-    Args:
-        batches: keeps what was selected, and begins it.
-        decisions: puts refusals into the audit trail.
-        lookup: knows who may look.
-        controls: takes presses.
-        tasks: where the work goes on after the ack.
-        dialogs: opens dialogs.
-    """
+    """Reads what was selected, asks back, and hands it to the batches."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a selection needs
         self,

@@ -30,7 +30,6 @@ class SlackDirectory:
 
     Args:
         client: a client that may repeat a call after a dropped connection, since it only reads here.
-        clock: for the age of answers.
     """
 
     def __init__(self, client: AsyncWebClient, clock: Clock) -> None:

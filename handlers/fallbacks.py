@@ -1,5 +1,6 @@
 """Whatever Slack may send that this version has nothing for: acked, and answered where a person waits."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -11,12 +12,12 @@ from bot.tasks import Tasks
 from handlers.replies import Replies
 
 
+@dataclass(slots=True)
 class Fallbacks:
     """Answers dialogs and shortcuts of other versions. Socket Mode acks only what a listener takes."""
 
-    def __init__(self, replies: Replies, tasks: Tasks) -> None:
-        self._replies = replies
-        self._tasks = tasks
+    replies: Replies
+    tasks: Tasks
 
     async def view(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """A dialog was submitted or closed. The empty ack closes it."""
@@ -40,4 +41,4 @@ class Fallbacks:
     def _tell(self, body: dict[str, Any], what: str) -> None:
         user_id = (body.get("user") or {}).get("id") or ""
         place = Place((body.get("channel") or {}).get("id"), user_id, response_url=body.get("response_url"))
-        self._tasks.spawn(self._replies.whisper(place, cards.private(UnknownControl(what))), f"unknown {what}")
+        self.tasks.spawn(self.replies.whisper(place, cards.private(UnknownControl(what))), f"unknown {what}")

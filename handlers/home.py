@@ -35,51 +35,39 @@ class _Viewer:
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+@dataclass(slots=True)
 class Home:
     """Draws it.
 
-    Args:
-        overviews: what is shown.
+    Attributes:
         channel_for: where the result of a decision on a cluster's remediation goes; None for a direct message.
-        config: of cards.
-        tasks: where the work continues after the ack.
         client: publishes views; without retries of its own.
-        clock: time.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what it shows, and how
-        self,
-        overviews: Overviews,
-        channel_for: Callable[[str], str | None],
-        config: cards.CardConfig,
-        tasks: Tasks,
-        client: AsyncWebClient,
-        clock: Clock,
-    ) -> None:
-        self._overviews = overviews
-        self._channel_for = channel_for
-        self._config = config
-        self._tasks = tasks
-        self._client = client
-        self._clock = clock
-        self._viewers: OrderedDict[str, _Viewer] = OrderedDict()
+    overviews: Overviews
+    channel_for: Callable[[str], str | None]
+    config: cards.CardConfig
+    tasks: Tasks
+    client: AsyncWebClient
+    clock: Clock
+    _viewers: OrderedDict[str, _Viewer] = field(default_factory=OrderedDict, init=False)
 
     def placed(self, place: Place, cluster_id: str) -> Place:
         """Return where the result of something that was done here goes: to the cluster's channel."""
-        return replace(place, channel_id=self._channel_for(cluster_id)) if place.is_home else place
+        return replace(place, channel_id=self.channel_for(cluster_id)) if place.is_home else place
 
     async def drawn_after(self, work: Awaitable[object], actor: Actor, place: Place) -> None:
         """Work, then draw the home of the person again, where that is where it was done."""
         await work
         if place.is_home:
-            self._overviews.forget()
+            self.overviews.forget()
             self._draw_soon(actor, self._viewer(actor.user_id).looks_at)
 
     async def opened(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Somebody has opened the app's home, or its messages."""
         event = body.get("event") or {}
         actor = Actor(str(event.get("user") or ""), "", body.get("team_id"))
-        if self._tasks.room(actor.user_id, decides=False) is not Room.FREE:
+        if self.tasks.room(actor.user_id, decides=False) is not Room.FREE:
             return BoltResponse(status=503, body="")
         await ack()
         if event.get("tab") == "home":
@@ -90,7 +78,7 @@ class Home:
     async def act(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Somebody looks at another cluster or page, or wants to see what is there now."""
         action, actor = action_of(body), actor_of(body)
-        if self._tasks.room(actor.user_id, decides=False) is not Room.FREE:
+        if self.tasks.room(actor.user_id, decides=False) is not Room.FREE:
             return BoltResponse(status=503, body="")
         await ack()
         looks_at = home.Filter.load(str((body.get("view") or {}).get("private_metadata")))
@@ -105,7 +93,7 @@ class Home:
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The menu of clusters asks for its choices."""
         try:
-            clusters = await self._overviews.clusters(actor_of(body), self._channel_for(""))
+            clusters = await self.overviews.clusters(actor_of(body), self.channel_for(""))
         except NotAllowed:
             await ack(options=[])
             return
@@ -117,9 +105,7 @@ class Home:
     def _draw_soon(self, actor: Actor, looks_at: home.Filter, *, is_first: bool = False) -> None:
         viewer = self._viewer(actor.user_id)
         viewer.looks_at = looks_at
-        self._tasks.spawn(
-            self._draw(actor, viewer, is_first=is_first), f"home of {actor.user_id}", person=actor.user_id
-        )
+        self.tasks.spawn(self._draw(actor, viewer, is_first=is_first), f"home of {actor.user_id}", person=actor.user_id)
 
     def _viewer(self, user_id: str) -> _Viewer:
         viewer = self._viewers.setdefault(user_id, _Viewer())
@@ -135,17 +121,17 @@ class Home:
             await self._publish(actor.user_id, await self._view(actor, viewer.looks_at))
 
     async def _view(self, actor: Actor, looks_at: home.Filter) -> dict[str, Any]:
-        channel_id = self._channel_for(looks_at.cluster_id)
+        channel_id = self.channel_for(looks_at.cluster_id)
         try:
-            shown = await self._overviews.read(actor, channel_id, looks_at.cluster_id, looks_at.page)
+            shown = await self.overviews.read(actor, channel_id, looks_at.cluster_id, looks_at.page)
         except NotAttempted as error:
             return home.problem(error, looks_at)
         except StorageUnavailable:
             return home.problem(StoreDown(), looks_at)
-        return home.home(shown, looks_at, self._config, self._clock.now())
+        return home.home(shown, looks_at, self.config, self.clock.now())
 
     async def _publish(self, user_id: str, view: dict[str, Any]) -> None:
         try:
-            await self._client.views_publish(user_id=user_id, view=view)
+            await self.client.views_publish(user_id=user_id, view=view)
         except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
             logger.warning("Couldn't draw the home of %s: %s", user_id, describe(error))

@@ -43,13 +43,6 @@ class Mentions:
     """Answers them. A mention shows nothing first, so what decides is answered with the card and its buttons.
 
     Args:
-        lookup: finds what is meant.
-        decisions: keeps holds, and notes what was refused.
-        inbox: where messages are written down.
-        chooser: lists and shows, privately.
-        replies: tells the thread, or the person alone.
-        tasks: where the work continues after the ack.
-        config: of cards.
         client: reads what a thread is about; without retries of its own.
     """
 

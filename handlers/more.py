@@ -1,5 +1,6 @@
 """The menu on a card with what is seldom wanted."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -20,62 +21,43 @@ from handlers.shortcuts import find_references
 _DECIDES = {cards.REJECT: Verb.REJECT, cards.OTHER_MODE: Verb.APPROVE}
 
 
+@dataclass(slots=True)
 class More:
-    """Opens the dialog of what decides, and shows the rest to the person alone.
+    """Opens the dialog of what decides, and shows the rest to the person alone."""
 
-    Args:
-        decisions: knows the node's name.
-        lookup: knows who may look, and what was decided before.
-        reasons: the dialog for "Reject with a comment…".
-        other_modes: the dialog for "Approve with another mode…".
-        replies: tells the person alone.
-        controls: takes presses.
-        home: knows where the result goes of what is decided in it.
-    """
-
-    def __init__(  # noqa: PLR0913, PLR0917 - what the choices need
-        self,
-        decisions: DecisionService,
-        lookup: Lookup,
-        reasons: Reasons,
-        other_modes: OtherModes,
-        replies: Replies,
-        controls: Controls,
-        home: Home,
-    ) -> None:
-        self._decisions = decisions
-        self._lookup = lookup
-        self._reasons = reasons
-        self._other_modes = other_modes
-        self._replies = replies
-        self._controls = controls
-        self._home = home
+    decisions: DecisionService
+    lookup: Lookup
+    reasons: Reasons
+    other_modes: OtherModes
+    replies: Replies
+    controls: Controls
+    home: Home
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then do what was chosen."""
         verb = _DECIDES.get(_chosen(action_of(body)))
-        return await self._controls.take(ack, body, self._do, verb)
+        return await self.controls.take(ack, body, self._do, verb)
 
     async def _do(self, press: Press) -> None:
         action = action_of(press.body)
         chosen = _chosen(action)
         if verb := _DECIDES.get(chosen):
             ref, shown = read_button_value(value_beside(press.body, action))
-            place = self._home.placed(press.place, ref.cluster_id)
-            await self._lookup.authorize_in_time(verb, press.actor, place.channel_id)
+            place = self.home.placed(press.place, ref.cluster_id)
+            await self.lookup.authorize_in_time(verb, press.actor, place.channel_id)
             request = Request(verb, ref, press.actor, place, shown=shown, trigger_id=press.trigger_id)
-            await (self._reasons if verb is Verb.REJECT else self._other_modes).ask(request)
+            await (self.reasons if verb is Verb.REJECT else self.other_modes).ask(request)
             return
         ref = _reference(press.body, action)
-        await self._lookup.authorize(press.actor, press.place.channel_id)
+        await self.lookup.authorize(press.actor, press.place.channel_id)
         if chosen == cards.COPY_IDS:
             told = cards.copyable(ref)
         elif chosen == cards.HISTORY:
-            node = await self._decisions.node_of(ref) or ref.instance_id
-            told = cards.history(node, await self._lookup.history(ref))
+            node = await self.decisions.node_of(ref) or ref.instance_id
+            told = cards.history(node, await self.lookup.history(ref))
         else:
             raise UnknownControl(f"the choice {chosen}")
-        await self._replies.whisper(press.place, told)
+        await self.replies.whisper(press.place, told)
 
 
 def _chosen(action: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The dialog that approves another mode than the suggested one."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -13,23 +13,14 @@ from handlers.dialogs import Dialogs
 from handlers.submissions import BadField, Submissions, reason_of
 
 
+@dataclass(slots=True)
 class OtherModes:
-    """Lets somebody choose a mode, and hands the approval over.
+    """Lets somebody choose a mode, and hands the approval over."""
 
-    Args:
-        config: which modes may be chosen.
-        decisions: knows the node's name.
-        submissions: takes what was submitted.
-        dialogs: opens the dialog.
-    """
-
-    def __init__(
-        self, config: cards.CardConfig, decisions: DecisionService, submissions: Submissions, dialogs: Dialogs
-    ) -> None:
-        self._config = config
-        self._decisions = decisions
-        self._submissions = submissions
-        self._dialogs = dialogs
+    config: cards.CardConfig
+    decisions: DecisionService
+    submissions: Submissions
+    dialogs: Dialogs
 
     async def ask(self, request: Request) -> None:
         """Open the dialog.
@@ -38,14 +29,14 @@ class OtherModes:
             NotTaken: it couldn't be opened.
             SecondPersonNeeded: nobody may choose another mode alone.
         """
-        node = await self._decisions.node_of(request.ref) or request.ref.instance_id
-        if not (offered := self._config.other_modes(_suggested(request.shown))):
+        node = await self.decisions.node_of(request.ref) or request.ref.instance_id
+        if not (offered := self.config.other_modes(_suggested(request.shown))):
             raise two_needed()
-        await self._dialogs.open(request.trigger_id, cards.other_mode_dialog(request, node, offered))
+        await self.dialogs.open(request.trigger_id, cards.other_mode_dialog(request, node, offered))
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the approval with its mode."""
-        await self._submissions.take(ack, body, self._read)
+        await self.submissions.take(ack, body, self._read)
 
     def _read(self, view: dict[str, Any], actor: Actor) -> Request:
         try:
@@ -54,7 +45,7 @@ class OtherModes:
         except (ValueError, KeyError, TypeError) as error:
             raise UnknownControl("this dialog") from error
         suggested, reason = _suggested(shown), reason_of(view, cards.REASON)
-        if verb is not Verb.APPROVE or mode not in self._config.other_modes(suggested):
+        if verb is not Verb.APPROVE or mode not in self.config.other_modes(suggested):
             raise UnknownControl("this dialog")
         if not reason:
             chosen, is_less = cards.labels.mode(mode), is_weaker(mode, suggested)

@@ -13,13 +13,7 @@ from handlers.replies import Replies
 
 
 class Pauses:
-    """Pauses and resumes approvals, and tells the person alone; every card that is concerned shows it.
-
-    Args:
-        service: does it.
-        controls: takes presses.
-        replies: tells the person alone.
-    """
+    """Pauses and resumes approvals, and tells the person alone; every card that is concerned shows it."""
 
     def __init__(self, service: PauseService, controls: Controls, replies: Replies) -> None:
         self._service = service

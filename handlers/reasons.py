@@ -1,5 +1,6 @@
 """The dialog that asks for a reason before a button decides."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -25,30 +26,15 @@ def _acts_at_once(body: dict[str, Any], verb: Verb) -> bool:
     return any(each.get("action_id") == verb.action_id and not each.get("confirm") for each in buttons)
 
 
+@dataclass(slots=True)
 class Reasons:
-    """Asks for a reason, and hands the decision over once it is given.
+    """Asks for a reason, and hands the decision over once it is given."""
 
-    Args:
-        config: which buttons ask.
-        decisions: carries them out.
-        replies: tells the person alone.
-        submissions: takes what was submitted.
-        dialogs: opens dialogs.
-    """
-
-    def __init__(
-        self,
-        config: cards.CardConfig,
-        decisions: DecisionService,
-        replies: Replies,
-        submissions: Submissions,
-        dialogs: Dialogs,
-    ) -> None:
-        self._config = config
-        self._decisions = decisions
-        self._replies = replies
-        self._submissions = submissions
-        self._dialogs = dialogs
+    config: cards.CardConfig
+    decisions: DecisionService
+    replies: Replies
+    submissions: Submissions
+    dialogs: Dialogs
 
     def are_asked(self, request: Request, body: dict[str, Any]) -> bool:
         """Return whether a click opens the dialog.
@@ -59,19 +45,19 @@ class Reasons:
         if not RULES[request.verb].decides or (request.verb is Verb.APPROVE and not _shows_what_runs(request)):
             return False
         is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
-        return request.verb in self._config.asks_reason or bool(is_own and _acts_at_once(body, request.verb))
+        return request.verb in self.config.asks_reason or bool(is_own and _acts_at_once(body, request.verb))
 
     async def ask(self, request: Request) -> None:
         """Open the dialog, or tell the person that it couldn't be."""
-        node = await self._decisions.node_of(request.ref) or request.ref.instance_id
+        node = await self.decisions.node_of(request.ref) or request.ref.instance_id
         try:
-            await self._dialogs.open(request.trigger_id, cards.reason_dialog(request, node))
+            await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node))
         except NotTaken as error:
-            await self._replies.whisper(request.place, cards.private(error))
+            await self.replies.whisper(request.place, cards.private(error))
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the decision with its reason."""
-        await self._submissions.take(ack, body, self._read)
+        await self.submissions.take(ack, body, self._read)
 
     @staticmethod
     def _read(view: dict[str, Any], actor: Actor) -> Request:

@@ -6,7 +6,7 @@ Every answer has several ways to its reader, tried in turn: a bot that is not in
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,23 +38,20 @@ class _NoWay(Exception):
     """This way to the reader is closed; the message says why, without secrets."""
 
 
+@dataclass(slots=True)
 class Replies:
     """Says things in Slack.
 
-    Args:
+    Attributes:
         client: without retries of its own: a repeated post could stand in the channel twice.
         session: shared with the client, for `response_url`.
-        clock: for waiting out rate limits.
         allow_loopback: whether a `response_url` may point at this machine, as a simulator's does.
     """
 
-    def __init__(
-        self, client: AsyncWebClient, session: aiohttp.ClientSession, clock: Clock, *, allow_loopback: bool = False
-    ) -> None:
-        self._client = client
-        self._session = session
-        self._clock = clock
-        self._allow_loopback = allow_loopback
+    client: AsyncWebClient
+    session: aiohttp.ClientSession
+    clock: Clock
+    allow_loopback: bool = False
 
     async def progress(self, place: Place, message: Message) -> Place:
         """Say that somebody is on it, where the answer can replace it and without waiting for Slack.
@@ -175,7 +172,7 @@ class Replies:
         body |= {"text": message.text, "blocks": message.marked_blocks}
         for attempt in range(ATTEMPTS):
             try:
-                return (await self._client.api_call(method, json=body)).data
+                return (await self.client.api_call(method, json=body)).data
             except SlackApiError as error:
                 code = error_code(error)
                 if code in REFUSED_BLOCKS and "blocks" in body:
@@ -185,7 +182,7 @@ class Replies:
                     wait = retry_after(error)
                     if wait is None or wait > LONGEST_WAIT or not patient or attempt == ATTEMPTS - 1:
                         raise
-                    await self._clock.sleep(wait, Pause.SLACK_LIMIT)
+                    await self.clock.sleep(wait, Pause.SLACK_LIMIT)
         raise _NoWay("Slack refused the blocks and was busy")
 
     async def _respond_in_channel(self, place: Place, message: Message) -> bool:
@@ -207,7 +204,7 @@ class Replies:
         return True
 
     async def _post_json(self, url: str, body: dict[str, object]) -> int:
-        async with self._session.post(url, json=body, allow_redirects=False, proxy=self._client.proxy) as response:
+        async with self.session.post(url, json=body, allow_redirects=False, proxy=self.client.proxy) as response:
             return response.status
 
     def _allowed(self, url: str | None) -> str:
@@ -215,7 +212,7 @@ class Replies:
             raise _NoWay("there is no response_url")
         parts = urlsplit(url)
         official = parts.scheme == "https" and parts.hostname in RESPONSE_HOSTS
-        local = self._allow_loopback and parts.hostname in {"127.0.0.1", "::1", "localhost"}
+        local = self.allow_loopback and parts.hostname in {"127.0.0.1", "::1", "localhost"}
         if not official and not local:
             raise _NoWay("response_url points to a foreign host")
         return url

@@ -113,12 +113,9 @@ class Server:
     """Serves `/healthz`, `/readyz`, `/metrics` and, in HTTP mode, `/slack/events`.
 
     Args:
-        host: address to listen on.
         port: port to listen on; 0 takes a free one.
         problems: what keeps the bot from working right now, one sentence each; empty when it is ready.
         warnings: what it works without, likewise.
-        measure: brings the gauges up to date before they are read.
-        request_seconds: how long a request's head, and then its body, may take to arrive, and an answer to be read.
     """
 
     def __init__(  # noqa: PLR0913 - what it serves

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -21,34 +22,34 @@ _TEXTS = {"text", "fallback", "pretext", "title", "footer", "value"}  # the fiel
 _DEEPEST = 12  # of a message's blocks
 
 
+@dataclass(slots=True)
 class Shortcuts:
     """Reads the message, and lets the person choose from what it names: a suggestion, never a permission."""
 
-    def __init__(self, chooser: Chooser, inbox: Inbox, tasks: Tasks) -> None:
-        self._chooser = chooser
-        self._inbox = inbox
-        self._tasks = tasks
+    chooser: Chooser
+    inbox: Inbox
+    tasks: Tasks
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Ack, then open the dialog. Where there is no room, Slack says that it didn't work."""
         message, actor = body.get("message") or {}, actor_of(body)
-        if self._tasks.room(actor.user_id, decides=False) is not Room.FREE:
+        if self.tasks.room(actor.user_id, decides=False) is not Room.FREE:
             return BoltResponse(status=503, body="")
         thread_ts = message.get("thread_ts") or message.get("ts")
         channel_id = (body.get("channel") or {}).get("id")
         place = Place(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
         trigger_id = str(body.get("trigger_id"))
         try:
-            is_new = await self._inbox.once(body.get("trigger_id"), actor, place)
+            is_new = await self.inbox.once(body.get("trigger_id"), actor, place)
         except Unrecorded as unrecorded:
-            self._tasks.spawn(unrecorded.work, f"unrecorded shortcut {trigger_id}", person=actor.user_id)
+            self.tasks.spawn(unrecorded.work, f"unrecorded shortcut {trigger_id}", person=actor.user_id)
             return BoltResponse(status=503, body="")
         await ack()
         if not is_new:
             return None
         asked = Suggested(tuple(find_references(message)), find_words(message))
-        work = self._chooser.answer(asked, actor, place, trigger_id)
-        self._tasks.spawn(work, f"shortcut {trigger_id}", person=actor.user_id)
+        work = self.chooser.answer(asked, actor, place, trigger_id)
+        self.tasks.spawn(work, f"shortcut {trigger_id}", person=actor.user_id)
         return None
 
 

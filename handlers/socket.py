@@ -25,11 +25,7 @@ PING_SECONDS = 5.0
 
 
 class Sockets:
-    """Two connections, so that Slack's refresh of one leaves no gap: the SDK closes the old one before the new is up.
-
-    Args:
-        make: makes a connection.
-    """
+    """Two connections: when Slack refreshes one, the SDK closes it before the new one is up."""
 
     def __init__(self, make: "Callable[[], Socket]") -> None:
         self.each = [make() for _ in range(AT_ONCE)]
@@ -63,11 +59,9 @@ class Socket:
     """One Socket Mode connection that stays up.
 
     Args:
-        bolt: takes what arrives.
         app_token: `xapp-…`.
         client: for `apps.connections.open`.
         proxy: the proxy for the WebSocket; None for a direct connection.
-        clock: for the watchdog.
         ping_interval: seconds between pings.
     """
 

@@ -1,6 +1,7 @@
 """What every dialog that decides does once it is submitted."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -30,43 +31,41 @@ def reason_of(view: dict[str, Any], field: str) -> str:
     return " ".join(str(typed.get("value") or "").split())[:MAX_REASON]
 
 
+@dataclass(slots=True)
 class Submissions:
     """Hands a dialog's decision over; what can't be taken is said in the dialog."""
 
-    def __init__(self, decisions: DecisionService, tasks: Tasks, home: Home) -> None:
-        self._decisions = decisions
-        self._tasks = tasks
-        self._home = home
+    decisions: DecisionService
+    tasks: Tasks
+    home: Home
 
     async def take(self, ack: AsyncAck, body: dict[str, Any], read: Callable[[dict[str, Any], Actor], Request]) -> None:
         """Write down what was asked, ack, then carry it out.
 
         Args:
-            ack: closes the dialog, or says in it what is wrong.
-            body: as Slack sends it.
             read: makes the request of a view; raises `BadField` or an error of the product.
         """
         actor = actor_of(body)
         try:
             request = read(body.get("view") or {}, actor)
-            if self._tasks.room(actor.user_id, decides=True) is not Room.FREE:
+            if self.tasks.room(actor.user_id, decides=True) is not Room.FREE:
                 raise NotTaken
-            work = await self._decisions.receive(request)
+            work = await self.decisions.receive(request)
         except BadField as bad:
             await ack(response_action="errors", errors=bad.errors)
         except Unrecorded as unrecorded:
             await ack(response_action="update", view=cards.selection.refusal(unrecorded.error))
             if isinstance(unrecorded.error, NotRecorded):
-                self._tasks.spawn(unrecorded.work, "unrecorded dialog", person=actor.user_id)
+                self.tasks.spawn(unrecorded.work, "unrecorded dialog", person=actor.user_id)
             else:
                 unrecorded.work.close()
         except NotAttempted as error:
             await ack(response_action="update", view=cards.selection.refusal(error))
-            if not isinstance(error, NotTaken) or self._tasks.refuses_first(actor.user_id):
-                note = self._decisions.note(refusal(error, actor, None))
-                self._tasks.spawn(note, "refused dialog")
+            if not isinstance(error, NotTaken) or self.tasks.refuses_first(actor.user_id):
+                note = self.decisions.note(refusal(error, actor, None))
+                self.tasks.spawn(note, "refused dialog")
         else:
             await ack()
             if work:
-                work = self._home.drawn_after(work, actor, request.place)
-                self._tasks.spawn(work, f"dialog {request.trigger_id}", person=actor.user_id)
+                work = self.home.drawn_after(work, actor, request.place)
+                self.tasks.spawn(work, f"dialog {request.trigger_id}", person=actor.user_id)

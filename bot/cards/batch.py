@@ -17,7 +17,6 @@ def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = No
     """Return a bar, and what wasn't done and why.
 
     Args:
-        batch: how it is going.
         waiting: what waits still; what no longer does is not named any more. None names all.
     """
     rule, known = RULES[batch.verb], [each for each in batch.items if each.outcome is not None]

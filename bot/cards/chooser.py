@@ -87,8 +87,6 @@ def chooser(choice: Choice, found: Sequence[Remediation], shown: Remediation | N
     """Return the dialog.
 
     Args:
-        choice: what was chosen so far.
-        found: what there is to choose from.
         shown: the remediation that is chosen, as it was just read; its card is shown.
         note: what the person must know, as trusted markup.
     """
@@ -189,7 +187,6 @@ def waiting_list(found: Sequence[Remediation], unreadable: Sequence[str], title:
     """Return remediations as a private list, oldest first.
 
     Args:
-        found: what is shown.
         unreadable: clusters that couldn't be read; "" for the list of clusters.
         title: what they are, without a full stop.
     """

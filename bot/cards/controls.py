@@ -102,10 +102,7 @@ def question(verb: Verb, mode: str, node: str, known: str = "") -> Question:
     """Return what is asked before a decision.
 
     Args:
-        verb: what would be done.
-        mode: of the remediation.
         node: its name, raw.
-        known: what to consider first.
     """
     how, node = labels.mode(mode), clean(node, 60)
     left = f"{known}The node is left as it is. {labels.COOLDOWN}"

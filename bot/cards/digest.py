@@ -40,14 +40,7 @@ from bot.mrkdwn import clean, escape, lasted, when
 
 
 def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], pause: Pause | None = None) -> Message:
-    """Return the message of a digest.
-
-    Args:
-        of: the digest.
-        alerts: what it shows.
-        batches: what people have asked for on it.
-        pause: approvals are paused.
-    """
+    """Return the message of a digest."""
     open_ones = still_waiting(alerts, batches)
     title = _title(of, alerts, open_ones)
     running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
@@ -136,8 +129,6 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
     """Return which repairs of a digest have failed, and whom it concerns.
 
     Args:
-        alerts: of what has failed.
-        firsts: the first of two approvals, where there was one.
         called: whom to call where nobody approved one through Slack: a user or group ID, or empty.
     """
     approved = [each for each in alerts if each.decided and each.decided.verb is Verb.APPROVE]
@@ -169,9 +160,6 @@ def reminder(of: TrackedMessage, alerts: Sequence[Alert], count: int, called: st
     """Return that nobody has decided on some of a digest.
 
     Args:
-        of: the digest.
-        alerts: what it shows.
-        count: how many wait.
         called: a user or group ID to mention; empty for nobody.
         waited: seconds, of the one that waits least.
     """

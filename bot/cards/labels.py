@@ -143,7 +143,6 @@ def state(value: str, *, reviewed: bool = False) -> tuple[str, str]:
     """Return what a state is called, and its symbol.
 
     Args:
-        value: as Together says it.
         reviewed: whether somebody approved it: a queued one may also have been requested by hand.
     """
     if value == State.PENDING and reviewed:

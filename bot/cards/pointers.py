@@ -16,7 +16,6 @@ def posted_twice(alerts: Sequence[Alert], link: str) -> Message:
     """Return that there is another message about the same.
 
     Args:
-        alerts: what it showed.
         link: of the other message; empty where it isn't known.
     """
     where = f"<{link}|the other message>" if link else "the other message in this channel"

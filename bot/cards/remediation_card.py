@@ -42,13 +42,7 @@ def card(  # noqa: PLR0913 - what a card shows
 
     Args:
         remediation: as Together answered it; every text in it is escaped and cut.
-        decided: who decided through Slack, when that led to this card.
         notice: what the reader must know before anything else; trusted mrkdwn.
-        buttons: the buttons that the state allows. Without them the card offers "Check again" alone, for when it is
-            not certain that it is true.
-        about: what the bot knows of the node, the cluster and what people have agreed.
-        config: links and reasons.
-        is_beneath: it goes beneath another tool's alert, which says what is broken.
     """
     about, config = about or About(), config or CardConfig()
     lines = [*_people(remediation, decided), _effect(remediation, about), _risk(remediation, about)]

@@ -97,9 +97,7 @@ def dialog(batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef
     """Return the view that shows what would happen to which node, before a batch is begun.
 
     Args:
-        batch: what is asked.
         alerts: what it is about, at most `MAX_CHOSEN`.
-        called: what the nodes are called in the list.
     """
     count, is_approval = len(alerts), batch.verb is Verb.APPROVE
     clusters = {each.remediation.cluster_id for each in alerts}

@@ -18,9 +18,6 @@ def transition(before: Remediation, after: Remediation, decided: Decided | None,
     """Return a change of state or mode in a line each, with how long it took; a failure is told apart.
 
     Args:
-        before: as it was last seen.
-        after: as it is.
-        decided: who brought it there through Slack, where that is known.
         now: Unix time in seconds.
     """
     told = []
@@ -87,8 +84,6 @@ def failure(remediation: Remediation, decided: Decided | None, first_user: str, 
     """Return that a repair has failed: it calls who approved it through Slack, else who is on call.
 
     Args:
-        remediation: which failed.
-        decided: who approved it, where that was through Slack.
         first_user: who gave the first of two approvals; empty where one was enough.
         called: the user or group on call; empty for nobody.
         now: Unix time in seconds.
@@ -149,8 +144,6 @@ def reminder(remediation: Remediation, share: Share | None, called: str, waited:
     """Return that nobody has acted.
 
     Args:
-        remediation: which waits.
-        share: knows the cluster's name.
         called: a user or group ID to mention; empty for nobody.
         waited: seconds.
     """

@@ -22,14 +22,7 @@ AUTHORIZE_SECONDS = 1.0  # a dialog must be opened within 3 s of the click (docs
 
 
 class BatchService:
-    """Asks before a batch, and begins it. Each of its decisions then takes the way of every other one.
-
-    Args:
-        decisions: carries them out.
-        policy: who may.
-        store: where they are written down.
-        clock: for limits of time.
-    """
+    """Asks before a batch, and begins it. Each of its decisions then takes the way of every other one."""
 
     def __init__(self, decisions: DecisionService, policy: Policy, store: DecisionStore, clock: Clock) -> None:
         self._decisions = decisions

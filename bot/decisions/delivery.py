@@ -1,7 +1,7 @@
 """How a recorded answer reaches its reader, and the alert's card."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
@@ -17,21 +17,14 @@ DELIVER_SECONDS = 86_400.0  # so long an answer that Slack didn't take is tried 
 DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
+@dataclass(slots=True)
 class AnswerDelivery:
-    """Tells people the answers to their requests.
+    """Tells people the answers to their requests."""
 
-    Args:
-        messenger: says it in Slack.
-        store: knows what is told already.
-        approvals: lets an alert's card be drawn again.
-        storing: writes.
-    """
-
-    def __init__(self, messenger: Messenger, store: DecisionStore, approvals: Approvals, storing: Storing) -> None:
-        self._messenger = messenger
-        self._store = store
-        self._approvals = approvals
-        self._storing = storing
+    messenger: Messenger
+    store: DecisionStore
+    approvals: Approvals
+    storing: Storing
 
     async def deliver(self, job: Job, answer: Answer) -> None:
         """Deliver a recorded answer. What Slack doesn't take is tried again, by this process or another.
@@ -40,19 +33,19 @@ class AnswerDelivery:
             LeaseLost: another process has taken it over.
             StorageUnavailable: whether that is so can't be asked.
         """
-        await self._store.ensure_held(job)  # else another process has told it, or will
+        await self.store.ensure_held(job)  # else another process has told it, or will
         if await self.tell(job, answer):
             logger.info("Answered")
-            await self._storing.until_stored(partial(self._store.finish, job))
+            await self.storing.until_stored(partial(self.store.finish, job))
             return
-        age = 0.0 if job.answered_at is None else await self._store.seconds_since(job.answered_at)
+        age = 0.0 if job.answered_at is None else await self.store.seconds_since(job.answered_at)
         if age > DELIVER_SECONDS:
             logger.error("Slack didn't take the answer for 24 h; giving up")
-            await self._storing.until_stored(partial(self._store.finish, job, delivered=False))
+            await self.storing.until_stored(partial(self.store.finish, job, delivered=False))
             return
         seconds = DELIVER_AFTER[min(job.deliveries, len(DELIVER_AFTER) - 1)]
         logger.warning("Slack didn't take the answer; retrying in %d s", seconds)
-        await self._storing.until_stored(partial(self._store.postpone, job, seconds))
+        await self.storing.until_stored(partial(self.store.postpone, job, seconds))
 
     async def tell(self, job: Job, answer: Answer) -> bool:
         """Say it in Slack. Returns whether Slack took it."""
@@ -62,18 +55,18 @@ class AnswerDelivery:
         match answer.manner:
             case Manner.CARD:
                 shown_at = replace(place, message_ts=answer.card_ts, in_progress=False) if answer.card_ts else place
-                delivery = await self._messenger.answer(shown_at, answer.message)
+                delivery = await self.messenger.answer(shown_at, answer.message)
                 # What takes no claim, or wasn't taken by Slack at first, may be answered late, over something newer.
                 is_late = job.deliveries > 0 or job.taken_over or not RULES[job.request.verb].decides
                 if delivery is not Delivery.IN_PLACE or is_late:
                     await self._mark_stale(job)
                 if answer.line and delivery is Delivery.IN_PLACE:  # else the whole card was told
-                    delivery = await self._messenger.answer(place, answer.line)
+                    delivery = await self.messenger.answer(place, answer.line)
                 return delivery is not Delivery.NOWHERE
             case Manner.ERROR:
-                is_told = await self._messenger.reply(place, answer.message, self._after_failure(job, answer))
+                is_told = await self.messenger.reply(place, answer.message, self._after_failure(job, answer))
             case Manner.WHISPER:
-                is_told = await self._messenger.whisper(place, answer.message)
+                is_told = await self.messenger.whisper(place, answer.message)
             case _:
                 assert_never(answer.manner)
         if place.in_progress or job.taken_over:
@@ -93,6 +86,6 @@ class AnswerDelivery:
     async def _mark_stale(self, job: Job) -> None:
         """The alert's card may be out of date now: let it be drawn again."""
         try:
-            await self._approvals.mark_stale(job.request.ref)
+            await self.approvals.mark_stale(job.request.ref)
         except StorageUnavailable as error:
             logger.warning("Couldn't mark a card as out of date: %s", error)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
@@ -81,33 +81,16 @@ class _Changed(Exception):
         self.what = what
 
 
+@dataclass(slots=True)
 class Executor:
-    """Carries out one job at Together.
+    """Carries out one job at Together."""
 
-    Args:
-        together: the API.
-        guardrails: asked before an approval.
-        store: where "a POST leaves now" is recorded before it leaves.
-        approvals: what people agreed on before.
-        clock: for waits and for what people read.
-        config: of cards.
-    """
-
-    def __init__(  # noqa: PLR0913, PLR0917 - what a decision touches
-        self,
-        together: TogetherClient,
-        guardrails: Guardrails,
-        store: DecisionStore,
-        approvals: Approvals,
-        clock: Clock,
-        config: cards.CardConfig,
-    ) -> None:
-        self._together = together
-        self._guardrails = guardrails
-        self._store = store
-        self._approvals = approvals
-        self._clock = clock
-        self._config = config
+    together: TogetherClient
+    guardrails: Guardrails
+    store: DecisionStore
+    approvals: Approvals
+    clock: Clock
+    config: cards.CardConfig
 
     async def look(self, job: Job) -> Result:
         """Read the remediation and draw it.
@@ -116,11 +99,11 @@ class Executor:
             CheckFailed: it can't be read.
         """
         try:
-            present = await self._together.get(job.request.ref)
+            present = await self.together.get(job.request.ref)
         except TogetherError as cause:
             raise CheckFailed(cause) from cause
         outcome = Outcome(OutcomeKind.READ, present.state)
-        if claim := await self._store.claimed_by(job.request):
+        if claim := await self.store.claimed_by(job.request):
             # A decision has begun since the click: buttons drawn now could outlive its answer.
             notice = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
             return await self._card(job, present, notice=notice, buttons=False), outcome
@@ -132,13 +115,13 @@ class Executor:
         """What was said of a decision that may be on its way yet: that nothing has changed ends no such doubt."""
         job.context = await self._about(present)
         doubt = job.context.doubt if job.context else None
-        if doubt is None or doubt.settles_at is None or doubt.settles_at <= self._clock.now():
+        if doubt is None or doubt.settles_at is None or doubt.settles_at <= self.clock.now():
             return None
         return doubt if (doubt.state, doubt.mode) == (present.state, present.mode) else None
 
     async def _about(self, present: Remediation) -> About | None:
         try:
-            return await self._approvals.about(present.ref)
+            return await self.approvals.about(present.ref)
         except StorageUnavailable:
             return None
 
@@ -151,7 +134,7 @@ class Executor:
             StoreDown: it was not written.
             MayBeDone: it may have been.
         """
-        present = await self._together.get(job.request.ref)
+        present = await self.together.get(job.request.ref)
         decided = await self._decided(present)
         if present.state not in RULES[Verb.HOLD].allowed:
             notice = f"Can't hold: it's already “{escape(cards.labels.state(present.state)[0], 90)}”."
@@ -159,7 +142,7 @@ class Executor:
             return await self._card(job, present, decided=decided, notice=notice), changed
         try:
             seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
-            hold = await self._approvals.hold(present.ref, job.request.actor.user_id, seconds)
+            hold = await self.approvals.hold(present.ref, job.request.actor.user_id, seconds)
         except StorageUnavailable as error:
             raise _not_kept(error, "put this on hold") from error
         if hold is None:
@@ -176,9 +159,9 @@ class Executor:
             StoreDown: it was not written.
             MayBeDone: it may have been.
         """
-        present = await self._together.get(job.request.ref)
+        present = await self.together.get(job.request.ref)
         try:
-            is_released = await self._approvals.release(present.ref, job.request.actor.user_id)
+            is_released = await self.approvals.release(present.ref, job.request.actor.user_id)
         except StorageUnavailable as error:
             raise _not_kept(error, "release this hold") from error
         none = "It isn't on hold." if job.taken_over else "There was no hold to release."  # another process may have
@@ -215,14 +198,14 @@ class Executor:
             notice=notice,
             buttons=buttons,
             about=about,
-            config=self._config,
+            config=self.config,
             is_beneath=alert is not None,
         )
         if alert:
             message = cards.decision_beneath(alert, message)
         elif is_copy:
             message = cards.without_decisions(message)  # only the card itself is kept current
-        remark = Remark(notice, buttons, decided, present.state, present.mode, self._clock.now())
+        remark = Remark(notice, buttons, decided, present.state, present.mode, self.clock.now())
         answer = Answer(Manner.CARD, message, remark, summary=notice or summary)
         if about is None or not points:
             return answer
@@ -244,13 +227,13 @@ class Executor:
 
     def _line(self, present: Remediation, said: str, about: About | None, place: Place) -> Message:
         """Return a result in a line, with a link to the card where that is in the same channel."""
-        link = self._config.permalink(about.channel_id, about.ts) if about and self._has_card(about, place) else ""
+        link = self.config.permalink(about.channel_id, about.ts) if about and self._has_card(about, place) else ""
         return cards.line(f"{escape(present.node, 100)}: {said}{f' <{link}|See the card>' if link else ''}")
 
     async def _decided(self, present: Remediation) -> Decided | None:
         """Who brought the remediation into its state through this bot, where that is known."""
         try:
-            return await self._store.who_decided(present)
+            return await self.store.who_decided(present)
         except StorageUnavailable:
             return None
 
@@ -274,12 +257,12 @@ class Executor:
                 return waiting
             is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None
             seen = Shown(request.shown.mode if is_chosen else present.mode, present.state, present.episode_key)
-        return await self._send(job, seen, self._clock.now())
+        return await self._send(job, seen, self.clock.now())
 
     async def _guarded(self, job: Job, present: Remediation) -> Result | None:
         """The card that waits for a second person, when this approval is the first of two."""
         try:
-            first = await self._guardrails.check(job, present)
+            first = await self.guardrails.check(job, present)
         except StorageUnavailable as error:
             raise StoreDown from error
         if first is None:
@@ -304,13 +287,13 @@ class Executor:
         """
         request, rule = job.request, RULES[job.request.verb]
         seen = replace(sent.seen, episode=request.shown.episode if request.shown else None) if sent.seen else None
-        sent_at = self._clock.now() - await self._store.seconds_since(sent.at)
+        sent_at = self.clock.now() - await self.store.seconds_since(sent.at)
         present: Remediation | None = None
         for wait in (0.0, REPEAT_AFTER):
             if wait:
-                await self._clock.sleep(wait, Pause.READ_BACK)
+                await self.clock.sleep(wait, Pause.READ_BACK)
             try:
-                present = await self._together.get(request.ref)
+                present = await self.together.get(request.ref)
             except TogetherError:
                 present = None
             if present and (settled := await self._settled(job, seen, present, sent_at)):
@@ -319,13 +302,13 @@ class Executor:
             raise OutcomeUnknown(rule.noun, NoAnswer())
         if seen and (changed := changes(request, seen, present)):
             return await self._not_in_effect(job, present, f"It wasn't sent again: {changed}.")
-        if await self._store.age(job) > LIFETIME:
+        if await self.store.age(job) > LIFETIME:
             return await self._not_in_effect(job, present, NoAnswer().sentence)
         return await self._send(job, seen, sent_at, present)
 
     async def _read_before(self, job: Job) -> Remediation:
         try:
-            return await self._together.get(job.request.ref)
+            return await self.together.get(job.request.ref)
         except NotReached:
             raise
         except TogetherError as cause:
@@ -335,7 +318,6 @@ class Executor:
         """Send the POST, and find out what has come of it.
 
         Args:
-            job: what is sent.
             seen: the remediation as it was read before the first POST; None for a typed command.
             sent_at: when that may have left, in Unix time in seconds.
             before: the remediation as it was just read, where the POST of an earlier process may be on its way: then
@@ -370,11 +352,11 @@ class Executor:
         match request.verb:
             case Verb.APPROVE:
                 mode, words = mode_to_send(seen), comment(job)
-                return await self._together.approve(request.ref, comment=words, mode=mode, before_send=before_send)
+                return await self.together.approve(request.ref, comment=words, mode=mode, before_send=before_send)
             case Verb.REJECT:
-                return await self._together.reject(request.ref, comment=comment(job), before_send=before_send)
+                return await self.together.reject(request.ref, comment=comment(job), before_send=before_send)
             case Verb.CANCEL:
-                return await self._together.cancel(request.ref, before_send=before_send)
+                return await self.together.cancel(request.ref, before_send=before_send)
             case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
                 raise AssertionError("none of these is a decision")
             case _:
@@ -397,31 +379,31 @@ class Executor:
         is_repeat = attempt > 1 or (job.sent is not None and not is_recorded)
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
-            await self._guardrails.check_again(job, (seen.mode if seen else None) or "")
+            await self.guardrails.check_again(job, (seen.mode if seen else None) or "")
         if not is_recorded:
-            await self._guardrails.check_person(job)
+            await self.guardrails.check_person(job)
         if is_recorded and attempt == 1:
             pause = None
         elif attempt > 1:
-            pause = await self._store.send_again(job)
+            pause = await self.store.send_again(job)
         else:
-            pause = await self._store.record_send(job, seen)
+            pause = await self.store.record_send(job, seen)
         if pause:
             raise paused(pause)
         if is_repeat or (seen is not None and not (is_approval and mode_to_send(seen))):
             await self._look_again(job, seen)
-        if not self._store.may_send(job):
+        if not self.store.may_send(job):
             raise LeaseLost
         logger.info("Sending", extra={"attempt": attempt})
 
     async def _look_again(self, job: Job, seen: Shown | None) -> None:
         try:
-            async with self._clock.timeout(LOOK_SECONDS):
+            async with self.clock.timeout(LOOK_SECONDS):
                 present = await self._read_before(job)
         except TimeoutError as error:
             raise ReadFailed(RULES[job.request.verb].noun, NoAnswer()) from error
         if seen is None:
-            typed_at = self._clock.now() - await self._store.age(job)
+            typed_at = self.clock.now() - await self.store.age(job)
             changed = changes_since(job.request, typed_at, present)
         else:
             changed = changes(job.request, seen, present)
@@ -434,18 +416,18 @@ class Executor:
         request, is_sure = job.request, not (is_read_back and job.request.verb is Verb.CANCEL)
         rule, notice = RULES[request.verb], success_notice(request, seen, result)
         came_in = result.http_status, result.request_id
-        if result.state not in rule.effect and not took_effect(job, seen, result, self._clock.now()):
+        if result.state not in rule.effect and not took_effect(job, seen, result, self.clock.now()):
             # An answer of 200 that does not show the effect is no success, whatever its status says.
             return await self._card(job, result, notice=notice, buttons=False), Outcome(
                 OutcomeKind.NO_EFFECT_SHOWN, result.state, *came_in
             )
         if result.create_time:
-            waited = max(0.0, self._clock.now() - result.create_time.timestamp())
+            waited = max(0.0, self.clock.now() - result.create_time.timestamp())
             metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
         first = job.context.first if job.context and request.verb is Verb.APPROVE else None
         is_second = first is not None and seen is not None and first.mode == seen.mode
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
-        at, by = self._clock.now(), request.actor.user_id
+        at, by = self.clock.now(), request.actor.user_id
         decided = Decided(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
         return await self._card(job, result, decided=decided, notice=notice), Outcome(
             OutcomeKind(rule.done), result.state, *came_in
@@ -460,7 +442,7 @@ class Executor:
         trace of whose it is, so the first one that is refused is called somebody else's.
         """
         try:
-            present = await self._together.get(job.request.ref)
+            present = await self.together.get(job.request.ref)
         except TogetherError as cause:
             if is_repeat:
                 raise OutcomeUnknown(RULES[job.request.verb].noun, cause) from cause
@@ -489,9 +471,9 @@ class Executor:
         last: Result | None = None
         for seconds in READ_BACK_AFTER:
             if seconds:
-                await self._clock.sleep(seconds, Pause.READ_BACK)
+                await self.clock.sleep(seconds, Pause.READ_BACK)
             try:
-                present = await self._together.get(job.request.ref)
+                present = await self.together.get(job.request.ref)
             except TogetherError:
                 continue
             if settled := await self._settled(job, seen, present, sent_at):
@@ -520,7 +502,7 @@ class Executor:
         request = job.request
         notice = (
             f"<@{request.actor.user_id}>, your {RULES[request.verb].noun} hadn't taken effect as of "
-            f"{clock_time(self._clock.now())}, but it still might. {why} "
+            f"{clock_time(self.clock.now())}, but it still might. {why} "
             'Press "Check again" before you decide anything else.'
         )
         known = (cause.http_status, cause.request_id) if cause else ()

@@ -70,15 +70,7 @@ def two_needed() -> SecondPersonNeeded:
 
 
 class Guardrails:
-    """Asks, before an approval is sent, whether it may be.
-
-    Args:
-        limits: what is set.
-        together: tells what is in repair, and how many nodes there are.
-        approvals: tells what is being approved, and who approved first.
-        policy: tells whether that person may still.
-        clock: for the age of a cluster's number of nodes.
-    """
+    """Asks, before an approval is sent, whether it may be."""
 
     def __init__(
         self, limits: Limits, together: TogetherClient, approvals: Approvals, policy: Policy, clock: Clock
@@ -96,7 +88,6 @@ class Guardrails:
 
         Args:
             job: the approval; its claim keeps others from approving the same remediation meanwhile.
-            present: the remediation as it was just read.
 
         Returns:
             The first approval, when this is the one and a second person's is awaited; None when it may be sent.
@@ -120,10 +111,6 @@ class Guardrails:
 
     async def check_again(self, job: Job, mode: str) -> None:
         """Let an approval be sent once more: what let the first one pass may have changed.
-
-        Args:
-            job: the approval.
-            mode: what it approves.
 
         Raises:
             As `check`.

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -25,6 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T", bool, float)
 
 
+@dataclass(slots=True)
 class Held:
     """A request that this process works on.
 
@@ -33,11 +35,10 @@ class Held:
         owner: the token by which it is held.
     """
 
-    def __init__(self, entry: Entry, owner: str, store: InboxStore, storing: Storing) -> None:
-        self.entry = entry
-        self.owner = owner
-        self._store = store
-        self._storing = storing
+    entry: Entry
+    owner: str
+    store: InboxStore
+    storing: Storing
 
     async def act(self, change: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make the change that was asked for, once, in whichever process; return its result.
@@ -47,22 +48,15 @@ class Held:
             LeaseLost: another process does it.
             StorageUnavailable: it may have been made, or may still be.
         """
-        act = partial(self._store.act, self.entry.key, self.owner, change, *args, **kwargs)
-        return await self._storing.for_a_while(act)
+        act = partial(self.store.act, self.entry.key, self.owner, change, *args, **kwargs)
+        return await self.storing.for_a_while(act)
 
 
 Way = Callable[[Held], Awaitable[bool]]
 
 
 class Inbox:
-    """Takes requests, and works on them.
-
-    Args:
-        database: where they are.
-        messenger: tells people what can't be done.
-        clock: time.
-        lease_seconds: how long a silent process keeps a request.
-    """
+    """Takes requests, and works on them."""
 
     def __init__(self, database: Database, messenger: Messenger, clock: Clock, lease_seconds: float) -> None:
         self._store = InboxStore(database, lease_seconds)

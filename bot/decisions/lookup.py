@@ -44,12 +44,7 @@ class Lookup:
     """Looks up remediations.
 
     Args:
-        together: the API.
-        policy: who may look, from where.
-        messages: what the bot tracks.
         clusters: which to read at Together; empty for all that the key sees.
-        is_watching: the bot tracks all that waits, so that it need not ask Together for it.
-        clock: time.
     """
 
     def __init__(  # noqa: PLR0913 - where to look, and who may
@@ -178,9 +173,6 @@ class Lookup:
 
     async def in_time_for_a_menu(self, allow: Awaitable[None]) -> Looked:
         """Return what is open, or nothing where that isn't known before Slack stops waiting for a menu's choices.
-
-        Args:
-            allow: raises NotAllowed where the person may not see it.
 
         Raises:
             NotAllowed: the person may not.

@@ -17,16 +17,7 @@ READ_AT_ONCE = 6
 
 
 class Overviews:
-    """Reads them.
-
-    Args:
-        lookup: finds what there is.
-        policy: who may look, and who may decide.
-        approvals: what is known of a remediation.
-        messages: what the bot tracks.
-        clock: time.
-        is_watching: the bot tracks all that waits.
-    """
+    """Reads them."""
 
     def __init__(  # noqa: PLR0913 - what it is read from
         self,
@@ -64,8 +55,6 @@ class Overviews:
         """Read one.
 
         Args:
-            actor: who looks.
-            channel_id: where the results of decisions go.
             cluster_id: what is shown; empty for all clusters.
             page: which, from 0; the last one where there are fewer.
 

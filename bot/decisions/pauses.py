@@ -1,5 +1,7 @@
 """Pausing approvals: who may approve may also say that nobody does for a while."""
 
+from dataclasses import dataclass
+
 from bot.decisions.inbox import Held
 from bot.errors import NothingToResume
 from bot.models import Actor, Pause, Verb
@@ -9,11 +11,11 @@ from bot.store import begin_pause, end_pause
 PAUSE_SECONDS = 3600.0
 
 
+@dataclass(slots=True)
 class PauseService:
     """Pauses and resumes approvals, of one cluster, or of all where the ID is empty; `policy` says who may."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+    policy: Policy
 
     async def pause(self, cluster_id: str, held: Held) -> Pause:
         """Pause approvals for an hour, from now on.
@@ -40,5 +42,5 @@ class PauseService:
 
     async def _authorize(self, held: Held) -> tuple[Actor, str | None]:
         actor, channel_id = held.entry.actor, held.entry.place.channel_id
-        await self._policy.authorize(Verb.APPROVE, actor, channel_id)
+        await self.policy.authorize(Verb.APPROVE, actor, channel_id)
         return actor, channel_id

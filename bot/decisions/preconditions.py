@@ -12,15 +12,7 @@ _COMMENT_LIMIT = 700  # token, name, ID, and a reason of full length
 def precondition_failure(
     job: Job, shown: Shown, present: Remediation, decided: Decided | None = None, changed: str = ""
 ) -> str:
-    """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent.
-
-    Args:
-        job: what was asked.
-        shown: what was seen when it was asked.
-        present: the remediation as it is now.
-        decided: who brought it into its state through this bot, where that is known.
-        changed: what is known to be different, as the end of a sentence.
-    """
+    """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent."""
     request, rule = job.request, RULES[job.request.verb]
     if present.state in rule.effect and _state_of(shown) not in rule.effect:
         return too_late_notice(job, shown, present, decided)
@@ -75,9 +67,7 @@ def success_notice(request: Request, seen: Shown | None, result: Remediation) ->
     """What to say about an answer that is not quite what was asked for. Usually nothing.
 
     Args:
-        request: what was asked.
         seen: what the bot read before it decided; None for a typed command.
-        result: what Together answered.
     """
     verb, rule = request.verb, RULES[request.verb]
     if result.state not in rule.effect:
@@ -105,11 +95,7 @@ def too_late_notice(
     """What to say when a decision came too late or was refused for the state.
 
     Args:
-        job: what was asked.
         seen: the remediation as it was seen before; None for a typed command.
-        present: the remediation as it is now.
-        decided: who brought it into its state through this bot, where that is known.
-        refusal: what Together answered, when it did.
     """
     request, rule = job.request, RULES[job.request.verb]
     is_undone = f"Not {rule.done}. It was already"
@@ -153,9 +139,7 @@ def took_effect(job: Job, seen: Shown | None, present: Remediation, sent_at: flo
     """Return whether what was read back is this decision's effect, as far as that can be told.
 
     Args:
-        job: what was asked.
         seen: the remediation as the bot read it before; None for a typed command.
-        present: the remediation as it was read back.
         sent_at: when the decision was sent, as Unix time in seconds.
     """
     request, rule = job.request, RULES[job.request.verb]

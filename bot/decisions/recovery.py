@@ -22,13 +22,7 @@ class Recovery:
     """Keeps this process's jobs, and takes over those of dead ones and what is yet to be delivered.
 
     Args:
-        store: where the jobs are.
-        decisions: carries them out.
         inbox: likewise, of what is no decision.
-        tasks: where they run.
-        clock: for the pauses.
-        lease_seconds: how long a silent process keeps a job.
-        retention_days: how long finished decisions are kept.
         report: told what keeps the store from being usable, or "" when nothing does.
     """
 

@@ -78,15 +78,6 @@ class Unrecorded(Exception):
 class DecisionService:
     """Carries out what people ask for. What a person is told about a decision is recorded first.
 
-    Args:
-        together: the API.
-        policy: who may.
-        guardrails: what else keeps an approval from being sent.
-        messenger: how answers are delivered.
-        store: what survives this process.
-        clock: for waits and for what people read.
-        config: of cards.
-
     Attributes:
         working: the jobs that this process works on, by ID.
     """

@@ -1,6 +1,7 @@
 """Writing what must be written, while the database may be away."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TypeVar
 
@@ -12,11 +13,11 @@ RETRY_AFTER = (0.5, 1.0, 2.0, 5.0, 10.0)
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
 class Storing:
     """Tries a write again and again."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    clock: Clock
 
     async def for_a_while(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, trying again for a while.
@@ -24,17 +25,17 @@ class Storing:
         Raises:
             StorageUnavailable: the database stayed away.
         """
-        give_up_at = self._clock.monotonic() + RECORD_SECONDS
+        give_up_at = self.clock.monotonic() + RECORD_SECONDS
         for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
             try:
-                async with self._clock.timeout(give_up_at - self._clock.monotonic()):
+                async with self.clock.timeout(give_up_at - self.clock.monotonic()):
                     return await write()
             except TimeoutError as error:  # the database hangs: no answer is no "no"
                 raise StorageUnavailable("no answer", in_doubt=True) from error
             except StorageUnavailable:
-                if self._clock.monotonic() + seconds > give_up_at:
+                if self.clock.monotonic() + seconds > give_up_at:
                     raise
-            await self._clock.sleep(seconds, Pause.RETRY)
+            await self.clock.sleep(seconds, Pause.RETRY)
         raise AssertionError("the pauses never end")
 
     async def until_stored(self, write: Callable[[], Awaitable[T]]) -> T:
@@ -43,4 +44,4 @@ class Storing:
             try:
                 return await self.for_a_while(write)
             except StorageUnavailable:
-                await self._clock.sleep(RETRY_AFTER[-1], Pause.RETRY)
+                await self.clock.sleep(RETRY_AFTER[-1], Pause.RETRY)

@@ -20,7 +20,6 @@ class NotRecorded(BotError):
 
     Args:
         noun: the decision as a noun, such as "approval".
-        sent: whether the decision may have left for Together.
     """
 
     check_again = True
@@ -38,7 +37,6 @@ class MayBeDone(BotError):
 
     Args:
         what: it is, as in "your request to pause approvals".
-        is_bug: the bot's own fault, rather than its database's.
     """
 
     def __init__(self, what: str, *, is_bug: bool = False) -> None:
@@ -64,7 +62,6 @@ class InternalError(BotError):
 
     Args:
         noun: the decision as a noun, such as "approval".
-        sent: whether the decision may have left for Together.
     """
 
     check_again = True

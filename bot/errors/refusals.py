@@ -52,9 +52,7 @@ class AlreadyInFlight(NotAttempted):
     """Somebody's decision on the same remediation has not been answered yet.
 
     Args:
-        who: mention of the person, or "You".
         doing: the verb in progress, such as "approving".
-        since: when it began, as Slack shows times.
     """
 
     def __init__(self, who: str, doing: str, since: str) -> None:
@@ -66,12 +64,7 @@ class AlreadyInFlight(NotAttempted):
 
 
 class Guarded(NotAttempted):
-    """A guard rail keeps an approval from being sent.
-
-    Args:
-        why: what the rule is and how it stands, as a sentence of mrkdwn.
-        next_step: what is possible instead.
-    """
+    """A guard rail keeps an approval from being sent."""
 
     def __init__(self, why: str, next_step: str) -> None:
         super().__init__(f"Not approved: {why}", next_step)
@@ -101,7 +94,6 @@ class NoMatch(NotAttempted):
 
     Args:
         text: what was looked for, raw.
-        where: what was searched, as the end of a sentence.
     """
 
     def __init__(self, text: str, where: str) -> None:

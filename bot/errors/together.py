@@ -126,12 +126,7 @@ class NoAnswer(Unclear):
 
 
 class UnreadableAnswer(Unclear):
-    """An answer came that is not what the API promises.
-
-    Args:
-        what: it is, or isn't.
-        is_too_large: it was not read to its end.
-    """
+    """An answer came that is not what the API promises."""
 
     def __init__(self, what: str, *, is_too_large: bool = False) -> None:
         super().__init__(
@@ -146,7 +141,6 @@ class ReadFailed(TogetherError):
 
     Args:
         noun: the decision as a noun, such as "approval".
-        cause: why the read failed.
     """
 
     def __init__(self, noun: str, cause: TogetherError) -> None:

@@ -24,10 +24,6 @@ def check_id(part: str, value: str) -> str:
     An ID is 1 to 200 characters without white space, control or format characters and without any of
     ``/ \ ? # % < > | @ , = " '`` and the backtick; ``.`` and ``..`` are none.
 
-    Args:
-        part: "cluster", "instance" or "remediation", for the message.
-        value: the text.
-
     Raises:
         InvalidId: it is none.
     """

@@ -96,12 +96,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     """Note that somebody was answered: what the answer says must stay on the card.
 
     Args:
-        alert: as it was.
         message: likewise.
-        request: what was asked.
-        answer: what is about to be told.
         at: the present, as Unix time in seconds.
-        seq: the audit trail's row of the outcome.
     """
     decides, remark = RULES[request.verb].decides, answer.remark
     known = alert.remediation.state, alert.remediation.mode

@@ -54,8 +54,6 @@ class Messenger(Protocol):
         """Tell the channel of an error, in the thread of the clicked message. Returns whether Slack took it.
 
         Args:
-            place: where it was asked.
-            message: the error.
             on_card: what the clicked message shows from now on; None for what it did before.
         """
 

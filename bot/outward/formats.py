@@ -42,9 +42,7 @@ def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]
 
     Args:
         secret: `whsec_…`.
-        message_id: of the event, the same at each attempt.
         at: of this attempt, in Unix time in seconds.
-        body: as it is sent.
     """
     key = base64.b64decode(secret.removeprefix(PREFIX))
     proof = hmac.new(key, f"{message_id}.{at}.".encode() + body, hashlib.sha256).digest()

@@ -56,11 +56,6 @@ class Sender:
     """Sends what waits in the outbox; one process at a time does.
 
     Args:
-        outbox: what waits.
-        destinations: where it is told.
-        http: connections to each target of their own.
-        clock: time.
-        lease_seconds: how long a silent process keeps the right to send.
         warn: told, for each target, what keeps it from taking events, or "" when nothing does.
     """
 

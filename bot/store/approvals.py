@@ -1,6 +1,6 @@
 """What people agreed on before a decision: holds, first approvals, and what keeps nodes busy."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select
@@ -80,11 +80,11 @@ _APPROVED_LATELY = select(c.cluster_id, c.instance_id, c.remediation_id).where(
 )
 
 
+@dataclass(slots=True)
 class Approvals:
     """The transactions, which any process may run. Each may raise StorageUnavailable."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    database: Database
 
     async def about(self, ref: RemediationRef) -> About:
         """Return what a card of a remediation says beyond itself."""

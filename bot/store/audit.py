@@ -58,7 +58,6 @@ def append(connection: Connection, fields: dict[str, Any]) -> int:
     """Append a row, inside the transaction of what it records. Returns its number.
 
     Args:
-        connection: of the transaction.
         fields: the columns, but for `seq`, `hash` and `previous`.
     """
     lock_audit(connection)
@@ -166,7 +165,6 @@ async def rows(
     """Read the trail, oldest first, a page at a time.
 
     Args:
-        database: where it is.
         since: Unix time in seconds.
         remediation: only rows about this remediation ID.
         user: only rows of this Slack user ID.
@@ -218,7 +216,6 @@ async def verify(database: Database, expected: str | None = None) -> Verdict:
     """Find every changed, missing or reordered row.
 
     Args:
-        database: where the trail is.
         expected: a head that was noted earlier; when no row has it any more, the trail was truncated or rewritten.
     """
     problems: list[str] = []

@@ -97,11 +97,11 @@ class Turn:
     lease_seconds: float
 
 
+@dataclass(slots=True)
 class Batches:
     """The transactions that need no claim on a decision. Each may raise StorageUnavailable."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    database: Database
 
     async def ask(self, batch: Batch) -> bool:
         """Keep what a person has selected until they confirm it. Returns False for a redelivery of the same press."""
@@ -169,9 +169,6 @@ def advance(connection: Connection, batch_id: str, turn: Turn, began_at: float |
     """Give the next decision of a batch its turn, or leave the rest alone where something stops it.
 
     Args:
-        connection: of the transaction that records an outcome.
-        batch_id: which.
-        turn: whose turn it is.
         began_at: when the decision that has just ended got its turn, as Unix time in seconds.
 
     Returns:

@@ -87,7 +87,6 @@ class Database:
     Args:
         url: `sqlite:///path`, or a PostgreSQL URL as hosts hand it out. The driver itself reads the latter, so
             `sslmode=…` and a socket folder as `host=/dir` mean what they mean to every PostgreSQL client.
-        clock: the clock of SQLite's one process.
         seconds: how long a statement may take; a database that doesn't answer is given up soon after.
 
     Attributes:

@@ -187,13 +187,7 @@ _OLD = (
 
 
 class DecisionStore:
-    """The transactions. Each may raise StorageUnavailable; writes to a job that another process has taken, LeaseLost.
-
-    Args:
-        database: where.
-        lease_seconds: how long a silent process keeps a decision.
-        clock: of this process. What the database answers late may no longer be so.
-    """
+    """The transactions. Each may raise StorageUnavailable; a write to a job that another process took, LeaseLost."""
 
     def __init__(self, database: Database, lease_seconds: float, clock: Clock) -> None:
         self.database = database
@@ -206,7 +200,6 @@ class DecisionStore:
         """Write down what was asked. Returns None when the same click or command is there already.
 
         Args:
-            request: what was asked.
             job_id: chosen by the caller, who may have to make sure with `void` that it isn't run.
         """
         values, asked_at = self._insert(request, job_id, RECEIVED, dump_request(request)), self._clock.monotonic()
@@ -236,10 +229,6 @@ class DecisionStore:
 
     async def claim(self, job: Job, *, sends: bool = False) -> Claim | About:
         """Claim the remediation for this decision.
-
-        Args:
-            job: the decision.
-            sends: its POST leaves right after, so that is recorded in the same transaction.
 
         Returns:
             The claim of somebody else who has it, or, when it is claimed, what a card says beyond the remediation.
@@ -440,7 +429,6 @@ class DecisionStore:
         """Take what other processes have left behind. What this version can't read is set aside.
 
         Args:
-            limit: the most to take.
             at_start: with SQLite, take all unfinished decisions: only one process uses the file.
         """
         asked_at, take_all = self._clock.monotonic(), at_start and self.database.is_sqlite

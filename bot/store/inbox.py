@@ -138,7 +138,6 @@ class InboxStore:
         """Take a request that another process has left behind.
 
         Args:
-            owners: by which this process holds requests.
             at_start: with SQLite, take any of another owner: only one process uses the file.
         """
         take_all = at_start and self._database.is_sqlite

@@ -1,6 +1,7 @@
 """What only one process does at a time."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, or_, update
@@ -31,10 +32,7 @@ class Lease:
     """The right to do something alone, for as long as it is renewed.
 
     Args:
-        database: where it is.
         name: of what only one process does.
-        seconds: how long a silent process keeps it.
-        clock: time.
     """
 
     def __init__(self, database: Database, name: str, seconds: float, clock: Clock) -> None:
@@ -98,22 +96,21 @@ class Lease:
         connection.execute(_RELEASE, self._keys)
 
 
+@dataclass(slots=True)
 class Leased:
     """Statements that only the process may run which has a lease.
 
-    Args:
-        database: where.
+    Attributes:
         lease: writes of a process that has lost it raise `LeaseLost`. None for what anybody may write.
     """
 
-    def __init__(self, database: Database, lease: Lease | None = None) -> None:
-        self.database = database
-        self._lease = lease
+    database: Database
+    lease: Lease | None = None
 
     async def _run(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         def checked(connection: Connection) -> T:
-            if self._lease:
-                self._lease.check(connection)
+            if self.lease:
+                self.lease.check(connection)
             return function(connection, *args, **kwargs)
 
         return await self.database.run(checked)

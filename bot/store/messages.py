@@ -244,10 +244,7 @@ class Messages(Leased):
         """Change a message.
 
         Args:
-            message_id: which.
             change: from the message as it is to what it becomes; None leaves it as it is.
-            history: what the node of a card went through before, where that is known now.
-            reminded: of which remediations people are reminded.
 
         Returns:
             What it has become; None where it was left, or is not there.

@@ -67,11 +67,11 @@ class Letter:
     attempts: int
 
 
+@dataclass(slots=True)
 class Outbox:
     """The transactions. Each may raise StorageUnavailable."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    database: Database
 
     async def due(self, target: Target, limit: int) -> Sequence[Letter]:
         """Return what a target is to be told now, at most one event of each remediation."""

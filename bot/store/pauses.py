@@ -1,6 +1,7 @@
 """Pauses: approvals that somebody has stopped for a time, in one cluster or in all."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -29,11 +30,11 @@ _CONCERNS = or_(bindparam("b_cluster") == "", m.cluster_id == bindparam("b_clust
 _WAKE = update(messages).where(m.is_open, _CONCERNS).values(next_at=0.0)
 
 
+@dataclass(slots=True)
 class Pauses:
     """The transactions. Each may raise StorageUnavailable. An empty cluster ID means all clusters."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    database: Database
 
     async def active(self, cluster_id: str) -> Pause | None:
         """Return the pause that holds for a cluster now."""

@@ -28,11 +28,11 @@ _SIGNED_AS = b"remediation-bot audit head 1\n"  # what is signed begins with wha
 _KEY_ID = b"remediation-bot audit key 1\n"
 
 
+@dataclass(slots=True)
 class Trail:
     """The transactions. Each may raise StorageUnavailable."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    database: Database
 
     async def news(self, name: str, limit: int) -> Sequence[RowMapping]:
         """Return the rows that a copy doesn't have yet."""
@@ -94,10 +94,6 @@ class Signatures:
 
 async def check_signatures(database: Database, keys: Sequence[str]) -> Signatures:
     """Compare the signed heads with the trail.
-
-    Args:
-        database: where they are.
-        keys: the present one, and those before it.
 
     Raises:
         StorageUnavailable: the database did not answer.

@@ -115,10 +115,8 @@ class TogetherClient:
         """Approve a remediation.
 
         Args:
-            ref: which.
             comment: stored by Together as `review_comment`.
             mode: run this mode, whatever the suggestion has become meanwhile; None runs what is suggested.
-            before_send: awaited before each attempt.
         """
         body = {"comment": comment} if mode is None else {"comment": comment, "mode": mode}
         return answers.remediation(await self._post(f"{_path(ref)}/approve", body, before_send=before_send), ref)
@@ -147,7 +145,6 @@ class TogetherClient:
         """List the remediations of a cluster as Together words them, all pages of them.
 
         Args:
-            cluster_id: which cluster.
             instance_id: one instance; by default all of the cluster.
             states: only those in one of these states; by default all.
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from bot import cards
 from bot.clock import Clock
@@ -21,34 +21,21 @@ HISTORY_BEFORE = 300.0  # the database's clock and Slack's may differ
 LATE_SECONDS = 60.0  # Slack has executed by then what it left open, as a rule
 
 
+@dataclass(slots=True)
 class Comparer:
     """Finds what Slack did late, or twice, or somebody undid.
 
-    Args:
-        messages: the store.
-        channels: the alert channels.
-        queue: where messages are put that are to be drawn again.
+    Attributes:
         lease: the watch; nothing is written without it.
-        config: where alerts go.
-        clock: time.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what comparing needs
-        self,
-        messages: Messages,
-        channels: AlertChannels,
-        queue: WorkQueue,
-        lease: Lease,
-        config: WatchConfig,
-        clock: Clock,
-    ) -> None:
-        self._messages = messages
-        self._channels = channels
-        self._queue = queue
-        self._lease = lease
-        self._config = config
-        self._clock = clock
-        self._doubted: dict[str, float] = {}
+    messages: Messages
+    channels: AlertChannels
+    queue: WorkQueue
+    lease: Lease
+    config: WatchConfig
+    clock: Clock
+    _doubted: dict[str, float] = field(default_factory=dict, init=False)
 
     def begin(self) -> None:
         """Forget the doubts of an earlier watch: everything is compared when one begins."""
@@ -56,11 +43,11 @@ class Comparer:
 
     def doubt(self, channel_id: str) -> None:
         """Look at a channel again in a minute: something may arrive there late."""
-        self._doubted[channel_id] = self._clock.monotonic() + LATE_SECONDS
+        self._doubted[channel_id] = self.clock.monotonic() + LATE_SECONDS
 
     async def compare_doubted(self) -> None:
         """Look at the channels in which something may have arrived late by now."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if due := {channel_id for channel_id, at in self._doubted.items() if at <= now}:
             await self.compare(due)
 
@@ -74,15 +61,15 @@ class Comparer:
             channels: which to look at; None for all.
             is_takeover: another process watched before: where the bot may not read, all is drawn again.
         """
-        known = await self._messages.in_channels(CLOSED_SECONDS if channels is None else COMPARED_SECONDS)
-        latest = self._clock.now() - COMPARED_SECONDS
+        known = await self.messages.in_channels(CLOSED_SECONDS if channels is None else COMPARED_SECONDS)
+        latest = self.clock.now() - COMPARED_SECONDS
         for channel_id in sorted({each.channel_id for each in known}):
             if channels is not None and channel_id not in channels:
                 continue
             here = [each for each in known if each.channel_id == channel_id]
             since = min(each.opened_at for each in here) - HISTORY_BEFORE
             try:
-                found = await self._channels.find(max(since, latest), channel_id)
+                found = await self.channels.find(max(since, latest), channel_id)
             except NotPosted as error:
                 logger.warning("Can't read the alert channel %s right now: %s", channel_id, error)
                 continue
@@ -94,13 +81,13 @@ class Comparer:
 
     async def _compare(self, message: InChannel, found: Found | None, *, is_takeover: bool) -> None:
         shows = found.drawn.get(message.ts) if found else None
-        is_home = message.channel_id in self._config.channels and (
-            message.cluster_id is None or message.channel_id == self._config.route(message.cluster_id).channel_id
+        is_home = message.channel_id in self.config.channels and (
+            message.cluster_id is None or message.channel_id == self.config.route(message.cluster_id).channel_id
         )
         differs = shows != message.drawn if found else is_takeover
         if not differs or (not message.is_open and (not shows or message.is_frozen)):
             if not is_home and message.is_open:
-                self._queue.put(message.id)
+                self.queue.put(message.id)
             return
 
         def unlike(snapshot: Snapshot) -> TrackedMessage | None:
@@ -110,8 +97,8 @@ class Comparer:
             drawn = decision_of(message.drawn) if shows is None else shows
             return replace(snapshot.message, drawn=drawn, next_at=0.0, done=False)
 
-        await self._messages.change(message.id, unlike)
-        self._queue.put(message.id)
+        await self.messages.change(message.id, unlike)
+        self.queue.put(message.id)
 
     async def _close_copies(self, channel_id: str, found: Found, known: Collection[str]) -> None:
         """Let every second message about the same point to the one that is kept true."""
@@ -122,18 +109,18 @@ class Comparer:
             if ts in found.live and ts not in known
         }
         for ts, about in copies.items():
-            kept = await self._messages.about(about)
+            kept = await self.messages.about(about)
             if kept is None or kept.message.ts in {None, ts}:
                 continue
-            link = self._config.cards.permalink(kept.message.channel_id, kept.message.ts or "")
+            link = self.config.cards.permalink(kept.message.channel_id, kept.message.ts or "")
             shown = [each for each in kept.alerts if isinstance(about, str) or each.remediation.ref == about]
             await self._point(channel_id, ts, cards.posted_twice(shown, link), about)
 
     async def _point(self, channel_id: str, ts: str, pointer: Message, about: RemediationRef | str) -> None:
-        await self._channels.turn_to_update()
-        self._lease.ensure_held()
+        await self.channels.turn_to_update()
+        self.lease.ensure_held()
         try:
-            await finish(self._channels.update(ts, pointer, channel_id, is_card=False))
+            await finish(self.channels.update(ts, pointer, channel_id, is_card=False))
         except (NotPosted, PostUnclear) as error:
             logger.warning("%s: a second message can't be changed right now: %s", about, error)
             if not (isinstance(error, NotPosted) and (error.is_lasting or error.is_closed)):

@@ -1,6 +1,7 @@
 """What a card says beyond the remediation: the node's history, and how much of the cluster is in repair."""
 
 import logging
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bot.clock import Clock
@@ -16,42 +17,37 @@ _DAY = 86_400.0
 _REPAIRED = {State.SUCCEEDED, State.FAILED}
 
 
+@dataclass(slots=True)
 class Enricher:
     """Knows nodes and clusters.
-
-    Args:
-        together: lists what a node went through.
-        poller: has read how many nodes each cluster has.
-        clock: the present.
 
     Attributes:
         in_repair: how many nodes of a cluster are in repair, as far as it was read.
     """
 
-    def __init__(self, together: TogetherClient, poller: Poller, clock: Clock) -> None:
-        self._together = together
-        self._poller = poller
-        self._clock = clock
-        self.in_repair: dict[str, int] = {}
+    together: TogetherClient
+    poller: Poller
+    clock: Clock
+    in_repair: dict[str, int] = field(default_factory=dict, init=False)
 
     def share(self, cluster_id: str) -> Share | None:
         """Return how much of a cluster is in repair, as far as it was read."""
         in_repair = self.in_repair.get(cluster_id)
         if in_repair is None:
             return None
-        cluster = self._poller.clusters.get(cluster_id)
+        cluster = self.poller.clusters.get(cluster_id)
         name, nodes = (cluster.cluster_name or "", cluster.nodes) if cluster else ("", None)
-        return Share(in_repair, nodes, self._clock.now(), name)
+        return Share(in_repair, nodes, self.clock.now(), name)
 
     async def history(self, ref: RemediationRef) -> History | None:
         """Return what a node went through in the last days: one list, when its alert is first posted."""
         try:
-            async with self._clock.timeout(HISTORY_SECONDS):
-                all_of_it = await self._together.list_remediations(ref.cluster_id, ref.instance_id)
+            async with self.clock.timeout(HISTORY_SECONDS):
+                all_of_it = await self.together.list_remediations(ref.cluster_id, ref.instance_id)
         except (TogetherError, TimeoutError) as error:
             logger.warning("%s: can't read the node's history: %s", ref, type(error).__name__)
             return None
-        oldest = datetime.fromtimestamp(self._clock.now() - HISTORY_DAYS * _DAY, UTC)
+        oldest = datetime.fromtimestamp(self.clock.now() - HISTORY_DAYS * _DAY, UTC)
         ended = [each for each in all_of_it if each.state in _REPAIRED and each.id != ref.remediation_id]
         recent = sorted((each for each in ended if _ended(each) >= oldest), key=_ended)
         if not recent:

@@ -100,17 +100,7 @@ class Backlog:
 
 
 class Intake:
-    """Takes listings, one after the other.
-
-    Args:
-        messages: the store.
-        index: what is tracked.
-        queue: where messages are put that are to be looked at.
-        poller: looks for what has vanished in the middle of its work.
-        enricher: knows how much of each cluster is in repair.
-        config: what the watch is set to.
-        clock: time.
-    """
+    """Takes listings, one after the other."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what comes in from one side goes out to the others
         self,

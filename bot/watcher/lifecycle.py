@@ -66,14 +66,6 @@ def seen(  # noqa: PLR0913 - what was read, and when
 ) -> Tracked | None:
     """Return an alert and its message after Together has said something about its remediation.
 
-    Args:
-        look: the alert as it was.
-        remediation: as Together says it.
-        fingerprint: of what Together says.
-        share: how much of the cluster is in repair.
-        sequence: the audit trail's last row before Together was asked.
-        read_alone: it is no item of a list, which may lag behind.
-
     Returns:
         None where this is older than what is known, or may be: then it is to be read alone.
     """

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from bot import cards
@@ -57,43 +57,30 @@ class _Unclear:
     since: float
 
 
+@dataclass(slots=True)
 class OutageNotifier:
     """Keeps what cannot be read.
 
-    Args:
-        store: where it is kept, so that a restart neither forgets nor repeats it.
-        channels: the alert channels.
-        queue: where what is to be told waits for its channel's turn.
+    Attributes:
         lease: the watch; nothing is written without it.
-        config: which channel a cluster has.
-        clock: time.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what telling needs
-        self,
-        store: Outages,
-        channels: AlertChannels,
-        queue: WorkQueue,
-        lease: Lease,
-        config: WatchConfig,
-        clock: Clock,
-    ) -> None:
-        self._store = store
-        self._channels = channels
-        self._queue = queue
-        self._lease = lease
-        self._config = config
-        self._clock = clock
-        self._known: dict[str, Outage] = {}
-        self._over: dict[str, float] = {}
-        self._gone: set[str] = set()
-        self._ended: dict[str, float] = {}
-        self._unclear: dict[str, _Unclear] = {}
-        self._told_blindly: set[str] = set()
+    store: Outages
+    channels: AlertChannels
+    queue: WorkQueue
+    lease: Lease
+    config: WatchConfig
+    clock: Clock
+    _known: dict[str, Outage] = field(default_factory=dict, init=False)
+    _over: dict[str, float] = field(default_factory=dict, init=False)
+    _gone: set[str] = field(default_factory=set, init=False)
+    _ended: dict[str, float] = field(default_factory=dict, init=False)
+    _unclear: dict[str, _Unclear] = field(default_factory=dict, init=False)
+    _told_blindly: set[str] = field(default_factory=set, init=False)
 
     async def load(self) -> None:
         """Begin with what the last process knew."""
-        self._known = await self._store.known()
+        self._known = await self.store.known()
         for each in (self._over, self._gone, self._unclear, self._told_blindly):
             each.clear()
 
@@ -101,14 +88,14 @@ class OutageNotifier:
         """A cluster, or the list of clusters, could not be read."""
         self._over.pop(cluster_id, None)
         if cluster_id not in self._known:
-            self._known[cluster_id] = outage = Outage(self._clock.now(), told=False)
-            await self._store.note(cluster_id, outage)
+            self._known[cluster_id] = outage = Outage(self.clock.now(), told=False)
+            await self.store.note(cluster_id, outage)
 
     async def succeeded(self, cluster_id: str) -> None:
         """It was read."""
         outage = self._known.get(cluster_id)
         if outage and (outage.told or self._may_be_told(cluster_id)):
-            self._over.setdefault(cluster_id, self._clock.now())
+            self._over.setdefault(cluster_id, self.clock.now())
         elif outage:
             await self._forget(cluster_id)
 
@@ -123,11 +110,11 @@ class OutageNotifier:
 
     def look(self) -> None:
         """Put on the queue what has lasted and what is over, for its channel's next turn to post."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         unclear = {channel_id for channel_id, each in self._unclear.items() if each.until <= now}
         due = {each.channel_id for each in self._notices()} - self._unclear.keys()
         for channel_id in unclear | due:
-            self._queue.put(key_of(channel_id), Lane.TELL, channel_id, urgent=True)
+            self.queue.put(key_of(channel_id), Lane.TELL, channel_id, urgent=True)
 
     async def tell(self, channel_id: str) -> None:
         """Tell a channel the next thing, at its turn.
@@ -142,11 +129,11 @@ class OutageNotifier:
             return
         if notice.kind is not _Kind.LASTS:
             await self._take_buttons(notice.clusters)
-        self._lease.ensure_held()
+        self.lease.ensure_held()
         await finish(self._say(notice))
 
     def _notices(self) -> Iterator[_Notice]:
-        now = self._clock.now()
+        now = self.clock.now()
         lasting = {
             cluster_id
             for cluster_id, outage in self._known.items()
@@ -156,20 +143,20 @@ class OutageNotifier:
         gone = {each for each in self._gone if self._known[each].told}
         for kind, clusters in ((_Kind.LASTS, lasting), (_Kind.GONE, gone), (_Kind.OVER, over - gone)):
             for group in self._grouped(clusters):
-                yield _Notice(kind, tuple(group), self._config.route(group[0]).channel_id)
+                yield _Notice(kind, tuple(group), self.config.route(group[0]).channel_id)
 
     def _is_steady(self, cluster_id: str, over_since: float) -> bool:
         """Return whether what is readable now may be said to be so: what comes and goes is told once."""
         is_again = self._known[cluster_id].since - self._ended.get(cluster_id, -FLAPS_WITHIN) < FLAPS_WITHIN
-        return not is_again or self._clock.now() - over_since >= STEADY_SECONDS
+        return not is_again or self.clock.now() - over_since >= STEADY_SECONDS
 
     async def _say(self, notice: _Notice) -> None:
-        message, mark, since = self._message(notice), new_id(), self._clock.now()
+        message, mark, since = self._message(notice), new_id(), self.clock.now()
         logger.warning("%s", message.text)
         try:
-            ts = await self._channels.post(message, channel_id=notice.channel_id, mark=mark)
+            ts = await self.channels.post(message, channel_id=notice.channel_id, mark=mark)
         except PostUnclear:
-            until = self._clock.monotonic() + ARRIVED_SECONDS
+            until = self.clock.monotonic() + ARRIVED_SECONDS
             self._unclear[notice.channel_id] = _Unclear(notice, mark, until, since)
             raise
         self._told_blindly.discard(notice.channel_id)
@@ -180,7 +167,7 @@ class OutageNotifier:
         since = min(self._known[each].since for each in notice.clusters)
         match notice.kind:
             case _Kind.LASTS:
-                return cards.unreadable(named, since, self._clock.now())
+                return cards.unreadable(named, since, self.clock.now())
             case _Kind.GONE:
                 return cards.unwatched(named)
             case _Kind.OVER:
@@ -193,18 +180,18 @@ class OutageNotifier:
             if notice.kind is _Kind.LASTS:
                 told = replace(self._known[each], told=True, channel_id=notice.channel_id, ts=ts)
                 self._known[each] = told
-                await self._store.note(each, told)
+                await self.store.note(each, told)
             else:
-                self._ended[each] = self._clock.now()
+                self._ended[each] = self.clock.now()
                 await self._forget(each, is_watched=notice.kind is _Kind.OVER)
 
     async def _is_settled(self, unclear: _Unclear) -> bool:
         """Look for what a channel may have been told. Where the bot may not read it, it is repeated, but only once."""
-        if self._clock.monotonic() < unclear.until:
+        if self.clock.monotonic() < unclear.until:
             return False
         notice = unclear.notice
         try:
-            found = await self._channels.find(unclear.since - HISTORY_BEFORE, notice.channel_id)
+            found = await self.channels.find(unclear.since - HISTORY_BEFORE, notice.channel_id)
         except NotPosted as error:
             if not error.is_lasting:
                 raise
@@ -230,13 +217,13 @@ class OutageNotifier:
                 continue
             since, until = (
                 min(self._known[each].since for each in about),
-                max(self._over.get(each, self._clock.now()) for each in about),
+                max(self._over.get(each, self.clock.now()) for each in about),
             )
             shown = cards.was_unreadable(_named(about), since, until)
-            await self._channels.turn_to_update()
-            self._lease.ensure_held()
+            await self.channels.turn_to_update()
+            self.lease.ensure_held()
             try:
-                await self._channels.update(ts, shown, self._known[about[0]].channel_id)
+                await self.channels.update(ts, shown, self._known[about[0]].channel_id)
             except NotPosted as error:
                 if not (error.is_lasting or error.is_closed):
                     raise
@@ -249,11 +236,11 @@ class OutageNotifier:
         """Group the clusters by channel, apart from the list of clusters."""
         groups: dict[tuple[bool, str], list[str]] = {}
         for each in sorted(ids):
-            groups.setdefault((each != ALL_CLUSTERS, self._config.route(each).channel_id), []).append(each)
+            groups.setdefault((each != ALL_CLUSTERS, self.config.route(each).channel_id), []).append(each)
         return [groups[key] for key in sorted(groups)]
 
     async def _forget(self, cluster_id: str, *, is_watched: bool = True) -> None:
-        await self._store.note(cluster_id, None, is_watched=is_watched)
+        await self.store.note(cluster_id, None, is_watched=is_watched)
         self._known.pop(cluster_id, None)
         self._over.pop(cluster_id, None)
         self._gone.discard(cluster_id)

@@ -94,10 +94,7 @@ class Poller:
     """Reads Together's lists. What it finds is put into `listings`.
 
     Args:
-        together: the API.
         clusters: which to read; empty for all that the key sees.
-        index: what is tracked, and read alone when no list has it.
-        clock: for ages and waits.
 
     Attributes:
         clusters: what is known of each cluster.
@@ -124,9 +121,6 @@ class Poller:
 
     async def start_round(self, sequence: int) -> Collection[str] | None:
         """Begin to read every cluster that is not being read still.
-
-        Args:
-            sequence: the audit trail's last row.
 
         Returns:
             What is read now; None while it isn't known which clusters there are.

@@ -61,17 +61,7 @@ class Reconciler:
     """Writes cards and digests, and their threads.
 
     Args:
-        messages: the store.
-        channels: the alert channels.
-        together: asked a last time before a reminder.
-        queue: what is to be looked at.
-        index: what is tracked.
-        enricher: knows what a node went through before.
-        outages: tells what can't be read, in its turn.
-        comparer: told in which channels something may arrive late.
         lease: the watch; nothing is written without it.
-        config: what the watch is set to.
-        clock: time.
         report: told what keeps alerts from being posted in a channel, or "" when nothing does.
     """
 

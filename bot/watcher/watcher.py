@@ -36,11 +36,6 @@ class Watcher:
     takes them from there and makes each say what it should.
 
     Args:
-        together: the API, over connections of its own, so that no decision waits for a list.
-        store: the database.
-        channels: the alert channels.
-        config: what the watch is set to.
-        clock: time.
         report: told what keeps alerts from being posted in a channel, or "" when nothing does.
     """
 

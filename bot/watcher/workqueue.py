@@ -28,7 +28,6 @@ class Backoff(Generic[K]):
     """How long to leave what has failed: 5 s after the first failure, twice as long after each further one.
 
     Args:
-        monotonic: this process's clock.
         longest: seconds, beyond which it grows no more.
     """
 
@@ -88,9 +87,6 @@ class WorkQueue:
     A key waits in one line at most, and to be looked at beside that, since it may have become urgent. One worker at a
     time has it. When something is to happen later is the store's to know: a message that is due is put again by the
     next tick.
-
-    Args:
-        monotonic: this process's clock.
 
     Attributes:
         opened: set whenever there is a new line, which needs a worker.

@@ -116,7 +116,7 @@ async def _believe(self: Executor, job: Job, seen: Any, cause: Any, sent_at: flo
 
 
 async def _blindly(self: Executor, job: Job, sent: Any) -> Any:
-    return await self._send(job, sent.seen, self._clock.now())
+    return await self._send(job, sent.seen, self.clock.now())
 
 
 async def _tell_first(self: DecisionService, job: Job, answer: Any, outcome: Any) -> Any:
@@ -145,13 +145,13 @@ _receive = DecisionService._receive
 
 async def _told_once(self: AnswerDelivery, job: Job, answer: Any) -> None:
     await self.tell(job, answer)
-    await self._storing.until_stored(lambda: self._store.finish(job))
+    await self.storing.until_stored(lambda: self.store.finish(job))
 
 
 async def _never_finished(self: AnswerDelivery, job: Job, answer: Any) -> None:
-    await self._store.ensure_held(job)
+    await self.store.ensure_held(job)
     await self.tell(job, answer)
-    await self._store.release(job)
+    await self.store.release(job)
 
 
 FROZEN = ("process suspended", "database frozen", "line frozen")
