@@ -25,6 +25,7 @@ from handlers.reasons import Reasons
 from handlers.replies import Replies
 from handlers.shortcuts import SHORTCUT, Shortcuts
 from handlers.submissions import Submissions
+from handlers.surface import Surface
 
 _ANY = re.compile("")
 _REMEDIATION = re.compile("^remediation:")
@@ -49,17 +50,15 @@ def register(  # noqa: PLR0913 - what the surfaces need
     home: Home,
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
-    submissions, dialogs = Submissions(decisions, tasks, home), Dialogs(client)
-    chooser = Chooser(lookup, decisions, inbox, replies, submissions, tasks, dialogs)
+    surface, dialogs = Surface(decisions, inbox, replies, tasks, home), Dialogs(client)
+    submissions, controls = Submissions(surface, decisions), Controls(surface, inbox)
+    chooser = Chooser(surface, lookup, decisions, replies, submissions, dialogs)
     reasons = Reasons(config, decisions, replies, submissions, dialogs)
     other_modes = OtherModes(config, decisions, submissions, dialogs)
-    buttons, commands = (
-        Buttons(decisions, inbox, lookup, reasons, replies, tasks, home),
-        Commands(decisions, inbox, chooser, tasks),
-    )
-    controls, fallbacks = Controls(decisions, inbox, replies, tasks, home), Fallbacks(replies, tasks)
-    digests = Digests(batches, decisions, lookup, controls, tasks, dialogs)
-    more = More(decisions, lookup, reasons, other_modes, replies, controls, home)
+    buttons = Buttons(surface, decisions, lookup, reasons, home)
+    commands, fallbacks = Commands(surface, decisions, chooser), Fallbacks(replies, tasks)
+    digests = Digests(surface, batches, lookup, controls, dialogs)
+    more = More(surface, decisions, lookup, reasons, other_modes, replies, home)
     app.action(MORE)(more.listen)
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
@@ -74,7 +73,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.view(CHOOSER)(chooser.submit)
     app.action(_CHOOSER)(chooser.pick)
     app.options(_CHOOSER)(chooser.options)
-    mentions = Mentions(lookup, decisions, inbox, chooser, replies, tasks, config, client)
+    mentions = Mentions(surface, lookup, decisions, inbox, chooser, replies, config, client)
     app.event("app_mention")(mentions.listen)
     app.event("message")(mentions.listen)
     app.event("app_home_opened")(home.opened)
@@ -83,7 +82,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.action(_ANY)(buttons.listen)
     app.view(_ANY)(fallbacks.view)
     app.view_closed(_ANY)(fallbacks.view)
-    app.shortcut(SHORTCUT)(Shortcuts(chooser, inbox, tasks).listen)
+    app.shortcut(SHORTCUT)(Shortcuts(surface, chooser).listen)
     app.shortcut(_ANY)(fallbacks.shortcut)
     app.options(_ANY)(fallbacks.options)
     app.event(_ANY)(fallbacks.event)

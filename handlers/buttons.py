@@ -1,6 +1,5 @@
 """All buttons, on any message that was posted with this bot's token."""
 
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,15 +7,13 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Inbox, Lookup, Unrecorded
-from bot.errors import NotAttempted, TooMany, UnknownControl
-from bot.models import RULES, Actor, Place, Request, Verb, read_button_value
-from bot.tasks import Room, Tasks
+from bot.decisions import DecisionService, Lookup, Work
+from bot.errors import NotAttempted, UnknownControl
+from bot.models import RULES, Request, Verb, read_button_value
 from handlers.clicks import action_of, actor_of, dicts, key_of, place_of, value_beside
 from handlers.home import Home
 from handlers.reasons import Reasons
-from handlers.refusals import refusal
-from handlers.replies import Replies
+from handlers.surface import Interaction, Surface, click_of
 
 _VERBS = {verb.action_id: verb for verb in Verb}
 
@@ -25,72 +22,38 @@ _VERBS = {verb.action_id: verb for verb in Verb}
 class Buttons:
     """Reads a click, and hands it to the decisions."""
 
+    surface: Surface
     decisions: DecisionService
-    inbox: Inbox
     lookup: Lookup
     reasons: Reasons
-    replies: Replies
-    tasks: Tasks
     home: Home
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
-        """Ack, then work. A click that cannot be taken is not acked: Slack then shows a warning beside the button."""
-        place, actor = place_of(body), actor_of(body)
-        request: Request | None = None
-        refused: NotAttempted | None = None
+        """Take a click."""
+        asked: Request | NotAttempted | None
         try:
-            if request := read(body):
-                request = request.at(self.home.placed(request.place, request.ref.cluster_id))
+            asked = read(body)
         except NotAttempted as error:
-            refused = error
-        room = self.tasks.room(actor.user_id, decides=request is not None and RULES[request.verb].decides)
-        if room is Room.PERSON_IS_FULL and self.tasks.refuses_first(actor.user_id):
-            request, refused = None, TooMany()
-            room = self.tasks.room("", decides=False)
-        if room is not Room.FREE:
-            return BoltResponse(status=503, body="")
-        try:
-            work = await self._receive(request, refused, body, actor, place)
-        except Unrecorded as unrecorded:
-            # Not acked: Slack shows a warning beside the button, even if this process dies.
-            self.tasks.spawn(unrecorded.work, f"unrecorded click {key_of(body)}", person=actor.user_id)
-            return BoltResponse(status=503, body="")
-        await ack()
-        if work:
-            person = "" if isinstance(refused, TooMany) else actor.user_id
-            work = self.home.drawn_after(work, actor, place)
-            self.tasks.spawn(work, f"click {body.get('trigger_id')}", person=person)
-        return None
+            asked = error
+        verb = asked.verb if isinstance(asked, Request) else None
+        click = click_of(body, verb=verb)
+        decides = verb is not None and RULES[verb].decides
+        return await self.surface.take(ack, click, lambda: self._record(click, asked), decides=decides)
 
-    async def _receive(
-        self, request: Request | None, refused: NotAttempted | None, body: dict[str, Any], actor: Actor, place: Place
-    ) -> Coroutine[Any, Any, object] | None:
-        """Write down what was clicked. Returns what is to be done after the ack; None where that is nothing.
+    async def _record(self, click: Interaction, asked: Request | NotAttempted | None) -> Work | None:
+        if isinstance(asked, NotAttempted):
+            return await self.surface.once(click, lambda: self.surface.refuse(asked, click))
+        if asked is None:
+            return None
+        request = asked.at(self.home.placed(asked.place, asked.ref.cluster_id))
+        if self.reasons.are_asked(request, click.body):
+            return await self.surface.once(click, lambda: self._ask(request))
+        return await self.decisions.receive(request)
 
-        Raises:
-            Unrecorded: it couldn't be written down.
-        """
-        if isinstance(refused, TooMany):
-            return self._refuse(refused, actor, place)
-        if request and not self.reasons.are_asked(request, body):
-            return await self.decisions.receive(request)
-        if request and await self.inbox.once(key_of(body), actor, place):
-            return self._ask(request, actor, place)
-        if refused and await self.inbox.once(key_of(body), actor, place):
-            return self._refuse(refused, actor, place)
-        return None
-
-    async def _ask(self, request: Request, actor: Actor, place: Place) -> None:
+    async def _ask(self, request: Request) -> None:
         """Open the dialog for a reason, unless the person may not decide."""
-        try:
-            await self.lookup.authorize_in_time(request.verb, actor, request.place.channel_id)
-            await self.reasons.ask(request)
-        except NotAttempted as error:
-            await self._refuse(error, actor, place, request.verb)
-
-    async def _refuse(self, error: NotAttempted, actor: Actor, place: Place, verb: Verb | None = None) -> None:
-        await self.decisions.note(refusal(error, actor, place.channel_id, verb))
-        await self.replies.whisper(place, cards.private(error))
+        await self.lookup.authorize_in_time(request.verb, request.actor, request.place.channel_id)
+        await self.reasons.ask(request)
 
 
 def read(body: dict[str, Any]) -> Request | None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, assert_never
 
 from slack_bolt.async_app import AsyncAck
@@ -11,7 +12,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.cards import chooser
 from bot.cards.chooser import Choice
-from bot.decisions import CANCELLABLE, DecisionService, Inbox, Looked, Lookup, Unrecorded
+from bot.decisions import CANCELLABLE, DecisionService, Looked, Lookup
 from bot.errors import (
     BotError,
     InvalidId,
@@ -20,17 +21,15 @@ from bot.errors import (
     NotAttempted,
     StorageUnavailable,
     StoreDown,
-    TogetherError,
     UnknownControl,
 )
 from bot.models import OPEN, Actor, Place, Remediation, RemediationRef, Request, Shown, Verb, key
 from bot.parsing import Browse, Find, ListWaiting, Suggested
-from bot.tasks import Tasks
-from handlers.clicks import action_of, actor_of, key_of, place_of
+from handlers.clicks import action_of, actor_of
 from handlers.dialogs import Dialogs
-from handlers.refusals import refusal
 from handlers.replies import Replies
 from handlers.submissions import BadField, Submissions, reason_of
+from handlers.surface import Interaction, Surface, click_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,33 +40,24 @@ Asked = Browse | Find | ListWaiting | Suggested
 class Chooser:
     """Finds what somebody means, and lets them choose."""
 
+    surface: Surface
     lookup: Lookup
     decisions: DecisionService
-    inbox: Inbox
     replies: Replies
     submissions: Submissions
-    tasks: Tasks
     dialogs: Dialogs
 
-    async def answer(self, asked: Asked, actor: Actor, place: Place, trigger_id: str) -> None:
-        """Show privately what was asked for; what goes wrong is told privately too."""
-        try:
-            match asked:
-                case ListWaiting():
-                    await self._list(actor, place)
-                case Find(only_shows=True):
-                    await self._show(asked.text, actor, place)
-                case Find() | Browse() | Suggested():
-                    await self._open(asked, actor, place, trigger_id)
-                case _:
-                    assert_never(asked)
-        except NotAttempted as error:
-            await self.decisions.note(refusal(error, actor, place.channel_id, Verb.CANCEL))
-            await self.replies.whisper(place, cards.private(error))
-        except TogetherError as error:
-            await self.replies.whisper(place, cards.private(error))
-        except StorageUnavailable:
-            await self.replies.whisper(place, cards.private(StoreDown()))
+    async def answer(self, asked: Asked, of: Interaction) -> None:
+        """Show privately what was asked for."""
+        match asked:
+            case ListWaiting():
+                await self._list(of.actor, of.place)
+            case Find(only_shows=True):
+                await self._show(asked.text, of.actor, of.place)
+            case Find() | Browse() | Suggested():
+                await self._open(asked, of)
+            case _:
+                assert_never(asked)
 
     async def _list(self, actor: Actor, place: Place) -> None:
         await self.lookup.authorize(actor, place.channel_id)
@@ -90,10 +80,10 @@ class Chooser:
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
         await self.replies.whisper(place, chooser.only_shown(present, about))
 
-    async def _open(self, asked: Browse | Find | Suggested, actor: Actor, place: Place, trigger_id: str) -> None:
+    async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> None:
         """Open the dialog at once, then fill it."""
-        view_id = await self.dialogs.open(trigger_id, chooser.loading())
-        await self._fill(view_id, lambda: self._first_view(asked, actor, place), actor, place.channel_id)
+        view_id = await self.dialogs.open(of.trigger_id, chooser.loading())
+        await self._fill(view_id, lambda: self._first_view(asked, of.actor, of.place), of)
 
     async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: Place) -> dict[str, Any]:
         await self.lookup.authorize_to(Verb.CANCEL, actor, place.channel_id)
@@ -152,16 +142,14 @@ class Chooser:
         note = "" if is_open else f"Too late to cancel: it's already “{state}”."
         return chooser.chooser(filled, found, shown if is_open else None, note)
 
-    async def _fill(
-        self, view_id: str, make: Callable[[], Awaitable[dict[str, Any]]], actor: Actor, channel_id: str | None
-    ) -> None:
+    async def _fill(self, view_id: str, make: Callable[[], Awaitable[dict[str, Any]]], of: Interaction) -> None:
         """Put into an open dialog what was looked up, or why it couldn't be."""
         try:
             view = await make()
         except BotError as error:
             view = cards.selection.refusal(error)
             if isinstance(error, NotAttempted):
-                await self.decisions.note(refusal(error, actor, channel_id, Verb.CANCEL))
+                await self.surface.note(error, of)
         except StorageUnavailable:
             view = cards.selection.refusal(StoreDown())
         except InvalidId as error:
@@ -184,21 +172,13 @@ class Chooser:
 
     async def pick(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Something was chosen in the dialog: narrow the other menus, or show the remediation."""
-        view, action, actor = body.get("view") or {}, action_of(body), actor_of(body)
-        try:
-            is_new = await self.inbox.once(key_of(body), actor, place_of(body))
-        except Unrecorded as unrecorded:
-            self.tasks.spawn(unrecorded.work, f"unrecorded choice {view.get('id')}", person=actor.user_id)
-            return BoltResponse(status=503, body="")
-        await ack()
-        if not is_new:
-            return None
-        value = str((action.get("selected_option") or {}).get("value"))
-        work = self._fill(
-            str(view.get("id")), lambda: self._picked(view, str(action.get("action_id")), value, actor), actor, None
+        view, action = body.get("view") or {}, action_of(body)
+        picked = click_of(body, verb=Verb.CANCEL)
+        action_id, value = str(action.get("action_id")), str((action.get("selected_option") or {}).get("value"))
+        fill = partial(
+            self._fill, str(view.get("id")), lambda: self._picked(view, action_id, value, picked.actor), picked
         )
-        self.tasks.spawn(work, f"chosen {view.get('id')}", person=actor.user_id)
-        return None
+        return await self.surface.take(ack, picked, partial(self.surface.once, picked, fill), decides=False)
 
     async def _picked(self, view: dict[str, Any], action_id: str, value: str, actor: Actor) -> dict[str, Any]:
         choice = _choice(view)

@@ -1,7 +1,6 @@
 """The controls of a digest: the selection, the two buttons, and the dialog that they open."""
 
 import logging
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,14 +8,14 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import BatchService, DecisionService, Held, Lookup
-from bot.errors import NotAllowed, NotAttempted, NotRecorded, NotTaken, StorageUnavailable
-from bot.models import Verb
-from bot.tasks import Room, Tasks
-from handlers.clicks import actor_of, place_of
-from handlers.controls import Controls, Press
+from bot.decisions import BatchService, Held, Lookup
+from bot.errors import NotAllowed, StorageUnavailable
+from bot.models import Place, Verb
+from handlers.clicks import action_of, actor_of, place_of
+from handlers.controls import Controls
 from handlers.dialogs import Dialogs
-from handlers.refusals import refusal
+from handlers.submissions import say_in_dialog
+from handlers.surface import Interaction, Surface
 
 logger = logging.getLogger(__name__)
 
@@ -24,20 +23,13 @@ logger = logging.getLogger(__name__)
 class Digests:
     """Reads what was selected, asks back, and hands it to the batches."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a selection needs
-        self,
-        batches: BatchService,
-        decisions: DecisionService,
-        lookup: Lookup,
-        controls: Controls,
-        tasks: Tasks,
-        dialogs: Dialogs,
+    def __init__(
+        self, surface: Surface, batches: BatchService, lookup: Lookup, controls: Controls, dialogs: Dialogs
     ) -> None:
+        self._surface = surface
         self._batches = batches
-        self._decisions = decisions
         self._lookup = lookup
         self._controls = controls
-        self._tasks = tasks
         self._dialogs = dialogs
         controls.on(cards.selection.STOP, self._stop)
 
@@ -57,11 +49,12 @@ class Digests:
         await ack(options=cards.selection.options(waiting, str(body.get("value") or "")))
 
     async def press(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
-        """Ack, then show what would happen to which node."""
-        verb = cards.selection.VERBS[str(body["actions"][0].get("action_id"))]
-        return await self._controls.take(ack, body, partial(self._ask, verb), verb)
+        """Take it, then show what would happen to which node."""
+        verb = cards.selection.VERBS[str(action_of(body).get("action_id"))]
+        press = self._surface.press_of(body, verb)
+        return await self._surface.take(ack, press, partial(self._surface.once, press, partial(self._ask, verb, press)))
 
-    async def _ask(self, verb: Verb, press: Press) -> None:
+    async def _ask(self, verb: Verb, press: Interaction) -> None:
         selected = _selected(press.body)
         asked = await self._batches.ask(verb, press.value, selected, press.actor, press.place, press.trigger_id)
         if asked is None:
@@ -78,23 +71,11 @@ class Digests:
         return True  # the digest says it
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Write down that it was confirmed, ack, then carry it out. What cannot be begun is said in the dialog."""
+        """Take the confirmation. What cannot be begun is said in the dialog."""
         batch_id, actor = str((body.get("view") or {}).get("private_metadata")), actor_of(body)
-        try:
-            if self._tasks.room(actor.user_id, decides=True) is not Room.FREE:
-                raise NotTaken
-            work = await self._batches.confirm(batch_id, actor)
-        except (NotAttempted, NotRecorded) as error:
-            await ack(response_action="update", view=cards.selection.refusal(error))
-            if isinstance(error, NotRecorded):
-                work = self._batches.take_back(batch_id)
-                self._tasks.spawn(work, f"take back batch {batch_id}", person=actor.user_id)
-            elif not isinstance(error, NotTaken) or self._tasks.refuses_first(actor.user_id):
-                note = replace(refusal(error, actor, None), selection=batch_id)
-                self._tasks.spawn(self._decisions.note(note), f"refused batch {batch_id}", person=actor.user_id)
-            return
-        await ack()
-        self._tasks.spawn(work, f"batch {batch_id}", person=actor.user_id)
+        confirmed = Interaction(actor, Place(None, actor.user_id), None, f"batch {batch_id}", body, selection=batch_id)
+        confirm = partial(self._batches.confirm, batch_id, actor)
+        await self._surface.take(ack, confirmed, confirm, say=partial(say_in_dialog, ack))
 
 
 def _selected(body: dict[str, Any]) -> list[str]:

@@ -1,9 +1,10 @@
 """Messages to the bot: mentions in channels and threads, and direct messages."""
 
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -11,7 +12,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.decisions import DecisionService, Held, Inbox, Lookup, Unrecorded, is_named
+from bot.decisions import DecisionService, Held, Inbox, Lookup, Unrecorded, Work, is_named
 from bot.errors import (
     BotError,
     LeaseLost,
@@ -20,18 +21,16 @@ from bot.errors import (
     RequestExpired,
     StorageUnavailable,
     StoreDown,
-    TooMany,
     UnreadableCommand,
 )
 from bot.models import OPEN, RULES, Actor, Entry, Place, RemediationRef, Request, Verb
 from bot.mrkdwn import escape
 from bot.parsing import Ask, AskForStatus, AskToHold, Find, Help, ListWaiting, Order, parse_mention
-from bot.tasks import Room, Tasks
 from handlers.chooser import Chooser, no_match
 from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
-from handlers.refusals import refusal
 from handlers.replies import Replies
 from handlers.shortcuts import find_references
+from handlers.surface import Interaction, Surface
 
 logger = logging.getLogger(__name__)
 
@@ -48,97 +47,67 @@ class Mentions:
 
     def __init__(  # noqa: PLR0913, PLR0917 - what it answers with
         self,
+        surface: Surface,
         lookup: Lookup,
         decisions: DecisionService,
         inbox: Inbox,
         chooser: Chooser,
         replies: Replies,
-        tasks: Tasks,
         config: cards.CardConfig,
         client: AsyncWebClient,
     ) -> None:
+        self._surface = surface
         self._lookup = lookup
         self._decisions = decisions
         self._inbox = inbox
         self._chooser = chooser
         self._replies = replies
-        self._tasks = tasks
         self._config = config
         self._client = client
         inbox.on(_MESSAGE, self._hold)
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
-        """Ack, then answer. What can't be taken isn't acked: Slack repeats it."""
+        """Take a message to the bot, then answer."""
         event, name = body.get("event") or {}, f"event {body.get('event_id')}"
         user_id = str(event.get("user") or "")
         if not user_id or not _is_to_the_bot(event):
             await ack()
             return None
-        room = self._tasks.room(user_id, decides=False)
         actor = Actor(user_id, "", body.get("team_id"), home_team_id=event.get("user_team"))
         place = Place(event.get("channel"), user_id, thread_ts=event.get("thread_ts"))
-        if room is Room.PERSON_IS_FULL and self._tasks.refuses_first(user_id):
-            await ack()
-            self._tasks.spawn(self._refuse(TooMany(), actor, place), f"refused {name}")
-            return None
-        if room is not Room.FREE:
-            return BoltResponse(status=503, body="")
+        said = Interaction(actor, place, name, name, body)
+        return await self._surface.take(ack, said, partial(self._record, said), decides=False)
+
+    async def _record(self, said: Interaction) -> Work | None:
+        event = said.body["event"]
         text, ts = str(event.get("text") or ""), str(event.get("ts"))
+        asked = parse_mention(text)
+        if not isinstance(asked, AskToHold):
+            return await self._surface.once(said, partial(self._answer, asked, said, ts))
         try:
-            work = await self._receive(Entry(name, _MESSAGE, "put a repair on hold", actor, place, value=text, ts=ts))
+            return await self._inbox.receive(
+                Entry(said.name, _MESSAGE, "put a repair on hold", said.actor, said.place, value=text, ts=ts)
+            )
         except Unrecorded as unrecorded:
-            self._tasks.spawn(unrecorded.work, f"unrecorded {name}", person=user_id)
             if not isinstance(unrecorded.error, StoreDown):
-                return BoltResponse(status=503, body="")
-            work = None  # it is told that nothing was done
-        await ack()
-        if work:
-            self._tasks.spawn(work, name, person=user_id)
-        return None
-
-    async def _receive(self, entry: Entry) -> Coroutine[Any, Any, object] | None:
-        """Write down what was asked. Returns what is to be done after the ack; None for a redelivery.
-
-        Raises:
-            Unrecorded: it couldn't be written down, or isn't known to be.
-        """
-        asked = parse_mention(entry.value)
-        if isinstance(asked, AskToHold):
-            return await self._inbox.receive(entry)
-        if not await self._inbox.once(entry.key, entry.actor, entry.place):
-            return None
-        return self._answer(asked, entry.actor, entry.place, entry.ts)
+                raise
+            return unrecorded.work  # it says that nothing was done, and Slack must not repeat it
 
     async def _answer(
-        self,
-        asked: Ask | AskForStatus | Find | ListWaiting | Help | UnreadableCommand,
-        actor: Actor,
-        place: Place,
-        ts: str,
+        self, asked: Ask | AskForStatus | Find | ListWaiting | Help | UnreadableCommand, said: Interaction, ts: str
     ) -> None:
-        try:
-            match asked:
-                case Help():
-                    await self._replies.whisper(place, cards.mentions())
-                case ListWaiting() | Find():
-                    await self._chooser.answer(asked, actor, place, "")
-                case AskForStatus():
-                    ref = await self._of_thread(place)
-                    await self._chooser.answer(Find(str(ref), only_shows=True), actor, place, "")
-                case Ask():
-                    await self._show(asked, actor, place, ts)
-                case UnreadableCommand():
-                    raise asked
-        except NotAttempted as error:
-            await self._refuse(error, actor, place)
-        except BotError as error:
-            await self._replies.whisper(place, cards.private(error))
-        except StorageUnavailable:
-            await self._replies.whisper(place, cards.private(StoreDown()))
-
-    async def _refuse(self, error: NotAttempted, actor: Actor, place: Place) -> bool:
-        await self._decisions.note(refusal(error, actor, place.channel_id))
-        return await self._replies.whisper(place, cards.private(error))
+        match asked:
+            case Help():
+                await self._replies.whisper(said.place, cards.mentions())
+            case ListWaiting() | Find():
+                await self._chooser.answer(asked, said)
+            case AskForStatus():
+                ref = await self._of_thread(said.place)
+                await self._chooser.answer(Find(str(ref), only_shows=True), said)
+            case Ask():
+                await self._show(asked, said.actor, said.place, ts)
+            case UnreadableCommand():
+                raise asked
 
     async def _show(self, asked: Ask, actor: Actor, place: Place, ts: str) -> None:
         """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""
@@ -171,7 +140,8 @@ class Mentions:
             if isinstance(asked, AskToHold):
                 await self._begin_hold(asked, held)
         except NotAttempted as error:
-            return await self._refuse(error, entry.actor, entry.place)
+            said = Interaction(entry.actor, entry.place, entry.key, entry.key, {})
+            return await self._surface.refuse(error, said)
         except BotError as error:
             return await self._replies.whisper(entry.place, cards.private(error))
         return True

@@ -1,6 +1,7 @@
 """The menu on a card with what is seldom wanted."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -11,12 +12,12 @@ from bot.decisions import DecisionService, Lookup
 from bot.errors import UnknownControl, UnreadableButton
 from bot.models import RemediationRef, Request, Verb, read_button_value
 from handlers.clicks import action_of, value_beside
-from handlers.controls import Controls, Press
 from handlers.home import Home
 from handlers.other_modes import OtherModes
 from handlers.reasons import Reasons
 from handlers.replies import Replies
 from handlers.shortcuts import find_references
+from handlers.surface import Interaction, Surface
 
 _DECIDES = {cards.REJECT: Verb.REJECT, cards.OTHER_MODE: Verb.APPROVE}
 
@@ -25,20 +26,20 @@ _DECIDES = {cards.REJECT: Verb.REJECT, cards.OTHER_MODE: Verb.APPROVE}
 class More:
     """Opens the dialog of what decides, and shows the rest to the person alone."""
 
+    surface: Surface
     decisions: DecisionService
     lookup: Lookup
     reasons: Reasons
     other_modes: OtherModes
     replies: Replies
-    controls: Controls
     home: Home
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
-        """Ack, then do what was chosen."""
-        verb = _DECIDES.get(_chosen(action_of(body)))
-        return await self.controls.take(ack, body, self._do, verb)
+        """Take what was chosen, then do it."""
+        press = self.surface.press_of(body, _DECIDES.get(_chosen(action_of(body))))
+        return await self.surface.take(ack, press, partial(self.surface.once, press, partial(self._do, press)))
 
-    async def _do(self, press: Press) -> None:
+    async def _do(self, press: Interaction) -> None:
         action = action_of(press.body)
         chosen = _chosen(action)
         if verb := _DECIDES.get(chosen):

@@ -4,18 +4,18 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
-from bot.decisions import Inbox, Unrecorded
 from bot.errors import UnreadableButton
-from bot.models import Place, RemediationRef, read_button_value
+from bot.models import Place, RemediationRef, Verb, read_button_value
 from bot.parsing import Suggested, possible_ids, references
-from bot.tasks import Room, Tasks
 from handlers.chooser import Chooser
 from handlers.clicks import actor_of
+from handlers.surface import Interaction, Surface
 
 SHORTCUT = "cancel_remediation"
 _TEXTS = {"text", "fallback", "pretext", "title", "footer", "value"}  # the fields that people read
@@ -26,31 +26,19 @@ _DEEPEST = 12  # of a message's blocks
 class Shortcuts:
     """Reads the message, and lets the person choose from what it names: a suggestion, never a permission."""
 
+    surface: Surface
     chooser: Chooser
-    inbox: Inbox
-    tasks: Tasks
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
-        """Ack, then open the dialog. Where there is no room, Slack says that it didn't work."""
-        message, actor = body.get("message") or {}, actor_of(body)
-        if self.tasks.room(actor.user_id, decides=False) is not Room.FREE:
-            return BoltResponse(status=503, body="")
+        """Take it, then open the dialog. Where there is no room, Slack says that it didn't work."""
+        message, actor, trigger_id = body.get("message") or {}, actor_of(body), body.get("trigger_id")
         thread_ts = message.get("thread_ts") or message.get("ts")
         channel_id = (body.get("channel") or {}).get("id")
         place = Place(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
-        trigger_id = str(body.get("trigger_id"))
-        try:
-            is_new = await self.inbox.once(body.get("trigger_id"), actor, place)
-        except Unrecorded as unrecorded:
-            self.tasks.spawn(unrecorded.work, f"unrecorded shortcut {trigger_id}", person=actor.user_id)
-            return BoltResponse(status=503, body="")
-        await ack()
-        if not is_new:
-            return None
+        used = Interaction(actor, place, trigger_id, f"shortcut {trigger_id}", body, Verb.CANCEL)
         asked = Suggested(tuple(find_references(message)), find_words(message))
-        work = self.chooser.answer(asked, actor, place, trigger_id)
-        self.tasks.spawn(work, f"shortcut {trigger_id}", person=actor.user_id)
-        return None
+        record = partial(self.surface.once, used, partial(self.chooser.answer, asked, used))
+        return await self.surface.take(ack, used, record, decides=False)
 
 
 def find_references(message: dict[str, Any]) -> list[RemediationRef]:

@@ -2,19 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.decisions import DecisionService, Unrecorded
-from bot.errors import NotAttempted, NotRecorded, NotTaken
-from bot.models import Actor, Request
+from bot.decisions import DecisionService, Work
+from bot.errors import BotError, NotAttempted
+from bot.models import Actor, Place, Request
 from bot.parsing import MAX_REASON
-from bot.tasks import Room, Tasks
 from handlers.clicks import actor_of
-from handlers.home import Home
-from handlers.refusals import refusal
+from handlers.surface import Interaction, Surface
 
 
 class BadField(Exception):
@@ -35,37 +34,35 @@ def reason_of(view: dict[str, Any], field: str) -> str:
 class Submissions:
     """Hands a dialog's decision over; what can't be taken is said in the dialog."""
 
+    surface: Surface
     decisions: DecisionService
-    tasks: Tasks
-    home: Home
 
     async def take(self, ack: AsyncAck, body: dict[str, Any], read: Callable[[dict[str, Any], Actor], Request]) -> None:
-        """Write down what was asked, ack, then carry it out.
+        """Take the decision.
 
         Args:
             read: makes the request of a view; raises `BadField` or an error of the product.
         """
         actor = actor_of(body)
+        asked: Request | NotAttempted
         try:
-            request = read(body.get("view") or {}, actor)
-            if self.tasks.room(actor.user_id, decides=True) is not Room.FREE:
-                raise NotTaken
-            work = await self.decisions.receive(request)
+            asked = read(body.get("view") or {}, actor)
         except BadField as bad:
             await ack(response_action="errors", errors=bad.errors)
-        except Unrecorded as unrecorded:
-            await ack(response_action="update", view=cards.selection.refusal(unrecorded.error))
-            if isinstance(unrecorded.error, NotRecorded):
-                self.tasks.spawn(unrecorded.work, "unrecorded dialog", person=actor.user_id)
-            else:
-                unrecorded.work.close()
+            return
         except NotAttempted as error:
-            await ack(response_action="update", view=cards.selection.refusal(error))
-            if not isinstance(error, NotTaken) or self.tasks.refuses_first(actor.user_id):
-                note = self.decisions.note(refusal(error, actor, None))
-                self.tasks.spawn(note, "refused dialog")
-        else:
-            await ack()
-            if work:
-                work = self.home.drawn_after(work, actor, request.place)
-                self.tasks.spawn(work, f"dialog {request.trigger_id}", person=actor.user_id)
+            asked = error
+        place = asked.place if isinstance(asked, Request) else Place(None, actor.user_id)
+        name = f"dialog {(body.get('view') or {}).get('id')}"
+        submitted = Interaction(actor, place, None, name, body)
+        await self.surface.take(ack, submitted, lambda: self._record(asked), say=partial(say_in_dialog, ack))
+
+    async def _record(self, asked: Request | NotAttempted) -> Work | None:
+        if isinstance(asked, NotAttempted):
+            raise asked
+        return await self.decisions.receive(asked)
+
+
+async def say_in_dialog(ack: AsyncAck, error: BotError) -> None:
+    """Ack with a dialog that says why what was submitted isn't done."""
+    await ack(response_action="update", view=cards.selection.refusal(error))

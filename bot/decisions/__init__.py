@@ -7,7 +7,7 @@ from bot.decisions.lookup import CANCELLABLE, Looked, Lookup, is_named
 from bot.decisions.overview import Overviews
 from bot.decisions.pauses import PauseService
 from bot.decisions.recovery import Recovery
-from bot.decisions.service import DecisionService, Unrecorded
+from bot.decisions.service import DecisionService, Unrecorded, Work
 
 __all__ = [
     "CANCELLABLE",
@@ -23,6 +23,7 @@ __all__ = [
     "PauseService",
     "Recovery",
     "Unrecorded",
+    "Work",
     "is_named",
     "two_needed",
 ]

@@ -9,7 +9,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.decisions.guardrails import paused
 from bot.decisions.inbox import Held
-from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Work
+from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Unrecorded, Work
 from bot.decisions.storing import Storing
 from bot.errors import NotConfirmed, NothingSelected, NothingToStop, NotRecorded, StorageUnavailable, StoreDown
 from bot.models import Actor, Alert, Batch, BatchItem, Place, RemediationRef, Shown, Verb, chosen, still_waiting
@@ -89,17 +89,16 @@ class BatchService:
         """Begin a batch. Returns the work that is to be done after the ack.
 
         Raises:
-            StoreDown: it was not recorded, so it won't run.
-            NotRecorded: it isn't known whether it was recorded: it may still run.
+            Unrecorded: it was not recorded, so it won't run, or isn't known to be: it may still run.
             NotConfirmed: it was begun already, is not known, or somebody else confirms than asked.
         """
         try:
             async with self._clock.timeout(RECEIVE_SECONDS):
                 job = await self._store.confirm(batch_id, actor.user_id)
         except (StorageUnavailable, TimeoutError) as error:
-            if isinstance(error, StorageUnavailable) and not error.in_doubt:
-                raise StoreDown from error
-            raise NotRecorded("selection", sent=False) from error
+            is_known = isinstance(error, StorageUnavailable) and not error.in_doubt
+            unrecorded = StoreDown() if is_known else NotRecorded("selection", sent=False)
+            raise Unrecorded(unrecorded, self._take_back(batch_id)) from error
         if job is None:
             raise NotConfirmed
         return self._decisions.begin(job)
@@ -117,6 +116,6 @@ class BatchService:
         if not await held.act(stop_batch, asked.value, asked.actor, asked.place.channel_id):
             raise NothingToStop
 
-    async def take_back(self, batch_id: str) -> None:
+    async def _take_back(self, batch_id: str) -> None:
         """Make sure that a batch is not carried out whose beginning could not be confirmed."""
         await self._storing.until_stored(partial(self._batches.take_back, batch_id))

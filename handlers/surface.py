@@ -1,0 +1,164 @@
+"""How what people do in Slack is taken: a seat, a record, the ack, the work, and the reason where it can't be done."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck
+from slack_bolt.response import BoltResponse
+
+from bot import cards
+from bot.decisions import DecisionService, Inbox, Unrecorded, Work
+from bot.errors import BotError, NotAttempted, NotRecorded, NotTaken, StorageUnavailable, StoreDown, TooMany
+from bot.models import Actor, AuditNote, OutcomeKind, Place, Verb
+from bot.tasks import Room, Tasks
+from handlers.clicks import action_of, actor_of, key_of, place_of
+from handlers.home import Home
+from handlers.replies import Replies
+
+Say = Callable[[BotError], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """What somebody did.
+
+    Attributes:
+        key: Slack's ID of it, by which a redelivery is known; None where it has none.
+        name: for logs.
+        verb: what it would have decided, for the audit trail.
+        selection: the ID of the selection that it confirms; empty for none.
+    """
+
+    actor: Actor
+    place: Place
+    key: str | None
+    name: str
+    body: dict[str, Any]
+    verb: Verb | None = None
+    selection: str = ""
+
+    @property
+    def trigger_id(self) -> str:
+        """The token that opens a dialog within 3 s (docs.slack.dev, trigger_id)."""
+        return str(self.body.get("trigger_id"))
+
+    @property
+    def action_id(self) -> str:
+        """Which control was used."""
+        return str(action_of(self.body).get("action_id"))
+
+    @property
+    def value(self) -> str:
+        """What the control that was used carries."""
+        return str(action_of(self.body).get("value"))
+
+
+def click_of(body: dict[str, Any], *, verb: Verb | None = None) -> Interaction:
+    """Return the click of a payload."""
+    return Interaction(actor_of(body), place_of(body), key_of(body), f"click {body.get('trigger_id')}", body, verb)
+
+
+@dataclass(slots=True)
+class Surface:
+    """Takes interactions, each at most once."""
+
+    decisions: DecisionService
+    inbox: Inbox
+    replies: Replies
+    tasks: Tasks
+    home: Home
+
+    def press_of(self, body: dict[str, Any], verb: Verb | None = None) -> Interaction:
+        """Return the click on a control whose result goes to the alert channel where it was pressed in Home."""
+        click = click_of(body, verb=verb)
+        return replace(click, place=self.home.placed(click.place, ""))
+
+    async def take(
+        self,
+        ack: AsyncAck,
+        of: Interaction,
+        record: Callable[[], Awaitable[Work | None]],
+        *,
+        decides: bool = True,
+        say: Say | None = None,
+    ) -> BoltResponse | None:
+        """Record, ack, then work.
+
+        Args:
+            record: writes down what was asked, and returns the work, or None for a redelivery.
+            decides: it may use the room that is kept for decisions.
+            say: acks with the reason why it isn't taken. Without it, what can't be taken isn't acked: Slack then shows
+                a warning beside a control, and repeats an event.
+        """
+        person = of.actor.user_id
+        room = self.tasks.room(person, decides=decides)
+        if room is not Room.FREE:
+            return await self._turn_away(ack, of, room, say)
+        try:
+            work = await record()
+        except Unrecorded as unrecorded:
+            if say is None:  # the person sees Slack's warning, even if this process dies
+                self.tasks.spawn(unrecorded.work, f"unrecorded {of.name}", person=person)
+                return BoltResponse(status=503, body="")
+            await say(unrecorded.error)
+            if isinstance(unrecorded.error, NotRecorded):
+                self.tasks.spawn(unrecorded.work, f"unrecorded {of.name}", person=person)
+            else:
+                unrecorded.work.close()
+            return None
+        except NotAttempted as error:
+            if say is None:
+                raise
+            await say(error)
+            self.tasks.spawn(self.note(error, of), f"refused {of.name}", person=person)
+            return None
+        await ack()
+        if work:
+            self.tasks.spawn(self.home.drawn_after(work, of.actor, of.place), of.name, person=person)
+        return None
+
+    async def once(self, of: Interaction, do: Callable[[], Awaitable[object]]) -> Work | None:
+        """Record what changes nothing. Returns the work, which also says what can't be done; None for a redelivery.
+
+        Raises:
+            Unrecorded: it couldn't be written down.
+        """
+        return self._explained(of, do) if await self.inbox.once(of.key, of.actor, of.place) else None
+
+    async def refuse(self, error: NotAttempted, of: Interaction) -> bool:
+        """Record what was refused, and tell the person alone. Returns whether Slack took it."""
+        await self.note(error, of)
+        return await self.replies.whisper(of.place, cards.private(error))
+
+    async def note(self, error: NotAttempted, of: Interaction) -> None:
+        """Put into the audit trail what was refused before it became a decision."""
+        kind = OutcomeKind(type(error).__name__)
+        note = AuditNote("refused", of.actor, of.place.channel_id, of.verb, kind, selection=of.selection)
+        await self.decisions.note(note)
+
+    async def _turn_away(self, ack: AsyncAck, of: Interaction, room: Room, say: Say | None) -> BoltResponse | None:
+        """Say why there is no room, once a minute to each person where that takes work."""
+        person = of.actor.user_id
+        error = TooMany() if room is Room.PERSON_IS_FULL else NotTaken()
+        if say:
+            await say(error)
+            if self.tasks.refuses_first(person):
+                self.tasks.spawn(self.note(error, of), f"refused {of.name}")
+            return None
+        can_tell = room is Room.PERSON_IS_FULL and self.tasks.room("", decides=False) is Room.FREE
+        if not can_tell or not self.tasks.refuses_first(person):
+            return BoltResponse(status=503, body="")
+        await ack()
+        self.tasks.spawn(self.refuse(error, of), f"refused {of.name}")
+        return None
+
+    async def _explained(self, of: Interaction, do: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await do()
+        except NotAttempted as error:
+            await self.refuse(error, of)
+        except BotError as error:
+            await self.replies.whisper(of.place, cards.private(error))
+        except StorageUnavailable:
+            await self.replies.whisper(of.place, cards.private(StoreDown()))
