@@ -11,7 +11,7 @@ import httpx
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 from bot.errors import StorageUnavailable
 from bot.models import OPEN
 from bot.outward import Sender
@@ -19,8 +19,8 @@ from bot.renewal import Renewal
 from bot.settings import Settings
 from bot.store import Database, DecisionStore, Outbox, Trail, health
 from bot.tasks import Tasks
-from bot.together import Patience, TogetherClient
-from bot.trail import TrailKeeper
+from bot.together import Timeouts, TogetherClient
+from bot.trail import AuditExporter
 from bot.watcher import Watcher
 from bot.wiring import (
     MAX_AT_ONCE,
@@ -67,7 +67,7 @@ class App:
         settings: Settings,
         *,
         clock: Clock | None = None,
-        patience: Patience | None = None,
+        patience: Timeouts | None = None,
         reread: Callable[[], Settings] | None = None,
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
@@ -210,14 +210,14 @@ class App:
             warn=self._warn,
         )
         if self._renewal:
-            self._renewal.hand_to(lambda new: sender.use(destinations(new)))
+            self._renewal.on_change(lambda new: sender.use(destinations(new)))
         self._begin("sender", sender)
 
     def _begin_trail(self, store: DecisionStore) -> None:
         """Copy or sign the audit trail, where that is wanted."""
         path, key = self._settings.bot_audit_file, self._settings.bot_audit_key
         if path or key:
-            keeper = TrailKeeper(
+            keeper = AuditExporter(
                 Trail(store.database),
                 path,
                 key.get_secret_value() if key else "",
@@ -238,7 +238,7 @@ class App:
                 await database.open()
             except StorageUnavailable as error:
                 report(f"Can't reach the database ({error}); retrying in {RETRY_STORE_EVERY:g} s.")
-                await self._clock.sleep(RETRY_STORE_EVERY, Pause.RETRY)
+                await self._clock.sleep(RETRY_STORE_EVERY, WaitReason.RETRY)
             else:
                 report("")
                 return DecisionStore(database, settings.bot_lease_seconds, self._clock)
@@ -246,7 +246,7 @@ class App:
     def _together(self, http: httpx.AsyncClient) -> TogetherClient:
         made = together_client(self._settings, http, self._clock, self._patience)
         if self._renewal:
-            self._renewal.hand_to(lambda new: made.use_key(new.together_api_key.get_secret_value(), new.secrets))
+            self._renewal.on_change(lambda new: made.use_key(new.together_api_key.get_secret_value(), new.secrets))
         return made
 
     def _renew(self, bolt: Bolt, *clients: AsyncWebClient) -> None:
@@ -261,7 +261,7 @@ class App:
                 self._socket.use_token(new.slack_app_token.get_secret_value())
 
         if self._renewal:
-            self._renewal.hand_to(use)
+            self._renewal.on_change(use)
 
     async def _measure(self) -> None:
         """Bring the gauges up to date. While the database is away, what it would tell stays as it was."""

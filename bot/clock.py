@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Pause(StrEnum):
+class WaitReason(StrEnum):
     """Why the bot waits. Tests let a pause pass by its reason, never by its length."""
 
     RETRY = "retry"
@@ -38,7 +38,7 @@ def _boot_time() -> float:
 _monotonic = _boot_time if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 
 
-async def _sleep(seconds: float, _pause: Pause) -> None:
+async def _sleep(seconds: float, _pause: WaitReason) -> None:
     await asyncio.sleep(seconds)
 
 
@@ -55,5 +55,5 @@ class Clock:
 
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = _monotonic
-    sleep: Callable[[float, Pause], Awaitable[None]] = _sleep
+    sleep: Callable[[float, WaitReason], Awaitable[None]] = _sleep
     timeout: Callable[[float], AbstractAsyncContextManager[object]] = asyncio.timeout

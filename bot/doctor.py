@@ -21,11 +21,11 @@ from bot.settings import Settings
 from bot.store import Database
 from bot.store.database import check_writable, read_clock
 from bot.surroundings import look_around
-from bot.together import Patience, TogetherClient
+from bot.together import Timeouts, TogetherClient
 from bot.wiring import http_client, slack_client, together_client
 from handlers.connection import REMEDY, is_passing
 from handlers.directory import SlackDirectory
-from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code
+from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe, error_code
 from handlers.manifest import SCOPES
 
 NEEDED_SCOPES = {"chat:write", "commands", "users:read"}  # without these nothing can be decided
@@ -33,7 +33,7 @@ SKEW_SECONDS = 30.0  # Slack's signatures are good for 300 s (docs.slack.dev, ve
 INVITE = "Check the channel ID, and invite the bot: /invite @remediation-bot."
 READ_SCOPES = "Add the scopes channels:read and groups:read, and reinstall the app."
 TEST_CARD = "Test card from the doctor. It is deleted right away."
-WAIT = Patience(get=8, attempt=4)
+WAIT = Timeouts(get=8, attempt=4)
 
 
 async def examine(
@@ -84,7 +84,7 @@ class Doctor:
     async def _workspace(self) -> AsyncIterator[tuple[Finding, str]]:
         try:
             answer = await self._slack.auth_test()
-        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
             yield _refused("Slack token", error, REMEDY["SLACK_BOT_TOKEN"]), ""
             return
         self._note_clock("Slack", answer.headers.get("Date"))
@@ -121,7 +121,7 @@ class Doctor:
     async def _app_token(self, token: str) -> Finding:
         try:
             await self._slack.apps_connections_open(app_token=token)
-        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
             return _refused("Slack app token", error, REMEDY["SLACK_APP_TOKEN"])
         return ok("Slack app token", "Socket Mode can connect")
 
@@ -129,7 +129,7 @@ class Doctor:
         check = f"alert channel {channel_id}"
         try:
             info = (await self._slack.conversations_info(channel=channel_id)).get("channel") or {}
-        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
             if error_code(error) == "missing_scope":
                 return warning(check, "can't be checked", READ_SCOPES)
             return _refused(check, error, INVITE)
@@ -141,7 +141,7 @@ class Doctor:
         for channel_id in self._settings.bot_channels:
             try:
                 await self._slack.conversations_info(channel=channel_id)
-            except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+            except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
                 if error_code(error) != "channel_not_found":
                     return _refused(
                         check, error, "Add the scopes channels:read and groups:read, and reinstall the app."
@@ -157,7 +157,7 @@ class Doctor:
         try:
             posted = await self._slack.chat_postMessage(channel=channel_id, text=TEST_CARD)
             await self._slack.chat_delete(channel=channel_id, ts=str(posted["ts"]))
-        except (*SLACK_FAILURES, *ODD_ANSWERS, KeyError) as error:
+        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES, KeyError) as error:
             return _refused(check, error, "Invite the bot, and check who can post in the channel.")
         return ok(check, "posted and deleted")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bot import blocking
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 from bot.logs import add_secrets
 from bot.settings import SECRETS, Settings, SettingsError
 
@@ -25,14 +25,14 @@ class Renewal:
     _users: list[Callable[[Settings], None]] = field(default_factory=list, init=False)
     _problem: str = field(default="", init=False)
 
-    def hand_to(self, use: Callable[[Settings], None]) -> None:
+    def on_change(self, use: Callable[[Settings], None]) -> None:
         """Call this with the new settings whenever a secret has changed."""
         self._users.append(use)
 
     async def run(self) -> None:
         """Look forever."""
         while True:
-            await self.clock.sleep(LOOK_EVERY, Pause.SECRETS)
+            await self.clock.sleep(LOOK_EVERY, WaitReason.SECRETS)
             await self.look()
 
     async def look(self) -> None:

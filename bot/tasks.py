@@ -14,11 +14,11 @@ REFUSAL_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
 
-class Room(Enum):
+class Capacity(Enum):
     """Whether there is room for more work."""
 
     FREE = "free"
-    PERSON_IS_FULL = "this person has enough under way"
+    PERSON_LIMIT = "this person has enough under way"
     FULL = "full"
 
 
@@ -47,21 +47,21 @@ class Tasks:
     @property
     def accepting(self) -> bool:
         """Whether `spawn` may be called now. Ask before the ack: what is acked must be done."""
-        return self.room("", decides=True) is Room.FREE
+        return self.room("", decides=True) is Capacity.FREE
 
     @property
     def running(self) -> int:
         """How many run now."""
         return len(self._running)
 
-    def room(self, person: str, *, decides: bool) -> Room:
+    def room(self, person: str, *, decides: bool) -> Capacity:
         """Return whether there is room for what a person asks for; `person` is empty for the bot's own work."""
         limit = self.limit if decides else self.limit - self._for_decisions
         if self._closed or len(self._running) >= max(limit, min(self.limit, 1)):
-            return Room.FULL
+            return Capacity.FULL
         if person and self._of_person[person] >= self._per_person:
-            return Room.PERSON_IS_FULL
-        return Room.FREE
+            return Capacity.PERSON_LIMIT
+        return Capacity.FREE
 
     def refuses_first(self, person: str) -> bool:
         """Return whether a person wasn't refused in the last minute: only so often it is said and recorded.

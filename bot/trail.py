@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import RowMapping
 
 from bot import blocking
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.store import Lease, Trail
 
@@ -29,7 +29,7 @@ _COPY = "copy"
 _LONGEST_ROW = 1_048_576  # bytes
 
 
-class TrailKeeper:
+class AuditExporter:
     """One process at a time copies and signs.
 
     Args:
@@ -64,7 +64,7 @@ class TrailKeeper:
                 logger.warning("The audit trail can't be copied or signed right now: %s", error)
             except Exception:  # decisions must keep working, and so must the attempts
                 logger.exception("Couldn't copy or sign the audit trail; retrying")
-            await self._clock.sleep(LOOK_EVERY, Pause.AUDIT)
+            await self._clock.sleep(LOOK_EVERY, WaitReason.AUDIT)
 
     async def _round(self, seconds: float, *, at_start: bool) -> None:
         if self._clock.monotonic() >= self._renew_at:

@@ -30,7 +30,7 @@ from bot.policy import Policy
 from bot.settings import Settings, is_loopback
 from bot.store import Approvals, DecisionStore, Messages
 from bot.tasks import Tasks
-from bot.together import Patience, TogetherClient
+from bot.together import Timeouts, TogetherClient
 from bot.watcher import Route, WatchConfig, Watcher
 from handlers import register
 from handlers.alert_channels import SlackAlertChannels
@@ -198,7 +198,7 @@ def outward_clients(settings: Settings) -> Mapping[Target, httpx.AsyncClient]:
 
 
 def together_client(
-    settings: Settings, http: httpx.AsyncClient, clock: Clock, patience: Patience | None
+    settings: Settings, http: httpx.AsyncClient, clock: Clock, patience: Timeouts | None
 ) -> TogetherClient:
     """Make a client of the API."""
     return TogetherClient(

@@ -18,7 +18,7 @@ from handlers.digests import Digests
 from handlers.fallbacks import Fallbacks
 from handlers.home import Home
 from handlers.mentions import Mentions
-from handlers.more import More
+from handlers.more import OverflowMenu
 from handlers.other_modes import OtherModes
 from handlers.pauses import Pauses
 from handlers.reasons import Reasons
@@ -58,7 +58,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     buttons = Buttons(surface, decisions, lookup, reasons, home)
     commands, fallbacks = Commands(surface, decisions, chooser), Fallbacks(replies, tasks)
     digests = Digests(surface, batches, lookup, controls, dialogs)
-    more = More(surface, decisions, lookup, reasons, other_modes, replies, home)
+    more = OverflowMenu(surface, decisions, lookup, reasons, other_modes, replies, home)
     app.action(MORE)(more.listen)
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)

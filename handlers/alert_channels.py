@@ -12,10 +12,10 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.clock import Clock, Pause
-from bot.errors import InvalidId, NotPosted, PostUnclear
+from bot.clock import Clock, WaitReason
+from bot.errors import InvalidId, PostFailed, PostUncertain
 from bot.models import MARK, Found, Message, RemediationRef, Verb
-from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code, may_have_worked
+from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe, error_code, may_have_worked
 from handlers.replies import REFUSED_BLOCKS, retry_after
 
 logger = logging.getLogger(__name__)
@@ -132,15 +132,15 @@ class SlackAlertChannels:
             except SLACK_FAILURES as error:
                 code = error_code(error)
                 if code == "channel_not_found":
-                    raise NotPosted(code, is_lasting=True) from error
+                    raise PostFailed(code, is_lasting=True) from error
                 if may_have_worked(error) or (isinstance(error, SlackApiError) and retry_after(error) is not None):
-                    raise NotPosted(describe(error)) from error
+                    raise PostFailed(describe(error)) from error
                 return None  # any other refusal: it would be the same the next time
-            except ODD_ANSWERS as error:
-                raise NotPosted(describe(error)) from error
+            except NON_SLACK_RESPONSES as error:
+                raise PostFailed(describe(error)) from error
             if not cursor:
                 break
-            await self._clock.sleep(SECONDS_PER_PAGE, Pause.SLACK_LIMIT)
+            await self._clock.sleep(SECONDS_PER_PAGE, WaitReason.SLACK_LIMIT)
         return found
 
     def _read_page(self, page: Any, found: Found) -> str:  # noqa: ANN401 - Slack's answer
@@ -170,17 +170,17 @@ class SlackAlertChannels:
                 if seconds > LONGEST_WAIT:
                     logger.warning("%s: Slack asks to wait %d s; waiting %d s", method, seconds, LONGEST_WAIT)
                 pace.pause(min(seconds, LONGEST_WAIT))
-                raise NotPosted("ratelimited") from error
+                raise PostFailed("ratelimited") from error
             if may_have_worked(error):
-                raise PostUnclear(describe(error)) from error
+                raise PostUncertain(describe(error)) from error
             code, is_former = error_code(error), arguments["channel"] not in self._channels
             is_closed = code in _CLOSED
             is_lasting = code in _LASTING or (is_former and is_closed)
-            raise NotPosted(code, is_lasting=is_lasting, is_gone=code in _GONE, is_closed=is_closed) from error
+            raise PostFailed(code, is_lasting=is_lasting, is_gone=code in _GONE, is_closed=is_closed) from error
         except aiohttp.ClientConnectorError as error:
-            raise NotPosted(describe(error)) from error
-        except (aiohttp.ClientError, TimeoutError, *ODD_ANSWERS) as error:
-            raise PostUnclear(describe(error)) from error
+            raise PostFailed(describe(error)) from error
+        except (aiohttp.ClientError, TimeoutError, *NON_SLACK_RESPONSES) as error:
+            raise PostUncertain(describe(error)) from error
 
     async def _ask(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
         data = (await self._client.api_call(method, json=body)).data
@@ -237,13 +237,13 @@ class _Pace:
     async def begin(self) -> None:
         """Keep the distance to the call before, which may have begun long after its turn."""
         while self._calls == 1 and (wait := self._begun_at + self._seconds - self._clock.monotonic()) > 0:
-            await self._clock.sleep(wait, Pause.SLACK_LIMIT)
+            await self._clock.sleep(wait, WaitReason.SLACK_LIMIT)
         self._begun_at = self._clock.monotonic()
 
     async def turn(self) -> None:
         async with self._queue:
             while (wait := self._wait()) > 0:
-                await self._clock.sleep(wait, Pause.SLACK_LIMIT)
+                await self._clock.sleep(wait, WaitReason.SLACK_LIMIT)
             self._taken.append(self._clock.monotonic())
 
     def _wait(self) -> float:

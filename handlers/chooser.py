@@ -12,18 +12,18 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.cards import chooser
 from bot.cards.chooser import Choice
-from bot.decisions import CANCELLABLE, DecisionService, Looked, Lookup
+from bot.decisions import CANCELLABLE, DecisionService, Lookup, LookupResult
 from bot.errors import (
     BotError,
     InvalidId,
     NoMatch,
     NotAllowed,
     NotAttempted,
+    RefusedWithoutDatabase,
     StorageUnavailable,
-    StoreDown,
     UnknownControl,
 )
-from bot.models import OPEN, Actor, Place, Remediation, RemediationRef, Request, Shown, Verb, key
+from bot.models import OPEN, Actor, Remediation, RemediationRef, ReplyTarget, Request, SeenState, Verb, key
 from bot.parsing import Browse, Find, ListWaiting, Suggested
 from handlers.clicks import action_of, actor_of
 from handlers.dialogs import Dialogs
@@ -59,33 +59,35 @@ class Chooser:
             case _:
                 assert_never(asked)
 
-    async def _list(self, actor: Actor, place: Place) -> None:
+    async def _list(self, actor: Actor, place: ReplyTarget) -> None:
         await self.lookup.authorize(actor, place.channel_id)
         looked = await self.lookup.cancellable()
         count = len(looked.found)
         many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, oldest first"
         title = many if count else _nothing(looked)
-        await self.replies.whisper(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
+        await self.replies.reply_privately(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
 
-    async def _show(self, text: str, actor: Actor, place: Place) -> None:
+    async def _show(self, text: str, actor: Actor, place: ReplyTarget) -> None:
         await self.lookup.authorize(actor, place.channel_id)
         ref = _reference(text)
         if ref is None:
             looked = await self.lookup.find(text, states=OPEN)
             if len(looked.found) > 1:
                 title = f"{len(looked.found)} open remediations match"
-                await self.replies.whisper(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
+                await self.replies.reply_privately(
+                    place, chooser.waiting_list(looked.found, list(looked.unreadable), title)
+                )
                 return
             ref = _only(looked, text).ref
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
-        await self.replies.whisper(place, chooser.only_shown(present, about))
+        await self.replies.reply_privately(place, chooser.only_shown(present, about))
 
     async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> None:
         """Open the dialog at once, then fill it."""
         view_id = await self.dialogs.open(of.trigger_id, chooser.loading())
         await self._fill(view_id, lambda: self._first_view(asked, of.actor, of.place), of)
 
-    async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: Place) -> dict[str, Any]:
+    async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: ReplyTarget) -> dict[str, Any]:
         await self.lookup.authorize_to(Verb.CANCEL, actor, place.channel_id)
         choice = Choice(place.channel_id, place.thread_ts)
         if isinstance(asked, Suggested) and (refs := asked.refs or await self.lookup.named(asked.words)):
@@ -151,7 +153,7 @@ class Chooser:
             if isinstance(error, NotAttempted):
                 await self.surface.note(error, of)
         except StorageUnavailable:
-            view = cards.selection.refusal(StoreDown())
+            view = cards.selection.refusal(RefusedWithoutDatabase())
         except InvalidId as error:
             view = chooser.nothing(str(error))
         await self.dialogs.change(view_id, view)
@@ -214,8 +216,8 @@ class Chooser:
         selected = (menu.get("selected_option") or {}).get("value")
         if choice.ids is None or selected != choice.remediation:
             raise BadField(field, "Choose a remediation and check its card first.")
-        place = Place(choice.channel_id, actor.user_id, thread_ts=choice.thread_ts)
-        shown = Shown(choice.mode, choice.state, choice.episode or None)
+        place = ReplyTarget(choice.channel_id, actor.user_id, thread_ts=choice.thread_ts)
+        shown = SeenState(choice.mode, choice.state, choice.episode or None)
         try:
             ref = RemediationRef(*choice.ids)
         except InvalidId as error:
@@ -231,7 +233,7 @@ def _choice(view: dict[str, Any]) -> Choice:
         raise UnknownControl("this dialog") from error
 
 
-def _nothing(looked: Looked) -> str:
+def _nothing(looked: LookupResult) -> str:
     """Return that there is nothing to cancel, as far as that is known, without a full stop."""
     return "Nothing to cancel was found" if looked.unreadable else "Nothing can be cancelled right now"
 
@@ -244,13 +246,13 @@ def _reference(text: str) -> RemediationRef | None:
         return None
 
 
-def _only(looked: Looked, text: str) -> Remediation:
+def _only(looked: LookupResult, text: str) -> Remediation:
     if looked.found:
         return looked.found[0]
     raise no_match(text, looked)
 
 
-def no_match(text: str, looked: Looked) -> NoMatch:
+def no_match(text: str, looked: LookupResult) -> NoMatch:
     """Return that nothing matches, as an error that says where was looked."""
     where = "what this bot tracks or what Together lists"
     missing = chooser.not_read(list(looked.unreadable))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bot.models import MARK, Actor, Message, Place, Verb
+from bot.models import MARK, Actor, Message, ReplyTarget, Verb
 
 
 def actor_of(body: dict[str, Any]) -> Actor:
@@ -24,17 +24,17 @@ def action_of(body: dict[str, Any]) -> dict[str, Any]:
     return action
 
 
-def place_of(body: dict[str, Any]) -> Place:
+def place_of(body: dict[str, Any]) -> ReplyTarget:
     """Return where it was clicked. An ephemeral message has no `message`, and nothing in one that could be updated."""
     if (body.get("view") or {}).get("type") == "home":
-        return Place(None, (body.get("user") or {}).get("id") or "", is_home=True)
+        return ReplyTarget(None, (body.get("user") or {}).get("id") or "", is_home=True)
     container, message = body.get("container") or {}, body.get("message")
     message_ts = container.get("message_ts")
     channel = container.get("channel_id") or (body.get("channel") or {}).get("id")
     original = None
     if message:
         original = Message(message.get("text") or "", dicts(message, "blocks"), dicts(message, "attachments"))
-    return Place(
+    return ReplyTarget(
         channel_id=channel,
         user_id=(body.get("user") or {}).get("id") or "",
         response_url=url if isinstance(url := body.get("response_url"), str) else None,

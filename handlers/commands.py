@@ -10,7 +10,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import DecisionService, Work
 from bot.errors import BotError, NotAttempted, UnknownControl
-from bot.models import Actor, Message, Place, Request, Verb
+from bot.models import Actor, Message, ReplyTarget, Request, Verb
 from bot.parsing import COMMAND, Browse, Find, Help, ListWaiting, Order, parse
 from handlers.chooser import Chooser
 from handlers.surface import Interaction, Surface
@@ -61,9 +61,9 @@ def actor_of(body: dict[str, Any]) -> Actor:
     return Actor(body.get("user_id") or "", body.get("user_name") or "", body.get("team_id"), is_member=True)
 
 
-def place_of(body: dict[str, Any]) -> Place:
+def place_of(body: dict[str, Any]) -> ReplyTarget:
     """Return where it was typed."""
-    return Place(body.get("channel_id"), str(body.get("user_id") or ""), response_url=body.get("response_url"))
+    return ReplyTarget(body.get("channel_id"), str(body.get("user_id") or ""), response_url=body.get("response_url"))
 
 
 def read(body: dict[str, Any]) -> Request | Message | NotAttempted | Browse | Find | ListWaiting:

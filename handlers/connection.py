@@ -8,9 +8,9 @@ from typing import Any
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 from bot.errors import StartError
-from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code
+from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe, error_code
 
 RETRY_AFTER = (1.0, 2.0, 5.0, 10.0, 30.0)
 CHECK_EVERY = 15.0  # with the 10 s that each of two calls may take, a Slack that hangs is noticed within 40 s
@@ -78,10 +78,10 @@ class Connection:
     async def keep_checking(self) -> None:
         """Report whether the token still works, again and again."""
         while True:
-            await self.clock.sleep(CHECK_EVERY, Pause.SLACK_CHECK)
+            await self.clock.sleep(CHECK_EVERY, WaitReason.SLACK_CHECK)
             error = await self._trouble()
             if error and is_passing(error):
-                await self.clock.sleep(LOOK_AGAIN_AFTER, Pause.RETRY)
+                await self.clock.sleep(LOOK_AGAIN_AFTER, WaitReason.RETRY)
                 error = await self._trouble()
             self.report(f"Slack isn't usable: {describe(error)}." if error else "")
 
@@ -89,7 +89,7 @@ class Connection:
         """Return why Slack isn't usable. A bot that is told to ask less often is one that Slack answers."""
         try:
             await self.client.auth_test()
-        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
             return None if error_code(error) == "ratelimited" else error
         return None
 
@@ -97,11 +97,11 @@ class Connection:
         for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
             try:
                 return await call()
-            except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+            except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
                 if not is_passing(error):
                     raise StartError(f"Slack rejects {variable}: {error_code(error)}. {REMEDY[variable]}") from error
                 self.report(f"Can't reach Slack ({describe(error)}); retrying in {seconds:g} s.")
-                await self.clock.sleep(seconds, Pause.RETRY)
+                await self.clock.sleep(seconds, WaitReason.RETRY)
         raise AssertionError("the pauses never end")
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.errors import NotTaken
-from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
+from bot.errors import Overloaded
+from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe
 
 logger = logging.getLogger(__name__)
 
@@ -22,18 +22,18 @@ class Dialogs:
         """Open a dialog, and return its ID.
 
         Raises:
-            NotTaken: Slack did not say that it did.
+            Overloaded: Slack did not say that it did.
         """
         try:
             opened = await self.client.views_open(trigger_id=trigger_id or "", view=view)
             return str((opened.data or {})["view"]["id"])  # type: ignore[call-overload] # checked below
-        except (*SLACK_FAILURES, *ODD_ANSWERS, KeyError) as error:
+        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES, KeyError) as error:
             logger.warning("Couldn't open a dialog: %s", describe(error))
-            raise NotTaken from error
+            raise Overloaded from error
 
     async def change(self, view_id: str, view: dict[str, Any]) -> None:
         """Change a dialog, unless it was closed."""
         try:
             await self.client.views_update(view_id=view_id, view=view)
-        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
             logger.info("A dialog was closed before it was filled: %s", describe(error))

@@ -10,7 +10,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import BatchService, Held, Lookup
 from bot.errors import NotAllowed, StorageUnavailable
-from bot.models import Place, Verb
+from bot.models import ReplyTarget, Verb
 from handlers.clicks import action_of, actor_of, place_of
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
@@ -73,7 +73,9 @@ class Digests:
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the confirmation. What cannot be begun is said in the dialog."""
         batch_id, actor = str((body.get("view") or {}).get("private_metadata")), actor_of(body)
-        confirmed = Interaction(actor, Place(None, actor.user_id), None, f"batch {batch_id}", body, selection=batch_id)
+        confirmed = Interaction(
+            actor, ReplyTarget(None, actor.user_id), None, f"batch {batch_id}", body, selection=batch_id
+        )
         confirm = partial(self._batches.confirm, batch_id, actor)
         await self._surface.take(ack, confirmed, confirm, say=partial(say_in_dialog, ack))
 

@@ -11,7 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.clock import Clock
 from bot.errors import DirectoryUnavailable
 from bot.models import Person
-from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe, error_code
+from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe, error_code
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class _Remembered(Generic[T]):
         try:
             async with self._clock.timeout(PATIENCE_SECONDS if is_usable else LOOKUP_SECONDS):
                 return await asyncio.shield(asking)
-        except (*SLACK_FAILURES, *ODD_ANSWERS, DirectoryUnavailable) as error:
+        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES, DirectoryUnavailable) as error:
             if known and is_usable:
                 return known[1]
             raise DirectoryUnavailable from error
@@ -106,7 +106,7 @@ class _Remembered(Generic[T]):
         try:
             async with self._clock.timeout(LOOKUP_SECONDS):
                 answer = await self._ask(key)
-        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
             logger.warning("Could not look up %s: %s", key, describe(error))
             self._failed[key] = self._clock.monotonic()
             raise DirectoryUnavailable from error

@@ -8,7 +8,7 @@ _UNCLEAR = {"", "fatal_error", "internal_error", "request_timeout", "service_una
 # slack_sdk passes the last two on unwrapped.
 SLACK_FAILURES = (SlackApiError, aiohttp.ClientError, TimeoutError)
 # What slack_sdk lets out when an answer is none of Slack's, such as a proxy's (seen with slack_sdk 3.48).
-ODD_ANSWERS = (AttributeError, TypeError, ValueError)
+NON_SLACK_RESPONSES = (AttributeError, TypeError, ValueError)
 
 
 def error_code(error: BaseException) -> str:

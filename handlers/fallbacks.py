@@ -7,7 +7,7 @@ from slack_bolt.async_app import AsyncAck
 
 from bot import cards
 from bot.errors import UnknownControl
-from bot.models import Place
+from bot.models import ReplyTarget
 from bot.tasks import Tasks
 from handlers.replies import Replies
 
@@ -40,5 +40,5 @@ class Fallbacks:
 
     def _tell(self, body: dict[str, Any], what: str) -> None:
         user_id = (body.get("user") or {}).get("id") or ""
-        place = Place((body.get("channel") or {}).get("id"), user_id, response_url=body.get("response_url"))
-        self.tasks.spawn(self.replies.whisper(place, cards.private(UnknownControl(what))), f"unknown {what}")
+        place = ReplyTarget((body.get("channel") or {}).get("id"), user_id, response_url=body.get("response_url"))
+        self.tasks.spawn(self.replies.reply_privately(place, cards.private(UnknownControl(what))), f"unknown {what}")

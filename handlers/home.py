@@ -15,11 +15,11 @@ from bot import cards
 from bot.cards import home
 from bot.clock import Clock
 from bot.decisions import Overviews
-from bot.errors import NotAllowed, NotAttempted, StorageUnavailable, StoreDown
-from bot.models import Actor, Place
-from bot.tasks import Room, Tasks
+from bot.errors import NotAllowed, NotAttempted, RefusedWithoutDatabase, StorageUnavailable
+from bot.models import Actor, ReplyTarget
+from bot.tasks import Capacity, Tasks
 from handlers.clicks import action_of, actor_of
-from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
+from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +52,11 @@ class Home:
     clock: Clock
     _viewers: OrderedDict[str, _Viewer] = field(default_factory=OrderedDict, init=False)
 
-    def placed(self, place: Place, cluster_id: str) -> Place:
+    def result_target(self, place: ReplyTarget, cluster_id: str) -> ReplyTarget:
         """Return where the result of something that was done here goes: to the cluster's channel."""
         return replace(place, channel_id=self.channel_for(cluster_id)) if place.is_home else place
 
-    async def drawn_after(self, work: Awaitable[object], actor: Actor, place: Place) -> None:
+    async def then_refresh(self, work: Awaitable[object], actor: Actor, place: ReplyTarget) -> None:
         """Work, then draw the home of the person again, where that is where it was done."""
         await work
         if place.is_home:
@@ -67,7 +67,7 @@ class Home:
         """Somebody has opened the app's home, or its messages."""
         event = body.get("event") or {}
         actor = Actor(str(event.get("user") or ""), "", body.get("team_id"))
-        if self.tasks.room(actor.user_id, decides=False) is not Room.FREE:
+        if self.tasks.room(actor.user_id, decides=False) is not Capacity.FREE:
             return BoltResponse(status=503, body="")
         await ack()
         if event.get("tab") == "home":
@@ -78,7 +78,7 @@ class Home:
     async def act(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Somebody looks at another cluster or page, or wants to see what is there now."""
         action, actor = action_of(body), actor_of(body)
-        if self.tasks.room(actor.user_id, decides=False) is not Room.FREE:
+        if self.tasks.room(actor.user_id, decides=False) is not Capacity.FREE:
             return BoltResponse(status=503, body="")
         await ack()
         looks_at = home.Filter.load(str((body.get("view") or {}).get("private_metadata")))
@@ -127,11 +127,11 @@ class Home:
         except NotAttempted as error:
             return home.problem(error, looks_at)
         except StorageUnavailable:
-            return home.problem(StoreDown(), looks_at)
+            return home.problem(RefusedWithoutDatabase(), looks_at)
         return home.home(shown, looks_at, self.config, self.clock.now())
 
     async def _publish(self, user_id: str, view: dict[str, Any]) -> None:
         try:
             await self.client.views_publish(user_id=user_id, view=view)
-        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
             logger.warning("Couldn't draw the home of %s: %s", user_id, describe(error))

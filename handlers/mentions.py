@@ -18,16 +18,16 @@ from bot.errors import (
     LeaseLost,
     NoReference,
     NotAttempted,
+    RefusedWithoutDatabase,
     RequestExpired,
     StorageUnavailable,
-    StoreDown,
     UnreadableCommand,
 )
-from bot.models import OPEN, RULES, Actor, Entry, Place, RemediationRef, Request, Verb
+from bot.models import OPEN, RULES, Actor, Entry, RemediationRef, ReplyTarget, Request, Verb
 from bot.mrkdwn import escape
 from bot.parsing import Ask, AskForStatus, AskToHold, Find, Help, ListWaiting, Order, parse_mention
 from handlers.chooser import Chooser, no_match
-from handlers.failures import ODD_ANSWERS, SLACK_FAILURES, describe
+from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe
 from handlers.replies import Replies
 from handlers.shortcuts import find_references
 from handlers.surface import Interaction, Surface
@@ -74,7 +74,7 @@ class Mentions:
             await ack()
             return None
         actor = Actor(user_id, "", body.get("team_id"), home_team_id=event.get("user_team"))
-        place = Place(event.get("channel"), user_id, thread_ts=event.get("thread_ts"))
+        place = ReplyTarget(event.get("channel"), user_id, thread_ts=event.get("thread_ts"))
         said = Interaction(actor, place, name, name, body)
         return await self._surface.take(ack, said, partial(self._record, said), decides=False)
 
@@ -89,7 +89,7 @@ class Mentions:
                 Entry(said.name, _MESSAGE, "put a repair on hold", said.actor, said.place, value=text, ts=ts)
             )
         except Unrecorded as unrecorded:
-            if not isinstance(unrecorded.error, StoreDown):
+            if not isinstance(unrecorded.error, RefusedWithoutDatabase):
                 raise
             return unrecorded.work  # it says that nothing was done, and Slack must not repeat it
 
@@ -98,7 +98,7 @@ class Mentions:
     ) -> None:
         match asked:
             case Help():
-                await self._replies.whisper(said.place, cards.mentions())
+                await self._replies.reply_privately(said.place, cards.mentions())
             case ListWaiting() | Find():
                 await self._chooser.answer(asked, said)
             case AskForStatus():
@@ -109,7 +109,7 @@ class Mentions:
             case UnreadableCommand():
                 raise asked
 
-    async def _show(self, asked: Ask, actor: Actor, place: Place, ts: str) -> None:
+    async def _show(self, asked: Ask, actor: Actor, place: ReplyTarget, ts: str) -> None:
         """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""
         verb = Verb(asked.verb)
         await self._lookup.authorize_to(verb, actor, place.channel_id)
@@ -143,7 +143,7 @@ class Mentions:
             said = Interaction(entry.actor, entry.place, entry.key, entry.key, {})
             return await self._surface.refuse(error, said)
         except BotError as error:
-            return await self._replies.whisper(entry.place, cards.private(error))
+            return await self._replies.reply_privately(entry.place, cards.private(error))
         return True
 
     async def _begin_hold(self, asked: AskToHold, held: Held) -> None:
@@ -164,7 +164,9 @@ class Mentions:
         if work:
             await work
 
-    async def _find(self, of: Order | Find | None, place: Place, *, in_full: bool = False) -> RemediationRef | None:
+    async def _find(
+        self, of: Order | Find | None, place: ReplyTarget, *, in_full: bool = False
+    ) -> RemediationRef | None:
         """Return which remediation is meant; None where several may be, and the person was told which.
 
         Raises:
@@ -181,13 +183,13 @@ class Mentions:
             match = "remediations match" if count > 1 else "remediation matches"
             title = f"{count} open {match}. Type the full node name, or its instance ID"
             told = cards.chooser.waiting_list(looked.found, list(looked.unreadable), title)
-            await self._replies.whisper(place, told)
+            await self._replies.reply_privately(place, told)
             return None
         if not looked.found:
             raise no_match(of.text, looked)
         return looked.found[0].ref
 
-    async def _of_thread(self, place: Place) -> RemediationRef:
+    async def _of_thread(self, place: ReplyTarget) -> RemediationRef:
         """Return the remediation that a thread is about: the bot's own message, or another tool's that names it.
 
         Raises:
@@ -209,7 +211,7 @@ class Mentions:
                 channel=channel_id, latest=ts, oldest=ts, inclusive=True, limit=1, include_all_metadata=True
             )
             messages = list(answer.get("messages") or [])
-        except (*SLACK_FAILURES, *ODD_ANSWERS) as error:
+        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
             logger.warning("Couldn't read what a thread is about: %s", describe(error))
             raise NoReference(None) from error
         return find_references(messages[0]) if messages else []

@@ -23,7 +23,7 @@ _DECIDES = {cards.REJECT: Verb.REJECT, cards.OTHER_MODE: Verb.APPROVE}
 
 
 @dataclass(slots=True)
-class More:
+class OverflowMenu:
     """Opens the dialog of what decides, and shows the rest to the person alone."""
 
     surface: Surface
@@ -44,7 +44,7 @@ class More:
         chosen = _chosen(action)
         if verb := _DECIDES.get(chosen):
             ref, shown = read_button_value(value_beside(press.body, action))
-            place = self.home.placed(press.place, ref.cluster_id)
+            place = self.home.result_target(press.place, ref.cluster_id)
             await self.lookup.authorize_in_time(verb, press.actor, place.channel_id)
             request = Request(verb, ref, press.actor, place, shown=shown, trigger_id=press.trigger_id)
             await (self.reasons if verb is Verb.REJECT else self.other_modes).ask(request)
@@ -58,7 +58,7 @@ class More:
             told = cards.history(node, await self.lookup.history(ref))
         else:
             raise UnknownControl(f"the choice {chosen}")
-        await self.replies.whisper(press.place, told)
+        await self.replies.reply_privately(press.place, told)
 
 
 def _chosen(action: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from slack_bolt.async_app import AsyncAck
 from bot import cards
 from bot.decisions import DecisionService, two_needed
 from bot.errors import UnknownControl
-from bot.models import Actor, Request, Shown, Verb, is_weaker
+from bot.models import Actor, Request, SeenState, Verb, is_weaker
 from handlers.dialogs import Dialogs
 from handlers.submissions import BadField, Submissions, reason_of
 
@@ -26,7 +26,7 @@ class OtherModes:
         """Open the dialog.
 
         Raises:
-            NotTaken: it couldn't be opened.
+            Overloaded: it couldn't be opened.
             SecondPersonNeeded: nobody may choose another mode alone.
         """
         node = await self.decisions.node_of(request.ref) or request.ref.instance_id
@@ -57,7 +57,7 @@ class OtherModes:
         )  # fmt: skip
 
 
-def _suggested(shown: Shown | None) -> str:
+def _suggested(shown: SeenState | None) -> str:
     """Return the mode that a card suggested.
 
     Raises:

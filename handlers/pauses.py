@@ -30,12 +30,12 @@ class Pauses:
     async def _pause(self, held: Held) -> bool:
         cluster_id = _cluster(held)
         pause = await self._service.pause(cluster_id, held)
-        return await self._replies.whisper(held.entry.place, cards.paused(cluster_id, pause))
+        return await self._replies.reply_privately(held.entry.place, cards.paused(cluster_id, pause))
 
     async def _resume(self, held: Held) -> bool:
         cluster_id = _cluster(held)
         await self._service.resume(cluster_id, held)
-        return await self._replies.whisper(held.entry.place, cards.resumed(cluster_id))
+        return await self._replies.reply_privately(held.entry.place, cards.resumed(cluster_id))
 
 
 def _cluster(held: Held) -> str:

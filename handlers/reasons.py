@@ -7,7 +7,7 @@ from slack_bolt.async_app import AsyncAck
 
 from bot import cards
 from bot.decisions import DecisionService
-from bot.errors import NotTaken, UnknownControl
+from bot.errors import Overloaded, UnknownControl
 from bot.models import RULES, Actor, Request, Verb
 from handlers.clicks import dicts
 from handlers.dialogs import Dialogs
@@ -19,7 +19,7 @@ def _shows_what_runs(request: Request) -> bool:
     return request.shown is not None and request.shown.mode is not None
 
 
-def _acts_at_once(body: dict[str, Any], verb: Verb) -> bool:
+def _lacks_confirmation(body: dict[str, Any], verb: Verb) -> bool:
     """Return whether a verb's button asks nothing before it acts, in the message or home that was clicked."""
     shown = dicts(body.get("message") or body.get("view") or {}, "blocks")
     buttons = [each for block in shown for each in dicts(block, "elements")]
@@ -36,7 +36,7 @@ class Reasons:
     submissions: Submissions
     dialogs: Dialogs
 
-    def are_asked(self, request: Request, body: dict[str, Any]) -> bool:
+    def needs_reason(self, request: Request, body: dict[str, Any]) -> bool:
         """Return whether a click opens the dialog.
 
         The bot's own buttons always ask something: one without a question was drawn when the settings were others. An
@@ -45,15 +45,15 @@ class Reasons:
         if not RULES[request.verb].decides or (request.verb is Verb.APPROVE and not _shows_what_runs(request)):
             return False
         is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
-        return request.verb in self.config.asks_reason or bool(is_own and _acts_at_once(body, request.verb))
+        return request.verb in self.config.asks_reason or bool(is_own and _lacks_confirmation(body, request.verb))
 
     async def ask(self, request: Request) -> None:
         """Open the dialog, or tell the person that it couldn't be."""
         node = await self.decisions.node_of(request.ref) or request.ref.instance_id
         try:
             await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node))
-        except NotTaken as error:
-            await self.replies.whisper(request.place, cards.private(error))
+        except Overloaded as error:
+            await self.replies.reply_privately(request.place, cards.private(error))
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the decision with its reason."""

@@ -15,8 +15,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.clock import Clock, Pause
-from bot.models import Delivery, Message, Place
+from bot.clock import Clock, WaitReason
+from bot.models import Delivery, Message, ReplyTarget
 from handlers.failures import SLACK_FAILURES, describe, error_code, may_have_worked
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Replies:
     clock: Clock
     allow_loopback: bool = False
 
-    async def progress(self, place: Place, message: Message) -> Place:
+    async def progress(self, place: ReplyTarget, message: Message) -> ReplyTarget:
         """Say that somebody is on it, where the answer can replace it and without waiting for Slack.
 
         The place that is given back is where the answer goes.
@@ -77,7 +77,7 @@ class Replies:
         ts = answer.get("ts") if isinstance(answer, dict) else None
         return replace(place, message_ts=ts, in_progress=ts is not None)
 
-    async def answer(self, place: Place, message: Message) -> Delivery:
+    async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""
         ways = self._in_place(place, message) if place.is_button or place.message_ts else []
         if ways and await self._first(ways) is not None:
@@ -88,7 +88,7 @@ class Replies:
             return Delivery.NOWHERE
         return Delivery.ELSEWHERE if ways else Delivery.IN_PLACE
 
-    async def reply(self, place: Place, message: Message, on_card: Message | None) -> bool:
+    async def reply(self, place: ReplyTarget, message: Message, on_card: Message | None) -> bool:
         """Tell the channel of an error: in the clicked message's thread, or as a message."""
         if not place.is_button:
             return await self.answer(place, message) is not Delivery.NOWHERE
@@ -96,7 +96,7 @@ class Replies:
             await self._first(self._in_place(place, shown))
         return await self._say(place, message, self._to_channel(place, message))
 
-    async def whisper(self, place: Place, message: Message) -> bool:
+    async def reply_privately(self, place: ReplyTarget, message: Message) -> bool:
         """Tell the person alone. Where "in progress" is on the clicked message, what was there before is put back."""
         if place.in_progress and place.original:
             await self._first(self._in_place(place, place.original))
@@ -106,7 +106,7 @@ class Replies:
         ]
         return await self._say(place, message, [] if place.is_direct else ways)
 
-    def _in_place(self, place: Place, message: Message) -> list[Way]:
+    def _in_place(self, place: ReplyTarget, message: Message) -> list[Way]:
         ways: list[Way] = []
         if place.message_ts and not place.is_ephemeral:
             ways.append(lambda: self._update(place, message))
@@ -114,12 +114,12 @@ class Replies:
             ways.append(lambda: self._respond(place, message, replace_original=True))
         return ways
 
-    def _to_channel(self, place: Place, message: Message) -> list[Way]:
+    def _to_channel(self, place: ReplyTarget, message: Message) -> list[Way]:
         if place.is_ephemeral:
             return [lambda: self._respond_privately(place, message)]
         return [lambda: self._post(place, message), lambda: self._respond_in_channel(place, message)]
 
-    async def _say(self, place: Place, message: Message, ways: list[Way]) -> bool:
+    async def _say(self, place: ReplyTarget, message: Message, ways: list[Way]) -> bool:
         is_said = await self._first([*ways, lambda: self._direct(place, message)]) is not None
         if not is_said:
             logger.error("Couldn't answer %s in %s: %s", place.user_id, place.channel_id, message.text)
@@ -138,12 +138,12 @@ class Replies:
                 logger.exception("A way to answer failed")
         return None
 
-    async def _update(self, place: Place, message: Message, *, patient: bool = True) -> Any:  # noqa: ANN401 - Slack's answer
+    async def _update(self, place: ReplyTarget, message: Message, *, patient: bool = True) -> Any:  # noqa: ANN401 - Slack's answer
         # Omitted attachments would be kept, and with them buttons that no longer apply (docs.slack.dev, chat.update).
         where = {"channel": place.channel_id, "ts": place.message_ts}
         return await self._call("chat.update", message, patient=patient, attachments=message.attachments, **where)
 
-    async def _post(self, place: Place, message: Message, *, patient: bool = True) -> Any:  # noqa: ANN401 - Slack's answer
+    async def _post(self, place: ReplyTarget, message: Message, *, patient: bool = True) -> Any:  # noqa: ANN401 - Slack's answer
         if place.channel_id is None:
             raise _NoWay("there is no channel")
         return await self._call(
@@ -156,14 +156,14 @@ class Replies:
             unfurl_media=False,
         )
 
-    async def _ephemeral(self, place: Place, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
+    async def _ephemeral(self, place: ReplyTarget, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
         if place.channel_id is None:
             raise _NoWay("there is no channel")
         return await self._call(
             "chat.postEphemeral", message, channel=place.channel_id, user=place.user_id, thread_ts=place.thread_ts
         )
 
-    async def _direct(self, place: Place, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
+    async def _direct(self, place: ReplyTarget, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
         return await self._call("chat.postMessage", message, channel=place.user_id)
 
     async def _call(self, method: str, message: Message, *, patient: bool = True, **arguments: object) -> Any:  # noqa: ANN401 - Slack's answer
@@ -182,17 +182,17 @@ class Replies:
                     wait = retry_after(error)
                     if wait is None or wait > LONGEST_WAIT or not patient or attempt == ATTEMPTS - 1:
                         raise
-                    await self.clock.sleep(wait, Pause.SLACK_LIMIT)
+                    await self.clock.sleep(wait, WaitReason.SLACK_LIMIT)
         raise _NoWay("Slack refused the blocks and was busy")
 
-    async def _respond_in_channel(self, place: Place, message: Message) -> bool:
+    async def _respond_in_channel(self, place: ReplyTarget, message: Message) -> bool:
         extra = {"thread_ts": place.thread_ts} if place.thread_ts else {}
         return await self._respond(place, message, response_type="in_channel", replace_original=False, **extra)
 
-    async def _respond_privately(self, place: Place, message: Message) -> bool:
+    async def _respond_privately(self, place: ReplyTarget, message: Message) -> bool:
         return await self._respond(place, message, response_type="ephemeral", replace_original=False)
 
-    async def _respond(self, place: Place, message: Message, **arguments: object) -> bool:
+    async def _respond(self, place: ReplyTarget, message: Message, **arguments: object) -> bool:
         """Post to `response_url`: five times within 30 minutes, wherever the bot is (docs.slack.dev)."""
         url = self._allowed(place.response_url)
         body = {"text": message.text, "blocks": message.marked_blocks, "attachments": message.attachments, **arguments}

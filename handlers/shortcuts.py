@@ -11,7 +11,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot.errors import UnreadableButton
-from bot.models import Place, RemediationRef, Verb, read_button_value
+from bot.models import RemediationRef, ReplyTarget, Verb, read_button_value
 from bot.parsing import Suggested, possible_ids, references
 from handlers.chooser import Chooser
 from handlers.clicks import actor_of
@@ -34,7 +34,7 @@ class Shortcuts:
         message, actor, trigger_id = body.get("message") or {}, actor_of(body), body.get("trigger_id")
         thread_ts = message.get("thread_ts") or message.get("ts")
         channel_id = (body.get("channel") or {}).get("id")
-        place = Place(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
+        place = ReplyTarget(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
         used = Interaction(actor, place, trigger_id, f"shortcut {trigger_id}", body, Verb.CANCEL)
         asked = Suggested(tuple(find_references(message)), find_words(message))
         record = partial(self.surface.once, used, partial(self.chooser.answer, asked, used))

@@ -12,7 +12,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 from handlers.failures import SLACK_FAILURES, describe
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class Socket:
                 elif now - up_at > DEAD_TICKET_AFTER:
                     logger.warning("Socket Mode has been down for %d s: asking Slack for a new connection", now - up_at)
                     self._handler.client.wss_uri = None
-                await self._clock.sleep(LOOK_EVERY, Pause.SOCKET_CHECK)
+                await self._clock.sleep(LOOK_EVERY, WaitReason.SOCKET_CHECK)
         finally:
             connecting.cancel()
             await asyncio.wait({connecting})

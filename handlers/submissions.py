@@ -10,7 +10,7 @@ from slack_bolt.async_app import AsyncAck
 from bot import cards
 from bot.decisions import DecisionService, Work
 from bot.errors import BotError, NotAttempted
-from bot.models import Actor, Place, Request
+from bot.models import Actor, ReplyTarget, Request
 from bot.parsing import MAX_REASON
 from handlers.clicks import actor_of
 from handlers.surface import Interaction, Surface
@@ -52,7 +52,7 @@ class Submissions:
             return
         except NotAttempted as error:
             asked = error
-        place = asked.place if isinstance(asked, Request) else Place(None, actor.user_id)
+        place = asked.place if isinstance(asked, Request) else ReplyTarget(None, actor.user_id)
         name = f"dialog {(body.get('view') or {}).get('id')}"
         submitted = Interaction(actor, place, None, name, body)
         await self.surface.take(ack, submitted, lambda: self._record(asked), say=partial(say_in_dialog, ack))

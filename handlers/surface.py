@@ -9,9 +9,17 @@ from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.decisions import DecisionService, Inbox, Unrecorded, Work
-from bot.errors import BotError, NotAttempted, NotRecorded, NotTaken, StorageUnavailable, StoreDown, TooMany
-from bot.models import Actor, AuditNote, OutcomeKind, Place, Verb
-from bot.tasks import Room, Tasks
+from bot.errors import (
+    BotError,
+    NotAttempted,
+    NotRecorded,
+    Overloaded,
+    RefusedWithoutDatabase,
+    StorageUnavailable,
+    TooManyRequests,
+)
+from bot.models import Actor, AuditNote, ReplyTarget, Verb
+from bot.tasks import Capacity, Tasks
 from handlers.clicks import action_of, actor_of, key_of, place_of
 from handlers.home import Home
 from handlers.replies import Replies
@@ -31,7 +39,7 @@ class Interaction:
     """
 
     actor: Actor
-    place: Place
+    place: ReplyTarget
     key: str | None
     name: str
     body: dict[str, Any]
@@ -72,7 +80,7 @@ class Surface:
     def press_of(self, body: dict[str, Any], verb: Verb | None = None) -> Interaction:
         """Return the click on a control whose result goes to the alert channel where it was pressed in Home."""
         click = click_of(body, verb=verb)
-        return replace(click, place=self.home.placed(click.place, ""))
+        return replace(click, place=self.home.result_target(click.place, ""))
 
     async def take(
         self,
@@ -93,7 +101,7 @@ class Surface:
         """
         person = of.actor.user_id
         room = self.tasks.room(person, decides=decides)
-        if room is not Room.FREE:
+        if room is not Capacity.FREE:
             return await self._turn_away(ack, of, room, say)
         try:
             work = await record()
@@ -115,7 +123,7 @@ class Surface:
             return None
         await ack()
         if work:
-            self.tasks.spawn(self.home.drawn_after(work, of.actor, of.place), of.name, person=person)
+            self.tasks.spawn(self.home.then_refresh(work, of.actor, of.place), of.name, person=person)
         return None
 
     async def once(self, of: Interaction, do: Callable[[], Awaitable[object]]) -> Work | None:
@@ -129,24 +137,24 @@ class Surface:
     async def refuse(self, error: NotAttempted, of: Interaction) -> bool:
         """Record what was refused, and tell the person alone. Returns whether Slack took it."""
         await self.note(error, of)
-        return await self.replies.whisper(of.place, cards.private(error))
+        return await self.replies.reply_privately(of.place, cards.private(error))
 
     async def note(self, error: NotAttempted, of: Interaction) -> None:
         """Put into the audit trail what was refused before it became a decision."""
-        kind = OutcomeKind(type(error).__name__)
+        kind = error.code
         note = AuditNote("refused", of.actor, of.place.channel_id, of.verb, kind, selection=of.selection)
         await self.decisions.note(note)
 
-    async def _turn_away(self, ack: AsyncAck, of: Interaction, room: Room, say: Say | None) -> BoltResponse | None:
+    async def _turn_away(self, ack: AsyncAck, of: Interaction, room: Capacity, say: Say | None) -> BoltResponse | None:
         """Say why there is no room, once a minute to each person where that takes work."""
         person = of.actor.user_id
-        error = TooMany() if room is Room.PERSON_IS_FULL else NotTaken()
+        error = TooManyRequests() if room is Capacity.PERSON_LIMIT else Overloaded()
         if say:
             await say(error)
             if self.tasks.refuses_first(person):
                 self.tasks.spawn(self.note(error, of), f"refused {of.name}")
             return None
-        can_tell = room is Room.PERSON_IS_FULL and self.tasks.room("", decides=False) is Room.FREE
+        can_tell = room is Capacity.PERSON_LIMIT and self.tasks.room("", decides=False) is Capacity.FREE
         if not can_tell or not self.tasks.refuses_first(person):
             return BoltResponse(status=503, body="")
         await ack()
@@ -159,6 +167,6 @@ class Surface:
         except NotAttempted as error:
             await self.refuse(error, of)
         except BotError as error:
-            await self.replies.whisper(of.place, cards.private(error))
+            await self.replies.reply_privately(of.place, cards.private(error))
         except StorageUnavailable:
-            await self.replies.whisper(of.place, cards.private(StoreDown()))
+            await self.replies.reply_privately(of.place, cards.private(RefusedWithoutDatabase()))

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from bot.models import Shown, token_of
+from bot.models import SeenState, token_of
 from bot.store import Database, DecisionStore
 from bot.store.tables import decisions, leases
 from tests.rows import execute, execute_beside
@@ -26,7 +26,7 @@ async def died_while(bot: World, *, at: str) -> AsyncIterator[None]:
         await execute(database, update(decisions).values(lease_until=0.0))
         (job,) = await store.take_over(1)
         if at == "sent":
-            await store.record_send(job, Shown("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL"))
+            await store.record_send(job, SeenState("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL"))
         await store.release(job)
         yield
     finally:

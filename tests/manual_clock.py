@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 
 START = 1_795_489_200.0  # 2026-11-24 03:00:00 UTC, when people on call are asleep
 POLL = 11.0  # how often the tests let the bot read Together's lists
 HANGS_AFTER = 60.0  # real seconds after which a test is stuck, not slow
 # What a decision waits for on its way. The background's rounds and the notice of progress stand until time passes.
-ON_THE_WAY = frozenset({Pause.RETRY, Pause.READ_BACK, Pause.SLACK_LIMIT})
+ON_THE_WAY = frozenset({WaitReason.RETRY, WaitReason.READ_BACK, WaitReason.SLACK_LIMIT})
 
 
 class ManualClock:
@@ -24,13 +24,13 @@ class ManualClock:
         follower: another clock, told what time it is whenever a test lets time pass.
     """
 
-    def __init__(self, passing: Collection[Pause] = ()) -> None:
+    def __init__(self, passing: Collection[WaitReason] = ()) -> None:
         self.seconds = 0.0
         self.set_back = 0.0
         self.passing = passing
         self.follower: Callable[[float], Awaitable[None]] | None = None
-        self._slept: list[tuple[Pause, float]] = []
-        self._sleepers: dict[asyncio.Future[None], tuple[Pause, float]] = {}
+        self._slept: list[tuple[WaitReason, float]] = []
+        self._sleepers: dict[asyncio.Future[None], tuple[WaitReason, float]] = {}
         self._limits: dict[asyncio.Timeout, float] = {}
         self._news = asyncio.Event()
         self.clock = Clock(now=self.now, monotonic=lambda: self.seconds, sleep=self.sleep, timeout=self.timeout)
@@ -38,7 +38,7 @@ class ManualClock:
     def now(self) -> float:
         return START + self.seconds - self.set_back
 
-    async def sleep(self, seconds: float, pause: Pause) -> None:
+    async def sleep(self, seconds: float, pause: WaitReason) -> None:
         self._slept.append((pause, seconds))
         self._news.set()
         self._news = asyncio.Event()
@@ -74,7 +74,7 @@ class ManualClock:
             if expires_at <= self.seconds and not limit.expired():
                 limit.reschedule(asyncio.get_running_loop().time())
 
-    def slept(self, pause: Pause) -> list[float]:
+    def slept(self, pause: WaitReason) -> list[float]:
         """How long the bot has paused for a reason, one number for each time."""
         return [seconds for reason, seconds in self._slept if reason is pause]
 
@@ -84,27 +84,27 @@ class ManualClock:
         pauses = [wake_at for _, wake_at in self._sleepers.values()]
         return min([*pauses, *self._limits.values()], default=self.seconds + 1.0)
 
-    async def until_sleeping(self, pause: Pause, count: int = 1) -> None:
+    async def until_sleeping(self, pause: WaitReason, count: int = 1) -> None:
         """Wait until the bot, or so many bots, pause for a reason."""
         async with asyncio.timeout(HANGS_AFTER):
             while len(self._pausing(pause)) < count:
                 await self._news.wait()
 
-    def _pausing(self, pause: Pause) -> list[float]:
+    def _pausing(self, pause: WaitReason) -> list[float]:
         return [wake_at for each, (reason, wake_at) in self._sleepers.items() if reason is pause and not each.done()]
 
-    async def until_paused(self, pause: Pause) -> None:
+    async def until_paused(self, pause: WaitReason) -> None:
         """Wait until the bot has paused for a reason, however long ago that pause was over."""
         async with asyncio.timeout(HANGS_AFTER):
             while not self.slept(pause):
                 await self._news.wait()
 
-    async def end_pause(self, pause: Pause) -> None:
+    async def end_pause(self, pause: WaitReason) -> None:
         """Let so much time pass that the first pause for a reason is over."""
         await self.until_sleeping(pause)
         await self.advance(max(0.0, min(self._pausing(pause)) - self.seconds))
 
-    async def end_pauses(self, pause: Pause, count: int) -> None:
+    async def end_pauses(self, pause: WaitReason, count: int) -> None:
         """Let so much time pass that the pauses of so many bots for a reason are over."""
         await self.until_sleeping(pause, count)
         await self.advance(max(0.0, max(self._pausing(pause)) - self.seconds))

@@ -5,25 +5,25 @@ from typing import Any
 from bot import errors
 from bot.errors import BotError
 from bot.models import (
-    About,
     Actor,
     Alert,
     Batch,
     BatchItem,
-    Decided,
+    CardContext,
+    DecidedBy,
     FirstApproval,
     History,
     Hold,
     Message,
     Mode,
     Overview,
-    Past,
-    Place,
+    PastDecision,
     Remediation,
     RemediationRef,
+    RepairLoad,
+    ReplyTarget,
     Request,
-    Share,
-    Shown,
+    SeenState,
     State,
     TrackedMessage,
     Verb,
@@ -116,16 +116,16 @@ ERRORS: dict[str, BotError] = {
         "<@U0BOB> paused approvals until <!date^1795489200^{time}|03:00 UTC>.",
         "You can still cancel. To approve now, ask them to press Resume approvals.",
     ),
-    "NotFollowed": errors.NotFollowed(),
+    "NotTracked": errors.NotTracked(),
     "NotConfirmed": errors.NotConfirmed(),
     "NoMatch": errors.NoMatch("gpu-node-7", "3 clusters"),
     "NoReference-alone": errors.NoReference(None),
     "NoReference-none": errors.NoReference(0),
     "NoReference-several": errors.NoReference(12),
     "NothingSelected": errors.NothingSelected(),
-    "NotTaken": errors.NotTaken(),
-    "TooMany": errors.TooMany(),
-    "StoreDown": errors.StoreDown(),
+    "Overloaded": errors.Overloaded(),
+    "TooManyRequests": errors.TooManyRequests(),
+    "RefusedWithoutDatabase": errors.RefusedWithoutDatabase(),
     "NotReached": errors.NotReached(),
     "RateLimited": errors.RateLimited(41.6),
     "InvalidIds": errors.InvalidIds(quote="cluster_id: must be a UUID"),
@@ -152,18 +152,18 @@ ERRORS: dict[str, BotError] = {
 
 
 def request(verb: Verb = Verb.CANCEL, original: Message | None = None) -> Request:
-    place = Place("C0OPS", "U0ALICE", is_button=original is not None, original=original)
+    place = ReplyTarget("C0OPS", "U0ALICE", is_button=original is not None, original=original)
     return Request(verb, REF, Actor("U0ALICE", "alice", "T0HOME"), place)
 
 
-ABOUT = About(
+ABOUT = CardContext(
     history=History(2, Mode.REBOOT_VM, State.SUCCEEDED, START - 26 * 3600),
-    share=Share(3, 32, START, "llama-train"),
+    share=RepairLoad(3, 32, START, "llama-train"),
     hold=Hold("U0BOB", START + 1800),
     first=FirstApproval("U0ALICE", Mode.REBOOT_VM, START, episode=remediation().episode),
     followed=True,
 )
-APPROVED = Decided(Verb.APPROVE, "U0ALICE", START + 180)
+APPROVED = DecidedBy(Verb.APPROVE, "U0ALICE", START + 180)
 
 
 def alerts(count: int) -> list[Alert]:
@@ -189,21 +189,21 @@ DIGEST = TrackedMessage("d" * 32, True, "c-7f2", "C0OPS", START, grown_at=START)
 
 
 def batch(known: int, total: int = 8, *, is_running: bool = False) -> Batch:
-    actor, place = Actor("U0ALICE", "alice", "T0HOME"), Place("C0OPS", "U0ALICE")
+    actor, place = Actor("U0ALICE", "alice", "T0HOME"), ReplyTarget("C0OPS", "U0ALICE")
     outcomes = [("approved", ""), ("changed meanwhile", CHANGED), ("approved", "")]
     items = [
-        BatchItem(number, remediation().ref, f"gpu-node-{number:04d}", Shown(None, None), *outcomes[number % 3])
+        BatchItem(number, remediation().ref, f"gpu-node-{number:04d}", SeenState(None, None), *outcomes[number % 3])
         if number < known
-        else BatchItem(number, remediation().ref, f"gpu-node-{number:04d}", Shown(None, None))
+        else BatchItem(number, remediation().ref, f"gpu-node-{number:04d}", SeenState(None, None))
         for number in range(total)
     ]
     return Batch("b" * 32, DIGEST.id, Verb.APPROVE, actor, place, START, items, is_running)
 
 
 PAST = [
-    Past(REF, Verb.APPROVE, "U0ALICE", START + 300, "approved", "the job has checkpointed"),
-    Past(REF, Verb.HOLD, "U0BOB", START + 120, "held"),
-    Past(REF, Verb.CANCEL, "U0CAROL", START + 60, "NotAllowed"),
+    PastDecision(REF, Verb.APPROVE, "U0ALICE", START + 300, "approved", "the job has checkpointed"),
+    PastDecision(REF, Verb.HOLD, "U0BOB", START + 120, "held"),
+    PastDecision(REF, Verb.CANCEL, "U0CAROL", START + 60, "NotAllowed"),
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import ProgrammingError
 
 from bot.app import App
-from bot.clock import Pause
+from bot.clock import WaitReason
 from bot.errors import StartError
 from handlers.connection import CHECK_EVERY
 from handlers.socket import AT_ONCE, DEAD_TICKET_AFTER, PING_SECONDS
@@ -63,13 +63,13 @@ async def test_socket_mode_serves_health_and_no_slack_events() -> None:
 async def test_unreachable_slack_is_retried() -> None:
     async with starting(lambda slack: slack.stop()) as (app, slack, time, _running):
         await app.listening.wait()
-        await time.until_sleeping(Pause.RETRY)
+        await time.until_sleeping(WaitReason.RETRY)
         status, reason = await get(app, "/readyz")
         assert (status, reason.startswith("Can't reach Slack")) == (503, True)
         assert await post(app, "/slack/events") == 503
         assert await get(app, "/healthz") == (200, "ok\n")
         await slack.start()
-        await time.end_pause(Pause.RETRY)
+        await time.end_pause(WaitReason.RETRY)
         await app.ready.wait()
         assert await get(app, "/readyz") == (200, "ready\n")
 
@@ -81,9 +81,9 @@ async def test_passing_trouble_of_slack_is_retried(kind: str) -> None:
 
     async with starting(trouble) as (app, _slack, time, _running):
         for _ in range(2):
-            await time.end_pause(Pause.RETRY)
+            await time.end_pause(WaitReason.RETRY)
         await app.ready.wait()
-        assert time.slept(Pause.RETRY) == [1.0, 2.0]
+        assert time.slept(WaitReason.RETRY) == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("error", ["invalid_auth", "account_inactive", "token_revoked"])
@@ -117,7 +117,7 @@ async def test_org_wide_installation_stops_the_start() -> None:
 async def test_stop_while_slack_is_unreachable_ends_the_process() -> None:
     async with starting(lambda slack: slack.stop()) as (app, _slack, time, running):
         await app.listening.wait()
-        await time.until_sleeping(Pause.RETRY)
+        await time.until_sleeping(WaitReason.RETRY)
         assert not running.done()
     assert running.done()
     assert running.exception() is None
@@ -127,23 +127,23 @@ async def test_stop_while_slack_is_unreachable_ends_the_process() -> None:
 async def test_token_revoked_later_makes_the_bot_unready() -> None:
     async with world() as bot:
         bot.slack.token_error = "token_revoked"
-        await bot.time.end_pause(Pause.SLACK_CHECK)
+        await bot.time.end_pause(WaitReason.SLACK_CHECK)
         await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") > 1)
-        await bot.time.until_sleeping(Pause.SLACK_CHECK)
+        await bot.time.until_sleeping(WaitReason.SLACK_CHECK)
         assert await get(bot.app, "/readyz") == (503, "Slack isn't usable: token_revoked.\n")
         bot.slack.token_error = None
-        await bot.time.end_pause(Pause.SLACK_CHECK)
+        await bot.time.end_pause(WaitReason.SLACK_CHECK)
         await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") > 2)
-        await bot.time.until_sleeping(Pause.SLACK_CHECK)
+        await bot.time.until_sleeping(WaitReason.SLACK_CHECK)
         assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 
 async def checks(bot: World, count: int) -> None:
     """Let the bot look at Slack, and wait until it has asked so often and drawn its conclusion."""
     asked = [method for method, _ in bot.slack.calls].count("auth.test")
-    await bot.time.end_pause(Pause.SLACK_CHECK)
+    await bot.time.end_pause(WaitReason.SLACK_CHECK)
     await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") == asked + count)
-    await bot.time.until_sleeping(Pause.SLACK_CHECK)
+    await bot.time.until_sleeping(WaitReason.SLACK_CHECK)
 
 
 @pytest.mark.parametrize(("kind", "looks"), [("ratelimited", 1), ("internal_error", 2), ("html", 2)])
@@ -164,7 +164,7 @@ async def test_slack_that_fails_twice_in_a_row_makes_the_bot_unready() -> None:
 async def test_part_that_ends_by_itself_ends_the_process(postgresql: str) -> None:
     async with AsyncExitStack() as stack:
         bot = await stack.enter_async_context(world(database=postgresql, BOT_PAGERDUTY_KEY="k" * 32))
-        await bot.time.until_sleeping(Pause.LEASE)
+        await bot.time.until_sleeping(WaitReason.LEASE)
         async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as connection:
             await connection.execute("ALTER TABLE outbox RENAME TO hidden")
         await bot.time.advance(86_400)  # once a day, the sender of events drops what is too old, outside its net
@@ -239,7 +239,7 @@ async def test_next_process_authorizes_again_what_a_stop_interrupted() -> None:
             await bot.settle()
         bot.slack.users["U0ALICE"]["deleted"] = True
         async with bot.another():
-            assert "deactivated users can't approve or cancel" in (await bot.whisper()).text
+            assert "deactivated users can't approve or cancel" in (await bot.reply_privately()).text
         assert bot.together.calls == []
 
 
@@ -346,7 +346,7 @@ async def test_watchdog_drops_a_dead_ticket() -> None:
         await bot.slack.sockets.close_all()
         await bot.slack.until(lambda: not bot.slack.sockets.open)
         await bot.slack.until(lambda: bot.slack.sockets.refused >= AT_ONCE)
-        await bot.time.end_pause(Pause.SOCKET_CHECK)
+        await bot.time.end_pause(WaitReason.SOCKET_CHECK)
         await until_seen_down(bot)
         assert (await get(bot.app, "/readyz"))[1] == "The Socket Mode connection is down.\n"
         bot.slack.sockets.refuse_new_tickets = False
@@ -358,7 +358,7 @@ async def test_watchdog_drops_a_dead_ticket() -> None:
 async def until_seen_down(bot: World) -> None:
     async with asyncio.timeout(HANGS_AFTER):
         while (await get(bot.app, "/readyz"))[0] != 503:
-            await bot.time.end_pause(Pause.SOCKET_CHECK)
+            await bot.time.end_pause(WaitReason.SOCKET_CHECK)
 
 
 async def test_bot_is_not_ready_before_the_socket_is_open() -> None:
@@ -376,7 +376,7 @@ async def test_bot_is_not_ready_before_the_socket_is_open() -> None:
 async def test_slack_that_hangs_is_noticed_within_half_a_minute(bot: World) -> None:
     assert CHECK_EVERY + 10 <= 30  # the client's own limit for a call is 10 s
     with bot.slack.paused("auth.test"):
-        await bot.time.end_pause(Pause.SLACK_CHECK)
+        await bot.time.end_pause(WaitReason.SLACK_CHECK)
         await bot.slack.until(lambda: bot.slack.is_waiting("auth.test"))
 
 
@@ -390,7 +390,7 @@ async def test_readyz_says_that_the_database_cannot_be_written(postgresql: str) 
         try:
             async with asyncio.timeout(HANGS_AFTER):
                 while "(ReadOnlySqlTransaction)" not in (ready := await get(bot.app, "/readyz"))[1]:
-                    await bot.time.end_pause(Pause.HEARTBEAT)
+                    await bot.time.end_pause(WaitReason.HEARTBEAT)
             assert ready[0] == 503
         finally:
             async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as connection:

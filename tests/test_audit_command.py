@@ -19,13 +19,13 @@ from sqlalchemy.exc import ProgrammingError
 
 from bot.__main__ import main
 from bot.audit import print_trail, print_verdict, read_since
-from bot.clock import Pause
+from bot.clock import WaitReason
 from bot.errors import LeaseLost, StartError, StorageUnavailable
 from bot.store import Database, Trail, audit, check_signatures
 from bot.store.tables import audit as audit_rows
 from bot.store.tables import cursors, signed_heads
 from bot.store.trail import key_id
-from bot.trail import SIGN_EVERY, TrailKeeper
+from bot.trail import SIGN_EVERY, AuditExporter
 from tests.fetch import get
 from tests.manual_clock import START
 from tests.rows import execute, execute_beside
@@ -45,8 +45,8 @@ async def decide(bot: World) -> None:
     await bot.slack.command(f"{REF} =1+1 by hand")
     await bot.answer(2)
     await bot.slack.press(alert, APPROVE, user="U0CAROL")
-    await bot.whisper("U0CAROL")
-    await bot.time.until_sleeping(Pause.HEARTBEAT)
+    await bot.reply_privately("U0CAROL")
+    await bot.time.until_sleeping(WaitReason.HEARTBEAT)
 
 
 async def test_the_trail_is_printed_in_three_formats(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,9 +170,9 @@ async def test_rows_are_copied_to_a_file_as_they_are_written_each_once(kept: Wor
     assert path.stat().st_mode & 0o777 == 0o600
     async with kept.another():
         await kept.slack.command("two words")
-        await kept.whisper()
-        await kept.time.end_pause(Pause.AUDIT)
-        await kept.time.until_sleeping(Pause.AUDIT)
+        await kept.reply_privately()
+        await kept.time.end_pause(WaitReason.AUDIT)
+        await kept.time.until_sleeping(WaitReason.AUDIT)
     again = [json.loads(line) for line in path.read_text().splitlines()]
     assert again[: len(rows)] == rows
     assert [row["seq"] for row in again] == list(range(1, len(again) + 1))
@@ -209,8 +209,8 @@ async def test_file_that_cannot_be_written_stops_neither_decisions_nor_signature
 
 async def look(bot: World) -> None:
     """Let the trail's keeper look once."""
-    await bot.time.end_pause(Pause.AUDIT)
-    await bot.time.until_sleeping(Pause.AUDIT)
+    await bot.time.end_pause(WaitReason.AUDIT)
+    await bot.time.until_sleeping(WaitReason.AUDIT)
 
 
 async def test_file_that_hangs_delays_neither_signatures_nor_the_end(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ async def test_copy_is_written_only_by_the_process_that_may(kept: World, tmp_pat
     copy = tmp_path / "other.jsonl"
     await execute(database, delete(cursors))
     told: list[str] = []
-    keeper = TrailKeeper(Trail(database), str(copy), KEY, clock=kept.time.clock, lease_seconds=15, warn=told.append)
+    keeper = AuditExporter(Trail(database), str(copy), KEY, clock=kept.time.clock, lease_seconds=15, warn=told.append)
     with pytest.raises(LeaseLost):
         await keeper.copy()
     await database.close()
@@ -252,7 +252,7 @@ async def test_row_that_a_full_disk_cut_in_half_is_written_whole_again(kept: Wor
     path.write_text(f'{whole}{{"seq": 4, "at": 17954')
     async with kept.another():
         await kept.slack.command("two words")
-        await kept.whisper()
+        await kept.reply_privately()
         await look(kept)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert path.read_text().startswith(whole)
@@ -267,7 +267,7 @@ async def test_renewed_key_signs_and_what_the_old_one_signed_can_still_be_checke
 ) -> None:
     renewed = kept.settings.model_copy(update={"bot_audit_key": SecretStr(NEW_KEY)})
     async with kept.another(renewed):
-        await kept.time.until_sleeping(Pause.AUDIT)
+        await kept.time.until_sleeping(WaitReason.AUDIT)
     url = kept.settings.database_url
     assert await print_verdict(url, None, [NEW_KEY])
     assert "heads were signed with another key" in (told := capsys.readouterr().out)
@@ -295,8 +295,8 @@ async def test_garbage_among_the_signatures_does_not_keep_the_bots_own_out(
     await execute_beside(kept, insert(signed_heads).values(seq=4, **garbage))
     async with kept.another():
         await kept.slack.command("two words")
-        await kept.whisper()
-        await kept.time.until_sleeping(Pause.AUDIT)
+        await kept.reply_privately()
+        await kept.time.until_sleeping(WaitReason.AUDIT)
     assert not await print_verdict(kept.settings.database_url, None, [KEY])
     assert "1 problems" in (told := capsys.readouterr().out)
     assert "The signature of row 4 isn't of this key" in told
@@ -329,11 +329,11 @@ async def test_trail_that_was_cut_or_rewritten_is_found_without_a_noted_head(
 async def test_head_is_signed_again_every_hour(kept: World) -> None:
     async with kept.another():
         await kept.slack.command("two words")
-        await kept.whisper()
+        await kept.reply_privately()
         await quiet(kept)
         await kept.time.advance(SIGN_EVERY)
-        await kept.time.end_pause(Pause.AUDIT)
-        await kept.time.until_sleeping(Pause.AUDIT)
+        await kept.time.end_pause(WaitReason.AUDIT)
+        await kept.time.until_sleeping(WaitReason.AUDIT)
         signed = await execute_beside(kept, select(signed_heads.c.seq).order_by(signed_heads.c.seq))
     assert {3, 4} <= {row["seq"] for row in signed}
 

@@ -126,14 +126,14 @@ async def test_cluster_that_cannot_be_read_is_named(bot: World) -> None:
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
     assert "Couldn't read cluster-2 from Together" in shown_in(await opened(bot, "gpu-node-99"))
     await bot.slack.command("list")
-    assert "Couldn't read cluster-2 from Together" in (await bot.whisper()).text
+    assert "Couldn't read cluster-2 from Together" in (await bot.reply_privately()).text
 
 
 async def test_nothing_to_cancel_says_so(bot: World) -> None:
     view = await opened(bot)
     assert "Nothing can be cancelled right now." in shown_in(view)
     await bot.slack.command("list")
-    assert "Nothing can be cancelled right now." in (await bot.whisper()).text
+    assert "Nothing can be cancelled right now." in (await bot.reply_privately()).text
 
 
 async def test_list_shows_privately_what_waits_the_oldest_first() -> None:
@@ -143,7 +143,7 @@ async def test_list_shows_privately_what_waits_the_oldest_first() -> None:
             ids = bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), create_time=created, linked_alerts=XID)
             await card(bot, ids)
         await bot.slack.command("list", user="U0CAROL")
-        lines = (await bot.whisper("U0CAROL")).text.splitlines()
+        lines = (await bot.reply_privately("U0CAROL")).text.splitlines()
         assert lines[0] == "2 remediations can be cancelled, oldest first."
         assert [line.split()[0] for line in lines[1:]] == ["i-2", "i-1"]
         assert "cluster-1 · Reboot VM · Xid 79 · waiting for approval · opened <!date^" in lines[1]
@@ -155,7 +155,7 @@ async def test_status_shows_the_card_privately_without_buttons(text: str) -> Non
         bot.together.add(**NAMES)
         await card(bot)
         await bot.slack.command(text)
-        shown = await bot.whisper()
+        shown = await bot.reply_privately()
         assert "Approval needed: reboot gpu-node-7" in shown.everything
         assert shown.buttons == {}
 
@@ -163,7 +163,7 @@ async def test_status_shows_the_card_privately_without_buttons(text: str) -> Non
 async def test_status_of_what_cannot_be_read_is_told_privately(bot: World) -> None:
     bot.together.faults.append(Fault("rpc", verb="get", code=5))
     await bot.slack.command(f"status {REF}")
-    assert "No such remediation on that cluster and instance." in (await bot.whisper()).text
+    assert "No such remediation on that cluster and instance." in (await bot.reply_privately()).text
 
 
 async def test_state_that_changed_between_open_and_submit_sends_nothing() -> None:
@@ -212,7 +212,7 @@ async def test_closed_dialog_and_expired_trigger_do_no_harm(bot: World) -> None:
         bot.slack.close_view(bot.slack.views[0])
     bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
     await bot.slack.command("")
-    assert "Nothing was sent. Try again" in (await bot.whisper()).text
+    assert "Nothing was sent. Try again" in (await bot.reply_privately()).text
 
 
 async def test_dialog_opens_before_together_has_answered(bot: World) -> None:
@@ -284,7 +284,7 @@ async def test_nothing_is_called_certain_while_together_cannot_be_read(bot: Worl
     view = await opened(bot)
     assert "Nothing to cancel was found. Couldn't read the list of clusters from Together" in shown_in(view)
     await bot.slack.command("list")
-    told = (await bot.whisper()).text
+    told = (await bot.reply_privately()).text
     assert told.startswith("Nothing to cancel was found.")
     assert "Couldn't read the list of clusters from Together" in told
 
@@ -312,12 +312,14 @@ async def test_without_the_watch_the_list_comes_from_together() -> None:
         bot.together.clusters["cluster-1"] = "one"
         bot.together.add(**NAMES)
         await bot.slack.command("list")
-        assert "gpu-node-7" in (await bot.whisper()).text
+        assert "gpu-node-7" in (await bot.reply_privately()).text
 
 
 async def test_verb_is_never_read_as_a_cluster(bot: World) -> None:
     await bot.slack.command("approve c i r")
-    assert "/cancel-remediation can't approve. Use the buttons on the card instead." in (await bot.whisper()).text
+    assert (
+        "/cancel-remediation can't approve. Use the buttons on the card instead." in (await bot.reply_privately()).text
+    )
     assert bot.together.calls == []
 
 

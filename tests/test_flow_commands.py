@@ -26,7 +26,7 @@ async def test_command_cancels_and_posts_the_card_to_the_channel(bot: World) -> 
 @pytest.mark.parametrize("text", ["help", "--help"])
 async def test_help_is_private_and_calls_nothing(bot: World, text: str) -> None:
     await bot.slack.command(text)
-    usage = await bot.whisper()
+    usage = await bot.reply_privately()
     assert "/cancel-remediation CLUSTER INSTANCE REMEDIATION" in usage.text
     assert bot.together.calls == []
     assert bot.slack.visible() == []
@@ -34,7 +34,7 @@ async def test_help_is_private_and_calls_nothing(bot: World, text: str) -> None:
 
 async def test_incomplete_command_names_the_missing_part_privately(bot: World) -> None:
     await bot.slack.command("cluster-1 instance-1")
-    usage = await bot.whisper()
+    usage = await bot.reply_privately()
     assert "Missing remediation ID." in usage.text
     assert "/cancel-remediation CLUSTER INSTANCE REMEDIATION" in usage.text
     assert bot.together.calls == []
@@ -134,4 +134,4 @@ async def test_list_leaves_out_what_was_just_decided(bot: World) -> None:
     await bot.slack.press(alert, CANCEL)
     await card(bot, words="Cancelled by <@U0ALICE>")
     await bot.slack.command("list")
-    assert "Nothing can be cancelled right now" in (await bot.whisper()).text
+    assert "Nothing can be cancelled right now" in (await bot.reply_privately()).text

@@ -15,12 +15,12 @@ async def test_two_people_at_once_cause_one_post_and_both_get_an_answer(bot: Wor
         await bot.slack.press(alert, APPROVE)
         await bot.together.until(lambda: bot.together.posts)
         await bot.slack.press(alert, CANCEL, user="U0BOB")
-        told = await bot.whisper("U0BOB")
+        told = await bot.reply_privately("U0BOB")
         assert "<@U0ALICE> is already approving this" in told.text
         await bot.slack.press(alert, APPROVE)
-        assert "You're already approving this (since" in (await bot.whisper("U0ALICE")).text
+        assert "You're already approving this (since" in (await bot.reply_privately("U0ALICE")).text
         await bot.slack.press(alert, REFRESH, user="U0CAROL")
-        assert "<@U0ALICE> is already approving" in (await bot.whisper("U0CAROL")).text
+        assert "<@U0ALICE> is already approving" in (await bot.reply_privately("U0CAROL")).text
     await bot.edited(alert)
     await bot.settle()
     assert [call.verb for call in bot.together.posts] == ["approve"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.clock import Pause
+from bot.clock import WaitReason
 from tests.manual_clock import HANGS_AFTER
 from tests.rows import column
 from tests.simulator.slack import SlackFault
@@ -25,7 +25,7 @@ async def test_ephemeral_card_is_changed_through_response_url(bot: World) -> Non
     assert "Approved, queued" in alert.text
     bot.together.faults.append(Fault("rpc", verb="get", code=5))
     await bot.slack.press(alert, CANCEL)
-    assert "Your cancellation wasn't sent" in (await bot.whisper("U0ALICE", 2)).text
+    assert "Your cancellation wasn't sent" in (await bot.reply_privately("U0ALICE", 2)).text
     assert bot.slack.visible() == []
 
 
@@ -51,7 +51,7 @@ async def test_private_answer_falls_back_to_an_ephemeral_message(bot: World) -> 
     bot.together.add()
     bot.slack.faults.append(SlackFault("response_url", "down", times=-1))
     await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL")
-    assert "You're not allowed to approve remediations." in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to approve remediations." in (await bot.reply_privately("U0CAROL")).text
 
 
 async def test_update_that_slack_refuses_becomes_a_reply(bot: World) -> None:
@@ -79,7 +79,7 @@ async def test_slack_rate_limit_is_waited_out(bot: World) -> None:
     bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=7, times=2))
     await bot.slack.command(REF)
     await bot.answer()
-    assert bot.time.slept(Pause.SLACK_LIMIT) == [7.0, 7.0]
+    assert bot.time.slept(WaitReason.SLACK_LIMIT) == [7.0, 7.0]
 
 
 @pytest.mark.parametrize("fault", [
@@ -123,13 +123,13 @@ async def test_progress_does_not_wait_for_a_rate_limit(bot: World) -> None:
         await bot.slack.until(lambda: "chat.update" in [method for method, _ in bot.slack.calls])
     await bot.edited(alert)
     assert "Approved, queued" in alert.text
-    assert bot.time.slept(Pause.SLACK_LIMIT) == []
+    assert bot.time.slept(WaitReason.SLACK_LIMIT) == []
 
 
 async def test_delivered_private_answer_is_not_logged_as_an_error(bot: World, caplog: pytest.LogCaptureFixture) -> None:
     bot.together.add()
     await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL")
-    await bot.whisper("U0CAROL")
+    await bot.reply_privately("U0CAROL")
     await bot.settle()
     assert "Could not answer" not in caplog.text
 
@@ -146,14 +146,14 @@ async def test_odd_response_of_slack_does_not_swallow_the_answer(bot: World, kin
 async def test_odd_response_url_does_not_swallow_the_answer(bot: World, url: Any) -> None:
     bot.together.add()
     await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL", response_url=url)
-    assert "You're not allowed to approve" in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to approve" in (await bot.reply_privately("U0CAROL")).text
 
 
 @pytest.mark.parametrize("url", ["https://hooks.slack.com.evil.example/x", "http://10.0.0.1/x", "file:///x", "x", None])
 async def test_foreign_or_missing_response_url_is_not_called(bot: World, url: str | None) -> None:
     message = bot.slack.post_as_tool([button_row("remediation:explode")])
     await bot.slack.press(message, "remediation:explode", response_url=url)
-    assert "doesn't recognize the button" in (await bot.whisper()).text
+    assert "doesn't recognize the button" in (await bot.reply_privately()).text
     assert [method for method, _ in bot.slack.calls if method.startswith("chat.")] == ["chat.postEphemeral"]
 
 

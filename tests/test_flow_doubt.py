@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.clock import Pause
-from bot.together import Patience
+from bot.clock import WaitReason
+from bot.together import Timeouts
 from tests.rows import outcomes_by_user
 from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
@@ -32,7 +32,7 @@ async def test_decision_without_effect_offers_check_again(bot: World) -> None:
     assert "<@U0ALICE>, your approval hadn't taken effect as of" in alert.text
     assert "but it still might" in alert.text
     assert list(alert.buttons) == [REFRESH]
-    assert bot.time.slept(Pause.READ_BACK) == [2, 5]
+    assert bot.time.slept(WaitReason.READ_BACK) == [2, 5]
     assert len(bot.together.posts) == 1
     await bot.slack.press(alert, REFRESH)
     await bot.edited(alert, 2)
@@ -55,7 +55,7 @@ async def test_effect_that_shows_late_is_a_success(bot: World) -> None:
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
     assert "Approved by <@U0ALICE>" in alert.text
-    assert bot.time.slept(Pause.READ_BACK) == [2]
+    assert bot.time.slept(WaitReason.READ_BACK) == [2]
 
 
 @both_transports
@@ -235,7 +235,7 @@ NAMES = [f"{each.kind}-{each.code if each.kind == 'rpc' else each.status}{'-afte
 @pytest.mark.parametrize("fault", ANSWERS, ids=NAMES)
 async def test_every_fault_gives_exactly_one_true_answer(fault: Fault, verb: str, *, reads_fail: bool) -> None:
     never_answers = fault.kind in {"hang", "drip"}
-    async with world(patience=Patience(attempt=ATTEMPT_SECONDS) if never_answers else None) as bot:
+    async with world(patience=Timeouts(attempt=ATTEMPT_SECONDS) if never_answers else None) as bot:
         bot.together.add()
         alert = bot.alert()
         posted = "cancel" if verb == "command" else verb

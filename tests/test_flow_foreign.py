@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.clock import Pause
+from bot.clock import WaitReason
 from tests.simulator.together import Fault
 from tests.storms import XID
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, as_alert, both_transports
@@ -50,7 +50,7 @@ async def test_progress_and_an_error_are_one_line_beneath(bot: World) -> None:
         assert alert.buttons == {}
     await bot.answer(2)
     assert alert.blocks[:-1] == before
-    assert bot.time.slept(Pause.PROGRESS)
+    assert bot.time.slept(WaitReason.PROGRESS)
     assert "'s approval: Together doesn't allow" in alert.text
 
 

@@ -57,7 +57,7 @@ async def test_thread_of_an_alert_needs_no_name(bot: World) -> None:
     lines = [each.text for each in bot.slack.replies(alert) if each.by == BOT_USER]
     assert lines == []
     await bot.slack.say(f"{BOT} status", user="U0BOB", thread=alert)
-    shown = await bot.whisper("U0BOB")
+    shown = await bot.reply_privately("U0BOB")
     assert "On hold: reboot gpu-node-7" in shown.everything
     assert shown.buttons == {}
     assert shown.thread_ts == alert.ts
@@ -80,10 +80,10 @@ async def test_thread_of_another_tools_alert_is_read_for_what_it_names() -> None
         assert "asked to cancel this" in answer.text
         silent = bot.slack.post_as_tool([], text="something else")
         await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=silent)
-        assert "This thread isn't about a remediation. Nothing was sent." in (await bot.whisper()).text
+        assert "This thread isn't about a remediation. Nothing was sent." in (await bot.reply_privately()).text
         bot.slack.may_read_history = False
         await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=alert)
-        assert "Which remediation? Nothing was sent." in (await bot.whisper(count=2)).text
+        assert "Which remediation? Nothing was sent." in (await bot.reply_privately(count=2)).text
 
 
 async def test_thread_of_a_digest_asks_which(bot: World) -> None:
@@ -91,7 +91,7 @@ async def test_thread_of_a_digest_asks_which(bot: World) -> None:
         bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
     digest = (await until(bot, bot.slack.digests))[0]
     await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=digest)
-    assert "This thread is about 12 remediations." in (await bot.whisper()).text
+    assert "This thread is about 12 remediations." in (await bot.reply_privately()).text
     await bot.slack.say(f"{BOT} cancel i-3", user="U0ALICE", thread=digest)
     answer = await bot.slack.until(lambda: [each for each in bot.slack.replies(digest) if "asked to" in each.text])
     assert answer[0].text.startswith("i-3 (cluster-1 (H100)): Approve reboot?")
@@ -102,13 +102,13 @@ async def test_outside_a_thread_a_name_is_needed_and_several_matches_are_listed(
         ids = bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), instance_name=f"gpu-node-{number}")
         await card(bot, ids)
     await bot.slack.say(f"{BOT} cancel", user="U0ALICE")
-    assert "Which remediation? Nothing was sent." in (await bot.whisper()).text
+    assert "Which remediation? Nothing was sent." in (await bot.reply_privately()).text
     for number, verb in enumerate(("cancel", "hold"), 2):
         await bot.slack.say(f"{BOT} {verb} gpu-node", user="U0ALICE")
-        told = (await bot.whisper(count=number)).text
+        told = (await bot.reply_privately(count=number)).text
         assert told.startswith("2 open remediations match. Type the full node name, or its instance ID.")
     await bot.slack.say(f"{BOT} cancel gpu-node-9", user="U0ALICE")
-    assert "No open remediation matches “gpu-node-9”" in (await bot.whisper(count=4)).text
+    assert "No open remediation matches “gpu-node-9”" in (await bot.reply_privately(count=4)).text
     assert bot.together.posts == []
 
 
@@ -147,9 +147,9 @@ async def test_who_may_not_decide_is_told_privately(bot: World) -> None:
     alert = await card(bot)
     for number, text in enumerate(("cancel", "approve"), 1):
         await bot.slack.say(f"{BOT} {text}", user="U0CAROL", thread=alert)
-        assert f"You're not allowed to {text} remediations." in (await bot.whisper("U0CAROL", number)).text
+        assert f"You're not allowed to {text} remediations." in (await bot.reply_privately("U0CAROL", number)).text
     await bot.slack.say(f"{BOT} hold 1h", user="U0CAROL", thread=alert)
-    assert "You're not allowed to put repairs on hold." in (await bot.whisper("U0CAROL", 3)).text
+    assert "You're not allowed to put repairs on hold." in (await bot.reply_privately("U0CAROL", 3)).text
     assert [each for each in bot.slack.replies(alert) if each.by == BOT_USER] == []
 
 
@@ -159,7 +159,7 @@ async def test_member_of_another_workspace_in_a_shared_channel_sees_nothing(bot:
     alert = await card(bot)
     for number, extra in enumerate(({"user_team": "T0PARTNER"}, {}), 1):
         await bot.slack.say(f"{BOT} status", user="U0PARTNER", thread=alert, **extra)
-        assert "Only members of this workspace can do this." in (await bot.whisper("U0PARTNER", number)).text
+        assert "Only members of this workspace can do this." in (await bot.reply_privately("U0PARTNER", number)).text
 
 
 async def test_channel_in_which_the_bot_is_not_enabled() -> None:
@@ -168,7 +168,7 @@ async def test_channel_in_which_the_bot_is_not_enabled() -> None:
         await card(bot)
         for number, text in enumerate(("list", f"cancel {REF}", "status instance-1"), 1):
             await bot.slack.say(f"{BOT} {text}", user="U0ALICE", channel="C0OTHER")
-            told = (await bot.whisper(count=number)).text
+            told = (await bot.reply_privately(count=number)).text
             assert "This bot isn't enabled here. Nothing changed. Use <#C0OPS>." in told
 
 
@@ -176,9 +176,9 @@ async def test_retried_event_is_answered_once(bot: World) -> None:
     event = {"type": "app_mention", "user": "U0ALICE", "text": f"{BOT} help", "ts": "1.2", "channel": "C0OPS"}
     for _ in range(3):
         assert (await bot.slack.tell(event, event_id="Ev0SAME")).status == 200
-    await bot.whisper()
+    await bot.reply_privately()
     await bot.slack.tell({**event, "user": "U0BOB"}, event_id="Ev0OTHER")
-    await bot.whisper("U0BOB")
+    await bot.reply_privately("U0BOB")
     assert len(bot.slack.visible("U0ALICE")) == 1
 
 
@@ -208,7 +208,7 @@ async def test_message_of_a_channel_is_none_to_the_bot(bot: World) -> None:
 async def test_together_down_is_said(bot: World) -> None:
     bot.together.faults.append(Fault("cut", verb="get", times=50))
     await bot.slack.say(f"{BOT} cancel {REF}", user="U0ALICE")
-    assert "Together" in (await bot.whisper()).text
+    assert "Together" in (await bot.reply_privately()).text
     assert bot.together.posts == []
 
 
@@ -218,12 +218,12 @@ async def test_mention_without_room_is_repeated_by_slack(bot: World) -> None:
     assert (await bot.slack.tell(event, event_id="Ev0LATER")).status == 503
     bot.app.tasks.limit = 200
     assert (await bot.slack.tell(event, event_id="Ev0LATER")).status == 200
-    assert "Mention me" in (await bot.whisper()).text
+    assert "Mention me" in (await bot.reply_privately()).text
 
 
 async def test_unreadable_request_says_what_is_wrong(bot: World) -> None:
     await bot.slack.say(f"{BOT} cancel gpu node", user="U0ALICE")
-    assert "Missing remediation ID." in (await bot.whisper()).text
+    assert "Missing remediation ID." in (await bot.reply_privately()).text
 
 
 async def test_answer_that_slack_refuses_in_the_thread_reaches_the_person(bot: World) -> None:
@@ -276,7 +276,7 @@ async def test_hold_takes_only_what_is_named_in_full(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-12")
     alert = await card(bot)
     await bot.slack.say(f"{BOT} hold gpu-node-1", user="U0ALICE")
-    assert (await bot.whisper()).text.startswith("1 open remediation matches. Type the full node name")
+    assert (await bot.reply_privately()).text.startswith("1 open remediation matches. Type the full node name")
     await bot.slack.say(f"{BOT} hold gpu-node-12 for 2h", user="U0ALICE")
     await until(bot, lambda: "On hold until" in alert.text)
 
@@ -288,7 +288,7 @@ async def test_who_may_not_hold_learns_of_no_nodes(bot: World) -> None:
         await card(bot, ids)
     for user in ("U0PARTNER", "U0CAROL"):
         await bot.slack.say(f"{BOT} hold gpu-node", user=user)
-        assert "gpu-node-1" not in (await bot.whisper(user)).everything
+        assert "gpu-node-1" not in (await bot.reply_privately(user)).everything
 
 
 async def test_request_that_is_too_late_offers_no_button(bot: World) -> None:

@@ -132,7 +132,7 @@ async def test_submission_of_who_may_not_decide_is_refused(bot: World) -> None:
     for number, (choice, typed) in enumerate(submitted):
         view = await opened(bot, alert, choice)
         await bot.slack.submit(view, user="U0CAROL", **typed)
-        assert "You're not allowed to" in (await bot.whisper("U0CAROL", number + 1)).text
+        assert "You're not allowed to" in (await bot.reply_privately("U0CAROL", number + 1)).text
     assert bot.together.posts == []
 
 
@@ -155,7 +155,7 @@ async def test_nobody_alone_approves_another_mode_where_two_must(bot: World) -> 
     assert cards.OTHER_MODE not in [each["value"] for each in alert.controls[MORE]["options"]]
     drawn_before = {**alert.controls[MORE], "options": [{"value": cards.OTHER_MODE}]}
     await bot.slack.press(alert, MORE, button=drawn_before)
-    told = (await bot.whisper()).text
+    told = (await bot.reply_privately()).text
     assert told.startswith("Not approved: this needs two approvers, which the menu of other modes can't collect.")
     assert bot.slack.views == []
 
@@ -183,7 +183,7 @@ async def test_two_people_in_two_dialogs_decide_once(bot: World) -> None:
         await bot.slack.submit(mine, mode=REPLACE, reason="the disk is full")
         await bot.together.until(lambda: bot.together.posts)
         await bot.slack.submit(theirs, user="U0BOB", reason="no")
-        assert "<@U0ALICE> is already approving this" in (await bot.whisper("U0BOB")).text
+        assert "<@U0ALICE> is already approving this" in (await bot.reply_privately("U0BOB")).text
     await card(bot, words="Approved “Replace VM”")
     assert len(bot.together.posts) == 1
 
@@ -233,7 +233,7 @@ async def test_earlier_release_that_takes_over_a_chosen_mode_sends_nothing(bot: 
 async def test_ids_are_shown_privately_to_be_copied(bot: World) -> None:
     bot.together.add()
     await bot.slack.press(await card(bot), MORE, choice=cards.COPY_IDS, user="U0CAROL")
-    told = await bot.whisper("U0CAROL")
+    told = await bot.reply_privately("U0CAROL")
     assert f"/cancel-remediation {' '.join(IDS)}" in told.text
     assert all(f'"text": "{each}"' in told.everything for each in IDS)
 
@@ -243,15 +243,15 @@ async def test_history_names_every_decision_privately(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     alert = await card(bot)
     await bot.slack.press(alert, MORE, choice=cards.HISTORY)
-    assert (await bot.whisper()).text == "gpu-node-7: no decisions through this bot yet."
+    assert (await bot.reply_privately()).text == "gpu-node-7: no decisions through this bot yet."
     await bot.slack.press(alert, "remediation:hold", user="U0BOB")
     await until(bot, lambda: "On hold" in alert.text)
     await bot.slack.press(alert, APPROVE, user="U0CAROL")
-    await bot.whisper("U0CAROL")
+    await bot.reply_privately("U0CAROL")
     await bot.slack.press(alert, CANCEL)
     await card(bot, words="Cancelled")
     await bot.slack.press(alert, MORE, choice=cards.HISTORY)
-    told = (await bot.whisper(count=2)).text.splitlines()
+    told = (await bot.reply_privately(count=2)).text.splitlines()
     assert told[0] == "gpu-node-7: decisions through this bot, latest first"
     assert [line.partition("> · ")[2].partition(" · ")[2] for line in told[1:]] == [
         "cancelled",
@@ -267,7 +267,7 @@ async def test_menu_on_another_tools_alert_and_after_the_end_still_knows_what_it
     await bot.edited(alert)
     assert list(alert.controls) == [MORE]
     await bot.slack.press(alert, MORE, choice=cards.COPY_IDS)
-    assert " ".join(IDS) in (await bot.whisper()).text
+    assert " ".join(IDS) in (await bot.reply_privately()).text
 
 
 async def test_odd_menus_are_refused(bot: World) -> None:
@@ -275,18 +275,18 @@ async def test_odd_menus_are_refused(bot: World) -> None:
     alert = await card(bot)
     odd = {"type": "overflow", "action_id": MORE, "options": [{"value": "explode"}]}
     await bot.slack.press(alert, MORE, button=odd)
-    assert "doesn't recognize the choice explode" in (await bot.whisper()).text
+    assert "doesn't recognize the choice explode" in (await bot.reply_privately()).text
     alone = bot.slack.post_as_tool([{"type": "actions", "elements": [{**odd, "options": [{"value": "ids"}]}]}])
     await bot.slack.press(alone, MORE)
-    assert "This button is malformed" in (await bot.whisper(count=2)).text
+    assert "This button is malformed" in (await bot.reply_privately(count=2)).text
     await bot.slack.press(alone, MORE, button={**odd, "options": [{"value": "mode"}]})
-    assert "This button is malformed" in (await bot.whisper(count=3)).text
+    assert "This button is malformed" in (await bot.reply_privately(count=3)).text
     value = json.dumps(dict(zip(("cluster_id", "instance_id", "remediation_id"), IDS, strict=True)))
     old = bot.slack.post_as_tool(
         [{"type": "actions", "elements": [{"type": "button", "action_id": APPROVE, "value": value}, odd]}]
     )
     await bot.slack.press(old, MORE, button={**odd, "options": [{"value": "mode"}]})
-    assert "doesn't recognize this menu" in (await bot.whisper(count=4)).text
+    assert "doesn't recognize this menu" in (await bot.reply_privately(count=4)).text
     assert bot.together.posts == []
 
 
@@ -296,12 +296,12 @@ async def test_dialog_that_does_not_open_is_told(bot: World) -> None:
     for number, choice in enumerate((cards.REJECT, cards.OTHER_MODE), 1):
         bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
         await bot.slack.press(alert, MORE, choice=choice)
-        assert "Nothing was sent. Try again" in (await bot.whisper(count=number)).text
+        assert "Nothing was sent. Try again" in (await bot.reply_privately(count=number)).text
 
 
 @pytest.mark.parametrize("choice", [cards.REJECT, cards.OTHER_MODE])
 async def test_who_may_not_decide_gets_no_dialog(bot: World, choice: str) -> None:
     bot.together.add()
     await bot.slack.press(await card(bot), MORE, choice=choice, user="U0CAROL")
-    assert "You're not allowed to" in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to" in (await bot.reply_privately("U0CAROL")).text
     assert bot.slack.views == []

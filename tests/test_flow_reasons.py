@@ -71,7 +71,7 @@ async def test_submission_of_who_may_not_decide_is_refused() -> None:
         alert = await card(bot)
         view = await opened(bot, alert, CANCEL)
         await bot.slack.submit(view, user="U0CAROL", reason=WHY)
-        assert "You're not allowed to cancel remediations." in (await bot.whisper("U0CAROL")).text
+        assert "You're not allowed to cancel remediations." in (await bot.reply_privately("U0CAROL")).text
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
 
@@ -108,7 +108,7 @@ async def test_dialog_that_does_not_open_is_told() -> None:
         alert = await card(bot)
         bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
         await bot.slack.press(alert, CANCEL)
-        assert "Nothing was sent. Try again" in (await bot.whisper()).text
+        assert "Nothing was sent. Try again" in (await bot.reply_privately()).text
 
 
 async def test_forged_dialog_is_refused() -> None:
@@ -141,5 +141,5 @@ async def test_who_may_not_decide_is_refused_before_a_dialog_opens() -> None:
         alert = await card(bot)
         for number, action in enumerate((CANCEL, APPROVE), 1):
             await bot.slack.press(alert, action, user="U0CAROL")
-            assert "You're not allowed to" in (await bot.whisper("U0CAROL", number)).text
+            assert "You're not allowed to" in (await bot.reply_privately("U0CAROL", number)).text
         assert bot.slack.views == []

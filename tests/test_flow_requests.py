@@ -67,14 +67,14 @@ async def test_unsigned_ssl_check_is_answered_and_does_nothing(bot: World) -> No
 @both_transports
 async def test_unknown_command_is_acked_and_answered(bot: World) -> None:
     assert (await bot.slack.command("x", command="/reboot-everything")).status == 200
-    assert "doesn't recognize the command /reboot-everything" in (await bot.whisper()).text
+    assert "doesn't recognize the command /reboot-everything" in (await bot.reply_privately()).text
 
 
 @both_transports
 async def test_unknown_button_is_acked_and_answered(bot: World) -> None:
     message = bot.slack.post_as_tool([button_row("remediation:explode"), button_row("other", url="https://x.example")])
     assert (await bot.slack.press(message, "remediation:explode")).status == 200
-    assert "doesn't recognize the button remediation:explode" in (await bot.whisper()).text
+    assert "doesn't recognize the button remediation:explode" in (await bot.reply_privately()).text
 
 
 @both_transports
@@ -167,7 +167,7 @@ async def test_one_person_cannot_lock_out_the_others(bot: World) -> None:
     with bot.together.paused("get"):
         acks = [(await bot.slack.press(alert, REFRESH, user="U0CAROL")).status for _ in range(200)]
         assert acks == [200] * 21 + [503] * 179, "she learns it once a minute; the rest isn't acked"
-        assert "You have too many requests in progress" in (await bot.whisper("U0CAROL")).text
+        assert "You have too many requests in progress" in (await bot.reply_privately("U0CAROL")).text
         assert (await bot.slack.press(alert, APPROVE)).status == 200
         assert (await bot.slack.command(REF, user="U0BOB")).status == 200
     await bot.together.until(lambda: bot.together.posts)
@@ -183,7 +183,7 @@ async def test_flood_of_one_person_leaves_one_row_a_minute_and_room_for_others(b
         assert bot.app.tasks.running <= 25
         assert (await bot.slack.open_home("U0BOB")).status == 200
     await bot.settle()
-    rows = await execute_beside(bot, select(audit.c.user_id).where(audit.c.outcome == "TooMany"))
+    rows = await execute_beside(bot, select(audit.c.user_id).where(audit.c.outcome == "TooManyRequests"))
     assert [row["user_id"] for row in rows] == ["U0CAROL"]
 
 
@@ -198,7 +198,7 @@ async def test_refusals_in_dialogs_and_of_an_overloaded_bot_have_their_audit_row
     chosen = select(audit.c.user_id, audit.c.outcome).order_by(audit.c.user_id)
     assert [tuple(row.values()) for row in await execute_beside(bot, chosen)] == [
         ("U0ALICE", "UnknownControl"),
-        ("U0BOB", "NotTaken"),
+        ("U0BOB", "Overloaded"),
     ]
 
 
@@ -207,7 +207,7 @@ async def test_everything_refused_has_its_audit_row(bot: World) -> None:
     unreadable = {"type": "button", "action_id": APPROVE, "text": {"type": "plain_text", "text": "x"}, "value": "x"}
     message = bot.slack.post_as_tool([{"type": "actions", "elements": [unreadable]}])
     await bot.slack.press(message, APPROVE, user="U0BOB")
-    await bot.whisper("U0BOB")
+    await bot.reply_privately("U0BOB")
     await bot.settle()
     chosen = select(audit.c.event, audit.c.user_id, audit.c.outcome).order_by(audit.c.seq)
     assert [tuple(row.values()) for row in await execute_beside(bot, chosen)] == [
@@ -222,16 +222,16 @@ async def test_replayed_request_does_nothing(bot: World) -> None:
     alert = bot.slack.post_as_tool([button_row("approvals:resume", value="*")])
     pause = bot.slack.post_as_tool([button_row("approvals:pause", value="*")])
     await bot.slack.press(pause, "approvals:pause")
-    await bot.whisper(count=1)
+    await bot.reply_privately(count=1)
     body = urlencode({"payload": json.dumps(bot.slack.click(alert, "approvals:resume"))}).encode()
     headers = {"x_slack_request_timestamp": (stamp := str(int(time.time()))), "x_slack_signature": sign(stamp, body)}
     assert (await bot.slack.post_signed(body, **headers)).status == 200
-    await bot.whisper(count=2)
+    await bot.reply_privately(count=2)
     await bot.slack.press(pause, "approvals:pause")
-    await bot.whisper(count=3)
+    await bot.reply_privately(count=3)
     assert (await bot.slack.post_signed(body, **headers)).status == 200
     await bot.slack.press(bot.alert(), APPROVE)
-    assert "paused approvals until" in (await bot.whisper(count=4)).text
+    assert "paused approvals until" in (await bot.reply_privately(count=4)).text
 
 
 async def test_request_that_was_not_taken_may_come_again(bot: World) -> None:

@@ -89,7 +89,7 @@ async def test_what_went_wrong_is_counted_by_its_reason(bot: World) -> None:
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="wasn't sent")
     await bot.slack.press(alert, CANCEL, user="U0CAROL")
-    await bot.whisper("U0CAROL")
+    await bot.reply_privately("U0CAROL")
     await bot.slack.command("two words")
     await bot.together.until(lambda: True)
     bot.together.faults.append(Fault("html", verb="get", status=503))

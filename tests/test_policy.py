@@ -152,7 +152,7 @@ async def test_refused_click_is_private_and_leaves_the_message() -> None:
         bot.together.add()
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE, user="U0CAROL")
-        refusal = await bot.whisper("U0CAROL")
+        refusal = await bot.reply_privately("U0CAROL")
         assert (
             "You're not allowed to approve remediations. Nothing changed. Ask <@U0ALICE> or <@U0BOB>." in refusal.text
         )
@@ -166,7 +166,7 @@ async def test_refused_command_calls_nothing() -> None:
     async with world(BOT_CHANNELS="C0OTHER") as bot:
         bot.together.add()
         await bot.slack.command(REF)
-        assert "This bot isn't enabled here. Nothing changed. Use <#C0OTHER>." in (await bot.whisper()).text
+        assert "This bot isn't enabled here. Nothing changed. Use <#C0OTHER>." in (await bot.reply_privately()).text
         assert (bot.slack.visible(), bot.together.calls) == ([], [])
 
 
@@ -177,7 +177,7 @@ async def test_connected_workspace_may_neither_decide_nor_refresh() -> None:
         alert = bot.alert()
         for count, action in enumerate((APPROVE, CANCEL, REFRESH), 1):
             await bot.slack.press(alert, action, user="U0PARTNER")
-            assert "this workspace" in (await bot.whisper("U0PARTNER", count)).text
+            assert "this workspace" in (await bot.reply_privately("U0PARTNER", count)).text
         assert bot.together.calls == []
 
 
@@ -186,7 +186,7 @@ async def test_org_wide_payload_is_refused() -> None:
         bot.together.add()
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE, team=None, enterprise={"id": "E1"}, is_enterprise_install=True)
-        assert "different workspace" in (await bot.whisper()).text
+        assert "different workspace" in (await bot.reply_privately()).text
         assert bot.together.calls == []
 
 
@@ -236,5 +236,5 @@ async def test_takeover_authorizes_again_what_a_dead_process_had_claimed() -> No
             await bot.settle()
         bot.slack.users["U0ALICE"]["deleted"] = True
         async with bot.another():
-            assert "deactivated users can't approve or cancel" in (await bot.whisper()).text
+            assert "deactivated users can't approve or cancel" in (await bot.reply_privately()).text
         assert bot.together.posts == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.app import App
-from bot.clock import Pause
+from bot.clock import WaitReason
 from bot.settings import SECRETS, SettingsError, read_settings, secret_files
 from tests.fetch import get
 from tests.manual_clock import ON_THE_WAY, ManualClock
@@ -68,7 +68,7 @@ async def test_files_that_cannot_be_used_are_named(tmp_path: Path, change: dict[
         read_settings({**await settings_in_files(tmp_path), **change})
 
 
-async def looked(time: ManualClock, pause: Pause = Pause.SECRETS) -> None:
+async def looked(time: ManualClock, pause: WaitReason = WaitReason.SECRETS) -> None:
     """Let the bot look once."""
     await time.end_pause(pause)
     await time.until_sleeping(pause)
@@ -106,7 +106,7 @@ async def test_renewed_keys_are_used_without_a_restart(tmp_path: Path, caplog: p
             slack.token = "xoxb-renewed"
             (tmp_path / "SLACK_BOT_TOKEN").write_text("xoxb-renewed")
             await looked(time)
-            await looked(time, Pause.SLACK_CHECK)
+            await looked(time, WaitReason.SLACK_CHECK)
             assert app._problems() == []
 
 
@@ -135,5 +135,5 @@ async def test_file_on_a_mount_that_hangs_delays_nothing(tmp_path: Path) -> None
         async with running(app, slack):
             (tmp_path / "TOGETHER_API_KEY").unlink()
             os.mkfifo(tmp_path / "TOGETHER_API_KEY")
-            await time.end_pause(Pause.SECRETS)
+            await time.end_pause(WaitReason.SECRETS)
             assert (await get(app, "/healthz"))[0] == 200

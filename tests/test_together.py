@@ -12,7 +12,7 @@ from itertools import count
 import httpx
 import pytest
 
-from bot.clock import Pause
+from bot.clock import WaitReason
 from bot.errors import (
     InvalidId,
     InvalidIds,
@@ -28,7 +28,7 @@ from bot.errors import (
     WrongState,
 )
 from bot.models import Remediation, RemediationRef
-from bot.together import Patience, TogetherClient
+from bot.together import Timeouts, TogetherClient
 from bot.together.client import MAX_PAGES
 from tests.manual_clock import START, ManualClock
 from tests.simulator.together import API_KEY, Fault, Together
@@ -50,7 +50,7 @@ GETS: dict[str, Call] = {
 
 @pytest.fixture
 def time() -> ManualClock:
-    return ManualClock(passing=frozenset(Pause))
+    return ManualClock(passing=frozenset(WaitReason))
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def api(time: ManualClock) -> AsyncIterator[Together]:
 
 @asynccontextmanager
 async def client_of(
-    api: Together, time: ManualClock, patience: Patience | None = None, limits: httpx.Limits | None = None
+    api: Together, time: ManualClock, patience: Timeouts | None = None, limits: httpx.Limits | None = None
 ) -> AsyncIterator[TogetherClient]:
     async with httpx.AsyncClient(trust_env=False, limits=limits or httpx.Limits()) as http:
         yield TogetherClient(http, api.base_url, API_KEY, clock=time.clock, patience=patience, jitter=lambda: 0.5)
@@ -252,7 +252,7 @@ async def ends_without_answer(api: Together, time: ManualClock, call: Awaitable[
     """Let the client wait for an answer as long as it does, once its request has arrived."""
     calling = asyncio.ensure_future(call)
     await api.until(lambda: api.calls)
-    await time.advance(Patience().attempt)
+    await time.advance(Timeouts().attempt)
     with pytest.raises(NoAnswer):
         await calling
 
@@ -271,12 +271,12 @@ async def test_no_connection_is_retried_and_then_told(api: Together, time: Manua
     async with client_of(api, time) as client:
         with pytest.raises(NotReached):
             await call(client)
-    assert time.slept(Pause.RETRY) == [0.5, 1.0]
+    assert time.slept(WaitReason.RETRY) == [0.5, 1.0]
 
 
 async def test_a_full_pool_counts_as_not_reached(api: Together, time: ManualClock) -> None:
     api.faults.append(Fault("drip", times=-1))
-    slow = Patience(connect=0.05, attempt=5)
+    slow = Timeouts(connect=0.05, attempt=5)
     async with httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=1)) as http:
         client = TogetherClient(http, api.base_url, API_KEY, clock=time.clock, patience=slow)
         async with http.stream("GET", f"{api.base_url}/compute/clusters"):
@@ -287,27 +287,27 @@ async def test_a_full_pool_counts_as_not_reached(api: Together, time: ManualCloc
 async def test_a_post_goes_through_when_the_connection_comes_back(api: Together, time: ManualClock) -> None:
     await api.stop()
 
-    async def come_back(seconds: float, pause: Pause) -> None:
+    async def come_back(seconds: float, pause: WaitReason) -> None:
         await time.sleep(seconds, pause)
         await api.start()
 
     time.clock = replace(time.clock, sleep=come_back)
     async with client_of(api, time) as client:
         assert (await client.cancel(REF)).state == "CANCELLED"
-    assert len(time.slept(Pause.RETRY)) == 1
+    assert len(time.slept(WaitReason.RETRY)) == 1
 
 
 async def test_a_get_is_tried_three_times(api: Together, client: TogetherClient, time: ManualClock) -> None:
     api.faults.append(Fault("rpc", code=14, times=2))
     assert (await client.get(REF)).state == "PENDING_APPROVAL"
-    assert (len(api.calls), time.slept(Pause.RETRY)) == (3, [0.5, 1.0])
+    assert (len(api.calls), time.slept(WaitReason.RETRY)) == (3, [0.5, 1.0])
 
 
 async def test_a_get_takes_at_most_ten_seconds_in_all(api: Together, client: TogetherClient, time: ManualClock) -> None:
     api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "6"}, times=-1))
     with pytest.raises(RateLimited):
         await client.get(REF)
-    assert (len(api.calls), time.slept(Pause.RETRY)) == (2, [6.0])
+    assert (len(api.calls), time.slept(WaitReason.RETRY)) == (2, [6.0])
 
 
 @pytest.mark.parametrize("call", POSTS.values(), ids=POSTS)
@@ -316,7 +316,7 @@ async def test_a_post_waits_out_a_short_rate_limit_twice(
 ) -> None:
     api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "9"}, times=2))
     assert isinstance(await call(client), Remediation)
-    assert time.slept(Pause.RETRY) == [9.0, 9.0]
+    assert time.slept(WaitReason.RETRY) == [9.0, 9.0]
     api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "9"}, times=-1))
     api.calls.clear()
     with pytest.raises(RateLimited) as caught:
@@ -329,13 +329,13 @@ async def test_a_post_tells_a_long_rate_limit_at_once(api: Together, client: Tog
     api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "11"}, times=-1))
     with pytest.raises(RateLimited, match=re.escape("Try again in 11 s.")):
         await client.cancel(REF)
-    assert (len(api.calls), time.slept(Pause.RETRY)) == (1, [])
+    assert (len(api.calls), time.slept(WaitReason.RETRY)) == (1, [])
 
 
 async def test_a_refusal_before_the_line_went_dead_is_no_not_reached(api: Together, time: ManualClock) -> None:
     api.faults.append(Fault("rpc", code=8))
 
-    async def vanish(seconds: float, pause: Pause) -> None:
+    async def vanish(seconds: float, pause: WaitReason) -> None:
         await time.sleep(seconds, pause)
         await api.stop()
 
@@ -367,7 +367,7 @@ async def test_retry_after_is_seconds_or_a_date(
 ) -> None:
     api.faults.append(Fault("rpc", code=8, headers={"Retry-After": value}))
     await client.cancel(REF)
-    assert time.slept(Pause.RETRY) == [seconds]
+    assert time.slept(WaitReason.RETRY) == [seconds]
 
 
 async def test_an_error_carries_the_request_id(api: Together, client: TogetherClient) -> None:
@@ -436,7 +436,7 @@ async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(api: Togeth
     api.max_page = 200
     for number in range(40):
         api.add(("cluster-1", f"instance-{number}", f"r-{number}"), reason="x" * 50_000)
-    patience = replace(Patience(), max_page=1024 * 1024)
+    patience = replace(Timeouts(), max_page=1024 * 1024)
     async with client_of(api, time, patience=patience) as client:
         assert len(await client.scan("cluster-1")) == 41
         first = len(api.calls)
@@ -450,6 +450,6 @@ async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(api: Togeth
 
 async def test_one_item_that_is_too_large_is_an_unreadable_answer(api: Together, time: ManualClock) -> None:
     api.add(reason="x" * 2_000_000)
-    async with client_of(api, time, patience=replace(Patience(), max_page=1024 * 1024)) as client:
+    async with client_of(api, time, patience=replace(Timeouts(), max_page=1024 * 1024)) as client:
         with pytest.raises(UnreadableAnswer, match="larger than"):
             await client.scan("cluster-1")

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import psycopg
 
-from bot.clock import Pause
+from bot.clock import WaitReason
 from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, POLL, ManualClock
 from tests.simulator.slack import Posted
 from tests.simulator.slack.limits import Limits
@@ -68,7 +68,7 @@ async def in_step(url: str, time: ManualClock) -> AsyncIterator[None]:
 def enforce_slacks_limits(bot: World) -> None:
     """Let Slack refuse what is too much, and no time pass while a call is on its way: it would arrive late."""
     bot.slack.limits = Limits()
-    bot.time.passing = ON_THE_WAY - {Pause.SLACK_LIMIT}
+    bot.time.passing = ON_THE_WAY - {WaitReason.SLACK_LIMIT}
 
 
 async def quiet(bot: World) -> None:

@@ -13,7 +13,7 @@ import pytest
 from bot.app import App
 from bot.models import Remediation, button_value
 from bot.settings import Settings, read_settings
-from bot.together import Patience
+from bot.together import Timeouts
 from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, ManualClock
 from tests.simulator.process import variables
 from tests.simulator.slack import Posted, Slack
@@ -73,7 +73,7 @@ class World:
         await self.slack.until(lambda: message.edits >= edits)
         return message
 
-    async def whisper(self, user: str = "U0ALICE", count: int = 1) -> Posted:
+    async def reply_privately(self, user: str = "U0ALICE", count: int = 1) -> Posted:
         """Wait for a message that one person alone sees."""
         return (await self.slack.until(lambda: seen if len(seen := self.slack.visible(user)) >= count else None))[-1]
 
@@ -117,7 +117,7 @@ def settings_for(slack: Slack, together: Together, *, socket: bool = False, **en
 async def world(
     *,
     socket: bool = False,
-    patience: Patience | None = None,
+    patience: Timeouts | None = None,
     drain_seconds: float = 25,
     database: str | None = None,
     time: ManualClock | None = None,

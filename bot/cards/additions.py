@@ -3,7 +3,7 @@
 from typing import Any
 
 from bot.cards import blocks
-from bot.models import MARK, Blocks, Message, Place
+from bot.models import MARK, Blocks, Message, ReplyTarget
 from bot.mrkdwn import escape
 
 ADDED = "remediation-bot-added-"  # how the IDs of such blocks begin, so that they are found again
@@ -39,7 +39,7 @@ def _told(alert: Message, addition: str) -> str:
     return text if len(text) <= blocks.MAX_STORY else blocks.story([addition])
 
 
-def with_line(place: Place, line: str, *, keeps_controls: bool) -> Message:
+def with_line(place: ReplyTarget, line: str, *, keeps_controls: bool) -> Message:
     """Return what was clicked with a line more: on top of the bot's own card, beneath another tool's alert."""
     original = place.original or Message("")
     kept = [each for each in _unmarked(original.blocks) if each.get("block_id") != _LINE]

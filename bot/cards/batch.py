@@ -6,7 +6,8 @@ from typing import assert_never
 
 from bot.cards.blocks import Element, elements
 from bot.cards.listing import lines_message, node
-from bot.models import RULES, TROUBLES, Batch, BatchItem, Message, OutcomeKind, RemediationRef, StopReason, Verb
+from bot.errors import OutcomeKind
+from bot.models import RULES, TROUBLES, Batch, BatchItem, Message, RemediationRef, StopReason, Verb
 from bot.mrkdwn import escape, when
 
 BAR = 10

@@ -12,7 +12,7 @@ from bot.cards.blocks import elements
 from bot.cards.evidence import fault
 from bot.cards.listing import lines_message, remediation_lines
 from bot.cards.remediation_card import card
-from bot.models import About, Blocks, Message, Remediation, key
+from bot.models import Blocks, CardContext, Message, Remediation, key
 from bot.mrkdwn import ago, escape
 from bot.parsing import MAX_REASON
 
@@ -210,7 +210,7 @@ def not_read(unreadable: Sequence[str]) -> str:
     return f"Couldn't read {what} from Together, so some may be missing."
 
 
-def only_shown(remediation: Remediation, about: About) -> Message:
+def only_shown(remediation: Remediation, about: CardContext) -> Message:
     """Return a card without controls, for one person."""
     drawn = card(remediation, about=about)
     return Message(drawn.text, list(blocks.without_controls(drawn.blocks)))

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, assert_never
 
 from bot.cards import blocks, labels
 from bot.cards.config import CardConfig
-from bot.models import RULES, About, Blocks, Remediation, State, Verb, button_value, reference_value
+from bot.models import RULES, Blocks, CardContext, Remediation, State, Verb, button_value, reference_value
 from bot.mrkdwn import clean
 
 RELEASE = "release"
@@ -13,7 +13,7 @@ REJECT, OTHER_MODE, COPY_IDS, HISTORY = "reject", "mode", "ids", "history"  # th
 HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until I release it (at most 24 h)", "86400"))
 
 
-def actions(remediation: Remediation, about: About, config: CardConfig, *, buttons: bool) -> Blocks:
+def actions(remediation: Remediation, about: CardContext, config: CardConfig, *, buttons: bool) -> Blocks:
     """Return the row of controls: what the state allows, else "Check again"; then links, and a menu with the rest."""
     links = [_link(label, url) for label, url in config.links(remediation).items()]
     value = button_value(remediation)
@@ -38,11 +38,11 @@ def _link(label: str, url: str) -> dict[str, Any]:
     return {"type": "button", "action_id": action_id, "text": blocks.plain(label), "url": url}
 
 
-def _is_offered(verb: Verb, about: About) -> bool:
+def _is_offered(verb: Verb, about: CardContext) -> bool:
     return about.followed if verb is Verb.HOLD else RULES[verb].on_card
 
 
-def _hold_menu(about: About) -> dict[str, Any]:
+def _hold_menu(about: CardContext) -> dict[str, Any]:
     """Return for how long: the value of the buttons beside it says of what, since an option is too short for that."""
     choices = [*HOLDS, *([("Release hold", RELEASE)] if about.hold else [])]
     return {
@@ -53,7 +53,7 @@ def _hold_menu(about: About) -> dict[str, Any]:
     }
 
 
-def _more_menu(remediation: Remediation, about: About, config: CardConfig) -> dict[str, Any]:
+def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig) -> dict[str, Any]:
     """Return the menu of what is seldom wanted: where it decides, the value of the buttons beside it says on what."""
     choices = []
     if remediation.state == State.PENDING_APPROVAL and not about.vanished:
@@ -64,7 +64,7 @@ def _more_menu(remediation: Remediation, about: About, config: CardConfig) -> di
     return {"type": "overflow", "action_id": MORE, "options": [blocks.option(*each) for each in choices]}
 
 
-def _button(verb: Verb, remediation: Remediation, value: str, about: About, config: CardConfig) -> dict[str, Any]:
+def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext, config: CardConfig) -> dict[str, Any]:
     """Return a verb's button. One that decides asks first, and says what happens then: in a dialog, or in a modal."""
     mode = labels.mode(remediation.mode)
     label = clean(f"Approve {mode.noun}", 75) if verb is Verb.APPROVE else RULES[verb].label
@@ -80,7 +80,7 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: About, conf
     return button
 
 
-def _approvals(remediation: Remediation, about: About, config: CardConfig) -> str:
+def _approvals(remediation: Remediation, about: CardContext, config: CardConfig) -> str:
     """Return what one more approval does where two people must approve."""
     if remediation.mode not in config.two_people:
         return ""

@@ -5,30 +5,15 @@ from collections.abc import Sequence
 
 from bot.cards.blocks import Element, elements
 from bot.cards.listing import lines_message
-from bot.models import RULES, Message, OutcomeKind, Past, RemediationRef
+from bot.errors import OutcomeKind
+from bot.models import RULES, Message, PastDecision, RemediationRef
 from bot.mrkdwn import escape, when
 from bot.parsing import COMMAND
 
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_SAID = {
-    OutcomeKind.FIRST_OF_TWO: "first of 2 approvals",
-    OutcomeKind.CHANGED: "not sent, it had changed",
-    OutcomeKind.NOT_REACHED: "not sent, couldn't reach Together",
-    OutcomeKind.NO_ANSWER: "unclear, Together didn't respond",
-    OutcomeKind.OUTCOME_UNKNOWN: "unclear, couldn't check the result",
-    OutcomeKind.NOT_IN_EFFECT: "unclear, not in effect when checked",
-    OutcomeKind.READ_FAILED: "not sent, couldn't read it from Together",
-    OutcomeKind.ALREADY_IN_FLIGHT: "ignored, somebody was already deciding",
-    OutcomeKind.NOT_ALLOWED: "not allowed",
-    OutcomeKind.LIMIT_REACHED: "not sent, repair limit reached",
-    OutcomeKind.SECOND_PERSON_NEEDED: "not sent, a second person is needed",
-    OutcomeKind.NOT_FOUND: "Together doesn't know it",
-    OutcomeKind.NOT_FOLLOWED: "not possible, the bot doesn't track it",
-    OutcomeKind.STORE_DOWN: "not sent, the bot's database was down",
-}
 
 
-def history(node: str, past: Sequence[Past]) -> Message:
+def history(node: str, past: Sequence[PastDecision]) -> Message:
     """Return what was decided on a remediation, the latest first; `node` is raw."""
     name = escape(node, 100)
     if not past:
@@ -36,7 +21,7 @@ def history(node: str, past: Sequence[Past]) -> Message:
     return lines_message(f"{name}: decisions through this bot, latest first", [line(each) for each in past])
 
 
-def line(past: Past, what: str = "") -> list[Element]:
+def line(past: PastDecision, what: str = "") -> list[Element]:
     """Return a decision in a line; `what` it was about is raw, and empty where that is clear."""
     done = RULES[past.verb].done
     said = done if past.outcome == done else f"{past.verb}: {_said(past.outcome)}"
@@ -47,8 +32,8 @@ def line(past: Past, what: str = "") -> list[Element]:
 
 def _said(outcome: str) -> str:
     """Return an outcome in words; another version's, or a rarer one's name in its own."""
-    known = _SAID.get(outcome)  # type: ignore[call-overload] # a text that is none of these is in no key
-    return str(known or escape(_WORD.sub(" ", outcome).lower(), 60))
+    known = OutcomeKind(outcome).said if outcome in set(OutcomeKind) else ""
+    return known or escape(_WORD.sub(" ", outcome).lower(), 60)
 
 
 def copyable(ref: RemediationRef) -> Message:

@@ -15,7 +15,7 @@ from bot.cards.listing import remediation_lines
 from bot.cards.pause import ALL_CLUSTERS, pause_button, pause_line
 from bot.cards.remediation_card import summary
 from bot.errors import BotError
-from bot.models import PER_PAGE, About, Blocks, Overview, Remediation
+from bot.models import PER_PAGE, Blocks, CardContext, Overview, Remediation
 from bot.mrkdwn import ago, clean, clock_time, escape
 
 CLUSTER, UPDATE, PREVIOUS, NEXT = "home:cluster", "home:update", "home:previous", "home:next"
@@ -122,7 +122,7 @@ def _notes(shown: Overview) -> Iterator[str]:
 
 
 def _waiting(each: Remediation, shown: Overview, config: CardConfig, *, may_decide: bool) -> Blocks:
-    about = shown.about.get(each.ref, About())
+    about = shown.about.get(each.ref, CardContext())
     is_sure = each.ref not in shown.unconfirmed
     title, *lines = summary(each, about, config, is_sure=is_sure)
     opened = f" · opened {ago(each.create_time)}" if each.create_time else ""

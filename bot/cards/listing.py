@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, elements
 from bot.cards.evidence import fault
-from bot.models import Alert, Message, Remediation, RemediationRef, Share
+from bot.models import Alert, Message, Remediation, RemediationRef, RepairLoad
 from bot.mrkdwn import escape
 
 LISTED = 10
@@ -46,7 +46,7 @@ def plural(noun: str, count: int) -> str:
 def cluster_of(of_cluster: str | None, alerts: Sequence[Alert]) -> tuple[str, int | None]:
     """Return a cluster's name, raw, and how many nodes it has, as far as that is known and can be true."""
     shares = [each.share for each in alerts if each.share]
-    latest = max(shares, key=lambda each: each.at, default=Share(0, None, 0.0))
+    latest = max(shares, key=lambda each: each.at, default=RepairLoad(0, None, 0.0))
     # Together's list of a cluster's nodes may lag behind.
     nodes = latest.nodes if latest.nodes and latest.nodes >= nodes_of(alerts) else None
     return latest.cluster or of_cluster or "", nodes

@@ -11,13 +11,13 @@ from bot.cards.remediation_card import ON_CALL, card, ids
 from bot.errors import BotError, UnreadableCommand
 from bot.models import (
     RULES,
-    About,
     Blocks,
+    CardContext,
+    CardNote,
     Message,
-    Place,
-    Remark,
     Remediation,
     RemediationRef,
+    ReplyTarget,
     Request,
     Verb,
     reference_value,
@@ -53,7 +53,7 @@ def in_progress(request: Request, since: float) -> Message:
     return Message(f"{doing} {escape(str(request.ref), 1500)}", [blocks.paragraph(doing, bold=True), _ids(request.ref)])
 
 
-def after_failure(place: Place, ref: RemediationRef, remark: Remark) -> Message:
+def after_failure(place: ReplyTarget, ref: RemediationRef, remark: CardNote) -> Message:
     """Return what was clicked with a line that says what failed; in doubt, "Check again" is all that it offers."""
     after = with_line(place, remark.notice, keeps_controls=remark.buttons)
     if remark.buttons:
@@ -88,14 +88,14 @@ def line(text: str) -> Message:
     return Message(text, [blocks.paragraph(text)])
 
 
-def pointer(remediation: Remediation, said: str, about: About, config: CardConfig) -> Message:
+def pointer(remediation: Remediation, said: str, about: CardContext, config: CardConfig) -> Message:
     """Return what is said of a remediation in a line that points at its card; `said` is trusted markup."""
     link = config.permalink(about.channel_id, about.ts)
     where = f"<{link}|See the card>" if link else f"The card is in <#{about.channel_id}>."
     return line(f"{escape(remediation.node, 100)}: {said} {where}")
 
 
-def unfollowed(remediation: Remediation, notice: str, about: About) -> Message:
+def unfollowed(remediation: Remediation, notice: str, about: CardContext) -> Message:
     """Return a card that nobody keeps current, without controls that would outlive it."""
     drawn = card(remediation, notice=notice, about=about)
     return Message(drawn.text, list(blocks.without_controls(drawn.blocks)))

@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.cards import blocks
 from bot.cards.controls import question
-from bot.models import RULES, Message, Place, RemediationRef, Request, Shown, Verb, read_button_value
+from bot.models import RULES, Message, RemediationRef, ReplyTarget, Request, SeenState, Verb, read_button_value
 from bot.mrkdwn import clean, entities
 from bot.parsing import MAX_REASON
 
@@ -51,7 +51,7 @@ def reason_input() -> dict[str, Any]:
 
 def remember(request: Request) -> str:
     """Return what the view must know when it comes back: also another tool's words, where there is room for them."""
-    ref, shown, place = request.ref, request.shown or Shown(None, None), request.place
+    ref, shown, place = request.ref, request.shown or SeenState(None, None), request.place
     known: dict[str, Any] = {
         "verb": request.verb,
         "value": {
@@ -79,7 +79,7 @@ def _dump(known: dict[str, Any]) -> str:
     return json.dumps(known, ensure_ascii=False, separators=(",", ":"))
 
 
-def recall(metadata: str, user_id: str) -> tuple[Verb, RemediationRef, Shown, Place]:
+def recall(metadata: str, user_id: str) -> tuple[Verb, RemediationRef, SeenState, ReplyTarget]:
     """Return what a view remembered.
 
     Raises:
@@ -91,7 +91,7 @@ def recall(metadata: str, user_id: str) -> tuple[Verb, RemediationRef, Shown, Pl
     verb, original, is_foreign = Verb(known["verb"]), known.get("original"), bool(known["foreign"])
     if not RULES[verb].decides:
         raise ValueError(f"{verb} decides nothing")
-    place = Place(known["channel"], user_id, thread_ts=known["thread"], is_home=bool(known.get("home")))
+    place = ReplyTarget(known["channel"], user_id, thread_ts=known["thread"], is_home=bool(known.get("home")))
     if not known["ts"] or (is_foreign and original is None):  # its words would be lost: the answer goes to its thread
         return verb, ref, shown, place
     kept = Message(original["text"], original["blocks"], original["att"]) if is_foreign else None

@@ -13,13 +13,13 @@ from bot.cards.pause import pause_line
 from bot.models import (
     HISTORY_DAYS,
     RULES,
-    About,
-    Decided,
+    CardContext,
+    DecidedBy,
     History,
     Message,
     Remediation,
     RemediationRef,
-    Share,
+    RepairLoad,
     State,
     Verb,
 )
@@ -31,10 +31,10 @@ ON_CALL = "On call: "  # begins the line that mentions who is on call
 def card(  # noqa: PLR0913 - what a card shows
     remediation: Remediation,
     *,
-    decided: Decided | None = None,
+    decided: DecidedBy | None = None,
     notice: str = "",
     buttons: bool = True,
-    about: About | None = None,
+    about: CardContext | None = None,
     config: CardConfig | None = None,
     is_beneath: bool = False,
 ) -> Message:
@@ -44,7 +44,7 @@ def card(  # noqa: PLR0913 - what a card shows
         remediation: as Together answered it; every text in it is escaped and cut.
         notice: what the reader must know before anything else; trusted mrkdwn.
     """
-    about, config = about or About(), config or CardConfig()
+    about, config = about or CardContext(), config or CardConfig()
     lines = [*_people(remediation, decided), _effect(remediation, about), _risk(remediation, about)]
     drawn = [
         {"type": "header", "text": blocks.plain(_title(remediation, about, is_sure=buttons))},
@@ -63,24 +63,24 @@ def ids(ref: RemediationRef) -> str:
     return " / ".join(code(each, 900) for each in (ref.cluster_id, ref.instance_id, ref.remediation_id))
 
 
-def summary(remediation: Remediation, about: About, config: CardConfig, *, is_sure: bool) -> list[str]:
+def summary(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> list[str]:
     """Return a remediation that waits in a few escaped lines, the first of them its title."""
     lines = [*broken(remediation), _risk(remediation, about)]
     lines += [*_agreed(remediation, about, config), *_warnings("", about)]
     return [escape(_title(remediation, about, is_sure=is_sure), 150), *filter(None, lines)]
 
 
-def where(remediation: Remediation, share: Share | None) -> str:
+def where(remediation: Remediation, share: RepairLoad | None) -> str:
     """Return the node and its cluster, escaped, as a push notification begins."""
     cluster = (share.cluster if share else "") or remediation.cluster_id
     return f"{escape(remediation.node, 100)} ({escape(cluster, 100)})"
 
 
-def _waits(remediation: Remediation, about: About) -> bool:
+def _waits(remediation: Remediation, about: CardContext) -> bool:
     return remediation.state == State.PENDING_APPROVAL and not about.vanished
 
 
-def _title(remediation: Remediation, about: About, *, is_sure: bool = True) -> str:
+def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True) -> str:
     """Return the header: what is asked, or what has become of it; `is_sure` says whether that is certain."""
     mode, node = labels.mode(remediation.mode), clean(remediation.node, 80)
     state, symbol = labels.state(remediation.state, reviewed=remediation.is_reviewed)
@@ -101,7 +101,7 @@ def _title(remediation: Remediation, about: About, *, is_sure: bool = True) -> s
     return f"{clean(title, 145)} {symbol}"
 
 
-def _warnings(notice: str, about: About) -> Iterator[str]:
+def _warnings(notice: str, about: CardContext) -> Iterator[str]:
     """Yield what must be known before anything else."""
     if notice:
         yield notice
@@ -109,7 +109,7 @@ def _warnings(notice: str, about: About) -> Iterator[str]:
         yield labels.as_of(about.as_of)
 
 
-def _people(remediation: Remediation, decided: Decided | None) -> Iterator[str]:
+def _people(remediation: Remediation, decided: DecidedBy | None) -> Iterator[str]:
     """Yield who asked for it and who decided, each once."""
     if remediation.requested_by:
         yield f"Requested by {escape(remediation.requested_by, 200)}."
@@ -130,7 +130,7 @@ def _people(remediation: Remediation, decided: Decided | None) -> Iterator[str]:
         yield f"{did}{who} in Together{f': “{comment}”' if comment else '.'}"
 
 
-def _effect(remediation: Remediation, about: About) -> str:
+def _effect(remediation: Remediation, about: CardContext) -> str:
     """Return what the repair does, did or won't do to the node, by its state."""
     mode = labels.mode(remediation.mode)
     if about.vanished:
@@ -148,7 +148,7 @@ def _effect(remediation: Remediation, about: About) -> str:
     return escape(told.get(remediation.state, mode.effect), 600)
 
 
-def _risk(remediation: Remediation, about: About) -> str:
+def _risk(remediation: Remediation, about: CardContext) -> str:
     """Return what is at risk: the node's history and the cluster's share in repair."""
     if not _waits(remediation, about):
         return ""
@@ -169,14 +169,14 @@ def _history(history: History) -> str:
     return f"{labels.ordinal(history.repairs + 1)} repair in {HISTORY_DAYS} days{last}"
 
 
-def _share(remediation: Remediation, share: Share) -> str:
+def _share(remediation: Remediation, share: RepairLoad) -> str:
     cluster = escape(share.cluster or remediation.cluster_id, 100)
     of = f"{share.in_repair} of {share.nodes}" if share.nodes else f"{share.in_repair}"
     nodes = "node" if (share.nodes or share.in_repair) == 1 else "nodes"
     return f"{cluster}: {of} {nodes} in repair (as of {when(share.at)})"
 
 
-def _agreed(remediation: Remediation, about: About, config: CardConfig) -> Iterator[str]:
+def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
     """Yield who is on it: what people have said about a repair that waits, and whom its message called."""
     if not _waits(remediation, about):
         return
@@ -199,7 +199,7 @@ def mention(called: str) -> str:
     return " ".join(f"<!subteam^{each}>" if each[0] == "S" else f"<@{each}>" for each in called.split())
 
 
-def _small_print(remediation: Remediation, about: About) -> dict[str, Any]:
+def _small_print(remediation: Remediation, about: CardContext) -> dict[str, Any]:
     name = about.share.cluster if about.share else ""
     told = [escape(name, 100)] if name and name != remediation.cluster_id else []
     told.append(ids(remediation.ref))
@@ -218,7 +218,9 @@ def _times(remediation: Remediation) -> Sequence[tuple[str, datetime | None]]:
     )
 
 
-def _story(remediation: Remediation, decided: Decided | None, notice: str, about: About, config: CardConfig) -> str:
+def _story(
+    remediation: Remediation, decided: DecidedBy | None, notice: str, about: CardContext, config: CardConfig
+) -> str:
     """Return the whole card as one text of at most 4,000 characters: a push shows its beginning."""
     told = [
         _push(remediation, about),
@@ -234,7 +236,7 @@ def _story(remediation: Remediation, decided: Decided | None, notice: str, about
     return blocks.story([each for each in told if each])
 
 
-def _push(remediation: Remediation, about: About) -> str:
+def _push(remediation: Remediation, about: CardContext) -> str:
     """Return what a push notification shows: node and fault first, then what is asked or what has become of it."""
     node, broken = where(remediation, about.share), escape(fault(remediation), 100)
     if not _waits(remediation, about):

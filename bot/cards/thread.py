@@ -8,13 +8,13 @@ from bot.cards import blocks, labels
 from bot.cards.evidence import fault
 from bot.cards.pause import pause_button
 from bot.cards.remediation_card import mention, where
-from bot.models import RULES, Decided, Hold, Message, Remediation, Share, State, Verb
+from bot.models import RULES, DecidedBy, Hold, Message, Remediation, RepairLoad, State, Verb
 from bot.mrkdwn import clock_time, escape, lasted
 
 _LISTED = 10
 
 
-def transition(before: Remediation, after: Remediation, decided: Decided | None, now: float) -> list[str]:
+def transition(before: Remediation, after: Remediation, decided: DecidedBy | None, now: float) -> list[str]:
     """Return a change of state or mode in a line each, with how long it took; a failure is told apart.
 
     Args:
@@ -38,7 +38,7 @@ def transition(before: Remediation, after: Remediation, decided: Decided | None,
     return [f"{escape(after.node, 100)}: {each}" for each in told]
 
 
-def _approved(after: Remediation, decided: Decided | None, now: float) -> str:
+def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     reviewer = f"by {escape(after.reviewed_by, 100)} in Together" if after.reviewed_by else ""
     by = f"by {decided.people}" if decided and decided.verb is Verb.APPROVE else reviewer or "in Together"
     at = _approved_at(after, decided) or now
@@ -46,14 +46,14 @@ def _approved(after: Remediation, decided: Decided | None, now: float) -> str:
     return f"{escape(labels.mode(after.mode).name, 80)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
 
 
-def _cancelled(decided: Decided | None) -> str:
+def _cancelled(decided: DecidedBy | None) -> str:
     if decided is None:
         return "cancelled in Together"
     apparently = "" if decided.is_sure else ", apparently"
     return f"{RULES[decided.verb].done}{apparently} by <@{decided.user_id}>"
 
 
-def _moved(before: Remediation, after: Remediation, decided: Decided | None, now: float) -> str:
+def _moved(before: Remediation, after: Remediation, decided: DecidedBy | None, now: float) -> str:
     state, symbol = labels.state(after.state, reviewed=after.is_reviewed)
     approved_at = _approved_at(after, decided)
     since_approval = f" {lasted(_at(after, now) - approved_at)} after approval" if approved_at else ""
@@ -80,7 +80,7 @@ def _moved(before: Remediation, after: Remediation, decided: Decided | None, now
     return f"{said}. {symbol}"
 
 
-def failure(remediation: Remediation, decided: Decided | None, first_user: str, called: str, now: float) -> Message:
+def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str, called: str, now: float) -> Message:
     """Return that a repair has failed: it calls who approved it through Slack, else who is on call.
 
     Args:
@@ -102,7 +102,7 @@ def failure(remediation: Remediation, decided: Decided | None, first_user: str, 
     return Message(text, [blocks.paragraph(text)])
 
 
-def _approved_at(remediation: Remediation, decided: Decided | None) -> float | None:
+def _approved_at(remediation: Remediation, decided: DecidedBy | None) -> float | None:
     if remediation.review_time:
         return _seconds(remediation.review_time)
     return decided.at if decided and decided.verb is Verb.APPROVE else None
@@ -140,7 +140,7 @@ def lines(told: Sequence[str]) -> Message:
     return Message(blocks.story(told), blocks.paragraphs(told)[: blocks.MAX_BLOCKS])
 
 
-def reminder(remediation: Remediation, share: Share | None, called: str, waited: float) -> Message:
+def reminder(remediation: Remediation, share: RepairLoad | None, called: str, waited: float) -> Message:
     """Return that nobody has acted.
 
     Args:

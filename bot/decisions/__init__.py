@@ -3,7 +3,7 @@
 from bot.decisions.batches import BatchService
 from bot.decisions.guardrails import Guardrails, Limits, two_needed
 from bot.decisions.inbox import Held, Inbox
-from bot.decisions.lookup import CANCELLABLE, Looked, Lookup, is_named
+from bot.decisions.lookup import CANCELLABLE, Lookup, LookupResult, is_named
 from bot.decisions.overview import Overviews
 from bot.decisions.pauses import PauseService
 from bot.decisions.recovery import Recovery
@@ -17,8 +17,8 @@ __all__ = [
     "Held",
     "Inbox",
     "Limits",
-    "Looked",
     "Lookup",
+    "LookupResult",
     "Overviews",
     "PauseService",
     "Recovery",

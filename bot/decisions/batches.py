@@ -11,8 +11,26 @@ from bot.decisions.guardrails import paused
 from bot.decisions.inbox import Held
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Unrecorded, Work
 from bot.decisions.storing import Storing
-from bot.errors import NotConfirmed, NothingSelected, NothingToStop, NotRecorded, StorageUnavailable, StoreDown
-from bot.models import Actor, Alert, Batch, BatchItem, Place, RemediationRef, Shown, Verb, chosen, still_waiting
+from bot.errors import (
+    NotConfirmed,
+    NothingSelected,
+    NothingToStop,
+    NotRecorded,
+    RefusedWithoutDatabase,
+    StorageUnavailable,
+)
+from bot.models import (
+    Actor,
+    Alert,
+    Batch,
+    BatchItem,
+    RemediationRef,
+    ReplyTarget,
+    SeenState,
+    Verb,
+    chosen,
+    still_waiting,
+)
 from bot.policy import Policy
 from bot.store import Batches, DecisionStore, Messages, Pauses, stop_batch
 
@@ -44,7 +62,7 @@ class BatchService:
         return still_waiting(snapshot.alerts, snapshot.batches) if snapshot else []
 
     async def ask(  # noqa: PLR0913, PLR0917 - what was pressed, by whom and where
-        self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: Place, trigger_id: str
+        self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: ReplyTarget, trigger_id: str
     ) -> tuple[Batch, Sequence[Alert], Mapping[RemediationRef, str]] | None:
         """Keep what was selected until it is confirmed; None for a redelivery of the same press.
 
@@ -67,11 +85,11 @@ class BatchService:
             await self._check_pauses({each.remediation.cluster_id for each in wanted})
         names = cards.listing.names(open_ones)
         items = [
-            BatchItem(number, each.ref, names[each.ref], Shown(each.mode, each.state, each.episode_key))
+            BatchItem(number, each.ref, names[each.ref], SeenState(each.mode, each.state, each.episode_key))
             for number, each in enumerate(alert.remediation for alert in wanted)
         ]
         batch_id = uuid.uuid5(uuid.NAMESPACE_URL, f"selection {trigger_id}").hex
-        kept_place = Place(place.channel_id, place.user_id)
+        kept_place = ReplyTarget(place.channel_id, place.user_id)
         batch = Batch(batch_id, digest_id, verb, actor, kept_place, asked_at=0.0, items=items)
         return (batch, wanted, names) if await self._batches.ask(batch) else None
 
@@ -97,7 +115,7 @@ class BatchService:
                 job = await self._store.confirm(batch_id, actor.user_id)
         except (StorageUnavailable, TimeoutError) as error:
             is_known = isinstance(error, StorageUnavailable) and not error.in_doubt
-            unrecorded = StoreDown() if is_known else NotRecorded("selection", sent=False)
+            unrecorded = RefusedWithoutDatabase() if is_known else NotRecorded("selection", sent=False)
             raise Unrecorded(unrecorded, self._take_back(batch_id)) from error
         if job is None:
             raise NotConfirmed
@@ -118,4 +136,4 @@ class BatchService:
 
     async def _take_back(self, batch_id: str) -> None:
         """Make sure that a batch is not carried out whose beginning could not be confirmed."""
-        await self._storing.until_stored(partial(self._batches.take_back, batch_id))
+        await self._storing.forever(partial(self._batches.take_back, batch_id))

@@ -8,7 +8,7 @@ from typing import assert_never
 from bot import cards
 from bot.decisions.storing import Storing
 from bot.errors import StorageUnavailable
-from bot.models import RULES, Answer, Delivery, Job, Manner, Message, Messenger
+from bot.models import RULES, Answer, Delivery, Job, Message, Messenger, ReplyKind
 from bot.store import Approvals, DecisionStore
 
 logger = logging.getLogger(__name__)
@@ -36,24 +36,24 @@ class AnswerDelivery:
         await self.store.ensure_held(job)  # else another process has told it, or will
         if await self.tell(job, answer):
             logger.info("Answered")
-            await self.storing.until_stored(partial(self.store.finish, job))
+            await self.storing.forever(partial(self.store.finish, job))
             return
         age = 0.0 if job.answered_at is None else await self.store.seconds_since(job.answered_at)
         if age > DELIVER_SECONDS:
             logger.error("Slack didn't take the answer for 24 h; giving up")
-            await self.storing.until_stored(partial(self.store.finish, job, delivered=False))
+            await self.storing.forever(partial(self.store.finish, job, delivered=False))
             return
         seconds = DELIVER_AFTER[min(job.deliveries, len(DELIVER_AFTER) - 1)]
         logger.warning("Slack didn't take the answer; retrying in %d s", seconds)
-        await self.storing.until_stored(partial(self.store.postpone, job, seconds))
+        await self.storing.forever(partial(self.store.postpone, job, seconds))
 
     async def tell(self, job: Job, answer: Answer) -> bool:
         """Say it in Slack. Returns whether Slack took it."""
         place = job.request.place
-        if job.request.batch_id is not None and answer.manner is not Manner.WHISPER:
+        if job.request.batch_id is not None and answer.manner is not ReplyKind.WHISPER:
             return True  # the digest tells it
         match answer.manner:
-            case Manner.CARD:
+            case ReplyKind.CARD:
                 shown_at = replace(place, message_ts=answer.card_ts, in_progress=False) if answer.card_ts else place
                 delivery = await self.messenger.answer(shown_at, answer.message)
                 # What takes no claim, or wasn't taken by Slack at first, may be answered late, over something newer.
@@ -63,10 +63,10 @@ class AnswerDelivery:
                 if answer.line and delivery is Delivery.IN_PLACE:  # else the whole card was told
                     delivery = await self.messenger.answer(place, answer.line)
                 return delivery is not Delivery.NOWHERE
-            case Manner.ERROR:
+            case ReplyKind.ERROR:
                 is_told = await self.messenger.reply(place, answer.message, self._after_failure(job, answer))
-            case Manner.WHISPER:
-                is_told = await self.messenger.whisper(place, answer.message)
+            case ReplyKind.WHISPER:
+                is_told = await self.messenger.reply_privately(place, answer.message)
             case _:
                 assert_never(answer.manner)
         if place.in_progress or job.taken_over:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import assert_never
 
 from bot import cards, metrics
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 from bot.decisions.guardrails import Guardrails, paused
 from bot.decisions.preconditions import (
     changes,
@@ -20,20 +20,21 @@ from bot.decisions.preconditions import (
     took_effect,
 )
 from bot.errors import (
+    AmbiguousResponse,
     CheckFailed,
-    Guarded,
+    GuardrailRefusal,
     LeaseLost,
     MayBeDone,
     NoAnswer,
     NotAllowed,
-    NotFollowed,
     NotReached,
+    NotTracked,
+    OutcomeKind,
     OutcomeUnknown,
     ReadFailed,
+    RefusedWithoutDatabase,
     StorageUnavailable,
-    StoreDown,
     TogetherError,
-    Unclear,
     WrongState,
 )
 from bot.models import (
@@ -41,19 +42,18 @@ from bot.models import (
     LIFETIME,
     MAX_HOLD_SECONDS,
     RULES,
-    About,
     Answer,
-    Decided,
+    CardContext,
+    CardNote,
+    DecidedBy,
     Job,
-    Manner,
     Message,
     Outcome,
-    OutcomeKind,
-    Place,
-    Remark,
     Remediation,
+    ReplyKind,
+    ReplyTarget,
+    SeenState,
     Sent,
-    Shown,
     State,
     Verb,
 )
@@ -111,15 +111,15 @@ class Executor:
             return await self._card(job, present, notice=doubt.notice, buttons=False), outcome
         return await self._card(job, present, decided=await self._decided(present)), outcome
 
-    async def _doubt(self, job: Job, present: Remediation) -> Remark | None:
+    async def _doubt(self, job: Job, present: Remediation) -> CardNote | None:
         """What was said of a decision that may be on its way yet: that nothing has changed ends no such doubt."""
-        job.context = await self._about(present)
-        doubt = job.context.doubt if job.context else None
+        job.card_context = await self._about(present)
+        doubt = job.card_context.doubt if job.card_context else None
         if doubt is None or doubt.settles_at is None or doubt.settles_at <= self.clock.now():
             return None
         return doubt if (doubt.state, doubt.mode) == (present.state, present.mode) else None
 
-    async def _about(self, present: Remediation) -> About | None:
+    async def _about(self, present: Remediation) -> CardContext | None:
         try:
             return await self.approvals.about(present.ref)
         except StorageUnavailable:
@@ -129,9 +129,9 @@ class Executor:
         """Keep the bot from reminding, and show everybody who asked for it and until when.
 
         Raises:
-            NotFollowed: the bot did not post this remediation's alert.
+            NotTracked: the bot did not post this remediation's alert.
             TogetherError: it cannot be read.
-            StoreDown: it was not written.
+            RefusedWithoutDatabase: it was not written.
             MayBeDone: it may have been.
         """
         present = await self.together.get(job.request.ref)
@@ -146,7 +146,7 @@ class Executor:
         except StorageUnavailable as error:
             raise _not_kept(error, "put this on hold") from error
         if hold is None:
-            raise NotFollowed
+            raise NotTracked
         summary = f"on hold until {when(hold.until)} by <@{hold.user_id}>."
         answer = await self._card(job, present, decided=decided, summary=summary)
         return answer, Outcome(OutcomeKind.HELD, present.state)
@@ -156,7 +156,7 @@ class Executor:
 
         Raises:
             TogetherError: the remediation can't be read.
-            StoreDown: it was not written.
+            RefusedWithoutDatabase: it was not written.
             MayBeDone: it may have been.
         """
         present = await self.together.get(job.request.ref)
@@ -174,19 +174,19 @@ class Executor:
         job: Job,
         present: Remediation,
         *,
-        decided: Decided | None = None,
+        decided: DecidedBy | None = None,
         notice: str = "",
         buttons: bool = True,
         summary: str = "",
     ) -> Answer:
         """Draw a remediation with all that the bot knows about it; `summary` says what the card shows anyway."""
-        about, job.context = job.context, None
+        about, job.card_context = job.card_context, None
         if about is None:
             about = await self._about(present)
         if about:
             about = replace(about, vanished=False, hold=None if decided else about.hold)
         place = job.request.place
-        points = about is not None and self._points(about, place)
+        points = about is not None and self._links_to_card(about, place)
         is_copy = place.is_home and not points
         if about and not points and (about.channel_id, about.ts) != (place.channel_id, place.message_ts):
             is_copy = is_copy or bool(about.ts)
@@ -205,8 +205,8 @@ class Executor:
             message = cards.decision_beneath(alert, message)
         elif is_copy:
             message = cards.without_decisions(message)  # only the card itself is kept current
-        remark = Remark(notice, buttons, decided, present.state, present.mode, self.clock.now())
-        answer = Answer(Manner.CARD, message, remark, summary=notice or summary)
+        remark = CardNote(notice, buttons, decided, present.state, present.mode, self.clock.now())
+        answer = Answer(ReplyKind.CARD, message, remark, summary=notice or summary)
         if about is None or not points:
             return answer
         if not RULES[job.request.verb].decides and (place.is_home or place.thread_ts == about.ts):
@@ -216,21 +216,21 @@ class Executor:
         return replace(answer, card_ts=about.ts, line=self._line(present, said, about, place))
 
     @classmethod
-    def _points(cls, about: About, place: Place) -> bool:
+    def _links_to_card(cls, about: CardContext, place: ReplyTarget) -> bool:
         """Return whether the answer is a line that points at the remediation's own card, which is drawn again."""
         return not place.is_button and cls._has_card(about, place)
 
     @staticmethod
-    def _has_card(about: About, place: Place) -> bool:
+    def _has_card(about: CardContext, place: ReplyTarget) -> bool:
         """Return whether a remediation's own card is in the channel of a place."""
         return bool(about.ts) and about.channel_id == place.channel_id
 
-    def _line(self, present: Remediation, said: str, about: About | None, place: Place) -> Message:
+    def _line(self, present: Remediation, said: str, about: CardContext | None, place: ReplyTarget) -> Message:
         """Return a result in a line, with a link to the card where that is in the same channel."""
         link = self.config.permalink(about.channel_id, about.ts) if about and self._has_card(about, place) else ""
         return cards.line(f"{escape(present.node, 100)}: {said}{f' <{link}|See the card>' if link else ''}")
 
-    async def _decided(self, present: Remediation) -> Decided | None:
+    async def _decided(self, present: Remediation) -> DecidedBy | None:
         """Who brought the remediation into its state through this bot, where that is known."""
         try:
             return await self.store.who_decided(present)
@@ -245,10 +245,10 @@ class Executor:
             LeaseLost: another process has taken the job over, or may have.
             StorageUnavailable: a POST may have left, and its repeat could not be written: leave the job for later.
         """
-        if job.sent and not job.sent_now:
+        if job.sent and not job.send_is_recorded:
             return await self._resume(job, job.sent)
         request = job.request
-        seen: Shown | None = None
+        seen: SeenState | None = None
         if request.shown is not None:
             present = await self._read_before(job)
             if precondition_failure(job, request.shown, present):
@@ -256,7 +256,7 @@ class Executor:
             if request.verb is Verb.APPROVE and (waiting := await self._guarded(job, present)):
                 return waiting
             is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None
-            seen = Shown(request.shown.mode if is_chosen else present.mode, present.state, present.episode_key)
+            seen = SeenState(request.shown.mode if is_chosen else present.mode, present.state, present.episode_key)
         return await self._send(job, seen, self.clock.now())
 
     async def _guarded(self, job: Job, present: Remediation) -> Result | None:
@@ -264,15 +264,15 @@ class Executor:
         try:
             first = await self.guardrails.check(job, present)
         except StorageUnavailable as error:
-            raise StoreDown from error
+            raise RefusedWithoutDatabase from error
         if first is None:
             return None
-        job.context = replace(job.context or About(), first=first)
+        job.card_context = replace(job.card_context or CardContext(), first=first)
         summary = "1 of 2 approvals. One more operator must approve."
         outcome = Outcome(OutcomeKind.FIRST_OF_TWO, present.state, first=first)
         return await self._card(job, present, summary=summary), outcome
 
-    async def _decide_again(self, job: Job, shown: Shown, present: Remediation, what: str = "") -> Result:
+    async def _decide_again(self, job: Job, shown: SeenState, present: Remediation, what: str = "") -> Result:
         """The card to decide on again, when it is no longer what was shown."""
         decided = await self._decided(present)
         notice = precondition_failure(job, shown, present, decided, what)
@@ -291,7 +291,7 @@ class Executor:
         present: Remediation | None = None
         for wait in (0.0, REPEAT_AFTER):
             if wait:
-                await self.clock.sleep(wait, Pause.READ_BACK)
+                await self.clock.sleep(wait, WaitReason.READ_BACK)
             try:
                 present = await self.together.get(request.ref)
             except TogetherError:
@@ -314,7 +314,9 @@ class Executor:
         except TogetherError as cause:
             raise ReadFailed(RULES[job.request.verb].noun, cause) from cause
 
-    async def _send(self, job: Job, seen: Shown | None, sent_at: float, before: Remediation | None = None) -> Result:
+    async def _send(
+        self, job: Job, seen: SeenState | None, sent_at: float, before: Remediation | None = None
+    ) -> Result:
         """Send the POST, and find out what has come of it.
 
         Args:
@@ -329,25 +331,25 @@ class Executor:
         except StorageUnavailable as error:
             if may_have_left:
                 raise
-            raise StoreDown from error
+            raise RefusedWithoutDatabase from error
         except WrongState as refusal:
             return await self._show_present(job, seen, refusal, sent_at, is_repeat=before is not None)
-        except Unclear as cause:
+        except AmbiguousResponse as cause:
             return await self._read_back(job, seen, cause, sent_at)
         except _Changed as change:
             if before is None:
-                shown = seen or Shown(None, State.PENDING_APPROVAL)
+                shown = seen or SeenState(None, State.PENDING_APPROVAL)
                 return await self._decide_again(job, shown, change.present, change.what)
             return await self._settled(job, seen, change.present, sent_at) or await self._not_in_effect(
                 job, change.present, f"It wasn't sent again: {change.what}."
             )
-        except (Guarded, NotAllowed, TogetherError) as no:
+        except (GuardrailRefusal, NotAllowed, TogetherError) as no:
             if before is None:
                 raise
             return await self._not_in_effect(job, before, f"It wasn't sent again: {_why(no)}")
         return await self._success(job, seen, result)
 
-    async def _call(self, job: Job, seen: Shown | None) -> Remediation:
+    async def _call(self, job: Job, seen: SeenState | None) -> Remediation:
         request, before_send = job.request, partial(self._before_send, job, seen)
         match request.verb:
             case Verb.APPROVE:
@@ -362,7 +364,7 @@ class Executor:
             case _:
                 assert_never(request.verb)
 
-    async def _before_send(self, job: Job, seen: Shown | None, attempt: int) -> None:
+    async def _before_send(self, job: Job, seen: SeenState | None, attempt: int) -> None:
         """Record that a POST leaves now, and look once more before one that repeats or can't name its mode.
 
         What is there when the POST arrives would be decided on, whatever it has become, so nothing comes between look
@@ -370,12 +372,12 @@ class Executor:
 
         Raises:
             TogetherError: what must be seen first cannot be read.
-            Guarded: a repeated POST, here or after a takeover, must pass the guard rails again; and approvals may have
-                been paused while the others were asked.
+            GuardrailRefusal: a repeated POST, here or after a takeover, must pass the guard rails again; and approvals
+                may have been paused while the others were asked.
             NotAllowed: the person may not any more.
             LeaseLost: all this took so long that another process may have decided meanwhile what is told.
         """
-        is_recorded, job.sent_now = job.sent_now, False
+        is_recorded, job.send_is_recorded = job.send_is_recorded, False
         is_repeat = attempt > 1 or (job.sent is not None and not is_recorded)
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
@@ -396,7 +398,7 @@ class Executor:
             raise LeaseLost
         logger.info("Sending", extra={"attempt": attempt})
 
-    async def _look_again(self, job: Job, seen: Shown | None) -> None:
+    async def _look_again(self, job: Job, seen: SeenState | None) -> None:
         try:
             async with self.clock.timeout(LOOK_SECONDS):
                 present = await self._read_before(job)
@@ -411,7 +413,7 @@ class Executor:
             raise _Changed(present, changed)
 
     async def _success(
-        self, job: Job, seen: Shown | None, result: Remediation, *, is_read_back: bool = False
+        self, job: Job, seen: SeenState | None, result: Remediation, *, is_read_back: bool = False
     ) -> Result:
         request, is_sure = job.request, not (is_read_back and job.request.verb is Verb.CANCEL)
         rule, notice = RULES[request.verb], success_notice(request, seen, result)
@@ -424,17 +426,17 @@ class Executor:
         if result.create_time:
             waited = max(0.0, self.clock.now() - result.create_time.timestamp())
             metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
-        first = job.context.first if job.context and request.verb is Verb.APPROVE else None
+        first = job.card_context.first if job.card_context and request.verb is Verb.APPROVE else None
         is_second = first is not None and seen is not None and first.mode == seen.mode
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
         at, by = self.clock.now(), request.actor.user_id
-        decided = Decided(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
+        decided = DecidedBy(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
         return await self._card(job, result, decided=decided, notice=notice), Outcome(
             OutcomeKind(rule.done), result.state, *came_in
         )
 
     async def _show_present(
-        self, job: Job, seen: Shown | None, refusal: WrongState, sent_at: float, *, is_repeat: bool
+        self, job: Job, seen: SeenState | None, refusal: WrongState, sent_at: float, *, is_repeat: bool
     ) -> Result:
         """Show a refused decision as what it usually is: somebody else was faster, or this very decision was.
 
@@ -453,16 +455,16 @@ class Executor:
         if is_repeat and present.state in RULES[job.request.verb].allowed:
             return await self._not_in_effect(job, present, f"Together refused to take it again: “{refusal.sentence}”")
         outcome = Outcome(OutcomeKind.REFUSED_FOR_STATE, present.state, refusal.http_status, refusal.request_id)
-        decided, about = await self._decided(present), job.context
+        decided, about = await self._decided(present), job.card_context
         notice = too_late_notice(job, seen, present, decided, refusal)
         answer = await self._card(job, present, decided=decided, notice=notice)
         if not job.request.place.is_button and present.state in RULES[job.request.verb].effect:
             # A command that was given before leaves the card as it is, and adds no second one.
             said = f"{notice[0].lower()}{notice[1:]}"
-            answer = Answer(Manner.CARD, self._line(present, said, about, job.request.place), summary=notice)
+            answer = Answer(ReplyKind.CARD, self._line(present, said, about, job.request.place), summary=notice)
         return answer, outcome
 
-    async def _read_back(self, job: Job, seen: Shown | None, cause: Unclear, sent_at: float) -> Result:
+    async def _read_back(self, job: Job, seen: SeenState | None, cause: AmbiguousResponse, sent_at: float) -> Result:
         """Find out whether a decision without a clear answer took effect.
 
         Raises:
@@ -471,7 +473,7 @@ class Executor:
         last: Result | None = None
         for seconds in READ_BACK_AFTER:
             if seconds:
-                await self.clock.sleep(seconds, Pause.READ_BACK)
+                await self.clock.sleep(seconds, WaitReason.READ_BACK)
             try:
                 present = await self.together.get(job.request.ref)
             except TogetherError:
@@ -483,7 +485,7 @@ class Executor:
             raise OutcomeUnknown(RULES[job.request.verb].noun, cause)
         return last
 
-    async def _settled(self, job: Job, seen: Shown | None, present: Remediation, sent_at: float) -> Result | None:
+    async def _settled(self, job: Job, seen: SeenState | None, present: Remediation, sent_at: float) -> Result | None:
         """What a read-back shows for certain; None while the decision may still arrive."""
         rule = RULES[job.request.verb]
         if took_effect(job, seen, present, sent_at):
@@ -510,14 +512,14 @@ class Executor:
         return await self._card(job, present, notice=notice, buttons=False), outcome
 
 
-def _not_kept(error: StorageUnavailable, what: str) -> StoreDown | MayBeDone:
+def _not_kept(error: StorageUnavailable, what: str) -> RefusedWithoutDatabase | MayBeDone:
     """Return that the bot's own database didn't keep something, or may have."""
-    return MayBeDone(what) if error.in_doubt else StoreDown()
+    return MayBeDone(what) if error.in_doubt else RefusedWithoutDatabase()
 
 
-def _why(no: Guarded | NotAllowed | TogetherError) -> str:
+def _why(no: GuardrailRefusal | NotAllowed | TogetherError) -> str:
     """Return why a POST isn't repeated, without a word on what the first one did."""
-    if isinstance(no, Guarded):
+    if isinstance(no, GuardrailRefusal):
         return no.why
     if isinstance(no, NotAllowed):
         return "you're no longer allowed to decide."

@@ -13,8 +13,8 @@ from bot import cards
 from bot.clock import Clock
 from bot.decisions.service import RECEIVE_SECONDS, Unrecorded, Work
 from bot.decisions.storing import Storing
-from bot.errors import BotError, LeaseLost, MayBeDone, RequestExpired, StorageUnavailable, StoreDown
-from bot.models import LIFETIME, Actor, Entry, Messenger, Place, new_id
+from bot.errors import BotError, LeaseLost, MayBeDone, RefusedWithoutDatabase, RequestExpired, StorageUnavailable
+from bot.models import LIFETIME, Actor, Entry, Messenger, ReplyTarget, new_id
 from bot.store import Database, InboxStore
 from bot.tasks import Tasks, finish
 
@@ -49,7 +49,7 @@ class Held:
             StorageUnavailable: it may have been made, or may still be.
         """
         act = partial(self.store.act, self.entry.key, self.owner, change, *args, **kwargs)
-        return await self.storing.for_a_while(act)
+        return await self.storing.briefly(act)
 
 
 Way = Callable[[Held], Awaitable[bool]]
@@ -70,7 +70,7 @@ class Inbox:
         """Let a kind of request be worked on by `way`, which returns whether Slack took what it said."""
         self._ways[kind] = way
 
-    async def once(self, key: str | None, actor: Actor, place: Place) -> bool:
+    async def once(self, key: str | None, actor: Actor, place: ReplyTarget) -> bool:
         """Write down that something was asked that changes nothing. Returns False for a redelivery.
 
         Raises:
@@ -83,7 +83,7 @@ class Inbox:
                 return await self._store.receive_once(key)
         except (StorageUnavailable, TimeoutError) as error:
             logger.error("Couldn't record a request of %s: %s", actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
-            raise Unrecorded(down := StoreDown(), self._tell(place, down)) from error
+            raise Unrecorded(down := RefusedWithoutDatabase(), self._tell(place, down)) from error
 
     async def receive(self, entry: Entry) -> Work | None:
         """Write down what was asked, before Slack is told "received".
@@ -103,8 +103,8 @@ class Inbox:
             logger.error("Couldn't record a request of %s: %s", entry.actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
             self._held.discard(owner)
             if isinstance(error, StorageUnavailable) and not error.in_doubt:
-                raise Unrecorded(down := StoreDown(), self._tell(entry.place, down)) from error
-            raise Unrecorded(MayBeDone(entry.what), self._settle_doubt(entry, owner)) from error
+                raise Unrecorded(down := RefusedWithoutDatabase(), self._tell(entry.place, down)) from error
+            raise Unrecorded(MayBeDone(entry.what), self._void_uncertain(entry, owner)) from error
         if not is_new:
             self._held.discard(owner)
             logger.info("Redelivery ignored")
@@ -136,7 +136,7 @@ class Inbox:
             if is_told:
                 await finish(self._finish(held))
             else:
-                await finish(self._storing.until_stored(self._release(held, TELL_AGAIN_SECONDS)))
+                await finish(self._storing.forever(self._release(held, TELL_AGAIN_SECONDS)))
         except RequestExpired:
             await self._give_up(held)
         except LeaseLost:
@@ -163,7 +163,7 @@ class Inbox:
             self._held.discard(held.owner)
 
     async def _finish(self, held: Held) -> None:
-        await self._storing.until_stored(partial(self._store.finish, held.entry.key, held.owner))
+        await self._storing.forever(partial(self._store.finish, held.entry.key, held.owner))
 
     def _release(self, held: Held, seconds: float = 0.0) -> Callable[[], Awaitable[None]]:
         return partial(self._store.release, held.entry.key, held.owner, seconds)
@@ -174,17 +174,17 @@ class Inbox:
         except StorageUnavailable:
             await self._tell(held.entry.place, MayBeDone(held.entry.what))
 
-    async def _settle_doubt(self, entry: Entry, owner: str) -> None:
+    async def _void_uncertain(self, entry: Entry, owner: str) -> None:
         """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so."""
         void = partial(self._store.void, entry, owner)
         try:
-            is_void = await self._storing.for_a_while(void)
+            is_void = await self._storing.briefly(void)
         except StorageUnavailable:
             await self._tell(entry.place, MayBeDone(entry.what))
-            await self._storing.until_stored(void)
+            await self._storing.forever(void)
             return
         if is_void:
-            await self._tell(entry.place, StoreDown())
+            await self._tell(entry.place, RefusedWithoutDatabase())
 
-    async def _tell(self, place: Place, error: BotError) -> None:
-        await self._messenger.whisper(place, cards.private(error))
+    async def _tell(self, place: ReplyTarget, error: BotError) -> None:
+        await self._messenger.reply_privately(place, cards.private(error))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.clock import Clock
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
-from bot.models import OPEN, RULES, Actor, Past, Remediation, RemediationRef, Verb
+from bot.models import OPEN, RULES, Actor, PastDecision, Remediation, RemediationRef, Verb
 from bot.policy import Policy
 from bot.store import Messages, Outages, audit
 from bot.together import TogetherClient
@@ -26,7 +26,7 @@ SHOWN_PAST = 20  # decisions
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class LookupResult:
     """What was found.
 
     Attributes:
@@ -64,8 +64,8 @@ class Lookup:
         self._clusters = clusters
         self._is_watching = is_watching
         self._clock = clock
-        self._known: tuple[float, Looked] | None = None
-        self._scanning: asyncio.Task[Looked] | None = None
+        self._known: tuple[float, LookupResult] | None = None
+        self._scanning: asyncio.Task[LookupResult] | None = None
         self._scanning_since = 0.0
         self._decisions = 0
 
@@ -113,7 +113,7 @@ class Lookup:
         """
         return await self._together.get(ref)
 
-    async def history(self, ref: RemediationRef) -> Sequence[Past]:
+    async def history(self, ref: RemediationRef) -> Sequence[PastDecision]:
         """Return the last decisions on a remediation, the latest first.
 
         Raises:
@@ -143,7 +143,7 @@ class Lookup:
             pass
         return True
 
-    async def cancellable(self) -> Looked:
+    async def cancellable(self) -> LookupResult:
         """Return what can be cancelled now; that there is nothing isn't told from a copy.
 
         Raises:
@@ -157,7 +157,7 @@ class Lookup:
         ]
         return replace(looked, found=found)
 
-    async def open(self) -> Looked:
+    async def open(self) -> LookupResult:
         """Return what is open, of what the bot tracks where it watches.
 
         Raises:
@@ -169,9 +169,9 @@ class Lookup:
         unreadable = sorted(await self._outages.known())
         stale = [each for each in tracked if each.is_stale]
         outdated = {each.remediation.ref: (each.remark or each.remediation).state for each in stale}
-        return Looked(oldest_first(each.remediation for each in tracked), unreadable, outdated)
+        return LookupResult(oldest_first(each.remediation for each in tracked), unreadable, outdated)
 
-    async def in_time_for_a_menu(self, allow: Awaitable[None]) -> Looked:
+    async def in_time_for_a_menu(self, allow: Awaitable[None]) -> LookupResult:
         """Return what is open, or nothing where that isn't known before Slack stops waiting for a menu's choices.
 
         Raises:
@@ -183,14 +183,14 @@ class Lookup:
                 await allow
                 return await self.open()
         except TimeoutError:
-            return Looked((), ("",))
+            return LookupResult((), ("",))
 
     def forget(self) -> None:
         """Read again what was read a moment ago: somebody has decided since."""
         self._known, self._scanning = None, None
         self._decisions += 1
 
-    async def find(self, text: str, *, states: Collection[str]) -> Looked:
+    async def find(self, text: str, *, states: Collection[str]) -> LookupResult:
         """Return the remediations in some states that a name, an ID or its beginning means.
 
         Raises:
@@ -198,14 +198,14 @@ class Lookup:
         """
         tracked = [each.remediation for each in await self._messages.tracked()]
         if found := _matching(tracked, text, states):
-            return Looked(found)
+            return LookupResult(found)
         asked_at = self._clock.monotonic()
         scanned = await self._scan()
         if not _matching(scanned.found, text, states):
             scanned = await self._scan(as_of=asked_at)  # a copy doesn't know what has opened since
-        return Looked(_matching(scanned.found, text, states), scanned.unreadable)
+        return LookupResult(_matching(scanned.found, text, states), scanned.unreadable)
 
-    async def _scan(self, as_of: float | None = None) -> Looked:
+    async def _scan(self, as_of: float | None = None) -> LookupResult:
         """Return all that is open at Together, as of the last few seconds, or as of a moment or later."""
         oldest = self._clock.monotonic() - FRESH_SECONDS if as_of is None else as_of
         if self._known and (self._known[0] > oldest or self._known[0] == as_of):
@@ -216,19 +216,19 @@ class Lookup:
         # A caller that gives up leaves the search running for the next one.
         return await asyncio.shield(self._scanning)
 
-    async def _scan_and_remember(self, began: float) -> Looked:
+    async def _scan_and_remember(self, began: float) -> LookupResult:
         decisions = self._decisions
         looked = await self._scan_clusters()
         if decisions == self._decisions and (self._known is None or self._known[0] <= began):
             self._known = began, looked
         return looked
 
-    async def _scan_clusters(self) -> Looked:
+    async def _scan_clusters(self) -> LookupResult:
         try:
             names = self._clusters or [each.cluster_id for each in await self._together.list_clusters()]
         except TogetherError as error:
             logger.warning("Can't list clusters for a search: %s", type(error).__name__)
-            return Looked((), ("",))
+            return LookupResult((), ("",))
         lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
 
         async def read(cluster_id: str) -> list[Remediation] | None:
@@ -243,7 +243,7 @@ class Lookup:
 
         lists = await asyncio.gather(*map(read, names))
         found = oldest_first(each for some in lists if some for each in some)
-        return Looked(found, [name for name, some in zip(names, lists, strict=True) if some is None])
+        return LookupResult(found, [name for name, some in zip(names, lists, strict=True) if some is None])
 
 
 def _as_reference(word: str) -> RemediationRef | None:

@@ -2,7 +2,7 @@
 
 from bot import cards
 from bot.errors import WrongState
-from bot.models import RULES, Decided, Job, Mode, Remediation, Request, Shown, State, Verb
+from bot.models import RULES, DecidedBy, Job, Mode, Remediation, Request, SeenState, State, Verb
 from bot.mrkdwn import ago, clean, escape
 
 CLOCKS_DIFFER_BY = 60.0
@@ -10,7 +10,7 @@ _COMMENT_LIMIT = 700  # token, name, ID, and a reason of full length
 
 
 def precondition_failure(
-    job: Job, shown: Shown, present: Remediation, decided: Decided | None = None, changed: str = ""
+    job: Job, shown: SeenState, present: Remediation, decided: DecidedBy | None = None, changed: str = ""
 ) -> str:
     """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent."""
     request, rule = job.request, RULES[job.request.verb]
@@ -26,7 +26,7 @@ def precondition_failure(
     return f"{_your(request)} wasn't sent: {changed}. {next_step}"
 
 
-def changes(request: Request, shown: Shown, present: Remediation) -> str:
+def changes(request: Request, shown: SeenState, present: Remediation) -> str:
     """Return how a remediation differs from what was seen, as the end of a sentence; empty where it may be decided."""
     rule, shown_state = RULES[request.verb], _state_of(shown)
     found: list[str] = []
@@ -44,12 +44,12 @@ def changes(request: Request, shown: Shown, present: Remediation) -> str:
     return " and ".join(found)
 
 
-def _state_of(shown: Shown) -> str:
+def _state_of(shown: SeenState) -> str:
     # A button that does not say its state was in an alert that asked for approval.
     return shown.state or State.PENDING_APPROVAL
 
 
-def _is_of_another_episode(request: Request, shown: Shown, present: Remediation) -> bool:
+def _is_of_another_episode(request: Request, shown: SeenState, present: Remediation) -> bool:
     """Return whether what was seen is an earlier incident under the same ID.
 
     Other tools' buttons don't say which they are of. The time of their message does, if Together says when this began.
@@ -63,7 +63,7 @@ def _is_of_another_episode(request: Request, shown: Shown, present: Remediation)
     return request.place.is_button and posted_at < present.began_at - CLOCKS_DIFFER_BY
 
 
-def success_notice(request: Request, seen: Shown | None, result: Remediation) -> str:
+def success_notice(request: Request, seen: SeenState | None, result: Remediation) -> str:
     """What to say about an answer that is not quite what was asked for. Usually nothing.
 
     Args:
@@ -87,9 +87,9 @@ def success_notice(request: Request, seen: Shown | None, result: Remediation) ->
 
 def too_late_notice(
     job: Job,
-    seen: Shown | None,
+    seen: SeenState | None,
     present: Remediation,
-    decided: Decided | None = None,
+    decided: DecidedBy | None = None,
     refusal: WrongState | None = None,
 ) -> str:
     """What to say when a decision came too late or was refused for the state.
@@ -131,11 +131,11 @@ def _your(request: Request) -> str:
     return f"Your {noun}" if request.batch_id else f"<@{request.actor.user_id}>, your {noun}"
 
 
-def _through_slack(decided: Decided | None) -> str:
+def _through_slack(decided: DecidedBy | None) -> str:
     return f" by <@{decided.user_id}>, {ago(decided.at)}" if decided else ""
 
 
-def took_effect(job: Job, seen: Shown | None, present: Remediation, sent_at: float) -> bool:
+def took_effect(job: Job, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
     """Return whether what was read back is this decision's effect, as far as that can be told.
 
     Args:
@@ -166,10 +166,10 @@ def changes_since(request: Request, typed_at: float, present: Remediation) -> st
         return "the remediation ended and opened again since you typed the command" if is_later else ""
     if present.review_time is None or present.review_time.timestamp() <= typed_at - CLOCKS_DIFFER_BY:
         return ""
-    return changes(request, Shown(None, State.PENDING_APPROVAL), present)
+    return changes(request, SeenState(None, State.PENDING_APPROVAL), present)
 
 
-def mode_to_send(seen: Shown | None) -> str | None:
+def mode_to_send(seen: SeenState | None) -> str | None:
     """The mode that an approval names, so that an escalation in the last moment is not approved unseen."""
     # Approve refuses HOST_POWER_CYCLE as an override, so it runs as suggested (docs.together.ai/reference).
     return None if seen is None or seen.mode == Mode.HOST_POWER_CYCLE else seen.mode

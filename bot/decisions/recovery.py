@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 from bot.decisions.inbox import Inbox
 from bot.decisions.service import DecisionService
 from bot.errors import StorageUnavailable
@@ -64,7 +64,7 @@ class Recovery:
                 self._report(f"Can't reach the database ({error}).")
             else:
                 self._report("")
-            await self._clock.sleep(self._pause, Pause.HEARTBEAT)
+            await self._clock.sleep(self._pause, WaitReason.HEARTBEAT)
 
     async def _take_over(self) -> None:
         at_start = True
@@ -74,7 +74,7 @@ class Recovery:
                 at_start = False
             except StorageUnavailable as error:
                 logger.warning("Couldn't take over what other processes left: %s", error)
-            await self._clock.sleep(self._pause, Pause.RECOVERY)
+            await self._clock.sleep(self._pause, WaitReason.RECOVERY)
 
     async def _clean_up(self) -> None:
         while True:
@@ -82,9 +82,9 @@ class Recovery:
                 await self._purge()
             except StorageUnavailable as error:
                 logger.warning("Couldn't delete what is old; retrying in an hour: %s", error)
-                await self._clock.sleep(HOUR, Pause.DAILY)
+                await self._clock.sleep(HOUR, WaitReason.DAILY)
             else:
-                await self._clock.sleep(DAY, Pause.DAILY)
+                await self._clock.sleep(DAY, WaitReason.DAILY)
 
     async def _round(self, *, at_start: bool) -> None:
         while self._tasks.accepting:
@@ -105,7 +105,7 @@ class Recovery:
                 await self._store.drop_old_response_urls()
             except StorageUnavailable as error:
                 logger.warning("Couldn't stop stuck selections and drop old response URLs: %s", error)
-            await self._clock.sleep(MINUTE, Pause.TIDY)
+            await self._clock.sleep(MINUTE, WaitReason.TIDY)
 
     async def _purge(self) -> None:
         if purged := await self._store.purge(self._retention_days):

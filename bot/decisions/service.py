@@ -9,7 +9,7 @@ from functools import partial
 from typing import assert_never
 
 from bot import cards, metrics
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 from bot.decisions.delivery import AnswerDelivery
 from bot.decisions.executor import Executor, Result
 from bot.decisions.guardrails import Guardrails
@@ -22,30 +22,29 @@ from bot.errors import (
     LeaseLost,
     NotAttempted,
     NotRecorded,
+    RefusedWithoutDatabase,
     StorageUnavailable,
-    StoreDown,
     TogetherError,
 )
 from bot.logs import about_decision
 from bot.models import (
     LIFETIME,
     RULES,
-    About,
     Answer,
     AuditNote,
+    CardContext,
+    CardNote,
     Claim,
     Job,
-    Manner,
     Messenger,
     Outcome,
-    OutcomeKind,
-    Remark,
     RemediationRef,
+    ReplyKind,
     Request,
-    Shown,
+    SeenState,
     Verb,
+    is_reported_in_digest,
     new_id,
-    told_in_digest,
 )
 from bot.mrkdwn import clock_time
 from bot.policy import Policy
@@ -124,11 +123,11 @@ class DecisionService:
         except StorageUnavailable as error:
             logger.error("Couldn't record the request: %s", error)  # noqa: TRY400 - an outage
             if error.in_doubt:
-                raise Unrecorded(doubtful, self._settle_doubt(request, job_id)) from error
-            raise Unrecorded(down := StoreDown(), self._refuse(request, down)) from error
+                raise Unrecorded(doubtful, self._void_uncertain(request, job_id)) from error
+            raise Unrecorded(down := RefusedWithoutDatabase(), self._refuse(request, down)) from error
         except TimeoutError as error:
             logger.error("Couldn't record the request in time")  # noqa: TRY400 - an outage
-            raise Unrecorded(doubtful, self._settle_doubt(request, job_id)) from error
+            raise Unrecorded(doubtful, self._void_uncertain(request, job_id)) from error
         except Exception as error:  # a value that the database refuses: it is not there, and the person must know
             logger.exception("Couldn't record the request")
             raise Unrecorded(bug := InternalError(noun, sent=False), self._refuse(request, bug)) from error
@@ -139,7 +138,7 @@ class DecisionService:
 
     def begin(self, job: Job) -> Work:
         """Take a job that this process has just recorded. Returns the work that is to be done after the ack."""
-        job.began = self._clock.monotonic()
+        job.received_mono = self._clock.monotonic()
         self.working[job.id] = job
         return self.handle(job)
 
@@ -147,14 +146,14 @@ class DecisionService:
         """Return the name of a remediation's node; empty where the bot doesn't track it, or can't tell at once."""
         return (await self.about(ref)).node
 
-    async def about(self, ref: RemediationRef) -> About:
+    async def about(self, ref: RemediationRef) -> CardContext:
         """Return what a card says beyond the remediation, as far as that can be told at once."""
         try:
             async with self._clock.timeout(NAME_SECONDS):
                 return await self._approvals.about(ref)
         except (TimeoutError, StorageUnavailable) as error:
             logger.warning("Couldn't look up what is known of %s: %s", ref, type(error).__name__)
-            return About()
+            return CardContext()
 
     async def note(self, note: AuditNote) -> None:
         """Put into the audit trail what is about no decision: a refusal, or a confirmed selection."""
@@ -167,23 +166,23 @@ class DecisionService:
 
     async def _refuse(self, request: Request, error: BotError) -> None:
         """Tell the person that nothing was taken: no row was written, so no process can act on it."""
-        await self._messenger.whisper(request.place, cards.private(error))
+        await self._messenger.reply_privately(request.place, cards.private(error))
 
-    async def _settle_doubt(self, request: Request, job_id: str) -> None:
+    async def _void_uncertain(self, request: Request, job_id: str) -> None:
         """Make sure that a row whose commit is in doubt isn't run later, and only then say so."""
         void = partial(self._store.void, request, job_id)
         with about_decision(job_id, request):
             try:
-                is_void = await self._storing.for_a_while(void)
+                is_void = await self._storing.briefly(void)
             except StorageUnavailable:
                 uncertain = NotRecorded(RULES[request.verb].noun, sent=False)
                 told = cards.failure(uncertain, request.ref, request.actor.user_id)
-                await self._messenger.whisper(request.place, told)
-                is_void = await self._storing.until_stored(void)
+                await self._messenger.reply_privately(request.place, told)
+                is_void = await self._storing.forever(void)
                 logger.warning("Not run" if is_void else "Run by another process")
                 return
             if is_void:
-                await self._refuse(request, StoreDown())
+                await self._refuse(request, RefusedWithoutDatabase())
 
     async def handle(self, job: Job) -> None:
         """Bring a job to its answer, from wherever it is, then the next ones of its batch.
@@ -196,8 +195,8 @@ class DecisionService:
 
     async def _handle(self, job: Job) -> Job | None:
         self.working[job.id] = job
-        if not job.taken_over and not job.began:
-            job.began = self._clock.monotonic()
+        if not job.taken_over and not job.received_mono:
+            job.received_mono = self._clock.monotonic()
         with about_decision(job.id, job.request):
             if not job.taken_over:
                 logger.info("Received")
@@ -217,7 +216,7 @@ class DecisionService:
             raise
         except Exception:  # a row that can't be written would be taken over again and again
             logger.exception("Can't be recorded; set aside")
-            following = await self._storing.until_stored(partial(self._store.set_aside, job))
+            following = await self._storing.forever(partial(self._store.set_aside, job))
             await self._tell_failure(job, InternalError(RULES[job.request.verb].noun, sent=job.sent is not None))
             return following
         finally:
@@ -234,21 +233,21 @@ class DecisionService:
         request = job.request
         metrics.DECISIONS.labels(request.verb.value, outcome.kind.value).inc()
         if not job.taken_over:
-            metrics.DECISION_SECONDS.labels(request.verb.value).observe(self._clock.monotonic() - job.began)
-        return await finish(self._conclude(job, answer, outcome))
+            metrics.DECISION_SECONDS.labels(request.verb.value).observe(self._clock.monotonic() - job.received_mono)
+        return await finish(self._record_and_deliver(job, answer, outcome))
 
-    async def _conclude(self, job: Job, answer: Answer, outcome: Outcome) -> Job | None:
+    async def _record_and_deliver(self, job: Job, answer: Answer, outcome: Outcome) -> Job | None:
         """Record, then deliver. While the database is away, nothing certain is said, since another may act on it."""
         record = partial(self._store.record_outcome, job, outcome, answer)
         try:
-            following = await self._storing.for_a_while(record)
+            following = await self._storing.briefly(record)
         except StorageUnavailable:
-            await self._tell_uncertain(job)
-            following = await self._storing.until_stored(record)
+            await self._report_uncertain(job)
+            following = await self._storing.forever(record)
         logger.info("Recorded", extra={"outcome": outcome.kind.value})
         if following:
             self.working[following.id] = following
-        if not told_in_digest(job.request, outcome):
+        if not is_reported_in_digest(job.request, outcome):
             await self._delivery.deliver(job, answer)
         return following
 
@@ -264,8 +263,8 @@ class DecisionService:
             await self._authorize_and_claim(job)
             return await self._with_progress(job)
         except NotAttempted as error:
-            private = Answer(Manner.WHISPER, cards.private(error), summary=error.sentence)
-            return private, Outcome(OutcomeKind(type(error).__name__))
+            private = Answer(ReplyKind.WHISPER, cards.private(error), summary=error.sentence)
+            return private, Outcome(error.code)
         except BotError as error:
             return self._failure(job, error)
         except (LeaseLost, StorageUnavailable, asyncio.CancelledError):
@@ -277,19 +276,19 @@ class DecisionService:
     def _failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
         request = job.request
         logger.warning("%s", error)
-        outcome = Outcome(OutcomeKind(type(error).__name__))
+        outcome = Outcome(error.code)
         if isinstance(error, TogetherError):
             outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
         told = cards.failure(error, request.ref, request.actor.user_id)
         if not RULES[request.verb].decides or not job.is_active or request.batch_id:
-            return Answer(Manner.ERROR, told, summary=error.sentence), outcome
+            return Answer(ReplyKind.ERROR, told, summary=error.sentence), outcome
         # The card must not look untouched, also where something else than it was clicked.
-        now, shown, about = self._clock.now(), request.shown or Shown(None, None), job.context
+        now, shown, about = self._clock.now(), request.shown or SeenState(None, None), job.card_context
         is_here = about is not None and about.channel_id == request.place.channel_id
         card_ts = about.ts if about and is_here and not request.place.is_button else ""
         notice = cards.failed(request, error, now)
-        remark = Remark(notice, not error.check_again, None, shown.state or "", shown.mode or "", now, is_error=True)
-        return Answer(Manner.ERROR, told, remark, summary=error.sentence, card_ts=card_ts), outcome
+        remark = CardNote(notice, not error.check_again, None, shown.state or "", shown.mode or "", now, is_error=True)
+        return Answer(ReplyKind.ERROR, told, remark, summary=error.sentence, card_ts=card_ts), outcome
 
     async def _authorize_and_claim(self, job: Job) -> None:
         """Ask whether the actor may, now, and claim the remediation: one decision on it at a time.
@@ -300,7 +299,7 @@ class DecisionService:
             NotAllowed: the actor may not.
             AlreadyInFlight: somebody else is deciding.
             Expired: it has waited too long to be begun now.
-            StoreDown: the claim could not be written.
+            RefusedWithoutDatabase: the claim could not be written.
         """
         if job.sent:
             return
@@ -317,7 +316,7 @@ class DecisionService:
                 # A typed command shows nothing first, so nothing is read between the claim and the POST.
                 claim = await self._store.claim(job, sends=request.shown is None)
         except StorageUnavailable as error:
-            raise StoreDown from error
+            raise RefusedWithoutDatabase from error
         if isinstance(claim, Claim):
             who = "You" if claim.user_id == request.actor.user_id else f"<@{claim.user_id}>"
             raise AlreadyInFlight(who, RULES[claim.verb].doing, clock_time(claim.since))
@@ -328,7 +327,7 @@ class DecisionService:
         """Act, and show who is doing what when that takes longer than a second."""
         request = job.request
         work = asyncio.create_task(self._act(job), name=f"{request.verb} {request.ref}")
-        alarm = asyncio.ensure_future(self._clock.sleep(PROGRESS_AFTER, Pause.PROGRESS))
+        alarm = asyncio.ensure_future(self._clock.sleep(PROGRESS_AFTER, WaitReason.PROGRESS))
         try:
             await asyncio.wait({work, alarm}, return_when=asyncio.FIRST_COMPLETED)
             # Looking takes no claim: its "in progress" could overwrite a decision's answer.
@@ -367,7 +366,7 @@ class DecisionService:
         except (LeaseLost, StorageUnavailable) as error:
             logger.warning("Couldn't record where the answer goes: %s", type(error).__name__)
 
-    async def _tell_uncertain(self, job: Job) -> None:
+    async def _report_uncertain(self, job: Job) -> None:
         await self._tell_failure(job, NotRecorded(RULES[job.request.verb].noun, sent=job.sent is not None))
 
     async def _tell_failure(self, job: Job, error: BotError) -> None:
@@ -382,4 +381,4 @@ class DecisionService:
         except LeaseLost:
             return
         except StorageUnavailable:
-            await self._tell_uncertain(job)
+            await self._report_uncertain(job)

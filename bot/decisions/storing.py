@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TypeVar
 
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 from bot.errors import StorageUnavailable
 
 RECORD_SECONDS = 12.0  # so long, less than a usual lease, recording is tried before nothing certain is said
@@ -19,7 +19,7 @@ class Storing:
 
     clock: Clock
 
-    async def for_a_while(self, write: Callable[[], Awaitable[T]]) -> T:
+    async def briefly(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, trying again for a while.
 
         Raises:
@@ -35,13 +35,13 @@ class Storing:
             except StorageUnavailable:
                 if self.clock.monotonic() + seconds > give_up_at:
                     raise
-            await self.clock.sleep(seconds, Pause.RETRY)
+            await self.clock.sleep(seconds, WaitReason.RETRY)
         raise AssertionError("the pauses never end")
 
-    async def until_stored(self, write: Callable[[], Awaitable[T]]) -> T:
+    async def forever(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, as often as it takes: only an outage of the database is waited out, and it ends."""
         while True:
             try:
-                return await self.for_a_while(write)
+                return await self.briefly(write)
             except StorageUnavailable:
-                await self.clock.sleep(RETRY_AFTER[-1], Pause.RETRY)
+                await self.clock.sleep(RETRY_AFTER[-1], WaitReason.RETRY)

@@ -2,55 +2,55 @@
 
 ::
 
-    BotError                      str(error) is the sentence and the next step, fit to post
-    ├── NotAttempted              nothing was sent to Together; told to the person alone
-    │   ├── UnreadableCommand     a part is missing or is no ID
-    │   ├── UnreadableButton      the button's value is not one this bot writes
-    │   ├── UnknownControl        a button, dialog or command this version does not have
-    │   ├── NotAllowed            this person, channel or workspace may not decide
-    │   │   └── NotChecked        Slack couldn't say whether they may
-    │   ├── AlreadyInFlight       somebody is deciding on this remediation right now
-    │   ├── Guarded               a guard rail keeps an approval from being sent
-    │   │   ├── SecondPersonNeeded  this person has approved already, and another one must
-    │   │   ├── LimitReached      as many nodes are in repair as may be at once
-    │   │   └── Paused            somebody has paused approvals
-    │   ├── NotFollowed           a hold on an alert that another tool posted
-    │   ├── NoMatch               nothing open has this name or ID
-    │   ├── NoReference           a message or thread that isn't about one remediation
-    │   ├── NotConfirmed          a selection that is somebody else's, or was confirmed already
-    │   ├── NothingSelected       a button for a selection, and nothing selected that still waits
-    │   ├── NothingToStop         a selection that has ended already
-    │   ├── NothingToResume       approvals that are not paused
-    │   ├── NotTaken              the bot is stopping or full
-    │   ├── TooMany               one person has too much under way
-    │   └── StoreDown             the bot cannot write down what was asked, or what it is about to do
-    ├── TogetherError             a call was attempted; told to the channel
-    │   ├── NotReached            no connection was made: the only one that may say that nothing was changed
-    │   ├── RateLimited           429
-    │   ├── InvalidIds            400 with code 3
-    │   ├── NotFound              404
-    │   ├── WrongState            400 with code 9, 409: usually shown as the present card instead
-    │   ├── KeyRefused            401, 403
-    │   ├── RequestRefused        any other 4xx
-    │   ├── Unclear               a decision that was sent may have taken effect: read it back
-    │   │   ├── ServerError       5xx
-    │   │   ├── NoAnswer          a timeout or a cut line after the request went out
-    │   │   └── UnreadableAnswer  not a remediation, too large, a redirect, another remediation
-    │   ├── CheckFailed           a person's own look failed
-    │   ├── ReadFailed            the read before a decision failed, so the decision was not sent
-    │   └── OutcomeUnknown        the decision was sent, and reading it back failed too
-    ├── Expired                   no process ran for so long that the decision is no longer sent
-    ├── NotRecorded               the database is away: what became of the decision isn't certain
-    ├── MayBeDone                 whether a pause or another change of the bot's own was made isn't certain
-    ├── RequestExpired            no process ran for so long that such a change is no longer made
-    └── InternalError             a bug in the bot
+    BotError                          str(error) is the sentence and the next step, fit to post
+    ├── NotAttempted                  nothing was sent to Together; told to the person alone
+    │   ├── UnreadableCommand         a part is missing or is no ID
+    │   ├── UnreadableButton          the button's value is not one this bot writes
+    │   ├── UnknownControl            a button, dialog or command this version does not have
+    │   ├── NotAllowed                this person, channel or workspace may not decide
+    │   │   └── NotChecked            Slack couldn't say whether they may
+    │   ├── AlreadyInFlight           somebody is deciding on this remediation right now
+    │   ├── GuardrailRefusal          a guard rail keeps an approval from being sent
+    │   │   ├── SecondPersonNeeded    this person has approved already, and another one must
+    │   │   ├── LimitReached          as many nodes are in repair as may be at once
+    │   │   └── Paused                somebody has paused approvals
+    │   ├── NotTracked                a hold on an alert that another tool posted
+    │   ├── NoMatch                   nothing open has this name or ID
+    │   ├── NoReference               a message or thread that isn't about one remediation
+    │   ├── NotConfirmed              a selection that is somebody else's, or was confirmed already
+    │   ├── NothingSelected           a button for a selection, and nothing selected that still waits
+    │   ├── NothingToStop             a selection that has ended already
+    │   ├── NothingToResume           approvals that are not paused
+    │   ├── Overloaded                the bot is stopping or full
+    │   ├── TooManyRequests           one person has too much under way
+    │   └── RefusedWithoutDatabase    the bot cannot write down what was asked, or what it is about to do
+    ├── TogetherError                 a call was attempted; told to the channel
+    │   ├── NotReached                no connection was made: the only one that may say that nothing was changed
+    │   ├── RateLimited               429
+    │   ├── InvalidIds                400 with code 3
+    │   ├── NotFound                  404
+    │   ├── WrongState                400 with code 9, 409: usually shown as the present card instead
+    │   ├── KeyRefused                401, 403
+    │   ├── RequestRefused            any other 4xx
+    │   ├── AmbiguousResponse         a decision that was sent may have taken effect: read it back
+    │   │   ├── ServerError           5xx
+    │   │   ├── NoAnswer              a timeout or a cut line after the request went out
+    │   │   └── UnreadableAnswer      not a remediation, too large, a redirect, another remediation
+    │   ├── CheckFailed               a person's own look failed
+    │   ├── ReadFailed                the read before a decision failed, so the decision was not sent
+    │   └── OutcomeUnknown            the decision was sent, and reading it back failed too
+    ├── Expired                       no process ran for so long that the decision is no longer sent
+    ├── NotRecorded                   the database is away: what became of the decision isn't certain
+    ├── MayBeDone                     whether a pause or another change of the bot's own was made isn't certain
+    ├── RequestExpired                no process ran for so long that such a change is no longer made
+    └── InternalError                 a bug in the bot
 
-    InvalidId                     a ValueError: a text that is no ID
-    DirectoryUnavailable          Slack could not say who somebody is
-    StorageUnavailable              the database did not do it
-    LeaseLost                     another process has taken this decision, or the watch, over
-    NotPosted, PostUnclear        the alert channel did not take a message, or may have
-    StartError                    the bot cannot start as it is set up; told on the terminal
+    InvalidId                         a ValueError: a text that is no ID
+    DirectoryUnavailable              Slack could not say who somebody is
+    StorageUnavailable                the database did not do it
+    LeaseLost                         another process has taken this decision, or the watch, over
+    PostFailed, PostUncertain         the alert channel did not take a message, or may have
+    StartError                        the bot cannot start as it is set up; told on the terminal
 """
 
 from bot.errors.base import (
@@ -58,15 +58,16 @@ from bot.errors.base import (
     DirectoryUnavailable,
     InvalidId,
     LeaseLost,
-    NotPosted,
-    PostUnclear,
+    PostFailed,
+    PostUncertain,
     StartError,
     StorageUnavailable,
 )
+from bot.errors.codes import OutcomeKind
 from bot.errors.own import Expired, InternalError, MayBeDone, NotRecorded, RequestExpired
 from bot.errors.refusals import (
     AlreadyInFlight,
-    Guarded,
+    GuardrailRefusal,
     LimitReached,
     NoMatch,
     NoReference,
@@ -74,20 +75,21 @@ from bot.errors.refusals import (
     NotAttempted,
     NotChecked,
     NotConfirmed,
-    NotFollowed,
     NothingSelected,
     NothingToResume,
     NothingToStop,
-    NotTaken,
+    NotTracked,
+    Overloaded,
     Paused,
+    RefusedWithoutDatabase,
     SecondPersonNeeded,
-    StoreDown,
-    TooMany,
+    TooManyRequests,
     UnknownControl,
     UnreadableButton,
     UnreadableCommand,
 )
 from bot.errors.together import (
+    AmbiguousResponse,
     CheckFailed,
     InvalidIds,
     KeyRefused,
@@ -100,18 +102,18 @@ from bot.errors.together import (
     RequestRefused,
     ServerError,
     TogetherError,
-    Unclear,
     UnreadableAnswer,
     WrongState,
 )
 
 __all__ = [
     "AlreadyInFlight",
+    "AmbiguousResponse",
     "BotError",
     "CheckFailed",
     "DirectoryUnavailable",
     "Expired",
-    "Guarded",
+    "GuardrailRefusal",
     "InternalError",
     "InvalidId",
     "InvalidIds",
@@ -126,30 +128,30 @@ __all__ = [
     "NotAttempted",
     "NotChecked",
     "NotConfirmed",
-    "NotFollowed",
     "NotFound",
-    "NotPosted",
     "NotReached",
     "NotRecorded",
-    "NotTaken",
+    "NotTracked",
     "NothingSelected",
     "NothingToResume",
     "NothingToStop",
+    "OutcomeKind",
     "OutcomeUnknown",
+    "Overloaded",
     "Paused",
-    "PostUnclear",
+    "PostFailed",
+    "PostUncertain",
     "RateLimited",
     "ReadFailed",
+    "RefusedWithoutDatabase",
     "RequestExpired",
     "RequestRefused",
     "SecondPersonNeeded",
     "ServerError",
     "StartError",
     "StorageUnavailable",
-    "StoreDown",
     "TogetherError",
-    "TooMany",
-    "Unclear",
+    "TooManyRequests",
     "UnknownControl",
     "UnreadableAnswer",
     "UnreadableButton",

@@ -1,5 +1,9 @@
 """What every error to be told has, and the signals that are told to nobody."""
 
+from typing import ClassVar
+
+from bot.errors.codes import OutcomeKind
+
 
 class InvalidId(ValueError):
     """A text that is no ID.
@@ -35,7 +39,7 @@ class LeaseLost(Exception):
     """Another process has taken this decision over: this one must neither write nor tell anything about it."""
 
 
-class NotPosted(Exception):
+class PostFailed(Exception):
     """Slack certainly did not post or change a message; the message is Slack's code.
 
     Attributes:
@@ -51,7 +55,7 @@ class NotPosted(Exception):
         self.is_closed = is_closed
 
 
-class PostUnclear(Exception):
+class PostUncertain(Exception):
     """Slack may have posted or changed a message, or not; the message names what went wrong."""
 
 
@@ -63,16 +67,20 @@ class BotError(Exception):
     """Something to be told.
 
     Attributes:
+        code: of it, in the audit trail.
         sentence: what happened, as Slack's mrkdwn: whatever came from outside is escaped already.
         next_step: what the reader can do now, likewise.
         quote: words of somebody else, raw, to be shown as a quotation; not part of `str(error)`.
         check_again: whether reading the remediation again is the next step.
     """
 
+    code: ClassVar[OutcomeKind]
+    sentence = ""
+    next_step = ""
     check_again = False
 
-    def __init__(self, sentence: str, next_step: str, *, quote: str = "") -> None:
-        super().__init__(f"{sentence} {next_step}".strip())
-        self.sentence = sentence
-        self.next_step = next_step
+    def __init__(self, sentence: str = "", next_step: str = "", *, quote: str = "") -> None:
+        self.sentence = sentence or self.sentence
+        self.next_step = next_step or self.next_step
         self.quote = quote
+        super().__init__(f"{self.sentence} {self.next_step}".strip())

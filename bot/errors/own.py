@@ -1,11 +1,13 @@
 """The bot's own end or fault in the middle of a decision; told to the channel."""
 
 from bot.errors.base import BotError
+from bot.errors.codes import OutcomeKind
 
 
 class Expired(BotError):
     """A decision lay for so long while no process ran that it is no longer sent; `noun` such as "approval"."""
 
+    code = OutcomeKind.EXPIRED
     check_again = True
 
     def __init__(self, noun: str) -> None:
@@ -22,6 +24,7 @@ class NotRecorded(BotError):
         noun: the decision as a noun, such as "approval".
     """
 
+    code = OutcomeKind.NOT_RECORDED
     check_again = True
 
     def __init__(self, noun: str, *, sent: bool) -> None:
@@ -38,6 +41,8 @@ class MayBeDone(BotError):
     Args:
         what: it is, as in "your request to pause approvals".
     """
+
+    code = OutcomeKind.MAY_BE_DONE
 
     def __init__(self, what: str, *, is_bug: bool = False) -> None:
         why = "something went wrong in the bot" if is_bug else "the bot can't reach its database"
@@ -64,6 +69,7 @@ class InternalError(BotError):
         noun: the decision as a noun, such as "approval".
     """
 
+    code = OutcomeKind.INTERNAL_ERROR
     check_again = True
 
     def __init__(self, noun: str, *, sent: bool) -> None:

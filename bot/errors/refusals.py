@@ -1,6 +1,7 @@
 """Refused before anything was sent to Together; told to the person alone."""
 
 from bot.errors.base import BotError
+from bot.errors.codes import OutcomeKind
 from bot.mrkdwn import escape
 
 _SHOWN = 600  # characters of outside words in a sentence: enough for two IDs of full length
@@ -13,12 +14,16 @@ class NotAttempted(BotError):
 class UnreadableCommand(NotAttempted):
     """What was typed is not a reference."""
 
+    code = OutcomeKind.UNREADABLE_COMMAND
+
     def __init__(self, problem: str) -> None:
         super().__init__(escape(problem, 2 * _SHOWN), "Nothing was sent.")
 
 
 class UnreadableButton(NotAttempted):
     """The value of a button is not what this bot, or a tool that follows its contract, writes."""
+
+    code = OutcomeKind.UNREADABLE_BUTTON
 
     def __init__(self, problem: str) -> None:
         super().__init__(
@@ -30,6 +35,8 @@ class UnreadableButton(NotAttempted):
 class UnknownControl(NotAttempted):
     """A button, dialog or command of another version, or of another app's making."""
 
+    code = OutcomeKind.UNKNOWN_CONTROL
+
     def __init__(self, what: str) -> None:
         super().__init__(
             f"This bot doesn't recognize {escape(what, _SHOWN)}. Nothing was sent.",
@@ -40,12 +47,16 @@ class UnknownControl(NotAttempted):
 class NotAllowed(NotAttempted):
     """The actor may not do this, or not from here."""
 
+    code = OutcomeKind.NOT_ALLOWED
+
     def __init__(self, why: str, who_can: str) -> None:
         super().__init__(f"{why} Nothing changed.", who_can)
 
 
 class NotChecked(NotAllowed):
     """Slack couldn't say whether somebody may do this."""
+
+    code = OutcomeKind.NOT_CHECKED
 
 
 class AlreadyInFlight(NotAttempted):
@@ -55,6 +66,8 @@ class AlreadyInFlight(NotAttempted):
         doing: the verb in progress, such as "approving".
     """
 
+    code = OutcomeKind.ALREADY_IN_FLIGHT
+
     def __init__(self, who: str, doing: str, since: str) -> None:
         already = "You're already" if who == "You" else f"{who} is already"
         super().__init__(
@@ -63,7 +76,7 @@ class AlreadyInFlight(NotAttempted):
         )
 
 
-class Guarded(NotAttempted):
+class GuardrailRefusal(NotAttempted):
     """A guard rail keeps an approval from being sent."""
 
     def __init__(self, why: str, next_step: str) -> None:
@@ -71,22 +84,24 @@ class Guarded(NotAttempted):
         self.why = why
 
 
-class SecondPersonNeeded(Guarded):
+class SecondPersonNeeded(GuardrailRefusal):
     """This person has approved it already, and a mode that takes two people waits for another one."""
 
+    code = OutcomeKind.SECOND_PERSON_NEEDED
 
-class LimitReached(Guarded):
+
+class LimitReached(GuardrailRefusal):
     """As many nodes of the cluster are in repair as may be at once."""
 
+    code = OutcomeKind.LIMIT_REACHED
 
-class NotFollowed(NotAttempted):
+
+class NotTracked(NotAttempted):
     """A hold is the bot's own, on remediations whose alert the bot posted itself."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "Only alerts posted by this bot can be put on hold. Nothing changed.",
-            "Ask your team in the thread instead.",
-        )
+    code = OutcomeKind.NOT_TRACKED
+    sentence = "Only alerts posted by this bot can be put on hold. Nothing changed."
+    next_step = "Ask your team in the thread instead."
 
 
 class NoMatch(NotAttempted):
@@ -95,6 +110,8 @@ class NoMatch(NotAttempted):
     Args:
         text: what was looked for, raw.
     """
+
+    code = OutcomeKind.NO_MATCH
 
     def __init__(self, text: str, where: str) -> None:
         super().__init__(
@@ -110,6 +127,8 @@ class NoReference(NotAttempted):
         count: how many remediations the thread is about; None outside a thread.
     """
 
+    code = OutcomeKind.NO_REFERENCE
+
     def __init__(self, count: int | None) -> None:
         if count is None:
             why = "Which remediation? Nothing was sent."
@@ -123,62 +142,60 @@ class NoReference(NotAttempted):
 class NothingSelected(NotAttempted):
     """A button for a selection was pressed, and nothing that still waits was selected."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "No waiting nodes selected. Nothing changed.", "Choose nodes in the menu, then press the button."
-        )
+    code = OutcomeKind.NOTHING_SELECTED
+    sentence = "No waiting nodes selected. Nothing changed."
+    next_step = "Choose nodes in the menu, then press the button."
 
 
 class NothingToStop(NotAttempted):
     """A selection was to be stopped that has ended, or was stopped before."""
 
-    def __init__(self) -> None:
-        super().__init__("This selection has already finished.", "See the results in the channel.")
+    code = OutcomeKind.NOTHING_TO_STOP
+    sentence = "This selection has already finished."
+    next_step = "See the results in the channel."
 
 
 class NothingToResume(NotAttempted):
     """Approvals are not paused, or not any more."""
 
-    def __init__(self) -> None:
-        super().__init__("Approvals aren't paused.", "There's nothing to resume.")
+    code = OutcomeKind.NOTHING_TO_RESUME
+    sentence = "Approvals aren't paused."
+    next_step = "There's nothing to resume."
 
 
-class Paused(Guarded):
+class Paused(GuardrailRefusal):
     """Somebody has paused approvals."""
+
+    code = OutcomeKind.PAUSED
 
 
 class NotConfirmed(NotAttempted):
     """A dialog was submitted for a selection that is not this person's, or has been begun already."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This selection was already confirmed or belongs to someone else. Nothing more was started.",
-            "Choose again in the channel message.",
-        )
+    code = OutcomeKind.NOT_CONFIRMED
+    sentence = "This selection was already confirmed or belongs to someone else. Nothing more was started."
+    next_step = "Choose again in the channel message."
 
 
-class NotTaken(NotAttempted):
+class Overloaded(NotAttempted):
     """The bot can take nothing right now."""
 
-    def __init__(self) -> None:
-        super().__init__("The bot is restarting or overloaded. Nothing was sent.", "Try again in 30 seconds.")
+    code = OutcomeKind.OVERLOADED
+    sentence = "The bot is restarting or overloaded. Nothing was sent."
+    next_step = "Try again in 30 seconds."
 
 
-class TooMany(NotAttempted):
+class TooManyRequests(NotAttempted):
     """One person has so much under way that others would have to wait."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "You have too many requests in progress, so this one was ignored. Nothing was sent.",
-            "Wait for the results, then try again.",
-        )
+    code = OutcomeKind.TOO_MANY_REQUESTS
+    sentence = "You have too many requests in progress, so this one was ignored. Nothing was sent."
+    next_step = "Wait for the results, then try again."
 
 
-class StoreDown(NotAttempted):
+class RefusedWithoutDatabase(NotAttempted):
     """What cannot be proved afterwards is not done."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The bot can't reach its database, so nothing was sent.",
-            "Try again in a minute. If this keeps happening, use the Together console and tell the bot's admin.",
-        )
+    code = OutcomeKind.REFUSED_WITHOUT_DATABASE
+    sentence = "The bot can't reach its database, so nothing was sent."
+    next_step = "Try again in a minute. If this keeps happening, use the Together console and tell the bot's admin."

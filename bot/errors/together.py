@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bot.errors.base import BotError
+from bot.errors.codes import OutcomeKind
 
 IF_IT_PERSISTS = "If this keeps happening, use the Together console and tell the bot's admin."
 
@@ -16,18 +17,17 @@ class TogetherError(BotError):
         details: the `details` of an `rpcStatus`; for the log, never for the channel.
     """
 
-    def __init__(self, sentence: str, next_step: str, *, quote: str = "") -> None:
-        super().__init__(sentence, next_step, quote=quote)
-        self.request_id: str | None = None
-        self.http_status: int | None = None
-        self.details: Sequence[object] = ()
+    request_id: str | None = None
+    http_status: int | None = None
+    details: Sequence[object] = ()
 
 
 class NotReached(TogetherError):
     """No connection was made, so the request certainly never arrived."""
 
-    def __init__(self) -> None:
-        super().__init__("Couldn't reach Together. Nothing was changed.", f"Try again in a minute. {IF_IT_PERSISTS}")
+    code = OutcomeKind.NOT_REACHED
+    sentence = "Couldn't reach Together. Nothing was changed."
+    next_step = f"Try again in a minute. {IF_IT_PERSISTS}"
 
 
 class RateLimited(TogetherError):
@@ -36,6 +36,8 @@ class RateLimited(TogetherError):
     Attributes:
         retry_after: seconds until the next try may succeed; None when Together did not say.
     """
+
+    code = OutcomeKind.RATE_LIMITED
 
     def __init__(self, retry_after: float | None = None, *, quote: str = "") -> None:
         wait = "a minute" if retry_after is None else f"{max(1, round(retry_after))} s"
@@ -50,40 +52,32 @@ class RateLimited(TogetherError):
 class InvalidIds(TogetherError):
     """Together calls an ID malformed."""
 
-    def __init__(self, *, quote: str = "") -> None:
-        super().__init__(
-            "Together rejected these IDs.",
-            "Compare them with the alert, and try again.",
-            quote=quote,
-        )
+    code = OutcomeKind.INVALID_IDS
+    sentence = "Together rejected these IDs."
+    next_step = "Compare them with the alert, and try again."
 
 
 class NotFound(TogetherError):
     """No such remediation, or not under this cluster and instance."""
 
-    def __init__(self, *, quote: str = "") -> None:
-        super().__init__(
-            "No such remediation on that cluster and instance.",
-            "Check the three IDs and their order: cluster, instance, remediation.",
-            quote=quote,
-        )
+    code = OutcomeKind.NOT_FOUND
+    sentence = "No such remediation on that cluster and instance."
+    next_step = "Check the three IDs and their order: cluster, instance, remediation."
 
 
 class WrongState(TogetherError):
     """The remediation's state does not allow the decision."""
 
+    code = OutcomeKind.WRONG_STATE
+    sentence = "Too late: the remediation has moved on."
+    next_step = "Check again to see its state."
     check_again = True
-
-    def __init__(self, *, quote: str = "") -> None:
-        super().__init__(
-            "Too late: the remediation has moved on.",
-            "Check again to see its state.",
-            quote=quote,
-        )
 
 
 class KeyRefused(TogetherError):
     """The API key is wrong, expired, or may not do this."""
+
+    code = OutcomeKind.KEY_REFUSED
 
     def __init__(self, status: int, *, quote: str = "") -> None:
         what = "rejected this bot's API key" if status == 401 else "doesn't allow this bot's API key to do that"  # noqa: PLR2004 - HTTP's own number
@@ -97,6 +91,8 @@ class KeyRefused(TogetherError):
 class RequestRefused(TogetherError):
     """A client error that has no class of its own."""
 
+    code = OutcomeKind.REQUEST_REFUSED
+
     def __init__(self, status: int, *, quote: str = "") -> None:
         super().__init__(
             f"Together refused the request (HTTP {status}).",
@@ -105,12 +101,14 @@ class RequestRefused(TogetherError):
         )
 
 
-class Unclear(TogetherError):
+class AmbiguousResponse(TogetherError):
     """No clear answer: a decision that was sent may have taken effect."""
 
 
-class ServerError(Unclear):
+class ServerError(AmbiguousResponse):
     """Together, or a proxy before it, failed."""
+
+    code = OutcomeKind.SERVER_ERROR
 
     def __init__(self, status: int, *, quote: str = "") -> None:
         super().__init__(
@@ -118,15 +116,18 @@ class ServerError(Unclear):
         )
 
 
-class NoAnswer(Unclear):
+class NoAnswer(AmbiguousResponse):
     """The request went out, and no whole answer came back in time."""
 
-    def __init__(self) -> None:
-        super().__init__("Together didn't respond in time.", f"Try again in a minute. {IF_IT_PERSISTS}")
+    code = OutcomeKind.NO_ANSWER
+    sentence = "Together didn't respond in time."
+    next_step = f"Try again in a minute. {IF_IT_PERSISTS}"
 
 
-class UnreadableAnswer(Unclear):
+class UnreadableAnswer(AmbiguousResponse):
     """An answer came that is not what the API promises."""
+
+    code = OutcomeKind.UNREADABLE_ANSWER
 
     def __init__(self, what: str, *, is_too_large: bool = False) -> None:
         super().__init__(
@@ -143,6 +144,8 @@ class ReadFailed(TogetherError):
         noun: the decision as a noun, such as "approval".
     """
 
+    code = OutcomeKind.READ_FAILED
+
     def __init__(self, noun: str, cause: TogetherError) -> None:
         super().__init__(
             f"{cause.sentence} Your {noun} wasn't sent.",
@@ -156,6 +159,7 @@ class ReadFailed(TogetherError):
 class CheckFailed(TogetherError):
     """A person asked what a remediation is now, and it can't be read. What was sent before may have arrived or not."""
 
+    code = OutcomeKind.CHECK_FAILED
     check_again = True
 
     def __init__(self, cause: TogetherError) -> None:
@@ -167,6 +171,7 @@ class CheckFailed(TogetherError):
 class OutcomeUnknown(TogetherError):
     """A decision was sent, got no clear answer, and could not be read back."""
 
+    code = OutcomeKind.OUTCOME_UNKNOWN
     check_again = True
 
     def __init__(self, noun: str, cause: TogetherError) -> None:

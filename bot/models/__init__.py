@@ -5,12 +5,12 @@ from bot.models.alert import (
     HOLD_ENDS_SOON_SECONDS,
     HOLD_SECONDS,
     MAX_HOLD_SECONDS,
-    About,
     Alert,
+    CardContext,
     History,
     Hold,
     Pause,
-    Share,
+    RepairLoad,
 )
 from bot.models.approval import FIRST_APPROVAL_SECONDS, FirstApproval
 from bot.models.batch import (
@@ -27,7 +27,7 @@ from bot.models.batch import (
     stop_reason,
     waiting,
 )
-from bot.models.button import Shown, button_value, read_button_value, reference_value
+from bot.models.button import SeenState, button_value, read_button_value, reference_value
 from bot.models.entry import Entry
 from bot.models.event import Event, EventKind, Target
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id, new_id
@@ -36,17 +36,16 @@ from bot.models.job import (
     LIFETIME,
     Answer,
     AuditNote,
+    CardNote,
     Claim,
-    Decided,
+    DecidedBy,
     Job,
-    Manner,
     Outcome,
-    OutcomeKind,
-    Past,
-    Remark,
+    PastDecision,
+    ReplyKind,
     Sent,
+    is_reported_in_digest,
     token_of,
-    told_in_digest,
 )
 from bot.models.message import Snapshot, Tracked, TrackedMessage, answered, held, released
 from bot.models.overview import PER_PAGE, Overview
@@ -64,7 +63,7 @@ from bot.models.remediation import (
     State,
     is_weaker,
 )
-from bot.models.request import MARK, Actor, Blocks, Message, Place, Request, decision_of
+from bot.models.request import MARK, Actor, Blocks, Message, ReplyTarget, Request, decision_of
 from bot.models.verbs import RULES, Rule, Verb
 
 __all__ = [
@@ -87,7 +86,6 @@ __all__ = [
     "PRECISION",
     "RULES",
     "TROUBLES",
-    "About",
     "Actor",
     "Alert",
     "AlertChannels",
@@ -96,9 +94,11 @@ __all__ = [
     "Batch",
     "BatchItem",
     "Blocks",
+    "CardContext",
+    "CardNote",
     "Claim",
     "Cluster",
-    "Decided",
+    "DecidedBy",
     "Delivery",
     "Directory",
     "Entry",
@@ -110,25 +110,23 @@ __all__ = [
     "Hold",
     "Job",
     "LinkedAlert",
-    "Manner",
     "Message",
     "Messenger",
     "Mode",
     "Outcome",
-    "OutcomeKind",
     "Overview",
-    "Past",
+    "PastDecision",
     "Pause",
     "Person",
-    "Place",
-    "Remark",
     "Remediation",
     "RemediationRef",
+    "RepairLoad",
+    "ReplyKind",
+    "ReplyTarget",
     "Request",
     "Rule",
+    "SeenState",
     "Sent",
-    "Share",
-    "Shown",
     "Snapshot",
     "State",
     "StopReason",
@@ -143,6 +141,7 @@ __all__ = [
     "decided_in",
     "decision_of",
     "held",
+    "is_reported_in_digest",
     "is_weaker",
     "key",
     "new_id",
@@ -152,6 +151,5 @@ __all__ = [
     "still_waiting",
     "stop_reason",
     "token_of",
-    "told_in_digest",
     "waiting",
 ]

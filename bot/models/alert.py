@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from bot.models.approval import FirstApproval
-from bot.models.job import Decided, Remark
+from bot.models.job import CardNote, DecidedBy
 from bot.models.remediation import FINAL, Remediation, State
 
 HOLD_SECONDS = 30 * 60
@@ -53,7 +53,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class RepairLoad:
     """How much of a cluster was in repair at a moment.
 
     Attributes:
@@ -79,7 +79,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class CardContext:
     """What a card says beyond the remediation itself.
 
     Attributes:
@@ -95,7 +95,7 @@ class About:
     """
 
     history: History | None = None
-    share: Share | None = None
+    share: RepairLoad | None = None
     hold: Hold | None = None
     first: FirstApproval | None = None
     followed: bool = False
@@ -106,7 +106,7 @@ class About:
     channel_id: str = ""
     ts: str = ""
     node: str = ""
-    doubt: Remark | None = None
+    doubt: CardNote | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,10 @@ class Alert:
     message_id: str = ""
     seen_at: float = 0.0
     history: History | None = None
-    share: Share | None = None
+    share: RepairLoad | None = None
     hold: Hold | None = None
-    remark: Remark | None = None
-    decided: Decided | None = None
+    remark: CardNote | None = None
+    decided: DecidedBy | None = None
     vanished: bool = False
     answered_seq: int = 0
     is_stale: bool = False
@@ -177,9 +177,9 @@ class Alert:
         settles_at = self.remark.settles_at if self.remark else None
         return settles_at is not None and settles_at <= now
 
-    def about(self, first: FirstApproval | None) -> About:
+    def about(self, first: FirstApproval | None) -> CardContext:
         """Return what its card says beyond the remediation."""
-        return About(
+        return CardContext(
             self.history, self.share, self.hold, first, followed=True, vanished=self.vanished, as_of=self.as_of,
             node=self.remediation.node, doubt=self.remark if self.remark and not self.remark.buttons else None,
         )  # fmt: skip

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bot.errors import OutcomeKind
 from bot.models.alert import Alert
-from bot.models.button import Shown
+from bot.models.button import SeenState
 from bot.models.ids import RemediationRef
-from bot.models.job import OutcomeKind
 from bot.models.remediation import Remediation, State
-from bot.models.request import Actor, Place
+from bot.models.request import Actor, ReplyTarget
 from bot.models.verbs import RULES, Verb
 
 EVERYTHING = "all"
@@ -45,7 +45,7 @@ class BatchItem:
     number: int
     ref: RemediationRef
     node: str
-    shown: Shown
+    shown: SeenState
     outcome: str | None = None
     summary: str = ""
     is_left: bool = False
@@ -67,7 +67,7 @@ class Batch:
     digest_id: str
     verb: Verb
     actor: Actor
-    place: Place
+    place: ReplyTarget
     asked_at: float
     items: Sequence[BatchItem] = ()
     is_running: bool = False

@@ -10,7 +10,7 @@ from bot.models.remediation import Remediation
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SeenState:
     """What was seen: by a person on a card, or by the bot in a read. None where it isn't known.
 
     Attributes:
@@ -46,7 +46,7 @@ def _is_plain(value: str) -> bool:
     return len(value) <= MAX_ID_LENGTH and not any(unicodedata.category(each)[0] == "C" for each in value)
 
 
-def read_button_value(value: object) -> tuple[RemediationRef, Shown]:
+def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:
     """Read a button's value, as this or any earlier release or another tool wrote it.
 
     Raises:
@@ -66,6 +66,6 @@ def read_button_value(value: object) -> tuple[RemediationRef, Shown]:
     if not all(each is None or (isinstance(each, str) and _is_plain(each)) for each in shown):
         raise UnreadableButton("mode or state isn't plain text")
     try:
-        return RemediationRef(*ids), Shown(mode or None, state or None, episode or None)
+        return RemediationRef(*ids), SeenState(mode or None, state or None, episode or None)
     except InvalidId as error:
         raise UnreadableButton(str(error).removesuffix(".")) from None

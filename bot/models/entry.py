@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bot.models.request import Actor, Place
+from bot.models.request import Actor, ReplyTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Entry:
     kind: str
     what: str
     actor: Actor
-    place: Place
+    place: ReplyTarget
     action: str = ""
     value: str = ""
     ts: str = ""

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from bot.errors import OutcomeKind
 from bot.models.approval import FirstApproval
-from bot.models.button import Shown
+from bot.models.button import SeenState
 from bot.models.ids import RemediationRef
 from bot.models.request import Actor, Message, Request
 from bot.models.verbs import Verb
 
 if TYPE_CHECKING:
-    from bot.models.alert import About
+    from bot.models.alert import CardContext
 
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 ERROR_SECONDS = 3600.0  # how long a card says that something failed
@@ -23,7 +24,7 @@ def token_of(decision_id: str) -> str:
     return decision_id[:8]
 
 
-class Manner(StrEnum):
+class ReplyKind(StrEnum):
     """How an answer is told."""
 
     CARD = "card"
@@ -32,7 +33,7 @@ class Manner(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class DecidedBy:
     """Who decided through Slack.
 
     Attributes:
@@ -56,7 +57,7 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class CardNote:
     """What a card that answers somebody says beyond the remediation: whoever draws it anew must say it too.
 
     Attributes:
@@ -71,7 +72,7 @@ class Remark:
 
     notice: str
     buttons: bool
-    decided: Decided | None
+    decided: DecidedBy | None
     state: str
     mode: str
     at: float
@@ -99,87 +100,12 @@ class Answer:
         line: then the answer, which points at that card.
     """
 
-    manner: Manner
+    manner: ReplyKind
     message: Message
-    remark: Remark | None = None
+    remark: CardNote | None = None
     summary: str = ""
     card_ts: str = ""
     line: Message | None = None
-
-
-class OutcomeKind(StrEnum):
-    """How a decision ended, as the audit trail names it. Errors have the names of their classes."""
-
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    CANCELLED = "cancelled"
-    HELD = "held"
-    RELEASED = "released"
-    READ = "read"
-    FIRST_OF_TWO = "first of two"
-    CHANGED = "changed meanwhile"
-    REFUSED_FOR_STATE = "refused for the state"
-    TOO_LATE = "too late"
-    NOT_IN_EFFECT = "not in effect"
-    NO_EFFECT_SHOWN = "no effect shown"
-    NOT_ALLOWED = "NotAllowed"
-    NOT_CHECKED = "NotChecked"
-    ALREADY_IN_FLIGHT = "AlreadyInFlight"
-    SECOND_PERSON_NEEDED = "SecondPersonNeeded"
-    LIMIT_REACHED = "LimitReached"
-    PAUSED = "Paused"
-    NOT_FOLLOWED = "NotFollowed"
-    STORE_DOWN = "StoreDown"
-    TOO_MANY = "TooMany"
-    UNREADABLE_COMMAND = "UnreadableCommand"
-    UNREADABLE_BUTTON = "UnreadableButton"
-    UNKNOWN_CONTROL = "UnknownControl"
-    NO_MATCH = "NoMatch"
-    NO_REFERENCE = "NoReference"
-    NOTHING_SELECTED = "NothingSelected"
-    NOT_CONFIRMED = "NotConfirmed"
-    NOTHING_TO_STOP = "NothingToStop"
-    NOTHING_TO_RESUME = "NothingToResume"
-    NOT_TAKEN = "NotTaken"
-    NOT_REACHED = "NotReached"
-    RATE_LIMITED = "RateLimited"
-    INVALID_IDS = "InvalidIds"
-    NOT_FOUND = "NotFound"
-    WRONG_STATE = "WrongState"
-    KEY_REFUSED = "KeyRefused"
-    REQUEST_REFUSED = "RequestRefused"
-    SERVER_ERROR = "ServerError"
-    NO_ANSWER = "NoAnswer"
-    UNREADABLE_ANSWER = "UnreadableAnswer"
-    READ_FAILED = "ReadFailed"
-    CHECK_FAILED = "CheckFailed"
-    OUTCOME_UNKNOWN = "OutcomeUnknown"
-    EXPIRED = "Expired"
-    INTERRUPTED = "Interrupted"  # of the releases before 0.2
-    NOT_RECORDED = "NotRecorded"
-    MAY_BE_DONE = "MayBeDone"
-    INTERNAL_ERROR = "InternalError"
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether the decision may have taken effect all the same."""
-        return self in _DOUBTFUL
-
-    @property
-    def is_trouble(self) -> bool:
-        """Whether it is Together's or the bot's fault rather than the node's: many in a row stop a batch."""
-        return self in _TROUBLE
-
-
-_DOUBTFUL = {
-    OutcomeKind.NOT_IN_EFFECT, OutcomeKind.NO_EFFECT_SHOWN, OutcomeKind.OUTCOME_UNKNOWN, OutcomeKind.INTERRUPTED,
-    OutcomeKind.INTERNAL_ERROR,
-}  # fmt: skip
-_TROUBLE = {
-    OutcomeKind.NOT_REACHED, OutcomeKind.RATE_LIMITED, OutcomeKind.KEY_REFUSED, OutcomeKind.REQUEST_REFUSED,
-    OutcomeKind.SERVER_ERROR, OutcomeKind.NO_ANSWER, OutcomeKind.UNREADABLE_ANSWER, OutcomeKind.READ_FAILED,
-    OutcomeKind.OUTCOME_UNKNOWN, OutcomeKind.INTERNAL_ERROR, OutcomeKind.NOT_IN_EFFECT,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +136,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PastDecision:
     """A decision that has ended, as the audit trail has it.
 
     Attributes:
@@ -226,7 +152,7 @@ class Past:
     reason: str = ""
 
 
-def told_in_digest(request: Request, outcome: Outcome) -> bool:
+def is_reported_in_digest(request: Request, outcome: Outcome) -> bool:
     """Return whether the digest tells an outcome, so nobody is told of it alone. Who may not decide learns why."""
     return request.batch_id is not None and outcome.kind not in {OutcomeKind.NOT_ALLOWED, OutcomeKind.NOT_CHECKED}
 
@@ -261,7 +187,7 @@ class Sent:
     """
 
     at: float
-    seen: Shown | None
+    seen: SeenState | None
 
 
 @dataclass(slots=True)
@@ -271,34 +197,34 @@ class Job:
     Attributes:
         fence: grows each time it changes hands.
         received_at: seconds since 1970, on the database's clock.
-        began: when this process received it, on its monotonic clock.
+        received_mono: when this process received it, on its monotonic clock.
         held_until: until when no other process can have it, on the same clock.
         sending_since: when this process last began to record that a POST leaves, on the same clock.
         is_active: its decision was allowed and claimed.
         sent: its POST may have left.
-        sent_now: that was recorded with the claim, and this process sends it next.
+        send_is_recorded: that was recorded with the claim, and this process sends it next.
         answer: its outcome is recorded, and this is yet to be delivered.
         answered_at: when the outcome was recorded, as Unix time in seconds on the database's clock.
         deliveries: how often Slack did not take the answer.
         taken_over: another process began it.
-        context: what a card says beyond the remediation, as of the claim.
+        card_context: what a card says beyond the remediation, as of the claim.
     """
 
     id: str
     request: Request
     fence: int
     received_at: float
-    began: float = 0.0
+    received_mono: float = 0.0
     held_until: float = 0.0
     sending_since: float = 0.0
     is_active: bool = False
     sent: Sent | None = None
-    sent_now: bool = False
+    send_is_recorded: bool = False
     answer: Answer | None = None
     answered_at: float | None = None
     deliveries: int = 0
     taken_over: bool = False
-    context: "About | None" = None
+    card_context: "CardContext | None" = None
 
     @property
     def token(self) -> str:

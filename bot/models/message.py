@@ -7,7 +7,7 @@ from bot.models.alert import Alert, Hold, Pause
 from bot.models.approval import FirstApproval
 from bot.models.batch import Batch
 from bot.models.ids import RemediationRef
-from bot.models.job import Answer, Manner
+from bot.models.job import Answer, ReplyKind
 from bot.models.request import Request
 from bot.models.verbs import RULES
 from bot.mrkdwn import escape, when
@@ -101,7 +101,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     """
     decides, remark = RULES[request.verb].decides, answer.remark
     known = alert.remediation.state, alert.remediation.mode
-    is_told = remark is not None and answer.manner is Manner.CARD  # an error says nothing of the state
+    is_told = remark is not None and answer.manner is ReplyKind.CARD  # an error says nothing of the state
     is_stale = is_told and remark is not None and (alert.vanished or (remark.state, remark.mode) != known)
     if is_stale and remark:
         # The card must say it too if Together can't be read; the notice was for the person who asked.
@@ -115,7 +115,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     shown_at = place.channel_id, answer.card_ts or place.message_ts
     if message.is_digest or message.ts is None or (message.channel_id, message.ts) != shown_at:
         return alert, message
-    if remark and answer.manner is Manner.ERROR:
+    if remark and answer.manner is ReplyKind.ERROR:
         if alert.remark and not alert.remark.buttons:
             # A doubt that is older still holds, and for as long as the newer one.
             return replace(alert, remark=replace(alert.remark, at=at)), replace(message, drawn="")
@@ -125,7 +125,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         at = alert.remark.at  # a look that found nothing new prolongs no doubt
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
-        drawn = answer.message.fingerprint if answer.manner is Manner.CARD else ""
+        drawn = answer.message.fingerprint if answer.manner is ReplyKind.CARD else ""
         return replace(alert, remark=replace(remark, at=at)), replace(message, drawn=drawn)
     # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
     return alert, replace(message, drawn="") if place.in_progress else message

@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.errors import NotAllowed
-from bot.models.alert import About, Pause
+from bot.models.alert import CardContext, Pause
 from bot.models.ids import RemediationRef
-from bot.models.job import Past
+from bot.models.job import PastDecision
 from bot.models.remediation import Remediation
 
 PER_PAGE = 15  # of what waits: each takes three of a view's 100 blocks (docs.slack.dev, blocks)
@@ -36,9 +36,9 @@ class Overview:
     page: int
     running: Sequence[Remediation]
     failed: Sequence[Remediation] | None
-    mine: Sequence[Past]
+    mine: Sequence[PastDecision]
     names: Mapping[RemediationRef, str]
-    about: Mapping[RemediationRef, About] = field(default_factory=dict)
+    about: Mapping[RemediationRef, CardContext] = field(default_factory=dict)
     unconfirmed: Collection[RemediationRef] = ()
     pause: Pause | None = None
     unreadable: Collection[str] = ()

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Protocol
 
 from bot.models.ids import RemediationRef
-from bot.models.request import Message, Place
+from bot.models.request import Message, ReplyTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +44,20 @@ class Delivery(Enum):
 class Messenger(Protocol):
     """How the bot says something. An implementation never raises: it tries one way after another."""
 
-    async def progress(self, place: Place, message: Message) -> Place:
+    async def progress(self, place: ReplyTarget, message: Message) -> ReplyTarget:
         """Say that somebody is on it. The place that is given back is where the answer goes."""
 
-    async def answer(self, place: Place, message: Message) -> Delivery:
+    async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""
 
-    async def reply(self, place: Place, message: Message, on_card: Message | None) -> bool:
+    async def reply(self, place: ReplyTarget, message: Message, on_card: Message | None) -> bool:
         """Tell the channel of an error, in the thread of the clicked message. Returns whether Slack took it.
 
         Args:
             on_card: what the clicked message shows from now on; None for what it did before.
         """
 
-    async def whisper(self, place: Place, message: Message) -> bool:
+    async def reply_privately(self, place: ReplyTarget, message: Message) -> bool:
         """Tell the person alone. Returns whether Slack took it."""
 
 
@@ -65,8 +65,8 @@ class AlertChannels(Protocol):
     """The alert channel, at Slack's pace: wait for a turn, look whether it is still to be said, then say it.
 
     Raises:
-        NotPosted: Slack certainly did not do it.
-        PostUnclear: Slack may have done it.
+        PostFailed: Slack certainly did not do it.
+        PostUncertain: Slack may have done it.
     """
 
     async def turn_to_post(self, channel_id: str) -> None:

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bot.models.button import Shown
+from bot.models.button import SeenState
 from bot.models.ids import RemediationRef
 from bot.models.verbs import Verb
 
@@ -57,7 +57,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReplyTarget:
     """Where an action came from and its answer goes.
 
     Attributes:
@@ -108,8 +108,8 @@ class Request:
     verb: Verb
     ref: RemediationRef
     actor: Actor
-    place: Place
-    shown: Shown | None = None
+    place: ReplyTarget
+    shown: SeenState | None = None
     reason: str = ""
     trigger_id: str | None = None
     batch_id: str | None = None
@@ -117,7 +117,7 @@ class Request:
     instead_of: str | None = None
     asked_at: float = 0.0
 
-    def at(self, place: Place) -> "Request":
+    def at(self, place: ReplyTarget) -> "Request":
         """The same request, whose answer goes to another place."""
         return replace(self, place=place)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import httpx
 
 from bot import metrics
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.models import Event, Target
 from bot.outward.formats import cloud_event, incident, signed
-from bot.store import Lease, Letter, Outbox
+from bot.store import Lease, Outbox, OutboxEntry
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Sender:
                     drop_at = self._clock.monotonic() + GIVE_UP_AFTER
             except StorageUnavailable as error:
                 logger.warning("Events for other tools: can't reach the database: %s", error)
-            await self._clock.sleep(self._renew, Pause.LEASE)
+            await self._clock.sleep(self._renew, WaitReason.LEASE)
 
     async def _tell(self, target: Target) -> None:
         while True:
@@ -107,7 +107,7 @@ class Sender:
                 logger.warning("Events for %s: %s", target, type(error).__name__)
             except Exception:  # decisions must keep working, and so must the attempts
                 logger.exception("Couldn't send events; retrying")
-            await self._clock.sleep(TICK, Pause.OUTBOX)
+            await self._clock.sleep(TICK, WaitReason.OUTBOX)
 
     def use(self, destinations: Destinations) -> None:
         """Tell these from now on."""
@@ -130,7 +130,7 @@ class Sender:
             raise failed
         return bool(letters)
 
-    async def _send(self, letter: Letter) -> None:
+    async def _send(self, letter: OutboxEntry) -> None:
         self._lease.ensure_held()
         if letter.event is None:
             logger.error("An event about %s can't be read and is dropped: a newer version wrote it", letter.subject)

@@ -10,7 +10,7 @@ from bot.store.inbox import InboxStore
 from bot.store.lease import Lease
 from bot.store.messages import InChannel, Look, Messages
 from bot.store.outages import Outage, Outages
-from bot.store.outbox import Letter, Outbox
+from bot.store.outbox import Outbox, OutboxEntry
 from bot.store.pauses import Pauses, begin_pause, end_pause
 from bot.store.trail import Trail, check_signatures
 
@@ -22,12 +22,12 @@ __all__ = [
     "InChannel",
     "InboxStore",
     "Lease",
-    "Letter",
     "Look",
     "Messages",
     "Outage",
     "Outages",
     "Outbox",
+    "OutboxEntry",
     "Pauses",
     "Trail",
     "audit",

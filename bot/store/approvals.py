@@ -5,14 +5,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select
 
+from bot.errors import OutcomeKind
 from bot.models import (
     DOUBT_SECONDS,
     FINAL,
-    About,
+    CardContext,
     FirstApproval,
     Hold,
     Job,
-    OutcomeKind,
     RemediationRef,
     State,
     Tracked,
@@ -86,7 +86,7 @@ class Approvals:
 
     database: Database
 
-    async def about(self, ref: RemediationRef) -> About:
+    async def about(self, ref: RemediationRef) -> CardContext:
         """Return what a card of a remediation says beyond itself."""
         return await self.database.read(card_context, ref)
 
@@ -136,13 +136,13 @@ class Approvals:
         return await self.database.read(_refs, _AT_WORK, cluster_id)
 
 
-def card_context(connection: Connection, ref: RemediationRef) -> About:
+def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     """Return what a card of a remediation says beyond itself, inside a transaction."""
     first, pause = _first_approval(connection, ref), active_pause(connection, [ref.cluster_id])
     row = connection.execute(_BODY, key_of(ref)).first()
     alert = readable_alert(row) if row else None
     if alert is None:
-        return About(first=first, pause=pause)
+        return CardContext(first=first, pause=pause)
     about = replace(alert.at(read_clock(connection)).about(first), pause=pause)
     message = readable_message(row.message) if row and row.message else None
     if message is None:

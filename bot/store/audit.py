@@ -12,10 +12,10 @@ from bot.models import (
     DOUBT_SECONDS,
     RULES,
     AuditNote,
-    Decided,
+    DecidedBy,
     Job,
     Outcome,
-    Past,
+    PastDecision,
     Remediation,
     RemediationRef,
     Verb,
@@ -119,7 +119,7 @@ def last_seq(connection: Connection) -> int:
     return int(last.seq) if last else 0
 
 
-def who_decided(connection: Connection, present: Remediation) -> Decided | None:
+def who_decided(connection: Connection, present: Remediation) -> DecidedBy | None:
     """Return who brought a remediation into its state through this bot, where that is known.
 
     A decision whose outcome stayed in doubt counts when Together's own record is of it; a cancellation, which leaves no
@@ -132,7 +132,7 @@ def who_decided(connection: Connection, present: Remediation) -> Decided | None:
         is_own = present.is_reviewed_with(token_of(row.decision_id))
         is_sure = is_own or (row.outcome == rule.done and _is_since_told(present, row.verb, row.at))
         if is_sure or (row.verb == Verb.CANCEL and _ended_with(present, row.at)):
-            return Decided(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure)
+            return DecidedBy(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure)
     return None
 
 
@@ -188,7 +188,7 @@ def _page(connection: Connection, chosen: Select[Any], values: dict[str, str] | 
     return connection.execute(chosen, values or {}).mappings().all()
 
 
-async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> Sequence[Past]:
+async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> Sequence[PastDecision]:
     """Return how the last decisions ended, the latest first: those on a remediation, or of a Slack user ID."""
     mine = audit.c.user_id == of if isinstance(of, str) else one_remediation(audit.c)
     ended = and_(mine, audit.c.event == OUTCOME, audit.c.verb != Verb.REFRESH, _IS_OURS)
@@ -197,9 +197,9 @@ async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> 
     return [_past(row) for row in page if row["verb"] in set(Verb)]
 
 
-def _past(row: RowMapping) -> Past:
+def _past(row: RowMapping) -> PastDecision:
     ref = RemediationRef(row["cluster_id"], row["instance_id"], row["remediation_id"])
-    return Past(ref, Verb(row["verb"]), row["user_id"], row["at"], row["outcome"] or "", row["reason"] or "")
+    return PastDecision(ref, Verb(row["verb"]), row["user_id"], row["at"], row["outcome"] or "", row["reason"] or "")
 
 
 async def head(database: Database) -> str:

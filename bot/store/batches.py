@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, Update, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from bot.errors import OutcomeKind
 from bot.models import (
     LIFETIME,
     TROUBLES,
@@ -20,8 +21,7 @@ from bot.models import (
     Batch,
     BatchItem,
     Job,
-    OutcomeKind,
-    Place,
+    ReplyTarget,
     Request,
     StopReason,
     new_id,
@@ -90,7 +90,7 @@ _RESULTS = select(c.batch_number, c.status, c.outcome, c.summary).where(_OF_BATC
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Owner:
     """Which process carries out a decision, and for how long without a sign of life."""
 
     owner: str
@@ -133,7 +133,7 @@ def _take_back(connection: Connection, batch_id: str) -> None:
         _wake(connection, digest_id)
 
 
-def confirm(connection: Connection, batch_id: str, user_id: str, turn: Turn) -> Job | None:
+def confirm(connection: Connection, batch_id: str, user_id: str, turn: Owner) -> Job | None:
     """Write the decisions of a batch that its person confirms, and give the first one its turn.
 
     Returns:
@@ -152,7 +152,7 @@ def confirm(connection: Connection, batch_id: str, user_id: str, turn: Turn) -> 
 
 
 def _row(batch: Batch, item: BatchItem) -> dict[str, Any]:
-    place = Place(batch.place.channel_id, batch.place.user_id)
+    place = ReplyTarget(batch.place.channel_id, batch.place.user_id)
     request = Request(batch.verb, item.ref, batch.actor, place, shown=item.shown, batch_id=batch.id)
     return {
         "id": new_id(),
@@ -165,7 +165,7 @@ def _row(batch: Batch, item: BatchItem) -> dict[str, Any]:
     }
 
 
-def advance(connection: Connection, batch_id: str, turn: Turn, began_at: float | None = None) -> Job | None:
+def advance(connection: Connection, batch_id: str, turn: Owner, began_at: float | None = None) -> Job | None:
     """Give the next decision of a batch its turn, or leave the rest alone where something stops it.
 
     Args:

@@ -34,24 +34,24 @@ from bot.clock import Clock
 from bot.errors import LeaseLost
 from bot.models import (
     RULES,
-    About,
     Answer,
     AuditNote,
+    CardContext,
     Claim,
-    Decided,
+    DecidedBy,
     Job,
     Outcome,
     Pause,
-    Place,
     Remediation,
+    ReplyTarget,
     Request,
+    SeenState,
     Sent,
-    Shown,
     Tracked,
     Verb,
     answered,
+    is_reported_in_digest,
     new_id,
-    told_in_digest,
 )
 from bot.store import audit, batches, inbox, outbox
 from bot.store.approvals import card_context, keep_first
@@ -194,7 +194,7 @@ class DecisionStore:
         self._lease = lease_seconds
         self._clock = clock
         self._owner = new_id()
-        self._turn = batches.Turn(self._owner, lease_seconds)
+        self._turn = batches.Owner(self._owner, lease_seconds)
 
     async def receive(self, request: Request, job_id: str) -> Job | None:
         """Write down what was asked. Returns None when the same click or command is there already.
@@ -206,7 +206,7 @@ class DecisionStore:
         received_at = await self.database.run(_scalar, _RECEIVE, values)
         if received_at is None:
             return None
-        job = Job(job_id, request, fence=1, received_at=received_at, began=asked_at)
+        job = Job(job_id, request, fence=1, received_at=received_at, received_mono=asked_at)
         return self._hold(job, asked_at)
 
     async def void(self, request: Request, job_id: str) -> bool:
@@ -227,7 +227,7 @@ class DecisionStore:
             **ids_of(request.ref),
         }  # fmt: skip
 
-    async def claim(self, job: Job, *, sends: bool = False) -> Claim | About:
+    async def claim(self, job: Job, *, sends: bool = False) -> Claim | CardContext:
         """Claim the remediation for this decision.
 
         Returns:
@@ -243,14 +243,14 @@ class DecisionStore:
                 if is_last:
                     raise
             else:
-                job.is_active, job.context = True, context
+                job.is_active, job.card_context = True, context
                 self._hold(job, asked_at)
                 if sends:
-                    job.sent, job.sent_now, job.sending_since = Sent(sent_at, None), True, asked_at
+                    job.sent, job.send_is_recorded, job.sending_since = Sent(sent_at, None), True, asked_at
                 return context
         raise AssertionError("the last attempt returns or raises")
 
-    def _claim(self, connection: Connection, job: Job, *, sends: bool) -> tuple[float, About]:
+    def _claim(self, connection: Connection, job: Job, *, sends: bool) -> tuple[float, CardContext]:
         turn = _next_turn(connection, job.request) if job.request.verb is Verb.APPROVE else read_clock(connection)
         sent_at = self._execute(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_active_at=turn)
         if sends:
@@ -261,11 +261,11 @@ class DecisionStore:
         """Return who is deciding on this remediation right now."""
         return await self.database.read(_claimed_by, request)
 
-    async def who_decided(self, present: Remediation) -> Decided | None:
+    async def who_decided(self, present: Remediation) -> DecidedBy | None:
         """Return who brought a remediation into its state through this bot, where that is known."""
         return await self.database.read(audit.who_decided, present)
 
-    async def record_send(self, job: Job, seen: Shown | None) -> Pause | None:
+    async def record_send(self, job: Job, seen: SeenState | None) -> Pause | None:
         """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.
 
         Returns:
@@ -280,7 +280,7 @@ class DecisionStore:
         job.sent, job.sending_since = Sent(sent_at, seen), asked_at
         return None
 
-    def _record_send(self, connection: Connection, job: Job, seen: Shown | None, *, repeat: bool) -> float | Pause:
+    def _record_send(self, connection: Connection, job: Job, seen: SeenState | None, *, repeat: bool) -> float | Pause:
         if pause := _pause_of(connection, job.request):
             return pause
         before = job.sent.seen if job.sent else None
@@ -353,7 +353,7 @@ class DecisionStore:
         if request.batch_id:
             batches.lock(connection, request.batch_id)
         at, kind = read_clock(connection), outcome.kind.value
-        is_told = told_in_digest(request, outcome)
+        is_told = is_reported_in_digest(request, outcome)
         try:
             if is_told:
                 self._execute(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
@@ -401,7 +401,7 @@ class DecisionStore:
             request = request.at(replace(place, response_url=None))
         await self.database.run(self._execute, _POSTPONE, job, b_seconds=seconds, b_request=dump_request(request))
 
-    async def set_place(self, job: Job, place: Place) -> None:
+    async def set_place(self, job: Job, place: ReplyTarget) -> None:
         """Remember where "in progress" is shown, so that whoever finishes the job finds it."""
         job.request = job.request.at(place)
         await self.database.run(self._execute, _MOVE, job, b_request=dump_request(job.request))
@@ -496,7 +496,7 @@ class DecisionStore:
         What this process received itself, it need not ask the database.
         """
         if not job.taken_over:
-            return self._clock.monotonic() - job.began
+            return self._clock.monotonic() - job.received_mono
         ages = [await self.seconds_since(job.received_at)]
         if job.request.asked_at:
             ages.append(self._clock.now() - job.request.asked_at)

@@ -15,7 +15,7 @@ from bot.models import (
     FIRST_APPROVAL_SECONDS,
     IN_REPAIR,
     Alert,
-    Decided,
+    DecidedBy,
     FirstApproval,
     History,
     Remediation,
@@ -148,7 +148,7 @@ class Look:
     alert: Alert
     message: TrackedMessage
     first: FirstApproval | None
-    decided: Decided | None
+    decided: DecidedBy | None
     now: float
 
 

@@ -50,7 +50,7 @@ Data = dict[str, str | int | float | bool | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class OutboxEntry:
     """An event for a target.
 
     Attributes:
@@ -73,7 +73,7 @@ class Outbox:
 
     database: Database
 
-    async def due(self, target: Target, limit: int) -> Sequence[Letter]:
+    async def due(self, target: Target, limit: int) -> Sequence[OutboxEntry]:
         """Return what a target is to be told now, at most one event of each remediation."""
         return await self.database.read(_due, target, limit)
 
@@ -81,20 +81,21 @@ class Outbox:
         """Forget what is older than `seconds`, of targets that nobody tells any more."""
         await self.database.run(_run, _DROP_OLD, {"b_seconds": seconds})
 
-    async def drop(self, letter: Letter) -> None:
+    async def drop(self, letter: OutboxEntry) -> None:
         """Forget what was told, or is given up."""
         await self.database.run(_run, _DROP, {"b_id": letter.id})
 
-    async def postpone(self, letter: Letter, seconds: float) -> None:
+    async def postpone(self, letter: OutboxEntry, seconds: float) -> None:
         """Tell it later."""
         await self.database.run(_run, _POSTPONE, {"b_id": letter.id, "b_seconds": seconds})
 
 
-def _due(connection: Connection, target: Target, limit: int) -> list[Letter]:
+def _due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]:
     present = read_clock(connection)
     rows = connection.execute(_DUE, {"b_target": target, "b_limit": limit})
     return [
-        Letter(row.id, target, row.subject, _read(row.body), present - row.created_at, row.attempts) for row in rows
+        OutboxEntry(row.id, target, row.subject, _read(row.body), present - row.created_at, row.attempts)
+        for row in rows
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 from sqlalchemy import RowMapping
 
-from bot.models import Answer, Job, Request, Sent, Shown
+from bot.models import Answer, Job, Request, SeenState, Sent
 from bot.store.tables import ACTIVE, ANSWERED
 
 _REQUESTS, _ANSWERS = TypeAdapter(Request), TypeAdapter(Answer)
@@ -21,7 +21,7 @@ def to_job(row: RowMapping) -> Job:
     """
     if row["request"] is None or row["verb"] is None:
         raise ValueError("nothing is known of what was asked")
-    seen = None if row["seen_state"] is None else Shown(row["seen_mode"], row["seen_state"])
+    seen = None if row["seen_state"] is None else SeenState(row["seen_mode"], row["seen_state"])
     return Job(
         row["id"],
         load_request(row["request"]),

@@ -20,7 +20,8 @@ from sqlalchemy import (
     bindparam,
 )
 
-from bot.models import OutcomeKind, RemediationRef
+from bot.errors import OutcomeKind
+from bot.models import RemediationRef
 
 metadata = MetaData()
 

@@ -1,5 +1,5 @@
 """Together's remediation API."""
 
-from bot.together.client import ALL_INSTANCES, Patience, TogetherClient
+from bot.together.client import ALL_INSTANCES, Timeouts, TogetherClient
 
-__all__ = ["ALL_INSTANCES", "Patience", "TogetherClient"]
+__all__ = ["ALL_INSTANCES", "Timeouts", "TogetherClient"]

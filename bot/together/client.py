@@ -1,8 +1,8 @@
 """Together's remediation API over a handed-in `httpx.AsyncClient`.
 
 A GET may be repeated. A POST has no idempotency key, so it is repeated only when it certainly was not taken: no
-connection was made, or Together answered 429. Everything else that is not a clear answer raises `Unclear`, and the
-caller reads the remediation back.
+connection was made, or Together answered 429. Everything else that is not a clear answer raises `AmbiguousResponse`,
+and the caller reads the remediation back.
 """
 
 import json
@@ -16,13 +16,13 @@ from urllib.parse import quote
 import httpx
 
 from bot import metrics
-from bot.clock import Clock, Pause
+from bot.clock import Clock, WaitReason
 from bot.errors import (
+    AmbiguousResponse,
     NoAnswer,
     NotReached,
     RateLimited,
     TogetherError,
-    Unclear,
     UnreadableAnswer,
 )
 from bot.models import Cluster, Remediation, RemediationRef, check_id
@@ -39,7 +39,7 @@ BeforeSend = Callable[[int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long the client waits, in seconds, and how much it reads, in bytes.
 
     Attributes:
@@ -86,7 +86,7 @@ class TogetherClient:
         *,
         secrets: Collection[str] = (),
         clock: Clock | None = None,
-        patience: Patience | None = None,
+        patience: Timeouts | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._http = http
@@ -94,7 +94,7 @@ class TogetherClient:
         self._secrets: list[bytes] = []
         self.use_key(api_key, secrets)
         self._clock = clock or Clock()
-        self._patience = patience or Patience()
+        self._patience = patience or Timeouts()
         self._jitter = jitter
         self._page_sizes: dict[str, int] = {}  # of those lists whose pages were too large
 
@@ -211,12 +211,12 @@ class TogetherClient:
             left = give_up_at - self._clock.monotonic()
             try:
                 return await self._send("GET", path, params=params, seconds=min(left, self._patience.attempt))
-            except (NotReached, RateLimited, Unclear) as error:
+            except (NotReached, RateLimited, AmbiguousResponse) as error:
                 wait = self._wait(error, attempt)
                 is_final = isinstance(error, UnreadableAnswer) and error.is_too_large  # it would be as large again
                 if is_final or attempt == ATTEMPTS or self._clock.monotonic() + wait >= give_up_at:
                     raise
-            await self._clock.sleep(wait, Pause.RETRY)
+            await self._clock.sleep(wait, WaitReason.RETRY)
             attempt += 1
 
     async def _post(
@@ -235,7 +235,7 @@ class TogetherClient:
                 if attempt == ATTEMPTS or wait > self._patience.post_wait:
                     # Once a connection was made, "not reached" would say too much.
                     raise limited or error from None
-            await self._clock.sleep(wait, Pause.RETRY)
+            await self._clock.sleep(wait, WaitReason.RETRY)
             attempt += 1
 
     def _wait(self, error: TogetherError, attempt: int) -> float:

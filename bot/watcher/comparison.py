@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from bot import cards
 from bot.clock import Clock
-from bot.errors import NotPosted, PostUnclear
+from bot.errors import PostFailed, PostUncertain
 from bot.models import AlertChannels, Found, Message, RemediationRef, Snapshot, TrackedMessage, decision_of
 from bot.store import InChannel, Lease, Messages
 from bot.tasks import finish
@@ -70,7 +70,7 @@ class Comparer:
             since = min(each.opened_at for each in here) - HISTORY_BEFORE
             try:
                 found = await self.channels.find(max(since, latest), channel_id)
-            except NotPosted as error:
+            except PostFailed as error:
                 logger.warning("Can't read the alert channel %s right now: %s", channel_id, error)
                 continue
             self._doubted.pop(channel_id, None)
@@ -121,9 +121,9 @@ class Comparer:
         self.lease.ensure_held()
         try:
             await finish(self.channels.update(ts, pointer, channel_id, is_card=False))
-        except (NotPosted, PostUnclear) as error:
+        except (PostFailed, PostUncertain) as error:
             logger.warning("%s: a second message can't be changed right now: %s", about, error)
-            if not (isinstance(error, NotPosted) and (error.is_lasting or error.is_closed)):
+            if not (isinstance(error, PostFailed) and (error.is_lasting or error.is_closed)):
                 self.doubt(channel_id)
         else:
             logger.warning("%s: was posted twice; the second message points to the first", about)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from bot.clock import Clock
 from bot.errors import TogetherError
-from bot.models import HISTORY_DAYS, History, Remediation, RemediationRef, Share, State
+from bot.models import HISTORY_DAYS, History, Remediation, RemediationRef, RepairLoad, State
 from bot.together import TogetherClient
 from bot.watcher.poller import Poller
 
@@ -30,14 +30,14 @@ class Enricher:
     clock: Clock
     in_repair: dict[str, int] = field(default_factory=dict, init=False)
 
-    def share(self, cluster_id: str) -> Share | None:
+    def share(self, cluster_id: str) -> RepairLoad | None:
         """Return how much of a cluster is in repair, as far as it was read."""
         in_repair = self.in_repair.get(cluster_id)
         if in_repair is None:
             return None
         cluster = self.poller.clusters.get(cluster_id)
         name, nodes = (cluster.cluster_name or "", cluster.nodes) if cluster else ("", None)
-        return Share(in_repair, nodes, self.clock.now(), name)
+        return RepairLoad(in_repair, nodes, self.clock.now(), name)
 
     async def history(self, ref: RemediationRef) -> History | None:
         """Return what a node went through in the last days: one list, when its alert is first posted."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from bot.models import RemediationRef
 
 
-class Index:
+class TrackedIndex:
     """The tracked remediations, with the fingerprint of what was last seen of each, and when that was confirmed.
 
     A list confirms a whole cluster, except for what isn't listed: that is read alone.

@@ -13,7 +13,7 @@ from bot.store import Messages
 from bot.watcher import lifecycle
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
-from bot.watcher.index import Index
+from bot.watcher.index import TrackedIndex
 from bot.watcher.lifecycle import GROWS_SECONDS
 from bot.watcher.poller import Listing, Observation, Poller
 from bot.watcher.workqueue import WorkQueue
@@ -105,7 +105,7 @@ class Intake:
     def __init__(  # noqa: PLR0913, PLR0917 - what comes in from one side goes out to the others
         self,
         messages: Messages,
-        index: Index,
+        index: TrackedIndex,
         queue: WorkQueue,
         poller: Poller,
         enricher: Enricher,

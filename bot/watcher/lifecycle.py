@@ -12,11 +12,11 @@ from bot.models import (
     HOLD_ENDS_SOON_SECONDS,
     RULES,
     Alert,
-    Decided,
+    CardNote,
+    DecidedBy,
     Message,
-    Remark,
     Remediation,
-    Share,
+    RepairLoad,
     Snapshot,
     State,
     Tracked,
@@ -59,7 +59,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     look: Look,
     remediation: Remediation,
     fingerprint: str,
-    share: Share | None,
+    share: RepairLoad | None,
     sequence: int,
     *,
     read_alone: bool,
@@ -106,21 +106,21 @@ def seen(  # noqa: PLR0913 - what was read, and when
     return alert, replace(message, next_at=0.0, done=False)
 
 
-def loaded(look: Look, share: Share) -> Tracked | None:
+def loaded(look: Look, share: RepairLoad) -> Tracked | None:
     """Return a waiting alert with how much of its cluster is in repair now; None where that is no news."""
     if not is_behind(look.alert, share):
         return None
     return replace(look.alert, share=share), replace(look.message, next_at=0.0)
 
 
-def is_behind(alert: Alert, share: Share) -> bool:
+def is_behind(alert: Alert, share: RepairLoad) -> bool:
     """Return whether a waiting alert says another load of its cluster than there is."""
     told = alert.share
     is_same = told is not None and (told.in_repair, told.nodes) == (share.in_repair, share.nodes)
     return alert.waits and not alert.is_stale and not is_same
 
 
-def _who(look: Look) -> Decided | None:
+def _who(look: Look) -> DecidedBy | None:
     """Return who decided: as the audit trail says, or as the answer did, which names both of two people."""
     trail, answer = look.decided, look.alert.decided
     if trail and answer and (trail.verb, trail.user_id) != (answer.verb, answer.user_id):
@@ -184,7 +184,7 @@ def _still_holds(alert: Alert, read: Remediation, now: float, *, read_alone: boo
     return remark.settles_at is None or not read_alone or now - READ_SECONDS < remark.settles_at
 
 
-def _holds(remark: Remark | None, remediation: Remediation) -> bool:
+def _holds(remark: CardNote | None, remediation: Remediation) -> bool:
     return remark is not None and (remark.state, remark.mode) == (remediation.state, remediation.mode)
 
 

@@ -7,7 +7,7 @@ from enum import Enum
 
 from bot import cards
 from bot.clock import Clock
-from bot.errors import NotPosted, PostUnclear
+from bot.errors import PostFailed, PostUncertain
 from bot.models import AlertChannels, Message, new_id
 from bot.store import Lease, Outage, Outages
 from bot.tasks import finish
@@ -120,7 +120,7 @@ class OutageNotifier:
         """Tell a channel the next thing, at its turn.
 
         Raises:
-            NotPosted, PostUnclear: Slack did not take it, or may have: it is looked at the next time.
+            PostFailed, PostUncertain: Slack did not take it, or may have: it is looked at the next time.
         """
         if (unclear := self._unclear.get(channel_id)) and not await self._is_settled(unclear):
             return
@@ -155,7 +155,7 @@ class OutageNotifier:
         logger.warning("%s", message.text)
         try:
             ts = await self.channels.post(message, channel_id=notice.channel_id, mark=mark)
-        except PostUnclear:
+        except PostUncertain:
             until = self.clock.monotonic() + ARRIVED_SECONDS
             self._unclear[notice.channel_id] = _Unclear(notice, mark, until, since)
             raise
@@ -192,7 +192,7 @@ class OutageNotifier:
         notice = unclear.notice
         try:
             found = await self.channels.find(unclear.since - HISTORY_BEFORE, notice.channel_id)
-        except NotPosted as error:
+        except PostFailed as error:
             if not error.is_lasting:
                 raise
             found = None
@@ -224,7 +224,7 @@ class OutageNotifier:
             self.lease.ensure_held()
             try:
                 await self.channels.update(ts, shown, self._known[about[0]].channel_id)
-            except NotPosted as error:
+            except PostFailed as error:
                 if not (error.is_lasting or error.is_closed):
                     raise
                 logger.warning("The message about an outage can't be changed any more: %s", error)

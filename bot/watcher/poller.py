@@ -14,7 +14,7 @@ from bot.clock import Clock
 from bot.errors import InvalidId, NotFound, RateLimited, TogetherError
 from bot.models import IN_REPAIR, OPEN, Cluster, Remediation, RemediationRef, State
 from bot.together import TogetherClient
-from bot.watcher.index import Index
+from bot.watcher.index import TrackedIndex
 from bot.watcher.workqueue import Backoff
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Poller:
         clusters: what is known of each cluster.
     """
 
-    def __init__(self, together: TogetherClient, clusters: tuple[str, ...], index: Index, clock: Clock) -> None:
+    def __init__(self, together: TogetherClient, clusters: tuple[str, ...], index: TrackedIndex, clock: Clock) -> None:
         self._together = together
         self._chosen = clusters
         self._index = index

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bot import cards
 from bot.clock import Clock
-from bot.errors import InvalidId, LeaseLost, NotPosted, PostUnclear, StorageUnavailable, TogetherError
+from bot.errors import InvalidId, LeaseLost, PostFailed, PostUncertain, StorageUnavailable, TogetherError
 from bot.models import (
     AlertChannels,
     Found,
@@ -27,11 +27,11 @@ from bot.watcher import calls, lifecycle, threads
 from bot.watcher.comparison import HISTORY_BEFORE, Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
-from bot.watcher.index import Index
+from bot.watcher.index import TrackedIndex
 from bot.watcher.lifecycle import ARRIVED_SECONDS, Step
 from bot.watcher.outages import OutageNotifier, is_outage_key
 from bot.watcher.poller import reference_of
-from bot.watcher.threads import ThreadPart
+from bot.watcher.threads import PendingReply
 from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, Line, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class _Unclear:
         undo: what becomes of the message where it did not arrive.
     """
 
-    part: ThreadPart
+    part: PendingReply
     mark: str
     until: float
     since: float
@@ -72,7 +72,7 @@ class Reconciler:
         channels: AlertChannels,
         together: TogetherClient,
         queue: WorkQueue,
-        index: Index,
+        index: TrackedIndex,
         enricher: Enricher,
         outages: OutageNotifier,
         comparer: Comparer,
@@ -143,7 +143,7 @@ class Reconciler:
             after = None
             try:
                 after = await self._do(key, lane, channel_id)
-            except (NotPosted, PostUnclear) as error:
+            except (PostFailed, PostUncertain) as error:
                 self._postpone(key, lane, channel_id, error)
             except (LeaseLost, StorageUnavailable):
                 raise
@@ -168,13 +168,13 @@ class Reconciler:
         await self._outages.tell(channel_id)
         return None
 
-    def _postpone(self, key: str, lane: Lane, channel_id: str, error: NotPosted | PostUnclear) -> None:
-        if isinstance(error, NotPosted):
+    def _postpone(self, key: str, lane: Lane, channel_id: str, error: PostFailed | PostUncertain) -> None:
+        if isinstance(error, PostFailed):
             logger.warning("%s: Slack didn't take it: %s", key, error)
         else:
             logger.warning("%s: unclear whether Slack took it: %s", key, error)
             self._comparer.doubt(channel_id)
-        if isinstance(error, NotPosted) and error.is_closed:
+        if isinstance(error, PostFailed) and error.is_closed:
             self._queue.closed(channel_id, lane)
         else:
             self._queue.failed(key, lane)
@@ -293,7 +293,7 @@ class Reconciler:
         self._lease.ensure_held()  # writing it down may have taken so long that another process posts it by now
         try:
             ts = await self._channels.post(shown, about=_about(left), channel_id=message.channel_id)
-        except NotPosted as error:
+        except PostFailed as error:
             self._report(message.channel_id, f"Can't post alerts in {message.channel_id}: {error}.")
             await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0))
             raise
@@ -312,13 +312,13 @@ class Reconciler:
         assert ts is not None  # noqa: S101 - its next step is an edit
         try:
             await self._channels.update(ts, shown, before.message.channel_id)
-        except PostUnclear:
+        except PostUncertain:
             # It may arrive late, over whatever is drawn until then: what it shows is not known any more.
             self._unsure_until[key] = self._clock.monotonic() + ARRIVED_SECONDS
             self._edited.pop(key, None)
             await self._settle(key, lambda each: replace(each.message, drawn=""))
             raise
-        except NotPosted as error:
+        except PostFailed as error:
             if error.is_gone:
                 return await self._lose(before, error)
             if not error.is_lasting:
@@ -337,7 +337,7 @@ class Reconciler:
 
         return await self._settle(key, drawn)
 
-    async def _lose(self, snapshot: Snapshot, error: NotPosted) -> Snapshot | None:
+    async def _lose(self, snapshot: Snapshot, error: PostFailed) -> Snapshot | None:
         logger.warning("%s: deleted in Slack: %s", _named(snapshot), error)
         self._forget_unclear(snapshot.message.id)
         return await self._messages.change(snapshot.message.id, lifecycle.deleted)
@@ -355,7 +355,7 @@ class Reconciler:
         pointer = cards.moved(before.alerts, channel_id)
         try:
             await self._channels.update(message.ts, pointer, message.channel_id, is_card=False)
-        except NotPosted as error:
+        except PostFailed as error:
             if not (error.is_lasting or error.is_closed):
                 raise
             logger.warning("%s: can't be changed in its former channel: %s", _named(before), error)
@@ -370,12 +370,12 @@ class Reconciler:
         self._lease.ensure_held()
         return await finish(self._reply(snapshot, part))
 
-    async def _reply(self, snapshot: Snapshot, part: ThreadPart) -> Snapshot | None:
+    async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         """Tell the thread; what it takes no more counts as told."""
         message = snapshot.message
         try:
             await self._post_in_thread(message, part)
-        except NotPosted as error:
+        except PostFailed as error:
             if error.is_gone:
                 return await self._lose(snapshot, error)
             if not error.is_lasting:
@@ -384,19 +384,22 @@ class Reconciler:
         return await self._count_as_told(message.id, part)
 
     async def _post_in_thread(
-        self, message: TrackedMessage, part: ThreadPart, undo: Callable[[Snapshot], TrackedMessage | None] | None = None
+        self,
+        message: TrackedMessage,
+        part: PendingReply,
+        undo: Callable[[Snapshot], TrackedMessage | None] | None = None,
     ) -> None:
         mark, since = new_id(), self._clock.now()
         try:
             await self._channels.post(
                 part.message, thread_ts=message.ts, channel_id=message.channel_id, broadcast=part.broadcast, mark=mark
             )
-        except PostUnclear:
+        except PostUncertain:
             until = self._clock.monotonic() + ARRIVED_SECONDS
             self._unclear[message.id] = _Unclear(part, mark, until, since, undo or (lambda each: each.message))
             raise
 
-    async def _count_as_told(self, key: str, part: ThreadPart) -> Snapshot | None:
+    async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
         self._forget_unclear(key)
         return await self._settle(key, lambda each: threads.replied(each.message, part, each.now))
 
@@ -409,7 +412,7 @@ class Reconciler:
             has_it = await self._channels.has_reply(
                 unclear.mark, thread_ts=message.ts, channel_id=message.channel_id, since=since
             )
-        except NotPosted as error:
+        except PostFailed as error:
             if not error.is_lasting:
                 raise
             has_it = None
@@ -464,14 +467,14 @@ class Reconciler:
 
         self._lease.ensure_held()
         try:
-            await self._post_in_thread(message, ThreadPart(reminder), undo=taken_back)
-        except NotPosted as error:
+            await self._post_in_thread(message, PendingReply(reminder), undo=taken_back)
+        except PostFailed as error:
             if error.is_lasting:
                 logger.warning("%s: can no longer post to thread: %s", _named(before), error)
                 return after
             await self._settle(key, taken_back)
             raise
-        except PostUnclear:
+        except PostUncertain:
             await self._messages.change(key, lambda each: replace(each.message, next_at=0.0))  # to make sure of it
             raise
         return after
@@ -504,7 +507,7 @@ class Reconciler:
         key = snapshot.message.id
         try:
             found = await self._what_is_in(snapshot)
-        except NotPosted as error:
+        except PostFailed as error:
             if not error.is_lasting:
                 raise
             found = None  # the channel is gone, and with it the message

@@ -12,7 +12,7 @@ FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadPart:
+class PendingReply:
     """Something that a thread lacks.
 
     Attributes:
@@ -29,11 +29,11 @@ class ThreadPart:
     is_call: bool = False
 
 
-def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
+def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield what the thread lacks."""
     message = snapshot.message
     if message.lines:
-        yield ThreadPart(cards.lines(message.lines), lines=len(message.lines))
+        yield PendingReply(cards.lines(message.lines), lines=len(message.lines))
     yield from _failures(snapshot, config.oncall(snapshot.alerts, message.cluster_id))
     yield from _late_calls(snapshot, config)
     if not message.is_digest:
@@ -44,21 +44,21 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart
         yield from _results(snapshot)
 
 
-def replied(message: TrackedMessage, part: ThreadPart, now: float) -> TrackedMessage:
+def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedMessage:
     """Return a message whose thread was told something."""
     message = replace(message, lines=message.lines[part.lines :], told=message.told | part.told)
     return replace(message, called_at=now, owes_call=False) if part.is_call else message
 
 
-def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
+def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield the call for what nobody was called for when it came; what is new is shown in the channel too."""
     if call := calls.late_call(snapshot, config):
         first, again = call.alerts[0].remediation, call.is_new and all(each.waits_since for each in call.alerts)
         told = cards.late_call(first, len(call.alerts), call.called, again=again)
-        yield ThreadPart(told, broadcast=call.is_new, is_call=True)
+        yield PendingReply(told, broadcast=call.is_new, is_call=True)
 
 
-def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[ThreadPart]:
+def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield that one of two people has approved what waits still."""
     for alert in snapshot.alerts:
         first = snapshot.firsts.get(alert.remediation.ref)
@@ -67,22 +67,22 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Thread
         key = f"first {first.job_id}"
         if key not in snapshot.message.told:
             called = config.called([alert], snapshot.message.cluster_id, snapshot.now)
-            yield ThreadPart(cards.first_approval(alert.remediation, first.user_id, called), frozenset({key}))
+            yield PendingReply(cards.first_approval(alert.remediation, first.user_id, called), frozenset({key}))
 
 
-def _failures(snapshot: Snapshot, oncall: str) -> Iterator[ThreadPart]:
+def _failures(snapshot: Snapshot, oncall: str) -> Iterator[PendingReply]:
     """Yield which repairs have failed, for the channel too."""
     message, new = snapshot.message, new_failures(snapshot)
     if not new:
         return
     told = frozenset(str(each.remediation.ref) for each in new)
     if message.is_digest:
-        yield ThreadPart(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)
+        yield PendingReply(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)
         return
     first = snapshot.firsts.get(new[0].remediation.ref)
     first_user = first.user_id if first and first.mode == new[0].remediation.mode else ""
     said = cards.failed_repair(new[0].remediation, new[0].decided, first_user, oncall, snapshot.now)
-    yield ThreadPart(said, told, broadcast=True)
+    yield PendingReply(said, told, broadcast=True)
 
 
 def new_failures(snapshot: Snapshot) -> list[Alert]:
@@ -98,7 +98,7 @@ def _is_old(alert: Alert, now: float) -> bool:
     return ended is not None and now - ended.timestamp() > FAILURE_SECONDS
 
 
-def _results(snapshot: Snapshot) -> Iterator[ThreadPart]:
+def _results(snapshot: Snapshot) -> Iterator[PendingReply]:
     """Yield what the thread of a digest lacks: reports of selections."""
     message = snapshot.message
     for batch in snapshot.batches:
@@ -108,7 +108,7 @@ def _results(snapshot: Snapshot) -> Iterator[ThreadPart]:
         for number, part in enumerate(parts):
             if (key := f"{batch.id} {number}") not in message.told:
                 is_last = number == len(parts) - 1
-                yield ThreadPart(part, frozenset({key, batch.id} if is_last else {key}))
+                yield PendingReply(part, frozenset({key, batch.id} if is_last else {key}))
 
 
 def holds_of(alert: Alert) -> tuple[Hold, ...]:
@@ -116,12 +116,12 @@ def holds_of(alert: Alert) -> tuple[Hold, ...]:
     return (alert.hold, *alert.hold.others) if alert.hold else ()
 
 
-def _warnings(alert: Alert, message: TrackedMessage, now: float) -> Iterator[ThreadPart]:
+def _warnings(alert: Alert, message: TrackedMessage, now: float) -> Iterator[PendingReply]:
     """Yield what tells people that their holds end soon."""
     for hold in holds_of(alert):
         key = warning(alert, hold)
         if alert.waits and hold.until - HOLD_ENDS_SOON_SECONDS <= now and key not in message.told:
-            yield ThreadPart(cards.hold_ends(alert.remediation, hold), frozenset({key}))
+            yield PendingReply(cards.hold_ends(alert.remediation, hold), frozenset({key}))
 
 
 def warning(alert: Alert, hold: Hold) -> str:

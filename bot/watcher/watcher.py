@@ -5,15 +5,15 @@ import logging
 from collections.abc import Callable
 
 from bot import metrics
-from bot.clock import Clock, Pause
-from bot.errors import LeaseLost, NotPosted, StorageUnavailable
+from bot.clock import Clock, WaitReason
+from bot.errors import LeaseLost, PostFailed, StorageUnavailable
 from bot.models import HISTORY_DAYS, AlertChannels, RemediationRef
 from bot.store import DecisionStore, Lease, Messages, Outages
 from bot.together import TogetherClient
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
-from bot.watcher.index import Index
+from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
 from bot.watcher.lifecycle import ARRIVED_SECONDS
 from bot.watcher.outages import OutageNotifier
@@ -56,7 +56,7 @@ class Watcher:
         self._lease = Lease(store.database, "watch", config.lease_seconds, clock)
         self._messages = Messages(store.database, self._lease)
         self._queue = WorkQueue(clock.monotonic)
-        self._index = index = Index()
+        self._index = index = TrackedIndex()
         self._is_watching = False
         self._poller = Poller(together, config.clusters, index, clock)
         enricher = Enricher(together, self._poller, clock)
@@ -94,7 +94,7 @@ class Watcher:
                 logger.exception("Couldn't start watching; retrying")
             finally:
                 self._is_watching = False
-            await self._clock.sleep(self._pause, Pause.LEASE)
+            await self._clock.sleep(self._pause, WaitReason.LEASE)
 
     def measure(self) -> None:
         """Bring the gauges of the watch up to date."""
@@ -147,7 +147,7 @@ class Watcher:
         for channel_id in sorted(self._config.channels):
             try:
                 found = await self._channels.find(since, channel_id)
-            except NotPosted as error:
+            except PostFailed as error:
                 logger.warning("Can't read the alert channel %s right now: %s", channel_id, error)
                 if error.is_lasting:
                     self._report(channel_id, f"Can't post alerts in {channel_id}: {error}.")
@@ -170,7 +170,7 @@ class Watcher:
 
     async def _keep_lease(self) -> None:
         while True:
-            await self._clock.sleep(self._pause, Pause.LEASE)
+            await self._clock.sleep(self._pause, WaitReason.LEASE)
             if not await self._lease.acquire():
                 raise LeaseLost
 
@@ -182,7 +182,7 @@ class Watcher:
                 self._intake.backlog.expect(names)
                 self._index.keep(names)
                 await self._outages.keep(names)
-            await self._clock.sleep(self._config.poll_seconds, Pause.POLL)
+            await self._clock.sleep(self._config.poll_seconds, WaitReason.POLL)
 
     async def _take_in(self) -> None:
         """Take what was listed, one cluster after the other."""
@@ -203,7 +203,7 @@ class Watcher:
         due_at, is_takeover = self._clock.monotonic() + (COMPARE_EVERY if is_first else ARRIVED_SECONDS), not is_first
         while True:
             left = due_at - self._clock.monotonic()
-            await self._clock.sleep(max(0.0, min(left, LOOK_AT_DOUBTS_EVERY)), Pause.COMPARE)
+            await self._clock.sleep(max(0.0, min(left, LOOK_AT_DOUBTS_EVERY)), WaitReason.COMPARE)
             if self._clock.monotonic() < due_at:
                 await self._comparer.compare_doubted()
                 continue
@@ -213,7 +213,7 @@ class Watcher:
     async def _tick(self) -> None:
         """See to what time brings about, and to what other processes have changed."""
         while True:
-            await self._clock.sleep(TICK, Pause.TICK)
+            await self._clock.sleep(TICK, WaitReason.TICK)
             for message_id in await self._messages.due():
                 self._queue.put(message_id)
             await self._intake.look_at_ages()

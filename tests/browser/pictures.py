@@ -13,7 +13,7 @@ from playwright.async_api import Locator, Page, ViewportSize
 
 from bot import cards
 from bot.errors import NotAllowed, NotAttempted
-from bot.models import Decided, Message, Mode, Pause, Shown, State, Verb, waiting
+from bot.models import DecidedBy, Message, Mode, Pause, SeenState, State, Verb, waiting
 from tests.browser.chromium import chromium
 from tests.manual_clock import START
 from tests.samples import (
@@ -53,7 +53,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     for state, one in BY_STATE.items():
         yield f"card-{state.lower()}", cards.card(one), False
     notice = "Approved, but the repair is now “Replace VM”. You approved “Reboot VM”."
-    decided = Decided(Verb.APPROVE, ALICE, START, "the job has checkpointed")
+    decided = DecidedBy(Verb.APPROVE, ALICE, START, "the job has checkpointed")
     approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
     yield "card-decided", cards.card(approved, decided=decided, notice=notice), False
     yield "alert", cards.card(remediation(), about=ABOUT), False
@@ -115,13 +115,13 @@ def view() -> dict[str, Any]:
 
 def reason() -> dict[str, Any]:
     """The dialog that asks for a reason."""
-    asked = replace(request(Verb.CANCEL), shown=Shown(Mode.REBOOT_VM, State.PENDING_APPROVAL))
+    asked = replace(request(Verb.CANCEL), shown=SeenState(Mode.REBOOT_VM, State.PENDING_APPROVAL))
     return cards.reason_dialog(asked, "gpu-node-07")
 
 
 def other_mode() -> dict[str, Any]:
     """The dialog that approves another mode than the suggested one."""
-    asked = replace(request(Verb.APPROVE), shown=Shown(Mode.HOST_AWARE, State.PENDING_APPROVAL))
+    asked = replace(request(Verb.APPROVE), shown=SeenState(Mode.HOST_AWARE, State.PENDING_APPROVAL))
     return cards.other_mode_dialog(asked, "gpu-node-07", cards.CardConfig().other_modes(Mode.HOST_AWARE))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot import cards
-from bot.models import BatchItem, Hold, Share, Shown, State, chosen, waiting
+from bot.models import BatchItem, Hold, RepairLoad, SeenState, State, chosen, waiting
 from bot.mrkdwn import when
 from tests.card_text import compare, drawn
 from tests.manual_clock import START
@@ -24,7 +24,7 @@ def test_digest_before_during_and_after_a_batch() -> None:
 def test_decided_items_do_not_wait_before_the_next_reading() -> None:
     open_ones = waiting(alerts(12))
     items = [
-        BatchItem(number, each.remediation.ref, "", Shown(None, None), "approved" if number == 0 else "NotFound")
+        BatchItem(number, each.remediation.ref, "", SeenState(None, None), "approved" if number == 0 else "NotFound")
         for number, each in enumerate(open_ones)
     ]
     shown = replace(batch(0, is_running=True), items=items)
@@ -44,7 +44,8 @@ def test_decided_items_do_not_wait_before_the_next_reading() -> None:
 )
 def test_only_approved_items_are_called_approved(outcomes: list[str | None], words: str) -> None:
     items = [
-        BatchItem(number, remediation().ref, "n", Shown(None, None), outcome) for number, outcome in enumerate(outcomes)
+        BatchItem(number, remediation().ref, "n", SeenState(None, None), outcome)
+        for number, outcome in enumerate(outcomes)
     ]
     assert words in str(cards.digest.draw(DIGEST, alerts(12), [replace(batch(0), items=items)]).blocks)
 
@@ -87,7 +88,7 @@ def test_no_two_nodes_have_the_same_name() -> None:
 
 def test_remediations_of_one_node_count_as_one_node_and_have_names_of_their_own() -> None:
     (one,) = alerts(1)
-    share = Share(0, 4, 0.0, "c")
+    share = RepairLoad(0, 4, 0.0, "c")
     many = [
         replace(one, share=share, remediation=remediation(id=f"r-{number}", instance_id=f"i-{number % 4}"))
         for number in range(7)
@@ -101,7 +102,7 @@ def test_remediations_of_one_node_count_as_one_node_and_have_names_of_their_own(
 
 
 def test_more_nodes_than_the_cluster_is_said_to_have_are_not_counted_against_it() -> None:
-    share = Share(0, 1, 0.0, "c")
+    share = RepairLoad(0, 1, 0.0, "c")
     many = [replace(each, share=share) for each in waiting(alerts(25))]
     assert cards.digest.draw(DIGEST, many, []).text.startswith("10 nodes in c need a decision.")
     assert "on 10 nodes in c." in str(cards.selection.dialog(batch(0), many, cards.listing.names(many)))

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from bot import cards
 from bot.cards import home
-from bot.models import PER_PAGE, Past, Remediation, Verb
+from bot.models import PER_PAGE, PastDecision, Remediation, Verb
 from tests.card_text import MARKUP, NASTY, WORST, texts
 from tests.manual_clock import START
 from tests.samples import ABOUT, ALERTS, REF, overview, remediation
@@ -31,7 +31,7 @@ def test_worst_home_fits_into_slack_and_mentions_nobody(fields: dict[str, Any], 
         page=3,
         running=[worst] * 30,
         failed=[worst] * 30,
-        mine=[Past(worst.ref, Verb.CANCEL, "U0ALICE", START, words[:60], words[:500])] * 10,
+        mine=[PastDecision(worst.ref, Verb.CANCEL, "U0ALICE", START, words[:60], words[:500])] * 10,
         names={worst.ref: worst.node},
         about={worst.ref: ABOUT},
         unreadable=["c" * 200] * 9,

@@ -12,17 +12,17 @@ from bot import cards, errors
 from bot.cards import MORE, CardConfig, labels
 from bot.models import (
     RULES,
-    About,
     Alert,
-    Decided,
+    CardContext,
+    DecidedBy,
     FirstApproval,
     History,
     Hold,
     Message,
     Mode,
     Remediation,
-    Share,
-    Shown,
+    RepairLoad,
+    SeenState,
     State,
     Verb,
     read_button_value,
@@ -40,7 +40,7 @@ def test_card_of_every_state(state: State) -> None:
 
 
 def test_card_of_a_decision_with_a_notice() -> None:
-    decided = Decided(Verb.APPROVE, "U0ALICE", START, "the job has checkpointed")
+    decided = DecidedBy(Verb.APPROVE, "U0ALICE", START, "the job has checkpointed")
     notice = "Approved, but the repair is now “Replace VM”. You approved “Reboot VM”."
     approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
     compare("card-decided", drawn(cards.card(approved, decided=decided, notice=notice)))
@@ -81,7 +81,7 @@ def test_button_value_says_what_was_shown() -> None:
     for button in buttons:
         assert read_button_value(button["value"]) == (
             REF,
-            Shown(Mode.REBOOT_VM, State.PENDING_APPROVAL, remediation().episode_key),
+            SeenState(Mode.REBOOT_VM, State.PENDING_APPROVAL, remediation().episode_key),
         )
 
 
@@ -105,7 +105,7 @@ def test_card_of_an_alert_with_all_that_the_bot_knows() -> None:
 
 
 def test_card_of_a_withdrawn_remediation() -> None:
-    compare("alert-vanished", drawn(cards.card(remediation(), about=About(followed=True, vanished=True))))
+    compare("alert-vanished", drawn(cards.card(remediation(), about=CardContext(followed=True, vanished=True))))
 
 
 @pytest.mark.parametrize(
@@ -121,30 +121,30 @@ def test_card_of_a_withdrawn_remediation() -> None:
     ],
 )
 def test_node_history_in_a_sentence(history: History, words: str) -> None:
-    assert words in cards.card(remediation(), about=About(history=history)).text
+    assert words in cards.card(remediation(), about=CardContext(history=history)).text
 
 
 @pytest.mark.parametrize(
     ("share", "words"),
     [
-        (Share(0, 32, START), "c-7f2: 0 of 32 nodes in repair"),
-        (Share(1, 1, START), "c-7f2: 1 of 1 node in repair"),
-        (Share(1, None, START), "c-7f2: 1 node in repair"),
+        (RepairLoad(0, 32, START), "c-7f2: 0 of 32 nodes in repair"),
+        (RepairLoad(1, 1, START), "c-7f2: 1 of 1 node in repair"),
+        (RepairLoad(1, None, START), "c-7f2: 1 node in repair"),
     ],
 )
-def test_cluster_load_in_a_sentence(share: Share, words: str) -> None:
-    assert words in cards.card(remediation(), about=About(share=share)).text
-    assert words not in cards.card(reviewed(State.RUNNING), about=About(share=share)).text
+def test_cluster_load_in_a_sentence(share: RepairLoad, words: str) -> None:
+    assert words in cards.card(remediation(), about=CardContext(share=share)).text
+    assert words not in cards.card(reviewed(State.RUNNING), about=CardContext(share=share)).text
 
 
 NAMES = st.sampled_from(["U0ALICE"])
 
 
 ABOUTS = st.builds(
-    About,
+    CardContext,
     history=st.none()
     | st.builds(History, st.integers(0, 10**6), st.text(max_size=300), st.text(max_size=300), st.just(START)),
-    share=st.none() | st.builds(Share, st.integers(0, 10**6), st.none() | st.integers(0, 10**6), st.just(START)),
+    share=st.none() | st.builds(RepairLoad, st.integers(0, 10**6), st.none() | st.integers(0, 10**6), st.just(START)),
     hold=st.none() | st.builds(Hold, NAMES, st.just(START)),
     first=st.none() | st.builds(FirstApproval, NAMES, st.sampled_from([*Mode]), st.just(START)),
     followed=st.booleans(),
@@ -153,9 +153,9 @@ ABOUTS = st.builds(
 
 
 @given(WORST, ABOUTS)
-def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any], about: About) -> None:
+def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any], about: CardContext) -> None:
     worst = Remediation.model_validate(fields)
-    decided = Decided(Verb.APPROVE, "U0ALICE", START, "&" * 5000)
+    decided = DecidedBy(Verb.APPROVE, "U0ALICE", START, "&" * 5000)
     one = Alert(worst, "", "d", START, decided=decided)
     many = [one] * 60
     messages = [
@@ -182,7 +182,7 @@ def test_worst_remediation_fits_into_slack_and_mentions_nobody(
     fields: dict[str, Any], words: str, *, buttons: bool
 ) -> None:
     worst = Remediation.model_validate(fields)
-    decided = Decided(Verb.APPROVE, "U0ALICE", START, words)
+    decided = DecidedBy(Verb.APPROVE, "U0ALICE", START, words)
     for message in (
         cards.card(worst, decided=decided, notice="*Notice*" * 20, buttons=buttons),
         cards.failure(errors.InvalidIds(quote=words), worst.ref, "U0ALICE"),
@@ -230,7 +230,7 @@ def test_outside_words_are_drawn_literally() -> None:
     odd = "*bold* `code` :fire: <!here> _x_"
     alert = {"severity": "PHC_SEVERITY_CRITICAL", "annotation": {"title": odd}}
     failed = reviewed(State.FAILED, error_message=odd, reason=odd, linked_alerts=[alert], instance_name=odd)
-    decided = Decided(Verb.APPROVE, "U0ALICE", START, odd)
+    decided = DecidedBy(Verb.APPROVE, "U0ALICE", START, odd)
     shown = cards.card(failed, decided=decided)
     drawn_in = [block["type"] for block in shown.blocks if "*bold*" in json.dumps(block)]
     assert drawn_in == ["header", "rich_text", "rich_text"]
@@ -261,7 +261,7 @@ def test_usual_card_has_at_most_twelve_lines_above_its_buttons_on_a_phone() -> N
 
 
 def test_nothing_is_said_twice() -> None:
-    decided = Decided(Verb.APPROVE, "U0ALICE", START, "the job has checkpointed")
+    decided = DecidedBy(Verb.APPROVE, "U0ALICE", START, "the job has checkpointed")
     shown = drawn(cards.card(reviewed(State.RUNNING), decided=decided, about=ABOUT)).partition("Read aloud")[0]
     assert "ml-platform@example.com" not in shown  # Together names the API key's owner, which the decision makes clear
     assert shown.count("@U0ALICE") == 1

@@ -7,7 +7,7 @@ import pytest
 
 from bot import cards
 from bot.models import (
-    Decided,
+    DecidedBy,
     FirstApproval,
     Mode,
     Remediation,
@@ -20,11 +20,11 @@ from tests.manual_clock import START
 from tests.samples import ABOUT, APPROVED, DIGEST, alerts, remediation, reviewed
 
 
-def moved(after: Remediation, decided: Decided | None = None, before: Remediation | None = None) -> str:
+def moved(after: Remediation, decided: DecidedBy | None = None, before: Remediation | None = None) -> str:
     return "\n  ".join(cards.transition(before or remediation(), after, decided, START + 1200))
 
 
-def failed(decided: Decided | None = None, first: str = "", called: str = "S0ONCALL", **more: Any) -> str:
+def failed(decided: DecidedBy | None = None, first: str = "", called: str = "S0ONCALL", **more: Any) -> str:
     """What is told of a failure; where nobody is on call, nobody has approved it either."""
     repair = remediation(state=State.FAILED, **more) if not called else reviewed(State.FAILED, **more)
     return cards.failed_repair(repair, decided, first, called, START + 1200).text
@@ -45,8 +45,8 @@ def test_every_line_of_a_thread() -> None:
         "failed, approved elsewhere": failed(None, error_message=error, **at),
         "failed, approved by two": failed(APPROVED, "U0BOB", **at),
         "failed, made by hand": failed(None, "", "", **at),
-        "cancelled in Slack": moved(remediation(state=State.CANCELLED, **at), Decided(Verb.CANCEL, "U0BOB", START)),
-        "rejected in Slack": moved(remediation(state=State.CANCELLED, **at), Decided(Verb.REJECT, "U0BOB", START)),
+        "cancelled in Slack": moved(remediation(state=State.CANCELLED, **at), DecidedBy(Verb.CANCEL, "U0BOB", START)),
+        "rejected in Slack": moved(remediation(state=State.CANCELLED, **at), DecidedBy(Verb.REJECT, "U0BOB", START)),
         "cancelled elsewhere": moved(remediation(state=State.CANCELLED, **at)),
         "resolved": moved(remediation(state=State.AUTO_RESOLVED, **at)),
         "escalated": moved(remediation(mode=Mode.VM_ONLY)),
@@ -80,7 +80,7 @@ def test_reminders_and_outages() -> None:
 def test_failure_mentions_both_approvers_and_names_one_outside_slack() -> None:
     failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
     assert len(failed) == 2
-    here = replace(failed[0], decided=Decided(Verb.APPROVE, "U0BOB", START))
+    here = replace(failed[0], decided=DecidedBy(Verb.APPROVE, "U0BOB", START))
     there = replace(
         failed[1], decided=None, remediation=failed[1].remediation.model_copy(update={"reviewed_by": "eve"})
     )

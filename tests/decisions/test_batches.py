@@ -109,7 +109,7 @@ async def test_person_who_lost_the_right_decides_nothing() -> None:
         await pass_time(grouped, 310)
         await grouped.slack.submit(view)
         await digest(grouped, "Stopped: couldn't confirm that @U0ALICE is allowed to decide.")
-        assert "You're not allowed to approve remediations." in (await grouped.whisper()).text
+        assert "You're not allowed to approve remediations." in (await grouped.reply_privately()).text
         assert grouped.together.posts == []
 
 
@@ -206,7 +206,7 @@ async def test_batch_stops_when_the_person_cannot_be_looked_up() -> None:
         await until(bot, lambda: "Stopped: couldn't confirm that @U0ALICE is allowed" in message.everything, 20_000)
         assert len(bot.together.posts) < 12
         assert f"{len(bot.together.posts)} approved, 1 skipped" in message.everything
-        assert "Couldn't check your permissions with Slack." in (await bot.whisper()).text
+        assert "Couldn't check your permissions with Slack." in (await bot.reply_privately()).text
 
 
 async def test_batch_reports_that_a_second_person_is_needed() -> None:
@@ -295,7 +295,7 @@ async def test_stopped_batch_leaves_alone_what_has_not_begun(bot: World) -> None
         await bot.together.until(lambda: bot.together.is_waiting("get"))
         await until(bot, lambda: "digest:stop" in message.buttons)
         await bot.slack.press(message, "digest:stop", user="U0CAROL")
-        assert "You're not allowed to cancel remediations." in (await bot.whisper("U0CAROL")).text
+        assert "You're not allowed to cancel remediations." in (await bot.reply_privately("U0CAROL")).text
         await bot.slack.press(message, "digest:stop", user="U0BOB")
         await until(bot, lambda: "Stopped: @U0BOB stopped it. 7 not attempted." in message.everything)
     await digest(bot, "1 of 8: 1 approved")
@@ -316,7 +316,7 @@ async def test_stop_of_a_finished_batch_is_answered(bot: World) -> None:
         payload = bot.slack.click(message, "digest:stop")
     await digest(bot, "6 of 6: 6 approved")
     await bot.slack.deliver("interactive", payload)
-    assert "already finished" in (await bot.whisper()).text
+    assert "already finished" in (await bot.reply_privately()).text
 
 
 async def test_batch_without_progress_stops_on_its_own() -> None:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
-from bot.clock import Pause
+from bot.clock import WaitReason
 from bot.store.tables import decisions
 from tests.rows import column, execute_beside
 from tests.simulator.together import Fault
@@ -24,7 +24,7 @@ async def test_click_while_the_database_is_locked_is_refused_for_good(bot: World
     alert = bot.alert()
     async with locked(tmp_path / "bot.db"):
         assert (await bot.slack.press(alert, APPROVE)).status == 503, "what is not recorded is not acknowledged"
-        assert "The bot can't reach its database, so nothing was sent." in (await bot.whisper()).text
+        assert "The bot can't reach its database, so nothing was sent." in (await bot.reply_privately()).text
         ack = await bot.slack.command(REF)
         assert ack.status == 200
         assert "The bot can't reach its database, so nothing was sent." in ack.body
@@ -55,10 +55,10 @@ async def test_refusal_is_recorded_before_it_is_told(bot: World, tmp_path: Path)
             await bot.slack.press(alert, APPROVE)
             await bot.together.until(lambda: bot.together.calls)
             await stack.enter_async_context(locked(tmp_path / "bot.db"))
-        await bot.time.until_paused(Pause.RETRY)
+        await bot.time.until_paused(WaitReason.RETRY)
         assert bot.slack.visible("U0ALICE") == []
-    assert "The bot can't reach its database" in (await bot.whisper()).text
-    assert await column(bot, "outcome") == "StoreDown"
+    assert "The bot can't reach its database" in (await bot.reply_privately()).text
+    assert await column(bot, "outcome") == "RefusedWithoutDatabase"
     await bot.settle()
     async with bot.another():
         assert bot.together.posts == []
@@ -72,7 +72,7 @@ async def test_outcome_is_recorded_before_it_is_told(bot: World, tmp_path: Path)
             await bot.slack.press(alert, APPROVE)
             await bot.together.until(lambda: bot.together.posts)
             await stack.enter_async_context(locked(tmp_path / "bot.db"))
-        await bot.time.until_paused(Pause.RETRY)
+        await bot.time.until_paused(WaitReason.RETRY)
         assert alert.edits == 0
     await bot.edited(alert)
     assert "Approved by <@U0ALICE>" in alert.text
@@ -99,7 +99,7 @@ async def test_person_is_told_the_truth_while_nothing_can_be_recorded(bot: World
 
 async def test_readyz_says_that_the_database_is_locked(bot: World, tmp_path: Path) -> None:
     async with locked(tmp_path / "bot.db"):
-        await bot.time.end_pause(Pause.HEARTBEAT)
+        await bot.time.end_pause(WaitReason.HEARTBEAT)
         async with httpx.AsyncClient(trust_env=False) as http:
             while (ready := await http.get(f"{bot.slack.bot_url}/readyz")).status_code == 200:
                 pass

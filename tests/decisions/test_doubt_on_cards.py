@@ -140,7 +140,7 @@ async def test_what_is_not_recorded_is_not_left_on_the_card(tmp_path: Path) -> N
                 await bot.together.until(lambda: bot.together.is_waiting("get"))
                 await stack.enter_async_context(locked(tmp_path / "bot.db"))
             await bot.slack.until(lambda: [each for each in bot.slack.visible() if "may still be sent" in each.text])
-        assert "so nothing was sent" in (await bot.whisper()).text
+        assert "so nothing was sent" in (await bot.reply_privately()).text
         await poll(bot)
         assert bot.together.posts == []
         assert "may still be sent" not in alert.text

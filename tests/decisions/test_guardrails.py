@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.clock import Pause
+from bot.clock import WaitReason
 from bot.models import Actor
 from tests.deaths import died_while, left_behind
 from tests.rows import outcomes_by_user, pause_beside
@@ -28,7 +28,7 @@ async def test_approval_beyond_the_limit_is_refused() -> None:
         bot.together.add()
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE)
-        told = (await bot.whisper()).text
+        told = (await bot.reply_privately()).text
         assert told == (
             "Not approved: 2 nodes are already in repair, and this cluster's limit is 2. "
             "Try again when one finishes, or cancel this one."
@@ -64,7 +64,7 @@ async def test_approval_beyond_the_percentage_is_refused(percent: str, *, passes
             await bot.edited(alert)
             assert bot.together.state(IDS) == "PENDING"
         else:
-            told = (await bot.whisper()).text
+            told = (await bot.reply_privately()).text
             assert "2 of 30 nodes are already in repair, and this cluster's limit is 2, 9% of 30 nodes" in told
             assert bot.together.posts == []
 
@@ -74,7 +74,7 @@ async def test_percentage_of_less_than_one_node_refuses_everything() -> None:
         bot.together.nodes["cluster-1"] = 8
         bot.together.add()
         await bot.slack.press(bot.alert(), APPROVE)
-        assert (await bot.whisper()).text == (
+        assert (await bot.reply_privately()).text == (
             "Not approved: the repair limit (10% of 8 nodes) allows none. "
             "Use the Together console. The bot's admin can change the limit."
         )
@@ -86,7 +86,7 @@ async def test_percentage_of_an_unknown_number_of_nodes_refuses_everything() -> 
         bot.together.add()
         bot.together.faults.append(Fault("rpc", verb="cluster", code=5, times=-1))
         await bot.slack.press(bot.alert(), APPROVE)
-        assert "Together doesn't say how many nodes it has" in (await bot.whisper()).text
+        assert "Together doesn't say how many nodes it has" in (await bot.reply_privately()).text
         assert bot.together.posts == []
 
 
@@ -123,7 +123,9 @@ async def test_clock_set_back_between_two_approvals_does_not_pass_the_limit() ->
             await bot.together.until(lambda: bot.together.is_waiting("approve"))
             bot.time.set_back += 30
             await bot.slack.press(alerts[1], APPROVE, user="U0BOB")
-            assert (await bot.whisper("U0BOB")).text.startswith("Not approved: 1 node is already in repair or about to")
+            assert (await bot.reply_privately("U0BOB")).text.startswith(
+                "Not approved: 1 node is already in repair or about to"
+            )
         await bot.settle()
         assert len(bot.together.posts) == 1
 
@@ -137,7 +139,7 @@ async def test_approval_in_doubt_counts_while_it_may_still_arrive() -> None:
         await bot.edited(alerts[0])
         assert "hadn't taken effect as of" in alerts[0].text
         await bot.slack.press(alerts[1], APPROVE)
-        assert (await bot.whisper()).text.startswith(
+        assert (await bot.reply_privately()).text.startswith(
             "Not approved: 1 node is already in repair or about to be, and this cluster's limit is 1."
         )
         await bot.time.advance(61)
@@ -155,7 +157,7 @@ async def test_tracked_node_in_an_unknown_state_counts(database_url: str) -> Non
         bot.together.remediations[other]["state"] = "DRAINING"
         await card(bot, other, "State DRAINING")
         await bot.slack.press(alert, APPROVE)
-        assert "1 node is already in repair" in (await bot.whisper()).text
+        assert "1 node is already in repair" in (await bot.reply_privately()).text
         assert bot.together.posts == []
         bot.together.remediations[other]["state"] = "SUCCEEDED"
         await card(bot, other, "Rebooted")
@@ -183,7 +185,7 @@ async def test_rate_limited_post_passes_the_limit_again() -> None:
         bot.together.faults.append(Fault("rpc", verb="approve", code=8, headers={"Retry-After": "10"}))
         bot.together.before_decision = lambda _call: busy(bot, 1)
         await bot.slack.press(bot.alert(), APPROVE)
-        assert "1 node is already in repair" in (await bot.whisper()).text
+        assert "1 node is already in repair" in (await bot.reply_privately()).text
         await bot.settle()
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
@@ -198,7 +200,7 @@ async def test_node_that_just_entered_an_unknown_state_counts() -> None:
         await card(bot, other, "Rebooting")
         bot.together.remediations[other]["state"] = "DRAINING"
         await bot.slack.press(alert, APPROVE)
-        assert "1 node is already in repair" in (await bot.whisper()).text
+        assert "1 node is already in repair" in (await bot.reply_privately()).text
         assert bot.together.posts == []
 
 
@@ -247,12 +249,12 @@ async def test_slow_refusal_restores_the_card() -> None:
         alert = bot.alert()
         with bot.together.paused("list"):
             await bot.slack.press(alert, APPROVE)
-            await bot.time.until_sleeping(Pause.PROGRESS)
+            await bot.time.until_sleeping(WaitReason.PROGRESS)
             await bot.together.until(lambda: bot.together.is_waiting("list"))
             await bot.time.advance(1.0)
             await bot.edited(alert)
             assert "is approving this" in alert.everything
-        await bot.whisper()
+        await bot.reply_privately()
         await bot.edited(alert, 2)
         assert "is approving this" not in alert.everything
         assert APPROVE in alert.buttons
@@ -271,7 +273,7 @@ async def test_second_approver_must_be_another_person() -> None:
         await poll(bot)
         assert "1 of 2 approvals: <@U0ALICE>" in alert.text
         await bot.slack.press(alert, APPROVE)
-        told = (await bot.whisper()).text
+        told = (await bot.reply_privately()).text
         assert told.startswith("Not approved: this repair needs two approvers, and you already approved it at")
         assert bot.together.posts == []
         await bot.slack.press(alert, APPROVE, user="U0BOB")
@@ -373,7 +375,7 @@ async def test_list_that_lags_behind_an_approval_lets_no_other_one_pass() -> Non
         await bot.slack.press(first, APPROVE)
         await bot.edited(first)
         await bot.slack.press(second, APPROVE)
-        assert "1 node is already in repair" in (await bot.whisper()).text
+        assert "1 node is already in repair" in (await bot.reply_privately()).text
         bot.together.remediations[IDS]["state"] = "SUCCEEDED"
         await bot.slack.press(second, APPROVE)
         await bot.edited(second)
@@ -459,7 +461,7 @@ async def test_pause_that_was_confirmed_while_the_limit_was_read_holds() -> None
             await bot.together.until(lambda: bot.together.is_waiting("list"))
             bob = Actor("U0BOB", "bob", "T0HOME")
             await pause_beside(bot, bob)
-        assert "Not approved: <@U0BOB> paused approvals until" in (await bot.whisper()).text
+        assert "Not approved: <@U0BOB> paused approvals until" in (await bot.reply_privately()).text
         await bot.settle()
         assert bot.together.posts == []
 
@@ -472,7 +474,7 @@ async def test_person_who_loses_the_right_while_the_limit_is_read_approves_nothi
             await bot.together.until(lambda: bot.together.is_waiting("list"))
             bot.slack.users["U0ALICE"]["deleted"] = True
             bot.time.seconds += 301  # what Slack said of somebody counts for five minutes
-        assert "deactivated users can't approve" in (await bot.whisper()).text
+        assert "deactivated users can't approve" in (await bot.reply_privately()).text
         await bot.settle()
         assert bot.together.posts == []
 
@@ -503,7 +505,7 @@ async def test_first_approval_is_kept_while_slack_cannot_say_who_gave_it() -> No
         fault = SlackFault("users.info", "internal_error", times=-1, user="U0ALICE")
         bot.slack.faults.append(fault)
         await bot.slack.press(alert, APPROVE, user="U0BOB")
-        told = (await bot.whisper("U0BOB")).text
+        told = (await bot.reply_privately("U0BOB")).text
         assert told == (
             "Not approved: Slack couldn't say whether <@U0ALICE>, who approved first, still can. Try again in a minute."
         )

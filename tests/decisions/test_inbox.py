@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from bot.clock import Pause
+from bot.clock import WaitReason
 from bot.errors import LeaseLost, RequestExpired
-from bot.models import Actor, Entry, Place
+from bot.models import Actor, Entry, ReplyTarget
 from bot.store import Database, InboxStore, begin_pause
 from bot.store.tables import audit, inbox
 from handlers.shortcuts import SHORTCUT
@@ -24,7 +24,7 @@ from tests.world import REF, World, both_databases, button_row, world
 pytestmark = pytest.mark.bot(drain_seconds=0.05)
 BOT = f"<@{BOT_USER}>"
 PAUSE, RESUME, STOP = "approvals:pause", "approvals:resume", "digest:stop"
-ENTRY = Entry("Tr1", "press", "pause approvals", Actor("U0ALICE", "alice", "T0HOME"), Place("C0OPS", "U0ALICE"))
+ENTRY = Entry("Tr1", "press", "pause approvals", Actor("U0ALICE", "alice", "T0HOME"), ReplyTarget("C0OPS", "U0ALICE"))
 
 
 def with_button(bot: World, action_id: str) -> Posted:
@@ -50,17 +50,17 @@ async def test_acked_pause_is_made_by_the_next_process(bot: World) -> None:
     await left_behind(bot, PAUSE)
     assert await events(bot) == []
     async with bot.another():
-        assert "Approvals are paused in cluster-1 until" in (await bot.whisper()).text
+        assert "Approvals are paused in cluster-1 until" in (await bot.reply_privately()).text
     assert await events(bot) == ["paused"]
 
 
 @both_databases
 async def test_acked_resume_is_made_by_the_next_process(bot: World) -> None:
     await bot.slack.press(with_button(bot, PAUSE), PAUSE, user="U0BOB")
-    await bot.whisper("U0BOB")
+    await bot.reply_privately("U0BOB")
     await left_behind(bot, RESUME)
     async with bot.another():
-        assert "Approvals are on again in cluster-1." in (await bot.whisper()).text
+        assert "Approvals are on again in cluster-1." in (await bot.reply_privately()).text
     assert await events(bot) == ["paused", "resumed"]
 
 
@@ -69,7 +69,7 @@ async def test_pause_that_lay_for_too_long_is_not_made_and_the_person_learns_it(
     await left_behind(bot, PAUSE)
     await execute_beside(bot, update(inbox).values(received_at=inbox.c.received_at - 601))
     async with bot.another():
-        told = (await bot.whisper()).text
+        told = (await bot.reply_privately()).text
         assert "your request to pause approvals expired and wasn't carried out. Ask again" in told
     assert await events(bot) == []
 
@@ -166,9 +166,9 @@ async def test_pause_that_cannot_be_stored_is_refused_for_good(bot: World, tmp_p
     message = with_button(bot, PAUSE)
     async with locked(tmp_path / "bot.db"):
         assert (await bot.slack.press(message, PAUSE)).status == 503
-        assert "The bot can't reach its database, so nothing was sent." in (await bot.whisper()).text
+        assert "The bot can't reach its database, so nothing was sent." in (await bot.reply_privately()).text
         await bot.slack.say(f"{BOT} help", user="U0BOB")
-        assert "The bot can't reach its database, so nothing was sent." in (await bot.whisper("U0BOB")).text
+        assert "The bot can't reach its database, so nothing was sent." in (await bot.reply_privately("U0BOB")).text
         assert "so nothing was sent" in (await bot.slack.command("list")).body
     await bot.settle()
     assert await events(bot) == []
@@ -182,7 +182,7 @@ async def test_pause_whose_receipt_is_in_doubt_is_voided_before_the_person_is_to
         assert (await bot.slack.press(message, PAUSE)).status == 503
         assert bot.slack.visible("U0ALICE") == []
         line.is_down = False
-        assert "can't reach its database, so nothing was sent" in (await bot.whisper()).text
+        assert "can't reach its database, so nothing was sent" in (await bot.reply_privately()).text
         await pass_time(bot, 60)
         assert await events(bot) == []
 
@@ -192,7 +192,7 @@ async def test_change_in_doubt_is_told_as_that_and_then_for_certain(postgresql: 
     async with line_to(postgresql) as line, world(database=line.url) as bot:
         if action_id == RESUME:
             await bot.slack.press(with_button(bot, PAUSE), PAUSE, user="U0BOB")
-            await bot.whisper("U0BOB")
+            await bot.reply_privately("U0BOB")
         message = with_button(bot, action_id)
         with bot.slack.paused("users.info"):
             await bot.slack.press(message, action_id)
@@ -200,15 +200,15 @@ async def test_change_in_doubt_is_told_as_that_and_then_for_certain(postgresql: 
             await quiet(bot)
             line.cut_after = b"COMMIT"
         verb = "pause" if action_id == PAUSE else "resume"
-        told = (await bot.whisper()).text
+        told = (await bot.reply_privately()).text
         assert f"Your request to {verb} approvals may have been carried out, or may still be" in told
         line.is_down = False
         database = Database(postgresql)
         await execute(database, update(inbox).values(lease_until=0.0))
         await database.close()
-        await bot.time.end_pause(Pause.HEARTBEAT)
+        await bot.time.end_pause(WaitReason.HEARTBEAT)
         words = "Approvals are paused in cluster-1" if action_id == PAUSE else "Approvals are on again in cluster-1"
-        assert words in (await bot.whisper(count=2)).text
+        assert words in (await bot.reply_privately(count=2)).text
         await bot.settle()
         assert (await events(bot)).count(f"{verb}d") == 1
 
@@ -221,7 +221,7 @@ async def test_hold_by_mention_in_doubt_is_told_as_that(postgresql: str) -> None
             await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
             await quiet(bot)
             line.cut_after = b"COMMIT"
-        told = (await bot.whisper()).text
+        told = (await bot.reply_privately()).text
         assert "Your request to put a repair on hold may have been carried out, or may still be" in told
         line.is_down = False
 
@@ -252,7 +252,7 @@ async def test_redelivered_lookups_and_menu_choices_are_answered_once(bot: World
     await bot.slack.press(bot.slack.post_as_tool([button_row("remediation:explode")]), "remediation:explode")
     await bot.slack.use_shortcut(alert, SHORTCUT)
     await bot.slack.until(lambda: bot.slack.views)
-    await bot.whisper(count=2)
+    await bot.reply_privately(count=2)
     for kind, payload in list(bot.slack.delivered):
         assert (await bot.slack.deliver(kind, payload)).status == 200
     await bot.settle()
@@ -263,7 +263,7 @@ async def test_redelivered_lookups_and_menu_choices_are_answered_once(bot: World
 @pytest.mark.bot(watching=True)
 async def test_rows_by_which_redeliveries_are_known_are_deleted_after_two_days(bot: World) -> None:
     await bot.slack.command("list")
-    await bot.whisper()
+    await bot.reply_privately()
     await pass_time(bot, 4 * 86_400)
     assert await execute_beside(bot, select(inbox.c.key)) == []
 
@@ -275,7 +275,7 @@ async def lie(bot: World, seconds: float) -> None:
 
 async def test_resume_that_was_made_is_told_later_and_not_called_expired(bot: World) -> None:
     await bot.slack.press(with_button(bot, PAUSE), PAUSE, user="U0BOB")
-    await bot.whisper("U0BOB")
+    await bot.reply_privately("U0BOB")
     message = with_button(bot, RESUME)
     for method in ("response_url", "chat.postEphemeral", "chat.postMessage"):
         bot.slack.faults.append(SlackFault(method, "internal_error", times=-1))
@@ -287,7 +287,7 @@ async def test_resume_that_was_made_is_told_later_and_not_called_expired(bot: Wo
     await lie(bot, 3700)
     before = len(bot.slack.visible("U0ALICE"))
     async with bot.another():
-        told = (await bot.whisper(count=before + 1)).text
+        told = (await bot.reply_privately(count=before + 1)).text
     assert told == "Approvals are on again in cluster-1."
 
 

@@ -23,12 +23,12 @@ async def test_paused_approvals_are_refused_and_shown_on_every_card_of_the_clust
     storm(bot, 8, start=1)
     message = await digest(bot)
     await bot.slack.press(message, PAUSE)
-    assert "Approvals are paused in cluster-1 until " in (await bot.whisper()).text
+    assert "Approvals are paused in cluster-1 until " in (await bot.reply_privately()).text
     await until(bot, lambda: "Approvals are paused in" in alert.text)
     await digest(bot, "Approvals are paused in")
     assert "paused" not in elsewhere.text
     await bot.slack.press(alert, APPROVE, user="U0BOB")
-    told = (await bot.whisper("U0BOB")).text
+    told = (await bot.reply_privately("U0BOB")).text
     assert told.startswith("Not approved: <@U0ALICE> paused approvals until")
     assert bot.together.posts == []
     assert await outcomes_by_user(bot) == [("U0BOB", "Paused")]
@@ -52,7 +52,7 @@ async def test_resume_ends_a_pause_at_once_and_both_are_in_the_audit_trail(bot: 
     await bot.slack.submit(view)
     await digest(bot, "Stopped: approvals are paused. 5 not attempted.")
     await bot.slack.press(message, RESUME, user="U0BOB")
-    assert "Approvals are on again in cluster-1." in (await bot.whisper("U0BOB")).text
+    assert "Approvals are on again in cluster-1." in (await bot.reply_privately("U0BOB")).text
     await until(bot, lambda: PAUSE in message.buttons)
     rows = select(audit.c.event, audit.c.user_id, audit.c.cluster_id).where(audit.c.event.in_(["paused", "resumed"]))
     assert await execute_beside(bot, rows) == [
@@ -62,7 +62,7 @@ async def test_resume_ends_a_pause_at_once_and_both_are_in_the_audit_trail(bot: 
     payload = bot.slack.click(message, PAUSE)
     payload["actions"][0]["action_id"] = RESUME
     await bot.slack.deliver("interactive", payload)
-    assert "Approvals aren't paused." in (await bot.whisper(count=2)).text
+    assert "Approvals aren't paused." in (await bot.reply_privately(count=2)).text
 
 
 async def test_person_who_may_not_approve_cannot_pause(bot: World) -> None:
@@ -70,7 +70,7 @@ async def test_person_who_may_not_approve_cannot_pause(bot: World) -> None:
     storm(bot, 6)
     message = await digest(bot)
     await bot.slack.press(message, PAUSE, user="U0CAROL")
-    assert "You're not allowed to approve remediations." in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to approve remediations." in (await bot.reply_privately("U0CAROL")).text
     assert "Approvals are paused" not in message.everything
 
 
@@ -82,10 +82,10 @@ async def test_outage_of_several_clusters_offers_to_pause_all(bot: World) -> Non
         bot, lambda: [each for each in bot.slack.visible() if "Can't reach Together for clusters" in each.text], 400
     )
     await bot.slack.press(told[0], PAUSE)
-    assert "Approvals are paused in all clusters" in (await bot.whisper()).text
+    assert "Approvals are paused in all clusters" in (await bot.reply_privately()).text
     await until(bot, lambda: all("Approvals are paused in all clusters until" in each.text for each in alerts))
     bot.together.faults.clear()
-    await bot.slack.press(await bot.whisper(), RESUME)
+    await bot.slack.press(await bot.reply_privately(), RESUME)
     await until(bot, lambda: not any("Approvals are paused" in each.text for each in alerts))
 
 
@@ -102,7 +102,7 @@ async def test_digest_resumes_a_pause_of_all_clusters(bot: World) -> None:
     bot.together.faults.clear()
     await until(bot, lambda: RESUME in message.buttons)
     await bot.slack.press(message, RESUME, user="U0BOB")
-    assert "Approvals are on again in all clusters." in (await bot.whisper("U0BOB")).text
+    assert "Approvals are on again in all clusters." in (await bot.reply_privately("U0BOB")).text
 
 
 async def test_backlog_shows_a_pause_of_one_of_its_clusters(bot: World) -> None:

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import select, text, update
 
 from bot.cards import CardConfig
-from bot.clock import Pause
+from bot.clock import WaitReason
 from bot.decisions import DecisionService, Guardrails, Limits
 from bot.decisions.executor import REPEAT_AFTER
-from bot.models import Actor, Delivery, Message, Person, Place, RemediationRef, Request, Verb
+from bot.models import Actor, Delivery, Message, Person, RemediationRef, ReplyTarget, Request, Verb
 from bot.policy import Policy
 from bot.store import Approvals, Database, DecisionStore, audit
 from bot.store.tables import decisions
@@ -40,7 +40,7 @@ async def test_post_that_never_arrived_is_repeated_once_and_counted(bot: World) 
     assert bot.together.state(IDS) == "PENDING"
     assert len(bot.together.posts) == 1
     assert await column(bot, "repeats") == 1
-    (waited,) = bot.time.slept(Pause.READ_BACK)
+    (waited,) = bot.time.slept(WaitReason.READ_BACK)
     assert 0 < waited <= REPEAT_AFTER
 
 
@@ -136,7 +136,7 @@ async def test_row_of_an_answered_decision_is_blanked_and_audited(bot: World) ->
 async def test_refusal_is_audited(bot: World) -> None:
     bot.together.add()
     await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL")
-    await bot.whisper("U0CAROL")
+    await bot.reply_privately("U0CAROL")
     await bot.settle()
     database = Database(bot.settings.database_url)
     (row,) = [row async for row in audit.rows(database)]
@@ -193,7 +193,7 @@ async def test_living_replica_finishes_what_a_dead_one_left(postgresql: str) -> 
         async with bot.another() as survivor:
             bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
             alert = await left_behind(bot, APPROVE)
-            await bot.time.end_pause(Pause.HEARTBEAT)
+            await bot.time.end_pause(WaitReason.HEARTBEAT)
             await bot.edited(alert)
             assert bot.together.state(IDS) == "PENDING"
             assert survivor.tasks.accepting
@@ -215,18 +215,18 @@ class Ear:
 
     said: list[tuple[str, str]] = field(default_factory=list)
 
-    async def progress(self, place: Place, _message: Message) -> Place:
+    async def progress(self, place: ReplyTarget, _message: Message) -> ReplyTarget:
         return place
 
-    async def answer(self, _place: Place, message: Message) -> Delivery:
+    async def answer(self, _place: ReplyTarget, message: Message) -> Delivery:
         self.said.append(("answer", message.text))
         return Delivery.IN_PLACE
 
-    async def reply(self, _place: Place, message: Message, _on_card: Message | None) -> bool:
+    async def reply(self, _place: ReplyTarget, message: Message, _on_card: Message | None) -> bool:
         self.said.append(("reply", message.text))
         return True
 
-    async def whisper(self, _place: Place, message: Message) -> bool:
+    async def reply_privately(self, _place: ReplyTarget, message: Message) -> bool:
         self.said.append(("whisper", message.text))
         return True
 
@@ -251,7 +251,7 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, Decisio
 
 def cancel() -> Request:
     actor = Actor("U0ALICE", "alice", "T0HOME", is_member=True)
-    return Request(Verb.CANCEL, RemediationRef(*IDS), actor, Place("C0OPS", "U0ALICE"), trigger_id="t1")
+    return Request(Verb.CANCEL, RemediationRef(*IDS), actor, ReplyTarget("C0OPS", "U0ALICE"), trigger_id="t1")
 
 
 async def test_bug_is_answered_and_says_what_may_have_happened(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ async def test_selection_in_which_nothing_waits_opens_no_dialog(bot: World) -> N
     await digest(bot, "1 resolved on its own")
     message.selected[SELECT] = [option["value"]]
     await bot.slack.press(message, APPROVE_SELECTED)
-    assert "No waiting nodes selected" in (await bot.whisper()).text
+    assert "No waiting nodes selected" in (await bot.reply_privately()).text
 
 
 async def test_dialog_that_cannot_be_opened_is_reported(bot: World) -> None:
@@ -71,7 +71,7 @@ async def test_dialog_that_cannot_be_opened_is_reported(bot: World) -> None:
     message.selected[SELECT] = ["all"]
     bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
     await bot.slack.press(message, APPROVE_SELECTED)
-    assert "is restarting or overloaded" in (await bot.whisper()).text
+    assert "is restarting or overloaded" in (await bot.reply_privately()).text
     assert bot.slack.views == []
 
 
@@ -93,7 +93,7 @@ async def test_empty_selection_opens_no_dialog(bot: World) -> None:
     storm(bot, 6)
     message = await digest(bot)
     await bot.slack.press(message, APPROVE_SELECTED)
-    assert "No waiting nodes selected" in (await bot.whisper()).text
+    assert "No waiting nodes selected" in (await bot.reply_privately()).text
     assert bot.slack.views == []
 
 
@@ -103,7 +103,7 @@ async def test_person_who_may_not_decide_gets_no_dialog(bot: World) -> None:
     message = await digest(bot)
     message.selected[SELECT] = ["all"]
     await bot.slack.press(message, APPROVE_SELECTED, user="U0CAROL")
-    assert "You're not allowed to approve remediations." in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to approve remediations." in (await bot.reply_privately("U0CAROL")).text
     assert bot.slack.views == []
 
 
@@ -132,7 +132,7 @@ async def test_selection_while_the_database_is_away_is_answered(tmp_path: Path) 
         message.selected["digest:select"] = ["all"]
         async with locked(tmp_path / "bot.db"):
             await bot.slack.press(message, "digest:approve")
-            assert "The bot can't reach its database" in (await bot.whisper()).text
+            assert "The bot can't reach its database" in (await bot.reply_privately()).text
         assert bot.slack.views == []
 
 
@@ -168,7 +168,7 @@ async def test_odd_response_to_a_dialog_is_reported(bot: World, kind: str) -> No
     message.selected[SELECT] = ["all"]
     bot.slack.faults.append(SlackFault("views.open", kind))
     await bot.slack.press(message, APPROVE_SELECTED)
-    assert "is restarting or overloaded" in (await bot.whisper()).text
+    assert "is restarting or overloaded" in (await bot.reply_privately()).text
 
 
 @pytest.mark.parametrize("kind", ["list", "text", "bytes"])
@@ -181,7 +181,7 @@ async def test_odd_response_about_a_group_is_reported(kind: str) -> None:
         message.selected[SELECT] = ["all"]
         bot.slack.faults.append(SlackFault("usergroups.users.list", kind, times=-1))
         await bot.slack.press(message, APPROVE_SELECTED)
-        assert "Couldn't check your permissions with Slack" in (await bot.whisper()).text
+        assert "Couldn't check your permissions with Slack" in (await bot.reply_privately()).text
 
 
 async def test_redelivered_press_opens_no_second_dialog_and_says_nothing(bot: World) -> None:
@@ -208,7 +208,7 @@ async def test_audit_trail_says_who_confirmed_and_who_was_refused(bot: World) ->
     await bot.slack.submit(view)
     message.selected[SELECT] = ["all"]
     await bot.slack.press(message, APPROVE_SELECTED, user="U0CAROL")
-    await bot.whisper("U0CAROL")
+    await bot.reply_privately("U0CAROL")
     await quiet(bot)
     chosen = select(audit.c.event, audit.c.user_id, audit.c.outcome).where(audit.c.event.in_(["refused", "confirmed"]))
     rows = {tuple(row.values()) for row in await execute_beside(bot, chosen)}

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from sqlalchemy import select, text, update
 
-from bot.clock import Pause
+from bot.clock import WaitReason
 from bot.models import Actor, RemediationRef
 from bot.settings import Settings
 from bot.store import Approvals, Database
@@ -130,7 +130,7 @@ async def test_repeat_waits_by_its_own_clock_whatever_the_databases_says(postgre
             await age_by(bot, 120)
             async with bot.another():
                 await bot.edited(alert)
-        assert bot.time.slept(Pause.READ_BACK) == [20.0]
+        assert bot.time.slept(WaitReason.READ_BACK) == [20.0]
 
 
 @pytest.mark.parametrize("hours", [0, 1])

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select, update
 
-from bot.clock import Pause
+from bot.clock import WaitReason
 from bot.store import Database
 from bot.store.tables import decisions
 from tests.manual_clock import ON_THE_WAY
@@ -41,14 +41,15 @@ async def test_no_is_never_contradicted_by_another_replica(postgresql: str, faul
         told = await bot.answer(2)
         assert "the bot can't reach its database to record" in told.text
         bot.together.faults.clear()
-        bot.time.passing = ON_THE_WAY - {Pause.RETRY}  # else the first replica's attempts to write would make time fly
+        # Else the first replica's attempts to write would make time fly.
+        bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
         async with bot.another(bot.settings.model_copy(update={"database_url": postgresql})):
             bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
             database = Database(postgresql)
             await execute(database, update(decisions).values(lease_until=0.0))
             await database.close()
             # The first replica goes on trying to write, so there is no quiet to wait for.
-            await bot.time.end_pauses(Pause.RECOVERY, 2)
+            await bot.time.end_pauses(WaitReason.RECOVERY, 2)
             await bot.together.until(lambda: bot.together.state(IDS) == "PENDING")
         assert nos(bot) == []
         line.is_down = False
@@ -63,7 +64,7 @@ async def test_commit_in_doubt_is_settled_before_the_person_is_told(postgresql: 
         await bot.slack.press(alert, APPROVE)
         assert bot.slack.visible("U0ALICE") == []
         line.is_down = False
-        assert "can't reach its database, so nothing was sent" in (await bot.whisper()).text
+        assert "can't reach its database, so nothing was sent" in (await bot.reply_privately()).text
         rows = await execute_beside(bot, select(decisions.c.status))
         assert [row["status"] for row in rows] == ["void"]
         await pass_time(bot, 60)
@@ -77,7 +78,7 @@ async def test_commit_that_stays_in_doubt_is_told_as_what_it_is(postgresql: str)
         await quiet(bot)
         line.cut_after = b"COMMIT"
         await bot.slack.press(alert, APPROVE)
-        told = await bot.whisper()
+        told = await bot.reply_privately()
         assert "Your approval may still be sent: the bot can't reach its database" in told.text
         assert nos(bot) == []
         line.is_down = False
@@ -91,13 +92,13 @@ async def test_decision_that_another_replica_carries_out_is_answered_by_that_one
             bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
             await quiet(bot)
             line.cut_after = b"COMMIT"
-            bot.time.passing = ON_THE_WAY - {Pause.RETRY}
+            bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
             with bot.together.paused("approve"):
                 await bot.slack.press(alert, APPROVE)
                 database = Database(postgresql)
                 await execute(database, update(decisions).values(lease_until=0.0))
                 await database.close()
-                await bot.time.end_pauses(Pause.RECOVERY, 2)
+                await bot.time.end_pauses(WaitReason.RECOVERY, 2)
                 await bot.together.until(lambda: bot.together.posts)
                 line.is_down = False
             await bot.edited(alert)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from bot.clock import Pause
+from bot.clock import WaitReason
 from bot.decisions import executor, preconditions
 from bot.decisions.delivery import AnswerDelivery
 from bot.decisions.executor import Executor
@@ -121,15 +121,15 @@ async def _blindly(self: Executor, job: Job, sent: Any) -> Any:
 
 async def _tell_first(self: DecisionService, job: Job, answer: Any, outcome: Any) -> Any:
     await self._delivery.tell(job, answer)
-    return await _conclude(self, job, answer, outcome)
+    return await _record_and_deliver(self, job, answer, outcome)
 
 
-_conclude = DecisionService._conclude
+_record_and_deliver = DecisionService._record_and_deliver
 
 
 async def _not_durable(self: DecisionService, request: Any, job_id: str) -> Any:
     async def later() -> None:
-        await self._clock.sleep(1.0, Pause.RETRY)
+        await self._clock.sleep(1.0, WaitReason.RETRY)
         try:
             work = await _receive(self, request, job_id)
         except Unrecorded as error:
@@ -145,7 +145,7 @@ _receive = DecisionService._receive
 
 async def _told_once(self: AnswerDelivery, job: Job, answer: Any) -> None:
     await self.tell(job, answer)
-    await self.storing.until_stored(lambda: self.store.finish(job))
+    await self.storing.forever(lambda: self.store.finish(job))
 
 
 async def _never_finished(self: AnswerDelivery, job: Job, answer: Any) -> None:

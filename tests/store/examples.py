@@ -7,16 +7,16 @@ from typing import Any
 from sqlalchemy import select, update
 
 from bot.clock import Clock
+from bot.errors import OutcomeKind
 from bot.models import (
     Actor,
     Answer,
     Job,
-    Manner,
     Message,
     Outcome,
-    OutcomeKind,
-    Place,
     RemediationRef,
+    ReplyKind,
+    ReplyTarget,
     Request,
     Verb,
 )
@@ -28,7 +28,7 @@ from tests.rows import execute
 REF = RemediationRef("c", "i", "r")
 
 
-ANSWER = Answer(Manner.CARD, Message("told", [{"type": "divider"}]))
+ANSWER = Answer(ReplyKind.CARD, Message("told", [{"type": "divider"}]))
 
 
 APPROVED = Outcome(OutcomeKind.APPROVED, "PENDING", None, "req-1")
@@ -39,7 +39,7 @@ LEASE = 15.0
 
 def request(trigger: str = "t1", user: str = "U0ALICE", ref: RemediationRef = REF, **extra: Any) -> Request:
     url = "https://hooks.slack.com/actions/secret"
-    place = Place("C0OPS", user, response_url=url, message_ts="1.0", is_button=True)
+    place = ReplyTarget("C0OPS", user, response_url=url, message_ts="1.0", is_button=True)
     actor = Actor(user, "alice \ud83d\x00", "T0HOME", home_team_id="T0HOME")
     return Request(Verb.APPROVE, ref, actor, place, trigger_id=trigger, **extra)
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, text, true, update
 
-from bot.errors import LeaseLost
-from bot.models import Alert, Claim, Job, Outcome, OutcomeKind, Place, RemediationRef, Shown, TrackedMessage
+from bot.errors import LeaseLost, OutcomeKind
+from bot.models import Alert, Claim, Job, Outcome, RemediationRef, ReplyTarget, SeenState, TrackedMessage
 from bot.store import DecisionStore, Messages, audit
 from bot.store.tables import DONE, alerts, decisions, messages
 from bot.store.tables import audit as audit_table
@@ -21,9 +21,9 @@ from tests.store.examples import ANSWER, APPROVED, column, events, open_store, o
 
 
 async def test_job_from_receipt_to_end(store: DecisionStore) -> None:
-    job = await received(store, request(reason="by hand", shown=Shown("M", "S")))
+    job = await received(store, request(reason="by hand", shown=SeenState("M", "S")))
     assert not isinstance(await store.claim(job), Claim)
-    await store.record_send(job, Shown("M", "PENDING_APPROVAL"))
+    await store.record_send(job, SeenState("M", "PENDING_APPROVAL"))
     await store.record_outcome(job, APPROVED, ANSWER)
     await store.finish(job)
     assert await column(store, "status") == DONE
@@ -82,17 +82,17 @@ async def test_living_job_is_not_taken_over(store: DecisionStore) -> None:
 
 
 async def test_silent_job_is_taken_over_with_all_that_is_known(store: DecisionStore) -> None:
-    asked = request(reason="x", shown=Shown("M", "S"))
+    asked = request(reason="x", shown=SeenState("M", "S"))
     job = await received(store, asked)
     await store.claim(job)
-    await store.record_send(job, Shown("M", "PENDING_APPROVAL"))
-    await store.set_place(job, Place("C0OPS", "U0ALICE", message_ts="9.9", in_progress=True))
+    await store.record_send(job, SeenState("M", "PENDING_APPROVAL"))
+    await store.set_place(job, ReplyTarget("C0OPS", "U0ALICE", message_ts="9.9", in_progress=True))
     await silence(store)
     (taken,) = await other(store).take_over(10)
-    assert taken.request == asked.at(Place("C0OPS", "U0ALICE", message_ts="9.9", in_progress=True))
+    assert taken.request == asked.at(ReplyTarget("C0OPS", "U0ALICE", message_ts="9.9", in_progress=True))
     assert (taken.fence, taken.is_active, taken.taken_over, taken.answer) == (2, True, True, None)
     assert taken.sent is not None
-    assert taken.sent.seen == Shown("M", "PENDING_APPROVAL")
+    assert taken.sent.seen == SeenState("M", "PENDING_APPROVAL")
     assert await store.seconds_since(taken.sent.at) < 5
     assert await store.seconds_since(taken.received_at) < 5
 
@@ -179,12 +179,12 @@ async def test_active_decision_is_not_voided(store: DecisionStore) -> None:
 async def test_repeat_is_counted(store: DecisionStore) -> None:
     job = await received(store)
     await store.claim(job)
-    await store.record_send(job, Shown("M", "S"))
+    await store.record_send(job, SeenState("M", "S"))
     await store.send_again(job)
     await silence(store)
     replica = other(store)
     (taken,) = await replica.take_over(10)
-    await replica.record_send(taken, Shown("M", "S"))
+    await replica.record_send(taken, SeenState("M", "S"))
     assert await column(store, "repeats") == 1
     assert [event for event, _ in await events(store)] == ["send", "repeat"]
 

@@ -258,7 +258,7 @@ async def test_progress_whose_answer_was_lost_is_replaced() -> None:
             await bot.slack.press(alert, APPROVE)
             bot.slack.faults.append(SlackFault("chat.update", "drop", after=True))
             await until(bot, lambda: "is approving this" in alert.everything, 5)
-        await bot.whisper()
+        await bot.reply_privately()
         await until(bot, lambda: APPROVE in alert.buttons)
 
 

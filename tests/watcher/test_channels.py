@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.clock import Pause
+from bot.clock import WaitReason
 from tests.manual_clock import ON_THE_WAY
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
@@ -118,7 +118,7 @@ async def test_cards_that_cannot_be_edited_delay_no_other_channel() -> None:
 
 async def test_rate_limit_of_one_channel_delays_no_other_and_stops_no_tick() -> None:
     async with watching(BOT_ROUTES=ROUTED) as bot:
-        bot.time.passing = ON_THE_WAY - {Pause.SLACK_LIMIT}
+        bot.time.passing = ON_THE_WAY - {WaitReason.SLACK_LIMIT}
         bot.together.add(OTHER)
         alert = await card(bot, OTHER)
         bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=600, channel=NEW))
@@ -130,7 +130,7 @@ async def test_rate_limit_of_one_channel_delays_no_other_and_stops_no_tick() -> 
 
 
 async def test_wait_that_slack_asks_for_is_bounded(bot: World) -> None:
-    bot.time.passing = ON_THE_WAY - {Pause.SLACK_LIMIT}
+    bot.time.passing = ON_THE_WAY - {WaitReason.SLACK_LIMIT}
     await began(bot)
     bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=86_400))
     bot.together.add()

@@ -42,7 +42,7 @@ async def test_only_operators_may_hold(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     await bot.slack.press(alert, HOLD, user="U0CAROL")
-    assert "You're not allowed to put repairs on hold." in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to put repairs on hold." in (await bot.reply_privately("U0CAROL")).text
     assert alert.edits == 0
 
 
@@ -63,7 +63,7 @@ async def test_untracked_remediation_cannot_be_held(bot: World) -> None:
         alert = bot.alert()
         alert.blocks[1]["elements"][0]["action_id"] = HOLD
         await bot.slack.press(alert, HOLD)
-        assert "Only alerts posted by this bot can be put on hold" in (await bot.whisper()).text
+        assert "Only alerts posted by this bot can be put on hold" in (await bot.reply_privately()).text
 
 
 @pytest.mark.parametrize("how", ["cancel", "approve"])
@@ -139,7 +139,7 @@ async def test_whoever_may_decide_may_release_a_hold(bot: World) -> None:
     assert "Release hold" not in str(alert.blocks)
     await hold(bot, alert, "86400")
     await bot.slack.press(alert, HOLD, choice="release", user="U0CAROL")
-    assert "You're not allowed to release holds." in (await bot.whisper("U0CAROL")).text
+    assert "You're not allowed to release holds." in (await bot.reply_privately("U0CAROL")).text
     await hold(bot, alert, "release", "U0BOB")
     assert "On hold" not in alert.text
     await until(bot, lambda: "instance-1: <@U0BOB> released the hold." in thread(bot, alert))
@@ -154,7 +154,7 @@ async def test_choice_that_this_version_does_not_have_is_refused(bot: World) -> 
     payload = bot.slack.click(alert, HOLD)
     payload["actions"][0]["selected_option"]["value"] = "for good"
     await bot.slack.deliver("interactive", payload)
-    assert "doesn't recognize the choice for good" in (await bot.whisper()).text
+    assert "doesn't recognize the choice for good" in (await bot.reply_privately()).text
     assert alert.edits == 0
 
 

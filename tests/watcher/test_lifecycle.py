@@ -13,14 +13,14 @@ from bot.models import (
     Actor,
     Alert,
     Answer,
-    Decided,
+    CardNote,
+    DecidedBy,
     Hold,
-    Manner,
     Message,
     Mode,
-    Place,
-    Remark,
     Remediation,
+    ReplyKind,
+    ReplyTarget,
     Request,
     Snapshot,
     State,
@@ -88,12 +88,12 @@ class Model:
         """Somebody approves, and is answered on the card or elsewhere."""
         self.sequence += 1
         self.truth = remediation(state=State.PENDING)
-        decided = Decided(Verb.APPROVE, "U0ALICE", self.now)
-        remark = Remark("", True, decided, self.truth.state, self.truth.mode, self.now)
-        place = Place("C0OPS", "U0ALICE", message_ts=self.message.ts if on_the_card else None)
+        decided = DecidedBy(Verb.APPROVE, "U0ALICE", self.now)
+        remark = CardNote("", True, decided, self.truth.state, self.truth.mode, self.now)
+        place = ReplyTarget("C0OPS", "U0ALICE", message_ts=self.message.ts if on_the_card else None)
         told = Message("answer", [{"type": "divider"}])
         request = Request(Verb.APPROVE, self.alert.remediation.ref, Actor("U0ALICE", "a", "T"), place)
-        answer = Answer(Manner.CARD, told, remark)
+        answer = Answer(ReplyKind.CARD, told, remark)
         self.alert, self.message = answered(self.alert, self.message, request, answer, self.now, self.sequence)
         if on_the_card and self.message.ts in self.channel:
             self.channel[self.message.ts] = told
