@@ -124,7 +124,7 @@ class Mentions:
             state = cards.labels.state(present.state, reviewed=present.is_reviewed)[0]
             told = f"It's too late: it's already “{escape(state, 90)}”."
         notice = f"<@{actor.user_id}> asked to {verb} this. {told}"
-        about = replace(about, called="", vanished=False)  # Together has just listed it
+        about = replace(about, mentioned="", is_unlisted=False)  # Together has just listed it
         shown = (
             cards.pointer(present, notice, about, self._config)
             if about.ts

@@ -1,17 +1,46 @@
-"""Records what Slack sends for every way in, as test data for later releases.
+"""Records what Slack sends for every way in, and a database, as test data for later releases.
 
-`python -m tests.recording > tests/data/payloads-X.Y.json`, before the release X.Y.
+Before the release X.Y: `python -m tests.recording payloads > tests/data/payloads-X.Y.json`, and with `database` to
+`tests/data/release-X.Y.json`.
 """
 
 import asyncio
 import json
 import sys
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
+
+from sqlalchemy import select
 
 from bot import cards
 from bot.cards import chooser, home
+from bot.errors import OutcomeKind
+from bot.models import (
+    Actor,
+    Alert,
+    Answer,
+    Hold,
+    Message,
+    Outcome,
+    RemediationRef,
+    ReplyKind,
+    ReplyTarget,
+    Request,
+    SeenState,
+    TrackedMessage,
+    Verb,
+)
+from bot.store import Batches, Messages
+from bot.store.tables import metadata
 from handlers.shortcuts import SHORTCUT
+from tests.manual_clock import START, ManualClock
+from tests.releases import RESPONSE_URL
+from tests.rows import execute
+from tests.samples import DIGEST, alerts, batch, remediation
 from tests.simulator.slack.workspace import BOT_USER, im_of
+from tests.store.examples import ANSWER, APPROVED, open_store, received
 from tests.watch import card, quiet, watching
 from tests.world import CANCEL, IDS, REF, REFRESH, World
 
@@ -64,5 +93,47 @@ async def record() -> list[dict[str, Any]]:
         return [{"kind": kind, "payload": payload} for kind, payload in bot.slack.delivered]
 
 
+async def record_database() -> dict[str, list[dict[str, Any]]]:
+    """Return the tables with a decision in each state, an alert on hold, a digest of six, and a running selection."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_store(f"sqlite:///{folder}/bot.db", ManualClock()) as store:
+            jobs = {number: await received(store, _click(number), f"job-{number}") for number in range(1, 8)}
+            for number in (2, 3, 4, 7):
+                await store.claim(jobs[number])
+            for number in (3, 4, 7):
+                await store.record_send(jobs[number], SeenState("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL"))
+            await store.record_outcome(jobs[4], APPROVED, ANSWER)
+            refused = Outcome(OutcomeKind.NOT_ALLOWED)
+            await store.record_outcome(jobs[5], refused, Answer(ReplyKind.WHISPER, ANSWER.message))
+            await store.finish(jobs[5])
+            await store.void(jobs[6].request, jobs[6].id)
+            await store.set_place(jobs[7], replace(jobs[7].request.place, in_progress=True))
+            hold, messages = Hold("U0ALICE", START + 1800), Messages(store.database)
+            card = TrackedMessage("m", False, "c-7f2", "C0OPS", START, ts="9.0", posted_at=START, content_hash="x")
+            await messages.add_cards([(Alert(remediation(), "", "m", START, hold=hold), card)])
+            digest_id = await messages.gather(DIGEST, alerts(6), 60)
+            asked = replace(batch(0, 2), digest_id=digest_id)
+            await Batches(store.database).ask(asked)
+            await store.confirm(asked.id, asked.actor.user_id)
+            return {
+                table.name: [dict(row) for row in await execute(store.database, select(table))]
+                for table in metadata.sorted_tables
+            }
+
+
+def _click(number: int) -> Request:
+    """Return the click on the card of a remediation; the seventh cancels."""
+    verb = Verb.CANCEL if number == 7 else Verb.APPROVE
+    ref = RemediationRef("cluster-1", f"instance-{number}", f"remediation-{number}")
+    original = Message("alert", [{"type": "divider"}])
+    place = ReplyTarget(
+        "C0OPS", "U0ALICE", response_url=RESPONSE_URL, message_ts=f"{number}.0", is_button=True, original=original
+    )
+    shown = SeenState("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL")
+    actor = Actor("U0ALICE", "alice", "T0HOME", home_team_id="T0HOME")
+    return Request(verb, ref, actor, place, shown=shown, trigger_id=f"trigger-{number}", asked_at=START)
+
+
 if __name__ == "__main__":
-    json.dump(asyncio.run(record()), sys.stdout, separators=(",", ":"))
+    recorded: Coroutine[Any, Any, Any] = record_database() if sys.argv[1] == "database" else record()
+    json.dump(asyncio.run(recorded), sys.stdout, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Databases of earlier releases, recorded with those releases' own code."""
+"""Databases of earlier releases, recorded by `tests.recording` with those releases' own code."""
 
 import json
 from collections.abc import Mapping
@@ -11,24 +11,24 @@ from sqlalchemy import Connection, text
 
 from bot.store.database import MIGRATIONS
 
-# One decision in every state that release 0.1 had (received; claimed; sent; outcome known but not told; done; void;
-# sent, with "in progress" shown), an alert on hold, a digest of six, and a batch of two that is running.
+# One decision in each state (received; claimed; sent; outcome known but not told; done; void; sent, with "in progress"
+# shown), an alert on hold, a digest of six, and a selection of two that is running.
 RELEASE_0_1 = Path(__file__).parent / "data" / "release-0.1.json"
-_FIRST_TABLES = {"decisions", "audit"}
+RESPONSE_URL = "https://hooks.slack.com/actions/T/1/secret"
 
 
-def fill_like_release_0_1(connection: Connection, schema: str, texts: Mapping[str, str]) -> None:
-    """Make a schema, 0001 or 0002, and put in what was recorded, with some of its texts replaced."""
+def fill_like_release_0_1(connection: Connection, texts: Mapping[str, str]) -> None:
+    """Make the schema of release 0.1, and put in what was recorded, with some of its texts replaced."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, schema)
+    command.upgrade(config, "0001")
     recorded = RELEASE_0_1.read_text("utf-8")
     for old, new in texts.items():
         recorded = recorded.replace(old, new)
     tables: dict[str, list[dict[str, Any]]] = json.loads(recorded)
     for table, rows in tables.items():
-        if rows and (schema != "0001" or table in _FIRST_TABLES):
+        if rows:
             names = ", ".join(rows[0])
             values = ", ".join(f":{name}" for name in rows[0])
             connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), rows)  # noqa: S608 - our own names

@@ -185,7 +185,7 @@ def alerts(count: int) -> list[Alert]:
 
 
 CHANGED = "Your approval wasn't sent: the repair changed from “Reboot VM” to “Replace VM”. Review it and approve again."
-DIGEST = TrackedMessage("d" * 32, True, "c-7f2", "C0OPS", START, grown_at=START)
+DIGEST = TrackedMessage("d" * 32, True, "c-7f2", "C0OPS", START, last_added_at=START)
 
 
 def batch(known: int, total: int = 8, *, is_running: bool = False) -> Batch:

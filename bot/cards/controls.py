@@ -18,7 +18,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
     links = [_link(label, url) for label, url in config.links(remediation).items()]
     value = button_value(remediation)
     more = [_more_menu(remediation, about, config)]
-    if about.vanished:
+    if about.is_unlisted:
         controls = []
     elif not buttons or len(value) > blocks.MAX_VALUE:
         controls, more = [blocks.button(Verb.REFRESH, reference_value(remediation.ref))], []
@@ -56,7 +56,7 @@ def _hold_menu(about: CardContext) -> dict[str, Any]:
 def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig) -> dict[str, Any]:
     """Return the menu of what is seldom wanted: where it decides, the value of the buttons beside it says on what."""
     choices = []
-    if remediation.state == State.PENDING_APPROVAL and not about.vanished:
+    if remediation.state == State.PENDING_APPROVAL and not about.is_unlisted:
         choices.append(("Reject with a comment…", REJECT))
         if config.other_modes(remediation.mode):
             choices.append(("Approve with another mode…", OTHER_MODE))

@@ -47,7 +47,7 @@ def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], 
     ages = [each.as_of for each in alerts if each.as_of]
     warnings = [labels.as_of(min(ages))] if ages else []
     warnings += [pause_line(pause)] if pause and open_ones else []
-    called = f"{ON_CALL}{mention(of.called)}" if of.called and open_ones else ""
+    called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and open_ones else ""
     waits = {each.remediation.ref for each in open_ones}
     states = _others(alerts, batches)
     listed = _listed(alerts, batches)
@@ -84,7 +84,7 @@ def _listed(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Sequence[
     """Return a line for each of the ten oldest that need a decision, and the rest counted; else for what isn't over."""
     open_ones = sorted(still_waiting(alerts, batches), key=since)
     if not open_ones:
-        open_ones = [each for each in alerts if each.remediation.state == State.FAILED and not each.vanished]
+        open_ones = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
     called = names(alerts)
     lines: list[Sequence[Element]] = [_line(each, called[each.remediation.ref]) for each in open_ones[:LISTED]]
     if rest := open_ones[LISTED:]:
@@ -118,9 +118,9 @@ def _others(alerts: Sequence[Alert], batches: Sequence[Batch]) -> str:
 
 def _state(alert: Alert, done: Mapping[RemediationRef, State]) -> str:
     remediation = alert.remediation
-    if alert.vanished:
+    if alert.is_unlisted:
         return labels.WITHDRAWN[0]
-    if alert.waits and alert.is_stale and (state := done.get(remediation.ref)):
+    if alert.is_waiting and alert.is_stale and (state := done.get(remediation.ref)):
         return labels.state(state, reviewed=state is State.PENDING)[0]
     return labels.state(remediation.state, reviewed=remediation.is_reviewed)[0]
 

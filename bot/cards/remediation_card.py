@@ -77,7 +77,7 @@ def where(remediation: Remediation, share: RepairLoad | None) -> str:
 
 
 def _waits(remediation: Remediation, about: CardContext) -> bool:
-    return remediation.state == State.PENDING_APPROVAL and not about.vanished
+    return remediation.state == State.PENDING_APPROVAL and not about.is_unlisted
 
 
 def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True) -> str:
@@ -86,7 +86,7 @@ def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True
     state, symbol = labels.state(remediation.state, reviewed=remediation.is_reviewed)
     do = mode.do.format(node)
     match remediation.state:
-        case _ if about.vanished:
+        case _ if about.is_unlisted:
             (state, symbol), title = labels.WITHDRAWN, f"{labels.WITHDRAWN[0]}: {do}"
         case State.PENDING_APPROVAL if not is_sure:
             title, symbol = f"Not confirmed: {do}", "❔"
@@ -133,7 +133,7 @@ def _people(remediation: Remediation, decided: DecidedBy | None) -> Iterator[str
 def _effect(remediation: Remediation, about: CardContext) -> str:
     """Return what the repair does, did or won't do to the node, by its state."""
     mode = labels.mode(remediation.mode)
-    if about.vanished:
+    if about.is_unlisted:
         return (
             "Together no longer lists this remediation, so there's nothing to decide. This card will update if it "
             "comes back."
@@ -190,8 +190,8 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
         yield f"1 of 2 approvals: {first}. One more operator must approve."
     elif remediation.mode in config.two_people:
         yield "Needs 2 approvals, by different people."
-    if about.called:
-        yield f"{ON_CALL}{mention(about.called)}"
+    if about.mentioned:
+        yield f"{ON_CALL}{mention(about.mentioned)}"
 
 
 def mention(called: str) -> str:

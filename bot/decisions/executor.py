@@ -184,13 +184,13 @@ class Executor:
         if about is None:
             about = await self._about(present)
         if about:
-            about = replace(about, vanished=False, hold=None if decided else about.hold)
+            about = replace(about, is_unlisted=False, hold=None if decided else about.hold)
         place = job.request.place
         points = about is not None and self._links_to_card(about, place)
         is_copy = place.is_home and not points
         if about and not points and (about.channel_id, about.ts) != (place.channel_id, place.message_ts):
             is_copy = is_copy or bool(about.ts)
-            about = replace(about, called="")  # another message than the one that called calls nobody
+            about = replace(about, mentioned="")  # another message than the one that called calls nobody
         alert = place.original if place.is_foreign else None
         message = cards.card(
             present,

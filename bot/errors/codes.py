@@ -72,7 +72,6 @@ class OutcomeKind(StrEnum):
     CHECK_FAILED = "CheckFailed"
     OUTCOME_UNKNOWN = "OutcomeUnknown", "unclear, couldn't check the result", _DOUBTFUL, _TROUBLE
     EXPIRED = "Expired"
-    INTERRUPTED = "Interrupted", "", _DOUBTFUL  # of the releases before 0.2
     NOT_RECORDED = "NotRecorded"
     MAY_BE_DONE = "MayBeDone"
     INTERNAL_ERROR = "InternalError", "", _DOUBTFUL, _TROUBLE

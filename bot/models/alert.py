@@ -84,10 +84,10 @@ class CardContext:
 
     Attributes:
         followed: the bot tracks it, so that a hold can be kept and shown.
-        vanished: Together no longer lists it.
+        is_unlisted: Together no longer lists it.
         as_of: when Together last said what the card shows, where that is too long ago; in Unix time in seconds.
         pause: approvals of its cluster are paused.
-        called: the user or group that its message called; empty for nobody.
+        mentioned: the user or group that its message called; empty for nobody.
         channel_id: where its own card is; empty where it has none.
         ts: likewise, Slack's name of that message.
         node: its name; empty where the bot doesn't track it.
@@ -99,10 +99,10 @@ class CardContext:
     hold: Hold | None = None
     first: FirstApproval | None = None
     followed: bool = False
-    vanished: bool = False
+    is_unlisted: bool = False
     as_of: float | None = None
     pause: Pause | None = None
-    called: str = ""
+    mentioned: str = ""
     channel_id: str = ""
     ts: str = ""
     node: str = ""
@@ -118,10 +118,10 @@ class Alert:
         fingerprint: of Together's words about it.
         message_id: the message that shows it: a card of its own, or a digest.
         seen_at: when it was first seen.
-        vanished: Together no longer lists it.
-        answered_seq: the audit trail's row of the last decision on it: what was read before that is out of date.
+        is_unlisted: Together no longer lists it.
+        decided_seq: the audit trail's row of the last decision on it: what was read before that is out of date.
         is_stale: whoever was answered saw something else than `remediation`, so it is not to be drawn from that.
-        waits_since: since when it waits again, where it had ended or vanished before; else 0.
+        waiting_since: since when it waits again, where it had ended or vanished before; else 0.
         asked_since: since when people are asked again: it waits again, or a hold on it is over; else 0.
         worsened_at: when its fault was first seen to be more than a warning, after it had been one; else 0.
         missing_since: since when Together hasn't found it, where nothing has confirmed that yet; else 0.
@@ -137,24 +137,24 @@ class Alert:
     hold: Hold | None = None
     remark: CardNote | None = None
     decided: DecidedBy | None = None
-    vanished: bool = False
-    answered_seq: int = 0
+    is_unlisted: bool = False
+    decided_seq: int = 0
     is_stale: bool = False
-    waits_since: float = 0.0
+    waiting_since: float = 0.0
     asked_since: float = 0.0
     worsened_at: float = 0.0
     missing_since: float = 0.0
     as_of: float | None = None
 
     @property
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether it waits for approval."""
-        return self.remediation.state == State.PENDING_APPROVAL and not self.vanished
+        return self.remediation.state == State.PENDING_APPROVAL and not self.is_unlisted
 
     @property
     def came_at(self) -> float:
         """When it began to wait, the last time."""
-        return max(self.seen_at, self.waits_since)
+        return max(self.seen_at, self.waiting_since)
 
     @property
     def remind_from(self) -> float:
@@ -164,7 +164,7 @@ class Alert:
     @property
     def is_closed(self) -> bool:
         """Whether nothing can happen to it any more, as far as Together says."""
-        return self.vanished or self.remediation.state in FINAL
+        return self.is_unlisted or self.remediation.state in FINAL
 
     def at(self, now: float) -> "Alert":
         """Return it without what has run out at a moment: holds, and the line that an error left."""
@@ -180,6 +180,6 @@ class Alert:
     def about(self, first: FirstApproval | None) -> CardContext:
         """Return what its card says beyond the remediation."""
         return CardContext(
-            self.history, self.share, self.hold, first, followed=True, vanished=self.vanished, as_of=self.as_of,
+            self.history, self.share, self.hold, first, followed=True, is_unlisted=self.is_unlisted, as_of=self.as_of,
             node=self.remediation.node, doubt=self.remark if self.remark and not self.remark.buttons else None,
         )  # fmt: skip

@@ -97,7 +97,7 @@ def key(remediation: Remediation) -> str:
 
 def waiting(alerts: Sequence[Alert]) -> list[Alert]:
     """Return those that wait for approval."""
-    return [each for each in alerts if each.waits]
+    return [each for each in alerts if each.is_waiting]
 
 
 def decided_in(batches: Sequence[Batch]) -> dict[RemediationRef, State]:

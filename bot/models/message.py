@@ -26,19 +26,19 @@ class TrackedMessage:
         cluster_id: of what it shows; None for the backlog that the bot found when it began to watch.
         ts: Slack's name of it; None while it isn't known to be in the channel.
         posted_at: when it was last about to be posted; 0 while it certainly isn't in the channel.
-        shown_at: when Slack last took it.
-        drawn: the fingerprint of what it shows; empty while that isn't known.
-        grown_at: when the last remediation came in.
-        lines: what the thread of a card is yet to be told.
-        told: which failures, and which parts of which reports, the thread of a digest was told.
+        edited_at: when Slack last took it.
+        content_hash: the fingerprint of what it shows; empty while that isn't known.
+        last_added_at: when the last remediation came in.
+        pending_lines: what the thread of a card is yet to be told.
+        announced: which failures, and which parts of which reports, the thread of a digest was told.
         remind_from: when the reminders that were last sent began to count.
         reminders: how many were sent since.
         reminded_at: when the last one was sent.
         next_at: when it is to be looked at again: 0 for now, None for when something changes.
-        called: the user or group that it called when it was posted; empty for nobody.
+        mentioned: the user or group that it called when it was posted; empty for nobody.
         called_at: when it last called, or told the channel where nobody is on call.
         owes_call: a post or reminder has called nobody since, because of quiet hours.
-        is_frozen: Slack takes no more edits of it.
+        is_read_only: Slack takes no more edits of it.
         done: everything has ended and was told.
     """
 
@@ -49,19 +49,19 @@ class TrackedMessage:
     opened_at: float = 0.0
     ts: str | None = None
     posted_at: float = 0.0
-    shown_at: float = 0.0
-    drawn: str = ""
-    grown_at: float = 0.0
-    lines: tuple[str, ...] = ()
-    told: frozenset[str] = field(default_factory=frozenset)
+    edited_at: float = 0.0
+    content_hash: str = ""
+    last_added_at: float = 0.0
+    pending_lines: tuple[str, ...] = ()
+    announced: frozenset[str] = field(default_factory=frozenset)
     remind_from: float = 0.0
     reminders: int = 0
     reminded_at: float = 0.0
     next_at: float | None = 0.0
-    called: str = ""
+    mentioned: str = ""
     called_at: float = 0.0
     owes_call: bool = False
-    is_frozen: bool = False
+    is_read_only: bool = False
     done: bool = False
 
 
@@ -102,11 +102,11 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     decides, remark = RULES[request.verb].decides, answer.remark
     known = alert.remediation.state, alert.remediation.mode
     is_told = remark is not None and answer.manner is ReplyKind.CARD  # an error says nothing of the state
-    is_stale = is_told and remark is not None and (alert.vanished or (remark.state, remark.mode) != known)
+    is_stale = is_told and remark is not None and (alert.is_unlisted or (remark.state, remark.mode) != known)
     if is_stale and remark:
         # The card must say it too if Together can't be read; the notice was for the person who asked.
         alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
-    alert = replace(alert, answered_seq=seq if decides else alert.answered_seq)
+    alert = replace(alert, decided_seq=seq if decides else alert.decided_seq)
     if remark and remark.decided:
         alert = replace(alert, hold=None, decided=remark.decided)
     is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
@@ -118,7 +118,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     if remark and answer.manner is ReplyKind.ERROR:
         if alert.remark and not alert.remark.buttons:
             # A doubt that is older still holds, and for as long as the newer one.
-            return replace(alert, remark=replace(alert.remark, at=at)), replace(message, drawn="")
+            return replace(alert, remark=replace(alert.remark, at=at)), replace(message, content_hash="")
         state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
         remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
     if remark and not decides and alert.remark and alert.remark.notice == remark.notice and not remark.buttons:
@@ -126,9 +126,9 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
         drawn = answer.message.fingerprint if answer.manner is ReplyKind.CARD else ""
-        return replace(alert, remark=replace(remark, at=at)), replace(message, drawn=drawn)
+        return replace(alert, remark=replace(remark, at=at)), replace(message, content_hash=drawn)
     # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
-    return alert, replace(message, drawn="") if place.in_progress else message
+    return alert, replace(message, content_hash="") if place.in_progress else message
 
 
 def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Tracked:
@@ -139,7 +139,7 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Track
     message, node = replace(message, next_at=0.0, done=False), escape(alert.remediation.node, 100)
     if not message.is_digest:
         line = () if is_again else (f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}.",)
-        message = replace(message, lines=message.lines + line)
+        message = replace(message, pending_lines=message.pending_lines + line)
     return replace(alert, hold=joined, asked_since=joined.until), message
 
 
@@ -150,5 +150,5 @@ def released(alert: Alert, message: TrackedMessage, user_id: str, now: float) ->
     message = replace(message, next_at=0.0)
     if not message.is_digest:
         line = f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold."
-        message = replace(message, lines=(*message.lines, line))
+        message = replace(message, pending_lines=(*message.pending_lines, line))
     return replace(alert, hold=None, asked_since=now), message

@@ -111,7 +111,7 @@ class Approvals:
         """Let an alert's card be drawn again, because an answer could not be shown on it."""
 
         def stale(look: Look) -> Tracked:
-            return look.alert, replace(look.message, drawn="", next_at=0.0, done=False)
+            return look.alert, replace(look.message, content_hash="", next_at=0.0, done=False)
 
         await self.database.run(change_alert, ref, stale)
 
@@ -147,7 +147,7 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     message = readable_message(row.message) if row and row.message else None
     if message is None:
         return about
-    about = replace(about, called=message.called)
+    about = replace(about, mentioned=message.mentioned)
     return about if message.is_digest else replace(about, channel_id=message.channel_id, ts=message.ts or "")
 
 

@@ -88,6 +88,7 @@ class Database:
         url: `sqlite:///path`, or a PostgreSQL URL as hosts hand it out. The driver itself reads the latter, so
             `sslmode=…` and a socket folder as `host=/dir` mean what they mean to every PostgreSQL client.
         seconds: how long a statement may take; a database that doesn't answer is given up soon after.
+        migrations: the versions of the schema.
 
     Attributes:
         seconds: as above; a process that ends waits less.
@@ -95,8 +96,12 @@ class Database:
         under_way: the transactions that have not ended yet.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None, *, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, url: str, clock: Clock | None = None, *, seconds: float = SECONDS, migrations: Path = MIGRATIONS
+    ) -> None:
         self.seconds = seconds
+        self._schema = Config()
+        self._schema.set_main_option("script_location", str(migrations))
         self.is_sqlite = url.startswith(_SQLITE)
         self.targets: tuple[str, ...] = ()
         self.under_way: set[asyncio.Future[Any]] = set()
@@ -152,7 +157,7 @@ class Database:
                 _must_exist(self._path)
             elif not self._owned:
                 self._owned = _own(self._path)
-        work = _migrate if migrate else _look
+        work = partial(_migrate if migrate else _look, self._schema)
         await self._call(self._writer, "BEGIN IMMEDIATE" if migrate else "BEGIN", MIGRATION_SECONDS, work, "migrate")
 
     def is_in_use(self) -> bool:
@@ -397,25 +402,19 @@ def _own(path: Path) -> Sequence[int]:
     return handles
 
 
-def _scripts() -> ScriptDirectory:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    return ScriptDirectory.from_config(config)
-
-
-def _look(connection: Connection) -> None:
-    if _revision(connection) is None:
+def _look(schema: Config, connection: Connection) -> None:
+    if _revision(schema, connection) is None:
         raise StartError("DATABASE_URL has no bot tables yet. Start the bot once to create them.")
 
 
-def _revision(connection: Connection) -> str | None:
+def _revision(schema: Config, connection: Connection) -> str | None:
     """The version of the schema, None where there is none yet.
 
     Raises:
         StartError: this program does not know it.
     """
     present = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in _scripts().walk_revisions()}
+    known = {script.revision for script in ScriptDirectory.from_config(schema).walk_revisions()}
     if present is not None and present not in known:
         raise StartError(
             f"The database has schema {present}, which is newer than this version of the bot knows. "
@@ -424,12 +423,10 @@ def _revision(connection: Connection) -> str | None:
     return present
 
 
-def _migrate(connection: Connection) -> None:
+def _migrate(schema: Config, connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(_LOCK, {"key": _SCHEMA_LOCK})  # another replica may take long
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-    _revision(connection)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    _revision(schema, connection)
+    schema.attributes["connection"] = connection
+    command.upgrade(schema, "head")

@@ -75,7 +75,7 @@ def _waiting_since(connection: Connection, present: float) -> float | None:
             if longest is not None and row.seen_at >= longest:
                 return longest
             alert = json.loads(row.body)
-            since = max(row.seen_at, alert.get("waits_since") or 0.0)
+            since = max(row.seen_at, alert.get("waiting_since") or 0.0)
             if ((alert.get("hold") or {}).get("until") or 0.0) <= present:
                 longest = since if longest is None else min(longest, since)
         if len(rows) < _PAGE:

@@ -105,8 +105,8 @@ _LATELY = _IN_CHANNELS.where(m.opened_at > now() - bindparam("b_seconds"))
 _PLACE = select(a.message_id).where(one_remediation(a))
 _GROWING = (
     select(m.body)
-    .where(m.is_open, m.is_digest, m.grown_at > now() - bindparam("b_seconds"))
-    .order_by(m.grown_at.desc())
+    .where(m.is_open, m.is_digest, m.last_added_at > now() - bindparam("b_seconds"))
+    .order_by(m.last_added_at.desc())
     .with_for_update()
 )  # fmt: skip
 _UNPOSTED = select(m.id).where(
@@ -129,11 +129,11 @@ class InChannel(NamedTuple):
     id: str
     channel_id: str
     ts: str
-    drawn: str
+    content_hash: str
     opened_at: float
     cluster_id: str | None
     is_open: bool
-    is_frozen: bool
+    is_read_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +330,8 @@ def _in_channels(connection: Connection, seconds: float) -> list[InChannel]:
     found = [*connection.execute(_OPEN), *(row for row in lately if not row.is_open)]
     return [
         InChannel(
-            row.id, intern(body.get("channel_id", "")), row.ts, body.get("drawn", ""), row.opened_at,
-            row.cluster_id, row.is_open, body.get("is_frozen", False),
+            row.id, intern(body.get("channel_id", "")), row.ts, body.get("content_hash", ""), row.opened_at,
+            row.cluster_id, row.is_open, body.get("is_read_only", False),
         )
         for row, body in ((row, json.loads(row.body)) for row in found)
     ]  # fmt: skip
@@ -375,7 +375,7 @@ def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert]
         connection.execute(_DROP_MESSAGES, {"b_ids": some})
     if not count and not unposted:
         return into.id
-    grown = replace(into, grown_at=present, next_at=0.0, done=False)
+    grown = replace(into, last_added_at=present, next_at=0.0, done=False)
     if known:
         connection.execute(_WRITE_MESSAGE, {"b_message": grown.id, **_message_columns(grown)})
     else:
@@ -463,8 +463,8 @@ def change_alert(
         return None
     alert, message = after
     first_one = to_first_approval(row)
-    is_news = alert.waits and alert.remediation is not before.remediation
-    if first_one and is_news and not (before.waits and first_one.counts_for(alert.remediation)):
+    is_news = alert.is_waiting and alert.remediation is not before.remediation
+    if first_one and is_news and not (before.is_waiting and first_one.counts_for(alert.remediation)):
         forget_first_approval(connection, ref)
     connection.execute(_WRITE_ALERT, key_of(ref) | _alert_columns(alert))
     connection.execute(_WRITE_MESSAGE, {"b_message": message.id, **_message_columns(message)})
@@ -478,7 +478,7 @@ def _close(connection: Connection, message_id: str) -> None:
 
 def _forget(connection: Connection, message_id: str) -> list[RemediationRef]:
     snapshot = load(connection, message_id, to_change=True)
-    if snapshot is None or snapshot.message.ts or any(each.waits for each in snapshot.alerts):
+    if snapshot is None or snapshot.message.ts or any(each.is_waiting for each in snapshot.alerts):
         return []
     connection.execute(_DROP_MESSAGES, {"b_ids": [message_id]})
     return [RemediationRef(*row) for row in connection.execute(_DROP_ALERTS, {"b_message": message_id})]
@@ -534,7 +534,7 @@ def _alert_row(alert: Alert) -> dict[str, Any]:
 def _alert_columns(alert: Alert) -> dict[str, Any]:
     return {
         "message_id": alert.message_id,
-        "state": WITHDRAWN if alert.vanished else alert.remediation.state,
+        "state": WITHDRAWN if alert.is_unlisted else alert.remediation.state,
         "is_open": not alert.is_closed,
         "seen_at": alert.seen_at,
         "fingerprint": alert.fingerprint,
@@ -550,7 +550,7 @@ def _message_columns(message: TrackedMessage) -> dict[str, Any]:
         "next_at": None if message.done else message.next_at,
         "ts": message.ts,
         "posted_at": message.posted_at,
-        "grown_at": message.grown_at,
+        "last_added_at": message.last_added_at,
         "opened_at": message.opened_at,
         "body": dump(_MESSAGES, message),
     }

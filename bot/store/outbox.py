@@ -163,9 +163,9 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     is_new_hold = after.hold and (before.hold is None or after.hold.until > before.hold.until)
     if is_new_hold and after.hold:
         emit(connection, EventKind.HELD, subject, told | {"by": after.hold.user_id, "until": after.hold.until})
-    if after.waits and not before.waits and before.is_closed:
+    if after.is_waiting and not before.is_waiting and before.is_closed:
         emit(connection, EventKind.OPENED, subject, told)
-    if after.vanished and not before.vanished:
+    if after.is_unlisted and not before.is_unlisted:
         if before.remediation.state not in FINAL:
             emit(connection, EventKind.RESOLVED, subject, told | {"state": "WITHDRAWN"})
     elif after.remediation.state != before.remediation.state and (

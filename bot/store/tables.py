@@ -146,7 +146,7 @@ messages = Table(
     Column("next_at", Double),
     Column("ts", Text),
     Column("posted_at", Double, nullable=False),
-    Column("grown_at", Double, nullable=False),
+    Column("last_added_at", Double, nullable=False),
     Column("opened_at", Double, nullable=False),
     Column("body", Text, nullable=False),
 )

@@ -88,9 +88,9 @@ def leaving(message: TrackedMessage, snapshot: Snapshot, config: WatchConfig) ->
     """Return a message that is about to be posted."""
     message = replace(message, posted_at=snapshot.now)
     if not (some := waiting(snapshot.alerts)):
-        return replace(message, called="")  # somebody has deleted it, and a repair of it has failed since
+        return replace(message, mentioned="")  # somebody has deleted it, and a repair of it has failed since
     called = config.called(some, message.cluster_id, snapshot.now)
-    return asked(replace(message, called=called), some, config, snapshot.now)
+    return asked(replace(message, mentioned=called), some, config, snapshot.now)
 
 
 def late_call(snapshot: Snapshot, config: WatchConfig) -> LateCall | None:
@@ -116,4 +116,4 @@ def calls_at(alert: Alert, message: TrackedMessage) -> float:
     """Return when to call for an alert that came after the last call; never for one that was there."""
     if alert.came_at <= message.called_at:
         return math.inf
-    return message.called_at + CALM_SECONDS if alert.waits_since > message.called_at else alert.came_at
+    return message.called_at + CALM_SECONDS if alert.waiting_since > message.called_at else alert.came_at

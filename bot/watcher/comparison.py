@@ -84,18 +84,18 @@ class Comparer:
         is_home = message.channel_id in self.config.channels and (
             message.cluster_id is None or message.channel_id == self.config.route(message.cluster_id).channel_id
         )
-        differs = shows != message.drawn if found else is_takeover
-        if not differs or (not message.is_open and (not shows or message.is_frozen)):
+        differs = shows != message.content_hash if found else is_takeover
+        if not differs or (not message.is_open and (not shows or message.is_read_only)):
             if not is_home and message.is_open:
                 self.queue.put(message.id)
             return
 
         def unlike(snapshot: Snapshot) -> TrackedMessage | None:
-            if snapshot.message.drawn != message.drawn:
+            if snapshot.message.content_hash != message.content_hash:
                 return None  # it was drawn again since
             # What it offers is taken to be as it was, where that can't be seen: real changes go first.
-            drawn = decision_of(message.drawn) if shows is None else shows
-            return replace(snapshot.message, drawn=drawn, next_at=0.0, done=False)
+            drawn = decision_of(message.content_hash) if shows is None else shows
+            return replace(snapshot.message, content_hash=drawn, next_at=0.0, done=False)
 
         await self.messages.change(message.id, unlike)
         self.queue.put(message.id)

@@ -232,7 +232,7 @@ class Intake:
             self._index.drop(ref)
         else:
             self._index.note(ref, observation.fingerprint)
-        if after.vanished and not lifecycle.was_only_waiting(before):
+        if after.is_unlisted and not lifecycle.was_only_waiting(before):
             self._poller.look_for(ref)
         self._queue.put(after.message_id)
 

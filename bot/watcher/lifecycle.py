@@ -70,24 +70,24 @@ def seen(  # noqa: PLR0913 - what was read, and when
         None where this is older than what is known, or may be: then it is to be read alone.
     """
     alert, message, before = look.alert, look.message, look.alert.remediation
-    if alert.answered_seq > sequence or readings.is_older(before, remediation):
+    if alert.decided_seq > sequence or readings.is_older(before, remediation):
         return None
     if not read_alone and readings.may_be_older(alert, remediation):
         return None
     moved = remediation.state != before.state or remediation.mode != before.mode
     known = _who(look)
     waits = remediation.state == State.PENDING_APPROVAL
-    waits_again = waits and not alert.waits
+    waits_again = waits and not alert.is_waiting
     if not message.is_digest:
-        lines = message.lines + ((cards.listed_again(remediation),) if alert.vanished else ())
+        lines = message.pending_lines + ((cards.listed_again(remediation),) if alert.is_unlisted else ())
         if moved:
             lines = (*lines, *cards.transition(before, remediation, known, look.now))
-        message = replace(message, lines=lines)
+        message = replace(message, pending_lines=lines)
     if waits_again:
         # Should it fail once more, that is told once more.
-        message = replace(message, told=message.told - {str(remediation.ref)})
+        message = replace(message, announced=message.announced - {str(remediation.ref)})
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
-        alert = replace(alert, waits_since=look.now, asked_since=asked_since)
+        alert = replace(alert, waiting_since=look.now, asked_since=asked_since)
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= calls.CALM_SECONDS:
         alert = replace(alert, worsened_at=look.now)
     alert = replace(
@@ -98,7 +98,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
         hold=alert.hold if waits else None,
         remark=alert.remark if _still_holds(alert, remediation, look.now, read_alone=read_alone) else None,
         decided=known if known and remediation.state in RULES[known.verb].effect else None,
-        vanished=False,
+        is_unlisted=False,
         missing_since=0.0,
         is_stale=False,
         as_of=None,
@@ -117,7 +117,7 @@ def is_behind(alert: Alert, share: RepairLoad) -> bool:
     """Return whether a waiting alert says another load of its cluster than there is."""
     told = alert.share
     is_same = told is not None and (told.in_repair, told.nodes) == (share.in_repair, share.nodes)
-    return alert.waits and not alert.is_stale and not is_same
+    return alert.is_waiting and not alert.is_stale and not is_same
 
 
 def _who(look: Look) -> DecidedBy | None:
@@ -134,15 +134,15 @@ def gone(look: Look, sequence: int) -> Tracked | None:
     One look may be at a replica that lags: only the second one says that it is withdrawn.
     """
     alert, message = look.alert, look.message
-    if alert.answered_seq > sequence or (alert.vanished and not alert.is_stale):
+    if alert.decided_seq > sequence or (alert.is_unlisted and not alert.is_stale):
         return None
     if not alert.missing_since or alert.missing_since > look.now:
         return replace(alert, missing_since=look.now), message
     if look.now - alert.missing_since < VANISHED_SECONDS:
         return None
-    if not alert.vanished and not message.is_digest:
-        message = replace(message, lines=(*message.lines, cards.withdrawn(alert.remediation)))
-    alert = replace(alert, vanished=True, is_stale=False, as_of=None)
+    if not alert.is_unlisted and not message.is_digest:
+        message = replace(message, pending_lines=(*message.pending_lines, cards.withdrawn(alert.remediation)))
+    alert = replace(alert, is_unlisted=True, is_stale=False, as_of=None)
     return alert, replace(message, next_at=0.0, done=False)
 
 
@@ -164,10 +164,10 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
     decided = (remark.decided if remark else None) or alert.decided
     about = alert.about(snapshot.firsts.get(alert.remediation.ref))
-    about = replace(about, pause=snapshot.pause, called=snapshot.message.called)
+    about = replace(about, pause=snapshot.pause, mentioned=snapshot.message.mentioned)
     if alert.is_stale:
         as_of = None if remediation.state in FINAL else _answered_at(alert)
-        about = replace(about, vanished=False, as_of=as_of)
+        about = replace(about, is_unlisted=False, as_of=as_of)
     return cards.card(remediation, decided=decided, notice=notice, buttons=buttons, about=about, config=config.cards)
 
 
@@ -199,7 +199,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.WAIT
     if waiting(snapshot.alerts) and config.channel_of(snapshot) != message.channel_id:
         return Step.MOVE
-    if not message.is_frozen and content(snapshot, config).fingerprint != message.drawn:
+    if not message.is_read_only and content(snapshot, config).fingerprint != message.content_hash:
         return Step.EDIT
     if awaits_reading(snapshot):
         return Step.WAIT
@@ -207,7 +207,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.TELL
     if (moment := calls.remind_at(snapshot, config)) is not None and moment <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
-        return Step.REMIND if message.is_frozen or message.shown_at >= moment else Step.EDIT
+        return Step.REMIND if message.is_read_only or message.edited_at >= moment else Step.EDIT
     return Step.REST
 
 
@@ -218,9 +218,9 @@ def _step_to_the_channel(snapshot: Snapshot) -> Step:
         return Step.REST if message.ts else Step.FORGET
     if message.posted_at:
         return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
-    if waiting(snapshot.alerts) or (message.shown_at and threads.new_failures(snapshot)):
+    if waiting(snapshot.alerts) or (message.edited_at and threads.new_failures(snapshot)):
         return Step.POST
-    return Step.REST if message.shown_at else Step.FORGET  # what somebody has deleted may fail yet
+    return Step.REST if message.edited_at else Step.FORGET  # what somebody has deleted may fail yet
 
 
 def awaits_reading(snapshot: Snapshot) -> bool:
@@ -236,12 +236,12 @@ def _is_unconfirmed(snapshot: Snapshot, config: WatchConfig) -> bool:
 
 def deleted(snapshot: Snapshot) -> TrackedMessage:
     """Return a message that somebody has deleted in Slack: it is posted again while something of it waits or fails."""
-    return replace(snapshot.message, ts=None, posted_at=0.0, drawn="", lines=(), next_at=0.0)
+    return replace(snapshot.message, ts=None, posted_at=0.0, content_hash="", pending_lines=(), next_at=0.0)
 
 
 def moved(snapshot: Snapshot) -> TrackedMessage:
     """Return a message whose alerts go to another channel now: it is posted there, where nobody was reminded yet."""
-    return replace(deleted(snapshot), is_frozen=False, remind_from=snapshot.now, reminders=0)
+    return replace(deleted(snapshot), is_read_only=False, remind_from=snapshot.now, reminders=0)
 
 
 def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
@@ -252,8 +252,8 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
         return replace(message, next_at=now + config.stale_seconds if is_left_alone else 0.0)
     if any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts):
         return replace(message, next_at=min(_moments(snapshot, config), default=None))
-    if message.is_digest and message.grown_at + GROWS_SECONDS > now:
-        return replace(message, next_at=message.grown_at + GROWS_SECONDS)
+    if message.is_digest and message.last_added_at + GROWS_SECONDS > now:
+        return replace(message, next_at=message.last_added_at + GROWS_SECONDS)
     return replace(message, next_at=None, done=True)
 
 
@@ -269,16 +269,16 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     for alert in snapshot.alerts:
         for hold in threads.holds_of(alert):
             yield hold.until
-            if threads.warning(alert, hold) not in snapshot.message.told:
+            if threads.warning(alert, hold) not in snapshot.message.announced:
                 yield hold.until - HOLD_ENDS_SOON_SECONDS
         if alert.remark and alert.remark.until is not None:
             yield alert.remark.until
         if alert.remark and alert.remark.settles_at is not None:
             yield max(alert.remark.settles_at, snapshot.now + config.poll_seconds)
-        if alert.waits and (first := snapshot.firsts.get(alert.remediation.ref)):
+        if alert.is_waiting and (first := snapshot.firsts.get(alert.remediation.ref)):
             yield first.at + FIRST_APPROVAL_SECONDS
 
 
 def was_only_waiting(alert: Alert) -> bool:
     """Return whether nothing had begun, so that nothing is to be looked for once it has vanished."""
-    return alert.waits and not alert.is_stale and not (alert.decided and alert.decided.verb is Verb.APPROVE)
+    return alert.is_waiting and not alert.is_stale and not (alert.decided and alert.decided.verb is Verb.APPROVE)

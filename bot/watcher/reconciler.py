@@ -209,7 +209,7 @@ class Reconciler:
         step, message = self._next_step(snapshot), snapshot.message
         channel_id = self._config.channel_of(snapshot) if step.lane is Lane.POST else message.channel_id
         is_urgent = step is Step.EDIT and (
-            decision_of(message.drawn) != decision_of(lifecycle.content(snapshot, self._config).fingerprint)
+            decision_of(message.content_hash) != decision_of(lifecycle.content(snapshot, self._config).fingerprint)
         )
         self._queue.done(key, step.lane, "" if step.lane is Lane.LOOK else channel_id, urgent=is_urgent)
 
@@ -301,7 +301,9 @@ class Reconciler:
         logger.info("%s: posted in %s", _named(left), message.channel_id)
         self._edited[key] = self._clock.monotonic(), shown.fingerprint
         at = left.now
-        return await self._settle(key, lambda each: replace(each.message, ts=ts, drawn=shown.fingerprint, shown_at=at))
+        return await self._settle(
+            key, lambda each: replace(each.message, ts=ts, content_hash=shown.fingerprint, edited_at=at)
+        )
 
     async def _edit(self, snapshot: Snapshot) -> Snapshot | None:
         self._lease.ensure_held()
@@ -316,7 +318,7 @@ class Reconciler:
             # It may arrive late, over whatever is drawn until then: what it shows is not known any more.
             self._unsure_until[key] = self._clock.monotonic() + ARRIVED_SECONDS
             self._edited.pop(key, None)
-            await self._settle(key, lambda each: replace(each.message, drawn=""))
+            await self._settle(key, lambda each: replace(each.message, content_hash=""))
             raise
         except PostFailed as error:
             if error.is_gone:
@@ -324,7 +326,7 @@ class Reconciler:
             if not error.is_lasting:
                 raise
             logger.warning("%s: card can no longer be updated: %s", _named(before), error)
-            return await self._settle(key, lambda each: replace(each.message, is_frozen=True, grown_at=0.0))
+            return await self._settle(key, lambda each: replace(each.message, is_read_only=True, last_added_at=0.0))
         self._edited[key] = self._clock.monotonic(), shown.fingerprint
         is_sure = self._clock.monotonic() >= self._unsure_until.get(key, 0.0)
         if is_sure:
@@ -333,7 +335,7 @@ class Reconciler:
         def drawn(snapshot: Snapshot) -> TrackedMessage:
             # Where somebody was answered on the card meanwhile, it is not known which of the two it shows.
             is_known = is_sure and _shown(snapshot) == _shown(before)
-            return replace(snapshot.message, drawn=shown.fingerprint if is_known else "", shown_at=before.now)
+            return replace(snapshot.message, content_hash=shown.fingerprint if is_known else "", edited_at=before.now)
 
         return await self._settle(key, drawn)
 
@@ -458,7 +460,7 @@ class Reconciler:
         else:
             alert = after.alerts[0]
             created = alert.remediation.create_time
-            since = alert.waits_since or (created.timestamp() if created else alert.seen_at)
+            since = alert.waiting_since or (created.timestamp() if created else alert.seen_at)
             reminder = cards.reminder(alert.remediation, alert.share, called, after.now - since)
 
         def taken_back(snapshot: Snapshot) -> TrackedMessage:
@@ -515,7 +517,7 @@ class Reconciler:
             return await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0))
         logger.info("%s: already in the channel", _named(snapshot))
         ts = found.messages[about][0]
-        return await self._settle(key, lambda each: replace(each.message, ts=ts, drawn=""))
+        return await self._settle(key, lambda each: replace(each.message, ts=ts, content_hash=""))
 
     async def _what_is_in(self, snapshot: Snapshot) -> Found | None:
         """Return what is in a message's channel, as it was looked at once everything posted until then had arrived.
@@ -533,8 +535,8 @@ class Reconciler:
 
 def _shown(snapshot: Snapshot) -> object:
     """Return what changes when somebody is answered on the message itself."""
-    answers = [] if snapshot.message.is_digest else [(each.remark, each.answered_seq) for each in snapshot.alerts]
-    return snapshot.message.drawn, answers
+    answers = [] if snapshot.message.is_digest else [(each.remark, each.decided_seq) for each in snapshot.alerts]
+    return snapshot.message.content_hash, answers
 
 
 def _about(snapshot: Snapshot) -> RemediationRef | str:

@@ -16,14 +16,14 @@ class PendingReply:
     """Something that a thread lacks.
 
     Attributes:
-        told: what is remembered once it is told.
+        announced: what is remembered once it is told.
         lines: how many of the message's lines are no longer due then.
         broadcast: it is shown in the channel too.
         is_call: it calls who is on call.
     """
 
     message: Message
-    told: frozenset[str] = frozenset()
+    announced: frozenset[str] = frozenset()
     lines: int = 0
     broadcast: bool = False
     is_call: bool = False
@@ -32,8 +32,8 @@ class PendingReply:
 def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield what the thread lacks."""
     message = snapshot.message
-    if message.lines:
-        yield PendingReply(cards.lines(message.lines), lines=len(message.lines))
+    if message.pending_lines:
+        yield PendingReply(cards.lines(message.pending_lines), lines=len(message.pending_lines))
     yield from _failures(snapshot, config.oncall(snapshot.alerts, message.cluster_id))
     yield from _late_calls(snapshot, config)
     if not message.is_digest:
@@ -46,14 +46,15 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
 
 def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedMessage:
     """Return a message whose thread was told something."""
-    message = replace(message, lines=message.lines[part.lines :], told=message.told | part.told)
+    lines, announced = message.pending_lines[part.lines :], message.announced | part.announced
+    message = replace(message, pending_lines=lines, announced=announced)
     return replace(message, called_at=now, owes_call=False) if part.is_call else message
 
 
 def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield the call for what nobody was called for when it came; what is new is shown in the channel too."""
     if call := calls.late_call(snapshot, config):
-        first, again = call.alerts[0].remediation, call.is_new and all(each.waits_since for each in call.alerts)
+        first, again = call.alerts[0].remediation, call.is_new and all(each.waiting_since for each in call.alerts)
         told = cards.late_call(first, len(call.alerts), call.called, again=again)
         yield PendingReply(told, broadcast=call.is_new, is_call=True)
 
@@ -62,10 +63,10 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
     """Yield that one of two people has approved what waits still."""
     for alert in snapshot.alerts:
         first = snapshot.firsts.get(alert.remediation.ref)
-        if first is None or not alert.waits or not first.counts_for(alert.remediation):
+        if first is None or not alert.is_waiting or not first.counts_for(alert.remediation):
             continue
         key = f"first {first.job_id}"
-        if key not in snapshot.message.told:
+        if key not in snapshot.message.announced:
             called = config.called([alert], snapshot.message.cluster_id, snapshot.now)
             yield PendingReply(cards.first_approval(alert.remediation, first.user_id, called), frozenset({key}))
 
@@ -87,7 +88,7 @@ def _failures(snapshot: Snapshot, oncall: str) -> Iterator[PendingReply]:
 
 def new_failures(snapshot: Snapshot) -> list[Alert]:
     """Return what has failed lately and wasn't told."""
-    told, now = snapshot.message.told, snapshot.now
+    told, now = snapshot.message.announced, snapshot.now
     failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
     return [each for each in failed if str(each.remediation.ref) not in told and not _is_old(each, now)]
 
@@ -102,11 +103,11 @@ def _results(snapshot: Snapshot) -> Iterator[PendingReply]:
     """Yield what the thread of a digest lacks: reports of selections."""
     message = snapshot.message
     for batch in snapshot.batches:
-        if batch.is_running or batch.id in message.told:
+        if batch.is_running or batch.id in message.announced:
             continue
         parts = cards.batch.report(batch)
         for number, part in enumerate(parts):
-            if (key := f"{batch.id} {number}") not in message.told:
+            if (key := f"{batch.id} {number}") not in message.announced:
                 is_last = number == len(parts) - 1
                 yield PendingReply(part, frozenset({key, batch.id} if is_last else {key}))
 
@@ -120,7 +121,7 @@ def _warnings(alert: Alert, message: TrackedMessage, now: float) -> Iterator[Pen
     """Yield what tells people that their holds end soon."""
     for hold in holds_of(alert):
         key = warning(alert, hold)
-        if alert.waits and hold.until - HOLD_ENDS_SOON_SECONDS <= now and key not in message.told:
+        if alert.is_waiting and hold.until - HOLD_ENDS_SOON_SECONDS <= now and key not in message.announced:
             yield PendingReply(cards.hold_ends(alert.remediation, hold), frozenset({key}))
 
 

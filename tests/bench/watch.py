@@ -144,7 +144,7 @@ async def _tell_all(folder: Path, slack: Slack, together: Together, ids: list[Id
         ids_of = dict(zip(("cluster_id", "instance_id", "remediation_id"), each, strict=True))
         metadata = {"event_type": "remediation_alert", "event_payload": ids_of}
         ts = slack.post_as_tool(message.marked_blocks, text=message.text, metadata=metadata).ts
-        told.append((alert, replace(card, ts=ts, drawn=message.fingerprint)))
+        told.append((alert, replace(card, ts=ts, content_hash=message.fingerprint)))
     await Messages(database).add_cards(told)
     await database.close()
 

@@ -105,7 +105,7 @@ def test_card_of_an_alert_with_all_that_the_bot_knows() -> None:
 
 
 def test_card_of_a_withdrawn_remediation() -> None:
-    compare("alert-vanished", drawn(cards.card(remediation(), about=CardContext(followed=True, vanished=True))))
+    compare("alert-vanished", drawn(cards.card(remediation(), about=CardContext(followed=True, is_unlisted=True))))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ ABOUTS = st.builds(
     hold=st.none() | st.builds(Hold, NAMES, st.just(START)),
     first=st.none() | st.builds(FirstApproval, NAMES, st.sampled_from([*Mode]), st.just(START)),
     followed=st.booleans(),
-    vanished=st.booleans(),
+    is_unlisted=st.booleans(),
 )
 
 
@@ -253,7 +253,7 @@ def test_dialogs_that_delete_a_vm_or_evict_are_dangerous_and_say_what_they_do(mo
 
 
 def test_usual_card_has_at_most_twelve_lines_above_its_buttons_on_a_phone() -> None:
-    about = replace(ABOUT, hold=None, first=None, called="S0ONCALL")
+    about = replace(ABOUT, hold=None, first=None, mentioned="S0ONCALL")
     usual = remediation(linked_alerts=ALERTS[:1])
     lines = drawn(cards.card(usual, about=about, config=LINKS)).splitlines()
     above = next(number for number, line in enumerate(lines) if "[ Approve reboot ]" in line)

@@ -9,7 +9,7 @@ from bot.store import Database
 from bot.store.database import now
 from bot.store.tables import decisions
 from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, ManualClock
-from tests.releases import fill_like_release_0_1
+from tests.releases import RESPONSE_URL, fill_like_release_0_1
 from tests.rows import execute
 from tests.simulator.slack import Slack
 from tests.simulator.together import Together
@@ -22,12 +22,12 @@ async def test_unfinished_decisions_of_release_0_1_end_well(database_url: str) -
         slack.ack_seconds = HANGS_AFTER
         clicked = {number: slack.post_as_tool([], text="alert") for number in range(1, 8)}
         texts = {f'\\"{number}.0\\"': f'\\"{message.ts}\\"' for number, message in clicked.items()}
-        texts["https://hooks.slack.com/actions/T/1/secret"] = slack.response_url("C0OPS", "U0ALICE", None)
+        texts[RESPONSE_URL] = slack.response_url("C0OPS", "U0ALICE", None)
         for number in clicked:
             together.add(("cluster-1", f"instance-{number}", f"remediation-{number}"))
         together.review(("cluster-1", "instance-4", "remediation-4"), "approve", "Approved in Slack by alice (U0ALICE)")
         database = Database(database_url, time.clock)
-        await database.run(fill_like_release_0_1, "0002", texts)
+        await database.run(fill_like_release_0_1, texts)
         if not database.is_sqlite:
             # PostgreSQL has a clock of its own, by which all of this is long ago.
             sent_at = case((decisions.c.sent_at.is_not(None), now()))

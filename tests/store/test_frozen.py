@@ -1,22 +1,24 @@
 """Databases that don't answer, and processes that stand still inside a transaction."""
 
 import asyncio
+import shutil
 import threading
 import time as real
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from bot.errors import StorageUnavailable
 from bot.models import Actor, AuditNote
 from bot.store import Database, DecisionStore
-from bot.store.database import lock_audit
+from bot.store.database import MIGRATIONS, lock_audit
 from tests.manual_clock import ManualClock
 from tests.proxy import line_to
-from tests.releases import fill_like_release_0_1
 from tests.rows import execute
 from tests.store.examples import LEASE
 
@@ -110,9 +112,15 @@ async def test_heartbeat_waits_behind_no_other_transactions(postgresql: str, tim
         await asyncio.gather(*stuck, return_exceptions=True)
 
 
-async def test_upgrade_behind_a_backup_locks_no_running_process_out(postgresql: str, time: ManualClock) -> None:
-    database = Database(postgresql, time.clock)
-    await database.run(fill_like_release_0_1, "0001", {})
+async def test_upgrade_behind_a_backup_locks_no_running_process_out(
+    postgresql: str, time: ManualClock, tmp_path: Path
+) -> None:
+    async with opened(postgresql, time):
+        pass
+    later = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, later)
+    (later / "versions" / "9999_later.py").write_text(_LATER, "utf-8")
+    database = Database(postgresql, time.clock, migrations=later)
     async with (
         await psycopg.AsyncConnection.connect(postgresql) as backup,
         await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as running,
@@ -123,8 +131,22 @@ async def test_upgrade_behind_a_backup_locks_no_running_process_out(postgresql: 
         await running.execute("SET statement_timeout = 2000")
         await running.execute("SELECT count(*) FROM decisions")
     await database.open()
-    await execute(database, text("SELECT count(*) FROM pauses"))
+    await execute(database, text("SELECT later FROM decisions"))
     await database.close()
+
+
+_LATER = f'''"""A column more, as a later release may have it."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9999"
+down_revision = "{ScriptDirectory(str(MIGRATIONS)).get_current_head()}"
+
+
+def upgrade() -> None:
+    op.add_column("decisions", sa.Column("later", sa.Text))
+'''
 
 
 def _nothing(connection: Connection) -> None:

@@ -115,7 +115,9 @@ class Model:
                 self._settle(calls.reminded(snapshot, CONFIG))
             case Step.FIND:
                 found = next((ts for ts in self.channel if ts.startswith("m")), None)
-                self.message = replace(message, ts=found, posted_at=message.posted_at if found else 0.0, drawn="")
+                self.message = replace(
+                    message, ts=found, posted_at=message.posted_at if found else 0.0, content_hash=""
+                )
             case Step.FORGET:
                 self.forgotten = True
             case Step.WAIT if self.alert.is_stale:
@@ -127,15 +129,15 @@ class Model:
     def compare(self) -> None:
         """The hourly look at the channel, and the one after a takeover."""
         shown = self.channel.get(str(self.message.ts))
-        if self.message.ts and not self.message.done and (not shown or shown.fingerprint != self.message.drawn):
-            self.message = replace(self.message, drawn="", next_at=0.0)
+        if self.message.ts and not self.message.done and (not shown or shown.fingerprint != self.message.content_hash):
+            self.message = replace(self.message, content_hash="", next_at=0.0)
 
     def _post(self, content: Message, fate: str) -> None:
         ts = f"m{len(self.channel)}-{self.now}"
         if fate in {"taken", "unclear", "dies"}:
             self.channel[ts] = content
         if fate == "taken":
-            self._settle(replace(self.message, ts=ts, drawn=content.fingerprint, shown_at=self.now))
+            self._settle(replace(self.message, ts=ts, content_hash=content.fingerprint, edited_at=self.now))
         if fate == "refused":
             self.message = replace(self.message, posted_at=0.0)
 
@@ -147,9 +149,9 @@ class Model:
         if fate in {"taken", "unclear", "dies"}:
             self.channel[ts] = content
         if fate == "taken":
-            self._settle(replace(self.message, drawn=content.fingerprint, shown_at=self.now))
+            self._settle(replace(self.message, content_hash=content.fingerprint, edited_at=self.now))
         if fate == "unclear":
-            self.message = replace(self.message, drawn="")
+            self.message = replace(self.message, content_hash="")
 
     def _settle(self, message: TrackedMessage) -> None:
         self.message = lifecycle.settled(replace(self.snapshot(), message=message), CONFIG)
@@ -194,7 +196,7 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
         assert model.message.ts in model.channel
     if shown := model.channel.get(str(model.message.ts)):
         assert shown.fingerprint == lifecycle.content(snapshot, CONFIG).fingerprint
-        assert not model.message.lines
+        assert not model.message.pending_lines
         assert shown.blocks[0]["text"]["text"].startswith(title(model))
         assert sum("failed on" in each.text for each in model.thread) <= model.failures
     if model.truth is None or model.truth.state in FINAL:
