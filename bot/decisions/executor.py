@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import assert_never
+from itertools import count
+from typing import NamedTuple, assert_never
 
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
@@ -31,6 +31,7 @@ from bot.errors import (
     NotTracked,
     OutcomeKind,
     OutcomeUnknown,
+    RateLimited,
     ReadFailed,
     RefusedWithoutDatabase,
     StorageUnavailable,
@@ -72,13 +73,11 @@ LOOK_SECONDS = SEND_WITHIN - 1.0  # for the look between "a POST leaves" and the
 Result = tuple[Answer, Outcome]
 
 
-class _Changed(Exception):
-    """Not an error: it ends the attempts of a POST, since the remediation is no longer what was decided on."""
+class _Changed(NamedTuple):
+    """The remediation is no longer what was decided on, so no POST leaves; `what` as the end of a sentence."""
 
-    def __init__(self, present: Remediation, what: str) -> None:
-        super().__init__()
-        self.present = present
-        self.what = what
+    present: Remediation
+    what: str
 
 
 @dataclass(slots=True)
@@ -327,7 +326,7 @@ class Executor:
         """
         may_have_left = job.sent is not None
         try:
-            result = await self._call(job, seen)
+            result = await self._post(job, seen)
         except StorageUnavailable as error:
             if may_have_left:
                 raise
@@ -336,35 +335,51 @@ class Executor:
             return await self._show_present(job, seen, refusal, sent_at, is_repeat=before is not None)
         except AmbiguousResponse as cause:
             return await self._read_back(job, seen, cause, sent_at)
-        except _Changed as change:
-            if before is None:
-                shown = seen or SeenState(None, State.PENDING_APPROVAL)
-                return await self._decide_again(job, shown, change.present, change.what)
-            return await self._settled(job, seen, change.present, sent_at) or await self._not_in_effect(
-                job, change.present, f"It wasn't sent again: {change.what}."
-            )
         except (GuardrailRefusal, NotAllowed, TogetherError) as no:
             if before is None:
                 raise
             return await self._not_in_effect(job, before, f"It wasn't sent again: {_why(no)}")
-        return await self._success(job, seen, result)
+        if isinstance(result, Remediation):
+            return await self._success(job, seen, result)
+        if before is None:
+            shown = seen or SeenState(None, State.PENDING_APPROVAL)
+            return await self._decide_again(job, shown, result.present, result.what)
+        return await self._settled(job, seen, result.present, sent_at) or await self._not_in_effect(
+            job, result.present, f"It wasn't sent again: {result.what}."
+        )
 
-    async def _call(self, job: Job, seen: SeenState | None) -> Remediation:
-        request, before_send = job.request, partial(self._before_send, job, seen)
+    async def _post(self, job: Job, seen: SeenState | None) -> Remediation | _Changed:
+        """Send the POST, again only where it certainly was not taken."""
+        limited: RateLimited | None = None
+        for attempt in count(1):
+            if changed := await self._prepare(job, seen, attempt):
+                return changed
+            logger.info("Sending", extra={"attempt": attempt})
+            try:
+                return await self._send_once(job, seen)
+            except (NotReached, RateLimited) as error:
+                limited = error if isinstance(error, RateLimited) else limited
+                wait = self.together.wait_before_repeat(error, attempt)
+                if wait is None:
+                    raise limited or error from None  # once a connection was made, "not reached" would say too much
+            await self.clock.sleep(wait, WaitReason.RETRY)
+        raise AssertionError("the attempts never end")
+
+    async def _send_once(self, job: Job, seen: SeenState | None) -> Remediation:
+        request = job.request
         match request.verb:
             case Verb.APPROVE:
-                mode, words = mode_to_send(seen), comment(job)
-                return await self.together.approve(request.ref, comment=words, mode=mode, before_send=before_send)
+                return await self.together.approve(request.ref, comment=comment(job), mode=mode_to_send(seen))
             case Verb.REJECT:
-                return await self.together.reject(request.ref, comment=comment(job), before_send=before_send)
+                return await self.together.reject(request.ref, comment=comment(job))
             case Verb.CANCEL:
-                return await self.together.cancel(request.ref, before_send=before_send)
+                return await self.together.cancel(request.ref)
             case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
                 raise AssertionError("none of these is a decision")
             case _:
                 assert_never(request.verb)
 
-    async def _before_send(self, job: Job, seen: SeenState | None, attempt: int) -> None:
+    async def _prepare(self, job: Job, seen: SeenState | None, attempt: int) -> _Changed | None:
         """Record that a POST leaves now, and look once more before one that repeats or can't name its mode.
 
         What is there when the POST arrives would be decided on, whatever it has become, so nothing comes between look
@@ -392,13 +407,14 @@ class Executor:
             pause = await self.store.record_send(job, seen)
         if pause:
             raise paused(pause)
-        if is_repeat or (seen is not None and not (is_approval and mode_to_send(seen))):
-            await self._look_again(job, seen)
+        is_blind = seen is not None and not (is_approval and mode_to_send(seen))
+        if (is_repeat or is_blind) and (changed := await self._look_again(job, seen)):
+            return changed
         if not self.store.may_send(job):
             raise LeaseLost
-        logger.info("Sending", extra={"attempt": attempt})
+        return None
 
-    async def _look_again(self, job: Job, seen: SeenState | None) -> None:
+    async def _look_again(self, job: Job, seen: SeenState | None) -> _Changed | None:
         try:
             async with self.clock.timeout(LOOK_SECONDS):
                 present = await self._read_before(job)
@@ -409,8 +425,7 @@ class Executor:
             changed = changes_since(job.request, typed_at, present)
         else:
             changed = changes(job.request, seen, present)
-        if changed:
-            raise _Changed(present, changed)
+        return _Changed(present, changed) if changed else None
 
     async def _success(
         self, job: Job, seen: SeenState | None, result: Remediation, *, is_read_back: bool = False

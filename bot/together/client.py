@@ -1,14 +1,14 @@
 """Together's remediation API over a handed-in `httpx.AsyncClient`.
 
-A GET may be repeated. A POST has no idempotency key, so it is repeated only when it certainly was not taken: no
-connection was made, or Together answered 429. Everything else that is not a clear answer raises `AmbiguousResponse`,
-and the caller reads the remediation back.
+A GET may be repeated. A POST has no idempotency key, so it is sent once: the caller may repeat one that certainly was
+not taken, because no connection was made or Together answered 429. Everything else that is not a clear answer raises
+`AmbiguousResponse`, and the caller reads the remediation back.
 """
 
 import json
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -35,7 +35,6 @@ MAX_PAGES = 500
 ATTEMPTS = 3
 SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 PAGE_SIZE = 200  # a server that allows fewer gives fewer (google.aip.dev/158)
-BeforeSend = Callable[[int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +62,6 @@ class Timeouts:
 
 class TogetherClient:
     """The calls that the bot makes.
-
-    The three decisions take a `before_send`, which is awaited with its number before each attempt of the POST: what it
-    raises stops the call.
 
     Args:
         http: one pooled client for the whole process; the caller closes it.
@@ -105,13 +101,11 @@ class TogetherClient:
         # Compressed answers are not asked for: a small one could unpack to more than memory holds.
         self._headers = {"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"}
 
-    async def cancel(self, ref: RemediationRef, *, before_send: BeforeSend | None = None) -> Remediation:
+    async def cancel(self, ref: RemediationRef) -> Remediation:
         """Cancel a remediation that waits for approval or for its start."""
-        return answers.remediation(await self._post(f"{_path(ref)}/cancel", before_send=before_send), ref)
+        return await self._post(ref, "cancel")
 
-    async def approve(
-        self, ref: RemediationRef, *, comment: str, mode: str | None, before_send: BeforeSend | None = None
-    ) -> Remediation:
+    async def approve(self, ref: RemediationRef, *, comment: str, mode: str | None) -> Remediation:
         """Approve a remediation.
 
         Args:
@@ -119,13 +113,16 @@ class TogetherClient:
             mode: run this mode, whatever the suggestion has become meanwhile; None runs what is suggested.
         """
         body = {"comment": comment} if mode is None else {"comment": comment, "mode": mode}
-        return answers.remediation(await self._post(f"{_path(ref)}/approve", body, before_send=before_send), ref)
+        return await self._post(ref, "approve", body)
 
-    async def reject(self, ref: RemediationRef, *, comment: str, before_send: BeforeSend | None = None) -> Remediation:
+    async def reject(self, ref: RemediationRef, *, comment: str) -> Remediation:
         """Reject a remediation; `comment` is stored by Together as `review_comment`."""
-        return answers.remediation(
-            await self._post(f"{_path(ref)}/reject", {"comment": comment}, before_send=before_send), ref
-        )
+        return await self._post(ref, "reject", {"comment": comment})
+
+    def wait_before_repeat(self, error: NotReached | RateLimited, attempt: int) -> float | None:
+        """Return after how many seconds a POST that was not taken may be sent again; None when it is to be told."""
+        wait = self._wait(error, attempt)
+        return None if attempt == ATTEMPTS or wait > self._patience.post_wait else wait
 
     async def get(self, ref: RemediationRef) -> Remediation:
         """Read a remediation."""
@@ -219,24 +216,9 @@ class TogetherClient:
             await self._clock.sleep(wait, WaitReason.RETRY)
             attempt += 1
 
-    async def _post(
-        self, path: str, body: Mapping[str, str] | None = None, *, before_send: BeforeSend | None = None
-    ) -> Any:  # noqa: ANN401 - JSON
-        attempt = 1
-        limited: RateLimited | None = None
-        while True:
-            if before_send:
-                await before_send(attempt)
-            try:
-                return await self._send("POST", path, body=body, seconds=self._patience.attempt)
-            except (NotReached, RateLimited) as error:
-                limited = error if isinstance(error, RateLimited) else limited
-                wait = self._wait(error, attempt)
-                if attempt == ATTEMPTS or wait > self._patience.post_wait:
-                    # Once a connection was made, "not reached" would say too much.
-                    raise limited or error from None
-            await self._clock.sleep(wait, WaitReason.RETRY)
-            attempt += 1
+    async def _post(self, ref: RemediationRef, verb: str, body: Mapping[str, str] | None = None) -> Remediation:
+        answer = await self._send("POST", f"{_path(ref)}/{verb}", body=body, seconds=self._patience.attempt)
+        return answers.remediation(answer, ref)
 
     def _wait(self, error: TogetherError, attempt: int) -> float:
         if isinstance(error, RateLimited) and error.retry_after is not None:
