@@ -6,7 +6,7 @@ WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 ARGS ?=
 FUZZ ?= 100000
 
-.PHONY: help run doctor demo test coverage simulate chaos bench cards check format lock locks fuzz audit sbom dist clean
+.PHONY: help run doctor demo test coverage simulate chaos bench cards map check format lock locks fuzz audit sbom dist clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -59,6 +59,9 @@ bench: .venv/dev tests/bench/peers/node_modules ## run benchmarks
 cards: .venv/dev ## draw every card, error, and dialog into docs/cards with Chromium
 	$(BIN)/python -m tests.browser.pictures
 
+map: .venv/dev ## list every module with its first line in docs/files.md
+	$(BIN)/python -m tests.file_map
+
 check: .venv/dev ## check style, types, and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -71,10 +74,10 @@ format: .venv/dev ## format the code
 
 lock: .venv/dev ## update the lock files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
-		--no-header --no-emit-index-url \
+		--no-emit-index-url \
 		--upgrade -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
-		--no-header --no-emit-index-url \
+		--no-emit-index-url \
 		--upgrade -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
 
 # The pip that came with the oldest supported Python, from an empty cache: what a new machine meets.

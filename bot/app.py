@@ -120,7 +120,7 @@ class App:
             await self._end("recovery")
             await self._end("audit trail")
             if not working.cancelled():
-                working.result()  # it ends by itself only with an error
+                working.result()  # it ends only with an error
         logger.info("Stopped")
 
     async def _work(self, server: Server, stack: AsyncExitStack) -> None:
@@ -174,7 +174,7 @@ class App:
         await self._watch(connection)
 
     async def _watch(self, connection: Connection) -> None:
-        """Watch Slack. Should this, or another part, ever end by itself, the process ends too, and is started anew."""
+        """Watch Slack. If this or another part ends unexpectedly, the process ends too, and is restarted."""
         checks = [connection.keep_checking(), *([self._renewal.run()] if self._renewal else [])]
         checking = [asyncio.create_task(each) for each in checks]
         try:

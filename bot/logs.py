@@ -75,7 +75,7 @@ def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> Non
     """Send all logs to standard error.
 
     Args:
-        level: of the bot's own logs. Libraries that would print payloads stay above DEBUG whatever it is.
+        level: of the bot's own logs. Libraries that would print payloads stay above DEBUG in any case.
         style: "text" or "json"; None picks text on a terminal and JSON elsewhere.
     """
     add_secrets(secrets)

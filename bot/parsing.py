@@ -33,7 +33,7 @@ _URL = re.compile(
 _LABELLED = re.compile(
     r"\A\W*cluster\s+(\S+)\s\W*instance\s+(\S+)\s\W*remediation\s+(\S+)(.*)", re.IGNORECASE | re.DOTALL
 )
-# An option, a verb or a second reference: whoever typed it meant something else than a reason.
+# An option, a verb or a second reference: it was not meant as a reason.
 _NO_REASON = re.compile(
     rf"(?<!\S)(?:{_DASHES}(?!reason)[a-z]|/[a-z]|(?!https?:)[^\s/]+/[^\s/]+/[^\s/]+(?!\S)|\S*compute/clusters/)",
     re.IGNORECASE,
@@ -133,7 +133,7 @@ Typed = Order | Help | Browse | ListWaiting | Find
 
 
 def parse(text: str) -> Typed | UnreadableCommand:
-    """Read what stands behind `/cancel-remediation`.
+    """Read what follows `/cancel-remediation`.
 
     Understood are three words; `cluster/instance/remediation`; the API's own URL, with or without Slack's
     `<…|…>` around it; `cluster=… instance=… remediation=… reason="…"`; `--cluster …`; each with quotes,
@@ -351,7 +351,7 @@ def _words(plain: str) -> Iterator[re.Match[str]]:
 
 
 def _from_words(plain: str) -> Order:
-    if labelled := _LABELLED.fullmatch(plain):  # as it stands at the foot of a card
+    if labelled := _LABELLED.fullmatch(plain):  # as at the foot of a card
         return Order(_reference([part.strip(_QUOTES) for part in labelled.group(1, 2, 3)]), _reason(labelled[4]))
     words = list(_words(plain))
     ref = _reference([word[0].strip(_QUOTES) for word in words[: len(PARTS)]])

@@ -1,4 +1,4 @@
-"""Who may do what, from where. Closed by default: whatever cannot be established is a no."""
+"""Who may do what, from where. Closed by default: what cannot be established is a no."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet

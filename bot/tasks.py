@@ -1,4 +1,4 @@
-"""The work that goes on after Slack was told "received": kept, bounded and drained."""
+"""The work that continues after Slack was told "received": kept, bounded and drained."""
 
 import asyncio
 import logging
@@ -111,7 +111,7 @@ async def finish(saying: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        # Whatever its result, the caller is to end now.
+        # The caller ends now, with any result.
         await asyncio.wait({task})
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("The final write failed: %s", type(error).__name__)

@@ -27,7 +27,7 @@ UPDATES_PER_MINUTE = 40
 SECONDS_PER_PAGE = 1.3
 HISTORY_PAGE = 200
 MAX_PAGES = 50
-LONGEST_WAIT = 900.0  # whatever Slack asks for: people wait for alerts
+LONGEST_WAIT = 900.0  # even if Slack asks for more: people wait for alerts
 CARD, DIGEST, OTHER = "remediation_alert", "remediation_digest", "remediation_notice"
 _DECIDES = {verb.action_id for verb in (Verb.APPROVE, Verb.CANCEL, Verb.REJECT)} | {"digest:approve", "digest:cancel"}
 _LASTING = {
@@ -220,7 +220,7 @@ def _read_metadata(message: dict[str, Any], found: Found) -> None:
 
 
 class _Pace:
-    """At most so many calls in so many seconds, first come first served."""
+    """At most `calls` in a period of seconds, first come first served."""
 
     def __init__(self, clock: Clock, calls: int, seconds: float) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Bolt, set up so that nothing stands between a request and its ack."""
+"""Bolt, set up so that nothing comes between a request and its ack."""
 
 import logging
 from collections import OrderedDict

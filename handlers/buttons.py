@@ -51,7 +51,7 @@ class Buttons:
         return await self.decisions.receive(request)
 
     async def _ask(self, request: Request) -> None:
-        """Open the dialog for a reason, unless the person may not decide."""
+        """Open the dialog for a reason, unless the person can't decide."""
         await self.lookup.authorize_in_time(request.verb, request.actor, request.place.channel_id)
         await self.reasons.ask(request)
 

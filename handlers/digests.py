@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Digests:
-    """Reads what was selected, asks back, and hands it to the batches."""
+    """Reads what was selected, confirms it, and hands it to the batches."""
 
     def __init__(
         self, surface: Surface, batches: BatchService, lookup: Lookup, controls: Controls, dialogs: Dialogs
@@ -81,7 +81,7 @@ class Digests:
 
 
 def _selected(body: dict[str, Any]) -> list[str]:
-    """The values that were selected, wherever in the message the menu stands."""
+    """Return the selected values, wherever in the message the menu is."""
     values = (body.get("state") or {}).get("values") or {}
     chosen = [menus.get(cards.selection.SELECT) or {} for menus in values.values()]
     return [str(option.get("value")) for menu in chosen for option in menu.get("selected_options") or []]

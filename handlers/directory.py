@@ -117,4 +117,4 @@ class _Remembered(Generic[T]):
     def _ended(self, key: str, task: "asyncio.Task[T]") -> None:
         del self._asking[key]
         if not task.cancelled():
-            task.exception()  # seen: whoever still waited was told
+            task.exception()  # seen: those who still waited were told

@@ -1,4 +1,4 @@
-"""Whatever Slack may send that this version has nothing for: acked, and answered where a person waits."""
+"""What Slack may send and this version doesn't handle: acked, and answered if a person waits."""
 
 from dataclasses import dataclass
 from typing import Any

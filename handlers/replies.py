@@ -125,8 +125,8 @@ class Replies:
             logger.error("Couldn't answer %s in %s: %s", place.user_id, place.channel_id, message.text)
         return is_said
 
-    async def _first(self, ways: list[Way]) -> Any:  # noqa: ANN401 - whatever the way that worked gave
-        """Try one way after another; give back what the first that worked gave, or None."""
+    async def _first(self, ways: list[Way]) -> Any:  # noqa: ANN401 - what the way that worked returned
+        """Try one way after another, and return what the first that worked returned, or None."""
         for way in ways:
             try:
                 return await way()
@@ -134,7 +134,7 @@ class Replies:
                 logger.warning("Slack rejected an answer: %s", describe(error))
             except _NoWay as closed:
                 logger.info("No way to answer: %s", closed)
-            except Exception:  # slack_sdk lets out whatever a proxy's odd answer does to it; the next way may work
+            except Exception:  # slack_sdk passes on any failure over a proxy's odd answer; the next way may work
                 logger.exception("A way to answer failed")
         return None
 

@@ -26,7 +26,7 @@ SHUTDOWN_SECONDS = 2.0
 class _Connection(web.RequestHandler):
     """A client's connection: one of a bounded number, and cut when its client keeps it waiting.
 
-    A client may take so many seconds to send a request's head, and to read what it was answered.
+    A client's time to send a request's head, and to read the answer, is limited.
     """
 
     def __init__(self, manager: web.Server, others: "set[_Connection]", seconds: float) -> None:
@@ -150,7 +150,7 @@ class Server:
         self._takes_slack = True
 
     async def start(self, *, takes_slack: bool) -> int:
-        """Listen. Gives back the port.
+        """Listen, and return the port.
 
         Args:
             takes_slack: whether this is HTTP mode; in Socket Mode `/slack/events` is a 404.
@@ -175,7 +175,7 @@ class Server:
         self._bolt = bolt
 
     async def stop(self) -> None:
-        """Stop listening, and close every connection, whatever its client does."""
+        """Stop listening, and close every connection, even in use."""
         if self._server:
             self._server.close()
         await self._runner.cleanup()

@@ -17,7 +17,7 @@ from handlers.surface import Interaction, Surface
 
 
 class BadField(Exception):
-    """A field holds what can't be used: the message stands beneath it, and what was typed stays."""
+    """A field holds what can't be used: the message is shown beneath it, and the text stays."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)

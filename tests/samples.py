@@ -190,7 +190,7 @@ DIGEST = TrackedMessage("d" * 32, True, "c-7f2", "C0OPS", START, last_added_at=S
 
 def batch(known: int, total: int = 8, *, is_running: bool = False) -> Batch:
     actor, place = Actor("U0ALICE", "alice", "T0HOME"), ReplyTarget("C0OPS", "U0ALICE")
-    outcomes = [("approved", ""), ("changed meanwhile", CHANGED), ("approved", "")]
+    outcomes = [("approved", ""), ("changed", CHANGED), ("approved", "")]
     items = [
         BatchItem(number, remediation().ref, f"gpu-node-{number:04d}", SeenState(None, None), *outcomes[number % 3])
         if number < known

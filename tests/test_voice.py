@@ -1,6 +1,8 @@
 """The words that no text for people may have: they read as translated."""
 
+import io
 import re
+import tokenize
 
 import pytest
 
@@ -16,8 +18,9 @@ BANNED = re.compile(
 )
 FILES = [
     *sorted(SNAPSHOTS.glob("*.txt")),
-    ROOT / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(ROOT.glob("[A-Z]*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / ".github").rglob("*.*")),
     ROOT / "manifest.yaml",
     ROOT / ".env.example",
     ROOT / "Makefile",
@@ -31,6 +34,18 @@ def found(text: str) -> list[str]:
 @pytest.mark.parametrize("name", [str(path.relative_to(ROOT)) for path in FILES])
 def test_no_text_has_words_that_read_as_translated(name: str) -> None:
     assert found((ROOT / name).read_text("utf-8")) == []
+
+
+def test_docstrings_and_comments_have_none_either() -> None:
+    said = [
+        f"{path.relative_to(ROOT)}: {line}"
+        for folder in ("bot", "handlers")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline)
+        if token.type in {tokenize.COMMENT, tokenize.STRING}
+        for line in found(token.string)
+    ]
+    assert said == []
 
 
 def test_page_has_none_either() -> None:

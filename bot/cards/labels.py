@@ -9,7 +9,7 @@ from bot.mrkdwn import clean, when
 
 @dataclass(frozen=True, slots=True)
 class ModeLabels:
-    """How a mode is spoken of; `{}` in a phrase stands for the node.
+    """How a mode is spoken of; `{}` in a phrase is the node.
 
     Attributes:
         name: as Together's console has it.

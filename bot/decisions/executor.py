@@ -237,7 +237,7 @@ class Executor:
             return None
 
     async def decide(self, job: Job) -> Result:
-        """Decide, and draw what has come of it. A job that another process began is continued.
+        """Decide, and draw the result. Continue a job that another process began.
 
         Raises:
             BotError: there is no remediation to show.
@@ -316,7 +316,7 @@ class Executor:
     async def _send(
         self, job: Job, seen: SeenState | None, sent_at: float, before: Remediation | None = None
     ) -> Result:
-        """Send the POST, and find out what has come of it.
+        """Send the POST, and find out its result.
 
         Args:
             seen: the remediation as it was read before the first POST; None for a typed command.
@@ -382,7 +382,7 @@ class Executor:
     async def _prepare(self, job: Job, seen: SeenState | None, attempt: int) -> _Changed | None:
         """Record that a POST leaves now, and look once more before one that repeats or can't name its mode.
 
-        What is there when the POST arrives would be decided on, whatever it has become, so nothing comes between look
+        A POST decides on what is there when it arrives, even if that has changed, so nothing comes between look
         and POST but a look at this process's own clock.
 
         Raises:
@@ -390,7 +390,7 @@ class Executor:
             GuardrailRefusal: a repeated POST, here or after a takeover, must pass the guard rails again; and approvals
                 may have been paused while the others were asked.
             NotAllowed: the person may not any more.
-            LeaseLost: all this took so long that another process may have decided meanwhile what is told.
+            LeaseLost: all this took so long that another process may have the job.
         """
         is_recorded, job.send_is_recorded = job.send_is_recorded, False
         is_repeat = attempt > 1 or (job.sent is not None and not is_recorded)
@@ -434,7 +434,7 @@ class Executor:
         rule, notice = RULES[request.verb], success_notice(request, seen, result)
         came_in = result.http_status, result.request_id
         if result.state not in rule.effect and not took_effect(job, seen, result, self.clock.now()):
-            # An answer of 200 that does not show the effect is no success, whatever its status says.
+            # An answer of 200 that does not show the effect is no success.
             return await self._card(job, result, notice=notice, buttons=False), Outcome(
                 OutcomeKind.NO_EFFECT_SHOWN, result.state, *came_in
             )

@@ -35,7 +35,7 @@ from bot.store import Approvals, Pauses
 from bot.together import TogetherClient
 
 CLUSTER_FRESH_SECONDS = 600.0
-LOOKS = 20  # at so many nodes one by one; more of them count as in repair
+LOOKS = 20  # nodes are looked at one by one; more of them count as in repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Limits:
     """What the guard rails are set to.
 
     Attributes:
-        nodes: at most so many nodes of a cluster in repair at once; None for no limit.
-        percent: at most so many percent of a cluster's nodes, 1 to 100; None for no limit.
+        nodes: the most nodes of a cluster in repair at once; None for no limit.
+        percent: the same in percent of a cluster's nodes, 1 to 100; None for no limit.
         two_people: the modes that two different people must approve.
     """
 
@@ -87,7 +87,7 @@ class Guardrails:
         """Let an approval pass, or keep it as the first of two.
 
         Args:
-            job: the approval; its claim keeps others from approving the same remediation meanwhile.
+            job: the approval; its claim keeps others from approving the same remediation.
 
         Returns:
             The first approval, when this is the one and a second person's is awaited; None when it may be sent.
@@ -214,7 +214,7 @@ class Guardrails:
     async def _check_people(self, job: Job, present: Remediation) -> FirstApproval | None:
         request, two_people = job.request, self._limits.two_people
         if request.instead_of is not None and request.shown is not None:
-            # Whoever may approve alone what was suggested may so approve a mode that needs one person too.
+            # One person is enough for the suggested mode, so also for another one that needs one person.
             if {request.shown.mode, request.instead_of, present.mode} & set(two_people):
                 raise two_needed()
             return None

@@ -7,7 +7,7 @@
     │   ├── UnreadableCommand         a part is missing or is no ID
     │   ├── UnreadableButton          the button's value is not one this bot writes
     │   ├── UnknownControl            a button, dialog or command this version does not have
-    │   ├── NotAllowed                this person, channel or workspace may not decide
+    │   ├── NotAllowed                this person, channel or workspace can't decide
     │   │   └── NotChecked            Slack couldn't say whether they may
     │   ├── AlreadyInFlight           somebody is deciding on this remediation right now
     │   ├── GuardrailRefusal          a guard rail keeps an approval from being sent

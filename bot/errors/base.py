@@ -68,7 +68,7 @@ class BotError(Exception):
 
     Attributes:
         code: of it, in the audit trail.
-        sentence: what happened, as Slack's mrkdwn: whatever came from outside is escaped already.
+        sentence: what happened, as Slack's mrkdwn: outside words are escaped already.
         next_step: what the reader can do now, likewise.
         quote: words of somebody else, raw, to be shown as a quotation; not part of `str(error)`.
         check_again: whether reading the remediation again is the next step.

@@ -34,7 +34,7 @@ class OutcomeKind(StrEnum):
     RELEASED = "released"
     READ = "read"
     FIRST_OF_TWO = "first of two", "first of 2 approvals"
-    CHANGED = "changed meanwhile", "not sent, it had changed"
+    CHANGED = "changed", "not sent, it had changed"
     REFUSED_FOR_STATE = "refused for the state"
     TOO_LATE = "too late"
     NOT_IN_EFFECT = "not in effect", "unclear, not in effect when checked", _DOUBTFUL, _TROUBLE

@@ -15,7 +15,7 @@ from bot.models.request import Actor, ReplyTarget
 from bot.models.verbs import RULES, Verb
 
 EVERYTHING = "all"
-MAX_CHOSEN = 1000  # at once: so many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
+MAX_CHOSEN = 1000  # at once: that many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
 TROUBLES = 3  # in a row, after which the fault is not the node's
 
 

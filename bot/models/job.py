@@ -58,7 +58,7 @@ class DecidedBy:
 
 @dataclass(frozen=True, slots=True)
 class CardNote:
-    """What a card that answers somebody says beyond the remediation: whoever draws it anew must say it too.
+    """What a card that answers somebody says beyond the remediation. Every later drawing must say it too.
 
     Attributes:
         notice: trusted mrkdwn; may be empty.
@@ -153,7 +153,7 @@ class PastDecision:
 
 
 def is_reported_in_digest(request: Request, outcome: Outcome) -> bool:
-    """Return whether the digest tells an outcome, so nobody is told of it alone. Who may not decide learns why."""
+    """Return whether the digest tells an outcome, so it gets no message of its own. Who can't decide learns why."""
     return request.batch_id is not None and outcome.kind not in {OutcomeKind.NOT_ALLOWED, OutcomeKind.NOT_CHECKED}
 
 

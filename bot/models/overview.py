@@ -28,7 +28,7 @@ class Overview:
         unconfirmed: what of that couldn't be read, though it isn't what it was.
         pause: approvals are paused.
         unreadable: the clusters that couldn't be read; "" for the list of clusters.
-        refused: why the person may not decide; None where they may.
+        refused: why the person can't decide; None if they can.
     """
 
     waiting: Sequence[Remediation]

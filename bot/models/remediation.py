@@ -115,7 +115,7 @@ class Annotation(_Answer):
 
 
 class LinkedAlert(_Answer):
-    """A health check alert that led to a remediation. Evidence, so whatever can be read of it is shown."""
+    """A health check alert that led to a remediation. Evidence, so all that can be read of it is shown."""
 
     alert_name: Lenient[str] = None
     severity: Lenient[str] = None

@@ -21,7 +21,7 @@ class Actor:
     Attributes:
         user_id: Slack's ID.
         name: for Together's record; Slack's own messages use the ID.
-        team_id: the workspace in which it was asked; None for an installation over a whole organisation.
+        team_id: the workspace in which it was asked; None for an org-wide installation.
         home_team_id: the workspace that the person belongs to; None where the payload does not say.
         is_member: the way it was asked is open to members of the workspace only, so `home_team_id` is not needed.
     """

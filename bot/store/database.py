@@ -311,7 +311,7 @@ class _Running:
 
 
 def _begin_within(seconds: float) -> str:
-    """Write the beginning of a transaction that the server ends where a process stands still inside it."""
+    """Return the BEGIN of a transaction that the server ends if the process freezes inside it."""
     limit = int(seconds * 1000)
     # In the same message, because a PgBouncer may give the next one to another connection.
     return f"BEGIN; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}"

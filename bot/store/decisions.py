@@ -269,7 +269,7 @@ class DecisionStore:
         """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.
 
         Returns:
-            The pause that keeps an approval from leaving. Whoever paused was told so only after every POST that this
+            The pause that keeps an approval from leaving. A pause is confirmed only after every POST that this
             lets pass was recorded.
         """
         asked_at, repeat = self._clock.monotonic(), job.sent is not None
@@ -402,7 +402,7 @@ class DecisionStore:
         await self.database.run(self._execute, _POSTPONE, job, b_seconds=seconds, b_request=dump_request(request))
 
     async def set_place(self, job: Job, place: ReplyTarget) -> None:
-        """Remember where "in progress" is shown, so that whoever finishes the job finds it."""
+        """Remember where "in progress" is shown, so that the process that finishes the job finds it."""
         job.request = job.request.at(place)
         await self.database.run(self._execute, _MOVE, job, b_request=dump_request(job.request))
 

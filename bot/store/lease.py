@@ -45,7 +45,7 @@ class Lease:
     def ensure_held(self) -> None:
         """Make sure that nobody else can have it now, by this process's own clocks; a second is kept in reserve.
 
-        Of the two clocks, one stands still while the machine sleeps, and the other can be set back.
+        Of the two clocks, one stops while the machine sleeps, and the other can be set back.
 
         Raises:
             LeaseLost: somebody else may.
@@ -57,7 +57,7 @@ class Lease:
         """Take it where it is free or ours, and return whether it is ours now.
 
         Args:
-            at_start: with SQLite, whoever had it is gone: the file belongs to one process.
+            at_start: with SQLite, its last owner is gone: the file belongs to one process.
 
         Raises:
             StorageUnavailable: the database did not do it.

@@ -33,13 +33,13 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer, whatever it is."""
+    """A whole answer of any kind."""
 
     status: int
     headers: httpx.Headers
     body: bytes
 
-    def json(self) -> Any:  # noqa: ANN401 - whatever the server sent
+    def json(self) -> Any:  # noqa: ANN401 - anything the server sent
         """The body as JSON; None where it is none."""
         try:
             answer = json.loads(self.body)

@@ -110,7 +110,7 @@ class TogetherClient:
 
         Args:
             comment: stored by Together as `review_comment`.
-            mode: run this mode, whatever the suggestion has become meanwhile; None runs what is suggested.
+            mode: run this mode, even if another is suggested by now; None runs what is suggested.
         """
         body = {"comment": comment} if mode is None else {"comment": comment, "mode": mode}
         return await self._post(ref, "approve", body)

@@ -247,7 +247,7 @@ class OutageNotifier:
 
 
 def key_of(channel_id: str) -> str:
-    """Return what stands on the queue for what a channel is to be told of outages."""
+    """Return the queue's key for notices about outages in a channel."""
     return f"{_KEY}{channel_id}"
 
 

@@ -25,11 +25,11 @@ LISTINGS_AT_ONCE = 4  # that wait to be taken in: each may be large
 SLOW_SECONDS = 2.0
 CLUSTERS_FRESH_SECONDS = 600.0
 CLUSTERS_AGAIN_SECONDS = 30.0
-MISSING_TIMES = 3  # a cluster that so many lists in a row don't have is gone
-LONGEST_RETRY_AFTER = 300.0  # whatever Together asks for: what is told meanwhile is that the bot keeps retrying
+MISSING_TIMES = 3  # a cluster that this many lists in a row don't have is gone
+LONGEST_RETRY_AFTER = 300.0  # even if Together asks for more: people are told that the bot keeps retrying
 LOST_SECONDS = 3600.0
 LOST_WAIT = 300.0
-ALL_CLUSTERS = ""  # stands for the list of clusters where a cluster's ID would stand
+ALL_CLUSTERS = ""  # the list of clusters, in place of a cluster's ID
 Words = Mapping[str, Any] | Remediation
 
 

@@ -220,7 +220,7 @@ class Reconciler:
         return Step.MAKE_SURE if is_unclear else step
 
     def _is_too_early(self, snapshot: Snapshot, step: Step) -> bool:
-        """Return whether a step is left to a later tick. Whoever has put the key has made the message due."""
+        """Return whether a step is left to a later tick. A key in the queue means that the message is due."""
         key, now = snapshot.message.id, self._clock.monotonic()
         if step is Step.EDIT:
             is_unsure = now < self._unsure_until.get(key, now)
@@ -315,7 +315,7 @@ class Reconciler:
         try:
             await self._channels.update(ts, shown, before.message.channel_id)
         except PostUncertain:
-            # It may arrive late, over whatever is drawn until then: what it shows is not known any more.
+            # It may arrive late, over a newer edit: what the message shows is no longer known.
             self._unsure_until[key] = self._clock.monotonic() + ARRIVED_SECONDS
             self._edited.pop(key, None)
             await self._settle(key, lambda each: replace(each.message, content_hash=""))
@@ -333,7 +333,7 @@ class Reconciler:
             self._unsure_until.pop(key, None)
 
         def drawn(snapshot: Snapshot) -> TrackedMessage:
-            # Where somebody was answered on the card meanwhile, it is not known which of the two it shows.
+            # If somebody was answered on the card since, it is not known which of the two it shows.
             is_known = is_sure and _shown(snapshot) == _shown(before)
             return replace(snapshot.message, content_hash=shown.fingerprint if is_known else "", edited_at=before.now)
 

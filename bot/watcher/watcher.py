@@ -126,7 +126,7 @@ class Watcher:
                 task.result()
         except (LeaseLost, StorageUnavailable) as error:
             logger.warning("Stopped watching: %s", type(error).__name__)
-        except Exception:  # whatever is wrong with the watch, clicks and commands must go on
+        except Exception:  # clicks and commands must keep working
             logger.exception("Watch failed; restarting")
         finally:
             for task in tasks:
@@ -211,7 +211,7 @@ class Watcher:
             due_at, is_takeover = self._clock.monotonic() + COMPARE_EVERY, False
 
     async def _tick(self) -> None:
-        """See to what time brings about, and to what other processes have changed."""
+        """Requeue what is due by time or changed by other processes."""
         while True:
             await self._clock.sleep(TICK, WaitReason.TICK)
             for message_id in await self._messages.due():

@@ -33,7 +33,7 @@ SOMETIMES = (
     "outcome Paused",
     "outcome LimitReached",
     "outcome NotAllowed",
-    "outcome changed meanwhile",
+    "outcome changed",
     "outcome not in effect",
     "outcome too late",
 )

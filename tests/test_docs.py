@@ -1,0 +1,34 @@
+"""The docs name files and pages that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.file_map import ROOT, TARGET, file_map
+
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").glob("*/README.md")]
+
+
+def test_map_of_files_is_current() -> None:
+    assert TARGET.read_text("utf-8") == file_map(), "run: make map"
+
+
+def test_every_module_says_in_its_first_line_what_it_is() -> None:
+    assert "|  |" not in file_map()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_pages_and_headings_that_exist(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", page.read_text("utf-8")):
+        path, _, heading = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if heading:
+            assert heading in headings(target), link
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to a page's headings."""
+    found = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in found}
