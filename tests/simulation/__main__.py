@@ -28,6 +28,7 @@ SOMETIMES = (
     "a selection approves",
     "a decision on what came back",
     "a digest",
+    "a list in pages",
     "outcome first of two",
     "outcome AlreadyInFlight",
     "outcome Paused",

@@ -91,6 +91,8 @@ class TogetherLine(httpx.AsyncBaseTransport):
         action = getattr(together, f"_{verb}")
         if verb not in DECISIONS:
             status, answer = together._answer(asked, action, body)
+            if answer.get("has_next"):
+                world.history.marks.add("a list in pages")
             return status, json.loads(json.dumps(answer))
         ids: Ids = (found["cluster"], found["instance"], found["remediation"])
         before = together.remediations.get(ids, {}).get("state", "")

@@ -114,6 +114,7 @@ class World:
         self.lost_right_at: dict[str, float] = {}
         self.transactions = self.calls = 0
         self.together = Together(self.clock.now)
+        self.together.max_page = shape.choice((50, 50, 2))
         self.slack = Workspace(self)
         self.slack.limits = Limits()
         self.slack.add_user("U0DAVE", "dave")
