@@ -7,7 +7,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Lookup, Work
+from bot.decisions import DecisionService, Lookup, Receipt
 from bot.errors import NotAttempted, UnknownControl
 from bot.models import RULES, Request, Verb, read_button_value
 from handlers.clicks import action_of, actor_of, dicts, key_of, place_of, value_beside
@@ -40,7 +40,7 @@ class Buttons:
         decides = verb is not None and RULES[verb].decides
         return await self.surface.take(ack, click, lambda: self._record(click, asked), decides=decides)
 
-    async def _record(self, click: Interaction, asked: Request | NotAttempted | None) -> Work | None:
+    async def _record(self, click: Interaction, asked: Request | NotAttempted | None) -> Receipt:
         if isinstance(asked, NotAttempted):
             return await self.surface.once(click, lambda: self.surface.refuse(asked, click))
         if asked is None:

@@ -8,7 +8,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Work
+from bot.decisions import DecisionService, Receipt
 from bot.errors import BotError, NotAttempted, UnknownControl
 from bot.models import Actor, Message, ReplyTarget, Request, Verb
 from bot.parsing import COMMAND, Browse, Find, Help, ListWaiting, Order, parse
@@ -34,9 +34,7 @@ class Commands:
         say = partial(_say_no, ack, asked if isinstance(asked, Request) else None)
         return await self.surface.take(ack, typed, lambda: self._record(typed, asked), say=say)
 
-    async def _record(
-        self, typed: Interaction, asked: Request | NotAttempted | Browse | Find | ListWaiting
-    ) -> Work | None:
+    async def _record(self, typed: Interaction, asked: Request | NotAttempted | Browse | Find | ListWaiting) -> Receipt:
         if isinstance(asked, NotAttempted):
             raise asked
         if isinstance(asked, Request):

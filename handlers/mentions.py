@@ -12,7 +12,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.decisions import DecisionService, Held, Inbox, Lookup, Unrecorded, Work, is_named
+from bot.decisions import DecisionService, Held, Inbox, Lookup, Receipt, Unrecorded, is_named
 from bot.errors import (
     BotError,
     LeaseLost,
@@ -78,20 +78,17 @@ class Mentions:
         said = Interaction(actor, place, name, name, body)
         return await self._surface.take(ack, said, partial(self._record, said), decides=False)
 
-    async def _record(self, said: Interaction) -> Work | None:
+    async def _record(self, said: Interaction) -> Receipt:
         event = said.body["event"]
         text, ts = str(event.get("text") or ""), str(event.get("ts"))
         asked = parse_mention(text)
         if not isinstance(asked, AskToHold):
             return await self._surface.once(said, partial(self._answer, asked, said, ts))
-        try:
-            return await self._inbox.receive(
-                Entry(said.name, _MESSAGE, "put a repair on hold", said.actor, said.place, value=text, ts=ts)
-            )
-        except Unrecorded as unrecorded:
-            if not isinstance(unrecorded.error, RefusedWithoutDatabase):
-                raise
-            return unrecorded.work  # it says that nothing was done, and Slack must not repeat it
+        entry = Entry(said.name, _MESSAGE, "put a repair on hold", said.actor, said.place, value=text, ts=ts)
+        receipt = await self._inbox.receive(entry)
+        if isinstance(receipt, Unrecorded) and isinstance(receipt.error, RefusedWithoutDatabase):
+            return receipt.work  # it says that nothing was done, and Slack must not repeat it
+        return receipt
 
     async def _answer(
         self, asked: Ask | AskForStatus | Find | ListWaiting | Help | UnreadableCommand, said: Interaction, ts: str
@@ -154,11 +151,10 @@ class Mentions:
         if ref is None:
             return
         request = Request(Verb.HOLD, ref, actor, place, reason=asked.reason, trigger_id=key, seconds=asked.seconds)
-        try:
-            work = await self._decisions.receive(request)
-        except Unrecorded as unrecorded:
-            unrecorded.work.close()
-            raise StorageUnavailable("a hold isn't recorded", in_doubt=True) from unrecorded
+        work = await self._decisions.receive(request)
+        if isinstance(work, Unrecorded):
+            work.work.close()
+            raise StorageUnavailable("a hold isn't recorded", in_doubt=True)
         with suppress(RequestExpired, LeaseLost, StorageUnavailable):  # from here on, the decision's own row keeps it
             await held.act(lambda _: True)
         if work:

@@ -8,7 +8,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.decisions import DecisionService, Work
+from bot.decisions import DecisionService, Receipt
 from bot.errors import BotError, NotAttempted
 from bot.models import Actor, ReplyTarget, Request
 from bot.parsing import MAX_REASON
@@ -57,7 +57,7 @@ class Submissions:
         submitted = Interaction(actor, place, None, name, body)
         await self.surface.take(ack, submitted, lambda: self._record(asked), say=partial(say_in_dialog, ack))
 
-    async def _record(self, asked: Request | NotAttempted) -> Work | None:
+    async def _record(self, asked: Request | NotAttempted) -> Receipt:
         if isinstance(asked, NotAttempted):
             raise asked
         return await self.decisions.receive(asked)

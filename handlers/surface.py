@@ -8,7 +8,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Inbox, Unrecorded, Work
+from bot.decisions import DecisionService, Inbox, Receipt, Unrecorded
 from bot.errors import (
     BotError,
     NotAttempted,
@@ -86,7 +86,7 @@ class Surface:
         self,
         ack: AsyncAck,
         of: Interaction,
-        record: Callable[[], Awaitable[Work | None]],
+        record: Callable[[], Awaitable[Receipt]],
         *,
         decides: bool = True,
         say: Say | None = None,
@@ -94,7 +94,7 @@ class Surface:
         """Record, ack, then work.
 
         Args:
-            record: writes down what was asked, and returns the work, or None for a redelivery.
+            record: writes down what was asked; may raise NotAttempted where there is a `say`.
             decides: it may use the room that is kept for decisions.
             say: acks with the reason why it isn't taken. Without it, what can't be taken isn't acked: Slack then shows
                 a warning beside a control, and repeats an event.
@@ -104,35 +104,26 @@ class Surface:
         if room is not Capacity.FREE:
             return await self._turn_away(ack, of, room, say)
         try:
-            work = await record()
-        except Unrecorded as unrecorded:
-            if say is None:  # the person sees Slack's warning, even if this process dies
-                self.tasks.spawn(unrecorded.work, f"unrecorded {of.name}", person=person)
-                return BoltResponse(status=503, body="")
-            await say(unrecorded.error)
-            if isinstance(unrecorded.error, NotRecorded):
-                self.tasks.spawn(unrecorded.work, f"unrecorded {of.name}", person=person)
-            else:
-                unrecorded.work.close()
-            return None
+            receipt = await record()
         except NotAttempted as error:
             if say is None:
                 raise
             await say(error)
             self.tasks.spawn(self.note(error, of), f"refused {of.name}", person=person)
             return None
+        if isinstance(receipt, Unrecorded):
+            return await self._not_recorded(receipt, of, say)
         await ack()
-        if work:
-            self.tasks.spawn(self.home.then_refresh(work, of.actor, of.place), of.name, person=person)
+        if receipt:
+            self.tasks.spawn(self.home.then_refresh(receipt, of.actor, of.place), of.name, person=person)
         return None
 
-    async def once(self, of: Interaction, do: Callable[[], Awaitable[object]]) -> Work | None:
-        """Record what changes nothing. Returns the work, which also says what can't be done; None for a redelivery.
-
-        Raises:
-            Unrecorded: it couldn't be written down.
-        """
-        return self._explained(of, do) if await self.inbox.once(of.key, of.actor, of.place) else None
+    async def once(self, of: Interaction, do: Callable[[], Awaitable[object]]) -> Receipt:
+        """Record what changes nothing; its work also says what can't be done."""
+        is_new = await self.inbox.once(of.key, of.actor, of.place)
+        if isinstance(is_new, Unrecorded):
+            return is_new
+        return self._explained(of, do) if is_new else None
 
     async def refuse(self, error: NotAttempted, of: Interaction) -> bool:
         """Record what was refused, and tell the person alone. Returns whether Slack took it."""
@@ -144,6 +135,16 @@ class Surface:
         kind = error.code
         note = AuditNote("refused", of.actor, of.place.channel_id, of.verb, kind, selection=of.selection)
         await self.decisions.note(note)
+
+    async def _not_recorded(self, receipt: Unrecorded, of: Interaction, say: Say | None) -> BoltResponse | None:
+        """Say so instead of an ack: the person isn't left waiting, even if this process dies."""
+        if say:
+            await say(receipt.error)
+        if say and not isinstance(receipt.error, NotRecorded):
+            receipt.work.close()  # it would say the same again
+        else:
+            self.tasks.spawn(receipt.work, f"unrecorded {of.name}", person=of.actor.user_id)
+        return None if say else BoltResponse(status=503, body="")
 
     async def _turn_away(self, ack: AsyncAck, of: Interaction, room: Capacity, say: Say | None) -> BoltResponse | None:
         """Say why there is no room, once a minute to each person where that takes work."""

@@ -7,7 +7,7 @@ from bot.decisions.lookup import CANCELLABLE, Lookup, LookupResult, is_named
 from bot.decisions.overview import Overviews
 from bot.decisions.pauses import PauseService
 from bot.decisions.recovery import Recovery
-from bot.decisions.service import DecisionService, Unrecorded, Work
+from bot.decisions.service import DecisionService, Receipt, Unrecorded
 
 __all__ = [
     "CANCELLABLE",
@@ -21,9 +21,9 @@ __all__ = [
     "LookupResult",
     "Overviews",
     "PauseService",
+    "Receipt",
     "Recovery",
     "Unrecorded",
-    "Work",
     "is_named",
     "two_needed",
 ]

@@ -9,7 +9,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.decisions.guardrails import paused
 from bot.decisions.inbox import Held
-from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Unrecorded, Work
+from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Receipt, Unrecorded
 from bot.decisions.storing import Storing
 from bot.errors import (
     NotConfirmed,
@@ -103,11 +103,10 @@ class BatchService:
         if all(pauses) and pauses[0]:
             raise paused(pauses[0])
 
-    async def confirm(self, batch_id: str, actor: Actor) -> Work:
-        """Begin a batch. Returns the work that is to be done after the ack.
+    async def confirm(self, batch_id: str, actor: Actor) -> Receipt:
+        """Begin a batch.
 
         Raises:
-            Unrecorded: it was not recorded, so it won't run, or isn't known to be: it may still run.
             NotConfirmed: it was begun already, is not known, or somebody else confirms than asked.
         """
         try:
@@ -116,7 +115,7 @@ class BatchService:
         except (StorageUnavailable, TimeoutError) as error:
             is_known = isinstance(error, StorageUnavailable) and not error.in_doubt
             unrecorded = RefusedWithoutDatabase() if is_known else NotRecorded("selection", sent=False)
-            raise Unrecorded(unrecorded, self._take_back(batch_id)) from error
+            return Unrecorded(unrecorded, self._take_back(batch_id))
         if job is None:
             raise NotConfirmed
         return self._decisions.begin(job)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from bot import cards
 from bot.clock import Clock
-from bot.decisions.service import RECEIVE_SECONDS, Unrecorded, Work
+from bot.decisions.service import RECEIVE_SECONDS, Receipt, Unrecorded
 from bot.decisions.storing import Storing
 from bot.errors import BotError, LeaseLost, MayBeDone, RefusedWithoutDatabase, RequestExpired, StorageUnavailable
 from bot.models import LIFETIME, Actor, Entry, Messenger, ReplyTarget, new_id
@@ -70,12 +70,8 @@ class Inbox:
         """Let a kind of request be worked on by `way`, which returns whether Slack took what it said."""
         self._ways[kind] = way
 
-    async def once(self, key: str | None, actor: Actor, place: ReplyTarget) -> bool:
-        """Write down that something was asked that changes nothing. Returns False for a redelivery.
-
-        Raises:
-            Unrecorded: it couldn't be written down.
-        """
+    async def once(self, key: str | None, actor: Actor, place: ReplyTarget) -> bool | Unrecorded:
+        """Write down that something was asked that changes nothing. Returns False for a redelivery."""
         if key is None:
             return True
         try:
@@ -83,17 +79,10 @@ class Inbox:
                 return await self._store.receive_once(key)
         except (StorageUnavailable, TimeoutError) as error:
             logger.error("Couldn't record a request of %s: %s", actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
-            raise Unrecorded(down := RefusedWithoutDatabase(), self._tell(place, down)) from error
+            return Unrecorded(down := RefusedWithoutDatabase(), self._tell(place, down))
 
-    async def receive(self, entry: Entry) -> Work | None:
-        """Write down what was asked, before Slack is told "received".
-
-        Returns:
-            The work that is to be done after the ack; None for a redelivery.
-
-        Raises:
-            Unrecorded: it couldn't be written down, or isn't known to be.
-        """
+    async def receive(self, entry: Entry) -> Receipt:
+        """Write down what was asked, before Slack is told "received"."""
         owner = new_id()
         self._held.add(owner)  # before the row is there, so that no round of this process takes it over
         try:
@@ -103,8 +92,8 @@ class Inbox:
             logger.error("Couldn't record a request of %s: %s", entry.actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
             self._held.discard(owner)
             if isinstance(error, StorageUnavailable) and not error.in_doubt:
-                raise Unrecorded(down := RefusedWithoutDatabase(), self._tell(entry.place, down)) from error
-            raise Unrecorded(MayBeDone(entry.what), self._void_uncertain(entry, owner)) from error
+                return Unrecorded(down := RefusedWithoutDatabase(), self._tell(entry.place, down))
+            return Unrecorded(MayBeDone(entry.what), self._void_uncertain(entry, owner))
         if not is_new:
             self._held.discard(owner)
             logger.info("Redelivery ignored")

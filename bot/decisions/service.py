@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
@@ -60,7 +60,8 @@ NAME_SECONDS = 0.5  # a dialog must be opened within 3 s of the click (docs.slac
 Work = Coroutine[None, None, None]
 
 
-class Unrecorded(Exception):
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
     """What was asked could not be recorded, so it must not be acknowledged: a process that dies would lose it.
 
     Attributes:
@@ -68,10 +69,11 @@ class Unrecorded(Exception):
         work: tells the person, and makes sure that what may have been recorded isn't run.
     """
 
-    def __init__(self, error: BotError, work: Work) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.work = work
+    error: BotError
+    work: Work
+
+
+Receipt = Work | Unrecorded | None  # the work to be done after the ack; None for a redelivery
 
 
 class DecisionService:
@@ -101,20 +103,13 @@ class DecisionService:
         self._delivery = AnswerDelivery(messenger, store, self._approvals, self._storing)
         self.working: dict[str, Job] = {}
 
-    async def receive(self, request: Request) -> Work | None:
-        """Write down what was asked, before Slack is told "received".
-
-        Returns:
-            The work that is to be done after the ack; None for a redelivery of what is in hand or done already.
-
-        Raises:
-            Unrecorded: it could not be written down, or isn't known to be.
-        """
+    async def receive(self, request: Request) -> Receipt:
+        """Write down what was asked, before Slack is told "received"."""
         job_id = new_id()
         with about_decision(job_id, request):
             return await self._receive(replace(request, asked_at=self._clock.now()), job_id)
 
-    async def _receive(self, request: Request, job_id: str) -> Work | None:
+    async def _receive(self, request: Request, job_id: str) -> Receipt:
         noun = RULES[request.verb].noun
         doubtful = NotRecorded(noun, sent=False)
         try:
@@ -123,14 +118,14 @@ class DecisionService:
         except StorageUnavailable as error:
             logger.error("Couldn't record the request: %s", error)  # noqa: TRY400 - an outage
             if error.in_doubt:
-                raise Unrecorded(doubtful, self._void_uncertain(request, job_id)) from error
-            raise Unrecorded(down := RefusedWithoutDatabase(), self._refuse(request, down)) from error
-        except TimeoutError as error:
+                return Unrecorded(doubtful, self._void_uncertain(request, job_id))
+            return Unrecorded(down := RefusedWithoutDatabase(), self._refuse(request, down))
+        except TimeoutError:
             logger.error("Couldn't record the request in time")  # noqa: TRY400 - an outage
-            raise Unrecorded(doubtful, self._void_uncertain(request, job_id)) from error
-        except Exception as error:  # a value that the database refuses: it is not there, and the person must know
+            return Unrecorded(doubtful, self._void_uncertain(request, job_id))
+        except Exception:  # a value that the database refuses: it is not there, and the person must know
             logger.exception("Couldn't record the request")
-            raise Unrecorded(bug := InternalError(noun, sent=False), self._refuse(request, bug)) from error
+            return Unrecorded(bug := InternalError(noun, sent=False), self._refuse(request, bug))
         if job is None:
             logger.info("Redelivery ignored")
             return None

@@ -257,7 +257,7 @@ def cancel() -> Request:
 async def test_bug_is_answered_and_says_what_may_have_happened(tmp_path: Path) -> None:
     async with broken(tmp_path) as (decide, _, ear):
         work = await decide.receive(cancel())
-        assert work is not None
+        assert asyncio.iscoroutine(work)
         await work
     ((how, text),) = ear.said
     assert how == "reply"
@@ -267,7 +267,7 @@ async def test_bug_is_answered_and_says_what_may_have_happened(tmp_path: Path) -
 async def test_process_that_was_overtaken_says_nothing(tmp_path: Path) -> None:
     async with broken(tmp_path) as (decide, store, ear):
         work = await decide.receive(cancel())
-        assert work is not None
+        assert asyncio.iscoroutine(work)
         await execute(store.database, update(decisions).values(fence=2))
         await work
     assert ear.said == []

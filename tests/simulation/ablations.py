@@ -130,11 +130,8 @@ _record_and_deliver = DecisionService._record_and_deliver
 async def _not_durable(self: DecisionService, request: Any, job_id: str) -> Any:
     async def later() -> None:
         await self._clock.sleep(1.0, WaitReason.RETRY)
-        try:
-            work = await _receive(self, request, job_id)
-        except Unrecorded as error:
-            work = error.work
-        if work:
+        receipt = await _receive(self, request, job_id)
+        if work := receipt.work if isinstance(receipt, Unrecorded) else receipt:
             await work
 
     return later()
