@@ -23,9 +23,9 @@ from bot.store.database import check_writable, read_clock
 from bot.surroundings import look_around
 from bot.together import Timeouts, TogetherClient
 from bot.wiring import http_client, slack_client, together_client
-from handlers.connection import REMEDY, is_passing
+from handlers.client import SlackFailure
+from handlers.connection import REMEDY
 from handlers.directory import SlackDirectory
-from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe, error_code
 from handlers.manifest import SCOPES
 
 NEEDED_SCOPES = {"chat:write", "commands", "users:read"}  # without these nothing can be decided
@@ -84,7 +84,7 @@ class Doctor:
     async def _workspace(self) -> AsyncIterator[tuple[Finding, str]]:
         try:
             answer = await self._slack.auth_test()
-        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
+        except SlackFailure as error:
             yield _refused("Slack token", error, REMEDY["SLACK_BOT_TOKEN"]), ""
             return
         self._note_clock("Slack", answer.headers.get("Date"))
@@ -121,7 +121,7 @@ class Doctor:
     async def _app_token(self, token: str) -> Finding:
         try:
             await self._slack.apps_connections_open(app_token=token)
-        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
+        except SlackFailure as error:
             return _refused("Slack app token", error, REMEDY["SLACK_APP_TOKEN"])
         return ok("Slack app token", "Socket Mode can connect")
 
@@ -129,8 +129,8 @@ class Doctor:
         check = f"alert channel {channel_id}"
         try:
             info = (await self._slack.conversations_info(channel=channel_id)).get("channel") or {}
-        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
-            if error_code(error) == "missing_scope":
+        except SlackFailure as error:
+            if error.code == "missing_scope":
                 return warning(check, "can't be checked", READ_SCOPES)
             return _refused(check, error, INVITE)
         return _channel(check, info)
@@ -141,8 +141,8 @@ class Doctor:
         for channel_id in self._settings.bot_channels:
             try:
                 await self._slack.conversations_info(channel=channel_id)
-            except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
-                if error_code(error) != "channel_not_found":
+            except SlackFailure as error:
+                if error.code != "channel_not_found":
                     return _refused(
                         check, error, "Add the scopes channels:read and groups:read, and reinstall the app."
                     )
@@ -156,8 +156,8 @@ class Doctor:
         check = f"test card in {channel_id}"
         try:
             posted = await self._slack.chat_postMessage(channel=channel_id, text=TEST_CARD)
-            await self._slack.chat_delete(channel=channel_id, ts=str(posted["ts"]))
-        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES, KeyError) as error:
+            await self._slack.chat_delete(channel=channel_id, ts=str(posted.get("ts")))
+        except SlackFailure as error:
             return _refused(check, error, "Invite the bot, and check who can post in the channel.")
         return ok(check, "posted and deleted")
 
@@ -268,17 +268,16 @@ def _settings(unknown: Sequence[str]) -> Finding:
     return ok("settings", "all variables are valid")
 
 
-def _refused(check: str, error: Exception, fix: str) -> Finding:
+def _refused(check: str, error: SlackFailure, fix: str) -> Finding:
     """Return what a refusal of Slack's means, or that it was only busy or out of reach."""
-    code = error_code(error)
-    if not is_passing(error):
-        return problem(check, code, fix)
-    if code:
+    if not error.is_passing:
+        return problem(check, error.code, fix)
+    if error.code:
         return warning(
-            check, f"can't be checked: {code}", "That's Slack's own trouble. Run the doctor again in a minute."
+            check, f"can't be checked: {error.code}", "That's Slack's own trouble. Run the doctor again in a minute."
         )
     fix = "Check the network, the proxy in HTTPS_PROXY, and Slack's status."
-    return problem(check, f"can't reach Slack ({describe(error)})", fix)
+    return problem(check, f"can't reach Slack ({error})", fix)
 
 
 def _channel(check: str, info: Mapping[str, Any]) -> Finding:

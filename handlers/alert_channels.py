@@ -7,16 +7,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-import aiohttp
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.clock import Clock, WaitReason
 from bot.errors import InvalidId, PostFailed, PostUncertain
 from bot.models import MARK, Found, Message, RemediationRef, Verb
-from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe, error_code, may_have_worked
-from handlers.replies import REFUSED_BLOCKS, retry_after
+from handlers.client import SlackFailure
+from handlers.replies import REFUSED_BLOCKS
 
 logger = logging.getLogger(__name__)
 
@@ -129,15 +127,14 @@ class SlackAlertChannels:
                     oldest=f"{since:.6f}", limit=HISTORY_PAGE, include_all_metadata=True, cursor=cursor or None
                 )
                 cursor = self._read_page(page.data, found)
-            except SLACK_FAILURES as error:
-                code = error_code(error)
-                if code == "channel_not_found":
-                    raise PostFailed(code, is_lasting=True) from error
-                if may_have_worked(error) or (isinstance(error, SlackApiError) and retry_after(error) is not None):
-                    raise PostFailed(describe(error)) from error
+            except SlackFailure as error:
+                if error.code == "channel_not_found":
+                    raise PostFailed(error.code, is_lasting=True) from error
+                if error.is_passing or error.retry_after is not None:
+                    raise PostFailed(str(error)) from error
                 return None  # any other refusal: it would be the same the next time
-            except NON_SLACK_RESPONSES as error:
-                raise PostFailed(describe(error)) from error
+            except (AttributeError, TypeError) as error:  # not the shape that Slack documents
+                raise PostFailed(type(error).__name__) from error
             if not cursor:
                 break
             await self._clock.sleep(SECONDS_PER_PAGE, WaitReason.SLACK_LIMIT)
@@ -153,38 +150,32 @@ class SlackAlertChannels:
     def _pace_of(self, channel_id: str) -> "_Pace":
         return self._posts.setdefault(channel_id, _Pace(self._clock, 1, SECONDS_PER_POST))
 
-    async def _call(self, method: str, pace: "_Pace", message: Message, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def _call(
+        self, method: str, pace: "_Pace", message: Message, arguments: dict[str, Any]
+    ) -> AsyncSlackResponse:
         body = {"text": message.text, "blocks": message.marked_blocks, **arguments}
         await pace.begin()
         try:
             try:
-                return await self._ask(method, body)
-            except SlackApiError as error:
-                if error_code(error) not in REFUSED_BLOCKS:
+                return await self._client.api_call(method, json=body)
+            except SlackFailure as error:
+                if error.code not in REFUSED_BLOCKS:
                     raise
                 logger.exception("Slack rejected our blocks: %s", body["blocks"])
                 plain = {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
-                return await self._ask(method, plain)
-        except SlackApiError as error:
-            if (seconds := retry_after(error)) is not None:
+                return await self._client.api_call(method, json=plain)
+        except SlackFailure as error:
+            if (seconds := error.retry_after) is not None:
                 if seconds > LONGEST_WAIT:
                     logger.warning("%s: Slack asks to wait %d s; waiting %d s", method, seconds, LONGEST_WAIT)
                 pace.pause(min(seconds, LONGEST_WAIT))
                 raise PostFailed("ratelimited") from error
-            if may_have_worked(error):
-                raise PostUncertain(describe(error)) from error
-            code, is_former = error_code(error), arguments["channel"] not in self._channels
+            if error.may_have_worked:
+                raise PostUncertain(str(error)) from error
+            code, is_former = error.code, arguments["channel"] not in self._channels
             is_closed = code in _CLOSED
             is_lasting = code in _LASTING or (is_former and is_closed)
-            raise PostFailed(code, is_lasting=is_lasting, is_gone=code in _GONE, is_closed=is_closed) from error
-        except aiohttp.ClientConnectorError as error:
-            raise PostFailed(describe(error)) from error
-        except (aiohttp.ClientError, TimeoutError, *NON_SLACK_RESPONSES) as error:
-            raise PostUncertain(describe(error)) from error
-
-    async def _ask(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
-        data = (await self._client.api_call(method, json=body)).data
-        return data if isinstance(data, dict) else {}
+            raise PostFailed(str(error), is_lasting=is_lasting, is_gone=code in _GONE, is_closed=is_closed) from error
 
 
 def _metadata(about: RemediationRef | str) -> dict[str, Any]:

@@ -1,29 +1,77 @@
-"""Slack's Web API client, with each call counted."""
+"""Slack's Web API client: each call is counted, and every failure is one kind of exception."""
 
 from typing import Any
 
+import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot import metrics
-from handlers.failures import describe
+
+# Slack's own trouble: it may have done it all the same (docs.slack.dev, chat.postMessage). "" is none of its codes.
+_TROUBLE = {"", "fatal_error", "internal_error", "request_timeout", "service_unavailable"}
+_RATE_LIMITED = {"ratelimited", "rate_limited"}
+# What slack_sdk lets out when an answer is none of Slack's, such as a proxy's (seen with slack_sdk 3.48).
+_NON_SLACK = (AttributeError, TypeError, ValueError)
+
+
+class SlackFailure(SlackApiError):
+    """A call that Slack did not confirm. Its text is one word for logs: Slack's code, or an exception's name.
+
+    Attributes:
+        code: Slack's own, such as `channel_not_found`; empty where the answer was none of Slack's.
+        retry_after: how many seconds Slack asks to wait; None where it is no rate limit.
+        is_passing: trouble on the way or Slack's own; the same call may work later.
+        may_have_worked: Slack may have done it all the same: no connection, or Slack's own reason, is a no.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        response = getattr(cause, "response", None)
+        data = getattr(response, "data", None)
+        code = data.get("error") if isinstance(data, dict) else None
+        self.code = code if isinstance(code, str) else ""
+        self.retry_after = _retry_after(response) if self._is_rate_limit(response) else None
+        self.is_passing = self.code in {*_TROUBLE, *_RATE_LIMITED}
+        is_answered = isinstance(cause, SlackApiError) and self.code not in _TROUBLE
+        self.may_have_worked = not is_answered and not isinstance(cause, aiohttp.ClientConnectorError)
+        super().__init__("", response)  # type: ignore[no-untyped-call] # the SDK's own
+        self.args = (self.code or type(cause).__name__,)
+
+    def _is_rate_limit(self, response: Any) -> bool:  # noqa: ANN401 - Slack's answer
+        return getattr(response, "status_code", 0) == 429 or self.code in _RATE_LIMITED  # noqa: PLR2004 - HTTP's number
+
+
+def _retry_after(response: Any) -> float:  # noqa: ANN401 - Slack's answer
+    value = str(getattr(response, "headers", {}).get("Retry-After", "1"))
+    return float(value) if value.isdecimal() else 1.0
 
 
 class MeasuredClient(AsyncWebClient):
     """The SDK's client."""
 
     async def api_call(self, api_method: str, **arguments: Any) -> AsyncSlackResponse:  # noqa: ANN401 - the SDK's own
-        """Call a method, and count how it ended: "ok", Slack's code, or the exception's name."""
+        """Call a method, and count how it ended: "ok", Slack's code, or the exception's name.
+
+        Raises:
+            SlackFailure: Slack did not confirm it.
+        """
         status = "ok"
         try:
             with metrics.timed(metrics.SLACK_SECONDS, api_method):
-                return await super().api_call(api_method, **arguments)
-        except SlackApiError as error:
-            status = describe(error)
-            raise
-        except Exception as error:  # counted, then raised again
+                return _checked(await super().api_call(api_method, **arguments))
+        except (SlackApiError, aiohttp.ClientError, TimeoutError, *_NON_SLACK) as error:
+            failure = SlackFailure(error)
+            status = str(failure)
+            raise failure from error
+        except BaseException as error:  # counted, then raised again
             status = type(error).__name__
             raise
         finally:
             metrics.SLACK_CALLS.labels(api_method, status).inc()
+
+
+def _checked(answer: AsyncSlackResponse) -> AsyncSlackResponse:
+    if not isinstance(answer.data, dict):
+        raise TypeError("not a JSON object")
+    return answer

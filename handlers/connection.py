@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
 
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock, WaitReason
 from bot.errors import StartError
-from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe, error_code
+from handlers.client import SlackFailure
 
 RETRY_AFTER = (1.0, 2.0, 5.0, 10.0, 30.0)
 CHECK_EVERY = 15.0  # with the 10 s that each of two calls may take, a Slack that hangs is noticed within 40 s
 LOOK_AGAIN_AFTER = 2.0
-# Slack's own trouble; any other refusal of a token is final (docs.slack.dev, reference/methods/auth.test).
-_PASSING = {"", "ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 
 REMEDY = {
     "SLACK_BOT_TOKEN": "Copy the token again from the app's settings, and make sure the app is installed.",
@@ -80,27 +77,27 @@ class Connection:
         while True:
             await self.clock.sleep(CHECK_EVERY, WaitReason.SLACK_CHECK)
             error = await self._trouble()
-            if error and is_passing(error):
+            if error and error.is_passing:
                 await self.clock.sleep(LOOK_AGAIN_AFTER, WaitReason.RETRY)
                 error = await self._trouble()
-            self.report(f"Slack isn't usable: {describe(error)}." if error else "")
+            self.report(f"Slack isn't usable: {error}." if error else "")
 
-    async def _trouble(self) -> Exception | None:
+    async def _trouble(self) -> SlackFailure | None:
         """Return why Slack isn't usable. A bot that is told to ask less often is one that Slack answers."""
         try:
             await self.client.auth_test()
-        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
-            return None if error_code(error) == "ratelimited" else error
+        except SlackFailure as error:
+            return None if error.code == "ratelimited" else error
         return None
 
     async def _insist(self, call: Callable[[], Awaitable[Any]], variable: str) -> Any:  # noqa: ANN401 - Slack's answer
         for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
             try:
                 return await call()
-            except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
-                if not is_passing(error):
-                    raise StartError(f"Slack rejects {variable}: {error_code(error)}. {REMEDY[variable]}") from error
-                self.report(f"Can't reach Slack ({describe(error)}); retrying in {seconds:g} s.")
+            except SlackFailure as error:
+                if not error.is_passing:  # any other refusal of a token is final (docs.slack.dev, auth.test)
+                    raise StartError(f"Slack rejects {variable}: {error.code}. {REMEDY[variable]}") from error
+                self.report(f"Can't reach Slack ({error}); retrying in {seconds:g} s.")
                 await self.clock.sleep(seconds, WaitReason.RETRY)
         raise AssertionError("the pauses never end")
 
@@ -109,8 +106,3 @@ def _scopes(headers: Mapping[str, str]) -> frozenset[str] | None:
     """Return what the token was granted, as Slack says beside each answer (docs.slack.dev, "Web API"); None if not."""
     told = {name.lower(): value for name, value in headers.items()}.get("x-oauth-scopes")
     return None if told is None else frozenset(filter(None, (each.strip() for each in told.split(","))))
-
-
-def is_passing(error: BaseException) -> bool:
-    """Return whether it is trouble on the way or Slack's own, which passes, rather than a token that it refuses."""
-    return not isinstance(error, SlackApiError) or error_code(error) in _PASSING

@@ -7,7 +7,7 @@ from typing import Any
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import Overloaded
-from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe
+from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,13 @@ class Dialogs:
         try:
             opened = await self.client.views_open(trigger_id=trigger_id or "", view=view)
             return str((opened.data or {})["view"]["id"])  # type: ignore[call-overload] # checked below
-        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES, KeyError) as error:
-            logger.warning("Couldn't open a dialog: %s", describe(error))
+        except (SlackFailure, KeyError, TypeError) as error:
+            logger.warning("Couldn't open a dialog: %s", error)
             raise Overloaded from error
 
     async def change(self, view_id: str, view: dict[str, Any]) -> None:
         """Change a dialog, unless it was closed."""
         try:
             await self.client.views_update(view_id=view_id, view=view)
-        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
-            logger.info("A dialog was closed before it was filled: %s", describe(error))
+        except SlackFailure as error:
+            logger.info("A dialog was closed before it was filled: %s", error)

@@ -11,7 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.clock import Clock
 from bot.errors import DirectoryUnavailable
 from bot.models import Person
-from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe, error_code
+from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ class SlackDirectory:
     async def _ask_members(self, group_id: str) -> frozenset[str]:
         try:
             answer = await self._client.usergroups_users_list(usergroup=group_id)
-        except SLACK_FAILURES as error:
-            if error_code(error) == "no_such_subteam":
+        except SlackFailure as error:
+            if error.code == "no_such_subteam":
                 return frozenset()
             raise
         return frozenset(answer.get("users") or [])
@@ -57,8 +57,8 @@ class SlackDirectory:
     async def _ask_person(self, user_id: str) -> Person:
         try:
             answer = await self._client.users_info(user=user_id)
-        except SLACK_FAILURES as error:
-            if error_code(error) in {"user_not_found", "user_not_visible"}:
+        except SlackFailure as error:
+            if error.code in {"user_not_found", "user_not_visible"}:
                 return Person(team_id=None, is_full_member=False)
             raise
         user: dict[str, Any] = answer.get("user") or {}
@@ -90,7 +90,7 @@ class _Remembered(Generic[T]):
         try:
             async with self._clock.timeout(PATIENCE_SECONDS if is_usable else LOOKUP_SECONDS):
                 return await asyncio.shield(asking)
-        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES, DirectoryUnavailable) as error:
+        except (SlackFailure, TimeoutError, DirectoryUnavailable) as error:
             if known and is_usable:
                 return known[1]
             raise DirectoryUnavailable from error
@@ -106,8 +106,8 @@ class _Remembered(Generic[T]):
         try:
             async with self._clock.timeout(LOOKUP_SECONDS):
                 answer = await self._ask(key)
-        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
-            logger.warning("Could not look up %s: %s", key, describe(error))
+        except (SlackFailure, TimeoutError) as error:
+            logger.warning("Could not look up %s: %s", key, str(error) or "no answer in time")
             self._failed[key] = self._clock.monotonic()
             raise DirectoryUnavailable from error
         self._failed.pop(key, None)

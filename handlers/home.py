@@ -19,7 +19,7 @@ from bot.errors import NotAllowed, NotAttempted, RefusedWithoutDatabase, Storage
 from bot.models import Actor, ReplyTarget
 from bot.tasks import Capacity, Tasks
 from handlers.clicks import action_of, actor_of
-from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe
+from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
 
@@ -133,5 +133,5 @@ class Home:
     async def _publish(self, user_id: str, view: dict[str, Any]) -> None:
         try:
             await self.client.views_publish(user_id=user_id, view=view)
-        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
-            logger.warning("Couldn't draw the home of %s: %s", user_id, describe(error))
+        except SlackFailure as error:
+            logger.warning("Couldn't draw the home of %s: %s", user_id, error)

@@ -27,7 +27,7 @@ from bot.models import OPEN, RULES, Actor, Entry, RemediationRef, ReplyTarget, R
 from bot.mrkdwn import escape
 from bot.parsing import Ask, AskForStatus, AskToHold, Find, Help, ListWaiting, Order, parse_mention
 from handlers.chooser import Chooser, no_match
-from handlers.failures import NON_SLACK_RESPONSES, SLACK_FAILURES, describe
+from handlers.client import SlackFailure
 from handlers.replies import Replies
 from handlers.shortcuts import find_references
 from handlers.surface import Interaction, Surface
@@ -207,8 +207,8 @@ class Mentions:
                 channel=channel_id, latest=ts, oldest=ts, inclusive=True, limit=1, include_all_metadata=True
             )
             messages = list(answer.get("messages") or [])
-        except (*SLACK_FAILURES, *NON_SLACK_RESPONSES) as error:
-            logger.warning("Couldn't read what a thread is about: %s", describe(error))
+        except SlackFailure as error:
+            logger.warning("Couldn't read what a thread is about: %s", error)
             raise NoReference(None) from error
         return find_references(messages[0]) if messages else []
 

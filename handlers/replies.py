@@ -11,13 +11,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.models import Delivery, Message, ReplyTarget
-from handlers.failures import SLACK_FAILURES, describe, error_code, may_have_worked
+from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
 
@@ -61,18 +60,18 @@ class Replies:
         if place.is_button:
             if place.original is None:
                 return place  # it could not be restored after an error
-            refusals: list[SlackApiError] = []
+            refusals: list[SlackFailure] = []
 
             async def show() -> Any:  # noqa: ANN401 - Slack's answer
                 try:
                     return await self._update(place, message, patient=False)
-                except SlackApiError as error:
+                except SlackFailure as error:
                     refusals.append(error)
                     raise
 
             await self._first([show])
             # Where Slack did not say no, it may be shown all the same.
-            return replace(place, in_progress=all(may_have_worked(error) for error in refusals))
+            return replace(place, in_progress=all(error.may_have_worked for error in refusals))
         answer = await self._first([lambda: self._post(place, message, patient=False)])
         ts = answer.get("ts") if isinstance(answer, dict) else None
         return replace(place, message_ts=ts, in_progress=ts is not None)
@@ -130,12 +129,10 @@ class Replies:
         for way in ways:
             try:
                 return await way()
-            except SLACK_FAILURES as error:
-                logger.warning("Slack rejected an answer: %s", describe(error))
+            except SlackFailure as error:
+                logger.warning("Slack rejected an answer: %s", error)
             except _NoWay as closed:
                 logger.info("No way to answer: %s", closed)
-            except Exception:  # slack_sdk passes on any failure over a proxy's odd answer; the next way may work
-                logger.exception("A way to answer failed")
         return None
 
     async def _update(self, place: ReplyTarget, message: Message, *, patient: bool = True) -> Any:  # noqa: ANN401 - Slack's answer
@@ -173,13 +170,12 @@ class Replies:
         for attempt in range(ATTEMPTS):
             try:
                 return (await self.client.api_call(method, json=body)).data
-            except SlackApiError as error:
-                code = error_code(error)
-                if code in REFUSED_BLOCKS and "blocks" in body:
+            except SlackFailure as error:
+                if error.code in REFUSED_BLOCKS and "blocks" in body:
                     logger.exception("Slack rejected our blocks: %s", body["blocks"])
                     body = {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
                 else:
-                    wait = retry_after(error)
+                    wait = error.retry_after
                     if wait is None or wait > LONGEST_WAIT or not patient or attempt == ATTEMPTS - 1:
                         raise
                     await self.clock.sleep(wait, WaitReason.SLACK_LIMIT)
@@ -204,24 +200,21 @@ class Replies:
         return True
 
     async def _post_json(self, url: str, body: dict[str, object]) -> int:
-        async with self.session.post(url, json=body, allow_redirects=False, proxy=self.client.proxy) as response:
-            return response.status
+        try:
+            async with self.session.post(url, json=body, allow_redirects=False, proxy=self.client.proxy) as response:
+                return response.status
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _NoWay(f"response_url: {type(error).__name__}") from error
 
     def _allowed(self, url: str | None) -> str:
         if url is None:
             raise _NoWay("there is no response_url")
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise _NoWay("response_url is malformed") from error
         official = parts.scheme == "https" and parts.hostname in RESPONSE_HOSTS
         local = self.allow_loopback and parts.hostname in {"127.0.0.1", "::1", "localhost"}
         if not official and not local:
             raise _NoWay("response_url points to a foreign host")
         return url
-
-
-def retry_after(error: SlackApiError) -> float | None:
-    """How many seconds Slack asks to wait; None where it is no rate limit."""
-    status, headers = getattr(error.response, "status_code", 0), getattr(error.response, "headers", {})
-    if status != 429 and error_code(error) not in {"ratelimited", "rate_limited"}:  # noqa: PLR2004 - HTTP's number
-        return None
-    value = str(headers.get("Retry-After", "1"))
-    return float(value) if value.isdecimal() else 1.0

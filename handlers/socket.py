@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
+import aiohttp
 from aiohttp import WSMessage, WSMsgType
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
@@ -13,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
 from bot.clock import Clock, WaitReason
-from handlers.failures import SLACK_FAILURES, describe
+from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +134,8 @@ class Socket:
             await self._handler.client.connect()
             self.connected = await self._handler.client.is_connected()
             self._up.set()
-        except SLACK_FAILURES as error:
-            logger.warning("Socket Mode can't connect: %s", describe(error))
+        except (SlackFailure, aiohttp.ClientError, TimeoutError) as error:
+            logger.warning("Socket Mode can't connect: %s", str(error) or type(error).__name__)
 
 
 async def _note_connections(message: WSMessage) -> None:

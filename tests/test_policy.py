@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import NotAllowed
 from bot.models import Actor, Verb
 from bot.policy import Policy
+from handlers.client import MeasuredClient
 from handlers.directory import FAILED_SECONDS, FRESH_SECONDS, PATIENCE_SECONDS, USABLE_SECONDS, SlackDirectory
 from tests.manual_clock import ManualClock
 from tests.simulator.slack import Slack, SlackFault
@@ -30,7 +30,7 @@ async def slack(time: ManualClock) -> AsyncIterator[Slack]:
 
 
 def policy_for(slack: Slack, time: ManualClock, *operators: str, channels: frozenset[str] = frozenset()) -> Policy:
-    client = AsyncWebClient(BOT_TOKEN, base_url=slack.api_url)
+    client = MeasuredClient(BOT_TOKEN, base_url=slack.api_url)
     client.proxy = None
     return Policy(operators, channels, TEAM, SlackDirectory(client, time.clock))
 
