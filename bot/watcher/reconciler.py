@@ -1,6 +1,7 @@
 """Makes a message in Slack say what it should: load it, see what it lacks, do that one thing, write it down."""
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
@@ -18,7 +19,6 @@ from bot.models import (
     State,
     TrackedMessage,
     decision_of,
-    new_id,
 )
 from bot.store import Lease, Messages
 from bot.tasks import finish
@@ -36,6 +36,7 @@ from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, Line, WorkQueue
 
 logger = logging.getLogger(__name__)
 
+TAKEOVER_SECONDS = 300.0  # so long after it begins, a watch may meet what the one before was telling
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
 
 
@@ -109,13 +110,16 @@ class Reconciler:
         self._unsure_until: dict[str, float] = {}
         self._unclear: dict[str, _Unclear] = {}
         self._told_blindly: set[str] = set()
+        self._threads: set[str] = set()  # whose state is known, since this watch has told or read them
+        self._began_at = clock.monotonic()
         self._reminding: Backoff[str] = Backoff(clock.monotonic, LONGEST_WAIT[Lane.TELL])
         self._found: dict[str, tuple[float, float, Found | None]] = {}
 
     def begin(self) -> None:
         """Forget what an earlier watch had in hand: the store knows better."""
-        for each in (self._edited, self._unsure_until, self._unclear, self._told_blindly, self._found):
+        for each in (self._edited, self._unsure_until, self._unclear, self._told_blindly, self._found, self._threads):
             each.clear()
+        self._began_at = self._clock.monotonic()
 
     async def work(self) -> None:
         """Do what there is to do, each lane of each channel with a worker of its own, forever."""
@@ -369,8 +373,22 @@ class Reconciler:
 
     async def _tell(self, snapshot: Snapshot) -> Snapshot | None:
         part = next(threads.thread_parts(snapshot, self._config))
+        if await self._was_told_before(snapshot.message, part):
+            return await self._count_as_told(snapshot.message.id, part)
         self._lease.ensure_held()
         return await finish(self._reply(snapshot, part))
+
+    async def _was_told_before(self, message: TrackedMessage, part: PendingReply) -> bool:
+        """Return whether the watch before this one told it, and ended before it could write that down."""
+        if message.id in self._threads or self._clock.monotonic() - self._began_at > TAKEOVER_SECONDS:
+            return False
+        assert message.ts is not None  # noqa: S101 - it has a thread
+        has_it = await self._channels.has_reply(
+            _mark_of(message.id, part), thread_ts=message.ts, channel_id=message.channel_id,
+            since=self._clock.now() - 2 * TAKEOVER_SECONDS,
+        )  # fmt: skip
+        self._threads.add(message.id)
+        return bool(has_it)
 
     async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         """Tell the thread; what it takes no more counts as told."""
@@ -391,7 +409,8 @@ class Reconciler:
         part: PendingReply,
         undo: Callable[[Snapshot], TrackedMessage | None] | None = None,
     ) -> None:
-        mark, since = new_id(), self._clock.now()
+        mark, since = _mark_of(message.id, part), self._clock.now()
+        self._threads.add(message.id)
         try:
             await self._channels.post(
                 part.message, thread_ts=message.ts, channel_id=message.channel_id, broadcast=part.broadcast, mark=mark
@@ -537,6 +556,13 @@ def _shown(snapshot: Snapshot) -> object:
     """Return what changes when somebody is answered on the message itself."""
     answers = [] if snapshot.message.is_digest else [(each.remark, each.decided_seq) for each in snapshot.alerts]
     return snapshot.message.content_hash, answers
+
+
+def _mark_of(message_id: str, part: PendingReply) -> str:
+    """Return by what a reply is found again, also by another process."""
+    # What is told is what counts: its words say how long something took, and differ from one minute to the next.
+    what = " ".join(sorted(part.announced)) or part.message.text
+    return hashlib.blake2b(f"{message_id} {what}".encode(), digest_size=16).hexdigest()
 
 
 def _about(snapshot: Snapshot) -> RemediationRef | str:

@@ -158,7 +158,9 @@ EVERY = (
     Ablation("clock before a POST", [(DecisionStore, "may_send", _answers(True))], needs=(*FROZEN, "together slow")),
     Ablation("one claim per remediation", [], drop_index="one_active_decision_per_remediation"),
     Ablation(
-        "look before a repeat", [(Executor, "_look_again", _awaited(None))], needs=("together refused", "together 429")
+        "look before a repeat",
+        [(Executor, "_look_again", _awaited(None))],
+        needs=("together refused", "together 429", faults.CHANGES),
     ),
     Ablation(
         "wait before a repeat",
@@ -201,10 +203,11 @@ EVERY = (
             (executor, "mode_to_send", _answers(None)),
             (Executor, "_look_again", _awaited(None)),
         ],
+        needs=(faults.CHANGES,),
     ),
     Ablation("what was shown", [(executor, "precondition_failure", _answers(""))]),
     Ablation("which incident was shown", [(preconditions, "_is_of_another_episode", _answers(False))]),
-    Ablation("recorded before told", [(DecisionService, "_conclude", _tell_first)]),
+    Ablation("recorded before told", [(DecisionService, "_record_and_deliver", _tell_first)]),
     Ablation("recorded before acked", [(DecisionService, "_receive", _not_durable)], needs=("process killed",)),
     Ablation("takeover", [(DecisionStore, "take_over", _awaited([]))], needs=("process killed",)),
     Ablation(

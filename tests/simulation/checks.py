@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PAUSE_SECONDS = 3600.0
+LAST_MOMENT = 6.0
 RIGHTS_KEPT = 400.0  # the directory keeps an answer for five minutes, and a decision takes a while
 SECRETS = (API_KEY, BOT_TOKEN, APP_TOKEN, SIGNING_SECRET)
 DID = {"approved", "rejected", "cancelled"}
@@ -30,7 +31,8 @@ REFUSED_BY_SLACK = {
     "invalid_blocks", "invalid_blocks_format", "invalid_arguments", "msg_too_long", "no_text", "invalid_attachments",
     "view_too_large", "unknown_method", "metadata_must_be_sent_from_app", "invalid_limit",
 }  # fmt: skip
-NO = re.compile(r"Not (approved|cancelled|rejected)|wasn't sent|Too late")
+NO = re.compile(r"Not (approved|cancelled|rejected)|wasn't sent|[Nn]othing was sent|Too late")
+ASKS_FIRST = {"never": (), "cancel": ("cancel", "reject"), "always": ("cancel", "reject", "approve")}
 DONE = {"approve": "Approved", "cancel": "Cancelled", "reject": "Rejected"}
 SAYS = {"chat.postMessage", "chat.update", "chat.postEphemeral", "response_url"}
 MENTION = "<!subteam^S0ONCALL>"
@@ -56,6 +58,14 @@ def leaves(world: "World", decision: str, about: str) -> None:
     row = _row(world, decision)
     if row is not None and row["outcome"] is not None and row["outcome"] not in MAYBE:
         world.history.wrong(f"decision {decision} leaves after its outcome “{row['outcome']}”", about)
+    if row is None:
+        return
+    same = [decisions.c[name] == row[name] for name in ("cluster_id", "instance_id", "remediation_id")]
+    others = rows(
+        world, select(decisions.c.id).where(*same, decisions.c.status == "active", decisions.c.id != row["id"])
+    )
+    if others:
+        world.history.wrong(f"decision {decision} leaves while {others[0]['id'][:8]} has the remediation", about)
 
 
 def sent(world: "World", it: Sent) -> None:
@@ -78,10 +88,17 @@ def sent(world: "World", it: Sent) -> None:
     if not by:
         history.wrong(f"{row['user_id']} didn't ask to {it.verb} {about}", about)
     lost = world.lost_right_at.get(row["user_id"])
-    if lost is not None and START + lost + RIGHTS_KEPT < row["received_at"]:
+    is_asked_anew = lost is not None and world.started_at[it.bot] > lost  # such a bot has no answer from before
+    is_new = lost is not None and row["sent_at"] is not None and row["sent_at"] > START + lost
+    if lost is not None and (START + lost + RIGHTS_KEPT < row["received_at"] or (is_asked_anew and is_new)):
         history.wrong(f"{row['user_id']} had lost the right to decide", about)
     if row["user_id"] == "U0DAVE":
         history.wrong("Dave may decide nothing", about)
+    was_waiting = by and all(each.state == "PENDING_APPROVAL" for each in by)
+    # A change in the last moment is one that no look can show.
+    is_known = it.at - world.reviewed_at.get(it.ids, it.at) > LAST_MOMENT
+    if was_waiting and it.before != "PENDING_APPROVAL" and is_known:
+        history.wrong(f"{it.verb} undid what was decided since {row['user_id']} looked", about)
     if it.verb == "approve":
         _approval(world, it, row, {each.mode for each in by})
     began = _began(world, it.ids)
@@ -171,7 +188,8 @@ def said(  # noqa: PLR0917 - what a call is
 def _is_final(row: RowMapping, method: str, text: str) -> bool:
     """Return whether a text says how a decision ended; a card that is put back says how others did."""
     done = f"{DONE.get(row['verb'], 'Nothing')} by <@{row['user_id']}>"
-    return "⏳" not in text and (done in text or (method != "chat.update" and bool(NO.search(text))))
+    first_line = text.partition("\n")[0]  # a card that is put back quotes below what was said to others
+    return "⏳" not in text and (done in text or (method != "chat.update" and bool(NO.search(first_line))))
 
 
 def _answered(world: "World", decision: str, text: str, about: str) -> None:
@@ -237,13 +255,24 @@ async def in_the_end(world: "World", database: Database) -> None:
     for decision, count in by_decision.items():
         if count > 1:
             history.wrong(f"decision {decision[:8]} has {count} outcomes in the audit trail")
+    requested = Counter((each.user, each.verb, each.ids[2]) for each in history.asked)
+    taken = Counter(
+        (row["user_id"], row["verb"], row["remediation_id"])
+        for row in all_decisions
+        if row["status"] != "void" and row["verb"] in DONE and not row["batch_id"]
+    )
+    for (user, verb, about), count in taken.items():
+        if count > (wanted := requested[user, verb, about]):
+            history.wrong(f"{user} asked {wanted} times to {verb} {about}, taken {count} times", about)
     recorded = {each["decision_id"] for each in rows(world, select(audit))}
     for row in all_decisions:
         if row["outcome"] is not None and row["status"] != "void" and row["id"] not in recorded:
             history.wrong(f"decision {row['id'][:8]} has no row in the audit trail", row["remediation_id"])
     await verify(database)
     for asked in history.asked:
-        if asked.acked and asked.mode and not _heard(world, asked.user, asked.ids, asked.at):
+        # A dialog that doesn't open is seen by the person, who presses again.
+        is_decision = asked.mode and asked.verb not in ASKS_FIRST[world.environ["BOT_REASON"]]
+        if asked.acked and is_decision and not _heard(world, asked.user, asked.ids, asked.at):
             history.wrong(
                 f"{asked.user} asked to {asked.verb} {asked.ids[2]}, was acked, and heard nothing", asked.ids[2]
             )

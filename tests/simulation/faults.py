@@ -11,6 +11,8 @@ CALLS = (
     "refused", "cut before", "cut after", "late", "hang", "hang after", "429", "503 before", "503 after",
     "garbage after", "slow",
 )  # fmt: skip
+# Somebody decides in Together, or it escalates, in the second after a bot has read a remediation to decide on it.
+CHANGES = "together changes after a look"
 # A transaction: "undone" and "lost" are cut at the commit, which either didn't or did happen.
 TRANSACTIONS = ("before", "undone", "lost", "busy")
 EVERY = (
@@ -18,6 +20,7 @@ EVERY = (
     *(f"slack {each}" for each in CALLS),
     *(f"transaction {each}" for each in TRANSACTIONS),
     *PERIODS,
+    CHANGES,
 )
 
 

@@ -14,6 +14,7 @@ class Asked:
         ids: of which remediation.
         mode: what the person was shown; empty where the person chose it in a dialog, or saw none.
         episode: the incident that the person was shown, in Unix time; empty where none was shown.
+        state: what the person was shown; empty where that was none.
         acked: Slack was told "received" in time.
     """
 
@@ -23,6 +24,7 @@ class Asked:
     ids: Ids
     mode: str = ""
     episode: str = ""
+    state: str = ""
     acked: bool = False
 
 

@@ -15,7 +15,8 @@ import structlog
 from slack_sdk.errors import SlackApiError
 
 from handlers.client import MeasuredClient
-from tests.simulation import checks
+from tests.simulation import checks, people
+from tests.simulation.faults import CHANGES
 from tests.simulation.history import Sent
 from tests.simulation.loop import Process
 from tests.simulator.slack import Ack, Slack
@@ -64,7 +65,8 @@ class TogetherLine(httpx.AsyncBaseTransport):
                 case "refused":
                     raise httpx.ConnectError("refused") from None
                 case "429":
-                    return httpx.Response(429, json={"code": 8, "message": "slow down"}, headers={"Retry-After": "1"})
+                    after = {"Retry-After": world.streams["retry after"].choice(("1", "9"))}
+                    return httpx.Response(429, json={"code": 8, "message": "slow down"}, headers=after)
                 case "503 before" | "503 after":
                     return httpx.Response(503, text="<html>")
                 case "garbage after":
@@ -93,6 +95,10 @@ class TogetherLine(httpx.AsyncBaseTransport):
             status, answer = together._answer(asked, action, body)
             if answer.get("has_next"):
                 world.history.marks.add("a list in pages")
+            if verb == "get" and decision and world.faults.strikes(CHANGES):
+                seen = (found["cluster"], found["instance"], found["remediation"])
+                chance = world.streams[CHANGES]
+                world.loop.outside(chance.choice((0.5, 2.0)) * chance.random(), people.change, world, seen)
             return status, json.loads(json.dumps(answer))
         ids: Ids = (found["cluster"], found["instance"], found["remediation"])
         before = together.remediations.get(ids, {}).get("state", "")

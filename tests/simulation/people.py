@@ -4,16 +4,19 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.simulation.history import Asked
-from tests.simulation.world import CHANNEL, OPERATORS, World
+from tests.simulation.names import CHANNEL, OPERATORS
 from tests.simulator.slack import Posted
 from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import BOT_USER, PRESSED, im_of
 from tests.simulator.together import Ids, RpcError
 from tests.storms import APPROVE_SELECTED, CANCEL_SELECTED, SELECT
 from tests.world import APPROVE, CANCEL
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
 
 PEOPLE = ("U0ALICE", "U0BOB", "U0CAROL", "U0DAVE")  # Dave may decide nothing
 MODES = ("REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_VM_ONLY")
@@ -29,7 +32,7 @@ class Act:
         number: its place in the world's list; dropping another act doesn't change this one.
     """
 
-    def __init__(self, world: World, number: int, seconds: float) -> None:
+    def __init__(self, world: "World", number: int, seconds: float) -> None:
         self.world = world
         self.chance = random.Random(f"{world.seed} act {number}")  # noqa: S311 - repeatable, not secret
         # People act in bursts.
@@ -94,10 +97,10 @@ class Act:
         told = json.loads(value)
         ids = (told["cluster_id"], told["instance_id"], told["remediation_id"])
         mode = "" if choice == "mode" else told.get("mode", "")
-        return self.ask(verb, ids, mode, told.get("episode", ""))
+        return self.ask(verb, ids, mode, told.get("episode", ""), told.get("state", ""))
 
-    def ask(self, verb: str, ids: Ids, mode: str = "", episode: str = "") -> Asked:
-        asked = Asked(self.world.loop.time(), self.user, verb, ids, mode, episode)
+    def ask(self, verb: str, ids: Ids, mode: str = "", episode: str = "", state: str = "") -> Asked:
+        asked = Asked(self.world.loop.time(), self.user, verb, ids, mode, episode, state)
         self.world.history.asked.append(asked)
         return asked
 
@@ -134,7 +137,7 @@ class Act:
             return
         if asked:
             asked.acked = asked.acked or ack.status == 200
-            self.ask(asked.verb, asked.ids, asked.mode, asked.episode)
+            self.ask(asked.verb, asked.ids, asked.mode, asked.episode, asked.state)
 
 
 # People.
@@ -157,6 +160,10 @@ async def decide(act: Act) -> None:
         return
     message = act.chance.choice(cards)
     controls = json.loads(json.dumps(message.controls))
+    remembered = act.world.remembered
+    if remembered and act.chance.random() < 0.2:  # a phone that was offline shows an old card
+        message, controls = act.chance.choice(remembered[-20:])
+    remembered.append((message, controls))
     name = act.chance.choice(sorted({APPROVE, CANCEL} & set(controls)))
     await act.pause(20.0)
     others = act.chance.random()
@@ -171,6 +178,39 @@ async def decide(act: Act) -> None:
         await act.press(message, name, seen=controls[name], twice=others > 0.8)
 
 
+async def approve_two(act: Act) -> None:
+    """Approve two nodes that broke together, at once or one shortly after the other."""
+    slack, act.user = act.world.slack, "U0BOB"
+    both = [fall_ill(act.world, act.chance, "c-c") for _ in range(2)]
+    await asyncio.sleep(act.chance.uniform(60.0, 120.0))
+    cards = [card for ids in both for card in slack.cards(ids[2]) if APPROVE in card.controls]
+    wait = act.chance.choice((0.0, act.chance.uniform(0.0, 15.0)))
+    if "lists lag" in act.world.faults.on and not act.world.faults.are_over:
+        lag(act.world, 40.0)
+
+    async def press(card: Posted, seconds: float) -> None:
+        controls = json.loads(json.dumps(card.controls))
+        await asyncio.sleep(seconds)
+        await act.press(card, APPROVE, seen=controls[APPROVE])
+
+    await asyncio.gather(*(press(card, wait * place) for place, card in enumerate(cards)))
+
+
+async def decide_and_lose(act: Act) -> None:
+    """Decide, and lose the right to do so before it is carried out, perhaps while all bots are replaced."""
+    work = [decide(act), lose_right(act)]
+    if "process killed" in act.world.faults.on and not act.world.faults.are_over:
+        work.append(_replace_all(act))
+    await asyncio.gather(*work)
+
+
+async def _replace_all(act: Act) -> None:
+    await asyncio.sleep(act.chance.uniform(0.1, 1.5))
+    for running in [each for each in act.world.bots if not each.is_stopping]:
+        act.world.kill(running)
+        act.world.loop.outside(act.chance.uniform(4.0, 20.0), act.world.start)
+
+
 async def redelivery(act: Act) -> None:
     """Slack sends something again, to whichever bot."""
     if act.world.slack.delivered:
@@ -180,9 +220,9 @@ async def redelivery(act: Act) -> None:
 
 async def typed(act: Act) -> None:
     if ids := act.ill():
-        asked = act.ask("cancel", ids)
         text = " ".join(ids) + act.chance.choice(("", " reason=checkpointing"))
         for _ in range(act.chance.choice((1, 1, 2))):
+            asked = act.ask("cancel", ids)
             ack = await act.world.slack.command(text, user=act.user, channel=CHANNEL)
             asked.acked = asked.acked or ack.status == 200
 
@@ -274,6 +314,7 @@ async def delete_card(act: Act) -> None:
 
 async def lose_right(act: Act) -> None:
     group = act.world.slack.groups[OPERATORS]
+    await act.pause(3.0)
     if act.user in group:
         group.remove(act.user)
         act.world.lost_right_at[act.user] = act.world.loop.time()
@@ -285,7 +326,7 @@ async def lose_right(act: Act) -> None:
 # Together.
 
 
-def fall_ill(world: World, chance: random.Random, cluster: str) -> None:
+def fall_ill(world: "World", chance: random.Random, cluster: str) -> Ids:
     together = world.together
     number = len(together.remediations)
     ids = together.add(
@@ -293,9 +334,10 @@ def fall_ill(world: World, chance: random.Random, cluster: str) -> None:
         linked_alerts=XID, state=chance.choice(("PENDING_APPROVAL",) * 9 + ("PENDING",)),
     )  # fmt: skip
     world.history.note(world.loop.time(), f"{ids[2]} is proposed: {together.remediations[ids]['mode']}", ids[2])
+    return ids
 
 
-def break_first_nodes(world: World) -> None:
+def break_first_nodes(world: "World") -> None:
     """Let there be something to decide from the beginning."""
     chance = world.streams["first nodes"]
     for _ in range(chance.randint(1, 4)):
@@ -315,11 +357,27 @@ async def storm(act: Act) -> None:
 
 async def escalate(act: Act) -> None:
     if ids := act.ill("PENDING_APPROVAL"):
-        present = act.world.together.remediations[ids]["mode"]
-        mode = act.chance.choice([each for each in sorted(set(MODES)) if each != present])
-        act.world.together.escalate(ids, mode)
-        act.world.escalations[ids] += 1
-        act.world.history.note(act.world.loop.time(), f"{ids[2]} escalates to {mode}", ids[2])
+        worsen(act.world, act.chance, ids)
+
+
+def worsen(world: "World", chance: random.Random, ids: Ids) -> None:
+    present = world.together.remediations[ids]["mode"]
+    mode = chance.choice([each for each in sorted(set(MODES)) if each != present])
+    world.together.escalate(ids, mode)
+    world.escalations[ids] += 1
+    world.history.note(world.loop.time(), f"{ids[2]} escalates to {mode}", ids[2])
+
+
+def change(world: "World", ids: Ids) -> None:
+    """Let something happen to a remediation that waits, while a bot decides on it."""
+    chance = world.streams["changes"]
+    if world.together.remediations.get(ids, {}).get("state") != "PENDING_APPROVAL":
+        return
+    what = chance.choice(("escalate", "escalate", "approve", "cancel"))
+    if what == "escalate":
+        worsen(world, chance, ids)
+    else:
+        decide_in_console(world, ids, what)
 
 
 async def resolve(act: Act) -> None:
@@ -347,9 +405,19 @@ async def work(act: Act) -> None:
 async def console(act: Act) -> None:
     """Somebody decides in Together's console."""
     if ids := act.ill("PENDING_APPROVAL"):
-        verb = act.chance.choice(("approve", "cancel", "reject"))
-        act.world.together.review(ids, verb)
-        act.world.history.note(act.world.loop.time(), f"{verb} of {ids[2]} in Together's console", ids[2])
+        decide_in_console(act.world, ids, act.chance.choice(("approve", "cancel", "reject")))
+
+
+def lag(world: "World", seconds: float) -> None:
+    """Let lists show for a while what was, while `get` shows what is."""
+    world.together.lists_as.update({ids: each["state"] for ids, each in world.together.remediations.items()})
+    world.loop.outside(seconds, world.together.lists_as.clear)
+
+
+def decide_in_console(world: "World", ids: Ids, verb: str) -> None:
+    world.together.review(ids, verb)
+    world.reviewed_at[ids] = world.loop.time()
+    world.history.note(world.loop.time(), f"{verb} of {ids[2]} in Together's console", ids[2])
 
 
 async def opens_again(act: Act) -> None:
@@ -370,8 +438,10 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (2, "it clears", resolve),
     (4, "repairs go on", work),
     (2, "decided in the console", console),
-    (1, "it comes back", opens_again),
+    (3, "it comes back", opens_again),
     (24, "decides on a card", decide),
+    (5, "approves two", approve_two),
+    (2, "decides and loses the right", decide_and_lose),
     (6, "presses something", click),
     (3, "is delivered again", redelivery),
     (5, "types a cancel", typed),

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from tests.simulation.faults import EVERY
-from tests.simulation.world import CHANNEL, World, opened
+from tests.simulation.names import CHANNEL
+from tests.simulation.world import World, opened
 from tests.world import CANCEL
 
 SEED = 7

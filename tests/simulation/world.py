@@ -29,15 +29,15 @@ from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.lines import Broken, ResponseUrls, SlackLine, TogetherLine, Workspace
 from tests.simulation.loop import PROCESS, Process, SeededLoop
+from tests.simulation.names import CHANNEL, ON_CALL, OPERATORS
 from tests.simulation.streams import Streams
 from tests.simulator.process import variables
-from tests.simulator.slack import Ack
+from tests.simulator.slack import Ack, Posted
 from tests.simulator.slack.limits import Limits
 from tests.simulator.slack.people import signed_headers
 from tests.simulator.slack.workspace import BOT_USER, TEAM
 from tests.simulator.together import Ids, Together
 
-CHANNEL, ON_CALL, OPERATORS = "C0OPS", "S0ONCALL", "S0OPS"
 ACK_SECONDS = 3.0
 MAX_STEPS = 3_000_000  # callbacks in one world
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class World:
             "BOT_OPERATORS": f"{OPERATORS},U0BOB",
             "BOT_ONCALL": ON_CALL,
             "BOT_POLL_SECONDS": shape.choice(("20", "60")),
-            "BOT_LEASE_SECONDS": shape.choice(("30", "90", "90")),
+            "BOT_LEASE_SECONDS": shape.choice(("15", "30", "90")),
             "BOT_REMIND_MINUTES": shape.choice(("0", "0", "15")),
             "BOT_REASON": shape.choice(("never", "never", "cancel", "always")),
             "BOT_MAX_IN_REPAIR": shape.choice(("", "1", "3")),
@@ -112,6 +112,9 @@ class World:
         self.deleted: set[str | None] = set()
         self.mentions: Counter[str] = Counter()
         self.lost_right_at: dict[str, float] = {}
+        self.remembered: list[tuple[Posted, dict[str, Any]]] = []
+        self.started_at: dict[str, float] = {}
+        self.reviewed_at: dict[Ids, float] = {}
         self.transactions = self.calls = 0
         self.together = Together(self.clock.now)
         self.together.max_page = shape.choice((50, 50, 2))
@@ -130,7 +133,7 @@ class World:
 
     def begin(self) -> None:
         """Start the bots."""
-        for cluster in ("c-a", "c-b"):
+        for cluster in ("c-a", "c-b", "c-c"):
             self.together.clusters[cluster] = f"{cluster} (H100)"
             self.together.nodes[cluster] = 8
         for _ in range(self.size):
@@ -167,6 +170,7 @@ class World:
         bot.bolt.verification.verifier.clock = cast("Any", SimpleNamespace(now=self.clock.now))
         running = Running(process, bot, tasks, database, 0.0, 0.0)
         self.bots.append(running)
+        self.started_at[str(process)] = self.loop.time()
         for part in (bot.recovery, bot.watcher):
             assert part
             running.parts.append(self.loop.spawn(process, part.run(), f"{process} {type(part).__name__}"))

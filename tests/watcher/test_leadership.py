@@ -123,6 +123,25 @@ async def test_death_between_a_row_and_its_post_leaves_one_card(database_url: st
             await card(bot, words="Cancelled: reboot")
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_death_between_a_reply_and_its_row_tells_the_thread_once(database_url: str, *, arrives: bool) -> None:
+    async with watching(database=database_url) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.review(IDS, "approve")
+        await until(bot, lambda: bot.slack.replies(alert))
+        posts = len([1 for method, _ in bot.slack.calls if method == "chat.postMessage"])
+        bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=arrives))
+        bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host left"}
+        await until(bot, lambda: len([1 for method, _ in bot.slack.calls if method == "chat.postMessage"]) > posts)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another():
+            await pass_time(bot, 120)
+            assert len([each for each in bot.slack.replies(alert) if "no host left" in each.text]) == 1
+
+
 async def test_death_before_an_edit_leaves_no_stale_card(database_url: str) -> None:
     async with watching(database=database_url) as bot:
         bot.together.add()
