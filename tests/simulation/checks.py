@@ -287,10 +287,8 @@ def _heard(world: "World", user: str, ids: Ids, at: float) -> bool:
     if rows(world, of):
         return True
     return any(
-        when >= at
-        and (about == ids[2] or user in text)
-        and ("chat." in text or "response_url" in text or "views." in text)
-        for when, about, text in world.history.lines
+        when >= at and user in text and ("chat." in text or "response_url" in text or "views." in text)
+        for when, _, text in world.history.lines
     )
 
 
