@@ -32,7 +32,7 @@ class Interaction:
     """What somebody did.
 
     Attributes:
-        key: Slack's ID of it, by which a redelivery is known; None where it has none.
+        key: Slack's ID of it, which a redelivery repeats; None if it has none.
         name: for logs.
         verb: what it would have decided, for the audit trail.
         selection: the ID of the selection that it confirms; empty for none.

@@ -93,7 +93,7 @@ class Guardrails:
             The first approval, when this is the one and a second person's is awaited; None when it may be sent.
 
         Raises:
-            GuardrailRefusal: it may not be sent.
+            GuardrailRefusal: it must not be sent.
             ReadFailed: what it depends on cannot be read.
             StorageUnavailable: likewise.
         """

@@ -120,7 +120,7 @@ class TogetherClient:
         return await self._post(ref, "reject", {"comment": comment})
 
     def wait_before_repeat(self, error: NotReached | RateLimited, attempt: int) -> float | None:
-        """Return after how many seconds a POST that was not taken may be sent again; None when it is to be told."""
+        """Return how many seconds to wait before a POST that was not taken is sent again; None to give up."""
         wait = self._wait(error, attempt)
         return None if attempt == ATTEMPTS or wait > self._patience.post_wait else wait
 

@@ -1,4 +1,4 @@
-"""What is to be looked at: each message once, and left alone for a while after a failure."""
+"""The messages that need work: each once, and left alone for a while after a failure."""
 
 import asyncio
 from collections.abc import Callable, Collection, Hashable

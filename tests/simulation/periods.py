@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation import checks
+from tests.simulation import checks, people
 
 if TYPE_CHECKING:
     from tests.simulation.world import Running, World
@@ -77,12 +77,9 @@ async def _unreadable(world: "World", _running: "Running", chance: random.Random
 
 
 async def _lag(world: "World", _running: "Running", chance: random.Random) -> None:
-    """Lists show for a while what was, while `get` shows what is."""
-    together = world.together
-    for ids, each in together.remediations.items():
-        together.lists_as[ids] = each["state"]
-    await asyncio.sleep(chance.uniform(5.0, 40.0))
-    together.lists_as.clear()
+    seconds = chance.uniform(5.0, 40.0)
+    people.lag(world, seconds)
+    await asyncio.sleep(seconds)
 
 
 PERIODS = {
