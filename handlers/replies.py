@@ -36,6 +36,10 @@ Way = Callable[[], Awaitable[Any]]
 class _NoWay(Exception):
     """This way to the reader is closed; the message says why, without secrets."""
 
+    def __init__(self, why: str, *, may_have_worked: bool = False) -> None:
+        super().__init__(why)
+        self.may_have_worked = may_have_worked
+
 
 @dataclass(slots=True)
 class Replies:
@@ -60,40 +64,32 @@ class Replies:
         if place.is_button:
             if place.original is None:
                 return place  # it could not be restored after an error
-            refusals: list[SlackFailure] = []
-
-            async def show() -> Any:  # noqa: ANN401 - Slack's answer
-                try:
-                    return await self._update(place, message, patient=False)
-                except SlackFailure as error:
-                    refusals.append(error)
-                    raise
-
-            await self._first([show])
+            result, may_overwrite = await self._first([lambda: self._update(place, message, patient=False)])
             # Where Slack did not say no, it may be shown all the same.
-            return replace(place, in_progress=all(error.may_have_worked for error in refusals))
-        answer = await self._first([lambda: self._post(place, message, patient=False)])
+            return replace(place, in_progress=result is not None or may_overwrite, may_overwrite=may_overwrite)
+        answer, _ = await self._first([lambda: self._post(place, message, patient=False)])
         ts = answer.get("ts") if isinstance(answer, dict) else None
         return replace(place, message_ts=ts, in_progress=ts is not None)
 
     async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""
-        ways = self._in_place(place, message) if place.is_button or place.message_ts else []
-        if ways and await self._first(ways) is not None:
-            return Delivery.IN_PLACE
+        ways, may_overwrite = self._in_place(place, message) if place.is_button or place.message_ts else [], False
         if ways:
+            shown, may_overwrite = await self._first(ways)
+            if shown is not None:
+                return Delivery(may_overwrite=may_overwrite)
             message = cards.as_copy(message)  # nothing keeps it current, and people on call were mentioned before
-        if not await self._say(place, message, self._to_channel(place, message)):
-            return Delivery.NOWHERE
-        return Delivery.ELSEWHERE if ways else Delivery.IN_PLACE
+        is_told = await self._say(place, message, self._to_channel(place, message))
+        return Delivery(is_told, is_in_place=not ways, may_overwrite=may_overwrite)
 
-    async def reply(self, place: ReplyTarget, message: Message, on_card: Message | None) -> bool:
+    async def reply(self, place: ReplyTarget, message: Message, on_card: Message | None) -> Delivery:
         """Tell the channel of an error: in the clicked message's thread, or as a message."""
         if not place.is_button:
-            return await self.answer(place, message) is not Delivery.NOWHERE
+            return await self.answer(place, message)
+        may_overwrite = False
         if shown := on_card or (place.original if place.in_progress else None):
-            await self._first(self._in_place(place, shown))
-        return await self._say(place, message, self._to_channel(place, message))
+            _, may_overwrite = await self._first(self._in_place(place, shown))
+        return Delivery(await self._say(place, message, self._to_channel(place, message)), may_overwrite=may_overwrite)
 
     async def reply_privately(self, place: ReplyTarget, message: Message) -> bool:
         """Tell the person alone. Where "in progress" is on the clicked message, what was there before is put back."""
@@ -119,21 +115,27 @@ class Replies:
         return [lambda: self._post(place, message), lambda: self._respond_in_channel(place, message)]
 
     async def _say(self, place: ReplyTarget, message: Message, ways: list[Way]) -> bool:
-        is_said = await self._first([*ways, lambda: self._direct(place, message)]) is not None
-        if not is_said:
+        said, _ = await self._first([*ways, lambda: self._direct(place, message)])
+        if said is None:
             logger.error("Couldn't answer %s in %s: %s", place.user_id, place.channel_id, message.text)
-        return is_said
+        return said is not None
 
-    async def _first(self, ways: list[Way]) -> Any:  # noqa: ANN401 - what the way that worked returned
-        """Try one way after another, and return what the first that worked returned, or None."""
+    async def _first(self, ways: list[Way]) -> tuple[Any, bool]:
+        """Try one way after another.
+
+        Returns what the first that worked returned, or None; and whether Slack may yet do what failed.
+        """
+        may_arrive = False
         for way in ways:
             try:
-                return await way()
+                return await way(), may_arrive
             except SlackFailure as error:
                 logger.warning("Slack rejected an answer: %s", error)
+                may_arrive |= error.may_have_worked
             except _NoWay as closed:
                 logger.info("No way to answer: %s", closed)
-        return None
+                may_arrive |= closed.may_have_worked
+        return None, may_arrive
 
     async def _update(self, place: ReplyTarget, message: Message, *, patient: bool = True) -> Any:  # noqa: ANN401 - Slack's answer
         # Omitted attachments would be kept, and with them buttons that no longer apply (docs.slack.dev, chat.update).
@@ -196,7 +198,7 @@ class Replies:
         if status == 400:  # noqa: PLR2004 - Slack's answer to blocks it refuses
             status = await self._post_json(url, {"text": message.text, **arguments})
         if status != 200:  # noqa: PLR2004 - the only status that means "shown"
-            raise _NoWay(f"response_url answered HTTP {status}")
+            raise _NoWay(f"response_url answered HTTP {status}", may_have_worked=status >= 500)  # noqa: PLR2004 - HTTP's
         return True
 
     async def _post_json(self, url: str, body: dict[str, object]) -> int:
@@ -204,7 +206,8 @@ class Replies:
             async with self.session.post(url, json=body, allow_redirects=False, proxy=self.client.proxy) as response:
                 return response.status
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _NoWay(f"response_url: {type(error).__name__}") from error
+            is_unsent = isinstance(error, aiohttp.ClientConnectorError)
+            raise _NoWay(f"response_url: {type(error).__name__}", may_have_worked=not is_unsent) from error
 
     def _allowed(self, url: str | None) -> str:
         if url is None:

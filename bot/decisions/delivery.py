@@ -49,7 +49,7 @@ class AnswerDelivery:
 
     async def tell(self, job: Job, answer: Answer) -> bool:
         """Say it in Slack. Returns whether Slack took it."""
-        place = job.request.place
+        place, verb = job.request.place, job.request.verb
         if job.request.batch_id is not None and answer.manner is not ReplyKind.WHISPER:
             return True  # the digest tells it
         match answer.manner:
@@ -57,21 +57,23 @@ class AnswerDelivery:
                 shown_at = replace(place, message_ts=answer.card_ts, in_progress=False) if answer.card_ts else place
                 delivery = await self.messenger.answer(shown_at, answer.message)
                 # What takes no claim, or wasn't taken by Slack at first, may be answered late, over something newer.
-                is_late = job.deliveries > 0 or job.taken_over or not RULES[job.request.verb].decides
-                if delivery is not Delivery.IN_PLACE or is_late:
-                    await self._mark_stale(job)
-                if answer.line and delivery is Delivery.IN_PLACE:  # else the whole card was told
+                is_late = job.deliveries > 0 or job.taken_over or not RULES[verb].decides
+                may_overwrite = place.may_overwrite or delivery.may_overwrite or job.taken_over
+                if may_overwrite or is_late or not (delivery.is_told and delivery.is_in_place):
+                    await self._mark_stale(job, may_overwrite=may_overwrite)
+                if answer.line and delivery.is_told and delivery.is_in_place:  # else the whole card was told
                     delivery = await self.messenger.answer(place, answer.line)
-                return delivery is not Delivery.NOWHERE
+                return delivery.is_told
             case ReplyKind.ERROR:
-                is_told = await self.messenger.reply(place, answer.message, self._after_failure(job, answer))
+                delivery = await self.messenger.reply(place, answer.message, self._after_failure(job, answer))
             case ReplyKind.WHISPER:
-                is_told = await self.messenger.reply_privately(place, answer.message)
+                delivery = Delivery(await self.messenger.reply_privately(place, answer.message))
             case _:
                 assert_never(answer.manner)
-        if place.in_progress or job.taken_over:
-            await self._mark_stale(job)  # what stood there before was put back, perhaps over something newer
-        return is_told
+        if place.in_progress or job.taken_over or delivery.may_overwrite:
+            # What stood there before was put back, perhaps over something newer, and perhaps not at once.
+            await self._mark_stale(job, may_overwrite=True)
+        return delivery.is_told
 
     def _after_failure(self, job: Job, answer: Answer) -> Message | None:
         """Return what the clicked message shows after an error; None where something newer may be there.
@@ -83,9 +85,9 @@ class AnswerDelivery:
             return None
         return cards.after_failure(place, job.request.ref, answer.remark)
 
-    async def _mark_stale(self, job: Job) -> None:
+    async def _mark_stale(self, job: Job, *, may_overwrite: bool) -> None:
         """The alert's card may be out of date now: let it be drawn again."""
         try:
-            await self.approvals.mark_stale(job.request.ref)
+            await self.approvals.mark_stale(job.request.ref, may_overwrite=may_overwrite)
         except StorageUnavailable as error:
             logger.warning("Couldn't mark a card as out of date: %s", error)

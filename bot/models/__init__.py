@@ -47,7 +47,7 @@ from bot.models.job import (
     is_reported_in_digest,
     token_of,
 )
-from bot.models.message import Snapshot, Tracked, TrackedMessage, answered, held, released
+from bot.models.message import ARRIVED_SECONDS, Snapshot, Tracked, TrackedMessage, answered, held, outdated, released
 from bot.models.overview import PER_PAGE, Overview
 from bot.models.ports import AlertChannels, Delivery, Directory, Found, Messenger, Person
 from bot.models.remediation import (
@@ -67,6 +67,7 @@ from bot.models.request import MARK, Actor, Blocks, Message, ReplyTarget, Reques
 from bot.models.verbs import RULES, Rule, Verb
 
 __all__ = [
+    "ARRIVED_SECONDS",
     "DOUBT_SECONDS",
     "EVERYTHING",
     "FINAL",
@@ -145,6 +146,7 @@ __all__ = [
     "is_weaker",
     "key",
     "new_id",
+    "outdated",
     "read_button_value",
     "reference_value",
     "released",

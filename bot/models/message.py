@@ -15,6 +15,7 @@ from bot.mrkdwn import escape, when
 HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
 # A decided card isn't looked at until Together is read, which makes it due; after so long it is looked at anyway.
 LEFT_ALONE_SECONDS = 60.0
+ARRIVED_SECONDS = 15.0  # what was sent so long ago has arrived or never will: the client gives up after 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class TrackedMessage:
         posted_at: when it was last about to be posted; 0 while it certainly isn't in the channel.
         edited_at: when Slack last took it.
         content_hash: the fingerprint of what it shows; empty while that isn't known.
+        unsure_until: until when an edit whose result wasn't clear may still arrive, over a newer one.
         last_added_at: when the last remediation came in.
         pending_lines: what the thread of a card is yet to be told.
         announced: which failures, and which parts of which reports, the thread of a digest was told.
@@ -51,6 +53,7 @@ class TrackedMessage:
     posted_at: float = 0.0
     edited_at: float = 0.0
     content_hash: str = ""
+    unsure_until: float = 0.0
     last_added_at: float = 0.0
     pending_lines: tuple[str, ...] = ()
     announced: frozenset[str] = field(default_factory=frozenset)
@@ -63,6 +66,10 @@ class TrackedMessage:
     owes_call: bool = False
     is_read_only: bool = False
     done: bool = False
+
+    def is_unsure(self, now: float) -> bool:
+        """Return whether an edit whose result wasn't clear may still arrive. Clocks can go back."""
+        return 0 < self.unsure_until - now <= ARRIVED_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +132,17 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         at = alert.remark.at  # a look that found nothing new prolongs no doubt
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
-        drawn = answer.message.fingerprint if answer.manner is ReplyKind.CARD else ""
+        is_known = answer.manner is ReplyKind.CARD and not message.is_unsure(at)
+        drawn = answer.message.fingerprint if is_known else ""
         return replace(alert, remark=replace(remark, at=at)), replace(message, content_hash=drawn)
     # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
     return alert, replace(message, content_hash="") if place.in_progress else message
+
+
+def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> TrackedMessage:
+    """Let a message be drawn again; once more later, where an edit may still arrive over that."""
+    unsure_until = now + ARRIVED_SECONDS if may_overwrite else message.unsure_until
+    return replace(message, content_hash="", unsure_until=unsure_until, next_at=0.0, done=False)
 
 
 def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Tracked:

@@ -1,7 +1,6 @@
 """What the rules need of Slack, as three small protocols; `handlers/` implements them."""
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Protocol
 
 from bot.models.ids import RemediationRef
@@ -33,12 +32,19 @@ class Found:
     marks: dict[str, str] = field(default_factory=dict)
 
 
-class Delivery(Enum):
-    """Where Slack took an answer."""
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What Slack made of an answer.
 
-    IN_PLACE = "in place"
-    ELSEWHERE = "elsewhere"
-    NOWHERE = "nowhere"
+    Attributes:
+        is_told: Slack took it.
+        is_in_place: where it was to be.
+        may_overwrite: an edit that failed may still arrive, over whatever is shown by then.
+    """
+
+    is_told: bool = True
+    is_in_place: bool = True
+    may_overwrite: bool = False
 
 
 class Messenger(Protocol):
@@ -50,8 +56,8 @@ class Messenger(Protocol):
     async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""
 
-    async def reply(self, place: ReplyTarget, message: Message, on_card: Message | None) -> bool:
-        """Tell the channel of an error, in the thread of the clicked message. Returns whether Slack took it.
+    async def reply(self, place: ReplyTarget, message: Message, on_card: Message | None) -> Delivery:
+        """Tell the channel of an error, in the thread of the clicked message.
 
         Args:
             on_card: what the clicked message shows from now on; None for what it did before.

@@ -72,6 +72,7 @@ class ReplyTarget:
         is_foreign: another tool wrote the clicked message: its own words stay.
         is_home: it was asked in the app's home, where no message is: what is for the person alone is a direct message.
         in_progress: whether "in progress" is shown in its stead now.
+        may_overwrite: "in progress" may still arrive, over the answer.
     """
 
     channel_id: str | None
@@ -83,6 +84,7 @@ class ReplyTarget:
     is_ephemeral: bool = False
     original: Message | None = field(default=None, repr=False)
     in_progress: bool = False
+    may_overwrite: bool = False
     is_foreign: bool = False
     is_home: bool = False
 

@@ -18,6 +18,7 @@ from bot.models import (
     Tracked,
     Verb,
     held,
+    outdated,
     released,
 )
 from bot.store.database import Database, now, read_clock
@@ -107,11 +108,11 @@ class Approvals:
 
         return await self.database.run(change_alert, ref, release) is not None
 
-    async def mark_stale(self, ref: RemediationRef) -> None:
-        """Let an alert's card be drawn again, because an answer could not be shown on it."""
+    async def mark_stale(self, ref: RemediationRef, *, may_overwrite: bool = False) -> None:
+        """Let an alert's card be drawn again, because what it shows isn't known, or may be overwritten yet."""
 
         def stale(look: Look) -> Tracked:
-            return look.alert, replace(look.message, content_hash="", next_at=0.0, done=False)
+            return look.alert, outdated(look.message, look.now, may_overwrite=may_overwrite)
 
         await self.database.run(change_alert, ref, stale)
 

@@ -7,6 +7,7 @@ from enum import Enum
 
 from bot import cards
 from bot.models import (
+    ARRIVED_SECONDS,
     FINAL,
     FIRST_APPROVAL_SECONDS,
     HOLD_ENDS_SOON_SECONDS,
@@ -29,7 +30,6 @@ from bot.watcher import calls, readings, threads
 from bot.watcher.config import WatchConfig
 from bot.watcher.workqueue import Lane
 
-ARRIVED_SECONDS = 15.0  # a post has arrived by then or never will: the client gives up after 10
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
 READ_SECONDS = 10.0  # within which what was read alone was asked for (the client gives up then)
 VANISHED_SECONDS = 10.0  # what Together doesn't find for so long, at two looks, is withdrawn

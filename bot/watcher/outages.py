@@ -8,12 +8,11 @@ from enum import Enum
 from bot import cards
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
-from bot.models import AlertChannels, Message, new_id
+from bot.models import ARRIVED_SECONDS, AlertChannels, Message, new_id
 from bot.store import Lease, Outage, Outages
 from bot.tasks import finish
 from bot.watcher.comparison import HISTORY_BEFORE
 from bot.watcher.config import WatchConfig
-from bot.watcher.lifecycle import ARRIVED_SECONDS
 from bot.watcher.poller import ALL_CLUSTERS
 from bot.watcher.workqueue import Lane, WorkQueue
 

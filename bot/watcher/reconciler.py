@@ -10,6 +10,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, PostFailed, PostUncertain, StorageUnavailable, TogetherError
 from bot.models import (
+    ARRIVED_SECONDS,
     AlertChannels,
     Found,
     History,
@@ -19,6 +20,7 @@ from bot.models import (
     State,
     TrackedMessage,
     decision_of,
+    outdated,
 )
 from bot.store import Lease, Messages
 from bot.tasks import finish
@@ -28,7 +30,7 @@ from bot.watcher.comparison import HISTORY_BEFORE, Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
-from bot.watcher.lifecycle import ARRIVED_SECONDS, Step
+from bot.watcher.lifecycle import Step
 from bot.watcher.outages import OutageNotifier, is_outage_key
 from bot.watcher.poller import reference_of
 from bot.watcher.threads import PendingReply
@@ -107,7 +109,6 @@ class Reconciler:
             Step.REST: self._rest,
         }
         self._edited: dict[str, tuple[float, str]] = {}
-        self._unsure_until: dict[str, float] = {}
         self._unclear: dict[str, _Unclear] = {}
         self._told_blindly: set[str] = set()
         self._threads: set[str] = set()  # whose state is known, since this watch has told or read them
@@ -117,7 +118,7 @@ class Reconciler:
 
     def begin(self) -> None:
         """Forget what an earlier watch had in hand: the store knows better."""
-        for each in (self._edited, self._unsure_until, self._unclear, self._told_blindly, self._found, self._threads):
+        for each in (self._edited, self._unclear, self._told_blindly, self._found, self._threads):
             each.clear()
         self._began_at = self._clock.monotonic()
 
@@ -227,9 +228,11 @@ class Reconciler:
         """Return whether a step is left to a later tick. A key in the queue means that the message is due."""
         key, now = snapshot.message.id, self._clock.monotonic()
         if step is Step.EDIT:
-            is_unsure = now < self._unsure_until.get(key, now)
             shown = self._edited.get(key, (0.0, ""))[1]
-            is_same = is_unsure and lifecycle.content(snapshot, self._config).fingerprint == shown
+            is_same = (
+                snapshot.message.is_unsure(snapshot.now)
+                and lifecycle.content(snapshot, self._config).fingerprint == shown
+            )
             return is_same or self._was_just_edited(key)
         if step is Step.MAKE_SURE:
             return now < self._unclear[key].until
@@ -319,10 +322,8 @@ class Reconciler:
         try:
             await self._channels.update(ts, shown, before.message.channel_id)
         except PostUncertain:
-            # It may arrive late, over a newer edit: what the message shows is no longer known.
-            self._unsure_until[key] = self._clock.monotonic() + ARRIVED_SECONDS
             self._edited.pop(key, None)
-            await self._settle(key, lambda each: replace(each.message, content_hash=""))
+            await self._settle(key, lambda each: outdated(each.message, each.now, may_overwrite=True))
             raise
         except PostFailed as error:
             if error.is_gone:
@@ -332,13 +333,10 @@ class Reconciler:
             logger.warning("%s: card can no longer be updated: %s", _named(before), error)
             return await self._settle(key, lambda each: replace(each.message, is_read_only=True, last_added_at=0.0))
         self._edited[key] = self._clock.monotonic(), shown.fingerprint
-        is_sure = self._clock.monotonic() >= self._unsure_until.get(key, 0.0)
-        if is_sure:
-            self._unsure_until.pop(key, None)
 
         def drawn(snapshot: Snapshot) -> TrackedMessage:
             # If somebody was answered on the card since, it is not known which of the two it shows.
-            is_known = is_sure and _shown(snapshot) == _shown(before)
+            is_known = not before.message.is_unsure(before.now) and _shown(snapshot) == _shown(before)
             return replace(snapshot.message, content_hash=shown.fingerprint if is_known else "", edited_at=before.now)
 
         return await self._settle(key, drawn)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, PostFailed, StorageUnavailable
-from bot.models import HISTORY_DAYS, AlertChannels, RemediationRef
+from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, RemediationRef
 from bot.store import DecisionStore, Lease, Messages, Outages
 from bot.together import TogetherClient
 from bot.watcher.comparison import Comparer
@@ -15,7 +15,6 @@ from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
-from bot.watcher.lifecycle import ARRIVED_SECONDS
 from bot.watcher.outages import OutageNotifier
 from bot.watcher.poller import Poller
 from bot.watcher.reconciler import Reconciler

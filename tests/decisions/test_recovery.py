@@ -220,11 +220,11 @@ class Ear:
 
     async def answer(self, _place: ReplyTarget, message: Message) -> Delivery:
         self.said.append(("answer", message.text))
-        return Delivery.IN_PLACE
+        return Delivery()
 
-    async def reply(self, _place: ReplyTarget, message: Message, _on_card: Message | None) -> bool:
+    async def reply(self, _place: ReplyTarget, message: Message, _on_card: Message | None) -> Delivery:
         self.said.append(("reply", message.text))
-        return True
+        return Delivery()
 
     async def reply_privately(self, _place: ReplyTarget, message: Message) -> bool:
         self.said.append(("whisper", message.text))

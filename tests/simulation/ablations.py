@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,12 +97,19 @@ def _own_key(self: DecisionStore, request: Any, job_id: str, status: str, writte
 _insert = DecisionStore._insert
 
 
-async def _unauthorized(self: DecisionService, job: Job) -> None:
-    if not job.taken_over:
-        await _authorize(self, job)
+async def _note_whose(self: DecisionService, job: Job) -> Any:
+    _is_taken_over.set(job.taken_over)
+    return await _work(self, job)
 
 
-_authorize = DecisionService._authorize_and_claim
+async def _unless_taken_over(self: Policy, *args: Any) -> None:
+    if not _is_taken_over.get():
+        await _authorize(self, *args)
+
+
+_is_taken_over: ContextVar[bool] = ContextVar("is_taken_over", default=False)
+_work = DecisionService._work
+_authorize = Policy.authorize
 
 
 async def _one_is_two(self: Guardrails, job: Job, present: Any) -> FirstApproval | None:
@@ -176,7 +184,7 @@ EVERY = (
     Ablation("authority", [(Policy, "authorize", _awaited(None))]),
     Ablation(
         "authority at takeover",
-        [(DecisionService, "_authorize_and_claim", _unauthorized)],
+        [(DecisionService, "_work", _note_whose), (Policy, "authorize", _unless_taken_over)],
         needs=("process killed", "transaction before"),
     ),
     Ablation("pause at the POST", [(stored, "_pause_of", _answers(None)), (Pauses, "active", _awaited(None))]),

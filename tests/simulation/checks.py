@@ -53,13 +53,16 @@ def _row(world: "World", decision: str) -> RowMapping | None:
 # As it leaves.
 
 
-def leaves(world: "World", decision: str, about: str) -> None:
+def leaves(world: "World", process: Process, decision: str, about: str) -> None:
     """Judge a decision that is about to leave for Together."""
     row = _row(world, decision)
     if row is not None and row["outcome"] is not None and row["outcome"] not in MAYBE:
         world.history.wrong(f"decision {decision} leaves after its outcome “{row['outcome']}”", about)
     if row is None:
         return
+    running = world.bot_of(process)
+    if running and row["owner"] != running.owner:
+        world.history.wrong(f"decision {decision} leaves {process}, which has lost it", about)
     same = [decisions.c[name] == row[name] for name in ("cluster_id", "instance_id", "remediation_id")]
     others = rows(
         world, select(decisions.c.id).where(*same, decisions.c.status == "active", decisions.c.id != row["id"])
@@ -99,8 +102,12 @@ def sent(world: "World", it: Sent) -> None:
     is_known = it.at - world.reviewed_at.get(it.ids, it.at) > LAST_MOMENT
     if was_waiting and it.before != "PENDING_APPROVAL" and is_known:
         history.wrong(f"{it.verb} undid what was decided since {row['user_id']} looked", about)
+    shown = {each.mode for each in by}
+    is_known = it.at - world.escalated_at.get(it.ids, it.at) > LAST_MOMENT
+    if it.verb != "approve" and by and "" not in shown and it.mode not in shown and is_known:
+        history.wrong(f"{it.verb} ended {it.mode}, {row['user_id']} was shown {sorted(shown)}", about)
     if it.verb == "approve":
-        _approval(world, it, row, {each.mode for each in by})
+        _approval(world, it, row, shown)
     began = _began(world, it.ids)
     if by and all(each.episode and abs(float(each.episode) - began) > 2 for each in by):
         history.wrong(f"{it.verb} took effect on another incident than {row['user_id']} was shown", about)

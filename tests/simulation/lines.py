@@ -57,7 +57,7 @@ class TogetherLine(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         world, decision = self._world, _decision()
         if request.method == "POST":
-            checks.leaves(world, decision, request.url.path.split("/")[-2])
+            checks.leaves(world, self._process, decision, request.url.path.split("/")[-2])
         try:
             answer = await world.call("together", lambda: self._effect(request, decision))
         except Broken as broken:
@@ -93,6 +93,8 @@ class TogetherLine(httpx.AsyncBaseTransport):
         action = getattr(together, f"_{verb}")
         if verb not in DECISIONS:
             status, answer = together._answer(asked, action, body)
+            if verb == "list":
+                world.listed_at[found["cluster"]] = world.loop.time()
             if answer.get("has_next"):
                 world.history.marks.add("a list in pages")
             if verb == "get" and decision and world.faults.strikes(CHANGES):

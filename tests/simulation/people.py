@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PEOPLE = ("U0ALICE", "U0BOB", "U0CAROL", "U0DAVE")  # Dave may decide nothing
 MODES = ("REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_VM_ONLY")
+HOLD = "remediation:hold"
 DECIDES = {"remediation:approve": "approve", "remediation:reject": "reject", "remediation:cancel": "cancel"}
 XID = [{"severity": "PHC_SEVERITY_CRITICAL", "annotation": {"title": "GPU has fallen off the bus"}}]
 
@@ -176,6 +177,27 @@ async def decide(act: Act) -> None:
         )
     else:
         await act.press(message, name, seen=controls[name], twice=others > 0.8)
+
+
+async def while_drawn(act: Act) -> None:
+    """Press something on a card in the moment in which the watch draws it again."""
+    world = act.world
+    cards = [each for each in world.slack.messages if each.channel == CHANNEL and {APPROVE, HOLD} <= set(each.controls)]
+    if not cards:
+        return
+    card = act.chance.choice(cards)
+    cluster, instance, remediation = ids_on(card)
+    controls = json.loads(json.dumps(card.controls))
+    wait = world.listed_at.get(cluster, 0.0) + float(world.environ["BOT_POLL_SECONDS"]) - world.loop.time()
+    await asyncio.sleep(max(0.0, wait + act.chance.uniform(-0.6, 0.6)))
+    world.loop.outside(act.chance.uniform(0.2, 0.9), clear_up, world, (cluster, instance, remediation))
+    await act.press(card, HOLD, seen=controls[HOLD])
+
+
+def ids_on(card: Posted) -> Ids:
+    """Return which remediation the buttons of a card are about."""
+    told = json.loads(card.controls[APPROVE]["value"])
+    return told["cluster_id"], told["instance_id"], told["remediation_id"]
 
 
 async def approve_two(act: Act) -> None:
@@ -365,6 +387,7 @@ def worsen(world: "World", chance: random.Random, ids: Ids) -> None:
     mode = chance.choice([each for each in sorted(set(MODES)) if each != present])
     world.together.escalate(ids, mode)
     world.escalations[ids] += 1
+    world.escalated_at[ids] = world.loop.time()
     world.history.note(world.loop.time(), f"{ids[2]} escalates to {mode}", ids[2])
 
 
@@ -382,8 +405,14 @@ def change(world: "World", ids: Ids) -> None:
 
 async def resolve(act: Act) -> None:
     if ids := act.ill("PENDING_APPROVAL"):
-        act.world.together.resolve(ids)
-        act.world.history.note(act.world.loop.time(), f"{ids[2]} resolves", ids[2])
+        clear_up(act.world, ids)
+
+
+def clear_up(world: "World", ids: Ids) -> None:
+    """Let a remediation that waits end by itself."""
+    if world.together.state(ids) == "PENDING_APPROVAL":
+        world.together.resolve(ids)
+        world.history.note(world.loop.time(), f"{ids[2]} resolves", ids[2])
 
 
 async def work(act: Act) -> None:
@@ -440,6 +469,7 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (2, "decided in the console", console),
     (3, "it comes back", opens_again),
     (24, "decides on a card", decide),
+    (4, "presses while it is drawn", while_drawn),
     (5, "approves two", approve_two),
     (2, "decides and loses the right", decide_and_lose),
     (6, "presses something", click),

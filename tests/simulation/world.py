@@ -50,6 +50,7 @@ class Running:
     Attributes:
         skew: by how many seconds its clock is ahead of the world's.
         drift: by how much its clock runs too fast.
+        owner: what its decisions are marked with.
         line: of its line to the database: "" is up, "cut", or "frozen".
         is_stopping: it takes no more requests.
     """
@@ -60,6 +61,7 @@ class Running:
     database: "SharedDatabase"
     skew: float
     drift: float
+    owner: str
     line: str = ""
     parts: list["asyncio.Task[Any]"] = field(default_factory=list)
     is_stopping: bool = False
@@ -115,6 +117,8 @@ class World:
         self.remembered: list[tuple[Posted, dict[str, Any]]] = []
         self.started_at: dict[str, float] = {}
         self.reviewed_at: dict[Ids, float] = {}
+        self.escalated_at: dict[Ids, float] = {}
+        self.listed_at: dict[str, float] = {}
         self.transactions = self.calls = 0
         self.together = Together(self.clock.now)
         self.together.max_page = shape.choice((50, 50, 2))
@@ -168,7 +172,7 @@ class World:
         store = DecisionStore(database, settings.bot_lease_seconds, clock)
         bot = build_bot(settings, connections, store, tasks, clock, report=lambda _: None, warn=lambda *_: None)
         bot.bolt.verification.verifier.clock = cast("Any", SimpleNamespace(now=self.clock.now))
-        running = Running(process, bot, tasks, database, 0.0, 0.0)
+        running = Running(process, bot, tasks, database, 0.0, 0.0, store._owner)
         self.bots.append(running)
         self.started_at[str(process)] = self.loop.time()
         for part in (bot.recovery, bot.watcher):

@@ -50,6 +50,38 @@ async def test_edit_that_slack_executes_much_later_does_not_stay_over_the_end(bo
     await until(bot, lambda: "Cancelled" in alert.text, 120)
 
 
+async def test_answer_that_slack_executes_late_does_not_stay_over_a_newer_one() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.slack.faults.append(SlackFault("chat.update", "internal_error", late=True))
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: "1 of 2 approvals" in alert.text)
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await until(bot, lambda: "Cancelled" in alert.text)
+        bot.slack.execute_late()
+        assert CANCEL in alert.buttons
+        await until(bot, lambda: "Cancelled" in alert.text, 30)
+        assert CANCEL not in alert.buttons
+
+
+async def test_progress_that_slack_executes_late_does_not_stay_over_the_answer() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.slack.faults.append(SlackFault("chat.update", "internal_error", late=True))
+        with bot.together.paused("get"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: [call for call in bot.together.calls if call.verb == "get"])
+            await bot.time.advance(1)
+            await bot.slack.until(lambda: bot.slack.faults[0].times == 0)
+        await until(bot, lambda: "1 of 2 approvals" in alert.text)
+        bot.slack.execute_late()
+        assert "is approving this" in alert.text
+        await until(bot, lambda: "1 of 2 approvals" in alert.text, 30)
+        assert CANCEL in alert.buttons
+
+
 @pytest.mark.parametrize("count", [1, 6])
 async def test_post_that_slack_executes_late_leaves_one_message_to_decide_on(bot: World, count: int) -> None:
     await began(bot)
