@@ -49,9 +49,9 @@ class TrackedIndex:
         self._missed.pop(ref, None)
 
     def mark_stale(self, ref: RemediationRef) -> None:
-        """Treat the next reading as news, even if it says the same."""
-        if ref in self._fingerprints:
-            self._fingerprints[ref] = ""
+        """Treat the next reading as news, even if it says the same; also of what had ended, and isn't read any more."""
+        self._fingerprints[ref] = ""
+        self._of_cluster.setdefault(ref.cluster_id, set()).add(ref)
 
     def doubt(self, ref: RemediationRef) -> None:
         """Let it be read alone, should the next list have it: it may be listed as it was a while ago."""

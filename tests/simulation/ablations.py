@@ -163,7 +163,7 @@ FROZEN = ("process suspended", "database frozen", "line frozen")
 EXCUSES = [name for name in faults.EVERY if name.startswith(("slack", "process", "transaction", "database", "line"))]
 EVERY = (
     Ablation("fence", [(DecisionStore, "_execute", _without_fence)], needs=FROZEN),
-    Ablation("clock before a POST", [(DecisionStore, "may_send", _answers(True))], needs=(*FROZEN, "together slow")),
+    Ablation("clock before a POST", [(DecisionStore, "may_send", _answers(True))], needs=(*FROZEN, faults.SUSPENDS)),
     Ablation("one claim per remediation", [], drop_index="one_active_decision_per_remediation"),
     Ablation(
         "look before a repeat",
@@ -236,7 +236,9 @@ EVERY = (
         [(SlackAlertChannels, "find", _awaited(Found()))],
         needs=("process killed", "slack cut after", "slack hang after"),
     ),
-    Ablation("card that an answer changed", [(reconciler, "_shown", _answers(0))], needs=("slack slow",)),
+    Ablation(
+        "card that an answer changed", [(reconciler, "_shown", _answers(0))], needs=("slack slow", "together slow")
+    ),
     Ablation(
         "card drawn again after an answer",
         [(AnswerDelivery, "_mark_stale", _awaited(None))],

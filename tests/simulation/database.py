@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from bot.errors import StorageUnavailable
 from bot.store import Database
+from tests.simulation.faults import SUSPENDS
 from tests.simulation.loop import Process
 from tests.sqlite import fill_sqlite
 
@@ -52,7 +53,10 @@ class SharedDatabase(Database):
             world.history.marks.add("commit cut before")
             raise StorageUnavailable("cut", in_doubt=True)
         world.transactions += 1
+        before = world.posts_on_record()
         result = super()._transact(running, begin, seconds, function)
+        if bot and world.posts_on_record() > before and world.faults.strikes(SUSPENDS):
+            world.suspend(bot)
         if trouble == "lost":
             world.history.marks.add("commit cut after")
             raise StorageUnavailable("cut", in_doubt=True)

@@ -13,6 +13,8 @@ CALLS = (
 )  # fmt: skip
 # Somebody decides in Together, or it escalates, in the second after a bot has read a remediation to decide on it.
 CHANGES = "together changes after a look"
+# A bot stands still between "a POST leaves" on record and the POST, perhaps for longer than its lease.
+SUSPENDS = "process suspended before a POST"
 # A transaction: "undone" and "lost" are cut at the commit, which either didn't or did happen.
 TRANSACTIONS = ("before", "undone", "lost", "busy")
 EVERY = (
@@ -21,6 +23,7 @@ EVERY = (
     *(f"transaction {each}" for each in TRANSACTIONS),
     *PERIODS,
     CHANGES,
+    SUSPENDS,
 )
 
 

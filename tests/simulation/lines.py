@@ -59,7 +59,10 @@ class TogetherLine(httpx.AsyncBaseTransport):
         if request.method == "POST":
             checks.leaves(world, self._process, decision, request.url.path.split("/")[-2])
         try:
-            answer = await world.call("together", lambda: self._effect(request, decision))
+            is_slow = bool(decision) and world.makes_slow("together", request.url.path.split("/")[-1])
+            answer = await world.call(
+                "together", lambda: self._effect(request, decision, is_slow=is_slow), is_slow=is_slow
+            )
         except Broken as broken:
             match str(broken):
                 case "refused":
@@ -75,7 +78,7 @@ class TogetherLine(httpx.AsyncBaseTransport):
         assert answer
         return httpx.Response(answer[0], json=answer[1], headers={"x-request-id": f"req-{world.calls}"})
 
-    def _effect(self, request: httpx.Request, decision: str) -> tuple[int, dict[str, Any]]:
+    def _effect(self, request: httpx.Request, decision: str, *, is_slow: bool) -> tuple[int, dict[str, Any]]:
         together, world = self._world.together, self._world
         parts = tuple(request.url.path.removeprefix("/v1/compute/").split("/"))
         verb, names = next(
@@ -97,8 +100,10 @@ class TogetherLine(httpx.AsyncBaseTransport):
                 world.listed_at[found["cluster"]] = world.loop.time()
             if answer.get("has_next"):
                 world.history.marks.add("a list in pages")
-            if verb == "get" and decision and world.faults.strikes(CHANGES):
-                seen = (found["cluster"], found["instance"], found["remediation"])
+            seen = (found.get("cluster", ""), found.get("instance", ""), found.get("remediation", ""))
+            if is_slow:
+                world.loop.outside(0.01, people.clear_up, world, seen)
+            elif verb == "get" and decision and world.faults.strikes(CHANGES):
                 chance = world.streams[CHANGES]
                 world.loop.outside(chance.choice((0.5, 2.0)) * chance.random(), people.change, world, seen)
             return status, json.loads(json.dumps(answer))
@@ -177,7 +182,8 @@ class SlackLine(MeasuredClient):
 
         try:
             async with asyncio.timeout(10):  # the session's own
-                answer = await world.call("slack", effect)
+                is_slow = not decision and method == "chat.update" and world.makes_slow("slack", str(body.get("ts")))
+                answer = await world.call("slack", effect, is_slow=is_slow)
         except Broken as broken:
             match str(broken):
                 case "429":

@@ -189,8 +189,9 @@ async def while_drawn(act: Act) -> None:
     cluster, instance, remediation = ids_on(card)
     controls = json.loads(json.dumps(card.controls))
     wait = world.listed_at.get(cluster, 0.0) + float(world.environ["BOT_POLL_SECONDS"]) - world.loop.time()
-    await asyncio.sleep(max(0.0, wait + act.chance.uniform(-0.6, 0.6)))
-    world.loop.outside(act.chance.uniform(0.2, 0.9), clear_up, world, (cluster, instance, remediation))
+    await asyncio.sleep(max(0.0, wait - act.chance.uniform(0.0, 3.0)))
+    world.slow |= {card.ts, remediation}
+    world.loop.outside(act.chance.uniform(3.0, 6.0), clear_up, world, (cluster, instance, remediation))
     await act.press(card, HOLD, seen=controls[HOLD])
 
 

@@ -25,7 +25,7 @@ from bot.wiring import MAX_AT_ONCE, Bot, Connections, build_bot, together_client
 from handlers.connection import Identity
 from tests.manual_clock import START
 from tests.simulation.database import SharedDatabase, schema
-from tests.simulation.faults import Faults
+from tests.simulation.faults import SUSPENDS, Faults
 from tests.simulation.history import History
 from tests.simulation.lines import Broken, ResponseUrls, SlackLine, TogetherLine, Workspace
 from tests.simulation.loop import PROCESS, Process, SeededLoop
@@ -79,6 +79,7 @@ class World:
     Attributes:
         clock: the world's own, and the database's.
         transactions, calls: how many there were.
+        slow: the cards whose next edit by the watch, and the remediations whose next reading for a person, is slow.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class World:
         self.reviewed_at: dict[Ids, float] = {}
         self.escalated_at: dict[Ids, float] = {}
         self.listed_at: dict[str, float] = {}
+        self.slow: set[str] = set()
         self.transactions = self.calls = 0
         self.together = Together(self.clock.now)
         self.together.max_page = shape.choice((50, 50, 2))
@@ -187,6 +189,18 @@ class World:
         running.process.is_dead = True
         self.bots.remove(running)
 
+    def suspend(self, running: Running) -> None:
+        """Let a process stand still for a while, as SIGSTOP does."""
+        chance = self.streams[SUSPENDS]
+        seconds = chance.choice((5.0, 45.0, 150.0)) * chance.uniform(0.5, 1.5)
+        self.history.note(self.loop.time(), f"{running.process} stands still before a POST for {seconds:.0f} s")
+        running.process.is_suspended = True
+        self.loop.outside(seconds, self.loop.resume, running.process)
+
+    def posts_on_record(self) -> int:
+        """Return how often "a POST leaves" was recorded."""
+        return int(self.raw.execute("SELECT count(*) FROM audit WHERE event IN ('send', 'repeat')").fetchone()[0])
+
     async def stop(self, running: Running) -> None:
         """Stop a process as SIGTERM does."""
         self.history.note(self.loop.time(), f"{running.process} is stopped")
@@ -227,14 +241,15 @@ class World:
 
     # The bots reach Together and Slack.
 
-    def call(self, where: str, effect: Callable[[], T]) -> "asyncio.Future[T | None]":
-        """Carry a call out in the world, whatever becomes of the process that makes it.
+    def call(self, where: str, effect: Callable[[], T], *, is_slow: bool = False) -> "asyncio.Future[T | None]":
+        """Carry a call out in the world, whatever becomes of the process that makes it; `is_slow` in any case.
 
         The future gives what the effect returned, or raises `Broken` with the name of the fault.
         """
         self.calls += 1
         future: asyncio.Future[T | None] = self.loop.create_future()
-        fault, network = self.faults.of_call(where), self.streams["network"]
+        fault = "slow" if is_slow else self.faults.of_call(where)
+        network = self.streams["network"]
         there, back = network.uniform(0.01, 0.3), network.uniform(0.01, 0.3)
 
         def answer(result: T | None, error: BaseException | None) -> None:
@@ -257,6 +272,12 @@ class World:
 
         self.loop.outside(there, arrive)
         return future
+
+    def makes_slow(self, where: str, about: str) -> bool:
+        """Return whether a call about something is slow, once."""
+        is_slow = about in self.slow and f"{where} slow" in self.faults.on and not self.faults.are_over
+        self.slow -= {about} if is_slow else set()
+        return is_slow
 
 
 @contextmanager

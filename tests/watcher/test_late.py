@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.manual_clock import HANGS_AFTER
+from tests.manual_clock import HANGS_AFTER, POLL
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import began, digest, storm
-from tests.watch import card, pass_time, quiet, thread, until, watching
+from tests.watch import HOLD, card, pass_time, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -80,6 +80,21 @@ async def test_progress_that_slack_executes_late_does_not_stay_over_the_answer()
         assert "is approving this" in alert.text
         await until(bot, lambda: "1 of 2 approvals" in alert.text, 30)
         assert CANCEL in alert.buttons
+
+
+async def test_hold_that_read_what_was_before_the_end_leaves_the_card_ended(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, POLL - 4.0)
+    with bot.together.paused("get answered"):
+        await bot.slack.press(alert, HOLD, choice="1800")
+        await bot.together.until(lambda: bot.together.is_waiting("get answered"))
+        with bot.together.open_for_others("get answered"):
+            bot.together.resolve(IDS)
+            await card(bot, words="Resolved on its own")
+    await until(bot, lambda: "On hold until" in alert.text)
+    await until(bot, lambda: "Resolved on its own" in alert.text, 180)
+    assert APPROVE not in alert.buttons
 
 
 @pytest.mark.parametrize("count", [1, 6])
