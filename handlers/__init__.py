@@ -5,7 +5,7 @@ import re
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cards import MORE, OTHER_MODE_DIALOG, PAUSE, REASON, RESUME, CardConfig, selection
+from bot.cards import MORE, PAUSE, REASON, RESUME, CardConfig, selection
 from bot.cards.chooser import CHOOSER
 from bot.decisions import BatchService, DecisionService, Inbox, Lookup, PauseService
 from bot.tasks import Tasks
@@ -19,7 +19,6 @@ from handlers.fallbacks import Fallbacks
 from handlers.home import Home
 from handlers.mentions import Mentions
 from handlers.more import OverflowMenu
-from handlers.other_modes import OtherModes
 from handlers.pauses import Pauses
 from handlers.reasons import Reasons
 from handlers.replies import Replies
@@ -53,12 +52,11 @@ def register(  # noqa: PLR0913 - what the surfaces need
     surface, dialogs = Surface(decisions, inbox, replies, tasks, home), Dialogs(client)
     submissions, controls = Submissions(surface, decisions), Controls(surface, inbox)
     chooser = Chooser(surface, lookup, decisions, replies, submissions, dialogs)
-    reasons = Reasons(config, decisions, replies, submissions, dialogs)
-    other_modes = OtherModes(config, decisions, submissions, dialogs)
+    reasons = Reasons(config, decisions, submissions, dialogs)
     buttons = Buttons(surface, decisions, lookup, reasons, home)
     commands, fallbacks = Commands(surface, decisions, chooser), Fallbacks(replies, tasks)
     digests = Digests(surface, batches, lookup, controls, dialogs)
-    more = OverflowMenu(surface, decisions, lookup, reasons, other_modes, replies, home)
+    more = OverflowMenu(surface, decisions, lookup, reasons, replies, home)
     app.action(MORE)(more.listen)
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
@@ -69,7 +67,6 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.options(selection.SELECT)(digests.options)
     app.view(selection.BATCH)(digests.submit)
     app.view(REASON)(reasons.submit)
-    app.view(OTHER_MODE_DIALOG)(other_modes.submit)
     app.view(CHOOSER)(chooser.submit)
     app.action(_CHOOSER)(chooser.pick)
     app.options(_CHOOSER)(chooser.options)

@@ -33,6 +33,7 @@ from handlers.surface import Interaction, Surface, click_of
 
 logger = logging.getLogger(__name__)
 
+QUERY = 200  # characters of what was typed are searched for: a dialog remembers 3,000 (docs.slack.dev, modal views)
 Asked = Browse | Find | ListWaiting | Suggested
 
 
@@ -99,50 +100,40 @@ class Chooser:
                 return chooser.nothing(f"{_nothing(looked)}. {note}".strip())
             if isinstance(asked, Suggested):
                 note = f"This message names no remediation. Choose one. {note}".strip()
-            return chooser.chooser(choice, looked.found, None, note)
+            return chooser.chooser(choice, None, note)
         looked = await self.lookup.find(asked.text, states=CANCELLABLE)
+        if not looked.found:
+            raise no_match(asked.text, looked)
         if len(looked.found) == 1:
-            return await self._chosen(choice, looked.found, looked.found[0])
-        if looked.found:
-            clusters = {each.cluster_id for each in looked.found}
-            nodes = {each.instance_id for each in looked.found}
-            narrowed = replace(
-                choice,
-                cluster_id=next(iter(clusters)) if len(clusters) == 1 else "",
-                instance_id=next(iter(nodes)) if len(nodes) == 1 else "",
-            )
-            return chooser.chooser(narrowed, looked.found, None, f"{len(looked.found)} remediations match. Choose one.")
-        raise no_match(asked.text, looked)
+            return await self._chosen(choice, looked.found[0])
+        note = f"{len(looked.found)} remediations match. Choose one."
+        return chooser.chooser(replace(choice, query=asked.text[:QUERY]), None, note)
 
     async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> dict[str, Any]:
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
-        found = (await self.lookup.cancellable()).found
         if len(refs) > 1:
-            named = [each for each in found if each.ref in refs]
+            named = [each.ref for each in (await self.lookup.cancellable()).found if each.ref in refs]
             if len(named) != 1:
                 note = f"This message names {len(refs)} remediations; {len(named)} can be cancelled. Choose one."
-                return chooser.chooser(choice, named or found, None, note)
-            refs = [named[0].ref]
-        return await self._chosen(choice, found, await self.lookup.get(refs[0]))
+                return chooser.chooser(choice, None, note)
+            refs = named
+        return await self._chosen(choice, await self.lookup.get(refs[0]))
 
-    async def _chosen(self, choice: Choice, found: Sequence[Remediation], picked: Remediation) -> dict[str, Any]:
+    async def _chosen(self, choice: Choice, picked: Remediation) -> dict[str, Any]:
         """Return the dialog with a remediation in it, read again: what is shown must be what is there."""
         shown = await self.lookup.get(picked.ref)
-        is_open = shown.state in CANCELLABLE
+        if shown.state not in CANCELLABLE:
+            state = cards.labels.state(shown.state)[0]
+            return chooser.chooser(_anew(choice), None, f"Too late to cancel: it's already “{state}”.")
         filled = replace(
-            choice,
-            cluster_id=shown.cluster_id,
-            instance_id=shown.instance_id,
-            remediation=key(shown) if is_open else "",
+            _anew(choice),
+            remediation=key(shown),
             mode=shown.mode,
             state=shown.state,
             episode=shown.episode_key,
-            ids=(shown.cluster_id, shown.instance_id, shown.id) if is_open else None,
-            round=choice.round + 1,
+            ids=(shown.cluster_id, shown.instance_id, shown.id),
         )
-        state = cards.labels.state(shown.state)[0]
-        note = "" if is_open else f"Too late to cancel: it's already “{state}”."
-        return chooser.chooser(filled, found, shown if is_open else None, note)
+        return chooser.chooser(filled, shown)
 
     async def _fill(self, view_id: str, make: Callable[[], Awaitable[dict[str, Any]]], of: Interaction) -> None:
         """Put into an open dialog what was looked up, or why it couldn't be."""
@@ -159,49 +150,32 @@ class Chooser:
         await self.dialogs.change(view_id, view)
 
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """A menu of the dialog asks for its choices."""
+        """The menu of the dialog asks for its choices."""
         try:
             choice = Choice.load(str((body.get("view") or {}).get("private_metadata")))
             allow = self.lookup.authorize_to(Verb.CANCEL, actor_of(body), choice.channel_id)
             open_ones = (await self.lookup.in_time_for_a_menu(allow)).found
         except (ValueError, TypeError, NotAllowed, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
-            await ack(options=[])
+            await ack(option_groups=[])
             return
-        action_id = str(body.get("action_id"))
         found = [each for each in open_ones if each.state in CANCELLABLE]
-        await ack(options=chooser.options(found, action_id, str(body.get("value") or ""), choice))
+        await ack(option_groups=chooser.option_groups(found, str(body.get("value") or "") or choice.query))
 
     async def pick(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
-        """Something was chosen in the dialog: narrow the other menus, or show the remediation."""
-        view, action = body.get("view") or {}, action_of(body)
-        picked = click_of(body, verb=Verb.CANCEL)
-        action_id, value = str(action.get("action_id")), str((action.get("selected_option") or {}).get("value"))
-        fill = partial(
-            self._fill, str(view.get("id")), lambda: self._picked(view, action_id, value, picked.actor), picked
-        )
+        """Show the remediation that was chosen in the dialog."""
+        view, picked = body.get("view") or {}, click_of(body, verb=Verb.CANCEL)
+        value = str((action_of(body).get("selected_option") or {}).get("value"))
+        fill = partial(self._fill, str(view.get("id")), lambda: self._picked(view, value, picked.actor), picked)
         return await self.surface.take(ack, picked, partial(self.surface.once, picked, fill), decides=False)
 
-    async def _picked(self, view: dict[str, Any], action_id: str, value: str, actor: Actor) -> dict[str, Any]:
+    async def _picked(self, view: dict[str, Any], value: str, actor: Actor) -> dict[str, Any]:
         choice = _choice(view)
         await self.lookup.authorize_to(Verb.CANCEL, actor, choice.channel_id)
-        looked = await self.lookup.cancellable()
-        fresh = replace(choice, remediation="", ids=None, round=choice.round + 1)
-        for each in looked.found:
-            if action_id == chooser.CLUSTER and chooser.short(each.cluster_id) == value:
-                return chooser.chooser(replace(fresh, cluster_id=each.cluster_id, instance_id=""), looked.found, None)
-            if action_id == chooser.NODE and chooser.short(each.cluster_id, each.instance_id) == value:
-                picked = replace(fresh, cluster_id=each.cluster_id, instance_id=each.instance_id)
-                here = [one for one in looked.found if chooser.short(one.cluster_id, one.instance_id) == value]
-                return (
-                    await self._chosen(picked, looked.found, each)
-                    if len(here) == 1
-                    else chooser.chooser(picked, looked.found, None)
-                )
-            if action_id == chooser.REPAIR and key(each) == value:
-                return await self._chosen(fresh, looked.found, each)
-        gone = "That can no longer be cancelled. Choose again."
-        return chooser.chooser(replace(fresh, instance_id=""), looked.found, None, gone)
+        for each in (await self.lookup.cancellable()).found:
+            if key(each) == value:
+                return await self._chosen(choice, each)
+        return chooser.chooser(_anew(choice), None, "That can no longer be cancelled. Choose again.")
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the cancellation of what was chosen."""
@@ -211,8 +185,8 @@ class Chooser:
     def _read(view: dict[str, Any], actor: Actor) -> Request:
         choice = _choice(view)
         values = (view.get("state") or {}).get("values") or {}
-        field = next((name for name, each in values.items() if chooser.REPAIR in each), chooser.REPAIR)
-        menu = (values.get(field) or {}).get(chooser.REPAIR) or {}
+        field = next((name for name, each in values.items() if chooser.REMEDIATION in each), chooser.REMEDIATION)
+        menu = (values.get(field) or {}).get(chooser.REMEDIATION) or {}
         selected = (menu.get("selected_option") or {}).get("value")
         if choice.ids is None or selected != choice.remediation:
             raise BadField(field, "Choose a remediation and check its card first.")
@@ -231,6 +205,11 @@ def _choice(view: dict[str, Any]) -> Choice:
         return Choice.load(str(view.get("private_metadata")))
     except (ValueError, TypeError) as error:
         raise UnknownControl("this dialog") from error
+
+
+def _anew(choice: Choice) -> Choice:
+    """Return that nothing is chosen yet, in a menu that begins afresh."""
+    return Choice(choice.channel_id, choice.thread_ts, choice.query, round=choice.round + 1)
 
 
 def _nothing(looked: LookupResult) -> str:

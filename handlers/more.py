@@ -13,7 +13,6 @@ from bot.errors import UnknownControl, UnreadableButton
 from bot.models import RemediationRef, Request, Verb, read_button_value
 from handlers.clicks import action_of, value_beside
 from handlers.home import Home
-from handlers.other_modes import OtherModes
 from handlers.reasons import Reasons
 from handlers.replies import Replies
 from handlers.shortcuts import find_references
@@ -30,7 +29,6 @@ class OverflowMenu:
     decisions: DecisionService
     lookup: Lookup
     reasons: Reasons
-    other_modes: OtherModes
     replies: Replies
     home: Home
 
@@ -47,7 +45,7 @@ class OverflowMenu:
             place = self.home.result_target(press.place, ref.cluster_id)
             await self.lookup.authorize_in_time(verb, press.actor, place.channel_id)
             request = Request(verb, ref, press.actor, place, shown=shown, trigger_id=press.trigger_id)
-            await (self.reasons if verb is Verb.REJECT else self.other_modes).ask(request)
+            await self.reasons.ask(request, other_mode=chosen == cards.OTHER_MODE)
             return
         ref = _reference(press.body, action)
         await self.lookup.authorize(press.actor, press.place.channel_id)

@@ -1,17 +1,17 @@
-"""The dialog that asks for a reason before a button decides."""
+"""The dialog that asks for a reason before a decision, and which mode to run instead of the suggested one."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.decisions import DecisionService
-from bot.errors import Overloaded, UnknownControl
-from bot.models import RULES, Actor, Request, Verb
+from bot.decisions import DecisionService, two_needed
+from bot.errors import UnknownControl
+from bot.models import RULES, Actor, Request, SeenState, Verb, is_weaker
 from handlers.clicks import dicts
 from handlers.dialogs import Dialogs
-from handlers.replies import Replies
 from handlers.submissions import BadField, Submissions, reason_of
 
 
@@ -32,7 +32,6 @@ class Reasons:
 
     config: cards.CardConfig
     decisions: DecisionService
-    replies: Replies
     submissions: Submissions
     dialogs: Dialogs
 
@@ -47,25 +46,56 @@ class Reasons:
         is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
         return request.verb in self.config.asks_reason or bool(is_own and _lacks_confirmation(body, request.verb))
 
-    async def ask(self, request: Request) -> None:
-        """Open the dialog, or tell the person that it couldn't be."""
+    async def ask(self, request: Request, *, other_mode: bool = False) -> None:
+        """Open the dialog; with `other_mode`, it has a menu of the modes to run instead.
+
+        Raises:
+            Overloaded: it couldn't be opened.
+            SecondPersonNeeded: nobody may choose another mode alone.
+        """
         node = await self.decisions.node_of(request.ref) or request.ref.instance_id
-        try:
-            await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node))
-        except Overloaded as error:
-            await self.replies.reply_privately(request.place, cards.private(error))
+        offered: Sequence[str] = ()
+        if other_mode and not (offered := self.config.other_modes(_suggested(request.shown))):
+            raise two_needed()
+        await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node, offered))
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the decision with its reason."""
         await self.submissions.take(ack, body, self._read)
 
-    @staticmethod
-    def _read(view: dict[str, Any], actor: Actor) -> Request:
+    def _read(self, view: dict[str, Any], actor: Actor) -> Request:
         try:
             verb, ref, shown, place = cards.recall(str(view.get("private_metadata")), actor.user_id)
+            menu = view["state"]["values"].get(cards.MODE)
+            mode = str(menu[cards.MODE]["selected_option"]["value"]) if menu else ""
         except (ValueError, KeyError, TypeError) as error:
             raise UnknownControl("this dialog") from error
         reason = reason_of(view, cards.REASON)
+        request = Request(verb, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")
+        if menu:
+            suggested = _suggested(shown)
+            if verb is not Verb.APPROVE or mode not in self.config.other_modes(suggested):
+                raise UnknownControl("this dialog")
+            request = replace(request, shown=replace(shown, mode=mode), instead_of=suggested)
         if not reason:
-            raise BadField(cards.REASON, "Type a reason first.")
-        return Request(verb, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")
+            raise BadField(cards.REASON, _why_needed(request))
+        return request
+
+
+def _why_needed(request: Request) -> str:
+    if request.instead_of is None or request.shown is None or request.shown.mode is None:
+        return "Type a reason first."
+    chosen, is_less = cards.labels.mode(request.shown.mode), is_weaker(request.shown.mode, request.instead_of)
+    why = "weaker than what Together suggests. Say why it's enough" if is_less else "your choice. Say why"
+    return f"“{chosen.name}” is {why}. {chosen.effect}"
+
+
+def _suggested(shown: SeenState | None) -> str:
+    """Return the mode that a card suggested.
+
+    Raises:
+        UnknownControl: it didn't say.
+    """
+    if shown is None or shown.mode is None:
+        raise UnknownControl("this menu")
+    return shown.mode

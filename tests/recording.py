@@ -64,9 +64,8 @@ async def every_way_in(bot: World) -> None:
     await slack.use_shortcut(alert, SHORTCUT)
     await quiet(bot)
     dialog = dict(slack.views[-1])
-    for menu in (chooser.CLUSTER, chooser.NODE):
-        (option, *_) = await slack.ask_in_view(dialog, menu)
-        await slack.pick(dialog, menu, option)
+    (option, *_) = await slack.ask_in_view(dialog, chooser.REMEDIATION)
+    await slack.pick(dialog, chooser.REMEDIATION, option)
     await slack.open_home()
     await quiet(bot)
     await slack.press_home(home.UPDATE)
@@ -80,9 +79,9 @@ async def every_way_in(bot: World) -> None:
     await slack.say("list", user="U0ALICE", channel=im_of("U0ALICE"))
     # What decides: refused, since it isn't what is there any more, so that the order does not matter.
     bot.together.review(IDS, "cancel")
-    dialogs = {each["callback_id"]: each for each in slack.views}
-    await slack.submit(dialogs[cards.REASON], reason="why")
-    await slack.submit(dialogs[cards.OTHER_MODE_DIALOG], reason="why", mode="REMEDIATION_MODE_VM_ONLY")
+    reject, other_mode = [each for each in slack.views if each["callback_id"] == cards.REASON]
+    await slack.submit(reject, reason="why")
+    await slack.submit(other_mode, reason="why", mode="REMEDIATION_MODE_VM_ONLY")
     await quiet(bot)
 
 

@@ -12,7 +12,7 @@ from bot.decisions.lookup import FRESH_SECONDS, MENU_SECONDS
 from bot.store.tables import audit
 from tests.rows import execute_beside, outcomes_by_user
 from tests.samples import remediation
-from tests.simulator.slack.limits import check_options, check_view
+from tests.simulator.slack.limits import check_option_groups, check_view
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import XID
@@ -38,30 +38,34 @@ def shown_in(view: dict[str, Any]) -> str:
     return json.dumps(view["blocks"], ensure_ascii=False)
 
 
-async def choose(bot: World, view: dict[str, Any], action_id: str, query: str = "") -> dict[str, Any]:
-    """Search in a menu, take the first, and return the dialog after that."""
-    (option, *_) = await bot.slack.ask_in_view(view, action_id, query)
-    await bot.slack.pick(view, action_id, option)
+async def choose(bot: World, view: dict[str, Any], query: str = "") -> dict[str, Any]:
+    """Search in the menu, take the first, and return the dialog after that."""
+    (option, *_) = await bot.slack.ask_in_view(view, chooser.REMEDIATION, query)
+    await bot.slack.pick(view, chooser.REMEDIATION, option)
     return await filled(bot, view.get("version", 0) + 1)
 
 
+async def offered(bot: World, view: dict[str, Any], query: str = "") -> list[str]:
+    return [each["text"]["text"] for each in await bot.slack.ask_in_view(view, chooser.REMEDIATION, query)]
+
+
 @both_transports
-async def test_nothing_typed_opens_a_dialog_that_narrows_shows_the_card_and_cancels(bot: World) -> None:
+async def test_nothing_typed_opens_a_dialog_that_finds_shows_the_card_and_cancels(bot: World) -> None:
     bot.together.clusters |= {"cluster-1": "one", "cluster-2": "two"}
     bot.together.add(linked_alerts=XID, **NAMES)
     bot.together.add(("cluster-1", "instance-2", "remediation-2"), instance_name="gpu-node-8")
     bot.together.add(OTHER, instance_name="gpu-node-9")
     view = await opened(bot)
     assert view["title"]["text"] == "Cancel remediation"
-    assert len(await bot.slack.ask_in_view(view, chooser.CLUSTER)) == 2
-    assert len(await bot.slack.ask_in_view(view, chooser.NODE)) == 3
-    assert [each["text"]["text"] for each in await bot.slack.ask_in_view(view, chooser.NODE, "node-9")] == [
-        "gpu-node-9"
+    assert await offered(bot, view) == [
+        "gpu-node-7 · Reboot VM · Xid 79 · cluster-1",
+        "gpu-node-8 · Reboot VM · cluster-1",
+        "gpu-node-9 · Reboot VM · cluster-2",
     ]
-    view = await choose(bot, view, chooser.CLUSTER, "cluster-1")
-    nodes = await bot.slack.ask_in_view(view, chooser.NODE)
-    assert [each["text"]["text"] for each in nodes] == ["gpu-node-7", "gpu-node-8"]
-    view = await choose(bot, view, chooser.NODE, "node-7")
+    assert len(await offered(bot, view, "cluster-1")) == 2
+    assert await offered(bot, view, "CLUSTER-1 reboot xid") == ["gpu-node-7 · Reboot VM · Xid 79 · cluster-1"]
+    assert await offered(bot, view, "node-7 cluster-2") == []
+    view = await choose(bot, view, "node-7")
     assert "Approval needed: reboot gpu-node-7" in shown_in(view)
     assert "Xid 79" in shown_in(view)
     assert bot.together.posts == []
@@ -99,7 +103,8 @@ async def test_several_matches_are_offered() -> None:
             await card(bot, ("cluster-1", f"instance-{number}", f"r-{number}"))
         view = await opened(bot, "gpu-node")
         assert "2 remediations match. Choose one." in shown_in(view)
-        view = await choose(bot, view, chooser.REPAIR, "node-2")
+        assert len(await offered(bot, view)) == 2
+        view = await choose(bot, view, "node-2")
         assert "reboot gpu-node-2" in shown_in(view)
 
 
@@ -184,7 +189,7 @@ async def test_remediation_that_is_gone_when_it_is_chosen_is_told_in_the_dialog(
         await card(bot)
         view = await opened(bot)
         bot.together.remediations[IDS]["state"] = "RUNNING"
-        view = await choose(bot, view, chooser.REPAIR)
+        view = await choose(bot, view)
         assert "Too late to cancel: it's already “Running”." in shown_in(view)
 
 
@@ -193,7 +198,7 @@ async def test_submission_before_the_card_is_shown_is_refused_at_its_field() -> 
         bot.together.add(**NAMES)
         await card(bot)
         view = await opened(bot)
-        (option,) = await bot.slack.ask_in_view(view, chooser.REPAIR)
+        (option,) = await bot.slack.ask_in_view(view, chooser.REMEDIATION)
         for block in view["blocks"]:
             if block["type"] == "input" and block["element"]["type"] == "external_select":
                 block["element"]["initial_option"] = option
@@ -222,7 +227,7 @@ async def test_dialog_opens_before_together_has_answered(bot: World) -> None:
         await bot.slack.command("")
         await bot.slack.until(lambda: bot.slack.views)
         assert "Looking for what can be cancelled" in shown_in(bot.slack.views[0])
-    assert "Cluster" in shown_in(await filled(bot))
+    assert "Type a node, fault, or cluster" in shown_in(await filled(bot))
 
 
 async def test_two_people_in_two_dialogs_cancel_once() -> None:
@@ -261,8 +266,8 @@ async def test_menu_shows_nothing_to_who_may_not_decide(bot: World) -> None:
     bot.together.clusters["cluster-1"] = "one"
     bot.together.add(**NAMES)
     view = await opened(bot)
-    assert await bot.slack.ask_in_view(view, chooser.NODE, user="U0CAROL") == []
-    assert len(await bot.slack.ask_in_view(view, chooser.NODE)) == 1
+    assert await bot.slack.ask_in_view(view, chooser.REMEDIATION, user="U0CAROL") == []
+    assert len(await bot.slack.ask_in_view(view, chooser.REMEDIATION)) == 1
 
 
 async def test_what_has_opened_a_moment_ago_is_found(bot: World) -> None:
@@ -298,13 +303,10 @@ def test_any_number_of_choices_with_any_name_fits(count: int) -> None:
         )
         for number in range(count)
     ]
-    for action_id in (chooser.CLUSTER, chooser.NODE, chooser.REPAIR):
-        offered = chooser.options(many, action_id, "", chooser.Choice("C1"))
-        check_options(offered)
-        assert len(offered) == min(count, {chooser.CLUSTER: 7}.get(action_id, 100))
-    check_view(chooser.chooser(chooser.Choice("C1"), many, None))
+    assert len(check_option_groups(chooser.option_groups(many, ""))) == min(count, 100)
+    check_view(chooser.chooser(chooser.Choice("C1"), None))
     if many:
-        check_view(chooser.chooser(chooser.Choice("C1", "c-0", "i-0", ids=("c-0", "i-0", "r-0")), many, many[0]))
+        check_view(chooser.chooser(chooser.Choice("C1", ids=("c-0", "i-0", "r-0")), many[0]))
 
 
 async def test_without_the_watch_the_list_comes_from_together() -> None:
@@ -329,10 +331,10 @@ async def test_choices_that_take_too_long_are_empty_and_there_when_they_are_aske
     view = await opened(bot)
     await bot.time.advance(FRESH_SECONDS)
     with bot.together.paused("list"):
-        asking = asyncio.create_task(bot.slack.ask_in_view(view, chooser.NODE))
+        asking = asyncio.create_task(bot.slack.ask_in_view(view, chooser.REMEDIATION))
         await bot.together.until(lambda: [each.verb for each in bot.together.calls].count("list") == 2)
         await bot.time.advance(MENU_SECONDS)
         assert await asking == []
-    again = await bot.slack.ask_in_view(view, chooser.NODE)
-    assert [each["text"]["text"] for each in again] == ["gpu-node-7"]
+    again = await bot.slack.ask_in_view(view, chooser.REMEDIATION)
+    assert [each["text"]["text"] for each in again] == ["gpu-node-7 · Reboot VM · cluster-1"]
     assert [each.verb for each in bot.together.calls].count("list") == 2

@@ -21,10 +21,9 @@ from bot.cards.notices import (
     usage,
     without_decisions,
 )
-from bot.cards.other_mode import MODE, OTHER_MODE_DIALOG, other_mode_dialog
 from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
 from bot.cards.pointers import moved, posted_twice
-from bot.cards.reason import REASON, reason_dialog, recall
+from bot.cards.reason import MODE, REASON, reason_dialog, recall
 from bot.cards.remediation_card import card
 from bot.cards.thread import failure as failed_repair
 from bot.cards.thread import (
@@ -49,7 +48,6 @@ __all__ = [
     "MODE",
     "MORE",
     "OTHER_MODE",
-    "OTHER_MODE_DIALOG",
     "PAUSE",
     "REASON",
     "REJECT",
@@ -82,7 +80,6 @@ __all__ = [
     "listing",
     "mentions",
     "moved",
-    "other_mode_dialog",
     "paused",
     "pointer",
     "posted_twice",

@@ -1,40 +1,34 @@
-"""The dialog that asks for a reason before a decision."""
+"""The dialog that asks for a reason before a decision, and which mode to run instead of the suggested one."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from bot.cards import blocks
+from bot.cards import blocks, labels
+from bot.cards.blocks import elements
 from bot.cards.controls import question
-from bot.models import RULES, Message, RemediationRef, ReplyTarget, Request, SeenState, Verb, read_button_value
-from bot.mrkdwn import clean, entities
+from bot.models import RULES, Blocks, Message, RemediationRef, ReplyTarget, Request, SeenState, Verb, read_button_value
+from bot.mrkdwn import clean, entities, escape
 from bot.parsing import MAX_REASON
 
-REASON = "reason"
+REASON, MODE = "reason", "mode"
 _METADATA = 3000  # of a view (docs.slack.dev, modal views)
 
 
-def reason_dialog(request: Request, node: str) -> dict[str, Any]:
-    """Return the view: what would happen, and a field for the reason. `node` is raw."""
+def reason_dialog(request: Request, node: str, offered: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the view: what would happen, and a field for the reason. `node` is raw.
+
+    Args:
+        offered: the modes to run instead of the suggested one, for a menu; empty where that isn't asked.
+    """
     mode = (request.shown.mode if request.shown else None) or ""
     asked = question(request.verb, mode, node)
-    return {
-        "type": "modal",
-        "callback_id": REASON,
-        "private_metadata": remember(request),
-        "title": blocks.plain(f"{request.verb.capitalize()} remediation"),
-        "submit": blocks.plain(clean(asked.yes, 24)),
-        "close": blocks.plain("Go back"),
-        "blocks": [
-            blocks.statement(entities(asked.title), entities(asked.text)),
-            reason_input(),
-        ],
-    }
-
-
-def reason_input() -> dict[str, Any]:
-    """Return the field for a reason."""
-    return {
+    title, submit = f"{request.verb.capitalize()} remediation", asked.yes
+    what = [blocks.statement(entities(asked.title), entities(asked.text))]
+    if offered:
+        title, submit, what = "Approve another mode", "Approve", _modes(node, mode, offered)
+    reason = {
         "type": "input",
         "block_id": REASON,
         "label": blocks.plain("Reason"),
@@ -47,6 +41,37 @@ def reason_input() -> dict[str, Any]:
             "max_length": MAX_REASON,
         },
     }
+    return {
+        "type": "modal",
+        "callback_id": REASON,
+        "private_metadata": remember(request),
+        "title": blocks.plain(title),
+        "submit": blocks.plain(clean(submit, 24)),
+        "close": blocks.plain("Go back"),
+        "blocks": [*what, reason],
+    }
+
+
+def _modes(node: str, suggested: str, offered: Sequence[str]) -> Blocks:
+    """Return what Together suggests, what each other mode does, and a menu of them."""
+    effects = [[*elements(labels.mode(each).name, bold=True), *elements(f": {_effect(each)}")] for each in offered]
+    menu = {
+        "type": "static_select",
+        "action_id": MODE,
+        "placeholder": blocks.plain("Choose a mode"),
+        "options": [blocks.option(labels.mode(each).name, each) for each in offered],
+    }
+    return [
+        blocks.statement(
+            f"{escape(node, 60)}: Together suggests “{entities(labels.mode(suggested).name)}”.", labels.DRAIN
+        ),
+        *blocks.rich_texts(effects),
+        {"type": "input", "block_id": MODE, "label": blocks.plain("Mode to run instead"), "element": menu},
+    ]
+
+
+def _effect(mode: str) -> str:
+    return entities(labels.mode(mode).effect)
 
 
 def remember(request: Request) -> str:

@@ -39,7 +39,7 @@ class Delivery:
     Attributes:
         is_told: Slack took it.
         is_in_place: where it was to be.
-        may_overwrite: an edit that failed may still arrive, over whatever is shown by then.
+        may_overwrite: an edit that failed may still arrive, over something newer.
     """
 
     is_told: bool = True

@@ -122,7 +122,7 @@ def reason() -> dict[str, Any]:
 def other_mode() -> dict[str, Any]:
     """The dialog that approves another mode than the suggested one."""
     asked = replace(request(Verb.APPROVE), shown=SeenState(Mode.HOST_AWARE, State.PENDING_APPROVAL))
-    return cards.other_mode_dialog(asked, "gpu-node-07", cards.CardConfig().other_modes(Mode.HOST_AWARE))
+    return cards.reason_dialog(asked, "gpu-node-07", cards.CardConfig().other_modes(Mode.HOST_AWARE))
 
 
 def views() -> dict[str, dict[str, Any]]:

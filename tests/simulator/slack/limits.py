@@ -62,6 +62,18 @@ def check_options(options: Any) -> None:
             raise Refused("invalid_options", "value")
 
 
+def check_option_groups(groups: Any) -> list[dict[str, Any]]:
+    """Check the choices of a menu, and return them without their groups (docs.slack.dev, option group object)."""
+    if not isinstance(groups, list) or len(groups) > 100:
+        raise Refused("invalid_option_groups", "more than 100")
+    for group in groups:
+        _text(group.get("label"), 75, {"plain_text"})
+        check_options(group["options"])
+        if not group["options"]:
+            raise Refused("invalid_option_groups", "an empty group")
+    return [option for group in groups for option in group["options"]]
+
+
 def check_view(view: dict[str, Any]) -> None:
     """Check a modal (docs.slack.dev/surfaces/modals)."""
     if len(json.dumps(view)) > 250_000:

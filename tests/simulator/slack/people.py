@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import aiohttp
 from slack_sdk.signature import SignatureVerifier
 
-from tests.simulator.slack.limits import Refused, check_options, check_view
+from tests.simulator.slack.limits import Refused, check_option_groups, check_options, check_view
 from tests.simulator.slack.socket import Ack
 from tests.simulator.slack.workspace import BOT_USER, COMMAND, SIGNING_SECRET, TEAM, Posted, Workspace, im_of
 
@@ -290,9 +290,7 @@ class Slack(Workspace):
             "block_id": _block_of(view, action_id)["block_id"],
             "value": query,
         })  # fmt: skip
-        options = json.loads(ack.body)["options"] if ack.status == 200 else []
-        check_options(options)
-        return list(options)
+        return check_option_groups(json.loads(ack.body)["option_groups"]) if ack.status == 200 else []
 
     async def pick(self, view: dict[str, Any], action_id: str, option: dict[str, Any], *, user: str = "U0ALICE") -> Ack:
         """Choose in a menu of a dialog that tells the app at once."""
