@@ -10,21 +10,22 @@ from typing import assert_never
 
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
+from bot.decisions.answers import Answers
 from bot.decisions.delivery import AnswerDelivery
-from bot.decisions.executor import Executor, Result
+from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
 from bot.decisions.storing import Storing
+from bot.decisions.upkeep import Upkeep
+from bot.decisions.verdict import Verdict
 from bot.errors import (
     AlreadyInFlight,
     BotError,
     Expired,
     InternalError,
     LeaseLost,
-    NotAttempted,
     NotRecorded,
     RefusedWithoutDatabase,
     StorageUnavailable,
-    TogetherError,
 )
 from bot.logs import about_decision
 from bot.models import (
@@ -33,15 +34,12 @@ from bot.models import (
     Answer,
     AuditNote,
     CardContext,
-    CardNote,
     Claim,
     Job,
     Messenger,
     Outcome,
     RemediationRef,
-    ReplyKind,
     Request,
-    SeenState,
     Verb,
     is_reported_in_digest,
     new_id,
@@ -94,7 +92,9 @@ class DecisionService:
         config: cards.CardConfig,
     ) -> None:
         self._approvals = Approvals(store.database)
-        self._executor = Executor(together, guardrails, store, self._approvals, clock, config)
+        self._upkeep = Upkeep(together, store, self._approvals, clock)
+        self._execute = partial(Executor, together, guardrails, store, clock)
+        self._answers = Answers(self._approvals, clock, config)
         self._policy = policy
         self._messenger = messenger
         self._store = store
@@ -212,7 +212,7 @@ class DecisionService:
         except Exception:  # a row that can't be written would be taken over again and again
             logger.exception("Can't be recorded; set aside")
             following = await self._storing.forever(partial(self._store.set_aside, job))
-            await self._tell_failure(job, InternalError(RULES[job.request.verb].noun, sent=job.sent is not None))
+            await self._tell_failure(job, self._bug(job))
             return following
         finally:
             if self.working.get(job.id) is job:  # else this process has taken it over from itself
@@ -253,42 +253,30 @@ class DecisionService:
             LeaseLost: another process does it.
             StorageUnavailable: it must be left for later.
         """
-        noun = RULES[job.request.verb].noun
+        about: CardContext | None = None
         try:
-            await self._authorize_and_claim(job)
-            return await self._with_progress(job)
-        except NotAttempted as error:
-            private = Answer(ReplyKind.WHISPER, cards.private(error), summary=error.sentence)
-            return private, Outcome(error.code)
+            about = await self._authorize_and_claim(job)
+            verdict = await self._with_progress(job, about)
+            return await self._answers.of(job, verdict), verdict.outcome
         except BotError as error:
-            return self._failure(job, error)
+            return self._answers.of_failure(job, error, about)
         except (LeaseLost, StorageUnavailable, asyncio.CancelledError):
             raise
         except Exception:  # the one last net: a bug must not leave the person without an answer
             logger.exception("Failed")
-            return self._failure(job, InternalError(noun, sent=job.sent is not None))
+            return self._answers.of_failure(job, self._bug(job), about)
 
-    def _failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
-        request = job.request
-        logger.warning("%s", error)
-        outcome = Outcome(error.code)
-        if isinstance(error, TogetherError):
-            outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
-        told = cards.failure(error, request.ref, request.actor.user_id)
-        if not RULES[request.verb].decides or not job.is_active or request.batch_id:
-            return Answer(ReplyKind.ERROR, told, summary=error.sentence), outcome
-        # The card must not look untouched, also where something else than it was clicked.
-        now, shown, about = self._clock.now(), request.shown or SeenState(None, None), job.card_context
-        is_here = about is not None and about.channel_id == request.place.channel_id
-        card_ts = about.ts if about and is_here and not request.place.is_button else ""
-        notice = cards.failed(request, error, now)
-        remark = CardNote(notice, not error.check_again, None, shown.state or "", shown.mode or "", now, is_error=True)
-        return Answer(ReplyKind.ERROR, told, remark, summary=error.sentence, card_ts=card_ts), outcome
+    @staticmethod
+    def _bug(job: Job) -> InternalError:
+        return InternalError(RULES[job.request.verb].noun, sent=job.sent is not None)
 
-    async def _authorize_and_claim(self, job: Job) -> None:
+    async def _authorize_and_claim(self, job: Job) -> CardContext | None:
         """Ask whether the actor may, now, and claim the remediation: one decision on it at a time.
 
         What a dead process had allowed and claimed is authorized again, unless its POST may have left.
+
+        Returns:
+            What the remediation's card says beyond it, where it was claimed now.
 
         Raises:
             NotAllowed: the actor may not.
@@ -297,16 +285,16 @@ class DecisionService:
             RefusedWithoutDatabase: the claim could not be written.
         """
         if job.sent:
-            return
+            return None
         request, rule = job.request, RULES[job.request.verb]
         try:
             if await self._store.age(job) > LIFETIME:
                 raise Expired(rule.noun)
             await self._policy.authorize(request.verb, request.actor, request.place.channel_id)
             if job.is_active:
-                return
+                return None
             if not rule.decides:
-                claim: Claim | object | None = await self._store.claimed_by(request)
+                claim: Claim | CardContext | None = await self._store.claimed_by(request)
             else:
                 # A typed command shows nothing first, so nothing is read between the claim and the POST.
                 claim = await self._store.claim(job, sends=request.shown is None)
@@ -317,11 +305,12 @@ class DecisionService:
             raise AlreadyInFlight(who, RULES[claim.verb].doing, clock_time(claim.since))
         if rule.decides:
             logger.info("Claimed")
+        return claim
 
-    async def _with_progress(self, job: Job) -> Result:
+    async def _with_progress(self, job: Job, about: CardContext | None) -> Verdict:
         """Act, and show who is doing what when that takes longer than a second."""
         request = job.request
-        work = asyncio.create_task(self._act(job), name=f"{request.verb} {request.ref}")
+        work = asyncio.create_task(self._act(job, about), name=f"{request.verb} {request.ref}")
         alarm = asyncio.ensure_future(self._clock.sleep(PROGRESS_AFTER, WaitReason.PROGRESS))
         try:
             await asyncio.wait({work, alarm}, return_when=asyncio.FIRST_COMPLETED)
@@ -335,16 +324,16 @@ class DecisionService:
                 work.cancel()
                 await asyncio.wait({work})
 
-    def _act(self, job: Job) -> Coroutine[None, None, Result]:
+    def _act(self, job: Job, about: CardContext | None) -> Coroutine[None, None, Verdict]:
         match job.request.verb:
             case Verb.REFRESH:
-                return self._executor.look(job)
+                return self._upkeep.look(job)
             case Verb.HOLD:
-                return self._executor.hold(job)
+                return self._upkeep.hold(job)
             case Verb.RELEASE:
-                return self._executor.release(job)
+                return self._upkeep.release(job)
             case Verb.APPROVE | Verb.REJECT | Verb.CANCEL:
-                return self._executor.decide(job)
+                return self._execute(job, about).decide()
             case _:
                 assert_never(job.request.verb)
 
@@ -366,7 +355,7 @@ class DecisionService:
 
     async def _tell_failure(self, job: Job, error: BotError) -> None:
         """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""
-        answer, _ = self._failure(job, error)
+        answer, _ = self._answers.of_failure(job, error)
         await self._delivery.tell(job, answer)
 
     async def _hand_back(self, job: Job) -> None:

@@ -45,3 +45,11 @@ class Storing:
                 return await self.briefly(write)
             except StorageUnavailable:
                 await self.clock.sleep(RETRY_AFTER[-1], WaitReason.RETRY)
+
+
+async def or_none(read: Awaitable[T]) -> T | None:
+    """Return what the database says; None where it can't be asked now."""
+    try:
+        return await read
+    except StorageUnavailable:
+        return None

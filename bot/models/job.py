@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from bot.errors import OutcomeKind
 from bot.models.approval import FirstApproval
@@ -10,9 +9,6 @@ from bot.models.button import SeenState
 from bot.models.ids import RemediationRef
 from bot.models.request import Actor, Message, Request
 from bot.models.verbs import Verb
-
-if TYPE_CHECKING:
-    from bot.models.alert import CardContext
 
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 ERROR_SECONDS = 3600.0  # how long a card says that something failed
@@ -207,7 +203,6 @@ class Job:
         answered_at: when the outcome was recorded, as Unix time in seconds on the database's clock.
         deliveries: how often Slack did not take the answer.
         taken_over: another process began it.
-        card_context: what a card says beyond the remediation, as of the claim.
     """
 
     id: str
@@ -224,7 +219,6 @@ class Job:
     answered_at: float | None = None
     deliveries: int = 0
     taken_over: bool = False
-    card_context: "CardContext | None" = None
 
     @property
     def token(self) -> str:

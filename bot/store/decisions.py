@@ -243,7 +243,7 @@ class DecisionStore:
                 if is_last:
                     raise
             else:
-                job.is_active, job.card_context = True, context
+                job.is_active = True
                 self._hold(job, asked_at)
                 if sends:
                     job.sent, job.send_is_recorded, job.sending_since = Sent(sent_at, None), True, asked_at

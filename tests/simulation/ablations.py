@@ -119,12 +119,12 @@ async def _one_is_two(self: Guardrails, job: Job, present: Any) -> FirstApproval
     return FirstApproval(job.request.actor.user_id, present.mode, now, job.id, present.episode)
 
 
-async def _believe(self: Executor, job: Job, seen: Any, cause: Any, sent_at: float) -> Any:  # noqa: ARG001 - as the other
+async def _believe(self: Executor, seen: Any, cause: Any, sent_at: float) -> Any:  # noqa: ARG001 - as the other
     raise cause
 
 
-async def _blindly(self: Executor, job: Job, sent: Any) -> Any:
-    return await self._send(job, sent.seen, self.clock.now())
+async def _blindly(self: Executor, sent: Any) -> Any:
+    return await self._send(sent.seen, self.clock.now())
 
 
 async def _tell_first(self: DecisionService, job: Job, answer: Any, outcome: Any) -> Any:

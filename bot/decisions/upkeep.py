@@ -1,0 +1,109 @@
+"""What a card offers that decides nothing: check again, hold, and release."""
+
+from dataclasses import dataclass
+
+from bot import cards
+from bot.clock import Clock
+from bot.decisions.storing import or_none
+from bot.decisions.verdict import Verdict
+from bot.errors import (
+    CheckFailed,
+    MayBeDone,
+    NotTracked,
+    OutcomeKind,
+    RefusedWithoutDatabase,
+    StorageUnavailable,
+    TogetherError,
+)
+from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, CardContext, CardNote, DecidedBy, Job, Remediation, Verb
+from bot.mrkdwn import clock_time, escape, when
+from bot.store import Approvals, DecisionStore
+from bot.together import TogetherClient
+
+
+@dataclass(slots=True)
+class Upkeep:
+    """Reads a remediation, and keeps what people agree on before a decision."""
+
+    together: TogetherClient
+    store: DecisionStore
+    approvals: Approvals
+    clock: Clock
+
+    async def look(self, job: Job) -> Verdict:
+        """Read the remediation.
+
+        Raises:
+            CheckFailed: it can't be read.
+        """
+        try:
+            present = await self.together.get(job.request.ref)
+        except TogetherError as cause:
+            raise CheckFailed(cause) from cause
+        if claim := await self.store.claimed_by(job.request):
+            # A decision has begun since the click: buttons drawn now could outlive its answer.
+            notice = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
+            return Verdict(OutcomeKind.READ, present, notice=notice, buttons=False)
+        about = await or_none(self.approvals.about(present.ref))
+        if doubt := self._doubt(about, present):
+            return Verdict(OutcomeKind.READ, present, notice=doubt.notice, buttons=False, about=about)
+        return Verdict(OutcomeKind.READ, present, await self._decided(present), about=about)
+
+    def _doubt(self, about: CardContext | None, present: Remediation) -> CardNote | None:
+        """What was said of a decision that may be on its way yet: that nothing has changed ends no such doubt."""
+        doubt = about.doubt if about else None
+        if doubt is None or doubt.settles_at is None or doubt.settles_at <= self.clock.now():
+            return None
+        return doubt if (doubt.state, doubt.mode) == (present.state, present.mode) else None
+
+    async def hold(self, job: Job) -> Verdict:
+        """Keep the bot from reminding, and show everybody who asked for it and until when.
+
+        Raises:
+            NotTracked: the bot did not post this remediation's alert.
+            TogetherError: it cannot be read.
+            RefusedWithoutDatabase: it was not written.
+            MayBeDone: it may have been.
+        """
+        present = await self.together.get(job.request.ref)
+        decided = await self._decided(present)
+        if present.state not in RULES[Verb.HOLD].allowed:
+            notice = f"Can't hold: it's already “{escape(cards.labels.state(present.state)[0], 90)}”."
+            return Verdict(OutcomeKind.CHANGED, present, decided, notice)
+        try:
+            seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
+            hold = await self.approvals.hold(present.ref, job.request.actor.user_id, seconds)
+        except StorageUnavailable as error:
+            raise _not_kept(error, "put this on hold") from error
+        if hold is None:
+            raise NotTracked
+        return Verdict(
+            OutcomeKind.HELD, present, decided, summary=f"on hold until {when(hold.until)} by <@{hold.user_id}>."
+        )
+
+    async def release(self, job: Job) -> Verdict:
+        """End a hold, for anyone who may decide.
+
+        Raises:
+            TogetherError: the remediation can't be read.
+            RefusedWithoutDatabase: it was not written.
+            MayBeDone: it may have been.
+        """
+        present = await self.together.get(job.request.ref)
+        try:
+            is_released = await self.approvals.release(present.ref, job.request.actor.user_id)
+        except StorageUnavailable as error:
+            raise _not_kept(error, "release this hold") from error
+        decided = await self._decided(present)
+        if is_released:
+            return Verdict(OutcomeKind.RELEASED, present, decided)
+        none = "It isn't on hold." if job.taken_over else "There was no hold to release."  # another process may have
+        return Verdict(OutcomeKind.CHANGED, present, decided, none)
+
+    async def _decided(self, present: Remediation) -> DecidedBy | None:
+        return await or_none(self.store.who_decided(present))
+
+
+def _not_kept(error: StorageUnavailable, what: str) -> RefusedWithoutDatabase | MayBeDone:
+    """Return that the bot's own database didn't keep something, or may have."""
+    return MayBeDone(what) if error.in_doubt else RefusedWithoutDatabase()
