@@ -6,7 +6,7 @@ WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 ARGS ?=
 FUZZ ?= 100000
 
-.PHONY: help run doctor demo test coverage simulate chaos bench cards map check format lock locks fuzz audit sbom dist clean
+.PHONY: help run doctor demo test coverage simulate chaos bench cards house map check format lock locks fuzz audit sbom dist clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -50,14 +50,17 @@ simulate: .venv/dev ## let seeded worlds look for what goes wrong (SEEDS=100000;
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 # The peer for the benchmarks. Without npm they say that it is left out.
-tests/bench/peers/node_modules: tests/bench/peers/package-lock.json
-	npm ci --prefix tests/bench/peers --silent --ignore-scripts --no-audit --no-fund || echo "Bolt for JavaScript could not be installed"
+bench/peers/node_modules: bench/peers/package-lock.json
+	npm ci --prefix bench/peers --silent --ignore-scripts --no-audit --no-fund || echo "Bolt for JavaScript could not be installed"
 
-bench: .venv/dev tests/bench/peers/node_modules ## run benchmarks
-	$(BIN)/python -m tests.bench
+bench: .venv/dev bench/peers/node_modules ## run benchmarks
+	$(BIN)/python -m bench
 
 cards: .venv/dev ## draw every card, error, and dialog into docs/cards with Chromium
 	$(BIN)/python -m tests.browser.pictures
+
+house: .venv/dev ## measure how much there is to read, and how far one click goes
+	$(BIN)/python -m tests.house
 
 map: .venv/dev ## list every module with its first line in docs/files.md
 	$(BIN)/python -m tests.file_map
@@ -104,4 +107,4 @@ dist: .venv/dev ## build the wheel into build/dist
 	$(BIN)/uv build --quiet --wheel --out-dir build/dist
 
 clean: ## remove build output
-	rm -rf .venv build tests/browser/node_modules tests/bench/peers/node_modules .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build tests/browser/node_modules bench/peers/node_modules .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import scale, watch
-from tests.bench.fleet import HOUR, Clusters, Fleet, Office
+from bench import scale, watch
+from bench.fleet import HOUR, Clusters, Fleet, Office
 from tests.simulation.loop import SeededLoop
 
 

@@ -109,7 +109,7 @@ class Act:
         """Submit a dialog, perhaps late, perhaps not at all."""
         slack = self.world.slack
         await self.pause(60.0)
-        if self.chance.random() < 0.15 or view not in slack.views:
+        if self.chance.random() < 0.15 or view not in slack.views or "submit" not in view:
             return
         typed: dict[str, str] = {}
         for block in [each for each in view["blocks"] if each["type"] == "input"]:

@@ -1,25 +1,41 @@
-"""What a typed cancel, a click, and an alert take in steps: a figure without noise."""
+"""What a typed cancel, a click, and an alert take in steps and in code: figures without noise."""
 
 import asyncio
 import statistics
+import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from types import CodeType, FrameType
+from typing import NamedTuple, Self
 
+from bot.cards.remediation_card import card
+from bot.store.messages import load
 from tests.simulation.faults import EVERY
 from tests.simulation.names import CHANNEL
 from tests.simulation.world import World, opened
+from tests.simulator.process import ROOT
 from tests.world import CANCEL
 
 SEED = 7
+PRODUCT = (f"{ROOT}/bot/", f"{ROOT}/handlers/")
 WINDOW = 60.0  # seconds, in which each of them is over
 
 
 class Steps(NamedTuple):
-    """How many there were beyond those of an idle bot in the same time."""
+    """How many there were beyond those of an idle bot in the same time.
+
+    Attributes:
+        functions, files: of the product, that were entered; comprehensions are no functions.
+        loads, draws: how often a tracked message was loaded, and a card drawn.
+    """
 
     callbacks: int
     transactions: int
     calls: int
+    functions: int = 0
+    files: int = 0
+    loads: int = 0
+    draws: int = 0
 
 
 def measure() -> dict[str, Steps]:
@@ -60,11 +76,44 @@ async def _measure(world: World) -> dict[str, Steps]:
     return found
 
 
+class Trace:
+    """Counts the calls of the product's functions while it lasts."""
+
+    def __init__(self) -> None:
+        self.calls = Counter[CodeType]()
+
+    def __enter__(self) -> Self:
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _note(self, frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_name[0] != "<" and code.co_filename.startswith(PRODUCT):
+            self.calls[code] += 1
+
+    def count(self, function: Callable[..., object]) -> int:
+        return self.calls[function.__code__]
+
+
 async def _beyond_idle(world: World, act: Callable[[], Awaitable[object]]) -> Steps:
     """Compare a window of time in which something happens with those in which nothing does."""
-    idle = [await _count(world, None) for _ in range(5)]
-    active = await _count(world, act)
-    return Steps(*(count - statistics.median_low(others) for count, *others in zip(active, *idle, strict=True)))
+    idle, traces = [], []
+    for _ in range(5):
+        with Trace() as trace:
+            idle.append(await _count(world, None))
+        traces.append(trace)
+    with Trace() as trace:
+        active = await _count(world, act)
+    known = {code for each in traces for code in each.calls}
+    entered = [code for code in trace.calls if code not in known]
+    callbacks, transactions, calls = (
+        count - statistics.median_low(others) for count, *others in zip(active, *idle, strict=True)
+    )
+    files = len({code.co_filename for code in entered})
+    return Steps(callbacks, transactions, calls, len(entered), files, trace.count(load), trace.count(card))
 
 
 async def _count(world: World, act: Callable[[], Awaitable[object]] | None) -> tuple[int, int, int]:
@@ -72,14 +121,12 @@ async def _count(world: World, act: Callable[[], Awaitable[object]] | None) -> t
     if act:
         await act()
     await asyncio.sleep(WINDOW)
-    return (
-        world.loop.counted - before[0], world.transactions - before[1], world.calls - before[2],
-    )  # fmt: skip
+    return world.loop.counted - before[0], world.transactions - before[1], world.calls - before[2]
 
 
 def describe() -> str:
     """Return the figures in a line for each."""
     return "\n".join(
-        f"{name}: {steps.callbacks} callbacks, {steps.transactions} transactions, {steps.calls} HTTP calls"
+        f"{name}: {', '.join(f'{count} {what}' for what, count in steps._asdict().items())}"
         for name, steps in measure().items()
     )

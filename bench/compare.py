@@ -18,7 +18,7 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.bench.load import PEOPLE, Load
+from bench.load import PEOPLE, Load
 from tests.postgres import serve_postgresql
 from tests.simulator.process import ROOT, free_port
 from tests.simulator.slack.workspace import BOT_TOKEN, SIGNING_SECRET
@@ -136,12 +136,12 @@ async def main() -> bool:
 
 def _programs(folder: Path, postgresql: str) -> list[Program]:
     bot = (sys.executable, "-m", "bot")
-    gunicorn = (sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:{port}", "tests.bench.peers.bolt_wsgi:api")
+    gunicorn = (sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:{port}", "bench.peers.bolt_wsgi:api")
     found = [
         Program(SQLITE, bot, {"DATABASE_URL": f"sqlite:///{folder}/bot.db"}),
         Program(POSTGRESQL, bot, {"DATABASE_URL": postgresql}),
         Program(WSGI, gunicorn),
-        Program(ASYNC, (sys.executable, "-m", "tests.bench.peers.bolt_async")),
+        Program(ASYNC, (sys.executable, "-m", "bench.peers.bolt_async")),
     ]
     if NODE and (PEERS / "node_modules").exists():
         found.append(Program(JAVASCRIPT, (NODE, str(PEERS / "app.js"))))

@@ -5,7 +5,7 @@ import sys
 
 import uvloop
 
-from tests.bench import compare, watch
+from bench import compare, watch
 
 
 async def main() -> int:

@@ -8,7 +8,7 @@ import httpx
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from tests.bench.peers.card import headers, message, url_of
+from bench.peers.card import headers, message, url_of
 
 http = httpx.AsyncClient()
 app = AsyncApp(

@@ -9,7 +9,7 @@ from slack_bolt import App
 from slack_bolt.adapter.wsgi import SlackRequestHandler
 from slack_sdk import WebClient
 
-from tests.bench.peers.card import headers, message, url_of
+from bench.peers.card import headers, message, url_of
 
 http = httpx.Client()
 app = App(

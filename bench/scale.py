@@ -1,4 +1,4 @@
-"""A simulated year of a large fleet: what it posts, stores, and costs. `python -m tests.bench.scale --days 365`.
+"""A simulated year of a large fleet: what it posts, stores, and costs. `python -m bench.scale --days 365`.
 
 The bot's own parts, database and all, on a clock that jumps to the next moment at which something happens. Together and
 Slack are the simulators of the tests, called without sockets; Slack's limits are enforced. Ctrl-C ends it early, and it
@@ -21,12 +21,12 @@ from pathlib import Path
 import aiohttp
 import httpx
 
+from bench.fleet import HOUR, Clusters, Fleet, InProcessClient, Office
 from bot.settings import read_settings
 from bot.store import Database, DecisionStore, audit, health
 from bot.tasks import Tasks
 from bot.wiring import MAX_AT_ONCE, Connections, build_bot, together_client
 from handlers.connection import Identity
-from tests.bench.fleet import HOUR, Clusters, Fleet, InProcessClient, Office
 from tests.simulation.loop import SeededLoop
 from tests.simulator.process import variables
 from tests.simulator.slack.workspace import BOT_USER, TEAM
