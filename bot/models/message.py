@@ -82,6 +82,7 @@ class Snapshot:
         batches: the selections that were confirmed on it, the oldest first.
         is_being_decided: somebody's decision on its remediation has not been answered yet; cards only.
         now: the present, as Unix time in seconds.
+        version: grows with each change of the message or of what it shows.
         pause: approvals are paused, of its cluster or of all.
     """
 
@@ -91,6 +92,7 @@ class Snapshot:
     batches: Sequence[Batch]
     is_being_decided: bool
     now: float
+    version: int = 0
     pause: Pause | None = None
 
 

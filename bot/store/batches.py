@@ -72,7 +72,11 @@ _TAKE_BACK = (
     .where(_OF_BATCH, c.status.in_((QUEUED, RECEIVED)))
     .values(status=VOID, request=None, done_at=now())
 )
-_WAKE = update(messages).where(messages.c.id == bindparam("b_digest")).values(next_at=0.0, is_open=True)
+_WAKE = (
+    update(messages)
+    .where(messages.c.id == bindparam("b_digest"))
+    .values(next_at=0.0, is_open=True, version=messages.c.version + 1)
+)  # fmt: skip
 _STUCK = (
     select(c.batch_id)
     .where(c.batch_id.in_(select(_queue.c.batch_id).where(_queue.c.status == QUEUED)))

@@ -70,7 +70,7 @@ _WITH_FIRST = select(a.body, a.message_id, *FIRST_APPROVAL, _DECIDING.label("dec
     alerts.outerjoin(first_approvals, _OF_ALERT)
 )
 _MESSAGE_ID = m.id == bindparam("b_message")
-_FIND = select(m.body, m.is_open).where(_MESSAGE_ID)
+_FIND = select(m.body, m.is_open, m.version).where(_MESSAGE_ID)
 _TO_CHANGE = _FIND.with_for_update()
 _SHOWN = (
     _WITH_FIRST.where(a.message_id == bindparam("b_message"))
@@ -113,7 +113,9 @@ _UNPOSTED = select(m.id).where(
     m.is_open, m.is_digest.is_(False), m.cluster_id == bindparam("b_cluster"), m.ts.is_(None), m.posted_at == 0
 )
 _ADD_ALERTS = insert(alerts).on_conflict_do_nothing()
-_ADD_MESSAGE, _WRITE_MESSAGE = insert(messages), update(messages).where(_MESSAGE_ID)
+_ADD_MESSAGE = insert(messages)
+_WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1)
+_WRITE_SAME = _WRITE_MESSAGE.where(m.version == bindparam("b_version"))
 _WRITE_ALERT = update(alerts).where(one_remediation(a))
 _MOVE = update(alerts).where(a.message_id.in_(bindparam("b_ids", expanding=True))).values(message_id=bindparam("b_to"))
 _DROP_MESSAGES = delete(messages).where(m.id.in_(bindparam("b_ids", expanding=True)))
@@ -235,21 +237,30 @@ class Messages(Leased):
 
     async def change(
         self,
-        message_id: str,
+        known: Snapshot | str,
         change: Change,
         *,
         history: History | None = None,
         reminded: Collection[RemediationRef] = (),
     ) -> Snapshot | None:
-        """Change a message.
+        """Change a message, unless something has changed since it was loaded: then it is loaded again.
+
+        So nothing is drawn inside a transaction, which would keep every other one waiting.
 
         Args:
+            known: the message, or its ID.
             change: from the message as it is to what it becomes; None leaves it as it is.
 
         Returns:
             What it has become; None where it was left, or is not there.
         """
-        return await self._run(_change, message_id, change, history, reminded)
+        message_id = known if isinstance(known, str) else known.message.id
+        before = await self.load(known) if isinstance(known, str) else known
+        while before and (after := change(before)) is not None:
+            if changed := await self._run(_write, before, after, history, reminded):
+                return changed
+            before = await self.load(message_id)
+        return None
 
     async def observe(
         self, ref: RemediationRef, seen: Remediation | None, change: Callable[[Look], Tracked | None]
@@ -385,8 +396,9 @@ def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert]
 
 def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:
     """Return a message with everything that it is drawn from and that has not run out, inside a transaction."""
-    message = _find(connection, message_id, to_change=to_change)
-    if message is None:
+    found = connection.execute(_TO_CHANGE if to_change else _FIND, {"b_message": message_id}).first()
+    message = _message_of(found)
+    if found is None or message is None:
         return None
     present = read_clock(connection)
     shown: list[Alert] = []
@@ -404,21 +416,20 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     is_being_decided = deciding and not message.is_digest
     clusters = {each.remediation.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
     pause = active_pause(connection, sorted(clusters)[:_AT_ONCE])
-    return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, pause)
+    return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, found.version, pause)
 
 
-def _change(
+def _write(
     connection: Connection,
-    message_id: str,
-    change: Change,
+    before: Snapshot,
+    after: TrackedMessage,
     history: History | None,
     reminded: Collection[RemediationRef],
 ) -> Snapshot | None:
-    before = load(connection, message_id, to_change=True)
-    after = change(before) if before else None
-    if before is None or after is None:
+    """Write what a message has become, and the history of a card's alert; None where it isn't what it was."""
+    same = {"b_message": after.id, "b_version": before.version}
+    if not connection.execute(_WRITE_SAME, same | _message_columns(after)).rowcount:
         return None
-    connection.execute(_WRITE_MESSAGE, {"b_message": message_id, **_message_columns(after)})
     for each in before.alerts:
         if each.remediation.ref in reminded:
             outbox.reminded(connection, each, after)
@@ -426,7 +437,7 @@ def _change(
         alert = replace(before.alerts[0], history=history)
         connection.execute(_WRITE_ALERT, key_of(alert.remediation.ref) | _alert_columns(alert))
         before = replace(before, alerts=[alert])
-    return replace(before, message=after)
+    return replace(before, message=after, version=before.version + 1)
 
 
 def _observe(
@@ -457,7 +468,7 @@ def change_alert(
     before = readable_alert(row) if row else None
     if row is None or before is None or (unless_being_decided and row.deciding):
         return None
-    message = _find(connection, before.message_id, to_change=True)
+    message = _message_of(connection.execute(_TO_CHANGE, {"b_message": before.message_id}).first())
     after = change(Look(before, message, to_first_approval(row), None, read_clock(connection))) if message else None
     if after is None:
         return None
@@ -489,8 +500,7 @@ def forget_first_approval(connection: Connection, ref: RemediationRef) -> None:
     connection.execute(_FORGET_FIRST, key_of(ref))
 
 
-def _find(connection: Connection, message_id: str, *, to_change: bool) -> TrackedMessage | None:
-    row = connection.execute(_TO_CHANGE if to_change else _FIND, {"b_message": message_id}).first()
+def _message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a select with these columns
     message = readable_message(row.body) if row else None
     return replace(message, done=not row.is_open) if row and message else None
 

@@ -27,7 +27,7 @@ _PAUSE = (
 )
 _RESUME = delete(pauses).where(p.cluster_id == bindparam("b_cluster"), p.until > now())
 _CONCERNS = or_(bindparam("b_cluster") == "", m.cluster_id == bindparam("b_cluster"), m.cluster_id.is_(None))
-_WAKE = update(messages).where(m.is_open, _CONCERNS).values(next_at=0.0)
+_WAKE = update(messages).where(m.is_open, _CONCERNS).values(next_at=0.0, version=m.version + 1)
 
 
 @dataclass(slots=True)

@@ -148,6 +148,7 @@ messages = Table(
     Column("posted_at", Double, nullable=False),
     Column("last_added_at", Double, nullable=False),
     Column("opened_at", Double, nullable=False),
+    Column("version", Integer, nullable=False, default=0),  # grows with each change of it or of what it shows
     Column("body", Text, nullable=False),
 )
 Index("due_messages", messages.c.is_open, messages.c.next_at)

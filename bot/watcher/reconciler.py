@@ -251,16 +251,21 @@ class Reconciler:
         return await self._rest(snapshot) if lifecycle.awaits_reading(snapshot) else None
 
     async def _rest(self, snapshot: Snapshot) -> Snapshot | None:
-        return await self._settle(snapshot.message.id, lambda each: each.message)
+        return await self._settle(snapshot, lambda each: each.message)
 
     async def _settle(
         self,
-        key: str,
+        known: Snapshot | str,
         change: Callable[[Snapshot], TrackedMessage | None],
         *,
         reminded: Collection[RemediationRef] = (),
     ) -> Snapshot | None:
-        """Change a message, and write down when it is to be looked at again."""
+        """Change a message, and write down when it is to be looked at again.
+
+        Args:
+            known: the message; or its ID, where what was loaded is too old to judge by.
+        """
+        key = known if isinstance(known, str) else known.message.id
 
         def settled(snapshot: Snapshot) -> TrackedMessage | None:
             if (changed := change(snapshot)) is None:
@@ -268,7 +273,7 @@ class Reconciler:
             after = lifecycle.settled(replace(snapshot, message=changed), self._config)
             return replace(after, next_at=0.0) if key in self._unclear and not after.done else after
 
-        after = await self._messages.change(key, settled, reminded=reminded)
+        after = await self._messages.change(known, settled, reminded=reminded)
         if after and after.message.done:
             self._edited.pop(key, None)
             self._forget_unclear(key)
@@ -309,7 +314,7 @@ class Reconciler:
         self._edited[key] = self._clock.monotonic(), shown.fingerprint
         at = left.now
         return await self._settle(
-            key, lambda each: replace(each.message, ts=ts, content_hash=shown.fingerprint, edited_at=at)
+            left, lambda each: replace(each.message, ts=ts, content_hash=shown.fingerprint, edited_at=at)
         )
 
     async def _edit(self, snapshot: Snapshot) -> Snapshot | None:
@@ -331,7 +336,7 @@ class Reconciler:
             if not error.is_lasting:
                 raise
             logger.warning("%s: card can no longer be updated: %s", _named(before), error)
-            return await self._settle(key, lambda each: replace(each.message, is_read_only=True, last_added_at=0.0))
+            return await self._settle(before, lambda each: replace(each.message, is_read_only=True, last_added_at=0.0))
         self._edited[key] = self._clock.monotonic(), shown.fingerprint
 
         def drawn(snapshot: Snapshot) -> TrackedMessage:
@@ -339,12 +344,12 @@ class Reconciler:
             is_known = not before.message.is_unsure(before.now) and _shown(snapshot) == _shown(before)
             return replace(snapshot.message, content_hash=shown.fingerprint if is_known else "", edited_at=before.now)
 
-        return await self._settle(key, drawn)
+        return await self._settle(before, drawn)
 
     async def _lose(self, snapshot: Snapshot, error: PostFailed) -> Snapshot | None:
         logger.warning("%s: deleted in Slack: %s", _named(snapshot), error)
         self._forget_unclear(snapshot.message.id)
-        return await self._messages.change(snapshot.message.id, lifecycle.deleted)
+        return await self._messages.change(snapshot, lifecycle.deleted)
 
     async def _move(self, snapshot: Snapshot) -> Snapshot | None:
         await self._channels.turn_to_update()
@@ -365,7 +370,7 @@ class Reconciler:
             logger.warning("%s: can't be changed in its former channel: %s", _named(before), error)
         logger.info("%s: moves from %s to %s", _named(before), message.channel_id, channel_id)
         self._forget_unclear(message.id)
-        return await self._settle(message.id, lifecycle.moved)
+        return await self._settle(before, lifecycle.moved)
 
     # Its thread.
 

@@ -99,11 +99,11 @@ def sent(world: "World", it: Sent) -> None:
         history.wrong("Dave may decide nothing", about)
     was_waiting = by and all(each.state == "PENDING_APPROVAL" for each in by)
     # A change in the last moment is one that no look can show.
-    is_known = it.at - world.reviewed_at.get(it.ids, it.at) > LAST_MOMENT
+    is_known = it.left - world.reviewed_at.get(it.ids, it.left) > LAST_MOMENT
     if was_waiting and it.before != "PENDING_APPROVAL" and is_known:
         history.wrong(f"{it.verb} undid what was decided since {row['user_id']} looked", about)
     shown = {each.mode for each in by}
-    is_known = it.at - world.escalated_at.get(it.ids, it.at) > LAST_MOMENT
+    is_known = it.left - world.escalated_at.get(it.ids, it.left) > LAST_MOMENT
     if it.verb != "approve" and by and "" not in shown and it.mode not in shown and is_known:
         history.wrong(f"{it.verb} ended {it.mode}, {row['user_id']} was shown {sorted(shown)}", about)
     if it.verb == "approve":

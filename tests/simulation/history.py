@@ -33,6 +33,7 @@ class Sent:
     """A decision reached Together.
 
     Attributes:
+        left: when the bot sent it; what changed since, no look could show.
         decision: the first eight characters of the decision's ID.
         before: the state at Together.
         mode: of the remediation, as the decision left it.
@@ -40,6 +41,7 @@ class Sent:
     """
 
     at: float
+    left: float
     bot: str
     decision: str
     verb: str

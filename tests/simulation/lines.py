@@ -55,13 +55,13 @@ class TogetherLine(httpx.AsyncBaseTransport):
         self._process = process
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        world, decision = self._world, _decision()
+        world, decision, left = self._world, _decision(), self._world.loop.time()
         if request.method == "POST":
             checks.leaves(world, self._process, decision, request.url.path.split("/")[-2])
         try:
             is_slow = bool(decision) and world.makes_slow("together", request.url.path.split("/")[-1])
             answer = await world.call(
-                "together", lambda: self._effect(request, decision, is_slow=is_slow), is_slow=is_slow
+                "together", lambda: self._effect(request, decision, left, is_slow=is_slow), is_slow=is_slow
             )
         except Broken as broken:
             match str(broken):
@@ -78,7 +78,9 @@ class TogetherLine(httpx.AsyncBaseTransport):
         assert answer
         return httpx.Response(answer[0], json=answer[1], headers={"x-request-id": f"req-{world.calls}"})
 
-    def _effect(self, request: httpx.Request, decision: str, *, is_slow: bool) -> tuple[int, dict[str, Any]]:
+    def _effect(
+        self, request: httpx.Request, decision: str, left: float, *, is_slow: bool
+    ) -> tuple[int, dict[str, Any]]:
         together, world = self._world.together, self._world
         parts = tuple(request.url.path.removeprefix("/v1/compute/").split("/"))
         verb, names = next(
@@ -115,7 +117,7 @@ class TogetherLine(httpx.AsyncBaseTransport):
         mode = together.remediations.get(ids, {}).get("mode", "")
         if isinstance(body, dict) and body.get("mode", suggested) != suggested:
             world.history.marks.add("mode changed between look and POST")
-        sent = Sent(world.loop.time(), str(self._process), decision, verb, ids, before, mode, took)
+        sent = Sent(world.loop.time(), left, str(self._process), decision, verb, ids, before, mode, took)
         world.history.sent.append(sent)
         took_effect = "it takes effect" if took else f"HTTP {status}"
         world.history.note(

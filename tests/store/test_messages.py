@@ -2,14 +2,15 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from bot.models import Alert, History, Remediation, Snapshot, TrackedMessage
 from bot.store import Approvals, Database, Messages
 from tests.manual_clock import ManualClock
-from tests.rows import execute
 from tests.samples import DIGEST, remediation
 
 
@@ -79,28 +80,45 @@ def card_of(message_id: str) -> TrackedMessage:
     return TrackedMessage(message_id, is_digest=False, cluster_id="c-7f2", channel_id="C0OPS")
 
 
-async def test_deadlock_of_a_post_and_a_hold_is_survived(postgresql: str) -> None:
-    database = Database(postgresql)
+async def test_change_that_a_hold_overtakes_is_made_on_what_is_there(database_url: str) -> None:
+    database = Database(database_url)
     await database.open()
     store, approvals, one = Messages(database), Approvals(database), remediation()
-    await store.add_cards([(Alert(one, ""), TrackedMessage("m", False, one.cluster_id, "C0OPS"))])
-    inside, go = threading.Event(), threading.Event()
+    await store.add_cards([(Alert(one, ""), card_of("m"))])
+    loaded = await store.load("m")
+    assert loaded
+    await approvals.hold(one.ref, "U0ALICE", 1800)
+    seen: list[Snapshot] = []
 
     def leaving(snapshot: Snapshot) -> TrackedMessage:
-        inside.set()
-        go.wait(5)
+        seen.append(snapshot)
         return replace(snapshot.message, posted_at=snapshot.now)
 
-    post = asyncio.create_task(store.change("m", leaving, history=History(0)))
-    await asyncio.to_thread(inside.wait)
-    hold = asyncio.create_task(approvals.hold(one.ref, "U0ALICE", 1800))
-    while not await execute(database, text("SELECT 1 FROM pg_locks WHERE NOT granted")):
-        pass
-    go.set()
-    await asyncio.gather(post, hold)
-    snapshot = await store.load("m")
+    changed = await store.change(loaded, leaving, history=History(0))
+    kept = await store.load("m")
     await database.close()
-    assert snapshot is not None
-    assert snapshot.message.posted_at
-    assert snapshot.alerts[0].history == History(0)
-    assert snapshot.alerts[0].hold is not None
+    assert [each.alerts[0].hold is not None for each in seen] == [False, True]
+    assert changed
+    assert kept
+    assert kept.message == changed.message
+    assert kept.message.posted_at
+    assert (kept.alerts[0].history, kept.alerts[0].hold is not None) == (History(0), True)
+
+
+async def test_deadlock_is_survived(postgresql: str) -> None:
+    database = Database(postgresql)
+    await database.open()
+    await Messages(database).add_cards([(Alert(remediation(), ""), card_of("m"))])
+    met = threading.Barrier(2)
+
+    def update(connection: Connection, tables: Sequence[str]) -> None:
+        for table in tables:
+            connection.execute(text(f"UPDATE {table} SET body = body"))  # noqa: S608 - our own tables
+            with suppress(threading.BrokenBarrierError):
+                met.wait(0.5)
+
+    await asyncio.gather(
+        database.run(update, ("messages", "alerts")), database.run(update, ("alerts", "messages"))
+    )  # fmt: skip
+    await database.close()
+    assert met.broken  # one of them was alone at its end

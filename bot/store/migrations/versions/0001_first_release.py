@@ -104,6 +104,7 @@ def upgrade() -> None:
         sa.Column("posted_at", sa.Double, nullable=False),
         sa.Column("last_added_at", sa.Double, nullable=False),
         sa.Column("opened_at", sa.Double, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
     )
     op.create_index("due_messages", "messages", ["is_open", "next_at"])
