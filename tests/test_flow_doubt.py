@@ -294,3 +294,21 @@ async def test_repeat_after_429_does_not_cancel_what_a_colleague_approved_meanwh
     assert bot.together.state(IDS) == "PENDING"
     assert len(bot.together.posts) == 1
     assert "cancellation wasn't sent" in answer.text
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("shown", [True, False])
+async def test_own_cancellation_is_known_although_the_bots_clock_is_wrong(
+    bot: World, hours: int, *, shown: bool
+) -> None:
+    right = bot.together.now
+    bot.together.now = lambda: right() + 3600 * hours
+    bot.together.add()
+    bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+    if shown:
+        await bot.slack.press(alert := bot.alert(), CANCEL)
+        await bot.edited(alert)
+    else:
+        await bot.slack.command(REF)
+        await bot.answer()
+    assert await outcomes_by_user(bot) == [("U0ALICE", "cancelled")]

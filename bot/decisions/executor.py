@@ -10,6 +10,7 @@ from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.decisions.guardrails import Guardrails, paused
 from bot.decisions.preconditions import (
+    CLOCKS_DIFFER_BY,
     changes,
     changes_since,
     comment,
@@ -117,7 +118,7 @@ class Executor:
                 return first
             is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None
             seen = SeenState(request.shown.mode if is_chosen else present.mode, present.state, present.episode_key)
-        return await self._send(seen, self.clock.now())
+        return await self._send(seen, self.clock.monotonic())
 
     async def _first_of_two(self, present: Remediation) -> Verdict | None:
         """Return that a second person is awaited, where this approval is the first of two."""
@@ -146,7 +147,7 @@ class Executor:
         """
         request = self.request
         seen = replace(sent.seen, episode=request.shown.episode if request.shown else None) if sent.seen else None
-        sent_at = self.clock.now() - await self.store.seconds_since(sent.at)
+        sent_at = self.clock.monotonic() - await self.store.seconds_since(sent.at)
         present: Remediation | None = None
         for wait in (0.0, REPEAT_AFTER):
             if wait:
@@ -178,7 +179,7 @@ class Executor:
 
         Args:
             seen: the remediation as it was read before the first POST; None for a typed command.
-            sent_at: when that may have left, in Unix time in seconds.
+            sent_at: when that may have left, on this process's monotonic clock.
             before: the remediation as it was just read, where the POST of an earlier process may be on its way: then
                 no refusal is final.
         """
@@ -280,7 +281,7 @@ class Executor:
         except TimeoutError as error:
             raise ReadFailed(self.rule.noun, NoAnswer()) from error
         if seen is None:
-            typed_at = self.clock.now() - await self.store.age(self.job)
+            typed_at = self._time_of(present) - await self.store.age(self.job)
             changed = changes_since(self.request, typed_at, present)
         else:
             changed = changes(self.request, seen, present)
@@ -289,7 +290,7 @@ class Executor:
     def _success(self, seen: SeenState | None, result: Remediation, *, is_read_back: bool = False) -> Verdict:
         request, is_sure = self.request, not (is_read_back and self.request.verb is Verb.CANCEL)
         notice = success_notice(request, seen, result)
-        if result.state not in self.rule.effect and not took_effect(self.job, seen, result, self.clock.now()):
+        if result.state not in self.rule.effect and not self._took_effect(seen, result, self.clock.monotonic()):
             # An answer of 200 that does not show the effect is no success.
             return self._verdict(OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, of=result)
         if result.create_time:
@@ -317,7 +318,7 @@ class Executor:
                 raise OutcomeUnknown(self.rule.noun, cause) from cause
             raise refusal from cause
         is_told_apart = is_repeat or self.request.verb is not Verb.CANCEL
-        if is_told_apart and took_effect(self.job, seen, present, sent_at):
+        if is_told_apart and self._took_effect(seen, present, sent_at):
             return self._success(seen, present, is_read_back=True)
         if is_repeat and present.state in self.rule.allowed:
             return self._not_in_effect(present, f"Together refused to take it again: “{refusal.sentence}”")
@@ -349,12 +350,21 @@ class Executor:
 
     async def _settled(self, seen: SeenState | None, present: Remediation, sent_at: float) -> Verdict | None:
         """What a read-back shows for certain; None while the decision may still arrive."""
-        if took_effect(self.job, seen, present, sent_at):
+        if self._took_effect(seen, present, sent_at):
             return self._success(seen, present, is_read_back=True)
         if present.state in self.rule.allowed or present.state not in set(State):
             return None
         decided = await self._decided(present)
         return self._verdict(OutcomeKind.TOO_LATE, present, decided, too_late_notice(self.job, seen, present, decided))
+
+    def _took_effect(self, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
+        ago = self.clock.monotonic() - sent_at
+        return took_effect(self.job, seen, present, self._time_of(present) - ago)
+
+    def _time_of(self, present: Remediation) -> float:
+        """Return when a remediation was read: by Together's clock, to whole seconds, where ours is plainly wrong."""
+        ours, theirs = self.clock.now(), present.answered_at
+        return theirs if theirs and abs(theirs - ours) > CLOCKS_DIFFER_BY else ours
 
     def _not_in_effect(self, present: Remediation, why: str, cause: TogetherError | None = None) -> Verdict:
         notice = (

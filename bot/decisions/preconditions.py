@@ -140,7 +140,7 @@ def took_effect(job: Job, seen: SeenState | None, present: Remediation, sent_at:
 
     Args:
         seen: the remediation as the bot read it before; None for a typed command.
-        sent_at: when the decision was sent, as Unix time in seconds.
+        sent_at: when the decision was sent, by Together's clock, in Unix time in seconds.
     """
     request, rule = job.request, RULES[job.request.verb]
     if request.verb is Verb.CANCEL:

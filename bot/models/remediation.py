@@ -129,8 +129,8 @@ class Remediation(_Answer):
     """A remediation as Together answers it.
 
     Only the fields that the API requires can fail a parse; an optional one that cannot be read counts as absent.
-    `mode`, `trigger` and `state` are texts, because the service adds values. `http_status` and `request_id` are those
-    of the answer that it came in.
+    `mode`, `trigger` and `state` are texts, because the service adds values. `http_status`, `request_id`, and
+    `answered_at` (Unix time, by Together's clock) are those of the answer that it came in.
     """
 
     id: str
@@ -152,6 +152,7 @@ class Remediation(_Answer):
     error_message: Lenient[str] = None
     linked_alerts: Many[LinkedAlert] = []
     http_status: Lenient[int] = None
+    answered_at: Lenient[float] = None
     request_id: Lenient[str] = None
 
     @property

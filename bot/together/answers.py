@@ -39,6 +39,14 @@ class Reply:
     headers: httpx.Headers
     body: bytes
 
+    @property
+    def date(self) -> float | None:
+        """When it was answered, by the server's own clock, in Unix time (RFC 9110, Date); None where it doesn't say."""
+        try:
+            return parsedate_to_datetime(self.headers["Date"]).timestamp()
+        except (KeyError, ValueError):
+            return None
+
     def json(self) -> Any:  # noqa: ANN401 - anything the server sent
         """The body as JSON; None where it is none."""
         try:
@@ -59,7 +67,7 @@ def _whole(answer: Any) -> Any:  # noqa: ANN401 - any JSON
     return answer
 
 
-_OF_A_PAGE = {"has_next", "next_page_token", "http_status", "request_id"}
+_OF_A_PAGE = {"has_next", "next_page_token", "http_status", "request_id", "answered_at"}
 
 
 def items(page: Mapping[str, Any], name: str) -> list[Any]:

@@ -258,7 +258,8 @@ class TogetherClient:
             if not isinstance(answer, dict):
                 raise UnreadableAnswer("not a JSON object")
             # What the headers say travels with the answer, for the audit trail.
-            return {**answer, "http_status": reply.status, "request_id": request_id}
+            from_headers = {"http_status": reply.status, "request_id": request_id, "answered_at": reply.date}
+            return {**answer, **from_headers}
         refused = answers.refusal(reply, answer, self._clock.now())
         refused.request_id, refused.http_status = request_id, reply.status
         if refused.details:

@@ -320,7 +320,7 @@ class Poller:
         except Exception:  # what is odd about one must not blind the bot to all others
             logger.exception("%s: reading it failed", ref)
             return None
-        fingerprint = _hash(found.model_dump_json(exclude={"http_status", "request_id"}))
+        fingerprint = _hash(found.model_dump_json(exclude={"http_status", "request_id", "answered_at"}))
         return Observation(ref, found, fingerprint, read_alone=True)
 
     def _lost_of(self, cluster_id: str) -> list[RemediationRef]:

@@ -112,7 +112,7 @@ async def test_typed_cancel_is_not_repeated_for_a_later_incident(postgresql: str
 async def test_card_drawn_from_what_was_answered_can_be_cancelled() -> None:
     """Together's clock isn't this process's, so when it was approved is known a moment more or less."""
     async with watching(BOT_REMIND_MINUTES="0") as bot:
-        bot.together._now = lambda: bot.time.now() - 0.4
+        bot.together.now = lambda: bot.time.now() - 0.4
         bot.together.add()
         alert = await card(bot)
         bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))

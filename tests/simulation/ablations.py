@@ -124,7 +124,7 @@ async def _believe(self: Executor, seen: Any, cause: Any, sent_at: float) -> Any
 
 
 async def _blindly(self: Executor, sent: Any) -> Any:
-    return await self._send(sent.seen, self.clock.now())
+    return await self._send(sent.seen, self.clock.monotonic())
 
 
 async def _tell_first(self: DecisionService, job: Job, answer: Any, outcome: Any) -> Any:

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -76,7 +77,8 @@ class TogetherLine(httpx.AsyncBaseTransport):
                     return httpx.Response(200, text="<html>")
             raise httpx.ReadError("cut") from None
         assert answer
-        return httpx.Response(answer[0], json=answer[1], headers={"x-request-id": f"req-{world.calls}"})
+        headers = {"x-request-id": f"req-{world.calls}", "Date": formatdate(world.clock.now(), usegmt=True)}
+        return httpx.Response(answer[0], json=answer[1], headers=headers)
 
     def _effect(
         self, request: httpx.Request, decision: str, left: float, *, is_slow: bool

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import formatdate
 from itertools import pairwise
 from typing import Any
 
@@ -90,7 +91,7 @@ class Together(Listener):
 
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__()
-        self._now = now
+        self.now = now
         self.keys = {API_KEY}
         self.clusters: dict[str, str] = {}
         self.remediations: dict[Ids, dict[str, Any]] = {}
@@ -219,7 +220,10 @@ class Together(Listener):
                 await self.gate(f"{verb} answered")
             if fault:
                 return await self._break(request, fault, answer)
-            return web.json_response(answer, status=status, headers={"x-request-id": f"req-{len(self.calls)}"})
+            date = formatdate(self.now(), usegmt=True)
+            return web.json_response(
+                answer, status=status, headers={"x-request-id": f"req-{len(self.calls)}", "Date": date}
+            )
 
         return handle
 
@@ -403,7 +407,7 @@ class Together(Listener):
         return remediation
 
     def _time(self) -> str:
-        return datetime.fromtimestamp(self._now(), UTC).isoformat().replace("+00:00", "Z")
+        return datetime.fromtimestamp(self.now(), UTC).isoformat().replace("+00:00", "Z")
 
 
 def _rpc(code: int, message: str) -> dict[str, Any]:
