@@ -35,7 +35,7 @@ def check_id(part: str, value: str) -> str:
         raise InvalidId(part, f"can't be “{value}”")
     if bad := _NOT_IN_AN_ID.search(value):
         raise InvalidId(part, f"contains {_name(bad[0])}, which isn't allowed")
-    if any(unicodedata.category(character) in _INVISIBLE for character in value):
+    if not value.isprintable() and any(unicodedata.category(character) in _INVISIBLE for character in value):
         raise InvalidId(part, "contains an invisible character, which isn't allowed")
     return value
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
@@ -155,7 +156,7 @@ class Remediation(_Answer):
     answered_at: Lenient[float] = None
     request_id: Lenient[str] = None
 
-    @property
+    @cached_property
     def ref(self) -> RemediationRef:
         """The three IDs.
 

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -47,6 +48,7 @@ logger = logging.getLogger(__name__)
 _ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
 _DAY = 86_400.0
 _LONGEST_REPAIR = 7 * _DAY  # from its alert to its end
+_KEPT = 2048  # alerts that were read last: most of a digest is what it was when it was last drawn
 _AT_ONCE = 500  # values in one statement, and messages that are due in one look
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
 a, m, first = alerts.c, messages.c, first_approvals.c
@@ -507,8 +509,14 @@ def _message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a
 
 def readable_alert(row: Any) -> Alert | None:  # noqa: ANN401 - of any select with these columns
     """Read the alert of a row; None for one of another version: nothing else must fail for it."""
-    alert: Alert | None = _read(_ALERTS, row.body)
+    alert = _alert_of(row.body)
     return replace(alert, message_id=row.message_id) if alert else None
+
+
+@lru_cache(_KEPT)
+def _alert_of(body: str) -> Alert | None:
+    found: Alert | None = _read(_ALERTS, body)
+    return found
 
 
 def readable_message(body: str) -> TrackedMessage | None:
