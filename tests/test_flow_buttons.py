@@ -10,9 +10,8 @@ from tests.rows import column, outcomes_by_user
 from tests.simulator.together import Fault
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, REJECT, World, both_transports
 
-pytestmark = both_transports
 
-
+@both_transports
 async def test_click_approves_what_was_shown(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()

@@ -116,7 +116,6 @@ async def test_exact_name_wins_over_a_longer_one() -> None:
         assert "reboot gpu-node-1 " in shown_in(await opened(bot, "gpu-node-1"))
 
 
-@both_transports
 async def test_no_match_says_what_was_looked_for_and_where(bot: World) -> None:
     bot.together.clusters["cluster-1"] = "one"
     bot.together.add()

@@ -6,9 +6,8 @@ from tests.simulator.together import Fault
 from tests.watch import card
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, both_transports
 
-pytestmark = both_transports
 
-
+@both_transports
 async def test_command_cancels_and_posts_the_card_to_the_channel(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     ack = await bot.slack.command(f"{' '.join(IDS)} rebooted by hand")

@@ -5,9 +5,8 @@ import pytest
 from tests.simulator.together import Fault
 from tests.world import APPROVE, CANCEL, REF, REFRESH, World, both_transports
 
-pytestmark = both_transports
 
-
+@both_transports
 async def test_two_people_at_once_cause_one_post_and_both_get_an_answer(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()

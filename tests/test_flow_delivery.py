@@ -13,9 +13,8 @@ from tests.simulator.together import Fault
 from tests.watch import pass_time
 from tests.world import APPROVE, CANCEL, REF, World, both_transports, button_row
 
-pytestmark = both_transports
 
-
+@both_transports
 async def test_ephemeral_card_is_changed_through_response_url(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()

@@ -34,7 +34,6 @@ async def test_decision_is_added_beneath_and_the_buttons_are_replaced(bot: World
     assert alert.buttons == {}
 
 
-@both_transports
 async def test_progress_and_an_error_are_one_line_beneath(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()

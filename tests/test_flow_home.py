@@ -162,7 +162,6 @@ async def test_pause_and_resume(bot: World) -> None:
     assert "Approvals are paused" not in said(view)
 
 
-@both_transports
 async def test_menu_holds_and_opens_dialogs(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     await card(bot)

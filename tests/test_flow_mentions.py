@@ -48,7 +48,6 @@ async def test_without_a_card_the_answer_says_where_to_decide_and_offers_nothing
             assert answer.buttons == {}
 
 
-@both_transports
 async def test_thread_of_an_alert_needs_no_name(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     alert = await card(bot)
@@ -122,7 +121,6 @@ async def answered_directly(bot: World, count: int) -> Posted:
     return told_by_bot(bot)[-1]
 
 
-@both_transports
 async def test_direct_messages_are_answered_there(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     await card(bot)

@@ -42,7 +42,6 @@ async def test_rejection_takes_a_comment_that_together_stores(bot: World) -> Non
     assert await outcomes_by_user(bot) == [("U0ALICE", "rejected")]
 
 
-@both_transports
 async def test_another_mode_is_approved_in_place_of_the_suggested_one(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     view = await opened(bot, await card(bot), cards.OTHER_MODE)
@@ -229,7 +228,6 @@ async def test_earlier_release_that_takes_over_a_chosen_mode_sends_nothing(bot: 
     assert bot.together.posts == []
 
 
-@both_transports
 async def test_ids_are_shown_privately_to_be_copied(bot: World) -> None:
     bot.together.add()
     await bot.slack.press(await card(bot), MORE, choice=cards.COPY_IDS, user="U0CAROL")
@@ -238,7 +236,6 @@ async def test_ids_are_shown_privately_to_be_copied(bot: World) -> None:
     assert all(f'"text": "{each}"' in told.everything for each in IDS)
 
 
-@both_transports
 async def test_history_names_every_decision_privately(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     alert = await card(bot)

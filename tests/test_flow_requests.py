@@ -70,14 +70,12 @@ async def test_unknown_command_is_acked_and_answered(bot: World) -> None:
     assert "doesn't recognize the command /reboot-everything" in (await bot.reply_privately()).text
 
 
-@both_transports
 async def test_unknown_button_is_acked_and_answered(bot: World) -> None:
     message = bot.slack.post_as_tool([button_row("remediation:explode"), button_row("other", url="https://x.example")])
     assert (await bot.slack.press(message, "remediation:explode")).status == 200
     assert "doesn't recognize the button remediation:explode" in (await bot.reply_privately()).text
 
 
-@both_transports
 async def test_link_button_is_acked_and_nothing_else(bot: World) -> None:
     message = bot.slack.post_as_tool([button_row("runbook", url="https://x.example")])
     assert (await bot.slack.press(message, "runbook")).status == 200
@@ -103,7 +101,6 @@ def interaction(kind: str, **extra: Any) -> dict[str, Any]:
     return {"type": kind, "team": {"id": TEAM}, "user": user, "trigger_id": "1.1", "callback_id": "gone", **extra}
 
 
-@both_transports
 async def test_unknown_dialog_is_acked_and_answered_in_a_direct_message(bot: World) -> None:
     view = {"type": "modal", "callback_id": "gone", "id": "V1", "state": {"values": {}}}
     ack = await bot.slack.deliver("interactive", interaction("view_submission", view=view))
@@ -119,7 +116,6 @@ async def test_legacy_dialog_is_acked_and_answered(bot: World) -> None:
     await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
 
 
-@both_transports
 @pytest.mark.parametrize("kind", ["shortcut", "message_action"])
 async def test_unknown_shortcut_is_acked_and_answered(bot: World, kind: str) -> None:
     assert (await bot.slack.deliver("interactive", interaction(kind))).status == 200
@@ -127,7 +123,6 @@ async def test_unknown_shortcut_is_acked_and_answered(bot: World, kind: str) -> 
     assert "doesn't recognize this shortcut" in bot.slack.direct("U0ALICE")[0].text
 
 
-@both_transports
 async def test_button_in_a_view_is_answered_in_a_direct_message(bot: World) -> None:
     payload = interaction("block_actions", container={"type": "view"}, actions=[{"action_id": APPROVE, "value": "x"}])
     payload["actions"][0] |= {"type": "button", "block_id": "b"}
@@ -144,7 +139,6 @@ async def test_options_and_events_are_acked(bot: World) -> None:
     assert ack.status == 200
 
 
-@both_transports
 async def test_overloaded_bot_says_so_in_the_ack(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()

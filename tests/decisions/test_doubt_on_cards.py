@@ -15,7 +15,7 @@ from tests.sqlite import locked
 from tests.store.examples import request
 from tests.test_flow_reasons import opened
 from tests.watch import card, pass_time, poll, quiet, thread, until, watching
-from tests.watcher.test_calls import calls
+from tests.watcher.test_who_is_called import calls
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, as_alert, world
 
 LONG_IDS: Ids = ("節" * 200, "点" * 200, "修" * 200)
