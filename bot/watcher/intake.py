@@ -16,7 +16,7 @@ from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
 from bot.watcher.lifecycle import GROWS_SECONDS
 from bot.watcher.poller import Listing, Observation, Poller
-from bot.watcher.workqueue import WorkQueue
+from bot.watcher.workqueue import Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -293,7 +293,7 @@ class Intake:
             await self._messages.add_cards(new)
         for alert, message in new:
             self._index.note(alert.remediation.ref, alert.fingerprint)
-            self._queue.put(message.id)
+            self._queue.put(message.id, *((Lane.LOOK, "") if message.ts else (Lane.POST, message.channel_id)))
 
     async def _gather(self, cluster_id: str | None, channel_id: str, fresh: Sequence[Observation]) -> None:
         """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""

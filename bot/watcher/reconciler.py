@@ -39,6 +39,7 @@ from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, Line, WorkQueue
 logger = logging.getLogger(__name__)
 
 TAKEOVER_SECONDS = 300.0  # so long after it begins, a watch may meet what the one before was telling
+FRESH_SECONDS = 1.0  # so old may be what says when a post left
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
 
 
@@ -204,7 +205,7 @@ class Reconciler:
         if lane is not Lane.LOOK and self._is_too_early(snapshot, step):
             return None
         after = await self._steps[step](snapshot)
-        if after is None:
+        if after is None or after.message.next_at != 0.0:  # it says when there is something to do
             return None
         following = self._next_step(after)
         return None if following.lane is Lane.LOOK or self._is_too_early(after, following) else after
@@ -282,13 +283,14 @@ class Reconciler:
     # The message.
 
     async def _post(self, snapshot: Snapshot) -> Snapshot | None:
-        is_card = not snapshot.message.is_digest
+        began, is_card = self._clock.monotonic(), not snapshot.message.is_digest
         history = await self._enricher.history(snapshot.alerts[0].remediation.ref) if is_card else None
         await self._channels.turn_to_post(self._config.channel_of(snapshot))
         self._lease.ensure_held()
-        return await finish(self._say(snapshot.message.id, history))
+        is_fresh = self._clock.monotonic() - began < FRESH_SECONDS
+        return await finish(self._say(snapshot if is_fresh else snapshot.message.id, history))
 
-    async def _say(self, key: str, history: History | None) -> Snapshot | None:
+    async def _say(self, known: Snapshot | str, history: History | None) -> Snapshot | None:
         """Write down that a message is about to be posted, then post it: after a crash it is looked for first."""
 
         def leaving(snapshot: Snapshot) -> TrackedMessage | None:
@@ -298,9 +300,10 @@ class Reconciler:
             channel_id = self._config.channel_of(snapshot)
             return calls.leaving(replace(snapshot.message, channel_id=channel_id), snapshot, self._config)
 
-        left = await self._messages.change(key, leaving, history=history)
+        left = await self._messages.change(known, leaving, history=history)
         if left is None:
             return None
+        key = left.message.id
         message, shown = left.message, lifecycle.content(left, self._config)
         self._lease.ensure_held()  # writing it down may have taken so long that another process posts it by now
         try:
