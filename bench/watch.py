@@ -14,7 +14,7 @@ from typing import Any
 from bot.cards.batch import REPORT_LINES
 from bot.models import Alert, Remediation, Snapshot, TrackedMessage
 from bot.store import Database, Messages
-from bot.watcher import Route, WatchConfig, calls, lifecycle
+from bot.watcher import Route, WatchConfig, calls, schedule
 from bot.watcher.poller import fingerprint_of
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.slack import Slack
@@ -140,7 +140,7 @@ async def _tell_all(folder: Path, slack: Slack, together: Together, ids: list[Id
         remediation = Remediation.model_validate(together.remediations[each])
         alert = Alert(remediation, fingerprint_of(together.remediations[each]))
         card = TrackedMessage(f"m{number}", False, each[0], "C0OPS", reminders=calls.MAX_REMINDERS, next_at=None)
-        message = lifecycle.content(Snapshot(card, [alert], {}, [], is_being_decided=False, now=0.0), config)
+        message = schedule.content(Snapshot(card, [alert], {}, [], is_being_decided=False, now=0.0), config)
         ids_of = dict(zip(("cluster_id", "instance_id", "remediation_id"), each, strict=True))
         metadata = {"event_type": "remediation_alert", "event_payload": ids_of}
         ts = slack.post_as_tool(message.marked_blocks, text=message.text, metadata=metadata).ts

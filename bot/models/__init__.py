@@ -47,7 +47,7 @@ from bot.models.job import (
     is_reported_in_digest,
     token_of,
 )
-from bot.models.message import ARRIVED_SECONDS, Snapshot, Tracked, TrackedMessage, answered, held, outdated, released
+from bot.models.message import ARRIVED_SECONDS, Snapshot, TrackedMessage
 from bot.models.overview import PER_PAGE, Overview
 from bot.models.ports import AlertChannels, Delivery, Directory, Found, Messenger, Person
 from bot.models.remediation import (
@@ -132,24 +132,19 @@ __all__ = [
     "State",
     "StopReason",
     "Target",
-    "Tracked",
     "TrackedMessage",
     "Verb",
-    "answered",
     "button_value",
     "check_id",
     "chosen",
     "decided_in",
     "decision_of",
-    "held",
     "is_reported_in_digest",
     "is_weaker",
     "key",
     "new_id",
-    "outdated",
     "read_button_value",
     "reference_value",
-    "released",
     "still_waiting",
     "stop_reason",
     "token_of",

@@ -1,20 +1,13 @@
 """Messages that the bot keeps true: a card for one remediation, or a digest for many."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from bot.models.alert import Alert, Hold, Pause
+from bot.models.alert import Alert, Pause
 from bot.models.approval import FirstApproval
 from bot.models.batch import Batch
 from bot.models.ids import RemediationRef
-from bot.models.job import Answer, ReplyKind
-from bot.models.request import Request
-from bot.models.verbs import RULES
-from bot.mrkdwn import escape, when
 
-HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
-# A decided card isn't looked at until Together is read, which makes it due; after so long it is looked at anyway.
-LEFT_ALONE_SECONDS = 60.0
 ARRIVED_SECONDS = 15.0  # what was sent so long ago has arrived or never will: the client gives up after 10
 
 
@@ -94,77 +87,3 @@ class Snapshot:
     now: float
     version: int = 0
     pause: Pause | None = None
-
-
-Tracked = tuple[Alert, TrackedMessage]
-
-
-def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
-    alert: Alert, message: TrackedMessage, request: Request, answer: Answer, at: float, seq: int
-) -> Tracked:
-    """Note that somebody was answered: what the answer says must stay on the card.
-
-    Args:
-        message: likewise.
-        at: the present, as Unix time in seconds.
-    """
-    decides, remark = RULES[request.verb].decides, answer.remark
-    known = alert.remediation.state, alert.remediation.mode
-    is_told = remark is not None and answer.manner is ReplyKind.CARD  # an error says nothing of the state
-    is_stale = is_told and remark is not None and (alert.is_unlisted or (remark.state, remark.mode) != known)
-    if is_stale and remark:
-        # The card must say it too if Together can't be read; the notice was for the person who asked.
-        alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
-    alert = replace(alert, decided_seq=seq if decides else alert.decided_seq)
-    if remark and remark.decided:
-        alert = replace(alert, hold=None, decided=remark.decided)
-    is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
-    message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
-    place = request.place
-    shown_at = place.channel_id, answer.card_ts or place.message_ts
-    if message.is_digest or message.ts is None or (message.channel_id, message.ts) != shown_at:
-        return alert, message
-    if remark and answer.manner is ReplyKind.ERROR:
-        if alert.remark and not alert.remark.buttons:
-            # A doubt that is older still holds, and for as long as the newer one.
-            return replace(alert, remark=replace(alert.remark, at=at)), replace(message, content_hash="")
-        state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
-        remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
-    if remark and not decides and alert.remark and alert.remark.notice == remark.notice and not remark.buttons:
-        at = alert.remark.at  # a look that found nothing new prolongs no doubt
-    if remark:
-        # An error is in the thread, and its line on the card is drawn with the next look.
-        is_known = answer.manner is ReplyKind.CARD and not message.is_unsure(at)
-        drawn = answer.message.fingerprint if is_known else ""
-        return replace(alert, remark=replace(remark, at=at)), replace(message, content_hash=drawn)
-    # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
-    return alert, replace(message, content_hash="") if place.in_progress else message
-
-
-def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> TrackedMessage:
-    """Let a message be drawn again; once more later, where an edit may still arrive over that."""
-    unsure_until = now + ARRIVED_SECONDS if may_overwrite else message.unsure_until
-    return replace(message, content_hash="", unsure_until=unsure_until, next_at=0.0, done=False)
-
-
-def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Tracked:
-    """Put an alert on hold. Who asks again at once is not told of again."""
-    before = alert.hold.at(now) if alert.hold else None
-    joined = before.joined(hold) if before else hold
-    is_again = before and before.user_id == hold.user_id and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
-    message, node = replace(message, next_at=0.0, done=False), escape(alert.remediation.node, 100)
-    if not message.is_digest:
-        line = () if is_again else (f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}.",)
-        message = replace(message, pending_lines=message.pending_lines + line)
-    return replace(alert, hold=joined, asked_since=joined.until), message
-
-
-def released(alert: Alert, message: TrackedMessage, user_id: str, now: float) -> Tracked | None:
-    """End a hold; None where there is none."""
-    if alert.hold is None or alert.hold.at(now) is None:
-        return None
-    message = replace(message, next_at=0.0)
-    if not message.is_digest:
-        line = f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold."
-        message = replace(message, pending_lines=(*message.pending_lines, line))
-    return replace(alert, hold=None, asked_since=now), message

@@ -8,7 +8,7 @@ from bot.store.decisions import DecisionStore
 from bot.store.health import health
 from bot.store.inbox import InboxStore
 from bot.store.lease import Lease
-from bot.store.messages import InChannel, Look, Messages
+from bot.store.messages import InChannel, Messages
 from bot.store.outages import Outage, Outages
 from bot.store.outbox import Outbox, OutboxEntry
 from bot.store.pauses import Pauses, begin_pause, end_pause
@@ -22,7 +22,6 @@ __all__ = [
     "InChannel",
     "InboxStore",
     "Lease",
-    "Look",
     "Messages",
     "Outage",
     "Outages",

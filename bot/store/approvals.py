@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select
 
+from bot.alerts import Look, Tracked, held, outdated, released
 from bot.errors import OutcomeKind
 from bot.models import (
     DOUBT_SECONDS,
@@ -15,18 +16,13 @@ from bot.models import (
     Job,
     RemediationRef,
     State,
-    Tracked,
     Verb,
-    held,
-    outdated,
-    released,
 )
 from bot.store.database import Database, now, read_clock
 from bot.store.messages import (
     FIRST_APPROVAL,
     FIRST_COUNTS,
     WITHDRAWN,
-    Look,
     change_alert,
     forget_first_approval,
     readable_alert,

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
+from bot.alerts import Look, Tracked, answered
 from bot.clock import Clock
 from bot.errors import LeaseLost
 from bot.models import (
@@ -47,16 +48,14 @@ from bot.models import (
     Request,
     SeenState,
     Sent,
-    Tracked,
     Verb,
-    answered,
     is_reported_in_digest,
     new_id,
 )
 from bot.store import audit, batches, inbox, outbox
 from bot.store.approvals import card_context, keep_first
 from bot.store.database import Database, lock_audit, lock_cluster, now, read_clock
-from bot.store.messages import Look, change_alert
+from bot.store.messages import change_alert
 from bot.store.pauses import active_pause
 from bot.store.serialization import dump_answer, dump_request, to_job
 from bot.store.tables import (

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from sys import intern
 from typing import Any, NamedTuple
@@ -12,18 +12,17 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
+from bot.alerts import Look, Tracked
 from bot.models import (
     FIRST_APPROVAL_SECONDS,
     IN_REPAIR,
     Alert,
-    DecidedBy,
     FirstApproval,
     History,
     Remediation,
     RemediationRef,
     Snapshot,
     State,
-    Tracked,
     TrackedMessage,
 )
 from bot.store import audit, batches, outbox
@@ -138,22 +137,6 @@ class InChannel(NamedTuple):
     cluster_id: str | None
     is_open: bool
     is_read_only: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """An alert with what bears on it.
-
-    Attributes:
-        decided: who brought what was seen into its state through this bot, where that is known.
-        now: the present, as Unix time in seconds.
-    """
-
-    alert: Alert
-    message: TrackedMessage
-    first: FirstApproval | None
-    decided: DecidedBy | None
-    now: float
 
 
 class Messages(Leased):

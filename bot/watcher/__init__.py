@@ -1,7 +1,7 @@
 """Finds what waits for approval, tells it once, and follows it to its end: a controller, as Kubernetes has them.
 
 `poller` lists clusters, `intake` writes down what has changed and puts messages on the `workqueue`, and `reconciler`
-makes each message say what `lifecycle`, `threads` and `calls` work out from the store.
+makes each message say what `schedule`, `threads` and `calls` work out from the store.
 """
 
 from bot.watcher.config import Route, WatchConfig

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bot.alerts import CALM_SECONDS
 from bot.models import Alert, Snapshot, TrackedMessage, still_waiting, waiting
 from bot.watcher.config import WatchConfig
 
 MAX_REMINDERS = 3
-CALM_SECONDS = 900.0  # what comes and goes calls no more often
 SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
 
 

@@ -6,16 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from bot import alerts
 from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.models import Alert, RemediationRef, TrackedMessage, new_id
 from bot.store import Messages
-from bot.watcher import lifecycle
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
-from bot.watcher.lifecycle import GROWS_SECONDS
 from bot.watcher.poller import Listing, Observation, Poller
+from bot.watcher.schedule import GROWS_SECONDS
 from bot.watcher.workqueue import Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -211,10 +211,10 @@ class Intake:
         if remediation is None and observation.words is not None:
             return
         if remediation is None:
-            change = partial(lifecycle.gone, sequence=listing.sequence)
+            change = partial(alerts.gone, sequence=listing.sequence)
         else:
             change = partial(
-                lifecycle.seen,
+                alerts.seen,
                 remediation=remediation,
                 fingerprint=observation.fingerprint,
                 share=self._enricher.share(ref.cluster_id),
@@ -232,7 +232,7 @@ class Intake:
             self._index.drop(ref)
         else:
             self._index.note(ref, observation.fingerprint)
-        if after.is_unlisted and not lifecycle.was_only_waiting(before):
+        if after.is_unlisted and not alerts.was_only_waiting(before):
             self._poller.look_for(ref)
         self._queue.put(after.message_id)
 
@@ -249,10 +249,10 @@ class Intake:
         if now < self._load_due.get(cluster_id, math.inf):
             return
         waiting = await self._messages.waiting_cards(cluster_id)
-        behind = [each for each in waiting if lifecycle.is_behind(each, share)]
+        behind = [each for each in waiting if alerts.is_behind(each, share)]
         behind.sort(key=lambda each: each.share.at if each.share else 0.0)
         for each in behind[:LOADS_AT_ONCE]:
-            changed = await self._messages.observe(each.remediation.ref, None, partial(lifecycle.loaded, share=share))
+            changed = await self._messages.observe(each.remediation.ref, None, partial(alerts.loaded, share=share))
             if changed:
                 self._queue.put(changed[1].message_id)
         if behind:
@@ -268,7 +268,7 @@ class Intake:
                 continue
             self._aged.add(ref)
             as_of = self._clock.now() - (now - at)
-            changed = await self._messages.observe(ref, None, partial(lifecycle.unconfirmed, as_of=as_of))
+            changed = await self._messages.observe(ref, None, partial(alerts.unconfirmed, as_of=as_of))
             if changed:
                 self._index.mark_stale(ref)
                 self._queue.put(changed[1].message_id)

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 
-from bot import cards
+from bot import alerts, cards
+from bot.alerts import outdated
 from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, PostFailed, PostUncertain, StorageUnavailable, TogetherError
 from bot.models import (
@@ -20,19 +21,18 @@ from bot.models import (
     State,
     TrackedMessage,
     decision_of,
-    outdated,
 )
 from bot.store import Lease, Messages
 from bot.tasks import finish
 from bot.together import TogetherClient
-from bot.watcher import calls, lifecycle, threads
+from bot.watcher import calls, schedule, threads
 from bot.watcher.comparison import HISTORY_BEFORE, Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
-from bot.watcher.lifecycle import Step
 from bot.watcher.outages import OutageNotifier, is_outage_key
 from bot.watcher.poller import reference_of
+from bot.watcher.schedule import Step
 from bot.watcher.threads import PendingReply
 from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, Line, WorkQueue
 
@@ -215,13 +215,13 @@ class Reconciler:
         step, message = self._next_step(snapshot), snapshot.message
         channel_id = self._config.channel_of(snapshot) if step.lane is Lane.POST else message.channel_id
         is_urgent = step is Step.EDIT and (
-            decision_of(message.content_hash) != decision_of(lifecycle.content(snapshot, self._config).fingerprint)
+            decision_of(message.content_hash) != decision_of(schedule.content(snapshot, self._config).fingerprint)
         )
         self._queue.done(key, step.lane, "" if step.lane is Lane.LOOK else channel_id, urgent=is_urgent)
 
     def _next_step(self, snapshot: Snapshot) -> Step:
         """Return what a message needs next; its thread isn't told more until it is known what it was told."""
-        step = lifecycle.next_step(snapshot, self._config)
+        step = schedule.next_step(snapshot, self._config)
         is_unclear = snapshot.message.id in self._unclear and step in {Step.TELL, Step.REMIND, Step.REST}
         return Step.MAKE_SURE if is_unclear else step
 
@@ -232,7 +232,7 @@ class Reconciler:
             shown = self._edited.get(key, (0.0, ""))[1]
             is_same = (
                 snapshot.message.is_unsure(snapshot.now)
-                and lifecycle.content(snapshot, self._config).fingerprint == shown
+                and schedule.content(snapshot, self._config).fingerprint == shown
             )
             return is_same or self._was_just_edited(key)
         if step is Step.MAKE_SURE:
@@ -249,7 +249,7 @@ class Reconciler:
 
     async def _wait(self, snapshot: Snapshot) -> Snapshot | None:
         """Come back to it with the next tick, or once Together has been read."""
-        return await self._rest(snapshot) if lifecycle.awaits_reading(snapshot) else None
+        return await self._rest(snapshot) if schedule.awaits_reading(snapshot) else None
 
     async def _rest(self, snapshot: Snapshot) -> Snapshot | None:
         return await self._settle(snapshot, lambda each: each.message)
@@ -271,7 +271,7 @@ class Reconciler:
         def settled(snapshot: Snapshot) -> TrackedMessage | None:
             if (changed := change(snapshot)) is None:
                 return None
-            after = lifecycle.settled(replace(snapshot, message=changed), self._config)
+            after = schedule.settled(replace(snapshot, message=changed), self._config)
             return replace(after, next_at=0.0) if key in self._unclear and not after.done else after
 
         after = await self._messages.change(known, settled, reminded=reminded)
@@ -294,7 +294,7 @@ class Reconciler:
         """Write down that a message is about to be posted, then post it: after a crash it is looked for first."""
 
         def leaving(snapshot: Snapshot) -> TrackedMessage | None:
-            if snapshot.message.ts or lifecycle.next_step(snapshot, self._config) is not Step.POST:
+            if snapshot.message.ts or schedule.next_step(snapshot, self._config) is not Step.POST:
                 return None
             # The settings may have changed since it was first about to be posted.
             channel_id = self._config.channel_of(snapshot)
@@ -304,7 +304,7 @@ class Reconciler:
         if left is None:
             return None
         key = left.message.id
-        message, shown = left.message, lifecycle.content(left, self._config)
+        message, shown = left.message, schedule.content(left, self._config)
         self._lease.ensure_held()  # writing it down may have taken so long that another process posts it by now
         try:
             ts = await self._channels.post(shown, about=_about(left), channel_id=message.channel_id)
@@ -322,7 +322,7 @@ class Reconciler:
 
     async def _edit(self, snapshot: Snapshot) -> Snapshot | None:
         self._lease.ensure_held()
-        return await finish(self._update(snapshot, lifecycle.content(snapshot, self._config)))
+        return await finish(self._update(snapshot, schedule.content(snapshot, self._config)))
 
     async def _update(self, before: Snapshot, shown: Message) -> Snapshot | None:
         key, ts = before.message.id, before.message.ts
@@ -352,7 +352,7 @@ class Reconciler:
     async def _lose(self, snapshot: Snapshot, error: PostFailed) -> Snapshot | None:
         logger.warning("%s: deleted in Slack: %s", _named(snapshot), error)
         self._forget_unclear(snapshot.message.id)
-        return await self._messages.change(snapshot, lifecycle.deleted)
+        return await self._messages.change(snapshot, alerts.deleted)
 
     async def _move(self, snapshot: Snapshot) -> Snapshot | None:
         await self._channels.turn_to_update()
@@ -373,7 +373,7 @@ class Reconciler:
             logger.warning("%s: can't be changed in its former channel: %s", _named(before), error)
         logger.info("%s: moves from %s to %s", _named(before), message.channel_id, channel_id)
         self._forget_unclear(message.id)
-        return await self._settle(before, lifecycle.moved)
+        return await self._settle(before, alerts.moved)
 
     # Its thread.
 
@@ -469,7 +469,7 @@ class Reconciler:
         key, count = before.message.id, len(still)
 
         def counted(snapshot: Snapshot) -> TrackedMessage | None:
-            if lifecycle.next_step(snapshot, self._config) is not Step.REMIND or _shown(snapshot) != _shown(before):
+            if schedule.next_step(snapshot, self._config) is not Step.REMIND or _shown(snapshot) != _shown(before):
                 return None
             return calls.reminded(snapshot, self._config)
 

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot import alerts
+from bot.alerts import Look, answered, held
 from bot.cards import card
 from bot.models import (
     IN_REPAIR,
@@ -26,14 +28,11 @@ from bot.models import (
     State,
     TrackedMessage,
     Verb,
-    answered,
-    held,
 )
 from bot.models.remediation import FINAL
-from bot.store import Look
-from bot.watcher import calls, lifecycle, threads
+from bot.watcher import calls, schedule, threads
 from bot.watcher.config import Route, WatchConfig
-from bot.watcher.lifecycle import Step
+from bot.watcher.schedule import Step
 from tests.manual_clock import START
 from tests.samples import remediation
 
@@ -74,10 +73,10 @@ class Model:
         look = Look(self.alert, self.message, None, None, self.now)
         sequence = -1 if is_old else self.sequence
         if self.truth is None:
-            changed = lifecycle.gone(look, sequence)
+            changed = alerts.gone(look, sequence)
         else:
-            changed = lifecycle.seen(look, self.truth, "", None, sequence, read_alone=False)
-            changed = changed or lifecycle.seen(look, self.truth, "", None, sequence, read_alone=True)
+            changed = alerts.seen(look, self.truth, "", None, sequence, read_alone=False)
+            changed = changed or alerts.seen(look, self.truth, "", None, sequence, read_alone=True)
         if changed:
             self.alert, self.message = changed
 
@@ -100,13 +99,13 @@ class Model:
 
     def reconcile(self, fate: str = "taken") -> Step:
         snapshot = self.snapshot()
-        step, message = lifecycle.next_step(snapshot, CONFIG), snapshot.message
+        step, message = schedule.next_step(snapshot, CONFIG), snapshot.message
         match step:
             case Step.POST:
                 self.message = calls.leaving(message, snapshot, CONFIG)
-                self._post(lifecycle.content(snapshot, CONFIG), fate)
+                self._post(schedule.content(snapshot, CONFIG), fate)
             case Step.EDIT:
-                self._edit(lifecycle.content(snapshot, CONFIG), fate)
+                self._edit(schedule.content(snapshot, CONFIG), fate)
             case Step.TELL if fate == "taken":
                 part = next(threads.thread_parts(snapshot, CONFIG))
                 self.thread.append(part.message)
@@ -144,7 +143,7 @@ class Model:
     def _edit(self, content: Message, fate: str) -> None:
         ts = str(self.message.ts)
         if ts not in self.channel:  # somebody has deleted it
-            self.message = lifecycle.deleted(self.snapshot())
+            self.message = alerts.deleted(self.snapshot())
             return
         if fate in {"taken", "unclear", "dies"}:
             self.channel[ts] = content
@@ -154,7 +153,7 @@ class Model:
             self.message = replace(self.message, content_hash="")
 
     def _settle(self, message: TrackedMessage) -> None:
-        self.message = lifecycle.settled(replace(self.snapshot(), message=message), CONFIG)
+        self.message = schedule.settled(replace(self.snapshot(), message=message), CONFIG)
 
 
 @given(WAITING, st.lists(EVENTS, min_size=12, max_size=40))
@@ -190,12 +189,12 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
         if model.reconcile() is Step.REST or model.forgotten:
             break
     snapshot = model.snapshot()
-    assert lifecycle.next_step(snapshot, CONFIG) in {Step.REST, Step.FORGET}
+    assert schedule.next_step(snapshot, CONFIG) in {Step.REST, Step.FORGET}
     if model.truth and model.truth.state == State.PENDING_APPROVAL:
         assert model.message.ts is not None
         assert model.message.ts in model.channel
     if shown := model.channel.get(str(model.message.ts)):
-        assert shown.fingerprint == lifecycle.content(snapshot, CONFIG).fingerprint
+        assert shown.fingerprint == schedule.content(snapshot, CONFIG).fingerprint
         assert not model.message.pending_lines
         assert shown.blocks[0]["text"]["text"].startswith(title(model))
         assert sum("failed on" in each.text for each in model.thread) <= model.failures
@@ -222,7 +221,7 @@ def read_after(known: Remediation, read: Remediation, *, read_alone: bool = Fals
     """Whether a reading counts, after another one."""
     alert = Alert(known, "", "m", START)
     message = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C0OPS", opened_at=START)
-    return bool(lifecycle.seen(Look(alert, message, None, None, START), read, "", None, 0, read_alone=read_alone))
+    return bool(alerts.seen(Look(alert, message, None, None, START), read, "", None, 0, read_alone=read_alone))
 
 
 OLD, NEW = "2026-11-24T03:00:00Z", "2026-11-24T03:01:00Z"

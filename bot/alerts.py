@@ -1,0 +1,255 @@
+"""An alert and its message: what each thing that happens makes of them. Pure functions; times are Unix times."""
+
+from dataclasses import dataclass, replace
+
+from bot import cards, readings
+from bot.models import (
+    ARRIVED_SECONDS,
+    RULES,
+    Alert,
+    Answer,
+    CardNote,
+    DecidedBy,
+    FirstApproval,
+    Hold,
+    Remediation,
+    RepairLoad,
+    ReplyKind,
+    Request,
+    Snapshot,
+    State,
+    TrackedMessage,
+    Verb,
+)
+from bot.mrkdwn import escape, when
+
+READ_SECONDS = 10.0  # within which what was read alone was asked for (the client gives up then)
+VANISHED_SECONDS = 10.0  # what Together doesn't find for so long, at two looks, is withdrawn
+CALM_SECONDS = 900.0  # what comes and goes calls no more often
+HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
+# A decided card isn't looked at until Together is read, which makes it due; after so long it is looked at anyway.
+LEFT_ALONE_SECONDS = 60.0
+Tracked = tuple[Alert, TrackedMessage]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An alert with what bears on it.
+
+    Attributes:
+        decided: who brought what was seen into its state through this bot, where that is known.
+        now: the present, as Unix time in seconds.
+    """
+
+    alert: Alert
+    message: TrackedMessage
+    first: FirstApproval | None
+    decided: DecidedBy | None
+    now: float
+
+
+# What Together says.
+
+
+def seen(  # noqa: PLR0913 - what was read, and when
+    look: Look,
+    remediation: Remediation,
+    fingerprint: str,
+    share: RepairLoad | None,
+    sequence: int,
+    *,
+    read_alone: bool,
+) -> Tracked | None:
+    """Return an alert and its message after Together has said something about its remediation.
+
+    Returns:
+        None where this is older than what is known, or may be: then it is to be read alone.
+    """
+    alert, message, before = look.alert, look.message, look.alert.remediation
+    if alert.decided_seq > sequence or readings.is_older(before, remediation):
+        return None
+    if not read_alone and readings.may_be_older(alert, remediation):
+        return None
+    moved = remediation.state != before.state or remediation.mode != before.mode
+    known = _who(look)
+    waits = remediation.state == State.PENDING_APPROVAL
+    waits_again = waits and not alert.is_waiting
+    if not message.is_digest:
+        lines = message.pending_lines + ((cards.listed_again(remediation),) if alert.is_unlisted else ())
+        if moved:
+            lines = (*lines, *cards.transition(before, remediation, known, look.now))
+        message = replace(message, pending_lines=lines)
+    if waits_again:
+        # Should it fail once more, that is told once more.
+        message = replace(message, announced=message.announced - {str(remediation.ref)})
+        asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
+        alert = replace(alert, waiting_since=look.now, asked_since=asked_since)
+    if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
+        alert = replace(alert, worsened_at=look.now)
+    alert = replace(
+        alert,
+        remediation=remediation,
+        fingerprint=fingerprint,
+        share=share if moved and waits else alert.share,
+        hold=alert.hold if waits else None,
+        remark=alert.remark if _still_holds(alert, remediation, look.now, read_alone=read_alone) else None,
+        decided=known if known and remediation.state in RULES[known.verb].effect else None,
+        is_unlisted=False,
+        missing_since=0.0,
+        is_stale=False,
+        as_of=None,
+    )
+    return alert, replace(message, next_at=0.0, done=False)
+
+
+def loaded(look: Look, share: RepairLoad) -> Tracked | None:
+    """Return a waiting alert with how much of its cluster is in repair now; None where that is no news."""
+    if not is_behind(look.alert, share):
+        return None
+    return replace(look.alert, share=share), replace(look.message, next_at=0.0)
+
+
+def is_behind(alert: Alert, share: RepairLoad) -> bool:
+    """Return whether a waiting alert says another load of its cluster than there is."""
+    told = alert.share
+    is_same = told is not None and (told.in_repair, told.nodes) == (share.in_repair, share.nodes)
+    return alert.is_waiting and not alert.is_stale and not is_same
+
+
+def _who(look: Look) -> DecidedBy | None:
+    """Return who decided: as the audit trail says, or as the answer did, which names both of two people."""
+    trail, answer = look.decided, look.alert.decided
+    if trail and answer and (trail.verb, trail.user_id) != (answer.verb, answer.user_id):
+        return trail
+    return answer or trail
+
+
+def gone(look: Look, sequence: int) -> Tracked | None:
+    """Return an alert whose remediation Together doesn't find; None where that is out of date.
+
+    One look may be at a replica that lags: only the second one says that it is withdrawn.
+    """
+    alert, message = look.alert, look.message
+    if alert.decided_seq > sequence or (alert.is_unlisted and not alert.is_stale):
+        return None
+    if not alert.missing_since or alert.missing_since > look.now:
+        return replace(alert, missing_since=look.now), message
+    if look.now - alert.missing_since < VANISHED_SECONDS:
+        return None
+    if not alert.is_unlisted and not message.is_digest:
+        message = replace(message, pending_lines=(*message.pending_lines, cards.withdrawn(alert.remediation)))
+    alert = replace(alert, is_unlisted=True, is_stale=False, as_of=None)
+    return alert, replace(message, next_at=0.0, done=False)
+
+
+def unconfirmed(look: Look, as_of: float) -> Tracked | None:
+    """Return an alert that Together has not confirmed for too long, so that its message says as of when it is."""
+    if look.alert.is_closed or look.alert.as_of:
+        return None
+    # The next reading counts as news, for the next watcher too.
+    return replace(look.alert, as_of=as_of, fingerprint=""), replace(look.message, next_at=0.0)
+
+
+def _still_holds(alert: Alert, read: Remediation, now: float, *, read_alone: bool) -> bool:
+    """Return whether what was answered holds after a reading: a doubt ends with what was read alone, late enough."""
+    remark = alert.remark
+    if remark is None or not holds(remark, read):
+        return False
+    return remark.settles_at is None or not read_alone or now - READ_SECONDS < remark.settles_at
+
+
+def holds(remark: CardNote | None, remediation: Remediation) -> bool:
+    """Return whether what a card was answered with is about what the remediation is now."""
+    return remark is not None and (remark.state, remark.mode) == (remediation.state, remediation.mode)
+
+
+def was_only_waiting(alert: Alert) -> bool:
+    """Return whether nothing had begun, so that nothing is to be looked for once it has vanished."""
+    return alert.is_waiting and not alert.is_stale and not (alert.decided and alert.decided.verb is Verb.APPROVE)
+
+
+# What people do.
+
+
+def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
+    alert: Alert, message: TrackedMessage, request: Request, answer: Answer, at: float, seq: int
+) -> Tracked:
+    """Note that somebody was answered: what the answer says must stay on the card.
+
+    Args:
+        message: likewise.
+        at: the present, as Unix time in seconds.
+    """
+    decides, remark = RULES[request.verb].decides, answer.remark
+    known = alert.remediation.state, alert.remediation.mode
+    is_told = remark is not None and answer.manner is ReplyKind.CARD  # an error says nothing of the state
+    is_stale = is_told and remark is not None and (alert.is_unlisted or (remark.state, remark.mode) != known)
+    if is_stale and remark:
+        # The card must say it too if Together can't be read; the notice was for the person who asked.
+        alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
+    alert = replace(alert, decided_seq=seq if decides else alert.decided_seq)
+    if remark and remark.decided:
+        alert = replace(alert, hold=None, decided=remark.decided)
+    is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
+    message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
+    place = request.place
+    shown_at = place.channel_id, answer.card_ts or place.message_ts
+    if message.is_digest or message.ts is None or (message.channel_id, message.ts) != shown_at:
+        return alert, message
+    if remark and answer.manner is ReplyKind.ERROR:
+        if alert.remark and not alert.remark.buttons:
+            # A doubt that is older still holds, and for as long as the newer one.
+            return replace(alert, remark=replace(alert.remark, at=at)), replace(message, content_hash="")
+        state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
+        remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
+    if remark and not decides and alert.remark and alert.remark.notice == remark.notice and not remark.buttons:
+        at = alert.remark.at  # a look that found nothing new prolongs no doubt
+    if remark:
+        # An error is in the thread, and its line on the card is drawn with the next look.
+        is_known = answer.manner is ReplyKind.CARD and not message.is_unsure(at)
+        drawn = answer.message.fingerprint if is_known else ""
+        return replace(alert, remark=replace(remark, at=at)), replace(message, content_hash=drawn)
+    # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
+    return alert, replace(message, content_hash="") if place.in_progress else message
+
+
+def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> TrackedMessage:
+    """Let a message be drawn again; once more later, where an edit may still arrive over that."""
+    unsure_until = now + ARRIVED_SECONDS if may_overwrite else message.unsure_until
+    return replace(message, content_hash="", unsure_until=unsure_until, next_at=0.0, done=False)
+
+
+def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Tracked:
+    """Put an alert on hold. Who asks again at once is not told of again."""
+    before = alert.hold.at(now) if alert.hold else None
+    joined = before.joined(hold) if before else hold
+    is_again = before and before.user_id == hold.user_id and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
+    message, node = replace(message, next_at=0.0, done=False), escape(alert.remediation.node, 100)
+    if not message.is_digest:
+        line = () if is_again else (f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}.",)
+        message = replace(message, pending_lines=message.pending_lines + line)
+    return replace(alert, hold=joined, asked_since=joined.until), message
+
+
+def released(alert: Alert, message: TrackedMessage, user_id: str, now: float) -> Tracked | None:
+    """End a hold; None where there is none."""
+    if alert.hold is None or alert.hold.at(now) is None:
+        return None
+    message = replace(message, next_at=0.0)
+    if not message.is_digest:
+        line = f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold."
+        message = replace(message, pending_lines=(*message.pending_lines, line))
+    return replace(alert, hold=None, asked_since=now), message
+
+
+# What becomes of the message in Slack.
+
+
+def deleted(snapshot: Snapshot) -> TrackedMessage:
+    """Return a message that somebody has deleted in Slack: it is posted again while something of it waits or fails."""
+    return replace(snapshot.message, ts=None, posted_at=0.0, content_hash="", pending_lines=(), next_at=0.0)
+
+
+def moved(snapshot: Snapshot) -> TrackedMessage:
+    """Return a message whose alerts go to another channel now: it is posted there, where nobody was reminded yet."""
+    return replace(deleted(snapshot), is_read_only=False, remind_from=snapshot.now, reminders=0)

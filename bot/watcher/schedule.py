@@ -1,0 +1,148 @@
+"""What a message should say, what it needs next, and when: pure functions. Times are Unix times."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from enum import Enum
+
+from bot import cards, readings
+from bot.alerts import holds
+from bot.models import (
+    ARRIVED_SECONDS,
+    FINAL,
+    FIRST_APPROVAL_SECONDS,
+    HOLD_ENDS_SOON_SECONDS,
+    Alert,
+    Message,
+    Snapshot,
+    TrackedMessage,
+    waiting,
+)
+from bot.watcher import calls, threads
+from bot.watcher.config import WatchConfig
+from bot.watcher.workqueue import Lane
+
+GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
+
+
+class Step(Enum):
+    """What a message needs next, and which lane does it."""
+
+    POST = Lane.POST, "post"
+    EDIT = Lane.EDIT, "edit"
+    TELL = Lane.TELL, "tell"
+    REMIND = Lane.TELL, "remind"
+    FIND = Lane.FIND, "find"
+    MAKE_SURE = Lane.FIND, "make sure"
+    MOVE = Lane.POST, "move"
+    FORGET = Lane.LOOK, "forget"
+    WAIT = Lane.LOOK, "wait"
+    REST = Lane.LOOK, "rest"
+
+    @property
+    def lane(self) -> Lane:
+        """The lane in which it is done."""
+        return self.value[0]
+
+
+def content(snapshot: Snapshot, config: WatchConfig) -> Message:
+    """Return what the message should say: a card as the last answer on it was drawn, as long as that holds."""
+    if snapshot.message.is_digest:
+        return cards.digest.draw(snapshot.message, snapshot.alerts, snapshot.batches, snapshot.pause)
+    alert = snapshot.alerts[0]
+    remediation = readings.told_of(alert)
+    remark = alert.remark if holds(alert.remark, remediation) else None
+    notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
+    decided = (remark.decided if remark else None) or alert.decided
+    about = alert.about(snapshot.firsts.get(alert.remediation.ref))
+    about = replace(about, pause=snapshot.pause, mentioned=snapshot.message.mentioned)
+    if alert.is_stale:
+        as_of = None if remediation.state in FINAL else _answered_at(alert)
+        about = replace(about, is_unlisted=False, as_of=as_of)
+    return cards.card(remediation, decided=decided, notice=notice, buttons=buttons, about=about, config=config.cards)
+
+
+def _answered_at(alert: Alert) -> float | None:
+    """Return when Together was last read for somebody's answer, where no list has confirmed it for too long since."""
+    return max(alert.as_of, alert.remark.at) if alert.as_of and alert.remark else None
+
+
+def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911 - one line for each step, in their order
+    """Return what a message needs next."""
+    message, now = snapshot.message, snapshot.now
+    if message.done:
+        return Step.REST
+    if message.ts is None or not snapshot.alerts:
+        return _step_to_the_channel(snapshot)
+    if snapshot.is_being_decided or (awaits_reading(snapshot) and not _is_unconfirmed(snapshot, config)):
+        return Step.WAIT
+    if waiting(snapshot.alerts) and config.channel_of(snapshot) != message.channel_id:
+        return Step.MOVE
+    if not message.is_read_only and content(snapshot, config).fingerprint != message.content_hash:
+        return Step.EDIT
+    if awaits_reading(snapshot):
+        return Step.WAIT
+    if next(threads.thread_parts(snapshot, config), None):
+        return Step.TELL
+    if (moment := calls.remind_at(snapshot, config)) is not None and moment <= now:
+        # The card is drawn once more before a reminder points at it: somebody may have deleted it.
+        return Step.REMIND if message.is_read_only or message.edited_at >= moment else Step.EDIT
+    return Step.REST
+
+
+def _step_to_the_channel(snapshot: Snapshot) -> Step:
+    """Return what a message needs that isn't known to be in the channel, or shows nothing."""
+    message, now = snapshot.message, snapshot.now
+    if not snapshot.alerts:
+        return Step.REST if message.ts else Step.FORGET
+    if message.posted_at:
+        return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
+    if waiting(snapshot.alerts) or (message.edited_at and threads.new_failures(snapshot)):
+        return Step.POST
+    return Step.REST if message.edited_at else Step.FORGET  # what somebody has deleted may fail yet
+
+
+def awaits_reading(snapshot: Snapshot) -> bool:
+    """Return whether a card stays as it was answered until Together is read."""
+    return not snapshot.message.is_digest and snapshot.alerts[0].is_stale
+
+
+def _is_unconfirmed(snapshot: Snapshot, config: WatchConfig) -> bool:
+    """Return whether nothing has confirmed for too long what somebody was answered: then the card says it."""
+    at = _answered_at(snapshot.alerts[0])
+    return at is not None and snapshot.now - at >= config.stale_seconds
+
+
+def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
+    """Return the message with the moment at which it is to be looked at again; done when there is none any more."""
+    message, now = snapshot.message, snapshot.now
+    if (step := next_step(snapshot, config)) is not Step.REST:
+        is_left_alone = step is Step.WAIT and awaits_reading(snapshot)
+        return replace(message, next_at=now + config.stale_seconds if is_left_alone else 0.0)
+    if any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts):
+        return replace(message, next_at=min(_moments(snapshot, config), default=None))
+    if message.is_digest and message.last_added_at + GROWS_SECONDS > now:
+        return replace(message, next_at=message.last_added_at + GROWS_SECONDS)
+    return replace(message, next_at=None, done=True)
+
+
+def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
+    if (moment := calls.remind_at(snapshot, config)) is not None:
+        yield moment
+    if snapshot.pause:
+        yield snapshot.pause.until
+    asking = calls.unheld(snapshot)
+    if config.quiet and asking and config.quiet.cover(snapshot.now):
+        yield config.quiet.end_after(snapshot.now)
+    yield from (at for each in asking if snapshot.now < (at := calls.calls_at(each, snapshot.message)) < math.inf)
+    for alert in snapshot.alerts:
+        for hold in threads.holds_of(alert):
+            yield hold.until
+            if threads.warning(alert, hold) not in snapshot.message.announced:
+                yield hold.until - HOLD_ENDS_SOON_SECONDS
+        if alert.remark and alert.remark.until is not None:
+            yield alert.remark.until
+        if alert.remark and alert.remark.settles_at is not None:
+            yield max(alert.remark.settles_at, snapshot.now + config.poll_seconds)
+        if alert.is_waiting and (first := snapshot.firsts.get(alert.remediation.ref)):
+            yield first.at + FIRST_APPROVAL_SECONDS
