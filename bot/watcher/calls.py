@@ -79,7 +79,7 @@ def not_reminded(message: TrackedMessage, before: TrackedMessage) -> TrackedMess
 
 def asked(message: TrackedMessage, alerts: Sequence[Alert], config: WatchConfig, now: float) -> TrackedMessage:
     """Return a message with a post or reminder about alerts noted: it has called, or owes a call after quiet hours."""
-    if config.oncall(alerts, message.cluster_id) and not config.called(alerts, message.cluster_id, now):
+    if config.on_call(alerts, message.cluster_id) and not config.on_call_now(alerts, message.cluster_id, now):
         return replace(message, owes_call=True)
     return replace(message, called_at=now, owes_call=False)
 
@@ -89,7 +89,7 @@ def leaving(message: TrackedMessage, snapshot: Snapshot, config: WatchConfig) ->
     message = replace(message, posted_at=snapshot.now)
     if not (some := waiting(snapshot.alerts)):
         return replace(message, mentioned="")  # somebody has deleted it, and a repair of it has failed since
-    called = config.called(some, message.cluster_id, snapshot.now)
+    called = config.on_call_now(some, message.cluster_id, snapshot.now)
     return asked(replace(message, mentioned=called), some, config, snapshot.now)
 
 
@@ -98,11 +98,11 @@ def late_call(snapshot: Snapshot, config: WatchConfig) -> LateCall | None:
     message, now, asking = snapshot.message, snapshot.now, unheld(snapshot)
     if not asking:
         return None
-    called = config.called(asking, message.cluster_id, now)
+    called = config.on_call_now(asking, message.cluster_id, now)
     due = remind_at(snapshot, config)
     if called and due is not None and -LATE_SECONDS < due - now < SOON_SECONDS:
         return None  # the reminder calls
-    if not called and config.oncall(asking, message.cluster_id):
+    if not called and config.on_call(asking, message.cluster_id):
         return None  # in quiet hours
     came = [each for each in asking if calls_at(each, message) <= now]
     new = came if len(came) == len(asking) else []

@@ -52,14 +52,14 @@ class WatchConfig:
         channels = [self.route(each.remediation.cluster_id).channel_id for each in snapshot.alerts]
         return message.channel_id if not channels or message.channel_id in channels else channels[0]
 
-    def called(self, alerts: Sequence[Alert], cluster_id: str | None, now: float) -> str:
+    def on_call_now(self, alerts: Sequence[Alert], cluster_id: str | None, now: float) -> str:
         """Return whom alerts call at a moment: the users and groups on call; empty for nobody."""
         is_quiet = self.quiet is not None and self.quiet.cover(now)
         if is_quiet and all(each.remediation.is_warning for each in alerts):
             return ""
-        return self.oncall(alerts, cluster_id)
+        return self.on_call(alerts, cluster_id)
 
-    def oncall(self, alerts: Sequence[Alert], cluster_id: str | None) -> str:
+    def on_call(self, alerts: Sequence[Alert], cluster_id: str | None) -> str:
         """Return the users and groups on call for alerts, apart by spaces; of several clusters where none is given."""
         clusters = [cluster_id] if cluster_id else [each.remediation.cluster_id for each in alerts]
         return " ".join(dict.fromkeys(oncall for each in clusters if (oncall := self.route(each).oncall)))

@@ -40,7 +40,7 @@ class Storms:
         for ref in refs:
             self._arrived.setdefault(ref.cluster_id, {})[ref] = now
 
-    def is_one(self, cluster_id: str, fresh: Collection[RemediationRef], now: float) -> bool:
+    def is_storm(self, cluster_id: str, fresh: Collection[RemediationRef], now: float) -> bool:
         """Return whether these, with all that came in the last minute, are too many for cards of their own."""
         recent = {ref: at for ref, at in self._arrived.get(cluster_id, {}).items() if at >= now - STORM_SECONDS}
         arrived = dict.fromkeys(fresh, now) | recent
@@ -120,7 +120,7 @@ class Intake:
         self._config = config
         self._clock = clock
         self._storms = Storms()
-        self._strangers: dict[str, set[RemediationRef]] = {}
+        self._started_elsewhere: dict[str, set[RemediationRef]] = {}
         self._aged: set[RemediationRef] = set()
         self._loads: dict[str, tuple[int, int | None]] = {}
         self._load_due: dict[str, float] = {}
@@ -138,8 +138,8 @@ class Intake:
         self._index.load((await self._messages.known()).items(), now)
         self._storms.load(await self._messages.arrivals(STORM_SECONDS), now)
         for ref in await self._messages.lost():
-            self._poller.look_for(ref)
-        self._strangers.clear()
+            self._poller.watch_for_return(ref)
+        self._started_elsewhere.clear()
         for each in (self._aged, self._loads, self._load_due):
             each.clear()
         self._adopted = adopted or {}
@@ -156,25 +156,25 @@ class Intake:
         if listing.error is None:
             self._enricher.in_repair[cluster_id] = listing.in_repair
             self._index.confirm(cluster_id, listing.unconfirmed, listing.asked_at)
-        for each in (*await self._back(listing), *listing.changed):
+        for each in (*await self._reopened(listing), *listing.changed):
             await self._observe_safely(each, listing)
         await self._follow_load(listing)
         unknown = (each for each in listing.new if each.ref not in self._index and each.ref not in self.backlog)
-        fresh = [replace(each, words=read) for each in unknown if (read := each.remediation())]
+        fresh = [replace(each, raw=read) for each in unknown if (read := each.remediation())]
         if fresh and listing.is_watched:
             fresh = await self._without_known(fresh, listing)
         is_new = listing.is_watched and listing.error is None
         if is_new and not self.backlog.take(cluster_id, fresh, self._clock.monotonic()) and fresh:
-            await self._tell(cluster_id, fresh)
+            await self._announce(cluster_id, fresh)
         await self.release_backlog()
 
-    async def _back(self, listing: Listing) -> list[Observation]:
+    async def _reopened(self, listing: Listing) -> list[Observation]:
         """Return what the bot had closed as withdrawn, and is listed again in the middle of its work."""
-        known = self._strangers.get(listing.cluster_id, set())
-        unknown = [ref for ref in listing.strangers if ref not in known]
-        back = await self._messages.withdrawn(unknown) if unknown else set()
-        self._strangers[listing.cluster_id] = set(listing.strangers) - back
-        return [listing.strangers[ref] for ref in back]
+        known = self._started_elsewhere.get(listing.cluster_id, set())
+        unknown = [ref for ref in listing.started_elsewhere if ref not in known]
+        reopened = await self._messages.withdrawn(unknown) if unknown else set()
+        self._started_elsewhere[listing.cluster_id] = set(listing.started_elsewhere) - reopened
+        return [listing.started_elsewhere[ref] for ref in reopened]
 
     async def _without_known(self, fresh: Sequence[Observation], listing: Listing) -> list[Observation]:
         """Return what the bot has never told of; what has come back continues in its message."""
@@ -196,7 +196,7 @@ class Intake:
             return
         for channel_id in {self._config.route(each.ref.cluster_id).channel_id for each in new}:
             here = [each for each in new if self._config.route(each.ref.cluster_id).channel_id == channel_id]
-            await self._gather(None, channel_id, here)
+            await self._add_to_digest(None, channel_id, here)
 
     async def _observe_safely(self, observation: Observation, listing: Listing) -> None:
         try:
@@ -208,7 +208,7 @@ class Intake:
 
     async def _observe(self, observation: Observation, listing: Listing) -> None:
         ref, remediation = observation.ref, observation.remediation()
-        if remediation is None and observation.words is not None:
+        if remediation is None and observation.raw is not None:
             return
         if remediation is None:
             change = partial(alerts.gone, sequence=listing.sequence)
@@ -233,7 +233,7 @@ class Intake:
         else:
             self._index.note(ref, observation.fingerprint)
         if after.is_unlisted and not alerts.was_only_waiting(before):
-            self._poller.look_for(ref)
+            self._poller.watch_for_return(ref)
         self._queue.put(after.message_id)
 
     async def _follow_load(self, listing: Listing) -> None:
@@ -275,11 +275,11 @@ class Intake:
 
     # What is new.
 
-    async def _tell(self, cluster_id: str, fresh: Sequence[Observation]) -> None:
+    async def _announce(self, cluster_id: str, fresh: Sequence[Observation]) -> None:
         """Tell of what is new: each by a card of its own, unless there are too many at once."""
         refs = [each.ref for each in fresh]
-        if self._storms.is_one(cluster_id, refs, self._clock.monotonic()):
-            await self._gather(cluster_id, self._config.route(cluster_id).channel_id, fresh)
+        if self._storms.is_storm(cluster_id, refs, self._clock.monotonic()):
+            await self._add_to_digest(cluster_id, self._config.route(cluster_id).channel_id, fresh)
         else:
             await self._add_cards(fresh)
 
@@ -295,7 +295,7 @@ class Intake:
             self._index.note(alert.remediation.ref, alert.fingerprint)
             self._queue.put(message.id, *((Lane.LOOK, "") if message.ts else (Lane.POST, message.channel_id)))
 
-    async def _gather(self, cluster_id: str | None, channel_id: str, fresh: Sequence[Observation]) -> None:
+    async def _add_to_digest(self, cluster_id: str | None, channel_id: str, fresh: Sequence[Observation]) -> None:
         """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""
         new = [self._alert(each) for each in fresh]
         digest = TrackedMessage(new_id(), True, cluster_id, channel_id)

@@ -113,7 +113,7 @@ class OutageNotifier:
         unclear = {channel_id for channel_id, each in self._unclear.items() if each.until <= now}
         due = {each.channel_id for each in self._notices()} - self._unclear.keys()
         for channel_id in unclear | due:
-            self.queue.put(key_of(channel_id), Lane.TELL, channel_id, urgent=True)
+            self.queue.put(key_of(channel_id), Lane.REPLY, channel_id, urgent=True)
 
     async def tell(self, channel_id: str) -> None:
         """Tell a channel the next thing, at its turn.

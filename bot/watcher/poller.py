@@ -30,7 +30,7 @@ LONGEST_RETRY_AFTER = 300.0  # even if Together asks for more: people are told t
 LOST_SECONDS = 3600.0
 LOST_WAIT = 300.0
 ALL_CLUSTERS = ""  # the list of clusters, in place of a cluster's ID
-Words = Mapping[str, Any] | Remediation
+Raw = Mapping[str, Any] | Remediation
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +38,22 @@ class Observation:
     """What Together said of a remediation.
 
     Attributes:
-        words: as it was listed or read; None where Together knows it no longer.
-        fingerprint: of the words.
+        raw: as it was listed or read; None where Together knows it no longer.
+        fingerprint: of `raw`.
         read_alone: it is no item of a list, which may lag behind.
     """
 
     ref: RemediationRef
-    words: Words | None
+    raw: Raw | None
     fingerprint: str
     read_alone: bool = False
 
     def remediation(self) -> Remediation | None:
         """Read it; None where it is gone, or can't be read."""
-        if self.words is None or isinstance(self.words, Remediation):
-            return self.words
+        if self.raw is None or isinstance(self.raw, Remediation):
+            return self.raw
         try:
-            return Remediation.model_validate(self.words)
+            return Remediation.model_validate(self.raw)
         except ValidationError:
             logger.warning("%s in the list of its cluster can't be read", self.ref)
             return None
@@ -70,7 +70,7 @@ class Listing:
         error: why nothing, or not all of it, could be read.
         new: what waits for approval and isn't tracked.
         changed: what is tracked and isn't what was seen last.
-        strangers: what others have begun, in the middle of its work.
+        started_elsewhere: what others have begun, in the middle of its work.
         unconfirmed: what is tracked and isn't in it: each is read alone, and comes in a listing of its own.
         in_repair: how many of the cluster's nodes are in repair.
         is_watched: whether what is new in it is to be told; otherwise it is read only for what was told before.
@@ -83,7 +83,7 @@ class Listing:
     error: TogetherError | None = None
     new: list[Observation] = field(default_factory=list)
     changed: list[Observation] = field(default_factory=list)
-    strangers: dict[RemediationRef, Observation] = field(default_factory=dict)
+    started_elsewhere: dict[RemediationRef, Observation] = field(default_factory=dict)
     unconfirmed: set[RemediationRef] = field(default_factory=set)
     in_repair: int = 0
     is_watched: bool = True
@@ -113,9 +113,9 @@ class Poller:
         self._not_before: dict[str, float] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._reads: dict[str, asyncio.Task[None]] = {}
-        self._lost: dict[RemediationRef, float] = {}
+        self._vanished: dict[RemediationRef, float] = {}
         self._looking: Backoff[RemediationRef] = Backoff(clock.monotonic, LOST_WAIT)
-        self._doubted: set[str] = set()
+        self._maybe_deleted: set[str] = set()
         self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self.clusters: dict[str, Cluster] = {}
 
@@ -149,13 +149,13 @@ class Poller:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._lost.clear()
+        self._vanished.clear()
         while not self.listings.empty():
             self.listings.get_nowait()
 
-    def look_for(self, ref: RemediationRef) -> None:
+    def watch_for_return(self, ref: RemediationRef) -> None:
         """Ask for an hour, ever more seldom, for what has vanished in the middle of its work: it may end badly yet."""
-        self._lost[ref] = self._clock.monotonic() + LOST_SECONDS
+        self._vanished[ref] = self._clock.monotonic() + LOST_SECONDS
         self._looking.failed(ref)
 
     async def _list_clusters(self, sequence: int) -> None:
@@ -241,8 +241,8 @@ class Poller:
         try:
             items = await self._together.scan(cluster_id, states=OPEN)
         except NotFound as error:
-            if cluster_id in self.clusters and cluster_id not in self._doubted:
-                self._doubted.add(cluster_id)
+            if cluster_id in self.clusters and cluster_id not in self._maybe_deleted:
+                self._maybe_deleted.add(cluster_id)
                 self._known_at = (self._known_at or 0.0) - CLUSTERS_FRESH_SECONDS  # is it listed still?
             if self._known_at is None or cluster_id in self.clusters:
                 raise  # nothing says that it is gone: neither this nor what its remediations would answer now
@@ -250,12 +250,12 @@ class Poller:
             if cluster_id in self._chosen:
                 listing.error = error
         else:
-            self._doubted.discard(cluster_id)
+            self._maybe_deleted.discard(cluster_id)
         listed = self._sort(listing, items)
         listing.unconfirmed = {ref for ref in self._index.of_cluster(cluster_id) if ref not in listed}
         if cluster_id in self._reads and not self._reads[cluster_id].done():
             return
-        alone = [*listing.unconfirmed, *self._lost_of(cluster_id), *self._hold_back(listing)]
+        alone = [*listing.unconfirmed, *self._vanished_of(cluster_id), *self._hold_back(listing)]
         if alone:
             self._reads[cluster_id] = asyncio.create_task(self._read_alone(listing, alone), name=f"read {cluster_id}")
 
@@ -274,15 +274,15 @@ class Poller:
         async def read(ref: RemediationRef) -> None:
             async with places:
                 found = await self._look(ref)
-            if ref in self._lost:
-                if found is None or found.words is None:
+            if ref in self._vanished:
+                if found is None or found.raw is None:
                     self._looking.failed(ref)
                     return
-                self._forget_lost(ref)
+                self._forget_vanished(ref)
             if found is None:
                 self._index.doubt(ref)
             else:
-                is_news = found.fingerprint != self._index.seen(ref) or found.words is None
+                is_news = found.fingerprint != self._index.seen(ref) or found.raw is None
                 changed = [found] if is_news else []
                 await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=changed, alone=ref))
 
@@ -301,7 +301,7 @@ class Poller:
                 in_repair.add(ref.instance_id)
             seen = self._index.seen(ref)
             if seen is None and item["state"] != State.PENDING_APPROVAL:
-                listing.strangers[ref] = Observation(ref, item, "")
+                listing.started_elsewhere[ref] = Observation(ref, item, "")
             elif (fingerprint := fingerprint_of(item)) != seen:
                 (listing.new if seen is None else listing.changed).append(Observation(ref, item, fingerprint))
         listing.in_repair = len(in_repair)
@@ -323,15 +323,15 @@ class Poller:
         fingerprint = _hash(found.model_dump_json(exclude={"http_status", "request_id", "answered_at"}))
         return Observation(ref, found, fingerprint, read_alone=True)
 
-    def _lost_of(self, cluster_id: str) -> list[RemediationRef]:
+    def _vanished_of(self, cluster_id: str) -> list[RemediationRef]:
         """Return what has vanished in the middle of its work and is to be looked for now."""
         now = self._clock.monotonic()
-        for ref in [ref for ref, until in self._lost.items() if until < now]:
-            self._forget_lost(ref)
-        return [ref for ref in self._lost if ref.cluster_id == cluster_id and not self._looking.is_to_wait(ref)]
+        for ref in [ref for ref, until in self._vanished.items() if until < now]:
+            self._forget_vanished(ref)
+        return [ref for ref in self._vanished if ref.cluster_id == cluster_id and not self._looking.is_to_wait(ref)]
 
-    def _forget_lost(self, ref: RemediationRef) -> None:
-        del self._lost[ref]
+    def _forget_vanished(self, ref: RemediationRef) -> None:
+        del self._vanished[ref]
         self._looking.succeeded(ref)
 
 
@@ -364,5 +364,5 @@ def fingerprint_of(item: object) -> str:
     return _hash(json.dumps(item))
 
 
-def _hash(words: str) -> str:
-    return hashlib.blake2b(words.encode(), digest_size=8).hexdigest()
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -100,21 +100,21 @@ class Reconciler:
         self._steps: dict[Step, Callable[[Snapshot], Awaitable[Snapshot | None]]] = {
             Step.POST: self._post,
             Step.EDIT: self._edit,
-            Step.TELL: self._tell,
+            Step.REPLY: self._tell_thread,
             Step.REMIND: self._remind,
             Step.FIND: self._find,
             Step.MAKE_SURE: self._make_sure,
             Step.MOVE: self._move,
-            Step.FORGET: self._forget,
+            Step.DROP: self._drop,
             Step.WAIT: self._wait,
-            Step.REST: self._rest,
+            Step.IDLE: self._idle,
         }
         self._edited: dict[str, tuple[float, str]] = {}
         self._unclear: dict[str, _Unclear] = {}
         self._told_blindly: set[str] = set()
         self._threads: set[str] = set()  # whose state is known, since this watch has told or read them
         self._began_at = clock.monotonic()
-        self._reminding: Backoff[str] = Backoff(clock.monotonic, LONGEST_WAIT[Lane.TELL])
+        self._reminding: Backoff[str] = Backoff(clock.monotonic, LONGEST_WAIT[Lane.REPLY])
         self._found: dict[str, tuple[float, float, Found | None]] = {}
 
     def begin(self) -> None:
@@ -167,7 +167,7 @@ class Reconciler:
     async def _do(self, key: str, lane: Lane, channel_id: str) -> Snapshot | None:
         if lane is Lane.EDIT:
             await self._channels.turn_to_update()
-        elif lane is Lane.TELL:
+        elif lane is Lane.REPLY:
             await self._channels.turn_to_post(channel_id)
         if not is_outage_key(key):
             return await self._reconcile(key, lane)
@@ -222,7 +222,7 @@ class Reconciler:
     def _next_step(self, snapshot: Snapshot) -> Step:
         """Return what a message needs next; its thread isn't told more until it is known what it was told."""
         step = schedule.next_step(snapshot, self._config)
-        is_unclear = snapshot.message.id in self._unclear and step in {Step.TELL, Step.REMIND, Step.REST}
+        is_unclear = snapshot.message.id in self._unclear and step in {Step.REPLY, Step.REMIND, Step.IDLE}
         return Step.MAKE_SURE if is_unclear else step
 
     def _is_too_early(self, snapshot: Snapshot, step: Step) -> bool:
@@ -243,15 +243,15 @@ class Reconciler:
         """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""
         return self._clock.monotonic() - self._edited.get(key, (-SECONDS_PER_EDIT, ""))[0] < SECONDS_PER_EDIT
 
-    async def _forget(self, snapshot: Snapshot) -> None:
+    async def _drop(self, snapshot: Snapshot) -> None:
         for ref in await self._messages.forget(snapshot.message.id):
             self._index.drop(ref)
 
     async def _wait(self, snapshot: Snapshot) -> Snapshot | None:
         """Come back to it with the next tick, or once Together has been read."""
-        return await self._rest(snapshot) if schedule.awaits_reading(snapshot) else None
+        return await self._idle(snapshot) if schedule.awaits_reading(snapshot) else None
 
-    async def _rest(self, snapshot: Snapshot) -> Snapshot | None:
+    async def _idle(self, snapshot: Snapshot) -> Snapshot | None:
         return await self._settle(snapshot, lambda each: each.message)
 
     async def _settle(
@@ -377,7 +377,7 @@ class Reconciler:
 
     # Its thread.
 
-    async def _tell(self, snapshot: Snapshot) -> Snapshot | None:
+    async def _tell_thread(self, snapshot: Snapshot) -> Snapshot | None:
         part = next(threads.thread_parts(snapshot, self._config))
         if await self._was_told_before(snapshot.message, part):
             return await self._count_as_told(snapshot.message.id, part)
@@ -478,7 +478,7 @@ class Reconciler:
             return after
         message = after.message
         waiting = calls.unheld(after)
-        called = self._config.called(waiting, message.cluster_id, after.now)
+        called = self._config.on_call_now(waiting, message.cluster_id, after.now)
         if message.is_digest:
             waited = after.now - max((each.came_at for each in waiting), default=message.remind_from)
             reminder = cards.digest.reminder(message, after.alerts, count, called, waited)

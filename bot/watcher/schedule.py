@@ -30,14 +30,14 @@ class Step(Enum):
 
     POST = Lane.POST, "post"
     EDIT = Lane.EDIT, "edit"
-    TELL = Lane.TELL, "tell"
-    REMIND = Lane.TELL, "remind"
+    REPLY = Lane.REPLY, "reply"
+    REMIND = Lane.REPLY, "remind"
     FIND = Lane.FIND, "find"
     MAKE_SURE = Lane.FIND, "make sure"
     MOVE = Lane.POST, "move"
-    FORGET = Lane.LOOK, "forget"
+    DROP = Lane.LOOK, "drop"
     WAIT = Lane.LOOK, "wait"
-    REST = Lane.LOOK, "rest"
+    IDLE = Lane.LOOK, "idle"
 
     @property
     def lane(self) -> Lane:
@@ -71,7 +71,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
     """Return what a message needs next."""
     message, now = snapshot.message, snapshot.now
     if message.done:
-        return Step.REST
+        return Step.IDLE
     if message.ts is None or not snapshot.alerts:
         return _step_to_the_channel(snapshot)
     if snapshot.is_being_decided or (awaits_reading(snapshot) and not _is_unconfirmed(snapshot, config)):
@@ -83,23 +83,23 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
     if awaits_reading(snapshot):
         return Step.WAIT
     if next(threads.thread_parts(snapshot, config), None):
-        return Step.TELL
+        return Step.REPLY
     if (moment := calls.remind_at(snapshot, config)) is not None and moment <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
         return Step.REMIND if message.is_read_only or message.edited_at >= moment else Step.EDIT
-    return Step.REST
+    return Step.IDLE
 
 
 def _step_to_the_channel(snapshot: Snapshot) -> Step:
     """Return what a message needs that isn't known to be in the channel, or shows nothing."""
     message, now = snapshot.message, snapshot.now
     if not snapshot.alerts:
-        return Step.REST if message.ts else Step.FORGET
+        return Step.IDLE if message.ts else Step.DROP
     if message.posted_at:
         return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
     if waiting(snapshot.alerts) or (message.edited_at and threads.new_failures(snapshot)):
         return Step.POST
-    return Step.REST if message.edited_at else Step.FORGET  # what somebody has deleted may fail yet
+    return Step.IDLE if message.edited_at else Step.DROP  # what somebody has deleted may fail yet
 
 
 def awaits_reading(snapshot: Snapshot) -> bool:
@@ -116,7 +116,7 @@ def _is_unconfirmed(snapshot: Snapshot, config: WatchConfig) -> bool:
 def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     """Return the message with the moment at which it is to be looked at again; done when there is none any more."""
     message, now = snapshot.message, snapshot.now
-    if (step := next_step(snapshot, config)) is not Step.REST:
+    if (step := next_step(snapshot, config)) is not Step.IDLE:
         is_left_alone = step is Step.WAIT and awaits_reading(snapshot)
         return replace(message, next_at=now + config.stale_seconds if is_left_alone else 0.0)
     if any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts):

@@ -34,7 +34,7 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     message = snapshot.message
     if message.pending_lines:
         yield PendingReply(cards.lines(message.pending_lines), lines=len(message.pending_lines))
-    yield from _failures(snapshot, config.oncall(snapshot.alerts, message.cluster_id))
+    yield from _failures(snapshot, config.on_call(snapshot.alerts, message.cluster_id))
     yield from _late_calls(snapshot, config)
     if not message.is_digest:
         yield from _first_approvals(snapshot, config)
@@ -67,7 +67,7 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
             continue
         key = f"first {first.job_id}"
         if key not in snapshot.message.announced:
-            called = config.called([alert], snapshot.message.cluster_id, snapshot.now)
+            called = config.on_call_now([alert], snapshot.message.cluster_id, snapshot.now)
             yield PendingReply(cards.first_approval(alert.remediation, first.user_id, called), frozenset({key}))
 
 

@@ -16,12 +16,12 @@ class Lane(Enum):
     FIND = "find"
     POST = "post"
     EDIT = "edit"
-    TELL = "tell"
+    REPLY = "reply"
 
 
 Line = tuple[Lane, str]  # a lane of one channel: one that is closed or slow keeps no other waiting
 # In seconds: so long a new alert may be missing, a card untrue, and a thread incomplete, at most, once Slack is back.
-LONGEST_WAIT = {Lane.LOOK: 60.0, Lane.FIND: 60.0, Lane.POST: 10.0, Lane.EDIT: 60.0, Lane.TELL: 300.0}
+LONGEST_WAIT = {Lane.LOOK: 60.0, Lane.FIND: 60.0, Lane.POST: 10.0, Lane.EDIT: 60.0, Lane.REPLY: 300.0}
 
 
 class Backoff(Generic[K]):

@@ -106,7 +106,7 @@ class Model:
                 self._post(schedule.content(snapshot, CONFIG), fate)
             case Step.EDIT:
                 self._edit(schedule.content(snapshot, CONFIG), fate)
-            case Step.TELL if fate == "taken":
+            case Step.REPLY if fate == "taken":
                 part = next(threads.thread_parts(snapshot, CONFIG))
                 self.thread.append(part.message)
                 self._settle(threads.replied(message, part, self.now))
@@ -117,11 +117,11 @@ class Model:
                 self.message = replace(
                     message, ts=found, posted_at=message.posted_at if found else 0.0, content_hash=""
                 )
-            case Step.FORGET:
+            case Step.DROP:
                 self.forgotten = True
             case Step.WAIT if self.alert.is_stale:
                 self.poll()
-            case Step.REST:
+            case Step.IDLE:
                 self._settle(message)
         return step
 
@@ -186,10 +186,10 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
     model.compare()
     for _ in range(30):
         model.now += 20
-        if model.reconcile() is Step.REST or model.forgotten:
+        if model.reconcile() is Step.IDLE or model.forgotten:
             break
     snapshot = model.snapshot()
-    assert schedule.next_step(snapshot, CONFIG) in {Step.REST, Step.FORGET}
+    assert schedule.next_step(snapshot, CONFIG) in {Step.IDLE, Step.DROP}
     if model.truth and model.truth.state == State.PENDING_APPROVAL:
         assert model.message.ts is not None
         assert model.message.ts in model.channel

@@ -313,7 +313,7 @@ async def test_cards_in_a_former_channel_are_updated_there(bot: World) -> None:
         assert {each.channel for each in bot.slack.messages} == {"C0OPS"}
 
 
-@pytest.mark.parametrize("lane", [Lane.LOOK, Lane.TELL])
+@pytest.mark.parametrize("lane", [Lane.LOOK, Lane.REPLY])
 async def test_message_that_was_just_edited_waits_and_takes_no_turn(bot: World, lane: Lane) -> None:
     bot.together.add()
     alert = await card(bot)

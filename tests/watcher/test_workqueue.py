@@ -48,8 +48,8 @@ async def test_failure_keeps_a_key_out_of_its_lane_for_longer_each_time() -> Non
         queue.done("a")
     assert waits == [5, 10, 20, 40, 60, 60]
     queue.failed("a", Lane.EDIT)
-    queue.put("a", Lane.TELL)
-    assert await queue.get(Lane.TELL) == "a"
+    queue.put("a", Lane.REPLY)
+    assert await queue.get(Lane.REPLY) == "a"
 
 
 def queue_is_empty(queue: WorkQueue, key: str) -> bool:
@@ -64,10 +64,10 @@ def refs(count: int, cluster: str = "c") -> list[RemediationRef]:
 def test_storm_is_more_than_five_of_a_cluster_within_a_minute() -> None:
     storms = Storms()
     many = refs(STORM + 1)
-    assert not storms.is_one("c", many[:STORM], 0)
-    assert not storms.is_one("other", many[STORM:], 1)
-    assert storms.is_one("c", many[STORM:], STORM_SECONDS)
-    assert not storms.is_one("c", [RemediationRef("c", "late", "r")], 2 * STORM_SECONDS + 1)
+    assert not storms.is_storm("c", many[:STORM], 0)
+    assert not storms.is_storm("other", many[STORM:], 1)
+    assert storms.is_storm("c", many[STORM:], STORM_SECONDS)
+    assert not storms.is_storm("c", [RemediationRef("c", "late", "r")], 2 * STORM_SECONDS + 1)
 
 
 def observed(count: int, cluster: str) -> list[Observation]:
