@@ -203,7 +203,7 @@ def batch(known: int, total: int = 8, *, is_running: bool = False) -> Batch:
 PAST = [
     PastDecision(REF, Verb.APPROVE, "U0ALICE", START + 300, "approved", "the job has checkpointed"),
     PastDecision(REF, Verb.HOLD, "U0BOB", START + 120, "held"),
-    PastDecision(REF, Verb.CANCEL, "U0CAROL", START + 60, "NotAllowed"),
+    PastDecision(REF, Verb.CANCEL, "U0CAROL", START + 60, "not_allowed"),
 ]
 
 

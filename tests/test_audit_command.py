@@ -35,7 +35,7 @@ from tests.simulator.together import Together
 from tests.watch import card, poll, quiet, watching
 from tests.world import APPROVE, IDS, REF, World, world
 
-EVENTS = [("send", None), ("outcome", "cancelled"), ("outcome", "NotAllowed")]
+EVENTS = [("send", None), ("outcome", "cancelled"), ("outcome", "not_allowed")]
 
 
 async def decide(bot: World) -> None:
@@ -63,7 +63,7 @@ async def test_the_trail_is_printed_in_three_formats(database_url: str, capsys: 
         await print_trail(database_url, "table", since=0, remediation=None, user="U0CAROL")
         header, line = capsys.readouterr().out.splitlines()
         assert header.startswith("time (UTC)")
-        assert "outcome  U0CAROL      approve  NotAllowed" in line
+        assert "outcome  U0CAROL      approve  not_allowed" in line
         assert line.endswith(REF)
 
 

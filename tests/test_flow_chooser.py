@@ -256,8 +256,8 @@ async def test_who_may_not_decide_and_other_channels_are_refused_at_once() -> No
         await bot.settle()
         refused = select(audit.c.user_id, audit.c.outcome).order_by(audit.c.seq)
         assert [tuple(row.values()) for row in await execute_beside(bot, refused)] == [
-            ("U0CAROL", "NotAllowed"),
-            ("U0ALICE", "NotAllowed"),
+            ("U0CAROL", "not_allowed"),
+            ("U0ALICE", "not_allowed"),
         ]
 
 

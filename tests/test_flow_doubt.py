@@ -88,7 +88,7 @@ async def test_somebodys_id_in_another_reason_makes_no_decision_theirs() -> None
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
         assert "Already approved by web-user@example.com." in alert.text
-        assert await outcomes_by_user(bot) == [("U0ALICE", "too late")]
+        assert await outcomes_by_user(bot) == [("U0ALICE", "too_late")]
 
 
 @pytest.mark.parametrize("cut", [True, False])

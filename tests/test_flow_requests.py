@@ -177,7 +177,7 @@ async def test_flood_of_one_person_leaves_one_row_a_minute_and_room_for_others(b
         assert bot.app.tasks.running <= 25
         assert (await bot.slack.open_home("U0BOB")).status == 200
     await bot.settle()
-    rows = await execute_beside(bot, select(audit.c.user_id).where(audit.c.outcome == "TooManyRequests"))
+    rows = await execute_beside(bot, select(audit.c.user_id).where(audit.c.outcome == "too_many_requests"))
     assert [row["user_id"] for row in rows] == ["U0CAROL"]
 
 
@@ -191,8 +191,8 @@ async def test_refusals_in_dialogs_and_of_an_overloaded_bot_have_their_audit_row
     await bot.settle()
     chosen = select(audit.c.user_id, audit.c.outcome).order_by(audit.c.user_id)
     assert [tuple(row.values()) for row in await execute_beside(bot, chosen)] == [
-        ("U0ALICE", "UnknownControl"),
-        ("U0BOB", "Overloaded"),
+        ("U0ALICE", "unknown_control"),
+        ("U0BOB", "overloaded"),
     ]
 
 
@@ -205,8 +205,8 @@ async def test_everything_refused_has_its_audit_row(bot: World) -> None:
     await bot.settle()
     chosen = select(audit.c.event, audit.c.user_id, audit.c.outcome).order_by(audit.c.seq)
     assert [tuple(row.values()) for row in await execute_beside(bot, chosen)] == [
-        ("refused", "U0ALICE", "UnreadableCommand"),
-        ("refused", "U0BOB", "UnreadableButton"),
+        ("refused", "U0ALICE", "unreadable_command"),
+        ("refused", "U0BOB", "unreadable_button"),
     ]
 
 

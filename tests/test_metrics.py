@@ -99,8 +99,8 @@ async def test_what_went_wrong_is_counted_by_its_reason(bot: World) -> None:
     await bot.slack.post_signed(b"payload={}", x_slack_signature="v0=forged")
     counted = Counted(before, await metrics(bot))
     assert counted.of("decisions_total", verb="approve", outcome="changed") == 1
-    assert counted.of("decisions_total", verb="cancel", outcome="NotAllowed") == 1
-    assert counted.of("refusals_total", reason="UnreadableCommand") == 1
+    assert counted.of("decisions_total", verb="cancel", outcome="not_allowed") == 1
+    assert counted.of("refusals_total", reason="unreadable_command") == 1
     assert counted.of("together_calls_total", call="get", status="503") == 1
     assert counted.of("slack_calls_total", method="chat.update", status="internal_error") == 1
     assert counted.of("acks_total", kind="other", status="401") == 1

@@ -1,6 +1,5 @@
 """What was decided before, and the IDs to copy: for one person alone."""
 
-import re
 from collections.abc import Sequence
 
 from bot.cards.blocks import Element, elements
@@ -9,8 +8,6 @@ from bot.errors import OutcomeKind
 from bot.models import RULES, Message, PastDecision, RemediationRef
 from bot.mrkdwn import escape, when
 from bot.parsing import COMMAND
-
-_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def history(node: str, past: Sequence[PastDecision]) -> Message:
@@ -31,9 +28,9 @@ def line(past: PastDecision, what: str = "") -> list[Element]:
 
 
 def _said(outcome: str) -> str:
-    """Return an outcome in words; another version's, or a rarer one's name in its own."""
+    """Return an outcome in words; another version's, or a rarer one's code in its own."""
     known = OutcomeKind(outcome).said if outcome in set(OutcomeKind) else ""
-    return known or escape(_WORD.sub(" ", outcome).lower(), 60)
+    return known or escape(outcome.replace("_", " "), 60)
 
 
 def copyable(ref: RemediationRef) -> Message:

@@ -24,7 +24,7 @@ def test_digest_before_during_and_after_a_batch() -> None:
 def test_decided_items_do_not_wait_before_the_next_reading() -> None:
     open_ones = waiting(alerts(12))
     items = [
-        BatchItem(number, each.remediation.ref, "", SeenState(None, None), "approved" if number == 0 else "NotFound")
+        BatchItem(number, each.remediation.ref, "", SeenState(None, None), "approved" if number == 0 else "not_found")
         for number, each in enumerate(open_ones)
     ]
     shown = replace(batch(0, is_running=True), items=items)
@@ -38,8 +38,8 @@ def test_decided_items_do_not_wait_before_the_next_reading() -> None:
     ("outcomes", "words"),
     [
         (["approved", "approved"], "2 of 2 approved by "),
-        (["approved", "NotFound"], "1 of 2 approved by "),
-        (["NotFound", None], "0 of 2 approved by "),
+        (["approved", "not_found"], "1 of 2 approved by "),
+        (["not_found", None], "0 of 2 approved by "),
     ],
 )
 def test_only_approved_items_are_called_approved(outcomes: list[str | None], words: str) -> None:

@@ -58,7 +58,7 @@ async def test_refusal_is_recorded_before_it_is_told(bot: World, tmp_path: Path)
         await bot.time.until_paused(WaitReason.RETRY)
         assert bot.slack.visible("U0ALICE") == []
     assert "The bot can't reach its database" in (await bot.reply_privately()).text
-    assert await column(bot, "outcome") == "RefusedWithoutDatabase"
+    assert await column(bot, "outcome") == "refused_without_database"
     await bot.settle()
     async with bot.another():
         assert bot.together.posts == []
@@ -94,7 +94,7 @@ async def test_person_is_told_the_truth_while_nothing_can_be_recorded(bot: World
         assert list(uncertain.buttons) == [REFRESH]
     certain = await bot.answer(3)
     assert "Your approval wasn't sent" in certain.text
-    assert await column(bot, "outcome") == "ReadFailed"
+    assert await column(bot, "outcome") == "read_failed"
 
 
 async def test_readyz_says_that_the_database_is_locked(bot: World, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ async def test_approval_beyond_the_limit_is_refused() -> None:
         )
         assert bot.together.posts == []
         assert alert.edits == 0
-        assert await outcomes_by_user(bot) == [("U0ALICE", "LimitReached")]
+        assert await outcomes_by_user(bot) == [("U0ALICE", "limit_reached")]
         bot.together.advance(("cluster-1", "busy-0", "busy-0"))
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
@@ -282,8 +282,8 @@ async def test_second_approver_must_be_another_person() -> None:
         assert "Approved by <@U0ALICE> and <@U0BOB>" in alert.text
         assert "First of two" not in alert.text
         assert await outcomes_by_user(bot) == [
-            ("U0ALICE", "first of two"),
-            ("U0ALICE", "SecondPersonNeeded"),
+            ("U0ALICE", "first_of_two"),
+            ("U0ALICE", "second_person_needed"),
             ("U0BOB", "approved"),
         ]
 

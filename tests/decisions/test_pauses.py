@@ -31,7 +31,7 @@ async def test_paused_approvals_are_refused_and_shown_on_every_card_of_the_clust
     told = (await bot.reply_privately("U0BOB")).text
     assert told.startswith("Not approved: <@U0ALICE> paused approvals until")
     assert bot.together.posts == []
-    assert await outcomes_by_user(bot) == [("U0BOB", "Paused")]
+    assert await outcomes_by_user(bot) == [("U0BOB", "paused")]
     await bot.slack.press(elsewhere, APPROVE, user="U0BOB")
     await until(bot, lambda: "Approved by <@U0BOB>" in elsewhere.text)
     await bot.slack.press(alert, CANCEL, user="U0BOB")

@@ -143,7 +143,7 @@ async def test_refusal_is_audited(bot: World) -> None:
     await database.close()
     assert (row["event"], row["outcome"], row["user_id"], row["shown_state"]) == (
         "outcome",
-        "NotAllowed",
+        "not_allowed",
         "U0CAROL",
         "PENDING_APPROVAL",
     )
@@ -159,7 +159,7 @@ async def test_error_is_audited_with_status_and_request_id(bot: World) -> None:
     database = Database(bot.settings.database_url)
     rows = [row async for row in audit.rows(database)]
     await database.close()
-    assert (rows[-1]["outcome"], rows[-1]["http_status"], rows[-1]["request_id"]) == ("KeyRefused", 403, "req-7")
+    assert (rows[-1]["outcome"], rows[-1]["http_status"], rows[-1]["request_id"]) == ("key_refused", 403, "req-7")
 
 
 async def test_two_replicas_and_two_people_at_once_cause_one_post(postgresql: str) -> None:

@@ -213,7 +213,7 @@ async def test_audit_trail_says_who_confirmed_and_who_was_refused(bot: World) ->
     chosen = select(audit.c.event, audit.c.user_id, audit.c.outcome).where(audit.c.event.in_(["refused", "confirmed"]))
     rows = {tuple(row.values()) for row in await execute_beside(bot, chosen)}
     assert rows == {
-        ("refused", "U0BOB", "NotConfirmed"),
+        ("refused", "U0BOB", "not_confirmed"),
         ("confirmed", "U0ALICE", None),
-        ("refused", "U0CAROL", "NotAllowed"),
+        ("refused", "U0CAROL", "not_allowed"),
     }

@@ -106,7 +106,7 @@ async def test_takeover_says_no_final_no_about_a_post_that_may_be_on_its_way(
         assert words in alert.text
         assert "wasn't sent:" not in alert.text
         assert list(alert.buttons) == [REFRESH]
-        assert await outcomes(bot) == ["not in effect"], "it counts for the limit while it may still arrive"
+        assert await outcomes(bot) == ["not_in_effect"], "it counts for the limit while it may still arrive"
 
 
 async def test_repeat_asks_again_whether_the_person_may(postgresql: str) -> None:

@@ -29,17 +29,17 @@ SOMETIMES = (
     "a decision on what came back",
     "a digest",
     "a list in pages",
-    "outcome first of two",
-    "outcome AlreadyInFlight",
-    "outcome Paused",
-    "outcome LimitReached",
-    "outcome NotAllowed",
+    "outcome first_of_two",
+    "outcome already_in_flight",
+    "outcome paused",
+    "outcome limit_reached",
+    "outcome not_allowed",
     "outcome changed",
-    "outcome not in effect",
-    "outcome too late",
+    "outcome not_in_effect",
+    "outcome too_late",
 )
 FIXED = {"PYTHONHASHSEED": "0"}
-RARE = ("pause during a selection", "outcome Expired")  # only many thousand seeds show these for certain
+RARE = ("pause during a selection", "outcome expired")  # only many thousand seeds show these for certain
 FOR_SOMETIMES = 500  # seeds after which each must have happened
 
 

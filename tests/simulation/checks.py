@@ -26,7 +26,7 @@ LAST_MOMENT = 6.0
 RIGHTS_KEPT = 400.0  # the directory keeps an answer for five minutes, and a decision takes a while
 SECRETS = (API_KEY, BOT_TOKEN, APP_TOKEN, SIGNING_SECRET)
 DID = {"approved", "rejected", "cancelled"}
-MAYBE = {*DID, *DOUBTFUL, "NotRecorded", "MayBeDone"}
+MAYBE = {*DID, *DOUBTFUL, "not_recorded", "may_be_done"}
 REFUSED_BY_SLACK = {
     "invalid_blocks", "invalid_blocks_format", "invalid_arguments", "msg_too_long", "no_text", "invalid_attachments",
     "view_too_large", "unknown_method", "metadata_must_be_sent_from_app", "invalid_limit",
@@ -128,7 +128,7 @@ def _approval(world: "World", it: Sent, row: RowMapping, shown: set[str]) -> Non
             history.wrong(f"approved while approvals were paused by {pause['user_id']}", about)
     two = [f"REMEDIATION_MODE_{each}" for each in world.environ["BOT_TWO_PEOPLE_MODES"].split(",") if each]
     if it.mode in two:
-        firsts = rows(world, select(audit).where(audit.c.outcome == "first of two", audit.c.remediation_id == about))
+        firsts = rows(world, select(audit).where(audit.c.outcome == "first_of_two", audit.c.remediation_id == about))
         if not any(each["user_id"] != row["user_id"] and each["shown_mode"] == it.mode for each in firsts):
             history.wrong("one person alone approved what takes two", about)
     ours = {each.ids for each in history.sent if each.took_effect and each.verb == "approve" and each.ids[0] == cluster}
@@ -232,7 +232,7 @@ def _called(world: "World", about: str) -> None:
         return
     world.mentions[about] += 1
     ids = next(each for each in world.together.remediations if each[2] == about)
-    firsts = rows(world, select(audit).where(audit.c.outcome == "first of two", audit.c.remediation_id == about))
+    firsts = rows(world, select(audit).where(audit.c.outcome == "first_of_two", audit.c.remediation_id == about))
     more = world.escalations[ids] + world.episodes[ids] + world.failures[ids] + world.deletions[about]
     allowed = 1 + more + len(firsts)
     if world.mentions[about] > allowed and not world.faults.struck["history unreadable"]:
@@ -349,7 +349,7 @@ def marks(world: "World") -> set[str]:
             found.add("takeover with the POST in doubt" if row["sent_at"] else "takeover before the POST")
         if row["batch_id"]:
             found.add("a selection is carried out")
-            if row["outcome"] == "Paused":
+            if row["outcome"] == "paused":
                 found.add("pause during a selection")
         if row["batch_id"] and row["outcome"] == "approved":
             found.add("a selection approves")

@@ -143,7 +143,7 @@ async def test_whoever_may_decide_may_release_a_hold(bot: World) -> None:
     await hold(bot, alert, "release", "U0BOB")
     assert "On hold" not in alert.text
     await until(bot, lambda: "instance-1: <@U0BOB> released the hold." in thread(bot, alert))
-    assert await outcomes_by_user(bot) == [("U0ALICE", "held"), ("U0CAROL", "NotAllowed"), ("U0BOB", "released")]
+    assert await outcomes_by_user(bot) == [("U0ALICE", "held"), ("U0CAROL", "not_allowed"), ("U0BOB", "released")]
     await pass_time(bot, 16 * 60)
     assert [line for line in thread(bot, alert) if "has been waiting" in line], "reminders begin again"
 
