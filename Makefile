@@ -6,7 +6,7 @@ WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 ARGS ?=
 FUZZ ?= 100000
 
-.PHONY: help run doctor demo test coverage simulate chaos bench cards house map check format lock locks fuzz audit sbom dist clean
+.PHONY: help run doctor demo test coverage simulate chaos bench cards house manifest map check format lock locks fuzz audit sbom dist clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -61,6 +61,9 @@ cards: .venv/dev ## draw every card, error, and dialog into docs/cards with Chro
 
 house: .venv/dev ## measure how much there is to read, and how far one click goes
 	$(BIN)/python -m tests.house
+
+manifest: .venv/dev ## write manifest.yaml from the code
+	$(BIN)/python -m tests.manifest_file
 
 map: .venv/dev ## list every module with its first line in docs/files.md
 	$(BIN)/python -m tests.file_map

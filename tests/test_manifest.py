@@ -12,6 +12,7 @@ from bot.__main__ import main
 from bot.parsing import COMMAND
 from handlers.manifest import EVENTS, SCOPES, manifest, missing_scopes
 from handlers.shortcuts import SHORTCUT
+from tests.manifest_file import TARGET, manifest_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,7 +38,9 @@ def limits(made: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 def test_checked_in_manifest_is_the_codes_own() -> None:
-    assert yaml.safe_load((ROOT / "manifest.yaml").read_text(encoding="utf-8")) == manifest()
+    text = TARGET.read_text(encoding="utf-8")
+    assert text == manifest_file(), "run make manifest"
+    assert yaml.safe_load(text) == manifest()
 
 
 def test_socket_mode_manifest_needs_no_url() -> None:
