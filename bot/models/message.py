@@ -65,9 +65,9 @@ class TrackedMessage:
         return 0 < self.unsure_until - now <= ARRIVED_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """A message with everything that it is drawn from.
+    """A message with everything that it is drawn from, as of one moment: no two are the same.
 
     Attributes:
         alerts: what it shows, in the order in which it came in.

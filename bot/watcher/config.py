@@ -16,7 +16,7 @@ class Route:
     oncall: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class WatchConfig:
     """What the watch is set to.
 

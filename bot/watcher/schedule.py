@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
+from functools import lru_cache
 
 from bot import cards, readings
 from bot.alerts import holds
@@ -45,6 +46,7 @@ class Step(Enum):
         return self.value[0]
 
 
+@lru_cache(2)
 def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     """Return what the message should say: a card as the last answer on it was drawn, as long as that holds."""
     if snapshot.message.is_digest:
