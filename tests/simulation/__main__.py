@@ -40,6 +40,7 @@ SOMETIMES = (
 )
 FIXED = {"PYTHONHASHSEED": "0"}
 RARE = ("pause during a selection", "outcome expired")  # only many thousand seeds show these for certain
+PROGRESS = 500  # seeds between two lines that say how far a campaign is
 FOR_SOMETIMES = 500  # seeds after which each must have happened
 
 
@@ -147,6 +148,8 @@ def many(seeds: Sequence[int], seconds: float, workers: int) -> int:
                 report(result)
             else:
                 print(f"seed {result.seed}: {result.problems[0][0]}", flush=True)
+        if played % PROGRESS == 0:
+            print(f"{played} seeds, {failed} failed", flush=True)
     spent = time.monotonic() - began
     now = os.times()
     used = now.children_user - cpu.children_user
