@@ -138,7 +138,7 @@ def gone(look: Look, sequence: int) -> Tracked | None:
         return None
     if not alert.is_unlisted and not message.is_digest:
         message = replace(message, pending_lines=(*message.pending_lines, cards.withdrawn(alert.remediation)))
-    alert = replace(alert, is_unlisted=True, is_stale=False, as_of=None)
+    alert = replace(alert, is_unlisted=True, is_stale=False, as_of=None, remark=None)
     return alert, replace(message, next_at=0.0, done=False)
 
 

@@ -33,7 +33,7 @@ from handlers.surface import Interaction, Surface, click_of
 
 logger = logging.getLogger(__name__)
 
-QUERY = 200  # characters of what was typed are searched for: a dialog remembers 3,000 (docs.slack.dev, modal views)
+AMONG = 50  # keys that a dialog remembers, in 3,000 characters (docs.slack.dev, modal views) beside three IDs
 Asked = Browse | Find | ListWaiting | Suggested
 
 
@@ -107,16 +107,16 @@ class Chooser:
         if len(looked.found) == 1:
             return await self._chosen(choice, looked.found[0])
         note = f"{len(looked.found)} remediations match. Choose one."
-        return chooser.chooser(replace(choice, query=asked.text[:QUERY]), None, note)
+        return chooser.chooser(_among(choice, looked.found), None, note)
 
     async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> dict[str, Any]:
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
         if len(refs) > 1:
-            named = [each.ref for each in (await self.lookup.cancellable()).found if each.ref in refs]
+            named = [each for each in (await self.lookup.cancellable()).found if each.ref in refs]
             if len(named) != 1:
                 note = f"This message names {len(refs)} remediations; {len(named)} can be cancelled. Choose one."
-                return chooser.chooser(choice, None, note)
-            refs = named
+                return chooser.chooser(_among(choice, named), None, note)
+            refs = [named[0].ref]
         return await self._chosen(choice, await self.lookup.get(refs[0]))
 
     async def _chosen(self, choice: Choice, picked: Remediation) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class Chooser:
             await ack(option_groups=[])
             return
         found = [each for each in open_ones if each.state in CANCELLABLE]
-        await ack(option_groups=chooser.option_groups(found, str(body.get("value") or "") or choice.query))
+        await ack(option_groups=chooser.option_groups(found, str(body.get("value") or ""), choice.only))
 
     async def pick(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Show the remediation that was chosen in the dialog."""
@@ -209,7 +209,12 @@ def _choice(view: dict[str, Any]) -> Choice:
 
 def _anew(choice: Choice) -> Choice:
     """Return that nothing is chosen yet, in a menu that begins afresh."""
-    return Choice(choice.channel_id, choice.thread_ts, choice.query, round=choice.round + 1)
+    return Choice(choice.channel_id, choice.thread_ts, choice.only, round=choice.round + 1)
+
+
+def _among(choice: Choice, some: Sequence[Remediation]) -> Choice:
+    """Return that the menu begins with some, where they are few enough to be remembered."""
+    return replace(choice, only=tuple(map(key, some)) if len(some) <= AMONG else ())
 
 
 def _nothing(looked: LookupResult) -> str:

@@ -101,9 +101,11 @@ async def test_several_matches_are_offered() -> None:
         for number in (1, 2):
             bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}"), instance_name=f"gpu-node-{number}")
             await card(bot, ("cluster-1", f"instance-{number}", f"r-{number}"))
+        await card(bot, bot.together.add(("cluster-1", "instance-3", "r-3"), instance_name="cpu-node-3"))
         view = await opened(bot, "gpu-node")
         assert "2 remediations match. Choose one." in shown_in(view)
         assert len(await offered(bot, view)) == 2
+        assert len(await offered(bot, view, "node")) == 3
         view = await choose(bot, view, "node-2")
         assert "reboot gpu-node-2" in shown_in(view)
 

@@ -28,6 +28,7 @@ from bot.errors import (
 )
 from bot.models import RemediationRef
 from bot.together import Timeouts, TogetherClient
+from bot.together.answers import Reply
 from bot.together.client import MAX_PAGES
 from tests.manual_clock import START, ManualClock
 from tests.simulator.together import API_KEY, Fault, Together
@@ -406,3 +407,10 @@ async def test_one_item_that_is_too_large_is_an_unreadable_answer(api: Together,
     async with client_of(api, time, patience=replace(Timeouts(), max_page=1024 * 1024)) as client:
         with pytest.raises(UnreadableAnswer, match="larger than"):
             await client.scan("cluster-1")
+
+
+@pytest.mark.parametrize(
+    "date", ["", "yesterday", "Mon, 01 Jan 2024 00:00:00 +99999999999999", "Mon, 01 Jan 99999 00:00:00 GMT"]
+)
+def test_odd_date_of_an_answer_counts_as_none(date: str) -> None:
+    assert Reply(200, httpx.Headers({"Date": date}), b"{}").date is None

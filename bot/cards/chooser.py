@@ -1,7 +1,7 @@
 """The dialog in which somebody chooses what to cancel, and the private list of what is waiting."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class Choice:
     Attributes:
         channel_id: where the result goes.
         thread_ts: likewise, in which thread; None for the channel itself.
-        query: what the menu is searched for until something is typed into it.
+        only: the keys that the menu offers until something is typed into it; empty for all.
         remediation: its `key`, once it is shown; what the person saw is beside it.
         mode: as shown.
         state: as shown.
@@ -38,7 +38,7 @@ class Choice:
 
     channel_id: str | None
     thread_ts: str | None = None
-    query: str = ""
+    only: tuple[str, ...] = ()
     remediation: str = ""
     mode: str = ""
     state: str = ""
@@ -61,7 +61,7 @@ class Choice:
         if not isinstance(known, dict) or not known.keys() <= set(cls.__slots__):
             raise ValueError("not a choice")
         ids = known.get("ids")
-        return cls(**{**known, "ids": tuple(ids) if ids else None})
+        return cls(**{**known, "ids": tuple(ids) if ids else None, "only": tuple(known.get("only", ()))})
 
 
 def loading() -> dict[str, Any]:
@@ -118,9 +118,11 @@ def chooser(choice: Choice, shown: Remediation | None, note: str = "") -> dict[s
     }
 
 
-def option_groups(found: Sequence[Remediation], query: str) -> list[dict[str, Any]]:
-    """Return the choices of the menu that hold each word of a query, grouped by cluster."""
+def option_groups(found: Sequence[Remediation], query: str, only: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Return the choices of the menu that hold each word of a query, else `only` some, grouped by cluster."""
     wanted = query.casefold().split()
+    if only and not wanted:
+        found = [each for each in found if key(each) in only]
     matching = [each for each in found if all(word in _searched(each) for word in wanted)][: blocks.MAX_OPTIONS]
     clusters: dict[str, list[dict[str, Any]]] = {}
     for each in matching:

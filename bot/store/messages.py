@@ -47,6 +47,7 @@ logger = logging.getLogger(__name__)
 _ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
 _DAY = 86_400.0
 _LONGEST_REPAIR = 7 * _DAY  # from its alert to its end
+_TRIES = 3  # to write a message as it was loaded
 _KEPT = 2048  # alerts that were read last: most of a digest is what it was when it was last drawn
 _AT_ONCE = 500  # values in one statement, and messages that are due in one look
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
@@ -241,19 +242,22 @@ class Messages(Leased):
         """
         message_id = known if isinstance(known, str) else known.message.id
         before = await self.load(known) if isinstance(known, str) else known
-        while before and (after := change(before)) is not None:
+        for _ in range(_TRIES):
+            if before is None or (after := change(before)) is None:
+                return None
             if changed := await self._run(_write, before, after, history, reminded):
                 return changed
             before = await self.load(message_id)
-        return None
+        # So much changes in it that what was loaded is always out of date.
+        return await self._run(_change, message_id, change, history, reminded)
 
     async def observe(
         self, ref: RemediationRef, seen: Remediation | None, change: Callable[[Look], Tracked | None]
-    ) -> tuple[Alert, Alert] | None:
+    ) -> tuple[Alert, Alert | None] | None:
         """Change an alert after Together has said something about it, unless somebody decides on it right now.
 
         Returns:
-            What it was and what it has become; None where it was left, or is not tracked.
+            What it was and has become, None where it was left; None where somebody decides, or it isn't tracked.
         """
         return await self._run(_observe, ref, seen, change)
 
@@ -425,9 +429,21 @@ def _write(
     return replace(before, message=after, version=before.version + 1)
 
 
+def _change(
+    connection: Connection,
+    message_id: str,
+    change: Change,
+    history: History | None,
+    reminded: Collection[RemediationRef],
+) -> Snapshot | None:
+    before = load(connection, message_id, to_change=True)
+    after = change(before) if before else None
+    return _write(connection, before, after, history, reminded) if before and after else None
+
+
 def _observe(
     connection: Connection, ref: RemediationRef, seen: Remediation | None, change: Callable[[Look], Tracked | None]
-) -> tuple[Alert, Alert] | None:
+) -> tuple[Alert, Alert | None] | None:
     before: Alert | None = None
 
     def changed(look: Look) -> Tracked | None:
@@ -438,7 +454,7 @@ def _observe(
         return change(look)
 
     after = change_alert(connection, ref, changed, unless_being_decided=True)
-    return (before, after) if before and after else None
+    return (before, after) if before else None
 
 
 def change_alert(

@@ -44,7 +44,7 @@ class Reply:
         """When it was answered, by the server's own clock, in Unix time (RFC 9110, Date); None where it doesn't say."""
         try:
             return parsedate_to_datetime(self.headers["Date"]).timestamp()
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):  # a year or zone out of range
             return None
 
     def json(self) -> Any:  # noqa: ANN401 - anything the server sent

@@ -221,13 +221,15 @@ class Intake:
                 sequence=listing.sequence,
                 read_alone=observation.read_alone,
             )
-        changed = await self._messages.observe(ref, remediation, change)
+        before, after = await self._messages.observe(ref, remediation, change) or (None, None)
         self._aged.discard(ref)
-        if changed is None:
+        if remediation is None and before and after is None and before.is_closed and not before.is_stale:
+            self._index.drop(ref)  # it has ended, nobody was answered otherwise since, and Together doesn't know it
+            return
+        if before is None or after is None:
             # Somebody decides on it, was answered since, or it is listed as it was before: it is to be read again.
             self._index.doubt(ref)
             return
-        before, after = changed
         if after.is_closed:
             self._index.drop(ref)
         else:
@@ -253,7 +255,7 @@ class Intake:
         behind.sort(key=lambda each: each.share.at if each.share else 0.0)
         for each in behind[:LOADS_AT_ONCE]:
             changed = await self._messages.observe(each.remediation.ref, None, partial(alerts.loaded, share=share))
-            if changed:
+            if changed and changed[1]:
                 self._queue.put(changed[1].message_id)
         if behind:
             self._load_due[cluster_id] = now + LOAD_SECONDS
@@ -269,7 +271,7 @@ class Intake:
             self._aged.add(ref)
             as_of = self._clock.now() - (now - at)
             changed = await self._messages.observe(ref, None, partial(alerts.unconfirmed, as_of=as_of))
-            if changed:
+            if changed and changed[1]:
                 self._index.mark_stale(ref)
                 self._queue.put(changed[1].message_id)
 

@@ -105,6 +105,27 @@ async def test_change_that_a_hold_overtakes_is_made_on_what_is_there(database_ur
     assert (kept.alerts[0].history, kept.alerts[0].hold is not None) == (History(0), True)
 
 
+class Busy(Messages):
+    """What is loaded is out of date at once."""
+
+    async def load(self, message_id: str) -> Snapshot | None:
+        loaded = await super().load(message_id)
+        await Approvals(self.database).hold(remediation().ref, "U0ALICE", 1800)
+        return loaded
+
+
+async def test_message_that_never_stands_still_is_changed_all_the_same(database_url: str) -> None:
+    database = Database(database_url)
+    await database.open()
+    store, tries = Busy(database), []
+    await store.add_cards([(Alert(remediation(), ""), card_of("m"))])
+    changed = await store.change("m", lambda each: tries.append(each.version) or replace(each.message, ts="1.0"))  # type: ignore[func-returns-value] # it counts
+    await database.close()
+    assert changed
+    assert changed.message.ts == "1.0"
+    assert len(tries) == 4
+
+
 async def test_deadlock_is_survived(postgresql: str) -> None:
     database = Database(postgresql)
     await database.open()

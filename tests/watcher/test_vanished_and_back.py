@@ -378,3 +378,20 @@ async def test_hold_in_a_digest_starts_its_reminders_over(bot: World) -> None:
     assert [each for each in bot.slack.replies(message) if "been waiting" in each.text] == []
     await pass_time(bot, 5 * 60)
     assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 1
+
+
+async def test_what_vanished_in_doubt_is_read_no_more(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("cut", verb="approve"))
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="hadn't taken effect")
+    bot.together.faults += [Fault("rpc", verb=verb, code=14, times=-1) for verb in ("get", "list")]
+    await pass_time(bot, 300)
+    bot.together.faults.clear()
+    del bot.together.remediations[IDS]
+    await pass_time(bot, 300)
+    read = len([call for call in bot.together.calls if call.verb == "get"])
+    await pass_time(bot, 300)
+    assert len([call for call in bot.together.calls if call.verb == "get"]) == read
+    assert APPROVE not in alert.buttons
