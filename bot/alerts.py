@@ -63,7 +63,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     """Return an alert and its message after Together has said something about its remediation.
 
     Returns:
-        None where this is older than what is known, or may be: then it is to be read alone.
+        None if this is older than what is known, or may be; it must then be read alone.
     """
     alert, message, before = look.alert, look.message, look.alert.remediation
     if alert.decided_seq > sequence or readings.is_older(before, remediation):
@@ -164,7 +164,7 @@ def holds(remark: CardNote | None, remediation: Remediation) -> bool:
 
 
 def was_only_waiting(alert: Alert) -> bool:
-    """Return whether nothing had begun, so that nothing is to be looked for once it has vanished."""
+    """Return whether no repair had begun, so one that vanishes need not be watched for."""
     return alert.is_waiting and not alert.is_stale and not (alert.decided and alert.decided.verb is Verb.APPROVE)
 
 
@@ -177,7 +177,6 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     """Note that somebody was answered: what the answer says must stay on the card.
 
     Args:
-        message: likewise.
         at: the present, as Unix time in seconds.
     """
     decides, remark = RULES[request.verb].decides, answer.remark
@@ -232,7 +231,7 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Track
 
 
 def released(alert: Alert, message: TrackedMessage, user_id: str, now: float) -> Tracked | None:
-    """End a hold; None where there is none."""
+    """End a hold. Returns None if there was no hold."""
     if alert.hold is None or alert.hold.at(now) is None:
         return None
     message = replace(message, next_at=0.0)

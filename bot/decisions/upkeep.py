@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bot import cards
+from bot.alerts import holds
 from bot.clock import Clock
 from bot.decisions.storing import or_none
 from bot.decisions.verdict import Verdict
@@ -54,7 +55,7 @@ class Upkeep:
         doubt = about.doubt if about else None
         if doubt is None or doubt.settles_at is None or doubt.settles_at <= self.clock.now():
             return None
-        return doubt if (doubt.state, doubt.mode) == (present.state, present.mode) else None
+        return doubt if holds(doubt, present) else None
 
     async def hold(self, job: Job) -> Verdict:
         """Keep the bot from reminding, and show everybody who asked for it and until when.

@@ -261,7 +261,7 @@ class Reconciler:
         *,
         reminded: Collection[RemediationRef] = (),
     ) -> Snapshot | None:
-        """Change a message, and write down when it is to be looked at again.
+        """Change a message, and set when to check it next.
 
         Args:
             known: the message; or its ID, where what was loaded is too old to judge by.

@@ -116,7 +116,7 @@ def _is_unconfirmed(snapshot: Snapshot, config: WatchConfig) -> bool:
 
 
 def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
-    """Return the message with the moment at which it is to be looked at again; done when there is none any more."""
+    """Set when to check the message next, or mark it done."""
     message, now = snapshot.message, snapshot.now
     if (step := next_step(snapshot, config)) is not Step.IDLE:
         is_left_alone = step is Step.WAIT and awaits_reading(snapshot)
