@@ -178,7 +178,7 @@ def said(  # noqa: PLR0917 - what a call is
         if secret in everything:
             history.wrong(f"a secret is told: {text}", about)
     if decision and row is not None:
-        if row["outcome"] is None and _is_final(row, method, text):
+        if row["outcome"] is None and _is_final(row, method, body):
             history.wrong(f"told before it was recorded: {text}", about)
         if row["outcome"] is not None:
             world.slack.answers[decision] += 1
@@ -192,11 +192,12 @@ def said(  # noqa: PLR0917 - what a call is
         _called(world, about)
 
 
-def _is_final(row: RowMapping, method: str, text: str) -> bool:
+def _is_final(row: RowMapping, method: str, body: dict[str, Any]) -> bool:
     """Return whether a text says how a decision ended; a card that is put back says how others did."""
+    text, is_edit = str(body.get("text") or ""), method == "chat.update" or bool(body.get("replace_original"))
     done = f"{DONE.get(row['verb'], 'Nothing')} by <@{row['user_id']}>"
     first_line = text.partition("\n")[0]  # a card that is put back quotes below what was said to others
-    return "⏳" not in text and (done in text or (method != "chat.update" and bool(NO.search(first_line))))
+    return "⏳" not in text and (done in text or (not is_edit and bool(NO.search(first_line))))
 
 
 def _answered(world: "World", decision: str, text: str, about: str) -> None:
