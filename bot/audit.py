@@ -7,15 +7,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import func, select
 
 from bot.errors import StartError, StorageUnavailable
 from bot.mrkdwn import clean
 from bot.store import Database, audit, check_signatures
+from bot.store.connection import Connection, Record
 from bot.store.tables import SET_ASIDE, decisions
 from bot.store.tables import audit as columns
 
-Row = RowMapping
 _NAMES = list(columns.columns.keys())
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
@@ -101,7 +101,7 @@ def _signed(at: float | None) -> str:
 def _counts(connection: Connection) -> tuple[int, int]:
     repeats = connection.execute(select(func.sum(decisions.c.repeats))).scalar() or 0
     set_aside = select(func.count()).where(decisions.c.status == SET_ASIDE)
-    return repeats, connection.execute(set_aside).scalar_one()
+    return repeats, connection.execute(set_aside).scalar()
 
 
 async def _open(url: str) -> Database:
@@ -114,10 +114,10 @@ async def _open(url: str) -> Database:
     return database
 
 
-def _table() -> Callable[[Row], None]:
+def _table() -> Callable[[Record], None]:
     print(f"{'time (UTC)':19}  {'event':7}  {'user':11}  {'verb':7}  {'outcome':22}  {'state':16}  remediation, reason")
 
-    def write(row: Row) -> None:
+    def write(row: Record) -> None:
         at = datetime.fromtimestamp(row["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
         ref = f"{row['cluster_id']}/{row['instance_id']}/{row['remediation_id']}"
         # A reason is somebody's own words: on a terminal, control characters in it could draw other rows.
@@ -130,11 +130,11 @@ def _table() -> Callable[[Row], None]:
     return write
 
 
-def _json() -> Callable[[Row], None]:
+def _json() -> Callable[[Record], None]:
     return lambda row: print(json.dumps(dict(row), ensure_ascii=False))
 
 
-def _csv() -> Callable[[Row], None]:
+def _csv() -> Callable[[Record], None]:
     writer = csv.DictWriter(sys.stdout, _NAMES)
     writer.writeheader()
     return lambda row: writer.writerow({name: _inert(row[name]) for name in _NAMES})
@@ -145,5 +145,5 @@ def _inert(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
-_WRITERS: Mapping[str, Callable[[], Callable[[Row], None]]] = {"table": _table, "json": _json, "csv": _csv}
+_WRITERS: Mapping[str, Callable[[], Callable[[Record], None]]] = {"table": _table, "json": _json, "csv": _csv}
 STYLES = tuple(_WRITERS)

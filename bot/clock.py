@@ -15,6 +15,7 @@ class WaitReason(StrEnum):
     READ_BACK = "read back"
     PROGRESS = "progress"
     SLACK_LIMIT = "Slack's rate limit"
+    TELL_AGAIN = "another attempt to answer"
     HEARTBEAT = "heartbeat"
     RECOVERY = "recovery"
     TIDY = "stuck selections and old response URLs"

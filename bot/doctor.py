@@ -19,7 +19,7 @@ from bot.models import OPEN
 from bot.policy import EVERYBODY
 from bot.settings import Settings
 from bot.store import Database
-from bot.store.database import check_writable, read_clock
+from bot.store.connection import check_writable, read_clock
 from bot.surroundings import look_around
 from bot.together import Timeouts, TogetherClient
 from bot.wiring import http_client, slack_client, together_client

@@ -9,12 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sqlalchemy import RowMapping
-
 from bot import blocking
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.store import Lease, Trail
+from bot.store.connection import Record
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +144,7 @@ def _problem(why: str) -> str:
     return f"The audit trail isn't copied to BOT_AUDIT_FILE: {why}. The rows are in the database and are copied later."
 
 
-def _lines(rows: Sequence[RowMapping]) -> bytes:
+def _lines(rows: Sequence[Record]) -> bytes:
     return "".join(f"{json.dumps(dict(row), ensure_ascii=False)}\n" for row in rows).encode()
 
 

@@ -31,6 +31,7 @@ from bot.settings import Settings, is_loopback
 from bot.store import Approvals, DecisionStore, Messages
 from bot.tasks import Tasks
 from bot.together import Timeouts, TogetherClient
+from bot.transport import AiohttpTransport, proxy_for
 from bot.watcher import Route, WatchConfig, Watcher
 from handlers import register
 from handlers.alert_channels import SlackAlertChannels
@@ -230,11 +231,9 @@ def slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_on
 
 def http_client(settings: Settings) -> httpx.AsyncClient:
     """Make the connections to Together."""
-    return httpx.AsyncClient(
-        limits=httpx.Limits(max_connections=MAX_AT_ONCE, max_keepalive_connections=20),
-        trust_env=not is_loopback(settings.together_base_url),
-        verify=_trusted(),
-    )
+    url = settings.together_base_url
+    proxy = None if is_loopback(url) else proxy_for(url)
+    return httpx.AsyncClient(transport=AiohttpTransport(_trusted(), limit=MAX_AT_ONCE, proxy=proxy))
 
 
 @functools.cache

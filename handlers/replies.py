@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 RESPONSE_HOSTS = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
 ATTEMPTS = 3
 LONGEST_WAIT = 20.0
+TELL_AGAIN = (2.0, 10.0, 30.0, 60.0, 120.0)  # seconds between attempts to say what nobody else would say later
 REFUSED_BLOCKS = {
     "invalid_blocks",
     "invalid_blocks_format",
@@ -91,7 +92,7 @@ class Replies:
             _, may_overwrite = await self._first(self._in_place(place, shown))
         return Delivery(await self._say(place, message, self._to_channel(place, message)), may_overwrite=may_overwrite)
 
-    async def reply_privately(self, place: ReplyTarget, message: Message) -> bool:
+    async def reply_privately(self, place: ReplyTarget, message: Message, *, is_kept: bool = False) -> bool:
         """Tell the person alone. Where "in progress" is on the clicked message, what was there before is put back."""
         if place.in_progress and place.original:
             await self._first(self._in_place(place, place.original))
@@ -99,7 +100,13 @@ class Replies:
             lambda: self._respond_privately(place, message),
             lambda: self._ephemeral(place, message),
         ]
-        return await self._say(place, message, [] if place.is_direct else ways)
+        if place.is_direct:
+            ways = []
+        for seconds in () if is_kept else TELL_AGAIN:
+            if await self._say(place, message, ways):
+                return True
+            await self.clock.sleep(seconds, WaitReason.TELL_AGAIN)
+        return await self._say(place, message, ways)
 
     def _in_place(self, place: ReplyTarget, message: Message) -> list[Way]:
         ways: list[Way] = []

@@ -10,6 +10,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 
 from bot.store.database import MIGRATIONS
+from tests.engine import engine_of
 
 # One decision in each state (received; claimed; sent; outcome known but not told; done; void; sent, with "in progress"
 # shown), an alert on hold, a digest of six, and a selection of two that is running.
@@ -17,12 +18,17 @@ RELEASE_0_1 = Path(__file__).parent / "data" / "release-0.1.json"
 RESPONSE_URL = "https://hooks.slack.com/actions/T/1/secret"
 
 
-def fill_like_release_0_1(connection: Connection, texts: Mapping[str, str]) -> None:
+def fill_like_release_0_1(url: str, texts: Mapping[str, str]) -> None:
     """Make the schema of release 0.1, and put in what was recorded, with some of its texts replaced."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "0001")
+    with engine_of(url).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        _insert(connection, texts)
+
+
+def _insert(connection: Connection, texts: Mapping[str, str]) -> None:
     recorded = RELEASE_0_1.read_text("utf-8")
     for old, new in texts.items():
         recorded = recorded.replace(old, new)

@@ -2,26 +2,26 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Executable, RowMapping, Select, select
+from sqlalchemy import Executable, Select, select
 
 from bot.models import Actor
 from bot.store import Database, begin_pause
+from bot.store.connection import Connection, Record
 from bot.store.tables import audit, decisions
 from tests.world import World
 
 
-async def execute(database: Database, *statements: Executable) -> list[RowMapping]:
+async def execute(database: Database, *statements: Executable) -> list[Record]:
     """Run statements in one transaction, which keeps nobody out where all of them only read. Returns the last rows."""
     only_read = all(isinstance(each, Select) for each in statements)
     return await (database.read if only_read else database.run)(_execute, statements)
 
 
-def _execute(connection: Connection, statements: tuple[Executable, ...]) -> list[RowMapping]:
-    results = [connection.execute(each) for each in statements]
-    return list(results[-1].mappings().all()) if results[-1].returns_rows else []
+def _execute(connection: Connection, statements: tuple[Executable, ...]) -> list[Record]:
+    return [connection.execute(each) for each in statements][-1].mappings()
 
 
-async def execute_beside(bot: World, *statements: Executable) -> list[RowMapping]:
+async def execute_beside(bot: World, *statements: Executable) -> list[Record]:
     """Run statements on the bot's database, like another program."""
     database = Database(bot.settings.database_url, bot.time.clock)
     try:

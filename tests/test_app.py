@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 import aiohttp
 import psycopg
 import pytest
-from sqlalchemy.exc import ProgrammingError
 
 from bot.app import App
 from bot.clock import WaitReason
@@ -170,7 +169,7 @@ async def test_part_that_ends_by_itself_ends_the_process(postgresql: str) -> Non
         await bot.time.advance(86_400)  # once a day, the sender of events drops what is too old, outside its net
         await asyncio.wait({bot.running}, timeout=HANGS_AFTER)
         has_ended = bot.running.done()
-        with pytest.raises(ProgrammingError):
+        with pytest.raises(psycopg.ProgrammingError):
             await stack.aclose()
     assert has_ended
 

@@ -15,7 +15,6 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Executable, delete, insert, select, update
-from sqlalchemy.exc import ProgrammingError
 
 from bot.__main__ import main
 from bot.audit import print_trail, print_verdict, read_since
@@ -380,9 +379,9 @@ async def test_role_that_may_only_insert_into_the_trail_is_enough(postgresql: st
     async with adding_role(postgresql) as limited:
         async with world(database=limited, BOT_AUDIT_KEY=KEY) as bot:
             await decide(bot)
-            with pytest.raises(ProgrammingError):
+            with pytest.raises(psycopg.ProgrammingError):
                 await execute_beside(bot, delete(audit_rows))
-            with pytest.raises(ProgrammingError):
+            with pytest.raises(psycopg.ProgrammingError):
                 await execute_beside(bot, update(audit_rows).values(user_id="U0EVE"))
         assert await print_verdict(limited, None, [KEY])
 

@@ -53,6 +53,18 @@ async def test_private_answer_falls_back_to_an_ephemeral_message(bot: World) -> 
     assert "You're not allowed to approve remediations." in (await bot.reply_privately("U0CAROL")).text
 
 
+async def test_refusal_is_told_once_slack_can_be_reached_again(bot: World) -> None:
+    ways = "response_url", "chat.postEphemeral", "chat.postMessage"
+    bot.slack.faults += [SlackFault(way, "down", times=2) for way in ways]
+    button = {"type": "button", "action_id": APPROVE, "text": {"type": "plain_text", "text": "x"}, "value": "x"}
+    alert = bot.slack.post_as_tool([{"type": "actions", "elements": [button]}])
+    await bot.slack.press(alert, APPROVE)
+    for _ in range(2):
+        await bot.time.until_sleeping(WaitReason.TELL_AGAIN)
+        await bot.time.advance(10)
+    assert "This button is malformed" in (await bot.reply_privately()).text
+
+
 async def test_update_that_slack_refuses_becomes_a_reply(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()

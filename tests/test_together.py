@@ -1,6 +1,7 @@
 """The client against a simulated API that fails in every way, over real HTTP."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -30,6 +31,7 @@ from bot.models import RemediationRef
 from bot.together import Timeouts, TogetherClient
 from bot.together.answers import Reply
 from bot.together.client import MAX_PAGES
+from bot.transport import AiohttpTransport
 from tests.manual_clock import START, ManualClock
 from tests.simulator.together import API_KEY, Fault, Together
 from tests.world import IDS
@@ -60,11 +62,15 @@ async def api(time: ManualClock) -> AsyncIterator[Together]:
         yield together
 
 
+def transport(limit: int) -> AiohttpTransport:
+    return AiohttpTransport(ssl.create_default_context(), limit=limit, proxy=None)
+
+
 @asynccontextmanager
 async def client_of(
-    api: Together, time: ManualClock, patience: Timeouts | None = None, limits: httpx.Limits | None = None
+    api: Together, time: ManualClock, patience: Timeouts | None = None, limit: int = 10
 ) -> AsyncIterator[TogetherClient]:
-    async with httpx.AsyncClient(trust_env=False, limits=limits or httpx.Limits()) as http:
+    async with httpx.AsyncClient(transport=transport(limit)) as http:
         yield TogetherClient(http, api.base_url, API_KEY, clock=time.clock, patience=patience, jitter=lambda: 0.5)
 
 
@@ -279,7 +285,7 @@ async def test_without_a_connection_a_get_is_tried_again_and_a_post_is_the_calle
 async def test_a_full_pool_counts_as_not_reached(api: Together, time: ManualClock) -> None:
     api.faults.append(Fault("drip", times=-1))
     slow = Timeouts(connect=0.05, attempt=5)
-    async with httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=1)) as http:
+    async with httpx.AsyncClient(transport=transport(1)) as http:
         client = TogetherClient(http, api.base_url, API_KEY, clock=time.clock, patience=slow)
         async with http.stream("GET", f"{api.base_url}/compute/clusters"):
             with pytest.raises(NotReached):

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection
-
 from bot import cards
 from bot.clock import Clock
 from bot.decisions.service import RECEIVE_SECONDS, Receipt, Unrecorded
@@ -16,6 +14,7 @@ from bot.decisions.storing import Storing
 from bot.errors import BotError, LeaseLost, MayBeDone, RefusedWithoutDatabase, RequestExpired, StorageUnavailable
 from bot.models import LIFETIME, Actor, Entry, Messenger, ReplyTarget, new_id
 from bot.store import Database, InboxStore
+from bot.store.connection import Connection
 from bot.tasks import Tasks, finish
 
 logger = logging.getLogger(__name__)

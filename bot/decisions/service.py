@@ -110,22 +110,20 @@ class DecisionService:
             return await self._receive(replace(request, asked_at=self._clock.now()), job_id)
 
     async def _receive(self, request: Request, job_id: str) -> Receipt:
-        noun = RULES[request.verb].noun
-        doubtful = NotRecorded(noun, sent=False)
         try:
             async with self._clock.timeout(RECEIVE_SECONDS):
                 job = await self._store.receive(request, job_id)
         except StorageUnavailable as error:
             logger.error("Couldn't record the request: %s", error)  # noqa: TRY400 - an outage
             if error.in_doubt:
-                return Unrecorded(doubtful, self._void_uncertain(request, job_id))
+                return self._doubtful(request, job_id)
             return Unrecorded(down := RefusedWithoutDatabase(), self._refuse(request, down))
         except TimeoutError:
             logger.error("Couldn't record the request in time")  # noqa: TRY400 - an outage
-            return Unrecorded(doubtful, self._void_uncertain(request, job_id))
+            return self._doubtful(request, job_id)
         except Exception:  # a value that the database refuses: it is not there, and the person must know
             logger.exception("Couldn't record the request")
-            return Unrecorded(bug := InternalError(noun, sent=False), self._refuse(request, bug))
+            return Unrecorded(bug := InternalError(RULES[request.verb].noun, sent=False), self._refuse(request, bug))
         if job is None:
             logger.info("Redelivery ignored")
             return None
@@ -158,6 +156,10 @@ class DecisionService:
             await self._store.note(note)
         except StorageUnavailable as error:
             logger.warning("Couldn't record %s by %s: %s", note.event, note.actor.user_id, error)
+
+    def _doubtful(self, request: Request, job_id: str) -> Unrecorded:
+        uncertain = NotRecorded(RULES[request.verb].noun, sent=False)
+        return Unrecorded(uncertain, self._void_uncertain(request, job_id))
 
     async def _refuse(self, request: Request, error: BotError) -> None:
         """Tell the person that nothing was taken: no row was written, so no process can act on it."""

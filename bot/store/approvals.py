@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select
+from sqlalchemy import Select, and_, bindparam, insert, or_, select
 
 from bot.alerts import Look, Tracked, held, outdated, released
 from bot.errors import OutcomeKind
@@ -18,7 +18,8 @@ from bot.models import (
     State,
     Verb,
 )
-from bot.store.database import Database, now, read_clock
+from bot.store.connection import Connection, now, read_clock
+from bot.store.database import Database
 from bot.store.messages import (
     FIRST_APPROVAL,
     FIRST_COUNTS,

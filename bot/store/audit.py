@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, and_, insert, select
+from sqlalchemy import Select, and_, insert, select
 
 from bot.models import (
     DOUBT_SECONDS,
@@ -21,7 +21,8 @@ from bot.models import (
     Verb,
     token_of,
 )
-from bot.store.database import Database, lock_audit, read_clock
+from bot.store.connection import Connection, Record, lock_audit, read_clock
+from bot.store.database import Database
 from bot.store.tables import DOUBTFUL, audit, ids_of, key_of, one_remediation
 
 OUTCOME = "outcome"
@@ -153,7 +154,7 @@ def storable(value: Any) -> Any:  # noqa: ANN401 - of any column
     return value.encode(errors="replace").decode().replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
-def digest(row: RowMapping | dict[str, Any]) -> str:
+def digest(row: Record) -> str:
     """Return the hash of a row: over every column but the hash itself, and so over the row before."""
     columns = {name: row.get(name) for name in _HASHED}
     return hashlib.sha256(json.dumps(columns, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
@@ -161,7 +162,7 @@ def digest(row: RowMapping | dict[str, Any]) -> str:
 
 async def rows(
     database: Database, *, since: float = 0, remediation: str | None = None, user: str | None = None
-) -> AsyncIterator[RowMapping]:
+) -> AsyncIterator[Record]:
     """Read the trail, oldest first, a page at a time.
 
     Args:
@@ -184,8 +185,8 @@ async def rows(
         last = page[-1]["seq"]
 
 
-def _page(connection: Connection, chosen: Select[Any], values: dict[str, str] | None = None) -> Sequence[RowMapping]:
-    return connection.execute(chosen, values or {}).mappings().all()
+def _page(connection: Connection, chosen: Select[Any], values: dict[str, str] | None = None) -> Sequence[Record]:
+    return connection.execute(chosen, values or {}).mappings()
 
 
 async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> Sequence[PastDecision]:
@@ -197,7 +198,7 @@ async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> 
     return [_past(row) for row in page if row["verb"] in set(Verb)]
 
 
-def _past(row: RowMapping) -> PastDecision:
+def _past(row: Record) -> PastDecision:
     ref = RemediationRef(row["cluster_id"], row["instance_id"], row["remediation_id"])
     return PastDecision(ref, Verb(row["verb"]), row["user_id"], row["at"], row["outcome"] or "", row["reason"] or "")
 

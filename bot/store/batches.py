@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, RowMapping, Update, bindparam, func, select, update
+from sqlalchemy import Update, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import OutcomeKind
@@ -28,7 +28,8 @@ from bot.models import (
 )
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
-from bot.store.database import Database, now, read_clock
+from bot.store.connection import Connection, now, read_clock
+from bot.store.database import Database
 from bot.store.serialization import dump, dump_request, load_request
 from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, batches, decisions, ids_of, messages
 
@@ -39,7 +40,8 @@ _BATCHES = TypeAdapter(Batch)
 b, c = batches.c, decisions.c
 _ID, _OF_BATCH = b.id == bindparam("b_id"), c.batch_id == bindparam("b_id")
 _INSERT = insert(batches).values(status=_ASKED).on_conflict_do_nothing().returning(b.id)
-_CONFIRM = update(batches).where(_ID, b.status == _ASKED).values(status=_CONFIRMED, asked_at=now()).returning(b.body)
+_ASKED_FOR = select(b.body).where(_ID, b.status == _ASKED).with_for_update()
+_CONFIRM = update(batches).where(_ID).values(status=_CONFIRMED, asked_at=now())
 _QUEUE = insert(decisions).values(
     status=QUEUED, received_at=now(), lease_until=0.0, repeats=0, deliveries=0, fence=1, batch_id=bindparam("b_id")
 )
@@ -143,11 +145,11 @@ def confirm(connection: Connection, batch_id: str, user_id: str, turn: Owner) ->
     Returns:
         The first one; None where the batch was confirmed before, is not known or somebody else's.
     """
-    body = connection.execute(_CONFIRM, {"b_id": batch_id}).scalar()
+    body = connection.execute(_ASKED_FOR, {"b_id": batch_id}).scalar()
     batch = None if body is None else _read(batch_id, body)
     if batch is None or batch.actor.user_id != user_id:
-        connection.rollback()
         return None
+    connection.execute(_CONFIRM, {"b_id": batch_id})
     rows = [_row(batch, item) | {"owner": turn.owner} for item in batch.items]
     connection.execute(_QUEUE, [row | {"b_id": batch_id} for row in rows])
     audit.note(connection, AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, selection=batch_id))
@@ -179,19 +181,19 @@ def advance(connection: Connection, batch_id: str, turn: Owner, began_at: float 
         The decision that this owner is to carry out next.
     """
     digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
-    if under_way := connection.execute(_UNDER_WAY, {"b_id": batch_id}).mappings().first():
+    if under_way := connection.execute(_UNDER_WAY, {"b_id": batch_id}).first():
         # The commit that gave it its turn was in doubt, so this is the second time that it is asked for.
-        return _job(under_way) if (under_way["owner"], under_way["status"]) == (turn.owner, RECEIVED) else None
+        return _job(under_way) if (under_way.owner, under_way.status) == (turn.owner, RECEIVED) else None
     is_late = began_at is not None and read_clock(connection) - began_at > LIFETIME
-    latest = connection.execute(_LATEST, {"b_id": batch_id}).scalars().all()
+    latest = connection.execute(_LATEST, {"b_id": batch_id}).scalars()
     reason = StopReason.TOO_OLD if is_late else reason_to_stop(latest)
-    if reason in _OF_A_CLUSTER and connection.execute(_CLUSTERS, {"b_id": batch_id}).scalar_one() > 1:
+    if reason in _OF_A_CLUSTER and connection.execute(_CLUSTERS, {"b_id": batch_id}).scalar() > 1:
         reason = None  # the others of the batch may be decided
     if reason:
         _leave(connection, batch_id, reason.value)
     else:
         values = {"b_id": batch_id, "b_owner": turn.owner, "b_lease": turn.lease_seconds}
-        if row := connection.execute(_GIVE_TURN, values).mappings().first():
+        if row := connection.execute(_GIVE_TURN, values).first():
             return _job(row)
     _wake(connection, str(digest_id))
     return None
@@ -217,7 +219,7 @@ def stop_batch(connection: Connection, batch_id: str, actor: Actor, channel_id: 
 
 
 def _stop_stuck(connection: Connection) -> int:
-    stuck = connection.execute(_STUCK).scalars().all()
+    stuck = connection.execute(_STUCK).scalars()
     for batch_id in stuck:
         digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
         _leave(connection, batch_id, StopReason.TOO_OLD.value, _TAKE_BACK)
@@ -235,13 +237,13 @@ def _wake(connection: Connection, digest_id: str) -> None:
     connection.execute(_WAKE, {"b_digest": digest_id})
 
 
-def _job(row: RowMapping) -> Job:
-    return Job(row["id"], load_request(row["request"]), fence=row["fence"], received_at=row["received_at"])
+def _job(row: Any) -> Job:  # noqa: ANN401 - a whole row of decisions
+    return Job(row.id, load_request(row.request), fence=row.fence, received_at=row.received_at)
 
 
 def of_digest(connection: Connection, digest_id: str) -> list[Batch]:
     """Return the batches that were confirmed on a digest, inside a transaction."""
-    rows = connection.execute(_OF_DIGEST, {"b_digest": digest_id}).all()
+    rows = connection.execute(_OF_DIGEST, {"b_digest": digest_id})
     found = [(row, batch) for row in rows if (batch := _read(row.id, row.body))]
     return [_with_results(connection, batch, row) for row, batch in found]
 

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
-    Connection,
     Delete,
     Table,
     Update,
@@ -28,7 +27,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import IntegrityError
 
 from bot.alerts import Look, Tracked, answered
 from bot.clock import Clock
@@ -54,7 +52,8 @@ from bot.models import (
 )
 from bot.store import audit, batches, inbox, outbox
 from bot.store.approvals import card_context, keep_first
-from bot.store.database import Database, lock_audit, lock_cluster, now, read_clock
+from bot.store.connection import Connection, is_among, listed, lock_audit, lock_cluster, now, read_clock
+from bot.store.database import Conflict, Database
 from bot.store.messages import change_alert
 from bot.store.pauses import active_pause
 from bot.store.serialization import dump_answer, dump_request, to_job
@@ -141,7 +140,7 @@ _POSTPONE = _write(
 _RELEASE = _write(lease_until=0.0)
 _HEARTBEAT = (
     update(decisions)
-    .where(c.id.in_(bindparam("b_ids", expanding=True)), c.owner == bindparam("b_owner"), _UNFINISHED)
+    .where(is_among("b_ids", c.id), c.owner == bindparam("b_owner"), _UNFINISHED)
     .values(lease_until=_LEASE_UNTIL)
     .returning(c.id)
 )
@@ -236,7 +235,7 @@ class DecisionStore:
             asked_at = self._clock.monotonic()
             try:
                 sent_at, context = await self.database.run(self._claim, job, sends=sends)
-            except IntegrityError:
+            except Conflict:
                 if claim := await self.claimed_by(job.request):
                     return claim
                 if is_last:
@@ -417,8 +416,10 @@ class DecisionStore:
 
     def _heartbeat(self, connection: Connection, job_ids: list[str]) -> list[str]:
         connection.execute(_PROBE, {"name": f"process {self._owner}", "owner": self._owner})
-        kept = connection.execute(_HEARTBEAT, {"b_ids": job_ids, "b_owner": self._owner, "b_lease": self._lease})
-        return list(kept.scalars())
+        kept = connection.execute(
+            _HEARTBEAT, {"b_ids": listed(job_ids), "b_owner": self._owner, "b_lease": self._lease}
+        )
+        return kept.scalars()
 
     async def release(self, job: Job) -> None:
         """Let the next process continue with a job at once."""
@@ -437,25 +438,24 @@ class DecisionStore:
     def _take_over(self, connection: Connection, limit: int, *, take_all: bool) -> list[Job]:
         values = {"b_limit": limit, "b_owner": self._owner, "b_lease": self._lease, "b_all": take_all}
         jobs, odd = [], []
-        for row in connection.execute(_TAKE_OVER, values).mappings().all():
+        for row in connection.execute(_TAKE_OVER, values):
             try:
                 jobs.append(to_job(row))
             except (ValueError, TypeError, KeyError) as error:
-                logger.error("Decision %s can't be read and is set aside: %s", row["id"], type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
+                logger.error("Decision %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
                 odd.append(row)
-        return jobs + [following for row in odd if (following := self._set_aside(connection, row))]
+        aside = (self._set_aside(connection, row.id, row.batch_id, row.received_at) for row in odd)
+        return jobs + [following for following in aside if following]
 
     async def set_aside(self, job: Job) -> Job | None:
         """Keep a job from being taken over again. Returns the decision of the same batch whose turn it is now."""
-        row, asked_at = (
-            {"id": job.id, "batch_id": job.request.batch_id, "received_at": job.received_at}, self._clock.monotonic(),
-        )  # fmt: skip
-        following = await self.database.run(self._set_aside, row)
+        asked_at = self._clock.monotonic()
+        following = await self.database.run(self._set_aside, job.id, job.request.batch_id, job.received_at)
         return self._hold(following, asked_at) if following else None
 
-    def _set_aside(self, connection: Connection, row: Mapping[Any, Any]) -> Job | None:
-        connection.execute(_SET_ASIDE, {"b_id": row["id"]})
-        return self._advance(connection, row["batch_id"], row["received_at"])
+    def _set_aside(self, connection: Connection, job_id: str, batch_id: str | None, began_at: float) -> Job | None:
+        connection.execute(_SET_ASIDE, {"b_id": job_id})
+        return self._advance(connection, batch_id, began_at)
 
     async def count_set_aside(self) -> int:
         """Return how many rows no version that ran here could read."""
@@ -554,7 +554,7 @@ def _count(connection: Connection, statement: Delete, values: dict[str, float]) 
 
 
 def _drop_old_response_urls(connection: Connection) -> None:
-    for row in connection.execute(_OLD_REQUESTS).all():
+    for row in connection.execute(_OLD_REQUESTS):
         connection.execute(_REWRITE, {"b_id": row.id, "b_request": without_response_url(row.request)})
 
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 
 from bot.models import State
-from bot.store.database import Database, read_clock
+from bot.store.connection import Connection, read_clock
+from bot.store.database import Database
 from bot.store.tables import ANSWERED, SET_ASIDE, alerts, decisions
 
 c, a = decisions.c, alerts.c
@@ -60,7 +61,7 @@ def _health(connection: Connection) -> Health:
     return Health(
         undelivered,
         present - oldest if oldest else 0.0,
-        connection.execute(_SET_ASIDE).scalar_one(),
+        connection.execute(_SET_ASIDE).scalar(),
         {row.state: row.number for row in connection.execute(_ALERTS)},
         present - waiting if waiting else 0.0,
     )
@@ -70,7 +71,7 @@ def _waiting_since(connection: Connection, present: float) -> float | None:
     """Return since when the alert waits that has waited longest and isn't on hold; None for none."""
     longest: float | None = None
     for offset in count(0, _PAGE):
-        rows = connection.execute(_WAITING, {"b_offset": offset}).all()
+        rows = connection.execute(_WAITING, {"b_offset": offset})
         for row in rows:
             if longest is not None and row.seen_at >= longest:
                 return longest

@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Executable, and_, bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import LeaseLost, RequestExpired
 from bot.models import LIFETIME, Entry, new_id
-from bot.store.database import Database, now
+from bot.store.connection import Connection, is_among, listed, now
+from bot.store.database import Database
 from bot.store.serialization import dump
 from bot.store.tables import inbox
 
@@ -47,10 +48,8 @@ _ACTED = update(inbox).where(_MINE).values(result=bindparam("b_result"), lease_u
 _FINISH = update(inbox).where(_MINE).values(_ENDED)
 # Nobody's from then on: a heartbeat that is on its way must not keep it.
 _RELEASE = update(inbox).where(_MINE, _OPEN).values(owner="", lease_until=now() + bindparam("b_seconds"))
-_HEARTBEAT = (
-    update(inbox).where(i.owner.in_(bindparam("b_owners", expanding=True)), _OPEN).values(lease_until=_LEASE_UNTIL)
-)
-_LEFT = or_(i.lease_until < now(), and_(bindparam("b_all"), i.owner.not_in(bindparam("b_owners", expanding=True))))
+_HEARTBEAT = update(inbox).where(is_among("b_owners", i.owner), _OPEN).values(lease_until=_LEASE_UNTIL)
+_LEFT = or_(i.lease_until < now(), and_(bindparam("b_all"), ~is_among("b_owners", i.owner)))
 _TAKE_OVER = (
     update(inbox)
     .where(i.key == select(i.key).where(_OPEN, _LEFT).limit(1).with_for_update(skip_locked=True).scalar_subquery())
@@ -94,9 +93,9 @@ class InboxStore:
         """Make sure that a row whose commit is in doubt isn't worked on. False: another process has taken it."""
         return await self._database.run(self._insert, _VOID, entry.key, owner, None)
 
-    def _insert(self, connection: Connection, statement: object, key: str, owner: str, body: str | None) -> bool:
+    def _insert(self, connection: Connection, statement: Executable, key: str, owner: str, body: str | None) -> bool:
         values = {"b_key": key, "b_owner": owner, "b_body": body, "b_lease": self._lease}
-        return connection.execute(statement, values).first() is not None  # type: ignore[call-overload] # an insert
+        return connection.execute(statement, values).first() is not None
 
     async def act(
         self, key: str, owner: str, change: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -132,7 +131,7 @@ class InboxStore:
 
     async def heartbeat(self, owners: Collection[str]) -> None:
         """Keep what this process works on."""
-        await self._database.run(_execute, _HEARTBEAT, {"b_owners": list(owners), "b_lease": self._lease})
+        await self._database.run(_execute, _HEARTBEAT, {"b_owners": listed(owners), "b_lease": self._lease})
 
     async def take_over(self, owners: Collection[str], *, at_start: bool) -> Taken | None:
         """Take a request that another process has left behind.
@@ -145,7 +144,7 @@ class InboxStore:
 
     def _take_over(self, connection: Connection, owners: list[str], *, take_all: bool) -> Taken | None:
         owner = new_id()
-        values = {"b_owner": owner, "b_owners": owners, "b_all": take_all, "b_lease": self._lease}
+        values = {"b_owner": owner, "b_owners": listed(owners), "b_all": take_all, "b_lease": self._lease}
         row = connection.execute(_TAKE_OVER, values).first()
         if row is None:
             return None
@@ -163,5 +162,5 @@ def purge(connection: Connection) -> None:
     connection.execute(_PURGE)
 
 
-def _execute(connection: Connection, statement: object, values: dict[str, object]) -> None:
-    connection.execute(statement, values)  # type: ignore[call-overload] # an update
+def _execute(connection: Connection, statement: Executable, values: dict[str, object]) -> None:
+    connection.execute(statement, values)

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, or_, update
+from sqlalchemy import and_, bindparam, or_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.clock import Clock
 from bot.errors import LeaseLost
 from bot.models import new_id
-from bot.store.database import Database, now
+from bot.store.connection import Connection, now
+from bot.store.database import Database
 from bot.store.tables import leases
 
 P = ParamSpec("P")

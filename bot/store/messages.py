@@ -9,7 +9,7 @@ from sys import intern
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.alerts import Look, Tracked
@@ -26,7 +26,7 @@ from bot.models import (
     TrackedMessage,
 )
 from bot.store import audit, batches, outbox
-from bot.store.database import now, read_clock
+from bot.store.connection import Connection, is_among, listed, now, read_clock
 from bot.store.lease import Leased
 from bot.store.pauses import active_pause
 from bot.store.serialization import dump
@@ -49,7 +49,7 @@ _DAY = 86_400.0
 _LONGEST_REPAIR = 7 * _DAY  # from its alert to its end
 _TRIES = 3  # to write a message as it was loaded
 _KEPT = 2048  # alerts that were read last: most of a digest is what it was when it was last drawn
-_AT_ONCE = 500  # values in one statement, and messages that are due in one look
+_AT_ONCE = 500  # messages that are due in one look
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
 a, m, first = alerts.c, messages.c, first_approvals.c
 FIRST_APPROVAL = first.user_id, first.mode, first.at, first.job_id, first.episode
@@ -89,9 +89,9 @@ _WAITING_CARDS = (
 _FAILED = select(a.body, a.message_id).where(a.state == State.FAILED, a.seen_at > bindparam("b_since"))
 _AT = select(m.body).where(m.ts == bindparam("b_ts"))
 _OF_MESSAGE = select(*_IDS).where(a.message_id == bindparam("b_message"))
-_BODIES = select(a.body, a.message_id).where(tuple_(*_IDS).in_(bindparam("b_ids", expanding=True)))
+_BODIES = select(a.body, a.message_id).where(is_among("b_ids", *_IDS))
 _ANY = select(m.id).limit(1)
-_EXISTING = select(*_IDS).where(tuple_(*_IDS).in_(bindparam("b_ids", expanding=True)))
+_EXISTING = select(*_IDS).where(is_among("b_ids", *_IDS))
 _WITHDRAWN = _EXISTING.where(a.state == WITHDRAWN)
 _GONE = select(a.body, a.message_id).where(a.state == WITHDRAWN, a.seen_at > now() - bindparam("b_seconds"))
 _ARRIVALS = select(*_IDS).where(a.seen_at > now() - bindparam("b_seconds"))
@@ -115,12 +115,12 @@ _UNPOSTED = select(m.id).where(
     m.is_open, m.is_digest.is_(False), m.cluster_id == bindparam("b_cluster"), m.ts.is_(None), m.posted_at == 0
 )
 _ADD_ALERTS = insert(alerts).on_conflict_do_nothing()
-_ADD_MESSAGE = insert(messages)
+_ADD_MESSAGE = insert(messages).values(version=0)
 _WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1)
 _WRITE_SAME = _WRITE_MESSAGE.where(m.version == bindparam("b_version"))
 _WRITE_ALERT = update(alerts).where(one_remediation(a))
-_MOVE = update(alerts).where(a.message_id.in_(bindparam("b_ids", expanding=True))).values(message_id=bindparam("b_to"))
-_DROP_MESSAGES = delete(messages).where(m.id.in_(bindparam("b_ids", expanding=True)))
+_MOVE = update(alerts).where(is_among("b_ids", a.message_id)).values(message_id=bindparam("b_to"))
+_DROP_MESSAGES = delete(messages).where(is_among("b_ids", m.id))
 _DROP_ALERTS = delete(alerts).where(a.message_id == bindparam("b_message")).returning(*_IDS)
 _FORGET_FIRST = delete(first_approvals).where(one_remediation(first))
 _CLOSE = update(messages).where(_MESSAGE_ID).values(is_open=False)
@@ -298,8 +298,7 @@ def _shown_in(connection: Connection, channel_id: str, ts: str) -> list[Remediat
 
 
 def _nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
-    parts = in_parts([tuple(ids_of(ref).values()) for ref in refs])
-    rows = [row for some in parts for row in connection.execute(_BODIES, {"b_ids": some})]
+    rows = connection.execute(_BODIES, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
     return {alert.remediation.ref: alert.remediation.node for row in rows if (alert := readable_alert(row))}
 
 
@@ -308,8 +307,8 @@ def _is_empty(connection: Connection) -> bool:
 
 
 def _among(connection: Connection, chosen: Any, refs: Sequence[RemediationRef]) -> set[RemediationRef]:  # noqa: ANN401 - a select of IDs
-    parts = in_parts([tuple(ids_of(ref).values()) for ref in refs])
-    return {RemediationRef(*row) for some in parts for row in connection.execute(chosen, {"b_ids": some})}
+    rows = connection.execute(chosen, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
+    return {RemediationRef(*row) for row in rows}
 
 
 def _lost(connection: Connection) -> list[RemediationRef]:
@@ -322,7 +321,7 @@ def _arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
 
 
 def _due(connection: Connection) -> list[str]:
-    return list(connection.execute(_DUE).scalars())
+    return connection.execute(_DUE).scalars()
 
 
 def _in_channels(connection: Connection, seconds: float) -> list[InChannel]:
@@ -331,7 +330,7 @@ def _in_channels(connection: Connection, seconds: float) -> list[InChannel]:
     return [
         InChannel(
             row.id, intern(body.get("channel_id", "")), row.ts, body.get("content_hash", ""), row.opened_at,
-            row.cluster_id, row.is_open, body.get("is_read_only", False),
+            row.cluster_id, bool(row.is_open), body.get("is_read_only", False),
         )
         for row, body in ((row, json.loads(row.body)) for row in found)
     ]  # fmt: skip
@@ -368,11 +367,10 @@ def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert]
         for each in new:
             if each.remediation.ref not in known_before:
                 outbox.opened(connection, each)
-    count = sum(connection.execute(_ADD_ALERTS.values(some)).rowcount for some in in_parts(rows))
-    unposted = list(connection.execute(_UNPOSTED, {"b_cluster": digest.cluster_id}).scalars())
-    for some in in_parts(unposted):
-        connection.execute(_MOVE, {"b_ids": some, "b_to": into.id})
-        connection.execute(_DROP_MESSAGES, {"b_ids": some})
+    count = connection.execute(_ADD_ALERTS, rows).rowcount
+    unposted = connection.execute(_UNPOSTED, {"b_cluster": digest.cluster_id}).scalars()
+    connection.execute(_MOVE, {"b_ids": listed(unposted), "b_to": into.id})
+    connection.execute(_DROP_MESSAGES, {"b_ids": listed(unposted)})
     if not count and not unposted:
         return into.id
     grown = replace(into, last_added_at=present, next_at=0.0, done=False)
@@ -404,7 +402,7 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     confirmed = batches.of_digest(connection, message_id) if message.is_digest else []
     is_being_decided = deciding and not message.is_digest
     clusters = {each.remediation.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
-    pause = active_pause(connection, sorted(clusters)[:_AT_ONCE])
+    pause = active_pause(connection, sorted(clusters))
     return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, found.version, pause)
 
 
@@ -492,7 +490,7 @@ def _forget(connection: Connection, message_id: str) -> list[RemediationRef]:
     snapshot = load(connection, message_id, to_change=True)
     if snapshot is None or snapshot.message.ts or any(each.is_waiting for each in snapshot.alerts):
         return []
-    connection.execute(_DROP_MESSAGES, {"b_ids": [message_id]})
+    connection.execute(_DROP_MESSAGES, {"b_ids": listed([message_id])})
     return [RemediationRef(*row) for row in connection.execute(_DROP_ALERTS, {"b_message": message_id})]
 
 
@@ -537,11 +535,6 @@ def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row
     if row is None or row.user_id is None:
         return None
     return FirstApproval(row.user_id, row.mode, row.at, row.job_id, row.episode)
-
-
-def in_parts(many: Sequence[Any]) -> list[Sequence[Any]]:
-    """Cut what is too much for one statement."""
-    return [many[start : start + _AT_ONCE] for start in range(0, len(many), _AT_ONCE)]
 
 
 def _alert_row(alert: Alert) -> dict[str, Any]:

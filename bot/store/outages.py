@@ -2,9 +2,10 @@
 
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from bot.models import EventKind
+from bot.store.connection import Connection
 from bot.store.lease import Leased
 from bot.store.outbox import Data, emit
 from bot.store.tables import outages
@@ -46,7 +47,9 @@ class Outages(Leased):
 
 
 def _known(connection: Connection) -> dict[str, Outage]:
-    return {row.cluster_id: Outage(row.since, row.told, row.channel_id, row.ts) for row in connection.execute(_KNOWN)}
+    return {
+        row.cluster_id: Outage(row.since, bool(row.told), row.channel_id, row.ts) for row in connection.execute(_KNOWN)
+    }
 
 
 def _note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_watched: bool) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Executable, bindparam, delete, exists, insert, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
-from bot.store.database import TARGETS, Database, now, read_clock
+from bot.store.connection import Connection, now, read_clock
+from bot.store.database import Database
 from bot.store.serialization import dump
 from bot.store.tables import outbox
 
@@ -106,13 +107,13 @@ def _read(body: str) -> Event | None:
         return None
 
 
-def _run(connection: Connection, statement: object, values: dict[str, float]) -> None:
-    connection.execute(statement, values)  # type: ignore[call-overload] # one of the statements above
+def _run(connection: Connection, statement: Executable, values: dict[str, float]) -> None:
+    connection.execute(statement, values)
 
 
 def is_told(connection: Connection) -> bool:
     """Return whether anybody is told of events."""
-    return bool(connection.info.get(TARGETS))
+    return bool(connection.targets)
 
 
 def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, key: str = "") -> None:
@@ -125,7 +126,7 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
     event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
     event = Event(event_id, kind, subject, read_clock(connection), data)
     body = dump(_EVENTS, event)
-    targets = connection.info[TARGETS]
+    targets = connection.targets
     connection.execute(_ADD, [{"target": target, "subject": subject, "body": body} for target in targets])
 
 

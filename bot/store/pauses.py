@@ -3,18 +3,19 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import Actor, AuditNote, Pause
 from bot.store import audit
-from bot.store.database import Database, now
+from bot.store.connection import Connection, is_among, listed, now
+from bot.store.database import Database
 from bot.store.tables import messages, pauses
 
 p, m = pauses.c, messages.c
 _ACTIVE = (
     select(p.user_id, p.until, p.cluster_id)
-    .where(p.cluster_id.in_(bindparam("b_clusters", expanding=True)), p.until > now())
+    .where(is_among("b_clusters", p.cluster_id), p.until > now())
     .order_by(p.until.desc())
     .limit(1)
 )  # fmt: skip
@@ -43,7 +44,7 @@ class Pauses:
 
 def active_pause(connection: Connection, clusters: Collection[str]) -> Pause | None:
     """Return the longest pause that holds for any of these clusters now, inside a transaction."""
-    row = connection.execute(_ACTIVE, {"b_clusters": ["", *clusters]}).first()
+    row = connection.execute(_ACTIVE, {"b_clusters": listed(["", *clusters])}).first()
     return Pause(row.user_id, row.until, row.cluster_id) if row else None
 
 

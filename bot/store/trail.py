@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, bindparam, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.store.audit import last_row
-from bot.store.database import Database, now
+from bot.store.connection import Connection, Record, now
+from bot.store.database import Database
 from bot.store.tables import audit, cursors, signed_heads
 
 _CURSOR = select(cursors.c.seq).where(cursors.c.name == bindparam("b_name"))
@@ -34,7 +35,7 @@ class Trail:
 
     database: Database
 
-    async def news(self, name: str, limit: int) -> Sequence[RowMapping]:
+    async def news(self, name: str, limit: int) -> Sequence[Record]:
         """Return the rows that a copy doesn't have yet."""
         return await self.database.read(_news, name, limit)
 
@@ -47,9 +48,9 @@ class Trail:
         return await self.database.run(_sign, key)
 
 
-def _news(connection: Connection, name: str, limit: int) -> Sequence[RowMapping]:
+def _news(connection: Connection, name: str, limit: int) -> Sequence[Record]:
     seq = connection.execute(_CURSOR, {"b_name": name}).scalar() or 0
-    return connection.execute(_AFTER, {"b_seq": seq, "b_limit": limit}).mappings().all()
+    return connection.execute(_AFTER, {"b_seq": seq, "b_limit": limit}).mappings()
 
 
 def _copied(connection: Connection, name: str, seq: int) -> None:
@@ -106,7 +107,7 @@ def _check(connection: Connection, keys: Sequence[str]) -> Signatures:
     problems: list[str] = []
     unchecked: Counter[str] = Counter()
     signed_at: float | None = None
-    for row in connection.execute(_SIGNED).all():
+    for row in connection.execute(_SIGNED):
         if row.key_id and row.key_id not in known:
             unchecked[row.key_id] += 1
             continue

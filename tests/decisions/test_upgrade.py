@@ -6,7 +6,7 @@ from sqlalchemy import case, select, update
 
 from bot.app import App
 from bot.store import Database
-from bot.store.database import now
+from bot.store.connection import now
 from bot.store.tables import decisions
 from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, ManualClock
 from tests.releases import RESPONSE_URL, fill_like_release_0_1
@@ -27,7 +27,7 @@ async def test_unfinished_decisions_of_release_0_1_end_well(database_url: str) -
             together.add(("cluster-1", f"instance-{number}", f"remediation-{number}"))
         together.review(("cluster-1", "instance-4", "remediation-4"), "approve", "Approved in Slack by alice (U0ALICE)")
         database = Database(database_url, time.clock)
-        await database.run(fill_like_release_0_1, texts)
+        await asyncio.to_thread(fill_like_release_0_1, database_url, texts)
         if not database.is_sqlite:
             # PostgreSQL has a clock of its own, by which all of this is long ago.
             sent_at = case((decisions.c.sent_at.is_not(None), now()))

@@ -59,8 +59,7 @@ class Ablation:
             index = self.drop_index
 
             def begin(world: World) -> None:
-                with world.engine.connect() as connection:
-                    connection.exec_driver_sql(f"DROP INDEX {index}")
+                world.raw.execute(f"DROP INDEX {index}")
                 began(world)
 
             World.begin = begin  # type: ignore[method-assign, assignment] # put back below
@@ -84,8 +83,8 @@ def _awaited(value: Any) -> Callable[..., Any]:
 
 
 def _without_fence(self: DecisionStore, connection: Any, statement: Any, job: Job, /, **values: object) -> float:
-    present = connection.execute(select(decisions).where(decisions.c.id == job.id)).mappings().one()
-    keys = {"b_id": job.id, "b_owner": present["owner"], "b_fence": present["fence"], "b_lease": self._lease}
+    present = connection.execute(select(decisions).where(decisions.c.id == job.id)).one()
+    keys = {"b_id": job.id, "b_owner": present.owner, "b_fence": present.fence, "b_lease": self._lease}
     row = connection.execute(statement, keys | values).first()
     return float(row[0] or 0.0) if row else 0.0
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 
 from bot.store import Database
 from bot.store.audit import verify
+from bot.store.connection import Record
+from bot.store.sqlite import DIALECT
 from bot.store.tables import DOUBTFUL, alerts, audit, decisions, first_approvals, leases, messages, pauses
 from tests.manual_clock import START
 from tests.simulation.history import Sent
@@ -39,13 +41,15 @@ MENTION = "<!subteam^S0ONCALL>"
 IN_REPAIR = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
 
 
-def rows(world: "World", statement: Any) -> Sequence[RowMapping]:
+def rows(world: "World", statement: Any) -> Sequence[Record]:
     """Read the database from outside of all bots."""
-    with world.engine.connect() as connection:
-        return connection.execute(statement).mappings().all()
+    compiled = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
+    cursor = world.raw.execute(str(compiled), compiled.params)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def _row(world: "World", decision: str) -> RowMapping | None:
+def _row(world: "World", decision: str) -> Record | None:
     found = rows(world, select(decisions).where(decisions.c.id.like(f"{decision}%"))) if decision else []
     return found[0] if found else None
 
@@ -118,7 +122,7 @@ def _began(world: "World", ids: Ids) -> float:
     return datetime.fromisoformat(world.together.remediations[ids]["create_time"]).timestamp()
 
 
-def _approval(world: "World", it: Sent, row: RowMapping, shown: set[str]) -> None:
+def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
     history, about, cluster = world.history, it.ids[2], it.ids[0]
     if "" not in shown and it.mode not in shown:
         history.wrong(f"{it.mode} was approved by somebody who was shown {sorted(shown)}", about)
@@ -138,7 +142,7 @@ def _approval(world: "World", it: Sent, row: RowMapping, shown: set[str]) -> Non
         history.wrong(f"{len(in_repair)} in repair, {world.limit} allowed", about)
 
 
-def before_saying(world: "World", decision: str, method: str) -> RowMapping | None:
+def before_saying(world: "World", decision: str, method: str) -> Record | None:
     """Return what is on record of a decision before something is said about it."""
     return _row(world, decision) if method in SAYS else None
 
@@ -150,7 +154,7 @@ def said(  # noqa: PLR0917 - what a call is
     method: str,
     body: dict[str, Any],
     answer: tuple[int, dict[str, Any], dict[str, str]],
-    row: RowMapping | None,
+    row: Record | None,
 ) -> None:
     """Judge what a bot said in Slack."""
     history, now = world.history, world.loop.time()
@@ -192,7 +196,7 @@ def said(  # noqa: PLR0917 - what a call is
         _called(world, about)
 
 
-def _is_final(row: RowMapping, method: str, body: dict[str, Any]) -> bool:
+def _is_final(row: Record, method: str, body: dict[str, Any]) -> bool:
     """Return whether a text says how a decision ended; a card that is put back says how others did."""
     text, is_edit = str(body.get("text") or ""), method == "chat.update" or bool(body.get("replace_original"))
     done = f"{DONE.get(row['verb'], 'Nothing')} by <@{row['user_id']}>"
@@ -209,7 +213,7 @@ def _answered(world: "World", decision: str, text: str, about: str) -> None:
         world.history.wrong(f"decision {decision} is answered twice: {text}", about)
 
 
-def _about(world: "World", method: str, body: dict[str, Any], row: RowMapping | None) -> str:
+def _about(world: "World", method: str, body: dict[str, Any], row: Record | None) -> str:
     payload = (body.get("metadata") or {}).get("event_payload") or {}
     if found := payload.get("remediation_id"):
         return str(found)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection
-
 from bot.errors import StorageUnavailable
 from bot.store import Database
+from bot.store.connection import Connection
+from bot.store.sqlite import DIALECT
 from tests.simulation.faults import SUSPENDS
 from tests.simulation.loop import Process
 from tests.sqlite import fill_sqlite
@@ -31,18 +31,17 @@ class SharedDatabase(Database):
     def __init__(self, world: "World", process: Process) -> None:
         self.world = world
         self.process = process
-        super().__init__("sqlite://", world.clock)
+        super().__init__("sqlite:///", world.clock)
+        self._shared = Connection(world.raw, DIALECT)
         self.is_sqlite = world.is_alone  # only then whoever had a lease before is gone for certain
-        self._engine.dispose()
-        self._engine = world.engine
 
     async def open(self, *, migrate: bool = True) -> None:
         pass
 
-    def _begin(self, connection: Connection) -> None:  # noqa: ARG002 - there is one for all
-        self.world.raw.execute("BEGIN IMMEDIATE")
+    def _connection(self) -> Connection:
+        return self._shared
 
-    def _transact(self, running: Any, begin: str, seconds: float, function: Callable[[Connection], T]) -> T:
+    def _transact(self, function: Callable[[Connection], T], begin: str, running: Any) -> T:
         world, bot = self.world, self.world.bot_of(self.process)
         trouble = (
             "before" if world.database_is == "away" or (bot and bot.line == "cut") else world.faults.of_transaction()
@@ -54,7 +53,7 @@ class SharedDatabase(Database):
             raise StorageUnavailable("cut", in_doubt=True)
         world.transactions += 1
         before = world.posts_on_record()
-        result = super()._transact(running, begin, seconds, function)
+        result = super()._transact(function, begin, running)
         if bot and world.posts_on_record() > before and world.faults.strikes(SUSPENDS):
             world.suspend(bot)
         if trouble == "lost":

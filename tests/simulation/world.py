@@ -13,8 +13,6 @@ from typing import Any, TypeVar, cast
 import aiohttp
 import httpx
 from slack_bolt.request.async_request import AsyncBoltRequest
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.pool import StaticPool
 
 from bot.clock import Clock
 from bot.errors import StorageUnavailable
@@ -133,7 +131,6 @@ class World:
         raw.create_function("bot_now", 0, self.clock.now)
         unordered = self.streams["database"]
         raw.create_function("random", 0, lambda: unordered.getrandbits(62))
-        self.engine: Engine = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
         self.limit = int(self.environ["BOT_MAX_IN_REPAIR"] or 0)
         loop.delays = self._database_delays
 
@@ -296,7 +293,7 @@ def opened(seed: int, without: Collection[str] = (), also: Collection[str] = ())
         loop.abandon()
         loop.close()
         asyncio.set_event_loop(None)
-        world.engine.dispose()
+        world.raw.close()
         random.setstate(state)
 
 

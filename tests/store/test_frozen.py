@@ -11,12 +11,13 @@ from pathlib import Path
 import psycopg
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from bot.errors import StorageUnavailable
 from bot.models import Actor, AuditNote
 from bot.store import Database, DecisionStore
-from bot.store.database import MIGRATIONS, lock_audit
+from bot.store.connection import Connection, lock_audit
+from bot.store.database import MIGRATIONS
 from tests.manual_clock import ManualClock
 from tests.proxy import line_to
 from tests.rows import execute

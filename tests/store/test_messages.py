@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from bot.models import Alert, History, Remediation, Snapshot, TrackedMessage
 from bot.store import Approvals, Database, Messages
+from bot.store.connection import Connection
 from tests.manual_clock import ManualClock
 from tests.samples import DIGEST, remediation
 

@@ -1,0 +1,218 @@
+"""What runs statements: SQLAlchemy words them, each is compiled once, and the driver itself runs it.
+
+Also the words that the two databases say differently, and the locks that only PostgreSQL needs.
+"""
+
+import json
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Dialect, Double, Executable, Text, bindparam, select, text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+_AUDIT_LOCK, _APPROVAL_LOCK = 7_265_646_502, 726_564_650  # any numbers that nobody else in this database uses
+_KEPT = 1024  # compiled statements; the bot has about 200, each in one or two forms
+_KEPT_ROWS = 256
+Values = Mapping[str, Any]
+Record = dict[str, Any]  # a row by the names of its columns
+
+
+class Driver(Protocol):
+    """What the two databases do differently.
+
+    Attributes:
+        dialect: how statements are worded.
+        Error: what the driver raises.
+        conflict: of these, that a constraint refused what was to be written.
+        faults: of these, what isn't cured by trying again.
+        undone: of these, what says that a transaction did nothing.
+        threads: how many transactions at a time.
+        begin_write, begin_read: what begins a transaction whose statements may take `{limit}` milliseconds.
+    """
+
+    dialect: Dialect
+    Error: type[Exception]
+    conflict: type[Exception]
+    faults: tuple[type[Exception], ...]
+    undone: tuple[type[Exception], ...]
+    threads: int
+    begin_write: str
+    begin_read: str
+
+    def connect(self) -> Any:  # noqa: ANN401 - the driver's own connection
+        """Open a connection that commits by itself where no transaction was begun."""
+
+    def is_cut(self, raw: Any) -> bool:  # noqa: ANN401 - the driver's own connection
+        """Return whether a connection is lost."""
+
+    def interrupt(self, raw: Any) -> None:  # noqa: ANN401 - the driver's own connection
+        """Break off what a connection does, from another thread."""
+
+
+class Rows(list[Any]):
+    """What a statement returned, each row as a named tuple.
+
+    Attributes:
+        rowcount: how many rows it has written.
+    """
+
+    rowcount = 0
+
+    def first(self) -> Any:  # noqa: ANN401 - a row
+        """Return the first row; None for none."""
+        return self[0] if self else None
+
+    def one(self) -> Any:  # noqa: ANN401 - a row
+        """Return the only row."""
+        (row,) = self
+        return row
+
+    def scalar(self) -> Any:  # noqa: ANN401 - a value
+        """Return the first value of the first row; None for none."""
+        return self[0][0] if self else None
+
+    def scalars(self) -> list[Any]:
+        """Return the first value of each row."""
+        return [row[0] for row in self]
+
+    def mappings(self) -> list[Record]:
+        """Return the rows by the names of their columns."""
+        return [row._asdict() for row in self]
+
+
+class Connection:
+    """One connection, for one transaction at a time.
+
+    Attributes:
+        raw: the driver's own.
+        targets: who is told of events.
+    """
+
+    def __init__(self, raw: Any, dialect: Dialect, targets: Sequence[str] = ()) -> None:  # noqa: ANN401 - the driver's own
+        self.raw = raw
+        self.dialect = dialect
+        self.targets = targets
+        self.is_postgresql = dialect.name == "postgresql"
+
+    def execute(self, statement: Executable, values: Values | Sequence[Values] = ()) -> Rows:
+        """Run a statement, once for each set of values where there are several."""
+        if isinstance(values, Mapping):
+            sql, constants = _compiled(statement, self.dialect, tuple(values))
+            cursor = self.raw.execute(sql, {**constants, **values})
+        elif values:
+            sql, constants = _compiled(statement, self.dialect, tuple(values[0]))
+            cursor = self.raw.cursor()
+            cursor.executemany(sql, [{**constants, **each} for each in values])
+        else:
+            sql, constants = _compiled(statement, self.dialect, ())
+            cursor = self.raw.execute(sql, constants)
+        rows = Rows()
+        if cursor.description:
+            rows.extend(map(_row(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
+        rows.rowcount = cursor.rowcount
+        cursor.close()
+        return rows
+
+
+@lru_cache(_KEPT)
+def _compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """Return a statement as the driver takes it, and the values that are always the same."""
+    compiled: SQLCompiler = statement.compile(dialect=dialect, column_keys=names or None)  # type: ignore[attr-defined] # all can be
+    sql, params = compiled.string, compiled.params
+    if compiled.post_compile_params:  # the members of a list that is always the same
+        expanded = compiled.construct_expanded_state(params, escape_names=False)
+        sql, params = expanded.statement, dict(expanded.parameters)
+    given = {*names, *(name for name, bound in compiled.binds.items() if bound.required)}
+    return sql, {name: value for name, value in params.items() if name not in given}
+
+
+@lru_cache(_KEPT_ROWS)
+def _row(names: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
+    row = namedtuple("Row", names, rename=True)  # type: ignore[misc] # noqa: PYI024 - its fields are a statement's columns
+    return row._make
+
+
+class now(FunctionElement[float]):  # noqa: N801 - reads like the SQL function that it is
+    """The present inside a statement, as Unix time in seconds.
+
+    PostgreSQL's own clock is asked, so that processes need not agree on theirs; SQLite's one process asks its own.
+    """
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(now, "postgresql")
+def _postgresql_now(*_: object, **__: object) -> str:
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+@compiles(now, "sqlite")
+def _sqlite_now(*_: object, **__: object) -> str:
+    return "bot_now()"
+
+
+class is_among(FunctionElement[Any]):  # noqa: N801 - reads like the operator that it is
+    """Whether columns have the values of one of a list, which `listed` makes. The statement is the same for any list.
+
+    Args:
+        name: of the bound list.
+        columns: of text.
+    """
+
+    inherit_cache = True
+
+    def __init__(self, name: str, *columns: ColumnElement[Any]) -> None:
+        super().__init__(*columns, bindparam(name, type_=Text()))
+
+
+@compiles(is_among, "postgresql")
+def _postgresql_is_among(element: is_among, compiler: SQLCompiler, **kwargs: Any) -> str:  # noqa: ANN401 - the compiler's own
+    *columns, bound = (compiler.process(each, **kwargs) for each in element.clauses)
+    values = ", ".join(f"each ->> {number}" for number in range(len(columns)))
+    source = f"json_array_elements(CAST({bound} AS json)) AS each"
+    return f"(({', '.join(columns)}) IN (SELECT {values} FROM {source}))"  # noqa: S608 - of parts that are compiled
+
+
+@compiles(is_among, "sqlite")
+def _sqlite_is_among(element: is_among, compiler: SQLCompiler, **kwargs: Any) -> str:  # noqa: ANN401 - the compiler's own
+    *columns, bound = (compiler.process(each, **kwargs) for each in element.clauses)
+    values = ", ".join(f"json_extract(value, '$[{number}]')" for number in range(len(columns)))
+    return f"(({', '.join(columns)}) IN (SELECT {values} FROM json_each({bound})))"  # noqa: S608 - of parts that are compiled
+
+
+def listed(values: Iterable[str | tuple[str, ...]]) -> str:
+    """Return the list that `is_among` looks in: texts for one column, tuples for several."""
+    return json.dumps([[each] if isinstance(each, str) else each for each in values])
+
+
+_NOW = select(now())
+_WRITE_NOTHING = text("UPDATE decisions SET status = status WHERE id = ''")
+_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_LOCK_CLUSTER = text("SELECT pg_advisory_xact_lock(:key, hashtext(:cluster))")
+
+
+def read_clock(connection: Connection) -> float:
+    """Return the present, as Unix time in seconds."""
+    return float(connection.execute(_NOW).scalar())
+
+
+def check_writable(connection: Connection) -> None:
+    """Write nothing, as somebody who may: a database that is read-only, or another's, refuses it."""
+    connection.execute(_WRITE_NOTHING)
+
+
+def lock_audit(connection: Connection) -> None:
+    """Let one writer at a time append to the audit trail, until the transaction ends. SQLite has only one anyway."""
+    if connection.is_postgresql:
+        connection.execute(_LOCK, {"key": _AUDIT_LOCK})
+
+
+def lock_cluster(connection: Connection, cluster_id: str) -> None:
+    """Let approvals of a cluster begin one after the other, so that the later one sees the earlier one."""
+    if connection.is_postgresql:
+        connection.execute(_LOCK_CLUSTER, {"key": _APPROVAL_LOCK, "cluster": cluster_id})

@@ -1,0 +1,106 @@
+"""SQLite: a file that belongs to one process."""
+
+import fcntl
+import os
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Dialect, make_url
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from bot.clock import Clock
+from bot.errors import StartError
+
+SCHEME = "sqlite:///"
+BUSY_SECONDS = 1.5  # less than the time for an ack, so that a locked file is a certain "no"
+DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
+
+
+class SQLiteFile:
+    """The driver. One thread writes and one reads, so an ack never waits for a long read.
+
+    Args:
+        clock: what `bot_now()` says.
+    """
+
+    dialect: Dialect = DIALECT
+    Error: type[Exception] = sqlite3.Error
+    conflict: type[Exception] = sqlite3.IntegrityError
+    faults: tuple[type[Exception], ...] = (sqlite3.DataError, sqlite3.NotSupportedError, sqlite3.ProgrammingError)
+    undone: tuple[type[Exception], ...] = ()
+    threads = 1
+    begin_write = "BEGIN IMMEDIATE"
+    begin_read = "BEGIN"
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        # Its real name, so that no symbolic link and no parameter of the URL make another one of it.
+        self.path = Path(make_url(url).database or "").resolve()
+        self._clock = clock
+        self._owned: Sequence[int] = ()
+
+    def connect(self) -> sqlite3.Connection:
+        """Open the file, with every commit on the disk before it returns."""
+        raw = sqlite3.connect(self.path, BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+            raw.execute(f"PRAGMA {pragma}")
+        raw.create_function("bot_now", 0, self._clock.now)
+        return raw
+
+    def is_cut(self, raw: Any) -> bool:  # noqa: ANN401, ARG002 - as the protocol says
+        """Return False: a file is never cut off."""
+        return False
+
+    def interrupt(self, raw: sqlite3.Connection) -> None:
+        """Break off the statement that runs."""
+        raw.interrupt()
+
+    def own(self) -> None:
+        """Create the file for nobody else to read, and lock it for as long as this process lives."""
+        if self._owned:
+            return
+        names = [Path(f"{self.path}.lock")]
+        if sys.platform == "linux":
+            # The file itself too, which may have several names. Elsewhere this would get into the way of SQLite's own.
+            names.append(self.path)
+        handles: list[int] = []
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            for each in (self.path, Path(f"{self.path}-wal"), Path(f"{self.path}-shm")):
+                if each.exists():
+                    each.chmod(0o600)  # made by an earlier release
+            for name in names:
+                handles.append(os.open(name, os.O_RDWR | os.O_CREAT, 0o600))
+                fcntl.flock(handles[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            for handle in handles:
+                os.close(handle)
+            if not isinstance(error, BlockingIOError):
+                raise StartError(f"DATABASE_URL: {self.path} can't be written: {error.strerror}.") from None
+            raise StartError(
+                f"Another process of the bot uses {self.path}. An SQLite file belongs to one process: stop the other "
+                "one, or set DATABASE_URL to a PostgreSQL database to run several."
+            ) from None
+        self._owned = handles
+
+    def disown(self) -> None:
+        """Give the file back."""
+        for handle in self._owned:
+            os.close(handle)
+        self._owned = ()
+
+    def must_exist(self) -> None:
+        """Look whether there is a file; raises StartError where there is none."""
+        if not self.path.exists():
+            raise StartError(f"DATABASE_URL: there is no {self.path}.")
+
+    def is_in_use(self) -> bool:
+        """Return whether a process owns the file, where the system tells who holds which lock (Linux)."""
+        locks = Path("/proc/locks")
+        if not self.path.exists() or not locks.exists():
+            return False
+        return any(
+            "FLOCK" in line and f":{self.path.stat().st_ino} " in line for line in locks.read_text().splitlines()
+        )

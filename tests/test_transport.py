@@ -1,0 +1,162 @@
+"""What may be called "not sent": servers and proxies that end a connection at each moment."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from bot.transport import AiohttpTransport, proxy_for
+
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+SECONDS = httpx.Timeout(0.5)
+
+
+@asynccontextmanager
+async def serving(handle: Handle) -> AsyncIterator[str]:
+    """Serve on loopback, a connection at a time by `handle`, and close what it leaves open."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handle(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@asynccontextmanager
+async def client(proxy: str | None = None, limit: int = 10) -> AsyncIterator[httpx.AsyncClient]:
+    transport = AiohttpTransport(ssl.create_default_context(), limit=limit, proxy=proxy)
+    async with httpx.AsyncClient(transport=transport, timeout=SECONDS) as made:
+        yield made
+
+
+async def request(reader: asyncio.StreamReader) -> bytes:
+    """Read a request of this file: its body is four bytes."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    return head + (await reader.readexactly(4) if head.startswith(b"POST") else b"")
+
+
+@pytest.mark.parametrize("answer", [
+    b"", b"HTTP/1.1", ANSWER[:-1], b"not HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab",
+], ids=["nothing", "part of a line", "part of a body", "no HTTP", "odd length", "part of a chunk"])  # fmt: skip
+@pytest.mark.parametrize("kept", [False, True], ids=["new connection", "kept connection"])
+async def test_post_that_may_have_arrived_is_never_called_unsent_nor_sent_again(answer: bytes, *, kept: bool) -> None:
+    arrived: list[bytes] = []
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if kept and not arrived:
+            arrived.append(await request(reader))
+            writer.write(ANSWER)
+        arrived.append(await request(reader))
+        writer.write(answer)
+        await writer.drain()
+
+    async with serving(cut) as there, client() as made:
+        if kept:
+            assert (await made.post(f"http://{there}/", content=b"warm")).json() == {}
+        with pytest.raises(httpx.HTTPError) as caught:
+            await made.post(f"http://{there}/", content=b"post")
+        await asyncio.sleep(0)
+    assert not isinstance(caught.value, NOT_SENT)
+    assert [each[-4:] for each in arrived] == ([b"warm"] if kept else []) + [b"post"]
+
+
+async def test_answer_that_does_not_come_is_a_read_timeout() -> None:
+    arrived = []
+
+    async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        arrived.append(await request(reader))
+        await reader.read()
+
+    async with serving(hang) as there, client() as made:
+        with pytest.raises(httpx.ReadTimeout):
+            await made.post(f"http://{there}/", content=b"post")
+    assert len(arrived) == 1
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["closed", "hangs"])
+async def test_handshake_that_fails_sends_nothing(*, closes: bool) -> None:
+    seen: list[bytes] = []
+
+    async def handshake(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read(65536))
+        if not closes:
+            await reader.read()
+
+    async with serving(handshake) as there, client() as made:
+        with pytest.raises(NOT_SENT):
+            await made.post(f"https://{there}/", content=b"post")
+    assert seen
+    assert b"post" not in b"".join(seen)
+
+
+async def test_host_without_an_address_is_a_failed_connection() -> None:
+    async with client() as made:
+        with pytest.raises(httpx.ConnectError):
+            await made.post("http://nowhere.invalid/", content=b"post")
+
+
+async def test_pool_that_is_full_is_a_failed_connection() -> None:
+    async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with serving(hang) as there, client(limit=1) as made:
+        first = asyncio.ensure_future(made.post(f"http://{there}/", content=b"1111", timeout=2))
+        await asyncio.sleep(0.05)
+        with pytest.raises(httpx.ConnectTimeout):
+            await made.post(f"http://{there}/", content=b"2222", timeout=0.1)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_proxy_that_refuses_has_passed_nothing_on() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"CONNECT together.invalid:443 ")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with serving(refuse) as there, client(f"http://{there}") as made:
+        with pytest.raises(httpx.ProxyError):
+            await made.post("https://together.invalid/", content=b"post")
+
+
+async def test_headers_and_body_leave_as_httpx_made_them() -> None:
+    arrived: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.append(await request(reader))
+        writer.write(b"HTTP/1.1 302 Found\r\nset-cookie: a=b\r\nlocation: /x\r\ncontent-encoding: gzip\r\n")
+        writer.write(b"content-length: 2\r\n\r\n{}")
+        await writer.drain()
+
+    async with serving(answer) as there, client() as made:
+        headers = {"authorization": "Bearer x", "accept-encoding": "identity"}
+        async with made.stream("POST", f"http://{there}/a%2Fb?c=%2F", content=b"post", headers=headers) as response:
+            raw = b"".join([chunk async for chunk in response.aiter_raw()])
+    assert (response.status_code, response.headers["content-encoding"], raw) == (302, "gzip", b"{}")
+    (sent,) = arrived
+    assert sent.startswith(b"POST /a%2Fb?c=%2F HTTP/1.1\r\n")
+    lines = [line.lower() for line in sent.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
+    assert sorted(line.partition(b":")[0] for line in lines) == [
+        b"accept", b"accept-encoding", b"authorization", b"connection", b"content-length", b"host", b"user-agent",
+    ]  # fmt: skip
+
+
+def test_proxy_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert proxy_for("https://api.together.ai/v1") is None
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    assert proxy_for("https://api.together.ai/v1") == "http://proxy:3128"
+    monkeypatch.setenv("NO_PROXY", "api.together.ai")
+    assert proxy_for("https://api.together.ai/v1") is None
