@@ -1,16 +1,19 @@
 """Logs for people on a terminal and for machines elsewhere, with every secret taken out.
 
-All lines, the libraries' too, are formatted by structlog. Inside `about_decision` each says which decision it is of.
+For people, structlog formats all lines, the libraries' too; for machines a few lines here do, at a fifth of the cost.
+Inside `about_decision` each says which decision it is of.
 """
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 
 import structlog
-from structlog.typing import EventDict, Processor
+from structlog.typing import EventDict
 
 from bot.models import Request
 
@@ -41,7 +44,9 @@ class _Redaction:
         self._secrets: list[str] = []
 
     def add(self, secrets: Sequence[str]) -> None:
-        self._secrets += [each for each in secrets if len(each) >= _SHORTEST_SECRET and each not in self._secrets]
+        written = [form for each in secrets for form in (each, json.dumps(each)[1:-1])]  # in a text, and in JSON
+        long_enough = [each for each in written if len(each) >= _SHORTEST_SECRET]
+        self._secrets = list(dict.fromkeys([*self._secrets, *long_enough]))
 
     def redact(self, text: str) -> str:
         for secret in self._secrets:
@@ -81,7 +86,7 @@ def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> Non
     add_secrets(secrets)
     handler = logging.StreamHandler()
     as_text = style == "text" or (style is None and sys.stderr.isatty())
-    handler.setFormatter(_formatter(_TEXT if as_text else _JSON))
+    handler.setFormatter(_for_people() if as_text else _JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name, floor in _TALKATIVE.items():
         logging.getLogger(name).setLevel(max(floor, logging.getLevelName(level)))
@@ -97,19 +102,25 @@ def _as_one_entry(_logger: object, _method: str, line: EventDict) -> EventDict:
     }
 
 
-_TEXT: Sequence[Processor] = [
-    _as_one_entry,
-    structlog.dev.ConsoleRenderer(
-        colors=False, timestamp_key="time", pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
-    ),
-]
-_JSON: Sequence[Processor] = [
-    structlog.processors.EventRenamer("message"),
-    structlog.processors.JSONRenderer(ensure_ascii=False),
-]
+class _JsonLines(logging.Formatter):
+    """A JSON object a line, in which secrets are looked for once."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat()
+        line = {
+            "message": record.getMessage(),
+            "time": moment.replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            **structlog.contextvars.get_contextvars(),
+            **{name: value for name in _FIELDS if (value := record.__dict__.get(name)) is not None},
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return _redaction.redact(json.dumps(line, ensure_ascii=False, default=str))
 
 
-def _formatter(rendering: Sequence[Processor]) -> logging.Formatter:
+def _for_people() -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.processors.TimeStamper(fmt="iso", key="time"),
@@ -123,6 +134,9 @@ def _formatter(rendering: Sequence[Processor]) -> logging.Formatter:
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             _redaction,
-            *rendering,
+            _as_one_entry,
+            structlog.dev.ConsoleRenderer(
+                colors=False, timestamp_key="time", pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+            ),
         ],
     )
