@@ -112,10 +112,10 @@ class SlackAlertChannels:
         """Return what the bot has posted since then; None where it may not read the channel."""
         return await self._look(partial(self._reading.conversations_history, channel=channel_id), since)
 
-    async def has_reply(self, mark: str, *, thread_ts: str, channel_id: str, since: float) -> bool | None:
+    async def has_reply(self, mark: str, *, thread_ts: str, channel_id: str) -> bool | None:
         """Return whether a thread has what was posted with this mark; None where the bot may not read it."""
         replies = partial(self._reading.conversations_replies, channel=channel_id, ts=thread_ts)
-        found = await self._look(replies, since)
+        found = await self._look(replies, float(thread_ts))  # by Slack's clock: the bot's may be wrong
         return None if found is None else mark in found.marks
 
     async def _look(self, read: Callable[..., Awaitable[AsyncSlackResponse]], since: float) -> Found | None:

@@ -164,6 +164,21 @@ async def test_colleagues_rejection_is_not_called_your_cancellation(bot: World) 
     assert "in Slack by" not in alert.text
 
 
+async def test_your_cancellation_after_a_colleagues_approval_is_yours(bot: World) -> None:
+    bot.together.add()
+    alert, right = bot.alert(), bot.together.now
+
+    def approve_just_before() -> None:
+        bot.together.review(IDS, "approve")
+        bot.together.now = lambda: right() + 0.2
+
+    bot.together.on_call["cancel"] = approve_just_before
+    bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert)
+    assert await outcomes_by_user(bot) == [("U0ALICE", "cancelled")]
+
+
 async def test_approval_without_a_comment_is_not_called_yours(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()

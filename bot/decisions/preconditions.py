@@ -6,6 +6,7 @@ from bot.models import RULES, DecidedBy, Job, Mode, Remediation, Request, SeenSt
 from bot.mrkdwn import ago, clean, escape
 
 CLOCKS_DIFFER_BY = 60.0
+_ONE_MOMENT = 0.1  # seconds between the times that Together writes for one change
 _COMMENT_LIMIT = 700  # token, name, ID, and a reason of full length
 
 
@@ -147,13 +148,21 @@ def took_effect(job: Job, seen: SeenState | None, present: Remediation, sent_at:
         # Cancel leaves no comment, so only times and a review that was not there before can tell.
         ended = present.end_time or present.update_time
         is_older = ended is not None and ended.timestamp() < sent_at - CLOCKS_DIFFER_BY
-        was_reviewed = bool(seen and seen.state == State.PENDING_APPROVAL and present.review_time)
-        return present.state in rule.effect and not is_older and not was_reviewed
+        was_waiting = seen is not None and seen.state == State.PENDING_APPROVAL
+        return present.state in rule.effect and not is_older and not (was_waiting and _ended_by_review(present))
     if request.verb is Verb.APPROVE and (sent := mode_to_send(seen)) and present.mode != sent:
         return False
     # What it leads to may have a name that this version doesn't know yet.
     is_effect = present.state in rule.effect or (request.verb is Verb.APPROVE and present.state not in set(State))
     return is_effect and present.is_reviewed_with(job.token)
+
+
+def _ended_by_review(present: Remediation) -> bool:
+    """Return whether a rejection ended a remediation: it is one moment, but an approval comes before a cancellation."""
+    if present.review_time is None:
+        return False
+    ended = present.end_time or present.update_time
+    return ended is None or ended.timestamp() - present.review_time.timestamp() < _ONE_MOMENT
 
 
 def changes_since(request: Request, typed_at: float, present: Remediation) -> str:

@@ -103,7 +103,7 @@ class AlertChannels(Protocol):
     async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
         """Change a message. One that is no card from now on is found as such no more."""
 
-    async def has_reply(self, mark: str, *, thread_ts: str, channel_id: str, since: float) -> bool | None:
+    async def has_reply(self, mark: str, *, thread_ts: str, channel_id: str) -> bool | None:
         """Return whether a thread has what was posted with this mark; None where the bot may not read it."""
 
     async def find(self, since: float, channel_id: str) -> Found | None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import bindparam, delete, insert, select
 
 from bot.models import EventKind
-from bot.store.connection import Connection
+from bot.store.connection import Connection, read_clock
 from bot.store.lease import Leased
 from bot.store.outbox import Data, emit
 from bot.store.tables import outages
@@ -32,6 +32,10 @@ class Outage:
 
 class Outages(Leased):
     """The transactions. Each may raise StorageUnavailable."""
+
+    async def now(self) -> float:
+        """Return the present by the database's clock, as Unix time in seconds."""
+        return await self.database.read(read_clock)
 
     async def known(self) -> dict[str, Outage]:
         """Return the clusters that cannot be read."""

@@ -47,7 +47,7 @@ class _Unclear:
 
     Attributes:
         until: when it has arrived or never will, on this process's monotonic clock.
-        since: when it was sent, as Unix time in seconds.
+        since: when it was sent, by the database's clock, as Unix time in seconds.
     """
 
     notice: _Notice
@@ -150,7 +150,8 @@ class OutageNotifier:
         return not is_again or self.clock.now() - over_since >= STEADY_SECONDS
 
     async def _say(self, notice: _Notice) -> None:
-        message, mark, since = self._message(notice), new_id(), self.clock.now()
+        message, mark = self._message(notice), new_id()
+        since = await self.store.now()  # nearer to Slack's clock than this process's may be
         logger.warning("%s", message.text)
         try:
             ts = await self.channels.post(message, channel_id=notice.channel_id, mark=mark)

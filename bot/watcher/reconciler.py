@@ -50,14 +50,12 @@ class _Unclear:
     Attributes:
         mark: by what it is found.
         until: when it has arrived or never will, on this process's monotonic clock.
-        since: when it was sent, as Unix time in seconds.
         undo: what becomes of the message where it did not arrive.
     """
 
     part: PendingReply
     mark: str
     until: float
-    since: float
     undo: Callable[[Snapshot], TrackedMessage | None] = lambda each: each.message
 
 
@@ -389,10 +387,8 @@ class Reconciler:
         if message.id in self._threads or self._clock.monotonic() - self._began_at > TAKEOVER_SECONDS:
             return False
         assert message.ts is not None  # noqa: S101 - it has a thread
-        has_it = await self._channels.has_reply(
-            _mark_of(message.id, part), thread_ts=message.ts, channel_id=message.channel_id,
-            since=self._clock.now() - 2 * TAKEOVER_SECONDS,
-        )  # fmt: skip
+        mark = _mark_of(message.id, part)
+        has_it = await self._channels.has_reply(mark, thread_ts=message.ts, channel_id=message.channel_id)
         self._threads.add(message.id)
         return bool(has_it)
 
@@ -415,7 +411,7 @@ class Reconciler:
         part: PendingReply,
         undo: Callable[[Snapshot], TrackedMessage | None] | None = None,
     ) -> None:
-        mark, since = _mark_of(message.id, part), self._clock.now()
+        mark = _mark_of(message.id, part)
         self._threads.add(message.id)
         try:
             await self._channels.post(
@@ -423,7 +419,7 @@ class Reconciler:
             )
         except PostUncertain:
             until = self._clock.monotonic() + ARRIVED_SECONDS
-            self._unclear[message.id] = _Unclear(part, mark, until, since, undo or (lambda each: each.message))
+            self._unclear[message.id] = _Unclear(part, mark, until, undo or (lambda each: each.message))
             raise
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
@@ -434,11 +430,8 @@ class Reconciler:
         """Look in the thread for what it may have been told. Where the bot may not, a line twice rather than none."""
         message, unclear = snapshot.message, self._unclear[snapshot.message.id]
         assert message.ts is not None  # noqa: S101 - it has a thread
-        since = unclear.since - HISTORY_BEFORE
         try:
-            has_it = await self._channels.has_reply(
-                unclear.mark, thread_ts=message.ts, channel_id=message.channel_id, since=since
-            )
+            has_it = await self._channels.has_reply(unclear.mark, thread_ts=message.ts, channel_id=message.channel_id)
         except PostFailed as error:
             if not error.is_lasting:
                 raise

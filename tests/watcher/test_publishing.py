@@ -154,8 +154,11 @@ async def test_locked_thread_is_given_up(bot: World) -> None:
     assert [call.verb for call in bot.together.calls].count("get") == 1
 
 
+@pytest.mark.parametrize("hours", [0, -1], ids=["", "Slack's clock behind the bot's"])
 @pytest.mark.parametrize("may_read", [True, False])
-async def test_line_that_may_have_arrived_is_sent_at_most_twice(bot: World, *, may_read: bool) -> None:
+async def test_line_that_may_have_arrived_is_sent_at_most_twice(bot: World, hours: int, *, may_read: bool) -> None:
+    right = bot.slack.now
+    bot.slack.now = lambda: right() + 3600 * hours
     bot.slack.may_read_history = may_read
     bot.together.add()
     alert = await card(bot)
