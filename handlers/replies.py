@@ -92,7 +92,7 @@ class Replies:
             _, may_overwrite = await self._first(self._in_place(place, shown))
         return Delivery(await self._say(place, message, self._to_channel(place, message)), may_overwrite=may_overwrite)
 
-    async def reply_privately(self, place: ReplyTarget, message: Message, *, is_kept: bool = False) -> bool:
+    async def reply_privately(self, place: ReplyTarget, message: Message, *, once: bool = False) -> bool:
         """Tell the person alone. Where "in progress" is on the clicked message, what was there before is put back."""
         if place.in_progress and place.original:
             await self._first(self._in_place(place, place.original))
@@ -102,7 +102,7 @@ class Replies:
         ]
         if place.is_direct:
             ways = []
-        for seconds in () if is_kept else TELL_AGAIN:
+        for seconds in () if once else TELL_AGAIN:
             if await self._say(place, message, ways):
                 return True
             await self.clock.sleep(seconds, WaitReason.TELL_AGAIN)

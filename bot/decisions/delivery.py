@@ -67,7 +67,7 @@ class AnswerDelivery:
             case ReplyKind.ERROR:
                 delivery = await self.messenger.reply(place, answer.message, self._after_failure(job, answer))
             case ReplyKind.WHISPER:
-                delivery = Delivery(await self.messenger.reply_privately(place, answer.message, is_kept=True))
+                delivery = Delivery(await self.messenger.reply_privately(place, answer.message, once=True))
             case _:
                 assert_never(answer.manner)
         if place.in_progress or job.taken_over or delivery.may_overwrite:

@@ -160,7 +160,8 @@ class Inbox:
         try:
             await self._release(held)()
         except StorageUnavailable:
-            await self._tell(held.entry.place, MayBeDone(held.entry.what))
+            told = cards.private(MayBeDone(held.entry.what))
+            await self._messenger.reply_privately(held.entry.place, told, once=True)  # this process ends
 
     async def _void_uncertain(self, entry: Entry, owner: str) -> None:
         """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so."""

@@ -63,11 +63,11 @@ class Messenger(Protocol):
             on_card: what the clicked message shows from now on; None for what it did before.
         """
 
-    async def reply_privately(self, place: ReplyTarget, message: Message, *, is_kept: bool = False) -> bool:
+    async def reply_privately(self, place: ReplyTarget, message: Message, *, once: bool = False) -> bool:
         """Tell the person alone, for minutes if need be. Returns whether Slack took it.
 
         Args:
-            is_kept: what is to be told is in the database, so somebody tells it again later: try once.
+            once: don't try again: somebody else will, as it is in the database, or this process ends.
         """
 
 

@@ -226,7 +226,7 @@ class Ear:
         self.said.append(("reply", message.text))
         return Delivery()
 
-    async def reply_privately(self, _place: ReplyTarget, message: Message, *, is_kept: bool = False) -> bool:  # noqa: ARG002 - as the port has it
+    async def reply_privately(self, _place: ReplyTarget, message: Message, *, once: bool = False) -> bool:  # noqa: ARG002 - as the port has it
         self.said.append(("whisper", message.text))
         return True
 
