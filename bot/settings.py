@@ -22,6 +22,7 @@ from bot.quiet_hours import QuietHours
 
 _MODE = "REMEDIATION_MODE_"
 _PREFIX = "BOT_"
+_LONGEST_WAIT = 24 * 60  # minutes (docs.together.ai, "Node repair", wait policy)
 DEFAULT_DATABASE = "sqlite:///remediation-bot.db"
 EXAMPLES: Mapping[str, str] = {
     "SLACK_BOT_TOKEN": "xoxb-… (app settings, “OAuth & Permissions”)",
@@ -45,6 +46,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_MAX_IN_REPAIR": "4",
     "BOT_MAX_IN_REPAIR_PERCENT": "10",
     "BOT_TWO_PEOPLE_MODES": "HOST_POWER_CYCLE,EVICT_WITHOUT_REPLACEMENT",
+    "BOT_WAIT_MINUTES": "c-train=120,*=30",
     "BOT_LEASE_SECONDS": "15",
     "BOT_WEBHOOK_URL": "https://events.example.com/remediations",
     "BOT_WEBHOOK_SECRET": "whsec_ and at least 24 bytes in base64, such as from: openssl rand -base64 32",
@@ -186,6 +188,21 @@ def _routes(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _waits(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Waits as they are written: `cluster=minutes`, or `*=minutes` for all others."""
+    seen: set[str] = set()
+    for each in value:
+        cluster_id, equals, minutes = each.partition("=")
+        if not equals or not re.fullmatch("[0-9]{1,4}", minutes) or int(minutes) > _LONGEST_WAIT:
+            raise ValueError(f"contains “{each[:60]}”, which isn't cluster=minutes, from 0 to {_LONGEST_WAIT}")
+        if cluster_id != "*":
+            check_id("cluster", cluster_id)
+        if cluster_id in seen:
+            raise ValueError(f"contains {cluster_id[:60]} twice")
+        seen.add(cluster_id)
+    return value
+
+
 def _template(value: str) -> str:
     """A link with placeholders. A placeholder in the host could send a click anywhere."""
     unknown = [name for name in placeholders(value) if name not in PLACEHOLDERS]
@@ -272,6 +289,7 @@ class Settings(BaseModel):
     bot_max_in_repair: Annotated[int | None, Field(ge=1)] = None
     bot_max_in_repair_percent: Annotated[int | None, Field(ge=1, le=100)] = None
     bot_two_people_modes: Annotated[tuple[str, ...], Commas, AfterValidator(_modes)] = ()
+    bot_wait_minutes: Annotated[tuple[str, ...], Commas, AfterValidator(_waits)] = ()
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
     bot_webhook_url: Url | None = None
     bot_webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
@@ -307,6 +325,12 @@ class Settings(BaseModel):
             cluster_id: (target.partition("/")[0], target.partition("/")[2] or self.bot_oncall)
             for cluster_id, _, target in parted
         }
+
+    @property
+    def waits(self) -> Mapping[str, int]:
+        """How many minutes clusters wait after an approval before they drain a busy node; "*" for all others."""
+        parted = (each.partition("=") for each in self.bot_wait_minutes)
+        return {cluster_id: int(minutes) for cluster_id, _, minutes in parted}
 
     def channel_for(self, cluster_id: str) -> str | None:
         """Return where the result goes of what was asked outside any channel; None where no channel is set."""

@@ -1,7 +1,7 @@
 """How httpx's requests reach Together: over aiohttp, whose connections cost less than half as much CPU a request.
 
-Only a connection that was never made may be called that: httpx's ConnectError, ConnectTimeout, or ProxyError. Whatever
-else goes wrong, the request may have arrived.
+Only a connection that was never made may be called that: httpx's ConnectError, ConnectTimeout, or ProxyError. After any
+other error, the request may have arrived.
 """
 
 import ssl

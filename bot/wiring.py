@@ -164,6 +164,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
         frozenset(asking[settings.bot_reason]),
         identity.url,
         frozenset(settings.bot_two_people_modes),
+        settings.waits,
     )
 
 

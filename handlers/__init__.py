@@ -55,7 +55,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     reasons = Reasons(config, decisions, submissions, dialogs)
     buttons = Buttons(surface, decisions, lookup, reasons, home)
     commands, fallbacks = Commands(surface, decisions, chooser), Fallbacks(replies, tasks)
-    digests = Digests(surface, batches, lookup, controls, dialogs)
+    digests = Digests(surface, batches, lookup, controls, dialogs, config)
     more = OverflowMenu(surface, decisions, lookup, reasons, replies, home)
     app.action(MORE)(more.listen)
     app.action(_REMEDIATION)(buttons.listen)

@@ -23,14 +23,21 @@ logger = logging.getLogger(__name__)
 class Digests:
     """Reads what was selected, confirms it, and hands it to the batches."""
 
-    def __init__(
-        self, surface: Surface, batches: BatchService, lookup: Lookup, controls: Controls, dialogs: Dialogs
+    def __init__(  # noqa: PLR0913, PLR0917 - one of each
+        self,
+        surface: Surface,
+        batches: BatchService,
+        lookup: Lookup,
+        controls: Controls,
+        dialogs: Dialogs,
+        config: cards.CardConfig,
     ) -> None:
         self._surface = surface
         self._batches = batches
         self._lookup = lookup
         self._controls = controls
         self._dialogs = dialogs
+        self._config = config
         controls.on(cards.selection.STOP, self._stop)
 
     async def select(self, ack: AsyncAck) -> None:
@@ -60,7 +67,7 @@ class Digests:
         if asked is None:
             logger.info("Selection %s: redelivery ignored", press.trigger_id)
             return
-        await self._dialogs.open(press.trigger_id, cards.selection.dialog(*asked))
+        await self._dialogs.open(press.trigger_id, cards.selection.dialog(*asked, self._config))
 
     async def stop(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Write it down, ack, then leave alone what of a running selection has not begun."""

@@ -57,7 +57,8 @@ class Reasons:
         offered: Sequence[str] = ()
         if other_mode and not (offered := self.config.other_modes(_suggested(request.shown))):
             raise two_needed()
-        await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node, offered))
+        wait = self.config.wait_of(request.ref.cluster_id)
+        await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node, offered, wait))
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the decision with its reason."""

@@ -184,7 +184,9 @@ def alerts(count: int) -> list[Alert]:
     return found
 
 
-CHANGED = "Your approval wasn't sent: the repair changed from “Reboot VM” to “Replace VM”. Review it and approve again."
+CHANGED = (
+    "Your approval wasn't sent: the repair changed from “Reboot” to “Quick reprovision”. Review it and approve again."
+)
 DIGEST = TrackedMessage("d" * 32, True, "c-7f2", "C0OPS", START, last_added_at=START)
 
 

@@ -68,7 +68,7 @@ async def test_changed_mode_is_shown_and_nothing_is_sent(bot: World, action: str
     await bot.slack.press(alert, action)
     await bot.edited(alert)
     assert bot.together.posts == []
-    assert "the repair changed from “Reboot VM” to “Move to another host”. Review it and" in alert.text
+    assert "the repair changed from “Reboot” to “Migrate to new host”. Review it and" in alert.text
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert, 2)
     assert bot.together.remediations[IDS]["mode"] == "REMEDIATION_MODE_HOST_AWARE"
@@ -113,7 +113,7 @@ async def test_button_without_mode_shows_the_card_before_it_approves(bot: World)
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
     assert bot.together.posts == []
-    assert "the alert didn't say which repair would run. It's “Reboot VM”." in alert.text
+    assert "the alert didn't say which repair would run. It's “Reboot”." in alert.text
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert, 2)
     assert bot.together.state(IDS) == "PENDING"
@@ -152,7 +152,7 @@ async def test_mode_that_changed_during_the_approval_is_reported(bot: World) -> 
     bot.together.on_call["approve"] = lambda: bot.together.escalate(IDS, "REMEDIATION_MODE_HOST_AWARE")
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Approved, but the repair is now “Move to another host”. You approved “Power-cycle host”." in alert.text
+    assert "Approved, but the repair is now “Migrate to new host”. You approved “Power cycle”." in alert.text
 
 
 async def test_approval_during_the_cancellation_is_reported(bot: World) -> None:

@@ -58,12 +58,12 @@ async def test_nothing_typed_opens_a_dialog_that_finds_shows_the_card_and_cancel
     view = await opened(bot)
     assert view["title"]["text"] == "Cancel remediation"
     assert await offered(bot, view) == [
-        "gpu-node-7 · Reboot VM · Xid 79 · cluster-1",
-        "gpu-node-8 · Reboot VM · cluster-1",
-        "gpu-node-9 · Reboot VM · cluster-2",
+        "gpu-node-7 · Reboot · Xid 79 · cluster-1",
+        "gpu-node-8 · Reboot · cluster-1",
+        "gpu-node-9 · Reboot · cluster-2",
     ]
     assert len(await offered(bot, view, "cluster-1")) == 2
-    assert await offered(bot, view, "CLUSTER-1 reboot xid") == ["gpu-node-7 · Reboot VM · Xid 79 · cluster-1"]
+    assert await offered(bot, view, "CLUSTER-1 reboot xid") == ["gpu-node-7 · Reboot · Xid 79 · cluster-1"]
     assert await offered(bot, view, "node-7 cluster-2") == []
     view = await choose(bot, view, "node-7")
     assert "Approval needed: reboot gpu-node-7" in shown_in(view)
@@ -152,7 +152,7 @@ async def test_list_shows_privately_what_waits_the_oldest_first() -> None:
         lines = (await bot.reply_privately("U0CAROL")).text.splitlines()
         assert lines[0] == "2 remediations can be cancelled, oldest first."
         assert [line.split()[0] for line in lines[1:]] == ["i-2", "i-1"]
-        assert "cluster-1 · Reboot VM · Xid 79 · waiting for approval · opened <!date^" in lines[1]
+        assert "cluster-1 · Reboot · Xid 79 · waiting for approval · opened <!date^" in lines[1]
 
 
 @pytest.mark.parametrize("text", ["status gpu-node-7", f"status {REF}", "status remediation-1"])
@@ -337,5 +337,5 @@ async def test_choices_that_take_too_long_are_empty_and_there_when_they_are_aske
         await bot.time.advance(MENU_SECONDS)
         assert await asking == []
     again = await bot.slack.ask_in_view(view, chooser.REMEDIATION)
-    assert [each["text"]["text"] for each in again] == ["gpu-node-7 · Reboot VM · cluster-1"]
+    assert [each["text"]["text"] for each in again] == ["gpu-node-7 · Reboot · cluster-1"]
     assert [each.verb for each in bot.together.calls].count("list") == 2

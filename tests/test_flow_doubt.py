@@ -149,7 +149,7 @@ async def test_effect_in_another_mode_is_not_called_yours(bot: World) -> None:
     bot.together.on_call["approve"] = other_mode
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "The repair is “Replace VM”; you saw “Reboot VM”." in alert.text
+    assert "The repair is “Quick reprovision”; you saw “Reboot”." in alert.text
     assert "in Slack by" not in alert.text
 
 

@@ -85,7 +85,7 @@ async def test_button_whose_remediation_has_changed_decides_nothing_and_says_so_
     await bot.slack.press_home(APPROVE)
     await card(bot, words="approval wasn't sent: the repair changed")
     view = await shown(bot, version=view["version"] + 1)
-    assert "Approve VM replacement" in said(view)
+    assert "Approve quick reprovision" in said(view)
     assert bot.together.posts == []
 
 
@@ -284,6 +284,6 @@ async def test_click_in_home_that_came_too_late_is_answered_without_buttons_that
         await bot.slack.press_home(APPROVE)
         await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
         (told,) = bot.slack.direct("U0ALICE")
-        assert "the repair changed from “Reboot VM” to “Replace VM”" in told.everything
+        assert "the repair changed from “Reboot” to “Quick reprovision”" in told.everything
         assert set(told.buttons) <= {REFRESH}
         assert bot.together.posts == []

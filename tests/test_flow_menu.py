@@ -45,7 +45,7 @@ async def test_rejection_takes_a_comment_that_together_stores(bot: World) -> Non
 async def test_another_mode_is_approved_in_place_of_the_suggested_one(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     view = await opened(bot, await card(bot), cards.OTHER_MODE)
-    assert "gpu-node-7: Together suggests “Reboot VM”." in json.dumps(view, ensure_ascii=False)
+    assert "gpu-node-7: Together suggests “Reboot”." in json.dumps(view, ensure_ascii=False)
     (menu,) = [block["element"] for block in view["blocks"] if block.get("block_id") == cards.MODE]
     offered = [each["value"] for each in menu["options"]]
     assert offered == [REPLACE, "REMEDIATION_MODE_HOST_AWARE", "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT"]
@@ -54,13 +54,13 @@ async def test_another_mode_is_approved_in_place_of_the_suggested_one(bot: World
         await bot.slack.submit(view)
     ack = await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
     assert (ack.status, ack.body) == (200, "")
-    shown = await card(bot, words="Approved “Replace VM” instead of the suggested “Reboot VM”.")
+    shown = await card(bot, words="Approved “Quick reprovision” instead of the suggested “Reboot”.")
     assert "Approved by <@U0ALICE>" in shown.text
     assert bot.together.remediations[IDS]["mode"] == REPLACE
     assert bot.together.state(IDS) == "PENDING"
     assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
     said = await until(bot, lambda: thread(bot, shown))
-    assert said[0] == "gpu-node-7: <@U0ALICE> approved “Replace VM”; the card had said “Reboot VM”."
+    assert said[0] == "gpu-node-7: <@U0ALICE> approved “Quick reprovision”; the card had said “Reboot”."
 
 
 async def test_weaker_mode_needs_a_reason_at_its_field(bot: World) -> None:
@@ -70,13 +70,13 @@ async def test_weaker_mode_needs_a_reason_at_its_field(bot: World) -> None:
     assert json.loads(ack.body) == {
         "response_action": "errors",
         "errors": {
-            "reason": "“Reboot VM” is weaker than what Together suggests. Say why it's enough. "
-            "Reboots the VM on the same host."
+            "reason": "“Reboot” is weaker than what Together suggests. Say why it's enough. "
+            "Reboots the VM. It keeps /scratch and /tmp."
         },
     }
     assert bot.together.posts == []
     await bot.slack.submit(view, mode=REBOOT, reason="only the driver hangs")
-    await card(bot, words="Approved “Reboot VM”")
+    await card(bot, words="Approved “Reboot”")
     assert "only the driver hangs" in bot.together.remediations[IDS]["review_comment"]
     assert bot.together.remediations[IDS]["mode"] == REBOOT
 
@@ -88,11 +88,10 @@ async def test_every_other_mode_needs_a_reason_and_says_what_it_does(bot: World)
         await bot.slack.submit(view, mode=REPLACE)
     ack = await bot.slack.submit(view, mode=REPLACE, reason="  ")
     assert json.loads(ack.body)["errors"] == {
-        "reason": "“Replace VM” is your choice. Say why. "
-        "Deletes the VM and its local data, then starts a new VM on any available host."
+        "reason": "“Quick reprovision” is your choice. Say why. Replaces the VM: all local data of the node is deleted."
     }
     await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
-    await card(bot, words="Approved “Replace VM”")
+    await card(bot, words="Approved “Quick reprovision”")
 
 
 async def test_mode_that_the_suggestion_has_become_meanwhile_is_not_overridden(bot: World) -> None:
@@ -101,9 +100,9 @@ async def test_mode_that_the_suggestion_has_become_meanwhile_is_not_overridden(b
     view = await opened(bot, alert, cards.OTHER_MODE)
     bot.together.escalate(IDS, "REMEDIATION_MODE_HOST_AWARE")
     await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
-    await card(bot, words="approval wasn't sent: the repair changed from “Reboot VM” to “Move to another host”")
+    await card(bot, words="approval wasn't sent: the repair changed from “Reboot” to “Migrate to new host”")
     assert bot.together.posts == []
-    assert alert.buttons[APPROVE]["text"]["text"] == "Approve move"
+    assert alert.buttons[APPROVE]["text"]["text"] == "Approve migration"
 
 
 @pytest.mark.parametrize(
@@ -183,7 +182,7 @@ async def test_two_people_in_two_dialogs_decide_once(bot: World) -> None:
         await bot.together.until(lambda: bot.together.posts)
         await bot.slack.submit(theirs, user="U0BOB", reason="no")
         assert "<@U0ALICE> is already approving this" in (await bot.reply_privately("U0BOB")).text
-    await card(bot, words="Approved “Replace VM”")
+    await card(bot, words="Approved “Quick reprovision”")
     assert len(bot.together.posts) == 1
 
 
@@ -192,7 +191,7 @@ async def test_unclear_answer_is_looked_into_for_the_chosen_mode(bot: World) -> 
     view = await opened(bot, await card(bot), cards.OTHER_MODE)
     bot.together.faults.append(Fault("cut", verb="approve", after=True))
     await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
-    await card(bot, words="Approved “Replace VM” instead of the suggested “Reboot VM”.")
+    await card(bot, words="Approved “Quick reprovision” instead of the suggested “Reboot”.")
     assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
 
 
@@ -205,7 +204,7 @@ async def test_chosen_mode_survives_the_process(bot: World) -> None:
         await bot.together.until(lambda: bot.together.posts)
         await bot.settle()
     async with bot.another():
-        await card(bot, words="Approved “Replace VM” instead of the suggested “Reboot VM”.")
+        await card(bot, words="Approved “Quick reprovision” instead of the suggested “Reboot”.")
     assert bot.together.remediations[IDS]["mode"] == REPLACE
     assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
 
@@ -224,7 +223,7 @@ async def test_earlier_release_that_takes_over_a_chosen_mode_sends_nothing(bot: 
     assert written.pop("instead_of") == REBOOT
     await execute_beside(bot, update(decisions).values(request=json.dumps(written)))
     async with bot.another():
-        await card(bot, words="approval wasn't sent: the repair changed from “Replace VM” to “Reboot VM”")
+        await card(bot, words="approval wasn't sent: the repair changed from “Quick reprovision” to “Reboot”")
     assert bot.together.posts == []
 
 

@@ -61,7 +61,7 @@ async def test_submission_is_checked_again() -> None:
         view = await opened(bot, alert, APPROVE)
         bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
         await bot.slack.submit(view, reason=WHY)
-        await card(bot, words="approval wasn't sent: the repair changed from “Reboot VM” to “Replace VM”")
+        await card(bot, words="approval wasn't sent: the repair changed from “Reboot” to “Quick reprovision”")
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
 

@@ -23,7 +23,7 @@ async def test_typed_cancel_edits_the_card_in_its_channel_and_adds_one_line(bot:
     assert alert.buttons == {}
     await poll(bot)
     assert [each.text for each in bot.slack.visible() if each.thread_ts is None] == [alert.text, line.text]
-    assert thread(bot, alert)[0].startswith("instance-1: Reboot VM cancelled by <@U0ALICE>")
+    assert thread(bot, alert)[0].startswith("instance-1: Reboot cancelled by <@U0ALICE>")
 
 
 async def test_same_cancel_again_gets_one_line_and_leaves_the_card(bot: World) -> None:

@@ -201,7 +201,7 @@ async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hol
         await pass_time(bot, 960)
         assert pagerduty.incidents == {REF: "triggered"}
         summary = pagerduty.calls[0]["payload"]["summary"]
-        assert summary == "gpu-node-7 (cluster-1 (H100)). Reboot VM is waiting for approval."
+        assert summary == "gpu-node-7 (cluster-1 (H100)). Reboot is waiting for approval."
         await pass_time(bot, 1801)
         assert {each["dedup_key"] for each in pagerduty.calls} == {REF}
         await bot.slack.press(alert, HOLD)

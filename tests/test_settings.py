@@ -54,6 +54,17 @@ def test_wrong_routes_stop_the_start(routes: str, words: str) -> None:
     assert words in str(error.value)
 
 
+def test_waits_are_minutes_of_clusters() -> None:
+    assert read_settings({**GOOD, "BOT_WAIT_MINUTES": "c-train=120, *=0"}).waits == {"c-train": 120, "*": 0}
+    assert read_settings(GOOD).waits == {}
+
+
+@pytest.mark.parametrize("waits", ["30", "c=", "c=-1", "c=1441", "c=1.5", "c d=1", "*=1,*=2", "c=1,c=2", "c=٣"])
+def test_wrong_waits_stop_the_start(waits: str) -> None:
+    with pytest.raises(SettingsError, match="BOT_WAIT_MINUTES contains"):
+        read_settings({**GOOD, "BOT_WAIT_MINUTES": waits})
+
+
 def test_routes_need_a_default_and_channels_in_which_the_bot_acts() -> None:
     with pytest.raises(SettingsError, match="BOT_ROUTES must come with BOT_ALERT_CHANNEL"):
         read_settings({**GOOD, "BOT_ROUTES": "c-train=C2"})

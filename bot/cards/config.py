@@ -1,7 +1,7 @@
 """What cards are set to."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from bot.models import OVERRIDES, Remediation, Verb
@@ -18,6 +18,7 @@ class CardConfig:
         runbook_url: template of the link "Runbook"; empty for none.
         asks_reason: the verbs whose button asks for a reason first.
         two_people: the modes that two different people must approve.
+        waits: minutes that clusters wait after an approval before they drain a busy node; "*" for all others.
         workspace_url: where the workspace's messages are linked to; empty where that isn't known.
     """
 
@@ -26,6 +27,11 @@ class CardConfig:
     asks_reason: Collection[Verb] = frozenset()
     workspace_url: str = ""
     two_people: Collection[str] = frozenset()
+    waits: Mapping[str, int] = field(default_factory=dict)
+
+    def wait_of(self, cluster_id: str) -> int | None:
+        """Return how many minutes a cluster waits before it drains a busy node; None where that isn't known."""
+        return self.waits.get(cluster_id, self.waits.get("*"))
 
     def permalink(self, channel_id: str, ts: str) -> str:
         """Return the link to a message (docs.slack.dev, chat.getPermalink); empty where the workspace isn't known."""

@@ -73,10 +73,11 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
     if verb is Verb.APPROVE:
         button["style"] = "primary"
     if RULES[verb].decides and not asks_reason:
-        held = "This repair is on hold. " if about.hold and verb is Verb.APPROVE else ""
+        held = "On hold. " if about.hold and verb is Verb.APPROVE else ""
         approved = "This repair is already approved. " if remediation.is_reviewed and verb is Verb.CANCEL else ""
         known = held + approved + (_approvals(remediation, about, config) if verb is Verb.APPROVE else "")
-        button["confirm"] = _dialog(question(verb, remediation.mode, remediation.node, known))
+        wait = config.wait_of(remediation.cluster_id)
+        button["confirm"] = _dialog(question(verb, remediation.mode, remediation.node, known, wait))
     return button
 
 
@@ -98,18 +99,19 @@ class Question(NamedTuple):
     is_destructive: bool = False
 
 
-def question(verb: Verb, mode: str, node: str, known: str = "") -> Question:
+def question(verb: Verb, mode: str, node: str, known: str = "", wait: int | None = None) -> Question:
     """Return what is asked before a decision.
 
     Args:
         node: its name, raw.
+        wait: minutes that its cluster waits before it drains a busy node; None where that isn't known.
     """
     how, node = labels.mode(mode), clean(node, 60)
     left = f"{known}The node is left as it is. {labels.COOLDOWN}"
     match verb:
         case Verb.APPROVE:
             do = how.do.format(node)
-            text = f"{known}{how.effect} {labels.DRAIN}"
+            text = f"{known}{how.effect} {labels.drain(wait)}"
             return Question(f"{do[0].upper()}{do[1:]}?", text, how.confirm, "Go back", how.is_destructive)
         case Verb.CANCEL:
             return Question(f"Cancel remediation for {node}?", left, "Cancel remediation", "Keep remediation")

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from bot.models import Mode, State
-from bot.mrkdwn import clean, when
+from bot.mrkdwn import clean, lasted, when
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class ModeLabels:
         effect: what it does to the node.
         result: what it did.
         confirm: the button that starts it in the dialog; at most 30 characters.
-        is_destructive: it deletes the VM.
+        is_destructive: it deletes the node's local data.
     """
 
     name: str
@@ -34,58 +35,59 @@ class ModeLabels:
     is_destructive: bool = False
 
 
-# What each mode does: docs.together.ai/reference/remediation-create, "mode".
+# Names and what survives: docs.together.ai, "Node repair". VM_ONLY's host is "any available" in the API reference and
+# "the same" on that page, and what a power cycle keeps isn't documented, so neither is said.
 MODES: Mapping[str, ModeLabels] = {
     Mode.VM_ONLY: ModeLabels(
-        name="Replace VM",
-        noun="VM replacement",
-        do="replace the VM of {}",
-        doing="Replacing the VM of {}",
-        done="Replaced the VM of {}",
-        effect="Deletes the VM and its local data, then starts a new VM on any available host.",
-        result="The VM and its local data were deleted, and a new VM was started.",
-        confirm="Delete and replace VM",
+        name="Quick reprovision",
+        noun="quick reprovision",
+        do="reprovision {}",
+        doing="Reprovisioning {}",
+        done="Reprovisioned {}",
+        effect="Replaces the VM: all local data of the node is deleted.",
+        result="The VM was replaced, and its local data deleted.",
+        confirm="Delete data, reprovision",
         is_destructive=True,
     ),
     Mode.HOST_AWARE: ModeLabels(
-        name="Move to another host",
-        noun="move",
-        do="move {} to another host",
-        doing="Moving {} to another host",
-        done="Moved {} to another host",
-        effect="Cordons the host, deletes the VM and its local data, then starts a new VM on a different host.",
-        result="The VM and its local data were deleted, and a new VM was started on a different host.",
-        confirm="Delete and move VM",
+        name="Migrate to new host",
+        noun="migration",
+        do="migrate {} to a new host",
+        doing="Migrating {} to a new host",
+        done="Migrated {} to a new host",
+        effect="Cordons the host and replaces the VM on another: all local data is deleted.",
+        result="The VM was replaced on another host, and its local data deleted.",
+        confirm="Delete data, migrate",
         is_destructive=True,
     ),
     Mode.EVICT_WITHOUT_REPLACEMENT: ModeLabels(
-        name="Evict without replacement",
-        noun="eviction",
-        do="evict {} (no replacement)",
-        doing="Evicting {}",
-        done="Evicted {}",
-        effect="Removes the VM without a replacement. The cluster shrinks by one node.",
-        result="The VM was removed without a replacement. The cluster is one node smaller.",
-        confirm="Evict, no replacement",
+        name="Remove",
+        noun="removal",
+        do="remove {} (no replacement)",
+        doing="Removing {}",
+        done="Removed {}",
+        effect="Removes the node and its local data without a replacement.",
+        result="The node was removed without a replacement. The cluster is one node smaller.",
+        confirm="Remove, no replacement",
         is_destructive=True,
     ),
     Mode.REBOOT_VM: ModeLabels(
-        name="Reboot VM",
+        name="Reboot",
         noun="reboot",
         do="reboot {}",
         doing="Rebooting {}",
         done="Rebooted {}",
-        effect="Reboots the VM on the same host.",
-        result="The VM was rebooted on the same host.",
+        effect="Reboots the VM. It keeps /scratch and /tmp.",
+        result="The VM was rebooted.",
         confirm="Approve reboot",
     ),
     Mode.HOST_POWER_CYCLE: ModeLabels(
-        name="Power-cycle host",
+        name="Power cycle",
         noun="power cycle",
         do="power-cycle the host of {}",
         doing="Power-cycling the host of {}",
         done="Power-cycled the host of {}",
-        effect="Cordons and power-cycles the host. The node keeps its name and ID.",
+        effect="Cordons and power-cycles the host: running jobs end. The node keeps its name and ID.",
         result="The host was power-cycled. The node kept its name and ID.",
         confirm="Approve power cycle",
     ),
@@ -115,9 +117,27 @@ SEVERITIES: Mapping[str, str] = {
     "PHC_SEVERITY_INFO": "Info",
 }
 
-DRAIN = "The node is drained first: running jobs lose any work since their last checkpoint."
-DRAIN_EACH = "Each node is drained first: running jobs lose any work since their last checkpoint."
+_LOSE = "lose work since their last checkpoint"
+_UNSET = "the cluster's wait (30 min unless set)"  # in Together: docs.together.ai, "Node repair"
 COOLDOWN = "Together won't suggest another repair for about 30 minutes."
+
+
+def drain(wait: int | None, node: str = "it") -> str:
+    """Return what becomes of a node's jobs after an approval.
+
+    Args:
+        wait: how many minutes its cluster waits before it drains a busy node; None where that isn't known.
+    """
+    if wait == 0:
+        return f"Once approved, {node} is drained at once: running jobs {_LOSE}."
+    limit = _UNSET if wait is None else lasted(wait * 60)
+    return f"Once approved, {node} takes no new jobs and drains when idle, or after {limit}: jobs then {_LOSE}."
+
+
+def draining(wait: int | None, since: datetime) -> str:
+    """Return what becomes of the jobs of a node whose repair was approved at a moment."""
+    limit = f"or after {_UNSET}" if wait is None else f"at the latest {when(since + timedelta(minutes=wait))}"
+    return f"The node takes no new jobs. It drains when idle, {limit}."
 
 
 def mode(value: str) -> ModeLabels:

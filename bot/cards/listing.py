@@ -64,7 +64,7 @@ def mode_name(alert: Alert) -> str:
 
 
 def counted(values: Sequence[str]) -> str:
-    """Return how often each value is there, escaped: "24 Reboot VM, 6 Replace VM"."""
+    """Return how often each value is there, escaped: "24 Reboot, 6 Quick reprovision"."""
     shown = [f"{count} {escape(value, 120)}" for value, count in Counter(values).most_common(5)]
     more = len(set(values)) - len(shown)
     return f"{'; '.join(shown)}{f'; and {more} more kinds' if more > 0 else ''}"

@@ -16,18 +16,19 @@ REASON, MODE = "reason", "mode"
 _METADATA = 3000  # of a view (docs.slack.dev, modal views)
 
 
-def reason_dialog(request: Request, node: str, offered: Sequence[str] = ()) -> dict[str, Any]:
+def reason_dialog(request: Request, node: str, offered: Sequence[str] = (), wait: int | None = None) -> dict[str, Any]:
     """Return the view: what would happen, and a field for the reason. `node` is raw.
 
     Args:
+        wait: minutes that the cluster waits before it drains a busy node; None where that isn't known.
         offered: the modes to run instead of the suggested one, for a menu; empty where that isn't asked.
     """
     mode = (request.shown.mode if request.shown else None) or ""
-    asked = question(request.verb, mode, node)
+    asked = question(request.verb, mode, node, wait=wait)
     title, submit = f"{request.verb.capitalize()} remediation", asked.yes
     what = [blocks.statement(entities(asked.title), entities(asked.text))]
     if offered:
-        title, submit, what = "Approve another mode", "Approve", _modes(node, mode, offered)
+        title, submit, what = "Approve another mode", "Approve", _modes(node, mode, offered, wait)
     reason = {
         "type": "input",
         "block_id": REASON,
@@ -52,7 +53,7 @@ def reason_dialog(request: Request, node: str, offered: Sequence[str] = ()) -> d
     }
 
 
-def _modes(node: str, suggested: str, offered: Sequence[str]) -> Blocks:
+def _modes(node: str, suggested: str, offered: Sequence[str], wait: int | None) -> Blocks:
     """Return what Together suggests, what each other mode does, and a menu of them."""
     effects = [[*elements(labels.mode(each).name, bold=True), *elements(f": {_effect(each)}")] for each in offered]
     menu = {
@@ -63,7 +64,7 @@ def _modes(node: str, suggested: str, offered: Sequence[str]) -> Blocks:
     }
     return [
         blocks.statement(
-            f"{escape(node, 60)}: Together suggests “{entities(labels.mode(suggested).name)}”.", labels.DRAIN
+            f"{escape(node, 60)}: Together suggests “{entities(labels.mode(suggested).name)}”.", labels.drain(wait)
         ),
         *blocks.rich_texts(effects),
         {"type": "input", "block_id": MODE, "label": blocks.plain("Mode to run instead"), "element": menu},

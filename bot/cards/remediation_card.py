@@ -25,6 +25,8 @@ from bot.models import (
 )
 from bot.mrkdwn import ago, clean, code, escape, when
 
+# Which of them the wait has isn't documented; in none of them has the repair begun.
+_WAITING = {State.PENDING, State.QUARANTINING, State.QUARANTINED}
 ON_CALL = "On call: "  # begins the line that mentions who is on call
 
 
@@ -45,7 +47,7 @@ def card(  # noqa: PLR0913 - what a card shows
         notice: what the reader must know before anything else; trusted mrkdwn.
     """
     about, config = about or CardContext(), config or CardConfig()
-    lines = [*_people(remediation, decided), _effect(remediation, about), _risk(remediation, about)]
+    lines = [*_people(remediation, decided), _effect(remediation, about, config), _risk(remediation, about)]
     drawn = [
         {"type": "header", "text": blocks.plain(_title(remediation, about, is_sure=buttons))},
         *blocks.notices(_warnings(notice, about)),
@@ -130,22 +132,24 @@ def _people(remediation: Remediation, decided: DecidedBy | None) -> Iterator[str
         yield f"{did}{who} in Together{f': “{comment}”' if comment else '.'}"
 
 
-def _effect(remediation: Remediation, about: CardContext) -> str:
+def _effect(remediation: Remediation, about: CardContext, config: CardConfig) -> str:
     """Return what the repair does, did or won't do to the node, by its state."""
-    mode = labels.mode(remediation.mode)
+    mode, wait = labels.mode(remediation.mode), config.wait_of(remediation.cluster_id)
     if about.is_unlisted:
         return (
             "Together no longer lists this remediation, so there's nothing to decide. This card will update if it "
             "comes back."
         )
     told: dict[str, str] = {
-        State.PENDING_APPROVAL: f"{mode.effect} {labels.DRAIN}",
+        State.PENDING_APPROVAL: f"{mode.effect} {labels.drain(wait)}",
         State.CANCELLED: f"This repair won't run. {labels.COOLDOWN}",
         State.AUTO_RESOLVED: "The alert cleared, so this repair won't run.",
         State.SUCCEEDED: f"Done. {mode.result}",
         State.FAILED: "The repair failed and may be incomplete. Check the node.",
     }
-    return escape(told.get(remediation.state, mode.effect), 600)
+    told_now = escape(told.get(remediation.state, mode.effect), 600)
+    since = remediation.review_time or remediation.create_time
+    return f"{labels.draining(wait, since)} {told_now}" if remediation.state in _WAITING and since else told_now
 
 
 def _risk(remediation: Remediation, about: CardContext) -> str:
@@ -228,7 +232,7 @@ def _story(
         *_agreed(remediation, about, config),
         *broken(remediation),
         *_people(remediation, decided),
-        _effect(remediation, about),
+        _effect(remediation, about, config),
         _risk(remediation, about),
         f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
         f"Remediation {escape(remediation.id, 250)}.",

@@ -7,6 +7,7 @@ from typing import Any
 from bot.cards import blocks, labels
 from bot.cards.batch import progress_lines
 from bot.cards.blocks import Element, elements
+from bot.cards.config import CardConfig
 from bot.cards.evidence import fault
 from bot.cards.listing import LISTED, blast_radius, cluster_of, counted, mode_name, names, node, since
 from bot.cards.pause import pause_button
@@ -93,7 +94,9 @@ def options(alerts: Sequence[Alert], query: str) -> list[dict[str, Any]]:
     return found[: blocks.MAX_OPTIONS]
 
 
-def dialog(batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef, str]) -> dict[str, Any]:
+def dialog(
+    batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef, str], config: CardConfig
+) -> dict[str, Any]:
     """Return the view that shows what would happen to which node, before a batch is begun.
 
     Args:
@@ -101,6 +104,7 @@ def dialog(batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef
     """
     count, is_approval = len(alerts), batch.verb is Verb.APPROVE
     clusters = {each.remediation.cluster_id for each in alerts}
+    waits = {config.wait_of(each) for each in clusters}
     name, nodes = (
         cluster_of(next(iter(clusters)), alerts) if len(clusters) == 1 else (f"{len(clusters)} clusters", None)
     )
@@ -119,7 +123,7 @@ def dialog(batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef
         "blocks": [
             blocks.statement(
                 f"{do} on {blast_radius(alerts, nodes)} in {escape(name, 100)}.",
-                labels.DRAIN_EACH if is_approval else left,
+                labels.drain(waits.pop() if len(waits) == 1 else None, "each node") if is_approval else left,
             ),
             *(block for each in _nodes(batch.verb, alerts, called) for block in blocks.rich_texts(each)),
             blocks.context(

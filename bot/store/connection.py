@@ -44,7 +44,7 @@ class Driver(Protocol):
     begin_read: str
 
     def connect(self) -> Any:  # noqa: ANN401 - the driver's own connection
-        """Open a connection that commits by itself where no transaction was begun."""
+        """Open a connection; it commits each statement outside a transaction."""
 
     def is_cut(self, raw: Any) -> bool:  # noqa: ANN401 - the driver's own connection
         """Return whether a connection is lost."""

@@ -40,6 +40,6 @@ class PostgreSQL:
         return raw.closed
 
     def interrupt(self, raw: "psycopg.Connection[Any]") -> None:
-        """Cut a connection: whoever waits for an answer gets an error at once."""
+        """Cut a connection: the thread that waits for an answer gets an error."""
         with socket.socket(fileno=os.dup(raw.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)

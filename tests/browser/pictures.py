@@ -52,7 +52,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     """What is drawn: a name, the message, and whether one person alone sees it."""
     for state, one in BY_STATE.items():
         yield f"card-{state.lower()}", cards.card(one), False
-    notice = "Approved, but the repair is now “Replace VM”. You approved “Reboot VM”."
+    notice = "Approved, but the repair is now “Quick reprovision”. You approved “Reboot”."
     decided = DecidedBy(Verb.APPROVE, ALICE, START, "the job has checkpointed")
     approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
     yield "card-decided", cards.card(approved, decided=decided, notice=notice), False
@@ -110,7 +110,7 @@ def dialogs() -> Iterator[tuple[str, Message, str]]:
 def view() -> dict[str, Any]:
     """The dialog before a selection is carried out."""
     open_ones = waiting(alerts(20))
-    return cards.selection.dialog(batch(0), open_ones, cards.listing.names(open_ones))
+    return cards.selection.dialog(batch(0), open_ones, cards.listing.names(open_ones), cards.CardConfig())
 
 
 def reason() -> dict[str, Any]:
@@ -218,7 +218,7 @@ async def take_console(path: Path) -> None:
         await card.filter(has_text="Rebooting").wait_for()
         running.scenes.advances = False
         running.scenes.break_node()
-        await card.get_by_role("button", name="Approve VM replacement", exact=True).wait_for()
+        await card.get_by_role("button", name="Approve quick reprovision", exact=True).wait_for()
         await page.screenshot(path=path, animations="disabled")
 
 

@@ -41,7 +41,7 @@ def test_card_of_every_state(state: State) -> None:
 
 def test_card_of_a_decision_with_a_notice() -> None:
     decided = DecidedBy(Verb.APPROVE, "U0ALICE", START, "the job has checkpointed")
-    notice = "Approved, but the repair is now “Replace VM”. You approved “Reboot VM”."
+    notice = "Approved, but the repair is now “Quick reprovision”. You approved “Reboot”."
     approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
     compare("card-decided", drawn(cards.card(approved, decided=decided, notice=notice)))
 
@@ -114,7 +114,7 @@ def test_card_of_a_withdrawn_remediation() -> None:
         (History(0), "No other repairs of this node in 7 days"),
         (
             History(1, Mode.VM_ONLY, State.FAILED, START),
-            "2nd repair in 7 days (last: VM replacement, failed <!date^",
+            "2nd repair in 7 days (last: quick reprovision, failed <!date^",
         ),
         (History(11), "12th repair in 7 days"),
         (History(20), "21st repair in 7 days"),
@@ -173,7 +173,7 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
             if text["type"] == "mrkdwn":
                 assert text["verbatim"] is True
                 assert not MARKUP.search(text["text"])
-    check_view(cards.selection.dialog(batch(8), many, cards.listing.names(many)))
+    check_view(cards.selection.dialog(batch(8), many, cards.listing.names(many), cards.CardConfig()))
     check_options(cards.selection.options(many, ""))
 
 
@@ -206,6 +206,30 @@ def test_five_verbose_alerts_keep_the_buttons() -> None:
     message = cards.card(remediation(linked_alerts=[verbose] * 5, reason="&" * 2000, error_message="&" * 2000))
     check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
     assert message.blocks[-2]["type"] == "actions"
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_question_before_an_approval_is_never_cut(mode: Mode) -> None:
+    config, one = CardConfig(two_people=frozenset(Mode), waits={}), remediation(mode=mode)
+    hold, first = Hold("U0ALICE", START + 60), FirstApproval("U0BOB", mode, START)
+    for about in (CardContext(hold=hold), CardContext(hold=hold, first=first)):
+        (actions,) = [each for each in cards.card(one, about=about, config=config).blocks if each["type"] == "actions"]
+        approve = next(each for each in actions["elements"] if each.get("style") == "primary")
+        assert approve["confirm"]["text"]["text"].endswith("since their last checkpoint.")
+
+
+@pytest.mark.parametrize(("waits", "asked", "approved"), [
+    ({}, "or after the cluster's wait (30 min unless set)", "or after the cluster's wait (30 min unless"),
+    ({"*": 120}, "or after 2 h: jobs", "at the latest <!date^1795496700^"),
+    ({"c-7f2": 0, "*": 120}, "is drained at once", "at the latest <!date^1795489500^"),
+])  # fmt: skip
+def test_wait_after_an_approval_is_said(waits: dict[str, int], asked: str, approved: str) -> None:
+    config = CardConfig(waits=waits)
+    assert asked in cards.card(remediation(), config=config).text
+    reviewed = remediation(state="PENDING", review_time="2026-11-24T03:05:00Z", reviewed_by="web-user@example.com")
+    for state in ("PENDING", "QUARANTINING", "QUARANTINED"):
+        assert approved in cards.card(reviewed.model_copy(update={"state": state}), config=config).text
+    assert "drains" not in cards.card(reviewed.model_copy(update={"state": "RUNNING"}), config=config).text
 
 
 LINKS = cards.CardConfig("https://console.example/{cluster_id}/{remediation_id}", "https://wiki.example/{xid}?m={mode}")

@@ -34,9 +34,7 @@ async def test_batch_decides_one_at_a_time_and_reports_each_outcome(bot: World) 
     assert bot.together.state(ids[1]) == bot.together.state(ids[3]) == "PENDING_APPROVAL"
     report = await until(bot, lambda: bot.slack.replies(message))
     assert "`gpu-node-0000`: approved" in report[0].everything
-    changed = (
-        "`gpu-node-0001`: Your approval wasn't sent: the repair changed from “Reboot VM” to “Move to another host”"
-    )
+    changed = "`gpu-node-0001`: Your approval wasn't sent: the repair changed from “Reboot” to “Migrate to new host”"
     assert changed in report[0].everything
     rows = await outcomes(bot)
     assert sorted(rows) == ["approved"] * 5 + ["changed"]

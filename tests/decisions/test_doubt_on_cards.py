@@ -122,7 +122,7 @@ async def test_two_approvals_are_asked_for_announced_and_both_named() -> None:
         await card(bot, words="1 of 2 approvals: <@U0ALICE>")
         assert "Second of 2 approvals: the repair starts." in str(alert.buttons[APPROVE]["confirm"])
         said = await until(bot, lambda: thread(bot, alert))
-        first = "instance-1: 1 of 2 approvals for Reboot VM, by <@U0ALICE>. One more operator must approve."
+        first = "instance-1: 1 of 2 approvals for Reboot, by <@U0ALICE>. One more operator must approve."
         assert said == [f"{first} <!subteam^S0ONCALL>"]
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await card(bot, words="Approved by <@U0ALICE> and <@U0BOB>")
@@ -185,7 +185,7 @@ async def test_cancel_that_arrived_late_is_apparently_theirs() -> None:
         await card(bot, words="your cancellation hadn't taken effect")
         bot.together.review(IDS, "cancel")
         await card(bot, words="Cancelled, apparently by <@U0ALICE>")
-        told = "instance-1: Reboot VM cancelled, apparently by <@U0ALICE>"
+        told = "instance-1: Reboot cancelled, apparently by <@U0ALICE>"
         await until(bot, lambda: told in " ".join(thread(bot, alert)))
 
 

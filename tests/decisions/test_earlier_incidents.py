@@ -74,7 +74,7 @@ async def test_card_that_was_drawn_again_approves_another_mode(bot: World) -> No
     alert = next(each for each in bot.slack.visible() if APPROVE in each.buttons)
     view = await menu.opened(bot, alert, cards.OTHER_MODE)
     await bot.slack.submit(view, mode=menu.REPLACE, reason="the disk is full")
-    await until(bot, lambda: "Approved “Replace VM”" in alert.text)
+    await until(bot, lambda: "Approved “Quick reprovision”" in alert.text)
 
 
 async def test_dialog_of_an_earlier_incident_cancels_nothing() -> None:

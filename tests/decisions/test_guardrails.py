@@ -217,7 +217,7 @@ async def test_last_look_comes_right_before_the_post(tmp_path: Path, two_people:
                 await database.enter_async_context(locked(path, "IMMEDIATE"))
             bot.together.escalate(IDS, "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT")
         await bot.edited(alert)
-        assert "the repair changed from “Power-cycle host” to “Evict without replacement”." in alert.text
+        assert "the repair changed from “Power cycle” to “Remove”." in alert.text
         assert bot.together.posts == []
 
 
@@ -295,7 +295,7 @@ async def test_first_approval_does_not_count_for_another_mode() -> None:
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
         bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
-        await card(bot, words="Approve VM replacement?")
+        await card(bot, words="Approve quick reprovision?")
         assert "First of two" not in alert.text
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await until(bot, lambda: "1 of 2 approvals: <@U0BOB>" in alert.text)
@@ -320,7 +320,7 @@ async def test_first_approval_does_not_count_after_a_return(mode: str | None) ->
         await bot.edited(alert)
         if mode:
             bot.together.escalate(IDS, mode)
-            await card(bot, words="Approve VM replacement?")
+            await card(bot, words="Approve quick reprovision?")
             bot.together.escalate(IDS, "REMEDIATION_MODE_REBOOT_VM")
         else:
             bot.together.resolve(IDS)
@@ -357,7 +357,7 @@ async def test_first_approval_of_the_very_mode_that_the_poll_then_finds_counts()
         alert = await card(bot)
         bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
         await bot.slack.press(alert, APPROVE)
-        await until(bot, lambda: "Replace VM" in alert.text)
+        await until(bot, lambda: "Quick reprovision" in alert.text)
         await bot.slack.press(alert, APPROVE)
         await until(bot, lambda: "1 of 2 approvals: <@U0ALICE>" in alert.text)
         await poll(bot)
@@ -417,7 +417,7 @@ async def test_unnamed_mode_is_read_again_after_the_guard_rails() -> None:
         bot.together.on_call["list"] = lambda: bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
-        assert "the repair changed from “Power-cycle host” to “Replace VM”." in alert.text
+        assert "the repair changed from “Power cycle” to “Quick reprovision”." in alert.text
         assert bot.together.posts == []
 
 
@@ -437,7 +437,7 @@ async def test_unnamed_mode_is_read_again_before_a_second_attempt(refusal: int) 
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
         assert len(bot.together.posts) == 1
         if refusal == 8:
-            assert "the repair changed from “Power-cycle host” to “Replace VM”." in alert.text
+            assert "the repair changed from “Power cycle” to “Quick reprovision”." in alert.text
 
 
 async def test_second_attempt_without_a_look_is_not_made() -> None:
@@ -529,7 +529,7 @@ async def test_repair_that_nobody_saw_is_not_cancelled(tmp_path: Path, action: s
                 await database.enter_async_context(locked(path, "IMMEDIATE"))
             bot.together.escalate(IDS, "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT")
         await bot.edited(alert)
-        assert "the repair changed from “Reboot VM” to “Evict without replacement”." in alert.text
+        assert "the repair changed from “Reboot” to “Remove”." in alert.text
         assert bot.together.posts == []
 
 
@@ -540,4 +540,4 @@ async def test_cancellation_says_what_the_repair_had_become() -> None:
         bot.together.before_decision = lambda _call: bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
         await bot.slack.press(alert, CANCEL)
         await bot.edited(alert)
-        assert "Cancelled, but the repair had become “Replace VM”. You saw “Reboot VM”." in alert.text
+        assert "Cancelled, but the repair had become “Quick reprovision”. You saw “Reboot”." in alert.text

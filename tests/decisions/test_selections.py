@@ -23,10 +23,10 @@ async def test_choices_are_all_a_mode_or_matching_nodes(bot: World) -> None:
     storm(bot, 120)
     message = await digest(bot)
     everything = [option["text"]["text"] for option in await bot.slack.ask_for_options(message, SELECT)]
-    assert everything[:3] == ["All waiting (120)", "All Reboot VM (90)", "All Replace VM (30)"]
+    assert everything[:3] == ["All waiting (120)", "All Reboot (90)", "All Quick reprovision (30)"]
     assert len(everything) == 100
     found = [option["text"]["text"] for option in await bot.slack.ask_for_options(message, SELECT, "node-0117")]
-    assert found == ["gpu-node-0117 · Reboot VM"]
+    assert found == ["gpu-node-0117 · Reboot"]
     assert await bot.slack.ask_for_options(message, SELECT, "nothing like it") == []
 
 
@@ -46,8 +46,8 @@ async def test_dialog_shows_what_will_happen_to_which_node(bot: World) -> None:
     view = await choose(bot, message, "all")
     words = render_view(view).replace("│\n│ ", "")
     assert view["title"] == {"type": "plain_text", "text": "Approve 8 repairs", "emoji": False}
-    assert "Reboot VM (6 nodes): Reboots the VM on the" in words
-    assert "Replace VM (2 nodes): Deletes the VM and its" in words
+    assert "Reboot (6 nodes): Reboots the VM on the" in words
+    assert "Quick reprovision (2 nodes): Deletes the VM and its" in words
     assert all(f"gpu-node-{number:04d}" in str(view) for number in range(8))
     assert bot.together.posts == []
 

@@ -80,7 +80,7 @@ async def test_answer_is_told_once_when_its_record_is_answered_after_the_lease(p
     ("change", "words"),
     [
         ("paused", "It wasn't sent again: <@U0BOB> paused approvals until"),
-        ("escalated", "It wasn't sent again: the repair changed from “Reboot VM” to “Replace VM”."),
+        ("escalated", "It wasn't sent again: the repair changed from “Reboot” to “Quick reprovision”."),
         (16, "It wasn't sent again: Together rejected this bot's API key (HTTP 401)."),
         (7, "It wasn't sent again: Together doesn't allow this bot's API key to do that (HTTP 403)."),
         (5, "It wasn't sent again: No such remediation on that cluster and instance."),

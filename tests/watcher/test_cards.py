@@ -69,9 +69,9 @@ async def test_card_follows_every_state_of_a_repair_approved_elsewhere(bot: Worl
     await until(bot, lambda: len(thread(bot, alert)) == 5)
     assert alert.buttons == {}
     lines = thread(bot, alert)
-    assert lines[0].startswith("instance-1: Reboot VM approved by web-user@example.com in Together after ")
-    assert lines[3].startswith("instance-1: Reboot VM started 3 min after approval.")
-    assert lines[4].startswith("instance-1: Reboot VM succeeded 14 min after approval.")
+    assert lines[0].startswith("instance-1: Reboot approved by web-user@example.com in Together after ")
+    assert lines[3].startswith("instance-1: Reboot started 3 min after approval.")
+    assert lines[4].startswith("instance-1: Reboot succeeded 14 min after approval.")
     assert bot.slack.cards(IDS[2]) == [alert]
 
 
@@ -81,7 +81,7 @@ async def test_finished_card_gets_no_further_calls(bot: World) -> None:
     bot.together.review(IDS, "cancel")
     alert = await card(bot, words="Cancelled: reboot")
     await until(bot, lambda: thread(bot, alert))
-    assert thread(bot, alert)[0].startswith("instance-1: Reboot VM cancelled in Together after ")
+    assert thread(bot, alert)[0].startswith("instance-1: Reboot cancelled in Together after ")
     slack_calls, reads = len(bot.slack.calls), [call.verb for call in bot.together.calls].count("get")
     await pass_time(bot, 7200)
     assert [method for method, _ in bot.slack.calls[slack_calls:] if method.startswith("chat.")] == []
@@ -98,7 +98,7 @@ async def test_click_is_answered_on_the_card_with_one_edit(bot: World) -> None:
     await poll(bot)
     assert updates(bot) == 1
     assert thread(bot, alert) == [
-        line for line in thread(bot, alert) if line.startswith("instance-1: Reboot VM approved by <@U0ALICE>")
+        line for line in thread(bot, alert) if line.startswith("instance-1: Reboot approved by <@U0ALICE>")
     ]
     assert len(thread(bot, alert)) == 1
     bot.together.advance(IDS)
@@ -114,18 +114,18 @@ async def test_typed_cancel_is_shown_on_the_card_too(bot: World) -> None:
     await card(bot, words="Cancelled: reboot")
     assert "Cancelled by <@U0ALICE>" in alert.text
     await until(bot, lambda: thread(bot, alert))
-    assert thread(bot, alert)[0].startswith("instance-1: Reboot VM cancelled by <@U0ALICE>")
+    assert thread(bot, alert)[0].startswith("instance-1: Reboot cancelled by <@U0ALICE>")
 
 
 async def test_escalated_mode_is_shown_on_the_card_and_in_the_thread(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     bot.together.escalate(IDS, VM_ONLY)
-    await card(bot, words="Approve VM replacement?")
+    await card(bot, words="Approve quick reprovision?")
     assert VM_ONLY in alert.buttons[APPROVE]["value"]
     await until(bot, lambda: thread(bot, alert))
     assert thread(bot, alert) == [
-        "instance-1: repair changed from “Reboot VM” to “Replace VM”. Review it before approving."
+        "instance-1: repair changed from “Reboot” to “Quick reprovision”. Review it before approving."
     ]
 
 
@@ -153,7 +153,7 @@ async def test_failure_mentions_the_approver_and_quotes_the_error(bot: World) ->
     bot.together.fail(IDS, "host <!channel> did not come back")
     await card(bot, words="Failed: reboot")
     failed = await until(bot, lambda: [line for line in thread(bot, alert) if "failed on" in line])
-    assert failed[0].startswith("<@U0BOB>, Reboot VM failed on instance-1 (1")
+    assert failed[0].startswith("<@U0BOB>, Reboot failed on instance-1 (1")
     assert "“host &lt;!channel&gt; did not come back”" in failed[0]
 
 
@@ -170,7 +170,7 @@ async def test_failure_mentions_both_approvers() -> None:
         bot.together.fail(IDS, "no host left")
         await until(bot, lambda: [each for each in bot.slack.replies(alert) if "failed on" in each.text])
         told = bot.slack.replies(alert)[-1].text
-        assert "<@U0ALICE> and <@U0BOB>, Reboot VM failed on instance-1" in told
+        assert "<@U0ALICE> and <@U0BOB>, Reboot failed on instance-1" in told
 
 
 async def test_late_approval_is_still_credited_to_the_person(bot: World) -> None:
@@ -183,13 +183,11 @@ async def test_late_approval_is_still_credited_to_the_person(bot: World) -> None
     bot.together.review(IDS, "approve", bot.together.posts[-1].body["comment"], by="owner-of-the-key@example.com")
     await card(bot, words="Approved by <@U0ALICE>")
     lines = await until(bot, lambda: bot.slack.replies(alert))
-    assert lines[0].text.startswith("instance-1: Reboot VM approved by <@U0ALICE>")
+    assert lines[0].text.startswith("instance-1: Reboot approved by <@U0ALICE>")
     bot.together.remediations[IDS]["state"] = "RUNNING"
     await card(bot, words="Rebooting")
     bot.together.fail(IDS, "no host left")
-    await until(
-        bot, lambda: [each for each in bot.slack.replies(alert) if "<@U0ALICE>, Reboot VM failed on" in each.text]
-    )
+    await until(bot, lambda: [each for each in bot.slack.replies(alert) if "<@U0ALICE>, Reboot failed on" in each.text])
 
 
 async def test_notice_stays_on_the_card_until_something_changes(bot: World) -> None:
@@ -198,7 +196,7 @@ async def test_notice_stays_on_the_card_until_something_changes(bot: World) -> N
     bot.together.escalate(IDS, VM_ONLY)
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "the repair changed from “Reboot VM” to “Replace VM”." in alert.text
+    assert "the repair changed from “Reboot” to “Quick reprovision”." in alert.text
     await poll(bot)
     await poll(bot)
     assert "approval wasn't sent: the repair changed" in alert.text

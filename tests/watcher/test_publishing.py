@@ -351,7 +351,7 @@ async def test_failure_of_a_repair_whose_card_was_deleted_is_told(bot: World, *,
     again = await card(bot, words="Failed: reboot")
     told = await until(bot, lambda: [each for each in bot.slack.replies(again) if "failed on" in each.text])
     assert told[0].broadcast
-    assert told[0].text.startswith("<@U0ALICE>, Reboot VM failed on instance-1")
+    assert told[0].text.startswith("<@U0ALICE>, Reboot failed on instance-1")
 
 
 async def test_deleted_card_of_a_repair_that_succeeds_is_not_posted_again(bot: World) -> None:

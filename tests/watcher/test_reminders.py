@@ -112,7 +112,7 @@ async def test_reminder_that_cannot_be_checked_delays_no_card(bot: World) -> Non
     await pass_time(bot, 20 * 60)
     bot.together.remediations[IDS]["mode"] = "REMEDIATION_MODE_VM_ONLY"
     began_at = bot.time.seconds
-    await card(bot, words="Approve VM replacement?")
+    await card(bot, words="Approve quick reprovision?")
     assert bot.time.seconds - began_at < 20
 
 

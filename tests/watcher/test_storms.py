@@ -25,7 +25,7 @@ async def test_six_at_once_become_one_message_that_later_ones_join(bot: World) -
     message = await digest(bot)
     assert "6 nodes in cluster-1 (H100) need a decision" in message.text
     assert "6 nodes in cluster-1 (H100) need a decision" in message.everything
-    assert "gpu-node-0003  Replace VM · Xid 79" in message.text
+    assert "gpu-node-0003  Quick reprovision · Xid 79" in message.text
     storm(bot, 4, start=6)
     await digest(bot, "10 nodes in cluster-1 (H100)")
     assert bot.slack.visible() == [message]
@@ -85,7 +85,7 @@ async def test_digest_follows_states_and_failures_mention_the_approver(bot: Worl
     await digest(bot, "In all: 5 succeeded, 1 failed.")
     failed = await until(bot, lambda: [each for each in bot.slack.replies(message) if "failed" in each.text])
     assert failed[0].text.startswith(
-        "<@U0ALICE>, these repairs you approved failed:\ngpu-node-0004: Reboot VM failed, “no host left”"
+        "<@U0ALICE>, these repairs you approved failed:\ngpu-node-0004: Reboot failed, “no host left”"
     )
     assert failed[0].broadcast
     assert message.menus == {}

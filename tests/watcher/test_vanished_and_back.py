@@ -151,7 +151,7 @@ async def test_repair_that_failed_out_of_sight_is_reported(bot: World) -> None:
     assert [call.verb for call in bot.together.calls].count("get") - gets <= 12
     bot.together.remediations[IDS] = kept | {"state": "FAILED", "error_message": "no host"}
     await until(bot, lambda: "Failed" in alert.text, 400)
-    await until(bot, lambda: [each for each in bot.slack.replies(alert) if "<@U0ALICE>, Reboot VM failed" in each.text])
+    await until(bot, lambda: [each for each in bot.slack.replies(alert) if "<@U0ALICE>, Reboot failed" in each.text])
 
 
 async def test_remediation_that_vanished_during_a_decision_is_looked_for(bot: World) -> None:

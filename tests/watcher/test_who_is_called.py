@@ -89,7 +89,7 @@ async def test_failed_repair_is_told_to_the_channel_and_calls_the_approver() -> 
         await card(bot, words="Failed: reboot")
         told = await until(bot, lambda: [each for each in bot.slack.replies(alert) if "failed on" in each.text])
         assert [each.broadcast for each in told] == [True]
-        assert told[0].text.startswith("<@U0ALICE>, Reboot VM failed on instance-1")
+        assert told[0].text.startswith("<@U0ALICE>, Reboot failed on instance-1")
         assert not calls(told[0])
 
 
@@ -102,7 +102,7 @@ async def test_failed_repair_that_nobody_approved_through_slack_calls_on_call() 
         bot.together.fail(IDS, "no host left")
         told = await until(bot, lambda: [each for each in bot.slack.replies(alert) if "failed on" in each.text])
         assert told[0].broadcast
-        assert told[0].text.startswith(f"{ONCALL}, Reboot VM failed on instance-1 (approved by web-user@example.com in")
+        assert told[0].text.startswith(f"{ONCALL}, Reboot failed on instance-1 (approved by web-user@example.com in")
 
 
 @pytest.mark.parametrize(
