@@ -141,12 +141,13 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
             "comes back."
         )
     told: dict[str, str] = {
-        State.PENDING_APPROVAL: f"{mode.effect} {labels.drain(wait)}",
         State.CANCELLED: f"This repair won't run. {labels.COOLDOWN}",
         State.AUTO_RESOLVED: "The alert cleared, so this repair won't run.",
         State.SUCCEEDED: f"Done. {mode.result}",
         State.FAILED: "The repair failed and may be incomplete. Check the node.",
     }
+    if remediation.state == State.PENDING_APPROVAL:
+        return escape(f"{mode.effect} {labels.drain(wait)}", 600)
     told_now = escape(told.get(remediation.state, mode.effect), 600)
     since = remediation.review_time or remediation.create_time
     return f"{labels.draining(wait, since)} {told_now}" if remediation.state in _WAITING and since else told_now

@@ -213,7 +213,8 @@ class Executor:
         for attempt in count(1):
             if changed := await self._prepare(seen, attempt):
                 return changed
-            logger.info("Sending", extra={"attempt": attempt})
+            # Together's answer is a line in any case.
+            logger.log(logging.DEBUG if attempt == 1 else logging.INFO, "Sending", extra={"attempt": attempt})
             try:
                 return await self._send_once(seen)
             except (NotReached, RateLimited) as error:

@@ -306,7 +306,7 @@ class DecisionService:
             who = "You" if claim.user_id == request.actor.user_id else f"<@{claim.user_id}>"
             raise AlreadyInFlight(who, RULES[claim.verb].doing, clock_time(claim.since))
         if rule.decides:
-            logger.info("Claimed")
+            logger.debug("Claimed")
         return claim
 
     async def _with_progress(self, job: Job, about: CardContext | None) -> Verdict:

@@ -201,7 +201,7 @@ class DecisionStore:
             job_id: chosen by the caller, who may have to make sure with `void` that it isn't run.
         """
         values, asked_at = self._insert(request, job_id, RECEIVED, dump_request(request)), self._clock.monotonic()
-        received_at = await self.database.run(_scalar, _RECEIVE, values)
+        received_at = (await self.database.run(Connection.execute, _RECEIVE, values)).scalar()
         if received_at is None:
             return None
         job = Job(job_id, request, fence=1, received_at=received_at, received_mono=asked_at)
@@ -216,7 +216,7 @@ class DecisionStore:
             Whether nothing will be run. False: another process has begun to carry it out.
         """
         values = self._insert(request, job_id, VOID, None) | {"id": f"{job_id}-void", "outcome": "not taken"}
-        return await self.database.run(_scalar, _VOID, values | {"b_job": job_id}) is not None
+        return bool(await self.database.run(Connection.execute, _VOID, values | {"b_job": job_id}))
 
     def _insert(self, request: Request, job_id: str, status: str, written: str | None) -> dict[str, Any]:
         return {
@@ -459,7 +459,7 @@ class DecisionStore:
 
     async def count_set_aside(self) -> int:
         """Return how many rows no version that ran here could read."""
-        return int(await self.database.read(_scalar, _COUNT_SET_ASIDE, {}))
+        return int((await self.database.read(Connection.execute, _COUNT_SET_ASIDE)).scalar())
 
     async def purge(self, days: int) -> int:
         """Delete finished decisions, alerts and batches that are older, some at a time; the audit trail stays.
@@ -475,7 +475,7 @@ class DecisionStore:
     async def _purge_all(self, statement: Delete, oldest: float) -> int:
         """Delete in many small transactions: acks wait for none of them long."""
         total = 0
-        while count := await self.database.run(_count, statement, {"b_oldest": oldest}):
+        while count := (await self.database.run(Connection.execute, statement, {"b_oldest": oldest})).rowcount:
             total += count
             if count < _PURGED_AT_ONCE:
                 break
@@ -515,10 +515,6 @@ class DecisionStore:
         return {"b_id": job.id, "b_owner": self._owner, "b_fence": job.fence}
 
 
-def _scalar(connection: Connection, statement: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401 - any statement
-    return connection.execute(statement, values).scalar()
-
-
 def _claimed_by(connection: Connection, request: Request) -> Claim | None:
     row = connection.execute(_HOLDER, key_of(request.ref)).first()
     return Claim(row.user_id, Verb(row.verb), row.active_at) if row else None
@@ -547,10 +543,6 @@ def _purge_small(connection: Connection, oldest: float) -> None:
     connection.execute(_OLD_PROBES)
     inbox.purge(connection)
     batches.purge(connection, oldest, never_confirmed=read_clock(connection) - _DAY)
-
-
-def _count(connection: Connection, statement: Delete, values: dict[str, float]) -> int:
-    return connection.execute(statement, values).rowcount
 
 
 def _drop_old_response_urls(connection: Connection) -> None:

@@ -123,15 +123,15 @@ class InboxStore:
 
     async def finish(self, key: str, owner: str) -> None:
         """Close a request that was answered."""
-        await self._database.run(_execute, _FINISH, {"b_key": key, "b_owner": owner})
+        await self._database.run(Connection.execute, _FINISH, {"b_key": key, "b_owner": owner})
 
     async def release(self, key: str, owner: str, seconds: float = 0.0) -> None:
         """Let any process continue with a request, after `seconds`."""
-        await self._database.run(_execute, _RELEASE, {"b_key": key, "b_owner": owner, "b_seconds": seconds})
+        await self._database.run(Connection.execute, _RELEASE, {"b_key": key, "b_owner": owner, "b_seconds": seconds})
 
     async def heartbeat(self, owners: Collection[str]) -> None:
         """Keep what this process works on."""
-        await self._database.run(_execute, _HEARTBEAT, {"b_owners": listed(owners), "b_lease": self._lease})
+        await self._database.run(Connection.execute, _HEARTBEAT, {"b_owners": listed(owners), "b_lease": self._lease})
 
     async def take_over(self, owners: Collection[str], *, at_start: bool) -> Taken | None:
         """Take a request that another process has left behind.
@@ -160,7 +160,3 @@ class InboxStore:
 def purge(connection: Connection) -> None:
     """Delete what Slack no longer repeats."""
     connection.execute(_PURGE)
-
-
-def _execute(connection: Connection, statement: Executable, values: dict[str, object]) -> None:
-    connection.execute(statement, values)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Executable, bindparam, delete, exists, insert, select, update
+from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
 from bot.store.connection import Connection, now, read_clock
@@ -80,15 +80,15 @@ class Outbox:
 
     async def drop_old(self, seconds: float) -> None:
         """Forget what is older than `seconds`, of targets that nobody tells any more."""
-        await self.database.run(_run, _DROP_OLD, {"b_seconds": seconds})
+        await self.database.run(Connection.execute, _DROP_OLD, {"b_seconds": seconds})
 
     async def drop(self, letter: OutboxEntry) -> None:
         """Forget what was told, or is given up."""
-        await self.database.run(_run, _DROP, {"b_id": letter.id})
+        await self.database.run(Connection.execute, _DROP, {"b_id": letter.id})
 
     async def postpone(self, letter: OutboxEntry, seconds: float) -> None:
         """Tell it later."""
-        await self.database.run(_run, _POSTPONE, {"b_id": letter.id, "b_seconds": seconds})
+        await self.database.run(Connection.execute, _POSTPONE, {"b_id": letter.id, "b_seconds": seconds})
 
 
 def _due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]:
@@ -105,10 +105,6 @@ def _read(body: str) -> Event | None:
         return _EVENTS.validate_json(body)
     except ValidationError:
         return None
-
-
-def _run(connection: Connection, statement: Executable, values: dict[str, float]) -> None:
-    connection.execute(statement, values)
 
 
 def is_told(connection: Connection) -> bool:
