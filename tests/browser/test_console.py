@@ -45,7 +45,7 @@ async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, r
     ids = await ill_node(page, running)
     card = newest(page)
     await button(card, "Approve reboot").click()
-    await expect(page.get_by_role("dialog")).to_contain_text("running jobs lose any work since their last checkpoint")
+    await expect(page.get_by_role("dialog")).to_contain_text("jobs then lose work since their last checkpoint")
     await answer(page, "Go back")
     assert running.together.state(ids) == "PENDING_APPROVAL"
     await button(card, "Approve reboot").click()
@@ -168,9 +168,9 @@ async def test_what_happens_at_together_shows_on_the_card(open_page: OpenPage, r
     await ill_node(page, running)
     card = newest(page)
     for press, shown in (
-        ("Escalate repair", "Deletes the VM"),
+        ("Escalate repair", "all local data of the node is deleted"),
         ("Approve in Together", "in Together"),
-        ("Next state", "Replacing the VM"),
+        ("Next state", "Reprovisioning gpu-node-7"),
         ("Fail", "host did not come back within 20 min"),
     ):
         await button(page, press).click()
@@ -216,7 +216,7 @@ async def test_nobody_approves_what_they_have_not_seen(open_page: OpenPage, runn
     ids = await ill_node(page, running)
     await button(newest(page), "Approve reboot").click()
     running.scenes.escalate(ids)
-    await expect(newest(page)).to_contain_text("Approval needed: replace the VM")
+    await expect(newest(page)).to_contain_text("Approval needed: reprovision")
     await answer(page, "Approve reboot")
     await expect(newest(page)).to_contain_text("your approval wasn't sent")
     assert running.together.state(ids) == "PENDING_APPROVAL"

@@ -46,8 +46,8 @@ async def test_dialog_shows_what_will_happen_to_which_node(bot: World) -> None:
     view = await choose(bot, message, "all")
     words = render_view(view).replace("│\n│ ", "")
     assert view["title"] == {"type": "plain_text", "text": "Approve 8 repairs", "emoji": False}
-    assert "Reboot (6 nodes): Reboots the VM on the" in words
-    assert "Quick reprovision (2 nodes): Deletes the VM and its" in words
+    assert "Reboot (6 nodes): Reboots the VM. It" in words
+    assert "Quick reprovision (2 nodes): Replaces the VM" in words
     assert all(f"gpu-node-{number:04d}" in str(view) for number in range(8))
     assert bot.together.posts == []
 

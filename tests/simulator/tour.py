@@ -81,7 +81,7 @@ class Tour:
         ids = self._new()
         alert = await self._alert(ids)
         self._together.escalate(ids, "REMEDIATION_MODE_HOST_AWARE")
-        print("   (Together now suggests to move the node to another host.)")
+        print("   (Together now suggests to migrate the node to a new host.)")
         await self._press(alert, APPROVE)
         expect(self._together.state(ids) == "PENDING_APPROVAL", "nothing was approved")
         await self._press(alert, APPROVE)
