@@ -46,6 +46,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_MAX_IN_REPAIR": "4",
     "BOT_MAX_IN_REPAIR_PERCENT": "10",
     "BOT_TWO_PEOPLE_MODES": "HOST_POWER_CYCLE,EVICT_WITHOUT_REPLACEMENT",
+    "BOT_AUTOMATIC_REPAIRS": "all, destructive, or none",
     "BOT_WAIT_MINUTES": "c-train=120,*=30",
     "BOT_LEASE_SECONDS": "15",
     "BOT_WEBHOOK_URL": "https://events.example.com/remediations",
@@ -289,6 +290,7 @@ class Settings(BaseModel):
     bot_max_in_repair: Annotated[int | None, Field(ge=1)] = None
     bot_max_in_repair_percent: Annotated[int | None, Field(ge=1, le=100)] = None
     bot_two_people_modes: Annotated[tuple[str, ...], Commas, AfterValidator(_modes)] = ()
+    bot_automatic_repairs: Annotated[Literal["all", "destructive", "none"], Lower] = "all"
     bot_wait_minutes: Annotated[tuple[str, ...], Commas, AfterValidator(_waits)] = ()
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
     bot_webhook_url: Url | None = None

@@ -179,6 +179,7 @@ def watch_config(settings: Settings, channel_id: str, cards: CardConfig) -> Watc
         lease_seconds=settings.bot_lease_seconds,
         quiet=settings.bot_quiet_hours,
         cards=cards,
+        automatic=settings.bot_automatic_repairs,
     )
 
 

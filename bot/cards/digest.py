@@ -41,6 +41,8 @@ from bot.mrkdwn import clean, escape, lasted, when
 
 def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], pause: Pause | None = None) -> Message:
     """Return the message of a digest."""
+    if of.is_started:
+        return _started(of, alerts)
     open_ones = still_waiting(alerts, batches)
     title = _title(of, alerts, open_ones)
     running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
@@ -62,6 +64,31 @@ def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], 
         *([blocks.paragraph(called)] if called else []),
     ]
     told = [f"{escape(title, 200)}.", *warnings, called, *map(blocks.markup, listed), states]
+    return Message(text=blocks.story([each for each in told if each]), blocks=drawn)
+
+
+def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
+    """Return the digest of repairs that were under way when the bot first saw them."""
+    name, nodes = cluster_of(of.cluster_id, alerts) if of.cluster_id else ("", None)
+    left = [each for each in alerts if not each.is_closed]
+    many = f"{blast_radius(left or alerts, nodes)} {f'of {clean(name, 60)} ' if name else ''}"
+    how = "started automatically" if all(each.remediation.is_automatic for each in alerts) else "started in Together"
+    title = f"{many}in repair, {how if name else 'since before monitoring started'}"
+    if not left:
+        title = f"Over: {many}repaired, {how if name else 'since before monitoring started'}"
+    called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and left else ""
+    calls = names(alerts)
+    ordered = sorted(left or alerts, key=since)
+    lines = [_line(each, calls[each.remediation.ref]) for each in ordered[:LISTED]]
+    if rest := ordered[LISTED:]:
+        lines.append(elements(f"…and {len(rest)} more: {counted([mode_name(each) for each in rest])}"))
+    states = _others(alerts, [])
+    drawn = [
+        {"type": "header", "text": blocks.plain(f"{clean(title, 145)} {'🔧' if left else '✅'}")},
+        *blocks.rich_texts(lines),
+        *([blocks.paragraph(each) for each in (states, called) if each]),
+    ]
+    told = [f"{escape(title, 200)}.", called, *map(blocks.markup, lines), states]
     return Message(text=blocks.story([each for each in told if each]), blocks=drawn)
 
 

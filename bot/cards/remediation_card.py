@@ -12,6 +12,7 @@ from bot.cards.evidence import broken, fault
 from bot.cards.pause import pause_line
 from bot.models import (
     HISTORY_DAYS,
+    IN_REPAIR,
     RULES,
     CardContext,
     DecidedBy,
@@ -47,7 +48,7 @@ def card(  # noqa: PLR0913 - what a card shows
         notice: what the reader must know before anything else; trusted mrkdwn.
     """
     about, config = about or CardContext(), config or CardConfig()
-    lines = [*_people(remediation, decided), _effect(remediation, about, config), _risk(remediation, about)]
+    lines = [*_people(remediation, decided, about), _effect(remediation, about, config), _risk(remediation, about)]
     drawn = [
         {"type": "header", "text": blocks.plain(_title(remediation, about, is_sure=buttons))},
         *blocks.notices(_warnings(notice, about)),
@@ -94,6 +95,8 @@ def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True
             title, symbol = f"Not confirmed: {do}", "❔"
         case State.PENDING_APPROVAL:
             title = f"On hold: {do}" if about.hold else f"Approval needed: {do}"
+        case State.PENDING if about.is_automatic:
+            title = f"Started automatically: {do}"
         case State.RUNNING:
             title = mode.doing.format(node)
         case State.SUCCEEDED:
@@ -111,8 +114,11 @@ def _warnings(notice: str, about: CardContext) -> Iterator[str]:
         yield labels.as_of(about.as_of)
 
 
-def _people(remediation: Remediation, decided: DecidedBy | None) -> Iterator[str]:
+def _people(remediation: Remediation, decided: DecidedBy | None, about: CardContext) -> Iterator[str]:
     """Yield who asked for it and who decided, each once."""
+    if about.is_automatic and not decided:
+        yield f"Started automatically by {escape(remediation.requested_by or 'Together', 200)}: nobody was asked."
+        return
     if remediation.requested_by:
         yield f"Requested by {escape(remediation.requested_by, 200)}."
     comment = escape(remediation.review_comment or "", 700)
@@ -183,6 +189,8 @@ def _share(remediation: Remediation, share: RepairLoad) -> str:
 
 def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
     """Yield who is on it: what people have said about a repair that waits, and whom its message called."""
+    if about.mentioned and about.is_automatic and remediation.state in IN_REPAIR:
+        yield f"{ON_CALL}{mention(about.mentioned)}"
     if not _waits(remediation, about):
         return
     if about.pause:
@@ -232,7 +240,7 @@ def _story(
         *_warnings(notice, about),
         *_agreed(remediation, about, config),
         *broken(remediation),
-        *_people(remediation, decided),
+        *_people(remediation, decided, about),
         _effect(remediation, about, config),
         _risk(remediation, about),
         f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",

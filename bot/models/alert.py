@@ -91,6 +91,7 @@ class CardContext:
         channel_id: where its own card is; empty where it has none.
         ts: likewise, Slack's name of that message.
         node: its name; empty where the bot doesn't track it.
+        is_automatic: Together began it with nobody asked.
         doubt: what somebody was told of a decision that may still take effect; None where there is none.
     """
 
@@ -106,6 +107,7 @@ class CardContext:
     channel_id: str = ""
     ts: str = ""
     node: str = ""
+    is_automatic: bool = False
     doubt: CardNote | None = None
 
 

@@ -34,6 +34,7 @@ class TrackedMessage:
         called_at: when it last called, or told the channel where nobody is on call.
         owes_call: a post or reminder has called nobody since, because of quiet hours.
         is_read_only: Slack takes no more edits of it.
+        is_started: it tells of what was first seen past its approval.
         done: everything has ended and was told.
     """
 
@@ -58,6 +59,7 @@ class TrackedMessage:
     called_at: float = 0.0
     owes_call: bool = False
     is_read_only: bool = False
+    is_started: bool = False
     done: bool = False
 
     def is_unsure(self, now: float) -> bool:

@@ -1,5 +1,6 @@
 """Remediations as Together answers them."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -30,6 +31,9 @@ class State(StrEnum):
 
 IN_REPAIR = frozenset({State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING})
 OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING)
+_BEGUN = IN_REPAIR | {State.SUCCEEDED, State.FAILED}
+_AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
+_OUR_COMMENT = re.compile(r"\[[0-9a-f]{8}\] Approved in Slack by ")
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.AUTO_RESOLVED})
 
 
@@ -191,6 +195,21 @@ class Remediation(_Answer):
     def is_reviewed(self) -> bool:
         """Whether somebody decided on it: a queued one may also have been made by hand."""
         return bool(self.reviewed_by or self.review_time)
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether Together began it automatically, as far as its own record says.
+
+        Its spelling of "auto-approved" isn't documented, so it is looked for in any case, with or without a hyphen.
+        """
+        said = f"{self.reviewed_by or ''} {self.review_comment or ''}"
+        nobody = not said.strip() or _AUTO_APPROVED.search(said) is not None
+        return self.trigger == "REMEDIATION_TRIGGER_AUTOMATED" and self.state in _BEGUN and nobody
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this bot sent its approval, as far as Together's record of it says."""
+        return _OUR_COMMENT.match(self.review_comment or "") is not None
 
     def is_reviewed_with(self, token: str) -> bool:
         """Return whether Together's record is of one of this bot's decisions: its comment begins with that one's token.

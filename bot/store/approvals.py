@@ -145,7 +145,8 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     message = readable_message(row.message) if row and row.message else None
     if message is None:
         return about
-    about = replace(about, mentioned=message.mentioned)
+    is_automatic = message.is_started and alert.remediation.is_automatic
+    about = replace(about, mentioned=message.mentioned, is_automatic=is_automatic)
     return about if message.is_digest else replace(about, channel_id=message.channel_id, ts=message.ts or "")
 
 

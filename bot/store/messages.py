@@ -111,7 +111,7 @@ _GROWING = (
     .order_by(m.last_added_at.desc())
     .with_for_update()
 )  # fmt: skip
-_UNPOSTED = select(m.id).where(
+_UNPOSTED = select(m.body).where(
     m.is_open, m.is_digest.is_(False), m.cluster_id == bindparam("b_cluster"), m.ts.is_(None), m.posted_at == 0
 )
 _ADD_ALERTS = insert(alerts).on_conflict_do_nothing()
@@ -358,8 +358,7 @@ def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert]
     present = read_clock(connection)
     new = list({each.remediation.ref: each for each in new}.values())  # one may be on two pages of a list
     growing = map(readable_message, connection.execute(_GROWING, {"b_seconds": seconds}).scalars())
-    place = digest.cluster_id, digest.channel_id
-    known = next((each for each in growing if each and (each.cluster_id, each.channel_id) == place), None)
+    known = next((each for each in growing if each and _place(each) == _place(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
     rows = [_alert_row(replace(each, seen_at=present, message_id=into.id)) for each in new]
     if outbox.is_told(connection):
@@ -368,7 +367,9 @@ def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert]
             if each.remediation.ref not in known_before:
                 outbox.opened(connection, each)
     count = connection.execute(_ADD_ALERTS, rows).rowcount
-    unposted = connection.execute(_UNPOSTED, {"b_cluster": digest.cluster_id}).scalars()
+    bodies = connection.execute(_UNPOSTED, {"b_cluster": digest.cluster_id}).scalars()
+    read = [card for body in bodies if (card := readable_message(body))]
+    unposted = [card.id for card in read if card.is_started is digest.is_started]
     connection.execute(_MOVE, {"b_ids": listed(unposted), "b_to": into.id})
     connection.execute(_DROP_MESSAGES, {"b_ids": listed(unposted)})
     if not count and not unposted:
@@ -379,6 +380,11 @@ def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert]
     else:
         connection.execute(_ADD_MESSAGE, {"id": grown.id, **_message_columns(grown)})
     return grown.id
+
+
+def _place(digest: TrackedMessage) -> tuple[str | None, str, bool]:
+    """Return what two digests have in common that are one."""
+    return digest.cluster_id, digest.channel_id, digest.is_started
 
 
 def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:

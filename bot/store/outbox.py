@@ -127,8 +127,10 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
 
 
 def opened(connection: Connection, alert: Alert) -> None:
-    """Write down that a remediation waits for approval."""
-    emit(connection, EventKind.OPENED, str(alert.remediation.ref), about(alert))
+    """Write down that a remediation waits for approval, or what is under way when it is first seen."""
+    kind = EventKind.OPENED if alert.is_waiting else _KINDS.get(alert.remediation.state)  # type: ignore[call-overload] # the set of states is open
+    if kind:
+        emit(connection, kind, str(alert.remediation.ref), about(alert))
 
 
 def reminded(connection: Connection, alert: Alert, message: TrackedMessage) -> None:

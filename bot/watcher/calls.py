@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from bot.alerts import CALM_SECONDS
 from bot.models import Alert, Snapshot, TrackedMessage, still_waiting, waiting
-from bot.watcher.config import WatchConfig
+from bot.watcher.config import WatchConfig, deletes_data
 
 MAX_REMINDERS = 3
 SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
@@ -87,8 +87,12 @@ def asked(message: TrackedMessage, alerts: Sequence[Alert], config: WatchConfig,
 def leaving(message: TrackedMessage, snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     """Return a message that is about to be posted."""
     message = replace(message, posted_at=snapshot.now)
-    if not (some := waiting(snapshot.alerts)):
-        return replace(message, mentioned="")  # somebody has deleted it, and a repair of it has failed since
+    some = waiting(snapshot.alerts)
+    if message.is_started:
+        new = snapshot.alerts if message.cluster_id else []  # the rest was under way before monitoring started
+        some = [each for each in new if each.remediation.is_automatic and deletes_data(each.remediation)]
+    if not some:
+        return replace(message, mentioned="")  # nobody is to do anything now
     called = config.on_call_now(some, message.cluster_id, snapshot.now)
     return asked(replace(message, mentioned=called), some, config, snapshot.now)
 

@@ -3,9 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bot.cards import CardConfig
-from bot.models import Alert, Snapshot
+from bot.cards import CardConfig, labels
+from bot.models import Alert, Mode, Remediation, Snapshot, State
 from bot.quiet_hours import QuietHours
+
+
+def deletes_data(remediation: Remediation) -> bool:
+    """Return whether a repair deletes the node's local data; one of an unknown mode may."""
+    return labels.mode(remediation.mode).is_destructive or remediation.mode not in set(Mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class WatchConfig:
         lease_seconds: how long a silent process keeps the watch.
         quiet: when warnings call nobody; None for never.
         cards: what cards are set to.
+        automatic: which of the repairs are told that nobody was asked about: "all", "destructive", or "none".
     """
 
     default: Route
@@ -39,6 +45,13 @@ class WatchConfig:
     lease_seconds: float = 15
     quiet: QuietHours | None = None
     cards: CardConfig = field(default_factory=CardConfig)
+    automatic: str = "all"
+
+    def tells(self, alert: Alert) -> bool:
+        """Return whether people are told of what has begun before the bot saw it: also of what failed."""
+        one = alert.remediation
+        is_told = self.automatic == "all" or deletes_data(one) or one.state == State.FAILED
+        return is_told or not one.is_automatic
 
     def route(self, cluster_id: str | None) -> Route:
         """Return where the alerts of a cluster go."""

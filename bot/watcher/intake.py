@@ -14,7 +14,7 @@ from bot.store import Messages
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
-from bot.watcher.poller import Listing, Observation, Poller
+from bot.watcher.poller import Listing, Observation, Poller, fingerprint_of
 from bot.watcher.schedule import GROWS_SECONDS
 from bot.watcher.workqueue import Lane, WorkQueue
 
@@ -77,6 +77,10 @@ class Backlog:
             self._held_since = now
         return True
 
+    def awaits(self, cluster_id: str) -> bool:
+        """Return whether a cluster's first list is yet to come."""
+        return not self.is_over and cluster_id not in self._read
+
     def release(self, now: float, patience: float) -> Sequence[Observation]:
         """Return what is to be told now."""
         if self.is_over:
@@ -119,7 +123,7 @@ class Intake:
         self._enricher = enricher
         self._config = config
         self._clock = clock
-        self._storms = Storms()
+        self._storms, self._started = Storms(), Storms()  # what is under way buries no decision
         self._started_elsewhere: dict[str, set[RemediationRef]] = {}
         self._aged: set[RemediationRef] = set()
         self._loads: dict[str, tuple[int, int | None]] = {}
@@ -136,6 +140,7 @@ class Intake:
         """
         now = self._clock.monotonic()
         self._index.load((await self._messages.known()).items(), now)
+        self._started.load((), now)
         self._storms.load(await self._messages.arrivals(STORM_SECONDS), now)
         for ref in await self._messages.lost():
             self._poller.watch_for_return(ref)
@@ -156,7 +161,7 @@ class Intake:
         if listing.error is None:
             self._enricher.in_repair[cluster_id] = listing.in_repair
             self._index.confirm(cluster_id, listing.unconfirmed, listing.asked_at)
-        for each in (*await self._reopened(listing), *listing.changed):
+        for each in (*await self._take_started(listing), *listing.changed):
             await self._observe_safely(each, listing)
         await self._follow_load(listing)
         unknown = (each for each in listing.new if each.ref not in self._index and each.ref not in self.backlog)
@@ -168,13 +173,43 @@ class Intake:
             await self._announce(cluster_id, fresh)
         await self.release_backlog()
 
-    async def _reopened(self, listing: Listing) -> list[Observation]:
-        """Return what the bot had closed as withdrawn, and is listed again in the middle of its work."""
-        known = self._started_elsewhere.get(listing.cluster_id, set())
-        unknown = [ref for ref in listing.started_elsewhere if ref not in known]
+    async def _take_started(self, listing: Listing) -> list[Observation]:
+        """Tell of what is under way and was never seen before.
+
+        Returns:
+            What the bot had closed as withdrawn, and is listed again in the middle of its work.
+        """
+        known, started = self._started_elsewhere.get(listing.cluster_id, set()), listing.started_elsewhere
+        unknown = [ref for ref in started if ref not in known]
         reopened = await self._messages.withdrawn(unknown) if unknown else set()
-        self._started_elsewhere[listing.cluster_id] = set(listing.started_elsewhere) - reopened
-        return [listing.started_elsewhere[ref] for ref in reopened]
+        if unknown and listing.is_watched:
+            told = await self._messages.existing(unknown)
+            fresh = [each for ref in unknown if ref not in told and (each := self._begun(started[ref]))]
+            await self._announce_started(listing.cluster_id, fresh)
+        self._started_elsewhere[listing.cluster_id] = set(started) - reopened
+        return [started[ref] for ref in reopened]
+
+    def _begun(self, observation: Observation) -> Observation | None:
+        """Read what is under way; None for what gets no message: one that this bot approved has an answer."""
+        one = observation.remediation()
+        if one is None or one.is_ours or (one.is_automatic and self._config.automatic == "none"):
+            return None
+        return replace(observation, raw=one, fingerprint=fingerprint_of(observation.raw))
+
+    async def _announce_started(self, cluster_id: str, fresh: Sequence[Observation]) -> None:
+        """Tell of what is under way: by cards, or by a digest where there are many or the bot begins to watch."""
+        if not fresh:
+            return
+        channel_id, refs = self._config.route(cluster_id).channel_id, [each.ref for each in fresh]
+        if self.backlog.awaits(cluster_id):
+            adopted = [each for each in fresh if each.ref in self._adopted]
+            await self._add_cards(adopted, is_started=True)
+            if new := [each for each in fresh if each.ref not in self._adopted]:
+                await self._add_to_digest(None, channel_id, new, is_started=True)
+        elif self._started.is_storm(cluster_id, refs, self._clock.monotonic()):
+            await self._add_to_digest(cluster_id, channel_id, fresh, is_started=True)
+        else:
+            await self._add_cards(fresh, is_started=True)
 
     async def _without_known(self, fresh: Sequence[Observation], listing: Listing) -> list[Observation]:
         """Return what the bot has never told of; what has come back continues in its message."""
@@ -285,22 +320,25 @@ class Intake:
         else:
             await self._add_cards(fresh)
 
-    async def _add_cards(self, fresh: Sequence[Observation]) -> None:
+    async def _add_cards(self, fresh: Sequence[Observation], *, is_started: bool = False) -> None:
         new = []
         for each in fresh:
             alert, cluster_id = self._alert(each), each.ref.cluster_id
             channel_id, ts = self._adopted.get(each.ref, (self._config.route(cluster_id).channel_id, None))
-            new.append((alert, TrackedMessage(new_id(), False, cluster_id, channel_id, ts=ts)))
+            message = TrackedMessage(new_id(), False, cluster_id, channel_id, ts=ts, is_started=is_started)
+            new.append((alert, message))
         if new:
             await self._messages.add_cards(new)
         for alert, message in new:
             self._index.note(alert.remediation.ref, alert.fingerprint)
             self._queue.put(message.id, *((Lane.LOOK, "") if message.ts else (Lane.POST, message.channel_id)))
 
-    async def _add_to_digest(self, cluster_id: str | None, channel_id: str, fresh: Sequence[Observation]) -> None:
+    async def _add_to_digest(
+        self, cluster_id: str | None, channel_id: str, fresh: Sequence[Observation], *, is_started: bool = False
+    ) -> None:
         """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""
         new = [self._alert(each) for each in fresh]
-        digest = TrackedMessage(new_id(), True, cluster_id, channel_id)
+        digest = TrackedMessage(new_id(), True, cluster_id, channel_id, is_started=is_started)
         digest_id = await self._messages.gather(digest, new, GROWS_SECONDS)
         for alert in new:
             self._index.note(alert.remediation.ref, alert.fingerprint)

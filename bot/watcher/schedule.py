@@ -58,6 +58,7 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     decided = (remark.decided if remark else None) or alert.decided
     about = alert.about(snapshot.firsts.get(alert.remediation.ref))
     about = replace(about, pause=snapshot.pause, mentioned=snapshot.message.mentioned)
+    about = replace(about, is_automatic=snapshot.message.is_started and remediation.is_automatic)
     if alert.is_stale:
         as_of = None if remediation.state in FINAL else _answered_at(alert)
         about = replace(about, is_unlisted=False, as_of=as_of)
@@ -75,7 +76,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
     if message.done:
         return Step.IDLE
     if message.ts is None or not snapshot.alerts:
-        return _step_to_the_channel(snapshot)
+        return _step_to_the_channel(snapshot, config)
     if snapshot.is_being_decided or (awaits_reading(snapshot) and not _is_unconfirmed(snapshot, config)):
         return Step.WAIT
     if waiting(snapshot.alerts) and config.channel_of(snapshot) != message.channel_id:
@@ -92,7 +93,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
     return Step.IDLE
 
 
-def _step_to_the_channel(snapshot: Snapshot) -> Step:
+def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
     """Return what a message needs that isn't known to be in the channel, or shows nothing."""
     message, now = snapshot.message, snapshot.now
     if not snapshot.alerts:
@@ -101,7 +102,14 @@ def _step_to_the_channel(snapshot: Snapshot) -> Step:
         return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
     if waiting(snapshot.alerts) or (message.edited_at and threads.new_failures(snapshot)):
         return Step.POST
+    if message.is_started and not message.edited_at:
+        return Step.POST if any(config.tells(each) for each in snapshot.alerts) else _quietly(snapshot)
     return Step.IDLE if message.edited_at else Step.DROP  # what somebody has deleted may fail yet
+
+
+def _quietly(snapshot: Snapshot) -> Step:
+    """Return what becomes of a message of repairs that nobody is told of unless one fails."""
+    return Step.DROP if all(each.is_closed for each in snapshot.alerts) else Step.IDLE
 
 
 def awaits_reading(snapshot: Snapshot) -> bool:

@@ -13,7 +13,7 @@ from playwright.async_api import Locator, Page, ViewportSize
 
 from bot import cards
 from bot.errors import NotAllowed, NotAttempted
-from bot.models import DecidedBy, Message, Mode, Pause, SeenState, State, Verb, waiting
+from bot.models import CardContext, DecidedBy, Message, Mode, Pause, SeenState, State, Verb, waiting
 from tests.browser.chromium import chromium
 from tests.manual_clock import START
 from tests.samples import (
@@ -25,7 +25,9 @@ from tests.samples import (
     PAST,
     REF,
     alerts,
+    automatic,
     batch,
+    begun,
     overview,
     remediation,
     request,
@@ -57,6 +59,8 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
     yield "card-decided", cards.card(approved, decided=decided, notice=notice), False
     yield "alert", cards.card(remediation(), about=ABOUT), False
+    called = CardContext(is_automatic=True, mentioned=ALICE)
+    yield "automatic", cards.card(begun(), about=called, config=cards.CardConfig(waits={"*": 120})), False
     for name, error in ERRORS.items():
         is_private = isinstance(error, NotAttempted)
         yield f"error-{name}", cards.private(error) if is_private else cards.failure(error, REF, ALICE), is_private
@@ -80,6 +84,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
         False,
     )
     yield "digest", cards.digest.draw(DIGEST, alerts(12), []), False
+    yield "digest-automatic", cards.digest.draw(replace(DIGEST, is_started=True), automatic(8), []), False
     yield "digest-running", cards.digest.draw(DIGEST, alerts(12), [batch(3, is_running=True)]), False
     yield "digest-done", cards.digest.draw(DIGEST, alerts(12), [batch(8)]), False
     yield "thread-running", _lines(State.RUNNING), False

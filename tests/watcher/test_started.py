@@ -1,0 +1,138 @@
+"""Repairs that were under way when the bot first saw them: automatic ones, and those that people began in Together."""
+
+from typing import Any
+
+import pytest
+
+from tests.deaths import free_the_lease, kill_the_watch
+from tests.simulator.slack.workspace import Posted
+from tests.simulator.together import Ids
+from tests.storms import began, storm
+from tests.watch import card, pass_time, thread, until, watching
+from tests.world import APPROVE, CANCEL, IDS, World
+
+pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
+DELETES = "REMEDIATION_MODE_VM_ONLY"
+AUTO: dict[str, Any] = {"reviewed_by": "Auto-Approved", "review_comment": "auto-approved: approved", "state": "PENDING"}
+CALL = "<!subteam^S0ONCALL>"
+
+
+def begin(bot: World, count: int, **fields: str) -> list[Ids]:
+    """Let so many repairs begin with nobody asked."""
+    return [
+        bot.together.add(("cluster-1", f"instance-{number}", f"auto-{number:03d}-"), **{**AUTO, **fields})
+        for number in range(count)
+    ]
+
+
+def posted(bot: World) -> list[Posted]:
+    """What the bot has posted in the channel."""
+    return [each for each in bot.slack.visible() if each.thread_ts is None]
+
+
+async def test_automatic_repair_has_a_card_that_calls_nobody_and_can_be_cancelled(bot: World) -> None:
+    await began(bot)
+    bot.together.add(**AUTO, requested_by="Together Health Checker")
+    alert = await card(bot, words="Started automatically: reboot")
+    assert "Started automatically by Together Health Checker: nobody was asked." in alert.text
+    assert CALL not in alert.everything
+    assert list(alert.buttons) == [CANCEL]
+    bot.together.remediations[IDS]["state"] = "RUNNING"
+    await card(bot, words="Rebooting instance-1")
+    bot.together.remediations[IDS] |= {"state": "SUCCEEDED"}
+    await card(bot, words="Rebooted instance-1")
+    assert thread(bot, alert)
+    assert posted(bot) == [alert]
+
+
+async def test_automatic_repair_that_deletes_data_or_fails_calls_on_call(bot: World) -> None:
+    await began(bot)
+    bot.together.add(**AUTO, mode=DELETES)
+    alert = await card(bot, words=f"On call: {CALL}")
+    bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host"}
+    await until(bot, lambda: [line for line in thread(bot, alert) if CALL in line])
+
+
+async def test_cancel_of_an_automatic_repair_says_whose_it_is(bot: World) -> None:
+    await began(bot)
+    bot.together.add(**AUTO)
+    alert = await card(bot)
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled by <@U0ALICE>")
+    assert posted(bot) == [alert]
+
+
+@pytest.mark.parametrize(("by", "words"), [
+    ({"reviewed_by": "eve@example.com", "review_time": "2026-11-24T03:00:00Z"}, "Approved by eve@example.com in"),
+    ({"trigger": "REMEDIATION_TRIGGER_MANUAL", "requested_by": "eve@example.com"}, "Requested by eve@example.com."),
+])  # fmt: skip
+async def test_what_somebody_began_in_together_has_a_card_that_calls_nobody(
+    bot: World, by: dict[str, Any], words: str
+) -> None:
+    await began(bot)
+    bot.together.add(state="PENDING", mode=DELETES, **by)
+    alert = await card(bot, words=words)
+    assert "automatic" not in alert.text
+    assert CALL not in alert.everything
+
+
+async def test_many_at_once_are_one_digest_that_buries_no_decision(bot: World) -> None:
+    await began(bot)
+    begin(bot, 8)
+    waiting = storm(bot, 1, start=100)
+    digests = await until(bot, bot.slack.digests)
+    await card(bot, waiting[0], words="Approve reboot?")
+    (digest,) = digests
+    assert "8 nodes of cluster-1 (H100) in repair, started automatically" in digest.text
+    assert digest.buttons == {}
+    for ids in list(bot.together.remediations):
+        if ids != waiting[0]:
+            bot.together.remediations[ids]["state"] = "SUCCEEDED"
+    await until(bot, lambda: "Over: 8 nodes of cluster-1 (H100) repaired, started automatically" in digest.text)
+    assert len(posted(bot)) == 2
+
+
+async def test_what_runs_when_the_bot_first_starts_is_one_message() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        begin(bot, 3, mode=DELETES)
+        (digest,) = await until(bot, bot.slack.digests)
+        assert "in repair, since before monitoring started" in digest.text
+        assert CALL not in digest.everything
+        await pass_time(bot, 300)
+        assert posted(bot) == [digest]
+
+
+async def test_approval_through_this_bot_makes_no_second_card(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = bot.alert()
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    await pass_time(bot, 120)
+    assert [each for each in posted(bot) if each is not alert] == []
+
+
+@pytest.mark.parametrize(("told", "modes"), [("destructive", [DELETES]), ("none", [])])
+async def test_setting_says_which_are_told(told: str, modes: list[str]) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_AUTOMATIC_REPAIRS=told) as bot:
+        await began(bot)
+        bot.together.add(**AUTO)
+        bot.together.add(("cluster-1", "instance-2", "remediation-2"), **AUTO, mode=DELETES)
+        await pass_time(bot, 120)
+        assert len(posted(bot)) == len(modes)
+        bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host"}
+        await pass_time(bot, 120)
+        failed = [each for each in posted(bot) if "Failed: reboot" in each.text]
+        assert len(failed) == (1 if modes else 0)
+
+
+async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
+    await began(bot)
+    bot.together.add(**AUTO)
+    alert = await card(bot)
+    kill_the_watch()
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
+    async with bot.another():
+        await pass_time(bot, 200)
+        assert posted(bot) == [alert]
