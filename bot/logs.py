@@ -30,7 +30,7 @@ _TALKATIVE = {
     "asyncio": logging.WARNING,
 }
 _CAPABILITY = re.compile(
-    r"(hooks\.slack(?:-gov)?\.com/|/response/|[?&](?:ticket|app_id|token)=)[^\s\"'>)&]+|\bx(?:ox[a-z]|app)-[\w-]+"
+    r"(hooks\.slack(?:-gov)?\.com/|/response/|[?&](?:ticket|app_id|token)=)[^\s\"'>)&\\]+|\bx(?:ox[a-z]|app)-[\w-]+"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _FIELDS = ("outcome", "attempt")
@@ -44,7 +44,7 @@ class _Redaction:
         self._secrets: list[str] = []
 
     def add(self, secrets: Sequence[str]) -> None:
-        written = [form for each in secrets for form in (each, json.dumps(each)[1:-1])]  # in a text, and in JSON
+        written = [form for each in secrets for form in (each, _in_json(each))]  # in a text, and in JSON
         long_enough = [each for each in written if len(each) >= _SHORTEST_SECRET]
         self._secrets = list(dict.fromkeys([*self._secrets, *long_enough]))
 
@@ -55,6 +55,10 @@ class _Redaction:
 
     def __call__(self, _logger: object, _method: str, line: EventDict) -> EventDict:
         return {name: self.redact(value) if isinstance(value, str) else value for name, value in line.items()}
+
+
+def _in_json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _in_capitals(_logger: object, _method: str, line: EventDict) -> EventDict:

@@ -86,6 +86,9 @@ def _errors_of_httpx() -> Iterator[None]:
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the proxy that the environment names for a URL, as `HTTPS_PROXY` and `NO_PROXY` say it."""
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    """Return the proxy that `HTTPS_PROXY` or `ALL_PROXY` names for a URL, unless `NO_PROXY` excepts it."""
+    parts, proxies = urlsplit(url), getproxies()
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if not found or proxy_bypass(parts.hostname or ""):
+        return None
+    return found if "://" in found else f"http://{found}"

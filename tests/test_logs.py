@@ -37,6 +37,13 @@ def test_json_has_a_line_per_record(capsys: pytest.CaptureFixture[str]) -> None:
     assert record["time"].endswith("Z")
 
 
+def test_json_stays_json_around_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "json", ['pä"ss\\wort'])
+    logging.getLogger("x").info('POST "https://hooks.slack.com/actions/T/1/abc"\nfailed with pä"ss\\wort')
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == 'POST "https://hooks.slack.com/[secret]"\nfailed with [secret]'
+
+
 def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("INFO", "text", [])
     logging.getLogger("x").info("to https://hooks.slack.com/actions/T1/2/3 with xoxb-1-abc")

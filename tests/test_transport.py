@@ -158,5 +158,7 @@ def test_proxy_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert proxy_for("https://api.together.ai/v1") is None
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     assert proxy_for("https://api.together.ai/v1") == "http://proxy:3128"
+    monkeypatch.setenv("HTTPS_PROXY", "proxy:3128")
+    assert proxy_for("https://api.together.ai/v1") == "http://proxy:3128"
     monkeypatch.setenv("NO_PROXY", "api.together.ai")
     assert proxy_for("https://api.together.ai/v1") is None

@@ -35,13 +35,14 @@ from bot.models import (
     Verb,
     decided_in,
     still_waiting,
+    waiting,
 )
 from bot.mrkdwn import clean, escape, lasted, when
 
 
 def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], pause: Pause | None = None) -> Message:
     """Return the message of a digest."""
-    if of.is_started:
+    if of.is_started and not waiting(alerts):
         return _started(of, alerts)
     open_ones = still_waiting(alerts, batches)
     title = _title(of, alerts, open_ones)
@@ -72,10 +73,11 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
     name, nodes = cluster_of(of.cluster_id, alerts) if of.cluster_id else ("", None)
     left = [each for each in alerts if not each.is_closed]
     many = f"{blast_radius(left or alerts, nodes)} {f'of {clean(name, 60)} ' if name else ''}"
-    how = "started automatically" if all(each.remediation.is_automatic for each in alerts) else "started in Together"
-    title = f"{many}in repair, {how if name else 'since before monitoring started'}"
-    if not left:
-        title = f"Over: {many}repaired, {how if name else 'since before monitoring started'}"
+    is_well = all(each.remediation.state == State.SUCCEEDED for each in alerts)
+    is_automatic = all(each.remediation.has_no_reviewer for each in alerts)
+    how = f"started {'automatically' if is_automatic else 'in Together'}" if name else "since before monitoring started"
+    ended = "repaired" if is_well else "no longer in repair"
+    title = f"{many}in repair, {how}" if left else f"Over: {many}{ended}, {how}"
     called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and left else ""
     calls = names(alerts)
     ordered = sorted(left or alerts, key=since)
@@ -84,7 +86,7 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
         lines.append(elements(f"…and {len(rest)} more: {counted([mode_name(each) for each in rest])}"))
     states = _others(alerts, [])
     drawn = [
-        {"type": "header", "text": blocks.plain(f"{clean(title, 145)} {'🔧' if left else '✅'}")},
+        {"type": "header", "text": blocks.plain(f"{clean(title, 145)} {'🔧' if left else '✅' if is_well else '❕'}")},
         *blocks.rich_texts(lines),
         *([blocks.paragraph(each) for each in (states, called) if each]),
     ]

@@ -131,7 +131,7 @@ class Inbox:
             logger.warning("Taken over by another process")
         except StorageUnavailable as error:
             logger.warning("Left for later: %s", error)
-            await self._tell(entry.place, MayBeDone(entry.what))
+            await self._tell(entry.place, MayBeDone(entry.what), once=True)
         except asyncio.CancelledError:
             await finish(self._hand_back(held))
             raise
@@ -160,8 +160,7 @@ class Inbox:
         try:
             await self._release(held)()
         except StorageUnavailable:
-            told = cards.private(MayBeDone(held.entry.what))
-            await self._messenger.reply_privately(held.entry.place, told, once=True)  # this process ends
+            await self._tell(held.entry.place, MayBeDone(held.entry.what), once=True)  # this process ends
 
     async def _void_uncertain(self, entry: Entry, owner: str) -> None:
         """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so."""
@@ -169,11 +168,11 @@ class Inbox:
         try:
             is_void = await self._storing.briefly(void)
         except StorageUnavailable:
-            await self._tell(entry.place, MayBeDone(entry.what))
+            await self._tell(entry.place, MayBeDone(entry.what), once=True)  # the row must be voided
             await self._storing.forever(void)
             return
         if is_void:
             await self._tell(entry.place, RefusedWithoutDatabase())
 
-    async def _tell(self, place: ReplyTarget, error: BotError) -> None:
-        await self._messenger.reply_privately(place, cards.private(error))
+    async def _tell(self, place: ReplyTarget, error: BotError, *, once: bool = False) -> None:
+        await self._messenger.reply_privately(place, cards.private(error), once=once)

@@ -197,14 +197,20 @@ class Remediation(_Answer):
         return bool(self.reviewed_by or self.review_time)
 
     @property
-    def is_automatic(self) -> bool:
-        """Whether Together began it automatically, as far as its own record says.
+    def has_no_reviewer(self) -> bool:
+        """Whether no person made or approved it, as far as Together's record says.
 
-        Its spelling of "auto-approved" isn't documented, so it is looked for in any case, with or without a hyphen.
+        Its spelling of "auto-approved" isn't documented. In a person's comment the words may mean anything.
         """
-        said = f"{self.reviewed_by or ''} {self.review_comment or ''}"
-        nobody = not said.strip() or _AUTO_APPROVED.search(said) is not None
-        return self.trigger == "REMEDIATION_TRIGGER_AUTOMATED" and self.state in _BEGUN and nobody
+        by, said = self.reviewed_by or "", self.review_comment or ""
+        is_auto = _AUTO_APPROVED.search(by) if by else _AUTO_APPROVED.match(said)
+        is_unreviewed = not (by or said or self.review_time)
+        return self.trigger == "REMEDIATION_TRIGGER_AUTOMATED" and (is_unreviewed or is_auto is not None)
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether Together began it automatically."""
+        return self.state in _BEGUN and self.has_no_reviewer
 
     @property
     def is_ours(self) -> bool:

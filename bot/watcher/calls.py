@@ -88,7 +88,7 @@ def leaving(message: TrackedMessage, snapshot: Snapshot, config: WatchConfig) ->
     """Return a message that is about to be posted."""
     message = replace(message, posted_at=snapshot.now)
     some = waiting(snapshot.alerts)
-    if message.is_started:
+    if message.is_started and not some:
         new = snapshot.alerts if message.cluster_id else []  # the rest was under way before monitoring started
         some = [each for each in new if each.remediation.is_automatic and deletes_data(each.remediation)]
     if not some:

@@ -11,7 +11,7 @@ from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.models import Alert, RemediationRef, TrackedMessage, new_id
 from bot.store import Messages
-from bot.watcher.config import WatchConfig
+from bot.watcher.config import WatchConfig, deletes_data
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
 from bot.watcher.poller import Listing, Observation, Poller, fingerprint_of
@@ -182,11 +182,13 @@ class Intake:
         known, started = self._started_elsewhere.get(listing.cluster_id, set()), listing.started_elsewhere
         unknown = [ref for ref in started if ref not in known]
         reopened = await self._messages.withdrawn(unknown) if unknown else set()
+        handled: set[RemediationRef] = set()
         if unknown and listing.is_watched:
             told = await self._messages.existing(unknown)
             fresh = [each for ref in unknown if ref not in told and (each := self._begun(started[ref]))]
             await self._announce_started(listing.cluster_id, fresh)
-        self._started_elsewhere[listing.cluster_id] = set(started) - reopened
+            handled.update(unknown)
+        self._started_elsewhere[listing.cluster_id] = ((known | handled) & set(started)) - reopened
         return [started[ref] for ref in reopened]
 
     def _begun(self, observation: Observation) -> Observation | None:
@@ -339,7 +341,9 @@ class Intake:
         """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""
         new = [self._alert(each) for each in fresh]
         digest = TrackedMessage(new_id(), True, cluster_id, channel_id, is_started=is_started)
-        digest_id = await self._messages.gather(digest, new, GROWS_SECONDS)
+        calls = is_started and any(each.remediation.is_automatic and deletes_data(each.remediation) for each in new)
+        # What calls people is posted, and is no edit of what was posted before.
+        digest_id = await self._messages.gather(digest, new, 0.0 if calls else GROWS_SECONDS)
         for alert in new:
             self._index.note(alert.remediation.ref, alert.fingerprint)
         logger.info("%d new alerts at once: posting one digest", len(new))

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from bot.models import Remediation
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.simulator.slack.workspace import Posted
 from tests.simulator.together import Ids
@@ -136,3 +137,34 @@ async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
     async with bot.another():
         await pass_time(bot, 200)
         assert posted(bot) == [alert]
+
+
+async def test_digest_of_what_did_not_succeed_claims_no_success(bot: World) -> None:
+    await began(bot)
+    ids = begin(bot, 6)
+    (digest,) = await until(bot, bot.slack.digests)
+    for each, state in zip(ids, ("FAILED", "CANCELLED", *["SUCCEEDED"] * 4), strict=True):
+        bot.together.remediations[each]["state"] = state
+    words = "Over: 6 nodes of cluster-1 (H100) no longer in repair, started automatically"
+    await until(bot, lambda: words in digest.text)
+
+
+async def test_what_waits_again_in_a_digest_can_be_decided_there(bot: World) -> None:
+    await began(bot)
+    ids = begin(bot, 6)
+    (digest,) = await until(bot, bot.slack.digests)
+    again = {"state": "PENDING_APPROVAL", "reviewed_by": "", "review_comment": ""}
+    bot.together.remediations[ids[0]] |= again
+    await until(bot, lambda: "needs a decision" in digest.text and digest.buttons)
+
+
+def test_words_of_a_person_make_nothing_automatic() -> None:
+    one = Remediation(
+        id="r", cluster_id="c", instance_id="i", mode=DELETES, trigger="REMEDIATION_TRIGGER_AUTOMATED", state="PENDING"
+    )
+    comment = "This one was not auto-approved, so I approve it."
+    by = {"reviewed_by": "eve@example.com", "review_comment": comment}
+    assert one.is_automatic
+    assert not one.model_copy(update=by).is_automatic
+    assert not one.model_copy(update={"review_comment": comment}).is_automatic
+    assert one.model_copy(update={"review_comment": "auto-approved: approved"}).is_automatic
