@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import psycopg
 from dotenv import dotenv_values
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from bot.links import PLACEHOLDERS, placeholders
@@ -242,6 +240,9 @@ def _database(value: str) -> str:
     if not re.match(r"sqlite:///.|postgres(ql)?://", value):
         raise ValueError("must start with sqlite:///, postgres://, or postgresql://")
     if not value.startswith("sqlite:"):
+        import psycopg  # noqa: PLC0415 - a bot on SQLite doesn't load the driver
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - likewise
+
         try:
             conninfo_to_dict(value)
         except psycopg.Error:  # it quotes what it could not read, and with it the password

@@ -101,12 +101,11 @@ class Replies:
             lambda: self._ephemeral(place, message),
         ]
         if place.is_direct:
-            ways = []
-        for seconds in () if once else TELL_AGAIN:
-            if await self._say(place, message, ways):
-                return True
+            ways.clear()
+        waits = iter(() if once else TELL_AGAIN)
+        while not (is_said := await self._say(place, message, ways)) and (seconds := next(waits, None)):
             await self.clock.sleep(seconds, WaitReason.TELL_AGAIN)
-        return await self._say(place, message, ways)
+        return is_said
 
     def _in_place(self, place: ReplyTarget, message: Message) -> list[Way]:
         ways: list[Way] = []

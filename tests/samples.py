@@ -192,14 +192,14 @@ DIGEST = TrackedMessage("d" * 32, True, "c-7f2", "C0OPS", START, last_added_at=S
 
 
 def begun(state: State = State.PENDING) -> Remediation:
-    """Return a remediation that Together has begun with nobody asked."""
+    """Return a remediation that Together started automatically."""
     one = remediation(mode=Mode.VM_ONLY, state=state, requested_by="Together Health Checker")
     said = {"reviewed_by": "Auto-Approved", "review_comment": "auto-approved: approved"}
     return one.model_copy(update={**said, "review_time": one.create_time})
 
 
 def automatic(count: int) -> list[Alert]:
-    """Return alerts of so many of them, two of which are over."""
+    """Return `count` alerts of such remediations; two of them are over."""
     found = []
     for number, each in enumerate(alerts(count)):
         one = each.remediation

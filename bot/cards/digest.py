@@ -79,11 +79,7 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
     ended = "repaired" if is_well else "no longer in repair"
     title = f"{many}in repair, {how}" if left else f"Over: {many}{ended}, {how}"
     called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and left else ""
-    calls = names(alerts)
-    ordered = sorted(left or alerts, key=since)
-    lines = [_line(each, calls[each.remediation.ref]) for each in ordered[:LISTED]]
-    if rest := ordered[LISTED:]:
-        lines.append(elements(f"…and {len(rest)} more: {counted([mode_name(each) for each in rest])}"))
+    lines = _lines(sorted(left or alerts, key=since), alerts)
     states = _others(alerts, [])
     drawn = [
         {"type": "header", "text": blocks.plain(f"{clean(title, 145)} {'🔧' if left else '✅' if is_well else '❕'}")},
@@ -114,12 +110,18 @@ def _listed(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Sequence[
     open_ones = sorted(still_waiting(alerts, batches), key=since)
     if not open_ones:
         open_ones = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
+    lines = _lines(open_ones, alerts)
+    if faults := [found for each in open_ones[LISTED:] if (found := fault(each.remediation))]:
+        lines.append(elements(f"Evidence of those: {counted(faults)}"))
+    return lines
+
+
+def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Sequence[Element]]:
+    """Return a line for each of the first ten, and the rest counted, named as nowhere else among all alerts."""
     called = names(alerts)
-    lines: list[Sequence[Element]] = [_line(each, called[each.remediation.ref]) for each in open_ones[:LISTED]]
-    if rest := open_ones[LISTED:]:
+    lines: list[Sequence[Element]] = [_line(each, called[each.remediation.ref]) for each in ordered[:LISTED]]
+    if rest := ordered[LISTED:]:
         lines.append(elements(f"…and {len(rest)} more: {counted([mode_name(each) for each in rest])}"))
-        if faults := [found for each in rest if (found := fault(each.remediation))]:
-            lines.append(elements(f"Evidence of those: {counted(faults)}"))
     return lines
 
 

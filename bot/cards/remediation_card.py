@@ -146,14 +146,14 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
             "Together no longer lists this remediation, so there's nothing to decide. This card will update if it "
             "comes back."
         )
+    if remediation.state == State.PENDING_APPROVAL:
+        return escape(f"{mode.effect} {labels.drain(wait)}", 600)
     told: dict[str, str] = {
         State.CANCELLED: f"This repair won't run. {labels.COOLDOWN}",
         State.AUTO_RESOLVED: "The alert cleared, so this repair won't run.",
         State.SUCCEEDED: f"Done. {mode.result}",
         State.FAILED: "The repair failed and may be incomplete. Check the node.",
     }
-    if remediation.state == State.PENDING_APPROVAL:
-        return escape(f"{mode.effect} {labels.drain(wait)}", 600)
     told_now = escape(told.get(remediation.state, mode.effect), 600)
     since = remediation.review_time or remediation.create_time
     return f"{labels.draining(wait, since)} {told_now}" if remediation.state in _WAITING and since else told_now

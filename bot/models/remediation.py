@@ -198,7 +198,7 @@ class Remediation(_Answer):
 
     @property
     def has_no_reviewer(self) -> bool:
-        """Whether no person made or approved it, as far as Together's record says.
+        """Whether Together's record names no person who made or approved it.
 
         Its spelling of "auto-approved" isn't documented. In a person's comment the words may mean anything.
         """
@@ -214,7 +214,7 @@ class Remediation(_Answer):
 
     @property
     def is_ours(self) -> bool:
-        """Whether this bot sent its approval, as far as Together's record of it says."""
+        """Whether its review comment is the one of an approval by this bot."""
         return _OUR_COMMENT.match(self.review_comment or "") is not None
 
     def is_reviewed_with(self, token: str) -> bool:

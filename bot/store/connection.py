@@ -18,6 +18,7 @@ _AUDIT_LOCK, _APPROVAL_LOCK = 7_265_646_502, 726_564_650  # any numbers that nob
 _KEPT = 1024  # compiled statements; the bot has about 200, each in one or two forms
 _KEPT_ROWS = 256
 Values = Mapping[str, Any]
+_NOTHING: Values = {}
 Record = dict[str, Any]  # a row by the names of its columns
 
 
@@ -98,18 +99,15 @@ class Connection:
         self.targets = targets
         self.is_postgresql = dialect.name == "postgresql"
 
-    def execute(self, statement: Executable, values: Values | Sequence[Values] = ()) -> Rows:
-        """Run a statement, once for each set of values where there are several."""
+    def execute(self, statement: Executable, values: Values | Sequence[Values] = _NOTHING) -> Rows:
+        """Run a statement, once for each set of values where a sequence of them is given."""
+        cursor = self.raw.cursor()
         if isinstance(values, Mapping):
             sql, constants = _compiled(statement, self.dialect, tuple(values))
-            cursor = self.raw.execute(sql, {**constants, **values})
-        elif values:
-            sql, constants = _compiled(statement, self.dialect, tuple(values[0]))
-            cursor = self.raw.cursor()
-            cursor.executemany(sql, [{**constants, **each} for each in values])
+            cursor.execute(sql, {**constants, **values})
         else:
-            sql, constants = _compiled(statement, self.dialect, ())
-            cursor = self.raw.execute(sql, constants)
+            sql, constants = _compiled(statement, self.dialect, tuple(values[0]))
+            cursor.executemany(sql, [{**constants, **each} for each in values])
         rows = Rows()
         if cursor.description:
             rows.extend(map(_row(tuple(column[0] for column in cursor.description)), cursor.fetchall()))

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from bot import metrics
 from bot.clock import Clock
@@ -229,7 +230,7 @@ class Database:
             with closing(self._driver.connect()) as running.raw:
                 begin = self._driver.begin_write.format(limit=int(MIGRATION_SECONDS * 1000))
                 schema.upgrade(running.raw, self._driver.dialect.name, self._migrations, begin)
-        except (self._driver.Error, schema.FAILED) as error:
+        except (self._driver.Error, DBAPIError) as error:
             raise StorageUnavailable(type(getattr(error, "orig", error)).__name__) from error
         finally:
             running.ended()
@@ -286,6 +287,6 @@ def _apply(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, 
 
 
 def _version(connection: Connection) -> str | None:
-    """Return the version of the schema; None where there is none yet."""
+    """Return the version of the schema, None if it has not been made yet."""
     is_there = connection.execute(_HAS_VERSION[connection.dialect.name]).scalar()
     return connection.execute(_VERSION).scalar() if is_there else None

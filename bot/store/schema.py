@@ -6,10 +6,8 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-FAILED = DBAPIError
 _LOCK = 7_265_646_501  # any number that nobody else in this database uses
 _LOCK_SECONDS = 2  # a migration waits for a lock: those that wait behind it for the same table are live replicas
 

@@ -92,7 +92,11 @@ class SQLiteFile:
         self._owned = ()
 
     def must_exist(self) -> None:
-        """Look whether there is a file; raises StartError where there is none."""
+        """Check that the file exists.
+
+        Raises:
+            StartError: it doesn't.
+        """
         if not self.path.exists():
             raise StartError(f"DATABASE_URL: there is no {self.path}.")
 

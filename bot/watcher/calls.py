@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from bot.alerts import CALM_SECONDS
 from bot.models import Alert, Snapshot, TrackedMessage, still_waiting, waiting
-from bot.watcher.config import WatchConfig, deletes_data
+from bot.watcher.config import WatchConfig, calling
 
 MAX_REMINDERS = 3
 SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
@@ -89,8 +89,7 @@ def leaving(message: TrackedMessage, snapshot: Snapshot, config: WatchConfig) ->
     message = replace(message, posted_at=snapshot.now)
     some = waiting(snapshot.alerts)
     if message.is_started and not some:
-        new = snapshot.alerts if message.cluster_id else []  # the rest was under way before monitoring started
-        some = [each for each in new if each.remediation.is_automatic and deletes_data(each.remediation)]
+        some = calling(snapshot.alerts, message.cluster_id)
     if not some:
         return replace(message, mentioned="")  # nobody is to do anything now
     called = config.on_call_now(some, message.cluster_id, snapshot.now)

@@ -13,6 +13,16 @@ def deletes_data(remediation: Remediation) -> bool:
     return labels.mode(remediation.mode).is_destructive or remediation.mode not in set(Mode)
 
 
+def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
+    """Return which repairs under way call who is on call: automatic ones that delete data.
+
+    Args:
+        cluster_id: None for what was under way before monitoring started, which calls nobody.
+    """
+    is_new = cluster_id is not None
+    return [each for each in started if is_new and each.remediation.is_automatic and deletes_data(each.remediation)]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """Where the alerts of a cluster go, and whom they call: a user or group ID, empty for nobody."""

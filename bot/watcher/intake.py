@@ -11,7 +11,7 @@ from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.models import Alert, RemediationRef, TrackedMessage, new_id
 from bot.store import Messages
-from bot.watcher.config import WatchConfig, deletes_data
+from bot.watcher.config import WatchConfig, calling
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
 from bot.watcher.poller import Listing, Observation, Poller, fingerprint_of
@@ -69,7 +69,7 @@ class Backlog:
 
     def take(self, cluster_id: str, fresh: Sequence[Observation], now: float) -> bool:
         """Keep what a cluster's first list has in it. Returns False where it is not part of the backlog."""
-        if self.is_over or cluster_id in self._read:
+        if not self.awaits(cluster_id):
             return False
         self._read.add(cluster_id)
         self._held |= {each.ref: each for each in fresh}
@@ -341,9 +341,9 @@ class Intake:
         """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""
         new = [self._alert(each) for each in fresh]
         digest = TrackedMessage(new_id(), True, cluster_id, channel_id, is_started=is_started)
-        calls = is_started and any(each.remediation.is_automatic and deletes_data(each.remediation) for each in new)
         # What calls people is posted, and is no edit of what was posted before.
-        digest_id = await self._messages.gather(digest, new, 0.0 if calls else GROWS_SECONDS)
+        is_posted = is_started and calling(new, cluster_id)
+        digest_id = await self._messages.gather(digest, new, 0.0 if is_posted else GROWS_SECONDS)
         for alert in new:
             self._index.note(alert.remediation.ref, alert.fingerprint)
         logger.info("%d new alerts at once: posting one digest", len(new))

@@ -57,8 +57,8 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
     decided = (remark.decided if remark else None) or alert.decided
     about = alert.about(snapshot.firsts.get(alert.remediation.ref))
-    about = replace(about, pause=snapshot.pause, mentioned=snapshot.message.mentioned)
-    about = replace(about, is_automatic=snapshot.message.is_started and remediation.is_automatic)
+    is_automatic = snapshot.message.is_started and remediation.is_automatic
+    about = replace(about, pause=snapshot.pause, mentioned=snapshot.message.mentioned, is_automatic=is_automatic)
     if alert.is_stale:
         as_of = None if remediation.state in FINAL else _answered_at(alert)
         about = replace(about, is_unlisted=False, as_of=as_of)

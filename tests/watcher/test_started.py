@@ -19,7 +19,7 @@ CALL = "<!subteam^S0ONCALL>"
 
 
 def begin(bot: World, count: int, **fields: str) -> list[Ids]:
-    """Let so many repairs begin with nobody asked."""
+    """Start `count` automatic repairs."""
     return [
         bot.together.add(("cluster-1", f"instance-{number}", f"auto-{number:03d}-"), **{**AUTO, **fields})
         for number in range(count)
@@ -101,6 +101,16 @@ async def test_what_runs_when_the_bot_first_starts_is_one_message() -> None:
         assert CALL not in digest.everything
         await pass_time(bot, 300)
         assert posted(bot) == [digest]
+
+
+async def test_what_runs_in_several_clusters_at_the_first_start_is_one_message() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        for cluster in ("cluster-1", "cluster-2"):
+            bot.together.add((cluster, "instance-1", f"auto-{cluster}-"), **{**AUTO, "mode": DELETES})
+        (digest,) = await until(bot, bot.slack.digests)
+        await pass_time(bot, 900)
+        assert posted(bot) == [digest]
+        assert "2 nodes in repair, since before monitoring started" in digest.text
 
 
 async def test_approval_through_this_bot_makes_no_second_card(bot: World) -> None:
