@@ -14,6 +14,7 @@ class Line:
         is_down: whether new connections are refused.
         cut_after: what a bot may still send before all is cut: the server does it, and the bot doesn't learn it.
         freeze_after: what a bot may still send, in this order, before the line passes nothing until `thaw`, though up.
+            A COMMIT counts on the connection of what comes before it: a heartbeat may commit at any moment.
         frozen: set while it passes nothing.
     """
 
@@ -24,6 +25,7 @@ class Line:
         self.is_down = False
         self.cut_after: bytes | None = None
         self.freeze_after: list[bytes] = []
+        self._sender: asyncio.StreamWriter | None = None
         self.frozen = asyncio.Event()
         self.url = ""
         self._flowing = asyncio.Event()
@@ -69,8 +71,10 @@ class Line:
                 await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()
-                if self.freeze_after and self.freeze_after[0] in data:
+                is_other = self.freeze_after[:1] == [b"COMMIT"] and self._sender not in {None, writer}
+                if self.freeze_after and self.freeze_after[0] in data and not is_other:
                     del self.freeze_after[0]
+                    self._sender = writer
                     if not self.freeze_after:
                         self.freeze()
                 if self.cut_after and self.cut_after in data:
