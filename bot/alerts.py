@@ -13,6 +13,7 @@ from bot.models import (
     FirstApproval,
     Hold,
     Remediation,
+    RemediationRef,
     RepairLoad,
     ReplyKind,
     Request,
@@ -80,8 +81,9 @@ def seen(  # noqa: PLR0913 - what was read, and when
             lines = (*lines, *cards.transition(before, remediation, known, look.now))
         message = replace(message, pending_lines=lines)
     if waits_again:
-        # Should it fail once more, that is told once more.
-        message = replace(message, announced=message.announced - {str(remediation.ref)})
+        # Should it fail or be stuck once more, that is told once more.
+        told = {str(remediation.ref), stuck_key(remediation.ref)}
+        message = replace(message, announced=message.announced - told)
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(alert, waiting_since=look.now, asked_since=asked_since)
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
@@ -161,6 +163,11 @@ def _still_holds(alert: Alert, read: Remediation, now: float, *, read_alone: boo
 def holds(remark: CardNote | None, remediation: Remediation) -> bool:
     """Return whether what a card was answered with is about what the remediation is now."""
     return remark is not None and (remark.state, remark.mode) == (remediation.state, remediation.mode)
+
+
+def stuck_key(ref: RemediationRef) -> str:
+    """Return as what it is remembered that a thread was told that a repair may be stuck."""
+    return f"stuck {ref}"
 
 
 def was_only_waiting(alert: Alert) -> bool:

@@ -198,8 +198,9 @@ class Doctor:
             yield warning(check, "the key sees no clusters", "Use a key of the project that owns the clusters.")
             return
         yield ok(check, f"sees {len(names)}: {', '.join(names[:5])}{'…' if len(names) > 5 else ''}")  # noqa: PLR2004 - shown
-        if unknown := sorted({*settings.bot_clusters, *settings.routes} - set(names)):
-            fix = "Check BOT_CLUSTERS and BOT_ROUTES."
+        named = {*settings.bot_clusters, *settings.routes, *settings.waits} - {"*"}
+        if unknown := sorted(named - set(names)):
+            fix = "Check BOT_CLUSTERS, BOT_ROUTES, and BOT_WAIT_MINUTES."
             yield warning("clusters", f"Together doesn't list {', '.join(unknown)}", fix)
         yield await self._remediation([each for each in settings.bot_clusters if each in names] or names)
 

@@ -43,6 +43,7 @@ OPEN_ALERTS = Gauge(f"{_PREFIX}_open_alerts", "Alerts that are open, by the reme
 OLDEST_WAITING = Gauge(
     f"{_PREFIX}_oldest_waiting_seconds", "How long the oldest that isn't on hold has waited for approval; 0 for none."
 )
+STUCK = Counter(f"{_PREFIX}_stuck_repairs", "Repairs that people were told may be stuck.")
 SOCKETS = Gauge(f"{_PREFIX}_slack_sockets", "Socket Mode connections of this process that are up.")
 APP_SOCKETS = Gauge(f"{_PREFIX}_slack_app_sockets", "Socket Mode connections of the app, as Slack said last.")
 IS_WATCHING = Gauge(f"{_PREFIX}_watch_leader", "Whether this process holds the watch.")

@@ -46,6 +46,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_TWO_PEOPLE_MODES": "HOST_POWER_CYCLE,EVICT_WITHOUT_REPLACEMENT",
     "BOT_AUTOMATIC_REPAIRS": "all, destructive, or none",
     "BOT_WAIT_MINUTES": "c-train=120,*=30",
+    "BOT_STUCK_MINUTES": "90 (0 for never)",
     "BOT_LEASE_SECONDS": "15",
     "BOT_WEBHOOK_URL": "https://events.example.com/remediations",
     "BOT_WEBHOOK_SECRET": "whsec_ and at least 24 bytes in base64, such as from: openssl rand -base64 32",
@@ -293,6 +294,7 @@ class Settings(BaseModel):
     bot_two_people_modes: Annotated[tuple[str, ...], Commas, AfterValidator(_modes)] = ()
     bot_automatic_repairs: Annotated[Literal["all", "destructive", "none"], Lower] = "all"
     bot_wait_minutes: Annotated[tuple[str, ...], Commas, AfterValidator(_waits)] = ()
+    bot_stuck_minutes: Annotated[int, Field(ge=0, le=10_080)] = 90
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
     bot_webhook_url: Url | None = None
     bot_webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None

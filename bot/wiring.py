@@ -165,6 +165,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
         identity.url,
         frozenset(settings.bot_two_people_modes),
         settings.waits,
+        settings.bot_stuck_minutes,
     )
 
 

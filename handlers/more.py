@@ -54,6 +54,8 @@ class OverflowMenu:
         elif chosen == cards.HISTORY:
             node = await self.decisions.node_of(ref) or ref.instance_id
             told = cards.history(node, await self.lookup.history(ref))
+        elif chosen == cards.SUPPORT:
+            told = cards.support(await self.lookup.get(ref), await self.lookup.history(ref))
         else:
             raise UnknownControl(f"the choice {chosen}")
         await self.replies.reply_privately(press.place, told)

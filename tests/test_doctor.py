@@ -128,8 +128,8 @@ async def test_each_thing_that_is_wrong_is_found_with_its_fix(bot: World, wrong:
 
 async def test_clusters_that_together_does_not_list(bot: World) -> None:
     bot.together.clusters["cluster-1"] = "one"
-    findings = await found(bot, bot_clusters=("cluster-1", "cluster-9"))
-    assert findings["clusters"].detail == "Together doesn't list cluster-9"
+    findings = await found(bot, bot_clusters=("cluster-1", "cluster-9"), bot_wait_minutes=("*=30", "cluster-8=60"))
+    assert findings["clusters"].detail == "Together doesn't list cluster-8, cluster-9"
 
 
 async def test_groups_and_everybody(bot: World) -> None:

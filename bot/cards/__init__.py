@@ -3,8 +3,8 @@
 from bot.cards import batch, chooser, digest, home, labels, listing, selection
 from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
-from bot.cards.controls import COPY_IDS, HISTORY, MORE, OTHER_MODE, REJECT, RELEASE, question
-from bot.cards.history import copyable, history
+from bot.cards.controls import COPY_IDS, HISTORY, MORE, OTHER_MODE, REJECT, RELEASE, SUPPORT, question
+from bot.cards.history import copyable, history, support
 from bot.cards.notices import (
     USAGE,
     after_failure,
@@ -34,6 +34,7 @@ from bot.cards.thread import (
     listed_again,
     readable,
     reminder,
+    stuck,
     transition,
     unreadable,
     unwatched,
@@ -53,6 +54,7 @@ __all__ = [
     "REJECT",
     "RELEASE",
     "RESUME",
+    "SUPPORT",
     "USAGE",
     "CardConfig",
     "after_failure",
@@ -91,6 +93,8 @@ __all__ = [
     "reminder",
     "resumed",
     "selection",
+    "stuck",
+    "support",
     "transition",
     "unfollowed",
     "unreadable",

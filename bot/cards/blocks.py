@@ -135,6 +135,13 @@ def paragraphs(lines: Sequence[str]) -> list[dict[str, Any]]:
     return rich_texts(map(elements, lines))
 
 
+def preformatted(lines: Iterable[str]) -> dict[str, Any]:
+    """Return raw lines as one piece of text that is easily copied, as many of them as it holds."""
+    text = pages(list(lines))[0]
+    element = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": text}]}
+    return {"type": "rich_text", "elements": [element]}
+
+
 def statement(sentence: str, rest: str = "") -> dict[str, Any]:
     """Return a sentence in bold, and what follows from it."""
     return rich_text([[*elements(sentence, bold=True), *elements(f" {rest}" if rest else "")]])

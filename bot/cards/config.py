@@ -1,11 +1,13 @@
 """What cards are set to."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from bot.models import OVERRIDES, Remediation, Verb
+from bot.models import FINAL, OVERRIDES, Remediation, State, Verb
 
+_USUAL_WAIT = 30  # minutes; what a cluster waits that never saved anything else (docs.together.ai, "Node repair")
 MAX_URL = 3000  # of a button (docs.slack.dev, button element)
 
 
@@ -19,6 +21,7 @@ class CardConfig:
         asks_reason: the verbs whose button asks for a reason first.
         two_people: the modes that two different people must approve.
         waits: minutes that clusters wait after an approval before they drain a busy node; "*" for all others.
+        stuck_minutes: how long after its wait a repair that hasn't ended may be stuck; 0 for never.
         workspace_url: where the workspace's messages are linked to; empty where that isn't known.
     """
 
@@ -28,10 +31,19 @@ class CardConfig:
     workspace_url: str = ""
     two_people: Collection[str] = frozenset()
     waits: Mapping[str, int] = field(default_factory=dict)
+    stuck_minutes: int = 0
 
     def wait_of(self, cluster_id: str) -> int | None:
         """Return how many minutes a cluster waits before it drains a busy node; None where that isn't known."""
         return self.waits.get(cluster_id, self.waits.get("*"))
+
+    def stuck_at(self, remediation: Remediation) -> float:
+        """Return from when on a repair under way may be stuck, in Unix time; infinity where it never is."""
+        is_under_way = remediation.state not in {State.PENDING_APPROVAL, *FINAL}
+        if not (self.stuck_minutes and is_under_way and (since := remediation.under_way_since)):
+            return math.inf
+        wait = self.wait_of(remediation.cluster_id)
+        return since.timestamp() + 60.0 * (self.stuck_minutes + (_USUAL_WAIT if wait is None else wait))
 
     def permalink(self, channel_id: str, ts: str) -> str:
         """Return the link to a message (docs.slack.dev, chat.getPermalink); empty where the workspace isn't known."""

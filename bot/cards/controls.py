@@ -9,7 +9,8 @@ from bot.mrkdwn import clean
 
 RELEASE = "release"
 MORE = "remediation:more"
-REJECT, OTHER_MODE, COPY_IDS, HISTORY = "reject", "mode", "ids", "history"  # the choices of that menu
+# The choices of that menu.
+REJECT, OTHER_MODE, COPY_IDS, HISTORY, SUPPORT = "reject", "mode", "ids", "history", "support"
 HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until I release it (at most 24 h)", "86400"))
 
 
@@ -61,6 +62,8 @@ def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig)
         if config.other_modes(remediation.mode):
             choices.append(("Approve with another mode…", OTHER_MODE))
     choices += [("Copy IDs", COPY_IDS), ("Show history", HISTORY)]
+    if remediation.state == State.FAILED or config.stuck_at(remediation) <= about.now:
+        choices.append(("Copy for Together support", SUPPORT))
     return {"type": "overflow", "action_id": MORE, "options": [blocks.option(*each) for each in choices]}
 
 

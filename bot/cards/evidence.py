@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from bot.cards import labels
 from bot.models import LinkedAlert, Remediation, State
-from bot.mrkdwn import ago, clean, escape
+from bot.mrkdwn import ago, clean, escape, plain_when
 
 MAX_ALERTS = 3
 MAX_XIDS = 4
@@ -44,6 +44,15 @@ def _evidence(alert: LinkedAlert) -> str:
     else:
         span = f"started {ago(alert.started_at)}" if alert.started_at else "still firing"
     return ", ".join([f"{severity}: {escape(', '.join(_what(alert)), 400)}", span])
+
+
+def plain_alerts(remediation: Remediation) -> Iterator[str]:
+    """Yield each alert in a raw line with its times, for those who look for it elsewhere."""
+    for each in remediation.linked_alerts:
+        moments = (("from", each.started_at), ("to", each.resolved_at))
+        times = "".join(f" {word} {plain_when(moment)}" for word, moment in moments if moment)
+        name, severity = each.alert_name or "without a name", each.severity or "no severity"
+        yield f"{name} ({severity}){times}: {', '.join(_what(each))}"
 
 
 def _what(alert: LinkedAlert, *, counts: bool = True) -> Iterator[str]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from bot.cards import blocks, labels
 from bot.cards.blocks import Element, elements
+from bot.cards.evidence import plain_alerts
 from bot.cards.listing import lines_message
 from bot.errors import OutcomeKind
-from bot.models import RULES, Message, PastDecision, RemediationRef
-from bot.mrkdwn import escape, when
+from bot.models import RULES, Message, PastDecision, Remediation, RemediationRef
+from bot.mrkdwn import clean, entities, escape, plain_when, when
 from bot.parsing import COMMAND
 
 
@@ -31,6 +33,30 @@ def _said(outcome: str) -> str:
     """Return an outcome in words; another version's, or a rarer one's code in its own."""
     known = OutcomeKind(outcome).said if outcome in set(OutcomeKind) else ""
     return known or escape(outcome.replace("_", " "), 60)
+
+
+def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
+    """Return what Together's support asks for, as plain text in one piece to copy: IDs, times, alerts, decisions."""
+    mode = labels.mode(remediation.mode).name
+    told = [
+        f"Remediation {remediation.id}: {mode} ({remediation.mode}), state {remediation.state}",
+        f"Cluster {remediation.cluster_id}, instance {remediation.instance_id}, node {remediation.node}",
+    ]
+    moments = (
+        ("Created", remediation.create_time), ("Reviewed", remediation.review_time),
+        ("Started", remediation.start_time), ("Ended", remediation.end_time), ("Updated", remediation.update_time),
+    )  # fmt: skip
+    told += [f"{name} {plain_when(moment)}" for name, moment in moments if moment]
+    words = (
+        ("Requested by", remediation.requested_by), ("Reviewed by", remediation.reviewed_by),
+        ("Review comment", remediation.review_comment), ("Reason", remediation.reason),
+        ("Error", remediation.error_message),
+    )  # fmt: skip
+    told += [f"{name}: {value}" for name, value in words if value]
+    told += [f"Alert {each}" for each in plain_alerts(remediation)]
+    told += [f"{plain_when(each.at)}: {each.verb} by {each.user_id} in Slack: {each.outcome}" for each in past]
+    lines = [clean(each, 400) for each in told]
+    return Message(blocks.story([entities(each) for each in lines]), [blocks.preformatted(lines)])
 
 
 def copyable(ref: RemediationRef) -> Message:

@@ -1,7 +1,7 @@
 """The app's home: what waits with its buttons, what runs, what failed, and the person's own decisions."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,8 +69,8 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> d
         _heading(_count(shown)),
         *(block for each in shown.waiting for block in _waiting(each, shown, config, may_decide=may_decide)),
         *_pages(shown),
-        *_list(f"Running: {len(shown.running)}", shown.running),
-        *_list(f"Failed in the last 24 h: {len(shown.failed or ())}", shown.failed or ()),
+        *_list(f"Running: {len(shown.running)}", shown.running, lambda each: _since(each, config, now)),
+        *_list(f"Failed in the last 24 h: {len(shown.failed or ())}", shown.failed or (), _last_change),
     ]
     if shown.mine:
         drawn.append(_heading("Your last decisions"))
@@ -152,10 +152,14 @@ def _pages(shown: Overview) -> Blocks:
     return [blocks.context(f"Page {shown.page + 1} of {shown.pages}"), blocks.actions(buttons)]
 
 
-def _list(heading: str, found: Sequence[Remediation]) -> Blocks:
+def _list(heading: str, found: Sequence[Remediation], when: Callable[[Remediation], str]) -> Blocks:
     if not found:
         return []
-    return [_heading(heading), *blocks.rich_texts(remediation_lines(found, LISTED, _last_change))]
+    return [_heading(heading), *blocks.rich_texts(remediation_lines(found, LISTED, when))]
+
+
+def _since(each: Remediation, config: CardConfig, now: float) -> str:
+    return f"{'may be stuck · ' if config.stuck_at(each) <= now else ''}{_last_change(each)}"
 
 
 def _last_change(each: Remediation) -> str:

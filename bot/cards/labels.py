@@ -117,6 +117,7 @@ SEVERITIES: Mapping[str, str] = {
     "PHC_SEVERITY_INFO": "Info",
 }
 
+IF_STUCK = "Check the node in Together. “Copy for Together support” is in the card's menu."
 _LOSE = "lose work since their last checkpoint"
 _UNSET = "the cluster's wait (30 min unless set)"  # in Together: docs.together.ai, "Node repair"
 COOLDOWN = "Together won't suggest another repair for about 30 minutes."
@@ -138,6 +139,11 @@ def draining(wait: int | None, since: datetime) -> str:
     """Return what becomes of the jobs of a node whose repair was approved at a moment."""
     limit = f"or after {_UNSET}" if wait is None else f"at the latest {when(since + timedelta(minutes=wait))}"
     return f"The node takes no new jobs. It drains when idle, {limit}."
+
+
+def stuck(since: datetime) -> str:
+    """Return that a repair which has been under way since a moment may be stuck."""
+    return f"May be stuck: under way since {when(since)}. {IF_STUCK}"
 
 
 def mode(value: str) -> ModeLabels:

@@ -1,8 +1,7 @@
 """The remediation card: one pure function from a `Remediation` to a Slack message."""
 
 import re
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator
 from typing import Any
 
 from bot.cards import blocks, labels
@@ -51,7 +50,7 @@ def card(  # noqa: PLR0913 - what a card shows
     lines = [*_people(remediation, decided, about), _effect(remediation, about, config), _risk(remediation, about)]
     drawn = [
         {"type": "header", "text": blocks.plain(_title(remediation, about, is_sure=buttons))},
-        *blocks.notices(_warnings(notice, about)),
+        *blocks.notices(_warnings(remediation, notice, about, config)),
         *blocks.rich_texts(map(blocks.elements, () if is_beneath else broken(remediation))),
         *(blocks.paragraph(line) for line in lines if line),
         *(blocks.paragraph(line) for line in _agreed(remediation, about, config)),
@@ -69,7 +68,7 @@ def ids(ref: RemediationRef) -> str:
 def summary(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> list[str]:
     """Return a remediation that waits in a few escaped lines, the first of them its title."""
     lines = [*broken(remediation), _risk(remediation, about)]
-    lines += [*_agreed(remediation, about, config), *_warnings("", about)]
+    lines += [*_agreed(remediation, about, config), *_warnings(remediation, "", about, config)]
     return [escape(_title(remediation, about, is_sure=is_sure), 150), *filter(None, lines)]
 
 
@@ -106,12 +105,14 @@ def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True
     return f"{clean(title, 145)} {symbol}"
 
 
-def _warnings(notice: str, about: CardContext) -> Iterator[str]:
+def _warnings(remediation: Remediation, notice: str, about: CardContext, config: CardConfig) -> Iterator[str]:
     """Yield what must be known before anything else."""
     if notice:
         yield notice
     if about.as_of:
         yield labels.as_of(about.as_of)
+    if not about.is_unlisted and config.stuck_at(remediation) <= about.now and remediation.under_way_since:
+        yield labels.stuck(remediation.under_way_since)
 
 
 def _people(remediation: Remediation, decided: DecidedBy | None, about: CardContext) -> Iterator[str]:
@@ -217,18 +218,16 @@ def _small_print(remediation: Remediation, about: CardContext) -> dict[str, Any]
     told = [escape(name, 100)] if name and name != remediation.cluster_id else []
     told.append(ids(remediation.ref))
     trigger = labels.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60)
-    times = [f"{label} {ago(moment)}" for label, moment in _times(remediation) if moment]
-    told += [each for each in (trigger, *times[-1:]) if each]
-    return blocks.context(" · ".join(told))
-
-
-def _times(remediation: Remediation) -> Sequence[tuple[str, datetime | None]]:
-    return (
-        ("opened", remediation.create_time),
-        ("approved", remediation.review_time if remediation.state in RULES[Verb.APPROVE].effect else None),
-        ("started", remediation.start_time),
+    is_approved = remediation.state in RULES[Verb.APPROVE].effect
+    moments = (
         ("ended", remediation.end_time),
+        ("started", remediation.start_time),
+        ("approved", remediation.review_time if is_approved else None),
+        ("opened", remediation.create_time),
     )
+    latest = next((f"{label} {ago(moment)}" for label, moment in moments if moment), "")
+    told += [each for each in (trigger, latest) if each]
+    return blocks.context(" · ".join(told))
 
 
 def _story(
@@ -237,7 +236,7 @@ def _story(
     """Return the whole card as one text of at most 4,000 characters: a push shows its beginning."""
     told = [
         _push(remediation, about),
-        *_warnings(notice, about),
+        *_warnings(remediation, notice, about, config),
         *_agreed(remediation, about, config),
         *broken(remediation),
         *_people(remediation, decided, about),

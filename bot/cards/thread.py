@@ -102,6 +102,23 @@ def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str
     return Message(text, [blocks.paragraph(text)])
 
 
+def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: bool) -> Message:
+    """Return that repairs may be stuck.
+
+    Args:
+        called: the user or group on call; empty for nobody.
+        now: Unix time in seconds.
+        has_card: it is one, told in the thread of its card, which has a menu.
+    """
+    named = ", ".join(escape(each.node, 100) for each in repairs[:_LISTED])
+    more = f" and {len(repairs) - _LISTED} more" if len(repairs) > _LISTED else ""
+    oldest = min(_seconds(each.under_way_since) for each in repairs)
+    what = escape(labels.mode(repairs[0].mode).name, 80) if len(repairs) == 1 else f"{len(repairs)} repairs"
+    hint = labels.IF_STUCK if has_card else "Check them in Together."
+    text = f"{named}{more}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint} {mention(called)}"
+    return Message(text.strip(), [blocks.paragraph(text.strip())])
+
+
 def _approved_at(remediation: Remediation, decided: DecidedBy | None) -> float | None:
     if remediation.review_time:
         return _seconds(remediation.review_time)

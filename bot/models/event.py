@@ -14,6 +14,7 @@ class EventKind(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    STUCK = "stuck"
     RESOLVED = "resolved"
     OUTAGE = "outage"
 

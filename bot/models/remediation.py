@@ -225,6 +225,11 @@ class Remediation(_Answer):
         return (self.review_comment or "").startswith(f"[{token}] ")
 
     @property
+    def under_way_since(self) -> datetime | None:
+        """When the repair began, or was approved or requested, as far as Together says."""
+        return self.start_time or self.review_time or self.create_time
+
+    @property
     def episode(self) -> str:
         """The remediation's own times: others after it has ended and come back."""
         return "|".join(str(each) for each in (self.create_time, self.review_time, self.start_time, self.end_time))

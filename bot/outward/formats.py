@@ -16,6 +16,7 @@ _MAX_SUMMARY = 1024  # PagerDuty, Events API v2, payload.summary
 _ACTIONS = {
     EventKind.REMINDED: "trigger",
     EventKind.FAILED: "trigger",
+    EventKind.STUCK: "trigger",
     EventKind.HELD: "acknowledge",
     EventKind.SUCCEEDED: "resolve",
     EventKind.RESOLVED: "resolve",
@@ -56,7 +57,8 @@ def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]
 def incident(event: Event, routing_key: str) -> dict[str, Any] | None:
     """Return the event for PagerDuty's Events API v2; None where it isn't told of that.
 
-    It learns of what nobody has decided by the first reminder, and of a repair that failed; again is the same incident.
+    It learns of what nobody has decided by the first reminder, and of a repair that failed or may be stuck; again is
+    the same incident.
     """
     action = _ACTIONS.get(event.kind)
     if action is None:
@@ -67,8 +69,8 @@ def incident(event: Event, routing_key: str) -> dict[str, Any] | None:
     node, cluster = event.data.get("node"), event.data.get("cluster_name") or event.data.get("cluster_id")
     xid = f": Xid {event.data['xid']}" if event.data.get("xid") else ""
     mode = labels.mode(str(event.data.get("mode") or "")).name
-    is_failure = event.kind is EventKind.FAILED
-    what = f"repair failed ({mode})" if is_failure else f"{mode} is waiting for approval"
+    said = {EventKind.FAILED: f"repair failed ({mode})", EventKind.STUCK: f"repair may be stuck ({mode})"}
+    what = said.get(event.kind, f"{mode} is waiting for approval")
     return told | {
         "client": "Remediation bot",
         "payload": {

@@ -141,7 +141,8 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     alert = readable_alert(row) if row else None
     if alert is None:
         return CardContext(first=first, pause=pause)
-    about = replace(alert.at(read_clock(connection)).about(first), pause=pause)
+    present = read_clock(connection)
+    about = replace(alert.at(present).about(first), pause=pause, now=present)
     message = readable_message(row.message) if row and row.message else None
     if message is None:
         return about

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from sys import intern
@@ -17,6 +17,7 @@ from bot.models import (
     FIRST_APPROVAL_SECONDS,
     IN_REPAIR,
     Alert,
+    EventKind,
     FirstApproval,
     History,
     Remediation,
@@ -124,6 +125,7 @@ _DROP_MESSAGES = delete(messages).where(is_among("b_ids", m.id))
 _DROP_ALERTS = delete(alerts).where(a.message_id == bindparam("b_message")).returning(*_IDS)
 _FORGET_FIRST = delete(first_approvals).where(one_remediation(first))
 _CLOSE = update(messages).where(_MESSAGE_ID).values(is_open=False)
+_NOTHING: Mapping[RemediationRef, EventKind] = {}
 Change = Callable[[Snapshot], TrackedMessage | None]
 
 
@@ -227,7 +229,7 @@ class Messages(Leased):
         change: Change,
         *,
         history: History | None = None,
-        reminded: Collection[RemediationRef] = (),
+        told: Mapping[RemediationRef, EventKind] = _NOTHING,
     ) -> Snapshot | None:
         """Change a message, unless something has changed since it was loaded: then it is loaded again.
 
@@ -236,6 +238,7 @@ class Messages(Leased):
         Args:
             known: the message, or its ID.
             change: from the message as it is to what it becomes; None leaves it as it is.
+            told: what people are told of which remediations with it, for other tools.
 
         Returns:
             What it has become; None where it was left, or is not there.
@@ -245,11 +248,11 @@ class Messages(Leased):
         for _ in range(_TRIES):
             if before is None or (after := change(before)) is None:
                 return None
-            if changed := await self._run(_write, before, after, history, reminded):
+            if changed := await self._run(_write, before, after, history, told):
                 return changed
             before = await self.load(message_id)
         # So much changes in it that what was loaded is always out of date.
-        return await self._run(_change, message_id, change, history, reminded)
+        return await self._run(_change, message_id, change, history, told)
 
     async def observe(
         self, ref: RemediationRef, seen: Remediation | None, change: Callable[[Look], Tracked | None]
@@ -423,15 +426,15 @@ def _write(
     before: Snapshot,
     after: TrackedMessage,
     history: History | None,
-    reminded: Collection[RemediationRef],
+    told: Mapping[RemediationRef, EventKind],
 ) -> Snapshot | None:
     """Write what a message has become, and the history of a card's alert; None where it isn't what it was."""
     same = {"b_message": after.id, "b_version": before.version}
     if not connection.execute(_WRITE_SAME, same | _message_columns(after)).rowcount:
         return None
     for each in before.alerts:
-        if each.remediation.ref in reminded:
-            outbox.reminded(connection, each, after)
+        if kind := told.get(each.remediation.ref):
+            outbox.told(connection, kind, each, after)
     if history:
         alert = replace(before.alerts[0], history=history)
         connection.execute(_WRITE_ALERT, key_of(alert.remediation.ref) | _alert_columns(alert))
@@ -444,11 +447,11 @@ def _change(
     message_id: str,
     change: Change,
     history: History | None,
-    reminded: Collection[RemediationRef],
+    told: Mapping[RemediationRef, EventKind],
 ) -> Snapshot | None:
     before = load(connection, message_id, to_change=True)
     after = change(before) if before else None
-    return _write(connection, before, after, history, reminded) if before and after else None
+    return _write(connection, before, after, history, told) if before and after else None
 
 
 def _observe(

@@ -133,11 +133,16 @@ def opened(connection: Connection, alert: Alert) -> None:
         emit(connection, kind, str(alert.remediation.ref), about(alert))
 
 
-def reminded(connection: Connection, alert: Alert, message: TrackedMessage) -> None:
-    """Write down that nobody has decided for so long that people are reminded; once, even if Slack is tried again."""
-    key = f"reminder {message.remind_from} {message.reminders}"
-    told = about(alert) | {"reminder": message.reminders}
-    emit(connection, EventKind.REMINDED, str(alert.remediation.ref), told, key=key)
+def told(connection: Connection, kind: EventKind, alert: Alert, message: TrackedMessage) -> None:
+    """Write down of what people are reminded, or that a repair may be stuck; once, even if Slack is tried again."""
+    subject, data = str(alert.remediation.ref), about(alert)
+    if kind is EventKind.REMINDED:
+        emit(
+            connection, kind, subject, data | {"reminder": message.reminders},
+            key=f"reminder {message.remind_from} {message.reminders}",
+        )  # fmt: skip
+    else:
+        emit(connection, kind, subject, data, key=f"{kind} {alert.remediation.episode_key}")
 
 
 def decided(connection: Connection, job: Job, outcome: Outcome) -> None:

@@ -3,16 +3,17 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from bot import alerts, cards
+from bot import alerts, cards, metrics
 from bot.alerts import outdated
 from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, PostFailed, PostUncertain, StorageUnavailable, TogetherError
 from bot.models import (
     ARRIVED_SECONDS,
     AlertChannels,
+    EventKind,
     Found,
     History,
     Message,
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 TAKEOVER_SECONDS = 300.0  # so long after it begins, a watch may meet what the one before was telling
 FRESH_SECONDS = 1.0  # so old may be what says when a post left
+_NOTHING: Mapping[RemediationRef, EventKind] = {}
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
 
 
@@ -257,12 +259,13 @@ class Reconciler:
         known: Snapshot | str,
         change: Callable[[Snapshot], TrackedMessage | None],
         *,
-        reminded: Collection[RemediationRef] = (),
+        told: Mapping[RemediationRef, EventKind] = _NOTHING,
     ) -> Snapshot | None:
         """Change a message, and set when to check it next.
 
         Args:
             known: the message; or its ID, where what was loaded is too old to judge by.
+            told: what people are told of which remediations with it, for other tools.
         """
         key = known if isinstance(known, str) else known.message.id
 
@@ -272,7 +275,7 @@ class Reconciler:
             after = schedule.settled(replace(snapshot, message=changed), self._config)
             return replace(after, next_at=0.0) if key in self._unclear and not after.done else after
 
-        after = await self._messages.change(known, settled, reminded=reminded)
+        after = await self._messages.change(known, settled, told=told)
         if after and after.message.done:
             self._edited.pop(key, None)
             self._forget_unclear(key)
@@ -424,7 +427,9 @@ class Reconciler:
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
         self._forget_unclear(key)
-        return await self._settle(key, lambda each: threads.replied(each.message, part, each.now))
+        told = dict.fromkeys(part.stuck, EventKind.STUCK)
+        metrics.STUCK.inc(len(told))
+        return await self._settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
 
     async def _make_sure(self, snapshot: Snapshot) -> Snapshot | None:
         """Look in the thread for what it may have been told. Where the bot may not, a line twice rather than none."""
@@ -466,7 +471,7 @@ class Reconciler:
                 return None
             return calls.reminded(snapshot, self._config)
 
-        after = await self._settle(key, counted, reminded=still)
+        after = await self._settle(key, counted, told=dict.fromkeys(still, EventKind.REMINDED))
         if after is None or not count:
             return after
         message = after.message

@@ -58,7 +58,9 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     decided = (remark.decided if remark else None) or alert.decided
     about = alert.about(snapshot.firsts.get(alert.remediation.ref))
     is_automatic = snapshot.message.is_started and remediation.is_automatic
-    about = replace(about, pause=snapshot.pause, mentioned=snapshot.message.mentioned, is_automatic=is_automatic)
+    about = replace(
+        about, pause=snapshot.pause, mentioned=snapshot.message.mentioned, is_automatic=is_automatic, now=snapshot.now
+    )
     if alert.is_stale:
         as_of = None if remediation.state in FINAL else _answered_at(alert)
         about = replace(about, is_unlisted=False, as_of=as_of)
@@ -145,6 +147,7 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     if config.quiet and asking and config.quiet.cover(snapshot.now):
         yield config.quiet.end_after(snapshot.now)
     yield from (at for each in asking if snapshot.now < (at := calls.calls_at(each, snapshot.message)) < math.inf)
+    yield from threads.stuck_moments(snapshot, config)
     for alert in snapshot.alerts:
         for hold in threads.holds_of(alert):
             yield hold.until

@@ -1,10 +1,11 @@
 """What the thread of a message lacks: pure functions. Times are Unix times."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from bot import cards
-from bot.models import HOLD_ENDS_SOON_SECONDS, Alert, Hold, Message, Snapshot, State, TrackedMessage
+from bot import alerts, cards
+from bot.models import HOLD_ENDS_SOON_SECONDS, Alert, Hold, Message, RemediationRef, Snapshot, State, TrackedMessage
 from bot.watcher import calls
 from bot.watcher.config import WatchConfig
 
@@ -20,6 +21,7 @@ class PendingReply:
         lines: how many of the message's lines are no longer due then.
         broadcast: it is shown in the channel too.
         is_call: it calls who is on call.
+        stuck: the repairs that it says may be stuck.
     """
 
     message: Message
@@ -27,6 +29,7 @@ class PendingReply:
     lines: int = 0
     broadcast: bool = False
     is_call: bool = False
+    stuck: tuple[RemediationRef, ...] = ()
 
 
 def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
@@ -35,6 +38,7 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     if message.pending_lines:
         yield PendingReply(cards.lines(message.pending_lines), lines=len(message.pending_lines))
     yield from _failures(snapshot, config.on_call(snapshot.alerts, message.cluster_id))
+    yield from _stuck(snapshot, config)
     yield from _late_calls(snapshot, config)
     if not message.is_digest:
         yield from _first_approvals(snapshot, config)
@@ -97,6 +101,29 @@ def _is_old(alert: Alert, now: float) -> bool:
     """Return whether a repair failed so long ago that nobody is to be called for it: it was told then."""
     ended = alert.remediation.end_time or alert.remediation.update_time
     return ended is not None and now - ended.timestamp() > FAILURE_SECONDS
+
+
+def _stuck(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
+    """Yield which repairs may be stuck, for the channel too."""
+    message = snapshot.message
+    if stuck := [each for each, at in _untold_stuck(snapshot, config) if at <= snapshot.now]:
+        told = frozenset(alerts.stuck_key(each.remediation.ref) for each in stuck)
+        called = config.on_call(stuck, message.cluster_id)
+        said = cards.stuck([each.remediation for each in stuck], called, snapshot.now, has_card=not message.is_digest)
+        yield PendingReply(said, told, broadcast=True, stuck=tuple(each.remediation.ref for each in stuck))
+
+
+def stuck_moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
+    """Yield when repairs may be stuck that the thread wasn't told of."""
+    yield from (at for _, at in _untold_stuck(snapshot, config))
+
+
+def _untold_stuck(snapshot: Snapshot, config: WatchConfig) -> Iterator[tuple[Alert, float]]:
+    for alert in snapshot.alerts:
+        at = config.cards.stuck_at(alert.remediation)
+        is_open = not alert.is_closed and at < math.inf
+        if is_open and alerts.stuck_key(alert.remediation.ref) not in snapshot.message.announced:
+            yield alert, at
 
 
 def _results(snapshot: Snapshot) -> Iterator[PendingReply]:

@@ -59,6 +59,12 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
     yield "card-decided", cards.card(approved, decided=decided, notice=notice), False
     yield "alert", cards.card(remediation(), about=ABOUT), False
+    stuck = cards.card(
+        begun(State.RUNNING),
+        about=CardContext(now=START + 7200),
+        config=cards.CardConfig(waits={"*": 0}, stuck_minutes=1),
+    )
+    yield "stuck", stuck, False
     called = CardContext(is_automatic=True, mentioned=ALICE)
     yield "automatic", cards.card(begun(), about=called, config=cards.CardConfig(waits={"*": 120})), False
     for name, error in ERRORS.items():

@@ -58,7 +58,8 @@ def test_buttons_are_those_that_the_state_allows(state: State) -> None:
 @pytest.mark.parametrize("state", State)
 def test_menu_offers_to_decide_only_while_it_waits(state: State) -> None:
     offered = [each["value"] for each in controls(cards.card(BY_STATE[state]))[MORE]["options"]]
-    assert offered == [*(["reject", "mode"] if state == State.PENDING_APPROVAL else []), "ids", "history"]
+    deciding, support = {State.PENDING_APPROVAL: ["reject", "mode"]}, {State.FAILED: ["support"]}
+    assert offered == [*deciding.get(state, []), "ids", "history", *support.get(state, [])]
 
 
 def test_menu_offers_no_other_mode_where_all_take_two_people() -> None:

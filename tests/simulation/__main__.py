@@ -28,6 +28,7 @@ SOMETIMES = (
     "a selection approves",
     "a decision on what came back",
     "a digest",
+    "repair said to be stuck",
     "a list in pages",
     "outcome first_of_two",
     "outcome already_in_flight",

@@ -38,7 +38,7 @@ NO = re.compile(r"Not (approved|cancelled|rejected)|wasn't sent|[Nn]othing was s
 ASKS_FIRST = {"never": (), "cancel": ("cancel", "reject"), "always": ("cancel", "reject", "approve")}
 DONE = {"approve": "Approved", "cancel": "Cancelled", "reject": "Rejected"}
 SAYS = {"chat.postMessage", "chat.update", "chat.postEphemeral", "response_url"}
-MENTION = "<!subteam^S0ONCALL>"
+MENTION, STUCK = "<!subteam^S0ONCALL>", " may be stuck. "
 IN_REPAIR = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
 
 
@@ -195,6 +195,8 @@ def said(  # noqa: PLR0917 - what a call is
         world.slack.answers[decision] += 1
     if method == "chat.postMessage" and not body.get("thread_ts"):
         _announced(world, about, body, str(result.get("ts")))
+    if method == "chat.postMessage" and STUCK in text:
+        _stuck(world, about)
     if method == "chat.postMessage" and MENTION in everything and world.environ["BOT_REMIND_MINUTES"] == "0":
         _called(world, about)
 
@@ -235,6 +237,17 @@ def _announced(world: "World", about: str, body: dict[str, Any], ts: str) -> Non
         world.history.wrong(f"{about} is announced twice", about)
 
 
+def _stuck(world: "World", about: str) -> None:
+    """Judge that a repair is said to be stuck once each time that it is approved."""
+    world.history.marks.add("repair said to be stuck")
+    if not about:
+        return
+    world.stuck[about] += 1
+    ids = next(each for each in world.together.remediations if each[2] == about)
+    if world.stuck[about] > 1 + world.episodes[ids] and not world.faults.struck["history unreadable"]:
+        world.history.wrong(f"{about} is said to be stuck {world.stuck[about]} times", about)
+
+
 def _called(world: "World", about: str) -> None:
     if not about:
         return
@@ -242,7 +255,7 @@ def _called(world: "World", about: str) -> None:
     ids = next(each for each in world.together.remediations if each[2] == about)
     firsts = rows(world, select(audit).where(audit.c.outcome == "first_of_two", audit.c.remediation_id == about))
     more = world.escalations[ids] + world.episodes[ids] + world.failures[ids] + world.deletions[about]
-    allowed = 1 + more + len(firsts)
+    allowed = 1 + more + world.stuck[about] + len(firsts)
     if world.mentions[about] > allowed and not world.faults.struck["history unreadable"]:
         world.history.wrong(f"on-call is mentioned {world.mentions[about]} times for {about}", about)
 

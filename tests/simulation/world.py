@@ -101,6 +101,8 @@ class World:
             "BOT_REASON": shape.choice(("never", "never", "cancel", "always")),
             "BOT_MAX_IN_REPAIR": shape.choice(("", "1", "3")),
             "BOT_TWO_PEOPLE_MODES": shape.choice(("", "VM_ONLY", "REBOOT_VM,VM_ONLY")),
+            "BOT_STUCK_MINUTES": self.streams["stuck"].choice(("0", "3")),
+            "BOT_WAIT_MINUTES": "*=0",
         }
         self.bots: list[Running] = []
         self.started = 0
@@ -112,6 +114,7 @@ class World:
         self.deletions: Counter[str] = Counter()
         self.deleted: set[str | None] = set()
         self.mentions: Counter[str] = Counter()
+        self.stuck: Counter[str] = Counter()
         self.lost_right_at: dict[str, float] = {}
         self.remembered: list[tuple[Posted, dict[str, Any]]] = []
         self.started_at: dict[str, float] = {}

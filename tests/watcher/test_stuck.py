@@ -1,0 +1,85 @@
+"""Repairs that don't end: the card and the thread say so, who is on call is mentioned once, and it can be reported."""
+
+import pytest
+
+from bot import cards
+from tests.deaths import free_the_lease, kill_the_watch
+from tests.simulator.slack.workspace import Posted
+from tests.storms import began, digest, storm
+from tests.watch import card, pass_time, thread, until, watching
+from tests.world import APPROVE, IDS, World
+
+pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10")
+CALL = "<!subteam^S0ONCALL>"
+STUCK = "may be stuck. Not finished after"
+
+
+def calls(bot: World, alert: Posted) -> list[str]:
+    return [line for line in thread(bot, alert) if STUCK in line]
+
+
+async def running(bot: World) -> Posted:
+    """Approve a repair, and let it run."""
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    bot.together.remediations[IDS]["state"] = "RUNNING"
+    return await card(bot, words="Rebooting")
+
+
+async def test_repair_that_does_not_end_is_told_once_and_on_call_is_mentioned(bot: World) -> None:
+    alert = await running(bot)
+    await pass_time(bot, 38 * 60)
+    assert calls(bot, alert) == []
+    await until(bot, lambda: calls(bot, alert), seconds=300)
+    assert "May be stuck: under way since" in alert.text
+    await pass_time(bot, 3 * 3600)
+    (line,) = calls(bot, alert)
+    assert line.startswith("instance-1: Reboot may be stuck. Not finished after 40 min.")
+    assert line.endswith(CALL)
+    bot.together.remediations[IDS]["state"] = "SUCCEEDED"
+    await card(bot, words="Rebooted")
+    assert "stuck" not in alert.text
+
+
+async def test_support_gets_all_that_is_known_as_text(bot: World) -> None:
+    alert = await running(bot)
+    assert cards.SUPPORT not in [each["value"] for each in alert.controls[cards.MORE]["options"]]
+    await until(bot, lambda: calls(bot, alert), seconds=3600)
+    await bot.slack.press(alert, cards.MORE, choice=cards.SUPPORT, user="U0CAROL")
+    text = (await bot.reply_privately("U0CAROL")).everything
+    assert "Remediation remediation-1: Reboot (REMEDIATION_MODE_REBOOT_VM), state RUNNING" in text
+    assert "Cluster cluster-1, instance instance-1, node instance-1" in text
+    assert "approve by U0ALICE in Slack: approved" in text
+
+
+async def test_stuck_repairs_of_a_digest_are_one_line(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot, "8 nodes")
+    for number, ids in enumerate(list(bot.together.remediations)):
+        bot.together.remediations[ids]["state"] = "SUCCEEDED" if number == 7 else "RUNNING"
+    await pass_time(bot, 4 * 3600)
+    (line,) = calls(bot, message)
+    assert "gpu-node-0006: 7 repairs may be stuck" in line
+
+
+async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
+    alert = await running(bot)
+    await until(bot, lambda: calls(bot, alert), seconds=3600)
+    kill_the_watch()
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
+    async with bot.another():
+        await pass_time(bot, 3600)
+        assert len(calls(bot, alert)) == 1
+
+
+async def test_setting_switches_it_off() -> None:
+    async with watching(BOT_STUCK_MINUTES="0") as bot:
+        alert = await running(bot)
+        await pass_time(bot, 24 * 3600)
+        assert calls(bot, alert) == []
+        assert "stuck" not in alert.text
