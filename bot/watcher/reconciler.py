@@ -110,6 +110,7 @@ class Reconciler:
             Step.IDLE: self._idle,
         }
         self._edited: dict[str, tuple[float, str]] = {}
+        self._arrives_by: dict[str, float] = {}  # posts whose result wasn't clear, on this process's monotonic clock
         self._unclear: dict[str, _Unclear] = {}
         self._told_blindly: set[str] = set()
         self._threads: set[str] = set()  # whose state is known, since this watch has told or read them
@@ -237,6 +238,8 @@ class Reconciler:
             return is_same or self._was_just_edited(key)
         if step is Step.MAKE_SURE:
             return now < self._unclear[key].until
+        if step is Step.FIND:
+            return now < self._arrives_by.get(key, 0.0)  # the database's clock may have been set since
         return step is Step.REMIND and self._reminding.is_to_wait(key)
 
     def _was_just_edited(self, key: str) -> bool:
@@ -278,6 +281,7 @@ class Reconciler:
         after = await self._messages.change(known, settled, told=told)
         if after and after.message.done:
             self._edited.pop(key, None)
+            self._arrives_by.pop(key, None)
             self._forget_unclear(key)
         return after
 
@@ -309,6 +313,9 @@ class Reconciler:
         self._lease.ensure_held()  # writing it down may have taken so long that another process posts it by now
         try:
             ts = await self._channels.post(shown, about=_about(left), channel_id=message.channel_id)
+        except PostUncertain:
+            self._arrives_by[key] = self._clock.monotonic() + ARRIVED_SECONDS
+            raise
         except PostFailed as error:
             self._report(message.channel_id, f"Can't post alerts in {message.channel_id}: {error}.")
             await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0))

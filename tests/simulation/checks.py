@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 3600.0
 LAST_MOMENT = 6.0
+ONE_MOMENT = 0.1  # within it, Together's times of a review and an end are taken for those of a rejection
+EPOCH = "1970-01-01T00:00:00+00:00"
 RIGHTS_KEPT = 400.0  # the directory keeps an answer for five minutes, and a decision takes a while
 RIGHTS_KEPT_BLINDLY = 3700.0  # and for an hour where Slack doesn't answer (docs/security.md)
 SECRETS = (API_KEY, BOT_TOKEN, APP_TOKEN, SIGNING_SECRET)
@@ -263,6 +265,14 @@ def _called(world: "World", about: str) -> None:
 # In the end.
 
 
+def _looks_rejected(world: "World", row: Record) -> bool:
+    """Return whether a cancel came so soon after an approval in the console that both look like a rejection there."""
+    found = world.together.remediations[row["cluster_id"], row["instance_id"], row["remediation_id"]]
+    reviewed, ended = (datetime.fromisoformat(str(found.get(name) or EPOCH)) for name in ("review_time", "end_time"))
+    is_called_late = (row["verb"], row["outcome"]) == ("cancel", "too_late")
+    return is_called_late and 0 <= (ended - reviewed).total_seconds() < ONE_MOMENT
+
+
 async def in_the_end(world: "World", database: Database) -> None:
     """Judge the world after its faults are over and half an hour has passed."""
     history = world.history
@@ -272,7 +282,8 @@ async def in_the_end(world: "World", database: Database) -> None:
         if row["status"] not in {"done", "void"}:
             history.wrong(f"decision {decision} is {row['status']} in the end", about)
         effects = [each for each in history.sent if each.decision == decision and each.took_effect]
-        if effects and row["outcome"] is not None and row["outcome"] not in MAYBE:
+        is_undecidable = effects and _looks_rejected(world, row)
+        if effects and row["outcome"] not in {None, *MAYBE} and not is_undecidable:
             history.wrong(f"decision {decision} took effect, and its outcome is “{row['outcome']}”", about)
         if row["outcome"] in {"approved", "rejected"} and not effects:
             history.wrong(f"decision {decision} is called {row['outcome']}, and never took effect", about)

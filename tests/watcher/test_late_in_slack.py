@@ -37,6 +37,18 @@ async def test_edit_that_slack_executes_seconds_late_does_not_stay_over_the_end(
     assert APPROVE not in alert.buttons
 
 
+async def test_card_that_slack_executes_late_is_not_posted_again_though_the_clock_is_set(bot: World) -> None:
+    await began(bot)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", late=True))
+    bot.together.add()
+    await until(bot, lambda: bot.slack.faults[0].times == 0)
+    bot.time.set_back = -60
+    await pass_time(bot, 8)
+    bot.slack.execute_late()
+    await pass_time(bot, 60)
+    assert len([each for each in bot.slack.visible() if each.thread_ts is None]) == 1
+
+
 async def test_edit_that_slack_executes_much_later_does_not_stay_over_the_end(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
