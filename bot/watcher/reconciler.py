@@ -39,7 +39,6 @@ from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, Line, WorkQueue
 
 logger = logging.getLogger(__name__)
 
-TAKEOVER_SECONDS = 300.0  # so long after it begins, a watch may meet what the one before was telling
 FRESH_SECONDS = 1.0  # so old may be what says when a post left
 _NOTHING: Mapping[RemediationRef, EventKind] = {}
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
@@ -113,8 +112,7 @@ class Reconciler:
         self._arrives_by: dict[str, float] = {}  # posts whose result wasn't clear, on this process's monotonic clock
         self._unclear: dict[str, _Unclear] = {}
         self._told_blindly: set[str] = set()
-        self._threads: set[str] = set()  # whose state is known, since this watch has told or read them
-        self._began_at = clock.monotonic()
+        self._threads: set[str] = set()  # which this watch has begun, told, or read, so it knows them
         self._reminding: Backoff[str] = Backoff(clock.monotonic, LONGEST_WAIT[Lane.REPLY])
         self._found: dict[str, tuple[float, float, Found | None]] = {}
 
@@ -122,7 +120,6 @@ class Reconciler:
         """Forget what an earlier watch had in hand: the store knows better."""
         for each in (self._edited, self._unclear, self._told_blindly, self._found, self._threads):
             each.clear()
-        self._began_at = self._clock.monotonic()
 
     async def work(self) -> None:
         """Do what there is to do, each lane of each channel with a worker of its own, forever."""
@@ -282,6 +279,7 @@ class Reconciler:
         if after and after.message.done:
             self._edited.pop(key, None)
             self._arrives_by.pop(key, None)
+            self._threads.discard(key)
             self._forget_unclear(key)
         return after
 
@@ -323,6 +321,7 @@ class Reconciler:
         self._report(message.channel_id, "")
         logger.info("%s: posted in %s", _named(left), message.channel_id)
         self._edited[key] = self._clock.monotonic(), shown.fingerprint
+        self._threads.add(key)
         at = left.now
         return await self._settle(
             left, lambda each: replace(each.message, ts=ts, content_hash=shown.fingerprint, edited_at=at)
@@ -394,7 +393,7 @@ class Reconciler:
 
     async def _was_told_before(self, message: TrackedMessage, part: PendingReply) -> bool:
         """Return whether the watch before this one told it, and ended before it could write that down."""
-        if message.id in self._threads or self._clock.monotonic() - self._began_at > TAKEOVER_SECONDS:
+        if message.id in self._threads:
             return False
         assert message.ts is not None  # noqa: S101 - it has a thread
         mark = _mark_of(message.id, part)

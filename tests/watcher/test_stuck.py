@@ -4,7 +4,7 @@ import pytest
 
 from bot import cards
 from tests.deaths import free_the_lease, kill_the_watch
-from tests.simulator.slack.workspace import Posted
+from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.storms import began, digest, storm
 from tests.watch import card, pass_time, thread, until, watching
 from tests.world import APPROVE, IDS, World
@@ -74,6 +74,22 @@ async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
     await free_the_lease(bot.settings.database_url)
     async with bot.another():
         await pass_time(bot, 3600)
+        assert len(calls(bot, alert)) == 1
+
+
+async def test_it_is_told_once_though_slack_shows_no_thread_for_long_after_a_death(bot: World) -> None:
+    alert = await running(bot)
+    await pass_time(bot, 38 * 60)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
+    await until(bot, lambda: calls(bot, alert), seconds=300)
+    kill_the_watch()
+    await bot.settle()
+    bot.slack.faults.append(SlackFault("conversations.replies", "internal_error", times=10_000))
+    await free_the_lease(bot.settings.database_url)
+    async with bot.another():
+        await pass_time(bot, 900)
+        bot.slack.faults.clear()
+        await pass_time(bot, 600)
         assert len(calls(bot, alert)) == 1
 
 
