@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from bot.models import FINAL, OVERRIDES, Remediation, State, Verb
+from bot.models import FINAL, NEXT_STEP, OVERRIDES, Remediation, State, Verb
 
 _USUAL_WAIT = 30  # minutes; what a cluster waits that never saved anything else (docs.together.ai, "Node repair")
 MAX_URL = 3000  # of a button (docs.slack.dev, button element)
@@ -50,10 +50,11 @@ class CardConfig:
         return f"{self.workspace_url}archives/{channel_id}/p{ts.replace('.', '')}" if self.workspace_url else ""
 
     def other_modes(self, suggested: str) -> Sequence[str]:
-        """Return the modes that one person may approve in place of the suggested one."""
+        """Return the modes that one person may approve in place of the suggested one, Together's next step first."""
         if suggested in self.two_people:
             return []
-        return [mode for mode in OVERRIDES if mode != suggested and mode not in self.two_people]
+        others = [mode for mode in OVERRIDES if mode != suggested and mode not in self.two_people]
+        return sorted(others, key=lambda mode: mode != NEXT_STEP.get(suggested))  # type: ignore[call-overload] # open set
 
     def links(self, remediation: Remediation) -> Mapping[str, str]:
         """Return the links of a remediation by their labels."""

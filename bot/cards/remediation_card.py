@@ -12,6 +12,7 @@ from bot.cards.pause import pause_line
 from bot.models import (
     HISTORY_DAYS,
     IN_REPAIR,
+    NEXT_STEP,
     RULES,
     CardContext,
     DecidedBy,
@@ -164,21 +165,32 @@ def _risk(remediation: Remediation, about: CardContext) -> str:
     """Return what is at risk: the node's history and the cluster's share in repair."""
     if not _waits(remediation, about):
         return ""
-    told = [_history(about.history)] if about.history else []
+    told = [_history(remediation, about.history)] if about.history else []
     if about.share:
         told.append(_share(remediation, about.share))
     return " · ".join(told)
 
 
-def _history(history: History) -> str:
+def _history(remediation: Remediation, history: History) -> str:
     if history.repairs == 0:
         return f"No other repairs of this node in {HISTORY_DAYS} days"
+    if history.same and history.same_mode == remediation.mode:
+        return _again(remediation, history)
     last = ""
     if history.last_mode is not None:
         mode = escape(labels.mode(history.last_mode).noun, 80)
         state = escape(labels.state(history.last_state or "")[0].lower(), 80)
         last = f" (last: {mode}, {state}{f' {ago(history.last_at)}' if history.last_at else ''})"
     return f"{labels.ordinal(history.repairs + 1)} repair in {HISTORY_DAYS} days{last}"
+
+
+def _again(remediation: Remediation, history: History) -> str:
+    """Return that the same repair was tried for the same fault, and what Together would suggest after it."""
+    found = escape(fault(remediation, is_brief=True), 80)
+    which = f"{labels.ordinal(history.same + 1)} {escape(labels.mode(remediation.mode).noun, 80)} in 24 h"
+    following = NEXT_STEP.get(remediation.mode)  # type: ignore[call-overload] # the set of modes is open
+    after = f". Together's next step: {labels.mode(following).noun}" if following else ""
+    return f"{which}{f' for {found}' if found else ''}{after}"
 
 
 def _share(remediation: Remediation, share: RepairLoad) -> str:
@@ -254,5 +266,5 @@ def _push(remediation: Remediation, about: CardContext) -> str:
     if not _waits(remediation, about):
         return f"{node}: {escape(_title(remediation, about), 150)}"
     asked = f"Approve {escape(labels.mode(remediation.mode).noun, 80)}?"
-    history = f" {_history(about.history)}." if about.history and about.history.repairs else ""
+    history = f" {_history(remediation, about.history)}." if about.history and about.history.repairs else ""
     return f"{node}: {f'{broken}. ' if broken else ''}{asked}{history}"

@@ -53,6 +53,7 @@ from bot.models.ports import AlertChannels, Delivery, Directory, Found, Messenge
 from bot.models.remediation import (
     FINAL,
     IN_REPAIR,
+    NEXT_STEP,
     OPEN,
     OVERRIDES,
     PRECISION,
@@ -81,6 +82,7 @@ __all__ = [
     "MAX_CHOSEN",
     "MAX_HOLD_SECONDS",
     "MAX_ID_LENGTH",
+    "NEXT_STEP",
     "OPEN",
     "OVERRIDES",
     "PER_PAGE",

@@ -70,12 +70,18 @@ class RepairLoad:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A node's repairs of the last seven days, before this one; times in seconds since 1970."""
+    """A node's repairs of the last seven days, before this one; times in seconds since 1970.
+
+    Attributes:
+        same: how many of the last 24 hours had the mode `same_mode`, which this one had, and were for the same fault.
+    """
 
     repairs: int
     last_mode: str | None = None
     last_state: str | None = None
     last_at: float | None = None
+    same: int = 0
+    same_mode: str = ""
 
 
 @dataclass(frozen=True, slots=True)

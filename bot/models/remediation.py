@@ -51,6 +51,8 @@ class Mode(StrEnum):
 _BY_STRENGTH = (
     Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE, Mode.VM_ONLY, Mode.HOST_AWARE, Mode.EVICT_WITHOUT_REPLACEMENT,
 )  # fmt: skip
+# What Together suggests next where a repair didn't help (docs.together.ai, "Node repair").
+NEXT_STEP = {Mode.REBOOT_VM: Mode.VM_ONLY, Mode.VM_ONLY: Mode.HOST_AWARE}
 OVERRIDES = tuple(mode for mode in _BY_STRENGTH if mode != Mode.HOST_POWER_CYCLE)
 
 
@@ -129,6 +131,17 @@ class LinkedAlert(_Answer):
     target_vm: Lenient[str] = None
     annotation: Lenient[Annotation] = None
 
+    @property
+    def xids(self) -> frozenset[str]:
+        """Its Xid codes."""
+        events = self.annotation.xid.events if self.annotation and self.annotation.xid else []
+        return frozenset(each.xid_code for each in events if each.xid_code)
+
+    def is_same_fault(self, other: "LinkedAlert") -> bool:
+        """Return whether it is about the same fault: by its name and, where both have Xid codes, one of them."""
+        is_named = self.alert_name is not None and self.alert_name == other.alert_name
+        return is_named and (not (self.xids and other.xids) or bool(self.xids & other.xids))
+
 
 class Remediation(_Answer):
     """A remediation as Together answers it.
@@ -184,6 +197,10 @@ class Remediation(_Answer):
             for event in alert.annotation.xid.events
         )
         return next((each.xid_code for each in events if each.xid_code), "")
+
+    def is_for_same_fault(self, other: "Remediation") -> bool:
+        """Return whether one of its alerts is about the same fault as one of another's."""
+        return any(mine.is_same_fault(theirs) for mine in self.linked_alerts for theirs in other.linked_alerts)
 
     @property
     def is_warning(self) -> bool:

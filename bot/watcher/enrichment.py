@@ -2,18 +2,17 @@
 
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from bot.clock import Clock
 from bot.errors import TogetherError
-from bot.models import HISTORY_DAYS, History, Remediation, RemediationRef, RepairLoad, State
+from bot.models import HISTORY_DAYS, History, Remediation, RepairLoad, State
 from bot.together import TogetherClient
 from bot.watcher.poller import Poller
 
 logger = logging.getLogger(__name__)
 
 HISTORY_SECONDS = 3.0  # for a nicety of the card, on which other cards wait
-_DAY = 86_400.0
 _REPAIRED = {State.SUCCEEDED, State.FAILED}
 
 
@@ -39,21 +38,22 @@ class Enricher:
         name, nodes = (cluster.cluster_name or "", cluster.nodes) if cluster else ("", None)
         return RepairLoad(in_repair, nodes, self.clock.now(), name)
 
-    async def history(self, ref: RemediationRef) -> History | None:
+    async def history(self, of: Remediation) -> History | None:
         """Return what a node went through in the last days: one list, when its alert is first posted."""
         try:
             async with self.clock.timeout(HISTORY_SECONDS):
-                all_of_it = await self.together.list_remediations(ref.cluster_id, ref.instance_id)
+                all_of_it = await self.together.list_remediations(of.cluster_id, of.instance_id)
         except (TogetherError, TimeoutError) as error:
-            logger.warning("%s: can't read the node's history: %s", ref, type(error).__name__)
+            logger.warning("%s: can't read the node's history: %s", of.ref, type(error).__name__)
             return None
-        oldest = datetime.fromtimestamp(self.clock.now() - HISTORY_DAYS * _DAY, UTC)
-        ended = [each for each in all_of_it if each.state in _REPAIRED and each.id != ref.remediation_id]
-        recent = sorted((each for each in ended if _ended(each) >= oldest), key=_ended)
+        now = datetime.fromtimestamp(self.clock.now(), UTC)
+        ended = [each for each in all_of_it if each.state in _REPAIRED and each.id != of.id]
+        recent = sorted((each for each in ended if _ended(each) >= now - timedelta(HISTORY_DAYS)), key=_ended)
         if not recent:
             return History(0)
-        last = recent[-1]
-        return History(len(recent), last.mode, last.state, _ended(last).timestamp())
+        last, today = recent[-1], [each for each in recent if _ended(each) >= now - timedelta(1)]
+        same = [each for each in today if each.mode == of.mode and each.is_for_same_fault(of)]
+        return History(len(recent), last.mode, last.state, _ended(last).timestamp(), len(same), of.mode)
 
 
 def _ended(remediation: Remediation) -> datetime:

@@ -287,7 +287,7 @@ class Reconciler:
 
     async def _post(self, snapshot: Snapshot) -> Snapshot | None:
         began, is_card = self._clock.monotonic(), not snapshot.message.is_digest
-        history = await self._enricher.history(snapshot.alerts[0].remediation.ref) if is_card else None
+        history = await self._enricher.history(snapshot.alerts[0].remediation) if is_card else None
         await self._channels.turn_to_post(self._config.channel_of(snapshot))
         self._lease.ensure_held()
         is_fresh = self._clock.monotonic() - began < FRESH_SECONDS

@@ -119,10 +119,22 @@ def test_card_of_a_withdrawn_remediation() -> None:
         ),
         (History(11), "12th repair in 7 days"),
         (History(20), "21st repair in 7 days"),
+        (
+            History(3, Mode.REBOOT_VM, State.SUCCEEDED, START, same=1, same_mode=Mode.REBOOT_VM),
+            "2nd reboot in 24 h for Xid 79. Together's next step: quick reprovision",
+        ),
+        (History(3, same=1, same_mode=Mode.VM_ONLY), "4th repair in 7 days"),
     ],
 )
 def test_node_history_in_a_sentence(history: History, words: str) -> None:
     assert words in cards.card(remediation(), about=CardContext(history=history)).text
+
+
+def test_menu_of_other_modes_begins_with_what_together_suggests_next() -> None:
+    offered = CardConfig().other_modes
+    assert offered(Mode.VM_ONLY) == [Mode.HOST_AWARE, Mode.REBOOT_VM, Mode.EVICT_WITHOUT_REPLACEMENT]
+    assert offered(Mode.HOST_AWARE) == [Mode.REBOOT_VM, Mode.VM_ONLY, Mode.EVICT_WITHOUT_REPLACEMENT]
+    assert offered("REMEDIATION_MODE_NEW")[0] == Mode.REBOOT_VM
 
 
 @pytest.mark.parametrize(

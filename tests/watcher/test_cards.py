@@ -1,6 +1,7 @@
 """One card for each waiting remediation, posted once and kept true to the end."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -282,6 +283,26 @@ async def test_card_shows_node_history_and_cluster_load(bot: World) -> None:
     await pass_time(bot, 1190)
     assert len([call for call in bot.together.calls if call.verb == "clusters"]) == 2
     assert [call for call in bot.together.calls if call.verb == "cluster"] == []
+
+
+def xid(code: str) -> list[dict[str, Any]]:
+    return [{"alert_name": "DmesgXidError", "annotation": {"title": "Xid", "xid": {"events": [{"xid_code": code}]}}}]
+
+
+@pytest.mark.parametrize(("before", "ended", "words"), [
+    ("79", "2026-11-23T20:00:00Z", "3rd reboot in 24 h for Xid 79. Together's next step: quick reprovision"),
+    ("31", "2026-11-23T20:00:00Z", "3rd repair in 7 days"),
+    ("79", "2026-11-23T02:00:00Z", "3rd repair in 7 days"),
+])  # fmt: skip
+async def test_card_says_that_the_same_repair_was_tried_for_the_same_fault(
+    bot: World, before: str, ended: str, words: str
+) -> None:
+    for number in range(2):
+        ids = ("cluster-1", "instance-1", f"r-{number}")
+        bot.together.add(ids, "SUCCEEDED", end_time=ended, linked_alerts=xid(before))
+    bot.together.add(linked_alerts=xid("79"))
+    alert = await card(bot)
+    assert words in alert.everything
 
 
 async def test_card_is_posted_without_a_history_that_cannot_be_read(bot: World) -> None:
