@@ -153,6 +153,17 @@ async def test_what_is_on_hold_is_not_what_nobody_decides(bot: World) -> None:
     assert Counted({}, await metrics(bot)).now("oldest_waiting_seconds") < 60
 
 
+@pytest.mark.bot(watching=True, BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=0")
+async def test_repair_that_does_not_end_is_counted_once(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    before = await metrics(bot)
+    await pass_time(bot, 7200)
+    assert Counted(before, await metrics(bot)).of("stuck_repairs_total") == 1
+
+
 async def test_what_waits_again_has_not_waited_since_it_was_first_seen(bot: World) -> None:
     bot.together.add()
     await card(bot)

@@ -6,7 +6,7 @@ from bot import cards
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.storms import began, digest, storm
-from tests.watch import card, pass_time, thread, until, watching
+from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.world import APPROVE, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10")
@@ -45,6 +45,7 @@ async def test_repair_that_does_not_end_is_told_once_and_on_call_is_mentioned(bo
 
 
 async def test_support_gets_all_that_is_known_as_text(bot: World) -> None:
+    enforce_slacks_limits(bot)
     alert = await running(bot)
     assert cards.SUPPORT not in [each["value"] for each in alert.controls[cards.MORE]["options"]]
     await until(bot, lambda: calls(bot, alert), seconds=3600)

@@ -211,8 +211,12 @@ RICH = {
 def _rich_text(block: dict[str, Any]) -> None:
     """Check rich text. It has no documented length: a section's is used, so that the bot doesn't rely on more."""
     sections = block.get("elements", [])
-    if not sections or any(each.get("type") != "rich_text_section" or not each.get("elements") for each in sections):
+    kinds = {"rich_text_section", "rich_text_preformatted"}
+    if not sections or any(each.get("type") not in kinds or not each.get("elements") for each in sections):
         raise Refused("invalid_blocks", "rich text without sections")
+    preformatted = [element for each in sections if each["type"] != "rich_text_section" for element in each["elements"]]
+    if any(element.get("type") not in {"text", "link"} for element in preformatted):
+        raise Refused("invalid_blocks", "preformatted text holds text and links (docs.slack.dev, rich text block)")
     elements = [element for each in sections for element in each["elements"]]
     for element in elements:
         wanted = RICH.get(element.get("type"))

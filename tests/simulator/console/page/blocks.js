@@ -30,7 +30,8 @@ export function drawBlock(block, handle) {
         block.accessory ? drawElement(block.accessory, handle, block.block_id) : null,
       );
     case "rich_text":
-      return el("div", { class: "block" }, block.elements.map((part) => el("p", {}, part.elements.map(drawRich))));
+      return el("div", { class: "block" }, block.elements.map((part) =>
+        el(part.type === "rich_text_preformatted" ? "pre" : "p", {}, part.elements.map(drawRich))));
     case "context":
       return el("div", { class: "block context" }, block.elements.map((each) => el("span", {}, drawText(each))));
     case "input":
