@@ -114,8 +114,8 @@ def _stuck(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
 
 
 def stuck_moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
-    """Yield when repairs may be stuck that the thread wasn't told of."""
-    yield from (at for _, at in _untold_stuck(snapshot, config))
+    """Yield when repairs may be stuck later on."""
+    yield from (at for _, at in _untold_stuck(snapshot, config) if at > snapshot.now)
 
 
 def _untold_stuck(snapshot: Snapshot, config: WatchConfig) -> Iterator[tuple[Alert, float]]:

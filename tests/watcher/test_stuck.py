@@ -1,9 +1,12 @@
 """Repairs that don't end: the card and the thread say so, who is on call is mentioned once, and it can be reported."""
 
 import pytest
+from sqlalchemy import select
 
 from bot import cards
+from bot.store.tables import messages
 from tests.deaths import free_the_lease, kill_the_watch
+from tests.rows import execute_beside
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.storms import began, digest, storm
 from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
@@ -92,6 +95,16 @@ async def test_it_is_told_once_though_slack_shows_no_thread_for_long_after_a_dea
         bot.slack.faults.clear()
         await pass_time(bot, 600)
         assert len(calls(bot, alert)) == 1
+
+
+async def test_stuck_repair_that_nobody_is_told_of_is_not_looked_at_all_the_time() -> None:
+    async with watching(BOT_AUTOMATIC_REPAIRS="destructive", BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=0") as bot:
+        await began(bot)
+        bot.together.add(reviewed_by="Auto-Approved", state="RUNNING")
+        await pass_time(bot, 3600)
+        (row,) = await execute_beside(bot, select(messages.c.next_at))
+        assert bot.slack.visible() == []
+        assert row["next_at"] is None
 
 
 async def test_setting_switches_it_off() -> None:
