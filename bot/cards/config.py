@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from bot.models import FINAL, NEXT_STEP, OVERRIDES, Remediation, State, Verb
+from bot.models import IN_REPAIR, NEXT_STEP, OVERRIDES, Remediation, Verb
 
 _USUAL_WAIT = 30  # minutes; what a cluster waits that never saved anything else (docs.together.ai, "Node repair")
 MAX_URL = 3000  # of a button (docs.slack.dev, button element)
@@ -39,8 +39,7 @@ class CardConfig:
 
     def stuck_at(self, remediation: Remediation) -> float:
         """Return from when on a repair under way may be stuck, in Unix time; infinity where it never is."""
-        is_under_way = remediation.state not in {State.PENDING_APPROVAL, *FINAL}
-        if not (self.stuck_minutes and is_under_way and (since := remediation.under_way_since)):
+        if not (self.stuck_minutes and remediation.state in IN_REPAIR and (since := remediation.under_way_since)):
             return math.inf
         wait = self.wait_of(remediation.cluster_id)
         return since.timestamp() + 60.0 * (self.stuck_minutes + (_USUAL_WAIT if wait is None else wait))

@@ -243,8 +243,9 @@ class Remediation(_Answer):
 
     @property
     def under_way_since(self) -> datetime | None:
-        """When the repair began, or was approved or requested, as far as Together says."""
-        return self.start_time or self.review_time or self.create_time
+        """When the repair began, was approved or requested, as far as Together says, in this incident."""
+        moments = [each for each in (self.create_time, self.review_time, self.start_time) if each]
+        return max(moments, key=datetime.timestamp, default=None)
 
     @property
     def episode(self) -> str:

@@ -112,14 +112,19 @@ class Reconciler:
         self._arrives_by: dict[str, float] = {}  # posts whose result wasn't clear, on this process's monotonic clock
         self._unclear: dict[str, _Unclear] = {}
         self._told_blindly: set[str] = set()
-        self._threads: set[str] = set()  # which this watch has begun, told, or read, so it knows them
+        self._left: set[str] = set()  # messages that the watch before this one may have been in the middle of
         self._reminding: Backoff[str] = Backoff(clock.monotonic, LONGEST_WAIT[Lane.REPLY])
         self._found: dict[str, tuple[float, float, Found | None]] = {}
 
-    def begin(self) -> None:
-        """Forget what an earlier watch had in hand: the store knows better."""
-        for each in (self._edited, self._unclear, self._told_blindly, self._found, self._threads):
+    def begin(self, due: Collection[str]) -> None:
+        """Forget what an earlier watch had in hand: the store knows better.
+
+        Args:
+            due: the messages that it left something to do on.
+        """
+        for each in (self._edited, self._unclear, self._told_blindly, self._found):
             each.clear()
+        self._left = set(due)
 
     async def work(self) -> None:
         """Do what there is to do, each lane of each channel with a worker of its own, forever."""
@@ -279,7 +284,7 @@ class Reconciler:
         if after and after.message.done:
             self._edited.pop(key, None)
             self._arrives_by.pop(key, None)
-            self._threads.discard(key)
+            self._left.discard(key)
             self._forget_unclear(key)
         return after
 
@@ -321,7 +326,6 @@ class Reconciler:
         self._report(message.channel_id, "")
         logger.info("%s: posted in %s", _named(left), message.channel_id)
         self._edited[key] = self._clock.monotonic(), shown.fingerprint
-        self._threads.add(key)
         at = left.now
         return await self._settle(
             left, lambda each: replace(each.message, ts=ts, content_hash=shown.fingerprint, edited_at=at)
@@ -393,12 +397,17 @@ class Reconciler:
 
     async def _was_told_before(self, message: TrackedMessage, part: PendingReply) -> bool:
         """Return whether the watch before this one told it, and ended before it could write that down."""
-        if message.id in self._threads:
+        if message.id not in self._left:
             return False
         assert message.ts is not None  # noqa: S101 - it has a thread
         mark = _mark_of(message.id, part)
-        has_it = await self._channels.has_reply(mark, thread_ts=message.ts, channel_id=message.channel_id)
-        self._threads.add(message.id)
+        try:
+            has_it = await self._channels.has_reply(mark, thread_ts=message.ts, channel_id=message.channel_id)
+        except PostFailed as error:
+            if not error.is_lasting:
+                raise
+            has_it = None
+        self._left.discard(message.id)
         return bool(has_it)
 
     async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
@@ -421,7 +430,7 @@ class Reconciler:
         undo: Callable[[Snapshot], TrackedMessage | None] | None = None,
     ) -> None:
         mark = _mark_of(message.id, part)
-        self._threads.add(message.id)
+        self._left.discard(message.id)
         try:
             await self._channels.post(
                 part.message, thread_ts=message.ts, channel_id=message.channel_id, broadcast=part.broadcast, mark=mark

@@ -121,8 +121,8 @@ def stuck_moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
 def _untold_stuck(snapshot: Snapshot, config: WatchConfig) -> Iterator[tuple[Alert, float]]:
     for alert in snapshot.alerts:
         at = config.cards.stuck_at(alert.remediation)
-        is_open = not alert.is_closed and at < math.inf
-        if is_open and alerts.stuck_key(alert.remediation.ref) not in snapshot.message.announced:
+        is_sure = not (alert.is_closed or alert.is_stale)
+        if is_sure and at < math.inf and alerts.stuck_key(alert.remediation.ref) not in snapshot.message.announced:
             yield alert, at
 
 

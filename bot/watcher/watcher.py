@@ -136,7 +136,7 @@ class Watcher:
     async def _begin(self) -> bool:
         """Begin with what the last process knew. Returns whether there was none."""
         self._queue.clear()
-        self._reconciler.begin()
+        self._reconciler.begin(await self._messages.due())
         self._comparer.begin()
         await self._outages.load()
         is_first = await self._messages.is_empty()
