@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from bot.cards import labels
 from bot.models import IN_REPAIR, NEXT_STEP, OVERRIDES, Remediation, Verb
 
-_USUAL_WAIT = 30  # minutes; what a cluster waits that never saved anything else (docs.together.ai, "Node repair")
 MAX_URL = 3000  # of a button (docs.slack.dev, button element)
 
 
@@ -42,7 +42,7 @@ class CardConfig:
         if not (self.stuck_minutes and remediation.state in IN_REPAIR and (since := remediation.under_way_since)):
             return math.inf
         wait = self.wait_of(remediation.cluster_id)
-        return since.timestamp() + 60.0 * (self.stuck_minutes + (_USUAL_WAIT if wait is None else wait))
+        return since.timestamp() + 60.0 * (self.stuck_minutes + (labels.USUAL_WAIT if wait is None else wait))
 
     def permalink(self, channel_id: str, ts: str) -> str:
         """Return the link to a message (docs.slack.dev, chat.getPermalink); empty where the workspace isn't known."""

@@ -119,7 +119,8 @@ SEVERITIES: Mapping[str, str] = {
 
 IF_STUCK = "Check the node in Together. “Copy for Together support” is in the card's menu."
 _LOSE = "lose work since their last checkpoint"
-_UNSET = "the cluster's wait (30 min unless set)"  # in Together: docs.together.ai, "Node repair"
+USUAL_WAIT = 30  # minutes, where a cluster's wait was never set in Together (docs.together.ai, "Node repair")
+_UNSET = f"the cluster's wait ({USUAL_WAIT} min unless set)"
 COOLDOWN = "Together won't suggest another repair for about 30 minutes."
 
 

@@ -110,12 +110,11 @@ def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: 
         now: Unix time in seconds.
         has_card: it is one, told in the thread of its card, which has a menu.
     """
-    named = ", ".join(escape(each.node, 100) for each in repairs[:_LISTED])
-    more = f" and {len(repairs) - _LISTED} more" if len(repairs) > _LISTED else ""
+    named = _first([each.node for each in repairs], 100)
     oldest = min(_seconds(each.under_way_since) for each in repairs)
     what = escape(labels.mode(repairs[0].mode).name, 80) if len(repairs) == 1 else f"{len(repairs)} repairs"
     hint = labels.IF_STUCK if has_card else "Check them in Together."
-    text = f"{named}{more}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint} {mention(called)}"
+    text = f"{named}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint} {mention(called)}"
     return Message(text.strip(), [blocks.paragraph(text.strip())])
 
 
@@ -248,6 +247,10 @@ def unwatched(clusters: Sequence[str]) -> Message:
 
 
 def _named(clusters: Sequence[str]) -> str:
-    named = ", ".join(escape(each, 200) for each in clusters[:_LISTED])
-    more = len(clusters) - _LISTED
-    return f"cluster{'s' if len(clusters) > 1 else ''} {named}{f' and {more} more' if more > 0 else ''}"
+    return f"cluster{'s' if len(clusters) > 1 else ''} {_first(clusters, 200)}"
+
+
+def _first(names: Sequence[str], limit: int) -> str:
+    """Return the first ten of raw names, each of at most `limit` characters, and how many more there are."""
+    more = len(names) - _LISTED
+    return f"{', '.join(escape(each, limit) for each in names[:_LISTED])}{f' and {more} more' if more > 0 else ''}"

@@ -70,10 +70,10 @@ class RepairLoad:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A node's repairs of the last seven days, before this one; times in seconds since 1970.
+    """A node's repairs of the last seven days, before this one; times in Unix time in seconds.
 
     Attributes:
-        same: how many of the last 24 hours had the mode `same_mode`, which this one had, and were for the same fault.
+        same: repairs of the last 24 hours in the mode `same_mode`, the one suggested then, for the same fault.
     """
 
     repairs: int

@@ -132,15 +132,16 @@ class LinkedAlert(_Answer):
     annotation: Lenient[Annotation] = None
 
     @property
-    def xids(self) -> frozenset[str]:
-        """Its Xid codes."""
+    def xids(self) -> list[str]:
+        """Its Xid codes, in Together's order."""
         events = self.annotation.xid.events if self.annotation and self.annotation.xid else []
-        return frozenset(each.xid_code for each in events if each.xid_code)
+        return [each.xid_code for each in events if each.xid_code]
 
     def is_same_fault(self, other: "LinkedAlert") -> bool:
         """Return whether it is about the same fault: by its name and, where both have Xid codes, one of them."""
         is_named = self.alert_name is not None and self.alert_name == other.alert_name
-        return is_named and (not (self.xids and other.xids) or bool(self.xids & other.xids))
+        mine, theirs = set(self.xids), set(other.xids)
+        return is_named and (not (mine and theirs) or not mine.isdisjoint(theirs))
 
 
 class Remediation(_Answer):
@@ -190,13 +191,7 @@ class Remediation(_Answer):
     @property
     def xid(self) -> str:
         """The first Xid code of its evidence; empty where there is none."""
-        events = (
-            event
-            for alert in self.linked_alerts
-            if alert.annotation and alert.annotation.xid
-            for event in alert.annotation.xid.events
-        )
-        return next((each.xid_code for each in events if each.xid_code), "")
+        return next((code for alert in self.linked_alerts for code in alert.xids), "")
 
     def is_for_same_fault(self, other: "Remediation") -> bool:
         """Return whether one of its alerts is about the same fault as one of another's."""
@@ -243,7 +238,7 @@ class Remediation(_Answer):
 
     @property
     def under_way_since(self) -> datetime | None:
-        """When the repair began, was approved or requested, as far as Together says, in this incident."""
+        """When the repair started; until then when it was approved, or requested. None where Together doesn't say."""
         moments = [each for each in (self.create_time, self.review_time, self.start_time) if each]
         return max(moments, key=datetime.timestamp, default=None)
 

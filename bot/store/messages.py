@@ -125,7 +125,6 @@ _DROP_MESSAGES = delete(messages).where(is_among("b_ids", m.id))
 _DROP_ALERTS = delete(alerts).where(a.message_id == bindparam("b_message")).returning(*_IDS)
 _FORGET_FIRST = delete(first_approvals).where(one_remediation(first))
 _CLOSE = update(messages).where(_MESSAGE_ID).values(is_open=False)
-_NOTHING: Mapping[RemediationRef, EventKind] = {}
 Change = Callable[[Snapshot], TrackedMessage | None]
 
 
@@ -229,7 +228,7 @@ class Messages(Leased):
         change: Change,
         *,
         history: History | None = None,
-        told: Mapping[RemediationRef, EventKind] = _NOTHING,
+        told: Mapping[RemediationRef, EventKind] | None = None,
     ) -> Snapshot | None:
         """Change a message, unless something has changed since it was loaded: then it is loaded again.
 
@@ -238,7 +237,7 @@ class Messages(Leased):
         Args:
             known: the message, or its ID.
             change: from the message as it is to what it becomes; None leaves it as it is.
-            told: what people are told of which remediations with it, for other tools.
+            told: the events that other tools get with it.
 
         Returns:
             What it has become; None where it was left, or is not there.
@@ -426,14 +425,14 @@ def _write(
     before: Snapshot,
     after: TrackedMessage,
     history: History | None,
-    told: Mapping[RemediationRef, EventKind],
+    told: Mapping[RemediationRef, EventKind] | None,
 ) -> Snapshot | None:
     """Write what a message has become, and the history of a card's alert; None where it isn't what it was."""
     same = {"b_message": after.id, "b_version": before.version}
     if not connection.execute(_WRITE_SAME, same | _message_columns(after)).rowcount:
         return None
     for each in before.alerts:
-        if kind := told.get(each.remediation.ref):
+        if kind := (told or {}).get(each.remediation.ref):
             outbox.told(connection, kind, each, after)
     if history:
         alert = replace(before.alerts[0], history=history)
@@ -447,7 +446,7 @@ def _change(
     message_id: str,
     change: Change,
     history: History | None,
-    told: Mapping[RemediationRef, EventKind],
+    told: Mapping[RemediationRef, EventKind] | None,
 ) -> Snapshot | None:
     before = load(connection, message_id, to_change=True)
     after = change(before) if before else None

@@ -40,7 +40,6 @@ from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, Line, WorkQueue
 logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 1.0  # so old may be what says when a post left
-_NOTHING: Mapping[RemediationRef, EventKind] = {}
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
 
 
@@ -264,13 +263,13 @@ class Reconciler:
         known: Snapshot | str,
         change: Callable[[Snapshot], TrackedMessage | None],
         *,
-        told: Mapping[RemediationRef, EventKind] = _NOTHING,
+        told: Mapping[RemediationRef, EventKind] | None = None,
     ) -> Snapshot | None:
         """Change a message, and set when to check it next.
 
         Args:
             known: the message; or its ID, where what was loaded is too old to judge by.
-            told: what people are told of which remediations with it, for other tools.
+            told: the events that other tools get with it.
         """
         key = known if isinstance(known, str) else known.message.id
 
@@ -399,16 +398,19 @@ class Reconciler:
         """Return whether the watch before this one told it, and ended before it could write that down."""
         if message.id not in self._left:
             return False
+        has_it = await self._has_reply(message, _mark_of(message.id, part))
+        self._left.discard(message.id)
+        return bool(has_it)
+
+    async def _has_reply(self, message: TrackedMessage, mark: str) -> bool | None:
+        """Return whether a thread has a reply; None where that can't be read, now or later."""
         assert message.ts is not None  # noqa: S101 - it has a thread
-        mark = _mark_of(message.id, part)
         try:
-            has_it = await self._channels.has_reply(mark, thread_ts=message.ts, channel_id=message.channel_id)
+            return await self._channels.has_reply(mark, thread_ts=message.ts, channel_id=message.channel_id)
         except PostFailed as error:
             if not error.is_lasting:
                 raise
-            has_it = None
-        self._left.discard(message.id)
-        return bool(has_it)
+            return None
 
     async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         """Tell the thread; what it takes no more counts as told."""
@@ -449,13 +451,7 @@ class Reconciler:
     async def _make_sure(self, snapshot: Snapshot) -> Snapshot | None:
         """Look in the thread for what it may have been told. Where the bot may not, a line twice rather than none."""
         message, unclear = snapshot.message, self._unclear[snapshot.message.id]
-        assert message.ts is not None  # noqa: S101 - it has a thread
-        try:
-            has_it = await self._channels.has_reply(unclear.mark, thread_ts=message.ts, channel_id=message.channel_id)
-        except PostFailed as error:
-            if not error.is_lasting:
-                raise
-            has_it = None
+        has_it = await self._has_reply(message, unclear.mark)
         if has_it or (has_it is None and message.id in self._told_blindly):
             return await self._count_as_told(message.id, unclear.part)
         del self._unclear[message.id]
