@@ -13,7 +13,6 @@ from bot.models import (
     FirstApproval,
     Hold,
     Remediation,
-    RemediationRef,
     RepairLoad,
     ReplyKind,
     Request,
@@ -81,9 +80,6 @@ def seen(  # noqa: PLR0913 - what was read, and when
             lines = (*lines, *cards.transition(before, remediation, known, look.now))
         message = replace(message, pending_lines=lines)
     if waits_again:
-        # Should it fail or be stuck once more, that is told once more.
-        told = {str(remediation.ref), stuck_key(remediation.ref)}
-        message = replace(message, announced=message.announced - told)
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(alert, waiting_since=look.now, asked_since=asked_since)
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
@@ -165,9 +161,15 @@ def holds(remark: CardNote | None, remediation: Remediation) -> bool:
     return remark is not None and (remark.state, remark.mode) == (remediation.state, remediation.mode)
 
 
-def stuck_key(ref: RemediationRef) -> str:
-    """Return as what it is remembered that a thread was told that a repair may be stuck."""
-    return f"stuck {ref}"
+def failure_key(alert: Alert) -> str:
+    """Return as what it is remembered that a thread was told of a failure: of this one, should it fail once more."""
+    ref, since = alert.remediation.ref, alert.waiting_since
+    return f"{ref} {since:.0f}" if since else str(ref)
+
+
+def stuck_key(alert: Alert) -> str:
+    """Return as what it is remembered that a thread was told that a repair may be stuck, as it has come to be now."""
+    return f"stuck {failure_key(alert)} {alert.remediation.under_way_since}"
 
 
 def was_only_waiting(alert: Alert) -> bool:

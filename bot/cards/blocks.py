@@ -135,11 +135,10 @@ def paragraphs(lines: Sequence[str]) -> list[dict[str, Any]]:
     return rich_texts(map(elements, lines))
 
 
-def preformatted(lines: Iterable[str]) -> dict[str, Any]:
-    """Return raw lines as one piece of text that is easily copied, as many of them as it holds."""
-    text = pages(list(lines))[0]
-    element = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": text}]}
-    return {"type": "rich_text", "elements": [element]}
+def preformatted(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """Return raw lines as text that is easily copied: one piece of Slack's size, or as few as hold them."""
+    pieces = [{"type": "rich_text_preformatted", "elements": [{"type": "text", "text": page}]} for page in pages(lines)]
+    return [{"type": "rich_text", "elements": [each]} for each in pieces[:MAX_BLOCKS]]
 
 
 def statement(sentence: str, rest: str = "") -> dict[str, Any]:

@@ -36,7 +36,7 @@ def _said(outcome: str) -> str:
 
 
 def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
-    """Return what Together's support asks for, as plain text in one piece to copy: IDs, times, alerts, decisions."""
+    """Return what Together's support asks for, as plain text to copy: IDs, times, alerts, decisions."""
     mode = labels.mode(remediation.mode).name
     told = [
         f"Remediation {remediation.id}: {mode} ({remediation.mode}), state {remediation.state}",
@@ -56,7 +56,7 @@ def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
     told += [f"Alert {each}" for each in plain_alerts(remediation)]
     told += [f"{plain_when(each.at)}: {each.verb} by {each.user_id} in Slack: {each.outcome}" for each in past]
     lines = [clean(each, 400) for each in told]
-    return Message(blocks.story([entities(each) for each in lines]), [blocks.preformatted(lines)])
+    return Message(blocks.story([entities(each) for each in lines]), blocks.preformatted(lines))
 
 
 def copyable(ref: RemediationRef) -> Message:

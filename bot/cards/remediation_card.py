@@ -186,8 +186,8 @@ def _history(remediation: Remediation, history: History) -> str:
 
 def _again(remediation: Remediation, history: History) -> str:
     """Return that the same repair was tried for the same fault, and what Together would suggest after it."""
-    found = escape(fault(remediation, is_brief=True), 80)
-    which = f"{labels.ordinal(history.same + 1)} {escape(labels.mode(remediation.mode).noun, 80)} in 24 h"
+    found = escape(history.same_fault, 80)
+    which = f"{labels.ordinal(history.same + 1)} {escape(labels.mode(remediation.mode).noun, 80)} within 24 h"
     following = NEXT_STEP.get(remediation.mode)  # type: ignore[call-overload] # the set of modes is open
     after = f". Together's next step: {labels.mode(following).noun}" if following else ""
     return f"{which}{f' for {found}' if found else ''}{after}"

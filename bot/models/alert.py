@@ -74,6 +74,7 @@ class History:
 
     Attributes:
         same: repairs of the last 24 hours in the mode `same_mode`, the one suggested then, for the same fault.
+        same_fault: that fault, raw.
     """
 
     repairs: int
@@ -82,6 +83,7 @@ class History:
     last_at: float | None = None
     same: int = 0
     same_mode: str = ""
+    same_fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

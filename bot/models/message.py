@@ -25,7 +25,8 @@ class TrackedMessage:
         unsure_until: until when an edit whose result wasn't clear may still arrive, over a newer one.
         last_added_at: when the last remediation came in.
         pending_lines: what the thread of a card is yet to be told.
-        announced: which failures, and which parts of which reports, the thread of a digest was told.
+        told_lines: how many such lines it was told.
+        announced: what else its thread was told: failures, repairs that may be stuck, parts of reports, and so on.
         remind_from: when the reminders that were last sent began to count.
         reminders: how many were sent since.
         reminded_at: when the last one was sent.
@@ -50,6 +51,7 @@ class TrackedMessage:
     unsure_until: float = 0.0
     last_added_at: float = 0.0
     pending_lines: tuple[str, ...] = ()
+    told_lines: int = 0
     announced: frozenset[str] = field(default_factory=frozenset)
     remind_from: float = 0.0
     reminders: int = 0

@@ -137,11 +137,16 @@ class LinkedAlert(_Answer):
         events = self.annotation.xid.events if self.annotation and self.annotation.xid else []
         return [each.xid_code for each in events if each.xid_code]
 
-    def is_same_fault(self, other: "LinkedAlert") -> bool:
-        """Return whether it is about the same fault: by its name and, where both have Xid codes, one of them."""
-        is_named = self.alert_name is not None and self.alert_name == other.alert_name
-        mine, theirs = set(self.xids), set(other.xids)
-        return is_named and (not (mine and theirs) or not mine.isdisjoint(theirs))
+    def same_fault(self, other: "LinkedAlert") -> str:
+        """Return the fault that both are about: by their name and, where both have Xid codes, one in common; raw.
+
+        Empty where it isn't the same one.
+        """
+        if not self.alert_name or self.alert_name != other.alert_name:
+            return ""
+        if self.xids and other.xids:
+            return next((f"Xid {code}" for code in self.xids if code in other.xids), "")
+        return (self.annotation and self.annotation.title) or self.alert_name
 
 
 class Remediation(_Answer):
@@ -193,9 +198,10 @@ class Remediation(_Answer):
         """The first Xid code of its evidence; empty where there is none."""
         return next((code for alert in self.linked_alerts for code in alert.xids), "")
 
-    def is_for_same_fault(self, other: "Remediation") -> bool:
-        """Return whether one of its alerts is about the same fault as one of another's."""
-        return any(mine.is_same_fault(theirs) for mine in self.linked_alerts for theirs in other.linked_alerts)
+    def same_fault(self, other: "Remediation") -> str:
+        """Return the first fault that an alert of each is about, raw; empty where there is none."""
+        both = ((mine, theirs) for mine in self.linked_alerts for theirs in other.linked_alerts)
+        return next((fault for mine, theirs in both if (fault := mine.same_fault(theirs))), "")
 
     @property
     def is_warning(self) -> bool:

@@ -100,7 +100,7 @@ _DUE = (
     select(m.id)
     .where(m.is_open, m.next_at <= now())
     .order_by(func.random())  # in no order, so that those that can't be written keep no others waiting
-    .limit(_AT_ONCE)
+    .limit(bindparam("b_limit"))
 )
 _IN_CHANNELS = select(m.id, m.ts, m.opened_at, m.is_open, m.cluster_id, m.body).where(m.ts.is_not(None))
 _OPEN = _IN_CHANNELS.where(m.is_open)
@@ -172,9 +172,9 @@ class Messages(Leased):
         """Return what was first seen within the last `seconds`."""
         return await self.database.read(_arrivals, seconds)
 
-    async def due(self) -> list[str]:
-        """Return which messages are to be looked at now, some of them where there are very many."""
-        return await self.database.read(_due)
+    async def due(self, at_most: int = _AT_ONCE) -> list[str]:
+        """Return which messages are to be looked at now, some of them where there are more."""
+        return await self.database.read(_due, at_most)
 
     async def in_channels(self, seconds: float) -> list[InChannel]:
         """Return the messages that are kept true, and those that are done and were opened in the last `seconds`."""
@@ -237,7 +237,7 @@ class Messages(Leased):
         Args:
             known: the message, or its ID.
             change: from the message as it is to what it becomes; None leaves it as it is.
-            told: the events that other tools get with it.
+            told: the events that other tools get with it, of what is still open.
 
         Returns:
             What it has become; None where it was left, or is not there.
@@ -322,8 +322,8 @@ def _arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
     return [RemediationRef(*row) for row in connection.execute(_ARRIVALS, {"b_seconds": seconds})]
 
 
-def _due(connection: Connection) -> list[str]:
-    return connection.execute(_DUE).scalars()
+def _due(connection: Connection, at_most: int) -> list[str]:
+    return connection.execute(_DUE, {"b_limit": at_most}).scalars()
 
 
 def _in_channels(connection: Connection, seconds: float) -> list[InChannel]:
@@ -432,7 +432,7 @@ def _write(
     if not connection.execute(_WRITE_SAME, same | _message_columns(after)).rowcount:
         return None
     for each in before.alerts:
-        if kind := (told or {}).get(each.remediation.ref):
+        if (kind := (told or {}).get(each.remediation.ref)) and not each.is_closed:
             outbox.told(connection, kind, each, after)
     if history:
         alert = replace(before.alerts[0], history=history)

@@ -142,7 +142,7 @@ def told(connection: Connection, kind: EventKind, alert: Alert, message: Tracked
             key=f"reminder {message.remind_from} {message.reminders}",
         )  # fmt: skip
     else:
-        emit(connection, kind, subject, data, key=f"{kind} {alert.remediation.episode_key}")
+        emit(connection, kind, subject, data, key=f"{kind} {alert.remediation.under_way_since}")
 
 
 def decided(connection: Connection, job: Job, outcome: Outcome) -> None:

@@ -1,6 +1,7 @@
 """What a card says beyond the remediation: the node's history, and how much of the cluster is in repair."""
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -52,8 +53,9 @@ class Enricher:
         if not recent:
             return History(0)
         last, today = recent[-1], [each for each in recent if _ended(each) >= now - timedelta(1)]
-        same = [each for each in today if each.mode == of.mode and each.is_for_same_fault(of)]
-        return History(len(recent), last.mode, last.state, _ended(last).timestamp(), len(same), of.mode)
+        faults = Counter(fault for each in today if each.mode == of.mode and (fault := of.same_fault(each)))
+        fault, same = next(iter(faults.most_common(1)), ("", 0))
+        return History(len(recent), last.mode, last.state, _ended(last).timestamp(), same, of.mode, fault)
 
 
 def _ended(remediation: Remediation) -> datetime:

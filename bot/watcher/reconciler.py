@@ -12,6 +12,7 @@ from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, PostFailed, PostUncertain, StorageUnavailable, TogetherError
 from bot.models import (
     ARRIVED_SECONDS,
+    IN_REPAIR,
     AlertChannels,
     EventKind,
     Found,
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 1.0  # so old may be what says when a post left
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
+_NOT_WHILE_UNCLEAR = {Step.REPLY, Step.TELL_STUCK, Step.REMIND, Step.IDLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Reconciler:
             Step.POST: self._post,
             Step.EDIT: self._edit,
             Step.REPLY: self._tell_thread,
+            Step.TELL_STUCK: self._tell_stuck,
             Step.REMIND: self._remind,
             Step.FIND: self._find,
             Step.MAKE_SURE: self._make_sure,
@@ -112,7 +115,7 @@ class Reconciler:
         self._unclear: dict[str, _Unclear] = {}
         self._told_blindly: set[str] = set()
         self._left: set[str] = set()  # messages that the watch before this one may have been in the middle of
-        self._reminding: Backoff[str] = Backoff(clock.monotonic, LONGEST_WAIT[Lane.REPLY])
+        self._asking: Backoff[str] = Backoff(clock.monotonic, LONGEST_WAIT[Lane.REPLY])
         self._found: dict[str, tuple[float, float, Found | None]] = {}
 
     def begin(self, due: Collection[str]) -> None:
@@ -224,7 +227,7 @@ class Reconciler:
     def _next_step(self, snapshot: Snapshot) -> Step:
         """Return what a message needs next; its thread isn't told more until it is known what it was told."""
         step = schedule.next_step(snapshot, self._config)
-        is_unclear = snapshot.message.id in self._unclear and step in {Step.REPLY, Step.REMIND, Step.IDLE}
+        is_unclear = snapshot.message.id in self._unclear and step in _NOT_WHILE_UNCLEAR
         return Step.MAKE_SURE if is_unclear else step
 
     def _is_too_early(self, snapshot: Snapshot, step: Step) -> bool:
@@ -241,7 +244,7 @@ class Reconciler:
             return now < self._unclear[key].until
         if step is Step.FIND:
             return now < self._arrives_by.get(key, 0.0)  # the database's clock may have been set since
-        return step is Step.REMIND and self._reminding.is_to_wait(key)
+        return step in {Step.TELL_STUCK, Step.REMIND} and self._asking.is_to_wait(key)
 
     def _was_just_edited(self, key: str) -> bool:
         """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""
@@ -256,6 +259,7 @@ class Reconciler:
         return await self._idle(snapshot) if schedule.awaits_reading(snapshot) else None
 
     async def _idle(self, snapshot: Snapshot) -> Snapshot | None:
+        self._left.discard(snapshot.message.id)
         return await self._settle(snapshot, lambda each: each.message)
 
     async def _settle(
@@ -388,7 +392,20 @@ class Reconciler:
     # Its thread.
 
     async def _tell_thread(self, snapshot: Snapshot) -> Snapshot | None:
-        part = next(threads.thread_parts(snapshot, self._config))
+        return await self._tell(snapshot, next(threads.thread_parts(snapshot, self._config)))
+
+    async def _tell_stuck(self, snapshot: Snapshot) -> Snapshot | None:
+        """Ask Together a last time, then tell which repairs may be stuck: never of what has just ended."""
+        some = threads.stuck(snapshot, self._config)
+        still = await self._are_still(IN_REPAIR, [each.remediation.ref for each in some])
+        if not still:
+            self._asking.failed(snapshot.message.id)
+            return None
+        self._asking.succeeded(snapshot.message.id)
+        some = [each for each in some if each.remediation.ref in still]
+        return await self._tell(snapshot, threads.stuck_reply(snapshot, some, self._config))
+
+    async def _tell(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         if await self._was_told_before(snapshot.message, part):
             return await self._count_as_told(snapshot.message.id, part)
         self._lease.ensure_held()
@@ -398,9 +415,7 @@ class Reconciler:
         """Return whether the watch before this one told it, and ended before it could write that down."""
         if message.id not in self._left:
             return False
-        has_it = await self._has_reply(message, _mark_of(message.id, part))
-        self._left.discard(message.id)
-        return bool(has_it)
+        return bool(await self._has_reply(message, _mark_of(message.id, part)))
 
     async def _has_reply(self, message: TrackedMessage, mark: str) -> bool | None:
         """Return whether a thread has a reply; None where that can't be read, now or later."""
@@ -432,7 +447,6 @@ class Reconciler:
         undo: Callable[[Snapshot], TrackedMessage | None] | None = None,
     ) -> None:
         mark = _mark_of(message.id, part)
-        self._left.discard(message.id)
         try:
             await self._channels.post(
                 part.message, thread_ts=message.ts, channel_id=message.channel_id, broadcast=part.broadcast, mark=mark
@@ -445,8 +459,10 @@ class Reconciler:
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
         self._forget_unclear(key)
         told = dict.fromkeys(part.stuck, EventKind.STUCK)
-        metrics.STUCK.inc(len(told))
-        return await self._settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
+        after = await self._settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
+        shown = after.alerts if after else ()
+        metrics.STUCK.inc(sum(each.remediation.ref in told and not each.is_closed for each in shown))
+        return after
 
     async def _make_sure(self, snapshot: Snapshot) -> Snapshot | None:
         """Look in the thread for what it may have been told. Where the bot may not, a line twice rather than none."""
@@ -466,11 +482,11 @@ class Reconciler:
     async def _remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
         alerts = calls.unheld(snapshot)
-        waiting = await self._still_wait([each.remediation.ref for each in alerts])
+        waiting = await self._are_still({State.PENDING_APPROVAL}, [each.remediation.ref for each in alerts])
         if waiting is None or (not waiting and not snapshot.message.is_digest):
-            self._reminding.failed(snapshot.message.id)  # the next list says what has become of it
+            self._asking.failed(snapshot.message.id)  # the next list says what has become of it
             return None
-        self._reminding.succeeded(snapshot.message.id)
+        self._asking.succeeded(snapshot.message.id)
         self._lease.ensure_held()
         return await finish(self._count_and_remind(snapshot, waiting))
 
@@ -503,7 +519,8 @@ class Reconciler:
 
         self._lease.ensure_held()
         try:
-            await self._post_in_thread(message, PendingReply(reminder), undo=taken_back)
+            mark = f"reminder {message.reminded_at}"
+            await self._post_in_thread(message, PendingReply(reminder, mark=mark), undo=taken_back)
         except PostFailed as error:
             if error.is_lasting:
                 logger.warning("%s: can no longer post to thread: %s", _named(before), error)
@@ -515,24 +532,25 @@ class Reconciler:
             raise
         return after
 
-    async def _still_wait(self, refs: list[RemediationRef]) -> set[RemediationRef] | None:
-        """Return which of these certainly wait still; None where none does, but not all can be read now."""
+    async def _are_still(self, states: Collection[State], refs: list[RemediationRef]) -> set[RemediationRef] | None:
+        """Return which of these are certainly in such a state; None where none is, but not all can be read now."""
         if len(refs) == 1:
             try:
                 present = await self._together.get(refs[0])
             except TogetherError:
                 return None
-            return set(refs) if present.state == State.PENDING_APPROVAL else set()
-        lists = await asyncio.gather(*(self._waiting(cluster_id) for cluster_id in {ref.cluster_id for ref in refs}))
+            return set(refs) if present.state in states else set()
+        clusters = {ref.cluster_id for ref in refs}
+        lists = await asyncio.gather(*(self._listed(cluster_id, states) for cluster_id in clusters))
         found = {ref for listed in lists if listed is not None for ref in refs if ref in listed}
         return None if not found and None in lists else found
 
-    async def _waiting(self, cluster_id: str) -> set[RemediationRef] | None:
-        """Return what waits in a cluster; None where it can't be read now."""
+    async def _listed(self, cluster_id: str, states: Collection[State]) -> set[RemediationRef] | None:
+        """Return what is in such a state in a cluster; None where it can't be read now."""
         try:
-            found = await self._together.scan(cluster_id, states=[State.PENDING_APPROVAL])
+            found = await self._together.scan(cluster_id, states=sorted(states))
         except (InvalidId, TogetherError) as error:
-            logger.warning("Cluster %s can't be read before a reminder: %s", cluster_id, type(error).__name__)
+            logger.warning("Cluster %s can't be read before its thread is told: %s", cluster_id, type(error).__name__)
             return None
         return {ref for item in found if (ref := reference_of(item, cluster_id))}
 
@@ -576,7 +594,7 @@ def _shown(snapshot: Snapshot) -> object:
 def _mark_of(message_id: str, part: PendingReply) -> str:
     """Return by what a reply is found again, also by another process."""
     # What is told is what counts: its words say how long something took, and differ from one minute to the next.
-    what = " ".join(sorted(part.announced)) or part.message.text
+    what = " ".join(sorted(part.announced)) or part.mark
     return hashlib.blake2b(f"{message_id} {what}".encode(), digest_size=16).hexdigest()
 
 

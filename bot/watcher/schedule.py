@@ -32,6 +32,7 @@ class Step(Enum):
     POST = Lane.POST, "post"
     EDIT = Lane.EDIT, "edit"
     REPLY = Lane.REPLY, "reply"
+    TELL_STUCK = Lane.REPLY, "tell stuck"
     REMIND = Lane.REPLY, "remind"
     FIND = Lane.FIND, "find"
     MAKE_SURE = Lane.FIND, "make sure"
@@ -89,6 +90,8 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.WAIT
     if next(threads.thread_parts(snapshot, config), None):
         return Step.REPLY
+    if threads.stuck(snapshot, config):
+        return Step.TELL_STUCK
     if (moment := calls.remind_at(snapshot, config)) is not None and moment <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
         return Step.REMIND if message.is_read_only or message.edited_at >= moment else Step.EDIT

@@ -1,7 +1,7 @@
 """What the thread of a message lacks: pure functions. Times are Unix times."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bot import alerts, cards
@@ -10,6 +10,7 @@ from bot.watcher import calls
 from bot.watcher.config import WatchConfig
 
 FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
+GATHERED_SECONDS = 600.0  # what may be stuck in a digest is told together, at the next full ten minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class PendingReply:
         broadcast: it is shown in the channel too.
         is_call: it calls who is on call.
         stuck: the repairs that it says may be stuck.
+        mark: by what it is known again where nothing is remembered; no two of a message have the same.
     """
 
     message: Message
@@ -30,15 +32,16 @@ class PendingReply:
     broadcast: bool = False
     is_call: bool = False
     stuck: tuple[RemediationRef, ...] = ()
+    mark: str = ""
 
 
 def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield what the thread lacks."""
     message = snapshot.message
     if message.pending_lines:
-        yield PendingReply(cards.lines(message.pending_lines), lines=len(message.pending_lines))
+        told = cards.lines(message.pending_lines)
+        yield PendingReply(told, lines=len(message.pending_lines), mark=f"{message.told_lines} {told.text}")
     yield from _failures(snapshot, config.on_call(snapshot.alerts, message.cluster_id))
-    yield from _stuck(snapshot, config)
     yield from _late_calls(snapshot, config)
     if not message.is_digest:
         yield from _first_approvals(snapshot, config)
@@ -50,8 +53,12 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
 
 def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedMessage:
     """Return a message whose thread was told something."""
-    lines, announced = message.pending_lines[part.lines :], message.announced | part.announced
-    message = replace(message, pending_lines=lines, announced=announced)
+    message = replace(
+        message,
+        pending_lines=message.pending_lines[part.lines :],
+        told_lines=message.told_lines + part.lines,
+        announced=message.announced | part.announced,
+    )
     return replace(message, called_at=now, owes_call=False) if part.is_call else message
 
 
@@ -60,7 +67,8 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     if call := calls.late_call(snapshot, config):
         first, again = call.alerts[0].remediation, call.is_new and all(each.waiting_since for each in call.alerts)
         told = cards.late_call(first, len(call.alerts), call.called, again=again)
-        yield PendingReply(told, broadcast=call.is_new, is_call=True)
+        mark = f"call {snapshot.message.called_at}"
+        yield PendingReply(told, broadcast=call.is_new, is_call=True, mark=mark)
 
 
 def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
@@ -80,7 +88,7 @@ def _failures(snapshot: Snapshot, oncall: str) -> Iterator[PendingReply]:
     message, new = snapshot.message, new_failures(snapshot)
     if not new:
         return
-    told = frozenset(str(each.remediation.ref) for each in new)
+    told = frozenset(map(alerts.failure_key, new))
     if message.is_digest:
         yield PendingReply(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)
         return
@@ -94,7 +102,7 @@ def new_failures(snapshot: Snapshot) -> list[Alert]:
     """Return what has failed lately and wasn't told."""
     told, now = snapshot.message.announced, snapshot.now
     failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
-    return [each for each in failed if str(each.remediation.ref) not in told and not _is_old(each, now)]
+    return [each for each in failed if alerts.failure_key(each) not in told and not _is_old(each, now)]
 
 
 def _is_old(alert: Alert, now: float) -> bool:
@@ -103,14 +111,18 @@ def _is_old(alert: Alert, now: float) -> bool:
     return ended is not None and now - ended.timestamp() > FAILURE_SECONDS
 
 
-def _stuck(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
-    """Yield which repairs may be stuck, for the channel too."""
-    message = snapshot.message
-    if stuck := [each for each, at in _untold_stuck(snapshot, config) if at <= snapshot.now]:
-        told = frozenset(alerts.stuck_key(each.remediation.ref) for each in stuck)
-        called = config.on_call(stuck, message.cluster_id)
-        said = cards.stuck([each.remediation for each in stuck], called, snapshot.now, has_card=not message.is_digest)
-        yield PendingReply(said, told, broadcast=True, stuck=tuple(each.remediation.ref for each in stuck))
+def stuck(snapshot: Snapshot, config: WatchConfig) -> list[Alert]:
+    """Return which repairs may be stuck, as far as is known, and weren't told."""
+    return [each for each, at in _untold_stuck(snapshot, config) if at <= snapshot.now]
+
+
+def stuck_reply(snapshot: Snapshot, some: Sequence[Alert], config: WatchConfig) -> PendingReply:
+    """Return that these may be stuck, for the channel too."""
+    message, repairs = snapshot.message, [each.remediation for each in some]
+    called = config.on_call(some, message.cluster_id)
+    said = cards.stuck(repairs, called, snapshot.now, has_card=not message.is_digest)
+    told = frozenset(map(alerts.stuck_key, some))
+    return PendingReply(said, told, broadcast=True, stuck=tuple(each.ref for each in repairs))
 
 
 def stuck_moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
@@ -122,8 +134,9 @@ def _untold_stuck(snapshot: Snapshot, config: WatchConfig) -> Iterator[tuple[Ale
     for alert in snapshot.alerts:
         at = config.cards.stuck_at(alert.remediation)
         is_sure = not (alert.is_closed or alert.is_stale)
-        if is_sure and at < math.inf and alerts.stuck_key(alert.remediation.ref) not in snapshot.message.announced:
-            yield alert, at
+        if is_sure and at < math.inf and alerts.stuck_key(alert) not in snapshot.message.announced:
+            is_digest = snapshot.message.is_digest
+            yield alert, math.ceil(at / GATHERED_SECONDS) * GATHERED_SECONDS if is_digest else at
 
 
 def _results(snapshot: Snapshot) -> Iterator[PendingReply]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 
 from bot import metrics
@@ -136,7 +137,7 @@ class Watcher:
     async def _begin(self) -> bool:
         """Begin with what the last process knew. Returns whether there was none."""
         self._queue.clear()
-        self._reconciler.begin(await self._messages.due())
+        self._reconciler.begin(await self._messages.due(at_most=sys.maxsize))
         self._comparer.begin()
         await self._outages.load()
         is_first = await self._messages.is_empty()

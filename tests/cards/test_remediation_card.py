@@ -120,8 +120,8 @@ def test_card_of_a_withdrawn_remediation() -> None:
         (History(11), "12th repair in 7 days"),
         (History(20), "21st repair in 7 days"),
         (
-            History(3, Mode.REBOOT_VM, State.SUCCEEDED, START, same=1, same_mode=Mode.REBOOT_VM),
-            "2nd reboot in 24 h for Xid 79. Together's next step: quick reprovision",
+            History(3, Mode.REBOOT_VM, State.SUCCEEDED, START, same=1, same_mode=Mode.REBOOT_VM, same_fault="Xid 79"),
+            "2nd reboot within 24 h for Xid 79. Together's next step: quick reprovision",
         ),
         (History(3, same=1, same_mode=Mode.VM_ONLY), "4th repair in 7 days"),
     ],

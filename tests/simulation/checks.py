@@ -187,7 +187,7 @@ def said(  # noqa: PLR0917 - what a call is
         if secret in everything:
             history.wrong(f"a secret is told: {text}", about)
     if decision and row is not None:
-        if row["outcome"] is None and _is_final(row, method, body):
+        if row["outcome"] is None and _is_final(world, row, method, body):
             history.wrong(f"told before it was recorded: {text}", about)
         if row["outcome"] is not None:
             world.slack.answers[decision] += 1
@@ -195,6 +195,7 @@ def said(  # noqa: PLR0917 - what a call is
                 _answered(world, decision, text, about)
     elif decision:
         world.slack.answers[decision] += 1
+    world.shown |= {(body.get("ts"), line) for line in text.splitlines() if " by <@" in line}
     if method == "chat.postMessage" and not body.get("thread_ts"):
         _announced(world, about, body, str(result.get("ts")))
     if method == "chat.postMessage" and STUCK in text:
@@ -203,12 +204,13 @@ def said(  # noqa: PLR0917 - what a call is
         _called(world, about)
 
 
-def _is_final(row: Record, method: str, body: dict[str, Any]) -> bool:
-    """Return whether a text says how a decision ended; a card that is put back says how others did."""
+def _is_final(world: "World", row: Record, method: str, body: dict[str, Any]) -> bool:
+    """Return whether a text says how a decision ended; a card that is put back says how those before it did."""
     text, is_edit = str(body.get("text") or ""), method == "chat.update" or bool(body.get("replace_original"))
     done = f"{DONE.get(row['verb'], 'Nothing')} by <@{row['user_id']}>"
     first_line = text.partition("\n")[0]  # a card that is put back quotes below what was said to others
-    return "⏳" not in text and (done in text or (not is_edit and bool(NO.search(first_line))))
+    says_it = any(done in line and (body.get("ts"), line) not in world.shown for line in text.splitlines())
+    return "⏳" not in text and (says_it or (not is_edit and bool(NO.search(first_line))))
 
 
 def _answered(world: "World", decision: str, text: str, about: str) -> None:
@@ -240,13 +242,14 @@ def _announced(world: "World", about: str, body: dict[str, Any], ts: str) -> Non
 
 
 def _stuck(world: "World", about: str) -> None:
-    """Judge that a repair is said to be stuck once each time that it is approved."""
+    """Judge that a repair is said to be stuck once each time that it is approved, and once more when it runs."""
     world.history.marks.add("repair said to be stuck")
     if not about:
         return
     world.stuck[about] += 1
     ids = next(each for each in world.together.remediations if each[2] == about)
-    if world.stuck[about] > 1 + world.episodes[ids] and not world.faults.struck["history unreadable"]:
+    allowed = 1 + world.episodes[ids] + world.starts[ids]
+    if world.stuck[about] > allowed and not world.faults.struck["history unreadable"]:
         world.history.wrong(f"{about} is said to be stuck {world.stuck[about]} times", about)
 
 

@@ -428,6 +428,7 @@ async def work(act: Act) -> None:
                     act.world.together.advance(ids)
             except RpcError:
                 continue
+            act.world.starts[ids] += act.world.together.state(ids) == "RUNNING"
             act.world.history.note(act.world.loop.time(), f"{ids[2]} is now {act.world.together.state(ids)}", ids[2])
         await asyncio.sleep(act.chance.uniform(0.0, 60.0))
 

@@ -109,10 +109,12 @@ class World:
         self.database_is = ""
         self.history_is_unreadable = False
         self.episodes: Counter[Ids] = Counter()
+        self.starts: Counter[Ids] = Counter()
         self.escalations: Counter[Ids] = Counter()
         self.failures: Counter[Ids] = Counter()
         self.deletions: Counter[str] = Counter()
         self.deleted: set[str | None] = set()
+        self.shown: set[tuple[str | None, str]] = set()  # by whom a message has said that something was decided
         self.mentions: Counter[str] = Counter()
         self.stuck: Counter[str] = Counter()
         self.lost_right_at: dict[str, float] = {}

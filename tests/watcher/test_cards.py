@@ -285,12 +285,13 @@ async def test_card_shows_node_history_and_cluster_load(bot: World) -> None:
     assert [call for call in bot.together.calls if call.verb == "cluster"] == []
 
 
-def xid(code: str) -> list[dict[str, Any]]:
-    return [{"alert_name": "DmesgXidError", "annotation": {"title": "Xid", "xid": {"events": [{"xid_code": code}]}}}]
+def xid(*codes: str) -> list[dict[str, Any]]:
+    events = [{"xid_code": code} for code in codes]
+    return [{"alert_name": "DmesgXidError", "annotation": {"title": "Xid", "xid": {"events": events}}}]
 
 
 @pytest.mark.parametrize(("before", "ended", "words"), [
-    ("79", "2026-11-23T20:00:00Z", "3rd reboot in 24 h for Xid 79. Together's next step: quick reprovision"),
+    ("79", "2026-11-23T20:00:00Z", "3rd reboot within 24 h for Xid 79. Together's next step: quick reprovision"),
     ("31", "2026-11-23T20:00:00Z", "3rd repair in 7 days"),
     ("79", "2026-11-23T02:00:00Z", "3rd repair in 7 days"),
 ])  # fmt: skip
@@ -300,7 +301,7 @@ async def test_card_says_that_the_same_repair_was_tried_for_the_same_fault(
     for number in range(2):
         ids = ("cluster-1", "instance-1", f"r-{number}")
         bot.together.add(ids, "SUCCEEDED", end_time=ended, linked_alerts=xid(before))
-    bot.together.add(linked_alerts=xid("79"))
+    bot.together.add(linked_alerts=[{"alert_name": "HostUnreachable"}, *xid("48", "79")])
     alert = await card(bot)
     assert words in alert.everything
 

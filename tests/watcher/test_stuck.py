@@ -1,5 +1,8 @@
 """Repairs that don't end: the card and the thread say so, who is on call is mentioned once, and it can be reported."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 
@@ -7,7 +10,9 @@ from bot import cards
 from bot.store.tables import messages
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.rows import execute_beside
+from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
+from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
 from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.world import APPROVE, IDS, World
@@ -59,6 +64,20 @@ async def test_support_gets_all_that_is_known_as_text(bot: World) -> None:
     assert "approve by U0ALICE in Slack: approved" in text
 
 
+async def test_support_gets_all_of_a_long_history(bot: World) -> None:
+    enforce_slacks_limits(bot)
+    alert = await running(bot)
+    bot.together.remediations[IDS]["linked_alerts"] = [
+        {"alert_name": f"alert-{number}", "annotation": {"title": f"{number} {'x' * 200}"}} for number in range(20)
+    ]
+    await until(bot, lambda: calls(bot, alert), seconds=3600)
+    await bot.slack.press(alert, cards.MORE, choice=cards.SUPPORT, user="U0CAROL")
+    said = await bot.reply_privately("U0CAROL")
+    pieces = [each["text"] for block in said.blocks for piece in block["elements"] for each in piece["elements"]]
+    assert "Alert alert-19" in pieces[1]
+    assert "approve by U0ALICE in Slack: approved" in pieces[1]
+
+
 async def test_stuck_repairs_of_a_digest_are_one_line(bot: World) -> None:
     await began(bot)
     storm(bot, 8)
@@ -70,6 +89,71 @@ async def test_stuck_repairs_of_a_digest_are_one_line(bot: World) -> None:
     assert "gpu-node-0006: 7 repairs may be stuck" in line
 
 
+async def test_stuck_repairs_whose_time_comes_one_after_another_are_told_together(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 8)
+    message = await digest(bot, "8 nodes")
+    for number, each in enumerate(ids):
+        start = datetime.fromtimestamp(bot.time.now() + 20 * number, UTC).isoformat()
+        bot.together.remediations[each] |= {"state": "RUNNING", "start_time": start}
+    await until(bot, lambda: calls(bot, message), seconds=3 * 3600)
+    await pass_time(bot, 3600)
+    assert len(calls(bot, message)) <= 2  # ten minutes may end in between
+
+
+async def test_repair_that_has_just_ended_is_not_said_to_be_stuck(bot: World) -> None:
+    alert = await running(bot)
+    await pass_time(bot, 38 * 60)
+    bot.together.lists_as[IDS] = "RUNNING"
+    bot.together.remediations[IDS]["state"] = "SUCCEEDED"
+    await pass_time(bot, 240)
+    del bot.together.lists_as[IDS]
+    await card(bot, words="Rebooted")
+    assert calls(bot, alert) == []
+
+
+async def test_nothing_is_said_to_be_stuck_while_together_can_not_be_asked(bot: World) -> None:
+    alert = await running(bot)
+    await pass_time(bot, 38 * 60)
+    bot.together.faults.append(Fault("rpc", code=14, times=100_000))
+    await pass_time(bot, 1200)
+    assert calls(bot, alert) == []
+    bot.together.faults.clear()
+    await until(bot, lambda: calls(bot, alert), seconds=600)
+    await pass_time(bot, 3600)
+    assert len(calls(bot, alert)) == 1
+
+
+async def test_repair_that_ends_while_the_line_is_posted_opens_no_incident() -> None:
+    async with WebhookReceiver() as webhook:
+        minutes = {"BOT_STUCK_MINUTES": "30", "BOT_WAIT_MINUTES": "*=10"}
+        environ: Any = {**minutes, "BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ) as bot:
+            alert = await running(bot)
+            await pass_time(bot, 38 * 60)
+            bot.slack.faults.append(SlackFault("chat.postMessage", "drop", after=True))
+            await until(bot, lambda: calls(bot, alert), seconds=300)
+            bot.together.remediations[IDS]["state"] = "SUCCEEDED"
+            await card(bot, words="Rebooted")
+            await pass_time(bot, 600)
+            assert [each["type"].rpartition(".")[2] for each in webhook.events][-1] == "succeeded"
+
+
+async def test_repair_that_hangs_again_once_it_runs_is_told_again(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await until(bot, lambda: calls(bot, alert), seconds=3600)
+    start = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": start}
+    await card(bot, words="Rebooting")
+    assert "stuck" not in alert.text
+    await pass_time(bot, 3 * 3600)
+    assert len(calls(bot, alert)) == 2
+    assert "May be stuck: under way since" in alert.text
+
+
 async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
     alert = await running(bot)
     await until(bot, lambda: calls(bot, alert), seconds=3600)
@@ -78,6 +162,24 @@ async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
     await free_the_lease(bot.settings.database_url)
     async with bot.another():
         await pass_time(bot, 3600)
+        assert len(calls(bot, alert)) == 1
+
+
+async def test_it_is_told_once_though_the_next_watch_has_more_to_tell(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await pass_time(bot, 38 * 60)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
+    await until(bot, lambda: calls(bot, alert), seconds=300)
+    kill_the_watch()
+    await bot.settle()
+    bot.together.remediations[IDS]["state"] = "RUNNING"
+    await free_the_lease(bot.settings.database_url)
+    async with bot.another():
+        await until(bot, lambda: any("Reboot started" in line for line in thread(bot, alert)), seconds=600)
+        await pass_time(bot, 600)
         assert len(calls(bot, alert)) == 1
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.deaths import free_the_lease, kill_the_watch
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
@@ -217,6 +218,26 @@ async def test_second_failure_in_a_digest_is_told_too(bot: World) -> None:
         bot.together.remediations[ids[0]] |= {"state": state, "error_message": f"no host {number}"}
         await pass_time(bot, 60)
     assert len([each for each in bot.slack.replies(message) if "no host" in each.text]) == 2
+
+
+async def test_second_failure_is_told_though_the_watch_changes_before_it_is() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        await began(bot)
+        ids = storm(bot, 6)
+        message = await digest(bot)
+        bot.together.remediations[ids[0]] |= {"state": "FAILED", "error_message": "no host 1"}
+        await until(bot, lambda: bot.slack.replies(message))
+        bot.together.remediations[ids[0]]["state"] = "PENDING_APPROVAL"
+        await pass_time(bot, 60)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", times=10_000))
+        bot.together.remediations[ids[0]] |= {"state": "FAILED", "error_message": "no host 2"}
+        await pass_time(bot, 60)
+        kill_the_watch()
+        await bot.settle()
+        bot.slack.faults.clear()
+        await free_the_lease(bot.settings.database_url)
+        async with bot.another():
+            await until(bot, lambda: [each for each in bot.slack.replies(message) if "no host 2" in each.text], 600)
 
 
 @pytest.mark.parametrize("how", ["approve", "cancel"])
