@@ -39,9 +39,7 @@ def _compared(known: Remediation, read: Remediation) -> int:
 
 
 def _seconds(moment: datetime | None) -> float:
-    if moment is None:
-        return 0.0
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return moment.timestamp() if moment else 0.0
 
 
 def is_worse(alert: Alert, read: Remediation) -> bool:

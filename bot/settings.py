@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from bot.links import PLACEHOLDERS, placeholders
-from bot.models import Mode, check_id
+from bot.models import Mode, TwoPeople, check_id
 from bot.quiet_hours import QuietHours
 
 _MODE = "REMEDIATION_MODE_"
@@ -44,6 +44,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_MAX_IN_REPAIR": "4",
     "BOT_MAX_IN_REPAIR_PERCENT": "10",
     "BOT_TWO_PEOPLE_MODES": "HOST_POWER_CYCLE,EVICT_WITHOUT_REPLACEMENT",
+    "BOT_MAX_REPAIRS_PER_NODE": "3/24h",
     "BOT_AUTOMATIC_REPAIRS": "all, destructive, or none",
     "BOT_WAIT_MINUTES": "c-train=120,*=30",
     "BOT_STUCK_MINUTES": "90 (0 for never)",
@@ -203,6 +204,12 @@ def _waits(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _per_node(value: str) -> str:
+    if value and not re.fullmatch("[1-9][0-9]?/[1-9][0-9]{0,2}h", value):
+        raise ValueError("isn't repairs/hours, such as 3/24h")
+    return value
+
+
 def _template(value: str) -> str:
     """A link with placeholders. A placeholder in the host could send a click anywhere."""
     unknown = [name for name in placeholders(value) if name not in PLACEHOLDERS]
@@ -292,6 +299,7 @@ class Settings(BaseModel):
     bot_max_in_repair: Annotated[int | None, Field(ge=1)] = None
     bot_max_in_repair_percent: Annotated[int | None, Field(ge=1, le=100)] = None
     bot_two_people_modes: Annotated[tuple[str, ...], Commas, AfterValidator(_modes)] = ()
+    bot_max_repairs_per_node: Annotated[str, Lower, AfterValidator(_per_node)] = ""
     bot_automatic_repairs: Annotated[Literal["all", "destructive", "none"], Lower] = "all"
     bot_wait_minutes: Annotated[tuple[str, ...], Commas, AfterValidator(_waits)] = ()
     bot_stuck_minutes: Annotated[int, Field(ge=0, le=10_080)] = 90
@@ -336,6 +344,12 @@ class Settings(BaseModel):
         """How many minutes clusters wait after an approval before they drain a busy node; "*" for all others."""
         parted = (each.partition("=") for each in self.bot_wait_minutes)
         return {cluster_id: int(minutes) for cluster_id, _, minutes in parted}
+
+    @property
+    def two_people(self) -> TwoPeople:
+        """When two different people must approve."""
+        repairs, _, hours = self.bot_max_repairs_per_node.removesuffix("h").partition("/")
+        return TwoPeople(frozenset(self.bot_two_people_modes), int(repairs or 0), 3600.0 * int(hours or 0))
 
     def channel_for(self, cluster_id: str) -> str | None:
         """Return where the result goes of what was asked outside any channel; None where no channel is set."""

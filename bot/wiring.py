@@ -104,9 +104,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     )
     directory = SlackDirectory(reading, clock)
     policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
-    limits = Limits(
-        settings.bot_max_in_repair, settings.bot_max_in_repair_percent, frozenset(settings.bot_two_people_modes)
-    )
+    limits = Limits(settings.bot_max_in_repair, settings.bot_max_in_repair_percent, settings.two_people)
     together, approvals, messages = connections.together, Approvals(database), Messages(database)
     guardrails = Guardrails(limits, together, approvals, policy, clock)
     decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
@@ -163,7 +161,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
         settings.bot_runbook_url,
         frozenset(asking[settings.bot_reason]),
         identity.url,
-        frozenset(settings.bot_two_people_modes),
+        settings.two_people,
         settings.waits,
         settings.bot_stuck_minutes,
     )

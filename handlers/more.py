@@ -52,7 +52,7 @@ class OverflowMenu:
         if chosen == cards.COPY_IDS:
             told = cards.copyable(ref)
         elif chosen == cards.HISTORY:
-            node = await self.decisions.node_of(ref) or ref.instance_id
+            node = (await self.decisions.about(ref)).node or ref.instance_id
             told = cards.history(node, await self.lookup.history(ref))
         elif chosen == cards.SUPPORT:
             told = cards.support(await self.lookup.get(ref), await self.lookup.history(ref))

@@ -53,11 +53,11 @@ class Reasons:
             Overloaded: it couldn't be opened.
             SecondPersonNeeded: nobody may choose another mode alone.
         """
-        node = await self.decisions.node_of(request.ref) or request.ref.instance_id
+        about = await self.decisions.about(request.ref)
         offered: Sequence[str] = ()
-        if other_mode and not (offered := self.config.other_modes(_suggested(request.shown))):
+        if other_mode and not (offered := self.config.other_modes(_suggested(request.shown), about.history)):
             raise two_needed()
-        wait = self.config.wait_of(request.ref.cluster_id)
+        node, wait = about.node or request.ref.instance_id, self.config.wait_of(request.ref.cluster_id)
         await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node, offered, wait))
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:

@@ -117,6 +117,7 @@ WRONG = {
     "BOT_MAX_IN_REPAIR": ("0", "must be a whole number of at least 1."),
     "BOT_MAX_IN_REPAIR_PERCENT": ("101", "must be a whole number from 1 to 100."),
     "BOT_TWO_PEOPLE_MODES": ("REBOOT_VM,reboot", "contains “reboot”, which isn't a mode"),
+    "BOT_MAX_REPAIRS_PER_NODE": ("3 a day", "isn't repairs/hours, such as 3/24h"),
     "BOT_LEASE_SECONDS": ("301", "must be a whole number from 2 to 300."),
     "DATABASE_URL": ("mysql://x", "must start with sqlite:///, postgres://, or postgresql://"),
     "PORT": ("http", "must be a whole number from 0 to 65535."),
@@ -153,7 +154,7 @@ def test_a_placeholder_is_no_value(name: str, value: str) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(SettingsError, match="26 variables are"):
+    with pytest.raises(SettingsError, match="27 variables are"):
         read_settings({name: value for name, (value, _) in WRONG.items()})
 
 

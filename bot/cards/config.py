@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from bot.cards import labels
-from bot.models import IN_REPAIR, NEXT_STEP, OVERRIDES, Remediation, Verb
+from bot.models import IN_REPAIR, NEXT_STEP, OVERRIDES, History, Remediation, TwoPeople, Verb
 
 MAX_URL = 3000  # of a button (docs.slack.dev, button element)
 
@@ -19,7 +19,7 @@ class CardConfig:
         console_url: template of the link "Open in Together"; empty for none.
         runbook_url: template of the link "Runbook"; empty for none.
         asks_reason: the verbs whose button asks for a reason first.
-        two_people: the modes that two different people must approve.
+        two_people: when two different people must approve.
         waits: minutes that clusters wait after an approval before they drain a busy node; "*" for all others.
         stuck_minutes: how long after its wait a repair that hasn't ended may be stuck; 0 for never.
         workspace_url: where the workspace's messages are linked to; empty where that isn't known.
@@ -29,7 +29,7 @@ class CardConfig:
     runbook_url: str = ""
     asks_reason: Collection[Verb] = frozenset()
     workspace_url: str = ""
-    two_people: Collection[str] = frozenset()
+    two_people: TwoPeople = field(default_factory=TwoPeople)
     waits: Mapping[str, int] = field(default_factory=dict)
     stuck_minutes: int = 0
 
@@ -48,11 +48,15 @@ class CardConfig:
         """Return the link to a message (docs.slack.dev, chat.getPermalink); empty where the workspace isn't known."""
         return f"{self.workspace_url}archives/{channel_id}/p{ts.replace('.', '')}" if self.workspace_url else ""
 
-    def other_modes(self, suggested: str) -> Sequence[str]:
+    def needs_two(self, mode: str, history: History | None) -> bool:
+        """Return whether two people must approve a repair of a node, by what was known when its alert came."""
+        return mode in self.two_people.modes or self.two_people.is_too_often(history.lately if history else 0)
+
+    def other_modes(self, suggested: str, history: History | None = None) -> Sequence[str]:
         """Return the modes that one person may approve in place of the suggested one, Together's next step first."""
-        if suggested in self.two_people:
+        if self.needs_two(suggested, history):
             return []
-        others = [mode for mode in OVERRIDES if mode != suggested and mode not in self.two_people]
+        others = [mode for mode in OVERRIDES if mode != suggested and mode not in self.two_people.modes]
         return sorted(others, key=lambda mode: mode != NEXT_STEP.get(suggested))  # type: ignore[call-overload] # open set
 
     def links(self, remediation: Remediation) -> Mapping[str, str]:

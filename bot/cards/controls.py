@@ -24,9 +24,8 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
     elif not buttons or len(value) > blocks.MAX_VALUE:
         controls, more = [blocks.button(Verb.REFRESH, reference_value(remediation.ref))], []
     else:
-        allowed = [
-            verb for verb, rule in RULES.items() if _is_offered(verb, about) and remediation.state in rule.allowed
-        ]
+        offered = [verb for verb, rule in RULES.items() if (about.followed if verb is Verb.HOLD else rule.on_card)]
+        allowed = [verb for verb in offered if remediation.state in RULES[verb].allowed]
         controls = [
             _hold_menu(about) if verb is Verb.HOLD else _button(verb, remediation, value, about, config)
             for verb in allowed
@@ -37,10 +36,6 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
 def _link(label: str, url: str) -> dict[str, Any]:
     action_id = f"link:{label.split(maxsplit=1)[0].lower()}"
     return {"type": "button", "action_id": action_id, "text": blocks.plain(label), "url": url}
-
-
-def _is_offered(verb: Verb, about: CardContext) -> bool:
-    return about.followed if verb is Verb.HOLD else RULES[verb].on_card
 
 
 def _hold_menu(about: CardContext) -> dict[str, Any]:
@@ -59,7 +54,7 @@ def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig)
     choices = []
     if remediation.state == State.PENDING_APPROVAL and not about.is_unlisted:
         choices.append(("Reject with a comment…", REJECT))
-        if config.other_modes(remediation.mode):
+        if config.other_modes(remediation.mode, about.history):
             choices.append(("Approve with another mode…", OTHER_MODE))
     choices += [("Copy IDs", COPY_IDS), ("Show history", HISTORY)]
     if remediation.state == State.FAILED or config.stuck_at(remediation) <= about.now:
@@ -86,7 +81,7 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
 
 def _approvals(remediation: Remediation, about: CardContext, config: CardConfig) -> str:
     """Return what one more approval does where two people must approve."""
-    if remediation.mode not in config.two_people:
+    if not config.needs_two(remediation.mode, about.history):
         return ""
     is_second = about.first is not None and about.first.counts_for(remediation)
     return "Second of 2 approvals: the repair starts. " if is_second else "First of 2 approvals: nothing runs yet. "

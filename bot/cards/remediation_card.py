@@ -24,7 +24,7 @@ from bot.models import (
     State,
     Verb,
 )
-from bot.mrkdwn import ago, clean, code, escape, when
+from bot.mrkdwn import ago, clean, code, escape, lasted, when
 
 # Which of them the wait has isn't documented; in none of them has the repair begun.
 _WAITING = {State.PENDING, State.QUARANTINING, State.QUARANTINED}
@@ -213,11 +213,19 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
         yield f"On hold until {when(about.hold.until)} by <@{about.hold.user_id}>{others}."
     if about.first and about.first.counts_for(remediation):
         first = f"<@{about.first.user_id}>, {when(about.first.at)}"
-        yield f"1 of 2 approvals: {first}. One more operator must approve."
-    elif remediation.mode in config.two_people:
-        yield "Needs 2 approvals, by different people."
+        yield f"1 of 2 approvals: {first}. One more operator must approve.{_too_often(about, config)}"
+    elif config.needs_two(remediation.mode, about.history):
+        yield f"Needs 2 approvals, by different people.{_too_often(about, config)}"
     if about.mentioned:
         yield f"{ON_CALL}{mention(about.mentioned)}"
+
+
+def _too_often(about: CardContext, config: CardConfig) -> str:
+    """Return why one person isn't enough, where that is how often the node was repaired."""
+    rule, lately = config.two_people, about.history.lately if about.history else 0
+    if not rule.is_too_often(lately):
+        return ""
+    return f" {lately} repairs of this node in {lasted(rule.seconds)}: another one may not help."
 
 
 def mention(called: str) -> str:

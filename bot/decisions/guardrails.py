@@ -1,7 +1,6 @@
 """Guard rails before an approval: each is off unless it is set."""
 
 import asyncio
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from bot.clock import Clock
@@ -27,7 +26,9 @@ from bot.models import (
     Remediation,
     RemediationRef,
     State,
+    TwoPeople,
     Verb,
+    repairs_since,
 )
 from bot.mrkdwn import clock_time
 from bot.policy import Policy
@@ -45,12 +46,12 @@ class Limits:
     Attributes:
         nodes: the most nodes of a cluster in repair at once; None for no limit.
         percent: the same in percent of a cluster's nodes, 1 to 100; None for no limit.
-        two_people: the modes that two different people must approve.
+        two_people: when two different people must approve.
     """
 
     nodes: int | None = None
     percent: int | None = None
-    two_people: Collection[str] = field(default_factory=frozenset)
+    two_people: TwoPeople = field(default_factory=TwoPeople)
 
 
 def paused(pause: Pause) -> Paused:
@@ -117,7 +118,7 @@ class Guardrails:
         """
         await self.check_limit(job)
         first, _ = await self._approvals.first(job.request.ref)
-        needs_two = mode in self._limits.two_people
+        needs_two = mode in self._limits.two_people.modes or await self._is_too_often(job)
         if needs_two and (first is None or first.mode != mode or not await self._may_still(first, job)):
             raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
 
@@ -212,13 +213,14 @@ class Guardrails:
         return size
 
     async def _check_people(self, job: Job, present: Remediation) -> FirstApproval | None:
-        request, two_people = job.request, self._limits.two_people
+        request, modes = job.request, set(self._limits.two_people.modes)
+        is_too_often = await self._is_too_often(job)
         if request.instead_of is not None and request.shown is not None:
             # One person is enough for the suggested mode, so also for another one that needs one person.
-            if {request.shown.mode, request.instead_of, present.mode} & set(two_people):
+            if is_too_often or {request.shown.mode, request.instead_of, present.mode} & modes:
                 raise two_needed()
             return None
-        if present.mode not in two_people:
+        if present.mode not in modes and not is_too_often:
             return None
         user_id = request.actor.user_id
         first, now = await self._approvals.first(request.ref)
@@ -231,6 +233,17 @@ class Guardrails:
             if await self._may_still(first, job):
                 return None
         return FirstApproval(user_id, present.mode, now, job.id, present.episode)
+
+    async def _is_too_often(self, job: Job) -> bool:
+        """Return whether the node was repaired so often that one person may not approve another repair alone."""
+        rule, ref = self._limits.two_people, job.request.ref
+        if not rule.repairs:
+            return False
+        try:
+            listed = await self._together.list_remediations(ref.cluster_id, ref.instance_id)
+        except TogetherError as cause:
+            raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
+        return rule.is_too_often(len(repairs_since(listed, ref, self._clock.now() - rule.seconds)))
 
     async def _may_still(self, first: FirstApproval, job: Job) -> bool:
         """Whether the first of two people may approve at the moment in which the second one does.

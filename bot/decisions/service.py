@@ -135,10 +135,6 @@ class DecisionService:
         self.working[job.id] = job
         return self.handle(job)
 
-    async def node_of(self, ref: RemediationRef) -> str:
-        """Return the name of a remediation's node; empty where the bot doesn't track it, or can't tell at once."""
-        return (await self.about(ref)).node
-
     async def about(self, ref: RemediationRef) -> CardContext:
         """Return what a card says beyond the remediation, as far as that can be told at once."""
         try:

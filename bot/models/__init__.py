@@ -62,7 +62,9 @@ from bot.models.remediation import (
     Mode,
     Remediation,
     State,
+    TwoPeople,
     is_weaker,
+    repairs_since,
 )
 from bot.models.request import MARK, Actor, Blocks, Message, ReplyTarget, Request, decision_of
 from bot.models.verbs import RULES, Rule, Verb
@@ -135,6 +137,7 @@ __all__ = [
     "StopReason",
     "Target",
     "TrackedMessage",
+    "TwoPeople",
     "Verb",
     "button_value",
     "check_id",
@@ -147,6 +150,7 @@ __all__ = [
     "new_id",
     "read_button_value",
     "reference_value",
+    "repairs_since",
     "still_waiting",
     "stop_reason",
     "token_of",

@@ -75,6 +75,7 @@ class History:
     Attributes:
         same: repairs of the last 24 hours in the mode `same_mode`, the one suggested then, for the same fault.
         same_fault: that fault, raw.
+        lately: repairs within the time of BOT_MAX_REPAIRS_PER_NODE, also those that are still open.
     """
 
     repairs: int
@@ -84,6 +85,7 @@ class History:
     same: int = 0
     same_mode: str = ""
     same_fault: str = ""
+    lately: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Remediations as Together answers them."""
 
 import re
-from datetime import datetime
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, TypeVar
@@ -81,7 +83,9 @@ Many = Annotated[list[T], BeforeValidator(_readable_items)]
 
 def _real(moment: datetime | None) -> datetime | None:
     """Protobuf's zero time, year 1, means that there is none; nothing else lies outside these years either."""
-    return moment if moment is not None and _FIRST_YEAR <= moment.year <= _LAST_YEAR else None
+    if moment is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 Moment = Annotated[datetime | None, AfterValidator(_real), WrapValidator(_or_none)]
@@ -249,6 +253,12 @@ class Remediation(_Answer):
         return max(moments, key=datetime.timestamp, default=None)
 
     @property
+    def ended_at(self) -> float:
+        """When it ended, or last changed, as far as Together says; Unix time in seconds, else 0."""
+        moment = self.end_time or self.update_time or self.create_time
+        return moment.timestamp() if moment else 0.0
+
+    @property
     def episode(self) -> str:
         """The remediation's own times: others after it has ended and come back."""
         return "|".join(str(each) for each in (self.create_time, self.review_time, self.start_time, self.end_time))
@@ -271,6 +281,36 @@ class Remediation(_Answer):
         if self.state == State.PENDING_APPROVAL:
             times += [self.review_time, self.start_time]  # of an earlier incident
         return max((each.timestamp() for each in times if each), default=0.0)
+
+
+def repairs_since(listed: Iterable[Remediation], of: RemediationRef, since: float) -> list[Remediation]:
+    """Return a node's other repairs that are open or ended since a moment, the latest last.
+
+    What was cancelled or resolved is none.
+    """
+    never_ran = {State.CANCELLED, State.AUTO_RESOLVED}
+    others = [each for each in listed if each.id != of.remediation_id and each.state not in never_ran]
+    return sorted(
+        (each for each in others if each.state not in FINAL or each.ended_at >= since), key=lambda each: each.ended_at
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TwoPeople:
+    """When two different people must approve.
+
+    Attributes:
+        modes: the modes of which each approval takes two.
+        repairs: after this many of a node within `seconds`, the next one takes two; 0 for never.
+    """
+
+    modes: Collection[str] = field(default_factory=frozenset)
+    repairs: int = 0
+    seconds: float = 0.0
+
+    def is_too_often(self, repairs: int) -> bool:
+        """Return whether a node has had too many repairs for one person to approve the next one."""
+        return 0 < self.repairs <= repairs
 
 
 class Cluster(_Answer):

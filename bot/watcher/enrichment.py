@@ -3,18 +3,17 @@
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 from bot.clock import Clock
 from bot.errors import TogetherError
-from bot.models import HISTORY_DAYS, History, Remediation, RepairLoad, State
+from bot.models import FINAL, HISTORY_DAYS, History, Remediation, RepairLoad, TwoPeople, repairs_since
 from bot.together import TogetherClient
 from bot.watcher.poller import Poller
 
 logger = logging.getLogger(__name__)
 
 HISTORY_SECONDS = 3.0  # for a nicety of the card, on which other cards wait
-_REPAIRED = {State.SUCCEEDED, State.FAILED}
+DAY = 86_400.0
 
 
 @dataclass(slots=True)
@@ -28,6 +27,7 @@ class Enricher:
     together: TogetherClient
     poller: Poller
     clock: Clock
+    two_people: TwoPeople
     in_repair: dict[str, int] = field(default_factory=dict, init=False)
 
     def share(self, cluster_id: str) -> RepairLoad | None:
@@ -47,19 +47,12 @@ class Enricher:
         except (TogetherError, TimeoutError) as error:
             logger.warning("%s: can't read the node's history: %s", of.ref, type(error).__name__)
             return None
-        now = datetime.fromtimestamp(self.clock.now(), UTC)
-        ended = [each for each in all_of_it if each.state in _REPAIRED and each.id != of.id]
-        recent = sorted((each for each in ended if _ended(each) >= now - timedelta(HISTORY_DAYS)), key=_ended)
+        now = self.clock.now()
+        lately = len(repairs_since(all_of_it, of.ref, now - self.two_people.seconds))
+        recent = [each for each in repairs_since(all_of_it, of.ref, now - HISTORY_DAYS * DAY) if each.state in FINAL]
         if not recent:
-            return History(0)
-        last, today = recent[-1], [each for each in recent if _ended(each) >= now - timedelta(1)]
+            return History(0, lately=lately)
+        last, today = recent[-1], [each for each in recent if each.ended_at >= now - DAY]
         faults = Counter(fault for each in today if each.mode == of.mode and (fault := of.same_fault(each)))
         fault, same = next(iter(faults.most_common(1)), ("", 0))
-        return History(len(recent), last.mode, last.state, _ended(last).timestamp(), same, of.mode, fault)
-
-
-def _ended(remediation: Remediation) -> datetime:
-    moment = remediation.end_time or remediation.update_time or remediation.create_time
-    if moment is None:
-        return datetime.fromtimestamp(0, UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return History(len(recent), last.mode, last.state, last.ended_at, same, of.mode, fault, lately)

@@ -396,7 +396,7 @@ class Reconciler:
 
     async def _tell_stuck(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, then tell which repairs may be stuck: never of what has just ended."""
-        some = threads.stuck(snapshot, self._config)
+        some = [each for each, at in threads.untold_stuck(snapshot, self._config) if at <= snapshot.now]
         still = await self._are_still(IN_REPAIR, [each.remediation.ref for each in some])
         if not still:
             self._asking.failed(snapshot.message.id)

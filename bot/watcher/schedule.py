@@ -90,7 +90,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.WAIT
     if next(threads.thread_parts(snapshot, config), None):
         return Step.REPLY
-    if threads.stuck(snapshot, config):
+    if any(at <= now for _, at in threads.untold_stuck(snapshot, config)):
         return Step.TELL_STUCK
     if (moment := calls.remind_at(snapshot, config)) is not None and moment <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
@@ -150,7 +150,7 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     if config.quiet and asking and config.quiet.cover(snapshot.now):
         yield config.quiet.end_after(snapshot.now)
     yield from (at for each in asking if snapshot.now < (at := calls.calls_at(each, snapshot.message)) < math.inf)
-    yield from threads.stuck_moments(snapshot, config)
+    yield from (at for _, at in threads.untold_stuck(snapshot, config) if at > snapshot.now)
     for alert in snapshot.alerts:
         for hold in threads.holds_of(alert):
             yield hold.until

@@ -111,11 +111,6 @@ def _is_old(alert: Alert, now: float) -> bool:
     return ended is not None and now - ended.timestamp() > FAILURE_SECONDS
 
 
-def stuck(snapshot: Snapshot, config: WatchConfig) -> list[Alert]:
-    """Return which repairs may be stuck, as far as is known, and weren't told."""
-    return [each for each, at in _untold_stuck(snapshot, config) if at <= snapshot.now]
-
-
 def stuck_reply(snapshot: Snapshot, some: Sequence[Alert], config: WatchConfig) -> PendingReply:
     """Return that these may be stuck, for the channel too."""
     message, repairs = snapshot.message, [each.remediation for each in some]
@@ -125,12 +120,8 @@ def stuck_reply(snapshot: Snapshot, some: Sequence[Alert], config: WatchConfig) 
     return PendingReply(said, told, broadcast=True, stuck=tuple(each.ref for each in repairs))
 
 
-def stuck_moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
-    """Yield when repairs may be stuck later on."""
-    yield from (at for _, at in _untold_stuck(snapshot, config) if at > snapshot.now)
-
-
-def _untold_stuck(snapshot: Snapshot, config: WatchConfig) -> Iterator[tuple[Alert, float]]:
+def untold_stuck(snapshot: Snapshot, config: WatchConfig) -> Iterator[tuple[Alert, float]]:
+    """Yield the repairs under way of which the thread wasn't told that they may be stuck, and from when on they may."""
     for alert in snapshot.alerts:
         at = config.cards.stuck_at(alert.remediation)
         is_sure = not (alert.is_closed or alert.is_stale)

@@ -59,7 +59,7 @@ class Watcher:
         self._index = index = TrackedIndex()
         self._is_watching = False
         self._poller = Poller(together, config.clusters, index, clock)
-        enricher = Enricher(together, self._poller, clock)
+        enricher = Enricher(together, self._poller, clock, config.cards.two_people)
         self._intake = Intake(self._messages, index, self._queue, self._poller, enricher, config, clock)
         outages = Outages(store.database, self._lease)
         self._outages = OutageNotifier(outages, channels, self._queue, self._lease, config, clock)

@@ -24,6 +24,7 @@ from bot.models import (
     RepairLoad,
     SeenState,
     State,
+    TwoPeople,
     Verb,
     read_button_value,
 )
@@ -63,7 +64,7 @@ def test_menu_offers_to_decide_only_while_it_waits(state: State) -> None:
 
 
 def test_menu_offers_no_other_mode_where_all_take_two_people() -> None:
-    config = CardConfig(two_people=frozenset(Mode))
+    config = CardConfig(two_people=TwoPeople(frozenset(Mode)))
     offered = [each["value"] for each in controls(cards.card(remediation(), config=config))[MORE]["options"]]
     assert offered == ["reject", "ids", "history"]
 
@@ -107,6 +108,20 @@ def test_card_of_an_alert_with_all_that_the_bot_knows() -> None:
 
 def test_card_of_a_withdrawn_remediation() -> None:
     compare("alert-vanished", drawn(cards.card(remediation(), about=CardContext(followed=True, is_unlisted=True))))
+
+
+def test_node_that_was_repaired_too_often_takes_two_people_and_says_why() -> None:
+    config, history = CardConfig(two_people=TwoPeople(repairs=3, seconds=86_400)), History(4, lately=3)
+    card = cards.card(remediation(), about=CardContext(history=history), config=config)
+    why = "3 repairs of this node in 24 h: another one may not help."
+    assert f"Needs 2 approvals, by different people. {why}" in card.text
+    assert "First of 2 approvals" in json.dumps(card.blocks)
+    assert "Approve with another mode" not in json.dumps(card.blocks)
+    first = FirstApproval("U0ALICE", remediation().mode, START, episode=remediation().episode)
+    card = cards.card(remediation(), about=CardContext(history=history, first=first), config=config)
+    assert f"One more operator must approve. {why}" in card.text
+    once = cards.card(remediation(), about=CardContext(history=History(4, lately=2)), config=config)
+    assert "Needs 2" not in once.text
 
 
 @pytest.mark.parametrize(
@@ -223,7 +238,7 @@ def test_five_verbose_alerts_keep_the_buttons() -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_question_before_an_approval_is_never_cut(mode: Mode) -> None:
-    config, one = CardConfig(two_people=frozenset(Mode), waits={}), remediation(mode=mode)
+    config, one = CardConfig(two_people=TwoPeople(frozenset(Mode)), waits={}), remediation(mode=mode)
     hold, first = Hold("U0ALICE", START + 60), FirstApproval("U0BOB", mode, START)
     for about in (CardContext(hold=hold), CardContext(hold=hold, first=first)):
         (actions,) = [each for each in cards.card(one, about=about, config=config).blocks if each["type"] == "actions"]

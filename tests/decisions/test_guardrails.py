@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bot import cards
 from bot.clock import WaitReason
 from bot.models import Actor
 from tests.deaths import died_while, left_behind
@@ -12,7 +13,7 @@ from tests.rows import outcomes_by_user, pause_beside
 from tests.simulator.slack import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
-from tests.watch import card, pass_time, poll, until, watching
+from tests.watch import card, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, REJECT, World, world
 
 
@@ -299,6 +300,63 @@ async def test_first_approval_does_not_count_for_another_mode() -> None:
         assert "First of two" not in alert.text
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await until(bot, lambda: "1 of 2 approvals: <@U0BOB>" in alert.text)
+        assert bot.together.posts == []
+
+
+LATELY = "2026-11-23T20:00:00Z"
+
+
+def repaired(bot: World, state: str, ended: str, number: int) -> None:
+    bot.together.add(("cluster-1", "instance-1", f"before-{number}"), state, end_time=ended)
+
+
+async def test_node_that_was_repaired_too_often_takes_two_people() -> None:
+    async with watching(BOT_MAX_REPAIRS_PER_NODE="2/24h") as bot:
+        repaired(bot, "SUCCEEDED", "2026-11-23T20:00:00Z", 1)
+        repaired(bot, "FAILED", "2026-11-23T21:00:00Z", 2)
+        bot.together.add()
+        alert = await card(bot)
+        assert "2 repairs of this node in 24 h" in alert.text
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: "1 of 2 approvals: <@U0ALICE>" in alert.text)
+        assert bot.together.posts == []
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await until(bot, lambda: "Approved by <@U0ALICE> and <@U0BOB>" in alert.text)
+        assert bot.together.state(IDS) == "PENDING"
+
+
+@pytest.mark.parametrize(
+    ("state", "ended"), [("SUCCEEDED", "2026-11-22T20:00:00Z"), ("CANCELLED", LATELY), ("AUTO_RESOLVED", LATELY)]
+)
+async def test_repair_of_another_day_and_one_that_never_ran_do_not_count(state: str, ended: str) -> None:
+    async with watching(BOT_MAX_REPAIRS_PER_NODE="1/24h") as bot:
+        repaired(bot, state, ended, 1)
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: bot.together.state(IDS) == "PENDING")
+
+
+async def test_nothing_is_approved_while_the_repairs_of_a_node_can_not_be_read() -> None:
+    async with watching(BOT_MAX_REPAIRS_PER_NODE="1/24h") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("rpc", "list", code=13, times=-1, instance="instance-1"))
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: "Your approval wasn't sent" in " ".join(thread(bot, alert)))
+        assert bot.together.posts == []
+
+
+async def test_nobody_alone_approves_another_mode_on_a_node_that_was_repaired_too_often() -> None:
+    async with watching(BOT_MAX_REPAIRS_PER_NODE="1/24h") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        repaired(bot, "SUCCEEDED", "2026-11-24T02:00:00Z", 1)  # since the card was drawn
+        await bot.slack.press(alert, cards.MORE, choice=cards.OTHER_MODE)
+        await until(bot, lambda: bot.slack.views)
+        await bot.slack.submit(bot.slack.views[0], mode="REMEDIATION_MODE_VM_ONLY", reason="the disk is full")
+        told = (await bot.reply_privately()).text
+        assert "this needs two approvers, which the menu of other modes can't collect." in told
         assert bot.together.posts == []
 
 

@@ -113,7 +113,7 @@ _authorize = Policy.authorize
 
 async def _one_is_two(self: Guardrails, job: Job, present: Any) -> FirstApproval | None:
     first, now = await self._approvals.first(job.request.ref)
-    if present.mode not in self._limits.two_people or (first and first.counts_for(present)):
+    if present.mode not in self._limits.two_people.modes or (first and first.counts_for(present)):
         return None
     return FirstApproval(job.request.actor.user_id, present.mode, now, job.id, present.episode)
 
