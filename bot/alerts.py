@@ -8,6 +8,7 @@ from bot.models import (
     RULES,
     Alert,
     Answer,
+    CameBack,
     CardNote,
     DecidedBy,
     FirstApproval,
@@ -81,7 +82,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
         message = replace(message, pending_lines=lines)
     if waits_again:
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
-        alert = replace(alert, waiting_since=look.now, asked_since=asked_since)
+        alert = replace(alert, waiting_since=look.now, asked_since=asked_since, came_back=None)
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
         alert = replace(alert, worsened_at=look.now)
     alert = replace(
@@ -161,15 +162,27 @@ def holds(remark: CardNote | None, remediation: Remediation) -> bool:
     return remark is not None and (remark.state, remark.mode) == (remediation.state, remediation.mode)
 
 
-def failure_key(alert: Alert) -> str:
-    """Return as what it is remembered that a thread was told of a failure: of this one, should it fail once more."""
+def episode_of(alert: Alert) -> str:
+    """Return by what is remembered what was told of a remediation this time: it may wait, and fail, once more."""
     ref, since = alert.remediation.ref, alert.waiting_since
     return f"{ref} {since:.0f}" if since else str(ref)
 
 
-def stuck_key(alert: Alert) -> str:
-    """Return as what it is remembered that a thread was told that a repair may be stuck, as it has come to be now."""
-    return f"stuck {failure_key(alert)} {alert.remediation.under_way_since}"
+def returned(look: Look, new: Remediation, seconds: float) -> Tracked | None:
+    """Return a repaired alert whose fault is back on its node; None where a new remediation isn't about that.
+
+    Args:
+        seconds: how long after its end a repair answers for that.
+    """
+    one = look.alert.remediation
+    is_same_node = new.instance_id == one.instance_id or (new.instance_name and new.instance_name == one.instance_name)
+    at, ended = new.create_time.timestamp() if new.create_time else look.now, one.succeeded_at
+    fault = new.same_fault(one) if is_same_node and new.id != one.id and ended <= at <= ended + seconds else ""
+    if not fault or look.alert.came_back:
+        return None
+    started = [each.started_at.timestamp() for each in new.linked_alerts if each.started_at]
+    back = CameBack(fault, at, was_firing=bool(started) and max(started) < ended)
+    return replace(look.alert, came_back=back), replace(look.message, next_at=0.0, done=False)
 
 
 def was_only_waiting(alert: Alert) -> bool:

@@ -44,6 +44,9 @@ OLDEST_WAITING = Gauge(
     f"{_PREFIX}_oldest_waiting_seconds", "How long the oldest that isn't on hold has waited for approval; 0 for none."
 )
 STUCK = Counter(f"{_PREFIX}_stuck_repairs", "Repairs that people were told may be stuck.")
+VERIFIED = Counter(
+    f"{_PREFIX}_repairs_verified", "What became of repaired nodes, by mode and result.", ["mode", "result"]
+)
 SOCKETS = Gauge(f"{_PREFIX}_slack_sockets", "Socket Mode connections of this process that are up.")
 APP_SOCKETS = Gauge(f"{_PREFIX}_slack_app_sockets", "Socket Mode connections of the app, as Slack said last.")
 IS_WATCHING = Gauge(f"{_PREFIX}_watch_leader", "Whether this process holds the watch.")

@@ -164,6 +164,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
         settings.two_people,
         settings.waits,
         settings.bot_stuck_minutes,
+        3600.0 * settings.bot_verify_hours,
     )
 
 

@@ -4,15 +4,20 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from bot.logs import configure_logs
+from bot.store.tables import metadata
+from tests.rows import execute_beside
+from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack import SlackFault
 from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
-from tests.simulator.together import API_KEY, Fault
-from tests.watch import card, pass_time, quiet, watching
-from tests.world import APPROVE, REF, REFRESH, world
+from tests.simulator.together import API_KEY, KUBE_CONFIG, Fault
+from tests.watch import card, pass_time, quiet, until, watching
+from tests.world import APPROVE, IDS, REF, REFRESH, world
 
 PATH = "/compute/clusters/cluster-1/instances/instance-1/remediations/remediation-1"
 SECRETS = (BOT_TOKEN, APP_TOKEN, SIGNING_SECRET, API_KEY)
@@ -82,6 +87,28 @@ async def test_no_secret_is_logged_whatever_goes_wrong_at_debug(
     assert "Recorded" in logged
     for secret in (*SECRETS, "/response/secret", "ticket-1", "private"):
         assert secret not in logged
+
+
+async def test_credential_of_a_cluster_is_in_no_log_table_or_event(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logs("DEBUG", "json", SECRETS)
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(BOT_MAX_IN_REPAIR_PERCENT="100", **environ) as bot:
+            bot.together.nodes["cluster-1"] = 2
+            bot.together.node_status["instance-1"] = ""
+            bot.together.faults.append(Fault("truncated", "cluster", after=True))
+            bot.together.add()
+            alert = await card(bot)
+            await bot.slack.press(alert, APPROVE)
+            await card(bot, words="Approved")
+            bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": bot.together._time()}
+            await until(bot, lambda: "wasn't running" in alert.text, seconds=1200)
+            tables = [await execute_beside(bot, select(each)) for each in metadata.sorted_tables]
+            told = [bot.slack.messages, webhook.events]
+            assert [call.verb for call in bot.together.calls].count("cluster") >= 3
+    everything = f"{capfd.readouterr().err} {tables} {told}"
+    assert "not_back" in everything
+    assert KUBE_CONFIG not in everything
 
 
 async def test_each_step_of_a_decision_is_a_line_that_says_which(capfd: pytest.CaptureFixture[str]) -> None:

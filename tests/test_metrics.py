@@ -164,6 +164,17 @@ async def test_repair_that_does_not_end_is_counted_once(bot: World) -> None:
     assert Counted(before, await metrics(bot)).of("stuck_repairs_total") == 1
 
 
+@pytest.mark.bot(watching=True, BOT_VERIFY_HOURS="1")
+async def test_repair_that_lasts_is_counted_by_its_mode(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    before = await metrics(bot)
+    bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": bot.together._time()}
+    await pass_time(bot, 7200)
+    labels = {"mode": "REMEDIATION_MODE_REBOOT_VM", "result": "lasted"}
+    assert Counted(before, await metrics(bot)).of("repairs_verified_total", **labels) == 1
+
+
 async def test_what_waits_again_has_not_waited_since_it_was_first_seen(bot: World) -> None:
     bot.together.add()
     await card(bot)

@@ -1,6 +1,7 @@
 """The client against a simulated API that fails in every way, over real HTTP."""
 
 import asyncio
+import gc
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from itertools import count
 
 import httpx
 import pytest
+from aiohttp import web
 
 from bot.clock import WaitReason
 from bot.errors import (
@@ -420,3 +422,16 @@ async def test_one_item_that_is_too_large_is_an_unreadable_answer(api: Together,
 )
 def test_odd_date_of_an_answer_counts_as_none(date: str) -> None:
     assert Reply(200, httpx.Headers({"Date": date}), b"{}").date is None
+
+
+async def test_credential_of_a_cluster_is_not_kept(client: TogetherClient, api: Together) -> None:
+    api.kube_config = secret = "".join(map(chr, range(65, 91)))
+    kept = await client.list_clusters(), await client.get_cluster("cluster-1")
+    api.exchanges.clear()  # the simulator keeps what it has answered
+    api.polls.clear()
+    gc.collect()
+    mine = [holder for holder in gc.get_objects() if not isinstance(holder, web.Response)]
+    texts = [each for holder in mine for each in gc.get_referents(holder) if isinstance(each, str | bytes)]
+    found = [each for each in texts if f'"{secret}"' in (each if isinstance(each, str) else each.decode("latin-1"))]
+    assert kept[0][0].nodes == kept[1].nodes == 1
+    assert found == []

@@ -25,13 +25,15 @@ from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
 from bot.cards.pointers import moved, posted_twice
 from bot.cards.reason import MODE, REASON, reason_dialog, recall
 from bot.cards.remediation_card import card
-from bot.cards.thread import failure as failed_repair
 from bot.cards.thread import (
+    came_back,
     first_approval,
     hold_ends,
+    lasted_repairs,
     late_call,
     lines,
     listed_again,
+    not_back,
     readable,
     reminder,
     stuck,
@@ -41,6 +43,7 @@ from bot.cards.thread import (
     was_unreadable,
     withdrawn,
 )
+from bot.cards.thread import failure as failed_repair
 
 __all__ = [
     "ALL_CLUSTERS",
@@ -60,6 +63,7 @@ __all__ = [
     "after_failure",
     "as_copy",
     "batch",
+    "came_back",
     "card",
     "chooser",
     "copyable",
@@ -75,6 +79,7 @@ __all__ = [
     "how_to_decide",
     "in_progress",
     "labels",
+    "lasted_repairs",
     "late_call",
     "line",
     "lines",
@@ -82,6 +87,7 @@ __all__ = [
     "listing",
     "mentions",
     "moved",
+    "not_back",
     "paused",
     "pointer",
     "posted_twice",

@@ -22,6 +22,7 @@ class CardConfig:
         two_people: when two different people must approve.
         waits: minutes that clusters wait after an approval before they drain a busy node; "*" for all others.
         stuck_minutes: how long after its wait a repair that hasn't ended may be stuck; 0 for never.
+        verify_seconds: how long after its end a repair answers for its fault coming back; 0 for never.
         workspace_url: where the workspace's messages are linked to; empty where that isn't known.
     """
 
@@ -32,6 +33,7 @@ class CardConfig:
     two_people: TwoPeople = field(default_factory=TwoPeople)
     waits: Mapping[str, int] = field(default_factory=dict)
     stuck_minutes: int = 0
+    verify_seconds: float = 0.0
 
     def wait_of(self, cluster_id: str) -> int | None:
         """Return how many minutes a cluster waits before it drains a busy node; None where that isn't known."""

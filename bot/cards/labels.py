@@ -147,6 +147,11 @@ def stuck(since: datetime) -> str:
     return f"May be stuck: under way since {when(since)}. {IF_STUCK}"
 
 
+def held(seconds: float) -> str:
+    """Return that the fault of a repaired node has stayed away."""
+    return f"Held for {lasted(seconds)}: Together suggested no other repair for this fault."
+
+
 def mode(value: str) -> ModeLabels:
     """Return what a mode is called; an unknown one is called what it is, with a warning for its effect."""
     if known := MODES.get(value):

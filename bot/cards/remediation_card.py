@@ -99,6 +99,10 @@ def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True
             title = f"Started automatically: {do}"
         case State.RUNNING:
             title = mode.doing.format(node)
+        case State.SUCCEEDED if about.came_back:
+            after, noun = lasted(about.came_back.at - remediation.succeeded_at), mode.noun[:1].upper() + mode.noun[1:]
+            title = f"{noun} didn't help" if about.came_back.was_firing else f"Fault came back after {after}"
+            title, symbol = f"{title}: {node}", "🔁"
         case State.SUCCEEDED:
             title = mode.done.format(node)
         case _:
@@ -112,6 +116,11 @@ def _warnings(remediation: Remediation, notice: str, about: CardContext, config:
         yield notice
     if about.as_of:
         yield labels.as_of(about.as_of)
+    if about.came_back:
+        since = " still fires, and has since before the repair ended" if about.came_back.was_firing else " is back"
+        yield f"{escape(about.came_back.fault, 80)}{since}: see the node's next remediation."
+    elif about.is_missing:
+        yield "The node wasn't running in the cluster 15 min after the repair. Check it."
     if not about.is_unlisted and config.stuck_at(remediation) <= about.now and remediation.under_way_since:
         yield labels.stuck(remediation.under_way_since)
 
@@ -156,9 +165,20 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
         State.SUCCEEDED: f"Done. {mode.result}",
         State.FAILED: "The repair failed and may be incomplete. Check the node.",
     }
+    if remediation.state == State.SUCCEEDED:
+        return " ".join([escape(told[State.SUCCEEDED], 600), *_aftermath(remediation, about, config)])
     told_now = escape(told.get(remediation.state, mode.effect), 600)
     since = remediation.review_time or remediation.create_time
     return f"{labels.draining(wait, since)} {told_now}" if remediation.state in _WAITING and since else told_now
+
+
+def _aftermath(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
+    """Yield whether the repair has helped, as far as is known, where nothing else says so."""
+    until = remediation.succeeded_at + config.verify_seconds
+    if about.has_lasted:
+        yield labels.held(config.verify_seconds)
+    elif about.followed and not about.came_back and remediation.succeeded_at and about.now < until:
+        yield f"Watched until {when(until)}, in case the fault comes back."
 
 
 def _risk(remediation: Remediation, about: CardContext) -> str:

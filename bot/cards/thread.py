@@ -8,7 +8,7 @@ from bot.cards import blocks, labels
 from bot.cards.evidence import fault
 from bot.cards.pause import pause_button
 from bot.cards.remediation_card import mention, where
-from bot.models import RULES, DecidedBy, Hold, Message, Remediation, RepairLoad, State, Verb
+from bot.models import RULES, Alert, DecidedBy, Hold, Message, Remediation, RepairLoad, State, Verb
 from bot.mrkdwn import clock_time, escape, lasted
 
 _LISTED = 10
@@ -116,6 +116,46 @@ def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: 
     hint = labels.IF_STUCK if has_card else "Check them in Together."
     text = f"{named}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint} {mention(called)}"
     return Message(text.strip(), [blocks.paragraph(text.strip())])
+
+
+def came_back(alert: Alert, called: str) -> Message:
+    """Return that what a repair was to mend is back: it calls who approved it, and who is on call.
+
+    Args:
+        called: the user or group on call; empty for nobody.
+    """
+    back, remediation = alert.came_back, alert.remediation
+    assert back is not None  # noqa: S101 - that is what this tells
+    fault, node = escape(back.fault, 80), escape(remediation.node, 100)
+    repair = escape(labels.mode(remediation.mode).noun, 80)
+    if back.was_firing:
+        said = f"{fault} on {node} has been firing since before its {repair} ended, which didn't help. 🔁"
+    else:
+        said = f"{fault} came back on {node}, {lasted(back.at - remediation.succeeded_at)} after its {repair}. 🔁"
+    text = _to([alert], called, said)
+    return Message(text, [blocks.paragraph(text)])
+
+
+def not_back(alerts: Sequence[Alert], called: str) -> Message:
+    """Return that repaired nodes don't run in their cluster again: it calls who approved that, and who is on call."""
+    nodes, are = _first([each.remediation.node for each in alerts], 100), "isn't" if len(alerts) == 1 else "aren't"
+    said = f"{nodes} {are} running in the cluster 15 min after the repair, as Together lists it. Check the node."
+    text = _to(alerts, called, said)
+    return Message(text, [blocks.paragraph(text)])
+
+
+def lasted_repairs(repairs: Sequence[Remediation], seconds: float) -> Message:
+    """Return that repairs have lasted."""
+    text = f"{_first([each.node for each in repairs], 100)}: {labels.held(seconds)} ✅"
+    return Message(text, [blocks.paragraph(text)])
+
+
+def _to(alerts: Sequence[Alert], called: str, said: str) -> str:
+    """Return a sentence for those who approved, and for who is on call."""
+    approved = [each.decided for each in alerts if each.decided and each.decided.verb is Verb.APPROVE]
+    people = dict.fromkeys(each.people for each in approved)
+    who = " ".join([*list(people)[:_LISTED], mention(called)]).strip()
+    return f"{who}, {said}" if who else said
 
 
 def _approved_at(remediation: Remediation, decided: DecidedBy | None) -> float | None:

@@ -6,6 +6,7 @@ from bot.models.alert import (
     HOLD_SECONDS,
     MAX_HOLD_SECONDS,
     Alert,
+    CameBack,
     CardContext,
     History,
     Hold,
@@ -29,7 +30,7 @@ from bot.models.batch import (
 )
 from bot.models.button import SeenState, button_value, read_button_value, reference_value
 from bot.models.entry import Entry
-from bot.models.event import Event, EventKind, Target
+from bot.models.event import WHILE_OPEN, Event, EventKind, Target
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id, new_id
 from bot.models.job import (
     DOUBT_SECONDS,
@@ -58,6 +59,7 @@ from bot.models.remediation import (
     OVERRIDES,
     PRECISION,
     Cluster,
+    ClusterNode,
     LinkedAlert,
     Mode,
     Remediation,
@@ -91,6 +93,7 @@ __all__ = [
     "PRECISION",
     "RULES",
     "TROUBLES",
+    "WHILE_OPEN",
     "Actor",
     "Alert",
     "AlertChannels",
@@ -99,10 +102,12 @@ __all__ = [
     "Batch",
     "BatchItem",
     "Blocks",
+    "CameBack",
     "CardContext",
     "CardNote",
     "Claim",
     "Cluster",
+    "ClusterNode",
     "DecidedBy",
     "Delivery",
     "Directory",

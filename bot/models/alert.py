@@ -89,6 +89,21 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class CameBack:
+    """The fault of a node that was repaired is back.
+
+    Attributes:
+        fault: what is broken, raw.
+        at: when Together suggested the next repair for it, in Unix time in seconds.
+        was_firing: its alert has been firing since before the repair ended.
+    """
+
+    fault: str
+    at: float
+    was_firing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CardContext:
     """What a card says beyond the remediation itself.
 
@@ -104,6 +119,9 @@ class CardContext:
         is_automatic: Together began it with nobody asked.
         now: the present, as Unix time in seconds; 0 where nothing is known of it.
         doubt: what somebody was told of a decision that may still take effect; None where there is none.
+        came_back: its fault is back.
+        is_missing: its node wasn't back in the cluster when that was looked for.
+        has_lasted: its fault has stayed away.
     """
 
     history: History | None = None
@@ -121,6 +139,9 @@ class CardContext:
     is_automatic: bool = False
     now: float = 0.0
     doubt: CardNote | None = None
+    came_back: CameBack | None = None
+    is_missing: bool = False
+    has_lasted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +161,7 @@ class Alert:
         worsened_at: when its fault was first seen to be more than a warning, after it had been one; else 0.
         missing_since: since when Together hasn't found it, where nothing has confirmed that yet; else 0.
         as_of: when Together last confirmed it, where that is too long ago.
+        came_back: its fault is back.
     """
 
     remediation: Remediation
@@ -159,6 +181,7 @@ class Alert:
     worsened_at: float = 0.0
     missing_since: float = 0.0
     as_of: float | None = None
+    came_back: CameBack | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -196,4 +219,5 @@ class Alert:
         return CardContext(
             self.history, self.share, self.hold, first, followed=True, is_unlisted=self.is_unlisted, as_of=self.as_of,
             node=self.remediation.node, doubt=self.remark if self.remark and not self.remark.buttons else None,
+            came_back=self.came_back,
         )  # fmt: skip

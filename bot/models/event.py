@@ -16,7 +16,13 @@ class EventKind(StrEnum):
     FAILED = "failed"
     STUCK = "stuck"
     RESOLVED = "resolved"
+    CAME_BACK = "came_back"
+    NOT_BACK = "not_back"
+    LASTED = "lasted"
     OUTAGE = "outage"
+
+
+WHILE_OPEN = {EventKind.REMINDED, EventKind.STUCK}  # what is told only of what hasn't ended
 
 
 class Target(StrEnum):

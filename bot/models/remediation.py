@@ -36,6 +36,7 @@ OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANT
 _BEGUN = IN_REPAIR | {State.SUCCEEDED, State.FAILED}
 _AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
 _OUR_COMMENT = re.compile(r"\[[0-9a-f]{8}\] Approved in Slack by ")
+_NOT_RUNNING = {"PENDING", "SCHEDULING", "BOOTING", "BOOTSTRAPPING", "FAILED", "PAUSED"}  # phases of a node
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.AUTO_RESOLVED})
 
 
@@ -259,6 +260,12 @@ class Remediation(_Answer):
         return moment.timestamp() if moment else 0.0
 
     @property
+    def succeeded_at(self) -> float:
+        """When it succeeded, as far as Together says; Unix time in seconds, else 0."""
+        is_over = self.state == State.SUCCEEDED and (self.end_time or self.update_time)
+        return self.ended_at if is_over else 0.0
+
+    @property
     def episode(self) -> str:
         """The remediation's own times: others after it has ended and come back."""
         return "|".join(str(each) for each in (self.create_time, self.review_time, self.start_time, self.end_time))
@@ -313,12 +320,31 @@ class TwoPeople:
         return 0 < self.repairs <= repairs
 
 
+class ClusterNode(_Answer):
+    """A GPU node of a cluster. `node_id` is its name within it (api reference of clusters, `node_lifecycle_events`)."""
+
+    node_id: Lenient[str] = None
+    host_name: Lenient[str] = None
+    instance_id: Lenient[str] = None
+    status: Lenient[str] = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs: a status that this version doesn't know counts as that."""
+        return (self.status or "").upper().removeprefix("NODE_PHASE_") not in _NOT_RUNNING
+
+    def is_of(self, remediation: Remediation) -> bool:
+        """Return whether it is the node that a remediation is about."""
+        names = {self.node_id, self.host_name}
+        return self.instance_id == remediation.instance_id or remediation.instance_name in names - {None}
+
+
 class Cluster(_Answer):
-    """A cluster that the API key sees."""
+    """A cluster that the API key sees. Its other fields, a credential among them, are dropped as it is read."""
 
     cluster_id: str
     cluster_name: Lenient[str] = None
-    gpu_worker_nodes: Lenient[list[object]] = None
+    gpu_worker_nodes: Lenient[list[ClusterNode]] = None
 
     @property
     def nodes(self) -> int | None:

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from sys import intern
 from typing import Any, NamedTuple
 
@@ -12,10 +12,11 @@ from pydantic import TypeAdapter
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.alerts import Look, Tracked
+from bot.alerts import Look, Tracked, returned
 from bot.models import (
     FIRST_APPROVAL_SECONDS,
     IN_REPAIR,
+    WHILE_OPEN,
     Alert,
     EventKind,
     FirstApproval,
@@ -88,6 +89,9 @@ _WAITING_CARDS = (
     .where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL, m.is_digest.is_(False))
 )  # fmt: skip
 _FAILED = select(a.body, a.message_id).where(a.state == State.FAILED, a.seen_at > bindparam("b_since"))
+_REPAIRED = select(a.body, a.message_id).where(
+    a.state == State.SUCCEEDED, a.seen_at > bindparam("b_since"), a.cluster_id == bindparam("b_cluster")
+)
 _AT = select(m.body).where(m.ts == bindparam("b_ts"))
 _OF_MESSAGE = select(*_IDS).where(a.message_id == bindparam("b_message"))
 _BODIES = select(a.body, a.message_id).where(is_among("b_ids", *_IDS))
@@ -204,19 +208,23 @@ class Messages(Leased):
         """Return the names of nodes, of the remediations that the bot has told of."""
         return await self.database.read(_nodes, refs)
 
-    async def add_cards(self, new: Sequence[Tracked]) -> None:
-        """Write down that each of these is to get a card, unless the bot has told of it before."""
-        await self._run(_add_cards, new)
+    async def add_cards(self, new: Sequence[Tracked], verified: float = 0.0) -> None:
+        """Write down that each of these is to get a card, unless the bot has told of it before.
 
-    async def gather(self, digest: TrackedMessage, new: Sequence[Alert], seconds: float) -> str:
+        Args:
+            verified: how many seconds after its end a repair of the same node and fault answers for it.
+        """
+        await self._run(_add_cards, new, verified)
+
+    async def gather(self, digest: TrackedMessage, new: Sequence[Alert], seconds: float, verified: float = 0.0) -> str:
         """Put these into the digest of their cluster that has grown within the last `seconds`, or into this new one.
 
-        The cards of the cluster that are not posted yet go into it too.
+        The cards of the cluster that are not posted yet go into it too. `verified` is as in `add_cards`.
 
         Returns:
             The ID of the digest.
         """
-        return await self._run(_gather, digest, new, seconds)
+        return await self._run(_gather, digest, new, seconds, verified)
 
     async def load(self, message_id: str) -> Snapshot | None:
         """Return a message with everything that it is drawn from; None where there is none."""
@@ -345,7 +353,22 @@ def _about(connection: Connection, about: RemediationRef | str) -> Snapshot | No
     return load(connection, message_id) if message_id else None
 
 
-def _add_cards(connection: Connection, new: Sequence[Tracked]) -> None:
+def _note_returns(connection: Connection, new: Sequence[Alert], verified: float) -> None:
+    """Let repairs say that what they were to mend is back."""
+    since = read_clock(connection) - verified - _LONGEST_REPAIR
+    nodes: dict[str, list[Remediation]] = {}
+    for each in new:
+        for name in {each.remediation.instance_id, each.remediation.node}:
+            nodes.setdefault(name, []).append(each.remediation)
+    for cluster_id in {each.remediation.cluster_id for each in new} if verified else ():
+        rows = connection.execute(_REPAIRED, {"b_since": since, "b_cluster": cluster_id})
+        for one in [alert.remediation for row in rows if (alert := readable_alert(row))]:
+            for again in nodes.get(one.instance_id) or nodes.get(one.node) or ():
+                change_alert(connection, one.ref, partial(returned, new=again, seconds=verified))
+
+
+def _add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -> None:
+    _note_returns(connection, [alert for alert, _ in new], verified)
     present = read_clock(connection)
     for alert, message in new:
         row = _alert_row(replace(alert, seen_at=present, message_id=message.id))
@@ -356,7 +379,10 @@ def _add_cards(connection: Connection, new: Sequence[Tracked]) -> None:
             outbox.opened(connection, alert)
 
 
-def _gather(connection: Connection, digest: TrackedMessage, new: Sequence[Alert], seconds: float) -> str:
+def _gather(
+    connection: Connection, digest: TrackedMessage, new: Sequence[Alert], seconds: float, verified: float
+) -> str:
+    _note_returns(connection, new, verified)
     present = read_clock(connection)
     new = list({each.remediation.ref: each for each in new}.values())  # one may be on two pages of a list
     growing = map(readable_message, connection.execute(_GROWING, {"b_seconds": seconds}).scalars())
@@ -432,7 +458,7 @@ def _write(
     if not connection.execute(_WRITE_SAME, same | _message_columns(after)).rowcount:
         return None
     for each in before.alerts:
-        if (kind := (told or {}).get(each.remediation.ref)) and not each.is_closed:
+        if (kind := (told or {}).get(each.remediation.ref)) and not (each.is_closed and kind in WHILE_OPEN):
             outbox.told(connection, kind, each, after)
     if history:
         alert = replace(before.alerts[0], history=history)

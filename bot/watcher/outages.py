@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 TOLD_AFTER = 300.0
 # What fails again so soon after it was said to be over is over only once it has been readable for so long.
 FLAPS_WITHIN, STEADY_SECONDS = 1800.0, 900.0
-_KEY = "outages of "
+KEY = "outages of "  # begins a key of the queue that is one of these; the others are the IDs of messages
 
 
 class _Kind(Enum):
@@ -248,12 +248,7 @@ class OutageNotifier:
 
 def key_of(channel_id: str) -> str:
     """Return the queue's key for notices about outages in a channel."""
-    return f"{_KEY}{channel_id}"
-
-
-def is_outage_key(key: str) -> bool:
-    """Return whether a key of the queue is one of these; the others are the IDs of messages."""
-    return key.startswith(_KEY)
+    return f"{KEY}{channel_id}"
 
 
 def _named(group: Collection[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot import alerts, cards, metrics
@@ -13,7 +13,9 @@ from bot.errors import InvalidId, LeaseLost, PostFailed, PostUncertain, StorageU
 from bot.models import (
     ARRIVED_SECONDS,
     IN_REPAIR,
+    OPEN,
     AlertChannels,
+    Cluster,
     EventKind,
     Found,
     History,
@@ -27,12 +29,13 @@ from bot.models import (
 from bot.store import Lease, Messages
 from bot.tasks import finish
 from bot.together import TogetherClient
-from bot.watcher import calls, schedule, threads
+from bot.watcher import calls, checks, schedule, threads
 from bot.watcher.comparison import HISTORY_BEFORE, Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
-from bot.watcher.outages import OutageNotifier, is_outage_key
+from bot.watcher.outages import KEY as OUTAGES
+from bot.watcher.outages import OutageNotifier
 from bot.watcher.poller import reference_of
 from bot.watcher.schedule import Step
 from bot.watcher.threads import PendingReply
@@ -42,7 +45,8 @@ logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 1.0  # so old may be what says when a post left
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
-_NOT_WHILE_UNCLEAR = {Step.REPLY, Step.TELL_STUCK, Step.REMIND, Step.IDLE}
+_ASKING = {Step.CHECK, Step.REMIND}  # steps that ask Together first
+_NOT_WHILE_UNCLEAR = {Step.REPLY, Step.IDLE} | _ASKING
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ class Reconciler:
             Step.POST: self._post,
             Step.EDIT: self._edit,
             Step.REPLY: self._tell_thread,
-            Step.TELL_STUCK: self._tell_stuck,
+            Step.CHECK: self._check,
             Step.REMIND: self._remind,
             Step.FIND: self._find,
             Step.MAKE_SURE: self._make_sure,
@@ -174,7 +178,7 @@ class Reconciler:
             await self._channels.turn_to_update()
         elif lane is Lane.REPLY:
             await self._channels.turn_to_post(channel_id)
-        if not is_outage_key(key):
+        if not key.startswith(OUTAGES):
             return await self._reconcile(key, lane)
         await self._outages.tell(channel_id)
         return None
@@ -244,7 +248,7 @@ class Reconciler:
             return now < self._unclear[key].until
         if step is Step.FIND:
             return now < self._arrives_by.get(key, 0.0)  # the database's clock may have been set since
-        return step in {Step.TELL_STUCK, Step.REMIND} and self._asking.is_to_wait(key)
+        return step in _ASKING and self._asking.is_to_wait(key)
 
     def _was_just_edited(self, key: str) -> bool:
         """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""
@@ -394,16 +398,31 @@ class Reconciler:
     async def _tell_thread(self, snapshot: Snapshot) -> Snapshot | None:
         return await self._tell(snapshot, next(threads.thread_parts(snapshot, self._config)))
 
-    async def _tell_stuck(self, snapshot: Snapshot) -> Snapshot | None:
-        """Ask Together a last time, then tell which repairs may be stuck: never of what has just ended."""
-        some = [each for each, at in threads.untold_stuck(snapshot, self._config) if at <= snapshot.now]
-        still = await self._are_still(IN_REPAIR, [each.remediation.ref for each in some])
-        if not still:
+    async def _check(self, snapshot: Snapshot) -> Snapshot | None:
+        """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
+        made = checks.due(snapshot, self._config)
+        found = await self._found_by(made)
+        if found is None or (made[0].check is checks.Check.STUCK and not found):
             self._asking.failed(snapshot.message.id)
             return None
         self._asking.succeeded(snapshot.message.id)
-        some = [each for each in some if each.remediation.ref in still]
-        return await self._tell(snapshot, threads.stuck_reply(snapshot, some, self._config))
+        if part := checks.reply(made, found, snapshot, self._config):
+            return await self._tell(snapshot, part)
+        keys = {each.check.key(each.alert) for each in made}
+        return await self._settle(snapshot, lambda each: replace(each.message, announced=each.message.announced | keys))
+
+    async def _found_by(self, made: Sequence[checks.Due]) -> Cluster | set[RemediationRef] | None:
+        """Return what checks are judged by; None where it can't be read now."""
+        check, cluster_id = made[0].place
+        if check is checks.Check.LASTS:
+            return await self._listed(cluster_id, OPEN)  # what came back would be in it
+        if check is checks.Check.STUCK:
+            return await self._are_still(IN_REPAIR, [each.alert.remediation.ref for each in made])
+        try:
+            return await self._together.get_cluster(cluster_id)
+        except TogetherError as error:
+            logger.warning("Cluster %s can't be read after a repair: %s", cluster_id, type(error).__name__)
+            return None
 
     async def _tell(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         if await self._was_told_before(snapshot.message, part):
@@ -458,10 +477,13 @@ class Reconciler:
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
         self._forget_unclear(key)
-        told = dict.fromkeys(part.stuck, EventKind.STUCK)
+        told = dict.fromkeys(part.about, part.event) if part.event else {}
         after = await self._settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
-        shown = after.alerts if after else ()
-        metrics.STUCK.inc(sum(each.remediation.ref in told and not each.is_closed for each in shown))
+        for each in [each for each in (after.alerts if after else ()) if each.remediation.ref in told]:
+            if part.event is not EventKind.STUCK:
+                metrics.VERIFIED.labels(each.remediation.mode, part.event).inc()
+            elif not each.is_closed:
+                metrics.STUCK.inc()
         return after
 
     async def _make_sure(self, snapshot: Snapshot) -> Snapshot | None:

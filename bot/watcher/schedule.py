@@ -16,10 +16,12 @@ from bot.models import (
     Alert,
     Message,
     Snapshot,
+    State,
     TrackedMessage,
     waiting,
 )
-from bot.watcher import calls, threads
+from bot.watcher import calls, checks, threads
+from bot.watcher.checks import Check
 from bot.watcher.config import WatchConfig
 from bot.watcher.workqueue import Lane
 
@@ -32,7 +34,7 @@ class Step(Enum):
     POST = Lane.POST, "post"
     EDIT = Lane.EDIT, "edit"
     REPLY = Lane.REPLY, "reply"
-    TELL_STUCK = Lane.REPLY, "tell stuck"
+    CHECK = Lane.REPLY, "check"
     REMIND = Lane.REPLY, "remind"
     FIND = Lane.FIND, "find"
     MAKE_SURE = Lane.FIND, "make sure"
@@ -62,6 +64,9 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     about = replace(
         about, pause=snapshot.pause, mentioned=snapshot.message.mentioned, is_automatic=is_automatic, now=snapshot.now
     )
+    if remediation.state == State.SUCCEEDED:
+        found = [key in snapshot.message.announced for key in (checks.missing_key(alert), Check.LASTS.key(alert))]
+        about = replace(about, is_missing=found[0], has_lasted=found[1])
     if alert.is_stale:
         as_of = None if remediation.state in FINAL else _answered_at(alert)
         about = replace(about, is_unlisted=False, as_of=as_of)
@@ -90,8 +95,8 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.WAIT
     if next(threads.thread_parts(snapshot, config), None):
         return Step.REPLY
-    if any(at <= now for _, at in threads.untold_stuck(snapshot, config)):
-        return Step.TELL_STUCK
+    if any(each.at <= now for each in checks.outstanding(snapshot, config)):
+        return Step.CHECK
     if (moment := calls.remind_at(snapshot, config)) is not None and moment <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
         return Step.REMIND if message.is_read_only or message.edited_at >= moment else Step.EDIT
@@ -136,9 +141,10 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
         return replace(message, next_at=now + config.stale_seconds if is_left_alone else 0.0)
     if any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts):
         return replace(message, next_at=min(_moments(snapshot, config), default=None))
+    moments = [each.at for each in checks.outstanding(snapshot, config) if each.at > now]
     if message.is_digest and message.last_added_at + GROWS_SECONDS > now:
-        return replace(message, next_at=message.last_added_at + GROWS_SECONDS)
-    return replace(message, next_at=None, done=True)
+        moments.append(message.last_added_at + GROWS_SECONDS)
+    return replace(message, next_at=min(moments, default=None), done=not moments)
 
 
 def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
@@ -150,7 +156,7 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     if config.quiet and asking and config.quiet.cover(snapshot.now):
         yield config.quiet.end_after(snapshot.now)
     yield from (at for each in asking if snapshot.now < (at := calls.calls_at(each, snapshot.message)) < math.inf)
-    yield from (at for _, at in threads.untold_stuck(snapshot, config) if at > snapshot.now)
+    yield from (each.at for each in checks.outstanding(snapshot, config) if each.at > snapshot.now)
     for alert in snapshot.alerts:
         for hold in threads.holds_of(alert):
             yield hold.until

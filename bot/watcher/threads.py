@@ -1,16 +1,24 @@
 """What the thread of a message lacks: pure functions. Times are Unix times."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from bot import alerts, cards
-from bot.models import HOLD_ENDS_SOON_SECONDS, Alert, Hold, Message, RemediationRef, Snapshot, State, TrackedMessage
+from bot.models import (
+    HOLD_ENDS_SOON_SECONDS,
+    Alert,
+    EventKind,
+    Hold,
+    Message,
+    RemediationRef,
+    Snapshot,
+    State,
+    TrackedMessage,
+)
 from bot.watcher import calls
 from bot.watcher.config import WatchConfig
 
 FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
-GATHERED_SECONDS = 600.0  # what may be stuck in a digest is told together, at the next full ten minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,7 @@ class PendingReply:
         lines: how many of the message's lines are no longer due then.
         broadcast: it is shown in the channel too.
         is_call: it calls who is on call.
-        stuck: the repairs that it says may be stuck.
+        event: what other tools get with it, of the repairs that it is about.
         mark: by what it is known again where nothing is remembered; no two of a message have the same.
     """
 
@@ -31,7 +39,8 @@ class PendingReply:
     lines: int = 0
     broadcast: bool = False
     is_call: bool = False
-    stuck: tuple[RemediationRef, ...] = ()
+    event: EventKind | None = None
+    about: tuple[RemediationRef, ...] = ()
     mark: str = ""
 
 
@@ -42,6 +51,9 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
         told = cards.lines(message.pending_lines)
         yield PendingReply(told, lines=len(message.pending_lines), mark=f"{message.told_lines} {told.text}")
     yield from _failures(snapshot, config.on_call(snapshot.alerts, message.cluster_id))
+    for alert in snapshot.alerts:
+        if alert.came_back:
+            yield from _return(alert, message, config)
     yield from _late_calls(snapshot, config)
     if not message.is_digest:
         yield from _first_approvals(snapshot, config)
@@ -88,7 +100,7 @@ def _failures(snapshot: Snapshot, oncall: str) -> Iterator[PendingReply]:
     message, new = snapshot.message, new_failures(snapshot)
     if not new:
         return
-    told = frozenset(map(alerts.failure_key, new))
+    told = frozenset(map(alerts.episode_of, new))
     if message.is_digest:
         yield PendingReply(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)
         return
@@ -102,7 +114,7 @@ def new_failures(snapshot: Snapshot) -> list[Alert]:
     """Return what has failed lately and wasn't told."""
     told, now = snapshot.message.announced, snapshot.now
     failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
-    return [each for each in failed if alerts.failure_key(each) not in told and not _is_old(each, now)]
+    return [each for each in failed if alerts.episode_of(each) not in told and not _is_old(each, now)]
 
 
 def _is_old(alert: Alert, now: float) -> bool:
@@ -111,23 +123,13 @@ def _is_old(alert: Alert, now: float) -> bool:
     return ended is not None and now - ended.timestamp() > FAILURE_SECONDS
 
 
-def stuck_reply(snapshot: Snapshot, some: Sequence[Alert], config: WatchConfig) -> PendingReply:
-    """Return that these may be stuck, for the channel too."""
-    message, repairs = snapshot.message, [each.remediation for each in some]
-    called = config.on_call(some, message.cluster_id)
-    said = cards.stuck(repairs, called, snapshot.now, has_card=not message.is_digest)
-    told = frozenset(map(alerts.stuck_key, some))
-    return PendingReply(said, told, broadcast=True, stuck=tuple(each.ref for each in repairs))
-
-
-def untold_stuck(snapshot: Snapshot, config: WatchConfig) -> Iterator[tuple[Alert, float]]:
-    """Yield the repairs under way of which the thread wasn't told that they may be stuck, and from when on they may."""
-    for alert in snapshot.alerts:
-        at = config.cards.stuck_at(alert.remediation)
-        is_sure = not (alert.is_closed or alert.is_stale)
-        if is_sure and at < math.inf and alerts.stuck_key(alert) not in snapshot.message.announced:
-            is_digest = snapshot.message.is_digest
-            yield alert, math.ceil(at / GATHERED_SECONDS) * GATHERED_SECONDS if is_digest else at
+def _return(alert: Alert, message: TrackedMessage, config: WatchConfig) -> Iterator[PendingReply]:
+    """Yield that what a repair was to mend is back, for the channel too."""
+    key = f"came back {alerts.episode_of(alert)}"
+    if key not in message.announced:
+        said = cards.came_back(alert, config.on_call([alert], message.cluster_id))
+        about = (alert.remediation.ref,)
+        yield PendingReply(said, frozenset({key}), broadcast=True, event=EventKind.CAME_BACK, about=about)
 
 
 def _results(snapshot: Snapshot) -> Iterator[PendingReply]:

@@ -13,7 +13,7 @@ from playwright.async_api import Locator, Page, ViewportSize
 
 from bot import cards
 from bot.errors import NotAllowed, NotAttempted
-from bot.models import CardContext, DecidedBy, Message, Mode, Pause, SeenState, State, Verb, waiting
+from bot.models import CameBack, CardContext, DecidedBy, Message, Mode, Pause, SeenState, State, Verb, waiting
 from tests.browser.chromium import chromium
 from tests.manual_clock import START
 from tests.samples import (
@@ -65,6 +65,14 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
         config=cards.CardConfig(waits={"*": 0}, stuck_minutes=1),
     )
     yield "stuck", stuck, False
+    ended = remediation(state=State.SUCCEEDED, end_time=datetime.fromtimestamp(START, UTC))
+    back = CameBack("Xid 79", START + 1320)
+    yield "came-back", cards.card(ended, about=CardContext(came_back=back, now=START + 1400)), False
+    yield (
+        "held",
+        cards.card(ended, about=CardContext(has_lasted=True), config=cards.CardConfig(verify_seconds=86_400)),
+        False,
+    )
     called = CardContext(is_automatic=True, mentioned=ALICE)
     yield "automatic", cards.card(begun(), about=called, config=cards.CardConfig(waits={"*": 120})), False
     for name, error in ERRORS.items():

@@ -1,6 +1,7 @@
 """Together's remediation API: a state machine behind HTTP, which fails on demand."""
 
 import asyncio
+import base64
 import copy
 import json
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,7 @@ from aiohttp import web
 from tests.simulator.listener import Listener
 
 API_KEY = "together-simulator-key"
+KUBE_CONFIG = base64.b64encode(b"a credential, which comes with each answer about a cluster").decode()
 KEY_OWNER = "ml-platform@example.com"
 MODES = {
     f"REMEDIATION_MODE_{name}"
@@ -100,6 +102,8 @@ class Together(Listener):
         self.max_page = 50
         self.repeated = 0  # so many of a page's items are on the next one too, as when something new shifts the pages
         self.nodes: dict[str, int] = {}
+        self.kube_config = KUBE_CONFIG
+        self.node_status: dict[str, str] = {}  # of instances that aren't running; empty for one that isn't there
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
         self.on_call: dict[str, Callable[[], None]] = {}
@@ -377,14 +381,21 @@ class Together(Listener):
                 "instance_id": each["instance_id"],
                 "host_name": each.get("instance_name", each["instance_id"]),
                 "num_gpus": 8,
-                "status": "Running",
+                "status": self.node_status.get(each["instance_id"], "Running"),
                 "latest_remediation": each,
             }
             for each in mine
+            if self.node_status.get(each["instance_id"]) != ""
         ]
         # Healthy nodes, of which a real cluster has more.
         nodes += [{"node_id": f"healthy-{number}"} for number in range(self.nodes.get(cluster, 0) - len(nodes))]
-        return {"cluster_id": cluster, "cluster_name": self.clusters[cluster], "gpu_worker_nodes": nodes}
+        return {
+            "cluster_id": cluster,
+            "cluster_name": self.clusters[cluster],
+            "gpu_worker_nodes": nodes,
+            "deleted_gpu_worker_nodes": [{"node_id": "gone", "status": "Deleted"}],
+            "kube_config": self.kube_config,
+        }
 
     def of_cluster(self, cluster: str) -> list[dict[str, Any]]:
         return [each for each in self.remediations.values() if each["cluster_id"] == cluster]

@@ -1,0 +1,191 @@
+"""Whether a repair has helped: its node is looked for, and its fault, for as long as the setting says."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from tests.deaths import free_the_lease, kill_the_watch
+from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.slack.workspace import Posted, SlackFault
+from tests.simulator.together import Fault
+from tests.storms import began, digest, storm
+from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
+from tests.world import APPROVE, IDS, World
+
+pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
+CALL = "<!subteam^S0ONCALL>"
+DAY = 24 * 3600.0
+AGAIN = ("cluster-1", "instance-1", "remediation-2")
+
+
+def firing(code: str, started: str = "") -> list[dict[str, Any]]:
+    events = [{"xid_code": code}]
+    times = {"started_at": started} if started else {}
+    return [{"alert_name": "DmesgXidError", "annotation": {"title": "Xid", "xid": {"events": events}}, **times}]
+
+
+def moment(bot: World, seconds: float = 0.0) -> str:
+    return datetime.fromtimestamp(bot.time.now() + seconds, UTC).isoformat()
+
+
+async def repaired(bot: World, mode: str = "REMEDIATION_MODE_REBOOT_VM") -> Posted:
+    """Approve a repair, and let it succeed."""
+    await began(bot)
+    bot.together.add(linked_alerts=firing("79"), mode=mode)
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot)}
+    await pass_time(bot, 60)
+    bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
+    await until(bot, lambda: "Watched until" in alert.text)
+    return alert
+
+
+def counted(mode: str, result: str) -> float:
+    labels = {"mode": f"REMEDIATION_MODE_{mode}", "result": result}
+    return REGISTRY.get_sample_value("remediation_bot_repairs_verified_total", labels) or 0.0
+
+
+async def test_repair_that_helped_is_told_quietly_once(bot: World) -> None:
+    enforce_slacks_limits(bot)
+    before = counted("REBOOT_VM", "lasted")
+    alert = await repaired(bot)
+    said = len(thread(bot, alert))
+    await pass_time(bot, DAY - 900)
+    assert len(thread(bot, alert)) == said
+    await until(bot, lambda: len(thread(bot, alert)) > said, seconds=1800)
+    await pass_time(bot, 2 * 3600)
+    assert thread(bot, alert)[said:] == [
+        "instance-1: Held for 24 h: Together suggested no other repair for this fault. ✅"
+    ]
+    assert "Held for 24 h" in alert.text
+    assert "Watched until" not in alert.text
+    assert counted("REBOOT_VM", "lasted") - before == 1
+
+
+async def test_fault_that_comes_back_is_told_to_who_approved_and_who_is_on_call(bot: World) -> None:
+    alert = await repaired(bot)
+    await pass_time(bot, 22 * 60)
+    bot.together.add(AGAIN, linked_alerts=firing("79", moment(bot)))
+    await until(bot, lambda: "Fault came back after 22 min: instance-1 🔁" in alert.text)
+    assert "Xid 79 is back: see the node's next remediation." in alert.text
+    told = await until(bot, lambda: [each for each in thread(bot, alert) if "came back" in each])
+    assert told == [f"<@U0ALICE> {CALL}, Xid 79 came back on instance-1, 22 min after its reboot. 🔁"]
+    assert [each.broadcast for each in bot.slack.replies(alert) if "came back" in each.text] == [True]
+    await card(bot, AGAIN)
+    await pass_time(bot, 2 * DAY)
+    assert len([each for each in thread(bot, alert) if "came back" in each]) == 1
+    assert not [each for each in thread(bot, alert) if "Held" in each]
+
+
+async def test_alert_that_has_fired_all_along_did_not_come_back(bot: World) -> None:
+    alert = await repaired(bot)
+    bot.together.add(AGAIN, linked_alerts=firing("79", moment(bot, -3600)))
+    await until(bot, lambda: "Reboot didn't help: instance-1 🔁" in alert.text)
+    assert any("has been firing since before its reboot ended" in each for each in thread(bot, alert))
+
+
+@pytest.mark.parametrize(("ids", "code"), [(AGAIN, "31"), (("cluster-1", "instance-2", "remediation-2"), "79")])
+async def test_other_fault_or_node_says_nothing_of_the_repair(bot: World, ids: Any, code: str) -> None:
+    alert = await repaired(bot)
+    bot.together.add(ids, linked_alerts=firing(code))
+    await card(bot, ids)
+    await pass_time(bot, 600)
+    assert "came back" not in alert.text
+
+
+@pytest.mark.parametrize("status", ["", "NODE_PHASE_BOOTING"])
+async def test_node_that_is_not_back_is_told_once(bot: World, status: str) -> None:
+    bot.together.node_status["instance-1"] = status
+    alert = await repaired(bot)
+    await pass_time(bot, 840)
+    assert not [each for each in thread(bot, alert) if "isn't running" in each]
+    await until(bot, lambda: "wasn't running in the cluster" in alert.text, seconds=300)
+    await pass_time(bot, 3600)
+    (told,) = [each for each in thread(bot, alert) if "isn't running" in each]
+    assert told == (
+        f"<@U0ALICE> {CALL}, instance-1 isn't running in the cluster 15 min after the repair, as Together lists it. "
+        "Check the node."
+    )
+
+
+@pytest.mark.parametrize("mode", ["REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT", "REMEDIATION_MODE_VM_ONLY"])
+async def test_node_that_was_removed_or_replaced_is_not_missed(bot: World, mode: str) -> None:
+    bot.together.nodes["cluster-1"] = 1
+    alert = await repaired(bot, mode)
+    bot.together.node_status["instance-1"] = ""
+    await pass_time(bot, 3600)
+    assert not [each for each in thread(bot, alert) if "isn't running" in each]
+
+
+async def test_nothing_is_said_of_a_node_while_together_can_not_be_read(bot: World) -> None:
+    alert = await repaired(bot)
+    said = len(thread(bot, alert))
+    bot.together.faults.append(Fault("rpc", "cluster", code=14, times=100_000))
+    await pass_time(bot, 3600)
+    assert len(thread(bot, alert)) == said
+    bot.together.faults.clear()
+    bot.together.node_status["instance-1"] = "FAILED"
+    await until(bot, lambda: "wasn't running in the cluster" in alert.text, seconds=600)
+
+
+async def test_repairs_of_a_digest_are_one_line(bot: World) -> None:
+    enforce_slacks_limits(bot)
+    await began(bot)
+    ids = storm(bot, 8)
+    message = await digest(bot, "8 nodes")
+    for number, each in enumerate(ids):
+        bot.together.remediations[each] |= {"state": "SUCCEEDED", "end_time": moment(bot, number)}
+        bot.together.node_status[each[1]] = "" if number < 2 else "Running"
+    bot.together.nodes["cluster-1"] = 8
+    await pass_time(bot, DAY + 3600)
+    lines = thread(bot, message)
+    (missing,) = [each for each in lines if "aren't running" in each or "isn't running" in each]
+    assert "gpu-node-0000, gpu-node-0001 aren't running" in missing
+    (held,) = [each for each in lines if "Held for 24 h" in each]
+    assert "gpu-node-0007" in held
+
+
+async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
+    alert = await repaired(bot)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
+    bot.together.add(AGAIN, linked_alerts=firing("79"))
+    await until(bot, lambda: [each for each in thread(bot, alert) if "came back" in each])
+    kill_the_watch()
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
+    async with bot.another():
+        await pass_time(bot, 1200)
+        assert len([each for each in thread(bot, alert) if "came back" in each]) == 1
+        assert "came back after" in alert.text
+
+
+async def test_other_tools_are_told() -> None:
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ) as bot:
+            bot.together.node_status["instance-1"] = "PENDING"
+            await repaired(bot)
+            await pass_time(bot, 1000)
+            bot.together.add(AGAIN, linked_alerts=firing("79"))
+            await pass_time(bot, 300)
+            kinds = [each["type"].rpartition(".")[2] for each in webhook.events if each["subject"].endswith("-1")]
+            assert kinds[-2:] == ["not_back", "came_back"]
+
+
+async def test_setting_switches_it_off() -> None:
+    async with watching(BOT_VERIFY_HOURS="0") as bot:
+        await began(bot)
+        bot.together.add(linked_alerts=firing("79"))
+        alert = await card(bot)
+        bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
+        bot.together.node_status["instance-1"] = ""
+        await card(bot, words="Rebooted")
+        bot.together.add(AGAIN, linked_alerts=firing("79"))
+        await card(bot, AGAIN)
+        await pass_time(bot, 2 * DAY)
+        assert "Rebooted" in alert.text
+        assert not [each for each in thread(bot, alert) if "running" in each or "Held" in each]
