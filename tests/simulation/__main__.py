@@ -29,6 +29,8 @@ SOMETIMES = (
     "a decision on what came back",
     "a digest",
     "repair said to be stuck",
+    "fault came back",
+    "node not back",
     "a list in pages",
     "outcome first_of_two",
     "outcome already_in_flight",

@@ -41,6 +41,7 @@ ASKS_FIRST = {"never": (), "cancel": ("cancel", "reject"), "always": ("cancel", 
 DONE = {"approve": "Approved", "cancel": "Cancelled", "reject": "Rejected"}
 SAYS = {"chat.postMessage", "chat.update", "chat.postEphemeral", "response_url"}
 MENTION, STUCK = "<!subteam^S0ONCALL>", " may be stuck. "
+AFTERMATH = re.compile(r"came back on|isn't running in the cluster")
 IN_REPAIR = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
 
 
@@ -200,6 +201,8 @@ def said(  # noqa: PLR0917 - what a call is
         _announced(world, about, body, str(result.get("ts")))
     if method == "chat.postMessage" and STUCK in text:
         _stuck(world, about)
+    if method == "chat.postMessage" and (found := AFTERMATH.search(text)):
+        _aftermath(world, about, found[0])
     if method == "chat.postMessage" and MENTION in everything and world.environ["BOT_REMIND_MINUTES"] == "0":
         _called(world, about)
 
@@ -253,6 +256,20 @@ def _stuck(world: "World", about: str) -> None:
         world.history.wrong(f"{about} is said to be stuck {world.stuck[about]} times", about)
 
 
+def _aftermath(world: "World", about: str, words: str) -> None:
+    """Judge that what a repair has led to is so, and told once each time that it succeeds."""
+    world.history.marks.add("fault came back" if words == "came back on" else "node not back")
+    if not about:
+        return
+    world.aftermaths[f"{about} {words}"] += 1
+    ids = next(each for each in world.together.remediations if each[2] == about)
+    is_so = about in world.returned if words == "came back on" else ids[1] in world.together.node_status
+    if not is_so:
+        world.history.wrong(f"{about}: “{words}” is told, which isn't so", about)
+    if world.aftermaths[f"{about} {words}"] > world.successes[ids] and not world.faults.struck["history unreadable"]:
+        world.history.wrong(f"{about}: “{words}” is told {world.aftermaths[f'{about} {words}']} times", about)
+
+
 def _called(world: "World", about: str) -> None:
     if not about:
         return
@@ -260,7 +277,8 @@ def _called(world: "World", about: str) -> None:
     ids = next(each for each in world.together.remediations if each[2] == about)
     firsts = rows(world, select(audit).where(audit.c.outcome == "first_of_two", audit.c.remediation_id == about))
     more = world.escalations[ids] + world.episodes[ids] + world.failures[ids] + world.deletions[about]
-    allowed = 1 + more + world.stuck[about] + len(firsts)
+    aftermaths = sum(count for key, count in world.aftermaths.items() if key.startswith(f"{about} "))
+    allowed = 1 + more + world.stuck[about] + aftermaths + len(firsts)
     if world.mentions[about] > allowed and not world.faults.struck["history unreadable"]:
         world.history.wrong(f"on-call is mentioned {world.mentions[about]} times for {about}", about)
 

@@ -22,7 +22,13 @@ PEOPLE = ("U0ALICE", "U0BOB", "U0CAROL", "U0DAVE")  # Dave may decide nothing
 MODES = ("REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_VM_ONLY")
 HOLD = "remediation:hold"
 DECIDES = {"remediation:approve": "approve", "remediation:reject": "reject", "remediation:cancel": "cancel"}
-XID = [{"severity": "PHC_SEVERITY_CRITICAL", "annotation": {"title": "GPU has fallen off the bus"}}]
+XID = [
+    {
+        "alert_name": "GpuFallenOffBus",
+        "severity": "PHC_SEVERITY_CRITICAL",
+        "annotation": {"title": "GPU has fallen off the bus"},
+    }
+]
 
 
 class Act:
@@ -429,8 +435,28 @@ async def work(act: Act) -> None:
             except RpcError:
                 continue
             act.world.starts[ids] += act.world.together.state(ids) == "RUNNING"
+            if act.world.together.state(ids) == "SUCCEEDED":
+                act.world.successes[ids] += 1
+                relapse(act.world, ids)
             act.world.history.note(act.world.loop.time(), f"{ids[2]} is now {act.world.together.state(ids)}", ids[2])
         await asyncio.sleep(act.chance.uniform(0.0, 60.0))
+
+
+def relapse(world: "World", ids: Ids) -> None:
+    """Let a repair perhaps not have helped: its node isn't back, or its fault is after a while."""
+    chance = world.streams["relapses"]
+    if chance.random() < 0.5:
+        world.together.node_status[ids[1]] = chance.choice(("", "NODE_PHASE_BOOTING"))
+    if chance.random() < 0.7:
+        world.loop.outside(chance.uniform(1.0, 1200.0), come_back, world, ids)
+
+
+def come_back(world: "World", ids: Ids) -> None:
+    before, again = world.together.remediations[ids], (*ids[:2], f"{ids[2]}-{len(world.together.remediations)}")
+    if before["state"] == "SUCCEEDED":
+        world.together.add(again, instance_name=before.get("instance_name"), linked_alerts=before["linked_alerts"])
+        world.returned.add(ids[2])
+        world.history.note(world.loop.time(), f"the fault of {ids[2]} comes back as {again[2]}", ids[2])
 
 
 async def console(act: Act) -> None:

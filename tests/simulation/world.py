@@ -110,6 +110,9 @@ class World:
         self.history_is_unreadable = False
         self.episodes: Counter[Ids] = Counter()
         self.starts: Counter[Ids] = Counter()
+        self.successes: Counter[Ids] = Counter()
+        self.returned: set[str] = set()
+        self.aftermaths: Counter[str] = Counter()
         self.escalations: Counter[Ids] = Counter()
         self.failures: Counter[Ids] = Counter()
         self.deletions: Counter[str] = Counter()
