@@ -54,7 +54,7 @@ def kill_the_watch() -> None:
     """Let the watch end in the middle of what it is doing, like a process that is killed."""
     for task in asyncio.all_tasks():
         coroutine = getattr(task.get_coro(), "__qualname__", "")
-        if coroutine.startswith(("Watcher.", "Reconciler.", "SlackAlertChannels.", "Poller.")):
+        if coroutine.startswith(("Watcher.", "Reconciler.", "Teller.", "SlackAlertChannels.", "Poller.")):
             task.cancel()
 
 

@@ -118,21 +118,23 @@ def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: 
     return Message(text.strip(), [blocks.paragraph(text.strip())])
 
 
-def came_back(alert: Alert, called: str) -> Message:
-    """Return that what a repair was to mend is back: it calls who approved it, and who is on call.
+def came_back(alerts: Sequence[Alert], called: str) -> Message:
+    """Return that what repairs were to mend is back: it calls who approved them, and who is on call.
 
     Args:
         called: the user or group on call; empty for nobody.
     """
-    back, remediation = alert.came_back, alert.remediation
+    nodes, remediation = _first([each.remediation.node for each in alerts], 100), alerts[0].remediation
+    back = alerts[0].came_back
     assert back is not None  # noqa: S101 - that is what this tells
-    fault, node = escape(back.fault, 80), escape(remediation.node, 100)
-    repair = escape(labels.mode(remediation.mode).noun, 80)
-    if back.was_firing:
-        said = f"{fault} on {node} has been firing since before its {repair} ended, which didn't help. 🔁"
+    fault, repair = escape(back.fault, 80), escape(labels.mode(remediation.mode).noun, 80)
+    if len(alerts) > 1:
+        said = f"{nodes} were repaired, and their faults came back, such as {fault}. 🔁"
+    elif back.was_firing:
+        said = f"{fault} on {nodes} has been firing since before its {repair} ended, which didn't help. 🔁"
     else:
-        said = f"{fault} came back on {node}, {lasted(back.at - remediation.succeeded_at)} after its {repair}. 🔁"
-    text = _to([alert], called, said)
+        said = f"{fault} came back on {nodes}, {lasted(back.at - remediation.succeeded_at)} after its {repair}. 🔁"
+    text = _to(alerts, called, said)
     return Message(text, [blocks.paragraph(text)])
 
 

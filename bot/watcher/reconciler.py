@@ -1,45 +1,39 @@
 """Makes a message in Slack say what it should: load it, see what it lacks, do that one thing, write it down."""
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 
-from bot import alerts, cards, metrics
+from bot import alerts, cards
 from bot.alerts import outdated
 from bot.clock import Clock
-from bot.errors import InvalidId, LeaseLost, PostFailed, PostUncertain, StorageUnavailable, TogetherError
+from bot.errors import LeaseLost, PostFailed, PostUncertain, StorageUnavailable
 from bot.models import (
     ARRIVED_SECONDS,
-    IN_REPAIR,
-    OPEN,
     AlertChannels,
-    Cluster,
     EventKind,
     Found,
     History,
     Message,
     RemediationRef,
     Snapshot,
-    State,
     TrackedMessage,
     decision_of,
 )
 from bot.store import Lease, Messages
 from bot.tasks import finish
 from bot.together import TogetherClient
-from bot.watcher import calls, checks, schedule, threads
+from bot.watcher import calls, schedule
 from bot.watcher.comparison import HISTORY_BEFORE, Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
 from bot.watcher.outages import KEY as OUTAGES
 from bot.watcher.outages import OutageNotifier
-from bot.watcher.poller import reference_of
 from bot.watcher.schedule import Step
-from bot.watcher.threads import PendingReply
-from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane, Line, WorkQueue
+from bot.watcher.teller import Teller
+from bot.watcher.workqueue import Lane, Line, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -47,22 +41,6 @@ FRESH_SECONDS = 1.0  # so old may be what says when a post left
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
 _ASKING = {Step.CHECK, Step.REMIND}  # steps that ask Together first
 _NOT_WHILE_UNCLEAR = {Step.REPLY, Step.IDLE} | _ASKING
-
-
-@dataclass(frozen=True, slots=True)
-class _Unclear:
-    """What a thread may have been told. It is looked for before it is repeated.
-
-    Attributes:
-        mark: by what it is found.
-        until: when it has arrived or never will, on this process's monotonic clock.
-        undo: what becomes of the message where it did not arrive.
-    """
-
-    part: PendingReply
-    mark: str
-    until: float
-    undo: Callable[[Snapshot], TrackedMessage | None] = lambda each: each.message
 
 
 class Reconciler:
@@ -91,7 +69,6 @@ class Reconciler:
     ) -> None:
         self._messages = messages
         self._channels = channels
-        self._together = together
         self._queue = queue
         self._index = index
         self._enricher = enricher
@@ -101,14 +78,15 @@ class Reconciler:
         self._config = config
         self._clock = clock
         self._report = report
+        self._teller = Teller(messages, channels, together, lease, config, clock, self._settle)
         self._steps: dict[Step, Callable[[Snapshot], Awaitable[Snapshot | None]]] = {
             Step.POST: self._post,
             Step.EDIT: self._edit,
-            Step.REPLY: self._tell_thread,
-            Step.CHECK: self._check,
-            Step.REMIND: self._remind,
+            Step.REPLY: self._teller.tell,
+            Step.CHECK: self._teller.check,
+            Step.REMIND: self._teller.remind,
             Step.FIND: self._find,
-            Step.MAKE_SURE: self._make_sure,
+            Step.MAKE_SURE: self._teller.make_sure,
             Step.MOVE: self._move,
             Step.DROP: self._drop,
             Step.WAIT: self._wait,
@@ -116,10 +94,6 @@ class Reconciler:
         }
         self._edited: dict[str, tuple[float, str]] = {}
         self._arrives_by: dict[str, float] = {}  # posts whose result wasn't clear, on this process's monotonic clock
-        self._unclear: dict[str, _Unclear] = {}
-        self._told_blindly: set[str] = set()
-        self._left: set[str] = set()  # messages that the watch before this one may have been in the middle of
-        self._asking: Backoff[str] = Backoff(clock.monotonic, LONGEST_WAIT[Lane.REPLY])
         self._found: dict[str, tuple[float, float, Found | None]] = {}
 
     def begin(self, due: Collection[str]) -> None:
@@ -128,9 +102,9 @@ class Reconciler:
         Args:
             due: the messages that it left something to do on.
         """
-        for each in (self._edited, self._unclear, self._told_blindly, self._found):
-            each.clear()
-        self._left = set(due)
+        self._edited.clear()
+        self._found.clear()
+        self._teller.begin(due)
 
     async def work(self) -> None:
         """Do what there is to do, each lane of each channel with a worker of its own, forever."""
@@ -231,7 +205,7 @@ class Reconciler:
     def _next_step(self, snapshot: Snapshot) -> Step:
         """Return what a message needs next; its thread isn't told more until it is known what it was told."""
         step = schedule.next_step(snapshot, self._config)
-        is_unclear = snapshot.message.id in self._unclear and step in _NOT_WHILE_UNCLEAR
+        is_unclear = snapshot.message.id in self._teller.unclear and step in _NOT_WHILE_UNCLEAR
         return Step.MAKE_SURE if is_unclear else step
 
     def _is_too_early(self, snapshot: Snapshot, step: Step) -> bool:
@@ -245,10 +219,10 @@ class Reconciler:
             )
             return is_same or self._was_just_edited(key)
         if step is Step.MAKE_SURE:
-            return now < self._unclear[key].until
+            return now < self._teller.unclear[key].until
         if step is Step.FIND:
             return now < self._arrives_by.get(key, 0.0)  # the database's clock may have been set since
-        return step in _ASKING and self._asking.is_to_wait(key)
+        return step in _ASKING and self._teller.asking.is_to_wait(key)
 
     def _was_just_edited(self, key: str) -> bool:
         """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""
@@ -263,7 +237,7 @@ class Reconciler:
         return await self._idle(snapshot) if schedule.awaits_reading(snapshot) else None
 
     async def _idle(self, snapshot: Snapshot) -> Snapshot | None:
-        self._left.discard(snapshot.message.id)
+        self._teller.left.discard(snapshot.message.id)
         return await self._settle(snapshot, lambda each: each.message)
 
     async def _settle(
@@ -285,14 +259,14 @@ class Reconciler:
             if (changed := change(snapshot)) is None:
                 return None
             after = schedule.settled(replace(snapshot, message=changed), self._config)
-            return replace(after, next_at=0.0) if key in self._unclear and not after.done else after
+            return replace(after, next_at=0.0) if key in self._teller.unclear and not after.done else after
 
         after = await self._messages.change(known, settled, told=told)
         if after and after.message.done:
             self._edited.pop(key, None)
             self._arrives_by.pop(key, None)
-            self._left.discard(key)
-            self._forget_unclear(key)
+            self._teller.left.discard(key)
+            self._teller.forget(key)
         return after
 
     # The message.
@@ -322,7 +296,7 @@ class Reconciler:
         message, shown = left.message, schedule.content(left, self._config)
         self._lease.ensure_held()  # writing it down may have taken so long that another process posts it by now
         try:
-            ts = await self._channels.post(shown, about=_about(left), channel_id=message.channel_id)
+            ts = await self._channels.post(shown, about=schedule.subject_of(left), channel_id=message.channel_id)
         except PostUncertain:
             self._arrives_by[key] = self._clock.monotonic() + ARRIVED_SECONDS
             raise
@@ -331,7 +305,7 @@ class Reconciler:
             await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0))
             raise
         self._report(message.channel_id, "")
-        logger.info("%s: posted in %s", _named(left), message.channel_id)
+        logger.info("%s: posted in %s", schedule.subject_of(left), message.channel_id)
         self._edited[key] = self._clock.monotonic(), shown.fingerprint
         at = left.now
         return await self._settle(
@@ -353,24 +327,20 @@ class Reconciler:
             raise
         except PostFailed as error:
             if error.is_gone:
-                return await self._lose(before, error)
+                return await self._teller.lose(before, error)
             if not error.is_lasting:
                 raise
-            logger.warning("%s: card can no longer be updated: %s", _named(before), error)
+            logger.warning("%s: card can no longer be updated: %s", schedule.subject_of(before), error)
             return await self._settle(before, lambda each: replace(each.message, is_read_only=True, last_added_at=0.0))
         self._edited[key] = self._clock.monotonic(), shown.fingerprint
 
         def drawn(snapshot: Snapshot) -> TrackedMessage:
             # If somebody was answered on the card since, it is not known which of the two it shows.
-            is_known = not before.message.is_unsure(before.now) and _shown(snapshot) == _shown(before)
+            is_same = schedule.answers_on(snapshot) == schedule.answers_on(before)
+            is_known = is_same and not before.message.is_unsure(before.now)
             return replace(snapshot.message, content_hash=shown.fingerprint if is_known else "", edited_at=before.now)
 
         return await self._settle(before, drawn)
-
-    async def _lose(self, snapshot: Snapshot, error: PostFailed) -> Snapshot | None:
-        logger.warning("%s: deleted in Slack: %s", _named(snapshot), error)
-        self._forget_unclear(snapshot.message.id)
-        return await self._messages.change(snapshot, alerts.deleted)
 
     async def _move(self, snapshot: Snapshot) -> Snapshot | None:
         await self._channels.turn_to_update()
@@ -388,193 +358,10 @@ class Reconciler:
         except PostFailed as error:
             if not (error.is_lasting or error.is_closed):
                 raise
-            logger.warning("%s: can't be changed in its former channel: %s", _named(before), error)
-        logger.info("%s: moves from %s to %s", _named(before), message.channel_id, channel_id)
-        self._forget_unclear(message.id)
+            logger.warning("%s: can't be changed in its former channel: %s", schedule.subject_of(before), error)
+        logger.info("%s: moves from %s to %s", schedule.subject_of(before), message.channel_id, channel_id)
+        self._teller.forget(message.id)
         return await self._settle(before, alerts.moved)
-
-    # Its thread.
-
-    async def _tell_thread(self, snapshot: Snapshot) -> Snapshot | None:
-        return await self._tell(snapshot, next(threads.thread_parts(snapshot, self._config)))
-
-    async def _check(self, snapshot: Snapshot) -> Snapshot | None:
-        """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
-        made = checks.due(snapshot, self._config)
-        found = await self._found_by(made)
-        if found is None or (made[0].check is checks.Check.STUCK and not found):
-            self._asking.failed(snapshot.message.id)
-            return None
-        self._asking.succeeded(snapshot.message.id)
-        if part := checks.reply(made, found, snapshot, self._config):
-            return await self._tell(snapshot, part)
-        keys = {each.check.key(each.alert) for each in made}
-        return await self._settle(snapshot, lambda each: replace(each.message, announced=each.message.announced | keys))
-
-    async def _found_by(self, made: Sequence[checks.Due]) -> Cluster | set[RemediationRef] | None:
-        """Return what checks are judged by; None where it can't be read now."""
-        check, cluster_id = made[0].place
-        if check is checks.Check.LASTS:
-            return await self._listed(cluster_id, OPEN)  # what came back would be in it
-        if check is checks.Check.STUCK:
-            return await self._are_still(IN_REPAIR, [each.alert.remediation.ref for each in made])
-        try:
-            return await self._together.get_cluster(cluster_id)
-        except TogetherError as error:
-            logger.warning("Cluster %s can't be read after a repair: %s", cluster_id, type(error).__name__)
-            return None
-
-    async def _tell(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
-        if await self._was_told_before(snapshot.message, part):
-            return await self._count_as_told(snapshot.message.id, part)
-        self._lease.ensure_held()
-        return await finish(self._reply(snapshot, part))
-
-    async def _was_told_before(self, message: TrackedMessage, part: PendingReply) -> bool:
-        """Return whether the watch before this one told it, and ended before it could write that down."""
-        if message.id not in self._left:
-            return False
-        return bool(await self._has_reply(message, _mark_of(message.id, part)))
-
-    async def _has_reply(self, message: TrackedMessage, mark: str) -> bool | None:
-        """Return whether a thread has a reply; None where that can't be read, now or later."""
-        assert message.ts is not None  # noqa: S101 - it has a thread
-        try:
-            return await self._channels.has_reply(mark, thread_ts=message.ts, channel_id=message.channel_id)
-        except PostFailed as error:
-            if not error.is_lasting:
-                raise
-            return None
-
-    async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
-        """Tell the thread; what it takes no more counts as told."""
-        message = snapshot.message
-        try:
-            await self._post_in_thread(message, part)
-        except PostFailed as error:
-            if error.is_gone:
-                return await self._lose(snapshot, error)
-            if not error.is_lasting:
-                raise
-            logger.warning("%s: can no longer post to thread: %s", _named(snapshot), error)
-        return await self._count_as_told(message.id, part)
-
-    async def _post_in_thread(
-        self,
-        message: TrackedMessage,
-        part: PendingReply,
-        undo: Callable[[Snapshot], TrackedMessage | None] | None = None,
-    ) -> None:
-        mark = _mark_of(message.id, part)
-        try:
-            await self._channels.post(
-                part.message, thread_ts=message.ts, channel_id=message.channel_id, broadcast=part.broadcast, mark=mark
-            )
-        except PostUncertain:
-            until = self._clock.monotonic() + ARRIVED_SECONDS
-            self._unclear[message.id] = _Unclear(part, mark, until, undo or (lambda each: each.message))
-            raise
-
-    async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
-        self._forget_unclear(key)
-        told = dict.fromkeys(part.about, part.event) if part.event else {}
-        after = await self._settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
-        for each in [each for each in (after.alerts if after else ()) if each.remediation.ref in told]:
-            if part.event is not EventKind.STUCK:
-                metrics.VERIFIED.labels(each.remediation.mode, part.event).inc()
-            elif not each.is_closed:
-                metrics.STUCK.inc()
-        return after
-
-    async def _make_sure(self, snapshot: Snapshot) -> Snapshot | None:
-        """Look in the thread for what it may have been told. Where the bot may not, a line twice rather than none."""
-        message, unclear = snapshot.message, self._unclear[snapshot.message.id]
-        has_it = await self._has_reply(message, unclear.mark)
-        if has_it or (has_it is None and message.id in self._told_blindly):
-            return await self._count_as_told(message.id, unclear.part)
-        del self._unclear[message.id]
-        if has_it is None:
-            self._told_blindly.add(message.id)  # but not forever
-        return await self._settle(message.id, unclear.undo)
-
-    def _forget_unclear(self, key: str) -> None:
-        self._unclear.pop(key, None)
-        self._told_blindly.discard(key)
-
-    async def _remind(self, snapshot: Snapshot) -> Snapshot | None:
-        """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
-        alerts = calls.unheld(snapshot)
-        waiting = await self._are_still({State.PENDING_APPROVAL}, [each.remediation.ref for each in alerts])
-        if waiting is None or (not waiting and not snapshot.message.is_digest):
-            self._asking.failed(snapshot.message.id)  # the next list says what has become of it
-            return None
-        self._asking.succeeded(snapshot.message.id)
-        self._lease.ensure_held()
-        return await finish(self._count_and_remind(snapshot, waiting))
-
-    async def _count_and_remind(self, before: Snapshot, still: Collection[RemediationRef]) -> Snapshot | None:
-        key, count = before.message.id, len(still)
-
-        def counted(snapshot: Snapshot) -> TrackedMessage | None:
-            if schedule.next_step(snapshot, self._config) is not Step.REMIND or _shown(snapshot) != _shown(before):
-                return None
-            return calls.reminded(snapshot, self._config)
-
-        after = await self._settle(key, counted, told=dict.fromkeys(still, EventKind.REMINDED))
-        if after is None or not count:
-            return after
-        message = after.message
-        waiting = calls.unheld(after)
-        called = self._config.on_call_now(waiting, message.cluster_id, after.now)
-        if message.is_digest:
-            waited = after.now - max((each.came_at for each in waiting), default=message.remind_from)
-            reminder = cards.digest.reminder(message, after.alerts, count, called, waited)
-        else:
-            alert = after.alerts[0]
-            created = alert.remediation.create_time
-            since = alert.waiting_since or (created.timestamp() if created else alert.seen_at)
-            reminder = cards.reminder(alert.remediation, alert.share, called, after.now - since)
-
-        def taken_back(snapshot: Snapshot) -> TrackedMessage:
-            is_ours = snapshot.message.reminded_at == message.reminded_at
-            return calls.not_reminded(snapshot.message, before.message) if is_ours else snapshot.message
-
-        self._lease.ensure_held()
-        try:
-            mark = f"reminder {message.reminded_at}"
-            await self._post_in_thread(message, PendingReply(reminder, mark=mark), undo=taken_back)
-        except PostFailed as error:
-            if error.is_lasting:
-                logger.warning("%s: can no longer post to thread: %s", _named(before), error)
-                return after
-            await self._settle(key, taken_back)
-            raise
-        except PostUncertain:
-            await self._messages.change(key, lambda each: replace(each.message, next_at=0.0))  # to make sure of it
-            raise
-        return after
-
-    async def _are_still(self, states: Collection[State], refs: list[RemediationRef]) -> set[RemediationRef] | None:
-        """Return which of these are certainly in such a state; None where none is, but not all can be read now."""
-        if len(refs) == 1:
-            try:
-                present = await self._together.get(refs[0])
-            except TogetherError:
-                return None
-            return set(refs) if present.state in states else set()
-        clusters = {ref.cluster_id for ref in refs}
-        lists = await asyncio.gather(*(self._listed(cluster_id, states) for cluster_id in clusters))
-        found = {ref for listed in lists if listed is not None for ref in refs if ref in listed}
-        return None if not found and None in lists else found
-
-    async def _listed(self, cluster_id: str, states: Collection[State]) -> set[RemediationRef] | None:
-        """Return what is in such a state in a cluster; None where it can't be read now."""
-        try:
-            found = await self._together.scan(cluster_id, states=sorted(states))
-        except (InvalidId, TogetherError) as error:
-            logger.warning("Cluster %s can't be read before its thread is told: %s", cluster_id, type(error).__name__)
-            return None
-        return {ref for item in found if (ref := reference_of(item, cluster_id))}
 
     # What a dead process left, or Slack may have taken.
 
@@ -587,9 +374,9 @@ class Reconciler:
             if not error.is_lasting:
                 raise
             found = None  # the channel is gone, and with it the message
-        if found is None or (about := _about(snapshot)) not in found.messages:
+        if found is None or (about := schedule.subject_of(snapshot)) not in found.messages:
             return await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0))
-        logger.info("%s: already in the channel", _named(snapshot))
+        logger.info("%s: already in the channel", schedule.subject_of(snapshot))
         ts = found.messages[about][0]
         return await self._settle(key, lambda each: replace(each.message, ts=ts, content_hash=""))
 
@@ -605,26 +392,3 @@ class Reconciler:
             found = await self._channels.find(since, message.channel_id)
             self._found[message.channel_id] = snapshot.now, since, found
         return found
-
-
-def _shown(snapshot: Snapshot) -> object:
-    """Return what changes when somebody is answered on the message itself."""
-    answers = [] if snapshot.message.is_digest else [(each.remark, each.decided_seq) for each in snapshot.alerts]
-    return snapshot.message.content_hash, answers
-
-
-def _mark_of(message_id: str, part: PendingReply) -> str:
-    """Return by what a reply is found again, also by another process."""
-    # What is told is what counts: its words say how long something took, and differ from one minute to the next.
-    what = " ".join(sorted(part.announced)) or part.mark
-    return hashlib.blake2b(f"{message_id} {what}".encode(), digest_size=16).hexdigest()
-
-
-def _about(snapshot: Snapshot) -> RemediationRef | str:
-    """Return what a message in Slack is marked with."""
-    return snapshot.message.id if snapshot.message.is_digest else snapshot.alerts[0].remediation.ref
-
-
-def _named(snapshot: Snapshot) -> str:
-    first = snapshot.alerts[0].remediation.ref if snapshot.alerts else ""
-    return f"Digest {snapshot.message.id}" if snapshot.message.is_digest else str(first)

@@ -15,6 +15,7 @@ from bot.models import (
     HOLD_ENDS_SOON_SECONDS,
     Alert,
     Message,
+    RemediationRef,
     Snapshot,
     State,
     TrackedMessage,
@@ -76,6 +77,18 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
 def _answered_at(alert: Alert) -> float | None:
     """Return when Together was last read for somebody's answer, where no list has confirmed it for too long since."""
     return max(alert.as_of, alert.remark.at) if alert.as_of and alert.remark else None
+
+
+def answers_on(snapshot: Snapshot) -> object:
+    """Return what changes when somebody is answered on the message itself."""
+    answers = [] if snapshot.message.is_digest else [(each.remark, each.decided_seq) for each in snapshot.alerts]
+    return snapshot.message.content_hash, answers
+
+
+def subject_of(snapshot: Snapshot) -> RemediationRef | str:
+    """Return what a message in Slack is marked with, and called in the log."""
+    is_card = snapshot.alerts and not snapshot.message.is_digest
+    return snapshot.alerts[0].remediation.ref if is_card else snapshot.message.id
 
 
 def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911 - one line for each step, in their order

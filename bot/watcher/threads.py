@@ -51,9 +51,8 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
         told = cards.lines(message.pending_lines)
         yield PendingReply(told, lines=len(message.pending_lines), mark=f"{message.told_lines} {told.text}")
     yield from _failures(snapshot, config.on_call(snapshot.alerts, message.cluster_id))
-    for alert in snapshot.alerts:
-        if alert.came_back:
-            yield from _return(alert, message, config)
+    if any(alert.came_back for alert in snapshot.alerts):
+        yield from _returns(snapshot, config)
     yield from _late_calls(snapshot, config)
     if not message.is_digest:
         yield from _first_approvals(snapshot, config)
@@ -123,13 +122,14 @@ def _is_old(alert: Alert, now: float) -> bool:
     return ended is not None and now - ended.timestamp() > FAILURE_SECONDS
 
 
-def _return(alert: Alert, message: TrackedMessage, config: WatchConfig) -> Iterator[PendingReply]:
-    """Yield that what a repair was to mend is back, for the channel too."""
-    key = f"came back {alerts.episode_of(alert)}"
-    if key not in message.announced:
-        said = cards.came_back(alert, config.on_call([alert], message.cluster_id))
-        about = (alert.remediation.ref,)
-        yield PendingReply(said, frozenset({key}), broadcast=True, event=EventKind.CAME_BACK, about=about)
+def _returns(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
+    """Yield that what repairs were to mend is back, for the channel too."""
+    message, keys = snapshot.message, {f"came back {alerts.episode_of(each)}": each for each in snapshot.alerts}
+    new = {key: each for key, each in keys.items() if each.came_back and key not in message.announced}
+    if new:
+        said = cards.came_back(list(new.values()), config.on_call(list(new.values()), message.cluster_id))
+        refs = tuple(each.remediation.ref for each in new.values())
+        yield PendingReply(said, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=refs)
 
 
 def _results(snapshot: Snapshot) -> Iterator[PendingReply]:

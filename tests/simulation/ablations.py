@@ -19,7 +19,7 @@ from bot.policy import Policy
 from bot.store import Approvals, DecisionStore, Lease, Pauses
 from bot.store import decisions as stored
 from bot.store.tables import decisions
-from bot.watcher import reconciler
+from bot.watcher import schedule
 from handlers.alert_channels import SlackAlertChannels
 from tests.simulation import faults
 from tests.simulation.run import play
@@ -236,7 +236,7 @@ EVERY = (
         needs=("process killed", "slack cut after", "slack hang after"),
     ),
     Ablation(
-        "card that an answer changed", [(reconciler, "_shown", _answers(0))], needs=("slack slow", "together slow")
+        "card that an answer changed", [(schedule, "answers_on", _answers(0))], needs=("slack slow", "together slow")
     ),
     Ablation(
         "card drawn again after an answer",

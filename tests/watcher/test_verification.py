@@ -149,6 +149,23 @@ async def test_repairs_of_a_digest_are_one_line(bot: World) -> None:
     assert "gpu-node-0007" in held
 
 
+async def test_faults_that_come_back_in_a_digest_mention_people_once(bot: World) -> None:
+    enforce_slacks_limits(bot)
+    await began(bot)
+    ids = storm(bot, 8)
+    message = await digest(bot, "8 nodes")
+    for each in ids:
+        again = {"linked_alerts": firing("79"), "instance_name": each[1]}
+        bot.together.remediations[each] |= {"state": "SUCCEEDED", "end_time": moment(bot), **again}
+    await pass_time(bot, 120)
+    for each in ids:
+        bot.together.add((*each[:2], f"{each[2]}again"), linked_alerts=firing("79"), instance_name=each[1])
+    await pass_time(bot, 300)
+    (told,) = [each for each in thread(bot, message) if "came back" in each]
+    assert told.startswith(f"{CALL}, instance-0, instance-1, ")
+    assert "8 fault came back" in message.everything
+
+
 async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
     alert = await repaired(bot)
     bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))

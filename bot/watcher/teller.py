@@ -1,0 +1,301 @@
+"""Tells threads what they lack, each thing once: what may have arrived is looked for before it is repeated."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from bot import alerts, cards, metrics
+from bot.clock import Clock
+from bot.errors import InvalidId, PostFailed, PostUncertain, TogetherError
+from bot.models import (
+    ARRIVED_SECONDS,
+    IN_REPAIR,
+    OPEN,
+    AlertChannels,
+    Cluster,
+    EventKind,
+    RemediationRef,
+    Snapshot,
+    State,
+    TrackedMessage,
+)
+from bot.store import Lease, Messages
+from bot.tasks import finish
+from bot.together import TogetherClient
+from bot.watcher import calls, checks, schedule, threads
+from bot.watcher.config import WatchConfig
+from bot.watcher.poller import reference_of
+from bot.watcher.schedule import Step
+from bot.watcher.threads import PendingReply
+from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """What a thread may have been told. It is looked for before it is repeated.
+
+    Attributes:
+        mark: by what it is found.
+        until: when it has arrived or never will, on this process's monotonic clock.
+        undo: what becomes of the message where it did not arrive.
+    """
+
+    part: PendingReply
+    mark: str
+    until: float
+    undo: Callable[[Snapshot], TrackedMessage | None] = lambda each: each.message
+
+
+class Settle(Protocol):
+    """Changes a message, or the one with an ID, and sets when to check it next."""
+
+    async def __call__(
+        self,
+        known: Snapshot | str,
+        change: Callable[[Snapshot], TrackedMessage | None],
+        *,
+        told: Mapping[RemediationRef, EventKind] | None = None,
+    ) -> Snapshot | None:
+        """Return what it has become; None where it was left."""
+
+
+class Teller:
+    """Writes into the threads of cards and digests.
+
+    Args:
+        lease: the watch; nothing is written without it.
+
+    Attributes:
+        unclear: by the IDs of messages, what their threads may have been told.
+        asking: keeps from asking Together about a message again too soon.
+        left: messages that the watch before this one may have been in the middle of.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what telling needs
+        self,
+        messages: Messages,
+        channels: AlertChannels,
+        together: TogetherClient,
+        lease: Lease,
+        config: WatchConfig,
+        clock: Clock,
+        settle: Settle,
+    ) -> None:
+        self._messages = messages
+        self._channels = channels
+        self._together = together
+        self._lease = lease
+        self._config = config
+        self._clock = clock
+        self._settle = settle
+        self._told_blindly: set[str] = set()
+        self.unclear: dict[str, Unclear] = {}
+        self.asking: Backoff[str] = Backoff(clock.monotonic, LONGEST_WAIT[Lane.REPLY])
+        self.left: set[str] = set()
+
+    def begin(self, due: Collection[str]) -> None:
+        """Forget what an earlier watch had in hand; `due` are the messages that it left something to do on."""
+        self.unclear.clear()
+        self._told_blindly.clear()
+        self.left = set(due)
+
+    def forget(self, key: str) -> None:
+        """Forget what a thread may have been told."""
+        self.unclear.pop(key, None)
+        self._told_blindly.discard(key)
+
+    async def lose(self, snapshot: Snapshot, error: PostFailed) -> Snapshot | None:
+        """Note that somebody has deleted a message in Slack."""
+        logger.warning("%s: deleted in Slack: %s", schedule.subject_of(snapshot), error)
+        self.forget(snapshot.message.id)
+        return await self._messages.change(snapshot, alerts.deleted)
+
+    async def tell(self, snapshot: Snapshot) -> Snapshot | None:
+        """Tell a thread the first thing that it lacks."""
+        return await self._tell(snapshot, next(threads.thread_parts(snapshot, self._config)))
+
+    async def check(self, snapshot: Snapshot) -> Snapshot | None:
+        """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
+        made = checks.due(snapshot, self._config)
+        found = await self._found_by(made)
+        if found is None or (made[0].check is checks.Check.STUCK and not found):
+            self.asking.failed(snapshot.message.id)
+            return None
+        self.asking.succeeded(snapshot.message.id)
+        if part := checks.reply(made, found, snapshot, self._config):
+            return await self._tell(snapshot, part)
+        keys = {each.check.key(each.alert) for each in made}
+        return await self._settle(snapshot, lambda each: replace(each.message, announced=each.message.announced | keys))
+
+    async def _found_by(self, made: Sequence[checks.Due]) -> Cluster | set[RemediationRef] | None:
+        """Return what checks are judged by; None where it can't be read now."""
+        check, cluster_id = made[0].place
+        if check is checks.Check.LASTS:
+            return await self._listed(cluster_id, OPEN)  # what came back would be in it
+        if check is checks.Check.STUCK:
+            return await self._are_still(IN_REPAIR, [each.alert.remediation.ref for each in made])
+        try:
+            return await self._together.get_cluster(cluster_id)
+        except TogetherError as error:
+            logger.warning("Cluster %s can't be read after a repair: %s", cluster_id, type(error).__name__)
+            return None
+
+    async def _tell(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
+        if await self._was_told_before(snapshot.message, part):
+            return await self._count_as_told(snapshot.message.id, part)
+        self._lease.ensure_held()
+        return await finish(self._reply(snapshot, part))
+
+    async def _was_told_before(self, message: TrackedMessage, part: PendingReply) -> bool:
+        """Return whether the watch before this one told it, and ended before it could write that down."""
+        if message.id not in self.left:
+            return False
+        return bool(await self._has_reply(message, _mark_of(message.id, part)))
+
+    async def _has_reply(self, message: TrackedMessage, mark: str) -> bool | None:
+        """Return whether a thread has a reply; None where that can't be read, now or later."""
+        assert message.ts is not None  # noqa: S101 - it has a thread
+        try:
+            return await self._channels.has_reply(mark, thread_ts=message.ts, channel_id=message.channel_id)
+        except PostFailed as error:
+            if not error.is_lasting:
+                raise
+            return None
+
+    async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
+        """Tell the thread; what it takes no more counts as told."""
+        message = snapshot.message
+        try:
+            await self._post_in_thread(message, part)
+        except PostFailed as error:
+            if error.is_gone:
+                return await self.lose(snapshot, error)
+            if not error.is_lasting:
+                raise
+            logger.warning("%s: can no longer post to thread: %s", schedule.subject_of(snapshot), error)
+        return await self._count_as_told(message.id, part)
+
+    async def _post_in_thread(
+        self,
+        message: TrackedMessage,
+        part: PendingReply,
+        undo: Callable[[Snapshot], TrackedMessage | None] | None = None,
+    ) -> None:
+        mark = _mark_of(message.id, part)
+        try:
+            await self._channels.post(
+                part.message, thread_ts=message.ts, channel_id=message.channel_id, broadcast=part.broadcast, mark=mark
+            )
+        except PostUncertain:
+            until = self._clock.monotonic() + ARRIVED_SECONDS
+            self.unclear[message.id] = Unclear(part, mark, until, undo or (lambda each: each.message))
+            raise
+
+    async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
+        self.forget(key)
+        told = dict.fromkeys(part.about, part.event) if part.event else {}
+        after = await self._settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
+        for each in [each for each in (after.alerts if after else ()) if each.remediation.ref in told]:
+            if part.event is not EventKind.STUCK:
+                metrics.VERIFIED.labels(each.remediation.mode, part.event).inc()
+            elif not each.is_closed:
+                metrics.STUCK.inc()
+        return after
+
+    async def make_sure(self, snapshot: Snapshot) -> Snapshot | None:
+        """Look in the thread for what it may have been told. Where the bot may not, a line twice rather than none."""
+        message, unclear = snapshot.message, self.unclear[snapshot.message.id]
+        has_it = await self._has_reply(message, unclear.mark)
+        if has_it or (has_it is None and message.id in self._told_blindly):
+            return await self._count_as_told(message.id, unclear.part)
+        del self.unclear[message.id]
+        if has_it is None:
+            self._told_blindly.add(message.id)  # but not forever
+        return await self._settle(message.id, unclear.undo)
+
+    async def remind(self, snapshot: Snapshot) -> Snapshot | None:
+        """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
+        alerts = calls.unheld(snapshot)
+        waiting = await self._are_still({State.PENDING_APPROVAL}, [each.remediation.ref for each in alerts])
+        if waiting is None or (not waiting and not snapshot.message.is_digest):
+            self.asking.failed(snapshot.message.id)  # the next list says what has become of it
+            return None
+        self.asking.succeeded(snapshot.message.id)
+        self._lease.ensure_held()
+        return await finish(self._count_and_remind(snapshot, waiting))
+
+    async def _count_and_remind(self, before: Snapshot, still: Collection[RemediationRef]) -> Snapshot | None:
+        key, count = before.message.id, len(still)
+
+        def counted(snapshot: Snapshot) -> TrackedMessage | None:
+            is_due = schedule.next_step(snapshot, self._config) is Step.REMIND
+            is_same = schedule.answers_on(snapshot) == schedule.answers_on(before)
+            return calls.reminded(snapshot, self._config) if is_due and is_same else None
+
+        after = await self._settle(key, counted, told=dict.fromkeys(still, EventKind.REMINDED))
+        if after is None or not count:
+            return after
+        message = after.message
+        waiting = calls.unheld(after)
+        called = self._config.on_call_now(waiting, message.cluster_id, after.now)
+        if message.is_digest:
+            waited = after.now - max((each.came_at for each in waiting), default=message.remind_from)
+            reminder = cards.digest.reminder(message, after.alerts, count, called, waited)
+        else:
+            alert = after.alerts[0]
+            created = alert.remediation.create_time
+            since = alert.waiting_since or (created.timestamp() if created else alert.seen_at)
+            reminder = cards.reminder(alert.remediation, alert.share, called, after.now - since)
+
+        def taken_back(snapshot: Snapshot) -> TrackedMessage:
+            is_ours = snapshot.message.reminded_at == message.reminded_at
+            return calls.not_reminded(snapshot.message, before.message) if is_ours else snapshot.message
+
+        self._lease.ensure_held()
+        try:
+            mark = f"reminder {message.reminded_at}"
+            await self._post_in_thread(message, PendingReply(reminder, mark=mark), undo=taken_back)
+        except PostFailed as error:
+            if error.is_lasting:
+                logger.warning("%s: can no longer post to thread: %s", schedule.subject_of(before), error)
+                return after
+            await self._settle(key, taken_back)
+            raise
+        except PostUncertain:
+            await self._messages.change(key, lambda each: replace(each.message, next_at=0.0))  # to make sure of it
+            raise
+        return after
+
+    async def _are_still(self, states: Collection[State], refs: list[RemediationRef]) -> set[RemediationRef] | None:
+        """Return which of these are certainly in such a state; None where none is, but not all can be read now."""
+        if len(refs) == 1:
+            try:
+                present = await self._together.get(refs[0])
+            except TogetherError:
+                return None
+            return set(refs) if present.state in states else set()
+        clusters = {ref.cluster_id for ref in refs}
+        lists = await asyncio.gather(*(self._listed(cluster_id, states) for cluster_id in clusters))
+        found = {ref for listed in lists if listed is not None for ref in refs if ref in listed}
+        return None if not found and None in lists else found
+
+    async def _listed(self, cluster_id: str, states: Collection[State]) -> set[RemediationRef] | None:
+        """Return what is in such a state in a cluster; None where it can't be read now."""
+        try:
+            found = await self._together.scan(cluster_id, states=sorted(states))
+        except (InvalidId, TogetherError) as error:
+            logger.warning("Cluster %s can't be read before its thread is told: %s", cluster_id, type(error).__name__)
+            return None
+        return {ref for item in found if (ref := reference_of(item, cluster_id))}
+
+
+def _mark_of(message_id: str, part: PendingReply) -> str:
+    """Return by what a reply is found again, also by another process."""
+    # What is told is what counts: its words say how long something took, and differ from one minute to the next.
+    what = " ".join(sorted(part.announced)) or part.mark
+    return hashlib.blake2b(f"{message_id} {what}".encode(), digest_size=16).hexdigest()
