@@ -25,12 +25,20 @@ def fault(remediation: Remediation, limit: int = 80, *, is_brief: bool = False) 
 
 
 def broken(remediation: Remediation) -> Iterator[str]:
-    """Yield what is broken, a line for each alert."""
+    """Yield what is broken, a line for each alert; a warning that has cleared is none while another alert fires.
+
+    After a success, or once it has cleared, one line says what it was.
+    """
     if remediation.error_message and remediation.state == State.FAILED:
         yield f"Error: “{escape(remediation.error_message, 600)}”"
-    for alert in remediation.linked_alerts[:MAX_ALERTS]:
+    if remediation.linked_alerts and remediation.state in {State.SUCCEEDED, State.AUTO_RESOLVED}:
+        yield f"Was: {escape(fault(remediation, 400), 400)}"
+        return
+    fires = any(each.resolved_at is None for each in remediation.linked_alerts)
+    told = [each for each in remediation.linked_alerts if not (fires and each.is_cleared_warning)]
+    for alert in told[:MAX_ALERTS]:
         yield _evidence(alert)
-    if (more := len(remediation.linked_alerts) - MAX_ALERTS) > 0:
+    if (more := len(told) - MAX_ALERTS) > 0:
         yield f"…and {more} more alert{'s' if more > 1 else ''}"
     if remediation.reason and not _repeats(remediation):
         yield f"Reason: “{escape(remediation.reason, 400)}”"

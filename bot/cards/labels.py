@@ -78,7 +78,7 @@ MODES: Mapping[str, ModeLabels] = {
         doing="Rebooting {}",
         done="Rebooted {}",
         effect="Reboots the VM. It keeps /scratch and /tmp.",
-        result="The VM was rebooted.",
+        result="",
         confirm="Approve reboot",
     ),
     Mode.HOST_POWER_CYCLE: ModeLabels(
@@ -88,7 +88,7 @@ MODES: Mapping[str, ModeLabels] = {
         doing="Power-cycling the host of {}",
         done="Power-cycled the host of {}",
         effect="Cordons and power-cycles the host: running jobs end. The node keeps its name and ID.",
-        result="The host was power-cycled. The node kept its name and ID.",
+        result="The node kept its name and ID.",
         confirm="Approve power cycle",
     ),
 }

@@ -49,8 +49,18 @@ def in_progress(request: Request, since: float) -> Message:
     """Return who is doing what, without buttons; `since` in Unix time."""
     doing = f"⏳ <@{request.actor.user_id}> is {RULES[request.verb].doing} this… (started {clock_time(since)})"
     if request.place.original is not None:
-        return with_line(request.place, doing, keeps_controls=False)
+        shown = with_line(request.place, doing, keeps_controls=False)
+        return shown if request.place.is_foreign else replace(shown, blocks=_under_way(shown.blocks, request.verb))
     return Message(f"{doing} {escape(str(request.ref), 1500)}", [blocks.paragraph(doing, bold=True), _ids(request.ref)])
+
+
+def _under_way(drawn: Blocks, verb: Verb) -> Blocks:
+    """Return the bot's own card with a header that says what is being decided, rather than what was asked."""
+    header = drawn[0]
+    _, colon, what = str(header["text"]["text"] if header["type"] == "header" else "").partition(": ")
+    if not (colon and RULES[verb].decides):
+        return drawn
+    return [{**header, "text": blocks.plain(f"{RULES[verb].doing.capitalize()}: {what}")}, *drawn[1:]]
 
 
 def after_failure(place: ReplyTarget, ref: RemediationRef, remark: CardNote) -> Message:

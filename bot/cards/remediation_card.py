@@ -48,13 +48,13 @@ def card(  # noqa: PLR0913 - what a card shows
         notice: what the reader must know before anything else; trusted mrkdwn.
     """
     about, config = about or CardContext(), config or CardConfig()
-    lines = [*_people(remediation, decided, about), _effect(remediation, about, config), _risk(remediation, about)]
+    lines = [_risk(remediation, about), *_people(remediation, decided, about), _effect(remediation, about, config)]
     drawn = [
         {"type": "header", "text": blocks.plain(_title(remediation, about, is_sure=buttons))},
         *blocks.notices(_warnings(remediation, notice, about, config)),
+        *blocks.rich_texts(map(blocks.elements, _agreed(remediation, about, config))),
         *blocks.rich_texts(map(blocks.elements, () if is_beneath else broken(remediation))),
-        *(blocks.paragraph(line) for line in lines if line),
-        *(blocks.paragraph(line) for line in _agreed(remediation, about, config)),
+        *(blocks.paragraph(line) for line in [*lines, _on_call(remediation, about)] if line),
         *actions(remediation, about, config, buttons=buttons),
         _small_print(remediation, about),
     ]
@@ -68,8 +68,8 @@ def ids(ref: RemediationRef) -> str:
 
 def summary(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> list[str]:
     """Return a remediation that waits in a few escaped lines, the first of them its title."""
-    lines = [*broken(remediation), _risk(remediation, about)]
-    lines += [*_agreed(remediation, about, config), *_warnings(remediation, "", about, config)]
+    lines = [*_warnings(remediation, "", about, config), *_agreed(remediation, about, config)]
+    lines += [*broken(remediation), _risk(remediation, about)]
     return [escape(_title(remediation, about, is_sure=is_sure), 150), *filter(None, lines)]
 
 
@@ -97,6 +97,8 @@ def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True
             title = f"On hold: {do}" if about.hold else f"Approval needed: {do}"
         case State.PENDING if about.is_automatic:
             title = f"Started automatically: {do}"
+        case State.AUTO_RESOLVED:
+            title = f"{state}: {node}"
         case State.RUNNING:
             title = mode.doing.format(node)
         case State.SUCCEEDED if about.came_back:
@@ -162,7 +164,7 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
     told: dict[str, str] = {
         State.CANCELLED: f"This repair won't run. {labels.COOLDOWN}",
         State.AUTO_RESOLVED: "The alert cleared, so this repair won't run.",
-        State.SUCCEEDED: f"Done. {mode.result}",
+        State.SUCCEEDED: mode.result,
         State.FAILED: "The repair failed and may be incomplete. Check the node.",
     }
     if remediation.state == State.SUCCEEDED:
@@ -221,9 +223,7 @@ def _share(remediation: Remediation, share: RepairLoad) -> str:
 
 
 def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
-    """Yield who is on it: what people have said about a repair that waits, and whom its message called."""
-    if about.mentioned and about.is_automatic and remediation.state in IN_REPAIR:
-        yield f"{ON_CALL}{mention(about.mentioned)}"
+    """Yield what changes the decision on a repair that waits: what people have said, and who must."""
     if not _waits(remediation, about):
         return
     if about.pause:
@@ -236,8 +236,12 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
         yield f"1 of 2 approvals: {first}. One more operator must approve.{_too_often(about, config)}"
     elif config.needs_two(remediation.mode, about.history):
         yield f"Needs 2 approvals, by different people.{_too_often(about, config)}"
-    if about.mentioned:
-        yield f"{ON_CALL}{mention(about.mentioned)}"
+
+
+def _on_call(remediation: Remediation, about: CardContext) -> str:
+    """Return whom its message called, where that still concerns them."""
+    is_theirs = _waits(remediation, about) or (about.is_automatic and remediation.state in IN_REPAIR)
+    return f"{ON_CALL}{mention(about.mentioned)}" if about.mentioned and is_theirs else ""
 
 
 def _too_often(about: CardContext, config: CardConfig) -> str:
@@ -279,9 +283,10 @@ def _story(
         *_warnings(remediation, notice, about, config),
         *_agreed(remediation, about, config),
         *broken(remediation),
+        _risk(remediation, about),
         *_people(remediation, decided, about),
         _effect(remediation, about, config),
-        _risk(remediation, about),
+        _on_call(remediation, about),
         f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
         f"Remediation {escape(remediation.id, 250)}.",
     ]

@@ -36,6 +36,7 @@ OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANT
 _BEGUN = IN_REPAIR | {State.SUCCEEDED, State.FAILED}
 _AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
 _OUR_COMMENT = re.compile(r"\[[0-9a-f]{8}\] Approved in Slack by ")
+_MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
 _NOT_RUNNING = {"PENDING", "SCHEDULING", "BOOTING", "BOOTSTRAPPING", "FAILED", "PAUSED"}  # phases of a node
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.AUTO_RESOLVED})
 
@@ -142,6 +143,11 @@ class LinkedAlert(_Answer):
         events = self.annotation.xid.events if self.annotation and self.annotation.xid else []
         return [each.xid_code for each in events if each.xid_code]
 
+    @property
+    def is_cleared_warning(self) -> bool:
+        """Whether it was a warning, and is over."""
+        return self.resolved_at is not None and self.severity in _MILD
+
     def same_fault(self, other: "LinkedAlert") -> str:
         """Return the fault that both are about: by their name and, where both have Xid codes, one in common; raw.
 
@@ -212,7 +218,7 @@ class Remediation(_Answer):
     def is_warning(self) -> bool:
         """Whether all that is known of the fault is a warning."""
         severities = {each.severity for each in self.linked_alerts}
-        return bool(severities) and severities <= {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
+        return bool(severities) and severities <= _MILD
 
     @property
     def is_reviewed(self) -> bool:

@@ -137,7 +137,7 @@ async def test_auto_resolved_card_is_never_called_denied(bot: World) -> None:
     alert = await card(bot)
     await pass_time(bot, 290)
     bot.together.resolve(IDS)
-    await card(bot, words="Resolved on its own: reboot")
+    await card(bot, words="Resolved on its own: instance-1")
     await until(bot, lambda: thread(bot, alert))
     assert alert.buttons == {}
     assert thread(bot, alert)[0].startswith("instance-1: resolved on its own after 5 min. The alert cleared.")
