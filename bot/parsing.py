@@ -371,7 +371,7 @@ def _reference(ids: list[str]) -> RemediationRef:
     if missing:
         lack = f"Missing {' and '.join(missing)} ID{'s' if len(missing) > 1 else ''}."
         have = " and ".join(f"“{value}” as the {part}" for part, value in given)
-        raise UnreadableCommand(f"{lack} I took {have}." if have else "Missing cluster, instance, and remediation IDs.")
+        raise UnreadableCommand(f"{lack} Read {have}." if have else "Missing cluster, instance, and remediation IDs.")
     return RemediationRef(*ids)
 
 

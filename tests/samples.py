@@ -94,7 +94,7 @@ BY_STATE = {
 
 
 ERRORS: dict[str, BotError] = {
-    "UnreadableCommand": errors.UnreadableCommand("Missing instance ID. I took “c-7f2” as the cluster."),
+    "UnreadableCommand": errors.UnreadableCommand("Missing instance ID. Read “c-7f2” as the cluster."),
     "UnreadableButton": errors.UnreadableButton("its value isn't a JSON object"),
     "UnknownControl": errors.UnknownControl("the button remediation:explode"),
     "NotAllowed": errors.NotAllowed("You're not allowed to approve remediations.", "Ask <@U0BOB>."),

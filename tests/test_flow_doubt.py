@@ -15,10 +15,10 @@ async def test_unreachable_api_changes_nothing_and_says_so(bot: World) -> None:
     bot.together.add()
     await bot.together.stop()
     await bot.slack.command(REF)
-    assert "Couldn't reach Together. Nothing was changed." in (await bot.answer()).text
+    assert "Couldn't reach Together. Nothing was sent." in (await bot.answer()).text
     alert = bot.alert()
     await bot.slack.press(alert, APPROVE)
-    assert "Nothing was changed" in (await bot.answer(3)).text
+    assert "Nothing was sent" in (await bot.answer(3)).text
     assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
 
@@ -208,7 +208,7 @@ async def test_unknown_outcome_is_called_unknown(bot: World) -> None:
     ]
     await bot.slack.command(REF)
     error = await bot.answer()
-    assert "We don't know if the cancellation went through." in error.text
+    assert "The cancellation may have gone through." in error.text
     assert list(error.buttons) == [REFRESH]
     bot.together.faults.clear()
     await bot.slack.press(error, REFRESH)

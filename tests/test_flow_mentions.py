@@ -126,7 +126,7 @@ async def test_direct_messages_are_answered_there(bot: World) -> None:
     await card(bot)
     for number, (text, words) in enumerate(
         [
-            ("hello", "Mention me, or send me a direct message:"),
+            ("hello", "Mention the bot, or send it a direct message:"),
             ("list", "1 remediation can be cancelled, oldest first."),
             ("status gpu-node-7", "Approve reboot?"),
             (f"{BOT} cancel gpu-node-7", "<@U0ALICE> asked to cancel this."),
@@ -216,7 +216,7 @@ async def test_mention_without_room_is_repeated_by_slack(bot: World) -> None:
     assert (await bot.slack.tell(event, event_id="Ev0LATER")).status == 503
     bot.app.tasks.limit = 200
     assert (await bot.slack.tell(event, event_id="Ev0LATER")).status == 200
-    assert "Mention me" in (await bot.reply_privately()).text
+    assert "Mention the bot" in (await bot.reply_privately()).text
 
 
 async def test_unreadable_request_says_what_is_wrong(bot: World) -> None:

@@ -87,7 +87,7 @@ READABLE = {
 UNREADABLE = {
     "a verb of the bot": ("approve c1 i1 r1", "/cancel-remediation can't approve."),
     "status of nothing": ("status", "Type /cancel-remediation status and a node name or an ID."),
-    "two parts": ("c1 i1", "Missing remediation ID. I took “c1” as the cluster and “i1” as the instance."),
+    "two parts": ("c1 i1", "Missing remediation ID. Read “c1” as the cluster and “i1” as the instance."),
     "only separators": (" / , ", "Missing cluster, instance, and remediation IDs."),
     "an option is missing": ("--cluster c1 --remediation r1", "Missing instance ID."),
     "an option without value": ("cluster= instance=i1 remediation=r1", "Missing cluster ID."),

@@ -37,7 +37,7 @@ USAGE = (
 )
 
 MENTIONS = (
-    "Mention me, or send me a direct message:\n"
+    "Mention the bot, or send it a direct message:\n"
     "`cancel gpu-node-07` or `approve gpu-node-07` links to its card. Nothing is sent until you press a button there.\n"
     "`hold 1h gpu-node-07` puts its approval on hold.\n"
     "`status gpu-node-07` shows one card; `list` shows what is waiting. Only you see them.\n"

@@ -159,7 +159,7 @@ def refusal(error: BotError) -> dict[str, Any]:
     """Return the view in place of a dialog whose batch can't be begun."""
     return {
         "type": "modal",
-        "title": blocks.plain("Result unknown" if error.check_again else "Nothing was changed"),
+        "title": blocks.plain("Result unknown" if error.check_again else "Nothing was sent"),
         "close": blocks.plain("Close"),
         "blocks": [blocks.statement(error.sentence, error.next_step)],
     }

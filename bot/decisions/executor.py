@@ -402,4 +402,4 @@ def _why(no: GuardrailRefusal | NotAllowed | TogetherError) -> str:
     if isinstance(no, NotAllowed):
         return "you're no longer allowed to decide."
     cause = no.cause if isinstance(no, ReadFailed) else no
-    return cause.sentence.removesuffix(" Nothing was changed.")
+    return cause.why

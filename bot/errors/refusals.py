@@ -71,7 +71,7 @@ class AlreadyInFlight(NotAttempted):
     def __init__(self, who: str, doing: str, since: str) -> None:
         already = "You're already" if who == "You" else f"{who} is already"
         super().__init__(
-            f"{already} {doing} this (since {since}). Your request was ignored.",
+            f"{already} {doing} this (since {since}). Nothing more was sent.",
             "Wait for the result in the channel, then decide.",
         )
 
@@ -189,7 +189,7 @@ class TooManyRequests(NotAttempted):
     """One person has so much under way that others would have to wait."""
 
     code = OutcomeKind.TOO_MANY_REQUESTS
-    sentence = "You have too many requests in progress, so this one was ignored. Nothing was sent."
+    sentence = "You have too many requests in progress, so this one wasn't sent."
     next_step = "Wait for the results, then try again."
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from bot.errors.base import BotError
 from bot.errors.codes import OutcomeKind
 
+NOT_SENT = " Nothing was sent."
 IF_IT_PERSISTS = "If this keeps happening, use the Together console and tell the bot's admin."
 
 
@@ -21,12 +22,17 @@ class TogetherError(BotError):
     http_status: int | None = None
     details: Sequence[object] = ()
 
+    @property
+    def why(self) -> str:
+        """What went wrong, without a word on what became of a decision."""
+        return self.sentence.removesuffix(NOT_SENT)
+
 
 class NotReached(TogetherError):
     """No connection was made, so the request certainly never arrived."""
 
     code = OutcomeKind.NOT_REACHED
-    sentence = "Couldn't reach Together. Nothing was changed."
+    sentence = f"Couldn't reach Together.{NOT_SENT}"
     next_step = f"Try again in a minute. {IF_IT_PERSISTS}"
 
 
@@ -148,7 +154,7 @@ class ReadFailed(TogetherError):
 
     def __init__(self, noun: str, cause: TogetherError) -> None:
         super().__init__(
-            f"{cause.sentence} Your {noun} wasn't sent.",
+            f"Your {noun} wasn't sent. {cause.why}",
             cause.next_step,
             quote=cause.quote,
         )
@@ -163,8 +169,7 @@ class CheckFailed(TogetherError):
     check_again = True
 
     def __init__(self, cause: TogetherError) -> None:
-        sentence = cause.sentence.removesuffix(" Nothing was changed.")
-        super().__init__(f"Couldn't check the remediation. {sentence}", cause.next_step, quote=cause.quote)
+        super().__init__(f"Couldn't check the remediation. {cause.why}", cause.next_step, quote=cause.quote)
         self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
 
 
@@ -176,7 +181,7 @@ class OutcomeUnknown(TogetherError):
 
     def __init__(self, noun: str, cause: TogetherError) -> None:
         super().__init__(
-            f"We don't know if the {noun} went through. {cause.sentence} Checking the result failed too.",
+            f"The {noun} may have gone through. {cause.sentence} Checking the result failed too.",
             'Press "Check again" before you decide anything else.',
             quote=cause.quote,
         )

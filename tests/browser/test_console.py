@@ -34,7 +34,7 @@ async def test_what_is_mistyped_is_said_to_the_person_alone(open_page: OpenPage)
     await write(alice, "hello @bob & <b>all</b>")
     await expect(newest(bob)).to_contain_text("hello @bob & <b>all</b>")
     await write(alice, "@remediation-bot help")
-    await expect(newest(alice)).to_contain_text("Mention me, or send me a direct message")
+    await expect(newest(alice)).to_contain_text("Mention the bot, or send it a direct message")
     await expect(newest(alice)).to_contain_text("Only visible to you")
     await expect(alice.get_by_label("Message or command")).to_have_value("")
     assert "Missing remediation" not in await bob.locator("#messages").inner_text()
@@ -228,11 +228,11 @@ async def choose_condition(page: Page, running: Demo, name: str) -> None:
 
 
 TOLD = {
-    "down": "Nothing was changed",
+    "down": "Nothing was sent",
     "slow": "Approved by @alice",
     "rate limited": "rate-limiting this bot",
     "drops responses": "Approved by @alice",
-    "hangs after decisions": "We don't know if the approval went through.",
+    "hangs after decisions": "The approval may have gone through.",
 }
 
 

@@ -3,7 +3,7 @@
 import json
 
 from bot import cards, errors
-from bot.errors import BotError, NotAttempted
+from bot.errors import BotError, NotAttempted, TogetherError
 from bot.models import (
     Message,
     Verb,
@@ -29,8 +29,9 @@ def test_every_error_has_a_sentence_a_next_step_and_a_place_in_the_tree() -> Non
         assert str(error) == f"{error.sentence} {error.next_step}"
 
 
-def test_only_an_unreachable_api_changed_nothing_for_sure() -> None:
-    says = {name for name, error in ERRORS.items() if "nothing was changed" in str(error).lower()}
+def test_only_what_did_not_reach_together_was_not_sent_for_sure() -> None:
+    tried = {name: str(error) for name, error in ERRORS.items() if isinstance(error, TogetherError)}
+    says = {name for name, text in tried.items() if "Nothing was sent" in text}
     assert says == {"NotReached"}
 
 

@@ -95,7 +95,7 @@ async def test_outcome_that_cannot_be_read_after_a_death_is_unknown(bot: World) 
     bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
     async with died_while(bot, at="sent"), bot.another():
         error = await bot.answer(2)
-    assert "We don't know if the approval went through." in error.text
+    assert "The approval may have gone through." in error.text
     assert bot.together.posts == []
 
 
@@ -317,7 +317,7 @@ async def test_look_that_fails_before_a_repeat_after_a_death_is_not_called_unsen
         bot.together.on_call["get"] = fail_from_the_second_on
         async with bot.another():
             error = await bot.answer(2)
-    assert "We don't know if the approval went through." in error.text
+    assert "The approval may have gone through." in error.text
     assert bot.together.posts == []
 
 

@@ -109,7 +109,7 @@ class Tour:
         await self._type("/".join(ids))
         error = await self._next_message()
         await self._together.start()
-        expect("Nothing was changed" in error.text, "the error says that nothing was changed")
+        expect("Nothing was sent" in error.text, "the error says that nothing was sent")
         expect(self._together.state(ids) == "PENDING_APPROVAL", "nothing was changed")
 
     async def _follow(self) -> None:
