@@ -31,6 +31,7 @@ HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is t
 # A decided card isn't looked at until Together is read, which makes it due; after so long it is looked at anyway.
 LEFT_ALONE_SECONDS = 60.0
 Tracked = tuple[Alert, TrackedMessage]
+_CLEARED = {State.CANCELLED, State.AUTO_RESOLVED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,20 +169,31 @@ def episode_of(alert: Alert) -> str:
     return f"{ref} {since:.0f}" if since else str(ref)
 
 
-def returned(look: Look, new: Remediation, seconds: float) -> Tracked | None:
-    """Return a repaired alert whose fault is back on its node; None where a new remediation isn't about that.
+def came_back(one: Remediation, new: Remediation, seconds: float, *, is_last_look: bool = False) -> CameBack | None:
+    """Return that the fault of a repaired node is back, where another remediation says so.
 
     Args:
         seconds: how long after its end a repair answers for that.
+        is_last_look: one that was suggested while the repair still ran counts too, unless its alert cleared.
     """
-    one = look.alert.remediation
     is_same_node = new.instance_id == one.instance_id or (new.instance_name and new.instance_name == one.instance_name)
-    at, ended = new.create_time.timestamp() if new.create_time else look.now, one.succeeded_at
-    fault = new.same_fault(one) if is_same_node and new.id != one.id and ended <= at <= ended + seconds else ""
-    if not fault or look.alert.came_back:
+    same = new.same_fault(one) if is_same_node and (new.cluster_id, new.id) != (one.cluster_id, one.id) else None
+    if same is None or new.create_time is None or new.cluster_id != one.cluster_id:
         return None
-    started = [each.started_at.timestamp() for each in new.linked_alerts if each.started_at]
-    back = CameBack(fault, at, was_firing=bool(started) and max(started) < ended)
+    fault, alert = same
+    at, began, ended = new.create_time.timestamp(), one.create_time, one.succeeded_at
+    is_new = ended <= at <= ended + seconds
+    is_still = is_last_look and began is not None and began.timestamp() < at < ended and new.state not in _CLEARED
+    if not (is_new or is_still):
+        return None
+    fires = alert.started_at is not None and alert.resolved_at is None and alert.started_at.timestamp() < ended
+    return CameBack(fault, at, was_firing=is_still or fires)
+
+
+def returned(look: Look, back: CameBack) -> Tracked | None:
+    """Return a repaired alert whose fault is back; None where that is known."""
+    if look.alert.came_back or look.alert.remediation.state != State.SUCCEEDED:
+        return None
     return replace(look.alert, came_back=back), replace(look.message, next_at=0.0, done=False)
 
 

@@ -166,7 +166,7 @@ async def test_repair_that_does_not_end_is_counted_once(bot: World) -> None:
 
 @pytest.mark.bot(watching=True, BOT_VERIFY_HOURS="1")
 async def test_repair_that_lasts_is_counted_by_its_mode(bot: World) -> None:
-    bot.together.add()
+    bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError"}])
     await card(bot)
     before = await metrics(bot)
     bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": bot.together._time()}

@@ -152,7 +152,7 @@ def _state(alert: Alert, done: Mapping[RemediationRef, State]) -> str:
     if alert.is_unlisted:
         return labels.WITHDRAWN[0]
     if alert.came_back:
-        return "fault came back"
+        return "with the fault back"
     if alert.is_waiting and alert.is_stale and (state := done.get(remediation.ref)):
         return labels.state(state, reviewed=state is State.PENDING)[0]
     return labels.state(remediation.state, reviewed=remediation.is_reviewed)[0]

@@ -122,7 +122,7 @@ def _warnings(remediation: Remediation, notice: str, about: CardContext, config:
         since = " still fires, and has since before the repair ended" if about.came_back.was_firing else " is back"
         yield f"{escape(about.came_back.fault, 80)}{since}: see the node's next remediation."
     elif about.is_missing:
-        yield "The node wasn't running in the cluster 15 min after the repair. Check it."
+        yield "The node wasn't running in the cluster after the repair. Check it."
     if not about.is_unlisted and config.stuck_at(remediation) <= about.now and remediation.under_way_since:
         yield labels.stuck(remediation.under_way_since)
 
@@ -179,7 +179,7 @@ def _aftermath(remediation: Remediation, about: CardContext, config: CardConfig)
     until = remediation.succeeded_at + config.verify_seconds
     if about.has_lasted:
         yield labels.held(config.verify_seconds)
-    elif about.followed and not about.came_back and remediation.succeeded_at and about.now < until:
+    elif about.followed and not about.came_back and remediation.is_fault_known and about.now < until:
         yield f"Watched until {when(until)}, in case the fault comes back."
 
 
@@ -249,7 +249,8 @@ def _too_often(about: CardContext, config: CardConfig) -> str:
     rule, lately = config.two_people, about.history.lately if about.history else 0
     if not rule.is_too_often(lately):
         return ""
-    return f" {lately} repairs of this node in {lasted(rule.seconds)}: another one may not help."
+    repairs = "repair" if lately == 1 else "repairs"
+    return f" {lately} {repairs} of this node in {lasted(rule.seconds)}: another one may not help."
 
 
 def mention(called: str) -> str:

@@ -138,10 +138,16 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
     return Message(text, [blocks.paragraph(text)])
 
 
-def not_back(alerts: Sequence[Alert], called: str) -> Message:
-    """Return that repaired nodes don't run in their cluster again: it calls who approved that, and who is on call."""
-    nodes, are = _first([each.remediation.node for each in alerts], 100), "isn't" if len(alerts) == 1 else "aren't"
-    said = f"{nodes} {are} running in the cluster 15 min after the repair, as Together lists it. Check the node."
+def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
+    """Return that repaired nodes don't run in their cluster again: it calls who approved that, and who is on call.
+
+    Args:
+        now: Unix time in seconds.
+    """
+    nodes, after = _first([each.remediation.node for each in alerts], 100), [each.remediation for each in alerts]
+    passed = lasted(now - max((each.succeeded_at for each in after), default=now))
+    are, its, node = ("isn't", "its", "node") if len(alerts) == 1 else ("aren't", "their", "nodes")
+    said = f"{nodes} {are} running in the cluster {passed} after {its} repair, as Together lists it. Check the {node}."
     text = _to(alerts, called, said)
     return Message(text, [blocks.paragraph(text)])
 

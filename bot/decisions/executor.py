@@ -14,6 +14,7 @@ from bot.decisions.preconditions import (
     changes,
     changes_since,
     comment,
+    has_opened_again,
     mode_to_send,
     precondition_failure,
     success_notice,
@@ -123,7 +124,7 @@ class Executor:
     async def _first_of_two(self, present: Remediation) -> Verdict | None:
         """Return that a second person is awaited, where this approval is the first of two."""
         try:
-            first = await self.guardrails.check(self.job, present)
+            first = await self.guardrails.check(self.job, present, self.about)
         except StorageUnavailable as error:
             raise RefusedWithoutDatabase from error
         if first is None:
@@ -257,7 +258,7 @@ class Executor:
         is_repeat = attempt > 1 or (job.sent is not None and not is_recorded)
         is_approval = self.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
-            await self.guardrails.check_again(job, (seen.mode if seen else None) or "")
+            await self.guardrails.check_again(job, (seen.mode if seen else None) or "", self.about)
         if not is_recorded:
             await self.guardrails.check_person(job)
         if is_recorded and attempt == 1:
@@ -321,6 +322,8 @@ class Executor:
         is_told_apart = is_repeat or self.request.verb is not Verb.CANCEL
         if is_told_apart and self._took_effect(seen, present, sent_at):
             return self._success(seen, present, is_read_back=True)
+        if is_repeat and has_opened_again(seen, present, self._sent_at(present, sent_at)):
+            return self._opened_again(present)
         if is_repeat and present.state in self.rule.allowed:
             return self._not_in_effect(present, f"Together refused to take it again: “{refusal.sentence}”")
         decided = await self._decided(present)
@@ -351,16 +354,23 @@ class Executor:
 
     async def _settled(self, seen: SeenState | None, present: Remediation, sent_at: float) -> Verdict | None:
         """What a read-back shows for certain; None while the decision may still arrive."""
-        if self._took_effect(seen, present, sent_at):
+        is_again = has_opened_again(seen, present, self._sent_at(present, sent_at))
+        is_seen = self.request.verb is not Verb.CANCEL or not is_again  # a cancellation leaves no trace of whose it is
+        if is_seen and self._took_effect(seen, present, sent_at):
             return self._success(seen, present, is_read_back=True)
+        if is_again:
+            return self._opened_again(present)
         if present.state in self.rule.allowed or present.state not in set(State):
             return None
         decided = await self._decided(present)
         return self._verdict(OutcomeKind.TOO_LATE, present, decided, too_late_notice(self.job, seen, present, decided))
 
     def _took_effect(self, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
-        ago = self.clock.monotonic() - sent_at
-        return took_effect(self.job, seen, present, self._time_of(present) - ago)
+        return took_effect(self.job, seen, present, self._sent_at(present, sent_at))
+
+    def _sent_at(self, present: Remediation, sent_at: float) -> float:
+        """Return when a POST left by Together's clock, from when it did on this process's monotonic clock."""
+        return self._time_of(present) - (self.clock.monotonic() - sent_at)
 
     def _time_of(self, present: Remediation) -> float:
         """Return when a remediation was read: by Together's clock, to whole seconds, where ours is plainly wrong."""
@@ -374,6 +384,11 @@ class Executor:
             'Press "Check again" before you decide anything else.'
         )
         return self._verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, of=cause)
+
+    def _opened_again(self, present: Remediation) -> Verdict:
+        who, what = self.request.actor.user_id, self.rule.noun
+        notice = f"<@{who}>, your {what} may have gone through: the remediation has ended and opened again since."
+        return self._verdict(OutcomeKind.OPENED_AGAIN, present, notice=notice)
 
     def _verdict(  # noqa: PLR0913 - what a verdict is
         self,

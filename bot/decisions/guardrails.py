@@ -20,6 +20,7 @@ from bot.models import (
     IN_REPAIR,
     RULES,
     Actor,
+    CardContext,
     FirstApproval,
     Job,
     Pause,
@@ -84,11 +85,12 @@ class Guardrails:
         self._clock = clock
         self._sizes: dict[str, tuple[float, int | None]] = {}
 
-    async def check(self, job: Job, present: Remediation) -> FirstApproval | None:
+    async def check(self, job: Job, present: Remediation, about: CardContext | None) -> FirstApproval | None:
         """Let an approval pass, or keep it as the first of two.
 
         Args:
             job: the approval; its claim keeps others from approving the same remediation.
+            about: what its card says: where that asks for two people, two are needed.
 
         Returns:
             The first approval, when this is the one and a second person's is awaited; None when it may be sent.
@@ -99,7 +101,7 @@ class Guardrails:
             StorageUnavailable: likewise.
         """
         await self.check_limit(job)
-        return await self._check_people(job, present)
+        return await self._check_people(job, present, about)
 
     async def check_person(self, job: Job) -> None:
         """Return when the person may still decide: reading what else matters may have taken long.
@@ -110,7 +112,7 @@ class Guardrails:
         request = job.request
         await self._policy.authorize(request.verb, request.actor, request.place.channel_id)
 
-    async def check_again(self, job: Job, mode: str) -> None:
+    async def check_again(self, job: Job, mode: str, about: CardContext | None) -> None:
         """Let an approval be sent once more: what let the first one pass may have changed.
 
         Raises:
@@ -118,7 +120,7 @@ class Guardrails:
         """
         await self.check_limit(job)
         first, _ = await self._approvals.first(job.request.ref)
-        needs_two = mode in self._limits.two_people.modes or await self._is_too_often(job)
+        needs_two = mode in self._limits.two_people.modes or await self._is_too_often(job, about)
         if needs_two and (first is None or first.mode != mode or not await self._may_still(first, job)):
             raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
 
@@ -212,9 +214,9 @@ class Guardrails:
         self._sizes[cluster_id] = (self._clock.monotonic(), size)
         return size
 
-    async def _check_people(self, job: Job, present: Remediation) -> FirstApproval | None:
+    async def _check_people(self, job: Job, present: Remediation, about: CardContext | None) -> FirstApproval | None:
         request, modes = job.request, set(self._limits.two_people.modes)
-        is_too_often = await self._is_too_often(job)
+        is_too_often = await self._is_too_often(job, about)
         if request.instead_of is not None and request.shown is not None:
             # One person is enough for the suggested mode, so also for another one that needs one person.
             if is_too_often or {request.shown.mode, request.instead_of, present.mode} & modes:
@@ -234,11 +236,13 @@ class Guardrails:
                 return None
         return FirstApproval(user_id, present.mode, now, job.id, present.episode)
 
-    async def _is_too_often(self, job: Job) -> bool:
-        """Return whether the node was repaired so often that one person may not approve another repair alone."""
+    async def _is_too_often(self, job: Job, about: CardContext | None) -> bool:
+        """Return whether the node had too many repairs for one person to approve the next, now or by its card."""
         rule, ref = self._limits.two_people, job.request.ref
         if not rule.repairs:
             return False
+        if about and about.history and rule.is_too_often(about.history.lately):
+            return True
         try:
             listed = await self._together.list_remediations(ref.cluster_id, ref.instance_id)
         except TogetherError as cause:

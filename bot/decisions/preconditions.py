@@ -2,7 +2,7 @@
 
 from bot import cards
 from bot.errors import WrongState
-from bot.models import RULES, DecidedBy, Job, Mode, Remediation, Request, SeenState, State, Verb
+from bot.models import PRECISION, RULES, DecidedBy, Job, Mode, Remediation, Request, SeenState, State, Verb
 from bot.mrkdwn import ago, clean, escape
 
 CLOCKS_DIFFER_BY = 60.0
@@ -155,6 +155,19 @@ def took_effect(job: Job, seen: SeenState | None, present: Remediation, sent_at:
     # What it leads to may have a name that this version doesn't know yet.
     is_effect = present.state in rule.effect or (request.verb is Verb.APPROVE and present.state not in set(State))
     return is_effect and present.is_reviewed_with(job.token)
+
+
+def has_opened_again(seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
+    """Return whether what a decision was sent for has ended, and the remediation is another incident's since.
+
+    Args:
+        seen: the remediation as the bot read it before; None for a typed command.
+        sent_at: when the decision was sent, by Together's clock, in Unix time in seconds.
+    """
+    opened = present.create_time.timestamp() if present.create_time else 0.0
+    if seen and seen.episode and seen.episode.isdecimal():
+        return int(seen.episode) > 0 and opened > int(seen.episode) + PRECISION
+    return opened > sent_at + CLOCKS_DIFFER_BY
 
 
 def _ended_by_review(present: Remediation) -> bool:

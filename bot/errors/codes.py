@@ -38,6 +38,7 @@ class OutcomeKind(StrEnum):
     REFUSED_FOR_STATE = "refused_for_state"
     TOO_LATE = "too_late"
     NOT_IN_EFFECT = "not_in_effect", "unclear, not in effect when checked", _DOUBTFUL, _TROUBLE
+    OPENED_AGAIN = "opened_again", "unclear, it ended and opened again", _DOUBTFUL
     NO_EFFECT_SHOWN = "no_effect_shown", "", _DOUBTFUL
     NOT_ALLOWED = "not_allowed"
     NOT_CHECKED = "not_checked"

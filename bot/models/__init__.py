@@ -54,6 +54,7 @@ from bot.models.ports import AlertChannels, Delivery, Directory, Found, Messenge
 from bot.models.remediation import (
     FINAL,
     IN_REPAIR,
+    NEVER_RAN,
     NEXT_STEP,
     OPEN,
     OVERRIDES,
@@ -86,6 +87,7 @@ __all__ = [
     "MAX_CHOSEN",
     "MAX_HOLD_SECONDS",
     "MAX_ID_LENGTH",
+    "NEVER_RAN",
     "NEXT_STEP",
     "OPEN",
     "OVERRIDES",

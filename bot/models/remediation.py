@@ -36,6 +36,7 @@ OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANT
 _BEGUN = IN_REPAIR | {State.SUCCEEDED, State.FAILED}
 _AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
 _OUR_COMMENT = re.compile(r"\[[0-9a-f]{8}\] Approved in Slack by ")
+NEVER_RAN = frozenset({State.PENDING_APPROVAL, State.CANCELLED, State.AUTO_RESOLVED})  # so far, or any more
 _MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
 _NOT_RUNNING = {"PENDING", "SCHEDULING", "BOOTING", "BOOTSTRAPPING", "FAILED", "PAUSED"}  # phases of a node
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.AUTO_RESOLVED})
@@ -209,10 +210,15 @@ class Remediation(_Answer):
         """The first Xid code of its evidence; empty where there is none."""
         return next((code for alert in self.linked_alerts for code in alert.xids), "")
 
-    def same_fault(self, other: "Remediation") -> str:
-        """Return the first fault that an alert of each is about, raw; empty where there is none."""
+    def same_fault(self, other: "Remediation") -> tuple[str, LinkedAlert] | None:
+        """Return the first fault that an alert of each is about, raw, with this one's alert."""
         both = ((mine, theirs) for mine in self.linked_alerts for theirs in other.linked_alerts)
-        return next((fault for mine, theirs in both if (fault := mine.same_fault(theirs))), "")
+        return next(((fault, mine) for mine, theirs in both if (fault := mine.same_fault(theirs))), None)
+
+    @property
+    def is_fault_known(self) -> bool:
+        """Whether it could be told that another remediation is for the same fault."""
+        return any(each.alert_name for each in self.linked_alerts)
 
     @property
     def is_warning(self) -> bool:
@@ -297,12 +303,11 @@ class Remediation(_Answer):
 
 
 def repairs_since(listed: Iterable[Remediation], of: RemediationRef, since: float) -> list[Remediation]:
-    """Return a node's other repairs that are open or ended since a moment, the latest last.
+    """Return a node's other repairs that are under way or ended since a moment, the latest last.
 
-    What was cancelled or resolved is none.
+    What waits, was cancelled or resolved is none.
     """
-    never_ran = {State.CANCELLED, State.AUTO_RESOLVED}
-    others = [each for each in listed if each.id != of.remediation_id and each.state not in never_ran]
+    others = [each for each in listed if each.id != of.remediation_id and each.state not in NEVER_RAN]
     return sorted(
         (each for each in others if each.state not in FINAL or each.ended_at >= since), key=lambda each: each.ended_at
     )
@@ -333,6 +338,7 @@ class ClusterNode(_Answer):
     host_name: Lenient[str] = None
     instance_id: Lenient[str] = None
     status: Lenient[str] = None
+    latest_remediation: Lenient[Remediation] = None
 
     @property
     def is_running(self) -> bool:
@@ -350,7 +356,7 @@ class Cluster(_Answer):
 
     cluster_id: str
     cluster_name: Lenient[str] = None
-    gpu_worker_nodes: Lenient[list[ClusterNode]] = None
+    gpu_worker_nodes: Lenient[list[Lenient[ClusterNode]]] = None
 
     @property
     def nodes(self) -> int | None:

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from sys import intern
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.alerts import Look, Tracked, returned
+from bot.alerts import Look, Tracked, came_back, returned
 from bot.models import (
     FIRST_APPROVAL_SECONDS,
     IN_REPAIR,
@@ -89,9 +89,12 @@ _WAITING_CARDS = (
     .where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL, m.is_digest.is_(False))
 )  # fmt: skip
 _FAILED = select(a.body, a.message_id).where(a.state == State.FAILED, a.seen_at > bindparam("b_since"))
-_REPAIRED = select(a.body, a.message_id).where(
-    a.state == State.SUCCEEDED, a.seen_at > bindparam("b_since"), a.cluster_id == bindparam("b_cluster")
-)
+_REPAIRED = (
+    select(a.body, a.message_id)
+    .join(messages, m.id == a.message_id)
+    .where(m.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.SUCCEEDED)
+)  # fmt: skip
+_OPEN_IN = select(a.body, a.message_id).where(a.is_open, a.cluster_id == bindparam("b_cluster"))
 _AT = select(m.body).where(m.ts == bindparam("b_ts"))
 _OF_MESSAGE = select(*_IDS).where(a.message_id == bindparam("b_message"))
 _BODIES = select(a.body, a.message_id).where(is_among("b_ids", *_IDS))
@@ -145,8 +148,15 @@ class InChannel(NamedTuple):
     is_read_only: bool
 
 
+@dataclass(slots=True)
 class Messages(Leased):
-    """The transactions of the watch. Each may raise StorageUnavailable, and writes LeaseLost."""
+    """The transactions of the watch. Each may raise StorageUnavailable, and writes LeaseLost.
+
+    Attributes:
+        verified: how many seconds after its end a repair answers for its fault coming back; 0 for never.
+    """
+
+    verified: float = 0.0
 
     async def known(self) -> dict[RemediationRef, str]:
         """Return what is tracked, with the fingerprint of what was last seen of each."""
@@ -208,23 +218,19 @@ class Messages(Leased):
         """Return the names of nodes, of the remediations that the bot has told of."""
         return await self.database.read(_nodes, refs)
 
-    async def add_cards(self, new: Sequence[Tracked], verified: float = 0.0) -> None:
-        """Write down that each of these is to get a card, unless the bot has told of it before.
+    async def add_cards(self, new: Sequence[Tracked]) -> None:
+        """Write down that each of these is to get a card, unless the bot has told of it before."""
+        await self._run(_add_cards, new, self.verified)
 
-        Args:
-            verified: how many seconds after its end a repair of the same node and fault answers for it.
-        """
-        await self._run(_add_cards, new, verified)
-
-    async def gather(self, digest: TrackedMessage, new: Sequence[Alert], seconds: float, verified: float = 0.0) -> str:
+    async def gather(self, digest: TrackedMessage, new: Sequence[Alert], seconds: float) -> str:
         """Put these into the digest of their cluster that has grown within the last `seconds`, or into this new one.
 
-        The cards of the cluster that are not posted yet go into it too. `verified` is as in `add_cards`.
+        The cards of the cluster that are not posted yet go into it too.
 
         Returns:
             The ID of the digest.
         """
-        return await self._run(_gather, digest, new, seconds, verified)
+        return await self._run(_gather, digest, new, seconds, self.verified)
 
     async def load(self, message_id: str) -> Snapshot | None:
         """Return a message with everything that it is drawn from; None where there is none."""
@@ -269,7 +275,7 @@ class Messages(Leased):
         Returns:
             What it was and has become, None where it was left; None where somebody decides, or it isn't tracked.
         """
-        return await self._run(_observe, ref, seen, change)
+        return await self._run(_observe, ref, seen, change, self.verified)
 
     async def close(self, message_id: str) -> None:
         """Look at a message no more: no version that runs here can read it."""
@@ -355,16 +361,16 @@ def _about(connection: Connection, about: RemediationRef | str) -> Snapshot | No
 
 def _note_returns(connection: Connection, new: Sequence[Alert], verified: float) -> None:
     """Let repairs say that what they were to mend is back."""
-    since = read_clock(connection) - verified - _LONGEST_REPAIR
-    nodes: dict[str, list[Remediation]] = {}
+    nodes: dict[tuple[str, str], list[Remediation]] = {}
     for each in new:
         for name in {each.remediation.instance_id, each.remediation.node}:
-            nodes.setdefault(name, []).append(each.remediation)
+            nodes.setdefault((each.remediation.cluster_id, name), []).append(each.remediation)
     for cluster_id in {each.remediation.cluster_id for each in new} if verified else ():
-        rows = connection.execute(_REPAIRED, {"b_since": since, "b_cluster": cluster_id})
+        rows = connection.execute(_REPAIRED, {"b_cluster": cluster_id})
         for one in [alert.remediation for row in rows if (alert := readable_alert(row))]:
-            for again in nodes.get(one.instance_id) or nodes.get(one.node) or ():
-                change_alert(connection, one.ref, partial(returned, new=again, seconds=verified))
+            again = nodes.get((cluster_id, one.instance_id)) or nodes.get((cluster_id, one.node)) or ()
+            if back := next((found for each in again if (found := came_back(one, each, verified))), None):
+                change_alert(connection, one.ref, partial(returned, back=back))
 
 
 def _add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -> None:
@@ -480,7 +486,11 @@ def _change(
 
 
 def _observe(
-    connection: Connection, ref: RemediationRef, seen: Remediation | None, change: Callable[[Look], Tracked | None]
+    connection: Connection,
+    ref: RemediationRef,
+    seen: Remediation | None,
+    change: Callable[[Look], Tracked | None],
+    verified: float,
 ) -> tuple[Alert, Alert | None] | None:
     before: Alert | None = None
 
@@ -492,6 +502,11 @@ def _observe(
         return change(look)
 
     after = change_alert(connection, ref, changed, unless_being_decided=True)
+    has_succeeded = before and after and after.remediation.succeeded_at and not before.remediation.succeeded_at
+    if verified and has_succeeded:
+        # What it was to mend may have come back, and been seen, before its end was.
+        rows = connection.execute(_OPEN_IN, {"b_cluster": ref.cluster_id})
+        _note_returns(connection, [alert for row in rows if (alert := readable_alert(row))], verified)
     return (before, after) if before else None
 
 

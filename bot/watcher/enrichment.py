@@ -53,6 +53,6 @@ class Enricher:
         if not recent:
             return History(0, lately=lately)
         last, today = recent[-1], [each for each in recent if each.ended_at >= now - DAY]
-        faults = Counter(fault for each in today if each.mode == of.mode and (fault := of.same_fault(each)))
+        faults = Counter(both[0] for each in today if each.mode == of.mode and (both := of.same_fault(each)))
         fault, same = next(iter(faults.most_common(1)), ("", 0))
         return History(len(recent), last.mode, last.state, last.ended_at, same, of.mode, fault, lately)

@@ -330,7 +330,7 @@ class Intake:
             message = TrackedMessage(new_id(), False, cluster_id, channel_id, ts=ts, is_started=is_started)
             new.append((alert, message))
         if new:
-            await self._messages.add_cards(new, self._config.cards.verify_seconds)
+            await self._messages.add_cards(new)
         for alert, message in new:
             self._index.note(alert.remediation.ref, alert.fingerprint)
             self._queue.put(message.id, *((Lane.LOOK, "") if message.ts else (Lane.POST, message.channel_id)))
@@ -343,8 +343,7 @@ class Intake:
         digest = TrackedMessage(new_id(), True, cluster_id, channel_id, is_started=is_started)
         # What calls people is posted, and is no edit of what was posted before.
         is_posted = is_started and calling(new, cluster_id)
-        growing, verified = 0.0 if is_posted else GROWS_SECONDS, self._config.cards.verify_seconds
-        digest_id = await self._messages.gather(digest, new, growing, verified)
+        digest_id = await self._messages.gather(digest, new, 0.0 if is_posted else GROWS_SECONDS)
         for alert in new:
             self._index.note(alert.remediation.ref, alert.fingerprint)
         logger.info("%d new alerts at once: posting one digest", len(new))

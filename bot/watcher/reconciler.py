@@ -222,7 +222,7 @@ class Reconciler:
             return now < self._teller.unclear[key].until
         if step is Step.FIND:
             return now < self._arrives_by.get(key, 0.0)  # the database's clock may have been set since
-        return step in _ASKING and self._teller.asking.is_to_wait(key)
+        return step in _ASKING and self._teller.asking[step].is_to_wait(key)
 
     def _was_just_edited(self, key: str) -> bool:
         """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""

@@ -66,8 +66,10 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
         about, pause=snapshot.pause, mentioned=snapshot.message.mentioned, is_automatic=is_automatic, now=snapshot.now
     )
     if remediation.state == State.SUCCEEDED:
-        found = [key in snapshot.message.announced for key in (checks.missing_key(alert), Check.LASTS.key(alert))]
-        about = replace(about, is_missing=found[0], has_lasted=found[1])
+        announced = snapshot.message.announced
+        is_missing = checks.missing_key(alert) in announced
+        has_lasted = not is_missing and Check.LASTS.key(alert) in announced
+        about = replace(about, is_missing=is_missing, has_lasted=has_lasted)
     if alert.is_stale:
         as_of = None if remediation.state in FINAL else _answered_at(alert)
         about = replace(about, is_unlisted=False, as_of=as_of)
@@ -108,12 +110,10 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.WAIT
     if next(threads.thread_parts(snapshot, config), None):
         return Step.REPLY
-    if any(each.at <= now for each in checks.outstanding(snapshot, config)):
-        return Step.CHECK
     if (moment := calls.remind_at(snapshot, config)) is not None and moment <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
         return Step.REMIND if message.is_read_only or message.edited_at >= moment else Step.EDIT
-    return Step.IDLE
+    return Step.CHECK if any(each.at <= now for each in checks.outstanding(snapshot, config)) else Step.IDLE
 
 
 def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:

@@ -5,6 +5,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from bot import alerts, cards, metrics
@@ -13,10 +14,9 @@ from bot.errors import InvalidId, PostFailed, PostUncertain, TogetherError
 from bot.models import (
     ARRIVED_SECONDS,
     IN_REPAIR,
-    OPEN,
     AlertChannels,
-    Cluster,
     EventKind,
+    Remediation,
     RemediationRef,
     Snapshot,
     State,
@@ -26,6 +26,7 @@ from bot.store import Lease, Messages
 from bot.tasks import finish
 from bot.together import TogetherClient
 from bot.watcher import calls, checks, schedule, threads
+from bot.watcher.checks import Check
 from bot.watcher.config import WatchConfig
 from bot.watcher.poller import reference_of
 from bot.watcher.schedule import Step
@@ -72,7 +73,7 @@ class Teller:
 
     Attributes:
         unclear: by the IDs of messages, what their threads may have been told.
-        asking: keeps from asking Together about a message again too soon.
+        asking: keeps the steps that ask Together first from asking again too soon.
         left: messages that the watch before this one may have been in the middle of.
     """
 
@@ -95,7 +96,8 @@ class Teller:
         self._settle = settle
         self._told_blindly: set[str] = set()
         self.unclear: dict[str, Unclear] = {}
-        self.asking: Backoff[str] = Backoff(clock.monotonic, LONGEST_WAIT[Lane.REPLY])
+        waits = LONGEST_WAIT[Lane.REPLY]
+        self.asking = {step: Backoff[str](clock.monotonic, waits) for step in (Step.CHECK, Step.REMIND)}
         self.left: set[str] = set()
 
     def begin(self, due: Collection[str]) -> None:
@@ -121,29 +123,46 @@ class Teller:
 
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
-        made = checks.due(snapshot, self._config)
+        key, made = snapshot.message.id, checks.due(snapshot, self._config)
         found = await self._found_by(made)
-        if found is None or (made[0].check is checks.Check.STUCK and not found):
-            self.asking.failed(snapshot.message.id)
+        if found is None or (made[0].check is Check.STUCK and not found):
+            self.asking[Step.CHECK].failed(key)
             return None
-        self.asking.succeeded(snapshot.message.id)
+        self.asking[Step.CHECK].succeeded(key)
+        if made[0].check is Check.LASTS and await self._note_returns(made, found):
+            return None  # that is told first
         if part := checks.reply(made, found, snapshot, self._config):
             return await self._tell(snapshot, part)
         keys = {each.check.key(each.alert) for each in made}
         return await self._settle(snapshot, lambda each: replace(each.message, announced=each.message.announced | keys))
 
-    async def _found_by(self, made: Sequence[checks.Due]) -> Cluster | set[RemediationRef] | None:
+    async def _found_by(self, made: Sequence[checks.Due]) -> checks.Found | None:
         """Return what checks are judged by; None where it can't be read now."""
         check, cluster_id = made[0].place
-        if check is checks.Check.LASTS:
-            return await self._listed(cluster_id, OPEN)  # what came back would be in it
-        if check is checks.Check.STUCK:
-            return await self._are_still(IN_REPAIR, [each.alert.remediation.ref for each in made])
+        refs = [each.alert.remediation.ref for each in made]
         try:
-            return await self._together.get_cluster(cluster_id)
+            if check is Check.BACK:
+                return await self._together.get_cluster(cluster_id)
+            if check is Check.LASTS:
+                return await self._together.list_remediations(
+                    cluster_id, refs[0].instance_id if len(refs) == 1 else "-"
+                )
         except TogetherError as error:
             logger.warning("Cluster %s can't be read after a repair: %s", cluster_id, type(error).__name__)
             return None
+        return await self._are_still(IN_REPAIR, refs)
+
+    async def _note_returns(self, made: Sequence[checks.Due], listed: checks.Found) -> bool:
+        """Note which faults have come back without the bot having seen it then. Returns whether there are any."""
+        found = False
+        for one in [each.alert.remediation for each in made]:
+            seconds = self._config.cards.verify_seconds
+            others = (each for each in listed if isinstance(each, Remediation))
+            backs = (alerts.came_back(one, each, seconds, is_last_look=True) for each in others)
+            if back := next((each for each in backs if each), None):
+                await self._messages.observe(one.ref, None, partial(alerts.returned, back=back))
+                found = True
+        return found
 
     async def _tell(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         if await self._was_told_before(snapshot.message, part):
@@ -223,9 +242,9 @@ class Teller:
         alerts = calls.unheld(snapshot)
         waiting = await self._are_still({State.PENDING_APPROVAL}, [each.remediation.ref for each in alerts])
         if waiting is None or (not waiting and not snapshot.message.is_digest):
-            self.asking.failed(snapshot.message.id)  # the next list says what has become of it
+            self.asking[Step.REMIND].failed(snapshot.message.id)  # the next list says what has become of it
             return None
-        self.asking.succeeded(snapshot.message.id)
+        self.asking[Step.REMIND].succeeded(snapshot.message.id)
         self._lease.ensure_held()
         return await finish(self._count_and_remind(snapshot, waiting))
 

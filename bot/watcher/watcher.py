@@ -54,7 +54,7 @@ class Watcher:
         self._config = config
         self._clock = clock
         self._lease = Lease(store.database, "watch", config.lease_seconds, clock)
-        self._messages = Messages(store.database, self._lease)
+        self._messages = Messages(store.database, self._lease, config.cards.verify_seconds)
         self._queue = WorkQueue(clock.monotonic)
         self._index = index = TrackedIndex()
         self._is_watching = False

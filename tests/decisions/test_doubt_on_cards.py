@@ -3,6 +3,7 @@
 import json
 import logging
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from bot.logs import about_decision, configure_logs
 from bot.models import RemediationRef
+from tests.rows import outcomes_by_user
 from tests.simulator.together import Fault, Ids
 from tests.sqlite import locked
 from tests.store.examples import request
@@ -351,6 +353,31 @@ async def test_own_approval_before_the_alert_cleared_is_not_denied() -> None:
         await bot.edited(alert)
         assert "your approval went through, and then the alert cleared" in alert.text
         assert "Not approved" not in alert.text
+
+
+@pytest.mark.parametrize(("state", "says"), [("AUTO_RESOLVED", "Resolved on its own"), ("PENDING_APPROVAL", "Reboot")])
+async def test_nothing_is_denied_of_what_has_ended_and_opened_again_since(state: str, says: str) -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+
+        def open_again() -> None:
+            if bot.together.posts:
+                again = datetime.fromtimestamp(bot.time.now() + 90, UTC).isoformat()
+                kept = bot.together.remediations[IDS]
+                kept.pop("end_time", None)
+                kept.update(state=state, create_time=again, update_time=again)
+
+        bot.together.on_call["get"] = open_again
+        await bot.slack.press(alert, CANCEL)
+        await bot.edited(alert)
+        assert (
+            "your cancellation may have gone through: the remediation has ended and opened again since." in alert.text
+        )
+        assert "Not cancelled" not in alert.text
+        assert says in alert.text
+        assert await outcomes_by_user(bot) == [("U0ALICE", "opened_again")]
 
 
 async def test_cancellation_that_was_only_read_back_is_apparently_theirs() -> None:

@@ -111,7 +111,7 @@ _work = DecisionService._work
 _authorize = Policy.authorize
 
 
-async def _one_is_two(self: Guardrails, job: Job, present: Any) -> FirstApproval | None:
+async def _one_is_two(self: Guardrails, job: Job, present: Any, _about: Any) -> FirstApproval | None:
     first, now = await self._approvals.first(job.request.ref)
     if present.mode not in self._limits.two_people.modes or (first and first.counts_for(present)):
         return None

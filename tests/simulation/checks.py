@@ -37,7 +37,7 @@ REFUSED_BY_SLACK = {
     "view_too_large", "unknown_method", "metadata_must_be_sent_from_app", "invalid_limit",
 }  # fmt: skip
 NO = re.compile(r"Not (approved|cancelled|rejected)|wasn't sent|[Nn]othing was sent|Too late")
-ASKS_FIRST = {"never": (), "cancel": ("cancel", "reject"), "always": ("cancel", "reject", "approve")}
+ASKS_FIRST = {"never": ("reject",), "cancel": ("cancel", "reject"), "always": ("cancel", "reject", "approve")}
 DONE = {"approve": "Approved", "cancel": "Cancelled", "reject": "Rejected"}
 SAYS = {"chat.postMessage", "chat.update", "chat.postEphemeral", "response_url"}
 MENTION, STUCK = "<!subteam^S0ONCALL>", " may be stuck. "
