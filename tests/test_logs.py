@@ -95,7 +95,7 @@ async def test_credential_of_a_cluster_is_in_no_log_table_or_event(capfd: pytest
         environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
         async with watching(BOT_MAX_IN_REPAIR_PERCENT="100", **environ) as bot:
             bot.together.nodes["cluster-1"] = 2
-            bot.together.node_status["instance-1"] = ""
+            bot.together.node_status["instance-1"] = "NODE_PHASE_FAILED"
             bot.together.faults.append(Fault("truncated", "cluster", after=True))
             bot.together.add()
             alert = await card(bot)

@@ -94,7 +94,9 @@ _REPAIRED = (
     .join(messages, m.id == a.message_id)
     .where(m.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.SUCCEEDED)
 )  # fmt: skip
-_OPEN_IN = select(a.body, a.message_id).where(a.is_open, a.cluster_id == bindparam("b_cluster"))
+_OPEN_ON = select(a.body, a.message_id).where(
+    a.is_open, a.cluster_id == bindparam("b_cluster"), a.instance_id == bindparam("b_instance")
+)
 _AT = select(m.body).where(m.ts == bindparam("b_ts"))
 _OF_MESSAGE = select(*_IDS).where(a.message_id == bindparam("b_message"))
 _BODIES = select(a.body, a.message_id).where(is_among("b_ids", *_IDS))
@@ -505,7 +507,7 @@ def _observe(
     has_succeeded = before and after and after.remediation.succeeded_at and not before.remediation.succeeded_at
     if verified and has_succeeded:
         # What it was to mend may have come back, and been seen, before its end was.
-        rows = connection.execute(_OPEN_IN, {"b_cluster": ref.cluster_id})
+        rows = connection.execute(_OPEN_ON, {"b_cluster": ref.cluster_id, "b_instance": ref.instance_id})
         _note_returns(connection, [alert for row in rows if (alert := readable_alert(row))], verified)
     return (before, after) if before else None
 

@@ -17,8 +17,6 @@ GATHERED_SECONDS = 600.0  # what is due in a digest is told together, at the nex
 BACK_SECONDS = 900.0  # within which a repaired node is to run again
 # What is looked for so long after its moment says nothing of the repair any more.
 LATE_BACK_SECONDS, LATE_SECONDS = 3600.0, 86_400.0
-
-
 # Of what replaces the VM, neither its new ID nor its name is known before; and what is removed is not to come back.
 _KEEP_THE_NODE = {Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE}
 
@@ -62,9 +60,8 @@ def outstanding(snapshot: Snapshot, config: WatchConfig) -> Iterator[Due]:
     """Yield the checks that are yet to be made."""
     for alert in snapshot.alerts:
         is_sure = not (alert.is_waiting or alert.is_unlisted or alert.is_stale)
-        announced = snapshot.message.announced
         for check, at in _moments(alert, config, snapshot.now).items() if is_sure else ():
-            if at < math.inf and check.key(alert) not in announced:
+            if at < math.inf and check.key(alert) not in snapshot.message.announced:
                 gathered = math.ceil(at / GATHERED_SECONDS) * GATHERED_SECONDS
                 yield Due(check, alert, gathered if snapshot.message.is_digest else at)
 

@@ -24,7 +24,7 @@ from bot.models import (
 )
 from bot.store import Lease, Messages
 from bot.tasks import finish
-from bot.together import TogetherClient
+from bot.together import ALL_INSTANCES, TogetherClient
 from bot.watcher import calls, checks, schedule, threads
 from bot.watcher.checks import Check
 from bot.watcher.config import WatchConfig
@@ -144,9 +144,8 @@ class Teller:
             if check is Check.BACK:
                 return await self._together.get_cluster(cluster_id)
             if check is Check.LASTS:
-                return await self._together.list_remediations(
-                    cluster_id, refs[0].instance_id if len(refs) == 1 else "-"
-                )
+                instance_id = refs[0].instance_id if len(refs) == 1 else ALL_INSTANCES
+                return await self._together.list_remediations(cluster_id, instance_id)
         except TogetherError as error:
             logger.warning("Cluster %s can't be read after a repair: %s", cluster_id, type(error).__name__)
             return None
@@ -154,10 +153,9 @@ class Teller:
 
     async def _note_returns(self, made: Sequence[checks.Due], listed: checks.Found) -> bool:
         """Note which faults have come back without the bot having seen it then. Returns whether there are any."""
-        found = False
+        seconds, found = self._config.cards.verify_seconds, False
+        others = [each for each in listed if isinstance(each, Remediation)]
         for one in [each.alert.remediation for each in made]:
-            seconds = self._config.cards.verify_seconds
-            others = (each for each in listed if isinstance(each, Remediation))
             backs = (alerts.came_back(one, each, seconds, is_last_look=True) for each in others)
             if back := next((each for each in backs if each), None):
                 await self._messages.observe(one.ref, None, partial(alerts.returned, back=back))
