@@ -131,7 +131,7 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
     if len(alerts) > 1:
         said = f"{nodes} were repaired, and their faults came back, such as {fault}. 🔁"
     elif back.was_firing:
-        said = f"{fault} on {nodes} has been firing since before its {repair} ended, which didn't help. 🔁"
+        said = f"{fault} didn't stop with the {repair} of {nodes}: it didn't help. 🔁"
     else:
         said = f"{fault} came back on {nodes}, {lasted(back.at - remediation.succeeded_at)} after its {repair}. 🔁"
     text = _to(alerts, called, said)

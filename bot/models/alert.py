@@ -95,7 +95,7 @@ class CameBack:
     Attributes:
         fault: what is broken, raw.
         at: when Together suggested the next repair for it, in Unix time in seconds.
-        was_firing: its alert has been firing since before the repair ended.
+        was_firing: it was there before the repair ended, and didn't stop with it.
     """
 
     fault: str
