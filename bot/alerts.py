@@ -177,8 +177,9 @@ def came_back(one: Remediation, new: Remediation, seconds: float, *, is_last_loo
         is_last_look: one that was suggested while the repair still ran counts too, unless its alert cleared.
     """
     is_same_node = new.instance_id == one.instance_id or (new.instance_name and new.instance_name == one.instance_name)
-    same = new.same_fault(one) if is_same_node and (new.cluster_id, new.id) != (one.cluster_id, one.id) else None
-    if same is None or new.create_time is None or new.cluster_id != one.cluster_id:
+    is_another = new.cluster_id == one.cluster_id and new.id != one.id
+    same = new.same_fault(one) if is_another and is_same_node else None
+    if same is None or new.create_time is None:
         return None
     fault, alert = same
     at, began, ended = new.create_time.timestamp(), one.create_time, one.succeeded_at

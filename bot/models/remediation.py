@@ -36,7 +36,7 @@ OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANT
 _BEGUN = IN_REPAIR | {State.SUCCEEDED, State.FAILED}
 _AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
 _OUR_COMMENT = re.compile(r"\[[0-9a-f]{8}\] Approved in Slack by ")
-NEVER_RAN = frozenset({State.PENDING_APPROVAL, State.CANCELLED, State.AUTO_RESOLVED})  # so far, or any more
+_NEVER_RAN = frozenset({State.PENDING_APPROVAL, State.CANCELLED, State.AUTO_RESOLVED})  # so far, or any more
 _MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
 _NOT_RUNNING = {"PENDING", "SCHEDULING", "BOOTING", "BOOTSTRAPPING", "FAILED", "PAUSED"}  # phases of a node
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.AUTO_RESOLVED})
@@ -307,7 +307,7 @@ def repairs_since(listed: Iterable[Remediation], of: RemediationRef, since: floa
 
     What waits, was cancelled or resolved is none.
     """
-    others = [each for each in listed if each.id != of.remediation_id and each.state not in NEVER_RAN]
+    others = [each for each in listed if each.id != of.remediation_id and each.state not in _NEVER_RAN]
     return sorted(
         (each for each in others if each.state not in FINAL or each.ended_at >= since), key=lambda each: each.ended_at
     )

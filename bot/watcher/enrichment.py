@@ -13,7 +13,7 @@ from bot.watcher.poller import Poller
 logger = logging.getLogger(__name__)
 
 HISTORY_SECONDS = 3.0  # for a nicety of the card, on which other cards wait
-DAY = 86_400.0
+_DAY = 86_400.0
 
 
 @dataclass(slots=True)
@@ -49,10 +49,10 @@ class Enricher:
             return None
         now = self.clock.now()
         lately = len(repairs_since(all_of_it, of.ref, now - self.two_people.seconds))
-        recent = [each for each in repairs_since(all_of_it, of.ref, now - HISTORY_DAYS * DAY) if each.state in FINAL]
+        recent = [each for each in repairs_since(all_of_it, of.ref, now - HISTORY_DAYS * _DAY) if each.state in FINAL]
         if not recent:
             return History(0, lately=lately)
-        last, today = recent[-1], [each for each in recent if each.ended_at >= now - DAY]
+        last, today = recent[-1], [each for each in recent if each.ended_at >= now - _DAY]
         faults = Counter(both[0] for each in today if each.mode == of.mode and (both := of.same_fault(each)))
         fault, same = next(iter(faults.most_common(1)), ("", 0))
         return History(len(recent), last.mode, last.state, last.ended_at, same, of.mode, fault, lately)
