@@ -20,6 +20,7 @@ from bot.store import Approvals, DecisionStore, Lease, Pauses
 from bot.store import decisions as stored
 from bot.store.tables import decisions
 from bot.watcher import schedule
+from bot.watcher.comparison import Comparer
 from handlers.alert_channels import SlackAlertChannels
 from tests.simulation import faults
 from tests.simulation.run import play
@@ -239,8 +240,9 @@ EVERY = (
         "card that an answer changed", [(schedule, "answers_on", _answers(0))], needs=("slack slow", "together slow")
     ),
     Ablation(
-        "card drawn again after an answer",
-        [(AnswerDelivery, "_mark_stale", _awaited(None))],
+        # The second net catches within minutes what the first lets through, so each alone is invisible.
+        "card drawn again after an answer, or when it differs from the channel",
+        [(AnswerDelivery, "_mark_stale", _awaited(None)), (Comparer, "_compare", _awaited(None))],
         needs=("slack cut before", "slack late", "slack hang"),
     ),
 )
