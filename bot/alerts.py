@@ -13,6 +13,7 @@ from bot.models import (
     DecidedBy,
     FirstApproval,
     Hold,
+    LinkedAlert,
     Remediation,
     RepairLoad,
     ReplyKind,
@@ -31,6 +32,7 @@ HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is t
 # A decided card isn't looked at until Together is read, which makes it due; after so long it is looked at anyway.
 LEFT_ALONE_SECONDS = 60.0
 Tracked = tuple[Alert, TrackedMessage]
+CLEARS_SECONDS = 900.0  # within which an alert clears after a repair that helped (about 5 min, by Together's docs)
 _CLEARED = {State.CANCELLED, State.AUTO_RESOLVED}
 
 
@@ -189,6 +191,24 @@ def came_back(one: Remediation, new: Remediation, seconds: float, *, is_last_loo
         return None
     fires = alert.started_at is not None and alert.resolved_at is None and alert.started_at.timestamp() < ended
     return CameBack(fault, at, was_firing=is_still or fires)
+
+
+def fires_again(one: Remediation, firing: LinkedAlert, seconds: float, now: float) -> CameBack | None:
+    """Return that the fault of a repaired node is back, or still there, where an alert that fires now says so.
+
+    Args:
+        seconds: how long after its end a repair answers for that.
+        now: the present, as Unix time in seconds.
+    """
+    started, ended = firing.started_at, one.succeeded_at
+    is_same_node = not firing.names.isdisjoint({one.instance_id, one.node})
+    fault = next((same for each in one.linked_alerts if (same := firing.same_fault(each))), "")
+    if not (is_same_node and fault and started and ended):
+        return None
+    if ended <= started.timestamp() <= ended + seconds:
+        return CameBack(fault, started.timestamp(), is_suggested=False)
+    is_still = started.timestamp() < ended and CLEARS_SECONDS <= now - ended <= seconds
+    return CameBack(fault, now, was_firing=True, is_suggested=False) if is_still else None
 
 
 def returned(look: Look, back: CameBack) -> Tracked | None:

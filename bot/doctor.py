@@ -202,7 +202,9 @@ class Doctor:
         if unknown := sorted(named - set(names)):
             fix = "Check BOT_CLUSTERS, BOT_ROUTES, and BOT_WAIT_MINUTES."
             yield warning("clusters", f"Together doesn't list {', '.join(unknown)}", fix)
-        yield await self._remediation([each for each in settings.bot_clusters if each in names] or names)
+        watched = [each for each in settings.bot_clusters if each in names] or names
+        yield await self._remediation(watched)
+        yield await self._firing(watched[0])
 
     async def _remediation(self, clusters: Sequence[str]) -> Finding:
         """Read one that is open, as the bot does before it decides."""
@@ -216,6 +218,16 @@ class Doctor:
         except (TogetherError, InvalidId) as error:
             return problem(check, str(error), "The bot can't decide without reading. Check the API key's permissions.")
         return ok(check, f"can be read; {count} open" if count else "can be listed; none is open")
+
+    async def _firing(self, cluster_id: str) -> Finding:
+        """Read the alerts that fire in a cluster: not every key may."""
+        check = "firing alerts"
+        try:
+            found, _ = await self._together.firing(cluster_id)
+        except (TogetherError, InvalidId) as error:
+            fix = "Faults without a repair aren't shown. Give the API key the right to list alerts, if you can."
+            return warning(check, f"can't be listed: {error}", fix)
+        return ok(check, f"can be listed; {len(found)} in {cluster_id}")
 
     async def _date_of_together(self) -> str | None:
         try:

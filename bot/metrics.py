@@ -44,6 +44,11 @@ OLDEST_WAITING = Gauge(
     f"{_PREFIX}_oldest_waiting_seconds", "How long the oldest that isn't on hold has waited for approval; 0 for none."
 )
 STUCK = Counter(f"{_PREFIX}_stuck_repairs", "Repairs that people were told may be stuck.")
+UNREPAIRED = Gauge(
+    f"{_PREFIX}_unrepaired_faults",
+    "Alerts that fire while no repair of their node is open, as the process with the watch knows it, by severity.",
+    ["severity"],
+)
 VERIFIED = Counter(
     f"{_PREFIX}_repairs_verified", "What became of repaired nodes, by mode and result.", ["mode", "result"]
 )

@@ -48,6 +48,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_AUTOMATIC_REPAIRS": "all, destructive, or none",
     "BOT_WAIT_MINUTES": "c-train=120,*=30",
     "BOT_STUCK_MINUTES": "90 (0 for never)",
+    "BOT_UNREPAIRED_MINUTES": "15 (0 for never)",
     "BOT_VERIFY_HOURS": "24 (0 for never)",
     "BOT_LEASE_SECONDS": "15",
     "BOT_WEBHOOK_URL": "https://events.example.com/remediations",
@@ -304,6 +305,7 @@ class Settings(BaseModel):
     bot_automatic_repairs: Annotated[Literal["all", "destructive", "none"], Lower] = "all"
     bot_wait_minutes: Annotated[tuple[str, ...], Commas, AfterValidator(_waits)] = ()
     bot_stuck_minutes: Annotated[int, Field(ge=0, le=10_080)] = 90
+    bot_unrepaired_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
     bot_verify_hours: Annotated[int, Field(ge=0, le=168)] = 24
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
     bot_webhook_url: Url | None = None

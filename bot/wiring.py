@@ -180,6 +180,7 @@ def watch_config(settings: Settings, channel_id: str, cards: CardConfig) -> Watc
         quiet=settings.bot_quiet_hours,
         cards=cards,
         automatic=settings.bot_automatic_repairs,
+        unrepaired_seconds=settings.bot_unrepaired_minutes * 60,
     )
 
 

@@ -66,7 +66,9 @@ class Chooser:
         count = len(looked.found)
         many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, oldest first"
         title = many if count else _nothing(looked)
-        await self.replies.reply_privately(place, chooser.waiting_list(looked.found, list(looked.unreadable), title))
+        broken = await self.lookup.faults()
+        told = chooser.waiting_list(looked.found, list(looked.unreadable), title, broken)
+        await self.replies.reply_privately(place, told)
 
     async def _show(self, text: str, actor: Actor, place: ReplyTarget) -> None:
         await self.lookup.authorize(actor, place.channel_id)

@@ -50,11 +50,14 @@ async def own_comment(bot: World) -> str:
     return f"[{token_of(row['id'])}] Approved in Slack by alice (U0ALICE)"
 
 
+WATCH = "Watcher.", "Reconciler.", "Teller.", "SlackAlertChannels.", "Poller.", "FaultWatch."
+
+
 def kill_the_watch() -> None:
     """Let the watch end in the middle of what it is doing, like a process that is killed."""
     for task in asyncio.all_tasks():
         coroutine = getattr(task.get_coro(), "__qualname__", "")
-        if coroutine.startswith(("Watcher.", "Reconciler.", "Teller.", "SlackAlertChannels.", "Poller.")):
+        if coroutine.startswith(WATCH):
             task.cancel()
 
 

@@ -175,6 +175,16 @@ async def test_repair_that_lasts_is_counted_by_its_mode(bot: World) -> None:
     assert Counted(before, await metrics(bot)).of("repairs_verified_total", **labels) == 1
 
 
+@pytest.mark.bot(watching=True)
+async def test_faults_without_a_repair_are_counted(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    for number in (2, 3):
+        bot.together.fire(f"a-{number}", "cluster-1", "gpu-1", severity="PHC_SEVERITY_WARNING")
+    await pass_time(bot, 60)
+    counted = Counted({}, await metrics(bot))
+    assert [counted.now("unrepaired_faults", severity=each) for each in ("critical", "other")] == [1, 2]
+
+
 async def test_what_waits_again_has_not_waited_since_it_was_first_seen(bot: World) -> None:
     bot.together.add()
     await card(bot)

@@ -4,6 +4,7 @@ from bot.cards import batch, chooser, digest, home, labels, listing, selection
 from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
 from bot.cards.controls import COPY_IDS, HISTORY, MORE, OTHER_MODE, REJECT, RELEASE, SUPPORT, question
+from bot.cards.faults import more_unrepaired, repaired, unrepaired
 from bot.cards.history import copyable, history, support
 from bot.cards.notices import (
     USAGE,
@@ -86,6 +87,7 @@ __all__ = [
     "listed_again",
     "listing",
     "mentions",
+    "more_unrepaired",
     "moved",
     "not_back",
     "paused",
@@ -97,6 +99,7 @@ __all__ = [
     "reason_dialog",
     "recall",
     "reminder",
+    "repaired",
     "resumed",
     "selection",
     "stuck",
@@ -104,6 +107,7 @@ __all__ = [
     "transition",
     "unfollowed",
     "unreadable",
+    "unrepaired",
     "unwatched",
     "usage",
     "was_unreadable",

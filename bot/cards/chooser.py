@@ -5,13 +5,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bot.cards import blocks, labels
+from bot.cards import blocks, faults, labels
 from bot.cards.additions import without_header
 from bot.cards.blocks import elements
 from bot.cards.evidence import fault
 from bot.cards.listing import lines_message, remediation_lines
 from bot.cards.remediation_card import card
-from bot.models import CardContext, Message, Remediation, key
+from bot.models import CardContext, FaultReport, Message, Remediation, key
 from bot.mrkdwn import ago, clean, escape
 from bot.parsing import MAX_REASON
 
@@ -143,16 +143,22 @@ def _option(each: Remediation) -> dict[str, Any]:
     return blocks.option(" · ".join(part for part in parts if part), key(each))
 
 
-def waiting_list(found: Sequence[Remediation], unreadable: Sequence[str], title: str) -> Message:
+def waiting_list(
+    found: Sequence[Remediation], unreadable: Sequence[str], title: str, broken: Sequence[FaultReport] = ()
+) -> Message:
     """Return remediations as a private list, oldest first.
 
     Args:
         unreadable: clusters that couldn't be read; "" for the list of clusters.
         title: what they are, without a full stop.
+        broken: what fires without a repair.
     """
     lines = remediation_lines(found, LISTED, _opened)
     if note := not_read(unreadable):
         lines.append(elements(note))
+    if broken:
+        heading, more = faults.listed(broken, LISTED)
+        lines += [elements(f"{heading}.", bold=True), *more]
     return lines_message(f"{title}.", lines)
 
 

@@ -1,7 +1,7 @@
 """What is broken, as Together's health checks and people say it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bot.cards import labels
 from bot.models import LinkedAlert, Remediation, State
@@ -22,6 +22,12 @@ def fault(remediation: Remediation, limit: int = 80, *, is_brief: bool = False) 
         return clean(remediation.reason or "", limit)
     told = list(_what(alert, counts=False))
     return clean(told[0] if is_brief else ", ".join(told), limit)
+
+
+def common_fault(alerts: Iterable[LinkedAlert], limit: int = 80) -> str:
+    """Return what alerts have in common, escaped; empty where they are about different faults."""
+    told = {", ".join(_what(each, counts=False)) for each in alerts}
+    return escape(told.pop(), limit) if len(told) == 1 else ""
 
 
 def broken(remediation: Remediation) -> Iterator[str]:
@@ -46,12 +52,17 @@ def broken(remediation: Remediation) -> Iterator[str]:
 
 def _evidence(alert: LinkedAlert) -> str:
     """Return an alert in a line: severity, what is wrong, since when."""
-    severity = labels.SEVERITIES.get(alert.severity or "", escape(alert.severity or "Alert", 30))
     if alert.resolved_at:
         span = f"cleared {ago(alert.resolved_at)}"
     else:
         span = f"started {ago(alert.started_at)}" if alert.started_at else "still firing"
-    return ", ".join([f"{severity}: {escape(', '.join(_what(alert)), 400)}", span])
+    return f"{severity_and_fault(alert)}, {span}"
+
+
+def severity_and_fault(alert: LinkedAlert) -> str:
+    """Return how bad an alert is, and what is wrong; escaped."""
+    severity = labels.SEVERITIES.get(alert.severity or "", escape(alert.severity or "Alert", 30))
+    return f"{severity}: {escape(', '.join(_what(alert)), 400)}"
 
 
 def plain_alerts(remediation: Remediation) -> Iterator[str]:

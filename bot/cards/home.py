@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bot.cards import blocks
+from bot.cards import blocks, faults
 from bot.cards.blocks import elements
 from bot.cards.chooser import not_read
 from bot.cards.config import CardConfig
@@ -15,7 +15,7 @@ from bot.cards.listing import remediation_lines
 from bot.cards.pause import ALL_CLUSTERS, pause_button, pause_line
 from bot.cards.remediation_card import summary
 from bot.errors import BotError
-from bot.models import PER_PAGE, Blocks, CardContext, Overview, Remediation
+from bot.models import PER_PAGE, Blocks, CardContext, FaultReport, Overview, Remediation
 from bot.mrkdwn import ago, clean, clock_time, escape
 
 CLUSTER, UPDATE, PREVIOUS, NEXT = "home:cluster", "home:update", "home:previous", "home:next"
@@ -69,6 +69,7 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> d
         _heading(_count(shown)),
         *(block for each in shown.waiting for block in _waiting(each, shown, config, may_decide=may_decide)),
         *_pages(shown),
+        *_faults(shown.faults),
         *_list(f"Running: {len(shown.running)}", shown.running, lambda each: _since(each, config, now)),
         *_list(f"Failed in the last 24 h: {len(shown.failed or ())}", shown.failed or (), _last_change),
     ]
@@ -150,6 +151,13 @@ def _pages(shown: Overview) -> Blocks:
         {"type": "button", "action_id": name, "text": blocks.plain(text)} for name, text, is_there in turns if is_there
     ]
     return [blocks.context(f"Page {shown.page + 1} of {shown.pages}"), blocks.actions(buttons)]
+
+
+def _faults(reports: Sequence[FaultReport]) -> Blocks:
+    if not reports:
+        return []
+    heading, lines = faults.listed(reports, LISTED)
+    return [_heading(heading), *blocks.rich_texts(lines)]
 
 
 def _list(heading: str, found: Sequence[Remediation], when: Callable[[Remediation], str]) -> Blocks:

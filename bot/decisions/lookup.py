@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from bot.clock import Clock
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
-from bot.models import OPEN, RULES, Actor, PastDecision, Remediation, RemediationRef, Verb
+from bot.models import OPEN, RULES, Actor, FaultReport, PastDecision, Remediation, RemediationRef, Verb
 from bot.policy import Policy
-from bot.store import Messages, Outages, audit
+from bot.store import Faults, Messages, Outages, audit
 from bot.together import TogetherClient
 from bot.together.answers import parse
 
@@ -61,6 +61,7 @@ class Lookup:
         self._policy = policy
         self._messages = messages
         self._outages = Outages(messages.database)
+        self._faults = Faults(messages.database)
         self._clusters = clusters
         self._is_watching = is_watching
         self._clock = clock
@@ -156,6 +157,15 @@ class Lookup:
             each for each in looked.found if {each.state, looked.outdated.get(each.ref, each.state)} <= CANCELLABLE
         ]
         return replace(looked, found=found)
+
+    async def faults(self, cluster_id: str = "") -> Sequence[FaultReport]:
+        """Return what fires without a repair in one cluster or in all, as far as the bot watches and may know.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        known = await self._faults.known() if self._is_watching else {}
+        return [report for name, report in known.items() if report.count and cluster_id in {"", name}]
 
     async def open(self) -> LookupResult:
         """Return what is open, of what the bot tracks where it watches.

@@ -81,6 +81,7 @@ class Overviews:
             failed=None if failed is None else [each for each in failed if cluster_id in {"", each.cluster_id}],
             mine=mine,
             names=known,
+            faults=await self._lookup.faults(cluster_id),
             about={each.ref: replace(await self._approvals.about(each.ref), mentioned="") for each in shown},
             unconfirmed=unconfirmed,
             pause=await self._pauses.active(cluster_id),

@@ -31,6 +31,7 @@ from bot.models.batch import (
 from bot.models.button import SeenState, button_value, read_button_value, reference_value
 from bot.models.entry import Entry
 from bot.models.event import WHILE_OPEN, Event, EventKind, Target
+from bot.models.fault import Fault, FaultMessage, FaultReport
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id, new_id
 from bot.models.job import (
     DOUBT_SECONDS,
@@ -112,6 +113,9 @@ __all__ = [
     "Entry",
     "Event",
     "EventKind",
+    "Fault",
+    "FaultMessage",
+    "FaultReport",
     "FirstApproval",
     "Found",
     "History",

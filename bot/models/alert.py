@@ -94,13 +94,15 @@ class CameBack:
 
     Attributes:
         fault: what is broken, raw.
-        at: when Together suggested the next repair for it, in Unix time in seconds.
+        at: when Together suggested the next repair for it, or its alert fired, in Unix time in seconds.
         was_firing: it was there before the repair ended, and didn't stop with it.
+        is_suggested: Together suggests another repair for it.
     """
 
     fault: str
     at: float
     was_firing: bool = False
+    is_suggested: bool = True
 
 
 @dataclass(frozen=True, slots=True)

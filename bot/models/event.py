@@ -20,6 +20,7 @@ class EventKind(StrEnum):
     NOT_BACK = "not_back"
     LASTED = "lasted"
     OUTAGE = "outage"
+    UNREPAIRED = "unrepaired"
 
 
 WHILE_OPEN = {EventKind.REMINDED, EventKind.STUCK}  # what is told only of what hasn't ended
@@ -38,7 +39,7 @@ class Event:
 
     Attributes:
         id: the same whenever it is told.
-        subject: the reference of the remediation, or the cluster of an outage.
+        subject: the reference of the remediation, or the cluster of an outage or of faults without a repair.
         at: Unix time in seconds.
         data: what is told of it; values that JSON has.
     """

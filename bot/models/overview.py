@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from bot.errors import NotAllowed
 from bot.models.alert import CardContext, Pause
+from bot.models.fault import FaultReport
 from bot.models.ids import RemediationRef
 from bot.models.job import PastDecision
 from bot.models.remediation import Remediation
@@ -21,6 +22,7 @@ class Overview:
         count: how many wait in all.
         page: which page this is, from 0.
         running: what is being repaired.
+        faults: what fires without a repair, by cluster.
         failed: what failed within the last day; None where the bot doesn't watch, and so doesn't know.
         mine: the person's last decisions, the latest first.
         names: the nodes of those, as far as they are known.
@@ -38,6 +40,7 @@ class Overview:
     failed: Sequence[Remediation] | None
     mine: Sequence[PastDecision]
     names: Mapping[RemediationRef, str]
+    faults: Sequence[FaultReport] = ()
     about: Mapping[RemediationRef, CardContext] = field(default_factory=dict)
     unconfirmed: Collection[RemediationRef] = ()
     pause: Pause | None = None

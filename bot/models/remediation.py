@@ -137,6 +137,28 @@ class LinkedAlert(_Answer):
     resolved_at: Moment = None
     target_vm: Lenient[str] = None
     annotation: Lenient[Annotation] = None
+    passive_health_check_alert_id: Lenient[str] = None
+    instance_id: Lenient[str] = None
+
+    @property
+    def node(self) -> str:
+        """The name of the node, or its ID; raw, and empty where Together names none."""
+        return self.target_vm or self.instance_id or ""
+
+    @property
+    def names(self) -> set[str]:
+        """By what a remediation that is open for it says so: its own ID, and those of its node."""
+        return {each for each in (self.passive_health_check_alert_id, self.instance_id, self.target_vm) if each}
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether Together calls it critical."""
+        return self.severity == "PHC_SEVERITY_CRITICAL"
+
+    @property
+    def key(self) -> str:
+        """The same for the same alert, whenever it is listed."""
+        return self.passive_health_check_alert_id or f"{self.alert_name} {self.node} {self.started_at}"
 
     @property
     def xids(self) -> list[str]:

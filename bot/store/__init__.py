@@ -5,6 +5,7 @@ from bot.store.approvals import Approvals
 from bot.store.batches import Batches, stop_batch
 from bot.store.database import Database
 from bot.store.decisions import DecisionStore
+from bot.store.faults import Faults
 from bot.store.health import health
 from bot.store.inbox import InboxStore
 from bot.store.lease import Lease
@@ -19,6 +20,7 @@ __all__ = [
     "Batches",
     "Database",
     "DecisionStore",
+    "Faults",
     "InChannel",
     "InboxStore",
     "Lease",

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.alerts import Look, Tracked, came_back, returned
+from bot.alerts import Look, Tracked, came_back, fires_again, returned
 from bot.models import (
     FIRST_APPROVAL_SECONDS,
     IN_REPAIR,
@@ -21,6 +21,7 @@ from bot.models import (
     EventKind,
     FirstApproval,
     History,
+    LinkedAlert,
     Remediation,
     RemediationRef,
     Snapshot,
@@ -279,6 +280,11 @@ class Messages(Leased):
         """
         return await self._run(_observe, ref, seen, change, self.verified)
 
+    async def note_firing(self, cluster_id: str, firing: Sequence[LinkedAlert]) -> None:
+        """Let repairs in a cluster say that what they were to mend fires again, or still."""
+        if self.verified:
+            await self._run(_note_firing, cluster_id, firing, self.verified)
+
     async def close(self, message_id: str) -> None:
         """Look at a message no more: no version that runs here can read it."""
         await self._run(_close, message_id)
@@ -368,11 +374,24 @@ def _note_returns(connection: Connection, new: Sequence[Alert], verified: float)
         for name in {each.remediation.instance_id, each.remediation.node}:
             nodes.setdefault((each.remediation.cluster_id, name), []).append(each.remediation)
     for cluster_id in {each.remediation.cluster_id for each in new} if verified else ():
-        rows = connection.execute(_REPAIRED, {"b_cluster": cluster_id})
-        for one in [alert.remediation for row in rows if (alert := readable_alert(row))]:
+        for one in _repaired(connection, cluster_id):
             again = nodes.get((cluster_id, one.instance_id)) or nodes.get((cluster_id, one.node)) or ()
             if back := next((found for each in again if (found := came_back(one, each, verified))), None):
                 change_alert(connection, one.ref, partial(returned, back=back))
+
+
+def _note_firing(connection: Connection, cluster_id: str, firing: Sequence[LinkedAlert], verified: float) -> None:
+    present = read_clock(connection)
+    for one in _repaired(connection, cluster_id):
+        backs = (fires_again(one, each, verified, present) for each in firing)
+        if back := next((each for each in backs if each), None):
+            change_alert(connection, one.ref, partial(returned, back=back))
+
+
+def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:
+    """Return the repairs that may still answer for what they were to mend."""
+    rows = connection.execute(_REPAIRED, {"b_cluster": cluster_id})
+    return [alert.remediation for row in rows if (alert := readable_alert(row))]
 
 
 def _add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -> None:

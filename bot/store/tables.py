@@ -220,6 +220,8 @@ outages = Table(
     Column("ts", Text, nullable=False, server_default=""),
 )
 
+# Of each cluster: the alerts that fire without a repair, and the message about them.
+faults = Table("faults", metadata, Column("cluster_id", Text, primary_key=True), Column("body", Text, nullable=False))
 
 # Events for other tools, in the order in which they are told.
 outbox = Table(

@@ -8,7 +8,7 @@ not taken, because no connection was made or Together answered 429. Everything e
 import json
 import logging
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -25,13 +25,14 @@ from bot.errors import (
     TogetherError,
     UnreadableAnswer,
 )
-from bot.models import Cluster, Remediation, RemediationRef, check_id
+from bot.models import Cluster, LinkedAlert, Remediation, RemediationRef, check_id
 from bot.together import answers
 
 logger = logging.getLogger(__name__)
 
 ALL_INSTANCES = "-"
 MAX_PAGES = 500
+FIRING_PAGES = 20  # more than that is a storm of calls for a list that is read with each poll
 ATTEMPTS = 3
 SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 PAGE_SIZE = 200  # a server that allows fewer gives fewer (google.aip.dev/158)
@@ -151,17 +152,47 @@ class TogetherClient:
         """
         path = f"/compute/clusters/{_segment('cluster', cluster_id)}/instances/{_segment('instance', instance_id)}"
         params = {"state": ",".join(states)} if states else {}
-        found: list[Any] = []
+        pages = self._pages(f"{path}/remediations", "remediations", params)
+        return [item async for page in pages for item in page]
+
+    async def firing(self, cluster_id: str) -> tuple[list[LinkedAlert], bool]:
+        """List the health check alerts of a cluster that are firing now, the newest first, and whether that is all.
+
+        Raises:
+            InvalidId: it is no ID.
+        """
+        params = {"cluster_id": check_id("cluster", cluster_id), "status": "PHC_ALERT_STATUS_FIRING"}
+        found: list[LinkedAlert] = []
+        pages = 0
+        try:
+            async with self._clock.timeout(self._patience.get):
+                async for some in self._pages("/compute/passive_health_check_alerts", "alerts", params):
+                    found += [answers.parse(LinkedAlert, each) for each in some if isinstance(each, dict)]
+                    if (pages := pages + 1) == FIRING_PAGES:
+                        return found, False
+        except TimeoutError:
+            if not found:
+                raise NoAnswer from None
+            return found, False
+        return found, True
+
+    async def _pages(self, path: str, name: str, params: Mapping[str, str]) -> AsyncIterator[list[Any]]:
+        """Yield the items of each page of a list.
+
+        Raises:
+            NoAnswer: also where all of them take too long.
+            UnreadableAnswer: also where they run in a circle.
+        """
         seen: set[str] = set()
         give_up_at = self._clock.monotonic() + self._patience.scan
         while True:
-            page = await self._page(f"{path}/remediations", params)
-            found += answers.items(page, "remediations")
+            page = await self._page(path, params)
+            yield answers.items(page, name)
             token = page.get("next_page_token")
-            if not page.get("has_next"):
+            if not page.get("has_next", token):  # not every list has it
                 if not seen:
-                    self._page_sizes.pop(f"{path}/remediations", None)  # all of it fits into one page again
-                return found
+                    self._page_sizes.pop(path, None)  # all of it fits into one page again
+                return
             if not isinstance(token, str) or not token:
                 raise UnreadableAnswer("more pages without a token")
             if token in seen or len(seen) >= MAX_PAGES:
@@ -210,7 +241,8 @@ class TogetherClient:
                 return await self._send("GET", path, params=params, seconds=min(left, self._patience.attempt))
             except (NotReached, RateLimited, AmbiguousResponse) as error:
                 wait = self._wait(error, attempt)
-                is_final = isinstance(error, UnreadableAnswer) and error.is_too_large  # it would be as large again
+                is_too_large = isinstance(error, UnreadableAnswer) and error.is_too_large
+                is_final = is_too_large or error.http_status == httpx.codes.NOT_IMPLEMENTED  # as it would be again
                 if is_final or attempt == ATTEMPTS or self._clock.monotonic() + wait >= give_up_at:
                     raise
             await self._clock.sleep(wait, WaitReason.RETRY)
@@ -299,7 +331,8 @@ def _call_of(method: str, path: str) -> str:
     last = path.rpartition("/")[2]
     if method == "POST":
         return last
-    return {"clusters": "clusters", "remediations": "list"}.get(last, "get" if "/remediations/" in path else "cluster")
+    named = {"clusters": "clusters", "remediations": "list", "passive_health_check_alerts": "alerts"}
+    return named.get(last, "get" if "/remediations/" in path else "cluster")
 
 
 def _segment(part: str, value: str) -> str:

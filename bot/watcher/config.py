@@ -45,6 +45,7 @@ class WatchConfig:
         quiet: when warnings call nobody; None for never.
         cards: what cards are set to.
         automatic: which of the repairs are told that nobody was asked about: "all", "destructive", or "none".
+        unrepaired_seconds: how long a critical alert fires without a repair before people are told; 0 for never.
     """
 
     default: Route
@@ -56,6 +57,7 @@ class WatchConfig:
     quiet: QuietHours | None = None
     cards: CardConfig = field(default_factory=CardConfig)
     automatic: str = "all"
+    unrepaired_seconds: float = 900.0
 
     def tells(self, alert: Alert) -> bool:
         """Return whether people are told of what has begun before the bot saw it: also of what failed."""

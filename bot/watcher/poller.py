@@ -4,8 +4,9 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,6 +31,7 @@ LONGEST_RETRY_AFTER = 300.0  # even if Together asks for more: people are told t
 LOST_SECONDS = 3600.0
 LOST_WAIT = 300.0
 ALL_CLUSTERS = ""  # the list of clusters, in place of a cluster's ID
+_ALERT_ID = methodcaller("get", "passive_health_check_alert_id")
 Raw = Mapping[str, Any] | Remediation
 
 
@@ -73,6 +75,7 @@ class Listing:
         started_elsewhere: what others have begun, in the middle of its work.
         unconfirmed: what is tracked and isn't in it: each is read alone, and comes in a listing of its own.
         in_repair: how many of the cluster's nodes are in repair.
+        under_repair: the nodes and alerts that open remediations are about, by their IDs and names.
         is_watched: whether what is new in it is to be told; otherwise it is read only for what was told before.
         alone: what was read alone; None for a list.
     """
@@ -86,6 +89,7 @@ class Listing:
     started_elsewhere: dict[RemediationRef, Observation] = field(default_factory=dict)
     unconfirmed: set[RemediationRef] = field(default_factory=set)
     in_repair: int = 0
+    under_repair: set[str] = field(default_factory=set)
     is_watched: bool = True
     alone: RemediationRef | None = None
 
@@ -297,6 +301,7 @@ class Poller:
             if (ref := reference_of(item, listing.cluster_id)) is None:
                 continue
             listed.add(ref)
+            listing.under_repair.update(_names_in(item))
             if item["state"] in IN_REPAIR:
                 in_repair.add(ref.instance_id)
             seen = self._index.seen(ref)
@@ -357,6 +362,14 @@ def reference_of(item: object, cluster_id: str) -> RemediationRef | None:
         logger.warning("An item in the list of %s can't be read: %s", cluster_id, error)
         return None
     return ref if ref.cluster_id == cluster_id else None
+
+
+def _names_in(item: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a remediation is about: its node, and the alerts that led to it."""
+    linked = item.get("linked_alerts")
+    alerts = [each for each in linked if isinstance(each, Mapping)] if isinstance(linked, list) else []
+    names = item.get("instance_id"), item.get("instance_name"), *map(_ALERT_ID, alerts)
+    return (each for each in names if isinstance(each, str))
 
 
 def fingerprint_of(item: object) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from bot import alerts, cards
 from bot.alerts import outdated
@@ -28,6 +29,8 @@ from bot.watcher import calls, schedule
 from bot.watcher.comparison import HISTORY_BEFORE, Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
+from bot.watcher.faults import KEY as FAULTS
+from bot.watcher.faults import FaultWatch
 from bot.watcher.index import TrackedIndex
 from bot.watcher.outages import KEY as OUTAGES
 from bot.watcher.outages import OutageNotifier
@@ -41,6 +44,15 @@ FRESH_SECONDS = 1.0  # so old may be what says when a post left
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
 _ASKING = {Step.CHECK, Step.REMIND}  # steps that ask Together first
 _NOT_WHILE_UNCLEAR = {Step.REPLY, Step.IDLE} | _ASKING
+
+
+class _Look(NamedTuple):
+    """What was in a channel since a moment, and when that was looked for: by the database's clock, and by our own."""
+
+    at: float
+    monotonic: float
+    since: float
+    found: Found | None
 
 
 class Reconciler:
@@ -61,6 +73,7 @@ class Reconciler:
         index: TrackedIndex,
         enricher: Enricher,
         outages: OutageNotifier,
+        faults: FaultWatch,
         comparer: Comparer,
         lease: Lease,
         config: WatchConfig,
@@ -73,6 +86,7 @@ class Reconciler:
         self._index = index
         self._enricher = enricher
         self._outages = outages
+        self._faults = faults
         self._comparer = comparer
         self._lease = lease
         self._config = config
@@ -94,7 +108,7 @@ class Reconciler:
         }
         self._edited: dict[str, tuple[float, str]] = {}
         self._arrives_by: dict[str, float] = {}  # posts whose result wasn't clear, on this process's monotonic clock
-        self._found: dict[str, tuple[float, float, Found | None]] = {}
+        self._looks: dict[str, _Look] = {}
 
     def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand: the store knows better.
@@ -103,7 +117,7 @@ class Reconciler:
             due: the messages that it left something to do on.
         """
         self._edited.clear()
-        self._found.clear()
+        self._looks.clear()
         self._teller.begin(due)
 
     async def work(self) -> None:
@@ -152,9 +166,12 @@ class Reconciler:
             await self._channels.turn_to_update()
         elif lane is Lane.REPLY:
             await self._channels.turn_to_post(channel_id)
-        if not key.startswith(OUTAGES):
+        if key.startswith(OUTAGES):
+            await self._outages.tell(channel_id)
+        elif key.startswith(FAULTS):
+            await self._faults.tell(key.removeprefix(FAULTS))
+        else:
             return await self._reconcile(key, lane)
-        await self._outages.tell(channel_id)
         return None
 
     def _postpone(self, key: str, lane: Lane, channel_id: str, error: PostFailed | PostUncertain) -> None:
@@ -383,12 +400,15 @@ class Reconciler:
     async def _what_is_in(self, snapshot: Snapshot) -> Found | None:
         """Return what is in a message's channel, as it was looked at once everything posted until then had arrived.
 
-        All times are the database's: this process's clock may differ from it.
+        Times in rows are the database's: this process's clock may differ from it.
         """
         message = snapshot.message
-        since = message.opened_at - HISTORY_BEFORE
-        at, reaches, found = self._found.get(message.channel_id, (0.0, 0.0, None))
-        if at < message.posted_at + ARRIVED_SECONDS or reaches > since:
+        since, arrived = message.opened_at - HISTORY_BEFORE, message.posted_at + ARRIVED_SECONDS
+        look = self._looks.get(message.channel_id)
+        # The row says when it was begun to be written, which may be long before the post left.
+        is_late = look and look.monotonic >= self._arrives_by.get(message.id, 0.0) and look.at >= arrived
+        if look is None or not is_late or look.since > since:
+            began = self._clock.monotonic()
             found = await self._channels.find(since, message.channel_id)
-            self._found[message.channel_id] = snapshot.now, since, found
-        return found
+            look = self._looks[message.channel_id] = _Look(snapshot.now, began, since, found)
+        return look.found

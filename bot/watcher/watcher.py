@@ -9,11 +9,12 @@ from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, PostFailed, StorageUnavailable
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, RemediationRef
-from bot.store import DecisionStore, Lease, Messages, Outages
+from bot.store import DecisionStore, Faults, Lease, Messages, Outages
 from bot.together import TogetherClient
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
+from bot.watcher.faults import READERS, FaultWatch
 from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
 from bot.watcher.outages import OutageNotifier
@@ -63,6 +64,10 @@ class Watcher:
         self._intake = Intake(self._messages, index, self._queue, self._poller, enricher, config, clock)
         outages = Outages(store.database, self._lease)
         self._outages = OutageNotifier(outages, channels, self._queue, self._lease, config, clock)
+        self._faults = FaultWatch(
+            together, Faults(store.database, self._lease), self._messages, channels, self._poller, self._queue,
+            self._lease, config, clock,
+        )  # fmt: skip
         self._comparer = Comparer(self._messages, channels, self._queue, self._lease, config, clock)
         self._reconciler = Reconciler(
             messages=self._messages,
@@ -72,6 +77,7 @@ class Watcher:
             index=index,
             enricher=enricher,
             outages=self._outages,
+            faults=self._faults,
             comparer=self._comparer,
             lease=self._lease,
             config=config,
@@ -102,6 +108,7 @@ class Watcher:
         metrics.WATCH_LAG.set(self._index.lag(self._clock.monotonic()) if self._is_watching else 0.0)
         for lane in Lane:
             metrics.QUEUE.labels(lane.value).set(self._queue.waiting(lane))
+        self._faults.measure(is_watching=self._is_watching)
 
     async def end(self) -> None:
         """Let the next process watch at once."""
@@ -120,7 +127,8 @@ class Watcher:
         try:
             is_first = await self._begin()
             loops = (self._poll(), self._take_in(), self._tick(), self._verify(is_first=is_first))
-            tasks |= {asyncio.create_task(each, name="watch") for each in (*loops, self._reconciler.work())}
+            readers = (self._faults.read() for _ in range(READERS))
+            tasks |= {asyncio.create_task(each, name="watch") for each in (*loops, *readers, self._reconciler.work())}
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
@@ -140,6 +148,7 @@ class Watcher:
         self._reconciler.begin(await self._messages.due(at_most=sys.maxsize))
         self._comparer.begin()
         await self._outages.load()
+        await self._faults.begin()
         is_first = await self._messages.is_empty()
         since = self._clock.now() - (HISTORY_DAYS * _DAY if is_first else 0.0)
         # Where the database was lost, cards are in the channels that this one does not know; they are followed again.
@@ -182,6 +191,7 @@ class Watcher:
                 self._intake.backlog.expect(names)
                 self._index.keep(names)
                 await self._outages.keep(names)
+                await self._faults.keep(names)
             await self._clock.sleep(self._config.poll_seconds, WaitReason.POLL)
 
     async def _take_in(self) -> None:
@@ -195,6 +205,7 @@ class Watcher:
                 await self._outages.succeeded(listing.cluster_id)
             if listing.cluster_id:
                 await self._intake.take(listing)
+                self._faults.take(listing)
             elif unknown := self._config.routes.keys() - self._poller.clusters.keys():
                 logger.warning("BOT_ROUTES names clusters that Together doesn't list: %s", ", ".join(sorted(unknown)))
 
@@ -219,3 +230,4 @@ class Watcher:
             await self._intake.look_at_ages()
             await self._intake.release_backlog()
             self._outages.look()
+            self._faults.look()

@@ -13,7 +13,7 @@ from playwright.async_api import Locator, Page, ViewportSize
 
 from bot import cards
 from bot.errors import NotAllowed, NotAttempted
-from bot.models import CameBack, CardContext, DecidedBy, Message, Mode, Pause, SeenState, State, Verb, waiting
+from bot.models import CameBack, CardContext, DecidedBy, Fault, Message, Mode, Pause, SeenState, State, Verb, waiting
 from tests.browser.chromium import chromium
 from tests.manual_clock import START
 from tests.samples import (
@@ -75,6 +75,8 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     )
     called = CardContext(is_automatic=True, mentioned=ALICE)
     yield "automatic", cards.card(begun(), about=called, config=cards.CardConfig(waits={"*": 120})), False
+    fault = Fault(remediation().linked_alerts[0].model_copy(update={"target_vm": "gpu-node-07"}), START)
+    yield "unrepaired", cards.unrepaired("llama-train", [fault], ALICE), False
     for name, error in ERRORS.items():
         is_private = isinstance(error, NotAttempted)
         yield f"error-{name}", cards.private(error) if is_private else cards.failure(error, REF, ALICE), is_private

@@ -31,6 +31,7 @@ SOMETIMES = (
     "repair said to be stuck",
     "fault came back",
     "node not back",
+    "fault without a repair",
     "a list in pages",
     "outcome first_of_two",
     "outcome already_in_flight",

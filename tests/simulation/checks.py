@@ -1,6 +1,7 @@
 """What must always be true, and what in the end: judged by what left the bots and by what is stored."""
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ DONE = {"approve": "Approved", "cancel": "Cancelled", "reject": "Rejected"}
 SAYS = {"chat.postMessage", "chat.update", "chat.postEphemeral", "response_url"}
 MENTION, STUCK = "<!subteam^S0ONCALL>", " may be stuck. "
 AFTERMATH = re.compile(r"came back on|isn't running in the cluster")
+UNREPAIRED, NODE = "no repair is open", re.compile(r"bad-\d+-")
+LATE_TRUTH = 300.0  # seconds that what a message said may take to reach the channel
 IN_REPAIR = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
 
 
@@ -203,6 +206,8 @@ def said(  # noqa: PLR0917 - what a call is
         _stuck(world, about)
     if method == "chat.postMessage" and (found := AFTERMATH.search(text)):
         _aftermath(world, about, found[0])
+    if method in {"chat.postMessage", "chat.update"} and UNREPAIRED in text:
+        _unrepaired(world, text, calls=method == "chat.postMessage" and MENTION in everything)
     if method == "chat.postMessage" and MENTION in everything and world.environ["BOT_REMIND_MINUTES"] == "0":
         _called(world, about)
 
@@ -268,6 +273,30 @@ def _aftermath(world: "World", about: str, words: str) -> None:
         world.history.wrong(f"{about}: “{words}” is told, which isn't so", about)
     if world.aftermaths[f"{about} {words}"] > world.successes[ids] and not world.faults.struck["history unreadable"]:
         world.history.wrong(f"{about}: “{words}” is told {world.aftermaths[f'{about} {words}']} times", about)
+
+
+def _unrepaired(world: "World", text: str, *, calls: bool) -> None:
+    """Judge that faults without a repair are those that fire, and that each calls people once."""
+    world.history.marks.add("fault without a repair")
+    for node in set(NODE.findall(text)):
+        if world.loop.time() - world.cleared_at.get(node, math.inf) > LATE_TRUTH:
+            world.history.wrong(f"{node} is said to be broken long after its alert cleared")
+        world.called_for[node] += calls
+        if world.called_for[node] > 1 + len(world.deleted) and not world.faults.struck["history unreadable"]:
+            world.history.wrong(f"on-call is mentioned {world.called_for[node]} times for {node}")
+
+
+def _faults_are_shown(world: "World") -> None:
+    """Judge that what fires in the end is told, and nothing else."""
+    told = " ".join(each.text for each in world.slack.messages if UNREPAIRED in each.text and not each.thread_ts)
+    firing = {each["target_vm"] for each in world.together.alerts.values()}
+    if world.environ["BOT_UNREPAIRED_MINUTES"] == "0":
+        firing.clear()
+    for node in firing if not world.deleted else ():
+        if node not in told:
+            world.history.wrong(f"{node} is broken, and nothing in the channel says so")
+    for node in set(NODE.findall(told)) - firing:
+        world.history.wrong(f"{node} is not broken any more, and the channel says so")
 
 
 def _called(world: "World", about: str) -> None:
@@ -337,6 +366,7 @@ async def in_the_end(world: "World", database: Database) -> None:
                 f"{asked.user} asked to {asked.verb} {asked.ids[2]}, was acked, and heard nothing", asked.ids[2]
             )
     _cards_are_true(world)
+    _faults_are_shown(world)
 
 
 def _heard(world: "World", user: str, ids: Ids, at: float) -> bool:

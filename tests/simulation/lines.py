@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _API = (
+    ("alerts", "GET", ("passive_health_check_alerts",)),
     ("clusters", "GET", ("clusters",)),
     ("cluster", "GET", ("clusters", "{cluster}")),
     ("list", "GET", ("clusters", "{cluster}", "instances", "{instance}", "remediations")),

@@ -477,6 +477,17 @@ def decide_in_console(world: "World", ids: Ids, verb: str) -> None:
     world.history.note(world.loop.time(), f"{verb} of {ids[2]} in Together's console", ids[2])
 
 
+async def fires(act: Act) -> None:
+    """A health check fires for which Together suggests nothing, and perhaps clears."""
+    world, number = act.world, act.world.fired
+    world.fired += 1
+    world.together.fire(f"a-{number}", act.chance.choice(("c-a", "c-b")), f"bad-{number}-", **XID[0])
+    await asyncio.sleep(act.chance.choice((60.0, 400.0, 1200.0)))
+    if act.chance.random() < 0.6:
+        world.together.alerts.pop(f"a-{number}")
+        world.cleared_at[f"bad-{number}-"] = world.loop.time()
+
+
 async def opens_again(act: Act) -> None:
     """An ended remediation waits again, under its own ID."""
     if ids := act.ill("AUTO_RESOLVED", "CANCELLED", "SUCCEEDED", "FAILED"):
@@ -496,6 +507,7 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (4, "repairs go on", work),
     (2, "decided in the console", console),
     (3, "it comes back", opens_again),
+    (3, "a health check fires", fires),
     (24, "decides on a card", decide),
     (4, "presses while it is drawn", while_drawn),
     (5, "approves two", approve_two),

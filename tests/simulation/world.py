@@ -103,6 +103,7 @@ class World:
             "BOT_TWO_PEOPLE_MODES": shape.choice(("", "VM_ONLY", "REBOOT_VM,VM_ONLY")),
             "BOT_STUCK_MINUTES": self.streams["stuck"].choice(("0", "3")),
             "BOT_WAIT_MINUTES": "*=0",
+            "BOT_UNREPAIRED_MINUTES": self.streams["unrepaired"].choice(("0", "2", "2")),
         }
         self.bots: list[Running] = []
         self.started = 0
@@ -120,6 +121,9 @@ class World:
         self.shown: set[tuple[str | None, str]] = set()  # by whom a message has said that something was decided
         self.mentions: Counter[str] = Counter()
         self.stuck: Counter[str] = Counter()
+        self.fired = 0
+        self.cleared_at: dict[str, float] = {}
+        self.called_for: Counter[str] = Counter()  # nodes whose faults have no repair
         self.lost_right_at: dict[str, float] = {}
         self.remembered: list[tuple[Posted, dict[str, Any]]] = []
         self.started_at: dict[str, float] = {}

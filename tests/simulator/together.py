@@ -52,7 +52,7 @@ class Fault:
     Attributes:
         kind: rpc, html, empty, truncated, other, stale (200 without the change), another, cut, late (cut, and
             the change comes two seconds after), slow (the right answer, but late), hang, drip, redirect, big or gzip.
-        verb: which requests: cancel, approve, reject, get, list, clusters or create; None for all.
+        verb: which requests: cancel, approve, reject, get, list, alerts, clusters or create; None for all.
         after: whether the change is made before the answer goes wrong.
         times: how often; -1 for ever.
         code: of an `rpc` fault.
@@ -104,6 +104,7 @@ class Together(Listener):
         self.nodes: dict[str, int] = {}
         self.kube_config = KUBE_CONFIG
         self.node_status: dict[str, str] = {}  # of instances that aren't running; empty for one that isn't there
+        self.alerts: dict[str, dict[str, Any]] = {}  # that fire now, by their IDs, the oldest first
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
         self.on_call: dict[str, Callable[[], None]] = {}
@@ -111,6 +112,7 @@ class Together(Listener):
         one = "/v1/compute/clusters/{cluster}/instances/{instance}/remediations/{remediation}"
         many = "/v1/compute/clusters/{cluster}/instances/{instance}/remediations"
         self.routes = [
+            web.get("/v1/compute/passive_health_check_alerts", self._endpoint("alerts", self._alerts)),
             web.get("/v1/compute/clusters", self._endpoint("clusters", self._clusters)),
             web.get("/v1/compute/clusters/{cluster}", self._endpoint("cluster", self._cluster)),
             web.get(many, self._endpoint("list", self._list)),
@@ -147,6 +149,19 @@ class Together(Listener):
             **fields,
         }
         return ids
+
+    def fire(self, alert: str, cluster: str, instance: str | None = None, **fields: Any) -> None:
+        """A health check alert begins to fire."""
+        self.clusters.setdefault(cluster, f"{cluster} (H100)")
+        self.alerts[alert] = {
+            "passive_health_check_alert_id": alert,
+            "cluster_id": cluster,
+            "alert_name": "DmesgXidError",
+            "severity": "PHC_SEVERITY_CRITICAL",
+            "started_at": self._time(),
+            **({"instance_id": instance, "target_vm": instance} if instance else {}),
+            **fields,
+        }
 
     def state(self, ids: Ids) -> str:
         return str(self.remediations[ids]["state"])
@@ -198,7 +213,8 @@ class Together(Listener):
             info = request.match_info
             ids = (info["cluster"], info["instance"], info["remediation"]) if "remediation" in info else None
             body = _json(raw)
-            call = Call(verb, ids, body, info.get("cluster"), info.get("instance"))
+            cluster = info.get("cluster") or request.query.get("cluster_id")
+            call = Call(verb, ids, body, cluster, info.get("instance"))
             self.calls.append(call)
             if verb in DECISIONS:
                 self.before_decision(call)
@@ -364,6 +380,18 @@ class Together(Listener):
             "has_next": more,
             "next_page_token": str(start + size - self.repeated) if more else "",
         }
+
+    def _alerts(self, request: web.Request, _body: Any) -> dict[str, Any]:
+        query = request.query
+        if not (cluster := query.get("cluster_id")):
+            raise RpcError(7, "cluster_id is required")
+        if query.get("status", "PHC_ALERT_STATUS_FIRING") != "PHC_ALERT_STATUS_FIRING":
+            raise RpcError(12, "only what fires is simulated")
+        found = [each for each in reversed(self.alerts.values()) if each["cluster_id"] == cluster]
+        size = min(self.max_page, int(query.get("page_size") or 50))
+        start = int(query.get("page_token") or 0)
+        more = start + size < len(found)
+        return {"alerts": found[start : start + size], "next_page_token": str(start + size) if more else ""}
 
     def _clusters(self, _request: web.Request, _body: Any) -> dict[str, Any]:
         return {"clusters": [self._describe(cluster) for cluster in self.clusters]}

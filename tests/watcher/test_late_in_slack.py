@@ -49,6 +49,21 @@ async def test_card_that_slack_executes_late_is_not_posted_again_though_the_cloc
     assert len([each for each in bot.slack.visible() if each.thread_ts is None]) == 1
 
 
+async def test_card_is_not_looked_for_in_what_was_read_before_it_can_have_arrived(bot: World) -> None:
+    await began(bot)
+    late = SlackFault("chat.postMessage", "internal_error", late=True)
+    bot.slack.faults += [SlackFault("chat.postMessage", "internal_error", times=4), late]
+    bot.time.set_back = 4  # so long it takes to write each row, which says when that began
+    storm(bot, 5)
+    await until(bot, lambda: late.times == 0)
+    bot.time.set_back = 0
+    looks = looked(bot)
+    await until(bot, lambda: looked(bot) > looks)  # for the first one
+    bot.slack.execute_late()
+    await pass_time(bot, 60)
+    assert len([each for each in bot.slack.visible() if each.thread_ts is None]) == 5
+
+
 async def test_edit_that_slack_executes_much_later_does_not_stay_over_the_end(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)

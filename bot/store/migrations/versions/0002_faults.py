@@ -1,0 +1,16 @@
+"""Alerts that fire without a repair."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Create their table."""
+    op.create_table(
+        "faults",
+        sa.Column("cluster_id", sa.Text, primary_key=True),
+        sa.Column("body", sa.Text, nullable=False),
+    )
