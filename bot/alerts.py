@@ -113,9 +113,7 @@ def loaded(look: Look, share: RepairLoad) -> Tracked | None:
 
 def is_behind(alert: Alert, share: RepairLoad) -> bool:
     """Return whether a waiting alert says another load of its cluster than there is."""
-    told = alert.share
-    is_same = told is not None and (told.in_repair, told.nodes) == (share.in_repair, share.nodes)
-    return alert.is_waiting and not alert.is_stale and not is_same
+    return alert.is_waiting and not alert.is_stale and not share.is_like(alert.share)
 
 
 def _who(look: Look) -> DecidedBy | None:

@@ -58,7 +58,8 @@ class Reasons:
         if other_mode and not (offered := self.config.other_modes(_suggested(request.shown), about.history)):
             raise two_needed()
         node, wait = about.node or request.ref.instance_id, self.config.wait_of(request.ref.cluster_id)
-        await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node, offered, wait))
+        share = about.share if request.verb is Verb.APPROVE else None
+        await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node, offered, wait, share))
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the decision with its reason."""

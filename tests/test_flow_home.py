@@ -287,3 +287,20 @@ async def test_click_in_home_that_came_too_late_is_answered_without_buttons_that
         assert "the repair changed from “Reboot” to “Quick reprovision”" in told.everything
         assert set(told.buttons) <= {REFRESH}
         assert bot.together.posts == []
+
+
+@pytest.mark.bot(watching=True)
+async def test_home_shows_repairs_that_did_not_help(bot: World) -> None:
+    fault = [{"alert_name": "DmesgXidError", "annotation": {"title": "GPU has fallen off the bus"}}]
+    bot.together.add(instance_name="gpu-node-7", linked_alerts=fault)
+    await card(bot)
+    bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": bot.together._time()}
+    await card(bot, words="Rebooted")
+    await poll(bot)
+    again = bot.together.add(
+        ("cluster-1", "instance-1", "remediation-2"), instance_name="gpu-node-7", linked_alerts=fault
+    )
+    await card(bot, again)
+    view = said(await opened(bot))
+    assert "Didn't help, last 24 h: 1" in view
+    assert "GPU has fallen off the bus came back after " in view

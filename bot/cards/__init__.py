@@ -25,7 +25,7 @@ from bot.cards.notices import (
 from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
 from bot.cards.pointers import moved, posted_twice
 from bot.cards.reason import MODE, REASON, reason_dialog, recall
-from bot.cards.remediation_card import card
+from bot.cards.remediation_card import brief, card
 from bot.cards.thread import (
     came_back,
     first_approval,
@@ -64,6 +64,7 @@ __all__ = [
     "after_failure",
     "as_copy",
     "batch",
+    "brief",
     "came_back",
     "card",
     "chooser",

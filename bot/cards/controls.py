@@ -4,11 +4,12 @@ from typing import Any, NamedTuple, assert_never
 
 from bot.cards import blocks, labels
 from bot.cards.config import CardConfig
-from bot.models import RULES, Blocks, CardContext, Remediation, State, Verb, button_value, reference_value
+from bot.models import RULES, Blocks, CardContext, Remediation, RepairLoad, State, Verb, button_value, reference_value
 from bot.mrkdwn import clean
 
 RELEASE = "release"
 MORE = "remediation:more"
+_MAX_DIALOG = 300  # characters of its text (docs.slack.dev, confirmation dialog object)
 # The choices of that menu.
 REJECT, OTHER_MODE, COPY_IDS, HISTORY, SUPPORT = "reject", "mode", "ids", "history", "support"
 HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until I release it (at most 24 h)", "86400"))
@@ -75,8 +76,17 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
         approved = "This repair is already approved. " if remediation.is_reviewed and verb is Verb.CANCEL else ""
         known = held + approved + (_approvals(remediation, about, config) if verb is Verb.APPROVE else "")
         wait = config.wait_of(remediation.cluster_id)
-        button["confirm"] = _dialog(question(verb, remediation.mode, remediation.node, known, wait))
+        asked = question(verb, remediation.mode, remediation.node, known, wait)
+        if verb is Verb.APPROVE and about.share:
+            asked = _with_load(asked, about.share)
+        button["confirm"] = _dialog(asked)
     return button
+
+
+def _with_load(asked: "Question", share: RepairLoad) -> "Question":
+    """Return a question that says how much of the cluster is in repair, where that fits: the effect matters more."""
+    text = f"{asked.text} Cluster: {labels.load(share)}."
+    return asked._replace(text=text) if len(text) <= _MAX_DIALOG else asked
 
 
 def _approvals(remediation: Remediation, about: CardContext, config: CardConfig) -> str:
@@ -124,7 +134,7 @@ def question(verb: Verb, mode: str, node: str, known: str = "", wait: int | None
 def _dialog(asked: Question) -> dict[str, Any]:
     dialog: dict[str, Any] = {
         "title": blocks.plain(clean(asked.title, 100)),
-        "text": blocks.plain(clean(asked.text, 300)),
+        "text": blocks.plain(clean(asked.text, _MAX_DIALOG)),
         "confirm": blocks.plain(asked.yes),
         "deny": blocks.plain(asked.no),
     }

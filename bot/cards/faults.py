@@ -42,7 +42,7 @@ def listed(reports: Sequence[FaultReport], most: int) -> tuple[str, list[list[El
     found = sorted(((each.since, each, report.cluster) for report in reports for each in report.faults), key=_age)
     count = sum(each.count for each in reports)
     lines = [_line(each, cluster) for _, each, cluster in found[:most]]
-    return f"Faults without a repair: {count}", _with_rest(lines, count)
+    return f"Faults without a repair: {count}", listing.with_rest(lines, count)
 
 
 def _age(found: tuple[float, Fault, str]) -> float:
@@ -50,12 +50,7 @@ def _age(found: tuple[float, Fault, str]) -> float:
 
 
 def _first(faults: Sequence[Fault]) -> list[list[Element]]:
-    return _with_rest([_line(each) for each in faults[: listing.LISTED]], len(faults))
-
-
-def _with_rest(lines: list[list[Element]], count: int) -> list[list[Element]]:
-    more = count - len(lines)
-    return [*lines, elements(f"…and {more} more")] if more > 0 else lines
+    return listing.with_rest([_line(each) for each in faults[: listing.LISTED]], len(faults))
 
 
 def _line(each: Fault, cluster: str = "") -> list[Element]:

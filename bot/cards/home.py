@@ -11,7 +11,7 @@ from bot.cards.chooser import not_read
 from bot.cards.config import CardConfig
 from bot.cards.controls import actions
 from bot.cards.history import line as past_line
-from bot.cards.listing import remediation_lines
+from bot.cards.listing import remediation_lines, returned_lines
 from bot.cards.pause import ALL_CLUSTERS, pause_button, pause_line
 from bot.cards.remediation_card import summary
 from bot.errors import BotError
@@ -73,6 +73,9 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> d
         *_list(f"Running: {len(shown.running)}", shown.running, lambda each: _since(each, config, now)),
         *_list(f"Failed in the last 24 h: {len(shown.failed or ())}", shown.failed or (), _last_change),
     ]
+    if shown.returned:
+        drawn.append(_heading(f"Didn't help, last 24 h: {len(shown.returned)}"))
+        drawn += blocks.rich_texts(returned_lines(shown.returned, LISTED))
     if shown.mine:
         drawn.append(_heading("Your last decisions"))
         named = ((each, shown.names.get(each.ref, each.ref.instance_id)) for each in shown.mine)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.models import Mode, State
+from bot.models import Mode, RepairLoad, State
 from bot.mrkdwn import clean, lasted, when
 
 
@@ -145,6 +145,14 @@ def draining(wait: int | None, since: datetime) -> str:
 def stuck(since: datetime) -> str:
     """Return that a repair which has been under way since a moment may be stuck."""
     return f"May be stuck: under way since {when(since)}. {IF_STUCK}"
+
+
+def load(share: RepairLoad) -> str:
+    """Return how much of a cluster is in repair, and how many nodes wait beside the one that this is about."""
+    of = f"{share.in_repair} of {share.nodes}" if share.nodes else f"{share.in_repair}"
+    nodes = "node" if (share.nodes or share.in_repair) == 1 else "nodes"
+    more = f", {share.waiting - 1} more waiting" if share.waiting > 1 else ""
+    return f"{of} {nodes} in repair{more}"
 
 
 def held(seconds: float) -> str:

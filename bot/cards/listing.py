@@ -7,7 +7,7 @@ from bot.cards import blocks, labels
 from bot.cards.blocks import Element, elements
 from bot.cards.evidence import fault
 from bot.models import Alert, Message, Remediation, RemediationRef, RepairLoad
-from bot.mrkdwn import escape
+from bot.mrkdwn import escape, lasted
 
 LISTED = 10
 
@@ -79,10 +79,27 @@ def remediation_lines(
     found: Sequence[Remediation], most: int, when: Callable[[Remediation], str]
 ) -> list[list[Element]]:
     """Return a line for each of the first `most`, ending in what `when` says of it, and how many more there are."""
-    lines = [_line(each, when(each)) for each in found[:most]]
-    if (more := len(found) - most) > 0:
-        lines.append(elements(f"…and {more} more"))
-    return lines
+    return with_rest([_line(each, when(each)) for each in found[:most]], len(found))
+
+
+def with_rest(lines: list[list[Element]], count: int) -> list[list[Element]]:
+    """Return lines about the first of `count` things, and how many more there are."""
+    more = count - len(lines)
+    return [*lines, elements(f"…and {more} more")] if more > 0 else lines
+
+
+def returned_lines(found: Sequence[Alert], most: int) -> list[list[Element]]:
+    """Return a line for each of the first `most` repairs whose fault came back, and how many more there are."""
+    return with_rest([_returned_line(each) for each in found[:most]], len(found))
+
+
+def _returned_line(alert: Alert) -> list[Element]:
+    one, back = alert.remediation, alert.came_back
+    told = [escape(one.cluster_id, 60), escape(mode_name(alert), 60)]
+    if back:
+        did = "didn't stop" if back.was_firing else f"came back after {lasted(back.at - one.succeeded_at)}"
+        told.append(f"{escape(back.fault, 60)} {did}")
+    return [*node(one.node), *elements(f"  {' · '.join(told)}")]
 
 
 def _line(each: Remediation, when: str) -> list[Element]:

@@ -8,7 +8,18 @@ from typing import Any
 from bot.cards import blocks, labels
 from bot.cards.blocks import elements
 from bot.cards.controls import question
-from bot.models import RULES, Blocks, Message, RemediationRef, ReplyTarget, Request, SeenState, Verb, read_button_value
+from bot.models import (
+    RULES,
+    Blocks,
+    Message,
+    RemediationRef,
+    RepairLoad,
+    ReplyTarget,
+    Request,
+    SeenState,
+    Verb,
+    read_button_value,
+)
 from bot.mrkdwn import clean, entities, escape
 from bot.parsing import MAX_REASON
 
@@ -16,12 +27,19 @@ REASON, MODE = "reason", "mode"
 _METADATA = 3000  # of a view (docs.slack.dev, modal views)
 
 
-def reason_dialog(request: Request, node: str, offered: Sequence[str] = (), wait: int | None = None) -> dict[str, Any]:
+def reason_dialog(
+    request: Request,
+    node: str,
+    offered: Sequence[str] = (),
+    wait: int | None = None,
+    share: RepairLoad | None = None,
+) -> dict[str, Any]:
     """Return the view: what would happen, and a field for the reason. `node` is raw.
 
     Args:
         wait: minutes that the cluster waits before it drains a busy node; None where that isn't known.
         offered: the modes to run instead of the suggested one, for a menu; empty where that isn't asked.
+        share: how much of the cluster is in repair, where an approval is asked for.
     """
     mode = (request.shown.mode if request.shown else None) or ""
     asked = question(request.verb, mode, node, wait=wait)
@@ -29,6 +47,8 @@ def reason_dialog(request: Request, node: str, offered: Sequence[str] = (), wait
     what = [blocks.statement(entities(asked.title), entities(asked.text))]
     if offered:
         title, submit, what = "Approve another mode", "Approve", _modes(node, mode, offered, wait)
+    if share:
+        what.append(blocks.context(f"Cluster: {labels.load(share)}."))
     reason = {
         "type": "input",
         "block_id": REASON,

@@ -61,6 +61,16 @@ def card(  # noqa: PLR0913 - what a card shows
     return Message(text=_story(remediation, decided, notice, about, config), blocks=drawn)
 
 
+def brief(remediation: Remediation, about: CardContext, config: CardConfig) -> Message:
+    """Draw a repair that began and ended before the bot saw it, in two lines: there is nothing to decide."""
+    ended = f"Ended {when(remediation.ended_at)}, before the bot saw it."
+    told = [*_people(remediation, None, about), ended, *broken(remediation)]
+    if remediation.state == State.SUCCEEDED:
+        told += _aftermath(remediation, about, config)
+    title, rest = f"{where(remediation, about.share)}: {escape(_title(remediation, about), 150)}", " ".join(told)
+    return Message(blocks.story([title, rest]), [blocks.statement(title, rest)])
+
+
 def ids(ref: RemediationRef) -> str:
     """Return the three IDs, each as code that can be copied, and as a whole what the command takes."""
     return " / ".join(code(each, 900) for each in (ref.cluster_id, ref.instance_id, ref.remediation_id))
@@ -217,10 +227,7 @@ def _again(remediation: Remediation, history: History) -> str:
 
 
 def _share(remediation: Remediation, share: RepairLoad) -> str:
-    cluster = escape(share.cluster or remediation.cluster_id, 100)
-    of = f"{share.in_repair} of {share.nodes}" if share.nodes else f"{share.in_repair}"
-    nodes = "node" if (share.nodes or share.in_repair) == 1 else "nodes"
-    return f"{cluster}: {of} {nodes} in repair (as of {when(share.at)})"
+    return f"{escape(share.cluster or remediation.cluster_id, 100)}: {labels.load(share)} (as of {when(share.at)})"
 
 
 def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:

@@ -81,6 +81,11 @@ class Overviews:
             failed=None if failed is None else [each for each in failed if cluster_id in {"", each.cluster_id}],
             mine=mine,
             names=known,
+            returned=[
+                each
+                for each in await self._messages.returned(FAILED_SECONDS)
+                if cluster_id in {"", each.remediation.cluster_id}
+            ],
             faults=await self._lookup.faults(cluster_id),
             about={each.ref: replace(await self._approvals.about(each.ref), mentioned="") for each in shown},
             unconfirmed=unconfirmed,

@@ -60,12 +60,18 @@ class RepairLoad:
         nodes: how many it has; None where that isn't known.
         at: Unix time in seconds.
         cluster: its name; may be empty.
+        waiting: how many nodes wait for approval.
     """
 
     in_repair: int
     nodes: int | None
     at: float
     cluster: str = ""
+    waiting: int = 0
+
+    def is_like(self, other: "RepairLoad | None") -> bool:
+        """Return whether another load is the same but for its time."""
+        return other is not None and replace(other, at=self.at) == self
 
 
 @dataclass(frozen=True, slots=True)

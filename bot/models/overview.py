@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.errors import NotAllowed
-from bot.models.alert import CardContext, Pause
+from bot.models.alert import Alert, CardContext, Pause
 from bot.models.fault import FaultReport
 from bot.models.ids import RemediationRef
 from bot.models.job import PastDecision
@@ -24,6 +24,7 @@ class Overview:
         running: what is being repaired.
         faults: what fires without a repair, by cluster.
         failed: what failed within the last day; None where the bot doesn't watch, and so doesn't know.
+        returned: repairs whose fault came back, or didn't stop, within the last day.
         mine: the person's last decisions, the latest first.
         names: the nodes of those, as far as they are known.
         about: what the bot knows of what waits on this page.
@@ -41,6 +42,7 @@ class Overview:
     mine: Sequence[PastDecision]
     names: Mapping[RemediationRef, str]
     faults: Sequence[FaultReport] = ()
+    returned: Sequence[Alert] = ()
     about: Mapping[RemediationRef, CardContext] = field(default_factory=dict)
     unconfirmed: Collection[RemediationRef] = ()
     pause: Pause | None = None

@@ -89,7 +89,8 @@ _WAITING_CARDS = (
     .join(messages, m.id == a.message_id)
     .where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL, m.is_digest.is_(False))
 )  # fmt: skip
-_FAILED = select(a.body, a.message_id).where(a.state == State.FAILED, a.seen_at > bindparam("b_since"))
+_ENDED = select(a.body, a.message_id).where(a.seen_at > bindparam("b_since"))
+_FAILED, _SUCCEEDED = _ENDED.where(a.state == State.FAILED), _ENDED.where(a.state == State.SUCCEEDED)
 _REPAIRED = (
     select(a.body, a.message_id)
     .join(messages, m.id == a.message_id)
@@ -213,6 +214,10 @@ class Messages(Leased):
         """Return what failed within the last `seconds`, the latest first."""
         return await self.database.read(_failed, seconds)
 
+    async def returned(self, seconds: float) -> list[Alert]:
+        """Return the repairs whose fault came back, or didn't stop, within the last `seconds`, the latest first."""
+        return await self.database.read(_returned, seconds)
+
     async def shown_in(self, channel_id: str, ts: str) -> list[RemediationRef]:
         """Return the remediations that a message of the bot shows."""
         return await self.database.read(_shown_in, channel_id, ts)
@@ -313,6 +318,13 @@ def _failed(connection: Connection, seconds: float) -> list[Remediation]:
     seen = [alert.remediation for row in rows if (alert := readable_alert(row))]
     ended = [(moment.timestamp(), each) for each in seen if (moment := each.end_time or each.update_time)]
     return [each for at, each in sorted(ended, key=lambda both: -both[0]) if at > since]
+
+
+def _returned(connection: Connection, seconds: float) -> list[Alert]:
+    since = read_clock(connection) - seconds
+    rows = connection.execute(_SUCCEEDED, {"b_since": since - _LONGEST_REPAIR})
+    back = [(alert.came_back.at, alert) for row in rows if (alert := readable_alert(row)) and alert.came_back]
+    return [alert for at, alert in sorted(back, key=lambda both: -both[0]) if at > since]
 
 
 def _shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:

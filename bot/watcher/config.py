@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.cards import CardConfig, labels
-from bot.models import Alert, Mode, Remediation, Snapshot, State
+from bot.models import FINAL, Alert, Mode, Remediation, Snapshot, State
 from bot.quiet_hours import QuietHours
 
 
@@ -14,13 +14,15 @@ def deletes_data(remediation: Remediation) -> bool:
 
 
 def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
-    """Return which repairs under way call who is on call: automatic ones that delete data.
+    """Return which repairs under way call who is on call: automatic ones that delete data, until they have ended.
 
     Args:
         cluster_id: None for what was under way before monitoring started, which calls nobody.
     """
-    is_new = cluster_id is not None
-    return [each for each in started if is_new and each.remediation.is_automatic and deletes_data(each.remediation)]
+    if cluster_id is None:
+        return []
+    running = [each for each in started if each.remediation.state not in FINAL]
+    return [each for each in running if each.remediation.is_automatic and deletes_data(each.remediation)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,23 +21,23 @@ class Enricher:
     """Knows nodes and clusters.
 
     Attributes:
-        in_repair: how many nodes of a cluster are in repair, as far as it was read.
+        loads: how many nodes of a cluster are in repair, and how many wait for approval, as far as it was read.
     """
 
     together: TogetherClient
     poller: Poller
     clock: Clock
     two_people: TwoPeople
-    in_repair: dict[str, int] = field(default_factory=dict, init=False)
+    loads: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
 
     def share(self, cluster_id: str) -> RepairLoad | None:
         """Return how much of a cluster is in repair, as far as it was read."""
-        in_repair = self.in_repair.get(cluster_id)
-        if in_repair is None:
+        if cluster_id not in self.loads:
             return None
+        in_repair, waiting = self.loads[cluster_id]
         cluster = self.poller.clusters.get(cluster_id)
         name, nodes = (cluster.cluster_name or "", cluster.nodes) if cluster else ("", None)
-        return RepairLoad(in_repair, nodes, self.clock.now(), name)
+        return RepairLoad(in_repair, nodes, self.clock.now(), name, waiting)
 
     async def history(self, of: Remediation) -> History | None:
         """Return what a node went through in the last days: one list, when its alert is first posted."""

@@ -2,14 +2,14 @@
 
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from bot import alerts
 from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
-from bot.models import Alert, RemediationRef, TrackedMessage, new_id
+from bot.models import Alert, Cluster, RemediationRef, RepairLoad, State, TrackedMessage, new_id
 from bot.store import Messages
 from bot.watcher.config import WatchConfig, calling
 from bot.watcher.enrichment import Enricher
@@ -25,6 +25,8 @@ STORM_SECONDS = 60.0
 BACKLOG_SECONDS = 10.0  # for the clusters that are read for the first time, so that what waits there comes as one
 BACKLOG_LASTS = 600.0  # for those that can't be read at once
 LOAD_SECONDS = 120.0  # between two updates of what the waiting cards of a cluster say of its load
+ENDED_SECONDS = 1800.0  # what ended longer ago is no news: clusters are listed each ten minutes
+_RAN = {State.SUCCEEDED, State.FAILED}
 LOADS_AT_ONCE = 10  # of 40 edits a minute that there are for all
 
 
@@ -126,9 +128,10 @@ class Intake:
         self._storms, self._started = Storms(), Storms()  # what is under way buries no decision
         self._started_elsewhere: dict[str, set[RemediationRef]] = {}
         self._aged: set[RemediationRef] = set()
-        self._loads: dict[str, tuple[int, int | None]] = {}
+        self._loads: dict[str, RepairLoad] = {}
         self._load_due: dict[str, float] = {}
         self._adopted: Mapping[RemediationRef, tuple[str, str]] = {}
+        self._began_at = 0.0
         self.backlog = Backlog(0.0, is_over=True)
 
     async def begin(self, adopted: Mapping[RemediationRef, tuple[str, str]] | None) -> None:
@@ -148,6 +151,7 @@ class Intake:
         for each in (self._aged, self._loads, self._load_due):
             each.clear()
         self._adopted = adopted or {}
+        self._began_at = 0.0 if adopted is None else self._clock.now()
         self.backlog = Backlog(now, is_over=adopted is None)
 
     async def take(self, listing: Listing) -> None:
@@ -159,7 +163,7 @@ class Intake:
                 await self._observe_safely(each, listing)
             return
         if listing.error is None:
-            self._enricher.in_repair[cluster_id] = listing.in_repair
+            self._enricher.loads[cluster_id] = len(listing.in_repair), len(listing.waiting)
             self._index.confirm(cluster_id, listing.unconfirmed, listing.asked_at)
         for each in (*await self._take_started(listing), *listing.changed):
             await self._observe_safely(each, listing)
@@ -172,6 +176,18 @@ class Intake:
         if is_new and not self.backlog.take(cluster_id, fresh, self._clock.monotonic()) and fresh:
             await self._announce(cluster_id, fresh)
         await self.release_backlog()
+
+    async def take_ended(self, clusters: Iterable[Cluster]) -> None:
+        """Tell of what began and ended between two lists: a cluster says what its nodes went through last."""
+        lately = max(self._clock.now() - ENDED_SECONDS, self._began_at)
+        for cluster in clusters:
+            latest = [each.latest_remediation for each in cluster.gpu_worker_nodes or () if each]
+            ended = {each.ref: each for each in latest if each and each.state in _RAN and each.ended_at > lately}
+            if not ended or not self._poller.is_watched(cluster.cluster_id):
+                continue
+            told = await self._messages.existing(list(ended))
+            unknown = [Observation(ref, each, "") for ref, each in ended.items() if ref not in told]
+            await self._announce_started(cluster.cluster_id, [each for one in unknown if (each := self._begun(one))])
 
     async def _take_started(self, listing: Listing) -> list[Observation]:
         """Tell of what is under way and was never seen before.
@@ -196,7 +212,7 @@ class Intake:
         one = observation.remediation()
         if one is None or one.is_ours or (one.is_automatic and self._config.automatic == "none"):
             return None
-        return replace(observation, raw=one, fingerprint=fingerprint_of(observation.raw))
+        return replace(observation, raw=one, fingerprint=fingerprint_of(observation.raw or one))
 
     async def _announce_started(self, cluster_id: str, fresh: Sequence[Observation]) -> None:
         """Tell of what is under way: by cards, or by a digest where there are many or the bot begins to watch."""
@@ -281,9 +297,8 @@ class Intake:
         share = self._enricher.share(cluster_id)
         if listing.error or share is None:
             return
-        load = share.in_repair, share.nodes
-        if self._loads.get(cluster_id) != load:
-            self._loads[cluster_id] = load
+        if not share.is_like(self._loads.get(cluster_id)):
+            self._loads[cluster_id] = share
             self._load_due.setdefault(cluster_id, 0.0)
         if now < self._load_due.get(cluster_id, math.inf):
             return

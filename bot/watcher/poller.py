@@ -74,7 +74,8 @@ class Listing:
         changed: what is tracked and isn't what was seen last.
         started_elsewhere: what others have begun, in the middle of its work.
         unconfirmed: what is tracked and isn't in it: each is read alone, and comes in a listing of its own.
-        in_repair: how many of the cluster's nodes are in repair.
+        in_repair: the instances in repair.
+        waiting: the instances whose repair waits for approval, and doesn't run already.
         under_repair: the nodes and alerts that open remediations are about, by their IDs and names.
         is_watched: whether what is new in it is to be told; otherwise it is read only for what was told before.
         alone: what was read alone; None for a list.
@@ -88,7 +89,8 @@ class Listing:
     changed: list[Observation] = field(default_factory=list)
     started_elsewhere: dict[RemediationRef, Observation] = field(default_factory=dict)
     unconfirmed: set[RemediationRef] = field(default_factory=set)
-    in_repair: int = 0
+    in_repair: set[str] = field(default_factory=set)
+    waiting: set[str] = field(default_factory=set)
     under_repair: set[str] = field(default_factory=set)
     is_watched: bool = True
     alone: RemediationRef | None = None
@@ -241,7 +243,7 @@ class Poller:
 
     async def _fill(self, listing: Listing) -> None:
         cluster_id = listing.cluster_id
-        listing.is_watched = self._is_watched(cluster_id)
+        listing.is_watched = self.is_watched(cluster_id)
         try:
             items = await self._together.scan(cluster_id, states=OPEN)
         except NotFound as error:
@@ -292,24 +294,24 @@ class Poller:
 
         await asyncio.gather(*map(read, refs))
 
-    def _is_watched(self, cluster_id: str) -> bool:
+    def is_watched(self, cluster_id: str) -> bool:
+        """Return whether what is new in a cluster is to be told, as far as it is known which clusters there are."""
         return cluster_id in (self._chosen or self.clusters) or (not self._chosen and self._known_at is None)
 
     def _sort(self, listing: Listing, items: list[Any]) -> set[RemediationRef]:
-        listed, in_repair = set(), set()
+        listed = set()
         for item in items:
             if (ref := reference_of(item, listing.cluster_id)) is None:
                 continue
             listed.add(ref)
             listing.under_repair.update(_names_in(item))
-            if item["state"] in IN_REPAIR:
-                in_repair.add(ref.instance_id)
+            (listing.in_repair if item["state"] in IN_REPAIR else listing.waiting).add(ref.instance_id)
             seen = self._index.seen(ref)
             if seen is None and item["state"] != State.PENDING_APPROVAL:
                 listing.started_elsewhere[ref] = Observation(ref, item, "")
             elif (fingerprint := fingerprint_of(item)) != seen:
                 (listing.new if seen is None else listing.changed).append(Observation(ref, item, fingerprint))
-        listing.in_repair = len(in_repair)
+        listing.waiting -= listing.in_repair
         return listed
 
     async def _look(self, ref: RemediationRef) -> Observation | None:
@@ -325,8 +327,7 @@ class Poller:
         except Exception:  # what is odd about one must not blind the bot to all others
             logger.exception("%s: reading it failed", ref)
             return None
-        fingerprint = _hash(found.model_dump_json(exclude={"http_status", "request_id", "answered_at"}))
-        return Observation(ref, found, fingerprint, read_alone=True)
+        return Observation(ref, found, fingerprint_of(found), read_alone=True)
 
     def _vanished_of(self, cluster_id: str) -> list[RemediationRef]:
         """Return what has vanished in the middle of its work and is to be looked for now."""
@@ -372,8 +373,10 @@ def _names_in(item: Mapping[str, Any]) -> Iterator[str]:
     return (each for each in names if isinstance(each, str))
 
 
-def fingerprint_of(item: object) -> str:
+def fingerprint_of(item: Raw) -> str:
     """Return the same for the same words of Together's."""
+    if isinstance(item, Remediation):
+        return _hash(item.model_dump_json(exclude={"http_status", "request_id", "answered_at"}))
     return _hash(json.dumps(item))
 
 

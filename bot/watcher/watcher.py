@@ -206,7 +206,10 @@ class Watcher:
             if listing.cluster_id:
                 await self._intake.take(listing)
                 self._faults.take(listing)
-            elif unknown := self._config.routes.keys() - self._poller.clusters.keys():
+                continue
+            if not listing.error:
+                await self._intake.take_ended(self._poller.clusters.values())
+            if unknown := self._config.routes.keys() - self._poller.clusters.keys():
                 logger.warning("BOT_ROUTES names clusters that Together doesn't list: %s", ", ".join(sorted(unknown)))
 
     async def _verify(self, *, is_first: bool) -> None:

@@ -158,11 +158,25 @@ def test_menu_of_other_modes_begins_with_what_together_suggests_next() -> None:
         (RepairLoad(0, 32, START), "c-7f2: 0 of 32 nodes in repair"),
         (RepairLoad(1, 1, START), "c-7f2: 1 of 1 node in repair"),
         (RepairLoad(1, None, START), "c-7f2: 1 node in repair"),
+        (RepairLoad(32, 64, START, waiting=9), "c-7f2: 32 of 64 nodes in repair, 8 more waiting"),
+        (RepairLoad(1, 32, START, waiting=1), "c-7f2: 1 of 32 nodes in repair (as of"),
     ],
 )
 def test_cluster_load_in_a_sentence(share: RepairLoad, words: str) -> None:
     assert words in cards.card(remediation(), about=CardContext(share=share)).text
     assert words not in cards.card(reviewed(State.RUNNING), about=CardContext(share=share)).text
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("is_held", [True, False])
+def test_dialog_says_the_load_where_the_effect_leaves_room(mode: Mode, *, is_held: bool) -> None:
+    about = replace(ABOUT, share=RepairLoad(32, 64, START, waiting=9), hold=ABOUT.hold if is_held else None)
+    config = CardConfig(two_people=TwoPeople(modes=frozenset(Mode)))
+    shown = cards.card(remediation(mode=mode), about=about, config=config)
+    (controls,) = [each for each in shown.blocks if each["type"] == "actions"]
+    text = controls["elements"][0]["confirm"]["text"]["text"]
+    has_load = text.endswith(" Cluster: 32 of 64 nodes in repair, 8 more waiting.")
+    assert has_load or (text.endswith("since their last checkpoint.") and len(text) > 245)
 
 
 NAMES = st.sampled_from(["U0ALICE"])

@@ -396,6 +396,10 @@ async def test_card_that_waits_follows_how_much_of_the_cluster_is_in_repair(bot:
     for number in range(32):
         bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), state="PENDING")
     await until(bot, lambda: "32 of 64 nodes in repair" in alert.text, 180)
+    for number in (32, 33):
+        bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
+    bot.together.add(("cluster-1", "i-1", "r-34"))  # this node is in repair
+    await until(bot, lambda: "32 of 64 nodes in repair, 2 more waiting" in alert.text, 180)
     assert thread(bot, alert) == []
     edits = alert.edits
     await pass_time(bot, 600)

@@ -1,5 +1,6 @@
 """Repairs that were under way when the bot first saw them: automatic ones, and those that people began in Together."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -178,3 +179,81 @@ def test_words_of_a_person_make_nothing_automatic() -> None:
     assert not one.model_copy(update=by).is_automatic
     assert not one.model_copy(update={"review_comment": comment}).is_automatic
     assert one.model_copy(update={"review_comment": "auto-approved: approved"}).is_automatic
+
+
+async def watched_for_a_while(bot: World) -> None:
+    await began(bot)
+    await pass_time(bot, 120)
+
+
+def ran(bot: World, state: str = "SUCCEEDED", minutes: float = 1.0, **fields: Any) -> Ids:
+    """Let a repair have begun and ended since the last list."""
+    times = [datetime.fromtimestamp(bot.time.now() - 60 * minutes + more, UTC).isoformat() for more in (0, 20)]
+    bot.together.add(**{**AUTO, **fields, "state": state, "create_time": times[0], "end_time": times[1]})
+    return IDS
+
+
+async def test_repair_that_ran_between_two_polls_is_told_quietly_once(bot: World) -> None:
+    await watched_for_a_while(bot)
+    ran(bot, mode=DELETES, linked_alerts=[{"alert_name": "DmesgXidError"}])
+    alert = await until(bot, lambda: next(iter(posted(bot)), None), 700)
+    title, rest = alert.text.splitlines()
+    assert title == "instance-1 (cluster-1 (H100)): Reprovisioned instance-1 ✅"
+    assert rest.startswith("Started automatically by Together: nobody was asked. Ended <!date^")
+    assert "Was: DmesgXidError" in rest
+    assert CALL not in alert.everything
+    assert (alert.buttons, len(alert.blocks)) == ({}, 1)
+    await pass_time(bot, 2 * 3600)
+    assert (posted(bot), thread(bot, alert)) == ([alert], [])
+    await until(bot, lambda: "Held for 24 h" in alert.text, 25 * 3600)
+
+
+async def test_failure_between_two_polls_calls_on_call(bot: World) -> None:
+    await watched_for_a_while(bot)
+    ran(bot, "FAILED", error_message="no host")
+    alert = await until(bot, lambda: next(iter(posted(bot)), None), 700)
+    assert "Failed: reboot instance-1" in alert.text
+    await until(bot, lambda: [each for each in thread(bot, alert) if f"{CALL}, Reboot failed on instance-1" in each])
+
+
+async def test_what_ran_while_the_bot_was_down_is_told_and_what_ran_before_its_first_start_is_not() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+        seen = [await card(bot, ("cluster-1", "instance-2", "remediation-2"))]
+        await bot.settle()
+        ran(bot)
+        async with bot.another():
+            await until(bot, lambda: posted(bot) != seen, 1300)
+    async with watching() as bot:
+        ran(bot)
+        await pass_time(bot, 1300)
+        assert posted(bot) == []
+
+
+@pytest.mark.parametrize("fields", [
+    {"state": "CANCELLED"}, {"state": "AUTO_RESOLVED"}, {"minutes": 60.0},
+    {"review_comment": "[0123abcd] Approved in Slack by alice (U0ALICE)"},
+])  # fmt: skip
+async def test_nothing_is_told_of_what_never_ran_is_old_or_was_approved_here(
+    bot: World, fields: dict[str, Any]
+) -> None:
+    await watched_for_a_while(bot)
+    ran(bot, **fields)
+    await pass_time(bot, 1300)
+    assert posted(bot) == []
+
+
+async def test_many_that_ran_between_two_polls_are_one_message(bot: World) -> None:
+    await began(bot)
+    ended = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
+    begin(bot, 8, state="SUCCEEDED", end_time=ended)
+    await pass_time(bot, 700)
+    assert len(posted(bot)) == 1
+
+
+async def test_setting_keeps_what_ran_between_two_polls_quiet() -> None:
+    async with watching(BOT_AUTOMATIC_REPAIRS="none") as bot:
+        await watched_for_a_while(bot)
+        ran(bot, mode=DELETES)
+        await pass_time(bot, 1300)
+        assert posted(bot) == []
