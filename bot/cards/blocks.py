@@ -8,6 +8,7 @@ from typing import Any
 from bot.models import RULES, Verb
 from bot.mrkdwn import clean, entities
 
+MAX_HEADER = 150  # docs.slack.dev, header block
 MAX_VALUE = 2000  # of a button (docs.slack.dev, button element)
 MAX_BLOCKS = 50  # of a message (docs.slack.dev, blocks)
 MAX_STORY = 4000  # of the text beside blocks, so that it can be changed later (docs.slack.dev, chat.update)

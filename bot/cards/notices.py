@@ -22,7 +22,7 @@ from bot.models import (
     Verb,
     reference_value,
 )
-from bot.mrkdwn import clock_time, escape
+from bot.mrkdwn import clean, clock_time, escape
 from bot.parsing import COMMAND
 
 USAGE = (
@@ -60,7 +60,8 @@ def _under_way(drawn: Blocks, verb: Verb) -> Blocks:
     _, colon, what = str(header["text"]["text"] if header["type"] == "header" else "").partition(": ")
     if not (colon and RULES[verb].decides):
         return drawn
-    return [{**header, "text": blocks.plain(f"{RULES[verb].doing.capitalize()}: {what}")}, *drawn[1:]]
+    title = clean(f"{RULES[verb].doing.capitalize()}: {what}", blocks.MAX_HEADER)
+    return [{**header, "text": blocks.plain(title)}, *drawn[1:]]
 
 
 def after_failure(place: ReplyTarget, ref: RemediationRef, remark: CardNote) -> Message:

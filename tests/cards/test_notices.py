@@ -11,6 +11,7 @@ from bot.models import (
 from tests.card_text import compare, drawn
 from tests.manual_clock import START
 from tests.samples import ERRORS, REF, remediation, request
+from tests.simulator.slack.limits import check_message
 
 
 def leaves(kind: type[BotError]) -> set[str]:
@@ -46,6 +47,12 @@ def test_sentences_of_all_errors() -> None:
 def test_in_progress_of_a_command_and_of_a_click() -> None:
     compare("in-progress-command", drawn(cards.in_progress(request(), START)))
     compare("in-progress-click", drawn(cards.in_progress(request(Verb.APPROVE, cards.card(remediation())), START)))
+
+
+def test_header_of_what_is_being_decided_fits_into_slack() -> None:
+    asked = cards.card(remediation(state="PENDING", mode="M" * 60, instance_name="n" * 200))
+    shown = cards.in_progress(request(original=asked), START)
+    check_message({"text": shown.text, "blocks": shown.blocks}, is_update=True)
 
 
 def test_in_progress_removes_controls_from_attachments_too() -> None:
