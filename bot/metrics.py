@@ -49,6 +49,7 @@ UNREPAIRED = Gauge(
     "Alerts that fire while no repair of their node is open, as the process with the watch knows it, by severity.",
     ["severity"],
 )
+BRAKES = Gauge(f"{_PREFIX}_storm_brakes", "Clusters whose approvals the storm brake has paused; 0 elsewhere.")
 VERIFIED = Counter(
     f"{_PREFIX}_repairs_verified", "What became of repaired nodes, by mode and result.", ["mode", "result"]
 )

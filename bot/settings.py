@@ -49,6 +49,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_WAIT_MINUTES": "c-train=120,*=30",
     "BOT_STUCK_MINUTES": "90 (0 for never)",
     "BOT_UNREPAIRED_MINUTES": "15 (0 for never)",
+    "BOT_STORM_BRAKE": "20%",
     "BOT_VERIFY_HOURS": "24 (0 for never)",
     "BOT_LEASE_SECONDS": "15",
     "BOT_WEBHOOK_URL": "https://events.example.com/remediations",
@@ -212,6 +213,13 @@ def _per_node(value: str) -> str:
     return value
 
 
+def _storm_brake(value: str) -> str:
+    found = re.fullmatch("([1-9][0-9]{0,4})(%?)", value)
+    if value and (not found or (found[2] and int(found[1]) > 100) or value == "1"):  # noqa: PLR2004 - percent
+        raise ValueError("isn't a percentage such as 20%, or a number of nodes, 2 at least")
+    return value
+
+
 def _template(value: str) -> str:
     """A link with placeholders. A placeholder in the host could send a click anywhere."""
     unknown = [name for name in placeholders(value) if name not in PLACEHOLDERS]
@@ -305,6 +313,7 @@ class Settings(BaseModel):
     bot_automatic_repairs: Annotated[Literal["all", "destructive", "none"], Lower] = "all"
     bot_wait_minutes: Annotated[tuple[str, ...], Commas, AfterValidator(_waits)] = ()
     bot_stuck_minutes: Annotated[int, Field(ge=0, le=10_080)] = 90
+    bot_storm_brake: Annotated[str, AfterValidator(_storm_brake)] = ""
     bot_unrepaired_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
     bot_verify_hours: Annotated[int, Field(ge=0, le=168)] = 24
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15

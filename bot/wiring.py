@@ -28,11 +28,11 @@ from bot.models import Target, Verb
 from bot.outward import Destinations
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
-from bot.store import Approvals, DecisionStore, Messages
+from bot.store import Approvals, DecisionStore, Messages, Pauses
 from bot.tasks import Tasks
 from bot.together import Timeouts, TogetherClient
 from bot.transport import AiohttpTransport, proxy_for
-from bot.watcher import Route, WatchConfig, Watcher
+from bot.watcher import Route, StormBrake, WatchConfig, Watcher
 from handlers import register
 from handlers.alert_channels import SlackAlertChannels
 from handlers.bolt import Bolt, build_bolt
@@ -120,7 +120,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         bolt,
         decisions=decisions,
         batches=BatchService(decisions, policy, store, clock),
-        pauses=PauseService(policy),
+        pauses=PauseService(policy, Pauses(database)),
         inbox=inbox,
         replies=replies,
         tasks=tasks,
@@ -170,6 +170,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
 
 def watch_config(settings: Settings, channel_id: str, cards: CardConfig) -> WatchConfig:
     """Return what the watch is set to."""
+    brake = settings.bot_storm_brake
     return WatchConfig(
         Route(channel_id, settings.bot_oncall),
         routes={cluster_id: Route(*target) for cluster_id, target in settings.routes.items()},
@@ -181,6 +182,7 @@ def watch_config(settings: Settings, channel_id: str, cards: CardConfig) -> Watc
         cards=cards,
         automatic=settings.bot_automatic_repairs,
         unrepaired_seconds=settings.bot_unrepaired_minutes * 60,
+        storm_brake=StormBrake(int(brake.removesuffix("%")), brake.endswith("%")) if brake else None,
     )
 
 

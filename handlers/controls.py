@@ -7,7 +7,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
-from bot.decisions import Held, Inbox
+from bot.decisions import Held, Inbox, Receipt
 from bot.errors import NotAttempted
 from bot.models import Entry
 from handlers.surface import Interaction, Surface
@@ -32,9 +32,14 @@ class Controls:
     async def change(self, ack: AsyncAck, body: dict[str, Any], what: str) -> BoltResponse | None:
         """Take a press that changes something; `what` as in "your request to pause approvals"."""
         press = self._surface.press_of(body)
-        kept = replace(press.place, original=None)
-        entry = Entry(press.key or "", _PRESS, what, press.actor, kept, press.action_id, press.value)
-        return await self._surface.take(ack, press, lambda: self._inbox.receive(entry))
+        return await self._surface.take(ack, press, lambda: self.record(press, what, press.action_id, press.value))
+
+    async def record(self, of: Interaction, what: str, action_id: str, value: str, reason: str = "") -> Receipt:
+        """Write down what was asked for."""
+        kept = replace(of.place, original=None)
+        return await self._inbox.receive(
+            Entry(of.key or "", _PRESS, what, of.actor, kept, action_id, value, reason=reason)
+        )
 
     async def _make(self, held: Held) -> bool:
         entry = held.entry

@@ -1,5 +1,8 @@
-"""The buttons that pause and resume approvals."""
+"""The buttons that pause and resume approvals, and the dialog that asks why they resume in a storm."""
 
+import json
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck
@@ -7,35 +10,64 @@ from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.decisions import Held, PauseService
-from handlers.clicks import action_of
+from bot.models import ReplyTarget
+from handlers.clicks import action_of, actor_of
 from handlers.controls import Controls
+from handlers.dialogs import Dialogs
 from handlers.replies import Replies
+from handlers.submissions import reason_of, say_in_dialog
+from handlers.surface import Interaction, Surface
 
 
+@dataclass(slots=True)
 class Pauses:
     """Pauses and resumes approvals, and tells the person alone; every card that is concerned shows it."""
 
-    def __init__(self, service: PauseService, controls: Controls, replies: Replies) -> None:
-        self._service = service
-        self._controls = controls
-        self._replies = replies
-        controls.on(cards.PAUSE, self._pause)
-        controls.on(cards.RESUME, self._resume)
+    service: PauseService
+    surface: Surface
+    controls: Controls
+    replies: Replies
+    dialogs: Dialogs
+
+    def __post_init__(self) -> None:
+        self.controls.on(cards.PAUSE, self._pause)
+        self.controls.on(cards.RESUME, self._resume)
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
-        """Write it down, ack, then pause or resume."""
-        is_pause = action_of(body).get("action_id") == cards.PAUSE
-        return await self._controls.change(ack, body, "pause approvals" if is_pause else "resume approvals")
+        """Write it down, ack, then pause or resume, or ask why."""
+        action_id = action_of(body).get("action_id")
+        if action_id == cards.RESUME_DIALOG:
+            press = self.surface.press_of(body)
+            return await self.surface.take(ack, press, partial(self.surface.once, press, partial(self._ask, press)))
+        what = "pause approvals" if action_id == cards.PAUSE else "resume approvals"
+        return await self.controls.change(ack, body, what)
+
+    async def _ask(self, press: Interaction) -> None:
+        pause = await self.service.authorized(press.value, press.actor, press.place.channel_id)
+        known = json.dumps([press.value, press.place.channel_id])
+        await self.dialogs.open(press.trigger_id, cards.resume_dialog(known, pause))
+
+    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Take the reason, then resume."""
+        view, actor = body.get("view") or {}, actor_of(body)
+        if not (reason := reason_of(view, cards.RESUME_DIALOG)):
+            await ack(response_action="errors", errors={cards.RESUME_DIALOG: "Type a reason first."})
+            return
+        cluster_id, channel_id = json.loads(str(view.get("private_metadata")))
+        name = f"dialog {view.get('id')}"
+        submitted = Interaction(actor, ReplyTarget(channel_id, actor.user_id), name, name, body)
+        record = partial(self.controls.record, submitted, "resume approvals", cards.RESUME, cluster_id, reason)
+        await self.surface.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
     async def _pause(self, held: Held) -> bool:
         cluster_id = _cluster(held)
-        pause = await self._service.pause(cluster_id, held)
-        return await self._replies.reply_privately(held.entry.place, cards.paused(cluster_id, pause))
+        pause = await self.service.pause(cluster_id, held)
+        return await self.replies.reply_privately(held.entry.place, cards.paused(cluster_id, pause))
 
     async def _resume(self, held: Held) -> bool:
         cluster_id = _cluster(held)
-        await self._service.resume(cluster_id, held)
-        return await self._replies.reply_privately(held.entry.place, cards.resumed(cluster_id))
+        await self.service.resume(cluster_id, held)
+        return await self.replies.reply_privately(held.entry.place, cards.resumed(cluster_id))
 
 
 def _cluster(held: Held) -> str:

@@ -50,7 +50,7 @@ async def own_comment(bot: World) -> str:
     return f"[{token_of(row['id'])}] Approved in Slack by alice (U0ALICE)"
 
 
-WATCH = "Watcher.", "Reconciler.", "Teller.", "SlackAlertChannels.", "Poller.", "FaultWatch."
+WATCH = "Watcher.", "Reconciler.", "Teller.", "SlackAlertChannels.", "Poller.", "FaultWatch.", "FaultTeller."
 
 
 def kill_the_watch() -> None:

@@ -4,6 +4,7 @@ from bot.cards import batch, chooser, digest, home, labels, listing, selection
 from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
 from bot.cards.controls import COPY_IDS, HISTORY, MORE, OTHER_MODE, REJECT, RELEASE, SUPPORT, question
+from bot.cards.evidence import most_common_fault
 from bot.cards.faults import more_unrepaired, repaired, unrepaired
 from bot.cards.history import copyable, history, support
 from bot.cards.notices import (
@@ -22,7 +23,7 @@ from bot.cards.notices import (
     usage,
     without_decisions,
 )
-from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, paused, resumed
+from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, RESUME_DIALOG, paused, resume_dialog, resumed
 from bot.cards.pointers import moved, posted_twice
 from bot.cards.reason import MODE, REASON, reason_dialog, recall
 from bot.cards.remediation_card import brief, card
@@ -58,6 +59,7 @@ __all__ = [
     "REJECT",
     "RELEASE",
     "RESUME",
+    "RESUME_DIALOG",
     "SUPPORT",
     "USAGE",
     "CardConfig",
@@ -89,6 +91,7 @@ __all__ = [
     "listing",
     "mentions",
     "more_unrepaired",
+    "most_common_fault",
     "moved",
     "not_back",
     "paused",
@@ -101,6 +104,7 @@ __all__ = [
     "recall",
     "reminder",
     "repaired",
+    "resume_dialog",
     "resumed",
     "selection",
     "stuck",

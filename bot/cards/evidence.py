@@ -1,6 +1,7 @@
 """What is broken, as Together's health checks and people say it."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from bot.cards import labels
@@ -28,6 +29,12 @@ def common_fault(alerts: Iterable[LinkedAlert], limit: int = 80) -> str:
     """Return what alerts have in common, escaped; empty where they are about different faults."""
     told = {", ".join(_what(each, counts=False)) for each in alerts}
     return escape(told.pop(), limit) if len(told) == 1 else ""
+
+
+def most_common_fault(remediations: Iterable[Remediation]) -> tuple[str, int]:
+    """Return what most of these are about, raw, and how many; empty and 0 where nothing says."""
+    counted = Counter(found for each in remediations if (found := fault(each, is_brief=True)))
+    return next(iter(counted.most_common(1)), ("", 0))
 
 
 def broken(remediation: Remediation) -> Iterator[str]:

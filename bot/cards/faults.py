@@ -1,40 +1,80 @@
 """What says that something is broken, and no repair is open."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 from bot.cards import blocks, listing
 from bot.cards.blocks import Element, elements
 from bot.cards.evidence import common_fault, severity_and_fault
+from bot.cards.listing import plural
+from bot.cards.pause import resume_button
 from bot.cards.remediation_card import mention
-from bot.models import Fault, FaultReport, Message
+from bot.models import QUIET_SECONDS, Fault, FaultReport, Message
 from bot.mrkdwn import escape, lasted, when
 
 
-def unrepaired(cluster: str, faults: Sequence[Fault], called: str) -> Message:
-    """Return that critical alerts fire without a repair.
+def unrepaired(cluster_id: str, report: FaultReport, overdue: Sequence[Fault], called: str) -> Message:
+    """Return what is wrong in a cluster: approvals that paused automatically, and critical alerts without a repair.
 
     Args:
-        cluster: its name, raw.
-        faults: at least one.
+        overdue: alerts to tell of.
         called: a user or group ID to mention; empty for nobody.
     """
-    where, count = escape(cluster, 100), len({each.alert.node for each in faults})
-    pronoun = "it" if count == 1 else "them"
-    what = common_fault(each.alert for each in faults) or "critical faults"
-    head = f"{_nodes(faults)} ({where}): {what}, and no repair is open ⚠️"
-    text = f"Check {pronoun}, or request a repair in Together. {mention(called)}".strip()
-    return _message(head, [*_first(faults), elements(text)])
+    where, count = escape(report.cluster, 100), len({each.alert.node for each in overdue})
+    lines = _brake_lines(report)
+    if overdue:
+        what = common_fault(each.alert for each in overdue) or "critical faults"
+        lines.append(elements(f"{_nodes(overdue)} ({where}): {what}, and no repair is open ⚠️", bold=True))
+        lines += _first(overdue)
+        lines.append(elements(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together."))
+    if called and (overdue or report.brake_key):
+        lines.append(elements(f"On call: {mention(called)}"))
+    told = _message(lines)
+    if not report.brake_key:
+        return told
+    return replace(told, blocks=[*told.blocks, blocks.actions([resume_button(cluster_id)])])
 
 
-def more_unrepaired(faults: Sequence[Fault], seconds: float, called: str) -> Message:
-    """Return, for the thread, that further ones have fired for `seconds` or longer too."""
-    text = f"{_nodes(faults)}: critical for {lasted(seconds)} or longer, and no repair is open. {mention(called)}"
-    return _message("", [elements(text.strip()), *_first(faults)])
+def more_unrepaired(report: FaultReport, faults: Sequence[Fault], seconds: float, called: str) -> Message:
+    """Return, for the thread, what has come since: the brake, and alerts that fire for `seconds` or longer too."""
+    lines = _brake_lines(report)
+    if faults:
+        lines.append(elements(f"{_nodes(faults)}: critical for {lasted(seconds)} or longer, and no repair is open."))
+        lines += _first(faults)
+    return _message([*lines, *([elements(mention(called))] if called else [])])
 
 
-def repaired(cluster: str, now: float) -> Message:
-    """Return what the message says once none of them is left; `now` in Unix time in seconds."""
-    return _message(f"{escape(cluster, 100)}: Together lists no critical fault without a repair, {when(now)} ✅", [])
+def repaired(report: FaultReport, now: float) -> Message:
+    """Return what the message says once nothing of it is left; `now` in Unix time in seconds."""
+    message = report.message
+    told = ["Approvals aren't paused any more"] if message and message.has_brake else []
+    if message is None or message.has_faults:
+        told.append("Together lists no critical fault without a repair")
+    return _message([elements(f"{escape(report.cluster, 100)}: {', and '.join(told)}, {when(now)} ✅", bold=True)])
+
+
+def _brake_lines(report: FaultReport) -> list[list[Element]]:
+    """Return why approvals paused automatically, and how they resume; or who resumed them."""
+    brake = report.brake
+    if brake is None:
+        return []
+    # Together's list of a cluster's nodes may lag behind.
+    nodes = brake.nodes if brake.nodes and brake.nodes >= brake.broken else 0
+    of = f" of {nodes}" if nodes else ""
+    where, broken = escape(report.cluster, 100), f"{brake.broken}{of} {plural('node', nodes or brake.broken)}"
+    if not brake.is_latched:
+        who, why = f"<@{brake.resumed_by}>", escape(brake.resumed_because, 300)
+        return [elements(f"{where}: approvals resumed by {who}: “{why}”. {broken} broken.", bold=True)]
+    fault, count = brake.cause
+    cause = f"Most common: {escape(fault, 80)}, on {count}. " if fault else ""
+    quiet = f"{lasted(QUIET_SECONDS)} with fewer than {math.ceil(brake.limit / 2)} broken nodes"
+    told = [
+        f"{cause}If one switch or rack is the cause, repairing single nodes doesn't help. You can still cancel.",
+        f"Any operator can resume, with a reason. Otherwise approvals resume after {quiet}.",
+    ]
+    head = f"{where}: {broken} broken at once. Approvals are paused automatically ⛔"
+    return [elements(head, bold=True), *map(elements, told)]
 
 
 def listed(reports: Sequence[FaultReport], most: int) -> tuple[str, list[list[Element]]]:
@@ -58,9 +98,8 @@ def _line(each: Fault, cluster: str = "") -> list[Element]:
     return [*listing.node(each.alert.node or "unknown node"), *elements(f"  {' · '.join(filter(None, told))}")]
 
 
-def _message(head: str, lines: Iterable[list[Element]]) -> Message:
-    drawn = [*([elements(head, bold=True)] if head else []), *lines]
-    return Message(blocks.story([blocks.markup(each) for each in drawn]), blocks.rich_texts(drawn))
+def _message(lines: Sequence[list[Element]]) -> Message:
+    return Message(blocks.story([blocks.markup(each) for each in lines]), blocks.rich_texts(lines))
 
 
 def _nodes(faults: Sequence[Fault]) -> str:

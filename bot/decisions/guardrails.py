@@ -57,6 +57,11 @@ class Limits:
 
 def paused(pause: Pause) -> Paused:
     """Return that approvals are paused, as an error."""
+    if pause.brake:
+        return Paused(
+            f"approvals are paused automatically, because {pause.brake} are broken at once.",
+            "You can still cancel. To approve now, press Resume approvals on the alert.",
+        )
     return Paused(
         f"<@{pause.user_id}> paused approvals until {clock_time(pause.until)}.",
         "You can still cancel. To approve now, ask them to press Resume approvals.",

@@ -31,7 +31,7 @@ from bot.models.batch import (
 from bot.models.button import SeenState, button_value, read_button_value, reference_value
 from bot.models.entry import Entry
 from bot.models.event import WHILE_OPEN, Event, EventKind, Target
-from bot.models.fault import Fault, FaultMessage, FaultReport
+from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id, new_id
 from bot.models.job import (
     DOUBT_SECONDS,
@@ -91,6 +91,7 @@ __all__ = [
     "OVERRIDES",
     "PER_PAGE",
     "PRECISION",
+    "QUIET_SECONDS",
     "RULES",
     "TROUBLES",
     "WHILE_OPEN",
@@ -102,6 +103,7 @@ __all__ = [
     "Batch",
     "BatchItem",
     "Blocks",
+    "Brake",
     "CameBack",
     "CardContext",
     "CardNote",

@@ -40,16 +40,19 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Somebody has paused approvals, of one cluster or of all.
+    """Approvals are paused, of one cluster or of all.
 
     Attributes:
-        until: Unix time in seconds.
+        user_id: who paused them; empty where only the storm brake did.
+        until: Unix time in seconds; 0 likewise.
         cluster_id: empty for all.
+        brake: how many nodes are broken, where the storm brake paused them, such as "14 of 64 nodes".
     """
 
     user_id: str
     until: float
     cluster_id: str = ""
+    brake: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ class Entry:
         action: the control that was used; empty for a message.
         value: the control's value, or the message's text.
         ts: of the message.
+        reason: that was given.
     """
 
     key: str
@@ -26,3 +27,4 @@ class Entry:
     action: str = ""
     value: str = ""
     ts: str = ""
+    reason: str = ""

@@ -21,6 +21,7 @@ class EventKind(StrEnum):
     LASTED = "lasted"
     OUTAGE = "outage"
     UNREPAIRED = "unrepaired"
+    BRAKE = "brake"
 
 
 WHILE_OPEN = {EventKind.REMINDED, EventKind.STUCK}  # what is told only of what hasn't ended

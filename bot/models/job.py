@@ -162,6 +162,7 @@ class AuditNote:
         kind: why it was refused.
         selection: the batch that it is about, where there is one.
         cluster_id: the cluster that it is about, where it is about one.
+        reason: that was given.
     """
 
     event: str
@@ -171,6 +172,7 @@ class AuditNote:
     kind: OutcomeKind | None = None
     selection: str = ""
     cluster_id: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from bot.store.approvals import Approvals
 from bot.store.batches import Batches, stop_batch
 from bot.store.database import Database
 from bot.store.decisions import DecisionStore
-from bot.store.faults import Faults
+from bot.store.faults import Faults, resume
 from bot.store.health import health
 from bot.store.inbox import InboxStore
 from bot.store.lease import Lease
 from bot.store.messages import InChannel, Messages
 from bot.store.outages import Outage, Outages
 from bot.store.outbox import Outbox, OutboxEntry
-from bot.store.pauses import Pauses, begin_pause, end_pause
+from bot.store.pauses import Pauses, begin_pause
 from bot.store.trail import Trail, check_signatures
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "audit",
     "begin_pause",
     "check_signatures",
-    "end_pause",
     "health",
+    "resume",
     "stop_batch",
 ]

@@ -104,6 +104,7 @@ def note(connection: Connection, noted: AuditNote) -> None:
         "verb": noted.verb.value if noted.verb else "",
         "outcome": noted.kind.value if noted.kind else None,
         "cluster_id": noted.cluster_id,
+        "reason": noted.reason or None,
         **dict.fromkeys(("instance_id", "remediation_id"), ""),
     })  # fmt: skip
 

@@ -1,10 +1,14 @@
-"""Which health check alerts fire without a repair, so that every process can show it, and a restart repeats nothing."""
+"""What is wrong in clusters as a whole, so that every process can show it, and a restart repeats nothing."""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import Text, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.models import EventKind, FaultReport
+from bot.models import Actor, AuditNote, Brake, EventKind, FaultReport
+from bot.store import audit, pauses
 from bot.store.connection import Connection, read_clock
 from bot.store.lease import Leased
 from bot.store.outbox import Data, emit
@@ -13,12 +17,15 @@ from bot.store.tables import faults
 
 _REPORTS = TypeAdapter(FaultReport)
 _KNOWN = select(faults)
+_ONE = _KNOWN.where(faults.c.cluster_id == bindparam("b_cluster")).with_for_update()
+_VALUES = {"brake": bindparam("b_brake", type_=Text), "body": bindparam("b_body", type_=Text)}
 _WRITE = (
     insert(faults)
-    .values(cluster_id=bindparam("b_cluster"), body=bindparam("b_body"))
-    .on_conflict_do_update(index_elements=["cluster_id"], set_={"body": bindparam("b_body")})
+    .values(cluster_id=bindparam("b_cluster"), **_VALUES)
+    .on_conflict_do_update(index_elements=["cluster_id"], set_=_VALUES)
 )
 _DROP = delete(faults).where(faults.c.cluster_id == bindparam("b_cluster"))
+_BRAKE = Actor("", "storm brake", None)
 
 
 class Faults(Leased):
@@ -32,8 +39,10 @@ class Faults(Leased):
         """Return the reports by cluster."""
         return await self.database.read(_known)
 
-    async def write(self, cluster_id: str, report: FaultReport | None, *, told: Data | None = None) -> None:
-        """Write down what fires in a cluster; None to forget it.
+    async def change(
+        self, cluster_id: str, change: Callable[[FaultReport], FaultReport], *, told: Data | None = None
+    ) -> FaultReport:
+        """Change the report of a cluster. Returns what it has become.
 
         Args:
             told: what other tools are told with it.
@@ -41,7 +50,7 @@ class Faults(Leased):
         Raises:
             LeaseLost: another process watches now.
         """
-        await self._run(_write, cluster_id, report, told)
+        return await self._run(_change, cluster_id, change, told)
 
 
 def _known(connection: Connection) -> dict[str, FaultReport]:
@@ -55,10 +64,63 @@ def _read(body: str) -> FaultReport | None:
         return None  # of another version: it is read at Together again
 
 
-def _write(connection: Connection, cluster_id: str, report: FaultReport | None, told: Data | None) -> None:
-    if report is None:
-        connection.execute(_DROP, {"b_cluster": cluster_id})
-    else:
-        connection.execute(_WRITE, {"b_cluster": cluster_id, "b_body": dump(_REPORTS, report)})
+def _one(connection: Connection, cluster_id: str) -> FaultReport:
+    row = connection.execute(_ONE, {"b_cluster": cluster_id}).first()
+    return (_read(row.body) if row else None) or FaultReport()
+
+
+def _change(
+    connection: Connection, cluster_id: str, change: Callable[[FaultReport], FaultReport], told: Data | None
+) -> FaultReport:
+    before = _one(connection, cluster_id)
+    after = change(before)
+    _write(connection, cluster_id, before, after)
     if told is not None:
         emit(connection, EventKind.UNREPAIRED, cluster_id, {"cluster_id": cluster_id, **told})
+    if _is_latched(before.brake) is not _is_latched(after.brake):
+        # The audit trail's lock comes with it: no approval leaves between its look at the pauses and this.
+        event = "braked" if _is_latched(after.brake) else "released"
+        audit.note(connection, AuditNote(event, _BRAKE, None, cluster_id=cluster_id))
+        _tell_of_brake(connection, cluster_id, after.brake or before.brake, is_over=not _is_latched(after.brake))
+    return after
+
+
+def _write(connection: Connection, cluster_id: str, before: FaultReport, after: FaultReport) -> None:
+    if after == before:
+        return
+    if after.is_empty:
+        connection.execute(_DROP, {"b_cluster": cluster_id})
+        return
+    values = {"b_cluster": cluster_id, "b_brake": after.braked, "b_body": dump(_REPORTS, after)}
+    connection.execute(_WRITE, values)
+
+
+def _is_latched(brake: Brake | None) -> bool:
+    return brake is not None and brake.is_latched
+
+
+def _tell_of_brake(
+    connection: Connection, cluster_id: str, brake: Brake | None, *, is_over: bool, by: str = ""
+) -> None:
+    pauses.wake(connection, cluster_id)
+    if brake:
+        told: Data = {"cluster_id": cluster_id, "is_over": is_over, "by": by or None}
+        emit(connection, EventKind.BRAKE, cluster_id, told | {"broken": brake.broken, "nodes": brake.nodes})
+
+
+def resume(connection: Connection, cluster_id: str, actor: Actor, channel_id: str | None, reason: str) -> bool:
+    """End what pauses approvals of a cluster: somebody's pause, the storm brake, or both. Returns False for neither.
+
+    Args:
+        reason: needed for the brake; empty leaves it.
+    """
+    is_resumed = pauses.end_pause(connection, cluster_id, actor, channel_id)
+    before = _one(connection, cluster_id)
+    brake = before.brake
+    if not reason or brake is None or not brake.is_latched:
+        return is_resumed
+    ended = replace(brake, resumed_by=actor.user_id, resumed_because=reason, resumed_at=brake.broken, quiet_since=0.0)
+    _write(connection, cluster_id, before, replace(before, brake=ended))
+    audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=cluster_id, reason=reason))
+    _tell_of_brake(connection, cluster_id, ended, is_over=True, by=actor.user_id)
+    return True

@@ -1,7 +1,7 @@
 """Pauses: approvals that somebody has stopped for a time, in one cluster or in all."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -10,7 +10,7 @@ from bot.models import Actor, AuditNote, Pause
 from bot.store import audit
 from bot.store.connection import Connection, is_among, listed, now
 from bot.store.database import Database
-from bot.store.tables import messages, pauses
+from bot.store.tables import faults, messages, pauses
 
 p, m = pauses.c, messages.c
 _ACTIVE = (
@@ -19,6 +19,11 @@ _ACTIVE = (
     .order_by(p.until.desc())
     .limit(1)
 )  # fmt: skip
+_BRAKED = (
+    select(faults.c.cluster_id, faults.c.brake)
+    .where(is_among("b_clusters", faults.c.cluster_id), faults.c.brake.is_not(None))
+    .limit(1)
+)
 _SET = {"user_id": bindparam("b_user"), "until": now() + bindparam("b_seconds")}
 _PAUSE = (
     insert(pauses)
@@ -43,9 +48,13 @@ class Pauses:
 
 
 def active_pause(connection: Connection, clusters: Collection[str]) -> Pause | None:
-    """Return the longest pause that holds for any of these clusters now, inside a transaction."""
+    """Return what pauses approvals of any of these clusters now, inside a transaction: somebody, the brake, or both."""
     row = connection.execute(_ACTIVE, {"b_clusters": listed(["", *clusters])}).first()
-    return Pause(row.user_id, row.until, row.cluster_id) if row else None
+    pause = Pause(row.user_id, row.until, row.cluster_id) if row else None
+    braked = connection.execute(_BRAKED, {"b_clusters": listed(clusters)}).first()
+    if braked is None:
+        return pause
+    return replace(pause or Pause("", 0.0), cluster_id=braked.cluster_id, brake=braked.brake)
 
 
 def begin_pause(connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None) -> float:
@@ -53,7 +62,7 @@ def begin_pause(connection: Connection, cluster_id: str, seconds: float, actor: 
     values = {"b_cluster": cluster_id, "b_user": actor.user_id, "b_seconds": seconds}
     row = connection.execute(_PAUSE, values).one()
     audit.note(connection, AuditNote("paused", actor, channel_id, cluster_id=cluster_id))
-    connection.execute(_WAKE, {"b_cluster": cluster_id})
+    wake(connection, cluster_id)
     return float(row.until)
 
 
@@ -62,5 +71,10 @@ def end_pause(connection: Connection, cluster_id: str, actor: Actor, channel_id:
     if not connection.execute(_RESUME, {"b_cluster": cluster_id}).rowcount:
         return False
     audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=cluster_id))
-    connection.execute(_WAKE, {"b_cluster": cluster_id})
+    wake(connection, cluster_id)
     return True
+
+
+def wake(connection: Connection, cluster_id: str) -> None:
+    """Let every message that a pause concerns be drawn again."""
+    connection.execute(_WAKE, {"b_cluster": cluster_id})

@@ -220,8 +220,14 @@ outages = Table(
     Column("ts", Text, nullable=False, server_default=""),
 )
 
-# Of each cluster: the alerts that fire without a repair, and the message about them.
-faults = Table("faults", metadata, Column("cluster_id", Text, primary_key=True), Column("body", Text, nullable=False))
+# What is wrong in a cluster as a whole, and the message about it; `brake` says how much is broken, while it is latched.
+faults = Table(
+    "faults",
+    metadata,
+    Column("cluster_id", Text, primary_key=True),
+    Column("brake", Text),
+    Column("body", Text, nullable=False),
+)
 
 # Events for other tools, in the order in which they are told.
 outbox = Table(

@@ -4,7 +4,7 @@
 makes each message say what `schedule`, `threads` and `calls` work out from the store.
 """
 
-from bot.watcher.config import Route, WatchConfig
+from bot.watcher.config import Route, StormBrake, WatchConfig
 from bot.watcher.watcher import Watcher
 
-__all__ = ["Route", "WatchConfig", "Watcher"]
+__all__ = ["Route", "StormBrake", "WatchConfig", "Watcher"]

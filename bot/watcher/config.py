@@ -1,5 +1,6 @@
 """What the watch is set to."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -33,6 +34,24 @@ class Route:
     oncall: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class StormBrake:
+    """At how many broken nodes approvals pause.
+
+    Attributes:
+        count: of nodes, or percent of a cluster's.
+    """
+
+    count: int
+    is_percent: bool
+
+    def limit(self, nodes: int | None) -> int | None:
+        """Return how many of `nodes` that is, two at least; None where that can't be known."""
+        if not self.is_percent:
+            return self.count
+        return None if nodes is None else max(2, math.ceil(nodes * self.count / 100))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WatchConfig:
     """What the watch is set to.
@@ -48,6 +67,7 @@ class WatchConfig:
         cards: what cards are set to.
         automatic: which of the repairs are told that nobody was asked about: "all", "destructive", or "none".
         unrepaired_seconds: how long a critical alert fires without a repair before people are told; 0 for never.
+        storm_brake: at how many broken nodes of a cluster its approvals pause automatically; None for never.
     """
 
     default: Route
@@ -60,6 +80,7 @@ class WatchConfig:
     cards: CardConfig = field(default_factory=CardConfig)
     automatic: str = "all"
     unrepaired_seconds: float = 900.0
+    storm_brake: StormBrake | None = None
 
     def tells(self, alert: Alert) -> bool:
         """Return whether people are told of what has begun before the bot saw it: also of what failed."""

@@ -29,8 +29,8 @@ from bot.watcher import calls, schedule
 from bot.watcher.comparison import HISTORY_BEFORE, Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
-from bot.watcher.faults import KEY as FAULTS
-from bot.watcher.faults import FaultWatch
+from bot.watcher.fault_teller import KEY as FAULTS
+from bot.watcher.fault_teller import FaultTeller
 from bot.watcher.index import TrackedIndex
 from bot.watcher.outages import KEY as OUTAGES
 from bot.watcher.outages import OutageNotifier
@@ -73,7 +73,7 @@ class Reconciler:
         index: TrackedIndex,
         enricher: Enricher,
         outages: OutageNotifier,
-        faults: FaultWatch,
+        faults: FaultTeller,
         comparer: Comparer,
         lease: Lease,
         config: WatchConfig,

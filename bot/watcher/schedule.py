@@ -166,7 +166,7 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
 def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     if (moment := calls.remind_at(snapshot, config)) is not None:
         yield moment
-    if snapshot.pause:
+    if snapshot.pause and snapshot.pause.until:
         yield snapshot.pause.until
     asking = calls.unheld(snapshot)
     if config.quiet and asking and config.quiet.cover(snapshot.now):

@@ -11,15 +11,18 @@ from bot.errors import LeaseLost, PostFailed, StorageUnavailable
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, RemediationRef
 from bot.store import DecisionStore, Faults, Lease, Messages, Outages
 from bot.together import TogetherClient
+from bot.watcher.brake import BrakeWatch
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
+from bot.watcher.fault_teller import FaultTeller
 from bot.watcher.faults import READERS, FaultWatch
 from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
 from bot.watcher.outages import OutageNotifier
 from bot.watcher.poller import Poller
 from bot.watcher.reconciler import Reconciler
+from bot.watcher.reports import Reports
 from bot.watcher.workqueue import Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -64,10 +67,10 @@ class Watcher:
         self._intake = Intake(self._messages, index, self._queue, self._poller, enricher, config, clock)
         outages = Outages(store.database, self._lease)
         self._outages = OutageNotifier(outages, channels, self._queue, self._lease, config, clock)
-        self._faults = FaultWatch(
-            together, Faults(store.database, self._lease), self._messages, channels, self._poller, self._queue,
-            self._lease, config, clock,
-        )  # fmt: skip
+        self._reports = Reports(Faults(store.database, self._lease))
+        self._faults = FaultWatch(together, self._reports, self._messages, self._poller, clock)
+        self._brake = BrakeWatch(self._reports, self._messages, self._poller, config.storm_brake, clock)
+        self._fault_teller = FaultTeller(self._reports, channels, self._queue, self._lease, config, clock)
         self._comparer = Comparer(self._messages, channels, self._queue, self._lease, config, clock)
         self._reconciler = Reconciler(
             messages=self._messages,
@@ -77,7 +80,7 @@ class Watcher:
             index=index,
             enricher=enricher,
             outages=self._outages,
-            faults=self._faults,
+            faults=self._fault_teller,
             comparer=self._comparer,
             lease=self._lease,
             config=config,
@@ -148,7 +151,8 @@ class Watcher:
         self._reconciler.begin(await self._messages.due(at_most=sys.maxsize))
         self._comparer.begin()
         await self._outages.load()
-        await self._faults.begin()
+        await self._reports.load()
+        self._faults.begin()
         is_first = await self._messages.is_empty()
         since = self._clock.now() - (HISTORY_DAYS * _DAY if is_first else 0.0)
         # Where the database was lost, cards are in the channels that this one does not know; they are followed again.
@@ -206,6 +210,7 @@ class Watcher:
             if listing.cluster_id:
                 await self._intake.take(listing)
                 self._faults.take(listing)
+                await self._brake.look(listing)
                 continue
             if not listing.error:
                 await self._intake.take_ended(self._poller.clusters.values())
@@ -233,4 +238,4 @@ class Watcher:
             await self._intake.look_at_ages()
             await self._intake.release_backlog()
             self._outages.look()
-            self._faults.look()
+            self._fault_teller.look()

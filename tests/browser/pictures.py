@@ -13,7 +13,21 @@ from playwright.async_api import Locator, Page, ViewportSize
 
 from bot import cards
 from bot.errors import NotAllowed, NotAttempted
-from bot.models import CameBack, CardContext, DecidedBy, Fault, Message, Mode, Pause, SeenState, State, Verb, waiting
+from bot.models import (
+    Brake,
+    CameBack,
+    CardContext,
+    DecidedBy,
+    Fault,
+    FaultReport,
+    Message,
+    Mode,
+    Pause,
+    SeenState,
+    State,
+    Verb,
+    waiting,
+)
 from tests.browser.chromium import chromium
 from tests.manual_clock import START
 from tests.samples import (
@@ -76,7 +90,10 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     called = CardContext(is_automatic=True, mentioned=ALICE)
     yield "automatic", cards.card(begun(), about=called, config=cards.CardConfig(waits={"*": 120})), False
     fault = Fault(remediation().linked_alerts[0].model_copy(update={"target_vm": "gpu-node-07"}), START)
-    yield "unrepaired", cards.unrepaired("llama-train", [fault], ALICE), False
+    report = FaultReport("llama-train", (fault,), 1, 1)
+    yield "unrepaired", cards.unrepaired("c-7f2", report, [fault], ALICE), False
+    brake = Brake(14, 13, 64, START, ("Xid 74", 12))
+    yield "brake", cards.unrepaired("c-7f2", replace(report, brake=brake), [], ALICE), False
     for name, error in ERRORS.items():
         is_private = isinstance(error, NotAttempted)
         yield f"error-{name}", cards.private(error) if is_private else cards.failure(error, REF, ALICE), is_private

@@ -32,6 +32,8 @@ SOMETIMES = (
     "fault came back",
     "node not back",
     "fault without a repair",
+    "audit braked",
+    "audit released",
     "a list in pages",
     "outcome first_of_two",
     "outcome already_in_flight",

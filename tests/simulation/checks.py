@@ -45,6 +45,7 @@ MENTION, STUCK = "<!subteam^S0ONCALL>", " may be stuck. "
 AFTERMATH = re.compile(r"came back on|isn't running in the cluster")
 UNREPAIRED, NODE = "no repair is open", re.compile(r"bad-\d+-")
 LATE_TRUTH = 300.0  # seconds that what a message said may take to reach the channel
+BRAKE = ("braked", "released", "resumed")
 IN_REPAIR = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
 
 
@@ -139,6 +140,10 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
         since = pause["until"] - PAUSE_SECONDS
         if pause["until"] > world.clock.now() and row["sent_at"] is not None and since < row["sent_at"]:
             history.wrong(f"approved while approvals were paused by {pause['user_id']}", about)
+    brakes = select(audit.c.event, audit.c.at).where(audit.c.event.in_(BRAKE), audit.c.cluster_id == cluster)
+    before = [each for each in rows(world, brakes.order_by(audit.c.seq)) if each["at"] < (row["sent_at"] or 0.0)]
+    if before and before[-1]["event"] == "braked":
+        history.wrong("approved while the storm brake had paused approvals", about)
     two = [f"REMEDIATION_MODE_{each}" for each in world.environ["BOT_TWO_PEOPLE_MODES"].split(",") if each]
     if it.mode in two:
         firsts = rows(world, select(audit).where(audit.c.outcome == "first_of_two", audit.c.remediation_id == about))
@@ -295,7 +300,8 @@ def _faults_are_shown(world: "World") -> None:
     for node in firing if not world.deleted else ():
         if node not in told:
             world.history.wrong(f"{node} is broken, and nothing in the channel says so")
-    for node in set(NODE.findall(told)) - firing:
+    is_blind = world.faults.struck["history unreadable"]  # it may have posted one without ever learning that it did
+    for node in set(NODE.findall(told)) - firing if not is_blind else ():
         world.history.wrong(f"{node} is not broken any more, and the channel says so")
 
 

@@ -103,6 +103,7 @@ class World:
             "BOT_TWO_PEOPLE_MODES": shape.choice(("", "VM_ONLY", "REBOOT_VM,VM_ONLY")),
             "BOT_STUCK_MINUTES": self.streams["stuck"].choice(("0", "3")),
             "BOT_WAIT_MINUTES": "*=0",
+            "BOT_STORM_BRAKE": self.streams["brake"].choice(("", "", "", "3", "60%")),
             "BOT_UNREPAIRED_MINUTES": self.streams["unrepaired"].choice(("0", "2", "2")),
         }
         self.bots: list[Running] = []

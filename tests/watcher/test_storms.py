@@ -129,8 +129,7 @@ async def test_click_on_a_card_beside_a_storm_is_not_delayed(bot: World) -> None
     message = await digest(bot)
     await bot.slack.submit(await choose(bot, message, "all"))
     await bot.slack.press(alert, APPROVE)
-    await bot.edited(alert)
-    assert "Approved by <@U0ALICE>" in alert.text
+    await bot.slack.until(lambda: "Approved by <@U0ALICE>" in alert.text)
     await digest(bot, "40 of 40: 40 approved")
 
 

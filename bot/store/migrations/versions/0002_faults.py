@@ -1,4 +1,4 @@
-"""Alerts that fire without a repair."""
+"""Alerts that fire without a repair, and the storm brake."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,5 +12,6 @@ def upgrade() -> None:
     op.create_table(
         "faults",
         sa.Column("cluster_id", sa.Text, primary_key=True),
+        sa.Column("brake", sa.Text),
         sa.Column("body", sa.Text, nullable=False),
     )

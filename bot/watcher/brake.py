@@ -1,0 +1,49 @@
+"""The storm brake: approvals of a cluster pause automatically while so much of it is broken at once."""
+
+from dataclasses import dataclass, replace
+
+from bot import cards
+from bot.clock import Clock
+from bot.models import Brake, FaultReport
+from bot.store import Messages
+from bot.watcher.config import StormBrake
+from bot.watcher.poller import Listing, Poller
+from bot.watcher.reports import Reports
+
+
+@dataclass(slots=True)
+class BrakeWatch:
+    """Latches and releases it."""
+
+    reports: Reports
+    messages: Messages
+    poller: Poller
+    setting: StormBrake | None
+    clock: Clock
+
+    async def look(self, listing: Listing) -> None:
+        """Count the nodes that a list of remediations has, and those of the critical alerts that fire beside it."""
+        if self.setting is None or listing.error or listing.alone or not listing.is_watched:
+            return
+        cluster_id, now = listing.cluster_id, self.clock.now()
+        cluster, report = self.poller.clusters.get(cluster_id), self.reports[listing.cluster_id]
+        nodes = cluster.nodes if cluster else None
+        limit = self.setting.limit(nodes)
+        firing = {each.alert.node for each in report.faults if each.alert.is_critical}
+        broken = len(listing.in_repair | listing.waiting) + len(firing)
+        if limit is None or (report.brake is None and broken < limit):
+            return
+        cause = ("", 0) if report.brake else await self._cause(cluster_id)
+        name = (cluster and cluster.cluster_name) or cluster_id
+
+        def braked(known: FaultReport) -> FaultReport:
+            first = Brake(broken, limit, nodes, now, cause) if broken >= limit else None
+            brake = known.brake.then(broken, nodes, limit, now) if known.brake else first
+            return replace(known, cluster=known.cluster or name, brake=brake)
+
+        await self.reports.change(cluster_id, braked)
+
+    async def _cause(self, cluster_id: str) -> tuple[str, int]:
+        """Return the most common fault of what is open in a cluster, raw, and how often it is there."""
+        tracked = [each.remediation for each in await self.messages.tracked()]
+        return cards.most_common_fault(each for each in tracked if each.cluster_id == cluster_id)

@@ -1,0 +1,55 @@
+"""What is wrong in clusters as a whole, as the process with the watch knows it: written down before it counts."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from bot.models import FaultReport
+from bot.store import Faults
+
+Change = Callable[[FaultReport], FaultReport]
+
+
+@dataclass(slots=True)
+class Reports:
+    """Keeps a report for each cluster in which something is wrong.
+
+    Attributes:
+        store: others resume approvals there, so a report with a brake is always changed as it is in the database.
+    """
+
+    store: Faults
+    _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    async def load(self) -> None:
+        """Begin with what the last process knew."""
+        self._known = await self.store.known()
+
+    def __getitem__(self, cluster_id: str) -> FaultReport:
+        return self._known.get(cluster_id, FaultReport())
+
+    @property
+    def clusters(self) -> Collection[str]:
+        """Those in which something is wrong, or a message says so."""
+        return list(self._known)
+
+    async def change(
+        self, cluster_id: str, change: Change, *, told: dict[str, str | int | float | bool | None] | None = None
+    ) -> None:
+        """Change a report. `told` is what other tools are told with it.
+
+        Raises:
+            LeaseLost, StorageUnavailable: it may have been changed, or not.
+        """
+        async with self._writing:
+            known = self[cluster_id]
+            after = change(known)
+            is_same = after == known or (after.is_empty and known.is_empty)
+            if is_same and told is None and known.brake is None:
+                return
+            after = await self.store.change(cluster_id, change, told=told)
+            if after.is_empty:
+                self._known.pop(cluster_id, None)
+            else:
+                self._known[cluster_id] = after

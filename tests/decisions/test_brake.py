@@ -1,0 +1,220 @@
+"""The storm brake: approvals of a cluster pause automatically while so much of it is broken at once."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from bot.store.tables import audit
+from tests.rows import execute_beside, outcomes_by_user
+from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.slack import Posted
+from tests.simulator.together import Ids
+from tests.storms import began, digest, storm
+from tests.watch import card, enforce_slacks_limits, pass_time, poll, thread, until, watching
+from tests.world import APPROVE, CANCEL, World
+
+pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="4")
+PAUSE, RESUME, ASK = "approvals:pause", "approvals:resume", "approvals:resume-reason"
+CALL = "<!subteam^S0ONCALL>"
+
+
+async def broken(bot: World, count: int = 4, start: int = 0) -> tuple[list[Ids], Posted]:
+    """Let nodes break, and return their remediations and the message about the brake."""
+    ids = storm(bot, count, start=start)
+    return ids, await braked(bot)
+
+
+async def braked(bot: World, words: str = "Approvals are paused automatically") -> Posted:
+    def look() -> Posted | None:
+        return next((each for each in bot.slack.visible() if words in each.text and not each.thread_ts), None)
+
+    return await until(bot, look)
+
+
+async def resume(
+    bot: World, message: Posted, reason: str = "it was a false alarm", user: str = "U0BOB"
+) -> dict[str, Any]:
+    """Press the button, and fill in the dialog."""
+    before = len(bot.slack.views)
+    await bot.slack.press(message, ASK, user=user)
+    await bot.slack.until(lambda: len(bot.slack.views) > before)
+    view = bot.slack.views[-1]
+    await bot.slack.submit(view, user=user, **{ASK: reason})
+    return view
+
+
+async def pause(bot: World, message: Posted) -> None:
+    """Press "Pause approvals" as it stands in an older message."""
+    payload = bot.slack.click(message, ASK)
+    payload["actions"][0] |= {"action_id": PAUSE, "value": "cluster-1"}
+    await bot.slack.deliver("interactive", payload)
+
+
+def clear(bot: World, ids: list[Ids]) -> None:
+    for each in ids:
+        bot.together.resolve(each)
+
+
+async def test_approvals_pause_where_so_much_is_broken_and_whoever_resumes_them_says_why(bot: World) -> None:
+    enforce_slacks_limits(bot)
+    bot.together.nodes["cluster-1"] = 64
+    await began(bot)
+    ids, message = await broken(bot)
+    alert = await card(
+        bot, ids[0], "Approvals are paused in cluster-1 automatically: 4 or more of 64 nodes are broken."
+    )
+    head, cause, how, called = message.text.splitlines()
+    assert head == "cluster-1 (H100): 4 of 64 nodes broken at once. Approvals are paused automatically ⛔"
+    assert cause.startswith("Most common: Xid 79, on 4. If one switch or rack is the cause, repairing single nodes")
+    assert how.endswith("Otherwise approvals resume after 30 min with fewer than 2 broken nodes.")
+    assert called == f"On call: {CALL}"
+    await bot.slack.press(alert, APPROVE)
+    assert "Not approved: approvals are paused automatically" in (await bot.reply_privately()).text
+    await bot.slack.press(alert, CANCEL, user="U0BOB")
+    await card(bot, ids[0], "Cancelled by <@U0BOB>")
+    view = await resume(bot, message)
+    assert "Ends the storm brake (4 or more of 64 nodes are broken)." in str(view)
+    assert "Approvals are on again in cluster-1." in (await bot.reply_privately("U0BOB")).text
+    await until(bot, lambda: "approvals resumed by <@U0BOB>: “it was a false alarm”" in message.text)
+    assert message.buttons == {}
+    again = await card(bot, ids[1])
+    await until(bot, lambda: "paused" not in again.text)
+    await bot.slack.press(again, APPROVE)
+    await card(bot, ids[1], "Approved by <@U0ALICE>")
+    rows = select(audit.c.event, audit.c.user_id, audit.c.reason).where(
+        audit.c.cluster_id == "cluster-1", audit.c.verb == ""
+    )
+    assert await execute_beside(bot, rows) == [
+        {"event": "braked", "user_id": "", "reason": None},
+        {"event": "resumed", "user_id": "U0BOB", "reason": "it was a false alarm"},
+    ]
+    assert await outcomes_by_user(bot) == [("U0ALICE", "paused"), ("U0BOB", "cancelled"), ("U0ALICE", "approved")]
+    assert thread(bot, message) == []
+
+
+async def test_it_resumes_after_thirty_quiet_minutes_and_not_before(bot: World) -> None:
+    ids, message = await broken(bot)
+    clear(bot, ids[1:])
+    await pass_time(bot, 1500)
+    ids += storm(bot, 2, start=10)
+    await pass_time(bot, 600)
+    assert "Approvals are paused automatically" in message.text, "it wasn't quiet for long enough"
+    clear(bot, ids[-2:])
+    await pass_time(bot, 1600)
+    assert "Approvals are paused automatically" in message.text
+    await until(bot, lambda: "Approvals aren't paused any more" in message.text, 400)
+    assert message.buttons == {}
+    assert [
+        each["text"].count(CALL)
+        for method, each in bot.slack.calls
+        if "broken at once" in str(each.get("text")) and method == "chat.postMessage"
+    ] == [1]
+    assert "paused" not in (await card(bot, ids[0])).text
+
+
+async def test_after_a_resume_it_latches_again_when_half_as_many_more_break_or_once_it_was_quiet(bot: World) -> None:
+    ids, message = await broken(bot)
+    await resume(bot, message)
+    await until(bot, lambda: "approvals resumed by" in message.text)
+    ids += storm(bot, 1, start=10)
+    await pass_time(bot, 300)
+    assert "5 nodes broken" in message.text
+    assert "paused automatically" not in message.text
+    ids += storm(bot, 1, start=11)
+    await until(bot, lambda: "Approvals are paused automatically" in message.text)
+    await until(bot, lambda: CALL in str(thread(bot, message)))
+    await resume(bot, message)
+    await until(bot, lambda: "approvals resumed by" in message.text)
+    clear(bot, ids)
+    await until(bot, lambda: "Approvals aren't paused any more" in message.text)
+    await broken(bot, start=20)
+
+
+@pytest.mark.bot(BOT_STORM_BRAKE="20%")
+async def test_share_of_a_cluster_counts_critical_alerts_and_each_node_once(bot: World) -> None:
+    bot.together.nodes["cluster-1"] = 20
+    await began(bot)
+    storm(bot, 2)
+    bot.together.add(("cluster-1", "instance-1", "another"), linked_alerts=[])
+    bot.together.fire("a-1", "cluster-1", "gpu-1", severity="PHC_SEVERITY_WARNING")
+    bot.together.fire("a-2", "cluster-1", "gpu-2")
+    bot.together.fire("a-3", "cluster-1", "gpu-2")
+    await pass_time(bot, 700)  # until the list of clusters is read again
+    assert not [each for each in bot.slack.visible() if "broken at once" in each.text]
+    bot.together.fire("a-4", "cluster-1", "gpu-3")
+    assert "4 of 20 nodes broken at once" in (await braked(bot)).text
+
+
+async def test_pause_of_a_person_and_the_brake_are_two_holders_of_one_pause(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    brake = await braked(bot)
+    await until(bot, lambda: ASK in message.buttons)
+    await pause(bot, brake)
+    await until(bot, lambda: "by <@U0ALICE>, and automatically: 4 or more nodes" in message.everything)
+    await pass_time(bot, 3700)
+    assert "automatically" in message.everything
+    assert "by <@U0ALICE>" not in message.text
+    await pause(bot, brake)
+    await until(bot, lambda: "by <@U0ALICE>, and automatically" in message.everything)
+    view = await resume(bot, brake)
+    assert "<@U0ALICE>'s pause" in str(view) or "U0ALICE" in str(view)
+    await until(bot, lambda: PAUSE in message.buttons)
+
+
+async def test_brake_holds_over_a_change_of_the_watch(database_url: str) -> None:
+    async with watching(database=database_url, BOT_STORM_BRAKE="4", BOT_ONCALL="S0ONCALL") as bot:
+        ids, message = await broken(bot)
+        await bot.settle()
+        async with bot.another():
+            alert = await card(bot, ids[0])
+            await bot.slack.press(alert, APPROVE)
+            assert "approvals are paused automatically" in (await bot.reply_privately()).text
+            await resume(bot, message)
+            await until(bot, lambda: "approvals resumed by <@U0BOB>" in message.text)
+            await pass_time(bot, 600)
+            assert len([each for each in bot.slack.visible() if "broken" in each.text and not each.thread_ts]) == 1
+
+
+async def test_reason_is_needed_and_only_operators_resume(bot: World) -> None:
+    _, message = await broken(bot)
+    await bot.slack.press(message, ASK, user="U0CAROL")
+    assert "You're not allowed to approve" in (await bot.reply_privately("U0CAROL")).text
+    before = len(bot.slack.views)
+    await bot.slack.press(message, ASK)
+    await bot.slack.until(lambda: len(bot.slack.views) > before)
+    ack = await bot.slack.submit(bot.slack.views[-1], **{ASK: "  "})
+    assert "Type a reason first." in str(ack.body)
+    await poll(bot)
+    assert "Approvals are paused automatically" in message.text
+
+
+async def test_other_tools_are_told() -> None:
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ, BOT_STORM_BRAKE="4") as bot:
+            _, message = await broken(bot)
+            await resume(bot, message)
+            told = await until(
+                bot,
+                lambda: (
+                    found
+                    if len(found := [each for each in webhook.events if each["type"].endswith(".brake")]) == 2
+                    else None
+                ),
+            )
+            assert [each["data"] for each in told] == [
+                {"cluster_id": "cluster-1", "is_over": False, "broken": 4, "nodes": 4},
+                {"cluster_id": "cluster-1", "is_over": True, "by": "U0BOB", "broken": 4, "nodes": 4},
+            ]
+
+
+@pytest.mark.bot(BOT_STORM_BRAKE="")
+async def test_nothing_pauses_where_it_is_not_set(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot)
+    await pass_time(bot, 300)
+    assert PAUSE in message.buttons
