@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import and_, bindparam, or_, update
+from sqlalchemy import Executable, and_, bindparam, or_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.clock import Clock
@@ -26,6 +26,7 @@ _ACQUIRE = (
     .returning(leases.c.owner)
 )
 _CHECK = update(leases).where(_MINE).values(owner=bindparam("b_owner")).returning(leases.c.owner)
+_RENEW = update(leases).where(_MINE).values(until=now() + bindparam("b_seconds")).returning(leases.c.owner)
 _RELEASE = update(leases).where(_MINE).values(until=0.0)
 
 
@@ -63,16 +64,28 @@ class Lease:
         Raises:
             StorageUnavailable: the database did not do it.
         """
+        return await self._keep(_ACQUIRE, {"b_all": at_start and self.database.is_sqlite})
+
+    async def renew(self) -> bool:
+        """Keep it, and return whether it is ours still: nobody else has had it since we took it.
+
+        Raises:
+            StorageUnavailable: the database did not do it.
+        """
+        return await self._keep(_RENEW, {})
+
+    async def _keep(self, statement: Executable, more: dict[str, object]) -> bool:
         asked_at, present = self._clock.monotonic(), self._clock.now()
-        taken = await self.database.keep(self._acquire, take_all=at_start and self.database.is_sqlite)
+        values = {**self._keys, "b_seconds": self._seconds, **more}
+        taken = await self.database.keep(self._write, statement, values)
         self._sure_until, self._no_later_than = asked_at + self._seconds, present + self._seconds
         if not taken:
             self._sure_until = 0.0
         return taken
 
-    def _acquire(self, connection: Connection, *, take_all: bool) -> bool:
-        values = {**self._keys, "b_seconds": self._seconds, "b_all": take_all}
-        return connection.execute(_ACQUIRE, values).first() is not None
+    @staticmethod
+    def _write(connection: Connection, statement: Executable, values: dict[str, object]) -> bool:
+        return connection.execute(statement, values).first() is not None
 
     def check(self, connection: Connection) -> None:
         """Make sure, inside a transaction, that nobody else has it or gets it before the end of the transaction.

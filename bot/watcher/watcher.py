@@ -184,7 +184,7 @@ class Watcher:
     async def _keep_lease(self) -> None:
         while True:
             await self._clock.sleep(self._pause, WaitReason.LEASE)
-            if not await self._lease.acquire():
+            if not await self._lease.renew():
                 raise LeaseLost
 
     async def _poll(self) -> None:

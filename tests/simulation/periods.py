@@ -36,7 +36,8 @@ async def _killed(world: "World", running: "Running", chance: random.Random) -> 
         return
     world.kill(running)
     await asyncio.sleep(chance.uniform(0.0, 60.0))
-    world.start()
+    if len(world.bots) < world.size:  # another one may have taken its place since
+        world.start()
 
 
 async def _stopped(world: "World", running: "Running", chance: random.Random) -> None:
@@ -44,7 +45,8 @@ async def _stopped(world: "World", running: "Running", chance: random.Random) ->
         return
     await world.stop(running)
     await asyncio.sleep(chance.uniform(0.0, 30.0))
-    world.start()
+    if len(world.bots) < world.size:  # another one may have taken its place since
+        world.start()
 
 
 async def _suspended(world: "World", running: "Running", chance: random.Random) -> None:

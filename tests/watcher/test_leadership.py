@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 import pytest
 from sqlalchemy import select, update
 
-from bot.store import Database, Lease
+from bot.models import Alert, Remediation, TrackedMessage, new_id
+from bot.store import Database, Lease, Messages
 from bot.store.tables import alerts, leases
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import POLL
@@ -87,6 +88,25 @@ async def test_process_that_lost_the_watch_writes_nothing(bot: World) -> None:
     await thief.release()
     await database.close()
     await until(bot, lambda: "Approved, queued" in alert.text, 300)
+
+
+@both_databases
+async def test_process_that_another_one_watched_for_begins_anew(bot: World) -> None:
+    await began(bot)
+    database = Database(bot.settings.database_url, bot.time.clock)
+    other = Lease(database, "watch", 600, bot.time.clock)
+    await execute(database, update(leases).values(until=0.0))
+    assert await other.acquire()
+    bot.together.add()
+    waits = Alert(Remediation.model_validate(bot.together.remediations[IDS]), "as it was")
+    # It isn't due before the first one has renewed its lease, so nothing else shows that somebody had it.
+    message = TrackedMessage(new_id(), False, "cluster-1", "C0OPS", next_at=bot.time.now() + 200)
+    await Messages(database, other).add_cards([(waits, message)])
+    bot.together.resolve(IDS)
+    await other.release()
+    await database.close()
+    await pass_time(bot, 900)
+    assert [each.text for each in bot.slack.cards(IDS[2]) if APPROVE in each.buttons] == []
 
 
 @both_databases
