@@ -191,17 +191,22 @@ def came_back(one: Remediation, new: Remediation, seconds: float, *, is_last_loo
     return CameBack(fault, at, was_firing=is_still or fires)
 
 
-def fires_again(one: Remediation, firing: LinkedAlert, seconds: float, now: float) -> CameBack | None:
-    """Return that the fault of a repaired node is back, or still there, where an alert that fires now says so.
+def fault_of(one: Remediation, firing: LinkedAlert) -> str:
+    """Return the fault that a node was repaired for, where an alert is about it too, raw; else empty."""
+    if firing.names.isdisjoint({one.instance_id, one.node}):
+        return ""
+    return next((same for each in one.linked_alerts if (same := firing.same_fault(each))), "")
+
+
+def fires_again(one: Remediation, fault: str, firing: LinkedAlert, seconds: float, now: float) -> CameBack | None:
+    """Return that the fault of a repaired node is back, or still there, where its alert that fires now says so.
 
     Args:
         seconds: how long after its end a repair answers for that.
         now: the present, as Unix time in seconds.
     """
     started, ended = firing.started_at, one.succeeded_at
-    is_same_node = not firing.names.isdisjoint({one.instance_id, one.node})
-    fault = next((same for each in one.linked_alerts if (same := firing.same_fault(each))), "")
-    if not (is_same_node and fault and started and ended):
+    if not (started and ended):
         return None
     if ended <= started.timestamp() <= ended + seconds:
         return CameBack(fault, started.timestamp(), is_suggested=False)

@@ -223,11 +223,11 @@ class Doctor:
         """Read the alerts that fire in a cluster: not every key may."""
         check = "firing alerts"
         try:
-            found, _ = await self._together.firing(cluster_id)
+            found, is_whole = await self._together.firing(cluster_id)
         except (TogetherError, InvalidId) as error:
             fix = "Faults without a repair aren't shown. Give the API key the right to list alerts, if you can."
             return warning(check, f"can't be listed: {error}", fix)
-        return ok(check, f"can be listed; {len(found)} in {cluster_id}")
+        return ok(check, f"can be listed; {len(found)}{'' if is_whole else ' or more'} in {cluster_id}")
 
     async def _date_of_together(self) -> str | None:
         try:

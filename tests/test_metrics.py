@@ -17,6 +17,7 @@ from tests.simulator.process import ROOT
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
+from tests.storms import began, storm
 from tests.watch import HOLD, card, pass_time, poll, quiet
 from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports
 
@@ -183,6 +184,19 @@ async def test_faults_without_a_repair_are_counted(bot: World) -> None:
     await pass_time(bot, 60)
     counted = Counted({}, await metrics(bot))
     assert [counted.now("unrepaired_faults", severity=each) for each in ("critical", "other")] == [1, 2]
+
+
+@pytest.mark.bot(watching=True, BOT_STORM_BRAKE="3")
+async def test_storm_brake_is_counted_while_it_holds(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 3)
+    await card(bot, ids[2])
+    await pass_time(bot, 30)
+    assert Counted({}, await metrics(bot)).now("storm_brakes") == 1
+    for each in ids:
+        bot.together.resolve(each)
+    await pass_time(bot, 2000)
+    assert Counted({}, await metrics(bot)).now("storm_brakes") == 0
 
 
 async def test_what_waits_again_has_not_waited_since_it_was_first_seen(bot: World) -> None:

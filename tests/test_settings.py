@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.cards import CardConfig
 from bot.settings import EXAMPLES, Settings, SettingsError, is_loopback, read_settings, unknown_names
+from bot.wiring import watch_config
 
 GOOD = {
     "SLACK_BOT_TOKEN": "xoxb-1",
@@ -57,6 +59,21 @@ def test_wrong_routes_stop_the_start(routes: str, words: str) -> None:
 def test_waits_are_minutes_of_clusters() -> None:
     assert read_settings({**GOOD, "BOT_WAIT_MINUTES": "c-train=120, *=0"}).waits == {"c-train": 120, "*": 0}
     assert read_settings(GOOD).waits == {}
+
+
+@pytest.mark.parametrize(("brake", "nodes", "limit"), [
+    ("20%", 64, 13), ("20%", 4, 2), ("100%", 5, 5), ("20%", None, None), ("3", None, 3), ("3", 64, 3),
+])  # fmt: skip
+def test_storm_brake_is_a_share_or_a_number(brake: str, nodes: int | None, limit: int | None) -> None:
+    setting = watch_config(read_settings({**GOOD, "BOT_STORM_BRAKE": brake}), "C0OPS", CardConfig()).storm_brake
+    assert setting is not None
+    assert setting.limit(nodes) == limit
+
+
+@pytest.mark.parametrize("brake", ["0", "1", "0%", "101%", "20 %", "20.5%", "a"])
+def test_storm_brake_that_is_none_stops_the_start(brake: str) -> None:
+    with pytest.raises(SettingsError, match="BOT_STORM_BRAKE"):
+        read_settings({**GOOD, "BOT_STORM_BRAKE": brake})
 
 
 @pytest.mark.parametrize("waits", ["30", "c=", "c=-1", "c=1441", "c=1.5", "c d=1", "*=1,*=2", "c=1,c=2", "c=٣"])
@@ -117,6 +134,8 @@ WRONG = {
     "BOT_MAX_IN_REPAIR": ("0", "must be a whole number of at least 1."),
     "BOT_MAX_IN_REPAIR_PERCENT": ("101", "must be a whole number from 1 to 100."),
     "BOT_TWO_PEOPLE_MODES": ("REBOOT_VM,reboot", "contains “reboot”, which isn't a mode"),
+    "BOT_STORM_BRAKE": ("120%", "isn't a percentage such as 20%, or a number of nodes, 2 at least"),
+    "BOT_UNREPAIRED_MINUTES": ("-1", "must be a whole number from 0 to 10080"),
     "BOT_MAX_REPAIRS_PER_NODE": ("3 a day", "isn't repairs/hours, such as 3/24h"),
     "BOT_LEASE_SECONDS": ("301", "must be a whole number from 2 to 300."),
     "DATABASE_URL": ("mysql://x", "must start with sqlite:///, postgres://, or postgresql://"),
@@ -154,7 +173,7 @@ def test_a_placeholder_is_no_value(name: str, value: str) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(SettingsError, match="27 variables are"):
+    with pytest.raises(SettingsError, match="29 variables are"):
         read_settings({name: value for name, (value, _) in WRONG.items()})
 
 

@@ -5,7 +5,7 @@ from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
 from bot.cards.controls import COPY_IDS, HISTORY, MORE, OTHER_MODE, REJECT, RELEASE, SUPPORT, question
 from bot.cards.evidence import most_common_fault
-from bot.cards.faults import more_unrepaired, repaired, unrepaired
+from bot.cards.faults import more_unrepaired, none_left, unrepaired
 from bot.cards.history import copyable, history, support
 from bot.cards.notices import (
     USAGE,
@@ -93,6 +93,7 @@ __all__ = [
     "more_unrepaired",
     "most_common_fault",
     "moved",
+    "none_left",
     "not_back",
     "paused",
     "pointer",
@@ -103,7 +104,6 @@ __all__ = [
     "reason_dialog",
     "recall",
     "reminder",
-    "repaired",
     "resume_dialog",
     "resumed",
     "selection",

@@ -25,8 +25,9 @@ def unrepaired(cluster_id: str, report: FaultReport, overdue: Sequence[Fault], c
     lines = _brake_lines(report)
     if overdue:
         what = common_fault(each.alert for each in overdue) or "critical faults"
-        lines.append(elements(f"{_nodes(overdue)} ({where}): {what}, and no repair is open ⚠️", bold=True))
-        lines += _first(overdue)
+        unnamed = report.critical - len(report.worst)  # beyond those that are kept
+        lines.append(elements(f"{_nodes(overdue, unnamed)} ({where}): {what}, and no repair is open ⚠️", bold=True))
+        lines += _first(overdue, len(overdue) + unnamed)
         lines.append(elements(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together."))
     if called and (overdue or report.brake_key):
         lines.append(elements(f"On call: {mention(called)}"))
@@ -41,17 +42,19 @@ def more_unrepaired(report: FaultReport, faults: Sequence[Fault], seconds: float
     lines = _brake_lines(report)
     if faults:
         lines.append(elements(f"{_nodes(faults)}: critical for {lasted(seconds)} or longer, and no repair is open."))
-        lines += _first(faults)
+        lines += _first(faults, len(faults))
     return _message([*lines, *([elements(mention(called))] if called else [])])
 
 
-def repaired(report: FaultReport, now: float) -> Message:
+def none_left(report: FaultReport, now: float) -> Message:
     """Return what the message says once nothing of it is left; `now` in Unix time in seconds."""
-    message = report.message
-    told = ["Approvals aren't paused any more"] if message and message.has_brake else []
-    if message is None or message.has_faults:
+    where = escape(report.cluster, 100)
+    if not report.is_watched:
+        return _message([elements(f"{where} isn't monitored any more, {when(now)}.", bold=True)])
+    told = ["Approvals aren't paused any more"] if report.message and report.message.has_brake else []
+    if report.is_announced or not told:
         told.append("Together lists no critical fault without a repair")
-    return _message([elements(f"{escape(report.cluster, 100)}: {', and '.join(told)}, {when(now)} ✅", bold=True)])
+    return _message([elements(f"{where}: {', and '.join(told)}, {when(now)} ✅", bold=True)])
 
 
 def _brake_lines(report: FaultReport) -> list[list[Element]]:
@@ -60,12 +63,12 @@ def _brake_lines(report: FaultReport) -> list[list[Element]]:
     if brake is None:
         return []
     # Together's list of a cluster's nodes may lag behind.
-    nodes = brake.nodes if brake.nodes and brake.nodes >= brake.broken else 0
+    nodes = brake.nodes if brake.nodes and brake.nodes >= brake.peak else 0
     of = f" of {nodes}" if nodes else ""
-    where, broken = escape(report.cluster, 100), f"{brake.broken}{of} {plural('node', nodes or brake.broken)}"
+    where, broken = escape(report.cluster, 100), f"{brake.peak}{of} {plural('node', nodes or brake.peak)}"
     if not brake.is_latched:
         who, why = f"<@{brake.resumed_by}>", escape(brake.resumed_because, 300)
-        return [elements(f"{where}: approvals resumed by {who}: “{why}”. {broken} broken.", bold=True)]
+        return [elements(f"{where}: approvals resumed by {who}: “{why}”. {broken} were broken.", bold=True)]
     fault, count = brake.cause
     cause = f"Most common: {escape(fault, 80)}, on {count}. " if fault else ""
     quiet = f"{lasted(QUIET_SECONDS)} with fewer than {math.ceil(brake.limit / 2)} broken nodes"
@@ -89,12 +92,12 @@ def _age(found: tuple[float, Fault, str]) -> float:
     return found[0]
 
 
-def _first(faults: Sequence[Fault]) -> list[list[Element]]:
-    return listing.with_rest([_line(each) for each in faults[: listing.LISTED]], len(faults))
+def _first(faults: Sequence[Fault], count: int) -> list[list[Element]]:
+    return listing.with_rest([_line(each) for each in faults[: listing.LISTED]], count)
 
 
 def _line(each: Fault, cluster: str = "") -> list[Element]:
-    told = [escape(cluster, 60), severity_and_fault(each.alert), f"since {when(each.since)}"]
+    told = [escape(cluster, 60), severity_and_fault(each.alert), f"since {when(each.alert.started_at or each.since)}"]
     return [*listing.node(each.alert.node or "unknown node"), *elements(f"  {' · '.join(filter(None, told))}")]
 
 
@@ -102,8 +105,9 @@ def _message(lines: Sequence[list[Element]]) -> Message:
     return Message(blocks.story([blocks.markup(each) for each in lines]), blocks.rich_texts(lines))
 
 
-def _nodes(faults: Sequence[Fault]) -> str:
-    """Return the names of the first nodes, escaped."""
+def _nodes(faults: Sequence[Fault], unnamed: int = 0) -> str:
+    """Return the names of the first nodes, escaped, and how many more there are."""
     names = list(dict.fromkeys(each.alert.node or "unknown node" for each in faults))
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - of them fit into a notification
-    return f"{', '.join(escape(each, 60) for each in names[:3])}{more}"
+    more = len(names) + unnamed - 3  # which fit into a notification
+    shown = ", ".join(escape(each, 60) for each in names[:3])
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,28 +1,36 @@
-"""What is wrong in a cluster as a whole: alerts that fire without a repair, and so much at once that approvals stop."""
+"""What is wrong in a cluster as a whole: alerts that fire without a repair, and a storm in which approvals pause."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from bot.models.remediation import LinkedAlert
 
 QUIET_SECONDS = 1800.0  # after which approvals resume automatically
+FORGOTTEN_SECONDS = 3600.0  # so long after it was last there, an alert that people were called for may call again
 _BRAKE = "brake "  # begins a key of what people were called for
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An alert that fires while no remediation of its node is open; `since` when, as Unix time in seconds."""
+    """An alert that fires while no remediation of its node is open.
+
+    Attributes:
+        since: when it began to do so, as Unix time in seconds.
+        missed: how many lists in a row lacked it: one may be read while it changes.
+    """
 
     alert: LinkedAlert
     since: float
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Brake:
-    """Approvals of a cluster that paused automatically, as so many nodes were broken at once. Times are Unix times.
+    """Approvals of a cluster that paused automatically, as too many nodes were broken at once. Times are Unix times.
 
     Attributes:
         broken: how many are now.
+        peak: the most there were.
         limit: at how many it latches; below half of it, it is quiet.
         nodes: how many there are; None where that isn't known.
         cause: the most common fault then, raw, on how many nodes.
@@ -36,6 +44,7 @@ class Brake:
     nodes: int | None
     since: float
     cause: tuple[str, int] = ("", 0)
+    peak: int = 0
     quiet_since: float = 0.0
     resumed_by: str = ""
     resumed_because: str = ""
@@ -47,8 +56,8 @@ class Brake:
         return not self.resumed_by
 
     def then(self, broken: int, nodes: int | None, limit: int, now: float) -> "Brake | None":
-        """Return it when so many nodes are broken; None once it is over."""
-        known = replace(self, broken=broken, nodes=nodes, limit=limit)
+        """Return it when `broken` nodes are broken; None once it is over."""
+        known = replace(self, broken=broken, nodes=nodes, limit=limit, peak=max(self.peak, broken))
         is_quiet = 2 * broken < limit
         if self.is_latched:
             since = (self.quiet_since or now) if is_quiet else 0.0
@@ -68,9 +77,9 @@ class FaultMessage:
         content_hash: the fingerprint of what it shows; empty where that isn't known.
         mark: by what the last post is found, or reply in the thread, whose result isn't known; empty for none.
         sent_at: when that left, by the database's clock, as Unix time in seconds.
-        calls: the keys of the alerts that it calls people for.
+        calls: the keys of what it calls people for.
         is_repeated: it was sent once more, though the bot may not read the channel to look for it.
-        has_faults: it has told of alerts.
+        is_read_only: Slack takes no edit of it any more.
         has_brake: it has said that approvals are paused.
     """
 
@@ -81,16 +90,18 @@ class FaultMessage:
     sent_at: float = 0.0
     calls: frozenset[str] = frozenset()
     is_repeated: bool = False
-    has_faults: bool = False
+    is_read_only: bool = False
     has_brake: bool = False
 
     def arrived(self, ts: str, content_hash: str) -> "FaultMessage":
         """Return it once its post is in the channel, or a reply in its thread."""
-        return FaultMessage(
-            self.channel_id,
-            self.ts or ts,
-            self.content_hash if self.ts else content_hash,
-            has_faults=self.has_faults or not all(each.startswith(_BRAKE) for each in self.calls),
+        return replace(
+            self,
+            ts=self.ts or ts,
+            content_hash=self.content_hash if self.ts else content_hash,
+            mark="",
+            calls=frozenset(),
+            is_repeated=False,
             has_brake=self.has_brake or any(each.startswith(_BRAKE) for each in self.calls),
         )
 
@@ -101,38 +112,65 @@ class FaultReport:
 
     Attributes:
         cluster: its name, or its ID where that isn't known.
-        faults: critical ones first, then the oldest first; not all where there are very many.
+        faults: critical ones first; not all where there are very many.
         count: how many there are in all.
         critical: how many of those are critical.
-        told: the keys of the alerts that people were called for, and of the brake.
+        told: of what people were called for, by its key: 0, or when it was gone, as Unix time in seconds.
+        is_announced: people were called for alerts, and other tools not told yet that none is left.
+        is_watched: the cluster is read.
     """
 
     cluster: str = ""
     faults: tuple[Fault, ...] = ()
     count: int = 0
     critical: int = 0
-    told: frozenset[str] = frozenset()
+    told: Mapping[str, float] = field(default_factory=dict)
     message: FaultMessage | None = None
     brake: Brake | None = None
+    is_announced: bool = False
+    is_watched: bool = True
 
-    def noting(self, cluster: str, faults: Sequence[Fault], most: int) -> "FaultReport":
-        """Return it with what fires now, at most some of it kept, the worst and oldest first."""
-        keys = {each.alert.key for each in faults}
-        told = frozenset(each for each in self.told if each in keys or each.startswith(_BRAKE))
-        ordered = sorted(faults, key=lambda each: (not each.alert.is_critical, each.since, each.alert.key))
-        critical = sum(each.alert.is_critical for each in faults)
-        kept = tuple(ordered[:most])
-        return replace(self, cluster=cluster, faults=kept, count=len(faults), critical=critical, told=told)
+    def noting(self, cluster: str, faults: Sequence[Fault], most: int, now: float) -> "FaultReport":
+        """Return it with what fires now; of very many, what people weren't called for yet comes first."""
+        keys = {each.alert.key for each in faults} | self.brake_key
+        gone = {key: 0.0 if key in keys else at or now for key, at in self.told.items()}
+        told = {key: at for key, at in gone.items() if not at or now - at < FORGOTTEN_SECONDS}
+        ordered = sorted(
+            faults,
+            key=lambda each: (not each.alert.is_critical, each.alert.key in told, each.since, each.alert.key),
+        )
+        return replace(
+            self,
+            cluster=cluster,
+            faults=tuple(ordered[:most]),
+            count=len(faults),
+            critical=sum(each.alert.is_critical for each in faults),
+            told=told,
+            is_watched=True,
+        )
+
+    def having_told(self, keys: Collection[str]) -> "FaultReport":
+        """Return it with these as what people were called for."""
+        return replace(self, told={**self.told, **dict.fromkeys(keys, 0.0)})
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing is wrong, and no message says so."""
-        return not self.faults and self.message is None and self.brake is None
+    def worst(self) -> list[Fault]:
+        """The critical ones, the oldest first."""
+        return sorted((each for each in self.faults if each.alert.is_critical), key=lambda each: each.since)
+
+    def overdue(self, now: float, seconds: float) -> list[Fault]:
+        """Return the critical ones that people were called for, or that have fired for so long; 0 for never."""
+        return [each for each in self.worst if each.alert.key in self.told or (seconds and each.since + seconds <= now)]
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is wrong, whatever a message says yet."""
-        return not self.faults and self.brake is None
+        """Whether nothing is left that the message is about."""
+        return not self.worst and self.brake is None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to remember."""
+        return not (self.faults or self.message or self.brake or self.is_announced or self.told)
 
     @property
     def braked(self) -> str | None:
@@ -146,7 +184,3 @@ class FaultReport:
     def brake_key(self) -> frozenset[str]:
         """As what it is remembered that people were called for the brake; empty while it isn't latched."""
         return frozenset({f"{_BRAKE}{self.brake.since:.0f}"} if self.brake and self.brake.is_latched else ())
-
-    def overdue(self, now: float, seconds: float) -> list[Fault]:
-        """Return the critical ones that have fired for so long; none where `seconds` is 0."""
-        return [each for each in self.faults if each.alert.is_critical and each.since + seconds <= now and seconds]

@@ -33,6 +33,7 @@ class State(StrEnum):
 
 IN_REPAIR = frozenset({State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING})
 OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING)
+_BRIEF = 5  # Xid events that are kept
 _BEGUN = IN_REPAIR | {State.SUCCEEDED, State.FAILED}
 _AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
 _OUR_COMMENT = re.compile(r"\[[0-9a-f]{8}\] Approved in Slack by ")
@@ -139,11 +140,23 @@ class LinkedAlert(_Answer):
     annotation: Lenient[Annotation] = None
     passive_health_check_alert_id: Lenient[str] = None
     instance_id: Lenient[str] = None
+    cluster_id: Lenient[str] = None
 
     @property
     def node(self) -> str:
         """The name of the node, or its ID; raw, and empty where Together names none."""
         return self.target_vm or self.instance_id or ""
+
+    def brief(self) -> "LinkedAlert":
+        """Return it without what is long, or counts: it stays the same while the same is wrong."""
+        about = self.annotation
+        if about is None:
+            return self
+        kept: dict[str, object] = {"description": None, "summary_line": None}
+        if about.xid:
+            events = [each.model_copy(update={"count": None}) for each in about.xid.events[:_BRIEF]]
+            kept["xid"] = about.xid.model_copy(update={"events": events})
+        return self.model_copy(update={"annotation": about.model_copy(update=kept)})
 
     @property
     def names(self) -> set[str]:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.alerts import Look, Tracked, came_back, fires_again, returned
+from bot.alerts import Look, Tracked, came_back, fault_of, fires_again, returned
 from bot.models import (
     FIRST_APPROVAL_SECONDS,
     IN_REPAIR,
@@ -285,10 +285,13 @@ class Messages(Leased):
         """
         return await self._run(_observe, ref, seen, change, self.verified)
 
-    async def note_firing(self, cluster_id: str, firing: Sequence[LinkedAlert]) -> None:
-        """Let repairs in a cluster say that what they were to mend fires again, or still."""
-        if self.verified:
-            await self._run(_note_firing, cluster_id, firing, self.verified)
+    async def note_firing(self, cluster_id: str, firing: Sequence[LinkedAlert]) -> set[str]:
+        """Let repairs in a cluster say that what they were to mend fires again, or still.
+
+        Returns:
+            The keys of the alerts that are told with a repair, or will be.
+        """
+        return await self._run(_note_firing, cluster_id, firing, self.verified) if self.verified else set()
 
     async def close(self, message_id: str) -> None:
         """Look at a message no more: no version that runs here can read it."""
@@ -392,12 +395,20 @@ def _note_returns(connection: Connection, new: Sequence[Alert], verified: float)
                 change_alert(connection, one.ref, partial(returned, back=back))
 
 
-def _note_firing(connection: Connection, cluster_id: str, firing: Sequence[LinkedAlert], verified: float) -> None:
-    present = read_clock(connection)
+def _note_firing(connection: Connection, cluster_id: str, firing: Sequence[LinkedAlert], verified: float) -> set[str]:
+    present, found = read_clock(connection), set()
+    by_node: dict[str, list[LinkedAlert]] = {}
+    for each in firing:
+        for name in each.names:
+            by_node.setdefault(name, []).append(each)
     for one in _repaired(connection, cluster_id):
-        backs = (fires_again(one, each, verified, present) for each in firing)
-        if back := next((each for each in backs if each), None):
-            change_alert(connection, one.ref, partial(returned, back=back))
+        for each in {id(each): each for name in (one.instance_id, one.node) for each in by_node.get(name, ())}.values():
+            fault = fault_of(one, each)
+            if fault and present <= one.succeeded_at + verified:
+                found.add(each.key)
+                if back := fires_again(one, fault, each, verified, present):
+                    change_alert(connection, one.ref, partial(returned, back=back))
+    return found
 
 
 def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:

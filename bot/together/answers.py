@@ -67,7 +67,7 @@ def _whole(answer: Any) -> Any:  # noqa: ANN401 - any JSON
     return answer
 
 
-_OF_A_PAGE = {"has_next", "next_page_token", "http_status", "request_id", "answered_at"}
+_OF_A_PAGE = {"has_next", "next_page_token", "total_count", "total_size", "http_status", "request_id", "answered_at"}
 
 
 def items(page: Mapping[str, Any], name: str) -> list[Any]:

@@ -167,13 +167,14 @@ class TogetherClient:
         try:
             async with self._clock.timeout(self._patience.get):
                 async for some in self._pages("/compute/passive_health_check_alerts", "alerts", params):
-                    found += [answers.parse(LinkedAlert, each) for each in some if isinstance(each, dict)]
+                    read = [answers.parse(LinkedAlert, each) for each in some if isinstance(each, dict)]
+                    found += [each for each in read if each.cluster_id in {None, cluster_id}]
                     if (pages := pages + 1) == FIRING_PAGES:
                         return found, False
-        except TimeoutError:
-            if not found:
-                raise NoAnswer from None
-            return found, False
+        except (TogetherError, TimeoutError) as error:
+            if not pages:
+                raise NoAnswer if isinstance(error, TimeoutError) else error from None
+            return found, False  # the first pages are of use
         return found, True
 
     async def _pages(self, path: str, name: str, params: Mapping[str, str]) -> AsyncIterator[list[Any]]:
@@ -189,9 +190,10 @@ class TogetherClient:
             page = await self._page(path, params)
             yield answers.items(page, name)
             token = page.get("next_page_token")
-            if not page.get("has_next", token):  # not every list has it
+            more = page.get("has_next")
+            if not (token if more is None else more):  # not every list has it
                 if not seen:
-                    self._page_sizes.pop(path, None)  # all of it fits into one page again
+                    self._page_sizes.pop(_list_of(path, params), None)  # all of it fits into one page again
                 return
             if not isinstance(token, str) or not token:
                 raise UnreadableAnswer("more pages without a token")
@@ -205,13 +207,13 @@ class TogetherClient:
     async def _page(self, path: str, params: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
         """Read a page; a smaller one where it is too large to be read."""
         while True:
-            size = self._page_sizes.get(path, PAGE_SIZE)
+            size = self._page_sizes.get(_list_of(path, params), PAGE_SIZE)
             try:
                 return await self._get(path, {**params, "page_size": str(size)})
             except UnreadableAnswer as error:
                 if not error.is_too_large or size == 1:
                     raise
-                self._page_sizes[path] = size // 2
+                self._page_sizes[_list_of(path, params)] = size // 2
                 logger.warning("together GET %s: the page is too large; asking for %d at a time", path, size // 2)
 
     async def get_cluster(self, cluster_id: str) -> Cluster:
@@ -333,6 +335,11 @@ def _call_of(method: str, path: str) -> str:
         return last
     named = {"clusters": "clusters", "remediations": "list", "passive_health_check_alerts": "alerts"}
     return named.get(last, "get" if "/remediations/" in path else "cluster")
+
+
+def _list_of(path: str, params: Mapping[str, str]) -> str:
+    """Return the same for all pages of a list."""
+    return f"{path} {params.get('cluster_id', '')}"
 
 
 def _segment(part: str, value: str) -> str:

@@ -37,7 +37,7 @@ class BrakeWatch:
         name = (cluster and cluster.cluster_name) or cluster_id
 
         def braked(known: FaultReport) -> FaultReport:
-            first = Brake(broken, limit, nodes, now, cause) if broken >= limit else None
+            first = Brake(broken, limit, nodes, now, cause, peak=broken) if broken >= limit else None
             brake = known.brake.then(broken, nodes, limit, now) if known.brake else first
             return replace(known, cluster=known.cluster or name, brake=brake)
 

@@ -1,7 +1,6 @@
 """Keeps one message per cluster current about what is wrong in it as a whole, and calls who is on call."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -11,8 +10,9 @@ from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Fault, FaultMessage, FaultReport, Message, new_id
 from bot.store import Lease
+from bot.store.outbox import Data
 from bot.tasks import finish
-from bot.watcher.comparison import HISTORY_BEFORE
+from bot.watcher.comparison import HISTORY_BEFORE, LATE_SECONDS
 from bot.watcher.config import WatchConfig
 from bot.watcher.reports import Reports
 from bot.watcher.workqueue import Lane, WorkQueue
@@ -20,39 +20,60 @@ from bot.watcher.workqueue import Lane, WorkQueue
 logger = logging.getLogger(__name__)
 
 KEY = "faults of "  # begins a key of the queue; a cluster's ID follows
+CALM_SECONDS = 300.0  # between two replies that call people
 
 
 class Step(Enum):
-    """What the message about a cluster needs next."""
+    """What the message about a cluster needs next, and which lane does it."""
 
-    POST = "post"
-    EDIT = "edit"
-    REPLY = "reply"
-    FIND = "find"
+    POST = Lane.REPLY, "post"
+    REPLY = Lane.REPLY, "reply"
+    FIND = Lane.REPLY, "find"
+    EDIT = Lane.EDIT, "edit"
+    END = Lane.EDIT, "end"
+
+    @property
+    def lane(self) -> Lane:
+        """The lane in which it is done."""
+        return self.value[0]
 
 
-def next_step(report: FaultReport, overdue: Sequence[Fault], fingerprint: str) -> Step | None:
-    """Return what the message needs next; None for nothing.
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the message about a cluster should say now.
 
-    Args:
-        overdue: the faults that it should tell of.
-        fingerprint: of what it should show.
+    Attributes:
+        overdue: the faults that people are to be called for, or were.
+        shown: what it shows, without the mention in a post that calls nobody.
+        is_fresh: the alerts were read lately: nobody is called, and nothing said to be over, by what is old.
     """
-    message, is_wanted = report.message, bool(overdue or report.brake_key)
-    if message is None:
-        return Step.POST if is_wanted else None
-    if message.mark:
-        return Step.FIND
-    if not message.ts:
-        return Step.POST if news(report, overdue) else None if is_wanted else Step.EDIT
-    if message.content_hash != fingerprint:
-        return Step.EDIT
-    return Step.REPLY if news(report, overdue) else None
 
+    report: FaultReport
+    overdue: list[Fault]
+    shown: Message
+    is_fresh: bool
 
-def news(report: FaultReport, overdue: Sequence[Fault]) -> frozenset[str]:
-    """Return the keys of what people weren't called for yet."""
-    return (report.brake_key | {each.alert.key for each in overdue}) - report.told
+    @property
+    def news(self) -> frozenset[str]:
+        """The keys of what people weren't called for yet."""
+        fresh = {each.alert.key for each in self.overdue} if self.is_fresh else frozenset()
+        return frozenset(self.report.brake_key | fresh).difference(self.report.told)
+
+    def step(self) -> Step | None:
+        """Return what the message needs next; None for nothing."""
+        report, message = self.report, self.report.message
+        if message and message.mark:
+            return Step.FIND
+        if report.is_over or not report.is_watched:
+            is_known = self.is_fresh or not report.is_announced or not report.is_watched
+            return Step.END if (message or report.is_announced) and is_known else None
+        if message is None:
+            return Step.POST if self.news or (self.is_fresh and self.overdue) else None
+        if not message.ts:
+            return Step.POST if self.news else None
+        if message.content_hash != self.shown.fingerprint and not message.is_read_only:
+            return Step.EDIT
+        return Step.REPLY if self.news else None
 
 
 @dataclass(slots=True)
@@ -70,63 +91,76 @@ class FaultTeller:
     config: WatchConfig
     clock: Clock
     _arrives_by: dict[str, float] = field(default_factory=dict, init=False)
+    _doubted: set[str] = field(default_factory=set, init=False)
+    _called_at: dict[str, float] = field(default_factory=dict, init=False)
+
+    def begin(self) -> None:
+        """Wait for what an earlier watch has sent: it arrives by then, or never will."""
+        arrived = self.clock.monotonic() + ARRIVED_SECONDS
+        self._arrives_by = dict.fromkeys(self.reports.clusters, arrived)
 
     def look(self) -> None:
-        """Put on the queue the clusters whose message is to be written, for its channel's next turn to post."""
+        """Put on the queue the clusters whose message is to be written, for its channel's next turn."""
+        now = self.clock.monotonic()
         for cluster_id in self.reports.clusters:
-            if self._next(cluster_id) and self.clock.monotonic() >= self._arrives_by.get(cluster_id, 0.0):
-                self.queue.put(f"{KEY}{cluster_id}", Lane.REPLY, self._channel_of(cluster_id), urgent=True)
+            try:
+                step = self._view(cluster_id).step()
+            except Exception:  # what is odd about one cluster must not blind the bot to all others
+                logger.exception("Cluster %s: drawing what is wrong failed", cluster_id)
+                continue
+            is_early = step is Step.REPLY and now < self._called_at.get(cluster_id, -CALM_SECONDS) + CALM_SECONDS
+            if step and not is_early and now >= self._arrives_by.get(cluster_id, 0.0):
+                self.queue.put(f"{KEY}{cluster_id}", step.lane, self._channel_of(cluster_id))
 
-    async def tell(self, cluster_id: str) -> None:
-        """Do the next thing that the message of a cluster needs, at its channel's turn to post.
+    async def tell(self, cluster_id: str, lane: Lane) -> None:
+        """Do the next thing that the message of a cluster needs, at a turn that was waited for.
 
         Raises:
             PostFailed, PostUncertain: Slack did not take it, or may have: it is looked at the next time.
         """
-        step = self._next(cluster_id)
+        view = self._view(cluster_id)
+        step = view.step()
+        if step is None or step.lane is not lane:
+            return
         self.lease.ensure_held()
-        match step:
-            case Step.POST | Step.REPLY:
-                await finish(self._send(cluster_id, is_reply=step is Step.REPLY))
-            case Step.EDIT:
-                await finish(self._edit(cluster_id))
-            case Step.FIND:
-                await self._find(cluster_id)
+        if step is Step.FIND:
+            await self._find(cluster_id)
+        elif lane is Lane.EDIT:
+            await finish(self._edit(cluster_id, view, is_end=step is Step.END))
+        else:
+            await finish(self._send(cluster_id, view, is_reply=step is Step.REPLY))
 
-    def _next(self, cluster_id: str) -> Step | None:
-        return next_step(self.reports[cluster_id], self._overdue(cluster_id), self._drawn(cluster_id).fingerprint)
-
-    def _overdue(self, cluster_id: str) -> list[Fault]:
-        return self.reports[cluster_id].overdue(self.clock.now(), self.config.unrepaired_seconds)
+    def _view(self, cluster_id: str) -> View:
+        report, now = self.reports[cluster_id], self.clock.now()
+        overdue = report.overdue(now, self.config.unrepaired_seconds)
+        stands = report.message is not None and report.message.ts
+        if report.is_over or not report.is_watched:
+            shown = cards.none_left(report, now)
+        else:
+            shown = cards.unrepaired(
+                cluster_id, report, report.worst if stands else overdue, self.config.route(cluster_id).oncall
+            )
+        return View(report, overdue, shown, self.reports.is_fresh(cluster_id, self.clock.monotonic()))
 
     def _channel_of(self, cluster_id: str) -> str:
         message = self.reports[cluster_id].message
         return message.channel_id if message else self.config.route(cluster_id).channel_id
 
-    def _drawn(self, cluster_id: str, *, calls: bool = True) -> Message:
-        report, overdue = self.reports[cluster_id], self._overdue(cluster_id)
-        if not overdue and report.brake is None:
-            return cards.repaired(report, self.clock.now())
-        oncall = self.config.route(cluster_id).oncall if calls else ""
-        return cards.unrepaired(cluster_id, report, overdue, oncall)
-
-    async def _send(self, cluster_id: str, *, is_reply: bool) -> None:
+    async def _send(self, cluster_id: str, view: View, *, is_reply: bool) -> None:
         """Post the message, or a reply that calls people for what has come since."""
-        report, overdue = self.reports[cluster_id], self._overdue(cluster_id)
-        new = news(report, overdue)
+        report, new = view.report, view.news
+        oncall = self.config.route(cluster_id).oncall
         if is_reply:
-            said = cards.more_unrepaired(
-                replace(report, brake=report.brake if report.brake_key & new else None),
-                [each for each in overdue if each.alert.key in new],
-                self.config.unrepaired_seconds,
-                self.config.route(cluster_id).oncall,
-            )
+            braked = report.brake if report.brake_key & new else None
+            further = [each for each in view.overdue if each.alert.key in new]
+            said = cards.more_unrepaired(replace(report, brake=braked), further, self.config.unrepaired_seconds, oncall)
         else:
-            said = self._drawn(cluster_id, calls=bool(new))
+            said = cards.unrepaired(cluster_id, report, view.overdue, oncall if new else "")
         known = report.message or FaultMessage(self._channel_of(cluster_id))
         sending = replace(known, mark=new_id(), sent_at=await self.reports.store.now(), calls=new)
         # Before it leaves, so that the next process with the watch looks for it.
         await self.reports.change(cluster_id, partial(replace, message=sending))
+        self._called_at[cluster_id] = self.clock.monotonic()
         try:
             ts = await self.channels.post(
                 said,
@@ -139,54 +173,55 @@ class FaultTeller:
             self._arrives_by[cluster_id] = self.clock.monotonic() + ARRIVED_SECONDS
             raise
         except PostFailed as error:
-            left = known if known.ts and not error.is_gone else None
+            left = known if (known.ts or known.is_repeated) and not error.is_gone else None
             await self.reports.change(cluster_id, partial(replace, message=left))
             raise
         await self._arrived(cluster_id, ts, said.fingerprint)
 
     async def _arrived(self, cluster_id: str, ts: str, fingerprint: str = "") -> None:
         """Note that a post is in the channel, or a reply in the thread."""
+        report = self.reports[cluster_id]
+        calls = report.message.calls if report.message else frozenset()
+        called = {each.alert.node for each in report.worst if each.alert.key in calls}
 
-        def arrived(report: FaultReport) -> FaultReport:
-            message = report.message
-            assert message is not None  # noqa: S101 - it was sent
-            told = report.told | (message.calls & (report.brake_key | {each.alert.key for each in report.faults}))
-            return replace(report, told=told, message=message.arrived(ts, fingerprint))
+        def arrived(known: FaultReport) -> FaultReport:
+            assert known.message is not None  # noqa: S101 - it was sent
+            there, is_announced = known.message.arrived(ts, fingerprint), known.is_announced or bool(called)
+            return replace(known.having_told(known.message.calls), message=there, is_announced=is_announced)
 
-        message, overdue = self.reports[cluster_id].message, self._overdue(cluster_id)
-        calls = message.calls if message else frozenset()
-        called = {each.alert.node for each in overdue if each.alert.key in calls}
         await self.reports.change(
             cluster_id, arrived, told={"is_over": False, "nodes": len(called)} if called else None
         )
 
-    async def _edit(self, cluster_id: str) -> None:
-        """Bring the message up to date; once nothing is wrong, it says so and is left."""
-        report, said = self.reports[cluster_id], self._drawn(cluster_id)
-        message, is_over = report.message, not self._overdue(cluster_id) and report.brake is None
-        assert message is not None  # noqa: S101 - it is edited
-        try:
-            if message.ts:
-                await self.channels.turn_to_update()
-                await self.channels.update(message.ts, said, message.channel_id)
-        except PostUncertain:
-            self._arrives_by[cluster_id] = self.clock.monotonic() + ARRIVED_SECONDS
-            raise
-        except PostFailed as error:
-            if not error.is_lasting:
+    async def _edit(self, cluster_id: str, view: View, *, is_end: bool) -> None:
+        """Bring the message up to date; at the end it says so, and is left."""
+        report, message = view.report, view.report.message
+        is_takeable = message is not None and message.ts and not message.is_read_only
+        if message and is_takeable:
+            # Before it leaves: if this process dies, what the message shows isn't known.
+            await self.reports.change(cluster_id, partial(replace, message=replace(message, content_hash="")))
+            try:
+                await self.channels.update(message.ts, view.shown, message.channel_id)
+            except PostUncertain:
+                self._arrives_by[cluster_id] = self.clock.monotonic() + ARRIVED_SECONDS
+                self._doubted.add(cluster_id)
                 raise
-            logger.warning("The message about cluster %s can't be changed any more: %s", cluster_id, error)
-            await self.reports.change(cluster_id, partial(replace, message=None))
+            except PostFailed as error:
+                if not error.is_lasting:
+                    raise
+                logger.warning("The message about cluster %s can't be changed any more: %s", cluster_id, error)
+                message = None if error.is_gone else replace(message, is_read_only=True)
+            else:
+                message = replace(message, content_hash=view.shown.fingerprint)
+        if is_end and cluster_id in self._doubted:  # an earlier edit may arrive over this one: it is made once more
+            self._doubted.discard(cluster_id)
+            self._arrives_by[cluster_id] = self.clock.monotonic() + LATE_SECONDS
             return
-        if is_over:
-            await self.reports.change(
-                cluster_id,
-                partial(replace, message=None, told=frozenset()),
-                told={"is_over": True} if message.has_faults else None,
-            )
-        else:
-            shown = replace(message, content_hash=said.fingerprint)
-            await self.reports.change(cluster_id, partial(replace, message=shown))
+        if not is_end:
+            await self.reports.change(cluster_id, partial(replace, message=message))
+            return
+        told: Data | None = {"is_over": True, "is_watched": report.is_watched} if report.is_announced else None
+        await self.reports.change(cluster_id, partial(replace, message=None, is_announced=False), told=told)
 
     async def _find(self, cluster_id: str) -> None:
         """Look for what may have arrived. Where the bot may not read it, it is repeated, but only once."""
@@ -211,6 +246,5 @@ class FaultTeller:
             await self._arrived(cluster_id, ts)
             return
         again = replace(message, mark="", is_repeated=message.is_repeated or is_there is None)
-        await self.reports.change(
-            cluster_id, partial(replace, message=again if again.ts or again.is_repeated else None)
-        )
+        left = again if again.ts or again.is_repeated else None
+        await self.reports.change(cluster_id, partial(replace, message=left))

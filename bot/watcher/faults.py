@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from bot import metrics
 from bot.clock import Clock
-from bot.errors import InvalidId, RateLimited, TogetherError
-from bot.models import Fault, LinkedAlert
+from bot.errors import InvalidId, LeaseLost, RateLimited, StorageUnavailable, TogetherError
+from bot.models import Fault, FaultReport, LinkedAlert
 from bot.store import Messages
 from bot.together import TogetherClient
 from bot.watcher.poller import LONGEST_RETRY_AFTER, SLOW_SECONDS, Listing, Poller
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 READERS = 4
 KEPT = 200  # faults of a cluster
+MISSED = 2  # lists in a row without an alert: it has cleared
+UNSEEN_SECONDS = 600.0  # likewise, where there are more alerts than can be read
 UNAVAILABLE = {403, 404, 501}  # not every key may read the list
 ASK_AGAIN_SECONDS = 3600.0
 SLOW_POLL_SECONDS = 300.0  # between two readings of a cluster whose list of remediations takes long
@@ -37,12 +39,13 @@ class FaultWatch:
     messages: Messages
     poller: Poller
     clock: Clock
-    _wanted: asyncio.Queue[str] = field(default_factory=asyncio.Queue, init=False)
-    _under_repair: dict[str, Collection[str]] = field(default_factory=dict, init=False)
+    _wanted: asyncio.Queue[Listing] = field(default_factory=asyncio.Queue, init=False)
+    _reading: set[str] = field(default_factory=set, init=False)
     _asked_at: dict[str, float] = field(default_factory=dict, init=False)
     _covered: dict[str, Collection[str]] = field(default_factory=dict, init=False)
+    _seen_at: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
     _looked: dict[str, tuple[float, Collection[str]]] = field(default_factory=dict, init=False)
-    _not_before: float = field(default=-math.inf, init=False)
+    _not_before: dict[str, float] = field(default_factory=dict, init=False)
     _is_unavailable: bool = field(default=False, init=False)
     _failing: Backoff[str] = field(init=False)
 
@@ -52,14 +55,18 @@ class FaultWatch:
     def begin(self) -> None:
         """Forget what an earlier watch had in hand."""
         self._wanted = asyncio.Queue()
-        for each in (self._under_repair, self._asked_at, self._covered, self._looked):
+        self._reading.clear()
+        for each in (self._asked_at, self._covered, self._seen_at, self._looked):
             each.clear()
 
     async def keep(self, clusters: Collection[str]) -> None:
-        """Let nothing be wrong in clusters that are no longer read."""
+        """Let nothing be wrong in clusters that are no longer watched."""
         for cluster_id in self.reports.clusters:
-            if cluster_id not in clusters and not self.reports[cluster_id].is_over:
-                await self.reports.change(cluster_id, partial(replace, faults=(), count=0, critical=0, brake=None))
+            if self.reports[cluster_id].is_watched and not (
+                cluster_id in clusters and self.poller.is_watched(cluster_id)
+            ):
+                gone = partial(replace, faults=(), count=0, critical=0, brake=None, is_watched=False)
+                await self.reports.change(cluster_id, gone)
 
     def measure(self, *, is_watching: bool) -> None:
         """Bring the gauges up to date."""
@@ -72,84 +79,95 @@ class FaultWatch:
     def take(self, listing: Listing) -> None:
         """Have the alerts of a cluster read whose remediations were listed; seldom where that took long."""
         now, cluster_id = self.clock.monotonic(), listing.cluster_id
-        if listing.error or listing.alone or not listing.is_watched:
+        if listing.error or listing.alone or not listing.is_watched or cluster_id in self._reading:
             return
         again_at = self._asked_at.get(cluster_id, -math.inf) + SLOW_POLL_SECONDS
         is_slow = now - listing.asked_at > SLOW_SECONDS and now < again_at
-        if is_slow or now < self._not_before or self._failing.is_to_wait(cluster_id):
-            return
-        if cluster_id not in self._under_repair:
-            self._wanted.put_nowait(cluster_id)
-        self._under_repair[cluster_id], self._asked_at[cluster_id] = listing.under_repair, now
+        is_early = any(now < self._not_before.get(each, -math.inf) for each in (cluster_id, ""))
+        if not (is_slow or is_early or self._failing.is_to_wait(cluster_id)):
+            self._reading.add(cluster_id)
+            self._asked_at[cluster_id] = now
+            self._wanted.put_nowait(listing)
 
     async def read(self) -> None:
         """Read one cluster after another, forever."""
         while True:
-            cluster_id = await self._wanted.get()
-            under_repair = self._under_repair.pop(cluster_id)
-            if (found := await self._firing(cluster_id)) is not None:
-                alerts, is_whole = found
-                await self._note(cluster_id, alerts, under_repair, is_whole=is_whole)
-
-    async def _firing(self, cluster_id: str) -> tuple[Sequence[LinkedAlert], bool] | None:
-        """Return what fires in a cluster, and whether that is all; None where it can't be read now."""
-        try:
-            found = await self.together.firing(cluster_id)
-        except TogetherError as error:
-            self._failed(cluster_id, error)
-            return None
-        except InvalidId:
-            return None  # the list of its remediations says so
-        except Exception:  # what is odd about one cluster must not blind the bot to all others
-            logger.exception("Cluster %s: reading its alerts failed", cluster_id)
-            self._failing.failed(cluster_id)
-            return None
-        self._failing.succeeded(cluster_id)
-        self._is_unavailable = False
-        return found
+            listing = await self._wanted.get()
+            cluster_id = listing.cluster_id
+            try:
+                alerts, is_whole = await self.together.firing(cluster_id)
+                await self._note(cluster_id, alerts, listing.under_repair, is_whole=is_whole)
+            except TogetherError as error:
+                self._failed(cluster_id, error)
+            except (LeaseLost, StorageUnavailable):
+                raise
+            except InvalidId:
+                pass  # the list of its remediations says so
+            except Exception:  # what is odd about one cluster must not blind the bot to all others
+                logger.exception("Cluster %s: reading its alerts failed", cluster_id)
+                self._failing.failed(cluster_id)
+            else:
+                self._failing.succeeded(cluster_id)
+                self._is_unavailable = False
+            finally:
+                self._reading.discard(cluster_id)
 
     def _failed(self, cluster_id: str, error: TogetherError) -> None:
-        now, seconds = self.clock.monotonic(), 0.0
+        now = self.clock.monotonic()
         if error.http_status in UNAVAILABLE:
-            seconds = ASK_AGAIN_SECONDS
+            self._not_before[cluster_id] = now + ASK_AGAIN_SECONDS
             if not self._is_unavailable:
                 logger.warning("Together doesn't list firing alerts for this API key: HTTP %s", error.http_status)
             self._is_unavailable = True
-        else:
-            logger.warning("Can't read the alerts of cluster %s: %s", cluster_id, type(error).__name__)
-            self._failing.failed(cluster_id)
-            if isinstance(error, RateLimited) and error.retry_after:
-                seconds = min(error.retry_after, LONGEST_RETRY_AFTER)
-        self._not_before = max(self._not_before, now + seconds)
+            return
+        logger.warning("Can't read the alerts of cluster %s: %s", cluster_id, type(error).__name__)
+        self._failing.failed(cluster_id)
+        if isinstance(error, RateLimited) and error.retry_after:
+            self._not_before[""] = now + min(error.retry_after, LONGEST_RETRY_AFTER)  # that is for all of them
 
     async def _note(
         self, cluster_id: str, alerts: Sequence[LinkedAlert], under_repair: Collection[str], *, is_whole: bool
     ) -> None:
         """Write down what has changed."""
-        now = self.clock.now()
+        now, mono = self.clock.now(), self.clock.monotonic()
+        firing = {each.key: each for each in alerts if each.resolved_at is None}
         known = {each.alert.key: each for each in self.reports[cluster_id].faults}
-        present = {} if is_whole else {key: each.alert for key, each in known.items()}
-        present |= {each.key: each for each in alerts if each.resolved_at is None}
-        covered = {key for key, each in present.items() if not each.names.isdisjoint(under_repair)}
-        was_covered, self._covered[cluster_id] = self._covered.get(cluster_id, ()), covered
+        before = self._seen_at.get(cluster_id, {})
+        seen_at = self._seen_at[cluster_id] = {key: before.get(key, mono) for key in known} | dict.fromkeys(
+            firing, mono
+        )
+        is_first, was_covered = cluster_id not in self._covered, self._covered.get(cluster_id, ())
+        covered = {key for key, each in firing.items() if not each.names.isdisjoint(under_repair)}
+        self._covered[cluster_id] = covered
 
         def since(alert: LinkedAlert) -> float:
             if alert.key in known:
-                return known[alert.key].since
-            if alert.key in was_covered or alert.started_at is None:
-                return now  # its repair has just ended, or nobody knows
+                return min(now, known[alert.key].since)
+            if is_first or alert.key in was_covered or alert.started_at is None:
+                return now  # its repair may have just ended, or nobody knows
             return min(now, alert.started_at.timestamp())
 
-        faults = [Fault(each, since(each)) for key, each in present.items() if key not in covered]
+        faults = [Fault(each.brief(), since(each)) for key, each in firing.items() if key not in covered]
+        for key, each in known.items():
+            is_gone = each.missed + 1 >= MISSED if is_whole else mono - seen_at[key] > UNSEEN_SECONDS
+            if key not in firing and not is_gone and each.alert.names.isdisjoint(under_repair):
+                faults.append(replace(each, missed=each.missed + 1 if is_whole else 0))
         cluster = self.poller.clusters.get(cluster_id)
         name = (cluster and cluster.cluster_name) or cluster_id
-        await self.reports.change(cluster_id, lambda each: each.noting(name, faults, KEPT))
-        await self._look_for_returns(cluster_id, present.values())
+        self.reports.read_at[cluster_id] = mono
+        # A fault of a repaired node is told in its thread: it calls nobody again.
+        came_back = await self._look_for_returns(cluster_id, firing)
 
-    async def _look_for_returns(self, cluster_id: str, alerts: Collection[LinkedAlert]) -> None:
-        """Let repairs say that what they were to mend fires again, or still."""
-        now, keys = self.clock.monotonic(), {each.key for each in alerts}
+        def noted(report: FaultReport) -> FaultReport:
+            return report.having_told(came_back).noting(name, faults, KEPT, now)
+
+        await self.reports.change(cluster_id, noted)
+
+    async def _look_for_returns(self, cluster_id: str, firing: Mapping[str, LinkedAlert]) -> Collection[str]:
+        """Let repairs say that what they were to mend fires again, or still. Returns the keys of those alerts."""
+        now, keys = self.clock.monotonic(), set(firing)
         at, looked = self._looked.get(cluster_id, (-math.inf, ()))
-        if keys and (keys != looked or now - at > LOOK_SECONDS):
-            self._looked[cluster_id] = now, keys
-            await self.messages.note_firing(cluster_id, list(alerts))
+        if not keys or (keys == looked and now - at <= LOOK_SECONDS):
+            return ()
+        self._looked[cluster_id] = now, keys
+        return await self.messages.note_firing(cluster_id, list(firing.values()))

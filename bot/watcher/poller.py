@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import methodcaller
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,7 +30,7 @@ LONGEST_RETRY_AFTER = 300.0  # even if Together asks for more: people are told t
 LOST_SECONDS = 3600.0
 LOST_WAIT = 300.0
 ALL_CLUSTERS = ""  # the list of clusters, in place of a cluster's ID
-_ALERT_ID = methodcaller("get", "passive_health_check_alert_id")
+_NAMES = "passive_health_check_alert_id", "instance_id", "target_vm"  # of an alert
 Raw = Mapping[str, Any] | Remediation
 
 
@@ -259,6 +258,7 @@ class Poller:
             self._maybe_deleted.discard(cluster_id)
         listed = self._sort(listing, items)
         listing.unconfirmed = {ref for ref in self._index.of_cluster(cluster_id) if ref not in listed}
+        listing.under_repair.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
         if cluster_id in self._reads and not self._reads[cluster_id].done():
             return
         alone = [*listing.unconfirmed, *self._vanished_of(cluster_id), *self._hold_back(listing)]
@@ -369,8 +369,8 @@ def _names_in(item: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a remediation is about: its node, and the alerts that led to it."""
     linked = item.get("linked_alerts")
     alerts = [each for each in linked if isinstance(each, Mapping)] if isinstance(linked, list) else []
-    names = item.get("instance_id"), item.get("instance_name"), *map(_ALERT_ID, alerts)
-    return (each for each in names if isinstance(each, str))
+    named = [(item, ("instance_id", "instance_name")), *((each, _NAMES) for each in alerts)]
+    return (str(of[name]) for of, names in named for name in names if isinstance(of.get(name), str | int))
 
 
 def fingerprint_of(item: Raw) -> str:

@@ -169,7 +169,7 @@ class Reconciler:
         if key.startswith(OUTAGES):
             await self._outages.tell(channel_id)
         elif key.startswith(FAULTS):
-            await self._faults.tell(key.removeprefix(FAULTS))
+            await self._faults.tell(key.removeprefix(FAULTS), lane)
         else:
             return await self._reconcile(key, lane)
         return None

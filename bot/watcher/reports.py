@@ -1,12 +1,15 @@
 """What is wrong in clusters as a whole, as the process with the watch knows it: written down before it counts."""
 
 import asyncio
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from bot.models import FaultReport
 from bot.store import Faults
+from bot.store.outbox import Data
 
+FRESH_SECONDS = 420.0  # since the alerts of a cluster were read: while Together is slow, that is every five minutes
 Change = Callable[[FaultReport], FaultReport]
 
 
@@ -16,15 +19,18 @@ class Reports:
 
     Attributes:
         store: others resume approvals there, so a report with a brake is always changed as it is in the database.
+        read_at: when the alerts of a cluster were read by this process, on its monotonic clock.
     """
 
     store: Faults
+    read_at: dict[str, float] = field(default_factory=dict, init=False)
     _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def load(self) -> None:
         """Begin with what the last process knew."""
         self._known = await self.store.known()
+        self.read_at.clear()
 
     def __getitem__(self, cluster_id: str) -> FaultReport:
         return self._known.get(cluster_id, FaultReport())
@@ -34,9 +40,11 @@ class Reports:
         """Those in which something is wrong, or a message says so."""
         return list(self._known)
 
-    async def change(
-        self, cluster_id: str, change: Change, *, told: dict[str, str | int | float | bool | None] | None = None
-    ) -> None:
+    def is_fresh(self, cluster_id: str, now: float) -> bool:
+        """Return whether the alerts of a cluster were read lately; `now` on this process's monotonic clock."""
+        return now - self.read_at.get(cluster_id, -math.inf) <= FRESH_SECONDS
+
+    async def change(self, cluster_id: str, change: Change, *, told: Data | None = None) -> None:
         """Change a report. `told` is what other tools are told with it.
 
         Raises:

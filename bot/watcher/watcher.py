@@ -153,6 +153,7 @@ class Watcher:
         await self._outages.load()
         await self._reports.load()
         self._faults.begin()
+        self._fault_teller.begin()
         is_first = await self._messages.is_empty()
         since = self._clock.now() - (HISTORY_DAYS * _DAY if is_first else 0.0)
         # Where the database was lost, cards are in the channels that this one does not know; they are followed again.

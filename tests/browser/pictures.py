@@ -92,7 +92,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     fault = Fault(remediation().linked_alerts[0].model_copy(update={"target_vm": "gpu-node-07"}), START)
     report = FaultReport("llama-train", (fault,), 1, 1)
     yield "unrepaired", cards.unrepaired("c-7f2", report, [fault], ALICE), False
-    brake = Brake(14, 13, 64, START, ("Xid 74", 12))
+    brake = Brake(14, 13, 64, START, ("Xid 74", 12), peak=14)
     yield "brake", cards.unrepaired("c-7f2", replace(report, brake=brake), [], ALICE), False
     for name, error in ERRORS.items():
         is_private = isinstance(error, NotAttempted)

@@ -119,7 +119,7 @@ async def test_after_a_resume_it_latches_again_when_half_as_many_more_break_or_o
     await until(bot, lambda: "approvals resumed by" in message.text)
     ids += storm(bot, 1, start=10)
     await pass_time(bot, 300)
-    assert "5 nodes broken" in message.text
+    assert "5 nodes were broken" in message.text
     assert "paused automatically" not in message.text
     ids += storm(bot, 1, start=11)
     await until(bot, lambda: "Approvals are paused automatically" in message.text)

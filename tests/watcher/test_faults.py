@@ -219,11 +219,11 @@ async def test_it_is_told_once_slack_is_back(bot: World) -> None:
     assert told(bot) == [alert]
 
 
-async def test_cluster_that_is_gone_has_no_fault(bot: World) -> None:
+async def test_message_about_a_cluster_that_is_gone_says_so(bot: World) -> None:
     bot.together.fire("a-1", "cluster-2", "gpu-1")
     alert = await message(bot)
     bot.together.clusters.pop("cluster-2")
-    await until(bot, lambda: "lists no critical fault" in alert.text, 3600)
+    await until(bot, lambda: "isn't monitored any more" in alert.text, 3600)
 
 
 async def test_other_tools_are_told_when_people_are() -> None:
@@ -236,7 +236,7 @@ async def test_other_tools_are_told_when_people_are() -> None:
             events = await until(bot, lambda: webhook.events if len(webhook.events) == 2 else None)
             assert [(each["type"].rpartition(".")[2], each["data"]) for each in events] == [
                 ("unrepaired", {"cluster_id": "cluster-1", "is_over": False, "nodes": 1}),
-                ("unrepaired", {"cluster_id": "cluster-1", "is_over": True}),
+                ("unrepaired", {"cluster_id": "cluster-1", "is_over": True, "is_watched": True}),
             ]
 
 

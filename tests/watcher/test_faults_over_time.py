@@ -1,0 +1,506 @@
+"""Faults without a repair, over time: answers that lack something, clocks, deaths, and edits that go wrong."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from tests.deaths import free_the_lease, kill_the_watch
+from tests.manual_clock import ON_THE_WAY, POLL
+from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.storms import began
+from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
+from tests.watcher.test_faults import CALL, TOLD, WARNING, XID, message, told
+from tests.world import APPROVE, IDS, World
+
+pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
+OVER = "lists no critical fault"
+
+
+def calls_of(bot: World) -> int:
+    """How many posts that stand in Slack or were made mention on-call."""
+    return sum(
+        CALL in json.dumps(body) or "S0ONCALL" in json.dumps(body)
+        for method, body in bot.slack.calls
+        if method == "chat.postMessage"
+    )
+
+
+async def test_over_is_not_said_while_a_younger_critical_one_fires(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    alert = await message(bot)
+    bot.together.fire("a-2", "cluster-1", "gpu-2")
+    await pass_time(bot, 60)
+    bot.together.alerts.pop("a-1")
+    await pass_time(bot, 120)
+    assert OVER not in alert.text, alert.text  # a-2 is critical, fires, and has no repair
+
+
+async def test_alert_missing_from_one_answer_is_not_called_for_again(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    bot.together.fire("a-2", "cluster-1", "gpu-2", started_at="2026-11-24T03:00:00Z")
+    await message(bot)
+    await pass_time(bot, 60)
+    before = calls_of(bot)
+    for _ in range(5):
+        gone = bot.together.alerts.pop("a-1")
+        await pass_time(bot, POLL + 3)
+        bot.together.alerts["a-1"] = gone
+        await pass_time(bot, POLL + 3)
+    assert calls_of(bot) == before, (before, calls_of(bot))
+
+
+async def test_pages_that_shift_while_read_call_nobody_again(bot: World) -> None:
+    bot.together.max_page = 2
+    for number in range(4):
+        bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}")
+    await message(bot)
+    await pass_time(bot, 60)
+    before = calls_of(bot)
+    reads = []
+
+    def shift() -> None:
+        reads.append(1)
+        if len(reads) == 2:
+            bot.together.alerts.pop("a-3")  # of the first page, once that was read
+
+    bot.together.on_call["alerts"] = shift
+    await pass_time(bot, 120)
+    assert calls_of(bot) == before, (before, calls_of(bot))
+
+
+async def test_nothing_is_told_from_what_was_read_long_ago(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    await pass_time(bot, 60)
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=14, times=-1))
+    bot.together.alerts.clear()  # it clears at once, but that can't be read
+    await pass_time(bot, 1800)
+    assert told(bot) == [], told(bot)[0].text
+
+
+async def test_nothing_is_told_while_neither_list_can_be_read(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "instance-1")
+    await pass_time(bot, 60)
+    bot.together.faults.append(Fault("rpc", code=14, times=-1))
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])  # a repair is open
+    await pass_time(bot, 1800)
+    assert told(bot) == [], told(bot)[0].text
+
+
+async def test_404_about_one_cluster_does_not_blind_the_others(bot: World) -> None:
+    await began(bot)
+    bot.together.clusters["cluster-2"] = "two"
+    await pass_time(bot, 700)
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=5, times=1, cluster="cluster-2"))
+    await pass_time(bot, 30)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    await message(bot, seconds=1200)
+
+
+async def test_clock_that_is_set_back_does_not_end_the_message(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    alert = await message(bot)
+    before = calls_of(bot)
+    bot.time.set_back = 600
+    await pass_time(bot, 60)
+    text = alert.text
+    bot.time.set_back = 0
+    await pass_time(bot, 60)
+    assert (OVER in text, calls_of(bot) - before) == (False, 0)
+
+
+@pytest.mark.parametrize("minutes", ["0", "120"])
+async def test_changed_setting_does_not_say_that_nothing_fires(database_url: str, minutes: str) -> None:
+    async with watching(database=database_url, BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.fire("a-1", "cluster-1", "gpu-1")
+        alert = await message(bot)
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another(bot.settings.model_copy(update={"bot_unrepaired_minutes": int(minutes)})):
+            await pass_time(bot, 120)
+            assert OVER not in alert.text
+
+
+async def test_cluster_no_longer_watched_is_not_said_to_be_without_faults(database_url: str) -> None:
+    async with watching(database=database_url, BOT_ONCALL="S0ONCALL") as bot:
+        await began(bot)
+        bot.together.fire("a-1", "cluster-2", "gpu-1")
+        alert = await message(bot, seconds=3000)
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another(bot.settings.model_copy(update={"bot_clusters": ("cluster-1",)})):
+            await pass_time(bot, 120)
+            assert OVER not in alert.text  # it still fires; the bot just doesn't look
+
+
+async def test_cluster_no_longer_watched_with_a_card_is_not_shown_forever(database_url: str) -> None:
+    async with watching(database=database_url, BOT_ONCALL="S0ONCALL") as bot:
+        await began(bot)
+        bot.together.add(("cluster-2", "instance-9", "remediation-9"))
+        bot.together.fire("a-1", "cluster-2", "gpu-1")
+        alert = await message(bot, seconds=3000)
+        await bot.settle()
+        await free_the_lease(database_url)
+        bot.together.alerts.clear()
+        async with bot.another(bot.settings.model_copy(update={"bot_clusters": ("cluster-1",)})):
+            await pass_time(bot, 3600)
+            assert TOLD not in alert.text  # it has cleared an hour ago
+
+
+async def test_repair_that_ended_during_a_takeover_still_gives_its_minutes(database_url: str) -> None:
+    async with watching(database=database_url, BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+        bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+        await card(bot)
+        await pass_time(bot, 3600)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(database_url)
+        bot.together.review(IDS, "cancel")
+        async with bot.another():
+            await pass_time(bot, 120)
+            assert told(bot) == []
+
+
+async def test_on_call_is_not_called_twice_for_a_fault_that_came_back(bot: World) -> None:
+    await began(bot)
+    bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", **XID}])
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    for _ in range(4):
+        bot.together.advance(IDS)
+    await until(bot, lambda: "Watched until" in alert.text)
+    await pass_time(bot, 300)
+    before = calls_of(bot)
+    bot.together.fire("a-9", "cluster-1", "instance-1", **XID)
+    await pass_time(bot, 2400)
+    assert calls_of(bot) - before == 1, calls_of(bot) - before
+
+
+async def test_on_call_is_not_called_twice_for_a_fault_that_did_not_stop(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    for _ in range(4):
+        bot.together.advance(IDS)
+    await until(bot, lambda: "Watched until" in alert.text)
+    before = calls_of(bot)
+    await pass_time(bot, 2400)
+    assert calls_of(bot) - before == 1, calls_of(bot) - before
+
+
+async def test_repair_is_not_said_to_have_failed_by_an_alert_that_is_not_read(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    for _ in range(4):
+        bot.together.advance(IDS)
+    await until(bot, lambda: "Watched until" in alert.text)
+    await pass_time(bot, 60)
+    bot.together.max_page = 50
+    for number in range(1100):
+        bot.together.fire(f"b-{number}", "cluster-1", f"gpu-{number}", **WARNING)
+    bot.together.alerts.pop("a-1")  # the repair helped
+    await pass_time(bot, 2400)
+    assert "didn't help" not in alert.text
+
+
+async def test_cleared_critical_goes_though_there_are_very_many(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    alert = await message(bot)
+    bot.together.max_page = 50
+    for number in range(1100):
+        bot.together.fire(f"b-{number}", "cluster-1", f"gpu-{number}", **WARNING)
+    bot.together.alerts.pop("a-1")
+    await pass_time(bot, 1800)
+    assert TOLD not in alert.text
+
+
+async def test_very_many_are_counted(bot: World) -> None:
+    bot.together.max_page = 200
+    for number in range(1000):
+        bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}")
+    alert = await message(bot)
+    assert "997 more" in alert.text.splitlines()[0], alert.text.splitlines()[0]
+
+
+async def test_edit_of_unclear_result_is_put_right(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    alert = await message(bot)
+    fault = SlackFault("chat.update", "drop", after=True)
+    bot.slack.faults.append(fault)
+    bot.together.fire("a-2", "cluster-1", "gpu-2")
+    await until(bot, lambda: fault.times == 0)
+    bot.together.alerts.pop("a-2")
+    await pass_time(bot, 3600)
+    assert "gpu-2" not in alert.text
+
+
+async def test_edit_that_died_with_its_process_is_put_right(database_url: str) -> None:
+    async with watching(database=database_url, BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.fire("a-1", "cluster-1", "gpu-1")
+        alert = await message(bot)
+        fault = SlackFault("chat.update", "hang", after=True)
+        bot.slack.faults.append(fault)
+        bot.together.fire("a-2", "cluster-1", "gpu-2")
+        await until(bot, lambda: fault.times == 0)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(database_url)
+        bot.together.alerts.pop("a-2")
+        async with bot.another():
+            await pass_time(bot, 3600)
+            assert "gpu-2" not in alert.text
+
+
+async def test_end_is_told_to_other_tools_though_the_message_is_gone() -> None:
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ) as bot:
+            bot.together.fire("a-1", "cluster-1", "gpu-1")
+            alert = await message(bot)
+            bot.slack.messages.remove(alert)
+            bot.together.alerts.clear()
+            await pass_time(bot, 300)
+            assert [each["data"]["is_over"] for each in webhook.events] == [False, True]
+
+
+async def test_counting_alert_is_no_storm_of_edits(bot: World) -> None:
+    events: list[dict[str, Any]] = [{"xid_code": "79", "count": 1}]
+    bot.together.fire("a-1", "cluster-1", "gpu-1", annotation={"title": "x", "xid": {"events": events}})
+    alert = await message(bot)
+    edits = alert.edits
+
+    def more() -> None:
+        events[0]["count"] += 1
+
+    bot.together.on_call["alerts"] = more
+    await pass_time(bot, 1100)
+    assert alert.edits - edits < 20, alert.edits - edits
+
+
+@pytest.mark.parametrize("where", ["linked", "node"])
+async def test_numbers_for_ids_are_the_same_ids(bot: World, where: str) -> None:
+    if where == "linked":
+        bot.together.fire("7", "cluster-1", **XID)
+        bot.together.alerts["7"]["passive_health_check_alert_id"] = 7
+        bot.together.add(linked_alerts=[bot.together.alerts["7"]])
+    else:
+        bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+        bot.together.alerts["a-1"]["passive_health_check_alert_id"] = None
+        bot.together.alerts["a-1"]["instance_id"] = None
+        bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    await card(bot)
+    await pass_time(bot, 1800)
+    assert told(bot) == []
+
+
+async def test_open_repair_that_the_list_lacks_is_open(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    await card(bot)
+    bot.together.lists_as[IDS] = "SUCCEEDED"  # lists lack it, though reading it says that it waits
+    await pass_time(bot, 1800)
+    assert told(bot) == []
+
+
+async def test_edit_that_slack_executes_late_does_not_stay(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    alert = await message(bot)
+    fault = SlackFault("chat.update", "internal_error", late=True)
+    bot.slack.faults.append(fault)
+    bot.together.fire("a-2", "cluster-1", "gpu-2")
+    await until(bot, lambda: fault.times == 0)
+    bot.together.alerts.clear()
+    await until(bot, lambda: OVER in alert.text)
+    bot.slack.execute_late()
+    await pass_time(bot, 3700)
+    assert OVER in alert.text
+
+
+async def test_post_is_not_looked_for_too_early_after_a_clock_went_back(database_url: str) -> None:
+    async with watching(database=database_url, BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.fire("a-1", "cluster-1", "gpu-1")
+        await began(bot)
+        fault = SlackFault("chat.postMessage", "hang", late=True)
+        bot.slack.faults.append(fault)
+        await until(bot, lambda: fault.times == 0, 1200)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(database_url)
+        bot.time.set_back = 5
+        async with bot.another():
+            await pass_time(bot, 9)
+            bot.slack.execute_late()
+            await pass_time(bot, 600)
+            assert len(told(bot)) == 1
+
+
+async def test_edits_may_be_refused_for_good_without_a_storm_of_posts(bot: World) -> None:
+    events: list[dict[str, Any]] = [{"xid_code": "79", "count": 1}]
+    bot.together.fire("a-1", "cluster-1", "gpu-1", annotation={"title": "x", "xid": {"events": events}})
+    await message(bot)
+
+    def more() -> None:
+        events[0]["count"] += 1
+
+    bot.together.on_call["alerts"] = more
+    bot.slack.faults.append(SlackFault("chat.update", "edit_window_closed", times=-1))
+    await pass_time(bot, 600)
+    assert len(told(bot)) < 5, len(told(bot))
+
+
+async def test_critical_one_beyond_the_kept_is_called_for(bot: World) -> None:
+    bot.together.max_page = 200
+    for number in range(200):
+        bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}")
+    alert = await message(bot)
+    bot.together.fire("b-1", "cluster-1", "other-1", **XID)
+    await pass_time(bot, 1200)
+    assert any("other-1" in each for each in thread(bot, alert)) or "201" in alert.text or "198 more" in alert.text, (
+        alert.text
+    )
+
+
+async def test_clock_that_was_ahead_does_not_delay_it(bot: World) -> None:
+    await began(bot)
+    bot.time.set_back = -7200
+    bot.together.fire("a-1", "cluster-1", "gpu-1", started_at=None)
+    await pass_time(bot, 60)
+    bot.time.set_back = 0
+    await message(bot, seconds=1500)
+
+
+async def test_nothing_old_is_told_by_a_new_process_before_it_has_read(database_url: str) -> None:
+    async with watching(database=database_url, BOT_ONCALL="S0ONCALL") as bot:
+        await began(bot)
+        bot.together.fire("a-1", "cluster-1", "gpu-1")
+        await pass_time(bot, 60)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(database_url)
+        await bot.time.advance(7200)
+        bot.together.alerts.clear()
+        bot.together.faults.append(Fault("slow", verb="list", seconds=0.0, times=0))
+        with bot.together.paused("list"):
+            async with bot.another():
+                await pass_time(bot, 8)  # Together takes some seconds to answer
+        assert told(bot) == []
+
+
+@pytest.mark.bot(BOT_POLL_SECONDS="2")
+async def test_older_reading_does_not_undo_a_newer_one(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    await message(bot)
+    await pass_time(bot, 30)
+    before = calls_of(bot)
+    with bot.together.paused("alerts answered"):
+        await until(bot, lambda: bot.together.is_waiting("alerts answered"))
+        bot.together.alerts.clear()
+        with bot.together.open_for_others("alerts answered"):
+            await pass_time(bot, 7)
+    await pass_time(bot, 30)
+    assert (calls_of(bot), len(told(bot))) == (before, 1)
+
+
+async def test_over_while_fault_waits_for_its_minutes_after_a_repair(bot: World) -> None:
+    """Slack is down while a repair is open; it was cancelled before the message could be edited."""
+    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+    alert = await message(bot)
+    fault = SlackFault("chat.update", "internal_error", times=-1)
+    bot.slack.faults.append(fault)
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    await pass_time(bot, 60)
+    bot.together.review(IDS, "cancel")
+    await pass_time(bot, 60)
+    bot.slack.faults.clear()
+    await pass_time(bot, 120)
+    assert OVER not in alert.text
+
+
+async def test_blind_channel_has_it_twice_at_most(bot: World) -> None:
+    bot.slack.may_read_history = False
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    unclear = [SlackFault("chat.postMessage", "internal_error", after=True) for _ in range(3)]
+    bot.slack.faults += [unclear[0], SlackFault("chat.postMessage", "fatal_error_x"), *unclear[1:]]
+    await pass_time(bot, 2400)
+    assert len(told(bot)) <= 2, len(told(bot))
+
+
+async def test_unclear_post_while_the_alert_flaps(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    fault = SlackFault("chat.postMessage", "internal_error", after=True)
+    bot.slack.faults.append(fault)
+    await until(bot, lambda: fault.times == 0, 1200)
+    gone = bot.together.alerts.pop("a-1")
+    await pass_time(bot, 24)
+    bot.together.alerts["a-1"] = gone
+    await pass_time(bot, 600)
+    assert calls_of(bot) == 1, calls_of(bot)
+
+
+@pytest.mark.parametrize("counting", [False, True])
+async def test_thread_reply_is_not_starved_by_messages_about_faults(bot: World, *, counting: bool) -> None:
+    enforce_slacks_limits(bot)
+    counts = []
+    for number in range(12):
+        events: list[dict[str, Any]] = [{"xid_code": "79", "count": 1}]
+        counts.append(events)
+        bot.together.fire(
+            f"a-{number}", f"cluster-{number}", f"gpu-{number}", annotation={"title": "x", "xid": {"events": events}}
+        )
+    await pass_time(bot, 1500)
+    assert len(told(bot)) == 12
+
+    def more() -> None:
+        for each in counts:
+            each[0]["count"] += 1
+
+    if counting:
+        bot.together.on_call["alerts"] = more
+        await pass_time(bot, 60)
+    bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", **XID}])
+    alert = await card(bot)
+    start = bot.time.seconds
+    bot.together.review(IDS, "cancel")  # in Together's console
+    edited = replied = 0.0
+    while not (edited and replied) and bot.time.seconds < start + 600:
+        await pass_time(bot, 5)
+        edited = edited or ("Cancelled" in alert.text and bot.time.seconds - start)
+        replied = replied or (bool(thread(bot, alert)) and bot.time.seconds - start)
+    bot.time.passing = ON_THE_WAY  # so that it can end
+    bot.slack.limits = None
+    edited, replied = edited or 9999.0, replied or 9999.0
+    assert (edited < 40, replied < 60) == (True, True), (edited, replied)
+
+
+async def test_process_ends_though_an_edit_about_faults_waits_for_its_turn(bot: World) -> None:
+    enforce_slacks_limits(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    await message(bot)
+    fault = SlackFault("chat.update", "ratelimited", retry_after=600)
+    bot.slack.faults.append(fault)
+    bot.together.alerts["a-1"]["annotation"] = XID["annotation"]
+    await until(bot, lambda: fault.times == 0, 120)
+    await pass_time(bot, 60)  # the next attempt waits for its turn
+    began_at, stopping = bot.time.seconds, asyncio.ensure_future(bot.settle())
+    while not stopping.done() and bot.time.seconds - began_at < 700:
+        await asyncio.sleep(0.01)
+        await bot.time.advance(5)
+    took = bot.time.seconds - began_at
+    await stopping
+    assert took < 60, took
