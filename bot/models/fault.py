@@ -163,11 +163,6 @@ class FaultReport:
         return [each for each in self.worst if each.alert.key in self.told or (seconds and each.since + seconds <= now)]
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing is left that the message is about."""
-        return not self.worst and self.brake is None
-
-    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to remember."""
         return not (self.faults or self.message or self.brake or self.is_announced or self.told)

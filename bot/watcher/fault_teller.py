@@ -46,12 +46,14 @@ class View:
         overdue: the faults that people are to be called for, or were.
         shown: what it shows, without the mention in a post that calls nobody.
         is_fresh: the alerts were read lately: nobody is called, and nothing said to be over, by what is old.
+        is_over: nothing is left that the message is about.
     """
 
     report: FaultReport
     overdue: list[Fault]
     shown: Message
     is_fresh: bool
+    is_over: bool
 
     @property
     def news(self) -> frozenset[str]:
@@ -64,7 +66,7 @@ class View:
         report, message = self.report, self.report.message
         if message and message.mark:
             return Step.FIND
-        if report.is_over or not report.is_watched:
+        if self.is_over:
             is_known = self.is_fresh or not report.is_announced or not report.is_watched
             return Step.END if (message or report.is_announced) and is_known else None
         if message is None:
@@ -134,13 +136,16 @@ class FaultTeller:
         report, now = self.reports[cluster_id], self.clock.now()
         overdue = report.overdue(now, self.config.unrepaired_seconds)
         stands = report.message is not None and report.message.ts
-        if report.is_over or not report.is_watched:
+        # Once it stands, it shows the younger ones too.
+        left = report.worst if self.config.unrepaired_seconds else overdue
+        is_over = not (left or report.brake) or not report.is_watched
+        if is_over:
             shown = cards.none_left(report, now)
         else:
-            shown = cards.unrepaired(
-                cluster_id, report, report.worst if stands else overdue, self.config.route(cluster_id).oncall
-            )
-        return View(report, overdue, shown, self.reports.is_fresh(cluster_id, self.clock.monotonic()))
+            oncall = self.config.route(cluster_id).oncall
+            shown = cards.unrepaired(cluster_id, report, left if stands else overdue, oncall)
+        is_fresh = self.reports.is_fresh(cluster_id, self.clock.monotonic())
+        return View(report, overdue, shown, is_fresh, is_over)
 
     def _channel_of(self, cluster_id: str) -> str:
         message = self.reports[cluster_id].message

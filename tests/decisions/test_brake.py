@@ -218,3 +218,13 @@ async def test_nothing_pauses_where_it_is_not_set(bot: World) -> None:
     message = await digest(bot)
     await pass_time(bot, 300)
     assert PAUSE in message.buttons
+
+
+@pytest.mark.bot(BOT_UNREPAIRED_MINUTES="0")
+async def test_message_of_the_brake_ends_though_alerts_fire_that_nobody_is_to_be_told_of(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    ids, message = await broken(bot)
+    assert "gpu-1" not in message.text
+    clear(bot, ids)
+    await until(bot, lambda: "Approvals aren't paused any more" in message.text, 2100)
+    assert "no critical fault" not in message.text
