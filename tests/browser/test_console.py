@@ -62,6 +62,44 @@ async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, r
     await expect(thread.locator("summary")).to_have_text(re.compile(r"^\d+ replies$"))
 
 
+async def test_automatic_repair_runs_and_its_fault_comes_back(open_page: OpenPage, running: Demo) -> None:
+    page = await open_page()
+    await page.get_by_label("Advance repairs automatically").uncheck()
+    await button(page, "Start an automatic repair").click()
+    card = newest(page)
+    await expect(card.get_by_role("heading")).to_contain_text("Started automatically: reprovision")
+    ids = list(running.together.remediations)[-1]
+    row = page.locator(f"[data-remediation='{ids[2]}']")
+    await button(row, "Hang").click()
+    await expect(button(row, "Hang")).to_have_count(0)
+    for _ in range(2):
+        await button(row, "Next state").click()
+    await expect(page.locator("#messages article").filter(has_text="Reprovisioned gpu-node")).to_have_count(1)
+    await button(row, "Fault comes back").click()
+    await expect(page.locator("#messages article").filter(has_text="Fault came back after")).to_have_count(1)
+
+
+async def test_switch_that_fails_pauses_approvals_and_alerts_without_a_repair_are_in_the_home(
+    open_page: OpenPage, running: Demo
+) -> None:
+    page = await open_page()
+    await button(page, "Fail a switch").click()
+    brake = page.locator("#messages article").filter(has_text="Approvals are paused automatically")
+    await expect(brake).to_contain_text("64 of 64 nodes broken at once")
+    await button(brake, "Resume approvals…").click()
+    await page.get_by_role("dialog").get_by_label("Reason").fill("the switch is back")
+    await answer(page, "Resume approvals")
+    await expect(page.locator("#messages")).to_contain_text("approvals resumed by @alice")
+    await button(page, "Fire an alert without a repair").click()
+    await running.together.until(lambda: running.together.alerts)
+    read = sum(call.verb == "alerts" for call in running.together.calls)
+    await running.together.until(lambda: sum(call.verb == "alerts" for call in running.together.calls) > read + 4)
+    await running.slack.open_home()
+    await running.slack.until(lambda: "Faults without a repair: 1" in str(running.slack.homes.get("U0ALICE")))
+    await button(page, "Clear those alerts").click()
+    await running.together.until(lambda: not running.together.alerts)
+
+
 async def test_hold_is_shown_to_all(open_page: OpenPage, running: Demo) -> None:
     alice, bob = await open_page(), await open_page("U0BOB")
     await ill_node(alice, running)

@@ -55,6 +55,10 @@ async def demo(port: int = 0) -> AsyncIterator[Demo]:
             "BOT_REMIND_MINUTES": "1",
             "BOT_TWO_PEOPLE_MODES": "HOST_AWARE",
             "BOT_MAX_IN_REPAIR_PERCENT": "50",
+            "BOT_STORM_BRAKE": "80%",
+            "BOT_UNREPAIRED_MINUTES": "1",
+            "BOT_STUCK_MINUTES": "1",
+            "BOT_WAIT_MINUTES": "*=1",
             "BOT_RUNBOOK_URL": "https://docs.nvidia.com/deploy/xid-errors/index.html#xid-{xid}",
         }
         with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.simulator.console import state
-from tests.simulator.console.scenes import Scenes
+from tests.simulator.console.scenes import NODES, Scenes
 from tests.simulator.listener import Listener
 from tests.simulator.slack import Ack, Posted, Slack
 from tests.simulator.slack.limits import Refused
@@ -221,6 +221,14 @@ class Console(Listener):
                 self._scenes.break_node()
             case "break 40 nodes":
                 self._scenes.break_many()
+            case "fail a switch":
+                self._scenes.break_many(NODES)
+            case "start an automatic repair":
+                self._scenes.start_automatically()
+            case "fire an alert without a repair":
+                self._scenes.fire()
+            case "clear those alerts":
+                self._together.alerts.clear()
             case "advance":
                 self._scenes.advances = bool(body["value"])
             case "condition":

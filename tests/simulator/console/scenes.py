@@ -47,6 +47,7 @@ class Scenes:
         self._numbers = count(7)
         self._nodes = cycle([*range(7, 33), *range(1, 7)])
         self._faults = cycle(_FAULTS)
+        self._hanging: set[Ids] = set()
         self.condition = "healthy"
         self.advances = True
         together.before_decision = self._hang
@@ -68,11 +69,25 @@ class Scenes:
         """Health checks find a broken node, and Together suggests a repair."""
         return self._add(TRAINING, next(self._faults), next(self._nodes))
 
-    def break_many(self) -> None:
-        """Break 40 nodes at once, as a failed switch does: those that have no open remediation."""
+    def start_automatically(self) -> Ids:
+        """Together starts a repair without asking anybody."""
+        ids = self._add(TRAINING, _FAULTS[1], next(self._nodes))
+        self._together.remediations[ids] |= {
+            "state": "PENDING", "reviewed_by": "Auto-Approved", "requested_by": "Together Health Checker",
+        }  # fmt: skip
+        return ids
+
+    def fire(self) -> None:
+        """A health check fires for which Together suggests nothing."""
+        number, node = next(self._numbers), f"gpu-node-{next(self._nodes)}"
+        annotation = {"title": "Node disk pressure"}
+        self._together.fire(f"a-{number}", TRAINING, node, alert_name="KubeNodeDiskPressure", annotation=annotation)
+
+    def break_many(self, count: int = STORM) -> None:
+        """Break many nodes at once, as a failed switch does: those that have no open remediation."""
         broken = {ids[1] for ids in self._together.remediations if self._together.state(ids) not in TERMINAL}
         whole = [node for node in range(1, NODES + 1) if _instance(INFERENCE, node) not in broken]
-        for number, node in enumerate(whole[:STORM]):
+        for number, node in enumerate(whole[:count]):
             self._add(INFERENCE, _FAULTS[2 if number % 8 == 7 else 0], node)
 
     def escalate(self, ids: Ids) -> None:
@@ -109,7 +124,8 @@ class Scenes:
         while True:
             await asyncio.sleep(seconds)
             if self.advances:
-                for ids in [each for each in self._together.remediations if self._together.state(each) in UNDER_WAY]:
+                under_way = [each for each in self._together.remediations if self._together.state(each) in UNDER_WAY]
+                for ids in [each for each in under_way if each not in self._hanging]:
                     self.advance(ids)
                 self._together.changed()
 
@@ -121,9 +137,10 @@ class Scenes:
             worst = remediation["mode"].endswith(ESCALATIONS[-1])
             return [*([] if worst else ["escalate"]), "resolve", "approve elsewhere", "reject elsewhere"]
         if state in UNDER_WAY:
-            return ["next state", *(["fail"] if state in {"RUNNING", "QUARANTINING"} else [])]
+            hang = [] if ids in self._hanging else ["hang"]
+            return ["next state", *(["fail"] if state in {"RUNNING", "QUARANTINING"} else []), *hang]
         assert state in TERMINAL
-        return []
+        return ["come back"] if state == "SUCCEEDED" and remediation.get("linked_alerts") else []
 
     def happen(self, what: str, ids: Ids) -> None:
         """Let something happen to a remediation.
@@ -144,6 +161,13 @@ class Scenes:
                 self._together.review(ids, "reject", "by a colleague")
             case "next state":
                 self.advance(ids)
+            case "hang":
+                self._hanging.add(ids)
+            case "come back":
+                before, again = self._together.remediations[ids], (*ids[:2], f"r-{next(self._numbers):04d}")
+                kept = {name: before[name] for name in ("instance_name", "mode", "reason")}
+                alerts = [{**each, "started_at": self._hours_ago(0)} for each in before["linked_alerts"]]
+                self._together.add(again, **kept, linked_alerts=alerts)
             case "fail":
                 self._together.fail(ids, "host did not come back within 20 min")
 

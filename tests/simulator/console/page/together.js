@@ -3,7 +3,10 @@
 import { byId, el, refill } from "./dom.js";
 import { act, parts } from "./server.js";
 
-const SCENES = ["break a node", "break 40 nodes"];
+const SCENES = [
+  "break a node", "break 40 nodes", "fail a switch", "start an automatic repair", "fire an alert without a repair",
+  "clear those alerts",
+];
 const LABELS = {
   escalate: "Escalate repair",
   resolve: "Auto-resolve",
@@ -11,6 +14,8 @@ const LABELS = {
   "reject elsewhere": "Reject in Together",
   "next state": "Next state",
   fail: "Fail",
+  hang: "Hang",
+  "come back": "Fault comes back",
 };
 
 export function startTogether() {
