@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, assert_never
 
 from bot.cards import blocks, labels
 from bot.cards.config import CardConfig
-from bot.models import RULES, Blocks, CardContext, Remediation, RepairLoad, State, Verb, button_value, reference_value
+from bot.models import RULES, Blocks, CardContext, Remediation, State, Verb, button_value, reference_value
 from bot.mrkdwn import clean
 
 RELEASE = "release"
@@ -77,16 +77,11 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
         known = held + approved + (_approvals(remediation, about, config) if verb is Verb.APPROVE else "")
         wait = config.wait_of(remediation.cluster_id)
         asked = question(verb, remediation.mode, remediation.node, known, wait)
-        if verb is Verb.APPROVE and about.share:
-            asked = _with_load(asked, about.share)
+        load = f" Cluster: {labels.load(about.share)}." if verb is Verb.APPROVE and about.share else ""
+        if len(asked.text + load) <= _MAX_DIALOG:  # the effect matters more
+            asked = asked._replace(text=asked.text + load)
         button["confirm"] = _dialog(asked)
     return button
-
-
-def _with_load(asked: "Question", share: RepairLoad) -> "Question":
-    """Return a question that says how much of the cluster is in repair, where that fits: the effect matters more."""
-    text = f"{asked.text} Cluster: {labels.load(share)}."
-    return asked._replace(text=text) if len(text) <= _MAX_DIALOG else asked
 
 
 def _approvals(remediation: Remediation, about: CardContext, config: CardConfig) -> str:

@@ -200,7 +200,8 @@ def _risk(remediation: Remediation, about: CardContext) -> str:
         return ""
     told = [_history(remediation, about.history)] if about.history else []
     if about.share:
-        told.append(_share(remediation, about.share))
+        cluster = escape(about.share.cluster or remediation.cluster_id, 100)
+        told.append(f"{cluster}: {labels.load(about.share)} (as of {when(about.share.at)})")
     return " · ".join(told)
 
 
@@ -224,10 +225,6 @@ def _again(remediation: Remediation, history: History) -> str:
     following = NEXT_STEP.get(remediation.mode)  # type: ignore[call-overload] # the set of modes is open
     after = f". Together's next step: {labels.mode(following).noun}" if following else ""
     return f"{which}{f' for {found}' if found else ''}{after}"
-
-
-def _share(remediation: Remediation, share: RepairLoad) -> str:
-    return f"{escape(share.cluster or remediation.cluster_id, 100)}: {labels.load(share)} (as of {when(share.at)})"
 
 
 def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:

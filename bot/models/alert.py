@@ -73,8 +73,9 @@ class RepairLoad:
     waiting: int = 0
 
     def is_like(self, other: "RepairLoad | None") -> bool:
-        """Return whether another load is the same but for its time."""
-        return other is not None and replace(other, at=self.at) == self
+        """Return whether another load has the same numbers."""
+        numbers = self.in_repair, self.nodes, self.waiting
+        return other is not None and (other.in_repair, other.nodes, other.waiting) == numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,8 +155,9 @@ class FaultReport:
 
     @property
     def worst(self) -> list[Fault]:
-        """The critical ones, the oldest first."""
-        return sorted((each for each in self.faults if each.alert.is_critical), key=lambda each: each.since)
+        """The critical ones, the oldest first: of what the last list lacked, those that people were called for."""
+        there = [each for each in self.faults if not each.missed or each.alert.key in self.told]
+        return sorted((each for each in there if each.alert.is_critical), key=lambda each: each.since)
 
     def overdue(self, now: float, seconds: float) -> list[Fault]:
         """Return the critical ones that people were called for, or that have fired for so long; 0 for never."""

@@ -136,7 +136,7 @@ class FaultTeller:
         report, now = self.reports[cluster_id], self.clock.now()
         overdue = report.overdue(now, self.config.unrepaired_seconds)
         stands = report.message is not None and report.message.ts
-        # Once it stands, it shows the younger ones too.
+        # Once it is there, it shows the younger ones too.
         left = report.worst if self.config.unrepaired_seconds else overdue
         is_over = not (left or report.brake) or not report.is_watched
         if is_over:

@@ -299,7 +299,8 @@ class Intake:
             return
         if not share.is_like(self._loads.get(cluster_id)):
             self._loads[cluster_id] = share
-            self._load_due.setdefault(cluster_id, 0.0)
+            if listing.waiting - {each.ref.instance_id for each in listing.new}:  # a new card says it already
+                self._load_due.setdefault(cluster_id, 0.0)
         if now < self._load_due.get(cluster_id, math.inf):
             return
         waiting = await self._messages.waiting_cards(cluster_id)

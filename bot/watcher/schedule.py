@@ -73,8 +73,8 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     if alert.is_stale:
         as_of = None if remediation.state in FINAL else _answered_at(alert)
         about = replace(about, is_unlisted=False, as_of=as_of)
-    is_news = about.came_back or remediation.ended_at > alert.seen_at
-    if snapshot.message.is_started and remediation.state in FINAL and not is_news:
+    is_over = snapshot.message.is_started and remediation.state in FINAL and not about.came_back
+    if is_over and remediation.ended_at <= alert.seen_at:
         return cards.brief(remediation, about, config.cards)
     return cards.card(remediation, decided=decided, notice=notice, buttons=buttons, about=about, config=config.cards)
 

@@ -53,6 +53,15 @@ async def test_alert_missing_from_one_answer_is_not_called_for_again(bot: World)
     assert calls_of(bot) == before, (before, calls_of(bot))
 
 
+async def test_alert_that_the_last_list_lacks_is_not_told_for_the_first_time(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    await pass_time(bot, 880)
+    bot.together.alerts.clear()
+    await pass_time(bot, 2 * POLL)
+    assert told(bot) == []
+
+
 async def test_pages_that_shift_while_read_call_nobody_again(bot: World) -> None:
     bot.together.max_page = 2
     for number in range(4):
