@@ -60,7 +60,7 @@ class Brake:
         known = replace(self, broken=broken, nodes=nodes, limit=limit, peak=max(self.peak, broken))
         is_quiet = 2 * broken < limit
         if self.is_latched:
-            since = (self.quiet_since or now) if is_quiet else 0.0
+            since = min(self.quiet_since or now, now) if is_quiet else 0.0  # clocks can go back
             return None if since and now - since >= QUIET_SECONDS else replace(known, quiet_since=since)
         if is_quiet:
             return None

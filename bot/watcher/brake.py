@@ -1,6 +1,7 @@
 """The storm brake: approvals of a cluster pause automatically while so much of it is broken at once."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bot import cards
 from bot.clock import Clock
@@ -23,10 +24,14 @@ class BrakeWatch:
 
     async def look(self, listing: Listing) -> None:
         """Count the nodes that a list of remediations has, and those of the critical alerts that fire beside it."""
-        if self.setting is None or listing.error or listing.alone or not listing.is_watched:
+        if listing.error or listing.alone or not listing.is_watched:
             return
         cluster_id, now = listing.cluster_id, self.clock.now()
         cluster, report = self.poller.clusters.get(cluster_id), self.reports[listing.cluster_id]
+        if self.setting is None:
+            if report.brake:  # it was set before a restart
+                await self.reports.change(cluster_id, partial(replace, brake=None))
+            return
         nodes = cluster.nodes if cluster else None
         limit = self.setting.limit(nodes)
         firing = {each.alert.node for each in report.faults if each.alert.is_critical}

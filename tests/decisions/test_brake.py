@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bot.models import Brake
 from bot.store.tables import audit
 from tests.rows import execute_beside, outcomes_by_user
 from tests.simulator.receivers import SECRET, WebhookReceiver
@@ -228,3 +229,19 @@ async def test_message_of_the_brake_ends_though_alerts_fire_that_nobody_is_to_be
     clear(bot, ids)
     await until(bot, lambda: "Approvals aren't paused any more" in message.text, 2100)
     assert "no critical fault" not in message.text
+
+
+async def test_brake_that_is_set_no_longer_is_released(database_url: str) -> None:
+    async with watching(database=database_url, BOT_STORM_BRAKE="4") as bot:
+        _, message = await broken(bot)
+        await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_storm_brake": ""})):
+            await until(bot, lambda: "Approvals aren't paused any more" in message.text)
+
+
+def test_brake_counts_quiet_minutes_by_a_clock_that_was_set_back() -> None:
+    brake = Brake(1, 4, None, 0.0, quiet_since=9000.0)
+    again = brake.then(1, None, 4, 100.0)
+    assert again is not None
+    assert again.quiet_since == 100.0
+    assert again.then(1, None, 4, 1900.0) is None
