@@ -112,6 +112,8 @@ class Doctor:
         oncall = dict.fromkeys(filter(None, [settings.bot_oncall, *(each for _, each in settings.routes.values())]))
         if oncall:
             yield await self._people("on-call", list(oncall), team_id)
+        elif settings.bot_alert_channel:
+            yield warning("on-call", "alerts mention nobody", "Set BOT_ONCALL to a user or user group ID.")
 
     def _alert_channels(self) -> Iterator[str]:
         if self._settings.bot_alert_channel:

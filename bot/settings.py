@@ -57,6 +57,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_PAGERDUTY_KEY": "32 characters (the service's Events API v2 integration)",
     "BOT_AUDIT_KEY": "at least 32 characters, such as from: openssl rand -hex 32",
     "BOT_AUDIT_FILE": "/var/log/remediation-bot/audit.jsonl, or - for standard output",
+    "BOT_PAGERDUTY_WHEN": "opened",
     "BOT_PAGERDUTY_URL": "https://events.pagerduty.com",
     "BOT_RETENTION_DAYS": "400",
     "DATABASE_URL": "sqlite:///remediation-bot.db",
@@ -320,6 +321,7 @@ class Settings(BaseModel):
     bot_webhook_url: Url | None = None
     bot_webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
     bot_pagerduty_key: Annotated[SecretStr, AfterValidator(_pagerduty_key)] | None = None
+    bot_pagerduty_when: Annotated[Literal["opened", "reminder"], Lower] = "reminder"
     bot_pagerduty_url: Url = "https://events.pagerduty.com"
     bot_audit_key: Annotated[SecretStr, AfterValidator(_audit_key)] | None = None
     bot_audit_file: str = ""

@@ -194,6 +194,7 @@ def destinations(settings: Settings) -> Destinations:
         secret.get_secret_value() if secret else "",
         settings.bot_pagerduty_url,
         key.get_secret_value() if key else "",
+        pages_at_once=settings.bot_pagerduty_when == "opened",
     )
 
 

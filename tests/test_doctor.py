@@ -44,8 +44,10 @@ async def test_all_is_well_beside_a_running_bot(bot: World, transport: str) -> N
     bot.together.add()
     await bot.slack.until(lambda: bot.slack.messages)
     bot.time.set_back = bot.time.now() - time.time()
-    findings = await found(bot)
+    assert (await found(bot))["on-call"].detail == "alerts mention nobody"
+    findings = await found(bot, bot_oncall="U0BOB")
     assert {each.status for each in findings.values()} == {Status.OK}, findings
+    assert findings["on-call"].detail == "U0BOB"
     assert findings["alert channel C0OPS"].detail == "the bot is in #ops"
     assert findings["operators"].detail == "U0ALICE, U0BOB"
     assert findings["Together API key"].detail == "sees 1: cluster-1"

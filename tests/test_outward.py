@@ -211,6 +211,20 @@ async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hol
         assert pagerduty.refused == []
 
 
+@pytest.mark.parametrize(("severity", "count"), [("CRITICAL", 1), ("WARNING", 0)])
+async def test_incident_of_what_is_critical_is_triggered_at_once_where_that_is_set(
+    pagerduty: PagerDuty, severity: str, count: int
+) -> None:
+    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=[{"alert_name": "X", "severity": f"PHC_SEVERITY_{severity}"}])
+        await card(bot)
+        await pass_time(bot, 60)
+        assert pagerduty.incidents == dict.fromkeys([REF][:count], "triggered")
+        assert [each["payload"]["severity"] for each in pagerduty.calls] == ["critical"] * count
+        bot.together.review(IDS, "cancel")
+        await until(bot, lambda: pagerduty.incidents == dict.fromkeys([REF][:count], "resolved") or not count)
+
+
 async def test_failed_repair_triggers_an_incident(pagerduty: PagerDuty) -> None:
     async with watching(**paged(pagerduty)) as bot:
         bot.together.add(state="PENDING_APPROVAL")

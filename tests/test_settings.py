@@ -134,6 +134,7 @@ WRONG = {
     "BOT_MAX_IN_REPAIR": ("0", "must be a whole number of at least 1."),
     "BOT_MAX_IN_REPAIR_PERCENT": ("101", "must be a whole number from 1 to 100."),
     "BOT_TWO_PEOPLE_MODES": ("REBOOT_VM,reboot", "contains “reboot”, which isn't a mode"),
+    "BOT_PAGERDUTY_WHEN": ("always", "must be opened or reminder"),
     "BOT_STORM_BRAKE": ("120%", "isn't a percentage such as 20%, or a number of nodes, 2 at least"),
     "BOT_UNREPAIRED_MINUTES": ("-1", "must be a whole number from 0 to 10080"),
     "BOT_MAX_REPAIRS_PER_NODE": ("3 a day", "isn't repairs/hours, such as 3/24h"),
@@ -173,7 +174,7 @@ def test_a_placeholder_is_no_value(name: str, value: str) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(SettingsError, match="29 variables are"):
+    with pytest.raises(SettingsError, match="30 variables are"):
         read_settings({name: value for name, (value, _) in WRONG.items()})
 
 

@@ -25,7 +25,7 @@ def unrepaired(cluster_id: str, report: FaultReport, overdue: Sequence[Fault], c
     lines = _brake_lines(report)
     if overdue:
         what = common_fault(each.alert for each in overdue) or "critical faults"
-        unnamed = report.critical - len(report.worst)  # beyond those that are kept
+        unnamed = report.critical - sum(each.alert.is_critical for each in report.faults)  # beyond those that are kept
         lines.append(elements(f"{_nodes(overdue, unnamed)} ({where}): {what}, and no repair is open ⚠️", bold=True))
         lines += _first(overdue, len(overdue) + unnamed)
         lines.append(elements(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together."))
@@ -82,14 +82,10 @@ def _brake_lines(report: FaultReport) -> list[list[Element]]:
 
 def listed(reports: Sequence[FaultReport], most: int) -> tuple[str, list[list[Element]]]:
     """Return how many alerts fire without a repair, and a line for each of the first `most`, the oldest first."""
-    found = sorted(((each.since, each, report.cluster) for report in reports for each in report.faults), key=_age)
+    found = sorted(((each, report.cluster) for report in reports for each in report.faults), key=lambda it: it[0].since)
     count = sum(each.count for each in reports)
-    lines = [_line(each, cluster) for _, each, cluster in found[:most]]
+    lines = [_line(*each) for each in found[:most]]
     return f"Faults without a repair: {count}", listing.with_rest(lines, count)
-
-
-def _age(found: tuple[float, Fault, str]) -> float:
-    return found[0]
 
 
 def _first(faults: Sequence[Fault], count: int) -> list[list[Element]]:

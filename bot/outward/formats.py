@@ -54,13 +54,17 @@ def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]
     }
 
 
-def incident(event: Event, routing_key: str) -> dict[str, Any] | None:
+def incident(event: Event, routing_key: str, *, at_once: bool = False) -> dict[str, Any] | None:
     """Return the event for PagerDuty's Events API v2; None where it isn't told of that.
 
     It learns of what nobody has decided by the first reminder, and of a repair that failed or may be stuck; again is
     the same incident.
+
+    Args:
+        at_once: it learns of what is critical as soon as it waits for approval.
     """
-    action = _ACTIONS.get(event.kind)
+    is_urgent = at_once and event.kind is EventKind.OPENED and not event.data.get("is_warning")
+    action = "trigger" if is_urgent else _ACTIONS.get(event.kind)
     if action is None:
         return None
     told: dict[str, Any] = {"routing_key": routing_key, "event_action": action, "dedup_key": event.subject[:255]}

@@ -38,12 +38,14 @@ class Destinations:
         webhook_secret: `whsec_…`, which signs them.
         pagerduty_url: the base of the Events API.
         pagerduty_key: the integration's routing key.
+        pages_at_once: PagerDuty is told of what is critical when it opens, and not by the first reminder.
     """
 
     webhook_url: str = ""
     webhook_secret: str = ""
     pagerduty_url: str = ""
     pagerduty_key: str = ""
+    pages_at_once: bool = False
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -161,7 +163,7 @@ class Sender:
             headers = signed(self._to.webhook_secret, event.id, int(self._clock.now()), body)
             headers["content-type"] = "application/cloudevents+json; charset=utf-8"
             return await self._post(target, self._to.webhook_url, headers, body)
-        told = incident(event, self._to.pagerduty_key)
+        told = incident(event, self._to.pagerduty_key, at_once=self._to.pages_at_once)
         if told is None:
             return None
         url, headers = f"{self._to.pagerduty_url}/v2/enqueue", {"content-type": "application/json"}
