@@ -147,11 +147,11 @@ def stuck(since: datetime) -> str:
     return f"May be stuck: under way since {when(since)}. {IF_STUCK}"
 
 
-def load(share: RepairLoad) -> str:
-    """Return how much of a cluster is in repair, and how many nodes wait beside the one that this is about."""
+def load(share: RepairLoad, own: int = 1) -> str:
+    """Return how much of a cluster is in repair, and how many nodes wait beside the `own` ones that this is about."""
     of = f"{share.in_repair} of {share.nodes}" if share.nodes else f"{share.in_repair}"
     nodes = "node" if (share.nodes or share.in_repair) == 1 else "nodes"
-    more = f", {share.waiting - 1} more waiting" if share.waiting > 1 else ""
+    more = f", {share.waiting - own} more waiting" if share.waiting > own else ""
     return f"{of} {nodes} in repair{more}"
 
 

@@ -20,6 +20,7 @@ from bot.models import (
     Blocks,
     Pause,
     RemediationRef,
+    RepairLoad,
     TrackedMessage,
     Verb,
     key,
@@ -95,12 +96,17 @@ def options(alerts: Sequence[Alert], query: str) -> list[dict[str, Any]]:
 
 
 def dialog(
-    batch: Batch, alerts: Sequence[Alert], called: Mapping[RemediationRef, str], config: CardConfig
+    batch: Batch,
+    alerts: Sequence[Alert],
+    called: Mapping[RemediationRef, str],
+    load: RepairLoad | None,
+    config: CardConfig,
 ) -> dict[str, Any]:
     """Return the view that shows what would happen to which node, before a batch is begun.
 
     Args:
         alerts: what it is about, at most `MAX_CHOSEN`.
+        load: how much of their cluster is in repair; None where that isn't known, or they are of several.
     """
     count, is_approval = len(alerts), batch.verb is Verb.APPROVE
     clusters = {each.remediation.cluster_id for each in alerts}
@@ -125,6 +131,7 @@ def dialog(
                 f"{do} on {blast_radius(alerts, nodes)} in {escape(name, 100)}.",
                 labels.drain(waits.pop() if len(waits) == 1 else None, "each node") if is_approval else left,
             ),
+            *([blocks.context(f"Cluster: {labels.load(load, count)}.")] if load and is_approval else []),
             *(block for each in _nodes(batch.verb, alerts, called) for block in blocks.rich_texts(each)),
             blocks.context(
                 f"{RULES[batch.verb].done.capitalize()} one at a time. "

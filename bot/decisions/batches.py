@@ -25,6 +25,7 @@ from bot.models import (
     Batch,
     BatchItem,
     RemediationRef,
+    RepairLoad,
     ReplyTarget,
     SeenState,
     Verb,
@@ -32,7 +33,7 @@ from bot.models import (
     still_waiting,
 )
 from bot.policy import Policy
-from bot.store import Batches, DecisionStore, Messages, Pauses, stop_batch
+from bot.store import Approvals, Batches, DecisionStore, Messages, Pauses, stop_batch
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class BatchService:
         self._store = store
         self._messages = Messages(store.database)
         self._batches = Batches(store.database)
-        self._pauses = Pauses(store.database)
+        self._pauses, self._approvals = Pauses(store.database), Approvals(store.database)
         self._clock = clock
         self._storing = Storing(clock)
 
@@ -63,8 +64,11 @@ class BatchService:
 
     async def ask(  # noqa: PLR0913, PLR0917 - what was pressed, by whom and where
         self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: ReplyTarget, trigger_id: str
-    ) -> tuple[Batch, Sequence[Alert], Mapping[RemediationRef, str]] | None:
+    ) -> tuple[Batch, Sequence[Alert], Mapping[RemediationRef, str], RepairLoad | None] | None:
         """Keep what was selected until it is confirmed; None for a redelivery of the same press.
+
+        Returns:
+            It, what it is about, what nodes are called, and how much of their cluster is in repair, where it is one.
 
         Raises:
             NotAllowed: the actor may not.
@@ -91,7 +95,12 @@ class BatchService:
         batch_id = uuid.uuid5(uuid.NAMESPACE_URL, f"selection {trigger_id}").hex
         kept_place = ReplyTarget(place.channel_id, place.user_id)
         batch = Batch(batch_id, digest_id, verb, actor, kept_place, asked_at=0.0, items=items)
-        return (batch, wanted, names) if await self._batches.ask(batch) else None
+        if not await self._batches.ask(batch):
+            return None
+        clusters = {each.remediation.cluster_id for each in wanted}
+        known = max((each.share for each in wanted if each.share), key=lambda each: each.at, default=None)
+        load = await self._approvals.load_now(clusters.pop(), known) if len(clusters) == 1 else None
+        return batch, wanted, names, load
 
     async def _check_pauses(self, clusters: Collection[str]) -> None:
         """Return where anything of it could be approved now.

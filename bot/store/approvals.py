@@ -15,6 +15,7 @@ from bot.models import (
     Hold,
     Job,
     RemediationRef,
+    RepairLoad,
     State,
     Verb,
 )
@@ -46,6 +47,7 @@ from bot.store.tables import (
     one_remediation,
 )
 
+LISTED_SECONDS = 180.0  # cards that wait follow their cluster's load within this time
 _FIRST = select(*FIRST_APPROVAL).where(one_remediation(first_approvals.c), FIRST_COUNTS)
 _INSERT_FIRST = insert(first_approvals)
 _BODY = (
@@ -70,6 +72,9 @@ _AT_WORK = select(alerts.c.cluster_id, alerts.c.instance_id, alerts.c.remediatio
     alerts.c.is_open,
     alerts.c.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *sorted(FINAL)]),
 )
+_WAITING = select(alerts.c.instance_id).where(
+    alerts.c.cluster_id == bindparam("b_cluster"), alerts.c.is_open, alerts.c.state == State.PENDING_APPROVAL
+)
 _APPROVED_LATELY = select(c.cluster_id, c.instance_id, c.remediation_id).where(
     c.verb == Verb.APPROVE,
     c.cluster_id == bindparam("b_cluster"),
@@ -87,6 +92,14 @@ class Approvals:
     async def about(self, ref: RemediationRef) -> CardContext:
         """Return what a card of a remediation says beyond itself."""
         return await self.database.read(card_context, ref)
+
+    async def load_now(self, cluster_id: str, known: RepairLoad | None) -> RepairLoad | None:
+        """Return how much of a cluster is in repair and waits by now, by what the bot tracks and has approved.
+
+        Args:
+            known: by Together's last list, as a card says it; None where that isn't known.
+        """
+        return await self.database.read(_load_now, cluster_id, known) if known else None
 
     async def hold(self, ref: RemediationRef, user_id: str, seconds: float) -> Hold | None:
         """Keep the bot from reminding of a remediation. Returns until when; None where the bot does not track it."""
@@ -132,6 +145,16 @@ class Approvals:
     async def at_work(self, cluster_id: str) -> list[RemediationRef]:
         """Return what the bot tracks in a cluster that was neither waiting nor over when it was last seen."""
         return await self.database.read(_refs, _AT_WORK, cluster_id)
+
+
+def _load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> RepairLoad:
+    present = read_clock(connection)
+    begun = [*_refs(connection, _AT_WORK, cluster_id), *_refs(connection, _APPROVED_LATELY, cluster_id)]
+    in_repair = {each.instance_id for each in begun}
+    waiting = set(connection.execute(_WAITING, {"b_cluster": cluster_id}).scalars()) - in_repair
+    # The list has repairs that the bot doesn't track, and is soon too old to say so.
+    listed = (known.in_repair, known.waiting) if present - known.at < LISTED_SECONDS else (0, 0)
+    return replace(known, in_repair=max(len(in_repair), listed[0]), waiting=max(len(waiting), listed[1]), at=present)
 
 
 def card_context(connection: Connection, ref: RemediationRef) -> CardContext:

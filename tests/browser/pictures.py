@@ -148,7 +148,7 @@ def dialogs() -> Iterator[tuple[str, Message, str]]:
 def view() -> dict[str, Any]:
     """The dialog before a selection is carried out."""
     open_ones = waiting(alerts(20))
-    return cards.selection.dialog(batch(0), open_ones, cards.listing.names(open_ones), cards.CardConfig())
+    return cards.selection.dialog(batch(0), open_ones, cards.listing.names(open_ones), ABOUT.share, cards.CardConfig())
 
 
 def reason() -> dict[str, Any]:

@@ -52,7 +52,7 @@ def test_only_approved_items_are_called_approved(outcomes: list[str | None], wor
 
 def test_dialog_and_report_of_a_batch() -> None:
     shown, open_ones = batch(6), waiting(alerts(20))
-    view = cards.selection.dialog(shown, open_ones, cards.listing.names(open_ones), cards.CardConfig())
+    view = cards.selection.dialog(shown, open_ones, cards.listing.names(open_ones), None, cards.CardConfig())
     (report,) = cards.batch.report(shown)
     failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
     failures = cards.digest.failures(failed, {})
@@ -61,7 +61,7 @@ def test_dialog_and_report_of_a_batch() -> None:
 
 def test_dialog_and_choices_of_a_thousand_nodes_fit_into_slack() -> None:
     thousand = [each for each in alerts(2500) if each.remediation.state == State.PENDING_APPROVAL]
-    view = cards.selection.dialog(batch(0), thousand, cards.listing.names(thousand), cards.CardConfig())
+    view = cards.selection.dialog(batch(0), thousand, cards.listing.names(thousand), None, cards.CardConfig())
     check_view(view)
     assert view["title"]["text"] == "Approve 1000 repairs"
     assert str(view).count("'gpu-node-") == 20  # the ten oldest of each mode; the rest is counted
@@ -96,7 +96,7 @@ def test_remediations_of_one_node_count_as_one_node_and_have_names_of_their_own(
     message = cards.digest.draw(DIGEST, many, [])
     assert message.text.startswith("4 of 4 nodes of c need a decision (7 remediations).")
     assert len(set(cards.listing.names(many).values())) == 7
-    view = cards.selection.dialog(batch(0), many, cards.listing.names(many), cards.CardConfig())
+    view = cards.selection.dialog(batch(0), many, cards.listing.names(many), None, cards.CardConfig())
     assert "on 4 of 4 nodes in c." in str(view)
     assert "(4 nodes)" in str(view)
 
@@ -106,7 +106,7 @@ def test_more_nodes_than_the_cluster_is_said_to_have_are_not_counted_against_it(
     many = [replace(each, share=share) for each in waiting(alerts(25))]
     assert cards.digest.draw(DIGEST, many, []).text.startswith("10 nodes in c need a decision.")
     assert "on 10 nodes in c." in str(
-        cards.selection.dialog(batch(0), many, cards.listing.names(many), cards.CardConfig())
+        cards.selection.dialog(batch(0), many, cards.listing.names(many), None, cards.CardConfig())
     )
 
 

@@ -215,7 +215,7 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
             if text["type"] == "mrkdwn":
                 assert text["verbatim"] is True
                 assert not MARKUP.search(text["text"])
-    check_view(cards.selection.dialog(batch(8), many, cards.listing.names(many), cards.CardConfig()))
+    check_view(cards.selection.dialog(batch(8), many, cards.listing.names(many), None, cards.CardConfig()))
     check_options(cards.selection.options(many, ""))
 
 

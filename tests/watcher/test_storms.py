@@ -175,3 +175,24 @@ async def test_remediation_started_before_its_post_gets_no_card(bot: World, othe
         await poll(bot)
     await pass_time(bot, 60)
     assert [each for each in bot.slack.visible() if "node i-1" in each.text] == []
+
+
+async def test_review_says_the_load_of_the_cluster_with_what_was_approved_a_moment_ago(bot: World) -> None:
+    bot.together.nodes["cluster-1"] = 64
+    await began(bot)
+    (ids,) = storm(bot, 1)
+    alert = await card(bot, ids)
+    storm(bot, 7, start=1)
+    message = await digest(bot)
+    await pass_time(bot, 600)  # the list of clusters says by then how many nodes there are
+    storm(bot, 1, start=20)
+    other = await card(bot, ("cluster-1", "instance-20", "cluster-1-r0020-"))
+    lists = sum(call.verb == "list" for call in bot.together.calls)
+    await bot.slack.press(alert, APPROVE)
+    await bot.slack.until(lambda: "Approved by <@U0ALICE>" in alert.text)
+    view = await choose(bot, message, "all")
+    assert "Cluster: 1 of 64 nodes in repair, 1 more waiting." in str(view["blocks"])
+    assert sum(call.verb == "list" for call in bot.together.calls) == lists, "no list says so yet"
+    await bot.slack.open_home()
+    await bot.slack.until(lambda: "1 of 64 nodes in repair, 7 more waiting" in str(bot.slack.homes.get("U0ALICE")))
+    assert other.buttons
