@@ -28,7 +28,7 @@ from bot.models import Target, Verb
 from bot.outward import Destinations
 from bot.policy import Policy
 from bot.settings import Settings, is_loopback
-from bot.store import Approvals, DecisionStore, Messages, Pauses
+from bot.store import Approvals, DecisionStore, Faults, Messages, Pauses
 from bot.tasks import Tasks
 from bot.together import Timeouts, TogetherClient
 from bot.transport import AiohttpTransport, proxy_for
@@ -120,7 +120,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         bolt,
         decisions=decisions,
         batches=BatchService(decisions, policy, store, clock),
-        pauses=PauseService(policy, Pauses(database)),
+        pauses=PauseService(policy, Pauses(database), Faults(database)),
         inbox=inbox,
         replies=replies,
         tasks=tasks,

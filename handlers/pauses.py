@@ -32,6 +32,7 @@ class Pauses:
     def __post_init__(self) -> None:
         self.controls.on(cards.PAUSE, self._pause)
         self.controls.on(cards.RESUME, self._resume)
+        self.controls.on(cards.RESUME_DIALOG, self._resume_named)
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Write it down, ack, then pause or resume, or ask why."""
@@ -43,9 +44,9 @@ class Pauses:
         return await self.controls.change(ack, body, what)
 
     async def _ask(self, press: Interaction) -> None:
-        pause = await self.service.authorized(press.value, press.actor, press.place.channel_id)
-        known = json.dumps([press.value, press.place.channel_id])
-        await self.dialogs.open(press.trigger_id, cards.resume_dialog(known, pause))
+        pause, since = await self.service.authorized(press.value, press.actor, press.place.channel_id)
+        view = cards.resume_dialog(press.value, press.place.channel_id, pause, since)
+        await self.dialogs.open(press.trigger_id, view)
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the reason, then resume."""
@@ -53,10 +54,11 @@ class Pauses:
         if not (reason := reason_of(view, cards.RESUME_DIALOG)):
             await ack(response_action="errors", errors={cards.RESUME_DIALOG: "Type a reason first."})
             return
-        cluster_id, channel_id = json.loads(str(view.get("private_metadata")))
+        known = str(view.get("private_metadata"))
+        channel_id = json.loads(known)[1]
         name = f"dialog {view.get('id')}"
         submitted = Interaction(actor, ReplyTarget(channel_id, actor.user_id), name, name, body)
-        record = partial(self.controls.record, submitted, "resume approvals", cards.RESUME, cluster_id, reason)
+        record = partial(self.controls.record, submitted, "resume approvals", cards.RESUME_DIALOG, known, reason)
         await self.surface.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
     async def _pause(self, held: Held) -> bool:
@@ -66,8 +68,13 @@ class Pauses:
 
     async def _resume(self, held: Held) -> bool:
         cluster_id = _cluster(held)
-        await self.service.resume(cluster_id, held)
-        return await self.replies.reply_privately(held.entry.place, cards.resumed(cluster_id))
+        left = await self.service.resume(cluster_id, held)
+        return await self.replies.reply_privately(held.entry.place, cards.resumed(cluster_id, left))
+
+    async def _resume_named(self, held: Held) -> bool:
+        cluster_id, _, user_id, since = json.loads(held.entry.value)
+        left = await self.service.resume_named(cluster_id, user_id, since, held)
+        return await self.replies.reply_privately(held.entry.place, cards.resumed(cluster_id, left))
 
 
 def _cluster(held: Held) -> str:

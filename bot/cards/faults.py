@@ -51,7 +51,7 @@ def none_left(report: FaultReport, now: float) -> Message:
     where = escape(report.cluster, 100)
     if not report.is_watched:
         return _message([elements(f"{where} isn't monitored any more, {when(now)}.", bold=True)])
-    told = ["Approvals aren't paused any more"] if report.message and report.message.has_brake else []
+    told = ["the storm brake is released"] if report.message and report.message.has_brake else []
     if report.is_announced or not told:
         told.append("Together lists no critical fault without a repair")
     return _message([elements(f"{where}: {', and '.join(told)}, {when(now)} ✅", bold=True)])
@@ -68,7 +68,7 @@ def _brake_lines(report: FaultReport) -> list[list[Element]]:
     where, broken = escape(report.cluster, 100), f"{brake.peak}{of} {plural('node', nodes or brake.peak)}"
     if not brake.is_latched:
         who, why = f"<@{brake.resumed_by}>", escape(brake.resumed_because, 300)
-        return [elements(f"{where}: approvals resumed by {who}: “{why}”. {broken} were broken.", bold=True)]
+        return [elements(f"{where}: storm brake released by {who}: “{why}”. {broken} were broken.", bold=True)]
     fault, count = brake.cause
     cause = f"Most common: {escape(fault, 80)}, on {count}. " if fault else ""
     quiet = f"{lasted(QUIET_SECONDS)} with fewer than {math.ceil(brake.limit / 2)} broken nodes"

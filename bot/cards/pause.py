@@ -1,5 +1,6 @@
 """What says that approvals are paused, and the controls for it."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -15,19 +16,17 @@ ALL_CLUSTERS = "*"  # no cluster ID has it
 
 def pause_line(pause: Pause) -> str:
     """Return why approvals are paused and until when."""
-    return f"Approvals are paused {_where(pause.cluster_id)} {_why(pause)}. You can still cancel."
-
-
-def _why(pause: Pause) -> str:
-    by_person = f"until {clock_time(pause.until)} by <@{pause.user_id}>" if pause.user_id else ""
-    by_brake = f"automatically: {pause.brake} are broken" if pause.brake else ""
-    return ", and ".join(filter(None, (by_person, by_brake)))
+    told = (
+        [f"{_where(pause.cluster_id)} until {clock_time(pause.until)} by <@{pause.user_id}>"] if pause.user_id else []
+    )
+    told += [f"{_where(pause.braked)} automatically: {pause.brake} are broken"] if pause.brake else []
+    return f"Approvals are paused {', and '.join(told)}. You can still cancel."
 
 
 def pause_button(cluster_id: str | None, pause: Pause | None) -> dict[str, Any]:
     """Return the button that pauses approvals of a cluster, or of all, or that resumes them."""
     if pause and pause.brake:
-        return resume_button(pause.cluster_id)
+        return resume_button(pause.braked)
     text, action_id = ("Resume approvals", RESUME) if pause else ("Pause approvals 1 h", PAUSE)
     value = (pause.cluster_id if pause else cluster_id) or ALL_CLUSTERS
     return {"type": "button", "action_id": action_id, "text": blocks.plain(text), "value": value}
@@ -43,34 +42,50 @@ def resume_button(cluster_id: str) -> dict[str, Any]:
     }
 
 
-def resume_dialog(metadata: str, pause: Pause | None) -> dict[str, Any]:
-    """Return the dialog that ends what pauses approvals, with a reason.
+def resume_dialog(cluster_id: str, channel_id: str | None, pause: Pause | None, since: str) -> dict[str, Any]:
+    """Return the dialog that ends what it names, with a reason.
 
     Args:
-        metadata: what the view must know when it comes back.
+        channel_id: where it was asked for.
         pause: what holds now.
+        since: of the brake, as `Brake.key`.
     """
-    holders = [f"<@{pause.user_id}>'s pause"] if pause and pause.user_id else []
-    holders += [f"the storm brake ({pause.brake} are broken)"] if pause and pause.brake else []
-    ends = f"Ends {' and '.join(holders)}." if holders else "Approvals aren't paused any more."
+    is_own = pause is not None and pause.user_id and pause.cluster_id == cluster_id
+    user_id = pause.user_id if pause and is_own else ""
+    ends = [f"<@{user_id}>'s pause"] if user_id else []
+    ends += [f"the storm brake ({pause.brake} are broken)"] if pause and since else []
+    stays = (
+        f" Approvals stay paused in all clusters by <@{pause.user_id}>."
+        if pause and pause.user_id and not is_own
+        else ""
+    )
+    if not ends:
+        return {
+            **_dialog(),
+            "blocks": [blocks.paragraph(f"Approvals {_where(cluster_id)} aren't paused any more.{stays}")],
+        }
+    warns = "If one switch or rack is the cause, repairing single nodes doesn't help." if since else ""
     reason = {
         "type": "input",
         "block_id": RESUME_DIALOG,
         "label": blocks.plain("Reason"),
-        "hint": blocks.plain("Shown in the channel and kept in the audit trail."),
+        "hint": blocks.plain("Kept in the audit trail, and shown in the channel where the storm brake ends."),
         "element": {"type": "plain_text_input", "action_id": RESUME_DIALOG, "max_length": MAX_REASON},
     }
     return {
+        **_dialog(),
+        "private_metadata": json.dumps([cluster_id, channel_id, user_id, since]),
+        "submit": blocks.plain("Resume approvals"),
+        "blocks": [blocks.statement(f"Ends {' and '.join(ends)}.{stays}", warns), reason],
+    }
+
+
+def _dialog() -> dict[str, Any]:
+    return {
         "type": "modal",
         "callback_id": RESUME_DIALOG,
-        "private_metadata": metadata,
         "title": blocks.plain("Resume approvals"),
-        "submit": blocks.plain("Resume approvals"),
         "close": blocks.plain("Go back"),
-        "blocks": [
-            blocks.statement(ends, "If one switch or rack is the cause, repairing single nodes doesn't help."),
-            reason,
-        ],
     }
 
 
@@ -80,9 +95,12 @@ def paused(cluster_id: str, pause: Pause) -> Message:
     return replace(told, blocks=[*told.blocks, blocks.actions([pause_button(cluster_id, pause)])])
 
 
-def resumed(cluster_id: str) -> Message:
-    """Tell who resumed approvals that they are."""
-    return _told(f"Approvals are on again {_where(cluster_id)}.")
+def resumed(cluster_id: str, left: Pause | None) -> Message:
+    """Tell who resumed approvals that they are, or what pauses them still."""
+    if left is None:
+        return _told(f"Approvals are on again {_where(cluster_id)}.")
+    told = _told(f"Not all of it is over. {pause_line(left)}")
+    return replace(told, blocks=[*told.blocks, blocks.actions([pause_button(cluster_id, left)])])
 
 
 def _where(cluster_id: str) -> str:

@@ -60,7 +60,7 @@ def paused(pause: Pause) -> Paused:
     if pause.brake:
         return Paused(
             f"approvals are paused automatically, because {pause.brake} are broken at once.",
-            "You can still cancel. To approve now, press Resume approvals on the alert.",
+            "You can still cancel. To approve now, press Resume approvals… on its message in the channel.",
         )
     return Paused(
         f"<@{pause.user_id}> paused approvals until {clock_time(pause.until)}.",

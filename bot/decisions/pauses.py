@@ -6,7 +6,7 @@ from bot.decisions.inbox import Held
 from bot.errors import NothingToResume
 from bot.models import Actor, Pause, Verb
 from bot.policy import Policy
-from bot.store import Pauses, begin_pause, resume
+from bot.store import Faults, Pauses, begin_pause, end_pause, resume
 
 PAUSE_SECONDS = 3600.0
 
@@ -17,6 +17,7 @@ class PauseService:
 
     policy: Policy
     pauses: Pauses
+    faults: Faults
 
     async def pause(self, cluster_id: str, held: Held) -> Pause:
         """Pause approvals for an hour, from now on.
@@ -29,8 +30,8 @@ class PauseService:
         until = await held.act(begin_pause, cluster_id, PAUSE_SECONDS, actor, channel_id)
         return Pause(actor.user_id, until, cluster_id)
 
-    async def resume(self, cluster_id: str, held: Held) -> None:
-        """Resume approvals; also those that the storm brake has paused, where a reason is given.
+    async def resume(self, cluster_id: str, held: Held) -> Pause | None:
+        """End a person's pause. Returns what pauses approvals still.
 
         Raises:
             NotAllowed: the actor may not.
@@ -38,18 +39,40 @@ class PauseService:
             StorageUnavailable: it may have been written, or not.
         """
         actor, channel_id = await self._authorize(held)
-        if not await held.act(resume, cluster_id, actor, channel_id, held.entry.reason):
-            raise NothingToResume
+        is_ended = await held.act(end_pause, cluster_id, actor, channel_id)
+        return await self._left(cluster_id, is_ended=is_ended)
 
-    async def authorized(self, cluster_id: str, actor: Actor, channel_id: str | None) -> Pause | None:
-        """Return what pauses approvals of a cluster, for somebody who may resume them.
+    async def resume_named(self, cluster_id: str, user_id: str, since: str, held: Held) -> Pause | None:
+        """End what a dialog has named, for the reason that was given. Returns what pauses approvals still.
+
+        Args:
+            user_id: whose pause; empty for nobody's.
+            since: of the storm brake, as `Brake.key`; empty for none.
+
+        Raises:
+            As `resume`.
+        """
+        actor, channel_id = await self._authorize(held)
+        is_ended = await held.act(resume, cluster_id, actor, channel_id, held.entry.reason, user_id, since)
+        return await self._left(cluster_id, is_ended=is_ended)
+
+    async def _left(self, cluster_id: str, *, is_ended: bool) -> Pause | None:
+        left = await self.pauses.active(cluster_id)
+        if not is_ended and left is None:
+            raise NothingToResume
+        return left
+
+    async def authorized(self, cluster_id: str, actor: Actor, channel_id: str | None) -> tuple[Pause | None, str]:
+        """Return what pauses approvals of a cluster, for somebody who may resume them, and the brake's `key`.
 
         Raises:
             NotAllowed: the actor may not.
             StorageUnavailable: the database did not answer.
         """
         await self.policy.authorize(Verb.APPROVE, actor, channel_id)
-        return await self.pauses.active(cluster_id)
+        pause = await self.pauses.active(cluster_id)
+        report = (await self.faults.known()).get(cluster_id) if pause and pause.braked == cluster_id else None
+        return pause, report.brake.key if report and report.brake else ""
 
     async def _authorize(self, held: Held) -> tuple[Actor, str | None]:
         actor, channel_id = held.entry.actor, held.entry.place.channel_id

@@ -44,15 +44,17 @@ class Pause:
 
     Attributes:
         user_id: who paused them; empty where only the storm brake did.
-        until: Unix time in seconds; 0 likewise.
-        cluster_id: empty for all.
-        brake: how many nodes are broken, where the storm brake paused them, such as "14 of 64 nodes".
+        until: of that person's pause, as Unix time in seconds; else 0.
+        cluster_id: of that person's pause; empty for all.
+        brake: how many nodes are broken, where the storm brake paused them, such as "14 or more of 64 nodes".
+        braked: the cluster of the brake.
     """
 
-    user_id: str
-    until: float
+    user_id: str = ""
+    until: float = 0.0
     cluster_id: str = ""
     brake: str = ""
+    braked: str = ""
 
 
 @dataclass(frozen=True, slots=True)

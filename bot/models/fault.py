@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.models.remediation import LinkedAlert
 
+BLIND_SECONDS = 420.0  # without a look at a cluster, after which quiet time begins once more
 QUIET_SECONDS = 1800.0  # after which approvals resume automatically
 FORGOTTEN_SECONDS = 3600.0  # so long after it was last there, an alert that people were called for may call again
 _BRAKE = "brake "  # begins a key of what people were called for
@@ -35,6 +36,7 @@ class Brake:
         nodes: how many there are; None where that isn't known.
         cause: the most common fault then, raw, on how many nodes.
         since: when it latched.
+        looked_at: when that was last counted: time in which nothing was read isn't quiet.
         quiet_since: 0 while it isn't quiet.
         resumed_by: who resumed approvals; it latches again at half as many broken nodes more than there were then.
     """
@@ -45,10 +47,16 @@ class Brake:
     since: float
     cause: tuple[str, int] = ("", 0)
     peak: int = 0
+    looked_at: float = 0.0
     quiet_since: float = 0.0
     resumed_by: str = ""
     resumed_because: str = ""
     resumed_at: int = 0
+
+    @property
+    def key(self) -> str:
+        """The same for this brake until it is released."""
+        return f"{self.since:.0f}"
 
     @property
     def is_latched(self) -> bool:
@@ -57,10 +65,11 @@ class Brake:
 
     def then(self, broken: int, nodes: int | None, limit: int, now: float) -> "Brake | None":
         """Return it when `broken` nodes are broken; None once it is over."""
-        known = replace(self, broken=broken, nodes=nodes, limit=limit, peak=max(self.peak, broken))
-        is_quiet = 2 * broken < limit
+        known = replace(self, broken=broken, nodes=nodes, limit=limit, peak=max(self.peak, broken), looked_at=now)
+        is_quiet, was_read = 2 * broken < limit, now - self.looked_at <= BLIND_SECONDS
         if self.is_latched:
-            since = min(self.quiet_since or now, now) if is_quiet else 0.0  # clocks can go back
+            since = (was_read and min(self.quiet_since, now)) or now  # clocks can go back
+            since = since if is_quiet else 0.0
             return None if since and now - since >= QUIET_SECONDS else replace(known, quiet_since=since)
         if is_quiet:
             return None
@@ -115,6 +124,7 @@ class FaultReport:
         faults: critical ones first; not all where there are very many.
         count: how many there are in all.
         critical: how many of those are critical.
+        nodes: on how many nodes those are.
         told: of what people were called for, by its key: 0, or when it was gone, as Unix time in seconds.
         is_announced: people were called for alerts, and other tools not told yet that none is left.
         is_watched: the cluster is read.
@@ -124,6 +134,7 @@ class FaultReport:
     faults: tuple[Fault, ...] = ()
     count: int = 0
     critical: int = 0
+    nodes: int = 0
     told: Mapping[str, float] = field(default_factory=dict)
     message: FaultMessage | None = None
     brake: Brake | None = None
@@ -145,6 +156,7 @@ class FaultReport:
             faults=tuple(ordered[:most]),
             count=len(faults),
             critical=sum(each.alert.is_critical for each in faults),
+            nodes=len({each.alert.node for each in faults if each.alert.is_critical}),
             told=told,
             is_watched=True,
         )
@@ -179,4 +191,4 @@ class FaultReport:
     @property
     def brake_key(self) -> frozenset[str]:
         """As what it is remembered that people were called for the brake; empty while it isn't latched."""
-        return frozenset({f"{_BRAKE}{self.brake.since:.0f}"} if self.brake and self.brake.is_latched else ())
+        return frozenset({f"{_BRAKE}{self.brake.key}"} if self.brake and self.brake.is_latched else ())

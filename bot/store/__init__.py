@@ -12,7 +12,7 @@ from bot.store.lease import Lease
 from bot.store.messages import InChannel, Messages
 from bot.store.outages import Outage, Outages
 from bot.store.outbox import Outbox, OutboxEntry
-from bot.store.pauses import Pauses, begin_pause
+from bot.store.pauses import Pauses, begin_pause, end_pause
 from bot.store.trail import Trail, check_signatures
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "audit",
     "begin_pause",
     "check_signatures",
+    "end_pause",
     "health",
     "resume",
     "stop_batch",

@@ -35,6 +35,14 @@ class Faults(Leased):
         """Return the present by the database's clock, as Unix time in seconds."""
         return await self.database.read(read_clock)
 
+    async def drop_unreadable(self) -> None:
+        """Forget the reports of another version: they are read at Together again, and pause nothing.
+
+        Raises:
+            LeaseLost: another process watches now.
+        """
+        await self._run(_drop_unreadable)
+
     async def known(self) -> dict[str, FaultReport]:
         """Return the reports by cluster."""
         return await self.database.read(_known)
@@ -64,6 +72,12 @@ def _read(body: str) -> FaultReport | None:
         return None  # of another version: it is read at Together again
 
 
+def _drop_unreadable(connection: Connection) -> None:
+    for row in [row for row in connection.execute(_KNOWN) if _read(row.body) is None]:
+        connection.execute(_DROP, {"b_cluster": row.cluster_id})
+        pauses.wake(connection, row.cluster_id)
+
+
 def _one(connection: Connection, cluster_id: str) -> FaultReport:
     row = connection.execute(_ONE, {"b_cluster": cluster_id}).first()
     return (_read(row.body) if row else None) or FaultReport()
@@ -72,6 +86,10 @@ def _one(connection: Connection, cluster_id: str) -> FaultReport:
 def _change(
     connection: Connection, cluster_id: str, change: Callable[[FaultReport], FaultReport], told: Data | None
 ) -> FaultReport:
+    row = connection.execute(_ONE, {"b_cluster": cluster_id}).first()
+    if row and _read(row.body) is None:  # another version's: it must pause nothing that nobody can resume
+        connection.execute(_DROP, {"b_cluster": cluster_id})
+        pauses.wake(connection, cluster_id)
     before = _one(connection, cluster_id)
     after = change(before)
     _write(connection, cluster_id, before, after)
@@ -108,16 +126,22 @@ def _tell_of_brake(
         emit(connection, EventKind.BRAKE, cluster_id, told | {"broken": brake.broken, "nodes": brake.nodes})
 
 
-def resume(connection: Connection, cluster_id: str, actor: Actor, channel_id: str | None, reason: str) -> bool:
-    """End what pauses approvals of a cluster: somebody's pause, the storm brake, or both. Returns False for neither.
+def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why
+    connection: Connection, cluster_id: str, actor: Actor, channel_id: str | None, reason: str, user_id: str, since: str
+) -> bool:
+    """End what somebody was shown to pause approvals of a cluster: a person's pause, the storm brake, or both.
 
     Args:
-        reason: needed for the brake; empty leaves it.
+        user_id: whose pause; empty for nobody's.
+        since: of the brake, as `Brake.key`; empty for none.
+
+    Returns:
+        Whether any of it held still.
     """
-    is_resumed = pauses.end_pause(connection, cluster_id, actor, channel_id)
     before = _one(connection, cluster_id)
+    is_resumed = bool(user_id) and pauses.end_pause(connection, cluster_id, actor, channel_id, user_id, reason)
     brake = before.brake
-    if not reason or brake is None or not brake.is_latched:
+    if brake is None or not brake.is_latched or brake.key != since:
         return is_resumed
     ended = replace(brake, resumed_by=actor.user_id, resumed_because=reason, resumed_at=brake.broken, quiet_since=0.0)
     _write(connection, cluster_id, before, replace(before, brake=ended))

@@ -21,7 +21,8 @@ _ACTIVE = (
 )  # fmt: skip
 _BRAKED = (
     select(faults.c.cluster_id, faults.c.brake)
-    .where(is_among("b_clusters", faults.c.cluster_id), faults.c.brake.is_not(None))
+    .where(or_(bindparam("b_all"), is_among("b_clusters", faults.c.cluster_id)), faults.c.brake.is_not(None))
+    .order_by(faults.c.cluster_id)
     .limit(1)
 )
 _SET = {"user_id": bindparam("b_user"), "until": now() + bindparam("b_seconds")}
@@ -31,7 +32,8 @@ _PAUSE = (
     .on_conflict_do_update(index_elements=["cluster_id"], set_=_SET)
     .returning(p.user_id, p.until)
 )
-_RESUME = delete(pauses).where(p.cluster_id == bindparam("b_cluster"), p.until > now())
+_THEIRS = or_(bindparam("b_user") == "", p.user_id == bindparam("b_user"))
+_RESUME = delete(pauses).where(p.cluster_id == bindparam("b_cluster"), p.until > now(), _THEIRS)
 _CONCERNS = or_(bindparam("b_cluster") == "", m.cluster_id == bindparam("b_cluster"), m.cluster_id.is_(None))
 _WAKE = update(messages).where(m.is_open, _CONCERNS).values(next_at=0.0, version=m.version + 1)
 
@@ -51,10 +53,8 @@ def active_pause(connection: Connection, clusters: Collection[str]) -> Pause | N
     """Return what pauses approvals of any of these clusters now, inside a transaction: somebody, the brake, or both."""
     row = connection.execute(_ACTIVE, {"b_clusters": listed(["", *clusters])}).first()
     pause = Pause(row.user_id, row.until, row.cluster_id) if row else None
-    braked = connection.execute(_BRAKED, {"b_clusters": listed(clusters)}).first()
-    if braked is None:
-        return pause
-    return replace(pause or Pause("", 0.0), cluster_id=braked.cluster_id, brake=braked.brake)
+    braked = connection.execute(_BRAKED, {"b_all": "" in clusters, "b_clusters": listed(clusters)}).first()
+    return replace(pause or Pause(), brake=braked.brake, braked=braked.cluster_id) if braked else pause
 
 
 def begin_pause(connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None) -> float:
@@ -66,11 +66,13 @@ def begin_pause(connection: Connection, cluster_id: str, seconds: float, actor: 
     return float(row.until)
 
 
-def end_pause(connection: Connection, cluster_id: str, actor: Actor, channel_id: str | None) -> bool:
-    """Resume approvals. Returns False where they are not paused."""
-    if not connection.execute(_RESUME, {"b_cluster": cluster_id}).rowcount:
+def end_pause(  # noqa: PLR0913, PLR0917 - whose pause, who ends it, and why
+    connection: Connection, cluster_id: str, actor: Actor, channel_id: str | None, user_id: str = "", reason: str = ""
+) -> bool:
+    """End a person's pause; that of `user_id` alone, where one is given. Returns False where there is none."""
+    if not connection.execute(_RESUME, {"b_cluster": cluster_id, "b_user": user_id}).rowcount:
         return False
-    audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=cluster_id))
+    audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=cluster_id, reason=reason))
     wake(connection, cluster_id)
     return True
 

@@ -70,7 +70,7 @@ class View:
             is_known = self.is_fresh or not report.is_announced or not report.is_watched
             return Step.END if (message or report.is_announced) and is_known else None
         if message is None:
-            return Step.POST if self.news or (self.is_fresh and self.overdue) else None
+            return Step.POST if self.news or report.brake_key or (self.is_fresh and self.overdue) else None
         if not message.ts:
             return Step.POST if self.news else None
         if message.content_hash != self.shown.fingerprint and not message.is_read_only:
@@ -165,6 +165,9 @@ class FaultTeller:
         sending = replace(known, mark=new_id(), sent_at=await self.reports.store.now(), calls=new)
         # Before it leaves, so that the next process with the watch looks for it.
         await self.reports.change(cluster_id, partial(replace, message=sending))
+        if report.brake_key - self.reports[cluster_id].brake_key:  # somebody has resumed since
+            await self.reports.change(cluster_id, partial(replace, message=known if known.ts else None))
+            return
         self._called_at[cluster_id] = self.clock.monotonic()
         try:
             ts = await self.channels.post(

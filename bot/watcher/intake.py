@@ -14,7 +14,7 @@ from bot.store import Messages
 from bot.watcher.config import WatchConfig, calling
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
-from bot.watcher.poller import Listing, Observation, Poller, fingerprint_of
+from bot.watcher.poller import Listing, Observation, Poller, fingerprint_of, reference_of
 from bot.watcher.schedule import GROWS_SECONDS
 from bot.watcher.workqueue import Lane, WorkQueue
 
@@ -182,7 +182,8 @@ class Intake:
         lately = max(self._clock.now() - ENDED_SECONDS, self._began_at)
         for cluster in clusters:
             latest = [each.latest_remediation for each in cluster.gpu_worker_nodes or () if each]
-            ended = {each.ref: each for each in latest if each and each.state in _RAN and each.ended_at > lately}
+            ran = [each for each in latest if each and each.state in _RAN and each.ended_at > lately]
+            ended = {ref: each for each in ran if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
             if not ended or not self._poller.is_watched(cluster.cluster_id):
                 continue
             told = await self._messages.existing(list(ended))

@@ -29,8 +29,15 @@ class Reports:
 
     async def load(self) -> None:
         """Begin with what the last process knew."""
+        await self.store.drop_unreadable()
         self._known = await self.store.known()
         self.read_at.clear()
+
+    async def refresh(self) -> None:
+        """Learn who has resumed approvals, though Together can't be read."""
+        if any(each.brake for each in self._known.values()):
+            async with self._writing:
+                self._known = await self.store.known()
 
     def __getitem__(self, cluster_id: str) -> FaultReport:
         return self._known.get(cluster_id, FaultReport())

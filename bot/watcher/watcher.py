@@ -239,4 +239,5 @@ class Watcher:
             await self._intake.look_at_ages()
             await self._intake.release_backlog()
             self._outages.look()
+            await self._reports.refresh()
             self._fault_teller.look()

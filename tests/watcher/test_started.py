@@ -10,7 +10,7 @@ from tests.deaths import free_the_lease, kill_the_watch
 from tests.simulator.slack.workspace import Posted
 from tests.simulator.together import Ids
 from tests.storms import began, storm
-from tests.watch import card, pass_time, thread, until, watching
+from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
@@ -257,3 +257,16 @@ async def test_setting_keeps_what_ran_between_two_polls_quiet() -> None:
         ran(bot, mode=DELETES)
         await pass_time(bot, 1300)
         assert posted(bot) == []
+
+
+async def test_thousand_automatic_repairs_at_once_stay_within_slacks_limits(bot: World) -> None:
+    enforce_slacks_limits(bot)
+    await began(bot)
+    begin(bot, 1000, mode=DELETES)
+    (digest,) = await until(bot, bot.slack.digests, 300)
+    assert "1000 nodes of cluster-1 (H100) in repair, started automatically" in digest.text
+    assert sum(CALL in str(each) for method, each in bot.slack.calls if method == "chat.postMessage") == 1
+    for each in bot.together.remediations.values():
+        each["state"] = "SUCCEEDED"
+    await until(bot, lambda: "Over: 1000 nodes" in digest.text, 300)
+    assert posted(bot) == [digest]

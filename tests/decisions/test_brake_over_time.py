@@ -1,0 +1,234 @@
+"""The storm brake over time: holders that come and go, clocks, outages, and what can't be read."""
+
+from dataclasses import replace as changed
+
+import pytest
+from sqlalchemy import update
+
+from bot.models import Actor, Brake
+from bot.store import Database, Faults, begin_pause
+from bot.store.pauses import active_pause
+from bot.store.tables import faults as table
+from tests.deaths import free_the_lease
+from tests.decisions.test_brake import ASK, RESUME, braked, broken, clear, pause, resume
+from tests.rows import execute_beside, pause_beside
+from tests.simulator.slack import Posted
+from tests.simulator.together import Fault
+from tests.storms import began, storm
+from tests.watch import card, pass_time, poll, until, watching
+from tests.world import World
+
+pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="4")
+ALICE = Actor("U0ALICE", "alice", "T1")
+
+
+def brakes(bot: World) -> list[str]:
+    return [each.text for each in bot.slack.visible() if "paused automatically" in each.text]
+
+
+async def press_resume_of_pause(bot: World, message: Posted, user: str = "U0BOB", value: str = "cluster-1") -> None:
+    payload = bot.slack.click(message, ASK, user=user)
+    payload["actions"][0] |= {"action_id": RESUME, "value": value}
+    await bot.slack.deliver("interactive", payload)
+
+
+async def test_node_with_alert_whose_remediation_opens_counts_once(bot: World) -> None:
+    await began(bot)
+    for n in range(2):
+        bot.together.fire(f"a-{n}", "cluster-1", f"instance-{n}")
+    await pass_time(bot, 60)
+    assert not brakes(bot)
+    storm(bot, 2)  # the remediations of those very nodes
+    await pass_time(bot, 60)
+    assert not brakes(bot), brakes(bot)
+
+
+async def test_setting_taken_away_ends_the_brake(database_url: str) -> None:
+    async with watching(database=database_url, BOT_STORM_BRAKE="4", BOT_ONCALL="S0ONCALL") as bot:
+        ids, message = await broken(bot)
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another(bot.settings.model_copy(update={"bot_storm_brake": ""})):
+            clear(bot, ids[1:])
+            await pass_time(bot, 7200)
+            assert "paused automatically" not in message.text
+
+
+async def test_alerts_that_cant_be_read_any_more_dont_hold_the_brake(bot: World) -> None:
+    await began(bot)
+    for n in range(4):
+        bot.together.fire(f"a-{n}", "cluster-1", f"gpu-{n}")
+    message = await braked(bot)
+    bot.together.alerts.clear()
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=7, times=-1))
+    await pass_time(bot, 4 * 3600)
+    assert "paused automatically" not in message.text
+
+
+async def test_clock_set_back_does_not_hold_it_for_a_day(bot: World) -> None:
+    ids, message = await broken(bot)
+    clear(bot, ids)
+    await pass_time(bot, 60)
+    bot.time.set_back = 86400
+    await pass_time(bot, 2 * 3600)
+    assert "paused automatically" not in message.text
+
+
+async def test_time_in_which_nothing_was_read_is_not_quiet(bot: World) -> None:
+    ids, message = await broken(bot)
+    clear(bot, ids)
+    await pass_time(bot, 60)
+    outage = Fault("rpc", times=-1)
+    bot.together.faults.append(outage)
+    await pass_time(bot, 1800)
+    bot.together.faults.clear()
+    await until(bot, lambda: any(each.verb == "list" for each in bot.together.calls))
+    await pass_time(bot, 320)
+    assert "paused automatically" in message.text, message.text
+
+
+async def test_old_resume_button_does_not_say_on_again_while_the_brake_holds(bot: World) -> None:
+    _ids, message = await broken(bot)
+    await pause(bot, message)
+    await bot.reply_privately()
+    await press_resume_of_pause(bot, message)
+    told = (await bot.reply_privately("U0BOB")).text
+    assert "Approvals are on again" not in told, told
+
+
+async def test_old_resume_button_does_not_say_unpaused_while_the_brake_holds(bot: World) -> None:
+    _ids, message = await broken(bot)
+    await press_resume_of_pause(bot, message)
+    told = (await bot.reply_privately("U0BOB")).text
+    assert "Approvals aren't paused" not in told, told
+
+
+async def test_dialog_does_not_claim_to_end_the_pause_of_all_clusters(bot: World) -> None:
+    ids, message = await broken(bot)
+    await pause_beside(bot, ALICE)
+    view = await resume(bot, message)
+    await bot.reply_privately("U0BOB")
+    await poll(bot)
+    alert = await card(bot, ids[0])
+    assert "paused in all clusters" in alert.text, alert.text  # it holds still
+    assert "'s pause" not in str(view["blocks"]), "the dialog says that it ends it"
+
+
+async def test_on_again_is_not_said_while_all_clusters_are_paused(bot: World) -> None:
+    _ids, message = await broken(bot)
+    await pause_beside(bot, ALICE)
+    await resume(bot, message)
+    told = (await bot.reply_privately("U0BOB")).text
+    assert "Approvals are on again" not in told, told
+
+
+async def test_dialog_ends_only_what_it_named(bot: World) -> None:
+    await began(bot)
+    ids, message = await broken(bot)
+    await bot.slack.press(message, ASK, user="U0BOB")
+    await bot.slack.until(lambda: bot.slack.views)
+    view = bot.slack.views[-1]
+    assert "'s pause" not in str(view)
+    await pause(bot, message)
+    alert = await card(bot, ids[0], "by <@U0ALICE>")
+    await bot.slack.submit(view, user="U0BOB", **{ASK: "false alarm"})
+    await bot.reply_privately("U0BOB")
+    await poll(bot)
+    assert "by <@U0ALICE>" in alert.text, "Alice's pause ended, of which the dialog said nothing"
+
+
+async def test_end_is_not_told_while_a_persons_pause_holds(bot: World) -> None:
+    ids, message = await broken(bot)
+    clear(bot, ids[1:])
+    await pass_time(bot, 1500)
+    await pause(bot, message)
+    await pass_time(bot, 700)
+    alert = await card(bot, ids[0])
+    assert "Approvals are paused in cluster-1 until" in alert.text, alert.text
+    assert "aren't paused any more" not in message.text, message.text
+
+
+async def test_message_says_resumed_though_together_is_down(bot: World) -> None:
+    _ids, message = await broken(bot)
+    bot.together.faults.append(Fault("rpc", times=-1))
+    await resume(bot, message)
+    assert "on again" in (await bot.reply_privately("U0BOB")).text
+    await pass_time(bot, 1200)
+    assert "paused automatically" not in message.text, message.text
+
+
+async def test_digest_of_two_clusters_does_not_mix_up_holders(bot: World) -> None:
+    database = Database(bot.settings.database_url, bot.time.clock)
+    try:
+        await database.run(begin_pause, "cluster-2", 3600, ALICE, "C0OPS")
+        await Faults(database).change(
+            "cluster-1", lambda report: changed(report, brake=Brake(4, 4, None, bot.time.now(), peak=4))
+        )
+        found = await database.read(active_pause, ["cluster-1", "cluster-2"])
+        assert found is not None
+        assert (found.cluster_id, found.user_id, found.braked) == ("cluster-2", "U0ALICE", "cluster-1")
+    finally:
+        await database.close()
+
+
+async def test_report_of_another_version_does_not_block_for_good(database_url: str) -> None:
+    async with watching(database=database_url, BOT_STORM_BRAKE="4", BOT_ONCALL="S0ONCALL") as bot:
+        ids, _message = await broken(bot)
+        clear(bot, ids[1:])
+        await pass_time(bot, 60)
+        await bot.settle()
+        await free_the_lease(database_url)
+        await execute_beside(bot, update(table).values(body='{"brake": {"other": 1}}'))
+        async with bot.another():
+            await pass_time(bot, 7200)
+            alert = await card(bot, ids[0])
+            assert "paused" not in alert.text, alert.text
+
+
+@pytest.mark.bot(BOT_STORM_BRAKE="210")
+async def test_more_alerts_than_are_kept_latch_it(bot: World) -> None:
+    await began(bot)
+    for n in range(220):
+        bot.together.fire(f"a-{n}", "cluster-1", f"gpu-{n}")
+    await braked(bot)
+
+
+async def test_message_that_was_deleted_comes_back_with_its_button(bot: World) -> None:
+    _ids, message = await broken(bot)
+    bot.slack.messages.remove(message)
+    storm(bot, 2, start=10)
+    await pass_time(bot, 600)
+    assert [each for each in bot.slack.visible() if "paused automatically" in each.text and each is not message]
+
+
+async def test_brake_of_a_cluster_that_returns_is_told_though_alerts_cant_be_read(bot: World) -> None:
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=7, times=-1))
+    ids, message = await broken(bot)
+    del bot.together.clusters["cluster-1"]
+    clear(bot, ids)
+    await until(bot, lambda: "isn't monitored any more" in message.text, 3000)
+    bot.together.clusters["cluster-1"] = "cluster-1 (H100)"
+    await pass_time(bot, 1300)
+    ids = storm(bot, 4, start=20)
+    await pass_time(bot, 300)
+    alert = await card(bot, ids[0])
+    assert "paused" in alert.text
+    assert brakes(bot), "approvals are paused, and no message says so"
+
+
+async def test_home_of_all_clusters_names_the_brake(bot: World) -> None:
+    _ids, _message = await broken(bot)
+    database = Database(bot.settings.database_url, bot.time.clock)
+    try:
+        assert await database.read(active_pause, [""]) is not None
+    finally:
+        await database.close()
+
+
+async def test_odd_last_remediation_of_a_node_does_not_end_the_watch(
+    bot: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await began(bot)
+    bot.together.add(("cluster-1", "instance-9", "not an/ID"), state="SUCCEEDED", end_time=bot.together._time())
+    await pass_time(bot, 900)
+    assert "Watch failed" not in caplog.text
