@@ -45,7 +45,7 @@ class Pauses:
 
     async def _ask(self, press: Interaction) -> None:
         pause, since = await self.service.authorized(press.value, press.actor, press.place.channel_id)
-        view = cards.resume_dialog(press.value, press.place.channel_id, pause, since)
+        view = cards.resume_dialog(press.value, press.place, pause, since)
         await self.dialogs.open(press.trigger_id, view)
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -55,9 +55,9 @@ class Pauses:
             await ack(response_action="errors", errors={cards.RESUME_DIALOG: "Type a reason first."})
             return
         known = str(view.get("private_metadata"))
-        channel_id = json.loads(known)[1]
+        _, channel_id, is_home, *_ = json.loads(known)
         name = f"dialog {view.get('id')}"
-        submitted = Interaction(actor, ReplyTarget(channel_id, actor.user_id), name, name, body)
+        submitted = Interaction(actor, ReplyTarget(channel_id, actor.user_id, is_home=is_home), name, name, body)
         record = partial(self.controls.record, submitted, "resume approvals", cards.RESUME_DIALOG, known, reason)
         await self.surface.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
@@ -72,7 +72,7 @@ class Pauses:
         return await self.replies.reply_privately(held.entry.place, cards.resumed(cluster_id, left))
 
     async def _resume_named(self, held: Held) -> bool:
-        cluster_id, _, user_id, since = json.loads(held.entry.value)
+        cluster_id, _, _, user_id, since = json.loads(held.entry.value)
         left = await self.service.resume_named(cluster_id, user_id, since, held)
         return await self.replies.reply_privately(held.entry.place, cards.resumed(cluster_id, left))
 

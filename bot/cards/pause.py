@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from bot.cards import blocks
-from bot.models import Message, Pause
+from bot.models import Message, Pause, ReplyTarget
 from bot.mrkdwn import clock_time, escape
 from bot.parsing import MAX_REASON
 
@@ -42,11 +42,11 @@ def resume_button(cluster_id: str) -> dict[str, Any]:
     }
 
 
-def resume_dialog(cluster_id: str, channel_id: str | None, pause: Pause | None, since: str) -> dict[str, Any]:
+def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, since: str) -> dict[str, Any]:
     """Return the dialog that ends what it names, with a reason.
 
     Args:
-        channel_id: where it was asked for.
+        place: where it was asked for.
         pause: what holds now.
         since: of the brake, as `Brake.key`.
     """
@@ -74,7 +74,7 @@ def resume_dialog(cluster_id: str, channel_id: str | None, pause: Pause | None, 
     }
     return {
         **_dialog(),
-        "private_metadata": json.dumps([cluster_id, channel_id, user_id, since]),
+        "private_metadata": json.dumps([cluster_id, place.channel_id, place.is_home, user_id, since]),
         "submit": blocks.plain("Resume approvals"),
         "blocks": [blocks.statement(f"Ends {' and '.join(ends)}.{stays}", warns), reason],
     }

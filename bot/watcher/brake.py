@@ -38,7 +38,7 @@ class BrakeWatch:
         if limit is None or (report.brake is None and broken < limit):
             return
         cause = ("", 0) if report.brake else await self._cause(cluster_id)
-        name = (cluster and cluster.cluster_name) or cluster_id
+        name = self.poller.name_of(cluster_id)
 
         def braked(known: FaultReport) -> FaultReport:
             first = Brake(broken, limit, nodes, now, cause, peak=broken, looked_at=now) if broken >= limit else None

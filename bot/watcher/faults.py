@@ -62,10 +62,9 @@ class FaultWatch:
     async def keep(self, clusters: Collection[str]) -> None:
         """Let nothing be wrong in clusters that are no longer watched."""
         for cluster_id in self.reports.clusters:
-            if self.reports[cluster_id].is_watched and not (
-                cluster_id in clusters and self.poller.is_watched(cluster_id)
-            ):
-                gone = partial(replace, faults=(), count=0, critical=0, brake=None, is_watched=False)
+            is_watched = cluster_id in clusters and self.poller.is_watched(cluster_id)
+            if self.reports[cluster_id].is_watched and not is_watched:
+                gone = partial(replace, faults=(), count=0, critical=0, nodes=0, brake=None, is_watched=False)
                 await self.reports.change(cluster_id, gone)
 
     def measure(self, *, is_watching: bool) -> None:
@@ -133,9 +132,8 @@ class FaultWatch:
         firing = {each.key: each for each in alerts if each.resolved_at is None}
         known = {each.alert.key: each for each in self.reports[cluster_id].faults}
         before = self._seen_at.get(cluster_id, {})
-        seen_at = self._seen_at[cluster_id] = {key: before.get(key, mono) for key in known} | dict.fromkeys(
-            firing, mono
-        )
+        seen_at = {key: before.get(key, mono) for key in known} | dict.fromkeys(firing, mono)
+        self._seen_at[cluster_id] = seen_at
         is_first, was_covered = cluster_id not in self._covered, self._covered.get(cluster_id, ())
         covered = {key for key, each in firing.items() if not each.names.isdisjoint(under_repair)}
         self._covered[cluster_id] = covered
@@ -152,8 +150,7 @@ class FaultWatch:
             is_gone = each.missed + 1 >= MISSED if is_whole else mono - seen_at[key] > UNSEEN_SECONDS
             if key not in firing and not is_gone and each.alert.names.isdisjoint(under_repair):
                 faults.append(replace(each, missed=each.missed + 1 if is_whole else 0))
-        cluster = self.poller.clusters.get(cluster_id)
-        name = (cluster and cluster.cluster_name) or cluster_id
+        name = self.poller.name_of(cluster_id)
         self.reports.read_at[cluster_id] = mono
         # A fault of a repaired node is told in its thread: it calls nobody again.
         came_back = await self._look_for_returns(cluster_id, firing)

@@ -294,6 +294,11 @@ class Poller:
 
         await asyncio.gather(*map(read, refs))
 
+    def name_of(self, cluster_id: str) -> str:
+        """Return a cluster's name, raw; its ID where that isn't known."""
+        cluster = self.clusters.get(cluster_id)
+        return (cluster and cluster.cluster_name) or cluster_id
+
     def is_watched(self, cluster_id: str) -> bool:
         """Return whether what is new in a cluster is to be told, as far as it is known which clusters there are."""
         return cluster_id in (self._chosen or self.clusters) or (not self._chosen and self._known_at is None)

@@ -89,7 +89,7 @@ async def test_switch_that_fails_pauses_approvals_and_alerts_without_a_repair_ar
     await button(brake, "Resume approvals…").click()
     await page.get_by_role("dialog").get_by_label("Reason").fill("the switch is back")
     await answer(page, "Resume approvals")
-    await expect(page.locator("#messages")).to_contain_text("approvals resumed by @alice")
+    await expect(page.locator("#messages")).to_contain_text("storm brake released by @alice")
     await button(page, "Fire an alert without a repair").click()
     await running.together.until(lambda: running.together.alerts)
     read = sum(call.verb == "alerts" for call in running.together.calls)

@@ -225,6 +225,17 @@ async def test_home_of_all_clusters_names_the_brake(bot: World) -> None:
         await database.close()
 
 
+async def test_home_is_drawn_again_once_approvals_resume_there(bot: World) -> None:
+    _ids, _message = await broken(bot)
+    await bot.slack.open_home("U0BOB")
+    await bot.slack.until(lambda: "Resume" in str(bot.slack.homes.get("U0BOB")))
+    before = len(bot.slack.views)
+    await bot.slack.press_home(ASK, user="U0BOB")
+    await bot.slack.until(lambda: len(bot.slack.views) > before)
+    await bot.slack.submit(bot.slack.views[-1], user="U0BOB", **{ASK: "it was a false alarm"})
+    await bot.slack.until(lambda: "Pause approvals" in str(bot.slack.homes["U0BOB"]))
+
+
 async def test_odd_last_remediation_of_a_node_does_not_end_the_watch(
     bot: World, caplog: pytest.LogCaptureFixture
 ) -> None:
