@@ -12,7 +12,7 @@ from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, POLL, ManualClock
 from tests.simulator.slack import Posted
 from tests.simulator.slack.limits import Limits
 from tests.simulator.together import Ids
-from tests.world import IDS, World, world
+from tests.world import APPROVE, IDS, World, world
 
 CHANNEL = "C0OPS"
 HOLD = "remediation:hold"
@@ -120,6 +120,17 @@ async def card(bot: World, ids: Ids = IDS, words: str = "") -> Posted:
         return found[0] if found and words in found[0].text else None
 
     return await until(bot, look)
+
+
+async def carried_out(bot: World) -> Posted:
+    """Approve the repair that waits, and let Together carry it out."""
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    for _ in range(4):
+        bot.together.advance(IDS)
+    await until(bot, lambda: "Watched until" in alert.text)
+    return alert
 
 
 def thread(bot: World, alert: Posted) -> list[str]:

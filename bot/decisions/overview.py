@@ -7,7 +7,7 @@ from dataclasses import replace
 from bot.clock import Clock
 from bot.decisions.lookup import LOOK_SECONDS, Lookup, oldest_first
 from bot.errors import NotAllowed, TogetherError
-from bot.models import IN_REPAIR, PER_PAGE, Actor, CardContext, Overview, Remediation, RemediationRef, State, Verb
+from bot.models import IN_REPAIR, PER_PAGE, Actor, Overview, Remediation, RemediationRef, State, Verb
 from bot.policy import Policy
 from bot.store import Approvals, Messages, Pauses, audit
 
@@ -87,16 +87,12 @@ class Overviews:
                 if cluster_id in {"", each.remediation.cluster_id}
             ],
             faults=await self._lookup.faults(cluster_id),
-            about={each.ref: await self._about(each.ref) for each in shown},
+            about={each.ref: replace(await self._approvals.about_now(each.ref), mentioned="") for each in shown},
             unconfirmed=unconfirmed,
             pause=await self._pauses.active(cluster_id),
             unreadable=looked.unreadable,
             refused=refused,
         )
-
-    async def _about(self, ref: RemediationRef) -> CardContext:
-        about = await self._approvals.about(ref)
-        return replace(about, mentioned="", share=await self._approvals.load_now(ref.cluster_id, about.share))
 
     async def _refusal(self, actor: Actor, channel_id: str | None) -> NotAllowed | None:
         try:

@@ -139,8 +139,7 @@ class DecisionService:
         """Return what a card says beyond the remediation, as far as that can be told at once."""
         try:
             async with self._clock.timeout(NAME_SECONDS):
-                about = await self._approvals.about(ref)
-                return replace(about, share=await self._approvals.load_now(ref.cluster_id, about.share))
+                return await self._approvals.about_now(ref)
         except (TimeoutError, StorageUnavailable) as error:
             logger.warning("Couldn't look up what is known of %s: %s", ref, type(error).__name__)
             return CardContext()

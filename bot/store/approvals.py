@@ -93,6 +93,10 @@ class Approvals:
         """Return what a card of a remediation says beyond itself."""
         return await self.database.read(card_context, ref)
 
+    async def about_now(self, ref: RemediationRef) -> CardContext:
+        """Return `about`, with how much of the cluster is in repair and waits by now, where a list has said that."""
+        return await self.database.read(_context_now, ref)
+
     async def load_now(self, cluster_id: str, known: RepairLoad | None) -> RepairLoad | None:
         """Return how much of a cluster is in repair and waits by now, by what the bot tracks and has approved.
 
@@ -145,6 +149,11 @@ class Approvals:
     async def at_work(self, cluster_id: str) -> list[RemediationRef]:
         """Return what the bot tracks in a cluster that was neither waiting nor over when it was last seen."""
         return await self.database.read(_refs, _AT_WORK, cluster_id)
+
+
+def _context_now(connection: Connection, ref: RemediationRef) -> CardContext:
+    about = card_context(connection, ref)
+    return replace(about, share=_load_now(connection, ref.cluster_id, about.share)) if about.share else about
 
 
 def _load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> RepairLoad:

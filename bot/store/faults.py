@@ -73,24 +73,29 @@ def _read(body: str) -> FaultReport | None:
 
 
 def _drop_unreadable(connection: Connection) -> None:
-    for row in [row for row in connection.execute(_KNOWN) if _read(row.body) is None]:
-        connection.execute(_DROP, {"b_cluster": row.cluster_id})
-        pauses.wake(connection, row.cluster_id)
+    for cluster_id in [row.cluster_id for row in connection.execute(_KNOWN) if _read(row.body) is None]:
+        _drop(connection, cluster_id)
 
 
-def _one(connection: Connection, cluster_id: str) -> FaultReport:
+def _drop(connection: Connection, cluster_id: str) -> None:
+    """Drop the report of another version: it must pause nothing that nobody can resume."""
+    connection.execute(_DROP, {"b_cluster": cluster_id})
+    pauses.wake(connection, cluster_id)
+
+
+def _one(connection: Connection, cluster_id: str) -> FaultReport | None:
+    """Return the report of a cluster; None for one of another version."""
     row = connection.execute(_ONE, {"b_cluster": cluster_id}).first()
-    return (_read(row.body) if row else None) or FaultReport()
+    return _read(row.body) if row else FaultReport()
 
 
 def _change(
     connection: Connection, cluster_id: str, change: Callable[[FaultReport], FaultReport], told: Data | None
 ) -> FaultReport:
-    row = connection.execute(_ONE, {"b_cluster": cluster_id}).first()
-    if row and _read(row.body) is None:  # another version's: it must pause nothing that nobody can resume
-        connection.execute(_DROP, {"b_cluster": cluster_id})
-        pauses.wake(connection, cluster_id)
-    before = _one(connection, cluster_id)
+    report = _one(connection, cluster_id)
+    if report is None:
+        _drop(connection, cluster_id)
+    before = report or FaultReport()
     after = change(before)
     _write(connection, cluster_id, before, after)
     if told is not None:
@@ -138,7 +143,7 @@ def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why
     Returns:
         Whether any of it held still.
     """
-    before = _one(connection, cluster_id)
+    before = _one(connection, cluster_id) or FaultReport()
     is_resumed = bool(user_id) and pauses.end_pause(connection, cluster_id, actor, channel_id, user_id, reason)
     brake = before.brake
     if brake is None or not brake.is_latched or brake.key != since:

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from functools import partial
 
 from bot import cards
@@ -15,7 +14,7 @@ from bot.tasks import finish
 from bot.watcher.comparison import HISTORY_BEFORE, LATE_SECONDS
 from bot.watcher.config import WatchConfig
 from bot.watcher.reports import Reports
-from bot.watcher.workqueue import Lane, WorkQueue
+from bot.watcher.workqueue import Lane, Laned, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +22,7 @@ KEY = "faults of "  # begins a key of the queue; a cluster's ID follows
 CALM_SECONDS = 300.0  # between two replies that call people
 
 
-class Step(Enum):
+class Step(Laned):
     """What the message about a cluster needs next, and which lane does it."""
 
     POST = Lane.REPLY, "post"
@@ -31,11 +30,6 @@ class Step(Enum):
     FIND = Lane.REPLY, "find"
     EDIT = Lane.EDIT, "edit"
     END = Lane.EDIT, "end"
-
-    @property
-    def lane(self) -> Lane:
-        """The lane in which it is done."""
-        return self.value[0]
 
 
 @dataclass(frozen=True, slots=True)

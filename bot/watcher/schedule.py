@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from enum import Enum
 from functools import lru_cache
 
 from bot import cards, readings
@@ -24,12 +23,12 @@ from bot.models import (
 from bot.watcher import calls, checks, threads
 from bot.watcher.checks import Check
 from bot.watcher.config import WatchConfig
-from bot.watcher.workqueue import Lane
+from bot.watcher.workqueue import Lane, Laned
 
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
 
 
-class Step(Enum):
+class Step(Laned):
     """What a message needs next, and which lane does it."""
 
     POST = Lane.POST, "post"
@@ -43,11 +42,6 @@ class Step(Enum):
     DROP = Lane.LOOK, "drop"
     WAIT = Lane.LOOK, "wait"
     IDLE = Lane.LOOK, "idle"
-
-    @property
-    def lane(self) -> Lane:
-        """The lane in which it is done."""
-        return self.value[0]
 
 
 @lru_cache(2)

@@ -19,6 +19,16 @@ class Lane(Enum):
     REPLY = "reply"
 
 
+class Laned(Enum):
+    """A step whose value begins with the lane in which it is done."""
+
+    @property
+    def lane(self) -> Lane:
+        """The lane in which it is done."""
+        lane: Lane = self.value[0]
+        return lane
+
+
 Line = tuple[Lane, str]  # a lane of one channel: one that is closed or slow keeps no other waiting
 # In seconds: so long a new alert may be missing, a card untrue, and a thread incomplete, at most, once Slack is back.
 LONGEST_WAIT = {Lane.LOOK: 60.0, Lane.FIND: 60.0, Lane.POST: 10.0, Lane.EDIT: 60.0, Lane.REPLY: 300.0}

@@ -11,8 +11,8 @@ from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began
-from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
-from tests.world import APPROVE, CANCEL, IDS, World
+from tests.watch import card, carried_out, enforce_slacks_limits, pass_time, thread, until, watching
+from tests.world import CANCEL, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
 CALL = "<!subteam^S0ONCALL>"
@@ -243,12 +243,7 @@ async def test_other_tools_are_told_when_people_are() -> None:
 async def test_fault_that_fires_again_after_its_repair_came_back(bot: World) -> None:
     await began(bot)
     bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", **XID}])
-    alert = await card(bot)
-    await bot.slack.press(alert, APPROVE)
-    await card(bot, words="Approved")
-    for _ in range(4):
-        bot.together.advance(IDS)
-    await until(bot, lambda: "Watched until" in alert.text)
+    alert = await carried_out(bot)
     await pass_time(bot, 300)
     bot.together.fire("a-9", "cluster-1", "instance-1", **XID)
     await until(bot, lambda: "Fault came back after" in alert.text)
@@ -260,12 +255,7 @@ async def test_fault_that_still_fires_a_quarter_of_an_hour_after_its_repair_did_
     await began(bot)
     bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
     bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
-    alert = await card(bot)
-    await bot.slack.press(alert, APPROVE)
-    await card(bot, words="Approved")
-    for _ in range(4):
-        bot.together.advance(IDS)
-    await until(bot, lambda: "Watched until" in alert.text)
+    alert = await carried_out(bot)
     await pass_time(bot, 840)
     assert "didn't help" not in alert.text, "an alert takes its time to clear"
     await until(bot, lambda: "Reboot didn't help: instance-1" in alert.text, 900)

@@ -12,9 +12,9 @@ from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began
-from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
+from tests.watch import card, carried_out, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.watcher.test_faults import CALL, TOLD, WARNING, XID, message, told
-from tests.world import APPROVE, IDS, World
+from tests.world import IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
 OVER = "lists no critical fault"
@@ -179,12 +179,7 @@ async def test_repair_that_ended_during_a_takeover_still_gives_its_minutes(datab
 async def test_on_call_is_not_called_twice_for_a_fault_that_came_back(bot: World) -> None:
     await began(bot)
     bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", **XID}])
-    alert = await card(bot)
-    await bot.slack.press(alert, APPROVE)
-    await card(bot, words="Approved")
-    for _ in range(4):
-        bot.together.advance(IDS)
-    await until(bot, lambda: "Watched until" in alert.text)
+    await carried_out(bot)
     await pass_time(bot, 300)
     before = calls_of(bot)
     bot.together.fire("a-9", "cluster-1", "instance-1", **XID)
@@ -196,12 +191,7 @@ async def test_on_call_is_not_called_twice_for_a_fault_that_did_not_stop(bot: Wo
     await began(bot)
     bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
     bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
-    alert = await card(bot)
-    await bot.slack.press(alert, APPROVE)
-    await card(bot, words="Approved")
-    for _ in range(4):
-        bot.together.advance(IDS)
-    await until(bot, lambda: "Watched until" in alert.text)
+    await carried_out(bot)
     before = calls_of(bot)
     await pass_time(bot, 2400)
     assert calls_of(bot) - before == 1, calls_of(bot) - before
@@ -211,12 +201,7 @@ async def test_repair_is_not_said_to_have_failed_by_an_alert_that_is_not_read(bo
     await began(bot)
     bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
     bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
-    alert = await card(bot)
-    await bot.slack.press(alert, APPROVE)
-    await card(bot, words="Approved")
-    for _ in range(4):
-        bot.together.advance(IDS)
-    await until(bot, lambda: "Watched until" in alert.text)
+    alert = await carried_out(bot)
     await pass_time(bot, 60)
     bot.together.max_page = 50
     for number in range(1100):
