@@ -1,4 +1,4 @@
-"""Alerts that fire while no repair is open: read after each list of a cluster."""
+"""Alerts that fire while no repair is open: read each minute, and whenever it matters at once."""
 
 import asyncio
 import logging
@@ -25,23 +25,29 @@ MISSED = 2  # lists in a row without an alert: it has cleared
 UNSEEN_SECONDS = 600.0  # likewise, where there are more alerts than can be read
 UNAVAILABLE = {403, 404, 501}  # not every key may read the list
 ASK_AGAIN_SECONDS = 3600.0
-SLOW_POLL_SECONDS = 300.0  # between two readings of a cluster whose list of remediations takes long
+READ_SECONDS = 60.0  # between two readings of a cluster where nothing is to be decided on it
+SLOW_POLL_SECONDS = 300.0  # likewise, where the list of remediations takes long
 LONGEST_WAIT = 300.0  # between two attempts to read what fails
 LOOK_SECONDS = 600.0  # between two looks for repairs that didn't help, while the same alerts fire
 
 
 @dataclass(slots=True)
 class FaultWatch:
-    """Reads what fires, and notes what of it no repair is open for."""
+    """Reads what fires, and notes what of it no repair is open for.
+
+    Attributes:
+        unrepaired_seconds: after how long people are called for a critical one; 0 for never.
+    """
 
     together: TogetherClient
     reports: Reports
     messages: Messages
     poller: Poller
     clock: Clock
+    unrepaired_seconds: float
     _wanted: asyncio.Queue[Listing] = field(default_factory=asyncio.Queue, init=False)
     _reading: set[str] = field(default_factory=set, init=False)
-    _asked_at: dict[str, float] = field(default_factory=dict, init=False)
+    _taken: dict[str, tuple[float, Collection[str]]] = field(default_factory=dict, init=False)
     _covered: dict[str, Collection[str]] = field(default_factory=dict, init=False)
     _seen_at: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
     _looked: dict[str, tuple[float, Collection[str]]] = field(default_factory=dict, init=False)
@@ -56,7 +62,7 @@ class FaultWatch:
         """Forget what an earlier watch had in hand."""
         self._wanted = asyncio.Queue()
         self._reading.clear()
-        for each in (self._asked_at, self._covered, self._seen_at, self._looked):
+        for each in (self._taken, self._covered, self._seen_at, self._looked):
             each.clear()
 
     async def keep(self, clusters: Collection[str]) -> None:
@@ -76,17 +82,25 @@ class FaultWatch:
         metrics.BRAKES.set(sum(bool(each.brake_key) for each in reports))
 
     def take(self, listing: Listing) -> None:
-        """Have the alerts of a cluster read whose remediations were listed; seldom where that took long."""
+        """Have the alerts of a cluster read whose remediations were listed, where it is time."""
         now, cluster_id = self.clock.monotonic(), listing.cluster_id
         if listing.error or listing.alone or not listing.is_watched or cluster_id in self._reading:
             return
-        again_at = self._asked_at.get(cluster_id, -math.inf) + SLOW_POLL_SECONDS
-        is_slow = now - listing.asked_at > SLOW_SECONDS and now < again_at
+        taken_at, under_repair = self._taken.get(cluster_id, (-math.inf, ()))
+        is_slow = now - listing.asked_at > SLOW_SECONDS
+        is_urgent = listing.under_repair != under_repair or self._is_undecided(cluster_id)
+        pause = SLOW_POLL_SECONDS if is_slow else 0.0 if is_urgent else READ_SECONDS
         is_early = any(now < self._not_before.get(each, -math.inf) for each in (cluster_id, ""))
-        if not (is_slow or is_early or self._failing.is_to_wait(cluster_id)):
+        if now >= taken_at + pause and not is_early and not self._failing.is_to_wait(cluster_id):
             self._reading.add(cluster_id)
-            self._asked_at[cluster_id] = now
+            self._taken[cluster_id] = now, listing.under_repair
             self._wanted.put_nowait(listing)
+
+    def _is_undecided(self, cluster_id: str) -> bool:
+        """Whether the next answer says that an alert has cleared, or that people are to be called for it."""
+        report, soon = self.reports[cluster_id], self.clock.now() + READ_SECONDS
+        due = {each.alert.key for each in report.overdue(soon, self.unrepaired_seconds)}
+        return any(each.missed for each in report.faults) or not due <= report.told.keys()
 
     async def read(self) -> None:
         """Read one cluster after another, forever."""

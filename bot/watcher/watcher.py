@@ -68,7 +68,9 @@ class Watcher:
         outages = Outages(store.database, self._lease)
         self._outages = OutageNotifier(outages, channels, self._queue, self._lease, config, clock)
         self._reports = Reports(Faults(store.database, self._lease))
-        self._faults = FaultWatch(together, self._reports, self._messages, self._poller, clock)
+        self._faults = FaultWatch(
+            together, self._reports, self._messages, self._poller, clock, config.unrepaired_seconds
+        )
         self._brake = BrakeWatch(self._reports, self._messages, self._poller, config.storm_brake, clock)
         self._fault_teller = FaultTeller(self._reports, channels, self._queue, self._lease, config, clock)
         self._comparer = Comparer(self._messages, channels, self._queue, self._lease, config, clock)

@@ -259,3 +259,19 @@ async def test_fault_that_still_fires_a_quarter_of_an_hour_after_its_repair_did_
     await pass_time(bot, 840)
     assert "didn't help" not in alert.text, "an alert takes its time to clear"
     await until(bot, lambda: "Reboot didn't help: instance-1" in alert.text, 900)
+
+
+async def test_alerts_are_read_each_minute_and_at_once_when_a_repair_ends(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+    bot.together.fire("a-2", "cluster-1", "gpu-2", **XID, **WARNING)
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    alert = await card(bot)
+    await pass_time(bot, 600)
+    before = alerts_read(bot)
+    await pass_time(bot, 1200)
+    assert 15 <= alerts_read(bot) - before <= 21
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled")
+    before = alerts_read(bot)
+    await pass_time(bot, 2 * POLL)
+    assert alerts_read(bot) > before
