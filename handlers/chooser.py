@@ -66,8 +66,8 @@ class Chooser:
         count = len(looked.found)
         many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, oldest first"
         title = many if count else _nothing(looked)
-        broken = await self.lookup.faults()
-        told = chooser.waiting_list(looked.found, list(looked.unreadable), title, broken)
+        broken, returned = await self.lookup.faults(), await self.lookup.returned()
+        told = chooser.waiting_list(looked.found, list(looked.unreadable), title, broken=broken, returned=returned)
         await self.replies.reply_privately(place, told)
 
     async def _show(self, text: str, actor: Actor, place: ReplyTarget) -> None:

@@ -290,7 +290,7 @@ async def test_click_in_home_that_came_too_late_is_answered_without_buttons_that
 
 
 @pytest.mark.bot(watching=True)
-async def test_home_shows_repairs_that_did_not_help(bot: World) -> None:
+async def test_home_and_list_show_repairs_that_did_not_help(bot: World) -> None:
     fault = [{"alert_name": "DmesgXidError", "annotation": {"title": "GPU has fallen off the bus"}}]
     bot.together.add(instance_name="gpu-node-7", linked_alerts=fault)
     await card(bot)
@@ -304,3 +304,7 @@ async def test_home_shows_repairs_that_did_not_help(bot: World) -> None:
     view = said(await opened(bot))
     assert "Didn't help, last 24 h: 1" in view
     assert "GPU has fallen off the bus came back after " in view
+    await bot.slack.command("list")
+    listed = (await bot.reply_privately()).text
+    assert "Didn't help, last 24 h: 1." in listed
+    assert "GPU has fallen off the bus came back after " in listed

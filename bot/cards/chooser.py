@@ -9,9 +9,9 @@ from bot.cards import blocks, faults, labels
 from bot.cards.additions import without_header
 from bot.cards.blocks import elements
 from bot.cards.evidence import fault
-from bot.cards.listing import lines_message, remediation_lines
+from bot.cards.listing import lines_message, remediation_lines, returned_lines
 from bot.cards.remediation_card import card
-from bot.models import CardContext, FaultReport, Message, Remediation, key
+from bot.models import Alert, CardContext, FaultReport, Message, Remediation, key
 from bot.mrkdwn import ago, clean, escape
 from bot.parsing import MAX_REASON
 
@@ -144,7 +144,12 @@ def _option(each: Remediation) -> dict[str, Any]:
 
 
 def waiting_list(
-    found: Sequence[Remediation], unreadable: Sequence[str], title: str, broken: Sequence[FaultReport] = ()
+    found: Sequence[Remediation],
+    unreadable: Sequence[str],
+    title: str,
+    *,
+    broken: Sequence[FaultReport] = (),
+    returned: Sequence[Alert] = (),
 ) -> Message:
     """Return remediations as a private list, oldest first.
 
@@ -152,6 +157,7 @@ def waiting_list(
         unreadable: clusters that couldn't be read; "" for the list of clusters.
         title: what they are, without a full stop.
         broken: what fires without a repair.
+        returned: the repairs of the last day that didn't help.
     """
     lines = remediation_lines(found, LISTED, _opened)
     if note := not_read(unreadable):
@@ -159,6 +165,8 @@ def waiting_list(
     if broken:
         heading, more = faults.listed(broken, LISTED)
         lines += [elements(f"{heading}.", bold=True), *more]
+    if returned:
+        lines += [elements(f"Didn't help, last 24 h: {len(returned)}.", bold=True), *returned_lines(returned, LISTED)]
     return lines_message(f"{title}.", lines)
 
 

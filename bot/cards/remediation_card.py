@@ -130,7 +130,8 @@ def _warnings(remediation: Remediation, notice: str, about: CardContext, config:
         yield labels.as_of(about.as_of)
     if about.came_back:
         did = "didn't stop with this repair" if about.came_back.was_firing else "is back"
-        look = "see the node's next remediation" if about.came_back.is_suggested else "check the node"
+        is_known = about.came_back.is_suggested
+        look = "see the node's next remediation" if is_known else "check the node and any new remediation"
         yield f"{escape(about.came_back.fault, 80)} {did}: {look}."
     elif about.is_missing:
         yield "The node wasn't running in the cluster after the repair. Check it."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.clock import Clock
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
-from bot.models import OPEN, RULES, Actor, FaultReport, PastDecision, Remediation, RemediationRef, Verb
+from bot.models import OPEN, RULES, Actor, Alert, FaultReport, PastDecision, Remediation, RemediationRef, Verb
 from bot.policy import Policy
 from bot.store import Faults, Messages, Outages, audit
 from bot.together import TogetherClient
@@ -23,6 +23,7 @@ MENU_SECONDS = 2.5  # Slack waits 3 s for the choices of a menu (docs.slack.dev,
 AUTHORIZE_SECONDS = 1.0  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
 MAX_TRIPLES = 5  # of a message are looked up: any path looks like three IDs
 SHOWN_PAST = 20  # decisions
+PAST_SECONDS = 86_400.0  # how long what went wrong is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,15 @@ class Lookup:
         """
         known = await self._faults.known() if self._is_watching else {}
         return [report for name, report in known.items() if report.count and cluster_id in {"", name}]
+
+    async def returned(self, cluster_id: str = "") -> Sequence[Alert]:
+        """Return the repairs in one cluster or in all whose fault came back, or didn't stop, within the last day.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        back = await self._messages.returned(PAST_SECONDS)
+        return [each for each in back if cluster_id in {"", each.remediation.cluster_id}]
 
     async def open(self) -> LookupResult:
         """Return what is open, of what the bot tracks where it watches.

@@ -5,13 +5,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from bot.clock import Clock
-from bot.decisions.lookup import LOOK_SECONDS, Lookup, oldest_first
+from bot.decisions.lookup import LOOK_SECONDS, PAST_SECONDS, Lookup, oldest_first
 from bot.errors import NotAllowed, TogetherError
 from bot.models import IN_REPAIR, PER_PAGE, Actor, Overview, Remediation, RemediationRef, State, Verb
 from bot.policy import Policy
 from bot.store import Approvals, Messages, Pauses, audit
 
-FAILED_SECONDS = 86_400.0
 MINE = 10  # decisions of the person
 READ_AT_ONCE = 6
 
@@ -70,8 +69,9 @@ class Overviews:
         waiting = [each for each in here if each.state == State.PENDING_APPROVAL]
         page = max(0, min(page, (len(waiting) - 1) // PER_PAGE))
         shown = waiting[page * PER_PAGE : (page + 1) * PER_PAGE]
-        failed = await self._messages.failed(FAILED_SECONDS) if self._is_watching else None
+        failed = await self._messages.failed(PAST_SECONDS) if self._is_watching else None
         mine = await audit.outcomes(self._messages.database, actor.user_id, MINE)
+        about = await self._approvals.about_now([each.ref for each in shown])
         known = {each.ref: each.node for each in found} | await self._messages.nodes({each.ref for each in mine})
         return Overview(
             waiting=shown,
@@ -81,13 +81,9 @@ class Overviews:
             failed=None if failed is None else [each for each in failed if cluster_id in {"", each.cluster_id}],
             mine=mine,
             names=known,
-            returned=[
-                each
-                for each in await self._messages.returned(FAILED_SECONDS)
-                if cluster_id in {"", each.remediation.cluster_id}
-            ],
+            returned=await self._lookup.returned(cluster_id),
             faults=await self._lookup.faults(cluster_id),
-            about={each.ref: replace(await self._approvals.about_now(each.ref), mentioned="") for each in shown},
+            about={ref: replace(each, mentioned="") for ref, each in about.items()},
             unconfirmed=unconfirmed,
             pause=await self._pauses.active(cluster_id),
             unreadable=looked.unreadable,

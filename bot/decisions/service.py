@@ -139,7 +139,7 @@ class DecisionService:
         """Return what a card says beyond the remediation, as far as that can be told at once."""
         try:
             async with self._clock.timeout(NAME_SECONDS):
-                return await self._approvals.about_now(ref)
+                return (await self._approvals.about_now([ref]))[ref]
         except (TimeoutError, StorageUnavailable) as error:
             logger.warning("Couldn't look up what is known of %s: %s", ref, type(error).__name__)
             return CardContext()

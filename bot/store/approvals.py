@@ -1,5 +1,6 @@
 """What people agreed on before a decision: holds, first approvals, and what keeps nodes busy."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -93,9 +94,9 @@ class Approvals:
         """Return what a card of a remediation says beyond itself."""
         return await self.database.read(card_context, ref)
 
-    async def about_now(self, ref: RemediationRef) -> CardContext:
-        """Return `about`, with how much of the cluster is in repair and waits by now, where a list has said that."""
-        return await self.database.read(_context_now, ref)
+    async def about_now(self, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:
+        """Return `about` for each, with how much of the cluster is in repair and waits by now, as far as is known."""
+        return await self.database.read(_contexts_now, refs)
 
     async def load_now(self, cluster_id: str, known: RepairLoad | None) -> RepairLoad | None:
         """Return how much of a cluster is in repair and waits by now, by what the bot tracks and has approved.
@@ -151,9 +152,13 @@ class Approvals:
         return await self.database.read(_refs, _AT_WORK, cluster_id)
 
 
-def _context_now(connection: Connection, ref: RemediationRef) -> CardContext:
-    about = card_context(connection, ref)
-    return replace(about, share=_load_now(connection, ref.cluster_id, about.share)) if about.share else about
+def _contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:
+    known = {ref: card_context(connection, ref) for ref in refs}
+    shares = {(ref.cluster_id, about.share) for ref, about in known.items() if about.share}
+    loads: dict[tuple[str, RepairLoad | None], RepairLoad] = {
+        (cluster_id, share): _load_now(connection, cluster_id, share) for cluster_id, share in shares
+    }
+    return {ref: replace(about, share=loads.get((ref.cluster_id, about.share))) for ref, about in known.items()}
 
 
 def _load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> RepairLoad:

@@ -247,7 +247,7 @@ async def test_fault_that_fires_again_after_its_repair_came_back(bot: World) -> 
     await pass_time(bot, 300)
     bot.together.fire("a-9", "cluster-1", "instance-1", **XID)
     await until(bot, lambda: "Fault came back after" in alert.text)
-    assert "Xid 79 is back: check the node." in alert.text
+    assert "Xid 79 is back: check the node and any new remediation." in alert.text
     await until(bot, lambda: [each for each in thread(bot, alert) if f"{CALL}, Xid 79 came back on" in each])
 
 
