@@ -1,6 +1,7 @@
 """Keeps one message per cluster current about what is wrong in it as a whole, and calls who is on call."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -38,14 +39,14 @@ class View:
 
     Attributes:
         overdue: the faults that people are to be called for, or were.
-        shown: what it shows, without the mention in a post that calls nobody.
+        draw: gives what it shows, without the mention in a post that calls nobody.
         is_fresh: the alerts were read lately: nobody is called, and nothing said to be over, by what is old.
         is_over: nothing is left that the message is about.
     """
 
     report: FaultReport
     overdue: list[Fault]
-    shown: Message
+    draw: Callable[[], Message]
     is_fresh: bool
     is_over: bool
 
@@ -67,7 +68,7 @@ class View:
             return Step.POST if self.news or report.brake_key or (self.is_fresh and self.overdue) else None
         if not message.ts:
             return Step.POST if self.news else None
-        if message.content_hash != self.shown.fingerprint and not message.is_read_only:
+        if message.content_hash != self.draw().fingerprint and not message.is_read_only:
             return Step.EDIT
         return Step.REPLY if self.news else None
 
@@ -134,12 +135,12 @@ class FaultTeller:
         left = report.worst if self.config.unrepaired_seconds else overdue
         is_over = not (left or report.brake) or not report.is_watched
         if is_over:
-            shown = cards.none_left(report, now)
+            draw = partial(cards.none_left, report, now)
         else:
             oncall = self.config.route(cluster_id).oncall
-            shown = cards.unrepaired(cluster_id, report, left if stands else overdue, oncall)
+            draw = partial(cards.unrepaired, cluster_id, report, left if stands else overdue, oncall)
         is_fresh = self.reports.is_fresh(cluster_id, self.clock.monotonic())
-        return View(report, overdue, shown, is_fresh, is_over)
+        return View(report, overdue, draw, is_fresh, is_over)
 
     def _channel_of(self, cluster_id: str) -> str:
         message = self.reports[cluster_id].message
@@ -200,10 +201,11 @@ class FaultTeller:
         report, message = view.report, view.report.message
         is_takeable = message is not None and message.ts and not message.is_read_only
         if message and is_takeable:
+            shown = view.draw()
             # Before it leaves: if this process dies, what the message shows isn't known.
             await self.reports.change(cluster_id, partial(replace, message=replace(message, content_hash="")))
             try:
-                await self.channels.update(message.ts, view.shown, message.channel_id)
+                await self.channels.update(message.ts, shown, message.channel_id)
             except PostUncertain:
                 self._arrives_by[cluster_id] = self.clock.monotonic() + ARRIVED_SECONDS
                 self._doubted.add(cluster_id)
@@ -214,7 +216,7 @@ class FaultTeller:
                 logger.warning("The message about cluster %s can't be changed any more: %s", cluster_id, error)
                 message = None if error.is_gone else replace(message, is_read_only=True)
             else:
-                message = replace(message, content_hash=view.shown.fingerprint)
+                message = replace(message, content_hash=shown.fingerprint)
         if is_end and cluster_id in self._doubted:  # an earlier edit may arrive over this one: it is made once more
             self._doubted.discard(cluster_id)
             self._arrives_by[cluster_id] = self.clock.monotonic() + LATE_SECONDS
