@@ -1,8 +1,8 @@
 """Which of two readings of a remediation is the older one: a list may lag behind what is known."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
-from bot.models import FINAL, OPEN, PRECISION, Alert, Remediation, Verb
+from bot.models import FINAL, OPEN, PRECISION, Alert, Remediation
 
 # A remediation only moves forward in these, unless it begins once more.
 _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
@@ -21,7 +21,7 @@ def may_be_older(alert: Alert, read: Remediation) -> bool:
         return False
     if alert.is_stale and read.state == known.state:
         return True  # somebody was answered something else, and the list hasn't moved
-    return _rank(read.state, len(_ORDER)) < _rank(told_of(alert).state, 0)
+    return _rank(read.state, len(_ORDER)) < _rank(alert.as_told.state, 0)
 
 
 def _rank(state: str, unknown: int) -> int:
@@ -45,14 +45,3 @@ def _seconds(moment: datetime | None) -> float:
 def is_worse(alert: Alert, read: Remediation) -> bool:
     """Return whether a fault that was a warning isn't any more; what names no fault says nothing of that."""
     return alert.remediation.is_warning and bool(read.linked_alerts) and not read.is_warning
-
-
-def told_of(alert: Alert) -> Remediation:
-    """Return a remediation as people were last told of it: as it was seen, or as somebody was answered since."""
-    remark = alert.remark
-    if not alert.is_stale or remark is None:
-        return alert.remediation
-    told: dict[str, object] = {"state": remark.state, "mode": remark.mode}
-    if remark.decided and remark.decided.verb is Verb.APPROVE and alert.remediation.review_time is None:
-        told["review_time"] = datetime.fromtimestamp(remark.decided.at, UTC)
-    return alert.remediation.model_copy(update=told)

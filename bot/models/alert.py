@@ -1,10 +1,12 @@
 """Alerts: what the bot knows of the remediations that it tells of, and what a card says beyond them."""
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from bot.models.approval import FirstApproval
 from bot.models.job import CardNote, DecidedBy
 from bot.models.remediation import FINAL, Remediation, State
+from bot.models.verbs import Verb
 
 HOLD_SECONDS = 30 * 60
 MAX_HOLD_SECONDS = 24 * 3600.0
@@ -201,6 +203,17 @@ class Alert:
     def is_waiting(self) -> bool:
         """Whether it waits for approval."""
         return self.remediation.state == State.PENDING_APPROVAL and not self.is_unlisted
+
+    @property
+    def as_told(self) -> Remediation:
+        """The remediation as people were last told of it: as it was seen, or as somebody was answered since."""
+        remark = self.remark
+        if not self.is_stale or remark is None:
+            return self.remediation
+        told: dict[str, object] = {"state": remark.state, "mode": remark.mode}
+        if remark.decided and remark.decided.verb is Verb.APPROVE and self.remediation.review_time is None:
+            told["review_time"] = datetime.fromtimestamp(remark.decided.at, UTC)
+        return self.remediation.model_copy(update=told)
 
     @property
     def came_at(self) -> float:

@@ -22,7 +22,8 @@ from bot.models import (
 )
 from bot.store.connection import Connection, now, read_clock
 from bot.store.database import Database
-from bot.store.messages import (
+from bot.store.pauses import active_pause
+from bot.store.rows import (
     FIRST_APPROVAL,
     FIRST_COUNTS,
     WITHDRAWN,
@@ -32,7 +33,6 @@ from bot.store.messages import (
     readable_message,
     to_first_approval,
 )
-from bot.store.pauses import active_pause
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,

@@ -28,9 +28,9 @@ from bot.models import (
 )
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
-from bot.store.connection import Connection, now, read_clock
+from bot.store.connection import Connection, dump, now, read_clock
 from bot.store.database import Database
-from bot.store.serialization import dump, dump_request, load_request
+from bot.store.serialization import dump_request, load_request
 from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, batches, decisions, ids_of, messages
 
 logger = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
+from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Dialect, Double, Executable, Text, bindparam, select, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -186,6 +187,12 @@ def _sqlite_is_among(element: is_among, compiler: SQLCompiler, **kwargs: Any) ->
 def listed(values: Iterable[str | tuple[str, ...]]) -> str:
     """Return the list that `is_among` looks in: texts for one column, tuples for several."""
     return json.dumps([[each] if isinstance(each, str) else each for each in values])
+
+
+def dump(adapter: TypeAdapter[Any], value: object) -> str:
+    """Write a value as JSON."""
+    # ASCII, because Slack's texts may hold what UTF-8 or PostgreSQL cannot: lone surrogates and NUL.
+    return json.dumps(adapter.dump_python(value, mode="json"), ensure_ascii=True)
 
 
 _NOW = select(now())

@@ -54,8 +54,8 @@ from bot.store import audit, batches, inbox, outbox
 from bot.store.approvals import card_context, keep_first
 from bot.store.connection import Connection, is_among, listed, lock_audit, lock_cluster, now, read_clock
 from bot.store.database import Conflict, Database
-from bot.store.messages import change_alert
 from bot.store.pauses import active_pause
+from bot.store.rows import change_alert
 from bot.store.serialization import dump_answer, dump_request, to_job
 from bot.store.tables import (
     ACTIVE,

@@ -9,10 +9,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import Actor, AuditNote, Brake, EventKind, FaultReport
 from bot.store import audit, pauses
-from bot.store.connection import Connection, read_clock
+from bot.store.connection import Connection, dump, read_clock
 from bot.store.lease import Leased
 from bot.store.outbox import Data, emit
-from bot.store.serialization import dump
 from bot.store.tables import faults
 
 _REPORTS = TypeAdapter(FaultReport)

@@ -14,9 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import LeaseLost, RequestExpired
 from bot.models import LIFETIME, Entry, new_id
-from bot.store.connection import Connection, is_among, listed, now
+from bot.store.connection import Connection, dump, is_among, listed, now
 from bot.store.database import Database
-from bot.store.serialization import dump
 from bot.store.tables import inbox
 
 logger = logging.getLogger(__name__)

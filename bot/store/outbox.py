@@ -8,9 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
-from bot.store.connection import Connection, now, read_clock
+from bot.store.connection import Connection, dump, now, read_clock
 from bot.store.database import Database
-from bot.store.serialization import dump
 from bot.store.tables import outbox
 
 _EVENTS = TypeAdapter(Event)

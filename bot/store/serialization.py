@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from bot.models import Answer, Job, Request, SeenState, Sent
+from bot.store.connection import dump
 from bot.store.tables import ACTIVE, ANSWERED
 
 _REQUESTS, _ANSWERS = TypeAdapter(Request), TypeAdapter(Answer)
@@ -52,9 +53,3 @@ def dump_request(request: Request) -> str:
 def dump_answer(answer: Answer) -> str:
     """Write an answer as JSON."""
     return dump(_ANSWERS, answer)
-
-
-def dump(adapter: TypeAdapter[Any], value: object) -> str:
-    """Write a value as JSON."""
-    # ASCII, because Slack's texts may hold what UTF-8 or PostgreSQL cannot: lone surrogates and NUL.
-    return json.dumps(adapter.dump_python(value, mode="json"), ensure_ascii=True)

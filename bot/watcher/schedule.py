@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from bot import cards, readings
+from bot import cards
 from bot.alerts import holds
 from bot.models import (
     ARRIVED_SECONDS,
@@ -50,7 +50,7 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     if snapshot.message.is_digest:
         return cards.digest.draw(snapshot.message, snapshot.alerts, snapshot.batches, snapshot.pause)
     alert = snapshot.alerts[0]
-    remediation = readings.told_of(alert)
+    remediation = alert.as_told
     remark = alert.remark if holds(alert.remark, remediation) else None
     notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
     decided = (remark.decided if remark else None) or alert.decided

@@ -212,7 +212,7 @@ def said(  # noqa: PLR0917 - what a call is
     if method == "chat.postMessage" and (found := AFTERMATH.search(text)):
         _aftermath(world, about, found[0])
     if method in {"chat.postMessage", "chat.update"} and UNREPAIRED in text:
-        _unrepaired(world, text, calls=method == "chat.postMessage" and MENTION in everything)
+        _unrepaired(world, process, text, calls=method == "chat.postMessage" and MENTION in everything)
     if method == "chat.postMessage" and MENTION in everything and world.environ["BOT_REMIND_MINUTES"] == "0":
         _called(world, about)
 
@@ -280,11 +280,14 @@ def _aftermath(world: "World", about: str, words: str) -> None:
         world.history.wrong(f"{about}: “{words}” is told {world.aftermaths[f'{about} {words}']} times", about)
 
 
-def _unrepaired(world: "World", text: str, *, calls: bool) -> None:
+def _unrepaired(world: "World", process: object, text: str, *, calls: bool) -> None:
     """Judge that faults without a repair are those that fire, and that each calls people once."""
     world.history.marks.add("fault without a repair")
     for node in set(NODE.findall(text)):
-        if world.loop.time() - world.cleared_at.get(node, math.inf) > LATE_TRUTH:
+        cluster, cleared_at = world.cleared_at.get(node, ("", math.inf))
+        # One answer that lacks it is not enough, and while Together can't be read, nobody knows.
+        known_at = [at for at in world.alerts_read[str(process), cluster] if at > cleared_at][1:2]
+        if any(world.loop.time() - at > LATE_TRUTH for at in known_at):
             world.history.wrong(f"{node} is said to be broken long after its alert cleared")
         world.called_for[node] += calls
         if world.called_for[node] > 1 + len(world.deleted) and not world.faults.struck["history unreadable"]:

@@ -481,11 +481,12 @@ async def fires(act: Act) -> None:
     """A health check fires for which Together suggests nothing, and perhaps clears."""
     world, number = act.world, act.world.fired
     world.fired += 1
-    world.together.fire(f"a-{number}", act.chance.choice(("c-a", "c-b")), f"bad-{number}-", **XID[0])
+    cluster = act.chance.choice(("c-a", "c-b"))
+    world.together.fire(f"a-{number}", cluster, f"bad-{number}-", **XID[0])
     await asyncio.sleep(act.chance.choice((60.0, 400.0, 1200.0)))
     if act.chance.random() < 0.6:
         world.together.alerts.pop(f"a-{number}")
-        world.cleared_at[f"bad-{number}-"] = world.loop.time()
+        world.cleared_at[f"bad-{number}-"] = cluster, world.loop.time()
 
 
 async def opens_again(act: Act) -> None:

@@ -14,6 +14,9 @@ class Streams:
         self._seed = seed
         self._made: dict[str, random.Random] = {}
 
+    def __setitem__(self, name: str, stream: random.Random) -> None:
+        self._made[name] = stream
+
     def __getitem__(self, name: str) -> random.Random:
         if name not in self._made:
             self._made[name] = random.Random(f"{self._seed} {name}")  # noqa: S311 - repeatable, not secret

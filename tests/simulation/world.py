@@ -3,7 +3,7 @@
 import asyncio
 import random
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -123,7 +123,8 @@ class World:
         self.mentions: Counter[str] = Counter()
         self.stuck: Counter[str] = Counter()
         self.fired = 0
-        self.cleared_at: dict[str, float] = {}
+        self.cleared_at: dict[str, tuple[str, float]] = {}
+        self.alerts_read: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         self.called_for: Counter[str] = Counter()  # nodes whose faults have no repair
         self.lost_right_at: dict[str, float] = {}
         self.remembered: list[tuple[Posted, dict[str, Any]]] = []

@@ -1,0 +1,84 @@
+"""Repairs that have ended: which failed, and whose fault is back."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from sqlalchemy import bindparam, select
+
+from bot.alerts import came_back, fault_of, fires_again, returned
+from bot.models import Alert, LinkedAlert, Remediation, RemediationRef, State
+from bot.store.connection import Connection, read_clock
+from bot.store.rows import change_alert, readable_alert
+from bot.store.tables import alerts, messages
+
+_LONGEST_REPAIR = 7 * 86_400.0  # from its alert to its end
+a, m = alerts.c, messages.c
+_ENDED = select(a.body, a.message_id).where(a.seen_at > bindparam("b_since"))
+_FAILED, _SUCCEEDED = _ENDED.where(a.state == State.FAILED), _ENDED.where(a.state == State.SUCCEEDED)
+_REPAIRED = (
+    select(a.body, a.message_id)
+    .join(messages, m.id == a.message_id)
+    .where(m.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.SUCCEEDED)
+)  # fmt: skip
+_OPEN_ON = select(a.body, a.message_id).where(
+    a.is_open, a.cluster_id == bindparam("b_cluster"), a.instance_id == bindparam("b_instance")
+)
+
+
+def failed(connection: Connection, seconds: float) -> list[Remediation]:
+    """Return what failed within the last `seconds`, the latest first."""
+    since = read_clock(connection) - seconds
+    rows = connection.execute(_FAILED, {"b_since": since - _LONGEST_REPAIR})
+    seen = [alert.remediation for row in rows if (alert := readable_alert(row))]
+    ended = [(moment.timestamp(), each) for each in seen if (moment := each.end_time or each.update_time)]
+    return [each for at, each in sorted(ended, key=lambda both: -both[0]) if at > since]
+
+
+def came_back_lately(connection: Connection, seconds: float) -> list[Alert]:
+    """Return the repairs whose fault came back, or didn't stop, within the last `seconds`, the latest first."""
+    since = read_clock(connection) - seconds
+    rows = connection.execute(_SUCCEEDED, {"b_since": since - _LONGEST_REPAIR})
+    back = [(alert.came_back.at, alert) for row in rows if (alert := readable_alert(row)) and alert.came_back]
+    return [alert for at, alert in sorted(back, key=lambda both: -both[0]) if at > since]
+
+
+def note_returns(connection: Connection, new: Sequence[Alert], verified: float) -> None:
+    """Let repairs say that what they were to mend is back."""
+    nodes: dict[tuple[str, str], list[Remediation]] = {}
+    for each in new:
+        for name in {each.remediation.instance_id, each.remediation.node}:
+            nodes.setdefault((each.remediation.cluster_id, name), []).append(each.remediation)
+    for cluster_id in {each.remediation.cluster_id for each in new} if verified else ():
+        for one in _repaired(connection, cluster_id):
+            again = nodes.get((cluster_id, one.instance_id)) or nodes.get((cluster_id, one.node)) or ()
+            if back := next((found for each in again if (found := came_back(one, each, verified))), None):
+                change_alert(connection, one.ref, partial(returned, back=back))
+
+
+def note_firing(connection: Connection, cluster_id: str, firing: Sequence[LinkedAlert], verified: float) -> set[str]:
+    """Let repairs say that what they were to mend fires again, or still. Returns the keys of those alerts."""
+    present, found = read_clock(connection), set()
+    by_node: dict[str, list[LinkedAlert]] = {}
+    for each in firing:
+        for name in each.names:
+            by_node.setdefault(name, []).append(each)
+    for one in _repaired(connection, cluster_id):
+        for each in {id(each): each for name in (one.instance_id, one.node) for each in by_node.get(name, ())}.values():
+            fault = fault_of(one, each)
+            if fault and present <= one.succeeded_at + verified:
+                found.add(each.key)
+                if back := fires_again(one, fault, each, verified, present):
+                    change_alert(connection, one.ref, partial(returned, back=back))
+    return found
+
+
+def note_earlier_returns(connection: Connection, ref: RemediationRef, verified: float) -> None:
+    """Let a repair say that what it was to mend came back, and was seen, before its own end was."""
+    rows = connection.execute(_OPEN_ON, {"b_cluster": ref.cluster_id, "b_instance": ref.instance_id})
+    note_returns(connection, [alert for row in rows if (alert := readable_alert(row))], verified)
+
+
+def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:
+    """Return the repairs that may still answer for what they were to mend."""
+    rows = connection.execute(_REPAIRED, {"b_cluster": cluster_id})
+    return [alert.remediation for row in rows if (alert := readable_alert(row))]

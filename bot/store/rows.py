@@ -1,0 +1,222 @@
+"""Alerts and messages as rows: read, loaded with all that a message is drawn from, and changed together."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
+
+from bot.alerts import Look, Tracked
+from bot.models import (
+    FIRST_APPROVAL_SECONDS,
+    WHILE_OPEN,
+    Alert,
+    EventKind,
+    FirstApproval,
+    History,
+    RemediationRef,
+    Snapshot,
+    TrackedMessage,
+)
+from bot.store import batches, outbox
+from bot.store.connection import Connection, dump, now, read_clock
+from bot.store.pauses import active_pause
+from bot.store.tables import (
+    ACTIVE,
+    ANSWERED,
+    alerts,
+    decisions,
+    first_approvals,
+    ids_of,
+    key_of,
+    messages,
+    one_remediation,
+)
+
+logger = logging.getLogger(__name__)
+
+_ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
+_KEPT = 2048  # alerts that were read last: most of a digest is what it was when it was last drawn
+WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
+a, m, first = alerts.c, messages.c, first_approvals.c
+FIRST_APPROVAL = first.user_id, first.mode, first.at, first.job_id, first.episode
+FIRST_COUNTS = first.at > now() - FIRST_APPROVAL_SECONDS
+_OF_ALERT = and_(
+    first.cluster_id == a.cluster_id, first.instance_id == a.instance_id, first.remediation_id == a.remediation_id,
+    FIRST_COUNTS,
+)  # fmt: skip
+_DECIDING = exists().where(
+    decisions.c.cluster_id == a.cluster_id, decisions.c.instance_id == a.instance_id,
+    decisions.c.remediation_id == a.remediation_id,
+    # Until its first delivery: the edit that answers somebody must not be followed by one that was drawn before it.
+    or_(
+        decisions.c.status == ACTIVE,
+        and_(decisions.c.status == ANSWERED, decisions.c.active_at.is_not(None), decisions.c.deliveries == 0),
+    ),
+)  # fmt: skip
+_WITH_FIRST = select(a.body, a.message_id, *FIRST_APPROVAL, _DECIDING.label("deciding")).select_from(
+    alerts.outerjoin(first_approvals, _OF_ALERT)
+)
+_MESSAGE_ID = m.id == bindparam("b_message")
+_FIND = select(m.body, m.is_open, m.version).where(_MESSAGE_ID)
+_TO_CHANGE = _FIND.with_for_update()
+_SHOWN = (
+    _WITH_FIRST.where(a.message_id == bindparam("b_message"))
+    .order_by(a.seen_at, a.cluster_id, a.instance_id, a.remediation_id)
+)  # fmt: skip
+_ONE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
+WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1)
+_WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version"))
+_WRITE_ALERT = update(alerts).where(one_remediation(a))
+_FORGET_FIRST = delete(first_approvals).where(one_remediation(first))
+
+
+def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:
+    """Return a message with everything that it is drawn from and that has not run out, inside a transaction."""
+    found = connection.execute(_TO_CHANGE if to_change else _FIND, {"b_message": message_id}).first()
+    message = message_of(found)
+    if found is None or message is None:
+        return None
+    present = read_clock(connection)
+    shown: list[Alert] = []
+    firsts: dict[RemediationRef, FirstApproval] = {}
+    deciding = False
+    for row in connection.execute(_SHOWN, {"b_message": message_id}):
+        alert = readable_alert(row)
+        if alert is None:
+            continue
+        shown.append(alert.at(present))
+        deciding = deciding or bool(row.deciding)
+        if approval := to_first_approval(row):
+            firsts[alert.remediation.ref] = approval
+    confirmed = batches.of_digest(connection, message_id) if message.is_digest else []
+    is_being_decided = deciding and not message.is_digest
+    clusters = {each.remediation.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
+    pause = active_pause(connection, sorted(clusters))
+    return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, found.version, pause)
+
+
+def write(
+    connection: Connection,
+    before: Snapshot,
+    after: TrackedMessage,
+    history: History | None,
+    told: Mapping[RemediationRef, EventKind] | None,
+) -> Snapshot | None:
+    """Write what a message has become, and the history of a card's alert; None where it isn't what it was."""
+    same = {"b_message": after.id, "b_version": before.version}
+    if not connection.execute(_WRITE_SAME, same | message_columns(after)).rowcount:
+        return None
+    for each in before.alerts:
+        if (kind := (told or {}).get(each.remediation.ref)) and not (each.is_closed and kind in WHILE_OPEN):
+            outbox.told(connection, kind, each, after)
+    if history:
+        alert = replace(before.alerts[0], history=history)
+        connection.execute(_WRITE_ALERT, key_of(alert.remediation.ref) | _alert_columns(alert))
+        before = replace(before, alerts=[alert])
+    return replace(before, message=after, version=before.version + 1)
+
+
+def change_alert(
+    connection: Connection,
+    ref: RemediationRef,
+    change: Callable[[Look], Tracked | None],
+    *,
+    unless_being_decided: bool = False,
+) -> Alert | None:
+    """Change an alert and its message, inside a transaction. Returns what the alert has become."""
+    row = connection.execute(_ONE, key_of(ref)).first()
+    before = readable_alert(row) if row else None
+    if row is None or before is None or (unless_being_decided and row.deciding):
+        return None
+    message = message_of(connection.execute(_TO_CHANGE, {"b_message": before.message_id}).first())
+    after = change(Look(before, message, to_first_approval(row), None, read_clock(connection))) if message else None
+    if after is None:
+        return None
+    alert, message = after
+    first_one = to_first_approval(row)
+    is_news = alert.is_waiting and alert.remediation is not before.remediation
+    if first_one and is_news and not (before.is_waiting and first_one.counts_for(alert.remediation)):
+        forget_first_approval(connection, ref)
+    connection.execute(_WRITE_ALERT, key_of(ref) | _alert_columns(alert))
+    connection.execute(WRITE_MESSAGE, {"b_message": message.id, **message_columns(message)})
+    outbox.changed(connection, before, alert)
+    return alert
+
+
+def forget_first_approval(connection: Connection, ref: RemediationRef) -> None:
+    """Let a first approval count no longer."""
+    connection.execute(_FORGET_FIRST, key_of(ref))
+
+
+def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a select with these columns
+    """Read the message of a row that may be missing, with whether it is done."""
+    message = readable_message(row.body) if row else None
+    return replace(message, done=not row.is_open) if row and message else None
+
+
+def readable_alert(row: Any) -> Alert | None:  # noqa: ANN401 - of any select with these columns
+    """Read the alert of a row; None for one of another version: nothing else must fail for it."""
+    alert = _alert_of(row.body)
+    return replace(alert, message_id=row.message_id) if alert else None
+
+
+@lru_cache(_KEPT)
+def _alert_of(body: str) -> Alert | None:
+    found: Alert | None = _read(_ALERTS, body)
+    return found
+
+
+def readable_message(body: str) -> TrackedMessage | None:
+    """Read a message; None for one of another version."""
+    found: TrackedMessage | None = _read(_MESSAGES, body)
+    return found
+
+
+def _read(adapter: TypeAdapter[Any], body: str) -> Any:  # noqa: ANN401 - of the adapter's type
+    try:
+        return adapter.validate_json(body)
+    except ValueError as error:
+        logger.error("An alert or message can't be read: %s", type(error).__name__)  # noqa: TRY400 - it may hold outside words
+        return None
+
+
+def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row of any select with these columns
+    """Read the first approval of a row that may have none."""
+    if row is None or row.user_id is None:
+        return None
+    return FirstApproval(row.user_id, row.mode, row.at, row.job_id, row.episode)
+
+
+def alert_row(alert: Alert) -> dict[str, Any]:
+    """Return the columns of a new alert."""
+    return ids_of(alert.remediation.ref) | _alert_columns(alert)
+
+
+def _alert_columns(alert: Alert) -> dict[str, Any]:
+    return {
+        "message_id": alert.message_id,
+        "state": WITHDRAWN if alert.is_unlisted else alert.remediation.state,
+        "is_open": not alert.is_closed,
+        "seen_at": alert.seen_at,
+        "fingerprint": alert.fingerprint,
+        "body": dump(_ALERTS, alert),
+    }
+
+
+def message_columns(message: TrackedMessage) -> dict[str, Any]:
+    """Return the columns of a message, but for its ID and version."""
+    return {
+        "is_digest": message.is_digest,
+        "cluster_id": message.cluster_id,
+        "is_open": not message.done,
+        "next_at": None if message.done else message.next_at,
+        "ts": message.ts,
+        "posted_at": message.posted_at,
+        "last_added_at": message.last_added_at,
+        "opened_at": message.opened_at,
+        "body": dump(_MESSAGES, message),
+    }
