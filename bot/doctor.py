@@ -109,6 +109,9 @@ class Doctor:
         if settings.bot_channels:
             yield await self._channels()
         yield await self._people("operators", [each for each in settings.bot_operators if each != EVERYBODY], team_id)
+        lead = settings.escalation[0] if settings.escalation else ""
+        if lead:
+            yield await self._people("escalation", [lead], team_id)
         oncall = dict.fromkeys(filter(None, [settings.bot_oncall, *(each for _, each in settings.routes.values())]))
         if oncall:
             yield await self._people("on-call", list(oncall), team_id)

@@ -36,6 +36,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_POLL_SECONDS": "15",
     "BOT_REMIND_MINUTES": "15 (0 for no reminders)",
     "BOT_ONCALL": "S0ONCALL or U012ABCDEF",
+    "BOT_ESCALATE": "S0LEADS/30",
     "BOT_ROUTES": "c-train=C012ABCDEF/S0ONCALL,c-infer=C034GHIJKL",
     "BOT_CONSOLE_URL": "https://console.example.com/clusters/{cluster_id}/remediations/{remediation_id}",
     "BOT_RUNBOOK_URL": "https://wiki.example.com/xid/{xid}",
@@ -157,6 +158,13 @@ def _oncall(value: str) -> str:
     if not re.fullmatch(r"[UWS][A-Z0-9]+", value):
         raise ValueError("isn't a user ID or user group ID")
     return value
+
+
+def _escalation(value: str) -> str:
+    who, slash, minutes = value.partition("/")
+    if not slash or not re.fullmatch("[0-9]{1,4}", minutes) or not 1 <= int(minutes) <= _LONGEST_WAIT:
+        raise ValueError(f"isn't an ID and 1 to {_LONGEST_WAIT} minutes")
+    return f"{_oncall(who)}/{int(minutes)}"
 
 
 def _modes(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -302,6 +310,7 @@ class Settings(BaseModel):
     bot_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
     bot_remind_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
     bot_oncall: Annotated[str, AfterValidator(_oncall)] = ""
+    bot_escalate: Annotated[str, AfterValidator(_escalation)] | None = None
     bot_routes: Annotated[tuple[str, ...], Commas, AfterValidator(_routes)] = ()
     bot_console_url: Annotated[str, AfterValidator(_template)] = ""
     bot_runbook_url: Annotated[str, AfterValidator(_template)] = ""
@@ -331,6 +340,12 @@ class Settings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535)] = 3000
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Upper] = "INFO"
     log_format: Annotated[Literal["text", "json"], Lower] | None = None
+
+    @property
+    def escalation(self) -> tuple[str, float] | None:
+        """Whom else a reminder calls, and after how many seconds without a decision; None for nobody."""
+        who, _, minutes = (self.bot_escalate or "").partition("/")
+        return (who, 60.0 * int(minutes)) if who else None
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -177,6 +177,7 @@ def watch_config(settings: Settings, channel_id: str, cards: CardConfig) -> Watc
         clusters=settings.bot_clusters,
         poll_seconds=settings.bot_poll_seconds,
         remind_seconds=settings.bot_remind_minutes * 60,
+        escalation=settings.escalation,
         lease_seconds=settings.bot_lease_seconds,
         quiet=settings.bot_quiet_hours,
         cards=cards,

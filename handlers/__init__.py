@@ -5,7 +5,7 @@ import re
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cards import MORE, PAUSE, REASON, RESUME, RESUME_DIALOG, CardConfig, selection
+from bot.cards import LOOKING, MORE, PAUSE, REASON, RESUME, RESUME_DIALOG, CardConfig, selection
 from bot.cards.chooser import CHOOSER
 from bot.decisions import BatchService, DecisionService, Inbox, Lookup, PauseService
 from bot.tasks import Tasks
@@ -28,7 +28,7 @@ from handlers.surface import Surface
 
 _ANY = re.compile("")
 _REMEDIATION = re.compile("^remediation:")
-_PAUSES = re.compile(f"^({PAUSE}|{RESUME}|{RESUME_DIALOG})$")
+_SAID = re.compile(f"^({PAUSE}|{RESUME}|{RESUME_DIALOG}|{LOOKING})$")
 _CHOOSER = re.compile("^chooser:")
 _HOME = re.compile("^home:")
 _PRESSED = re.compile(f"^({selection.APPROVE}|{selection.CANCEL})$")
@@ -59,10 +59,10 @@ def register(  # noqa: PLR0913 - what the surfaces need
     pausing = Pauses(pauses, surface, controls, replies, dialogs)
     more = OverflowMenu(surface, decisions, lookup, reasons, replies, home)
     app.action(MORE)(more.listen)
+    app.action(_SAID)(pausing.listen)
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
     app.action(_PRESSED)(digests.press)
-    app.action(_PAUSES)(pausing.listen)
     app.action(selection.STOP)(digests.stop)
     app.action(selection.SELECT)(digests.select)
     app.options(selection.SELECT)(digests.options)

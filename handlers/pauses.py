@@ -1,4 +1,4 @@
-"""The buttons that pause and resume approvals, and the dialog that asks why they resume in a storm."""
+"""The buttons that pause and resume approvals, or say who looks into it, and the dialog that asks why they resume."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.decisions import Held, PauseService
-from bot.models import ReplyTarget
+from bot.models import ReplyTarget, read_button_value
 from handlers.clicks import action_of, actor_of
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
@@ -18,10 +18,16 @@ from handlers.replies import Replies
 from handlers.submissions import reason_of, say_in_dialog
 from handlers.surface import Interaction, Surface
 
+_WHAT = {
+    cards.PAUSE: "pause approvals",
+    cards.RESUME: "resume approvals",
+    cards.LOOKING: "say that you're looking",
+}
+
 
 @dataclass(slots=True)
 class Pauses:
-    """Pauses and resumes approvals, and tells the person alone; every card that is concerned shows it."""
+    """Carries them out, and tells the person alone what no card shows."""
 
     service: PauseService
     surface: Surface
@@ -33,6 +39,7 @@ class Pauses:
         self.controls.on(cards.PAUSE, self._pause)
         self.controls.on(cards.RESUME, self._resume)
         self.controls.on(cards.RESUME_DIALOG, self._resume_named)
+        self.controls.on(cards.LOOKING, self._look)
 
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Write it down, ack, then pause or resume, or ask why."""
@@ -40,8 +47,7 @@ class Pauses:
         if action_id == cards.RESUME_DIALOG:
             press = self.surface.press_of(body)
             return await self.surface.take(ack, press, partial(self.surface.once, press, partial(self._ask, press)))
-        what = "pause approvals" if action_id == cards.PAUSE else "resume approvals"
-        return await self.controls.change(ack, body, what)
+        return await self.controls.change(ack, body, _WHAT[str(action_id)])
 
     async def _ask(self, press: Interaction) -> None:
         pause, since = await self.service.authorized(press.value, press.actor, press.place.channel_id)
@@ -75,6 +81,13 @@ class Pauses:
         cluster_id, _, _, user_id, since = json.loads(held.entry.value)
         left = await self.service.resume_named(cluster_id, user_id, since, held)
         return await self.replies.reply_privately(held.entry.place, cards.resumed(cluster_id, left))
+
+    async def _look(self, held: Held) -> bool:
+        value = held.entry.value
+        about = read_button_value(value)[0] if value.startswith("{") else value
+        if await self.service.look_into(about, held):
+            return True  # the message says it
+        return await self.replies.reply_privately(held.entry.place, cards.nothing_waits())
 
 
 def _cluster(held: Held) -> str:

@@ -16,6 +16,7 @@ from tests.world import APPROVE, IDS, World, world
 
 CHANNEL = "C0OPS"
 HOLD = "remediation:hold"
+LOOKING = "remediation:looking"
 CALM = 26  # rounds of the event loop in which nothing was being answered or written
 LEAPS = (3600.0, 60.0)  # in seconds, where much time passes
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 from bot.cards import batch, chooser, digest, home, labels, listing, selection
 from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
-from bot.cards.controls import COPY_IDS, HISTORY, MORE, OTHER_MODE, REJECT, RELEASE, SUPPORT, question
+from bot.cards.controls import COPY_IDS, HISTORY, LOOKING, MORE, OTHER_MODE, REJECT, RELEASE, SUPPORT, question
 from bot.cards.evidence import most_common_fault
 from bot.cards.faults import more_unrepaired, none_left, unrepaired
 from bot.cards.history import copyable, history, support
@@ -23,7 +23,7 @@ from bot.cards.notices import (
     usage,
     without_decisions,
 )
-from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, RESUME_DIALOG, paused, resume_dialog, resumed
+from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, RESUME_DIALOG, nothing_waits, paused, resume_dialog, resumed
 from bot.cards.pointers import moved, posted_twice
 from bot.cards.reason import MODE, REASON, reason_dialog, recall
 from bot.cards.remediation_card import brief, card
@@ -51,6 +51,7 @@ __all__ = [
     "ALL_CLUSTERS",
     "COPY_IDS",
     "HISTORY",
+    "LOOKING",
     "MODE",
     "MORE",
     "OTHER_MODE",
@@ -95,6 +96,7 @@ __all__ = [
     "moved",
     "none_left",
     "not_back",
+    "nothing_waits",
     "paused",
     "pointer",
     "posted_twice",

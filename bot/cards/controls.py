@@ -9,6 +9,7 @@ from bot.mrkdwn import clean
 
 RELEASE = "release"
 MORE = "remediation:more"
+LOOKING = "remediation:looking"  # somebody looks into it: nobody is reminded for a while
 _MAX_DIALOG = 300  # characters of its text (docs.slack.dev, confirmation dialog object)
 # The choices of that menu.
 REJECT, OTHER_MODE, COPY_IDS, HISTORY, SUPPORT = "reject", "mode", "ids", "history", "support"
@@ -31,6 +32,9 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
             _hold_menu(about) if verb is Verb.HOLD else _button(verb, remediation, value, about, config)
             for verb in allowed
         ]
+        if about.followed and remediation.state == State.PENDING_APPROVAL:
+            looking = {"type": "button", "action_id": LOOKING, "text": blocks.plain("I'm looking"), "value": value}
+            controls.append(looking)
     return [blocks.actions([*controls, *links, *more])]
 
 

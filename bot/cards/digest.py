@@ -21,7 +21,7 @@ from bot.cards.listing import (
     since,
 )
 from bot.cards.pause import pause_line
-from bot.cards.remediation_card import ON_CALL, mention
+from bot.cards.remediation_card import ON_CALL, looking_line, mention
 from bot.cards.selection import controls, stop_controls
 from bot.models import (
     Alert,
@@ -50,6 +50,7 @@ def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], 
     ages = [each.as_of for each in alerts if each.as_of]
     warnings = [labels.as_of(min(ages))] if ages else []
     warnings += [pause_line(pause)] if pause and open_ones else []
+    warnings += [looking_line(of.looking)] if of.looking and open_ones else []
     called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and open_ones else ""
     waits = {each.remediation.ref for each in open_ones}
     states = _others(alerts, batches)

@@ -103,6 +103,11 @@ def resumed(cluster_id: str, left: Pause | None) -> Message:
     return replace(told, blocks=[*told.blocks, blocks.actions([pause_button(cluster_id, left)])])
 
 
+def nothing_waits() -> Message:
+    """Tell who looks into something that it needs no decision any more."""
+    return _told("Nothing here needs a decision any more.")
+
+
 def _where(cluster_id: str) -> str:
     return f"in {escape(cluster_id, 200)}" if cluster_id else "in all clusters"
 

@@ -1,7 +1,7 @@
 """The remediation card: one pure function from a `Remediation` to a Slack message."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bot.cards import blocks, labels
@@ -17,6 +17,7 @@ from bot.models import (
     CardContext,
     DecidedBy,
     History,
+    Looking,
     Message,
     Remediation,
     RemediationRef,
@@ -237,11 +238,18 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
     if about.hold:
         others = "".join(f", until {when(each.until)} by <@{each.user_id}>" for each in about.hold.others)
         yield f"On hold until {when(about.hold.until)} by <@{about.hold.user_id}>{others}."
+    if about.looking:
+        yield looking_line(about.looking)
     if about.first and about.first.counts_for(remediation):
         first = f"<@{about.first.user_id}>, {when(about.first.at)}"
         yield f"1 of 2 approvals: {first}. One more operator must approve.{_too_often(about, config)}"
     elif config.needs_two(remediation.mode, about.history):
         yield f"Needs 2 approvals, by different people.{_too_often(about, config)}"
+
+
+def looking_line(looking: Sequence[Looking]) -> str:
+    """Return who looks into something, and since when."""
+    return f"Looking into it: {', '.join(f'<@{each.user_id}> since {when(each.since)}' for each in looking)}."
 
 
 def _on_call(remediation: Remediation, about: CardContext) -> str:

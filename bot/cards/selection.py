@@ -8,6 +8,7 @@ from bot.cards import blocks, labels
 from bot.cards.batch import progress_lines
 from bot.cards.blocks import Element, elements
 from bot.cards.config import CardConfig
+from bot.cards.controls import LOOKING
 from bot.cards.evidence import fault
 from bot.cards.listing import LISTED, blast_radius, cluster_of, counted, mode_name, names, node, since
 from bot.cards.pause import pause_button
@@ -50,10 +51,11 @@ def controls(of: TrackedMessage, count: int, ended: int, pause: Pause | None) ->
         "value": of.id,
     }
     cancel = {**approve, "action_id": CANCEL, "text": blocks.plain("Cancel remediations")}
+    looking = {**approve, "action_id": LOOKING, "text": blocks.plain("I'm looking")}
     return [
         # An edit keeps what somebody is choosing as long as the block's ID stays; once a selection has run, it changes.
         {**choose, "block_id": f"{of.id}-{ended}" if ended else of.id, "accessory": select},
-        blocks.actions([{**approve, "style": "primary"}, cancel, pause_button(of.cluster_id, pause)]),
+        blocks.actions([{**approve, "style": "primary"}, cancel, looking, pause_button(of.cluster_id, pause)]),
     ]
 
 

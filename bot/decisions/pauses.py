@@ -1,12 +1,12 @@
-"""Pausing approvals: who may approve may also say that nobody does for a while."""
+"""What people say before anybody decides: nobody approves for a while, or somebody looks into it."""
 
 from dataclasses import dataclass
 
 from bot.decisions.inbox import Held
 from bot.errors import NothingToResume
-from bot.models import Actor, Pause, Verb
+from bot.models import Actor, Pause, RemediationRef, Verb
 from bot.policy import Policy
-from bot.store import Faults, Pauses, begin_pause, end_pause, resume
+from bot.store import Faults, Pauses, begin_pause, end_pause, look_into, resume
 
 PAUSE_SECONDS = 3600.0
 
@@ -73,6 +73,16 @@ class PauseService:
         pause = await self.pauses.active(cluster_id)
         report = (await self.faults.known()).get(cluster_id) if pause and pause.braked == cluster_id else None
         return pause, report.brake.key if report and report.brake else ""
+
+    async def look_into(self, about: RemediationRef | str, held: Held) -> bool:
+        """Note that somebody looks into a remediation, or a digest. Returns whether anything of it waits.
+
+        Raises:
+            NotAllowed: the actor may not.
+            StorageUnavailable: it may have been written, or not.
+        """
+        actor, channel_id = await self._authorize(held)
+        return await held.act(look_into, about, actor, channel_id)
 
     async def _authorize(self, held: Held) -> tuple[Actor, str | None]:
         actor, channel_id = held.entry.actor, held.entry.place.channel_id

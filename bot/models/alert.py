@@ -12,6 +12,7 @@ HOLD_SECONDS = 30 * 60
 MAX_HOLD_SECONDS = 24 * 3600.0
 HOLD_ENDS_SOON_SECONDS = 120.0  # before a hold ends, its person is told
 HISTORY_DAYS = 7
+LOOKING_SECONDS = 15 * 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,23 @@ class Hold:
         kept = [each for each in (Hold(self.user_id, self.until), *self.others) if each.user_id != other.user_id]
         first, *rest = sorted([*kept, Hold(other.user_id, other.until)], key=lambda each: -each.until)
         return Hold(first.user_id, first.until, tuple(rest))
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """Somebody has said that they look into what a message shows, so nobody is reminded of it for a while.
+
+    Attributes:
+        since: when they said so the last time, as Unix time in seconds.
+    """
+
+    user_id: str
+    since: float
+
+    @property
+    def until(self) -> float:
+        """Until when that counts, as Unix time in seconds."""
+        return self.since + LOOKING_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +147,7 @@ class CardContext:
         as_of: when Together last said what the card shows, where that is too long ago; in Unix time in seconds.
         pause: approvals of its cluster are paused.
         mentioned: the user or group that its message called; empty for nobody.
+        looking: who looks into it.
         channel_id: where its own card is; empty where it has none.
         ts: likewise, Slack's name of that message.
         node: its name; empty where the bot doesn't track it.
@@ -149,6 +168,7 @@ class CardContext:
     as_of: float | None = None
     pause: Pause | None = None
     mentioned: str = ""
+    looking: tuple[Looking, ...] = ()
     channel_id: str = ""
     ts: str = ""
     node: str = ""

@@ -10,6 +10,7 @@ class EventKind(StrEnum):
     OPENED = "opened"
     REMINDED = "reminded"
     HELD = "held"
+    LOOKING = "looking"
     DECIDED = "decided"
     RUNNING = "running"
     SUCCEEDED = "succeeded"

@@ -1,9 +1,9 @@
 """Messages that the bot keeps true: a card for one remediation, or a digest for many."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from bot.models.alert import Alert, Pause
+from bot.models.alert import Alert, Looking, Pause
 from bot.models.approval import FirstApproval
 from bot.models.batch import Batch
 from bot.models.ids import RemediationRef
@@ -34,6 +34,9 @@ class TrackedMessage:
         mentioned: the user or group that it called when it was posted; empty for nobody.
         called_at: when it last called, or told the channel where nobody is on call.
         owes_call: a post or reminder has called nobody since, because of quiet hours.
+        escalated_at: when somebody was last called because nobody had decided; else 0.
+        looking: who looks into what it shows.
+        looked_at: when somebody last said that they do; else 0.
         is_read_only: Slack takes no more edits of it.
         is_started: it tells of what was first seen past its approval.
         done: everything has ended and was told.
@@ -60,9 +63,22 @@ class TrackedMessage:
     mentioned: str = ""
     called_at: float = 0.0
     owes_call: bool = False
+    escalated_at: float = 0.0
+    looking: tuple[Looking, ...] = ()
+    looked_at: float = 0.0
     is_read_only: bool = False
     is_started: bool = False
     done: bool = False
+
+    def at(self, now: float) -> "TrackedMessage":
+        """Return it without those who said too long ago that they look into it."""
+        return replace(self, looking=tuple(each for each in self.looking if each.until > now))
+
+    def looked_into(self, user_id: str, now: float) -> "TrackedMessage":
+        """Return it with somebody who looks into it from now on."""
+        others = tuple(each for each in self.at(now).looking if each.user_id != user_id)
+        looking = (*others, Looking(user_id, now))
+        return replace(self, looking=looking, looked_at=now, next_at=0.0, done=False)
 
     def is_unsure(self, now: float) -> bool:
         """Return whether an edit whose result wasn't clear may still arrive. Clocks can go back."""

@@ -18,6 +18,7 @@ _ACTIONS = {
     EventKind.FAILED: "trigger",
     EventKind.STUCK: "trigger",
     EventKind.HELD: "acknowledge",
+    EventKind.LOOKING: "acknowledge",
     EventKind.SUCCEEDED: "resolve",
     EventKind.RESOLVED: "resolve",
 }

@@ -1,7 +1,7 @@
 """What must survive: decisions on their way, alerts, and the audit trail."""
 
 from bot.store import audit
-from bot.store.approvals import Approvals
+from bot.store.approvals import Approvals, look_into
 from bot.store.batches import Batches, stop_batch
 from bot.store.database import Database
 from bot.store.decisions import DecisionStore
@@ -36,6 +36,7 @@ __all__ = [
     "check_signatures",
     "end_pause",
     "health",
+    "look_into",
     "resume",
     "stop_batch",
 ]

@@ -11,6 +11,8 @@ from bot.errors import OutcomeKind
 from bot.models import (
     DOUBT_SECONDS,
     FINAL,
+    Actor,
+    AuditNote,
     CardContext,
     FirstApproval,
     Hold,
@@ -19,19 +21,24 @@ from bot.models import (
     RepairLoad,
     State,
     Verb,
+    still_waiting,
 )
+from bot.store import audit, outbox
 from bot.store.connection import Connection, now, read_clock
 from bot.store.database import Database
 from bot.store.pauses import active_pause
 from bot.store.rows import (
     FIRST_APPROVAL,
     FIRST_COUNTS,
+    PLACE,
     WITHDRAWN,
     change_alert,
     forget_first_approval,
+    load,
     readable_alert,
     readable_message,
     to_first_approval,
+    write,
 )
 from bot.store.tables import (
     ACTIVE,
@@ -184,7 +191,8 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     if message is None:
         return about
     is_automatic = message.is_started and alert.remediation.is_automatic
-    about = replace(about, mentioned=message.mentioned, is_automatic=is_automatic)
+    looking = message.at(present).looking if message.looking else ()
+    about = replace(about, mentioned=message.mentioned, looking=looking, is_automatic=is_automatic)
     return about if message.is_digest else replace(about, channel_id=message.channel_id, ts=message.ts or "")
 
 
@@ -194,6 +202,26 @@ def _first_approval(connection: Connection, ref: RemediationRef) -> FirstApprova
 
 def _first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApproval | None, float]:
     return _first_approval(connection, ref), read_clock(connection)
+
+
+def look_into(connection: Connection, about: RemediationRef | str, actor: Actor, channel_id: str | None) -> bool:
+    """Note that somebody looks into what the message shows that a remediation, or the ID of a digest, is about.
+
+    Returns:
+        Whether anything of it waits for a decision.
+    """
+    message_id = about if isinstance(about, str) else connection.execute(PLACE, key_of(about)).scalar()
+    before = load(connection, message_id, to_change=True) if message_id else None
+    waiting = still_waiting(before.alerts, before.batches) if before else []
+    if before is None or not waiting:
+        return False
+    write(connection, before, before.message.looked_into(actor.user_id, before.now), None, None)
+    clusters = {each.remediation.cluster_id for each in waiting}
+    for cluster_id in sorted(clusters):
+        audit.note(connection, AuditNote("looking", actor, channel_id, cluster_id=cluster_id))
+    for each in waiting:
+        outbox.looked_into(connection, each, actor.user_id)
+    return True
 
 
 def keep_first(connection: Connection, ref: RemediationRef, first: FirstApproval) -> None:

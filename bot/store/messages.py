@@ -26,6 +26,7 @@ from bot.store import audit, ended, outbox
 from bot.store.connection import Connection, is_among, listed, now, read_clock
 from bot.store.lease import Leased
 from bot.store.rows import (
+    PLACE,
     WITHDRAWN,
     WRITE_MESSAGE,
     alert_row,
@@ -41,7 +42,6 @@ from bot.store.tables import (
     ids_of,
     key_of,
     messages,
-    one_remediation,
 )
 
 _DAY = 86_400.0
@@ -73,7 +73,6 @@ _DUE = (
 _IN_CHANNELS = select(m.id, m.ts, m.opened_at, m.is_open, m.cluster_id, m.body).where(m.ts.is_not(None))
 _OPEN = _IN_CHANNELS.where(m.is_open)
 _LATELY = _IN_CHANNELS.where(m.opened_at > now() - bindparam("b_seconds"))
-_PLACE = select(a.message_id).where(one_remediation(a))
 _GROWING = (
     select(m.body)
     .where(m.is_open, m.is_digest, m.last_added_at > now() - bindparam("b_seconds"))
@@ -313,7 +312,7 @@ def _in_channels(connection: Connection, seconds: float) -> list[InChannel]:
 def _about(connection: Connection, about: RemediationRef | str) -> Snapshot | None:
     if isinstance(about, str):
         return load(connection, about)
-    message_id = connection.execute(_PLACE, key_of(about)).scalar()
+    message_id = connection.execute(PLACE, key_of(about)).scalar()
     return load(connection, message_id) if message_id else None
 
 

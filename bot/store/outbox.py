@@ -160,6 +160,11 @@ def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
     emit(connection, EventKind.DECIDED, str(request.ref), told, key=f"decision {job.id}")
 
 
+def looked_into(connection: Connection, alert: Alert, user_id: str) -> None:
+    """Write down that somebody looks into what waits for a decision."""
+    emit(connection, EventKind.LOOKING, str(alert.remediation.ref), about(alert) | {"by": user_id})
+
+
 def changed(connection: Connection, before: Alert, after: Alert) -> None:
     """Write down what has become of a remediation."""
     subject, told = str(after.remediation.ref), about(after)

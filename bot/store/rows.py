@@ -60,6 +60,7 @@ _DECIDING = exists().where(
 _WITH_FIRST = select(a.body, a.message_id, *FIRST_APPROVAL, _DECIDING.label("deciding")).select_from(
     alerts.outerjoin(first_approvals, _OF_ALERT)
 )
+PLACE = select(a.message_id).where(one_remediation(a))
 _MESSAGE_ID = m.id == bindparam("b_message")
 _FIND = select(m.body, m.is_open, m.version).where(_MESSAGE_ID)
 _TO_CHANGE = _FIND.with_for_update()
@@ -81,6 +82,7 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     if found is None or message is None:
         return None
     present = read_clock(connection)
+    message = message.at(present) if message.looking else message
     shown: list[Alert] = []
     firsts: dict[RemediationRef, FirstApproval] = {}
     deciding = False

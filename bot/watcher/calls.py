@@ -9,6 +9,7 @@ from bot.models import Alert, Snapshot, TrackedMessage, still_waiting, waiting
 from bot.watcher.config import WatchConfig, calling
 
 MAX_REMINDERS = 3
+AGAIN_SECONDS = 3600.0  # between two reminders of what was escalated
 SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
 
 
@@ -33,12 +34,39 @@ def unheld(snapshot: Snapshot) -> list[Alert]:
 
 
 def remind_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
-    """Return when the next reminder is due: after the time, twice and four times the time without an act."""
-    is_running = any(each.is_running for each in snapshot.batches)
-    if not config.remind_seconds or is_running or (counting := _counting(snapshot)) is None:
+    """Return when the next reminder is due: after the time, twice and four times the time without an act.
+
+    What was escalated is reminded of each hour. While somebody looks into it, no reminder is due.
+    """
+    message, asking = snapshot.message, unheld(snapshot)
+    if not asking or any(each.is_running for each in snapshot.batches):
         return None
-    since, reminders = counting
-    return since + config.remind_seconds * 2.0**reminders
+    moments: list[float] = []
+    if not config.remind_seconds:
+        pass
+    elif message.escalated_at and all(each.remind_from <= message.escalated_at for each in asking):
+        moments = [max(message.escalated_at, message.reminded_at) + AGAIN_SECONDS]
+    elif counting := _counting(snapshot):
+        moments = [counting[0] + config.remind_seconds * 2.0 ** counting[1]]
+    if config.escalation and (escalation := escalate_at(snapshot, config)) is not None:
+        moments.append(escalation)
+    return max([min(moments), *(each.until for each in message.looking)]) if moments else None
+
+
+def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
+    """Return when a reminder calls others too: nobody has decided, or looked into it; not in the quiet of warnings."""
+    message = snapshot.message
+    new = [each for each in unheld(snapshot) if each.remind_from > message.escalated_at]
+    if config.escalation is None or not new:
+        return None
+    due = max(message.looked_at, min(each.remind_from for each in new)) + config.escalation[1]
+    is_quiet = config.quiet and config.quiet.cover(due) and all(each.remediation.is_warning for each in new)
+    return config.quiet.end_after(due) if config.quiet and is_quiet else due
+
+
+def escalated(message: TrackedMessage, config: WatchConfig) -> str:
+    """Return whom the reminder that was just counted calls because nobody has decided; empty for nobody."""
+    return config.escalation[0] if config.escalation and 0 < message.escalated_at == message.reminded_at else ""
 
 
 def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
@@ -56,9 +84,11 @@ def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
 
 def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     """Return the message with a reminder counted; those that are overdue come to one."""
-    message = snapshot.message
+    message, escalation = snapshot.message, escalate_at(snapshot, config)
     since, reminders = _counting(snapshot) or (message.remind_from, message.reminders)
     message = replace(message, remind_from=since, reminders=reminders + 1, reminded_at=snapshot.now)
+    if escalation is not None and escalation <= snapshot.now:
+        message = replace(message, escalated_at=snapshot.now)
     while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
     return asked(message, unheld(snapshot), config, snapshot.now)
@@ -71,6 +101,7 @@ def not_reminded(message: TrackedMessage, before: TrackedMessage) -> TrackedMess
         remind_from=before.remind_from,
         reminders=before.reminders,
         reminded_at=before.reminded_at,
+        escalated_at=before.escalated_at,
         called_at=before.called_at,
         owes_call=before.owes_call,
         next_at=0.0,

@@ -62,6 +62,7 @@ class WatchConfig:
         clusters: which to watch; empty for all that the key sees.
         poll_seconds: between two readings of a cluster.
         remind_seconds: until the first reminder; 0 for none.
+        escalation: whom else a reminder calls, and after how many seconds without a decision; None for nobody.
         lease_seconds: how long a silent process keeps the watch.
         quiet: when warnings call nobody; None for never.
         cards: what cards are set to.
@@ -75,6 +76,7 @@ class WatchConfig:
     clusters: tuple[str, ...] = ()
     poll_seconds: float = 15
     remind_seconds: float = 15 * 60
+    escalation: tuple[str, float] | None = None
     lease_seconds: float = 15
     quiet: QuietHours | None = None
     cards: CardConfig = field(default_factory=CardConfig)

@@ -57,8 +57,9 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     about = alert.about(snapshot.firsts.get(alert.remediation.ref))
     is_automatic = snapshot.message.is_started and remediation.is_automatic
     about = replace(
-        about, pause=snapshot.pause, mentioned=snapshot.message.mentioned, is_automatic=is_automatic, now=snapshot.now
-    )
+        about, pause=snapshot.pause, mentioned=snapshot.message.mentioned, is_automatic=is_automatic, now=snapshot.now,
+        looking=snapshot.message.looking,
+    )  # fmt: skip
     if remediation.state == State.SUCCEEDED:
         announced = snapshot.message.announced
         is_missing = checks.missing_key(alert) in announced
@@ -160,6 +161,7 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
 def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     if (moment := calls.remind_at(snapshot, config)) is not None:
         yield moment
+    yield from (each.until for each in snapshot.message.looking)
     if snapshot.pause and snapshot.pause.until:
         yield snapshot.pause.until
     asking = calls.unheld(snapshot)

@@ -260,6 +260,7 @@ class Teller:
         message = after.message
         waiting = calls.unheld(after)
         called = self._config.on_call_now(waiting, message.cluster_id, after.now)
+        called = f"{called} {calls.escalated(message, self._config)}".strip()
         if message.is_digest:
             waited = after.now - max((each.came_at for each in waiting), default=message.remind_from)
             reminder = cards.digest.reminder(message, after.alerts, count, called, waited)

@@ -11,7 +11,7 @@ from tests.manual_clock import HANGS_AFTER
 from tests.rows import column
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.watch import HOLD, card, pass_time, poll, quiet, thread, until, updates, watching
+from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, updates, watching
 from tests.world import APPROVE, CANCEL, IDS, OTHER, REFRESH, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -24,7 +24,7 @@ async def test_waiting_remediation_is_posted_once_with_buttons_and_metadata(bot:
     bot.together.add()
     alert = await card(bot)
     assert (alert.channel, alert.thread_ts) == ("C0OPS", None)
-    assert list(alert.buttons) == [APPROVE, CANCEL, HOLD]
+    assert list(alert.buttons) == [APPROVE, CANCEL, HOLD, LOOKING]
     ids = dict(zip(("cluster_id", "instance_id", "remediation_id"), IDS, strict=True))
     assert alert.metadata == {"event_type": "remediation_alert", "event_payload": ids}
     for _ in range(3):

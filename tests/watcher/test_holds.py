@@ -4,7 +4,7 @@ import pytest
 
 from tests.rows import outcomes_by_user
 from tests.simulator.slack import Posted
-from tests.watch import HOLD, card, pass_time, poll, thread, until
+from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until
 from tests.world import APPROVE, CANCEL, IDS, OTHER, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -23,7 +23,7 @@ async def test_hold_is_shown_to_everyone_and_expires(bot: World) -> None:
     assert [line for line in thread(bot, alert) if "has been waiting" in line] == []
     await pass_time(bot, 70)
     assert "On hold" not in alert.text
-    assert list(alert.buttons) == [APPROVE, CANCEL, HOLD]
+    assert list(alert.buttons) == [APPROVE, CANCEL, HOLD, LOOKING]
 
 
 async def test_decision_ends_a_hold(bot: World) -> None:

@@ -6,7 +6,7 @@ from tests.deaths import free_the_lease, kill_the_watch
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
-from tests.watch import HOLD, card, pass_time, poll, thread, until, watching
+from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -25,7 +25,7 @@ async def test_vanished_remediation_is_withdrawn_and_shown_again_when_it_returns
     bot.together.remediations[IDS] = kept
     await card(bot, words="Approve reboot?")
     assert bot.slack.cards(IDS[2]) == [alert]
-    assert list(alert.buttons) == [APPROVE, CANCEL, HOLD]
+    assert list(alert.buttons) == [APPROVE, CANCEL, HOLD, LOOKING]
     await until(bot, lambda: "instance-1: Together lists this remediation again." in thread(bot, alert))
     bot.together.review(IDS, "cancel")
     await card(bot, words="Cancelled: reboot")
@@ -311,7 +311,7 @@ async def test_cluster_that_answers_404_and_is_still_listed_keeps_its_cards(bot:
     alert = await card(bot)
     bot.together.faults += [Fault("rpc", verb="list", code=5, times=2), Fault("rpc", verb="get", code=5, times=2)]
     await pass_time(bot, 60)
-    assert list(alert.buttons) == [APPROVE, CANCEL, HOLD]
+    assert list(alert.buttons) == [APPROVE, CANCEL, HOLD, LOOKING]
     assert alert.edits == 0
     assert thread(bot, alert) == []
 

@@ -1,0 +1,172 @@
+"""Who looks into it, so that nobody is reminded for a while, and whom it is escalated to when nobody does."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from bot.store.tables import audit
+from tests.deaths import free_the_lease, kill_the_watch
+from tests.rows import execute_beside
+from tests.simulator.receivers import ROUTING_KEY, PagerDuty
+from tests.simulator.slack import Posted
+from tests.storms import began, digest, storm
+from tests.watch import HOLD, LOOKING, card, pass_time, thread, until, watching
+from tests.world import CANCEL, World
+
+pytestmark = pytest.mark.bot(watching=True)
+LEADS = "<!subteam^S0LEADS>"
+
+
+def reminders(bot: World, alert: Posted) -> list[str]:
+    return [line for line in thread(bot, alert) if "waiting" in line]
+
+
+async def looked(bot: World, alert: Posted, user: str = "U0ALICE") -> None:
+    await bot.slack.press(alert, LOOKING, user=user)
+    await until(bot, lambda: f"Looking into it: <@{user}>" in alert.text or f", <@{user}> since" in alert.text)
+
+
+async def test_who_looks_is_on_the_card_and_reminders_wait_for_them() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 600)
+        await looked(bot, alert)
+        await looked(bot, alert, "U0BOB")
+        assert "Looking into it: <@U0ALICE> since <!date^" in alert.text
+        await pass_time(bot, 600)
+        assert reminders(bot, alert) == []
+        await looked(bot, alert)
+        await pass_time(bot, 600)
+        assert reminders(bot, alert) == []
+        assert "<@U0BOB>" not in alert.text, "15 minutes are over"
+        await pass_time(bot, 400)
+        assert len(reminders(bot, alert)) == 1
+        assert "Looking into it" not in alert.text
+        assert [(each["event"], each["user_id"]) for each in await audit_rows(bot)] == [
+            ("looking", "U0ALICE"),
+            ("looking", "U0BOB"),
+            ("looking", "U0ALICE"),
+        ]
+
+
+async def audit_rows(bot: World) -> list[dict[str, object]]:
+    return await execute_beside(bot, select(audit.c.event, audit.c.user_id).order_by(audit.c.seq))
+
+
+async def test_digest_says_who_looks_until_it_is_decided(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot)
+    await bot.slack.press(message, LOOKING, user="U0BOB")
+    await digest(bot, "Looking into it: <@U0BOB> since ")
+    seen = message.controls[LOOKING]
+    for ids in list(bot.together.remediations):
+        bot.together.review(ids, "cancel")
+    await digest(bot, "Nothing left to decide")
+    assert "Looking" not in message.everything
+    await bot.slack.press(message, LOOKING, user="U0BOB", button=seen)
+    assert "Nothing here needs a decision any more." in (await bot.reply_privately("U0BOB")).text
+
+
+async def test_it_can_be_said_at_home(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.open_home()
+    await bot.slack.until(lambda: LOOKING in str(bot.slack.homes.get("U0ALICE")))
+    await bot.slack.press_home(LOOKING)
+    await until(bot, lambda: "Looking into it: <@U0ALICE>" in alert.text)
+
+
+async def test_person_who_may_not_decide_cannot_say_that_they_look(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, LOOKING, user="U0CAROL")
+    assert "You're not allowed to approve remediations." in (await bot.reply_privately("U0CAROL")).text
+    assert "Looking" not in alert.everything
+    assert [each["event"] for each in await audit_rows(bot)] == ["refused"]
+
+
+async def test_acked_press_is_done_by_the_next_process(database_url: str) -> None:
+    async with watching(database=database_url, drain_seconds=0.2) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        with bot.slack.paused("users.info"):
+            assert (await bot.slack.press(alert, LOOKING)).status == 200
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another():
+            await until(bot, lambda: "Looking into it: <@U0ALICE>" in alert.text)
+
+
+async def test_press_acknowledges_the_incident() -> None:
+    async with PagerDuty() as pagerduty:
+        paging: Any = {"BOT_PAGERDUTY_KEY": ROUTING_KEY, "BOT_PAGERDUTY_URL": pagerduty.url}
+        async with watching(**paging) as bot:
+            bot.together.add()
+            alert = await card(bot)
+            await until(bot, lambda: "triggered" in pagerduty.incidents.values(), 1200)
+            await looked(bot, alert)
+            await until(bot, lambda: "acknowledged" in pagerduty.incidents.values())
+
+
+async def test_what_nobody_takes_is_escalated_once_then_reminded_of_each_hour() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_ESCALATE="S0LEADS/40") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 39 * 60)
+        assert [LEADS in each for each in reminders(bot, alert)] == [False, False]
+        await pass_time(bot, 120)
+        assert [LEADS in each for each in reminders(bot, alert)] == [False, False, True]
+        assert reminders(bot, alert)[-1].endswith(f"<!subteam^S0ONCALL> {LEADS}")
+        for count in (4, 5, 6):
+            before = bot.time.seconds
+            await until(bot, lambda: len(reminders(bot, alert)) == count, 3700)  # noqa: B023 - it is awaited here
+            assert bot.time.seconds - before > 3400
+        assert [LEADS in each for each in reminders(bot, alert)] == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize("by", ["looking", "hold", "cancel"])
+async def test_what_somebody_takes_is_not_escalated(by: str) -> None:
+    async with watching(BOT_ESCALATE="S0LEADS/40", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 30 * 60)
+        if by == "looking":
+            await looked(bot, alert)
+        elif by == "hold":
+            await bot.slack.press(alert, HOLD, user="U0BOB")
+            await card(bot, words="On hold")
+        else:
+            await bot.slack.press(alert, CANCEL)
+            await card(bot, words="Cancelled")
+        await pass_time(bot, 39 * 60)
+        assert reminders(bot, alert) == []
+        await pass_time(bot, 3600)
+        assert sum(LEADS in each for each in reminders(bot, alert)) == (by != "cancel")
+
+
+async def test_warning_is_not_escalated_in_quiet_hours() -> None:
+    quiet: Any = {"BOT_QUIET_HOURS": "00:00-05:00 UTC", "BOT_REMIND_MINUTES": "0"}
+    async with watching(BOT_ESCALATE="S0LEADS/40", **quiet) as bot:  # it is three o'clock
+        bot.together.add(linked_alerts=[{"alert_name": "X", "severity": "PHC_SEVERITY_WARNING"}])
+        alert = await card(bot)
+        await pass_time(bot, 100 * 60)
+        assert reminders(bot, alert) == []
+        await pass_time(bot, 30 * 60)
+        assert sum(LEADS in each for each in reminders(bot, alert)) == 1
+
+
+async def test_change_of_leader_escalates_nothing_twice(database_url: str) -> None:
+    async with watching(database=database_url, BOT_ESCALATE="S0LEADS/40") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 41 * 60)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another():
+            await pass_time(bot, 30 * 60)
+            assert sum(LEADS in each for each in reminders(bot, alert)) == 1
