@@ -109,6 +109,9 @@ class Doctor:
         if settings.bot_channels:
             yield await self._channels()
         yield await self._people("operators", [each for each in settings.bot_operators if each != EVERYBODY], team_id)
+        if settings.bot_observe:
+            where = "any cluster" if "*" in settings.bot_observe else ", ".join(settings.bot_observe)
+            yield warning("observing", f"the bot decides nothing in {where}", "Unset BOT_OBSERVE to let it decide.")
         lead = settings.escalation[0] if settings.escalation else ""
         if lead:
             yield await self._people("escalation", [lead], team_id)

@@ -33,6 +33,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_CHANNELS": "C012ABCDEF,C034GHIJKL",
     "BOT_ALERT_CHANNEL": "C012ABCDEF",
     "BOT_CLUSTERS": "cluster-1,cluster-2",
+    "BOT_OBSERVE": "* or cluster-1,cluster-2",
     "BOT_POLL_SECONDS": "15",
     "BOT_REMIND_MINUTES": "15 (0 for no reminders)",
     "BOT_ONCALL": "S0ONCALL or U012ABCDEF",
@@ -263,6 +264,10 @@ def _clusters(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(check_id("cluster", each) for each in value)
 
 
+def _observed(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(each if each == "*" else check_id("cluster", each) for each in value)
+
+
 def _database(value: str) -> str:
     if not re.match(r"sqlite:///.|postgres(ql)?://", value):
         raise ValueError("must start with sqlite:///, postgres://, or postgresql://")
@@ -307,6 +312,7 @@ class Settings(BaseModel):
     bot_channels: Annotated[tuple[str, ...], Commas, _each(r"[CGD][A-Z0-9]+", "channel ID")] = ()
     bot_alert_channel: Annotated[str, AfterValidator(_channel)] | None = None
     bot_clusters: Annotated[tuple[str, ...], Commas, AfterValidator(_clusters)] = ()
+    bot_observe: Annotated[tuple[str, ...], Commas, AfterValidator(_observed)] = ()
     bot_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
     bot_remind_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
     bot_oncall: Annotated[str, AfterValidator(_oncall)] = ""

@@ -165,6 +165,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
         settings.waits,
         settings.bot_stuck_minutes,
         3600.0 * settings.bot_verify_hours,
+        frozenset(settings.bot_observe),
     )
 
 

@@ -117,6 +117,7 @@ ERRORS: dict[str, BotError] = {
         "<@U0BOB> paused approvals until <!date^1795489200^{time}|03:00 UTC>.",
         "You can still cancel. To approve now, ask them to press Resume approvals.",
     ),
+    "Observing": errors.Observing(),
     "NotTracked": errors.NotTracked(),
     "NotConfirmed": errors.NotConfirmed(),
     "NoMatch": errors.NoMatch("gpu-node-7", "3 clusters"),

@@ -45,6 +45,9 @@ async def test_all_is_well_beside_a_running_bot(bot: World, transport: str) -> N
     await bot.slack.until(lambda: bot.slack.messages)
     bot.time.set_back = bot.time.now() - time.time()
     assert (await found(bot))["on-call"].detail == "alerts mention nobody"
+    observing = await found(bot, bot_observe=("c-train", "c-infer"), bot_escalate="U0BOB/30")
+    assert observing["observing"].detail == "the bot decides nothing in c-train, c-infer"
+    assert observing["escalation"].detail == "U0BOB"
     findings = await found(bot, bot_oncall="U0BOB")
     assert {each.status for each in findings.values()} == {Status.OK}, findings
     assert findings["on-call"].detail == "U0BOB"

@@ -127,6 +127,7 @@ WRONG = {
     "BOT_POLL_SECONDS": ("0", "must be a whole number from 1 to 3600."),
     "BOT_REMIND_MINUTES": ("-1", "must be a whole number from 0 to 10080."),
     "BOT_ONCALL": ("@oncall", "isn't a user ID or user group ID"),
+    "BOT_OBSERVE": ("a,b/c", "contains “/”, which isn't allowed."),
     "BOT_ESCALATE": ("S0LEADS", "isn't an ID and 1 to 1440 minutes"),
     "BOT_CONSOLE_URL": ("http://x.example/", "must be a link that starts with https:// and a host"),
     "BOT_RUNBOOK_URL": ("https://x.example/{node}", "contains {node}, which isn't one of {cluster_id}, {instance_id}"),
@@ -175,7 +176,7 @@ def test_a_placeholder_is_no_value(name: str, value: str) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(SettingsError, match="31 variables are"):
+    with pytest.raises(SettingsError, match="32 variables are"):
         read_settings({name: value for name, (value, _) in WRONG.items()})
 
 

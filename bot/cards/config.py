@@ -23,6 +23,7 @@ class CardConfig:
         waits: minutes that clusters wait after an approval before they drain a busy node; "*" for all others.
         stuck_minutes: how long after its wait a repair that hasn't ended may be stuck; 0 for never.
         verify_seconds: how long after its end a repair answers for its fault coming back; 0 for never.
+        observed: the clusters in which the bot decides nothing; "*" for all.
         workspace_url: where the workspace's messages are linked to; empty where that isn't known.
     """
 
@@ -34,6 +35,11 @@ class CardConfig:
     waits: Mapping[str, int] = field(default_factory=dict)
     stuck_minutes: int = 0
     verify_seconds: float = 0.0
+    observed: frozenset[str] = frozenset()
+
+    def observes(self, cluster_id: str) -> bool:
+        """Return whether the bot decides nothing in a cluster."""
+        return not self.observed.isdisjoint({cluster_id, "*"})
 
     def wait_of(self, cluster_id: str) -> int | None:
         """Return how many minutes a cluster waits before it drains a busy node; None where that isn't known."""

@@ -40,8 +40,15 @@ from bot.models import (
 from bot.mrkdwn import clean, escape, lasted, when
 
 
-def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], pause: Pause | None = None) -> Message:
-    """Return the message of a digest."""
+def draw(
+    of: TrackedMessage,
+    alerts: Sequence[Alert],
+    batches: Sequence[Batch],
+    pause: Pause | None = None,
+    *,
+    is_observed: bool = False,
+) -> Message:
+    """Return the message of a digest; `is_observed` where the bot decides nothing in any of its clusters."""
     if of.is_started and not waiting(alerts):
         return _started(of, alerts)
     open_ones = still_waiting(alerts, batches)
@@ -49,6 +56,7 @@ def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], 
     running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
     ages = [each.as_of for each in alerts if each.as_of]
     warnings = [labels.as_of(min(ages))] if ages else []
+    warnings += [labels.OBSERVED] if is_observed and open_ones else []
     warnings += [pause_line(pause)] if pause and open_ones else []
     warnings += [looking_line(of.looking)] if of.looking and open_ones else []
     called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and open_ones else ""
@@ -59,7 +67,7 @@ def draw(of: TrackedMessage, alerts: Sequence[Alert], batches: Sequence[Batch], 
         {"type": "header", "text": blocks.plain(f"{clean(title, 145)} {'🌩️' if open_ones else '✅'}")},
         *(blocks.paragraph(each, bold=True) for each in warnings),
         *stop_controls(running[-1:]),
-        *(controls(of, len(open_ones), len(ended), pause) if open_ones else []),
+        *(controls(of, len(open_ones), len(ended), pause, is_observed=is_observed) if open_ones else []),
         *blocks.rich_texts(listed),
         *([blocks.paragraph(states)] if states else []),
         *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, waits))),

@@ -117,6 +117,7 @@ SEVERITIES: Mapping[str, str] = {
     "PHC_SEVERITY_INFO": "Info",
 }
 
+OBSERVED = "The bot only observes this cluster: decide in Together."
 IF_STUCK = "Check the node in Together. “Copy for Together support” is in the card's menu."
 _LOSE = "lose work since their last checkpoint"
 USUAL_WAIT = 30  # minutes, where a cluster's wait was never set in Together (docs.together.ai, "Node repair")

@@ -6,7 +6,7 @@ from typing import Any
 from bot.cards import blocks
 from bot.cards.additions import ADDED, with_line
 from bot.cards.config import CardConfig
-from bot.cards.controls import MORE
+from bot.cards.controls import LOOKING, MORE
 from bot.cards.remediation_card import ON_CALL, card, ids
 from bot.errors import BotError, UnreadableCommand
 from bot.models import (
@@ -114,7 +114,7 @@ def unfollowed(remediation: Remediation, notice: str, about: CardContext) -> Mes
 
 def without_decisions(shown: Message) -> Message:
     """Return a card without the controls that decide, for a message that isn't kept current."""
-    undecided = {each.action_id for each in Verb if each is not Verb.REFRESH} | {MORE}
+    undecided = {each.action_id for each in Verb if each is not Verb.REFRESH} | {MORE, LOOKING}
     drawn = []
     for block in shown.blocks:
         if block["type"] == "actions":

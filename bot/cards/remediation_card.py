@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bot.cards import blocks, labels
@@ -49,6 +50,8 @@ def card(  # noqa: PLR0913 - what a card shows
         notice: what the reader must know before anything else; trusted mrkdwn.
     """
     about, config = about or CardContext(), config or CardConfig()
+    if config.observed:
+        about = replace(about, is_observed=config.observes(remediation.cluster_id))
     lines = [_risk(remediation, about), *_people(remediation, decided, about), _effect(remediation, about, config)]
     drawn = [
         {"type": "header", "text": blocks.plain(_title(remediation, about, is_sure=buttons))},
@@ -79,6 +82,8 @@ def ids(ref: RemediationRef) -> str:
 
 def summary(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> list[str]:
     """Return a remediation that waits in a few escaped lines, the first of them its title."""
+    if config.observed:
+        about = replace(about, is_observed=config.observes(remediation.cluster_id))
     lines = [*_warnings(remediation, "", about, config), *_agreed(remediation, about, config)]
     lines += [*broken(remediation), _risk(remediation, about)]
     return [escape(_title(remediation, about, is_sure=is_sure), 150), *filter(None, lines)]
@@ -104,6 +109,8 @@ def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True
             (state, symbol), title = labels.WITHDRAWN, f"{labels.WITHDRAWN[0]}: {do}"
         case State.PENDING_APPROVAL if not is_sure:
             title, symbol = f"Not confirmed: {do}", "❔"
+        case State.PENDING_APPROVAL if about.is_observed:
+            title = f"Observing: {do}"
         case State.PENDING_APPROVAL:
             title = f"On hold: {do}" if about.hold else f"Approval needed: {do}"
         case State.PENDING if about.is_automatic:
@@ -233,6 +240,8 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
     """Yield what changes the decision on a repair that waits: what people have said, and who must."""
     if not _waits(remediation, about):
         return
+    if about.is_observed:
+        yield labels.OBSERVED
     if about.pause:
         yield pause_line(about.pause)
     if about.hold:
@@ -313,6 +322,7 @@ def _push(remediation: Remediation, about: CardContext) -> str:
     node, broken = where(remediation, about.share), escape(fault(remediation), 100)
     if not _waits(remediation, about):
         return f"{node}: {escape(_title(remediation, about), 150)}"
-    asked = f"Approve {escape(labels.mode(remediation.mode).noun, 80)}?"
+    noun = escape(labels.mode(remediation.mode).noun, 80)
+    asked = f"Together asks to approve: {noun}." if about.is_observed else f"Approve {noun}?"
     history = f" {_history(remediation, about.history)}." if about.history and about.history.repairs else ""
     return f"{node}: {f'{broken}. ' if broken else ''}{asked}{history}"

@@ -34,8 +34,8 @@ VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
 BATCH = "batch"
 
 
-def controls(of: TrackedMessage, count: int, ended: int, pause: Pause | None) -> Blocks:
-    """Return the menu of nodes, and what can be done with those that are chosen."""
+def controls(of: TrackedMessage, count: int, ended: int, pause: Pause | None, *, is_observed: bool) -> Blocks:
+    """Return the menu of nodes, and what can be done with those that are chosen; not where the bot only observes."""
     select = {
         "type": "multi_external_select",
         "action_id": SELECT,
@@ -52,6 +52,8 @@ def controls(of: TrackedMessage, count: int, ended: int, pause: Pause | None) ->
     }
     cancel = {**approve, "action_id": CANCEL, "text": blocks.plain("Cancel remediations")}
     looking = {**approve, "action_id": LOOKING, "text": blocks.plain("I'm looking")}
+    if is_observed:
+        return [blocks.actions([looking, pause_button(of.cluster_id, pause)])]
     return [
         # An edit keeps what somebody is choosing as long as the block's ID stays; once a selection has run, it changes.
         {**choose, "block_id": f"{of.id}-{ended}" if ended else of.id, "accessory": select},

@@ -204,18 +204,22 @@ def lines(told: Sequence[str]) -> Message:
     return Message(blocks.story(told), blocks.paragraphs(told)[: blocks.MAX_BLOCKS])
 
 
-def reminder(remediation: Remediation, share: RepairLoad | None, called: str, waited: float) -> Message:
+def reminder(
+    remediation: Remediation, share: RepairLoad | None, called: str, waited: float, *, is_observed: bool = False
+) -> Message:
     """Return that nobody has acted.
 
     Args:
         called: a user or group ID to mention; empty for nobody.
         waited: seconds.
+        is_observed: the bot decides nothing in its cluster.
     """
+    decide = "Decide in Together." if is_observed else "Approve, hold, or cancel on the card."
     asked = escape(labels.mode(remediation.mode).name, 80)
     broken = f": {escape(fault(remediation), 100)}" if fault(remediation) else ""
     text = (
         f"{where(remediation, share)} has been waiting {lasted(waited)} for a decision ({asked}){broken}. "
-        f"Approve, hold, or cancel on the card. {mention(called)}"
+        f"{decide} {mention(called)}"
     ).strip()
     return Message(text, [blocks.paragraph(text)])
 

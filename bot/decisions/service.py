@@ -24,6 +24,7 @@ from bot.errors import (
     InternalError,
     LeaseLost,
     NotRecorded,
+    Observing,
     RefusedWithoutDatabase,
     StorageUnavailable,
 )
@@ -96,6 +97,7 @@ class DecisionService:
         self._execute = partial(Executor, together, guardrails, store, clock)
         self._answers = Answers(self._approvals, clock, config)
         self._policy = policy
+        self._config = config
         self._messenger = messenger
         self._store = store
         self._clock = clock
@@ -278,6 +280,7 @@ class DecisionService:
 
         Raises:
             NotAllowed: the actor may not.
+            Observing: the bot decides nothing in this cluster.
             AlreadyInFlight: somebody else is deciding.
             Expired: it has waited too long to be begun now.
             RefusedWithoutDatabase: the claim could not be written.
@@ -289,6 +292,8 @@ class DecisionService:
             if await self._store.age(job) > LIFETIME:
                 raise Expired(rule.noun)
             await self._policy.authorize(request.verb, request.actor, request.place.channel_id)
+            if rule.decides and self._config.observed and self._config.observes(request.ref.cluster_id):
+                raise Observing
             if job.is_active:
                 return None
             if not rule.decides:

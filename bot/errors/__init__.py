@@ -14,6 +14,7 @@
     │   │   ├── SecondPersonNeeded    this person has approved already, and another one must
     │   │   ├── LimitReached          as many nodes are in repair as may be at once
     │   │   └── Paused                somebody has paused approvals
+    │   ├── Observing                 the bot decides nothing in this cluster
     │   ├── NotTracked                a hold on an alert that another tool posted
     │   ├── NoMatch                   nothing open has this name or ID
     │   ├── NoReference               a message or thread that isn't about one remediation
@@ -79,6 +80,7 @@ from bot.errors.refusals import (
     NothingToResume,
     NothingToStop,
     NotTracked,
+    Observing,
     Overloaded,
     Paused,
     RefusedWithoutDatabase,
@@ -135,6 +137,7 @@ __all__ = [
     "NothingSelected",
     "NothingToResume",
     "NothingToStop",
+    "Observing",
     "OutcomeKind",
     "OutcomeUnknown",
     "Overloaded",

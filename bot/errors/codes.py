@@ -46,6 +46,7 @@ class OutcomeKind(StrEnum):
     SECOND_PERSON_NEEDED = "second_person_needed", "not sent, a second person is needed"
     LIMIT_REACHED = "limit_reached", "not sent, repair limit reached"
     PAUSED = "paused"
+    OBSERVING = "observing", "not sent, the bot only observes the cluster"
     NOT_TRACKED = "not_tracked", "not possible, the bot doesn't track it"
     REFUSED_WITHOUT_DATABASE = "refused_without_database", "not sent, the bot's database was down"
     TOO_MANY_REQUESTS = "too_many_requests"

@@ -96,6 +96,14 @@ class LimitReached(GuardrailRefusal):
     code = OutcomeKind.LIMIT_REACHED
 
 
+class Observing(NotAttempted):
+    """The bot is set to decide nothing in this cluster."""
+
+    code = OutcomeKind.OBSERVING
+    sentence = "The bot only observes this cluster, so nothing was sent."
+    next_step = "Decide in Together."
+
+
 class NotTracked(NotAttempted):
     """A hold is the bot's own, on remediations whose alert the bot posted itself."""
 

@@ -152,6 +152,7 @@ class CardContext:
         ts: likewise, Slack's name of that message.
         node: its name; empty where the bot doesn't track it.
         is_automatic: Together began it with nobody asked.
+        is_observed: the bot decides nothing in its cluster.
         now: the present, as Unix time in seconds; 0 where nothing is known of it.
         doubt: what somebody was told of a decision that may still take effect; None where there is none.
         came_back: its fault is back.
@@ -173,6 +174,7 @@ class CardContext:
     ts: str = ""
     node: str = ""
     is_automatic: bool = False
+    is_observed: bool = False
     now: float = 0.0
     doubt: CardNote | None = None
     came_back: CameBack | None = None

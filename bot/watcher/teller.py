@@ -268,7 +268,10 @@ class Teller:
             alert = after.alerts[0]
             created = alert.remediation.create_time
             since = alert.waiting_since or (created.timestamp() if created else alert.seen_at)
-            reminder = cards.reminder(alert.remediation, alert.share, called, after.now - since)
+            is_observed = self._config.cards.observes(alert.remediation.cluster_id)
+            reminder = cards.reminder(
+                alert.remediation, alert.share, called, after.now - since, is_observed=is_observed
+            )
 
         def taken_back(snapshot: Snapshot) -> TrackedMessage:
             is_ours = snapshot.message.reminded_at == message.reminded_at

@@ -1,0 +1,69 @@
+"""Clusters in which the bot decides nothing: everything is told, nothing can be decided, nothing is sent."""
+
+import pytest
+
+from tests.rows import outcomes_by_user
+from tests.simulator.together import Ids
+from tests.storms import APPROVE_SELECTED, began, digest, storm
+from tests.watch import HOLD, LOOKING, card, pass_time, thread, watching
+from tests.world import APPROVE, CANCEL, World, as_alert
+
+pytestmark = pytest.mark.bot(watching=True, BOT_OBSERVE="cluster-1")
+SAID = "The bot only observes this cluster, so nothing was sent."
+
+
+async def test_card_says_so_and_has_no_buttons_that_decide(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    assert list(alert.buttons) == [HOLD, LOOKING]
+    assert "Observing: reboot gpu-node-7" in alert.everything
+    assert "The bot only observes this cluster: decide in Together." in alert.text
+    assert alert.text.startswith("gpu-node-7 (cluster-1 (H100)): Together asks to approve: reboot.")
+    assert {each["value"] for each in alert.controls["remediation:more"]["options"]} == {"ids", "history"}
+    await pass_time(bot, 1000)
+    assert "Decide in Together." in thread(bot, alert)[-1]
+
+
+@pytest.mark.parametrize("action", [APPROVE, CANCEL])
+async def test_click_on_another_tools_alert_is_refused(bot: World, action: str) -> None:
+    ids: Ids = bot.together.add()
+    tool = bot.slack.post_as_tool(as_alert(bot.together.remediations[ids]))
+    await bot.slack.press(tool, action)
+    told = (await bot.reply_privately()).text
+    assert SAID in told
+    assert "Decide in Together." in told
+    assert bot.together.posts == []
+    assert await outcomes_by_user(bot) == [("U0ALICE", "observing")]
+
+
+async def test_typed_cancel_is_refused_there_and_sent_elsewhere(bot: World) -> None:
+    bot.together.clusters["cluster-2"] = "two"
+    bot.together.add()
+    bot.together.add(("cluster-2", "i-2", "r-2"))
+    await bot.slack.command("cluster-1 instance-1 remediation-1")
+    assert SAID in (await bot.reply_privately()).text
+    await bot.slack.command("cluster-2 i-2 r-2")
+    await bot.together.until(lambda: bot.together.state(("cluster-2", "i-2", "r-2")) == "CANCELLED")
+    assert len(bot.together.posts) == 1
+
+
+async def test_digest_offers_nothing_to_select(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot)
+    assert APPROVE_SELECTED not in message.buttons
+    assert LOOKING in message.buttons
+    assert "The bot only observes this cluster" in message.text
+
+
+async def test_decision_that_a_dead_process_left_is_refused_once_its_cluster_is_observed(database_url: str) -> None:
+    async with watching(database=database_url, drain_seconds=0.2) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        with bot.slack.paused("users.info"):
+            assert (await bot.slack.press(alert, APPROVE)).status == 200
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_observe": ("*",)})):
+            assert SAID in (await bot.reply_privately()).text
+        assert bot.together.posts == []
