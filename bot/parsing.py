@@ -15,7 +15,7 @@ MAX_REASON = 500
 MAX_TEXT = 4_000  # characters that a request may have: three encoded IDs and a reason have fewer
 MAX_SEARCHED = 16_000  # characters of one text that are searched for references
 VERBS = {"approve", "reject", "hold", "release", "refresh", "pause", "resume", "stop"}
-RESERVED = VERBS | {"cancel", "help", "list", "status"}
+RESERVED = VERBS | {"cancel", "help", "history", "list", "status", "tonight"}
 PARTS = ("cluster", "instance", "remediation")
 
 _QUOTES = "\"'`“”„‟‘’‚‛«»"
@@ -77,6 +77,18 @@ class ListWaiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Tonight:
+    """The person asked what has happened during the last shift."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairsOf:
+    """The person asked for the last repairs of a node; `node` is its name or instance ID, as typed."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Find:
     """A node's name, an ID, or the beginning of one: which remediation is meant is to be looked up.
 
@@ -129,7 +141,9 @@ class AskForStatus:
     """The card of the remediation that the thread is about."""
 
 
-Typed = Order | Help | Browse | ListWaiting | Find
+Report = ListWaiting | Tonight | RepairsOf
+Typed = Order | Help | Browse | Report | Find
+Mentioned = Ask | AskToHold | AskForStatus | Find | Report | Help
 
 
 def parse(text: str) -> Typed | UnreadableCommand:
@@ -155,7 +169,7 @@ def parse(text: str) -> Typed | UnreadableCommand:
         return error
 
 
-def parse_mention(text: str) -> Ask | AskToHold | AskForStatus | Find | ListWaiting | Help | UnreadableCommand:
+def parse_mention(text: str) -> Mentioned | UnreadableCommand:
     """Read a message to the bot. What is no request is answered with what can be asked."""
     if len(text) > MAX_TEXT:
         return _too_long()
@@ -166,8 +180,9 @@ def parse_mention(text: str) -> Ask | AskToHold | AskForStatus | Find | ListWait
         case "status":
             asked = parse(bare) if rest else AskForStatus()
             return asked if isinstance(asked, Find | AskForStatus | UnreadableCommand) else Help()
-        case "list" if not rest:
-            return ListWaiting()
+        case "list" | "tonight" | "history":
+            asked = parse(bare)
+            return asked if isinstance(asked, Report) else Help()
         case "approve" | "cancel":
             of = _of(rest)
             return of if isinstance(of, UnreadableCommand) else Ask(verb, of)
@@ -248,10 +263,8 @@ def _from_verb(bare: str) -> Typed | UnreadableCommand | None:
     match verb.lower():
         case "help" | "--help" | "-h" | "?":
             return Help()
-        case "list":
-            if rest:
-                raise UnreadableCommand(f"{COMMAND} list takes no names.")
-            return ListWaiting()
+        case "list" | "tonight" | "history" as report:
+            return _report(report, rest.strip(_QUOTES + " ,"))
         case "status":
             return _status(rest)
         case "cancel" if rest:
@@ -261,6 +274,16 @@ def _from_verb(bare: str) -> Typed | UnreadableCommand | None:
         case other if other in VERBS:
             return UnreadableCommand(f"{COMMAND} can't {other}. Use the buttons on the card instead.")
     return None
+
+
+def _report(what: str, rest: str) -> ListWaiting | Tonight | RepairsOf:
+    if what == "history":
+        if not rest:
+            raise UnreadableCommand(f"Type {COMMAND} history and a node name or an instance ID.")
+        return RepairsOf(rest)
+    if rest:
+        raise UnreadableCommand(f"{COMMAND} {what} takes no names.")
+    return ListWaiting() if what == "list" else Tonight()
 
 
 def _first_word(bare: str) -> tuple[str, str]:

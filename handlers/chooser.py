@@ -10,9 +10,9 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.cards import chooser
+from bot.cards import chooser, handover
 from bot.cards.chooser import Choice
-from bot.decisions import CANCELLABLE, DecisionService, Lookup, LookupResult
+from bot.decisions import CANCELLABLE, DecisionService, Lookup, LookupResult, is_named
 from bot.errors import (
     BotError,
     InvalidId,
@@ -24,7 +24,7 @@ from bot.errors import (
     UnknownControl,
 )
 from bot.models import OPEN, Actor, Remediation, RemediationRef, ReplyTarget, Request, SeenState, Verb, key
-from bot.parsing import Browse, Find, ListWaiting, Suggested
+from bot.parsing import Browse, Find, ListWaiting, RepairsOf, Report, Suggested, Tonight
 from handlers.clicks import action_of, actor_of
 from handlers.dialogs import Dialogs
 from handlers.replies import Replies
@@ -34,7 +34,7 @@ from handlers.surface import Interaction, Surface, click_of
 logger = logging.getLogger(__name__)
 
 AMONG = 50  # keys that a dialog remembers, in 3,000 characters (docs.slack.dev, modal views) beside three IDs
-Asked = Browse | Find | ListWaiting | Suggested
+Asked = Browse | Find | Report | Suggested
 
 
 @dataclass(slots=True)
@@ -53,6 +53,8 @@ class Chooser:
         match asked:
             case ListWaiting():
                 await self._list(of.actor, of.place)
+            case Tonight() | RepairsOf():
+                await self._tell_past(asked, of.actor, of.place)
             case Find(only_shows=True):
                 await self._show(asked.text, of.actor, of.place)
             case Find() | Browse() | Suggested():
@@ -68,6 +70,19 @@ class Chooser:
         title = many if count else _nothing(looked)
         broken, returned = await self.lookup.faults(), await self.lookup.returned()
         told = chooser.waiting_list(looked.found, list(looked.unreadable), title, broken=broken, returned=returned)
+        await self.replies.reply_privately(place, told)
+
+    async def _tell_past(self, asked: Tonight | RepairsOf, actor: Actor, place: ReplyTarget) -> None:
+        """Show what has happened: of all nodes lately, or of one."""
+        await self.lookup.authorize(actor, place.channel_id)
+        if not self.lookup.is_watching:
+            told = cards.line(handover.UNWATCHED)
+        elif isinstance(asked, Tonight):
+            alerts, now = await self.lookup.lately(handover.SHIFT_SECONDS)
+            told = handover.shift(alerts, await self.lookup.faults(), now)
+        else:
+            alerts, _ = await self.lookup.lately()
+            told = handover.repairs_of(asked.node, [each for each in alerts if is_named(each.remediation, asked.node)])
         await self.replies.reply_privately(place, told)
 
     async def _show(self, text: str, actor: Actor, place: ReplyTarget) -> None:

@@ -11,7 +11,7 @@ from bot import cards
 from bot.decisions import DecisionService, Receipt
 from bot.errors import BotError, NotAttempted, UnknownControl
 from bot.models import Actor, Message, ReplyTarget, Request, Verb
-from bot.parsing import COMMAND, Browse, Find, Help, ListWaiting, Order, parse
+from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, parse
 from handlers.chooser import Chooser
 from handlers.surface import Interaction, Surface
 
@@ -34,7 +34,7 @@ class Commands:
         say = partial(_say_no, ack, asked if isinstance(asked, Request) else None)
         return await self.surface.take(ack, typed, lambda: self._record(typed, asked), say=say)
 
-    async def _record(self, typed: Interaction, asked: Request | NotAttempted | Browse | Find | ListWaiting) -> Receipt:
+    async def _record(self, typed: Interaction, asked: Request | NotAttempted | Browse | Find | Report) -> Receipt:
         if isinstance(asked, NotAttempted):
             raise asked
         if isinstance(asked, Request):
@@ -64,7 +64,7 @@ def place_of(body: dict[str, Any]) -> ReplyTarget:
     return ReplyTarget(body.get("channel_id"), str(body.get("user_id") or ""), response_url=body.get("response_url"))
 
 
-def read(body: dict[str, Any]) -> Request | Message | NotAttempted | Browse | Find | ListWaiting:
+def read(body: dict[str, Any]) -> Request | Message | NotAttempted | Browse | Find | Report:
     """Read what the command asks for: a decision, help, or something that can't be read."""
     command = body.get("command") or ""
     if command != COMMAND:

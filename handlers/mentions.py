@@ -25,7 +25,19 @@ from bot.errors import (
 )
 from bot.models import OPEN, RULES, Actor, Entry, RemediationRef, ReplyTarget, Request, Verb
 from bot.mrkdwn import escape
-from bot.parsing import Ask, AskForStatus, AskToHold, Find, Help, ListWaiting, Order, parse_mention
+from bot.parsing import (
+    Ask,
+    AskForStatus,
+    AskToHold,
+    Find,
+    Help,
+    ListWaiting,
+    Mentioned,
+    Order,
+    RepairsOf,
+    Tonight,
+    parse_mention,
+)
 from handlers.chooser import Chooser, no_match
 from handlers.client import SlackFailure
 from handlers.replies import Replies
@@ -90,13 +102,11 @@ class Mentions:
             return receipt.work  # it says that nothing was done, and Slack must not repeat it
         return receipt
 
-    async def _answer(
-        self, asked: Ask | AskForStatus | Find | ListWaiting | Help | UnreadableCommand, said: Interaction, ts: str
-    ) -> None:
+    async def _answer(self, asked: Mentioned | UnreadableCommand, said: Interaction, ts: str) -> None:
         match asked:
             case Help():
                 await self._replies.reply_privately(said.place, cards.mentions())
-            case ListWaiting() | Find():
+            case ListWaiting() | Tonight() | RepairsOf() | Find():
                 await self._chooser.answer(asked, said)
             case AskForStatus():
                 ref = await self._of_thread(said.place)

@@ -1,6 +1,6 @@
 """What people see: pure functions from values to Slack messages. Escaping, limits and fallback text are theirs."""
 
-from bot.cards import batch, chooser, digest, home, labels, listing, selection
+from bot.cards import batch, chooser, digest, handover, home, labels, listing, selection
 from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
 from bot.cards.controls import COPY_IDS, HISTORY, LOOKING, MORE, OTHER_MODE, REJECT, RELEASE, SUPPORT, question
@@ -78,6 +78,7 @@ __all__ = [
     "failed_repair",
     "failure",
     "first_approval",
+    "handover",
     "history",
     "hold_ends",
     "home",

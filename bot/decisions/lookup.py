@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +24,7 @@ MENU_SECONDS = 2.5  # Slack waits 3 s for the choices of a menu (docs.slack.dev,
 AUTHORIZE_SECONDS = 1.0  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
 MAX_TRIPLES = 5  # of a message are looked up: any path looks like three IDs
 SHOWN_PAST = 20  # decisions
+YEAR_SECONDS = 366 * 86_400.0
 PAST_SECONDS = 86_400.0  # how long what went wrong is shown
 
 
@@ -176,6 +178,19 @@ class Lookup:
         """
         back = await self._messages.returned(PAST_SECONDS)
         return [each for each in back if cluster_id in {"", each.remediation.cluster_id}]
+
+    async def lately(self, seconds: float = math.inf) -> tuple[Sequence[Alert], float]:
+        """Return what may have changed within the last `seconds`, the latest first, and the present in Unix time.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        return await self._messages.lately(min(seconds, YEAR_SECONDS))
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether the bot watches clusters, and so knows what has happened there."""
+        return self._is_watching
 
     async def open(self) -> LookupResult:
         """Return what is open, of what the bot tracks where it watches.

@@ -1,4 +1,4 @@
-"""Repairs that have ended: which failed, and whose fault is back."""
+"""What has happened: the repairs of a time, which failed, and whose fault is back."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,8 +11,10 @@ from bot.store.connection import Connection, read_clock
 from bot.store.rows import change_alert, readable_alert
 from bot.store.tables import alerts, messages
 
+_MOST = 10_000  # alerts of a shift, or of all nodes
 _LONGEST_REPAIR = 7 * 86_400.0  # from its alert to its end
 a, m = alerts.c, messages.c
+_LATELY = select(a.body, a.message_id).where(a.seen_at > bindparam("b_since")).order_by(a.seen_at.desc()).limit(_MOST)
 _ENDED = select(a.body, a.message_id).where(a.seen_at > bindparam("b_since"))
 _FAILED, _SUCCEEDED = _ENDED.where(a.state == State.FAILED), _ENDED.where(a.state == State.SUCCEEDED)
 _REPAIRED = (
@@ -23,6 +25,13 @@ _REPAIRED = (
 _OPEN_ON = select(a.body, a.message_id).where(
     a.is_open, a.cluster_id == bindparam("b_cluster"), a.instance_id == bindparam("b_instance")
 )
+
+
+def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float]:
+    """Return what was first seen within the last `seconds`, or a week before, the latest first; and the present."""
+    present = read_clock(connection)
+    rows = connection.execute(_LATELY, {"b_since": present - seconds - _LONGEST_REPAIR})
+    return [alert for row in rows if (alert := readable_alert(row))], present
 
 
 def failed(connection: Connection, seconds: float) -> list[Remediation]:

@@ -170,6 +170,10 @@ class Messages(Leased):
         """Return the repairs whose fault came back, or didn't stop, within the last `seconds`, the latest first."""
         return await self.database.read(ended.came_back_lately, seconds)
 
+    async def lately(self, seconds: float) -> tuple[list[Alert], float]:
+        """Return what was first seen within the last `seconds`, or a week before; the latest first. And the present."""
+        return await self.database.read(ended.lately, seconds)
+
     async def shown_in(self, channel_id: str, ts: str) -> list[RemediationRef]:
         """Return the remediations that a message of the bot shows."""
         return await self.database.read(_shown_in, channel_id, ts)

@@ -1,0 +1,129 @@
+"""What is wanted at a handover: the last shift, and the last repairs of a node; for one person alone."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from bot.cards import labels
+from bot.cards.blocks import Element, elements
+from bot.cards.evidence import fault
+from bot.cards.listing import LISTED, lines_message, mode_name, node, plural, returned_lines, since, with_rest
+from bot.models import IN_REPAIR, Alert, FaultReport, Message, State
+from bot.mrkdwn import escape, lasted, when
+
+SHIFT_SECONDS = 12 * 3600.0
+UNWATCHED = "The bot doesn't watch clusters, so it doesn't know what happened there. Set BOT_ALERT_CHANNEL."
+
+
+def shift(alerts: Sequence[Alert], faults: Sequence[FaultReport], now: float) -> Message:
+    """Return what has happened within the last shift, and what is left of it.
+
+    Args:
+        alerts: all that may have changed since it began.
+        faults: what fires without a repair.
+        now: the present, as Unix time in seconds.
+    """
+    began = now - SHIFT_SECONDS
+    opened = [each for each in alerts if each.came_at >= began]
+    running = [each for each in alerts if each.remediation.state in IN_REPAIR and not each.is_unlisted]
+    ended = [each for each in alerts if each.is_closed and each.remediation.ended_at >= began]
+    new = f"{len(opened)} new {plural('remediation', len(opened))}. {_results(ended)}"
+    told = [new, f"In repair now: {len(running)}." if running else ""]
+    rest = [_decided(alerts, began), _often(opened), _unrepaired(faults)]
+    lines: list[Sequence[Element]] = [elements(each) for each in told if each]
+    lines += _waiting(sorted((each for each in alerts if each.is_waiting), key=since))
+    if failed := [each for each in ended if each.remediation.state == State.FAILED]:
+        lines += [elements("Failed", bold=True), *_lines(failed)]
+    if returned := [each for each in alerts if each.came_back and each.came_back.at >= began]:
+        lines += [elements("Didn't help", bold=True), *returned_lines(returned, LISTED)]
+    lines += [elements(each) for each in rest if each]
+    return lines_message(f"The last {SHIFT_SECONDS / 3600:.0f} h, since {when(began)}", lines)
+
+
+def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
+    """Return the last ten remediations of a node: when, what, what it came to, who decided, and how long it took.
+
+    Args:
+        name: of the node, raw, as it was asked for.
+        alerts: those of that node, the latest first.
+    """
+    if not alerts:
+        return lines_message(f"{escape(name, 100)}: the bot has seen no remediation of it.", [])
+    many = f"the last {LISTED} of {len(alerts)}" if len(alerts) > LISTED else f"{len(alerts)}"
+    head = f"{escape(alerts[0].remediation.node, 100)}: {many} {plural('remediation', len(alerts))}, latest first"
+    return lines_message(head, [_past(each) for each in alerts[:LISTED]])
+
+
+def _past(alert: Alert) -> Sequence[Element]:
+    one = alert.remediation
+    told = [when(since(alert)), escape(mode_name(alert), 60), escape(fault(one, is_brief=True), 80)]
+    told += [_result(alert), _who(alert)]
+    if one.start_time and alert.is_closed and one.ended_at > one.start_time.timestamp():
+        told.append(f"took {lasted(one.ended_at - one.start_time.timestamp())}")
+    return elements(" · ".join(each for each in told if each))
+
+
+def _result(alert: Alert) -> str:
+    if back := alert.came_back:
+        after = lasted(back.at - alert.remediation.succeeded_at)
+        return "didn't help" if back.was_firing else f"came back after {after}"
+    if alert.is_unlisted:
+        return labels.WITHDRAWN[0].lower()
+    state, _ = labels.state(alert.remediation.state, reviewed=alert.remediation.is_reviewed)
+    return escape(state.lower(), 60)
+
+
+def _who(alert: Alert) -> str:
+    """Return who decided on it, as a mention where that was in Slack; empty where nobody is known."""
+    if alert.decided:
+        return f"<@{alert.decided.user_id}>"
+    one = alert.remediation
+    return "automatic" if one.is_automatic else escape(one.reviewed_by or "", 80)
+
+
+def _results(ended: Sequence[Alert]) -> str:
+    counts = Counter("didn't help" if each.came_back else _result(each) for each in ended)
+    told = ", ".join(f"{count} {result}" for result, count in counts.most_common())
+    return f"Ended: {told}." if told else "None ended."
+
+
+def _waiting(waiting: Sequence[Alert]) -> Iterator[Sequence[Element]]:
+    if not waiting:
+        yield elements("Nothing is waiting for approval.")
+        return
+    yield elements(f"Waiting for approval: {len(waiting)}, oldest first", bold=True)
+    yield from _lines(waiting)
+
+
+def _lines(found: Sequence[Alert]) -> list[list[Element]]:
+    """Return a line for each of the first ten: since when it waits, or why it failed and who approved it."""
+    lines = []
+    for each in found[:LISTED]:
+        one = each.remediation
+        told = [escape(part, 60) for part in (one.cluster_id, mode_name(each), fault(one, is_brief=True))]
+        error = f"“{escape(one.error_message, 150)}”" if one.error_message else ""
+        told += [f"since {when(since(each))}"] if each.is_waiting else [error, _who(each)]
+        lines.append([*node(one.node), *elements(f"  {' · '.join(part for part in told if part)}")])
+    return with_rest(lines, len(found))
+
+
+def _decided(alerts: Sequence[Alert], began: float) -> str:
+    """Return who has decided how often since then."""
+    people = Counter(f"<@{each.decided.user_id}>" for each in alerts if each.decided and each.decided.at >= began)
+    for each in alerts:
+        moment = each.remediation.review_time or each.remediation.start_time
+        if each.decided is None and moment and moment.timestamp() >= began:
+            people["automatic" if each.remediation.is_automatic else "in Together"] += 1
+    told = ", ".join(f"{who} {count}" for who, count in people.most_common())
+    return f"Decided by: {told}." if told else ""
+
+
+def _often(opened: Sequence[Alert]) -> str:
+    """Return the nodes that had more than one remediation."""
+    counts = Counter(each.remediation.node for each in opened)
+    told = ", ".join(f"{escape(name, 60)} ({count})" for name, count in counts.most_common(5) if count > 1)
+    return f"More than once: {told}." if told else ""
+
+
+def _unrepaired(faults: Sequence[FaultReport]) -> str:
+    count = sum(each.count for each in faults)
+    return f"Faults without a repair: {count}." if count else ""

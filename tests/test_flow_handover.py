@@ -1,0 +1,126 @@
+"""What happened during the shift, and what was done to a node before: asked for by command or mention."""
+
+import pytest
+from sqlalchemy import update
+
+from bot.store.tables import alerts
+from tests.rows import execute_beside
+from tests.simulator.slack.workspace import BOT_USER
+from tests.watch import card, carried_out, pass_time, poll, until
+from tests.world import APPROVE, CANCEL, IDS, World
+
+pytestmark = pytest.mark.bot(watching=True)
+XID = [{"alert_name": "DmesgXidError", "annotation": {"title": "GPU has fallen off the bus"}}]
+
+
+async def asked(bot: World, text: str, user: str = "U0ALICE") -> str:
+    count = len(bot.slack.visible(user))
+    await bot.slack.command(text, user=user)
+    return (await bot.reply_privately(user, count + 1)).text
+
+
+async def test_shift_with_all_that_happened_in_it(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7", linked_alerts=XID)
+    await carried_out(bot)
+    again = bot.together.add(
+        ("cluster-1", "instance-1", "remediation-2"), instance_name="gpu-node-7", linked_alerts=XID
+    )
+    await bot.slack.press(await card(bot, again), CANCEL, user="U0BOB")
+    await until(bot, lambda: "Cancelled" in bot.slack.cards(again[2])[0].text)
+    failed = bot.together.add(("cluster-1", "instance-3", "remediation-3"), instance_name="gpu-node-9")
+    await card(bot, failed)
+    bot.together.review(failed, "approve")
+    bot.together.advance(failed)
+    bot.together.fail(failed, "host did not come back")
+    bot.together.add(("cluster-1", "instance-4", "remediation-4"), instance_name="gpu-node-4")
+    await card(bot, ("cluster-1", "instance-4", "remediation-4"))
+    await poll(bot)
+    told = await asked(bot, "tonight")
+    assert told.splitlines()[0].startswith("The last 12 h, since <!date^")
+    assert "4 new remediations. Ended: " in told
+    assert "1 cancelled" in told
+    assert "1 failed" in told
+    assert "1 didn't help" in told
+    assert "Waiting for approval: 1, oldest first" in told
+    assert "gpu-node-4  cluster-1 · Reboot · since <!date^" in told
+    assert "gpu-node-9  cluster-1 · Reboot · “host did not come back” · " in told
+    assert "Decided by: " in told
+    assert "<@U0ALICE> 1" in told
+    assert "<@U0BOB> 1" in told
+    assert "in Together 1" in told
+    assert "More than once: gpu-node-7 (2)." in told
+    assert "Didn't help" in told
+
+
+async def test_shift_in_which_nothing_happened_and_one_that_is_over(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.review(IDS, "cancel")
+    await until(bot, lambda: "Cancelled" in bot.slack.cards(IDS[2])[0].text)
+    assert "1 new remediation. Ended: 1 cancelled." in await asked(bot, "tonight")
+    await pass_time(bot, 13 * 3600)
+    told = await asked(bot, "tonight")
+    assert "0 new remediations. None ended." in told
+    assert "Nothing is waiting for approval." in told
+
+
+async def test_history_of_a_node_by_its_name_or_instance(bot: World) -> None:
+    for number in range(1, 13):
+        ids = bot.together.add(("cluster-1", "instance-1", f"r-{number}"), instance_name="gpu-node-7")
+        await card(bot, ids)
+        bot.together.review(ids, "cancel")
+        await until(bot, lambda: "Cancelled" in bot.slack.cards(f"r-{number}")[0].text)  # noqa: B023 - it is awaited here
+    told = await asked(bot, "history gpu-node-7")
+    assert told.startswith("gpu-node-7: the last 10 of 12 remediations, latest first")
+    assert told.count("Reboot · cancelled") == 10
+    assert await asked(bot, "history INSTANCE-1") == told
+    assert "gpu-node-8: the bot has seen no remediation of it." in await asked(bot, "history gpu-node-8")
+
+
+async def test_repair_says_how_long_it_took_and_who_approved_it(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await bot.slack.press(await card(bot), APPROVE)
+    await card(bot, words="Approved")
+    for _ in range(3):
+        bot.together.advance(IDS)
+    await pass_time(bot, 300)
+    bot.together.advance(IDS)
+    await card(bot, words="Rebooted")
+    line = (await asked(bot, "history gpu-node-7")).splitlines()[1]
+    assert " · Reboot · succeeded · <@U0ALICE> · took 5 min" in line
+
+
+async def test_mention_is_answered_too_and_other_words_are_no_request(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await card(bot)
+    await bot.slack.say(f"<@{BOT_USER}> tonight", user="U0ALICE")
+    assert "1 new remediation." in (await bot.reply_privately()).text
+    await bot.slack.say(f"<@{BOT_USER}> history gpu-node-7", user="U0ALICE")
+    assert "gpu-node-7: 1 remediation, latest first" in (await bot.reply_privately(count=2)).text
+    await bot.slack.say(f"<@{BOT_USER}> tonight the cluster broke", user="U0ALICE")
+    assert "Mention the bot" in (await bot.reply_privately(count=3)).text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tonight gpu-1", "/cancel-remediation tonight takes no names."),
+        ("history", "and a node name or an instance ID"),
+    ],
+)
+async def test_what_cannot_be_read_says_so(bot: World, text: str, said: str) -> None:
+    assert said in await asked(bot, text)
+
+
+async def test_row_of_another_version_hides_no_other(bot: World) -> None:
+    bot.together.add(("cluster-1", "i-2", "r-2"))
+    bot.together.add()
+    await card(bot)
+    await card(bot, ("cluster-1", "i-2", "r-2"))
+    await execute_beside(bot, update(alerts).where(alerts.c.remediation_id == "r-2").values(body="{}"))
+    assert "1 new remediation." in await asked(bot, "tonight")
+
+
+@pytest.mark.bot(watching=False)
+async def test_bot_that_watches_nothing_says_so(bot: World) -> None:
+    assert "The bot doesn't watch clusters" in await asked(bot, "tonight")
