@@ -232,7 +232,10 @@ async def take(folder: Path) -> None:
                 slack.publish(ALICE, shown)
                 home = page.locator("#home")
                 await home.get_by_text("Update", exact=True).wait_for()
-                buttons = sum(json.dumps(shown).count(f'"{verb.action_id}"') for verb in (Verb.APPROVE, Verb.CANCEL))
+                buttons = sum(
+                    json.dumps(shown).count(f'"{action_id}"')
+                    for action_id in (Verb.APPROVE.action_id, Verb.CANCEL.action_id, cards.LOOKING)
+                )
                 await home.locator("[data-key^='remediation:']:not(select)").nth(buttons).wait_for(state="detached")
                 await home.screenshot(path=folder / f"{name}.png")
 
