@@ -54,7 +54,7 @@ class Policy:
                 return
             if actor.user_id not in self._users and not await self._in_a_group(actor.user_id):
                 what = _WORDS.get(verb, f"{verb} remediations")
-                raise NotAllowed(f"You're not allowed to {what}.", self._who_can)
+                raise NotAllowed(f"Only operators can {what}.", self._who_can)
             await self._require_full_member(actor.user_id)
         except DirectoryUnavailable:
             raise NotChecked(

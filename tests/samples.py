@@ -97,7 +97,7 @@ ERRORS: dict[str, BotError] = {
     "UnreadableCommand": errors.UnreadableCommand("Missing instance ID. Read “c-7f2” as the cluster."),
     "UnreadableButton": errors.UnreadableButton("its value isn't a JSON object"),
     "UnknownControl": errors.UnknownControl("the button remediation:explode"),
-    "NotAllowed": errors.NotAllowed("You're not allowed to approve remediations.", "Ask <@U0BOB>."),
+    "NotAllowed": errors.NotAllowed("Only operators can approve remediations.", "Ask <@U0BOB>."),
     "NotChecked": errors.NotChecked(
         "Couldn't check your permissions with Slack.", "Try again in a minute. Ask <@U0BOB>."
     ),

@@ -206,7 +206,7 @@ async def test_unreadable_button_is_reported_privately(bot: World, value: str) -
     button = {"type": "button", "action_id": APPROVE, "text": {"type": "plain_text", "text": "x"}, "value": value}
     alert = bot.slack.post_as_tool([{"type": "actions", "elements": [button]}])
     await bot.slack.press(alert, APPROVE)
-    assert "This button is malformed" in (await bot.reply_privately()).text
+    assert "This button doesn't work" in (await bot.reply_privately()).text
     assert bot.together.calls == []
 
 
@@ -214,7 +214,7 @@ async def test_deeply_nested_button_value_is_unreadable(bot: World) -> None:
     payload = bot.slack.click(bot_alert(bot), APPROVE)
     payload["actions"][0]["value"] = "[" * 100_000
     await bot.slack.deliver("interactive", payload)
-    assert "This button is malformed" in (await bot.reply_privately()).text
+    assert "This button doesn't work" in (await bot.reply_privately()).text
 
 
 def bot_alert(bot: World) -> Any:
@@ -274,7 +274,7 @@ async def test_button_value_with_odd_characters_is_refused_at_the_door(bot: Worl
     payload = bot.slack.click(alert, APPROVE)
     payload["actions"][0]["value"] = json.dumps({**json.loads(payload["actions"][0]["value"]), "mode": f"M{odd}"})
     assert (await bot.slack.deliver("interactive", payload)).status == 200
-    assert "This button is malformed" in (await bot.reply_privately()).text
+    assert "This button doesn't work" in (await bot.reply_privately()).text
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
     assert bot.together.state(IDS) == "PENDING"

@@ -169,7 +169,7 @@ async def test_status_shows_the_card_privately_without_buttons(text: str) -> Non
 async def test_status_of_what_cannot_be_read_is_told_privately(bot: World) -> None:
     bot.together.faults.append(Fault("rpc", verb="get", code=5))
     await bot.slack.command(f"status {REF}")
-    assert "No such remediation on that cluster and instance." in (await bot.reply_privately()).text
+    assert "Together has no such remediation on that cluster and instance." in (await bot.reply_privately()).text
 
 
 async def test_state_that_changed_between_open_and_submit_sends_nothing() -> None:
@@ -251,7 +251,7 @@ async def test_who_may_not_decide_and_other_channels_are_refused_at_once() -> No
         bot.together.add(**NAMES)
         await card(bot)
         view = await opened(bot, "gpu-node-7", user="U0CAROL")
-        assert "You're not allowed to cancel remediations." in shown_in(view)
+        assert "Only operators can cancel remediations." in shown_in(view)
         assert "submit" not in view
         view = await opened(bot, "gpu-node-7", channel="C0OTHER")
         assert "This bot isn't enabled here." in shown_in(view)

@@ -112,5 +112,5 @@ async def test_slow_refresh_does_not_overwrite_a_decision(bot: World) -> None:
         await bot.answer(2)
         bot.together.faults.append(Fault("rpc", verb="get", code=5))
     error = await bot.answer(3)
-    assert "No such remediation" in error.text
+    assert "no such remediation" in error.text
     assert alert.edits == 0

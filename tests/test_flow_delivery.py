@@ -50,7 +50,7 @@ async def test_private_answer_falls_back_to_an_ephemeral_message(bot: World) -> 
     bot.together.add()
     bot.slack.faults.append(SlackFault("response_url", "down", times=-1))
     await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL")
-    assert "You're not allowed to approve remediations." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can approve remediations." in (await bot.reply_privately("U0CAROL")).text
 
 
 async def test_refusal_is_told_once_slack_can_be_reached_again(bot: World) -> None:
@@ -62,7 +62,7 @@ async def test_refusal_is_told_once_slack_can_be_reached_again(bot: World) -> No
     for _ in range(2):
         await bot.time.until_sleeping(WaitReason.TELL_AGAIN)
         await bot.time.advance(10)
-    assert "This button is malformed" in (await bot.reply_privately()).text
+    assert "This button doesn't work" in (await bot.reply_privately()).text
 
 
 async def test_update_that_slack_refuses_becomes_a_reply(bot: World) -> None:
@@ -157,7 +157,7 @@ async def test_odd_response_of_slack_does_not_swallow_the_answer(bot: World, kin
 async def test_odd_response_url_does_not_swallow_the_answer(bot: World, url: Any) -> None:
     bot.together.add()
     await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL", response_url=url)
-    assert "You're not allowed to approve" in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can approve" in (await bot.reply_privately("U0CAROL")).text
 
 
 @pytest.mark.parametrize("url", ["https://hooks.slack.com.evil.example/x", "http://10.0.0.1/x", "file:///x", "x", None])

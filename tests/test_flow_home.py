@@ -93,7 +93,7 @@ async def test_who_may_not_decide_sees_no_buttons_and_who_can(bot: World) -> Non
     bot.together.add()
     await card(bot)
     view = await opened(bot, "U0CAROL")
-    assert "You can look, but not decide. Ask " in said(view)
+    assert "View only. Ask " in said(view)
     assert "Approval needed: reboot instance-1" in said(view)
     assert not any(name in said(view) for name in ("remediation:", cards.PAUSE))
 
@@ -108,7 +108,7 @@ async def test_forged_button_of_who_may_not_decide_is_refused_in_a_direct_messag
     await opened(bot, "U0CAROL")
     await bot.slack.act_in_home(bot.slack.homes["U0CAROL"], row["block_id"], button, user="U0CAROL", choice="")
     await bot.slack.until(lambda: bot.slack.direct("U0CAROL"))
-    assert "You're not allowed to approve remediations." in bot.slack.direct("U0CAROL")[0].text
+    assert "Only operators can approve remediations." in bot.slack.direct("U0CAROL")[0].text
     assert bot.together.posts == []
 
 
@@ -186,7 +186,7 @@ async def test_what_cannot_be_read_again_after_a_decision_offers_nothing_to_deci
         await bot.together.until(lambda: bot.together.posts)
         bot.together.faults.append(Fault("cut", verb="get", times=50))
     view = await shown(bot, version=view["version"] + 1)
-    assert "Somebody decided on this a moment ago, and Together can't be read right now." in said(view)
+    assert "Decided a moment ago; the result isn't confirmed yet." in said(view)
     assert REFRESH in said(view)
     assert not any(name in said(view) for name in (APPROVE, CANCEL, cards.MORE))
 
@@ -244,7 +244,7 @@ async def test_outage_of_together_is_told_and_nothing_is_called_certain(bot: Wor
     bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
     await poll(bot)
     view = await opened(bot)
-    assert "Nothing known to be waiting for approval" in said(view)
+    assert "Nothing is waiting, as far as Together could be read" in said(view)
     assert "Couldn't read cluster-1 from Together, so some may be missing." in said(view)
 
 

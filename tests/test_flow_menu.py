@@ -130,7 +130,7 @@ async def test_submission_of_who_may_not_decide_is_refused(bot: World) -> None:
     for number, (choice, typed) in enumerate(submitted):
         view = await opened(bot, alert, choice)
         await bot.slack.submit(view, user="U0CAROL", **typed)
-        assert "You're not allowed to" in (await bot.reply_privately("U0CAROL", number + 1)).text
+        assert "Only operators can" in (await bot.reply_privately("U0CAROL", number + 1)).text
     assert bot.together.posts == []
 
 
@@ -274,9 +274,9 @@ async def test_odd_menus_are_refused(bot: World) -> None:
     assert "doesn't recognize the choice explode" in (await bot.reply_privately()).text
     alone = bot.slack.post_as_tool([{"type": "actions", "elements": [{**odd, "options": [{"value": "ids"}]}]}])
     await bot.slack.press(alone, MORE)
-    assert "This button is malformed" in (await bot.reply_privately(count=2)).text
+    assert "This button doesn't work" in (await bot.reply_privately(count=2)).text
     await bot.slack.press(alone, MORE, button={**odd, "options": [{"value": "mode"}]})
-    assert "This button is malformed" in (await bot.reply_privately(count=3)).text
+    assert "This button doesn't work" in (await bot.reply_privately(count=3)).text
     value = json.dumps(dict(zip(("cluster_id", "instance_id", "remediation_id"), IDS, strict=True)))
     old = bot.slack.post_as_tool(
         [{"type": "actions", "elements": [{"type": "button", "action_id": APPROVE, "value": value}, odd]}]
@@ -299,5 +299,5 @@ async def test_dialog_that_does_not_open_is_told(bot: World) -> None:
 async def test_who_may_not_decide_gets_no_dialog(bot: World, choice: str) -> None:
     bot.together.add()
     await bot.slack.press(await card(bot), MORE, choice=choice, user="U0CAROL")
-    assert "You're not allowed to" in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can" in (await bot.reply_privately("U0CAROL")).text
     assert bot.slack.views == []

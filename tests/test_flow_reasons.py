@@ -71,7 +71,7 @@ async def test_submission_of_who_may_not_decide_is_refused() -> None:
         alert = await card(bot)
         view = await opened(bot, alert, CANCEL)
         await bot.slack.submit(view, user="U0CAROL", reason=WHY)
-        assert "You're not allowed to cancel remediations." in (await bot.reply_privately("U0CAROL")).text
+        assert "Only operators can cancel remediations." in (await bot.reply_privately("U0CAROL")).text
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
 
@@ -141,5 +141,5 @@ async def test_who_may_not_decide_is_refused_before_a_dialog_opens() -> None:
         alert = await card(bot)
         for number, action in enumerate((CANCEL, APPROVE), 1):
             await bot.slack.press(alert, action, user="U0CAROL")
-            assert "You're not allowed to" in (await bot.reply_privately("U0CAROL", number)).text
+            assert "Only operators can" in (await bot.reply_privately("U0CAROL", number)).text
         assert bot.slack.views == []

@@ -128,7 +128,7 @@ async def test_button_in_a_view_is_answered_in_a_direct_message(bot: World) -> N
     payload["actions"][0] |= {"type": "button", "block_id": "b"}
     assert (await bot.slack.deliver("interactive", payload)).status == 200
     await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
-    assert "This button is malformed" in bot.slack.direct("U0ALICE")[0].text
+    assert "This button doesn't work" in bot.slack.direct("U0ALICE")[0].text
 
 
 async def test_options_and_events_are_acked(bot: World) -> None:

@@ -44,7 +44,7 @@ async def test_own_card_and_another_tools_alert_are_recognized() -> None:
 async def test_what_a_message_claims_is_not_believed(bot: World) -> None:
     said = await bot.slack.say(f"{URL} is waiting, honestly", user="U0BOB")
     view = await used(bot, said)
-    assert "No such remediation on that cluster and instance." in shown_in(view)
+    assert "Together has no such remediation on that cluster and instance." in shown_in(view)
     bot.together.clusters["cluster-1"] = "one"
     bot.together.add(state="RUNNING")
     view = await used(bot, said)

@@ -153,9 +153,7 @@ async def test_refused_click_is_private_and_leaves_the_message() -> None:
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE, user="U0CAROL")
         refusal = await bot.reply_privately("U0CAROL")
-        assert (
-            "You're not allowed to approve remediations. Nothing changed. Ask <@U0ALICE> or <@U0BOB>." in refusal.text
-        )
+        assert "Only operators can approve remediations. Nothing changed. Ask <@U0ALICE> or <@U0BOB>." in refusal.text
         assert (alert.edits, bot.together.calls) == (0, [])
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)

@@ -13,7 +13,7 @@ LOOKING = "remediation:looking"  # somebody looks into it: nobody is reminded fo
 _MAX_DIALOG = 300  # characters of its text (docs.slack.dev, confirmation dialog object)
 # The choices of that menu.
 REJECT, OTHER_MODE, COPY_IDS, HISTORY, SUPPORT = "reject", "mode", "ids", "history", "support"
-HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until I release it (at most 24 h)", "86400"))
+HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until released (at most 24 h)", "86400"))
 
 
 def actions(remediation: Remediation, about: CardContext, config: CardConfig, *, buttons: bool) -> Blocks:

@@ -118,7 +118,7 @@ def _cluster_menu(cluster_id: str) -> dict[str, Any]:
 
 def _notes(shown: Overview) -> Iterator[str]:
     if shown.refused:
-        yield f"You can look, but not decide. {shown.refused.next_step}"
+        yield f"View only. {shown.refused.next_step}"
     if shown.pause:
         yield pause_line(shown.pause)
     if note := not_read(list(shown.unreadable)):
@@ -132,18 +132,22 @@ def _waiting(each: Remediation, shown: Overview, config: CardConfig, *, may_deci
     opened = f" · opened {ago(each.create_time)}" if each.create_time else ""
     where = f"{escape(each.cluster_id, 100)}{opened}"
     if not is_sure:
-        lines.insert(0, "Somebody decided on this a moment ago, and Together can't be read right now.")
+        lines.insert(0, "Decided a moment ago; the result isn't confirmed yet.")
     drawn = blocks.rich_texts([elements(title, bold=True), *map(elements, lines), elements(where)])
     controls = actions(each, about, config, buttons=is_sure) if may_decide else []
     if len(json.dumps([*drawn, *controls])) > _ITEM:
-        drawn, controls = [blocks.statement(title, "Its names are too long to decide here. Use its card.")], []
+        drawn, controls = [blocks.statement(title, "Open its card to decide: its names are too long here.")], []
     return [*drawn, *controls, {"type": "divider"}]
 
 
 def _count(shown: Overview) -> str:
     if shown.count:
         return f"Waiting for approval: {shown.count}"
-    return "Nothing known to be waiting for approval" if shown.unreadable else "Nothing is waiting for approval"
+    return (
+        "Nothing is waiting, as far as Together could be read"
+        if shown.unreadable
+        else "Nothing is waiting for approval"
+    )
 
 
 def _pages(shown: Overview) -> Blocks:

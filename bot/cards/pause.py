@@ -98,7 +98,7 @@ def paused(cluster_id: str, pause: Pause) -> Message:
 def resumed(cluster_id: str, left: Pause | None) -> Message:
     """Tell who resumed approvals that they are, or what pauses them still."""
     if left is None:
-        return _told(f"Approvals are on again {_where(cluster_id)}.")
+        return _told(f"Approvals resumed {_where(cluster_id)}.")
     told = _told(f"Not all of it is over. {pause_line(left)}")
     return replace(told, blocks=[*told.blocks, blocks.actions([pause_button(cluster_id, left)])])
 

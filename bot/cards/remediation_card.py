@@ -30,6 +30,7 @@ from bot.mrkdwn import ago, clean, code, escape, lasted, when
 
 # Which of them the wait has isn't documented; in none of them has the repair begun.
 _WAITING = {State.PENDING, State.QUARANTINING, State.QUARANTINED}
+FRESH_SECONDS = 600.0  # a load that is older says of when it is
 ON_CALL = "On call: "  # begins the line that mentions who is on call
 
 
@@ -210,13 +211,14 @@ def _risk(remediation: Remediation, about: CardContext) -> str:
     told = [_history(remediation, about.history)] if about.history else []
     if about.share:
         cluster = escape(about.share.cluster or remediation.cluster_id, 100)
-        told.append(f"{cluster}: {labels.load(about.share)} (as of {when(about.share.at)})")
+        is_old = about.now - about.share.at > FRESH_SECONDS
+        told.append(f"{cluster}: {labels.load(about.share)}{f' (as of {when(about.share.at)})' if is_old else ''}")
     return " · ".join(told)
 
 
 def _history(remediation: Remediation, history: History) -> str:
     if history.repairs == 0:
-        return f"No other repairs of this node in {HISTORY_DAYS} days"
+        return f"First repair here in {HISTORY_DAYS} days"
     if history.same and history.same_mode == remediation.mode:
         return _again(remediation, history)
     last = ""

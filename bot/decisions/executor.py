@@ -381,7 +381,7 @@ class Executor:
         notice = (
             f"<@{self.request.actor.user_id}>, your {self.rule.noun} hadn't taken effect as of "
             f"{clock_time(self.clock.now())}, but it still might. {why} "
-            'Press "Check again" before you decide anything else.'
+            "Press “Check again” before you decide anything else."
         )
         return self._verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, of=cause)
 

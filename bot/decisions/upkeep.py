@@ -69,7 +69,7 @@ class Upkeep:
         present = await self.together.get(job.request.ref)
         decided = await self._decided(present)
         if present.state not in RULES[Verb.HOLD].allowed:
-            notice = f"Can't hold: it's already “{escape(cards.labels.state(present.state)[0], 90)}”."
+            notice = f"Too late to hold: it's already “{escape(cards.labels.state(present.state)[0], 90)}”."
             return Verdict(OutcomeKind.CHANGED, present, decided, notice)
         try:
             seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)

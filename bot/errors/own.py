@@ -13,7 +13,7 @@ class Expired(BotError):
     def __init__(self, noun: str) -> None:
         super().__init__(
             f"The bot was down for too long, so your {noun} expired and wasn't sent.",
-            'Press "Check again", then decide.',
+            "Press “Check again”, then decide.",
         )
 
 
@@ -32,7 +32,7 @@ class NotRecorded(BotError):
             what = f"Your {noun} may have gone through: the bot can't reach its database to record the result."
         else:
             what = f"Your {noun} may still be sent: the bot can't reach its database to record or stop it."
-        super().__init__(what, 'Press "Check again" in a minute, before you decide anything else.')
+        super().__init__(what, "Press “Check again” in a minute, before you decide anything else.")
 
 
 class MayBeDone(BotError):
@@ -76,5 +76,5 @@ class InternalError(BotError):
         what = f"Your {noun} may have gone through." if sent else f"Your {noun} wasn't sent."
         super().__init__(
             f"Something went wrong in the bot. {what}",
-            'Press "Check again" before you decide anything else, and tell the bot\'s admin: details are in its log.',
+            "Press “Check again” before you decide anything else, and tell the bot's admin: details are in its log.",
         )

@@ -26,9 +26,10 @@ class UnreadableButton(NotAttempted):
     code = OutcomeKind.UNREADABLE_BUTTON
 
     def __init__(self, problem: str) -> None:
+        wrong = f"the tool that posted it sent invalid data ({escape(problem, _SHOWN)})"
         super().__init__(
-            f"This button is malformed ({escape(problem, _SHOWN)}). Nothing was sent.",
-            "Tell the alert's owner. For now, use /cancel-remediation or the Together console.",
+            f"This button doesn't work: {wrong}. Nothing was sent.",
+            "Tell that tool's owner. For now, use /cancel-remediation or the Together console.",
         )
 
 
@@ -108,8 +109,8 @@ class NotTracked(NotAttempted):
     """A hold is the bot's own, on remediations whose alert the bot posted itself."""
 
     code = OutcomeKind.NOT_TRACKED
-    sentence = "Only alerts posted by this bot can be put on hold. Nothing changed."
-    next_step = "Ask your team in the thread instead."
+    sentence = "The bot doesn't track this remediation, so it can't be put on hold."
+    next_step = "Tell your team in the thread."
 
 
 class NoMatch(NotAttempted):
@@ -124,7 +125,7 @@ class NoMatch(NotAttempted):
     def __init__(self, text: str, where: str) -> None:
         super().__init__(
             f"No open remediation matches “{escape(text, 200)}” in {where}. Nothing was sent.",
-            "Type a node name, an ID, or its first characters, or type /cancel-remediation list.",
+            "Check the name, or type /cancel-remediation list.",
         )
 
 
@@ -151,8 +152,8 @@ class NothingSelected(NotAttempted):
     """A button for a selection was pressed, and nothing that still waits was selected."""
 
     code = OutcomeKind.NOTHING_SELECTED
-    sentence = "No waiting nodes selected. Nothing changed."
-    next_step = "Choose nodes in the menu, then press the button."
+    sentence = "No waiting nodes are selected, so nothing was sent."
+    next_step = "Open the menu Choose nodes first, then press the button again."
 
 
 class NothingToStop(NotAttempted):
@@ -160,7 +161,7 @@ class NothingToStop(NotAttempted):
 
     code = OutcomeKind.NOTHING_TO_STOP
     sentence = "This selection has already finished."
-    next_step = "See the results in the channel."
+    next_step = "The results are in the thread."
 
 
 class NothingToResume(NotAttempted):
@@ -181,8 +182,8 @@ class NotConfirmed(NotAttempted):
     """A dialog was submitted for a selection that is not this person's, or has been begun already."""
 
     code = OutcomeKind.NOT_CONFIRMED
-    sentence = "This selection was already confirmed or belongs to someone else. Nothing more was started."
-    next_step = "Choose again in the channel message."
+    sentence = "This selection was already started, or someone else made it. Nothing more was started."
+    next_step = "Choose again on the alert."
 
 
 class Overloaded(NotAttempted):

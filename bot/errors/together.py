@@ -59,15 +59,15 @@ class InvalidIds(TogetherError):
     """Together calls an ID malformed."""
 
     code = OutcomeKind.INVALID_IDS
-    sentence = "Together rejected these IDs."
-    next_step = "Compare them with the alert, and try again."
+    sentence = "Together doesn't accept these IDs."
+    next_step = "Copy them from the alert (Copy IDs in the menu ⋯), and try again."
 
 
 class NotFound(TogetherError):
     """No such remediation, or not under this cluster and instance."""
 
     code = OutcomeKind.NOT_FOUND
-    sentence = "No such remediation on that cluster and instance."
+    sentence = "Together has no such remediation on that cluster and instance."
     next_step = "Check the three IDs and their order: cluster, instance, remediation."
 
 
@@ -76,7 +76,7 @@ class WrongState(TogetherError):
 
     code = OutcomeKind.WRONG_STATE
     sentence = "Too late: the remediation has moved on."
-    next_step = "Check again to see its state."
+    next_step = "Press “Check again” to see its state."
     check_again = True
 
 
@@ -182,7 +182,7 @@ class OutcomeUnknown(TogetherError):
     def __init__(self, noun: str, cause: TogetherError) -> None:
         super().__init__(
             f"The {noun} may have gone through. {cause.sentence} Checking the result failed too.",
-            'Press "Check again" before you decide anything else.',
+            "Press “Check again” before you decide anything else.",
             quote=cause.quote,
         )
         self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details

@@ -110,7 +110,7 @@ async def test_hold_is_shown_to_all(open_page: OpenPage, running: Demo) -> None:
 async def test_somebody_who_may_not_decide_is_told_so_alone(open_page: OpenPage, running: Demo) -> None:
     carol, dana = await open_page("U0CAROL"), await open_page("U0DANA")
     ids = await ill_node(carol, running)
-    for page, words in ((carol, "You're not allowed to cancel"), (dana, "Only members of this workspace can do this")):
+    for page, words in ((carol, "Only operators can cancel"), (dana, "Only members of this workspace can do this")):
         card = page.locator("#messages article").filter(has_text="Approval needed")
         await button(card, "Cancel remediation").click()
         await answer(page, "Cancel remediation")
@@ -451,7 +451,7 @@ async def test_home_shows_what_waits_and_decides(open_page: OpenPage, running: D
     assert running.together.state(ids) == "PENDING"
     await button(carol, "Home").click()
     other = carol.get_by_role("group", name="Home of the app")
-    await expect(other).to_contain_text("You can look, but not decide.")
+    await expect(other).to_contain_text("View only.")
     await expect(other.get_by_role("button")).to_have_text(["×", "Update"])
     await page.locator('[data-room="C0OPS"]').click()
     await expect(newest(page)).to_contain_text("gpu-node-7: approved by @alice.")

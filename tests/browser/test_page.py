@@ -168,7 +168,7 @@ async def test_nothing_scrolls_sideways_on_a_phone(open_page: OpenPage, running:
         await pane(page, name)
         assert await wider_than_the_screen(page) == []
     await button(page.locator("article").filter(has_text="Approve selected"), "Approve selected").click()
-    await expect(newest(page)).to_contain_text("No waiting nodes selected")
+    await expect(newest(page)).to_contain_text("No waiting nodes are selected")
     assert await wider_than_the_screen(page) == []
 
 

@@ -127,7 +127,7 @@ def test_node_that_was_repaired_too_often_takes_two_people_and_says_why() -> Non
 @pytest.mark.parametrize(
     ("history", "words"),
     [
-        (History(0), "No other repairs of this node in 7 days"),
+        (History(0), "First repair here in 7 days"),
         (
             History(1, Mode.VM_ONLY, State.FAILED, START),
             "2nd repair in 7 days (last: quick reprovision, failed <!date^",
@@ -159,12 +159,18 @@ def test_menu_of_other_modes_begins_with_what_together_suggests_next() -> None:
         (RepairLoad(1, 1, START), "c-7f2: 1 of 1 node in repair"),
         (RepairLoad(1, None, START), "c-7f2: 1 node in repair"),
         (RepairLoad(32, 64, START, waiting=9), "c-7f2: 32 of 64 nodes in repair, 8 more waiting"),
-        (RepairLoad(1, 32, START, waiting=1), "c-7f2: 1 of 32 nodes in repair (as of"),
+        (RepairLoad(1, 32, START, waiting=1), "c-7f2: 1 of 32 nodes in repair\n"),
     ],
 )
 def test_cluster_load_in_a_sentence(share: RepairLoad, words: str) -> None:
     assert words in cards.card(remediation(), about=CardContext(share=share)).text
     assert words not in cards.card(reviewed(State.RUNNING), about=CardContext(share=share)).text
+
+
+def test_load_that_is_old_says_of_when_it_is() -> None:
+    old, fresh = (CardContext(share=RepairLoad(1, 32, START), now=START + seconds) for seconds in (601, 599))
+    assert f"1 of 32 nodes in repair (as of <!date^{int(START)}^" in cards.card(remediation(), about=old).text
+    assert "as of" not in cards.card(remediation(), about=fresh).text
 
 
 @pytest.mark.parametrize("mode", list(Mode))

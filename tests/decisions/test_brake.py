@@ -76,7 +76,7 @@ async def test_approvals_pause_where_so_much_is_broken_and_whoever_resumes_them_
     await card(bot, ids[0], "Cancelled by <@U0BOB>")
     view = await resume(bot, message)
     assert "Ends the storm brake (4 or more of 64 nodes are broken)." in str(view)
-    assert "Approvals are on again in cluster-1." in (await bot.reply_privately("U0BOB")).text
+    assert "Approvals resumed in cluster-1." in (await bot.reply_privately("U0BOB")).text
     await until(bot, lambda: "storm brake released by <@U0BOB>: “it was a false alarm”" in message.text)
     assert message.buttons == {}
     again = await card(bot, ids[1])
@@ -183,7 +183,7 @@ async def test_brake_holds_over_a_change_of_the_watch(database_url: str) -> None
 async def test_reason_is_needed_and_only_operators_resume(bot: World) -> None:
     _, message = await broken(bot)
     await bot.slack.press(message, ASK, user="U0CAROL")
-    assert "You're not allowed to approve" in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can approve" in (await bot.reply_privately("U0CAROL")).text
     before = len(bot.slack.views)
     await bot.slack.press(message, ASK)
     await bot.slack.until(lambda: len(bot.slack.views) > before)

@@ -93,7 +93,7 @@ async def test_old_resume_button_does_not_say_on_again_while_the_brake_holds(bot
     await bot.reply_privately()
     await press_resume_of_pause(bot, message)
     told = (await bot.reply_privately("U0BOB")).text
-    assert "Approvals are on again" not in told, told
+    assert "Approvals resumed" not in told, told
 
 
 async def test_old_resume_button_does_not_say_unpaused_while_the_brake_holds(bot: World) -> None:
@@ -119,7 +119,7 @@ async def test_on_again_is_not_said_while_all_clusters_are_paused(bot: World) ->
     await pause_beside(bot, ALICE)
     await resume(bot, message)
     told = (await bot.reply_privately("U0BOB")).text
-    assert "Approvals are on again" not in told, told
+    assert "Approvals resumed" not in told, told
 
 
 async def test_dialog_ends_only_what_it_named(bot: World) -> None:
@@ -152,7 +152,7 @@ async def test_message_says_resumed_though_together_is_down(bot: World) -> None:
     _ids, message = await broken(bot)
     bot.together.faults.append(Fault("rpc", times=-1))
     await resume(bot, message)
-    assert "on again" in (await bot.reply_privately("U0BOB")).text
+    assert "Approvals resumed" in (await bot.reply_privately("U0BOB")).text
     await pass_time(bot, 1200)
     assert "paused automatically" not in message.text, message.text
 

@@ -60,7 +60,7 @@ async def test_acked_resume_is_made_by_the_next_process(bot: World) -> None:
     await bot.reply_privately("U0BOB")
     await left_behind(bot, RESUME)
     async with bot.another():
-        assert "Approvals are on again in cluster-1." in (await bot.reply_privately()).text
+        assert "Approvals resumed in cluster-1." in (await bot.reply_privately()).text
     assert await events(bot) == ["paused", "resumed"]
 
 
@@ -207,7 +207,7 @@ async def test_change_in_doubt_is_told_as_that_and_then_for_certain(postgresql: 
         await execute(database, update(inbox).values(lease_until=0.0))
         await database.close()
         await bot.time.end_pause(WaitReason.HEARTBEAT)
-        words = "Approvals are paused in cluster-1" if action_id == PAUSE else "Approvals are on again in cluster-1"
+        words = "Approvals are paused in cluster-1" if action_id == PAUSE else "Approvals resumed in cluster-1"
         assert words in (await bot.reply_privately(count=2)).text
         await bot.settle()
         assert (await events(bot)).count(f"{verb}d") == 1
@@ -288,7 +288,7 @@ async def test_resume_that_was_made_is_told_later_and_not_called_expired(bot: Wo
     before = len(bot.slack.visible("U0ALICE"))
     async with bot.another():
         told = (await bot.reply_privately(count=before + 1)).text
-    assert told == "Approvals are on again in cluster-1."
+    assert told == "Approvals resumed in cluster-1."
 
 
 @pytest.mark.bot(watching=True)

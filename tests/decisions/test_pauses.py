@@ -52,7 +52,7 @@ async def test_resume_ends_a_pause_at_once_and_both_are_in_the_audit_trail(bot: 
     await bot.slack.submit(view)
     await digest(bot, "Stopped: approvals are paused. 5 not attempted.")
     await bot.slack.press(message, RESUME, user="U0BOB")
-    assert "Approvals are on again in cluster-1." in (await bot.reply_privately("U0BOB")).text
+    assert "Approvals resumed in cluster-1." in (await bot.reply_privately("U0BOB")).text
     await until(bot, lambda: PAUSE in message.buttons)
     rows = select(audit.c.event, audit.c.user_id, audit.c.cluster_id).where(audit.c.event.in_(["paused", "resumed"]))
     assert await execute_beside(bot, rows) == [
@@ -70,7 +70,7 @@ async def test_person_who_may_not_approve_cannot_pause(bot: World) -> None:
     storm(bot, 6)
     message = await digest(bot)
     await bot.slack.press(message, PAUSE, user="U0CAROL")
-    assert "You're not allowed to approve remediations." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can approve remediations." in (await bot.reply_privately("U0CAROL")).text
     assert "Approvals are paused" not in message.everything
 
 
@@ -102,7 +102,7 @@ async def test_digest_resumes_a_pause_of_all_clusters(bot: World) -> None:
     bot.together.faults.clear()
     await until(bot, lambda: RESUME in message.buttons)
     await bot.slack.press(message, RESUME, user="U0BOB")
-    assert "Approvals are on again in all clusters." in (await bot.reply_privately("U0BOB")).text
+    assert "Approvals resumed in all clusters." in (await bot.reply_privately("U0BOB")).text
 
 
 async def test_backlog_shows_a_pause_of_one_of_its_clusters(bot: World) -> None:

@@ -61,7 +61,7 @@ async def test_selection_in_which_nothing_waits_opens_no_dialog(bot: World) -> N
     await digest(bot, "1 resolved on its own")
     message.selected[SELECT] = [option["value"]]
     await bot.slack.press(message, APPROVE_SELECTED)
-    assert "No waiting nodes selected" in (await bot.reply_privately()).text
+    assert "No waiting nodes are selected" in (await bot.reply_privately()).text
 
 
 async def test_dialog_that_cannot_be_opened_is_reported(bot: World) -> None:
@@ -93,7 +93,7 @@ async def test_empty_selection_opens_no_dialog(bot: World) -> None:
     storm(bot, 6)
     message = await digest(bot)
     await bot.slack.press(message, APPROVE_SELECTED)
-    assert "No waiting nodes selected" in (await bot.reply_privately()).text
+    assert "No waiting nodes are selected" in (await bot.reply_privately()).text
     assert bot.slack.views == []
 
 
@@ -103,7 +103,7 @@ async def test_person_who_may_not_decide_gets_no_dialog(bot: World) -> None:
     message = await digest(bot)
     message.selected[SELECT] = ["all"]
     await bot.slack.press(message, APPROVE_SELECTED, user="U0CAROL")
-    assert "You're not allowed to approve remediations." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can approve remediations." in (await bot.reply_privately("U0CAROL")).text
     assert bot.slack.views == []
 
 

@@ -83,7 +83,7 @@ async def test_answer_is_told_once_when_its_record_is_answered_after_the_lease(p
         ("escalated", "It wasn't sent again: the repair changed from “Reboot” to “Quick reprovision”."),
         (16, "It wasn't sent again: Together rejected this bot's API key (HTTP 401)."),
         (7, "It wasn't sent again: Together doesn't allow this bot's API key to do that (HTTP 403)."),
-        (5, "It wasn't sent again: No such remediation on that cluster and instance."),
+        (5, "It wasn't sent again: Together has no such remediation on that cluster and instance."),
         (9, "Together refused to take it again:"),
     ],
 )

@@ -42,7 +42,7 @@ async def test_only_operators_may_hold(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     await bot.slack.press(alert, HOLD, user="U0CAROL")
-    assert "You're not allowed to put repairs on hold." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can put repairs on hold." in (await bot.reply_privately("U0CAROL")).text
     assert alert.edits == 0
 
 
@@ -52,7 +52,7 @@ async def test_decided_remediation_cannot_be_held(bot: World) -> None:
     bot.together.review(IDS, "approve")
     await bot.slack.press(alert, HOLD)
     await bot.edited(alert)
-    assert "Can't hold: it's already “Queued”." in alert.text or "Not held" in alert.text
+    assert "Too late to hold: it's already “Queued”." in alert.text or "Not held" in alert.text
 
 
 async def test_untracked_remediation_cannot_be_held(bot: World) -> None:
@@ -139,7 +139,7 @@ async def test_whoever_may_decide_may_release_a_hold(bot: World) -> None:
     assert "Release hold" not in str(alert.blocks)
     await hold(bot, alert, "86400")
     await bot.slack.press(alert, HOLD, choice="release", user="U0CAROL")
-    assert "You're not allowed to release holds." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can release holds." in (await bot.reply_privately("U0CAROL")).text
     await hold(bot, alert, "release", "U0BOB")
     assert "On hold" not in alert.text
     await until(bot, lambda: "instance-1: <@U0BOB> released the hold." in thread(bot, alert))
