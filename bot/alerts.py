@@ -270,7 +270,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     return alert, replace(message, content_hash="") if place.in_progress else message
 
 
-def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> TrackedMessage:
+def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool = False) -> TrackedMessage:
     """Let a message be drawn again; once more later, where an edit may still arrive over that."""
     unsure_until = now + ARRIVED_SECONDS if may_overwrite else message.unsure_until
     return replace(message, content_hash="", unsure_until=unsure_until, next_at=0.0, done=False)

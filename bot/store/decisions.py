@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.alerts import Look, Tracked, answered
+from bot.alerts import Look, Tracked, answered, outdated
 from bot.clock import Clock
 from bot.errors import LeaseLost
 from bot.models import (
@@ -133,6 +133,14 @@ _RECORD_AND_FINISH = _write(
 _RECORDED = select(c.answered_at).where(_MINE, c.status == bindparam("b_status"))
 _KEEP = _write()
 _FINISH = _write(status=bindparam("b_status"), done_at=now(), request=None, answer=None)
+_ANSWERED_SINCE = (
+    select(c.id)
+    .where(
+        one_remediation(c), c.id != bindparam("b_id"), c.active_at.is_not(None),
+        c.answered_at >= bindparam("b_answered_at"),
+    )
+    .limit(1)
+)  # fmt: skip
 _MOVE = _write(request=bindparam("b_request"))
 _POSTPONE = _write(
     deliveries=c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), request=bindparam("b_request")
@@ -366,21 +374,20 @@ class DecisionStore:
             # By an attempt of this process whose commit was in doubt.
             if not is_told:
                 self._execute(connection, _KEEP, job)
-            return float(recorded.answered_at), self._advance(connection, request.batch_id, job.received_at)
-        if outcome.first:
-            keep_first(connection, request.ref, outcome.first)
-        seq = audit.record(connection, job, audit.OUTCOME, outcome, at)
-        if kind == RULES[request.verb].done and RULES[request.verb].decides:
-            outbox.decided(connection, job, outcome)
+            at = float(recorded.answered_at)
+        else:
+            if outcome.first:
+                keep_first(connection, request.ref, outcome.first)
+            seq = audit.record(connection, job, audit.OUTCOME, outcome, at)
+            if kind == RULES[request.verb].done and RULES[request.verb].decides:
+                outbox.decided(connection, job, outcome)
 
-        def answer_given(look: Look) -> Tracked:
-            return answered(look.alert, look.message, request, answer, look.now, seq)
+            def answer_given(look: Look) -> Tracked:
+                return answered(look.alert, look.message, request, answer, look.now, seq)
 
-        change_alert(connection, request.ref, answer_given)
-        return at, self._advance(connection, request.batch_id, job.received_at)
-
-    def _advance(self, connection: Connection, batch_id: str | None, began_at: float) -> Job | None:
-        return batches.advance(connection, batch_id, self._turn, began_at) if batch_id else None
+            change_alert(connection, request.ref, answer_given)
+        batch_id = request.batch_id
+        return at, batches.advance(connection, batch_id, self._turn, job.received_at) if batch_id else None
 
     async def confirm(self, batch_id: str, user_id: str) -> Job | None:
         """Write the decisions of a selection; like `batches.confirm`."""
@@ -389,8 +396,17 @@ class DecisionStore:
         return self._hold(job, asked_at) if job else None
 
     async def finish(self, job: Job, *, delivered: bool = True) -> None:
-        """Close a job whose answer was delivered or given up, and drop what only the delivery needed."""
-        await self.database.run(self._execute, _FINISH, job, b_status=DONE if delivered else UNDELIVERED)
+        """Close a job whose answer was delivered or given up, and drop what only the delivery needed.
+
+        Where another decision on the remediation was answered since, the card may show the older answer now.
+        """
+        await self.database.run(self._finish, job, DONE if delivered else UNDELIVERED)
+
+    def _finish(self, connection: Connection, job: Job, status: str) -> None:
+        self._execute(connection, _FINISH, job, b_status=status)
+        values = key_of(job.request.ref) | {"b_id": job.id, "b_answered_at": job.answered_at}
+        if RULES[job.request.verb].decides and connection.execute(_ANSWERED_SINCE, values).first():
+            change_alert(connection, job.request.ref, lambda look: (look.alert, outdated(look.message, look.now)))
 
     async def postpone(self, job: Job, seconds: float) -> None:
         """Let any process deliver the answer again after `seconds`."""
@@ -455,7 +471,7 @@ class DecisionStore:
 
     def _set_aside(self, connection: Connection, job_id: str, batch_id: str | None, began_at: float) -> Job | None:
         connection.execute(_SET_ASIDE, {"b_id": job_id})
-        return self._advance(connection, batch_id, began_at)
+        return batches.advance(connection, batch_id, self._turn, began_at) if batch_id else None
 
     async def count_set_aside(self) -> int:
         """Return how many rows no version that ran here could read."""

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from bot.clock import WaitReason
 from bot.logs import about_decision, configure_logs
 from bot.models import RemediationRef
+from tests.manual_clock import ON_THE_WAY
 from tests.rows import outcomes_by_user
+from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.sqlite import locked
 from tests.store.examples import request
@@ -417,3 +420,19 @@ async def test_approval_of_a_later_incident_is_not_the_first_ones() -> None:
         await pass_time(bot, 60)
         assert not [each.text for each in bot.slack.visible() if "Approved by <@U0ALICE>" in each.text]
         assert not [line for line in thread(bot, alert)[2:] if "approved by <@U0ALICE>" in line]
+
+
+async def test_older_answer_that_slack_took_late_does_not_stay_over_a_newer_one(database_url: str) -> None:
+    async with watching(database=database_url, BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.time.passing = ON_THE_WAY - {WaitReason.SLACK_LIMIT}
+        bot.slack.faults.append(SlackFault("chat.update", "ratelimited", retry_after=7))
+        await bot.slack.press(alert, APPROVE)
+        await quiet(bot)
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await quiet(bot)
+        assert "Cancelled by <@U0BOB>" in alert.text
+        await pass_time(bot, 60)
+        assert "Cancelled by <@U0BOB>" in alert.text, alert.text
+        assert set(alert.buttons).isdisjoint({APPROVE, CANCEL})
