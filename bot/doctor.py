@@ -255,7 +255,7 @@ class Doctor:
             self._clocks["database"] = await database.read(read_clock) - self._clock.now()
         except StartError as error:
             is_new = "no bot tables yet" in str(error) or "there is no" in str(error)
-            fix = "Start the bot once to create it." if is_new else "See Troubleshooting in docs/operations.md."
+            fix = "Start the bot once to create it." if is_new else "See docs/troubleshooting.md."
             yield (warning if is_new else problem)(check, str(error), fix)
         except StorageUnavailable as error:
             yield problem(check, f"{kind} can't be reached or written ({error})", "Check DATABASE_URL and its disk.")
