@@ -44,7 +44,7 @@ class Commands:
 
 async def _say_no(ack: AsyncAck, request: Request | None, error: BotError) -> None:
     if request and error.check_again:
-        await _say(ack, cards.failure(error, request.ref, request.actor.user_id))
+        await _say(ack, cards.failure(error, request))
     else:
         await _say(ack, cards.private(error))
 

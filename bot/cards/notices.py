@@ -81,12 +81,14 @@ def failed(request: Request, error: BotError, now: float) -> str:
     return f"⚠️ {clock_time(now)}, <@{request.actor.user_id}>'s {RULES[request.verb].noun}: {error.sentence}"
 
 
-def failure(error: BotError, ref: RemediationRef, user_id: str) -> Message:
-    """Return an error for the channel, addressed to the person who asked."""
+def failure(error: BotError, request: Request, node: str = "") -> Message:
+    """Return an error for the channel, addressed to the person who asked; `node` is raw, and empty if not known."""
+    ref = request.ref
     buttons = [blocks.check_again(reference_value(ref))] if error.check_again else []
-    text = f"<@{user_id}> {error}"
-    shown = [blocks.statement(f"⚠️ <@{user_id}> {error.sentence}", error.next_step), *_quotation(error)]
-    return Message(f"{text} {escape(str(ref), 1500)}", [*shown, _ids(ref), *buttons])
+    # A push shows the beginning: the node and what was asked come first.
+    about = f"{escape(node or ref.instance_id, 100)}, {RULES[request.verb].noun}: <@{request.actor.user_id}>"
+    shown = [blocks.statement(f"⚠️ {about} {error.sentence}", error.next_step), *_quotation(error)]
+    return Message(f"{about} {error} {escape(str(ref), 1500)}", [*shown, _ids(ref), *buttons])
 
 
 def private(error: BotError) -> Message:

@@ -171,7 +171,7 @@ class DecisionService:
                 is_void = await self._storing.briefly(void)
             except StorageUnavailable:
                 uncertain = NotRecorded(RULES[request.verb].noun, sent=False)
-                told = cards.failure(uncertain, request.ref, request.actor.user_id)
+                told = cards.failure(uncertain, request)
                 await self._messenger.reply_privately(request.place, told, once=True)  # the row must be voided
                 is_void = await self._storing.forever(void)
                 logger.warning("Not run" if is_void else "Run by another process")

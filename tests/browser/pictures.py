@@ -96,7 +96,11 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "brake", cards.unrepaired("c-7f2", replace(report, brake=brake), [], ALICE), False
     for name, error in ERRORS.items():
         is_private = isinstance(error, NotAttempted)
-        yield f"error-{name}", cards.private(error) if is_private else cards.failure(error, REF, ALICE), is_private
+        yield (
+            f"error-{name}",
+            cards.private(error) if is_private else cards.failure(error, request(), "gpu-node-07"),
+            is_private,
+        )
     yield "in-progress-command", cards.in_progress(request(), START), False
     yield "in-progress-click", cards.in_progress(request(Verb.APPROVE, cards.card(remediation())), START), False
     yield "usage", cards.usage(), True

@@ -10,7 +10,7 @@ from bot.models import (
 )
 from tests.card_text import compare, drawn
 from tests.manual_clock import START
-from tests.samples import ERRORS, REF, remediation, request
+from tests.samples import ERRORS, remediation, request
 from tests.simulator.slack.limits import check_message
 
 
@@ -40,7 +40,9 @@ def test_sentences_of_all_errors() -> None:
     told = []
     for name, error in ERRORS.items():
         is_public = not isinstance(error, NotAttempted)
-        told.append(f"{name}\n{drawn(cards.failure(error, REF, 'U0ALICE') if is_public else cards.private(error))}")
+        told.append(
+            f"{name}\n{drawn(cards.failure(error, request(), 'gpu-node-07') if is_public else cards.private(error))}"
+        )
     compare("errors", "\n".join(told))
 
 
@@ -67,3 +69,13 @@ def test_in_progress_removes_controls_from_attachments_too() -> None:
 
 def test_usage() -> None:
     compare("usage", drawn(cards.usage()))
+
+
+def test_pushes_of_errors_begin_with_the_node_and_what_was_asked() -> None:
+    for error in ERRORS.values():
+        if not isinstance(error, NotAttempted):
+            shown = cards.failure(error, request(Verb.APPROVE), "gpu-node-07")
+            assert shown.text.startswith(f"gpu-node-07, approval: <@U0ALICE> {error.sentence}"[:80])
+            first = json.dumps(shown.blocks[0]["elements"][0]["elements"][0], ensure_ascii=False)
+            assert "gpu-node-07, approval: " in first
+    assert cards.failure(ERRORS["NotReached"], request()).text.startswith("i-0042, cancellation: ")

@@ -233,7 +233,7 @@ def test_worst_remediation_fits_into_slack_and_mentions_nobody(
     decided = DecidedBy(Verb.APPROVE, "U0ALICE", START, words)
     for message in (
         cards.card(worst, decided=decided, notice="*Notice*" * 20, buttons=buttons),
-        cards.failure(errors.InvalidIds(quote=words), worst.ref, "U0ALICE"),
+        cards.failure(errors.InvalidIds(quote=words), replace(request(), ref=worst.ref), words),
         cards.private(errors.UnreadableCommand(words)),
         cards.private(errors.UnknownControl(words)),
         cards.in_progress(request(original=cards.card(worst)), START),

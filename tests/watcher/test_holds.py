@@ -63,7 +63,7 @@ async def test_untracked_remediation_cannot_be_held(bot: World) -> None:
         alert = bot.alert()
         alert.blocks[1]["elements"][0]["action_id"] = HOLD
         await bot.slack.press(alert, HOLD)
-        assert "Only alerts posted by this bot can be put on hold" in (await bot.reply_privately()).text
+        assert "doesn't track this remediation, so it can't be put on hold" in (await bot.reply_privately()).text
 
 
 @pytest.mark.parametrize("how", ["cancel", "approve"])
