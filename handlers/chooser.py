@@ -23,7 +23,7 @@ from bot.errors import (
     StorageUnavailable,
     UnknownControl,
 )
-from bot.models import OPEN, Actor, Remediation, RemediationRef, ReplyTarget, Request, SeenState, Verb, key
+from bot.models import OPEN, Actor, Remediation, RemediationRef, ReplyTarget, Request, SeenState, State, Verb, key
 from bot.parsing import Browse, Find, ListWaiting, RepairsOf, Report, Suggested, Tonight
 from handlers.clicks import action_of, actor_of
 from handlers.dialogs import Dialogs
@@ -66,10 +66,11 @@ class Chooser:
         await self.lookup.authorize(actor, place.channel_id)
         looked = await self.lookup.cancellable()
         count = len(looked.found)
-        many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, oldest first"
+        found = sorted(looked.found, key=lambda each: each.state != State.PENDING_APPROVAL)
+        many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, those that wait for approval first"
         title = many if count else _nothing(looked)
         broken, returned = await self.lookup.faults(), await self.lookup.returned()
-        told = chooser.waiting_list(looked.found, list(looked.unreadable), title, broken=broken, returned=returned)
+        told = chooser.waiting_list(found, list(looked.unreadable), title, broken=broken, returned=returned)
         await self.replies.reply_privately(place, told)
 
     async def _tell_past(self, asked: Tonight | RepairsOf, actor: Actor, place: ReplyTarget) -> None:

@@ -142,16 +142,18 @@ async def test_nothing_to_cancel_says_so(bot: World) -> None:
     assert "Nothing can be cancelled right now." in (await bot.reply_privately()).text
 
 
-async def test_list_shows_privately_what_waits_the_oldest_first() -> None:
+async def test_list_shows_privately_what_waits_the_oldest_first_then_what_is_approved() -> None:
     async with watching() as bot:
         for number in (1, 2):
             created = f"2026-11-24T0{3 - number}:00:00Z"
             ids = bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), create_time=created, linked_alerts=XID)
             await card(bot, ids)
+        approved = bot.together.add(("cluster-1", "i-3", "r-3"), create_time="2026-11-24T00:00:00Z", state="PENDING")
+        await card(bot, approved)
         await bot.slack.command("list", user="U0CAROL")
         lines = (await bot.reply_privately("U0CAROL")).text.splitlines()
-        assert lines[0] == "2 remediations can be cancelled, oldest first."
-        assert [line.split()[0] for line in lines[1:]] == ["i-2", "i-1"]
+        assert lines[0] == "3 remediations can be cancelled, those that wait for approval first."
+        assert [line.split()[0] for line in lines[1:]] == ["i-2", "i-1", "i-3"]
         assert "cluster-1 · Reboot · Xid 79 · waiting for approval · opened <!date^" in lines[1]
 
 

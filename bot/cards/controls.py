@@ -124,9 +124,11 @@ def question(verb: Verb, mode: str, node: str, known: str = "", wait: int | None
             text = f"{known}{how.effect} {labels.drain(wait)}"
             return Question(f"{do[0].upper()}{do[1:]}?", text, how.confirm, "Go back", how.is_destructive)
         case Verb.CANCEL:
-            return Question(f"Cancel remediation for {node}?", left, "Cancel remediation", "Keep remediation")
+            said = f"{left} Together's record won't name you."
+            return Question(f"Cancel remediation for {node}?", said, "Cancel remediation", "Keep remediation")
         case Verb.REJECT:
-            return Question(f"Reject remediation for {node}?", left, "Reject remediation", "Keep remediation")
+            said = f"{left} Together's record names you, with your comment."
+            return Question(f"Reject remediation for {node}?", said, "Reject remediation", "Keep remediation")
         case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
             raise ValueError(f"{verb} decides nothing")
         case _:
