@@ -1,26 +1,19 @@
 """The environment, read once: every bad variable is told at once, with what is wrong and an example."""
 
-import base64
 import difflib
-import ipaddress
-import re
 from collections.abc import Mapping, Sequence
-from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from bot.links import PLACEHOLDERS, placeholders
-from bot.models import Mode, TwoPeople, check_id
+from bot import formats
+from bot.models import Mode, TwoPeople
 from bot.quiet_hours import QuietHours
 
-_MODE = "REMEDIATION_MODE_"
 _PREFIX = "BOT_"
-_LONGEST_WAIT = 24 * 60  # minutes (docs.together.ai, "Node repair", wait policy)
 DEFAULT_DATABASE = "sqlite:///remediation-bot.db"
 EXAMPLES: Mapping[str, str] = {
     "SLACK_BOT_TOKEN": "xoxb-… (app settings, “OAuth & Permissions”)",
@@ -74,220 +67,6 @@ class SettingsError(Exception):
     """The environment isn't usable; `str(error)` names every bad variable."""
 
 
-def is_loopback(url: str) -> bool:
-    """Return whether a URL points at this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    extra = parts.query or parts.fragment or parts.username or parts.password
-    if not re.fullmatch(r"[!-~]+", value) or not parts.hostname or parts.port == 0 or extra:
-        raise ValueError("isn't a plain URL")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(value)):
-        raise ValueError("must start with https:// (http:// only on loopback)")
-    return value.rstrip("/")
-
-
-def _together_url(value: str) -> str:
-    return value if value.endswith("/v1") else f"{value}/v1"
-
-
-def _secret(prefix: str) -> AfterValidator:
-    def check(value: SecretStr) -> SecretStr:
-        plain = value.get_secret_value()
-        if not plain.startswith(prefix) or plain == prefix:
-            raise ValueError(f"must start with {prefix}")
-        if not plain.isascii() or not plain.isprintable() or " " in plain:
-            raise ValueError("contains a character not allowed in a token")
-        return value
-
-    return AfterValidator(check)
-
-
-def _webhook_secret(value: SecretStr) -> SecretStr:
-    """Check a key as the Standard Webhooks specification writes it: 24 to 64 bytes."""
-    plain = value.get_secret_value()
-    try:
-        key = base64.b64decode(plain.removeprefix("whsec_"), validate=True)
-    except ValueError:
-        key = b""
-    if not plain.startswith("whsec_") or not 24 <= len(key) <= 64:  # noqa: PLR2004 - the specification's
-        raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
-    return value
-
-
-def _audit_key(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < 32:  # noqa: PLR2004 - as many as a SHA-256 has bytes
-        raise ValueError("must have at least 32 characters")
-    return value
-
-
-def _pagerduty_key(value: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[A-Za-z0-9]{32}", value.get_secret_value()):
-        raise ValueError("must have 32 letters and digits")
-    return value
-
-
-def _split(value: object) -> object:
-    return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
-
-
-def _each(pattern: str, what: str) -> AfterValidator:
-    def check(value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
-            if not re.fullmatch(pattern, each):
-                # A token that was pasted into the wrong line must not be printed.
-                shown = "a token" if each.startswith(("xox", "xapp")) else f"“{each[:40]}”"
-                raise ValueError(f"contains {shown}, which isn't a {what}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _channel(value: str) -> str:
-    if not re.fullmatch(r"[CGD][A-Z0-9]+", value):
-        raise ValueError("isn't a channel ID")
-    return value
-
-
-def _oncall(value: str) -> str:
-    if not re.fullmatch(r"[UWS][A-Z0-9]+", value):
-        raise ValueError("isn't a user ID or user group ID")
-    return value
-
-
-def _escalation(value: str) -> str:
-    who, slash, minutes = value.partition("/")
-    if not slash or not re.fullmatch("[0-9]{1,4}", minutes) or not 1 <= int(minutes) <= _LONGEST_WAIT:
-        raise ValueError(f"isn't an ID and 1 to {_LONGEST_WAIT} minutes")
-    return f"{_oncall(who)}/{int(minutes)}"
-
-
-def _modes(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Modes with or without their prefix. The set is open, but a known one in other words would switch the rail off."""
-    known = [mode.removeprefix(_MODE) for mode in Mode]
-    for each in value:
-        name = each.removeprefix(_MODE)
-        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", each):
-            raise ValueError(f"contains “{each[:40]}”, which isn't a mode")
-        if name in known:
-            continue
-        alike = [mode for mode in known if sorted(mode.replace("_", "")) == sorted(name.replace("_", ""))]
-        alike += difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-        if alike:
-            raise ValueError(f"contains “{each[:40]}”; did you mean {alike[0]}?")
-    return tuple(each if each.startswith(_MODE) else f"{_MODE}{each}" for each in value)
-
-
-def _routes(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Routes as they are written: `cluster=channel` or `cluster=channel/oncall`."""
-    seen: set[str] = set()
-    for each in value:
-        cluster_id, equals, target = each.partition("=")
-        channel_id, slash, oncall = target.partition("/")
-        if not equals or (slash and not oncall):
-            raise ValueError(f"contains “{each[:60]}”, which isn't cluster=channel or cluster=channel/oncall")
-        check_id("cluster", cluster_id)
-        if cluster_id in seen:
-            raise ValueError(f"contains {cluster_id[:60]} twice")
-        seen.add(cluster_id)
-        _channel(channel_id)
-        if oncall:
-            _oncall(oncall)
-    return value
-
-
-def _waits(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Waits as they are written: `cluster=minutes`, or `*=minutes` for all others."""
-    seen: set[str] = set()
-    for each in value:
-        cluster_id, equals, minutes = each.partition("=")
-        if not equals or not re.fullmatch("[0-9]{1,4}", minutes) or int(minutes) > _LONGEST_WAIT:
-            raise ValueError(f"contains “{each[:60]}”, which isn't cluster=minutes, from 0 to {_LONGEST_WAIT}")
-        if cluster_id != "*":
-            check_id("cluster", cluster_id)
-        if cluster_id in seen:
-            raise ValueError(f"contains {cluster_id[:60]} twice")
-        seen.add(cluster_id)
-    return value
-
-
-def _per_node(value: str) -> str:
-    if value and not re.fullmatch("[1-9][0-9]?/[1-9][0-9]{0,2}h", value):
-        raise ValueError("isn't repairs/hours, such as 3/24h")
-    return value
-
-
-def _storm_brake(value: str) -> str:
-    found = re.fullmatch("([1-9][0-9]{0,4})(%?)", value)
-    if value and (not found or (found[2] and int(found[1]) > 100) or value == "1"):  # noqa: PLR2004 - percent
-        raise ValueError("isn't a percentage such as 20%, or a number of nodes, 2 at least")
-    return value
-
-
-def _template(value: str) -> str:
-    """A link with placeholders. A placeholder in the host could send a click anywhere."""
-    unknown = [name for name in placeholders(value) if name not in PLACEHOLDERS]
-    if unknown:
-        known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
-        raise ValueError(f"contains {{{unknown[0][:40]}}}, which isn't one of {known}")
-    parts = urlsplit(value)
-    if parts.scheme != "https" or not parts.hostname or "{" in parts.netloc or not re.fullmatch(r"[!-~]+", value):
-        raise ValueError("must be a link that starts with https:// and a host")
-    return value
-
-
-def _quiet_hours(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    found = re.fullmatch(r"(\d\d):(\d\d)-(\d\d):(\d\d)\s+(\S+)", value)
-    if not found:
-        raise ValueError("must be two times and a time zone")
-    try:
-        begin, end = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
-    except ValueError:
-        raise ValueError("contains a time that doesn't exist") from None
-    if begin == end:
-        raise ValueError("must start and end at different times")
-    try:
-        return QuietHours(begin, end, ZoneInfo(found[5]))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"contains “{found[5][:40]}”, which isn't a time zone") from None
-
-
-def _clusters(value: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(check_id("cluster", each) for each in value)
-
-
-def _observed(value: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(each if each == "*" else check_id("cluster", each) for each in value)
-
-
-def _database(value: str) -> str:
-    if not re.match(r"sqlite:///.|postgres(ql)?://", value):
-        raise ValueError("must start with sqlite:///, postgres://, or postgresql://")
-    if not value.startswith("sqlite:"):
-        import psycopg  # noqa: PLC0415 - a bot on SQLite doesn't load the driver
-        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - likewise
-
-        try:
-            conninfo_to_dict(value)
-        except psycopg.Error:  # it quotes what it could not read, and with it the password
-            raise ValueError("can't be read; percent-encode special characters in its user name and password") from None
-    return value
-
-
-Commas = BeforeValidator(_split)
-Url = Annotated[str, AfterValidator(_url)]
-Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
-Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
-
-
 SECRETS = (
     "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN", "TOGETHER_API_KEY", "BOT_WEBHOOK_SECRET",
     "BOT_PAGERDUTY_KEY", "BOT_AUDIT_KEY", "DATABASE_URL",
@@ -300,52 +79,55 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    slack_bot_token: Annotated[SecretStr, _secret("xoxb-")]
-    slack_signing_secret: Annotated[SecretStr, _secret("")] | None = None
-    slack_app_token: Annotated[SecretStr, _secret("xapp-")] | None = None
-    slack_api_url: Url = "https://slack.com/api"
-    together_api_key: Annotated[SecretStr, _secret("")]
-    together_base_url: Annotated[Url, AfterValidator(_together_url)] = "https://api.together.xyz/v1"
+    slack_bot_token: Annotated[SecretStr, formats.secret("xoxb-")]
+    slack_signing_secret: Annotated[SecretStr, formats.secret("")] | None = None
+    slack_app_token: Annotated[SecretStr, formats.secret("xapp-")] | None = None
+    slack_api_url: formats.Url = "https://slack.com/api"
+    together_api_key: Annotated[SecretStr, formats.secret("")]
+    together_base_url: Annotated[formats.Url, AfterValidator(formats.together_url)] = "https://api.together.xyz/v1"
     bot_operators: Annotated[
-        tuple[str, ...], Commas, _each(r"\*|[UWS][A-Z0-9]+", "user ID, user group ID, or *"), Field(min_length=1)
+        tuple[str, ...],
+        formats.Commas,
+        formats.each_is(r"\*|[UWS][A-Z0-9]+", "user ID, user group ID, or *"),
+        Field(min_length=1),
     ]
-    bot_channels: Annotated[tuple[str, ...], Commas, _each(r"[CGD][A-Z0-9]+", "channel ID")] = ()
-    bot_alert_channel: Annotated[str, AfterValidator(_channel)] | None = None
-    bot_clusters: Annotated[tuple[str, ...], Commas, AfterValidator(_clusters)] = ()
-    bot_observe: Annotated[tuple[str, ...], Commas, AfterValidator(_observed)] = ()
+    bot_channels: Annotated[tuple[str, ...], formats.Commas, formats.each_is(r"[CGD][A-Z0-9]+", "channel ID")] = ()
+    bot_alert_channel: Annotated[str, AfterValidator(formats.channel)] | None = None
+    bot_clusters: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.clusters)] = ()
+    bot_observe: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.observed)] = ()
     bot_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
     bot_remind_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
-    bot_oncall: Annotated[str, AfterValidator(_oncall)] = ""
-    bot_escalate: Annotated[str, AfterValidator(_escalation)] | None = None
-    bot_routes: Annotated[tuple[str, ...], Commas, AfterValidator(_routes)] = ()
-    bot_console_url: Annotated[str, AfterValidator(_template)] = ""
-    bot_runbook_url: Annotated[str, AfterValidator(_template)] = ""
-    bot_quiet_hours: Annotated[QuietHours | None, BeforeValidator(_quiet_hours)] = None
-    bot_reason: Annotated[Literal["never", "cancel", "always"], Lower] = "never"
+    bot_oncall: Annotated[str, AfterValidator(formats.oncall)] = ""
+    bot_escalate: Annotated[str, AfterValidator(formats.escalation)] | None = None
+    bot_routes: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.routes)] = ()
+    bot_console_url: Annotated[str, AfterValidator(formats.template)] = ""
+    bot_runbook_url: Annotated[str, AfterValidator(formats.template)] = ""
+    bot_quiet_hours: Annotated[QuietHours | None, BeforeValidator(formats.quiet_hours)] = None
+    bot_reason: Annotated[Literal["never", "cancel", "always"], formats.Lower] = "never"
     bot_max_in_repair: Annotated[int | None, Field(ge=1)] = None
     bot_max_in_repair_percent: Annotated[int | None, Field(ge=1, le=100)] = None
-    bot_two_people_modes: Annotated[tuple[str, ...], Commas, AfterValidator(_modes)] = ()
-    bot_max_repairs_per_node: Annotated[str, Lower, AfterValidator(_per_node)] = ""
-    bot_automatic_repairs: Annotated[Literal["all", "destructive", "none"], Lower] = "all"
-    bot_wait_minutes: Annotated[tuple[str, ...], Commas, AfterValidator(_waits)] = ()
+    bot_two_people_modes: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.modes)] = ()
+    bot_max_repairs_per_node: Annotated[str, formats.Lower, AfterValidator(formats.per_node)] = ""
+    bot_automatic_repairs: Annotated[Literal["all", "destructive", "none"], formats.Lower] = "all"
+    bot_wait_minutes: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.waits)] = ()
     bot_stuck_minutes: Annotated[int, Field(ge=0, le=10_080)] = 90
-    bot_storm_brake: Annotated[str, AfterValidator(_storm_brake)] = ""
+    bot_storm_brake: Annotated[str, AfterValidator(formats.storm_brake)] = ""
     bot_unrepaired_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
     bot_verify_hours: Annotated[int, Field(ge=0, le=168)] = 24
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
-    bot_webhook_url: Url | None = None
-    bot_webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
-    bot_pagerduty_key: Annotated[SecretStr, AfterValidator(_pagerduty_key)] | None = None
-    bot_pagerduty_when: Annotated[Literal["opened", "reminder"], Lower] = "reminder"
-    bot_pagerduty_url: Url = "https://events.pagerduty.com"
-    bot_audit_key: Annotated[SecretStr, AfterValidator(_audit_key)] | None = None
+    bot_webhook_url: formats.Url | None = None
+    bot_webhook_secret: Annotated[SecretStr, AfterValidator(formats.webhook_secret)] | None = None
+    bot_pagerduty_key: Annotated[SecretStr, AfterValidator(formats.pagerduty_key)] | None = None
+    bot_pagerduty_when: Annotated[Literal["opened", "reminder"], formats.Lower] = "reminder"
+    bot_pagerduty_url: formats.Url = "https://events.pagerduty.com"
+    bot_audit_key: Annotated[SecretStr, AfterValidator(formats.audit_key)] | None = None
     bot_audit_file: str = ""
     bot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 400
-    database_url: Annotated[str, AfterValidator(_database), Field(repr=False)] = DEFAULT_DATABASE
+    database_url: Annotated[str, AfterValidator(formats.database), Field(repr=False)] = DEFAULT_DATABASE
     host: str = "0.0.0.0"  # noqa: S104 - a server behind a router or balancer listens everywhere
     port: Annotated[int, Field(ge=0, le=65535)] = 3000
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Upper] = "INFO"
-    log_format: Annotated[Literal["text", "json"], Lower] | None = None
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], formats.Upper] = "INFO"
+    log_format: Annotated[Literal["text", "json"], formats.Lower] | None = None
 
     @property
     def escalation(self) -> tuple[str, float] | None:
@@ -534,7 +316,7 @@ def read_database_url(environ: Mapping[str, str], dotenv: Path | None = None) ->
         SettingsError: it is wrong.
     """
     try:
-        return _database(_read_one("DATABASE_URL", environ, dotenv) or DEFAULT_DATABASE)
+        return formats.database(_read_one("DATABASE_URL", environ, dotenv) or DEFAULT_DATABASE)
     except ValueError as error:
         raise SettingsError(_report({"DATABASE_URL": str(error)})) from None
 
@@ -553,7 +335,7 @@ def read_audit_keys(
         name = f"The key in {path}" if path else "BOT_AUDIT_KEY"
         try:
             found = _read_secret(path) if path else _read_one("BOT_AUDIT_KEY", environ, dotenv)
-            keys.append(_audit_key(SecretStr(found)).get_secret_value())
+            keys.append(formats.audit_key(SecretStr(found)).get_secret_value())
         except OSError as error:
             problems[name] = f"can't be read ({type(error).__name__})"
         except ValueError as error:

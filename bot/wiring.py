@@ -24,10 +24,11 @@ from bot.decisions import (
     PauseService,
     Recovery,
 )
+from bot.formats import is_loopback
 from bot.models import Target, Verb
 from bot.outward import Destinations
 from bot.policy import Policy
-from bot.settings import Settings, is_loopback
+from bot.settings import Settings
 from bot.store import Approvals, DecisionStore, Faults, Messages, Pauses
 from bot.tasks import Tasks
 from bot.together import Timeouts, TogetherClient

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bot.cards import CardConfig
-from bot.settings import EXAMPLES, Settings, SettingsError, is_loopback, read_settings, unknown_names
+from bot.formats import is_loopback
+from bot.settings import EXAMPLES, Settings, SettingsError, read_settings, unknown_names
 from bot.wiring import watch_config
 
 GOOD = {

@@ -44,7 +44,6 @@ from bot.store.tables import (
     messages,
 )
 
-_DAY = 86_400.0
 _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
 a, m = alerts.c, messages.c
@@ -171,7 +170,7 @@ class Messages(Leased):
         return await self.database.read(ended.came_back_lately, seconds)
 
     async def lately(self, seconds: float) -> tuple[list[Alert], float]:
-        """Return what was first seen within the last `seconds`, or a week before; the latest first. And the present."""
+        """Return what was first seen within the last `seconds`, or a week before, the latest first; and the present."""
         return await self.database.read(ended.lately, seconds)
 
     async def shown_in(self, channel_id: str, ts: str) -> list[RemediationRef]:
@@ -289,7 +288,7 @@ def _among(connection: Connection, chosen: Any, refs: Sequence[RemediationRef]) 
 
 
 def _lost(connection: Connection) -> list[RemediationRef]:
-    gone = [alert for row in connection.execute(_GONE, {"b_seconds": _DAY}) if (alert := readable_alert(row))]
+    gone = [alert for row in connection.execute(_GONE, {"b_seconds": 86_400.0}) if (alert := readable_alert(row))]
     return [each.remediation.ref for each in gone if each.remediation.state in IN_REPAIR or each.decided]
 
 

@@ -1,0 +1,251 @@
+"""How the values of variables are written: each check returns what it was given, or says what is wrong with it."""
+
+import base64
+import difflib
+import ipaddress
+import re
+from datetime import time
+from typing import Annotated
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from bot.links import PLACEHOLDERS, placeholders
+from bot.models import Mode, check_id
+from bot.quiet_hours import QuietHours
+
+_MODE = "REMEDIATION_MODE_"
+_LONGEST_WAIT = 24 * 60  # minutes (docs.together.ai, "Node repair", wait policy)
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL points at this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def url(value: str) -> str:
+    """Check an address without query or password: https, or http on loopback."""
+    parts = urlsplit(value)
+    extra = parts.query or parts.fragment or parts.username or parts.password
+    if not re.fullmatch(r"[!-~]+", value) or not parts.hostname or parts.port == 0 or extra:
+        raise ValueError("isn't a plain URL")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(value)):
+        raise ValueError("must start with https:// (http:// only on loopback)")
+    return value.rstrip("/")
+
+
+def together_url(value: str) -> str:
+    """Return the address with the version of the API."""
+    return value if value.endswith("/v1") else f"{value}/v1"
+
+
+def secret(prefix: str) -> AfterValidator:
+    """Return the check of a token that begins with a prefix."""
+
+    def check(value: SecretStr) -> SecretStr:
+        plain = value.get_secret_value()
+        if not plain.startswith(prefix) or plain == prefix:
+            raise ValueError(f"must start with {prefix}")
+        if not plain.isascii() or not plain.isprintable() or " " in plain:
+            raise ValueError("contains a character not allowed in a token")
+        return value
+
+    return AfterValidator(check)
+
+
+def webhook_secret(value: SecretStr) -> SecretStr:
+    """Check a key as the Standard Webhooks specification writes it: 24 to 64 bytes."""
+    plain = value.get_secret_value()
+    try:
+        key = base64.b64decode(plain.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not plain.startswith("whsec_") or not 24 <= len(key) <= 64:  # noqa: PLR2004 - the specification's
+        raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
+    return value
+
+
+def audit_key(value: SecretStr) -> SecretStr:
+    """Check a key for signatures: 32 characters or more."""
+    if len(value.get_secret_value()) < 32:  # noqa: PLR2004 - as many as a SHA-256 has bytes
+        raise ValueError("must have at least 32 characters")
+    return value
+
+
+def pagerduty_key(value: SecretStr) -> SecretStr:
+    """Check an integration key of PagerDuty's Events API v2."""
+    if not re.fullmatch(r"[A-Za-z0-9]{32}", value.get_secret_value()):
+        raise ValueError("must have 32 letters and digits")
+    return value
+
+
+def items(value: object) -> object:
+    """Split what is separated by commas."""
+    return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+
+
+def each_is(pattern: str, what: str) -> AfterValidator:
+    """Return the check that each item matches a pattern; `what` an item is, for the error."""
+
+    def check(value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not re.fullmatch(pattern, each):
+                # A token that was pasted into the wrong line must not be printed.
+                shown = "a token" if each.startswith(("xox", "xapp")) else f"“{each[:40]}”"
+                raise ValueError(f"contains {shown}, which isn't a {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+def channel(value: str) -> str:
+    """Check a channel's ID."""
+    if not re.fullmatch(r"[CGD][A-Z0-9]+", value):
+        raise ValueError("isn't a channel ID")
+    return value
+
+
+def oncall(value: str) -> str:
+    """Check the ID of a user or a user group."""
+    if not re.fullmatch(r"[UWS][A-Z0-9]+", value):
+        raise ValueError("isn't a user ID or user group ID")
+    return value
+
+
+def escalation(value: str) -> str:
+    """Check whom to call, and after how many minutes: `ID/MINUTES`."""
+    who, slash, minutes = value.partition("/")
+    if not slash or not re.fullmatch("[0-9]{1,4}", minutes) or not 1 <= int(minutes) <= _LONGEST_WAIT:
+        raise ValueError(f"isn't an ID and 1 to {_LONGEST_WAIT} minutes")
+    return f"{oncall(who)}/{int(minutes)}"
+
+
+def modes(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Modes with or without their prefix. The set is open, but a known one in other words would switch the rail off."""
+    known = [mode.removeprefix(_MODE) for mode in Mode]
+    for each in value:
+        name = each.removeprefix(_MODE)
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", each):
+            raise ValueError(f"contains “{each[:40]}”, which isn't a mode")
+        if name in known:
+            continue
+        alike = [mode for mode in known if sorted(mode.replace("_", "")) == sorted(name.replace("_", ""))]
+        alike += difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        if alike:
+            raise ValueError(f"contains “{each[:40]}”; did you mean {alike[0]}?")
+    return tuple(each if each.startswith(_MODE) else f"{_MODE}{each}" for each in value)
+
+
+def routes(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Routes as they are written: `cluster=channel` or `cluster=channel/oncall`."""
+    seen: set[str] = set()
+    for each in value:
+        cluster_id, equals, target = each.partition("=")
+        channel_id, slash, called = target.partition("/")
+        if not equals or (slash and not called):
+            raise ValueError(f"contains “{each[:60]}”, which isn't cluster=channel or cluster=channel/oncall")
+        check_id("cluster", cluster_id)
+        if cluster_id in seen:
+            raise ValueError(f"contains {cluster_id[:60]} twice")
+        seen.add(cluster_id)
+        channel(channel_id)
+        if called:
+            oncall(called)
+    return value
+
+
+def waits(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Waits as they are written: `cluster=minutes`, or `*=minutes` for all others."""
+    seen: set[str] = set()
+    for each in value:
+        cluster_id, equals, minutes = each.partition("=")
+        if not equals or not re.fullmatch("[0-9]{1,4}", minutes) or int(minutes) > _LONGEST_WAIT:
+            raise ValueError(f"contains “{each[:60]}”, which isn't cluster=minutes, from 0 to {_LONGEST_WAIT}")
+        if cluster_id != "*":
+            check_id("cluster", cluster_id)
+        if cluster_id in seen:
+            raise ValueError(f"contains {cluster_id[:60]} twice")
+        seen.add(cluster_id)
+    return value
+
+
+def per_node(value: str) -> str:
+    """Check a number of repairs within hours: `3/24h`."""
+    if value and not re.fullmatch("[1-9][0-9]?/[1-9][0-9]{0,2}h", value):
+        raise ValueError("isn't repairs/hours, such as 3/24h")
+    return value
+
+
+def storm_brake(value: str) -> str:
+    """Check a percentage or a number of nodes."""
+    found = re.fullmatch("([1-9][0-9]{0,4})(%?)", value)
+    if value and (not found or (found[2] and int(found[1]) > 100) or value == "1"):  # noqa: PLR2004 - percent
+        raise ValueError("isn't a percentage such as 20%, or a number of nodes, 2 at least")
+    return value
+
+
+def template(value: str) -> str:
+    """A link with placeholders. A placeholder in the host could send a click anywhere."""
+    unknown = [name for name in placeholders(value) if name not in PLACEHOLDERS]
+    if unknown:
+        known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+        raise ValueError(f"contains {{{unknown[0][:40]}}}, which isn't one of {known}")
+    parts = urlsplit(value)
+    if parts.scheme != "https" or not parts.hostname or "{" in parts.netloc or not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("must be a link that starts with https:// and a host")
+    return value
+
+
+def quiet_hours(value: object) -> object:
+    """Read hours in a time zone: `22:00-07:00 Europe/Berlin`."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(\d\d):(\d\d)-(\d\d):(\d\d)\s+(\S+)", value)
+    if not found:
+        raise ValueError("must be two times and a time zone")
+    try:
+        begin, end = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
+    except ValueError:
+        raise ValueError("contains a time that doesn't exist") from None
+    if begin == end:
+        raise ValueError("must start and end at different times")
+    try:
+        return QuietHours(begin, end, ZoneInfo(found[5]))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"contains “{found[5][:40]}”, which isn't a time zone") from None
+
+
+def clusters(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Check cluster IDs."""
+    return tuple(check_id("cluster", each) for each in value)
+
+
+def observed(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Check cluster IDs; `*` is all."""
+    return tuple(each if each == "*" else check_id("cluster", each) for each in value)
+
+
+def database(value: str) -> str:
+    """Check a database URL; what is wrong with it must not print its password."""
+    if not re.match(r"sqlite:///.|postgres(ql)?://", value):
+        raise ValueError("must start with sqlite:///, postgres://, or postgresql://")
+    if not value.startswith("sqlite:"):
+        import psycopg  # noqa: PLC0415 - a bot on SQLite doesn't load the driver
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - likewise
+
+        try:
+            conninfo_to_dict(value)
+        except psycopg.Error:  # it quotes what it could not read, and with it the password
+            raise ValueError("can't be read; percent-encode special characters in its user name and password") from None
+    return value
+
+
+Commas = BeforeValidator(items)
+Url = Annotated[str, AfterValidator(url)]
+Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
+Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
