@@ -26,6 +26,7 @@ SOMETIMES = (
     "a suspended bot wakes after its work was taken over",
     "a selection is carried out",
     "a selection approves",
+    "pause during a selection",
     "a decision on what came back",
     "a digest",
     "repair said to be stuck",
@@ -45,7 +46,7 @@ SOMETIMES = (
     "outcome too_late",
 )
 FIXED = {"PYTHONHASHSEED": "0"}
-RARE = ("pause during a selection", "outcome expired")  # only many thousand seeds show these for certain
+RARE = ("outcome expired",)  # only many thousand seeds show this for certain
 PROGRESS = 500  # seeds between two lines that say how far a campaign is
 FOR_SOMETIMES = 500  # seeds after which each must have happened
 

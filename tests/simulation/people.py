@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PEOPLE = ("U0ALICE", "U0BOB", "U0CAROL", "U0DAVE")  # Dave may decide nothing
 MODES = ("REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_VM_ONLY")
 HOLD = "remediation:hold"
+PAUSE, RESUME = "approvals:pause", "approvals:resume"
 DECIDES = {"remediation:approve": "approve", "remediation:reject": "reject", "remediation:cancel": "cancel"}
 XID = [
     {
@@ -326,6 +327,19 @@ async def select(act: Act) -> None:
     await asyncio.sleep(act.chance.uniform(0.3, 2.5))
     for view in [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == act.user]:
         await act.fill_in(view, None)
+    if action == APPROVE_SELECTED:
+        await pause_meanwhile(act, digest)
+
+
+async def pause_meanwhile(act: Act, digest: Posted) -> None:
+    """Somebody pauses approvals while a selection runs, sometimes, and lets them resume."""
+    chance, slack = act.world.streams["pause during a selection"], act.world.slack
+    if chance.random() < 0.4:
+        await asyncio.sleep(chance.uniform(0.05, 3.0))
+        for control, seconds in ((PAUSE, chance.uniform(30.0, 200.0)), (RESUME, 0.0)):
+            if control in digest.controls:
+                await slack.press(digest, control, user="U0BOB")
+            await asyncio.sleep(seconds)
 
 
 async def delete_card(act: Act) -> None:
