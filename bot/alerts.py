@@ -86,6 +86,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     if waits_again:
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(alert, waiting_since=look.now, asked_since=asked_since, came_back=None)
+        message = message if message.is_digest else replace(message, looking=())
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
         alert = replace(alert, worsened_at=look.now)
     alert = replace(
@@ -309,4 +310,5 @@ def deleted(snapshot: Snapshot) -> TrackedMessage:
 
 def moved(snapshot: Snapshot) -> TrackedMessage:
     """Return a message whose alerts go to another channel now: it is posted there, where nobody was reminded yet."""
-    return replace(deleted(snapshot), is_read_only=False, remind_from=snapshot.now, reminders=0)
+    now, message = snapshot.now, replace(deleted(snapshot), is_read_only=False, reminders=0, looking=())
+    return replace(message, remind_from=now, escalate_from=now, escalated_at=0.0)

@@ -206,9 +206,9 @@ class Doctor:
             yield warning(check, "the key sees no clusters", "Use a key of the project that owns the clusters.")
             return
         yield ok(check, f"sees {len(names)}: {', '.join(names[:5])}{'…' if len(names) > 5 else ''}")  # noqa: PLR2004 - shown
-        named = {*settings.bot_clusters, *settings.routes, *settings.waits} - {"*"}
+        named = {*settings.bot_clusters, *settings.routes, *settings.waits, *settings.bot_observe} - {"*"}
         if unknown := sorted(named - set(names)):
-            fix = "Check BOT_CLUSTERS, BOT_ROUTES, and BOT_WAIT_MINUTES."
+            fix = "Check BOT_CLUSTERS, BOT_ROUTES, BOT_OBSERVE, and BOT_WAIT_MINUTES."
             yield warning("clusters", f"Together doesn't list {', '.join(unknown)}", fix)
         watched = [each for each in settings.bot_clusters if each in names] or names
         yield await self._remediation(watched)

@@ -280,6 +280,8 @@ def _report(what: str, rest: str) -> ListWaiting | Tonight | RepairsOf:
     if what == "history":
         if not rest:
             raise UnreadableCommand(f"Type {COMMAND} history and a node name or an instance ID.")
+        if len(rest.split()) > 1:
+            raise UnreadableCommand(f"Type {COMMAND} history and one node name or instance ID.")
         return RepairsOf(rest)
     if rest:
         raise UnreadableCommand(f"{COMMAND} {what} takes no names.")

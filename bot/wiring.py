@@ -105,7 +105,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     )
     directory = SlackDirectory(reading, clock)
     policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
-    limits = Limits(settings.bot_max_in_repair, settings.bot_max_in_repair_percent, settings.two_people)
+    limits = Limits(settings.bot_max_in_repair, settings.bot_max_in_repair_percent, settings.two_people, cards.observed)
     together, approvals, messages = connections.together, Approvals(database), Messages(database)
     guardrails = Guardrails(limits, together, approvals, policy, clock)
     decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)

@@ -51,7 +51,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
     surface, dialogs = Surface(decisions, inbox, replies, tasks, home), Dialogs(client)
     submissions, controls = Submissions(surface, decisions), Controls(surface, inbox)
-    chooser = Chooser(surface, lookup, decisions, replies, submissions, dialogs)
+    chooser = Chooser(surface, lookup, decisions, replies, submissions, dialogs, config)
     reasons = Reasons(config, decisions, submissions, dialogs)
     buttons = Buttons(surface, decisions, lookup, reasons, home)
     commands, fallbacks = Commands(surface, decisions, chooser), Fallbacks(replies, tasks)

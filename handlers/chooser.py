@@ -47,6 +47,7 @@ class Chooser:
     replies: Replies
     submissions: Submissions
     dialogs: Dialogs
+    config: cards.CardConfig
 
     async def answer(self, asked: Asked, of: Interaction) -> None:
         """Show privately what was asked for."""
@@ -80,7 +81,8 @@ class Chooser:
             told = cards.line(handover.UNWATCHED)
         elif isinstance(asked, Tonight):
             alerts, now = await self.lookup.lately(handover.SHIFT_SECONDS)
-            told = handover.shift(alerts, await self.lookup.faults(), now)
+            unreadable = list((await self.lookup.open()).unreadable)
+            told = handover.shift(alerts, await self.lookup.faults(), unreadable, now)
         else:
             alerts, _ = await self.lookup.lately()
             told = handover.repairs_of(asked.node, [each for each in alerts if is_named(each.remediation, asked.node)])
@@ -99,7 +101,7 @@ class Chooser:
                 return
             ref = _only(looked, text).ref
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
-        await self.replies.reply_privately(place, chooser.only_shown(present, about))
+        await self.replies.reply_privately(place, chooser.only_shown(present, about, self.config))
 
     async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> None:
         """Open the dialog at once, then fill it."""
@@ -140,6 +142,8 @@ class Chooser:
     async def _chosen(self, choice: Choice, picked: Remediation) -> dict[str, Any]:
         """Return the dialog with a remediation in it, read again: what is shown must be what is there."""
         shown = await self.lookup.get(picked.ref)
+        if self.config.observes(shown.cluster_id):
+            return chooser.chooser(_anew(choice), None, cards.labels.OBSERVED)
         if shown.state not in CANCELLABLE:
             state = cards.labels.state(shown.state)[0]
             return chooser.chooser(_anew(choice), None, f"Too late to cancel: it's already “{state}”.")

@@ -124,7 +124,9 @@ class Mentions:
         if ref is None:
             return
         present, about = await self._lookup.get(ref), await self._decisions.about(ref)
-        if present.state in RULES[verb].allowed:
+        if self._config.observes(ref.cluster_id):
+            told = cards.labels.OBSERVED
+        elif present.state in RULES[verb].allowed:
             told = "Nothing has been sent yet: "
             told += "decide on its card." if about.ts else cards.how_to_decide(verb, ref)
         else:

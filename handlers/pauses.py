@@ -85,9 +85,8 @@ class Pauses:
     async def _look(self, held: Held) -> bool:
         value = held.entry.value
         about = read_button_value(value)[0] if value.startswith("{") else value
-        if await self.service.look_into(about, held):
-            return True  # the message says it
-        return await self.replies.reply_privately(held.entry.place, cards.nothing_waits())
+        looked = await self.service.look_into(about, held)
+        return await self.replies.reply_privately(held.entry.place, cards.looked_into(looked))
 
 
 def _cluster(held: Held) -> str:

@@ -23,7 +23,7 @@ from bot.cards.notices import (
     usage,
     without_decisions,
 )
-from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, RESUME_DIALOG, nothing_waits, paused, resume_dialog, resumed
+from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, RESUME_DIALOG, looked_into, paused, resume_dialog, resumed
 from bot.cards.pointers import moved, posted_twice
 from bot.cards.reason import MODE, REASON, reason_dialog, recall
 from bot.cards.remediation_card import brief, card
@@ -91,13 +91,13 @@ __all__ = [
     "lines",
     "listed_again",
     "listing",
+    "looked_into",
     "mentions",
     "more_unrepaired",
     "most_common_fault",
     "moved",
     "none_left",
     "not_back",
-    "nothing_waits",
     "paused",
     "pointer",
     "posted_twice",

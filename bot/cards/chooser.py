@@ -8,6 +8,7 @@ from typing import Any
 from bot.cards import blocks, faults, labels
 from bot.cards.additions import without_header
 from bot.cards.blocks import elements
+from bot.cards.config import CardConfig
 from bot.cards.evidence import fault
 from bot.cards.listing import lines_message, remediation_lines, returned_lines
 from bot.cards.remediation_card import card
@@ -184,7 +185,7 @@ def not_read(unreadable: Sequence[str]) -> str:
     return f"Couldn't read {what} from Together, so some may be missing."
 
 
-def only_shown(remediation: Remediation, about: CardContext) -> Message:
+def only_shown(remediation: Remediation, about: CardContext, config: CardConfig) -> Message:
     """Return a card without controls, for one person."""
-    drawn = card(remediation, about=about)
+    drawn = card(remediation, about=about, config=config)
     return Message(drawn.text, list(blocks.without_controls(drawn.blocks)))

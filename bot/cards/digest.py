@@ -46,9 +46,9 @@ def draw(
     batches: Sequence[Batch],
     pause: Pause | None = None,
     *,
-    is_observed: bool = False,
+    observed: Sequence[str] = (),
 ) -> Message:
-    """Return the message of a digest; `is_observed` where the bot decides nothing in any of its clusters."""
+    """Return the message of a digest; `observed` are those of its clusters in which the bot decides nothing."""
     if of.is_started and not waiting(alerts):
         return _started(of, alerts)
     open_ones = still_waiting(alerts, batches)
@@ -56,7 +56,9 @@ def draw(
     running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
     ages = [each.as_of for each in alerts if each.as_of]
     warnings = [labels.as_of(min(ages))] if ages else []
-    warnings += [labels.OBSERVED] if is_observed and open_ones else []
+    is_observed = bool(observed) and {each.remediation.cluster_id for each in alerts} <= set(observed)
+    some = f"The bot only observes {', '.join(escape(each, 60) for each in observed[:5])}: decide there in Together."
+    warnings += [labels.OBSERVED if is_observed else some] if observed and open_ones else []
     warnings += [pause_line(pause)] if pause and open_ones else []
     warnings += [looking_line(of.looking)] if of.looking and open_ones else []
     called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and open_ones else ""

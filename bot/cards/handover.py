@@ -1,36 +1,41 @@
 """What is wanted at a handover: the last shift, and the last repairs of a node; for one person alone."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from bot.cards import labels
 from bot.cards.blocks import Element, elements
+from bot.cards.chooser import not_read
 from bot.cards.evidence import fault
 from bot.cards.listing import LISTED, lines_message, mode_name, node, plural, returned_lines, since, with_rest
 from bot.models import IN_REPAIR, Alert, FaultReport, Message, State
 from bot.mrkdwn import escape, lasted, when
 
 SHIFT_SECONDS = 12 * 3600.0
+_OWN = re.compile(r"\[[0-9a-f]{8}\] (?:Approved|Rejected) in Slack by .*\(([UW][A-Z0-9]+)\).*", re.DOTALL)
 UNWATCHED = "The bot doesn't watch clusters, so it doesn't know what happened there. Set BOT_ALERT_CHANNEL."
 
 
-def shift(alerts: Sequence[Alert], faults: Sequence[FaultReport], now: float) -> Message:
+def shift(alerts: Sequence[Alert], faults: Sequence[FaultReport], unreadable: Sequence[str], now: float) -> Message:
     """Return what has happened within the last shift, and what is left of it.
 
     Args:
         alerts: all that may have changed since it began.
         faults: what fires without a repair.
+        unreadable: the clusters that can't be read now; "" for the list of clusters.
         now: the present, as Unix time in seconds.
     """
     began = now - SHIFT_SECONDS
-    opened = [each for each in alerts if each.came_at >= began]
-    running = [each for each in alerts if each.remediation.state in IN_REPAIR and not each.is_unlisted]
-    ended = [each for each in alerts if each.is_closed and each.remediation.ended_at >= began]
+    opened = [each for each in alerts if max(since(each), each.waiting_since) >= began]
+    running = [each for each in alerts if each.as_told.state in IN_REPAIR and not each.is_unlisted]
+    ended = [each for each in alerts if each.is_closed and _ended_at(each) >= began]
     new = f"{len(opened)} new {plural('remediation', len(opened))}. {_results(ended)}"
     told = [new, f"In repair now: {len(running)}." if running else ""]
-    rest = [_decided(alerts, began), _often(opened), _unrepaired(faults)]
+    rest = [_decided(alerts, began), _often(opened), _unrepaired(faults), not_read(unreadable)]
     lines: list[Sequence[Element]] = [elements(each) for each in told if each]
-    lines += _waiting(sorted((each for each in alerts if each.is_waiting), key=since))
+    waiting = [each for each in alerts if each.is_waiting and each.as_told.state == State.PENDING_APPROVAL]
+    lines += _waiting(sorted(waiting, key=since), is_sure=not unreadable)
     if failed := [each for each in ended if each.remediation.state == State.FAILED]:
         lines += [elements("Failed", bold=True), *_lines(failed)]
     if returned := [each for each in alerts if each.came_back and each.came_back.at >= began]:
@@ -47,19 +52,32 @@ def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
         alerts: those of that node, the latest first.
     """
     if not alerts:
-        return lines_message(f"{escape(name, 100)}: the bot has seen no remediation of it.", [])
+        return lines_message(
+            f"{escape(name, 100)}: the bot has seen no remediation of a node with exactly this name or instance ID.", []
+        )
     many = f"the last {LISTED} of {len(alerts)}" if len(alerts) > LISTED else f"{len(alerts)}"
     head = f"{escape(alerts[0].remediation.node, 100)}: {many} {plural('remediation', len(alerts))}, latest first"
-    return lines_message(head, [_past(each) for each in alerts[:LISTED]])
+    clusters = {each.remediation.cluster_id for each in alerts}
+    return lines_message(head, [_past(each, with_cluster=len(clusters) > 1) for each in alerts[:LISTED]])
 
 
-def _past(alert: Alert) -> Sequence[Element]:
+def _past(alert: Alert, *, with_cluster: bool) -> Sequence[Element]:
     one = alert.remediation
-    told = [when(since(alert)), escape(mode_name(alert), 60), escape(fault(one, is_brief=True), 80)]
+    told = [
+        when(since(alert)),
+        escape(one.cluster_id, 60) if with_cluster else "",
+        escape(mode_name(alert), 60),
+        escape(fault(one, is_brief=True), 80),
+    ]
     told += [_result(alert), _who(alert)]
     if one.start_time and alert.is_closed and one.ended_at > one.start_time.timestamp():
         told.append(f"took {lasted(one.ended_at - one.start_time.timestamp())}")
     return elements(" · ".join(each for each in told if each))
+
+
+def _ended_at(alert: Alert) -> float:
+    """Return when it ended, or vanished from Together's lists; in Unix time in seconds."""
+    return alert.missing_since if alert.is_unlisted else alert.remediation.ended_at
 
 
 def _result(alert: Alert) -> str:
@@ -74,10 +92,18 @@ def _result(alert: Alert) -> str:
 
 def _who(alert: Alert) -> str:
     """Return who decided on it, as a mention where that was in Slack; empty where nobody is known."""
-    if alert.decided:
-        return f"<@{alert.decided.user_id}>"
+    if user_id := _decider(alert):
+        return f"<@{user_id}>"
     one = alert.remediation
     return "automatic" if one.is_automatic else escape(one.reviewed_by or "", 80)
+
+
+def _decider(alert: Alert) -> str:
+    """Return who decided on it in Slack: as the bot knows, or as its comment in Together's record says."""
+    if alert.decided:
+        return alert.decided.user_id
+    own = _OWN.fullmatch(alert.remediation.review_comment or "")
+    return own[1] if own else ""
 
 
 def _results(ended: Sequence[Alert]) -> str:
@@ -86,9 +112,9 @@ def _results(ended: Sequence[Alert]) -> str:
     return f"Ended: {told}." if told else "None ended."
 
 
-def _waiting(waiting: Sequence[Alert]) -> Iterator[Sequence[Element]]:
+def _waiting(waiting: Sequence[Alert], *, is_sure: bool) -> Iterator[Sequence[Element]]:
     if not waiting:
-        yield elements("Nothing is waiting for approval.")
+        yield elements(f"Nothing is waiting for approval{'' if is_sure else ', as far as Together could be read'}.")
         return
     yield elements(f"Waiting for approval: {len(waiting)}, oldest first", bold=True)
     yield from _lines(waiting)
@@ -108,20 +134,29 @@ def _lines(found: Sequence[Alert]) -> list[list[Element]]:
 
 def _decided(alerts: Sequence[Alert], began: float) -> str:
     """Return who has decided how often since then."""
-    people = Counter(f"<@{each.decided.user_id}>" for each in alerts if each.decided and each.decided.at >= began)
+    people = Counter[str]()
     for each in alerts:
-        moment = each.remediation.review_time or each.remediation.start_time
-        if each.decided is None and moment and moment.timestamp() >= began:
-            people["automatic" if each.remediation.is_automatic else "in Together"] += 1
+        one, is_cancelled = each.remediation, each.remediation.state == State.CANCELLED
+        moment = one.review_time or one.start_time or (one.end_time if is_cancelled else None)
+        at = each.decided.at if each.decided else moment.timestamp() if moment else 0.0
+        if at >= began and (user_id := _decider(each)):
+            people[f"<@{user_id}>"] += 1
+        elif at >= began and not each.is_waiting:
+            people["automatic" if one.is_automatic else "in Together"] += 1
     told = ", ".join(f"{who} {count}" for who, count in people.most_common())
     return f"Decided by: {told}." if told else ""
 
 
 def _often(opened: Sequence[Alert]) -> str:
     """Return the nodes that had more than one remediation."""
-    counts = Counter(each.remediation.node for each in opened)
-    told = ", ".join(f"{escape(name, 60)} ({count})" for name, count in counts.most_common(5) if count > 1)
-    return f"More than once: {told}." if told else ""
+    counts = Counter((each.remediation.node, each.remediation.cluster_id) for each in opened)
+    several = len({cluster_id for _, cluster_id in counts}) > 1
+    often = [
+        f"{escape(name, 60)}{f' in {escape(cluster_id, 60)}' if several else ''} ({count})"
+        for (name, cluster_id), count in counts.most_common(5)
+        if count > 1
+    ]
+    return f"More than once: {', '.join(often)}." if often else ""
 
 
 def _unrepaired(faults: Sequence[FaultReport]) -> str:

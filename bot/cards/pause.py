@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from bot.cards import blocks
-from bot.models import Message, Pause, ReplyTarget
+from bot.models import LOOKING_SECONDS, Looked, Message, Pause, ReplyTarget
 from bot.mrkdwn import clock_time, escape
 from bot.parsing import MAX_REASON
 
@@ -103,9 +103,16 @@ def resumed(cluster_id: str, left: Pause | None) -> Message:
     return replace(told, blocks=[*told.blocks, blocks.actions([pause_button(cluster_id, left)])])
 
 
-def nothing_waits() -> Message:
-    """Tell who looks into something that it needs no decision any more."""
-    return _told("Nothing here needs a decision any more.")
+def looked_into(looked: Looked) -> Message:
+    """Tell who said that they look into something what came of it: the message in the channel may not show it yet."""
+    minutes = f"{LOOKING_SECONDS / 60:.0f} minutes"
+    said = {
+        Looked.NOTED: f"Noted: you're looking. Nobody is reminded for {minutes}. Press it again for {minutes} more.",
+        Looked.NOTHING_WAITS: "Nothing here needs a decision any more.",
+        Looked.IS_ONE_OF_MANY: "This node is in a message about several: press “I'm looking” there.",
+        Looked.NOT_TRACKED: "The bot doesn't track this remediation. Tell your team in the thread.",
+    }
+    return _told(said[looked])
 
 
 def _where(cluster_id: str) -> str:

@@ -30,6 +30,7 @@ from bot.errors import (
     NoAnswer,
     NotAllowed,
     NotReached,
+    Observing,
     OutcomeKind,
     OutcomeUnknown,
     RateLimited,
@@ -195,7 +196,7 @@ class Executor:
             return await self._show_present(seen, refusal, sent_at, is_repeat=before is not None)
         except AmbiguousResponse as cause:
             return await self._read_back(seen, cause, sent_at)
-        except (GuardrailRefusal, NotAllowed, TogetherError) as no:
+        except (GuardrailRefusal, NotAllowed, Observing, TogetherError) as no:
             if before is None:
                 raise
             return self._not_in_effect(before, f"It wasn't sent again: {_why(no)}")
@@ -410,11 +411,13 @@ class Executor:
         return await or_none(self.store.who_decided(present))
 
 
-def _why(no: GuardrailRefusal | NotAllowed | TogetherError) -> str:
+def _why(no: GuardrailRefusal | NotAllowed | Observing | TogetherError) -> str:
     """Return why a POST isn't repeated, without a word on what the first one did."""
     if isinstance(no, GuardrailRefusal):
         return no.why
     if isinstance(no, NotAllowed):
         return "you're no longer allowed to decide."
+    if isinstance(no, Observing):
+        return "the bot only observes this cluster now."
     cause = no.cause if isinstance(no, ReadFailed) else no
     return cause.why

@@ -9,6 +9,7 @@ from bot.errors import (
     NotAllowed,
     NotChecked,
     NotFound,
+    Observing,
     Paused,
     ReadFailed,
     SecondPersonNeeded,
@@ -48,11 +49,13 @@ class Limits:
         nodes: the most nodes of a cluster in repair at once; None for no limit.
         percent: the same in percent of a cluster's nodes, 1 to 100; None for no limit.
         two_people: when two different people must approve.
+        observed: the clusters in which nothing is decided; "*" for all.
     """
 
     nodes: int | None = None
     percent: int | None = None
     two_people: TwoPeople = field(default_factory=TwoPeople)
+    observed: frozenset[str] = frozenset()
 
 
 def paused(pause: Pause) -> Paused:
@@ -113,8 +116,11 @@ class Guardrails:
 
         Raises:
             NotAllowed: they may not.
+            Observing: the bot decides nothing in this cluster, since it was started again.
         """
         request = job.request
+        if not self._limits.observed.isdisjoint({request.ref.cluster_id, "*"}):
+            raise Observing
         await self._policy.authorize(request.verb, request.actor, request.place.channel_id)
 
     async def check_again(self, job: Job, mode: str, about: CardContext | None) -> None:

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 TELL_AGAIN_SECONDS = 60.0
 TELL_SECONDS = 86_400.0  # so long a result that Slack didn't take is told again, like a decision's
 P = ParamSpec("P")
-T = TypeVar("T", bool, float)
+T = TypeVar("T", bool, float, str)
 
 
 @dataclass(slots=True)

@@ -180,7 +180,7 @@ class Lookup:
         return [each for each in back if cluster_id in {"", each.remediation.cluster_id}]
 
     async def lately(self, seconds: float = math.inf) -> tuple[Sequence[Alert], float]:
-        """Return what may have changed within the last `seconds`, the latest first, and the present in Unix time.
+        """Return what is open or may have changed within the last `seconds`, and the present in Unix time.
 
         Raises:
             StorageUnavailable: the database did not answer.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bot.decisions.inbox import Held
 from bot.errors import NothingToResume
-from bot.models import Actor, Pause, RemediationRef, Verb
+from bot.models import Actor, Looked, Pause, RemediationRef, Verb
 from bot.policy import Policy
 from bot.store import Faults, Pauses, begin_pause, end_pause, look_into, resume
 
@@ -74,15 +74,15 @@ class PauseService:
         report = (await self.faults.known()).get(cluster_id) if pause and pause.braked == cluster_id else None
         return pause, report.brake.key if report and report.brake else ""
 
-    async def look_into(self, about: RemediationRef | str, held: Held) -> bool:
-        """Note that somebody looks into a remediation, or a digest. Returns whether anything of it waits.
+    async def look_into(self, about: RemediationRef | str, held: Held) -> Looked:
+        """Note that somebody looks into a remediation, or a digest.
 
         Raises:
             NotAllowed: the actor may not.
             StorageUnavailable: it may have been written, or not.
         """
         actor, channel_id = await self._authorize(held)
-        return await held.act(look_into, about, actor, channel_id)
+        return Looked(await held.act(look_into, about, actor, channel_id))
 
     async def _authorize(self, held: Held) -> tuple[Actor, str | None]:
         actor, channel_id = held.entry.actor, held.entry.place.channel_id

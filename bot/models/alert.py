@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from bot.models.approval import FirstApproval
 from bot.models.job import CardNote, DecidedBy
@@ -56,6 +57,15 @@ class Looking:
     def until(self) -> float:
         """Until when that counts, as Unix time in seconds."""
         return self.since + LOOKING_SECONDS
+
+
+class Looked(StrEnum):
+    """What came of it that somebody said so."""
+
+    NOTED = "noted"
+    NOTHING_WAITS = "nothing waits"
+    IS_ONE_OF_MANY = "is one of many"
+    NOT_TRACKED = "not tracked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class TrackedMessage:
         owes_call: a post or reminder has called nobody since, because of quiet hours.
         escalated_at: when somebody was last called because nobody had decided; else 0.
         looking: who looks into what it shows.
-        looked_at: when somebody last said that they do; else 0.
+        escalate_from: since when the minutes until an escalation count at the earliest; else 0.
         is_read_only: Slack takes no more edits of it.
         is_started: it tells of what was first seen past its approval.
         done: everything has ended and was told.
@@ -65,7 +65,7 @@ class TrackedMessage:
     owes_call: bool = False
     escalated_at: float = 0.0
     looking: tuple[Looking, ...] = ()
-    looked_at: float = 0.0
+    escalate_from: float = 0.0
     is_read_only: bool = False
     is_started: bool = False
     done: bool = False
@@ -78,7 +78,7 @@ class TrackedMessage:
         """Return it with somebody who looks into it from now on."""
         others = tuple(each for each in self.at(now).looking if each.user_id != user_id)
         looking = (*others, Looking(user_id, now))
-        return replace(self, looking=looking, looked_at=now, next_at=0.0, done=False)
+        return replace(self, looking=looking, escalate_from=now, next_at=0.0, done=False)
 
     def is_unsure(self, now: float) -> bool:
         """Return whether an edit whose result wasn't clear may still arrive. Clocks can go back."""

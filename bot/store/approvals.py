@@ -17,6 +17,7 @@ from bot.models import (
     FirstApproval,
     Hold,
     Job,
+    Looked,
     RemediationRef,
     RepairLoad,
     State,
@@ -204,24 +205,28 @@ def _first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstAp
     return _first_approval(connection, ref), read_clock(connection)
 
 
-def look_into(connection: Connection, about: RemediationRef | str, actor: Actor, channel_id: str | None) -> bool:
-    """Note that somebody looks into what the message shows that a remediation, or the ID of a digest, is about.
+def look_into(connection: Connection, about: RemediationRef | str, actor: Actor, channel_id: str | None) -> str:
+    """Note that somebody looks into what a card, or the digest with an ID, shows; not into one node of many.
 
     Returns:
-        Whether anything of it waits for a decision.
+        What came of it, of `Looked`.
     """
     message_id = about if isinstance(about, str) else connection.execute(PLACE, key_of(about)).scalar()
     before = load(connection, message_id, to_change=True) if message_id else None
-    waiting = still_waiting(before.alerts, before.batches) if before else []
-    if before is None or not waiting:
-        return False
+    if before is None:
+        return Looked.NOT_TRACKED
+    if before.message.is_digest and not isinstance(about, str):
+        return Looked.IS_ONE_OF_MANY
+    waiting = still_waiting(before.alerts, before.batches)
+    waiting = [each for each in waiting if each.as_told.state == State.PENDING_APPROVAL]
+    if not waiting:
+        return Looked.NOTHING_WAITS
     write(connection, before, before.message.looked_into(actor.user_id, before.now), None, None)
-    clusters = {each.remediation.cluster_id for each in waiting}
-    for cluster_id in sorted(clusters):
+    for cluster_id in sorted({each.remediation.cluster_id for each in waiting}):
         audit.note(connection, AuditNote("looking", actor, channel_id, cluster_id=cluster_id))
     for each in waiting:
         outbox.looked_into(connection, each, actor.user_id)
-    return True
+    return Looked.NOTED
 
 
 def keep_first(connection: Connection, ref: RemediationRef, first: FirstApproval) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, or_, select
 
 from bot.alerts import came_back, fault_of, fires_again, returned
 from bot.models import Alert, LinkedAlert, Remediation, RemediationRef, State
@@ -14,7 +14,12 @@ from bot.store.tables import alerts, messages
 _MOST = 10_000  # alerts of a shift, or of all nodes
 _LONGEST_REPAIR = 7 * 86_400.0  # from its alert to its end
 a, m = alerts.c, messages.c
-_LATELY = select(a.body, a.message_id).where(a.seen_at > bindparam("b_since")).order_by(a.seen_at.desc()).limit(_MOST)
+_LATELY = (
+    select(a.body, a.message_id)
+    .where(or_(a.is_open, a.seen_at > bindparam("b_since")))
+    .order_by(a.is_open.desc(), a.seen_at.desc())
+    .limit(_MOST)
+)
 _ENDED = select(a.body, a.message_id).where(a.seen_at > bindparam("b_since"))
 _FAILED, _SUCCEEDED = _ENDED.where(a.state == State.FAILED), _ENDED.where(a.state == State.SUCCEEDED)
 _REPAIRED = (
@@ -28,7 +33,7 @@ _OPEN_ON = select(a.body, a.message_id).where(
 
 
 def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float]:
-    """Return what was first seen within the last `seconds`, or a week before, the latest first; and the present."""
+    """Return what is open, and what was first seen within the last `seconds` or a week before; and the present."""
     present = read_clock(connection)
     rows = connection.execute(_LATELY, {"b_since": present - seconds - _LONGEST_REPAIR})
     return [alert for row in rows if (alert := readable_alert(row))], present

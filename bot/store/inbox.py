@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 KEPT_SECONDS = 2 * 86_400.0  # Slack repeats an event for a day at most (docs.slack.dev, Events API)
 P = ParamSpec("P")
-T = TypeVar("T", bool, float)
+T = TypeVar("T", bool, float, str)
 i = inbox.c
 _ENTRIES = TypeAdapter(Entry)
 _LEASE_UNTIL = now() + bindparam("b_lease")

@@ -170,7 +170,7 @@ class Messages(Leased):
         return await self.database.read(ended.came_back_lately, seconds)
 
     async def lately(self, seconds: float) -> tuple[list[Alert], float]:
-        """Return what was first seen within the last `seconds`, or a week before, the latest first; and the present."""
+        """Return what is open, and what was first seen within the last `seconds` or a week before; and the present."""
         return await self.database.read(ended.lately, seconds)
 
     async def shown_in(self, channel_id: str, ts: str) -> list[RemediationRef]:

@@ -55,13 +55,18 @@ def remind_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
 
 def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
     """Return when a reminder calls others too: nobody has decided, or looked into it; not in the quiet of warnings."""
-    message = snapshot.message
-    new = [each for each in unheld(snapshot) if each.remind_from > message.escalated_at]
-    if config.escalation is None or not new:
+    if config.escalation is None:
         return None
-    due = max(message.looked_at, min(each.remind_from for each in new)) + config.escalation[1]
-    is_quiet = config.quiet and config.quiet.cover(due) and all(each.remediation.is_warning for each in new)
-    return config.quiet.end_after(due) if config.quiet and is_quiet else due
+    message, (_, seconds) = snapshot.message, config.escalation
+    no_sooner_than = max([snapshot.now, *(each.until for each in message.looking)])
+    moments = []
+    for each in unheld(snapshot):
+        due = max(message.escalate_from, each.remind_from) + seconds
+        calls_at = max(due, no_sooner_than)
+        is_quiet = config.quiet and config.quiet.cover(calls_at) and each.remediation.is_warning
+        if each.remind_from > message.escalated_at:
+            moments.append(config.quiet.end_after(calls_at) if config.quiet and is_quiet else due)
+    return min(moments, default=None)
 
 
 def escalated(message: TrackedMessage, config: WatchConfig) -> str:
@@ -82,12 +87,12 @@ def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
     return (message.remind_from, message.reminders) if asking and message.reminders < MAX_REMINDERS else None
 
 
-def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
-    """Return the message with a reminder counted; those that are overdue come to one."""
+def reminded(snapshot: Snapshot, config: WatchConfig, *, calls: bool = True) -> TrackedMessage:
+    """Return the message with a reminder counted; those that are overdue come to one. `calls`: somebody is reminded."""
     message, escalation = snapshot.message, escalate_at(snapshot, config)
     since, reminders = _counting(snapshot) or (message.remind_from, message.reminders)
     message = replace(message, remind_from=since, reminders=reminders + 1, reminded_at=snapshot.now)
-    if escalation is not None and escalation <= snapshot.now:
+    if calls and escalation is not None and escalation <= snapshot.now:
         message = replace(message, escalated_at=snapshot.now)
     while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)

@@ -49,8 +49,8 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     """Return what the message should say: a card as the last answer on it was drawn, as long as that holds."""
     if snapshot.message.is_digest:
         shown = snapshot.message, snapshot.alerts, snapshot.batches, snapshot.pause
-        clusters = {each.remediation.cluster_id for each in snapshot.alerts}
-        return cards.digest.draw(*shown, is_observed=bool(clusters) and all(map(config.cards.observes, clusters)))
+        clusters = sorted({each.remediation.cluster_id for each in snapshot.alerts})
+        return cards.digest.draw(*shown, observed=[each for each in clusters if config.cards.observes(each)])
     alert = snapshot.alerts[0]
     remediation = alert.as_told
     remark = alert.remark if holds(alert.remark, remediation) else None

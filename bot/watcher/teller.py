@@ -252,7 +252,7 @@ class Teller:
         def counted(snapshot: Snapshot) -> TrackedMessage | None:
             is_due = schedule.next_step(snapshot, self._config) is Step.REMIND
             is_same = schedule.answers_on(snapshot) == schedule.answers_on(before)
-            return calls.reminded(snapshot, self._config) if is_due and is_same else None
+            return calls.reminded(snapshot, self._config, calls=bool(count)) if is_due and is_same else None
 
         after = await self._settle(key, counted, told=dict.fromkeys(still, EventKind.REMINDED))
         if after is None or not count:
@@ -260,7 +260,7 @@ class Teller:
         message = after.message
         waiting = calls.unheld(after)
         called = self._config.on_call_now(waiting, message.cluster_id, after.now)
-        called = f"{called} {calls.escalated(message, self._config)}".strip()
+        called = " ".join(dict.fromkeys([*called.split(), *calls.escalated(message, self._config).split()]))
         if message.is_digest:
             waited = after.now - max((each.came_at for each in waiting), default=message.remind_from)
             reminder = cards.digest.reminder(message, after.alerts, count, called, waited)

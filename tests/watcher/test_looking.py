@@ -67,7 +67,7 @@ async def test_digest_says_who_looks_until_it_is_decided(bot: World) -> None:
     await digest(bot, "Nothing left to decide")
     assert "Looking" not in message.everything
     await bot.slack.press(message, LOOKING, user="U0BOB", button=seen)
-    assert "Nothing here needs a decision any more." in (await bot.reply_privately("U0BOB")).text
+    assert "Nothing here needs a decision any more." in (await bot.reply_privately("U0BOB", 2)).text
 
 
 async def test_it_can_be_said_at_home(bot: World) -> None:
