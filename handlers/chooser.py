@@ -81,8 +81,7 @@ class Chooser:
             told = cards.line(handover.UNWATCHED)
         elif isinstance(asked, Tonight):
             alerts, now = await self.lookup.lately(handover.SHIFT_SECONDS)
-            unreadable = list((await self.lookup.open()).unreadable)
-            told = handover.shift(alerts, await self.lookup.faults(), unreadable, now)
+            told = handover.shift(alerts, await self.lookup.faults(), await self.lookup.unreadable(), now)
         else:
             alerts, _ = await self.lookup.lately()
             told = handover.repairs_of(asked.node, [each for each in alerts if is_named(each.remediation, asked.node)])

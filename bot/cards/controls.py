@@ -28,7 +28,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
     else:
         offered = [verb for verb, rule in RULES.items() if (about.followed if verb is Verb.HOLD else rule.on_card)]
         allowed = [verb for verb in offered if remediation.state in RULES[verb].allowed]
-        if config.observed and config.observes(remediation.cluster_id):
+        if about.is_observed:
             allowed = [verb for verb in allowed if not RULES[verb].decides]
         controls = [
             _hold_menu(about) if verb is Verb.HOLD else _button(verb, remediation, value, about, config)
@@ -59,8 +59,7 @@ def _hold_menu(about: CardContext) -> dict[str, Any]:
 def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig) -> dict[str, Any]:
     """Return the menu of what is seldom wanted: where it decides, the value of the buttons beside it says on what."""
     choices = []
-    is_observed = bool(config.observed) and config.observes(remediation.cluster_id)
-    if remediation.state == State.PENDING_APPROVAL and not about.is_unlisted and not is_observed:
+    if remediation.state == State.PENDING_APPROVAL and not (about.is_unlisted or about.is_observed):
         choices.append(("Reject with a comment…", REJECT))
         if config.other_modes(remediation.mode, about.history):
             choices.append(("Approve with another mode…", OTHER_MODE))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bot.cards import blocks, faults
@@ -126,7 +126,7 @@ def _notes(shown: Overview) -> Iterator[str]:
 
 
 def _waiting(each: Remediation, shown: Overview, config: CardConfig, *, may_decide: bool) -> Blocks:
-    about = shown.about.get(each.ref, CardContext())
+    about = replace(shown.about.get(each.ref, CardContext()), is_observed=config.observes(each.cluster_id))
     is_sure = each.ref not in shown.unconfirmed
     title, *lines = summary(each, about, config, is_sure=is_sure)
     opened = f" · opened {ago(each.create_time)}" if each.create_time else ""

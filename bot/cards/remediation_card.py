@@ -83,8 +83,6 @@ def ids(ref: RemediationRef) -> str:
 
 def summary(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> list[str]:
     """Return a remediation that waits in a few escaped lines, the first of them its title."""
-    if config.observed:
-        about = replace(about, is_observed=config.observes(remediation.cluster_id))
     lines = [*_warnings(remediation, "", about, config), *_agreed(remediation, about, config)]
     lines += [*broken(remediation), _risk(remediation, about)]
     return [escape(_title(remediation, about, is_sure=is_sure), 150), *filter(None, lines)]

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -179,13 +178,21 @@ class Lookup:
         back = await self._messages.returned(PAST_SECONDS)
         return [each for each in back if cluster_id in {"", each.remediation.cluster_id}]
 
-    async def lately(self, seconds: float = math.inf) -> tuple[Sequence[Alert], float]:
+    async def lately(self, seconds: float = YEAR_SECONDS) -> tuple[Sequence[Alert], float]:
         """Return what is open or may have changed within the last `seconds`, and the present in Unix time.
 
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return await self._messages.lately(min(seconds, YEAR_SECONDS))
+        return await self._messages.lately(seconds)
+
+    async def unreadable(self) -> Sequence[str]:
+        """Return the clusters that the watch can't read now; "" for the list of clusters.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        return sorted(await self._outages.known())
 
     @property
     def is_watching(self) -> bool:
@@ -201,7 +208,7 @@ class Lookup:
         if not self._is_watching:
             return await self._scan()
         tracked = await self._messages.tracked()
-        unreadable = sorted(await self._outages.known())
+        unreadable = await self.unreadable()
         stale = [each for each in tracked if each.is_stale]
         outdated = {each.remediation.ref: (each.remark or each.remediation).state for each in stale}
         return LookupResult(oldest_first(each.remediation for each in tracked), unreadable, outdated)

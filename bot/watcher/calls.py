@@ -41,15 +41,16 @@ def remind_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
     message, asking = snapshot.message, unheld(snapshot)
     if not asking or any(each.is_running for each in snapshot.batches):
         return None
-    moments: list[float] = []
-    if not config.remind_seconds:
-        pass
-    elif message.escalated_at and all(each.remind_from <= message.escalated_at for each in asking):
-        moments = [max(message.escalated_at, message.reminded_at) + AGAIN_SECONDS]
-    elif counting := _counting(snapshot):
-        moments = [counting[0] + config.remind_seconds * 2.0 ** counting[1]]
-    if config.escalation and (escalation := escalate_at(snapshot, config)) is not None:
-        moments.append(escalation)
+    escalation = escalate_at(snapshot, config)
+    moments = [] if escalation is None else [escalation]
+    if (
+        config.remind_seconds
+        and message.escalated_at
+        and all(each.remind_from <= message.escalated_at for each in asking)
+    ):
+        moments.append(max(message.escalated_at, message.reminded_at) + AGAIN_SECONDS)
+    elif config.remind_seconds and (counting := _counting(snapshot)):
+        moments.append(counting[0] + config.remind_seconds * 2.0 ** counting[1])
     return max([min(moments), *(each.until for each in message.looking)]) if moments else None
 
 

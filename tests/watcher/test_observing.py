@@ -67,3 +67,15 @@ async def test_decision_that_a_dead_process_left_is_refused_once_its_cluster_is_
         async with bot.another(bot.settings.model_copy(update={"bot_observe": ("*",)})):
             assert SAID in (await bot.reply_privately()).text
         assert bot.together.posts == []
+
+
+async def test_home_offers_no_decision_on_what_is_observed(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await card(bot)
+    await bot.slack.open_home()
+    await bot.slack.until(lambda: "gpu-node-7" in str(bot.slack.homes.get("U0ALICE")))
+    home = str(bot.slack.homes["U0ALICE"])
+    assert "Observing: reboot gpu-node-7" in home
+    assert LOOKING in home
+    assert APPROVE not in home
+    assert CANCEL not in home
