@@ -238,7 +238,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     Args:
         at: the present, as Unix time in seconds.
     """
-    decides, remark = RULES[request.verb].decides, answer.remark
+    decides, remark = request.rule.decides, answer.remark
     known = alert.remediation.state, alert.remediation.mode
     is_told = remark is not None and answer.manner is ReplyKind.CARD  # an error says nothing of the state
     is_stale = is_told and remark is not None and (alert.is_unlisted or (remark.state, remark.mode) != known)

@@ -56,12 +56,11 @@ class Home:
         """Return where the result of something that was done here goes: to the cluster's channel."""
         return replace(place, channel_id=self.channel_for(cluster_id)) if place.is_home else place
 
-    async def then_refresh(self, work: Awaitable[object], actor: Actor, place: ReplyTarget) -> None:
-        """Work, then draw the home of the person again, where that is where it was done."""
+    async def then_refresh(self, work: Awaitable[object], actor: Actor) -> None:
+        """Do what somebody asked for in their home, then draw it again."""
         await work
-        if place.is_home:
-            self.overviews.forget()
-            self._draw_soon(actor, self._viewer(actor.user_id).looks_at)
+        self.overviews.forget()
+        self._draw_soon(actor, self._viewer(actor.user_id).looks_at)
 
     async def opened(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Somebody has opened the app's home, or its messages."""

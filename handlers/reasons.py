@@ -9,7 +9,7 @@ from slack_bolt.async_app import AsyncAck
 from bot import cards
 from bot.decisions import DecisionService, two_needed
 from bot.errors import UnknownControl
-from bot.models import RULES, Actor, Request, SeenState, Verb, is_weaker
+from bot.models import Actor, Request, SeenState, Verb, is_weaker
 from handlers.clicks import dicts
 from handlers.dialogs import Dialogs
 from handlers.submissions import BadField, Submissions, reason_of
@@ -41,7 +41,7 @@ class Reasons:
         The bot's own buttons always ask something: one without a question was drawn when the settings were others. An
         approval of nobody knows what shows the card first instead.
         """
-        if not RULES[request.verb].decides or (request.verb is Verb.APPROVE and not _shows_what_runs(request)):
+        if not request.rule.decides or (request.verb is Verb.APPROVE and not _shows_what_runs(request)):
             return False
         is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
         return request.verb in self.config.asks_reason or bool(is_own and _lacks_confirmation(body, request.verb))

@@ -115,7 +115,8 @@ class Surface:
             return await self._not_recorded(receipt, of, say)
         await ack()
         if receipt:
-            self.tasks.spawn(self.home.then_refresh(receipt, of.actor, of.place), of.name, person=person)
+            work = self.home.then_refresh(receipt, of.actor) if of.place.is_home else receipt
+            self.tasks.spawn(work, of.name, person=person)
         return None
 
     async def once(self, of: Interaction, do: Callable[[], Awaitable[object]]) -> Receipt:

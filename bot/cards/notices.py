@@ -49,7 +49,7 @@ MENTIONS = (
 
 def in_progress(request: Request, since: float) -> Message:
     """Return who is doing what, without buttons; `since` in Unix time."""
-    doing = f"⏳ <@{request.actor.user_id}> is {RULES[request.verb].doing} this… (started {clock_time(since)})"
+    doing = f"⏳ <@{request.actor.user_id}> is {request.rule.doing} this… (started {clock_time(since)})"
     if request.place.original is not None:
         shown = with_line(request.place, doing, keeps_controls=False)
         return shown if request.place.is_foreign else replace(shown, blocks=_under_way(shown.blocks, request.verb))
@@ -78,7 +78,7 @@ def after_failure(place: ReplyTarget, ref: RemediationRef, remark: CardNote) -> 
 
 def failed(request: Request, error: BotError, now: float) -> str:
     """Return what failed and when, in a line for the card; the thread says what to do."""
-    return f"⚠️ {clock_time(now)}, <@{request.actor.user_id}>'s {RULES[request.verb].noun}: {error.sentence}"
+    return f"⚠️ {clock_time(now)}, <@{request.actor.user_id}>'s {request.rule.noun}: {error.sentence}"
 
 
 def failure(error: BotError, request: Request, node: str = "") -> Message:
@@ -86,7 +86,7 @@ def failure(error: BotError, request: Request, node: str = "") -> Message:
     ref = request.ref
     buttons = [blocks.check_again(reference_value(ref))] if error.check_again else []
     # A push shows the beginning: the node and what was asked come first.
-    about = f"{escape(node or ref.instance_id, 100)}, {RULES[request.verb].noun}: <@{request.actor.user_id}>"
+    about = f"{escape(node or ref.instance_id, 100)}, {request.rule.noun}: <@{request.actor.user_id}>"
     shown = [blocks.statement(f"⚠️ {about} {error.sentence}", error.next_step), *_quotation(error)]
     return Message(f"{about} {error} {escape(str(ref), 1500)}", [*shown, _ids(ref), *buttons])
 

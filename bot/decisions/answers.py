@@ -9,7 +9,6 @@ from bot.decisions.storing import or_none
 from bot.decisions.verdict import Verdict
 from bot.errors import BotError, NotAttempted, TogetherError
 from bot.models import (
-    RULES,
     Answer,
     CardContext,
     CardNote,
@@ -49,15 +48,15 @@ class Answers:
         answer = Answer(ReplyKind.CARD, self._card(place, verdict, about), note, summary=summary)
         if about is None or not _links_to_card(about, place):
             return answer
-        if not RULES[request.verb].decides and (place.is_home or place.thread_ts == about.ts):
+        if not request.rule.decides and (place.is_home or place.thread_ts == about.ts):
             return replace(answer, card_ts=about.ts)  # the card says it, and its thread
-        done = f"{RULES[request.verb].done} by <@{request.actor.user_id}>." if verdict.decided else ""
+        done = f"{request.rule.done} by <@{request.actor.user_id}>." if verdict.decided else ""
         said = summary or done or f"{cards.labels.state(present.state)[0]}."
         return replace(answer, card_ts=about.ts, line=self._line(present, said, about, place))
 
     def of_failure(self, job: Job, error: BotError, about: CardContext | None = None) -> tuple[Answer, Outcome]:
         """Draw an error, and a line for the card: it must not look untouched, also where something else was clicked."""
-        request, rule = job.request, RULES[job.request.verb]
+        request, rule = job.request, job.request.rule
         if isinstance(error, NotAttempted):
             return Answer(ReplyKind.WHISPER, cards.private(error), summary=error.sentence), Outcome(error.code)
         logger.warning("%s", error)

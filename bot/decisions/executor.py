@@ -1,28 +1,14 @@
-"""What a decision does at Together: read, send, read back. It draws nothing and records only "a POST leaves"."""
+"""What a decision does at Together: look, send, repeat. It draws nothing, and writes only that a POST leaves."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import NamedTuple, assert_never
 
-from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.decisions.guardrails import Guardrails, paused
-from bot.decisions.preconditions import (
-    CLOCKS_DIFFER_BY,
-    changes,
-    changes_since,
-    comment,
-    has_opened_again,
-    mode_to_send,
-    precondition_failure,
-    success_notice,
-    too_late_notice,
-    took_effect,
-)
-from bot.decisions.storing import or_none
-from bot.decisions.verdict import Verdict
+from bot.decisions.preconditions import changes, changes_since, comment, mode_to_send, precondition_failure
+from bot.decisions.verdict import Judge, Verdict
 from bot.errors import (
     AmbiguousResponse,
     GuardrailRefusal,
@@ -42,26 +28,20 @@ from bot.errors import (
 )
 from bot.models import (
     LIFETIME,
-    RULES,
     CardContext,
-    DecidedBy,
     Job,
     Remediation,
-    Request,
-    Rule,
     SeenState,
     Sent,
     State,
     Verb,
 )
-from bot.mrkdwn import clock_time
 from bot.store import DecisionStore
-from bot.store.decisions import SEND_WITHIN
+from bot.store.ownership import SEND_WITHIN
 from bot.together import TogetherClient
 
 logger = logging.getLogger(__name__)
 
-READ_BACK_AFTER: Sequence[float] = (0, 2, 5)
 # Seconds after which a POST has either arrived or never will: the client gives up 15 s after it left, and "a POST
 # leaves" was recorded a little earlier. Counted from the takeover, because the database's clock may have been set.
 REPEAT_AFTER = 15.0 + SEND_WITHIN
@@ -89,16 +69,10 @@ class Executor:
     clock: Clock
     job: Job
     about: CardContext | None
+    _judge: Judge = field(init=False)
 
-    @property
-    def request(self) -> Request:
-        """What was asked for."""
-        return self.job.request
-
-    @property
-    def rule(self) -> Rule:
-        """What its verb does."""
-        return RULES[self.request.verb]
+    def __post_init__(self) -> None:
+        self._judge = Judge(self.together, self.store, self.clock, self.job, self.about)
 
     async def decide(self) -> Verdict:
         """Decide, or continue what another process began.
@@ -110,12 +84,12 @@ class Executor:
         """
         if self.job.sent and not self.job.send_is_recorded:
             return await self._resume(self.job.sent)
-        request = self.request
+        request = self.job.request
         seen: SeenState | None = None
         if request.shown is not None:
             present = await self._read_before()
             if precondition_failure(self.job, request.shown, present):
-                return await self._decide_again(request.shown, present)
+                return await self._judge.decide_again(request.shown, present)
             if request.verb is Verb.APPROVE and (first := await self._first_of_two(present)):
                 return first
             is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None
@@ -135,19 +109,13 @@ class Executor:
             about=replace(self.about or CardContext(), first=first),
         )  # fmt: skip
 
-    async def _decide_again(self, shown: SeenState, present: Remediation, what: str = "") -> Verdict:
-        """Return that it is no longer what was shown, so it must be decided on again."""
-        decided = await self._decided(present)
-        notice = precondition_failure(self.job, shown, present, decided, what)
-        return self._verdict(OutcomeKind.CHANGED, present, decided, notice)
-
     async def _resume(self, sent: Sent) -> Verdict:
         """Go on after a POST that may have been sent by a process that died.
 
         It is repeated only when it has had its time to arrive, and nothing has changed since it was sent. Until it is
         seen to have taken effect, nothing but "it still might" is true of it.
         """
-        request = self.request
+        request = self.job.request
         seen = replace(sent.seen, episode=request.shown.episode if request.shown else None) if sent.seen else None
         sent_at = self.clock.monotonic() - await self.store.seconds_since(sent.at)
         present: Remediation | None = None
@@ -158,23 +126,23 @@ class Executor:
                 present = await self.together.get(request.ref)
             except TogetherError:
                 present = None
-            if present and (settled := await self._settled(seen, present, sent_at)):
+            if present and (settled := await self._judge.settled(seen, present, sent_at)):
                 return settled
         if present is None:
-            raise OutcomeUnknown(self.rule.noun, NoAnswer())
+            raise OutcomeUnknown(self.job.request.rule.noun, NoAnswer())
         if seen and (changed := changes(request, seen, present)):
-            return self._not_in_effect(present, f"It wasn't sent again: {changed}.")
+            return self._judge.not_in_effect(present, f"It wasn't sent again: {changed}.")
         if await self.store.age(self.job) > LIFETIME:
-            return self._not_in_effect(present, NoAnswer().sentence)
+            return self._judge.not_in_effect(present, NoAnswer().sentence)
         return await self._send(seen, sent_at, present)
 
     async def _read_before(self) -> Remediation:
         try:
-            return await self.together.get(self.request.ref)
+            return await self.together.get(self.job.request.ref)
         except NotReached:
             raise
         except TogetherError as cause:
-            raise ReadFailed(self.rule.noun, cause) from cause
+            raise ReadFailed(self.job.request.rule.noun, cause) from cause
 
     async def _send(self, seen: SeenState | None, sent_at: float, before: Remediation | None = None) -> Verdict:
         """Send the POST, and find out its result.
@@ -193,19 +161,19 @@ class Executor:
                 raise
             raise RefusedWithoutDatabase from error
         except WrongState as refusal:
-            return await self._show_present(seen, refusal, sent_at, is_repeat=before is not None)
+            return await self._judge.show_present(seen, refusal, sent_at, is_repeat=before is not None)
         except AmbiguousResponse as cause:
-            return await self._read_back(seen, cause, sent_at)
+            return await self._judge.read_back(seen, cause, sent_at)
         except (GuardrailRefusal, NotAllowed, Observing, TogetherError) as no:
             if before is None:
                 raise
-            return self._not_in_effect(before, f"It wasn't sent again: {_why(no)}")
+            return self._judge.not_in_effect(before, f"It wasn't sent again: {_why(no)}")
         if isinstance(result, Remediation):
-            return self._success(seen, result)
+            return self._judge.success(seen, result)
         if before is None:
             shown = seen or SeenState(None, State.PENDING_APPROVAL)
-            return await self._decide_again(shown, result.present, result.what)
-        return await self._settled(seen, result.present, sent_at) or self._not_in_effect(
+            return await self._judge.decide_again(shown, result.present, result.what)
+        return await self._judge.settled(seen, result.present, sent_at) or self._judge.not_in_effect(
             result.present, f"It wasn't sent again: {result.what}."
         )
 
@@ -228,8 +196,8 @@ class Executor:
         raise AssertionError("the attempts never end")
 
     async def _send_once(self, seen: SeenState | None) -> Remediation:
-        ref = self.request.ref
-        match self.request.verb:
+        ref = self.job.request.ref
+        match self.job.request.verb:
             case Verb.APPROVE:
                 return await self.together.approve(ref, comment=comment(self.job), mode=mode_to_send(seen))
             case Verb.REJECT:
@@ -239,7 +207,7 @@ class Executor:
             case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
                 raise AssertionError("none of these is a decision")
             case _:
-                assert_never(self.request.verb)
+                assert_never(self.job.request.verb)
 
     async def _prepare(self, seen: SeenState | None, attempt: int) -> _Changed | None:
         """Record that a POST leaves now, and look once more before one that repeats or can't name its mode.
@@ -257,7 +225,7 @@ class Executor:
         job = self.job
         is_recorded, job.send_is_recorded = job.send_is_recorded, False
         is_repeat = attempt > 1 or (job.sent is not None and not is_recorded)
-        is_approval = self.request.verb is Verb.APPROVE
+        is_approval = self.job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
             await self.guardrails.check_again(job, (seen.mode if seen else None) or "", self.about)
         if not is_recorded:
@@ -282,133 +250,13 @@ class Executor:
             async with self.clock.timeout(LOOK_SECONDS):
                 present = await self._read_before()
         except TimeoutError as error:
-            raise ReadFailed(self.rule.noun, NoAnswer()) from error
+            raise ReadFailed(self.job.request.rule.noun, NoAnswer()) from error
         if seen is None:
-            typed_at = self._time_of(present) - await self.store.age(self.job)
-            changed = changes_since(self.request, typed_at, present)
+            typed_at = self._judge.time_of(present) - await self.store.age(self.job)
+            changed = changes_since(self.job.request, typed_at, present)
         else:
-            changed = changes(self.request, seen, present)
+            changed = changes(self.job.request, seen, present)
         return _Changed(present, changed) if changed else None
-
-    def _success(self, seen: SeenState | None, result: Remediation, *, is_read_back: bool = False) -> Verdict:
-        request, is_sure = self.request, not (is_read_back and self.request.verb is Verb.CANCEL)
-        notice = success_notice(request, seen, result)
-        if result.state not in self.rule.effect and not self._took_effect(seen, result, self.clock.monotonic()):
-            # An answer of 200 that does not show the effect is no success.
-            return self._verdict(OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, of=result)
-        if result.create_time:
-            waited = max(0.0, self.clock.now() - result.create_time.timestamp())
-            metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
-        first = self.about.first if self.about and request.verb is Verb.APPROVE else None
-        is_second = first is not None and seen is not None and first.mode == seen.mode
-        first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
-        at, by = self.clock.now(), request.actor.user_id
-        decided = DecidedBy(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
-        return self._verdict(OutcomeKind(self.rule.done), result, decided, notice, of=result)
-
-    async def _show_present(
-        self, seen: SeenState | None, refusal: WrongState, sent_at: float, *, is_repeat: bool
-    ) -> Verdict:
-        """Show a refused decision as what it usually is: somebody else was faster, or this very decision was.
-
-        A gateway may have repeated the POST, or the one of a process that died has arrived. A cancellation leaves no
-        trace of whose it is, so the first one that is refused is called somebody else's.
-        """
-        try:
-            present = await self.together.get(self.request.ref)
-        except TogetherError as cause:
-            if is_repeat:
-                raise OutcomeUnknown(self.rule.noun, cause) from cause
-            raise refusal from cause
-        is_told_apart = is_repeat or self.request.verb is not Verb.CANCEL
-        if is_told_apart and self._took_effect(seen, present, sent_at):
-            return self._success(seen, present, is_read_back=True)
-        if is_repeat and has_opened_again(seen, present, self._sent_at(present, sent_at)):
-            return self._opened_again(present)
-        if is_repeat and present.state in self.rule.allowed:
-            return self._not_in_effect(present, f"Together refused to take it again: “{refusal.sentence}”")
-        decided = await self._decided(present)
-        notice = too_late_notice(self.job, seen, present, decided, refusal)
-        verdict = self._verdict(OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, of=refusal)
-        return replace(verdict, is_late=not self.request.place.is_button and present.state in self.rule.effect)
-
-    async def _read_back(self, seen: SeenState | None, cause: AmbiguousResponse, sent_at: float) -> Verdict:
-        """Find out whether a decision without a clear answer took effect.
-
-        Raises:
-            OutcomeUnknown: it could not be read.
-        """
-        last: Verdict | None = None
-        for seconds in READ_BACK_AFTER:
-            if seconds:
-                await self.clock.sleep(seconds, WaitReason.READ_BACK)
-            try:
-                present = await self.together.get(self.request.ref)
-            except TogetherError:
-                continue
-            if settled := await self._settled(seen, present, sent_at):
-                return settled
-            last = self._not_in_effect(present, cause.sentence, cause)
-        if last is None:
-            raise OutcomeUnknown(self.rule.noun, cause)
-        return last
-
-    async def _settled(self, seen: SeenState | None, present: Remediation, sent_at: float) -> Verdict | None:
-        """What a read-back shows for certain; None while the decision may still arrive."""
-        is_again = has_opened_again(seen, present, self._sent_at(present, sent_at))
-        is_seen = self.request.verb is not Verb.CANCEL or not is_again  # a cancellation leaves no trace of whose it is
-        if is_seen and self._took_effect(seen, present, sent_at):
-            return self._success(seen, present, is_read_back=True)
-        if is_again:
-            return self._opened_again(present)
-        if present.state in self.rule.allowed or present.state not in set(State):
-            return None
-        decided = await self._decided(present)
-        return self._verdict(OutcomeKind.TOO_LATE, present, decided, too_late_notice(self.job, seen, present, decided))
-
-    def _took_effect(self, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
-        return took_effect(self.job, seen, present, self._sent_at(present, sent_at))
-
-    def _sent_at(self, present: Remediation, sent_at: float) -> float:
-        """Return when a POST left by Together's clock, from when it did on this process's monotonic clock."""
-        return self._time_of(present) - (self.clock.monotonic() - sent_at)
-
-    def _time_of(self, present: Remediation) -> float:
-        """Return when a remediation was read: by Together's clock, to whole seconds, where ours is plainly wrong."""
-        ours, theirs = self.clock.now(), present.answered_at
-        return theirs if theirs and abs(theirs - ours) > CLOCKS_DIFFER_BY else ours
-
-    def _not_in_effect(self, present: Remediation, why: str, cause: TogetherError | None = None) -> Verdict:
-        notice = (
-            f"<@{self.request.actor.user_id}>, your {self.rule.noun} hadn't taken effect as of "
-            f"{clock_time(self.clock.now())}, but it still might. {why} "
-            "Press “Check again” before you decide anything else."
-        )
-        return self._verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, of=cause)
-
-    def _opened_again(self, present: Remediation) -> Verdict:
-        who, what = self.request.actor.user_id, self.rule.noun
-        notice = f"<@{who}>, your {what} may have gone through: the remediation has ended and opened again since."
-        return self._verdict(OutcomeKind.OPENED_AGAIN, present, notice=notice)
-
-    def _verdict(  # noqa: PLR0913 - what a verdict is
-        self,
-        kind: OutcomeKind,
-        present: Remediation,
-        decided: DecidedBy | None = None,
-        notice: str = "",
-        *,
-        buttons: bool = True,
-        of: Remediation | TogetherError | None = None,
-    ) -> Verdict:
-        """Return a verdict; `of` is the answer that settled it."""
-        status, request_id = (of.http_status, of.request_id) if of else (None, None)
-        return Verdict(
-            kind, present, decided, notice, buttons=buttons, about=self.about, http_status=status, request_id=request_id
-        )
-
-    async def _decided(self, present: Remediation) -> DecidedBy | None:
-        return await or_none(self.store.who_decided(present))
 
 
 def _why(no: GuardrailRefusal | NotAllowed | Observing | TogetherError) -> str:

@@ -14,7 +14,7 @@ def precondition_failure(
     job: Job, shown: SeenState, present: Remediation, decided: DecidedBy | None = None, changed: str = ""
 ) -> str:
     """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent."""
-    request, rule = job.request, RULES[job.request.verb]
+    request, rule = job.request, job.request.rule
     if present.state in rule.effect and _state_of(shown) not in rule.effect:
         return too_late_notice(job, shown, present, decided)
     changed = changes(request, shown, present) or changed
@@ -29,7 +29,7 @@ def precondition_failure(
 
 def changes(request: Request, shown: SeenState, present: Remediation) -> str:
     """Return how a remediation differs from what was seen, as the end of a sentence; empty where it may be decided."""
-    rule, shown_state = RULES[request.verb], _state_of(shown)
+    rule, shown_state = request.rule, _state_of(shown)
     found: list[str] = []
     if present.state != shown_state:
         found.append(f"the state changed from “{_state(shown_state)}” to “{_state(present.state)}”")
@@ -70,7 +70,7 @@ def success_notice(request: Request, seen: SeenState | None, result: Remediation
     Args:
         seen: what the bot read before it decided; None for a typed command.
     """
-    verb, rule = request.verb, RULES[request.verb]
+    verb, rule = request.verb, request.rule
     if result.state not in rule.effect:
         return f"Together accepted the {rule.noun}, but the state is “{_state(result.state)}”."
     if verb is Verb.APPROVE and seen and seen.mode and seen.mode != result.mode:
@@ -98,7 +98,7 @@ def too_late_notice(
     Args:
         seen: the remediation as it was seen before; None for a typed command.
     """
-    request, rule = job.request, RULES[job.request.verb]
+    request, rule = job.request, job.request.rule
     is_undone = f"Not {rule.done}. It was already"
     if present.state == State.CANCELLED:
         if request.verb is Verb.APPROVE and present.is_reviewed_with(job.token):
@@ -128,7 +128,7 @@ def too_late_notice(
 
 def _your(request: Request) -> str:
     """Return whose decision it is; in a batch's results, the person is named once for all of them."""
-    noun = RULES[request.verb].noun
+    noun = request.rule.noun
     return f"Your {noun}" if request.batch_id else f"<@{request.actor.user_id}>, your {noun}"
 
 
@@ -143,7 +143,7 @@ def took_effect(job: Job, seen: SeenState | None, present: Remediation, sent_at:
         seen: the remediation as the bot read it before; None for a typed command.
         sent_at: when the decision was sent, by Together's clock, in Unix time in seconds.
     """
-    request, rule = job.request, RULES[job.request.verb]
+    request, rule = job.request, job.request.rule
     if request.verb is Verb.CANCEL:
         # Cancel leaves no comment, so only times and a review that was not there before can tell.
         ended = present.end_time or present.update_time
@@ -200,7 +200,7 @@ def mode_to_send(seen: SeenState | None) -> str | None:
 def comment(job: Job) -> str:
     """What Together stores: its own `reviewed_by` names the API key's owner, not the person in Slack."""
     request, actor = job.request, job.request.actor
-    who = f"{RULES[request.verb].done.capitalize()} in Slack by {clean(actor.name, 80)} ({actor.user_id})"
+    who = f"{request.rule.done.capitalize()} in Slack by {clean(actor.name, 80)} ({actor.user_id})"
     return clean(f"[{job.token}] {who}: {request.reason}" if request.reason else f"[{job.token}] {who}", _COMMENT_LIMIT)
 
 

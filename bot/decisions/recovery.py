@@ -9,7 +9,7 @@ from bot.decisions.inbox import Inbox
 from bot.decisions.service import DecisionService
 from bot.errors import StorageUnavailable
 from bot.logs import about_decision
-from bot.store import Batches, DecisionStore, audit
+from bot.store import Batches, DecisionStore, audit, drop_old_response_urls, purge
 from bot.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -102,13 +102,13 @@ class Recovery:
             try:
                 if stuck := await self._batches.stop_stuck():
                     logger.warning("%d selections made no progress for 10 min and were stopped", stuck)
-                await self._store.drop_old_response_urls()
+                await self._store.database.run(drop_old_response_urls)
             except StorageUnavailable as error:
                 logger.warning("Couldn't stop stuck selections and drop old response URLs: %s", error)
             await self._clock.sleep(MINUTE, WaitReason.TIDY)
 
     async def _purge(self) -> None:
-        if purged := await self._store.purge(self._retention_days):
+        if purged := await purge(self._store.database, self._retention_days):
             logger.info("Deleted %d decisions older than %d days", purged, self._retention_days)
         if set_aside := await self._store.count_set_aside():
             logger.warning("%d decisions can't be read and are set aside", set_aside)

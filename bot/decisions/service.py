@@ -125,7 +125,7 @@ class DecisionService:
             return self._doubtful(request, job_id)
         except Exception:  # a value that the database refuses: it is not there, and the person must know
             logger.exception("Couldn't record the request")
-            return Unrecorded(bug := InternalError(RULES[request.verb].noun, sent=False), self._refuse(request, bug))
+            return Unrecorded(bug := InternalError(request.rule.noun, sent=False), self._refuse(request, bug))
         if job is None:
             logger.info("Redelivery ignored")
             return None
@@ -156,7 +156,7 @@ class DecisionService:
             logger.warning("Couldn't record %s by %s: %s", note.event, note.actor.user_id, error)
 
     def _doubtful(self, request: Request, job_id: str) -> Unrecorded:
-        uncertain = NotRecorded(RULES[request.verb].noun, sent=False)
+        uncertain = NotRecorded(request.rule.noun, sent=False)
         return Unrecorded(uncertain, self._void_uncertain(request, job_id))
 
     async def _refuse(self, request: Request, error: BotError) -> None:
@@ -170,7 +170,7 @@ class DecisionService:
             try:
                 is_void = await self._storing.briefly(void)
             except StorageUnavailable:
-                uncertain = NotRecorded(RULES[request.verb].noun, sent=False)
+                uncertain = NotRecorded(request.rule.noun, sent=False)
                 told = cards.failure(uncertain, request)
                 await self._messenger.reply_privately(request.place, told, once=True)  # the row must be voided
                 is_void = await self._storing.forever(void)
@@ -268,7 +268,7 @@ class DecisionService:
 
     @staticmethod
     def _bug(job: Job) -> InternalError:
-        return InternalError(RULES[job.request.verb].noun, sent=job.sent is not None)
+        return InternalError(job.request.rule.noun, sent=job.sent is not None)
 
     async def _authorize_and_claim(self, job: Job) -> CardContext | None:
         """Ask whether the actor may, now, and claim the remediation: one decision on it at a time.
@@ -287,7 +287,7 @@ class DecisionService:
         """
         if job.sent:
             return None
-        request, rule = job.request, RULES[job.request.verb]
+        request, rule = job.request, job.request.rule
         try:
             if await self._store.age(job) > LIFETIME:
                 raise Expired(rule.noun)
@@ -354,7 +354,7 @@ class DecisionService:
             logger.warning("Couldn't record where the answer goes: %s", type(error).__name__)
 
     async def _report_uncertain(self, job: Job) -> None:
-        await self._tell_failure(job, NotRecorded(RULES[job.request.verb].noun, sent=job.sent is not None))
+        await self._tell_failure(job, NotRecorded(job.request.rule.noun, sent=job.sent is not None))
 
     async def _tell_failure(self, job: Job, error: BotError) -> None:
         """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""

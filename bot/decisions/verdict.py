@@ -1,9 +1,26 @@
-"""What a request has come to at Together, before anybody is told."""
+"""What a request has come to, from Together's answer, or from what is read where that says too little."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from bot.errors import OutcomeKind
-from bot.models import CardContext, DecidedBy, FirstApproval, Outcome, Remediation
+from bot import metrics
+from bot.clock import Clock, WaitReason
+from bot.decisions.preconditions import (
+    CLOCKS_DIFFER_BY,
+    has_opened_again,
+    precondition_failure,
+    success_notice,
+    too_late_notice,
+    took_effect,
+)
+from bot.decisions.storing import or_none
+from bot.errors import AmbiguousResponse, OutcomeKind, OutcomeUnknown, TogetherError, WrongState
+from bot.models import CardContext, DecidedBy, FirstApproval, Job, Outcome, Remediation, SeenState, State, Verb
+from bot.mrkdwn import clock_time
+from bot.store import DecisionStore
+from bot.together import TogetherClient
+
+READ_BACK_AFTER: Sequence[float] = (0, 2, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +56,154 @@ class Verdict:
     def outcome(self) -> Outcome:
         """For the audit trail."""
         return Outcome(self.kind, self.present.state, self.http_status, self.request_id, self.first)
+
+
+@dataclass(slots=True)
+class Judge:
+    """Finds the verdict on one decision, and writes nothing.
+
+    Attributes:
+        about: what the remediation's card says beyond it, as of the claim; None where another process claimed it.
+    """
+
+    together: TogetherClient
+    store: DecisionStore
+    clock: Clock
+    job: Job
+    about: CardContext | None
+
+    async def decide_again(self, shown: SeenState, present: Remediation, what: str = "") -> Verdict:
+        """Return that it is no longer what was shown, so it must be decided on again."""
+        decided = await self._decided(present)
+        notice = precondition_failure(self.job, shown, present, decided, what)
+        return self._verdict(OutcomeKind.CHANGED, present, decided, notice)
+
+    def success(self, seen: SeenState | None, result: Remediation, *, is_read_back: bool = False) -> Verdict:
+        """Return that it is done, or that an answer doesn't show so."""
+        request = self.job.request
+        is_sure = not (is_read_back and request.verb is Verb.CANCEL)
+        notice = success_notice(request, seen, result)
+        if result.state not in request.rule.effect and not self._took_effect(
+            seen, result, self.clock.monotonic()
+        ):
+            # An answer of 200 that does not show the effect is no success.
+            return self._verdict(OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, of=result)
+        if result.create_time:
+            waited = max(0.0, self.clock.now() - result.create_time.timestamp())
+            metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
+        first = self.about.first if self.about and request.verb is Verb.APPROVE else None
+        is_second = first is not None and seen is not None and first.mode == seen.mode
+        first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
+        at, by = self.clock.now(), request.actor.user_id
+        decided = DecidedBy(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
+        return self._verdict(OutcomeKind(request.rule.done), result, decided, notice, of=result)
+
+    async def show_present(
+        self, seen: SeenState | None, refusal: WrongState, sent_at: float, *, is_repeat: bool
+    ) -> Verdict:
+        """Show a refused decision as what it usually is: somebody else was faster, or this very decision was.
+
+        A gateway may have repeated the POST, or the one of a process that died has arrived. A cancellation leaves no
+        trace of whose it is, so the first one that is refused is called somebody else's.
+        """
+        request = self.job.request
+        try:
+            present = await self.together.get(request.ref)
+        except TogetherError as cause:
+            if is_repeat:
+                raise OutcomeUnknown(request.rule.noun, cause) from cause
+            raise refusal from cause
+        is_told_apart = is_repeat or request.verb is not Verb.CANCEL
+        if is_told_apart and self._took_effect(seen, present, sent_at):
+            return self.success(seen, present, is_read_back=True)
+        if is_repeat and has_opened_again(seen, present, self._sent_at(present, sent_at)):
+            return self._opened_again(present)
+        if is_repeat and present.state in request.rule.allowed:
+            return self.not_in_effect(present, f"Together refused to take it again: “{refusal.sentence}”")
+        decided = await self._decided(present)
+        notice = too_late_notice(self.job, seen, present, decided, refusal)
+        verdict = self._verdict(OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, of=refusal)
+        return replace(
+            verdict, is_late=not request.place.is_button and present.state in request.rule.effect
+        )
+
+    async def read_back(self, seen: SeenState | None, cause: AmbiguousResponse, sent_at: float) -> Verdict:
+        """Find out whether a decision without a clear answer took effect.
+
+        Raises:
+            OutcomeUnknown: it could not be read.
+        """
+        last: Verdict | None = None
+        for seconds in READ_BACK_AFTER:
+            if seconds:
+                await self.clock.sleep(seconds, WaitReason.READ_BACK)
+            try:
+                present = await self.together.get(self.job.request.ref)
+            except TogetherError:
+                continue
+            if settled := await self.settled(seen, present, sent_at):
+                return settled
+            last = self.not_in_effect(present, cause.sentence, cause)
+        if last is None:
+            raise OutcomeUnknown(self.job.request.rule.noun, cause)
+        return last
+
+    async def settled(self, seen: SeenState | None, present: Remediation, sent_at: float) -> Verdict | None:
+        """What a read-back shows for certain; None while the decision may still arrive."""
+        is_again = has_opened_again(seen, present, self._sent_at(present, sent_at))
+        is_seen = (
+            self.job.request.verb is not Verb.CANCEL or not is_again
+        )  # a cancellation leaves no trace of whose it is
+        if is_seen and self._took_effect(seen, present, sent_at):
+            return self.success(seen, present, is_read_back=True)
+        if is_again:
+            return self._opened_again(present)
+        if present.state in self.job.request.rule.allowed or present.state not in set(State):
+            return None
+        decided = await self._decided(present)
+        return self._verdict(OutcomeKind.TOO_LATE, present, decided, too_late_notice(self.job, seen, present, decided))
+
+    def time_of(self, present: Remediation) -> float:
+        """Return when a remediation was read: by Together's clock, to whole seconds, where ours is plainly wrong."""
+        ours, theirs = self.clock.now(), present.answered_at
+        return theirs if theirs and abs(theirs - ours) > CLOCKS_DIFFER_BY else ours
+
+    def not_in_effect(self, present: Remediation, why: str, cause: TogetherError | None = None) -> Verdict:
+        """Return that it isn't seen to have taken effect, and still might."""
+        notice = (
+            f"<@{self.job.request.actor.user_id}>, your {self.job.request.rule.noun} hadn't taken effect as of "
+            f"{clock_time(self.clock.now())}, but it still might. {why} "
+            "Press “Check again” before you decide anything else."
+        )
+        return self._verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, of=cause)
+
+    def _took_effect(self, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
+        return took_effect(self.job, seen, present, self._sent_at(present, sent_at))
+
+    def _sent_at(self, present: Remediation, sent_at: float) -> float:
+        """Return when a POST left by Together's clock, from when it did on this process's monotonic clock."""
+        return self.time_of(present) - (self.clock.monotonic() - sent_at)
+
+    def _opened_again(self, present: Remediation) -> Verdict:
+        who, what = self.job.request.actor.user_id, self.job.request.rule.noun
+        notice = f"<@{who}>, your {what} may have gone through: the remediation has ended and opened again since."
+        return self._verdict(OutcomeKind.OPENED_AGAIN, present, notice=notice)
+
+    def _verdict(  # noqa: PLR0913 - what a verdict is
+        self,
+        kind: OutcomeKind,
+        present: Remediation,
+        decided: DecidedBy | None = None,
+        notice: str = "",
+        *,
+        buttons: bool = True,
+        of: Remediation | TogetherError | None = None,
+    ) -> Verdict:
+        """Return a verdict; `of` is the answer that settled it."""
+        status, request_id = (of.http_status, of.request_id) if of else (None, None)
+        return Verdict(
+            kind, present, decided, notice, buttons=buttons, about=self.about, http_status=status, request_id=request_id
+        )
+
+    async def _decided(self, present: Remediation) -> DecidedBy | None:
+        return await or_none(self.store.who_decided(present))

@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.models.button import SeenState
 from bot.models.ids import RemediationRef
-from bot.models.verbs import Verb
+from bot.models.verbs import RULES, Rule, Verb
 
 Blocks = list[dict[str, Any]]
 MARK = "shows-"
@@ -118,6 +118,11 @@ class Request:
     seconds: float | None = None
     instead_of: str | None = None
     asked_at: float = 0.0
+
+    @property
+    def rule(self) -> Rule:
+        """What its verb does."""
+        return RULES[self.verb]
 
     def at(self, place: ReplyTarget) -> "Request":
         """The same request, whose answer goes to another place."""

@@ -13,6 +13,7 @@ from bot.store.messages import InChannel, Messages
 from bot.store.outages import Outage, Outages
 from bot.store.outbox import Outbox, OutboxEntry
 from bot.store.pauses import Pauses, begin_pause, end_pause
+from bot.store.retention import drop_old_response_urls, purge
 from bot.store.trail import Trail, check_signatures
 
 __all__ = [
@@ -34,9 +35,11 @@ __all__ = [
     "audit",
     "begin_pause",
     "check_signatures",
+    "drop_old_response_urls",
     "end_pause",
     "health",
     "look_into",
+    "purge",
     "resume",
     "stop_batch",
 ]

@@ -14,6 +14,7 @@ from bot.decisions.delivery import AnswerDelivery
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
 from bot.decisions.service import DecisionService, Unrecorded
+from bot.decisions.verdict import Judge
 from bot.models import FirstApproval, Found, Job
 from bot.policy import Policy
 from bot.store import Approvals, DecisionStore, Lease, Pauses
@@ -119,7 +120,7 @@ async def _one_is_two(self: Guardrails, job: Job, present: Any, _about: Any) -> 
     return FirstApproval(job.request.actor.user_id, present.mode, now, job.id, present.episode)
 
 
-async def _believe(self: Executor, seen: Any, cause: Any, sent_at: float) -> Any:  # noqa: ARG001 - as the other
+async def _believe(self: Judge, seen: Any, cause: Any, sent_at: float) -> Any:  # noqa: ARG001 - as the other
     raise cause
 
 
@@ -202,7 +203,7 @@ EVERY = (
     ),
     Ablation(
         "read-back",
-        [(Executor, "_read_back", _believe)],
+        [(Judge, "read_back", _believe)],
         needs=("together cut after", "together hang after", "together 503 after"),
     ),
     Ablation(

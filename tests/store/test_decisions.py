@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, text, true, update
 
 from bot.errors import LeaseLost, OutcomeKind
 from bot.models import Alert, Claim, Job, Outcome, RemediationRef, ReplyTarget, SeenState, TrackedMessage
-from bot.store import DecisionStore, Messages, audit
+from bot.store import DecisionStore, Messages, audit, purge
 from bot.store.tables import DONE, alerts, decisions, messages
 from bot.store.tables import audit as audit_table
 from tests.manual_clock import ManualClock
@@ -193,9 +193,9 @@ async def test_old_decisions_are_purged_and_the_trail_is_kept(store: DecisionSto
     job = await received(store)
     await store.record_outcome(job, APPROVED, ANSWER)
     await store.finish(job)
-    assert await store.purge(400) == 0
+    assert await purge(store.database, 400) == 0
     await execute(store.database, update(decisions).values(done_at=decisions.c.done_at - 400 * 86_400 - 1))
-    assert await store.purge(400) == 1
+    assert await purge(store.database, 400) == 1
     assert await events(store) == [("outcome", "approved")]
 
 
@@ -212,7 +212,7 @@ async def test_alerts_are_purged_only_once_they_are_closed(store: DecisionStore)
         update(alerts).values(seen_at=alerts.c.seen_at - long_ago, is_open=alerts.c.remediation_id == "open"),
         update(messages).values(opened_at=messages.c.opened_at - long_ago, is_open=messages.c.id == "open"),
     )
-    await store.purge(400)
+    await purge(store.database, 400)
     left = await execute(store.database, select(alerts.c.remediation_id, messages.c.id).join(messages, true()))
     assert [tuple(row.values()) for row in left] == [("open", "open")]
 
@@ -279,7 +279,7 @@ async def test_much_that_is_old_is_purged_to_the_last_row(store: DecisionStore) 
     ]  # fmt: skip
     await execute(store.database, insert(decisions).values(rows))
     await received(store)
-    assert await store.purge(1) == 1201
+    assert await purge(store.database, 1) == 1201
     assert await column(store, "id") == "job-1"
 
 

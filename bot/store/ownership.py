@@ -1,0 +1,165 @@
+"""Whose a decision is: the lease on its row, the fence on each write to it, and how another process takes it over."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Update, and_, bindparam, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from bot.clock import Clock
+from bot.errors import LeaseLost
+from bot.models import Job, new_id
+from bot.store import batches
+from bot.store.connection import Connection, is_among, listed, now
+from bot.store.database import Database
+from bot.store.serialization import to_job
+from bot.store.tables import ACTIVE, ANSWERED, RECEIVED, SET_ASIDE, decisions, leases
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_LEASE = 900.0  # more than BOT_LEASE_SECONDS may be, and than the longest pause before an answer is told again
+_RESERVE = 1.0  # seconds of a lease that this process doesn't count on
+# Seconds from "a POST leaves" to the POST. Later, others may count on its having arrived, or never arriving.
+SEND_WITHIN = 5.0
+c = decisions.c
+UNFINISHED = c.status.in_((RECEIVED, ACTIVE, ANSWERED))
+MINE = and_(c.id == bindparam("b_id"), c.owner == bindparam("b_owner"), c.fence == bindparam("b_fence"))
+LEASE_UNTIL = now() + bindparam("b_lease")
+
+
+def update_mine(within: ColumnElement[bool] = UNFINISHED, /, **values: object) -> Update:
+    """Build the update of a job's row that succeeds only while the row is still this process's."""
+    written = update(decisions).where(MINE, within).values({"lease_until": LEASE_UNTIL, **values})
+    return written.returning(c.sent_at)
+
+
+KEEP = update_mine()
+_RELEASE = update_mine(lease_until=0.0)
+_HEARTBEAT = (
+    update(decisions)
+    .where(is_among("b_ids", c.id), c.owner == bindparam("b_owner"), UNFINISHED)
+    .values(lease_until=LEASE_UNTIL)
+    .returning(c.id)
+)
+_PROBE = insert(leases).values(until=now()).on_conflict_do_update(index_elements=["name"], set_={"until": now()})
+# A clock that was set back would make a dead process's lease last for as long.
+_IMPOSSIBLE = c.lease_until > now() + _LONGEST_LEASE
+_LEFT = or_(c.lease_until < now(), _IMPOSSIBLE, and_(bindparam("b_all"), c.owner != bindparam("b_owner")))
+_TAKE_OVER = (
+    update(decisions)
+    .where(
+        c.id.in_(
+            select(c.id).where(UNFINISHED, _LEFT).order_by(c.received_at).limit(bindparam("b_limit"))
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .values(owner=bindparam("b_owner"), lease_until=LEASE_UNTIL, fence=c.fence + 1)
+    .returning(*c)
+)  # fmt: skip
+_SET_ASIDE = update(decisions).where(c.id == bindparam("b_id")).values(status=SET_ASIDE)
+_COUNT_SET_ASIDE = select(func.count()).where(c.status == SET_ASIDE)
+
+
+class Ownership:
+    """The decisions of this process. Each may raise StorageUnavailable; a write to another's job, LeaseLost."""
+
+    def __init__(self, database: Database, lease_seconds: float, clock: Clock) -> None:
+        self.database = database
+        self._lease = lease_seconds
+        self._clock = clock
+        self._owner = new_id()
+        self._turn = batches.Owner(self._owner, lease_seconds)
+
+    def holds(self, job: Job) -> bool:
+        """Return whether no other process can have a job now, by this process's own clock."""
+        return self._clock.monotonic() < job.held_until - _RESERVE
+
+    def may_send(self, job: Job) -> bool:
+        """Return whether a POST may leave now: "a POST leaves" was recorded a moment ago, and nobody else has the job.
+
+        The database's answer may have come late, and this process may have been suspended since.
+        """
+        is_soon = self._clock.monotonic() - job.sending_since < SEND_WITHIN
+        return is_soon and self.holds(job)
+
+    async def ensure_held(self, job: Job) -> None:
+        """Return once no other process can have a job now; where this process's clock isn't sure, ask the database."""
+        if not self.holds(job):
+            asked_at = self._clock.monotonic()
+            await self.database.run(self._execute, KEEP, job)
+            self._hold(job, asked_at)
+
+    async def heartbeat(self, jobs: Mapping[str, Job]) -> None:
+        """Keep what this process works on, and write in any case: a database that can't be written is told by that."""
+        asked_at, jobs = self._clock.monotonic(), dict(jobs)
+        for job_id in await self.database.keep(self._heartbeat, list(jobs)):
+            self._hold(jobs[job_id], asked_at)
+
+    def _heartbeat(self, connection: Connection, job_ids: list[str]) -> list[str]:
+        connection.execute(_PROBE, {"name": f"process {self._owner}", "owner": self._owner})
+        kept = connection.execute(
+            _HEARTBEAT, {"b_ids": listed(job_ids), "b_owner": self._owner, "b_lease": self._lease}
+        )
+        return kept.scalars()
+
+    async def release(self, job: Job) -> None:
+        """Let the next process continue with a job at once."""
+        await self.database.run(self._execute, _RELEASE, job, keep=False)
+
+    async def take_over(self, limit: int, *, at_start: bool = False) -> list[Job]:
+        """Take what other processes have left behind. What this version can't read is set aside.
+
+        Args:
+            at_start: with SQLite, take all unfinished decisions: only one process uses the file.
+        """
+        asked_at, take_all = self._clock.monotonic(), at_start and self.database.is_sqlite
+        jobs = await self.database.run(self._take_over, limit, take_all=take_all)
+        return [self._hold(job, asked_at) for job in jobs]
+
+    def _take_over(self, connection: Connection, limit: int, *, take_all: bool) -> list[Job]:
+        values = {"b_limit": limit, "b_owner": self._owner, "b_lease": self._lease, "b_all": take_all}
+        jobs, odd = [], []
+        for row in connection.execute(_TAKE_OVER, values):
+            try:
+                jobs.append(to_job(row))
+            except (ValueError, TypeError, KeyError) as error:
+                logger.error("Decision %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
+                odd.append(row)
+        aside = (self._set_aside(connection, row.id, row.batch_id, row.received_at) for row in odd)
+        return jobs + [following for following in aside if following]
+
+    async def set_aside(self, job: Job) -> Job | None:
+        """Keep a job from being taken over again. Returns the decision of the same batch whose turn it is now."""
+        asked_at = self._clock.monotonic()
+        following = await self.database.run(self._set_aside, job.id, job.request.batch_id, job.received_at)
+        return self._hold(following, asked_at) if following else None
+
+    def _set_aside(self, connection: Connection, job_id: str, batch_id: str | None, began_at: float) -> Job | None:
+        connection.execute(_SET_ASIDE, {"b_id": job_id})
+        return batches.advance(connection, batch_id, self._turn, began_at) if batch_id else None
+
+    async def count_set_aside(self) -> int:
+        """Return how many rows no version that ran here could read."""
+        return int((await self.database.read(Connection.execute, _COUNT_SET_ASIDE)).scalar())
+
+    def _hold(self, job: Job, asked_at: float) -> Job:
+        job.held_until = asked_at + self._lease
+        return job
+
+    def _execute(
+        self, connection: Connection, statement: Update, job: Job, /, *, keep: bool = True, **values: object
+    ) -> float:
+        """Write to a job's row if it is still ours, with what `update_mine` built.
+
+        Args:
+            keep: for another lease; without it, the statement itself says until when.
+        """
+        more = values | {"b_lease": self._lease} if keep else values
+        row = connection.execute(statement, self._key(job) | more).first()
+        if row is None:
+            raise LeaseLost
+        return float(row[0] or 0.0)
+
+    def _key(self, job: Job) -> dict[str, Any]:
+        return {"b_id": job.id, "b_owner": self._owner, "b_fence": job.fence}

@@ -1,0 +1,75 @@
+"""Deleting what is old, a little at a time: no ack waits long for it. The audit trail stays."""
+
+from sqlalchemy import BindParameter, ColumnElement, Delete, Table, bindparam, delete, select, true, tuple_, update
+
+from bot.store import batches, inbox
+from bot.store.connection import Connection, now, read_clock
+from bot.store.database import Database
+from bot.store.ownership import UNFINISHED
+from bot.store.tables import alerts, decisions, first_approvals, leases, messages
+
+_DAY = 86_400.0
+RESPONSE_URL_SECONDS = 1800.0  # docs.slack.dev, "Handling user interaction": 30 minutes
+_AT_ONCE = 500
+c = decisions.c
+_OLD_PROBES = delete(leases).where(leases.c.name.startswith("process "), leases.c.until < now() - _DAY)
+_OLD_REQUESTS = select(c.id, c.request).where(
+    UNFINISHED, c.received_at < now() - RESPONSE_URL_SECONDS, c.request.contains('"response_url": "')
+)
+_REWRITE = update(decisions).where(c.id == bindparam("b_id")).values(request=bindparam("b_request"))
+
+
+def _some(table: Table, *where: ColumnElement[bool]) -> Delete:
+    """Build the deletion of some of what is old."""
+    key = list(table.primary_key.columns)
+    some = select(*key).where(*where).limit(_AT_ONCE)
+    return delete(table).where((tuple_(*key) if len(key) > 1 else key[0]).in_(some))
+
+
+_OLDEST: BindParameter[float] = bindparam("b_oldest")
+_OLD = (
+    _some(decisions, c.done_at < _OLDEST),
+    # Worded so that SQLite looks by age: almost all rows are closed.
+    _some(alerts, alerts.c.is_open.is_distinct_from(true()), alerts.c.seen_at < _OLDEST),
+    _some(messages, messages.c.is_open.is_distinct_from(true()), messages.c.opened_at < _OLDEST),
+)
+
+
+async def purge(database: Database, days: int) -> int:
+    """Delete finished decisions, alerts, and batches that are older. Returns how many decisions.
+
+    Raises:
+        StorageUnavailable: some of it may be deleted.
+    """
+    oldest = await database.read(read_clock) - days * _DAY
+    await database.run(_purge_small, oldest)
+    purged = [await _purge_all(database, each, oldest) for each in _OLD]
+    return purged[0]
+
+
+async def _purge_all(database: Database, statement: Delete, oldest: float) -> int:
+    total = 0
+    while count := (await database.run(Connection.execute, statement, {"b_oldest": oldest})).rowcount:
+        total += count
+        if count < _AT_ONCE:
+            break
+    return total
+
+
+def _purge_small(connection: Connection, oldest: float) -> None:
+    connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
+    connection.execute(_OLD_PROBES)
+    inbox.purge(connection)
+    batches.purge(connection, oldest, never_confirmed=read_clock(connection) - _DAY)
+
+
+def drop_old_response_urls(connection: Connection) -> None:
+    """Forget response_urls that Slack no longer takes, inside a transaction."""
+    for row in connection.execute(_OLD_REQUESTS):
+        connection.execute(_REWRITE, {"b_id": row.id, "b_request": without_response_url(row.request)})
+
+
+def without_response_url(request: str) -> str:
+    """Blank the response_url in a stored request."""
+    head, _, rest = request.partition('"response_url": "')
+    return f'{head}"response_url": null{rest.partition(chr(34))[2]}'
