@@ -105,9 +105,9 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     )
     directory = SlackDirectory(reading, clock)
     policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
-    limits = Limits(settings.bot_max_in_repair, settings.bot_max_in_repair_percent, settings.two_people, cards.observed)
+    limits = Limits(settings.bot_max_in_repair, settings.bot_max_in_repair_percent, settings.two_people)
     together, approvals, messages = connections.together, Approvals(database), Messages(database)
-    guardrails = Guardrails(limits, together, approvals, policy, clock)
+    guardrails = Guardrails(limits, together, approvals, policy, clock, cards.observes)
     decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
     is_watching = settings.bot_alert_channel is not None
     lookup = Lookup(together, policy, messages, settings.bot_clusters, clock, is_watching=is_watching)

@@ -1,6 +1,7 @@
 """Guard rails before an approval: each is off unless it is set."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bot.clock import Clock
@@ -49,13 +50,11 @@ class Limits:
         nodes: the most nodes of a cluster in repair at once; None for no limit.
         percent: the same in percent of a cluster's nodes, 1 to 100; None for no limit.
         two_people: when two different people must approve.
-        observed: the clusters in which nothing is decided; "*" for all.
     """
 
     nodes: int | None = None
     percent: int | None = None
     two_people: TwoPeople = field(default_factory=TwoPeople)
-    observed: frozenset[str] = frozenset()
 
 
 def paused(pause: Pause) -> Paused:
@@ -82,8 +81,14 @@ def two_needed() -> SecondPersonNeeded:
 class Guardrails:
     """Asks, before an approval is sent, whether it may be."""
 
-    def __init__(
-        self, limits: Limits, together: TogetherClient, approvals: Approvals, policy: Policy, clock: Clock
+    def __init__(  # noqa: PLR0913, PLR0917 - what an approval is asked about
+        self,
+        limits: Limits,
+        together: TogetherClient,
+        approvals: Approvals,
+        policy: Policy,
+        clock: Clock,
+        observes: Callable[[str], bool],
     ) -> None:
         self._limits = limits
         self._together = together
@@ -91,6 +96,7 @@ class Guardrails:
         self._pauses = Pauses(approvals.database)
         self._policy = policy
         self._clock = clock
+        self._observes = observes
         self._sizes: dict[str, tuple[float, int | None]] = {}
 
     async def check(self, job: Job, present: Remediation, about: CardContext | None) -> FirstApproval | None:
@@ -119,7 +125,7 @@ class Guardrails:
             Observing: the bot decides nothing in this cluster, since it was started again.
         """
         request = job.request
-        if not self._limits.observed.isdisjoint({request.ref.cluster_id, "*"}):
+        if self._observes(request.ref.cluster_id):
             raise Observing
         await self._policy.authorize(request.verb, request.actor, request.place.channel_id)
 

@@ -292,7 +292,7 @@ class DecisionService:
             if await self._store.age(job) > LIFETIME:
                 raise Expired(rule.noun)
             await self._policy.authorize(request.verb, request.actor, request.place.channel_id)
-            if rule.decides and self._config.observed and self._config.observes(request.ref.cluster_id):
+            if rule.decides and self._config.observes(request.ref.cluster_id):
                 raise Observing
             if job.is_active:
                 return None

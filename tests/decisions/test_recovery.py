@@ -243,7 +243,7 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, Decisio
     policy = Policy(("U0ALICE",), frozenset(), "T0HOME", Members())
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
-        guards = Guardrails(Limits(), together, Approvals(database), policy, time.clock)
+        guards = Guardrails(Limits(), together, Approvals(database), policy, time.clock, CardConfig().observes)
         yield DecisionService(together, policy, guards, ear, store, time.clock, CardConfig()), store, ear
     finally:
         await database.close()
