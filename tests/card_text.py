@@ -31,7 +31,7 @@ def compare(name: str, actual: str) -> None:
     if not path.exists():
         path.write_text(actual, encoding="utf-8")
         pytest.fail(f"{path.name} did not exist; it is written now: read it, then commit it")
-    assert actual == path.read_text(encoding="utf-8")
+    assert actual == path.read_text(encoding="utf-8"), f"{path.name} differs: delete it and run twice to accept"
 
 
 def texts(node: Any) -> list[dict[str, Any]]:

@@ -83,9 +83,7 @@ class Judge:
         request = self.job.request
         is_sure = not (is_read_back and request.verb is Verb.CANCEL)
         notice = success_notice(request, seen, result)
-        if result.state not in request.rule.effect and not self._took_effect(
-            seen, result, self.clock.monotonic()
-        ):
+        if result.state not in request.rule.effect and not self._took_effect(seen, result, self.clock.monotonic()):
             # An answer of 200 that does not show the effect is no success.
             return self._verdict(OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, of=result)
         if result.create_time:
@@ -123,9 +121,7 @@ class Judge:
         decided = await self._decided(present)
         notice = too_late_notice(self.job, seen, present, decided, refusal)
         verdict = self._verdict(OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, of=refusal)
-        return replace(
-            verdict, is_late=not request.place.is_button and present.state in request.rule.effect
-        )
+        return replace(verdict, is_late=not request.place.is_button and present.state in request.rule.effect)
 
     async def read_back(self, seen: SeenState | None, cause: AmbiguousResponse, sent_at: float) -> Verdict:
         """Find out whether a decision without a clear answer took effect.

@@ -34,7 +34,7 @@ class State(StrEnum):
 IN_REPAIR = frozenset({State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING})
 OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING)
 _BRIEF = 5  # Xid events that are kept
-_BEGUN = IN_REPAIR | {State.SUCCEEDED, State.FAILED}
+BEGUN = IN_REPAIR | {State.SUCCEEDED, State.FAILED}
 _AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
 _OUR_COMMENT = re.compile(r"\[[0-9a-f]{8}\] Approved in Slack by ")
 _NEVER_RAN = frozenset({State.PENDING_APPROVAL, State.CANCELLED, State.AUTO_RESOLVED})  # so far, or any more
@@ -280,7 +280,7 @@ class Remediation(_Answer):
     @property
     def is_automatic(self) -> bool:
         """Whether Together began it automatically."""
-        return self.state in _BEGUN and self.has_no_reviewer
+        return self.state in BEGUN and self.has_no_reviewer
 
     @property
     def is_ours(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.models.remediation import State
+from bot.models.remediation import BEGUN, State
 
 
 class Verb(StrEnum):
@@ -53,8 +53,6 @@ class Rule:
         return bool(self.effect)
 
 
-_APPROVED = (State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING, State.SUCCEEDED, State.FAILED)
-
 # Allowed states and results: docs.together.ai/reference, remediation-cancel, -approve and -reject.
 RULES: Mapping[Verb, Rule] = {
     Verb.APPROVE: Rule(
@@ -63,7 +61,7 @@ RULES: Mapping[Verb, Rule] = {
         done="approved",
         noun="approval",
         allowed=frozenset({State.PENDING_APPROVAL}),
-        effect=frozenset(_APPROVED),
+        effect=BEGUN,
         on_card=True,
     ),
     # Not on the bot's cards: it ends like cancel, and two buttons with one outcome make a tired person wonder.

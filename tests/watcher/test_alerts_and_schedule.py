@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from bot import alerts
 from bot.alerts import Look, answered, held
 from bot.cards import card
+from bot.cards.labels import STATES
 from bot.models import (
     IN_REPAIR,
     OPEN,
+    RULES,
     Actor,
     Alert,
     Answer,
@@ -215,6 +217,8 @@ def test_states_are_open_or_final_and_every_open_one_waits_or_is_in_repair() -> 
     assert not {*OPEN} & FINAL
     assert {State.PENDING_APPROVAL} | IN_REPAIR == {*OPEN}
     assert State.PENDING_APPROVAL not in IN_REPAIR
+    assert RULES[Verb.APPROVE].effect == {*State} - {State.PENDING_APPROVAL, State.CANCELLED, State.AUTO_RESOLVED}
+    assert {*STATES} == {*State}
 
 
 def read_after(known: Remediation, read: Remediation, *, read_alone: bool = False) -> bool:
