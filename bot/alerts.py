@@ -247,6 +247,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
     alert = replace(alert, decided_seq=seq if decides else alert.decided_seq)
     if remark and remark.decided:
+        message = _told_of_ended_hold(alert, message, request, at) if decides else message
         alert = replace(alert, hold=None, decided=remark.decided)
     is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
     message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
@@ -271,6 +272,17 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     return alert, replace(message, content_hash="") if place.in_progress else message
 
 
+def _told_of_ended_hold(alert: Alert, message: TrackedMessage, request: Request, now: float) -> TrackedMessage:
+    """Let those learn who asked to wait that somebody else didn't."""
+    hold, user_id = alert.hold.at(now) if alert.hold else None, request.actor.user_id
+    waited = [each for each in (hold, *hold.others) if each.user_id != user_id] if hold else []
+    if not waited or message.is_digest:
+        return message
+    node, who = escape(alert.remediation.node, 100), ", ".join(f"<@{each.user_id}>" for each in waited)
+    line = f"{node}: {request.rule.done} by <@{user_id}> during your hold, {who}."
+    return replace(message, pending_lines=(*message.pending_lines, line))
+
+
 def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool = False) -> TrackedMessage:
     """Let a message be drawn again; once more later, where an edit may still arrive over that."""
     unsure_until = now + ARRIVED_SECONDS if may_overwrite else message.unsure_until
@@ -284,7 +296,8 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Track
     is_again = before and before.user_id == hold.user_id and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
     message, node = replace(message, next_at=0.0, done=False), escape(alert.remediation.node, 100)
     if not message.is_digest:
-        line = () if is_again else (f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}.",)
+        why = f": “{escape(hold.reason, 300)}”" if hold.reason else "."
+        line = () if is_again else (f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}{why}",)
         message = replace(message, pending_lines=message.pending_lines + line)
     return replace(alert, hold=joined, asked_since=joined.until), message
 

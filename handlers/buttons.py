@@ -78,7 +78,7 @@ def read(body: dict[str, Any]) -> Request | None:
             verb = Verb.RELEASE
         elif chosen.isdecimal():
             seconds = float(chosen)
-        else:
+        elif chosen != cards.WITH_REASON:
             raise UnknownControl(f"the choice {chosen}")
     ref, shown = read_button_value(value)
     return Request(verb, ref, actor_of(body), place_of(body), shown=shown, trigger_id=key_of(body), seconds=seconds)

@@ -10,9 +10,11 @@ from bot import cards
 from bot.decisions import DecisionService, two_needed
 from bot.errors import UnknownControl
 from bot.models import Actor, Request, SeenState, Verb, is_weaker
-from handlers.clicks import dicts
+from handlers.clicks import action_of, dicts
 from handlers.dialogs import Dialogs
 from handlers.submissions import BadField, Submissions, reason_of
+
+_MENUS = cards.MODE, cards.HOLD_FOR
 
 
 def _shows_what_runs(request: Request) -> bool:
@@ -41,6 +43,8 @@ class Reasons:
         The bot's own buttons always ask something: one without a question was drawn when the settings were others. An
         approval of nobody knows what shows the card first instead.
         """
+        if request.verb is Verb.HOLD:
+            return (action_of(body).get("selected_option") or {}).get("value") == cards.WITH_REASON
         if not request.rule.decides or (request.verb is Verb.APPROVE and not _shows_what_runs(request)):
             return False
         is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
@@ -54,12 +58,16 @@ class Reasons:
             SecondPersonNeeded: nobody may choose another mode alone.
         """
         about = await self.decisions.about(request.ref)
+        if request.verb is Verb.HOLD:
+            view = cards.hold_dialog(request, about.node or request.ref.instance_id)
+            await self.dialogs.open(request.trigger_id, view)
+            return
         offered: Sequence[str] = ()
         if other_mode and not (offered := self.config.other_modes(_suggested(request.shown), about.history)):
             raise two_needed()
         node, wait = about.node or request.ref.instance_id, self.config.wait_of(request.ref.cluster_id)
-        share = about.share if request.verb is Verb.APPROVE else None
-        await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node, offered, wait, share))
+        known = about if request.verb is Verb.APPROVE else None
+        await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node, offered, wait, known))
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the decision with its reason."""
@@ -68,13 +76,18 @@ class Reasons:
     def _read(self, view: dict[str, Any], actor: Actor) -> Request:
         try:
             verb, ref, shown, place = cards.recall(str(view.get("private_metadata")), actor.user_id)
-            menu = view["state"]["values"].get(cards.MODE)
-            mode = str(menu[cards.MODE]["selected_option"]["value"]) if menu else ""
+            values = view["state"]["values"]
+            chosen = {name: values[name][name]["selected_option"]["value"] for name in _MENUS if name in values}
+            seconds = float(chosen[cards.HOLD_FOR]) if verb is Verb.HOLD else None
         except (ValueError, KeyError, TypeError) as error:
             raise UnknownControl("this dialog") from error
         reason = reason_of(view, cards.REASON)
-        request = Request(verb, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")
-        if menu:
+        request = Request(
+            verb, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}", seconds=seconds
+        )
+        if verb is Verb.HOLD:
+            return request
+        if mode := chosen.get(cards.MODE):
             suggested = _suggested(shown)
             if verb is not Verb.APPROVE or mode not in self.config.other_modes(suggested):
                 raise UnknownControl("this dialog")

@@ -161,7 +161,7 @@ def request(verb: Verb = Verb.CANCEL, original: Message | None = None) -> Reques
 ABOUT = CardContext(
     history=History(2, Mode.REBOOT_VM, State.SUCCEEDED, START - 26 * 3600),
     share=RepairLoad(3, 32, START, "llama-train"),
-    hold=Hold("U0BOB", START + 1800),
+    hold=Hold("U0BOB", START + 1800, reason="checkpoint first", name="bob"),
     first=FirstApproval("U0ALICE", Mode.REBOOT_VM, START, episode=remediation().episode),
     followed=True,
 )

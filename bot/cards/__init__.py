@@ -3,7 +3,18 @@
 from bot.cards import batch, chooser, digest, handover, home, labels, listing, selection
 from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig
-from bot.cards.controls import COPY_IDS, HISTORY, LOOKING, MORE, OTHER_MODE, REJECT, RELEASE, SUPPORT, question
+from bot.cards.controls import (
+    COPY_IDS,
+    HISTORY,
+    LOOKING,
+    MORE,
+    OTHER_MODE,
+    REJECT,
+    RELEASE,
+    SUPPORT,
+    WITH_REASON,
+    question,
+)
 from bot.cards.evidence import most_common_fault
 from bot.cards.faults import more_unrepaired, none_left, unrepaired
 from bot.cards.history import copyable, history, support
@@ -25,8 +36,8 @@ from bot.cards.notices import (
 )
 from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, RESUME_DIALOG, looked_into, paused, resume_dialog, resumed
 from bot.cards.pointers import moved, posted_twice
-from bot.cards.reason import MODE, REASON, reason_dialog, recall
-from bot.cards.remediation_card import brief, card
+from bot.cards.reason import HOLD_FOR, MODE, REASON, hold_dialog, reason_dialog, recall
+from bot.cards.remediation_card import asked_to_wait, brief, card
 from bot.cards.thread import (
     came_back,
     first_approval,
@@ -51,6 +62,7 @@ __all__ = [
     "ALL_CLUSTERS",
     "COPY_IDS",
     "HISTORY",
+    "HOLD_FOR",
     "LOOKING",
     "MODE",
     "MORE",
@@ -63,9 +75,11 @@ __all__ = [
     "RESUME_DIALOG",
     "SUPPORT",
     "USAGE",
+    "WITH_REASON",
     "CardConfig",
     "after_failure",
     "as_copy",
+    "asked_to_wait",
     "batch",
     "brief",
     "came_back",
@@ -80,6 +94,7 @@ __all__ = [
     "first_approval",
     "handover",
     "history",
+    "hold_dialog",
     "hold_ends",
     "home",
     "how_to_decide",

@@ -1,10 +1,11 @@
 """The controls of a card, and what they ask before a decision."""
 
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, assert_never
 
 from bot.cards import blocks, labels
 from bot.cards.config import CardConfig
-from bot.models import RULES, Blocks, CardContext, Remediation, State, Verb, button_value, reference_value
+from bot.models import RULES, Blocks, CardContext, Hold, Remediation, State, Verb, button_value, reference_value
 from bot.mrkdwn import clean
 
 RELEASE = "release"
@@ -13,6 +14,7 @@ LOOKING = "remediation:looking"  # somebody looks into it: nobody is reminded fo
 _MAX_DIALOG = 300  # characters of its text (docs.slack.dev, confirmation dialog object)
 # The choices of that menu.
 REJECT, OTHER_MODE, COPY_IDS, HISTORY, SUPPORT = "reject", "mode", "ids", "history", "support"
+WITH_REASON = "reason"
 HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until released (at most 24 h)", "86400"))
 
 
@@ -47,7 +49,7 @@ def _link(label: str, url: str) -> dict[str, Any]:
 
 def _hold_menu(about: CardContext) -> dict[str, Any]:
     """Return for how long: the value of the buttons beside it says of what, since an option is too short for that."""
-    choices = [*HOLDS, *([("Release hold", RELEASE)] if about.hold else [])]
+    choices = [*HOLDS, ("With a reason…", WITH_REASON), *([("Release hold", RELEASE)] if about.hold else [])]
     return {
         "type": "static_select",
         "action_id": Verb.HOLD.action_id,
@@ -78,16 +80,25 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
     if verb is Verb.APPROVE:
         button["style"] = "primary"
     if RULES[verb].decides and not asks_reason:
-        held = "On hold. " if about.hold and verb is Verb.APPROVE else ""
+        held = hold_lines(about.hold) if about.hold and verb is Verb.APPROVE else ()
         approved = "This repair is already approved. " if remediation.is_reviewed and verb is Verb.CANCEL else ""
-        known = held + approved + (_approvals(remediation, about, config) if verb is Verb.APPROVE else "")
+        known = approved + (_approvals(remediation, about, config) if verb is Verb.APPROVE else "")
         wait = config.wait_of(remediation.cluster_id)
         asked = question(verb, remediation.mode, remediation.node, known, wait)
+        line = next((each for each in held if len(each) < _MAX_DIALOG - len(asked.text)), "On hold." if held else "")
+        asked = asked._replace(text=f"{line} {asked.text}".lstrip())
         load = f" Cluster: {labels.load(about.share)}." if verb is Verb.APPROVE and about.share else ""
         if len(asked.text + load) <= _MAX_DIALOG:  # the effect matters more
             asked = asked._replace(text=asked.text + load)
         button["confirm"] = _dialog(asked)
     return button
+
+
+def hold_lines(hold: Hold) -> tuple[str, str]:
+    """Return who asked to wait until when, with the reason and without, for a dialog: it has no mentions."""
+    who, until = clean(hold.name, 30) or "Somebody", f"{datetime.fromtimestamp(hold.until, UTC):%H:%M}"
+    asked = f"{who} asked to wait until {until} UTC"
+    return f"{asked}: “{clean(hold.reason, 80)}”." if hold.reason else f"{asked}.", f"{asked}."
 
 
 def _approvals(remediation: Remediation, about: CardContext, config: CardConfig) -> str:

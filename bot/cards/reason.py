@@ -1,4 +1,4 @@
-"""The dialog that asks for a reason before a decision, and which mode to run instead of the suggested one."""
+"""The dialog that asks for a reason, and for which mode to run instead of the suggested one, or how long to wait."""
 
 import json
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from typing import Any
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import elements
-from bot.cards.controls import question
+from bot.cards.controls import HOLDS, hold_lines, question
 from bot.models import (
     RULES,
     Blocks,
+    CardContext,
     Message,
     RemediationRef,
-    RepairLoad,
     ReplyTarget,
     Request,
     SeenState,
@@ -23,7 +23,7 @@ from bot.models import (
 from bot.mrkdwn import clean, entities, escape
 from bot.parsing import MAX_REASON
 
-REASON, MODE = "reason", "mode"
+REASON, MODE, HOLD_FOR = "reason", "mode", "seconds"
 _METADATA = 3000  # of a view (docs.slack.dev, modal views)
 
 
@@ -32,14 +32,14 @@ def reason_dialog(
     node: str,
     offered: Sequence[str] = (),
     wait: int | None = None,
-    share: RepairLoad | None = None,
+    about: CardContext | None = None,
 ) -> dict[str, Any]:
     """Return the view: what would happen, and a field for the reason. `node` is raw.
 
     Args:
         wait: minutes that the cluster waits before it drains a busy node; None where that isn't known.
         offered: the modes to run instead of the suggested one, for a menu; empty where that isn't asked.
-        share: how much of the cluster is in repair, where an approval is asked for.
+        about: what the card says beyond the remediation, where an approval is asked for.
     """
     mode = (request.shown.mode if request.shown else None) or ""
     asked = question(request.verb, mode, node, wait=wait)
@@ -47,14 +47,39 @@ def reason_dialog(
     what = [blocks.statement(entities(asked.title), entities(asked.text))]
     if offered:
         title, submit, what = "Approve another mode", "Approve", _modes(node, mode, offered, wait)
-    if share:
-        what.append(blocks.context(f"Cluster: {labels.load(share)}."))
-    reason = {
+    if about and about.hold:
+        what.append(blocks.context(escape(hold_lines(about.hold)[0], 300)))
+    if about and about.share:
+        what.append(blocks.context(f"Cluster: {labels.load(about.share)}."))
+    return _view(request, title, submit, [*what, _reason_field(is_optional=False)])
+
+
+def hold_dialog(request: Request, node: str) -> dict[str, Any]:
+    """Return the view that asks for how long a remediation is put on hold, and why. `node` is raw."""
+    options = [blocks.option(*each) for each in HOLDS]
+    menu = {
+        "type": "static_select",
+        "action_id": HOLD_FOR,
+        "placeholder": blocks.plain("How long"),
+        "options": options,
+        "initial_option": options[0],
+    }
+    what = [
+        blocks.statement(
+            f"Hold {escape(node, 60)}?", "Reminders wait, and everyone sees who asked. It can still be decided."
+        ),
+        {"type": "input", "block_id": HOLD_FOR, "label": blocks.plain("For how long"), "element": menu},
+    ]
+    return _view(request, "Hold remediation", "Hold", [*what, _reason_field(is_optional=True)])
+
+
+def _reason_field(*, is_optional: bool) -> dict[str, Any]:
+    return {
         "type": "input",
         "block_id": REASON,
         "label": blocks.plain("Reason"),
         "hint": blocks.plain("Shown on the card and kept in the audit trail."),
-        "optional": False,
+        "optional": is_optional,
         "element": {
             "type": "plain_text_input",
             "action_id": REASON,
@@ -62,6 +87,9 @@ def reason_dialog(
             "max_length": MAX_REASON,
         },
     }
+
+
+def _view(request: Request, title: str, submit: str, drawn: Blocks) -> dict[str, Any]:
     return {
         "type": "modal",
         "callback_id": REASON,
@@ -69,7 +97,7 @@ def reason_dialog(
         "title": blocks.plain(title),
         "submit": blocks.plain(clean(submit, 24)),
         "close": blocks.plain("Go back"),
-        "blocks": [*what, reason],
+        "blocks": drawn,
     }
 
 
@@ -135,8 +163,8 @@ def recall(metadata: str, user_id: str) -> tuple[Verb, RemediationRef, SeenState
     known = json.loads(metadata)
     ref, shown = read_button_value(json.dumps(known["value"]))
     verb, original, is_foreign = Verb(known["verb"]), known.get("original"), bool(known["foreign"])
-    if not RULES[verb].decides:
-        raise ValueError(f"{verb} decides nothing")
+    if not RULES[verb].decides and verb is not Verb.HOLD:
+        raise ValueError(f"{verb} has no dialog")
     place = ReplyTarget(known["channel"], user_id, thread_ts=known["thread"], is_home=bool(known.get("home")))
     if not known["ts"] or (is_foreign and original is None):  # its words would be lost: the answer goes to its thread
         return verb, ref, shown, place

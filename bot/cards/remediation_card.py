@@ -18,6 +18,7 @@ from bot.models import (
     CardContext,
     DecidedBy,
     History,
+    Hold,
     Looking,
     Message,
     Remediation,
@@ -245,8 +246,8 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
     if about.pause:
         yield pause_line(about.pause)
     if about.hold:
-        others = "".join(f", until {when(each.until)} by <@{each.user_id}>" for each in about.hold.others)
-        yield f"On hold until {when(about.hold.until)} by <@{about.hold.user_id}>{others}."
+        holds = [f"until {when(each.until)} by {asked_to_wait(each)}" for each in (about.hold, *about.hold.others)]
+        yield f"On hold {', '.join(holds)}."
     if about.looking:
         yield looking_line(about.looking)
     if about.first and about.first.counts_for(remediation):
@@ -254,6 +255,11 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
         yield f"1 of 2 approvals: {first}. One more operator must approve.{_too_often(about, config)}"
     elif config.needs_two(remediation.mode, about.history):
         yield f"Needs 2 approvals, by different people.{_too_often(about, config)}"
+
+
+def asked_to_wait(hold: Hold) -> str:
+    """Return who put something on hold, and why."""
+    return f"<@{hold.user_id}>{f': “{escape(hold.reason, 300)}”' if hold.reason else ''}"
 
 
 def looking_line(looking: Sequence[Looking]) -> str:

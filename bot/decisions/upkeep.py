@@ -73,14 +73,13 @@ class Upkeep:
             return Verdict(OutcomeKind.CHANGED, present, decided, notice)
         try:
             seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
-            hold = await self.approvals.hold(present.ref, job.request.actor.user_id, seconds)
+            hold = await self.approvals.hold(present.ref, job.request.actor, seconds, job.request.reason)
         except StorageUnavailable as error:
             raise _not_kept(error, "put this on hold") from error
         if hold is None:
             raise NotTracked
-        return Verdict(
-            OutcomeKind.HELD, present, decided, summary=f"on hold until {when(hold.until)} by <@{hold.user_id}>."
-        )
+        said = f"on hold until {when(hold.until)} by {cards.asked_to_wait(hold)}."
+        return Verdict(OutcomeKind.HELD, present, decided, summary=said)
 
     async def release(self, job: Job) -> Verdict:
         """End a hold, for anyone who may decide.

@@ -23,23 +23,27 @@ class Hold:
     Attributes:
         until: Unix time in seconds.
         others: who asked for it too, and until when; none of them is later than this one.
+        reason: as it was typed; may be empty.
+        name: of who asked, for texts without mentions; may be empty.
     """
 
     user_id: str
     until: float
     others: "tuple[Hold, ...]" = ()
+    reason: str = ""
+    name: str = ""
 
     def at(self, now: float) -> "Hold | None":
         """Return what of it holds at a moment; None when it is over."""
         if self.until <= now:
             return None
-        return Hold(self.user_id, self.until, tuple(each for each in self.others if each.until > now))
+        return replace(self, others=tuple(each for each in self.others if each.until > now))
 
     def joined(self, other: "Hold") -> "Hold":
         """Return this hold with another person's: it extends it, and never shortens or hides it."""
-        kept = [each for each in (Hold(self.user_id, self.until), *self.others) if each.user_id != other.user_id]
-        first, *rest = sorted([*kept, Hold(other.user_id, other.until)], key=lambda each: -each.until)
-        return Hold(first.user_id, first.until, tuple(rest))
+        kept = [each for each in (replace(self, others=()), *self.others) if each.user_id != other.user_id]
+        first, *rest = sorted([*kept, replace(other, others=())], key=lambda each: -each.until)
+        return replace(first, others=tuple(rest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,11 +114,12 @@ class Approvals:
         """
         return await self.database.read(_load_now, cluster_id, known) if known else None
 
-    async def hold(self, ref: RemediationRef, user_id: str, seconds: float) -> Hold | None:
+    async def hold(self, ref: RemediationRef, actor: Actor, seconds: float, reason: str = "") -> Hold | None:
         """Keep the bot from reminding of a remediation. Returns until when; None where the bot does not track it."""
 
         def hold(look: Look) -> Tracked:
-            return held(look.alert, look.message, Hold(user_id, look.now + seconds), look.now)
+            asked = Hold(actor.user_id, look.now + seconds, reason=reason, name=actor.name)
+            return held(look.alert, look.message, asked, look.now)
 
         changed = await self.database.run(change_alert, ref, hold)
         return changed.hold if changed else None

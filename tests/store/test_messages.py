@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sqlalchemy import text
 
-from bot.models import Alert, History, Remediation, Snapshot, TrackedMessage
+from bot.models import Actor, Alert, History, Remediation, Snapshot, TrackedMessage
 from bot.store import Approvals, Database, Messages
 from bot.store.connection import Connection
 from tests.manual_clock import ManualClock
@@ -88,7 +88,7 @@ async def test_change_that_a_hold_overtakes_is_made_on_what_is_there(database_ur
     await store.add_cards([(Alert(one, ""), card_of("m"))])
     loaded = await store.load("m")
     assert loaded
-    await approvals.hold(one.ref, "U0ALICE", 1800)
+    await approvals.hold(one.ref, Actor("U0ALICE", "alice", "T0HOME"), 1800)
     seen: list[Snapshot] = []
 
     def leaving(snapshot: Snapshot) -> TrackedMessage:
@@ -111,7 +111,7 @@ class Busy(Messages):
 
     async def load(self, message_id: str) -> Snapshot | None:
         loaded = await super().load(message_id)
-        await Approvals(self.database).hold(remediation().ref, "U0ALICE", 1800)
+        await Approvals(self.database).hold(remediation().ref, Actor("U0ALICE", "alice", "T0HOME"), 1800)
         return loaded
 
 

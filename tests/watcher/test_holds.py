@@ -175,3 +175,58 @@ async def test_hold_button_of_an_older_card_still_works(bot: World) -> None:
     assert "On hold until" in alert.text
     await pass_time(bot, 70)
     assert "On hold" not in alert.text
+
+
+async def hold_with_a_reason(
+    bot: World, alert: Posted, *, user: str = "U0BOB", why: str = "checkpoint at 3:20"
+) -> None:
+    await bot.slack.press(alert, HOLD, user=user, choice="reason")
+    await bot.slack.until(lambda: bot.slack.views)
+    await bot.slack.submit(bot.slack.views.pop(0), user=user, seconds="3600", reason=why)
+
+
+async def test_reason_of_a_hold_is_on_the_card_in_the_thread_and_in_the_dialog_of_who_approves(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await hold_with_a_reason(bot, alert)
+    await until(bot, lambda: "by <@U0BOB>: “checkpoint at 3:20”" in alert.text)
+    await until(bot, lambda: any("put this on hold" in line and "checkpoint" in line for line in thread(bot, alert)))
+    asked = alert.buttons[APPROVE]["confirm"]["text"]["text"]
+    assert asked.startswith("bob asked to wait until ")
+    assert "UTC: “checkpoint at 3:20”." in asked
+    assert bot.together.posts == []
+
+
+async def test_hold_without_a_reason_is_kept_by_its_dialog_too(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await hold_with_a_reason(bot, alert, why="")
+    await until(bot, lambda: "by <@U0BOB>." in alert.text)
+
+
+async def test_who_may_not_hold_gets_no_dialog(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, user="U0CAROL", choice="reason")
+    assert "Only operators can put repairs on hold." in (await bot.reply_privately("U0CAROL")).text
+    assert not bot.slack.views
+
+
+async def test_who_asked_to_wait_learns_that_somebody_else_did_not(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await hold_with_a_reason(bot, alert)
+    await until(bot, lambda: "On hold" in alert.text)
+    await bot.slack.press(alert, APPROVE, user="U0ALICE")
+    await until(bot, lambda: any("approved by <@U0ALICE> during your hold, <@U0BOB>" in x for x in thread(bot, alert)))
+
+
+async def test_who_ends_their_own_hold_by_deciding_is_told_nothing_of_it(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await hold_with_a_reason(bot, alert)
+    await until(bot, lambda: "On hold" in alert.text)
+    await bot.slack.press(alert, APPROVE, user="U0BOB")
+    await card(bot, words="Approved, queued")
+    await poll(bot)
+    assert not any("during your hold" in line for line in thread(bot, alert))

@@ -243,6 +243,8 @@ def _element(element: dict[str, Any]) -> None:
         if not element.get("options"):
             raise Refused("invalid_blocks", "options")
         check_options(element["options"])
+        if element.get("initial_option", element["options"][0]) not in element["options"]:
+            raise Refused("invalid_blocks", "initial_option")
         return
     if element.get("type") == "external_select":
         _external_select(element)

@@ -326,6 +326,8 @@ class Slack(Workspace):
         for name, block in inputs.items():
             if block["element"]["type"] == "static_select":
                 chosen = {each["value"] for each in block["element"]["options"]}
+                if initial := block["element"].get("initial_option"):
+                    typed.setdefault(name, initial["value"])
                 if typed.get(name) not in ({*chosen, None} if block.get("optional") else chosen):
                     raise Refused("invalid_input", name)
                 continue
