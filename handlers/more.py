@@ -54,6 +54,9 @@ class OverflowMenu:
         elif chosen == cards.HISTORY:
             node = (await self.decisions.about(ref)).node or ref.instance_id
             told = cards.history(node, await self.lookup.history(ref))
+        elif chosen == cards.TIMELINE:
+            known, about = await self.lookup.get(ref), await self.decisions.about(ref)
+            told = cards.timeline(known, about, await self.lookup.history(ref))
         elif chosen == cards.SUPPORT:
             told = cards.support(await self.lookup.get(ref), await self.lookup.history(ref))
         else:

@@ -301,3 +301,36 @@ async def test_who_may_not_decide_gets_no_dialog(bot: World, choice: str) -> Non
     await bot.slack.press(await card(bot), MORE, choice=choice, user="U0CAROL")
     assert "Only operators can" in (await bot.reply_privately("U0CAROL")).text
     assert bot.slack.views == []
+
+
+async def test_timeline_has_what_happened_in_order_as_markdown(bot: World) -> None:
+    bot.together.add(
+        instance_name="gpu-node-7",
+        linked_alerts=[{
+            "alert_name": "GpuXid79", "started_at": "2026-11-24T02:50:00Z", "resolved_at": "2026-11-24T02:51:00Z",
+            "annotation": {"title": "GPU fell off the bus"},
+        }],
+    )  # fmt: skip
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved, queued")
+    bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "the VM did not come back"}
+    await card(bot, words="Failed")
+    await bot.slack.press(alert, MORE, choice=cards.TIMELINE, user="U0CAROL")
+    text = (await bot.reply_privately("U0CAROL")).everything
+    assert "### gpu-node-7 (cluster-1 (H100)): Reboot, failed" in text
+    order = [
+        "- 2026-11-24 02:50:00 UTC: Alert: GPU fell off the bus", "02:51:00 UTC: Alert cleared: GPU fell off the bus",
+        "Together suggested “Reboot”", "Approved by U0ALICE in Slack",
+    ]  # fmt: skip
+    assert [text.index(each) for each in order] == sorted(text.index(each) for each in order)
+    assert "Reviewed by" not in text  # that is the same approval, with the key's owner as its person
+
+
+async def test_timeline_names_who_decided_in_together(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.review(IDS, "reject", comment="false alarm")
+    await card(bot, words="Cancelled")
+    await bot.slack.press(alert, MORE, choice=cards.TIMELINE)
+    assert "in Together: false alarm" in (await bot.reply_privately()).everything

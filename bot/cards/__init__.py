@@ -12,12 +12,13 @@ from bot.cards.controls import (
     REJECT,
     RELEASE,
     SUPPORT,
+    TIMELINE,
     WITH_REASON,
     question,
 )
 from bot.cards.evidence import most_common_fault
 from bot.cards.faults import more_unrepaired, none_left, unrepaired
-from bot.cards.history import copyable, history, support
+from bot.cards.history import copyable, history, support, timeline
 from bot.cards.notices import (
     USAGE,
     after_failure,
@@ -74,6 +75,7 @@ __all__ = [
     "RESUME",
     "RESUME_DIALOG",
     "SUPPORT",
+    "TIMELINE",
     "USAGE",
     "WITH_REASON",
     "CardConfig",
@@ -127,6 +129,7 @@ __all__ = [
     "selection",
     "stuck",
     "support",
+    "timeline",
     "transition",
     "unfollowed",
     "unreadable",

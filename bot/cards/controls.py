@@ -13,7 +13,7 @@ MORE = "remediation:more"
 LOOKING = "remediation:looking"  # somebody looks into it: nobody is reminded for a while
 _MAX_DIALOG = 300  # characters of its text (docs.slack.dev, confirmation dialog object)
 # The choices of that menu.
-REJECT, OTHER_MODE, COPY_IDS, HISTORY, SUPPORT = "reject", "mode", "ids", "history", "support"
+REJECT, OTHER_MODE, COPY_IDS, HISTORY, TIMELINE, SUPPORT = "reject", "mode", "ids", "history", "timeline", "support"
 WITH_REASON = "reason"
 HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until released (at most 24 h)", "86400"))
 
@@ -65,7 +65,7 @@ def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig)
         choices.append(("Reject with a comment…", REJECT))
         if config.other_modes(remediation.mode, about.history):
             choices.append(("Approve with another mode…", OTHER_MODE))
-    choices += [("Copy IDs", COPY_IDS), ("Show history", HISTORY)]
+    choices += [("Copy IDs", COPY_IDS), ("Show history", HISTORY), ("Copy timeline", TIMELINE)]
     if remediation.state == State.FAILED or config.stuck_at(remediation) <= about.now:
         choices.append(("Copy for Together support", SUPPORT))
     return {"type": "overflow", "action_id": MORE, "options": [blocks.option(*each) for each in choices]}

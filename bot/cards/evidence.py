@@ -78,7 +78,12 @@ def plain_alerts(remediation: Remediation) -> Iterator[str]:
         moments = (("from", each.started_at), ("to", each.resolved_at))
         times = "".join(f" {word} {plain_when(moment)}" for word, moment in moments if moment)
         name, severity = each.alert_name or "without a name", each.severity or "no severity"
-        yield f"{name} ({severity}){times}: {', '.join(_what(each))}"
+        yield f"{name} ({severity}){times}: {alert_line(each)}"
+
+
+def alert_line(alert: LinkedAlert) -> str:
+    """Return what an alert says is wrong, raw, on one line."""
+    return ", ".join(_what(alert))
 
 
 def _what(alert: LinkedAlert, *, counts: bool = True) -> Iterator[str]:

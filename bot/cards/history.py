@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, elements
-from bot.cards.evidence import plain_alerts
+from bot.cards.evidence import alert_line, plain_alerts
 from bot.cards.listing import lines_message
 from bot.errors import OutcomeKind
-from bot.models import RULES, Message, PastDecision, Remediation, RemediationRef
+from bot.models import RULES, CardContext, Message, PastDecision, Remediation, RemediationRef, Verb
 from bot.mrkdwn import clean, entities, escape, plain_when, when
 from bot.parsing import COMMAND
+
+_REVIEWS = {Verb.APPROVE, Verb.REJECT}  # Together keeps who decided of these
 
 
 def history(node: str, past: Sequence[PastDecision]) -> Message:
@@ -57,6 +59,39 @@ def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
     told += [f"{plain_when(each.at)}: {each.verb} by {each.user_id} in Slack: {each.outcome}" for each in past]
     lines = [clean(each, 400) for each in told]
     return Message(blocks.story([entities(each) for each in lines]), blocks.preformatted(lines))
+
+
+def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDecision]) -> Message:
+    """Return what happened and when, as Markdown to copy into a postmortem."""
+    mode, state = labels.mode(remediation.mode).name, labels.state(remediation.state)[0]
+    ended = f"Repair ended: {state}{f' ({remediation.error_message})' if remediation.error_message else ''}"
+    moments = [
+        (remediation.create_time, f"Together suggested “{mode}”"),
+        (remediation.start_time, "Repair started"),
+        (remediation.end_time, ended),
+    ]
+    if not any(each.verb in _REVIEWS and each.outcome == RULES[each.verb].done for each in past):
+        reviewer = f"Reviewed by {remediation.reviewed_by or 'somebody'} in Together"
+        comment = f": {remediation.review_comment}" if remediation.review_comment else ""
+        moments.append((remediation.review_time, reviewer + comment))
+    for each in remediation.linked_alerts:
+        what = alert_line(each)
+        moments += [(each.started_at, f"Alert: {what}"), (each.resolved_at, f"Alert cleared: {what}")]
+    happened = [(moment.timestamp(), what) for moment, what in moments if moment]
+    happened += [(each.at, f"{_did(each)}{f': {each.reason}' if each.reason else ''}") for each in past]
+    if back := about.came_back:
+        happened.append((back.at, f"{back.fault} {'still fired' if back.was_firing else 'came back'}"))
+    cluster = about.share.cluster if about.share and about.share.cluster else remediation.cluster_id
+    lines = [f"### {remediation.node} ({cluster}): {mode}, {state.lower()}", ""]
+    lines += [f"- {plain_when(at)}: {what}" for at, what in sorted(happened)]
+    lines = [clean(each, 400) for each in lines]
+    return Message(blocks.story([entities(each) for each in lines]), blocks.preformatted(lines))
+
+
+def _did(past: PastDecision) -> str:
+    done = RULES[past.verb].done
+    said = done.capitalize() if past.outcome == done else f"{past.verb.capitalize()}: {_said(past.outcome)}"
+    return f"{said} by {past.user_id} in Slack"
 
 
 def copyable(ref: RemediationRef) -> Message:
