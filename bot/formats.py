@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
+from bot.daily import DailyTime, QuietHours
 from bot.links import PLACEHOLDERS, placeholders
 from bot.models import Mode, check_id
-from bot.quiet_hours import QuietHours
 
 _MODE = "REMEDIATION_MODE_"
 _LONGEST_WAIT = 24 * 60  # minutes (docs.together.ai, "Node repair", wait policy)
@@ -214,10 +214,28 @@ def quiet_hours(value: object) -> object:
         raise ValueError("contains a time that doesn't exist") from None
     if begin == end:
         raise ValueError("must start and end at different times")
+    return QuietHours(begin, end, _zone(found[5]))
+
+
+def daily_time(value: object) -> object:
+    """Read a time of day in a time zone: `08:00 Europe/Berlin`."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(\d\d):(\d\d)\s+(\S+)", value)
+    if not found:
+        raise ValueError("must be a time and a time zone")
     try:
-        return QuietHours(begin, end, ZoneInfo(found[5]))
+        at = time(int(found[1]), int(found[2]))
+    except ValueError:
+        raise ValueError("contains a time that doesn't exist") from None
+    return DailyTime(at, _zone(found[3]))
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"contains “{found[5][:40]}”, which isn't a time zone") from None
+        raise ValueError(f"contains “{name[:40]}”, which isn't a time zone") from None
 
 
 def clusters(value: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from bot import formats
+from bot.daily import DailyTime, QuietHours
 from bot.models import Mode, TwoPeople
-from bot.quiet_hours import QuietHours
 
 _PREFIX = "BOT_"
 DEFAULT_DATABASE = "sqlite:///remediation-bot.db"
@@ -35,6 +35,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_CONSOLE_URL": "https://console.example.com/clusters/{cluster_id}/remediations/{remediation_id}",
     "BOT_RUNBOOK_URL": "https://wiki.example.com/xid/{xid}",
     "BOT_QUIET_HOURS": "22:00-07:00 Europe/Berlin",
+    "BOT_SUMMARY": "08:00 Europe/Berlin",
     "BOT_REASON": "never, cancel, or always",
     "BOT_MAX_IN_REPAIR": "4",
     "BOT_MAX_IN_REPAIR_PERCENT": "10",
@@ -103,6 +104,7 @@ class Settings(BaseModel):
     bot_console_url: Annotated[str, AfterValidator(formats.template)] = ""
     bot_runbook_url: Annotated[str, AfterValidator(formats.template)] = ""
     bot_quiet_hours: Annotated[QuietHours | None, BeforeValidator(formats.quiet_hours)] = None
+    bot_summary: Annotated[DailyTime | None, BeforeValidator(formats.daily_time)] = None
     bot_reason: Annotated[Literal["never", "cancel", "always"], formats.Lower] = "never"
     bot_max_in_repair: Annotated[int | None, Field(ge=1)] = None
     bot_max_in_repair_percent: Annotated[int | None, Field(ge=1, le=100)] = None

@@ -167,6 +167,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
         settings.bot_stuck_minutes,
         3600.0 * settings.bot_verify_hours,
         frozenset(settings.bot_observe),
+        settings.bot_summary,
     )
 
 

@@ -80,8 +80,9 @@ class Chooser:
         if not self.lookup.is_watching:
             told = cards.line(handover.UNWATCHED)
         elif isinstance(asked, Tonight):
-            alerts, now = await self.lookup.lately(handover.SHIFT_SECONDS)
-            told = handover.shift(alerts, await self.lookup.faults(), await self.lookup.unreadable(), now)
+            alerts, now = await self.lookup.lately(handover.LONGEST_SHIFT)
+            began = handover.shift_began(self.config.summary, now)
+            told = handover.shift(alerts, await self.lookup.faults(), await self.lookup.unreadable(), began)
         else:
             alerts, _ = await self.lookup.lately()
             told = handover.repairs_of(asked.node, [each for each in alerts if is_named(each.remediation, asked.node)])

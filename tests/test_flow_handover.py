@@ -36,7 +36,7 @@ async def test_shift_with_all_that_happened_in_it(bot: World) -> None:
     await card(bot, ("cluster-1", "instance-4", "remediation-4"))
     await poll(bot)
     told = await asked(bot, "tonight")
-    assert told.splitlines()[0].startswith("The last 12 h, since <!date^")
+    assert told.splitlines()[0].startswith("Since <!date^")
     assert "4 new remediations. Ended: " in told
     assert "1 cancelled" in told
     assert "1 failed" in told

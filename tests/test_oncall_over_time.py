@@ -268,7 +268,7 @@ def test_worst_shift_and_history_fit_into_slack_and_mention_nobody() -> None:
         decided = DecidedBy(Verb.APPROVE, f"U{n % 40:09}", now - 10)
         back = CameBack("<!channel>" * 40, now - 5) if n % 4 == 2 else None
         many.append(Alert(one, "", seen_at=now - 100, decided=decided, came_back=back))
-    told = handover.shift(many, [], [], now)
+    told = handover.shift(many, [], [], now - 3600)
     assert "<!channel" not in told.text
     check_message({"text": told.text, "blocks": told.blocks}, is_update=True)
     told = handover.repairs_of("<!channel>" * 400, many)

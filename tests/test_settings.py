@@ -133,6 +133,7 @@ WRONG = {
     "BOT_CONSOLE_URL": ("http://x.example/", "must be a link that starts with https:// and a host"),
     "BOT_RUNBOOK_URL": ("https://x.example/{node}", "contains {node}, which isn't one of {cluster_id}, {instance_id}"),
     "BOT_QUIET_HOURS": ("22:00-07:00 Berlin", "contains “Berlin”, which isn't a time zone"),
+    "BOT_SUMMARY": ("08:00 Berlin", "contains “Berlin”, which isn't a time zone"),
     "BOT_REASON": ("sometimes", "must be never, cancel or always."),
     "BOT_MAX_IN_REPAIR": ("0", "must be a whole number of at least 1."),
     "BOT_MAX_IN_REPAIR_PERCENT": ("101", "must be a whole number from 1 to 100."),
@@ -177,7 +178,7 @@ def test_a_placeholder_is_no_value(name: str, value: str) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(SettingsError, match="32 variables are"):
+    with pytest.raises(SettingsError, match="33 variables are"):
         read_settings({name: value for name, (value, _) in WRONG.items()})
 
 
@@ -239,10 +240,10 @@ def test_misspelled_setting_stops_the_start_with_a_suggestion(name: str, meant: 
 
 def test_setting_that_no_version_resembles_is_a_warning() -> None:
     """Kubernetes itself sets the last two for a Service named bot."""
-    strange = {"BOT_SUMMARY": "1", "BOT_SERVICE_HOST": "10.0.0.1", "BOT_PORT_3000_TCP": "tcp://10.0.0.1:3000"}
+    strange = {"BOT_GREETING": "1", "BOT_SERVICE_HOST": "10.0.0.1", "BOT_PORT_3000_TCP": "tcp://10.0.0.1:3000"}
     assert read_settings(GOOD | strange) == read_settings(GOOD)
     assert unknown_names(GOOD | strange) == sorted(strange)
-    assert unknown_names(GOOD | {"BOT_AUDIT_KEY_FILE": "/x", "BOT_SUMMARY": ""}) == []
+    assert unknown_names(GOOD | {"BOT_AUDIT_KEY_FILE": "/x", "BOT_GREETING": ""}) == []
 
 
 def test_socket_mode_needs_no_signing_secret() -> None:
@@ -305,6 +306,12 @@ def test_link_template_has_a_fixed_host_and_whole_placeholders(url: str) -> None
 def test_quiet_hours_are_two_times_and_a_zone(hours: str) -> None:
     with pytest.raises(SettingsError, match="BOT_QUIET_HOURS"):
         read_settings({**GOOD, "BOT_QUIET_HOURS": hours})
+
+
+@pytest.mark.parametrize("at", ["8 UTC", "25:00 UTC", "08:00", "08:00 ../etc"])
+def test_summary_is_a_time_and_a_zone(at: str) -> None:
+    with pytest.raises(SettingsError, match="BOT_SUMMARY"):
+        read_settings({**GOOD, "BOT_SUMMARY": at})
 
 
 def test_quiet_hours_are_read() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from bot.cards import labels
+from bot.daily import DailyTime
 from bot.models import IN_REPAIR, NEXT_STEP, OVERRIDES, History, Remediation, TwoPeople, Verb
 
 MAX_URL = 3000  # of a button (docs.slack.dev, button element)
@@ -24,6 +25,7 @@ class CardConfig:
         stuck_minutes: how long after its wait a repair that hasn't ended may be stuck; 0 for never.
         verify_seconds: how long after its end a repair answers for its fault coming back; 0 for never.
         observed: the clusters in which the bot decides nothing; "*" for all.
+        summary: when a shift is summed up in the alert channels; None for never.
         workspace_url: where the workspace's messages are linked to; empty where that isn't known.
     """
 
@@ -36,6 +38,7 @@ class CardConfig:
     stuck_minutes: int = 0
     verify_seconds: float = 0.0
     observed: frozenset[str] = frozenset()
+    summary: DailyTime | None = None
 
     def observes(self, cluster_id: str) -> bool:
         """Return whether the bot decides nothing in a cluster."""

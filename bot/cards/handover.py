@@ -9,29 +9,35 @@ from bot.cards.blocks import Element, elements
 from bot.cards.chooser import not_read
 from bot.cards.evidence import fault
 from bot.cards.listing import LISTED, lines_message, mode_name, node, plural, returned_lines, since, with_rest
+from bot.daily import DailyTime
 from bot.models import IN_REPAIR, Alert, FaultReport, Message, State
 from bot.mrkdwn import escape, lasted, when
 
 SHIFT_SECONDS = 12 * 3600.0
+LONGEST_SHIFT = 48 * 3600.0  # since the evening before, with a change of clocks in between
 _OWN = re.compile(r"\[[0-9a-f]{8}\] (?:Approved|Rejected) in Slack by .*\(([UW][A-Z0-9]+)\).*", re.DOTALL)
 UNWATCHED = "The bot doesn't watch clusters, so it doesn't know what happened there. Set BOT_ALERT_CHANNEL."
 
 
-def shift(alerts: Sequence[Alert], faults: Sequence[FaultReport], unreadable: Sequence[str], now: float) -> Message:
-    """Return what has happened within the last shift, and what is left of it.
+def shift_began(summary: DailyTime | None, now: float) -> float:
+    """Return since when a shift is summed up: the evening before, where the day's summary names a time zone."""
+    return summary.shift_began(now) if summary else now - SHIFT_SECONDS
+
+
+def shift(alerts: Sequence[Alert], faults: Sequence[FaultReport], unreadable: Sequence[str], began: float) -> Message:
+    """Return what has happened within a shift, and what is left of it.
 
     Args:
         alerts: all that may have changed since it began.
         faults: what fires without a repair.
         unreadable: the clusters that can't be read now; "" for the list of clusters.
-        now: the present, as Unix time in seconds.
+        began: when the shift began, as Unix time in seconds.
     """
-    began = now - SHIFT_SECONDS
     opened = [each for each in alerts if max(since(each), each.waiting_since) >= began]
     running = [each for each in alerts if each.as_told.state in IN_REPAIR and not each.is_unlisted]
     ended = [each for each in alerts if each.is_closed and _ended_at(each) >= began]
     new = f"{len(opened)} new {plural('remediation', len(opened))}. {_results(ended)}"
-    told = [new, f"In repair now: {len(running)}." if running else ""]
+    told = [f"In repair now: {len(running)}." if running else ""]
     rest = [_decided(alerts, began), _often(opened), _unrepaired(faults), not_read(unreadable)]
     lines: list[Sequence[Element]] = [elements(each) for each in told if each]
     waiting = [each for each in alerts if each.is_waiting and each.as_told.state == State.PENDING_APPROVAL]
@@ -41,7 +47,7 @@ def shift(alerts: Sequence[Alert], faults: Sequence[FaultReport], unreadable: Se
     if returned := [each for each in alerts if each.came_back and each.came_back.at >= began]:
         lines += [elements("Didn't help", bold=True), *returned_lines(returned, LISTED)]
     lines += [elements(each) for each in rest if each]
-    return lines_message(f"The last {SHIFT_SECONDS / 3600:.0f} h, since {when(began)}", lines)
+    return lines_message(f"Since {when(began)}: {new}", lines)
 
 
 def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:

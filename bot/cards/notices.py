@@ -29,7 +29,7 @@ USAGE = (
     f"`{COMMAND}` lets you choose what to cancel.\n"
     f"`{COMMAND} gpu-node-07` finds it by node name, by ID, or by the first characters of either.\n"
     f"`{COMMAND} list` shows what is waiting; `{COMMAND} status gpu-node-07` shows one card. Only you see them.\n"
-    f"`{COMMAND} tonight` sums up the last 12 hours; `{COMMAND} history gpu-node-07` lists a node's last repairs.\n"
+    f"`{COMMAND} tonight` sums up the last shift; `{COMMAND} history gpu-node-07` lists a node's last repairs.\n"
     f"`{COMMAND} CLUSTER INSTANCE REMEDIATION [reason]` cancels a remediation at once. The node is left as it is, and "
     "Together won't suggest another repair for about 30 minutes.\n"
     f"Example: `{COMMAND} c-7f2 i-0042 r-91ac rebooted by hand`\n"
@@ -42,7 +42,7 @@ MENTIONS = (
     "`cancel gpu-node-07` or `approve gpu-node-07` links to its card. Nothing is sent until you press a button there.\n"
     "`hold 1h gpu-node-07` puts its approval on hold.\n"
     "`status gpu-node-07` shows one card; `list` shows what is waiting. Only you see them.\n"
-    "`tonight` sums up the last 12 hours; `history gpu-node-07` lists a node's last repairs.\n"
+    "`tonight` sums up the last shift; `history gpu-node-07` lists a node's last repairs.\n"
     "In the thread of an alert, `cancel`, `approve`, `hold 1h`, and `status` need no name."
 )
 

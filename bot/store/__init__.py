@@ -14,6 +14,7 @@ from bot.store.outages import Outage, Outages
 from bot.store.outbox import Outbox, OutboxEntry
 from bot.store.pauses import Pauses, begin_pause, end_pause
 from bot.store.retention import drop_old_response_urls, purge
+from bot.store.summaries import Summaries
 from bot.store.trail import Trail, check_signatures
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Outbox",
     "OutboxEntry",
     "Pauses",
+    "Summaries",
     "Trail",
     "audit",
     "begin_pause",

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.cards import CardConfig, labels
+from bot.daily import QuietHours
 from bot.models import FINAL, Alert, Mode, Remediation, Snapshot, State
-from bot.quiet_hours import QuietHours
 
 
 def deletes_data(remediation: Remediation) -> bool:

@@ -115,7 +115,7 @@ class OutageNotifier:
         for channel_id in unclear | due:
             self.queue.put(key_of(channel_id), Lane.REPLY, channel_id, urgent=True)
 
-    async def tell(self, channel_id: str) -> None:
+    async def tell(self, channel_id: str, _lane: Lane) -> None:
         """Tell a channel the next thing, at its turn.
 
         Raises:

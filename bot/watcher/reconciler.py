@@ -29,14 +29,12 @@ from bot.watcher import calls, schedule
 from bot.watcher.comparison import HISTORY_BEFORE, Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
-from bot.watcher.fault_teller import KEY as FAULTS
-from bot.watcher.fault_teller import FaultTeller
 from bot.watcher.index import TrackedIndex
-from bot.watcher.outages import KEY as OUTAGES
-from bot.watcher.outages import OutageNotifier
 from bot.watcher.schedule import Step
 from bot.watcher.teller import Teller
 from bot.watcher.workqueue import Lane, Line, WorkQueue
+
+Notice = Callable[[str, Lane], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +58,7 @@ class Reconciler:
 
     Args:
         lease: the watch; nothing is written without it.
+        notices: what tells that which is no card or digest, by what its keys begin with.
         report: told what keeps alerts from being posted in a channel, or "" when nothing does.
     """
 
@@ -72,8 +71,7 @@ class Reconciler:
         queue: WorkQueue,
         index: TrackedIndex,
         enricher: Enricher,
-        outages: OutageNotifier,
-        faults: FaultTeller,
+        notices: Mapping[str, Notice],
         comparer: Comparer,
         lease: Lease,
         config: WatchConfig,
@@ -85,8 +83,7 @@ class Reconciler:
         self._queue = queue
         self._index = index
         self._enricher = enricher
-        self._outages = outages
-        self._faults = faults
+        self._notices = notices
         self._comparer = comparer
         self._lease = lease
         self._config = config
@@ -166,13 +163,11 @@ class Reconciler:
             await self._channels.turn_to_update()
         elif lane is Lane.REPLY:
             await self._channels.turn_to_post(channel_id)
-        if key.startswith(OUTAGES):
-            await self._outages.tell(channel_id)
-        elif key.startswith(FAULTS):
-            await self._faults.tell(key.removeprefix(FAULTS), lane)
-        else:
-            return await self._reconcile(key, lane)
-        return None
+        for prefix, tell in self._notices.items():
+            if key.startswith(prefix):
+                await tell(key.removeprefix(prefix), lane)
+                return None
+        return await self._reconcile(key, lane)
 
     def _postpone(self, key: str, lane: Lane, channel_id: str, error: PostFailed | PostUncertain) -> None:
         if isinstance(error, PostFailed):

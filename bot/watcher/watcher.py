@@ -9,20 +9,24 @@ from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, PostFailed, StorageUnavailable
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, RemediationRef
-from bot.store import DecisionStore, Faults, Lease, Messages, Outages
+from bot.store import DecisionStore, Faults, Lease, Messages, Outages, Summaries
 from bot.together import TogetherClient
 from bot.watcher.brake import BrakeWatch
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
+from bot.watcher.fault_teller import KEY as FAULTS
 from bot.watcher.fault_teller import FaultTeller
 from bot.watcher.faults import READERS, FaultWatch
 from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
+from bot.watcher.outages import KEY as OUTAGES
 from bot.watcher.outages import OutageNotifier
 from bot.watcher.poller import Poller
 from bot.watcher.reconciler import Reconciler
 from bot.watcher.reports import Reports
+from bot.watcher.summary import KEY as SUMMARY
+from bot.watcher.summary import SummaryTeller
 from bot.watcher.workqueue import Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -73,6 +77,10 @@ class Watcher:
         )
         self._brake = BrakeWatch(self._reports, self._messages, self._poller, config.storm_brake, clock)
         self._fault_teller = FaultTeller(self._reports, channels, self._queue, self._lease, config, clock)
+        self._summary = SummaryTeller(
+            Summaries(store.database, self._lease), self._messages, outages, self._reports, channels, self._queue,
+            self._lease, config, clock,
+        )  # fmt: skip
         self._comparer = Comparer(self._messages, channels, self._queue, self._lease, config, clock)
         self._reconciler = Reconciler(
             messages=self._messages,
@@ -81,8 +89,7 @@ class Watcher:
             queue=self._queue,
             index=index,
             enricher=enricher,
-            outages=self._outages,
-            faults=self._fault_teller,
+            notices={OUTAGES: self._outages.tell, FAULTS: self._fault_teller.tell, SUMMARY: self._summary.tell},
             comparer=self._comparer,
             lease=self._lease,
             config=config,
@@ -156,6 +163,7 @@ class Watcher:
         await self._reports.load()
         self._faults.begin()
         self._fault_teller.begin()
+        await self._summary.begin()
         is_first = await self._messages.is_empty()
         since = self._clock.now() - (HISTORY_DAYS * _DAY if is_first else 0.0)
         # Where the database was lost, cards are in the channels that this one does not know; they are followed again.
@@ -243,3 +251,4 @@ class Watcher:
             self._outages.look()
             await self._reports.refresh()
             self._fault_teller.look()
+            self._summary.look()

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.quiet_hours import QuietHours
+from bot.daily import QuietHours
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began, digest, storm

@@ -1,8 +1,33 @@
-"""When warnings call nobody."""
+"""Times of day: when warnings call nobody, and when the daily summary is sent."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
+
+_EVENING = time(18)
+
+
+@dataclass(frozen=True, slots=True)
+class DailyTime:
+    """A time of day, in a time zone: one that a change of clocks leaves out is an hour later, and none counts twice."""
+
+    at: time
+    zone: ZoneInfo
+
+    def last_before(self, moment: float) -> float:
+        """Return when it was last, at a moment or before; both in Unix time."""
+        today = datetime.fromtimestamp(moment, self.zone).date()
+        times = (datetime.combine(today - timedelta(days), self.at, self.zone).timestamp() for days in (0, 1))
+        return next(each for each in times if each <= moment)
+
+    def day_of(self, moment: float) -> int:
+        """Return the day of `last_before`, as a number that grows by one each day."""
+        return datetime.fromtimestamp(self.last_before(moment), self.zone).toordinal()
+
+    def shift_began(self, moment: float) -> float:
+        """Return when 18:00 of the day before a moment was, both in Unix time."""
+        yesterday = datetime.fromtimestamp(moment, self.zone).date() - timedelta(1)
+        return datetime.combine(yesterday, _EVENING, self.zone).timestamp()
 
 
 @dataclass(frozen=True, slots=True)

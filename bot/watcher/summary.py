@@ -1,0 +1,100 @@
+"""One message a day for the handover: what happened since the evening before."""
+
+from dataclasses import dataclass, field
+
+from bot.cards import handover
+from bot.clock import Clock
+from bot.daily import DailyTime
+from bot.errors import PostFailed, PostUncertain
+from bot.models import ARRIVED_SECONDS, AlertChannels
+from bot.store import Lease, Messages, Outages, Summaries
+from bot.watcher.comparison import HISTORY_BEFORE
+from bot.watcher.config import WatchConfig
+from bot.watcher.reports import Reports
+from bot.watcher.workqueue import Lane, WorkQueue
+
+KEY = "summary of "  # begins a key of the queue; a channel's ID follows
+LATE_SECONDS = 7200.0  # what was missed for longer is never sent
+
+
+@dataclass(slots=True)
+class SummaryTeller:
+    """Sends it once a day to each alert channel, about the clusters whose alerts go there."""
+
+    store: Summaries
+    messages: Messages
+    outages: Outages
+    reports: Reports
+    channels: AlertChannels
+    queue: WorkQueue
+    lease: Lease
+    config: WatchConfig
+    clock: Clock
+    _told: dict[str, int] = field(default_factory=dict, init=False)
+    _unclear: set[str] = field(default_factory=set, init=False)
+    _wait_until: float = field(default=0.0, init=False)
+
+    async def begin(self) -> None:
+        """Begin with what the last process knew."""
+        self._told = await self.store.told() if self.config.cards.summary else {}
+        self._unclear.clear()
+        self._let_it_arrive()
+
+    def look(self) -> None:
+        """Put on the queue what is due."""
+        at = self.config.cards.summary
+        if at is None or self.clock.monotonic() < self._wait_until:
+            return
+        for channel_id in self.config.channels:
+            if self._is_due(channel_id, at):
+                self.queue.put(f"{KEY}{channel_id}", Lane.REPLY, channel_id)
+
+    def _let_it_arrive(self) -> None:
+        """Look for what this or an earlier process has sent only once it is there, or never will be."""
+        self._wait_until = self.clock.monotonic() + ARRIVED_SECONDS
+
+    def _is_due(self, channel_id: str, at: DailyTime) -> bool:
+        now = self.clock.now()
+        is_told = self._told.get(channel_id, 0) >= at.day_of(now)
+        return not is_told and now - at.last_before(now) < LATE_SECONDS
+
+    async def tell(self, channel_id: str, _lane: Lane) -> None:
+        """Send a channel its summary, at its turn, unless an earlier attempt or process has.
+
+        Raises:
+            PostFailed, PostUncertain: Slack did not take it, or may have: it is looked for before it is sent again.
+        """
+        at = self.config.cards.summary
+        if at is None or not self._is_due(channel_id, at):
+            return
+        day = at.day_of(self.clock.now())
+        mark = f"summary {day}"
+        if not await self._is_there(channel_id, mark, at.last_before(self.clock.now())):
+            alerts, now = await self.messages.lately(handover.LONGEST_SHIFT)
+            shown = [each for each in alerts if self._goes_to(each.remediation.cluster_id, channel_id)]
+            faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
+            unreadable = [each for each in await self.outages.known() if self._goes_to(each, channel_id)]
+            told = handover.shift(shown, faults, sorted(unreadable), at.shift_began(now))
+            self.lease.ensure_held()
+            try:
+                await self.channels.post(told, channel_id=channel_id, mark=mark)
+            except PostUncertain:
+                self._unclear.add(channel_id)
+                self._let_it_arrive()
+                raise
+        await self.store.note(channel_id, day)
+        self._told[channel_id] = day
+        self._unclear.discard(channel_id)
+
+    def _goes_to(self, cluster_id: str, channel_id: str) -> bool:
+        return self.config.route(cluster_id).channel_id == channel_id
+
+    async def _is_there(self, channel_id: str, mark: str, since: float) -> bool:
+        """Return whether a summary may be in its channel; where it can't be read, after a doubt only."""
+        try:
+            found = await self.channels.find(since - HISTORY_BEFORE, channel_id)
+        except PostFailed as error:
+            if not error.is_lasting:
+                raise
+            found = None
+        return mark in found.marks if found else channel_id in self._unclear

@@ -1,0 +1,117 @@
+"""The daily summary: once, about the right clusters, also over a death, and never long after its time."""
+
+import pytest
+
+from bot.cards import handover
+from bot.daily import DailyTime
+from bot.formats import daily_time
+from tests.deaths import free_the_lease, kill_the_watch
+from tests.manual_clock import START
+from tests.simulator.slack.workspace import SlackFault
+from tests.watch import card, pass_time, until, watching
+from tests.world import World
+
+IN_TEN_MINUTES = "03:10 UTC"
+DAY = 86_400.0
+
+
+def summaries(bot: World, channel: str = "C0OPS") -> list[str]:
+    return [
+        each.text for each in bot.slack.messages if each.channel == channel and each.text.startswith("Since <!date^")
+    ]
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
+async def test_summary_is_sent_once_a_day_and_mentions_nobody(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await card(bot)
+    assert summaries(bot) == []
+    (told,) = await until(bot, lambda: summaries(bot), 900)
+    began = int(START) - 9 * 3600
+    assert told.startswith(f"Since <!date^{began}^")
+    assert "1 new remediation." in told
+    assert "Waiting for approval: 1, oldest first" in told
+    assert "gpu-node-7" in told
+    assert "<@" not in told
+    assert "<!subteam" not in told
+    await pass_time(bot, 3600)
+    assert len(summaries(bot)) == 1
+    await until(bot, lambda: len(summaries(bot)) == 2, DAY)
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
+async def test_tonight_is_since_the_evening_before(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await card(bot)
+    await bot.slack.command("tonight")
+    assert (await bot.reply_privately()).text.startswith(f"Since <!date^{int(START) - 9 * 3600}^")
+
+
+@pytest.mark.bot(
+    watching=True, BOT_SUMMARY=IN_TEN_MINUTES, BOT_ROUTES="cluster-2=C0OTHER", BOT_CHANNELS="C0OPS,C0OTHER"
+)
+async def test_each_channel_hears_of_its_own_clusters(bot: World) -> None:
+    bot.together.add(("cluster-2", "instance-2", "remediation-2"), instance_name="gpu-node-2")
+    await until(bot, lambda: summaries(bot) and summaries(bot, "C0OTHER"), 900)
+    assert "gpu-node-2" not in summaries(bot)[0]
+    assert "gpu-node-2" in summaries(bot, "C0OTHER")[0]
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY="01:30 UTC")
+async def test_summary_that_was_missed_by_less_than_two_hours_is_sent_late(bot: World) -> None:
+    await until(bot, lambda: summaries(bot), 300)
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY="00:55 UTC")
+async def test_summary_that_was_missed_by_more_is_not_sent(bot: World) -> None:
+    await pass_time(bot, 1800)
+    assert summaries(bot) == []
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
+async def test_summary_whose_answer_was_lost_is_found_and_not_repeated(bot: World) -> None:
+    await pass_time(bot, 500)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "drop", after=True))
+    await until(bot, lambda: summaries(bot), 900)
+    await pass_time(bot, 1800)
+    assert len(summaries(bot)) == 1
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
+async def test_summary_that_slack_did_not_take_is_sent_again(bot: World) -> None:
+    await pass_time(bot, 500)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", times=2))
+    await until(bot, lambda: summaries(bot), 1800)
+    await pass_time(bot, 1800)
+    assert len(summaries(bot)) == 1
+
+
+async def test_next_process_does_not_repeat_it(database_url: str) -> None:
+    async with watching(database=database_url, drain_seconds=0.2, BOT_SUMMARY=IN_TEN_MINUTES) as bot:
+        await until(bot, lambda: summaries(bot), 900)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another():
+            await pass_time(bot, 1800)
+            assert len(summaries(bot)) == 1
+
+
+def at(value: str) -> DailyTime:
+    read = daily_time(value)
+    assert isinstance(read, DailyTime)
+    return read
+
+
+def test_hour_that_a_change_of_clocks_leaves_out_or_repeats_counts_once() -> None:
+    spring, autumn = 1_774_746_000.0, 1_792_893_600.0  # 2026-03-29 01:00 UTC and 2026-10-25 02:00 UTC, in Berlin
+    daily = at("02:30 Europe/Berlin")
+    for change in (spring, autumn):
+        moments = {daily.last_before(change + hours * 3600) for hours in range(-30, 31)}
+        days = {daily.day_of(change + hours * 3600) for hours in range(-30, 31)}
+        assert len(moments) == len(days)
+
+
+def test_shift_begins_on_the_evening_before_in_the_zone_of_the_summary() -> None:
+    assert at("08:00 UTC").shift_began(START) == START - 9 * 3600
+    assert handover.shift_began(None, START) == START - 12 * 3600
