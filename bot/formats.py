@@ -201,6 +201,11 @@ def template(value: str) -> str:
     return value
 
 
+def console(value: str) -> str:
+    """A link with placeholders, or `off` for none."""
+    return "" if value.lower() == "off" else template(value)
+
+
 def quiet_hours(value: object) -> object:
     """Read hours in a time zone: `22:00-07:00 Europe/Berlin`."""
     if not isinstance(value, str):

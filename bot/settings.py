@@ -32,7 +32,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_ONCALL": "S0ONCALL or U012ABCDEF",
     "BOT_ESCALATE": "S0LEADS/30",
     "BOT_ROUTES": "c-train=C012ABCDEF/S0ONCALL,c-infer=C034GHIJKL",
-    "BOT_CONSOLE_URL": "https://console.example.com/clusters/{cluster_id}/remediations/{remediation_id}",
+    "BOT_CONSOLE_URL": "https://console.example.com/clusters/{cluster_id}/remediations/{remediation_id}, or off",
     "BOT_RUNBOOK_URL": "https://wiki.example.com/xid/{xid}",
     "BOT_QUIET_HOURS": "22:00-07:00 Europe/Berlin",
     "BOT_SUMMARY": "08:00 Europe/Berlin",
@@ -101,7 +101,7 @@ class Settings(BaseModel):
     bot_oncall: Annotated[str, AfterValidator(formats.oncall)] = ""
     bot_escalate: Annotated[str, AfterValidator(formats.escalation)] | None = None
     bot_routes: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.routes)] = ()
-    bot_console_url: Annotated[str, AfterValidator(formats.template)] = ""
+    bot_console_url: Annotated[str, AfterValidator(formats.console)] = "https://api.together.ai/clusters"
     bot_runbook_url: Annotated[str, AfterValidator(formats.template)] = ""
     bot_quiet_hours: Annotated[QuietHours | None, BeforeValidator(formats.quiet_hours)] = None
     bot_summary: Annotated[DailyTime | None, BeforeValidator(formats.daily_time)] = None

@@ -45,7 +45,9 @@ class Buttons:
             return await self.surface.once(click, lambda: self.surface.refuse(asked, click))
         if asked is None:
             return None
-        request = asked.at(self.home.result_target(asked.place, asked.ref.cluster_id))
+        request = asked
+        if request.place.is_home:
+            request = request.at(self.home.result_target(request.place, request.ref.cluster_id))
         if self.reasons.needs_reason(request, click.body):
             return await self.surface.once(click, lambda: self._ask(request))
         return await self.decisions.receive(request)

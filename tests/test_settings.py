@@ -314,6 +314,11 @@ def test_summary_is_a_time_and_a_zone(at: str) -> None:
         read_settings({**GOOD, "BOT_SUMMARY": at})
 
 
+def test_console_has_a_default_and_can_be_switched_off() -> None:
+    assert read_settings(GOOD).bot_console_url == "https://api.together.ai/clusters"
+    assert read_settings({**GOOD, "BOT_CONSOLE_URL": "Off"}).bot_console_url == ""
+
+
 def test_quiet_hours_are_read() -> None:
     hours = read_settings({**GOOD, "BOT_QUIET_HOURS": "22:00-07:00 Europe/Berlin"}).bot_quiet_hours
     assert hours is not None

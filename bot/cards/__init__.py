@@ -2,7 +2,7 @@
 
 from bot.cards import batch, chooser, digest, handover, home, labels, listing, selection
 from bot.cards.additions import decision_beneath
-from bot.cards.config import CardConfig
+from bot.cards.config import CardConfig, link
 from bot.cards.controls import (
     COPY_IDS,
     HISTORY,
@@ -106,6 +106,7 @@ __all__ = [
     "late_call",
     "line",
     "lines",
+    "link",
     "listed_again",
     "listing",
     "looked_into",

@@ -22,7 +22,10 @@ def decision_beneath(alert: Message, card: Message) -> Message:
 
 def without_header(card: Message) -> Blocks:
     """Return a card's blocks with its title in bold, as it is shown in a message or dialog that has its own."""
-    return [blocks.paragraph(escape(card.blocks[0]["text"]["text"], 150), bold=True), *card.blocks[1:]]
+    title = card.blocks[0]
+    if title["type"] == "header":
+        title = blocks.paragraph(escape(title["text"]["text"], 150), bold=True)
+    return [title, *card.blocks[1:]]
 
 
 def _with_room(shown: Blocks) -> Blocks:

@@ -1,7 +1,7 @@
 """Block Kit, in the few shapes that the bot uses, as plain dicts."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import unescape
 from typing import Any
 
@@ -119,6 +119,23 @@ def rich_texts(lines: Iterable[Sequence[Element]]) -> list[dict[str, Any]]:
 def _units(text: str) -> int:
     """Return the larger of the two lengths that Slack may count: characters or UTF-16 units."""
     return len(text) + sum(character > "\uffff" for character in text)
+
+
+def title(text: str, url: str = "") -> dict[str, Any]:
+    """Return a card's first line, raw: a link in bold where there is something to link to, which no header can be."""
+    if not url:
+        return {"type": "header", "text": plain(text)}
+    return rich_text([[{"type": "link", "url": url, "text": text, "style": {"bold": True}}]])
+
+
+def retitled(drawn: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Return a card's first line with another text; what is no such line stays as it is."""
+    if drawn["type"] == "header":
+        return {**drawn, "text": plain(change(drawn["text"]["text"]))}
+    match drawn.get("elements"):
+        case [{"elements": [{"type": "link", "text": str(text)} as link]}]:
+            return {**drawn, **rich_text([[{**link, "text": change(text)}]])}
+    return drawn
 
 
 def paragraph(text: str, *, bold: bool = False) -> dict[str, Any]:

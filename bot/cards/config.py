@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from urllib.parse import quote
 
 from bot.cards import labels
 from bot.daily import DailyTime
-from bot.models import IN_REPAIR, NEXT_STEP, OVERRIDES, History, Remediation, TwoPeople, Verb
+from bot.models import IN_REPAIR, NEXT_STEP, OVERRIDES, History, Remediation, RemediationRef, TwoPeople, Verb
 
 MAX_URL = 3000  # of a button (docs.slack.dev, button element)
 
@@ -17,7 +17,7 @@ class CardConfig:
     """What cards are set to.
 
     Attributes:
-        console_url: template of the link "Open in Together"; empty for none.
+        console_url: template of the link to Together's console; empty for none.
         runbook_url: template of the link "Runbook"; empty for none.
         asks_reason: the verbs whose button asks for a reason first.
         two_people: when two different people must approve.
@@ -70,18 +70,15 @@ class CardConfig:
         others = [mode for mode in OVERRIDES if mode != suggested and mode not in self.two_people.modes]
         return sorted(others, key=lambda mode: mode != NEXT_STEP.get(suggested))  # type: ignore[call-overload] # open set
 
-    def links(self, remediation: Remediation) -> Mapping[str, str]:
-        """Return the links of a remediation by their labels."""
-        templates = {"Open in Together": self.console_url, "Runbook": self.runbook_url}
-        if not any(templates.values()):
-            return {}
-        values = {
-            "cluster_id": remediation.cluster_id,
-            "instance_id": remediation.instance_id,
-            "remediation_id": remediation.id,
-            "mode": remediation.mode.removeprefix("REMEDIATION_MODE_"),
-            "xid": remediation.xid,
-        }
-        quoted = {name: quote(value, safe="", errors="replace") for name, value in values.items()}
-        filled = {label: url.format_map(quoted) for label, url in templates.items() if url}
-        return {label: url for label, url in filled.items() if len(url) <= MAX_URL}
+
+def link(template: str, ref: RemediationRef, remediation: Remediation | None = None) -> str:
+    """Return a link with what its placeholders stand for; empty for none, or one longer than Slack takes."""
+    if "{" not in template:
+        return template
+    values = {
+        **asdict(ref),
+        "mode": remediation.mode.removeprefix("REMEDIATION_MODE_") if remediation else "",
+        "xid": remediation.xid if remediation else "",
+    }
+    url = template.format_map({name: quote(value, safe="", errors="replace") for name, value in values.items()})
+    return url if len(url) <= MAX_URL else ""

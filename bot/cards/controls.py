@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, assert_never
 
 from bot.cards import blocks, labels
-from bot.cards.config import CardConfig
+from bot.cards.config import CardConfig, link
 from bot.models import RULES, Blocks, CardContext, Hold, Remediation, State, Verb, button_value, reference_value
 from bot.mrkdwn import clean
 
 RELEASE = "release"
 MORE = "remediation:more"
+RUNBOOK = "link:runbook"
 LOOKING = "remediation:looking"  # somebody looks into it: nobody is reminded for a while
 _MAX_DIALOG = 300  # characters of its text (docs.slack.dev, confirmation dialog object)
 # The choices of that menu.
@@ -20,7 +21,8 @@ HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until released
 
 def actions(remediation: Remediation, about: CardContext, config: CardConfig, *, buttons: bool) -> Blocks:
     """Return the row of controls: what the state allows, else "Check again"; then links, and a menu with the rest."""
-    links = [_link(label, url) for label, url in config.links(remediation).items()]
+    url = link(config.runbook_url, remediation.ref, remediation)
+    links = [{"type": "button", "action_id": RUNBOOK, "text": blocks.plain("Runbook"), "url": url}] if url else []
     value = button_value(remediation)
     more = [_more_menu(remediation, about, config)]
     if about.is_unlisted:
@@ -40,11 +42,6 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
             looking = {"type": "button", "action_id": LOOKING, "text": blocks.plain("I'm looking"), "value": value}
             controls.append(looking)
     return [blocks.actions([*controls, *links, *more])]
-
-
-def _link(label: str, url: str) -> dict[str, Any]:
-    action_id = f"link:{label.split(maxsplit=1)[0].lower()}"
-    return {"type": "button", "action_id": action_id, "text": blocks.plain(label), "url": url}
 
 
 def _hold_menu(about: CardContext) -> dict[str, Any]:

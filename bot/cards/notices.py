@@ -22,7 +22,7 @@ from bot.models import (
     Verb,
     reference_value,
 )
-from bot.mrkdwn import clean, clock_time, escape
+from bot.mrkdwn import clean, clock_time, entities, escape
 from bot.parsing import COMMAND
 
 USAGE = (
@@ -46,6 +46,8 @@ MENTIONS = (
     "In the thread of an alert, `cancel`, `approve`, `hold 1h`, and `status` need no name."
 )
 
+CONSOLE = "the Together console"  # as errors say it
+
 
 def in_progress(request: Request, since: float) -> Message:
     """Return who is doing what, without buttons; `since` in Unix time."""
@@ -57,13 +59,13 @@ def in_progress(request: Request, since: float) -> Message:
 
 
 def _under_way(drawn: Blocks, verb: Verb) -> Blocks:
-    """Return the bot's own card with a header that says what is being decided, rather than what was asked."""
-    header = drawn[0]
-    _, colon, what = str(header["text"]["text"] if header["type"] == "header" else "").partition(": ")
-    if not (colon and RULES[verb].decides):
-        return drawn
-    title = clean(f"{RULES[verb].doing.capitalize()}: {what}", blocks.MAX_HEADER)
-    return [{**header, "text": blocks.plain(title)}, *drawn[1:]]
+    """Return the bot's own card with a first line that says what is being decided, rather than what was asked."""
+
+    def doing(title: str) -> str:
+        _, colon, what = title.partition(": ")
+        return clean(f"{RULES[verb].doing.capitalize()}: {what}", blocks.MAX_HEADER) if colon else title
+
+    return [blocks.retitled(drawn[0], doing), *drawn[1:]] if RULES[verb].decides else drawn
 
 
 def after_failure(place: ReplyTarget, ref: RemediationRef, remark: CardNote) -> Message:
@@ -81,13 +83,19 @@ def failed(request: Request, error: BotError, now: float) -> str:
     return f"⚠️ {clock_time(now)}, <@{request.actor.user_id}>'s {request.rule.noun}: {error.sentence}"
 
 
-def failure(error: BotError, request: Request, node: str = "") -> Message:
-    """Return an error for the channel, addressed to the person who asked; `node` is raw, and empty if not known."""
+def failure(error: BotError, request: Request, node: str = "", console: str = "") -> Message:
+    """Return an error for the channel, addressed to the person who asked.
+
+    Args:
+        node: raw; empty if not known.
+        console: the link to the remediation in Together's console; empty for none.
+    """
     ref = request.ref
     buttons = [blocks.check_again(reference_value(ref))] if error.check_again else []
     # A push shows the beginning: the node and what was asked come first.
     about = f"{escape(node or ref.instance_id, 100)}, {request.rule.noun}: <@{request.actor.user_id}>"
-    shown = [blocks.statement(f"⚠️ {about} {error.sentence}", error.next_step), *_quotation(error)]
+    next_step = error.next_step.replace(CONSOLE, f"<{entities(console)}|{CONSOLE}>") if console else error.next_step
+    shown = [blocks.statement(f"⚠️ {about} {error.sentence}", next_step), *_quotation(error)]
     return Message(f"{about} {error} {escape(str(ref), 1500)}", [*shown, _ids(ref), *buttons])
 
 

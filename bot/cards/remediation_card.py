@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from bot.cards import blocks, labels
-from bot.cards.config import CardConfig
+from bot.cards.config import CardConfig, link
 from bot.cards.controls import actions
 from bot.cards.evidence import broken, fault
 from bot.cards.pause import pause_line
@@ -27,7 +27,7 @@ from bot.models import (
     State,
     Verb,
 )
-from bot.mrkdwn import ago, clean, code, escape, lasted, when
+from bot.mrkdwn import ago, clean, code, entities, escape, lasted, when
 
 # Which of them the wait has isn't documented; in none of them has the repair begun.
 _WAITING = {State.PENDING, State.QUARANTINING, State.QUARANTINED}
@@ -56,7 +56,9 @@ def card(  # noqa: PLR0913 - what a card shows
         about = replace(about, is_observed=config.observes(remediation.cluster_id))
     lines = [_risk(remediation, about), *_people(remediation, decided, about), _effect(remediation, about, config)]
     drawn = [
-        {"type": "header", "text": blocks.plain(_title(remediation, about, is_sure=buttons))},
+        blocks.title(
+            _title(remediation, about, is_sure=buttons), link(config.console_url, remediation.ref, remediation)
+        ),
         *blocks.notices(_warnings(remediation, notice, about, config)),
         *blocks.rich_texts(map(blocks.elements, _agreed(remediation, about, config))),
         *blocks.rich_texts(map(blocks.elements, () if is_beneath else broken(remediation))),
@@ -242,7 +244,8 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
     if not _waits(remediation, about):
         return
     if about.is_observed:
-        yield labels.OBSERVED
+        url = link(config.console_url, remediation.ref, remediation)
+        yield labels.OBSERVED.replace("in Together", f"<{entities(url)}|in Together>") if url else labels.OBSERVED
     if about.pause:
         yield pause_line(about.pause)
     if about.hold:

@@ -63,7 +63,8 @@ class Answers:
         outcome = Outcome(error.code)
         if isinstance(error, TogetherError):
             outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
-        told = cards.failure(error, request, about.node if about else "")
+        console = cards.link(self.config.console_url, request.ref)
+        told = cards.failure(error, request, about.node if about else "", console)
         answer = Answer(ReplyKind.ERROR, told, summary=error.sentence)
         if not rule.decides or not job.is_active or request.batch_id:
             return answer, outcome

@@ -44,7 +44,9 @@ class Message:
     @property
     def fingerprint(self) -> str:
         """The same for messages that look the same; it begins the same for those that ask and offer the same."""
-        asks = [block for block in self.blocks if block.get("type") in {"header", "actions"} or "accessory" in block]
+        asks = self.blocks[:1] + [
+            each for each in self.blocks[1:] if each.get("type") == "actions" or "accessory" in each
+        ]
         whole = [self.text, self.blocks, self.attachments]
         return _hash(asks, _DECISION) + _hash(whole, 16)
 

@@ -57,6 +57,19 @@ def test_header_of_what_is_being_decided_fits_into_slack() -> None:
     check_message({"text": shown.text, "blocks": shown.blocks}, is_update=True)
 
 
+def test_title_of_what_is_being_decided_stays_a_link() -> None:
+    asked = cards.card(remediation(), config=cards.CardConfig("https://x.example/{remediation_id}"))
+    title = cards.in_progress(request(Verb.APPROVE, asked), START).blocks[0]["elements"][0]["elements"][0]
+    assert (title["url"], title["text"]) == ("https://x.example/r-91ac", "Approving: reboot gpu-node-07 ⏳")
+
+
+def test_error_links_to_the_console_that_it_names() -> None:
+    shown = cards.failure(ERRORS["KeyRefused-403"], request(), "gpu-node-07", "https://x.example/r-91ac?a=1&b=2")
+    check_message({"text": shown.text, "blocks": shown.blocks}, is_update=False)
+    links = [each for each in shown.blocks[0]["elements"][0]["elements"] if each["type"] == "link"]
+    assert links == [{"type": "link", "url": "https://x.example/r-91ac?a=1&b=2", "text": "the Together console"}]
+
+
 def test_in_progress_removes_controls_from_attachments_too() -> None:
     card = cards.card(remediation())
     button = card.blocks[-1]["elements"][0]

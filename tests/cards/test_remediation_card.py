@@ -28,6 +28,7 @@ from bot.models import (
     Verb,
     read_button_value,
 )
+from bot.models.request import decision_of
 from tests.card_text import MARKUP, NASTY, WORST, compare, drawn, texts
 from tests.manual_clock import START
 from tests.samples import ABOUT, ALERTS, BY_STATE, DIGEST, REF, batch, remediation, request, reviewed
@@ -292,10 +293,24 @@ def controls(card: Message) -> dict[str, dict[str, Any]]:
 
 def test_links_are_filled_in_and_quoted() -> None:
     card = cards.card(remediation(cluster_id="c&d;é"), config=LINKS)
-    assert controls(card)["link:open"]["url"] == "https://console.example/c%26d%3B%C3%A9/r-91ac"
+    ((title,),) = [each["elements"] for each in card.blocks[0]["elements"]]
+    assert title["url"] == "https://console.example/c%26d%3B%C3%A9/r-91ac"
+    assert (title["text"], title["style"]) == ("Approval needed: reboot gpu-node-07 ⏳", {"bold": True})
     assert controls(card)["link:runbook"]["url"] == "https://wiki.example/79?m=REBOOT_VM"
-    assert "link:open" not in controls(cards.card(remediation()))
-    assert list(controls(cards.card(reviewed(State.RUNNING), config=LINKS))) == ["link:open", "link:runbook", MORE]
+    assert list(controls(cards.card(reviewed(State.RUNNING), config=LINKS))) == ["link:runbook", MORE]
+    without = cards.card(remediation()).blocks[0]
+    assert (without["type"], without["text"]["text"]) == ("header", title["text"])
+
+
+def test_decision_that_is_asked_for_is_part_of_the_fingerprint_with_a_link_too() -> None:
+    first, second = (cards.card(remediation(instance_name=each), config=LINKS) for each in ("node-1", "node-2"))
+    assert decision_of(first.fingerprint) != decision_of(second.fingerprint)
+
+
+def test_what_is_observed_is_decided_behind_a_link() -> None:
+    config = replace(LINKS, observed=frozenset({"*"}))
+    card = cards.card(remediation(), config=config)
+    assert "decide <https://console.example/c-7f2/r-91ac|in Together>." in card.text
 
 
 def test_outside_words_are_drawn_literally() -> None:
