@@ -29,6 +29,7 @@ from bot.wiring import (
     destinations,
     http_client,
     outward_clients,
+    plain_client,
     slack_client,
     together_client,
 )
@@ -142,9 +143,12 @@ class App:
         together = lists = self._together(http)
         if settings.bot_alert_channel:
             lists = self._together(await stack.enter_async_context(http_client(settings)))
+        impacts = None
+        if settings.bot_impact_url:
+            impacts = await stack.enter_async_context(plain_client(settings.bot_impact_url))
         bot = build_bot(
             settings,
-            Connections(identity, reading, writing, session, together, lists),
+            Connections(identity, reading, writing, session, together, lists, impacts),
             store,
             self.tasks,
             self._clock,

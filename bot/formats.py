@@ -201,6 +201,11 @@ def template(value: str) -> str:
     return value
 
 
+def impact(value: str) -> str:
+    """Check a service's address with placeholders: https, or http on loopback."""
+    return value if is_loopback(value) and template(f"https{value.removeprefix('http')}") else template(value)
+
+
 def console(value: str) -> str:
     """A link with placeholders, or `off` for none."""
     return "" if value.lower() == "off" else template(value)

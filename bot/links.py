@@ -2,7 +2,7 @@
 
 import string
 
-PLACEHOLDERS = ("cluster_id", "instance_id", "remediation_id", "mode", "xid")
+PLACEHOLDERS = ("cluster_id", "instance_id", "remediation_id", "mode", "xid", "node")
 
 
 def placeholders(template: str) -> list[str]:

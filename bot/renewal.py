@@ -12,7 +12,7 @@ from bot.settings import SECRETS, Settings, SettingsError
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 10.0
-_NEEDS_RESTART = {"DATABASE_URL", "BOT_AUDIT_KEY"}
+_NEEDS_RESTART = {"DATABASE_URL", "BOT_AUDIT_KEY", "BOT_IMPACT_TOKEN"}
 
 
 @dataclass(slots=True)

@@ -34,6 +34,8 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_ROUTES": "c-train=C012ABCDEF/S0ONCALL,c-infer=C034GHIJKL",
     "BOT_CONSOLE_URL": "https://console.example.com/clusters/{cluster_id}/remediations/{remediation_id}, or off",
     "BOT_RUNBOOK_URL": "https://wiki.example.com/xid/{xid}",
+    "BOT_IMPACT_URL": "https://jobs.example.com/nodes/{node}",
+    "BOT_IMPACT_TOKEN": "a token without spaces",
     "BOT_QUIET_HOURS": "22:00-07:00 Europe/Berlin",
     "BOT_SUMMARY": "08:00 Europe/Berlin",
     "BOT_REASON": "never, cancel, or always",
@@ -70,7 +72,7 @@ class SettingsError(Exception):
 
 SECRETS = (
     "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN", "TOGETHER_API_KEY", "BOT_WEBHOOK_SECRET",
-    "BOT_PAGERDUTY_KEY", "BOT_AUDIT_KEY", "DATABASE_URL",
+    "BOT_PAGERDUTY_KEY", "BOT_AUDIT_KEY", "BOT_IMPACT_TOKEN", "DATABASE_URL",
 )  # fmt: skip
 _MAX_SECRET = 65_536  # bytes of a file
 
@@ -103,6 +105,8 @@ class Settings(BaseModel):
     bot_routes: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.routes)] = ()
     bot_console_url: Annotated[str, AfterValidator(formats.console)] = "https://api.together.ai/clusters"
     bot_runbook_url: Annotated[str, AfterValidator(formats.template)] = ""
+    bot_impact_url: Annotated[str, AfterValidator(formats.impact)] = ""
+    bot_impact_token: Annotated[SecretStr, formats.secret("")] | None = None
     bot_quiet_hours: Annotated[QuietHours | None, BeforeValidator(formats.quiet_hours)] = None
     bot_summary: Annotated[DailyTime | None, BeforeValidator(formats.daily_time)] = None
     bot_reason: Annotated[Literal["never", "cancel", "always"], formats.Lower] = "never"

@@ -11,7 +11,7 @@ import httpx
 from slack_sdk.http_retry.builtin_async_handlers import AsyncConnectionErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cards import CardConfig
+from bot.cards import CardConfig, link
 from bot.clock import Clock
 from bot.decisions import (
     BatchService,
@@ -26,7 +26,7 @@ from bot.decisions import (
 )
 from bot.formats import is_loopback
 from bot.models import Target, Verb
-from bot.outward import Destinations
+from bot.outward import Destinations, ImpactReader
 from bot.policy import Policy
 from bot.settings import Settings
 from bot.store import Approvals, DecisionStore, Faults, Messages, Pauses
@@ -65,6 +65,7 @@ class Connections:
     session: aiohttp.ClientSession
     together: TogetherClient
     lists: TogetherClient
+    impacts: httpx.AsyncClient | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +151,16 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         config=config,
         clock=clock,
         report=warn,
+        impacts=impact_reader(settings, connections.impacts, directory, clock) if connections.impacts else None,
     )
     return Bot(bolt, recovery, watcher)
+
+
+def impact_reader(settings: Settings, http: httpx.AsyncClient, directory: SlackDirectory, clock: Clock) -> ImpactReader:
+    """Return what asks who is affected by a broken node."""
+    token = settings.bot_impact_token.get_secret_value() if settings.bot_impact_token else ""
+    address = settings.bot_impact_url
+    return ImpactReader(http, lambda each: link(address, each.ref, each), token, clock, directory.name_of)
 
 
 def card_config(settings: Settings, identity: Identity) -> CardConfig:
@@ -203,9 +212,14 @@ def destinations(settings: Settings) -> Destinations:
 
 
 def outward_clients(settings: Settings) -> Mapping[Target, httpx.AsyncClient]:
-    """Make the connections to other tools: each through the proxy that is set, except on loopback."""
+    """Make the connections to the tools that are told of events."""
     urls = {Target.WEBHOOK: settings.bot_webhook_url or "", Target.PAGERDUTY: settings.bot_pagerduty_url}
-    return {target: httpx.AsyncClient(trust_env=not is_loopback(url)) for target, url in urls.items()}
+    return {target: plain_client(url) for target, url in urls.items()}
+
+
+def plain_client(url: str) -> httpx.AsyncClient:
+    """Make the connections to another tool, through the proxy that is set, except on loopback."""
+    return httpx.AsyncClient(trust_env=not is_loopback(url))
 
 
 def together_client(

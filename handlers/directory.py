@@ -20,6 +20,7 @@ USABLE_SECONDS = 3600
 LOOKUP_SECONDS = 5
 PATIENCE_SECONDS = 0.5  # with Slack, by somebody about whom an older answer is known
 FAILED_SECONDS = 30  # so long a failed look-up isn't tried again
+_UNKNOWN = {"user_not_found", "user_not_visible"}
 T = TypeVar("T")
 
 
@@ -36,6 +37,7 @@ class SlackDirectory:
         self._client = client
         self._members = _Remembered(self._ask_members, clock)
         self._people = _Remembered(self._ask_person, clock)
+        self._names = _Remembered(self._ask_name, clock)
 
     async def members(self, group_id: str) -> frozenset[str]:
         """The members of a user group; nobody where the group is disabled or does not exist."""
@@ -44,6 +46,22 @@ class SlackDirectory:
     async def person(self, user_id: str) -> Person:
         """Who somebody is; nobody of ours where Slack does not know them."""
         return await self._people.get(user_id)
+
+    async def name_of(self, some_id: str) -> str:
+        """What Slack calls a user or a user group; the ID itself where Slack doesn't know it."""
+        return await self._names.get(some_id)
+
+    async def _ask_name(self, some_id: str) -> str:
+        if some_id[0] == "S":
+            groups: list[dict[str, Any]] = (await self._client.usergroups_list()).get("usergroups") or []
+            return next((str(each["handle"]) for each in groups if each.get("id") == some_id), some_id)
+        try:
+            user: dict[str, Any] = (await self._client.users_info(user=some_id)).get("user") or {}
+        except SlackFailure as error:
+            if error.code in _UNKNOWN:
+                return some_id
+            raise
+        return str((user.get("profile") or {}).get("display_name") or user.get("real_name") or user.get("name"))
 
     async def _ask_members(self, group_id: str) -> frozenset[str]:
         try:
@@ -58,7 +76,7 @@ class SlackDirectory:
         try:
             answer = await self._client.users_info(user=user_id)
         except SlackFailure as error:
-            if error.code in {"user_not_found", "user_not_visible"}:
+            if error.code in _UNKNOWN:
                 return Person(team_id=None, is_full_member=False)
             raise
         user: dict[str, Any] = answer.get("user") or {}

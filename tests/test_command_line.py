@@ -60,9 +60,9 @@ async def test_hangup_of_a_terminal_ends_it_like_any_stop(tmp_path: Path) -> Non
 async def test_strange_setting_is_a_line_in_the_log(tmp_path: Path) -> None:
     async with Slack() as slack, Together(slack.now) as together:
         slack.token_error = "invalid_auth"
-        process = start_bot(tmp_path, variables(slack, together) | {"BOT_SUMMARY": "1"})
+        process = start_bot(tmp_path, variables(slack, together) | {"BOT_GREETING": "1"})
         _, logged = await asyncio.to_thread(process.communicate)
-    assert "BOT_SUMMARY isn't a setting of this version, so it does nothing" in logged
+    assert "BOT_GREETING isn't a setting of this version, so it does nothing" in logged
 
 
 async def test_a_refused_token_ends_with_status_1(tmp_path: Path) -> None:

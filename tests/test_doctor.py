@@ -234,9 +234,9 @@ async def test_trouble_of_slack_is_not_taken_for_a_wrong_token(
 
 
 async def test_strange_settings_are_told(bot: World) -> None:
-    (finding, *_) = await examine(settings_of(bot), unknown=["BOT_SUMMARY"], clock=bot.time.clock)
+    (finding, *_) = await examine(settings_of(bot), unknown=["BOT_GREETING"], clock=bot.time.clock)
     assert finding.status is Status.WARNING
-    assert finding.detail == "BOT_SUMMARY is no setting of this version"
+    assert finding.detail == "BOT_GREETING is no setting of this version"
 
 
 async def test_report_can_be_read_on_a_terminal_that_has_few_characters(tmp_path: Path) -> None:

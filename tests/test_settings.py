@@ -131,7 +131,9 @@ WRONG = {
     "BOT_OBSERVE": ("a,b/c", "contains “/”, which isn't allowed."),
     "BOT_ESCALATE": ("S0LEADS", "isn't an ID and 1 to 1440 minutes"),
     "BOT_CONSOLE_URL": ("http://x.example/", "must be a link that starts with https:// and a host"),
-    "BOT_RUNBOOK_URL": ("https://x.example/{node}", "contains {node}, which isn't one of {cluster_id}, {instance_id}"),
+    "BOT_RUNBOOK_URL": ("https://x.example/{host}", "contains {host}, which isn't one of {cluster_id}, {instance_id}"),
+    "BOT_IMPACT_URL": ("http://jobs.example/{node}", "must be a link that starts with https:// and a host"),
+    "BOT_IMPACT_TOKEN": ("two words", "contains a character not allowed in a token"),
     "BOT_QUIET_HOURS": ("22:00-07:00 Berlin", "contains “Berlin”, which isn't a time zone"),
     "BOT_SUMMARY": ("08:00 Berlin", "contains “Berlin”, which isn't a time zone"),
     "BOT_REASON": ("sometimes", "must be never, cancel or always."),
@@ -178,7 +180,7 @@ def test_a_placeholder_is_no_value(name: str, value: str) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(SettingsError, match="33 variables are"):
+    with pytest.raises(SettingsError, match="35 variables are"):
         read_settings({name: value for name, (value, _) in WRONG.items()})
 
 

@@ -79,6 +79,7 @@ def link(template: str, ref: RemediationRef, remediation: Remediation | None = N
         **asdict(ref),
         "mode": remediation.mode.removeprefix("REMEDIATION_MODE_") if remediation else "",
         "xid": remediation.xid if remediation else "",
+        "node": remediation.node if remediation else ref.instance_id,
     }
     url = template.format_map({name: quote(value, safe="", errors="replace") for name, value in values.items()})
     return url if len(url) <= MAX_URL else ""

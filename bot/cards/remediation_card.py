@@ -61,6 +61,7 @@ def card(  # noqa: PLR0913 - what a card shows
         ),
         *blocks.notices(_warnings(remediation, notice, about, config)),
         *blocks.rich_texts(map(blocks.elements, _agreed(remediation, about, config))),
+        *blocks.rich_texts(map(blocks.elements, _affected(remediation, about) if about.impact else ())),
         *blocks.rich_texts(map(blocks.elements, () if is_beneath else broken(remediation))),
         *(blocks.paragraph(line) for line in [*lines, _on_call(remediation, about)] if line),
         *actions(remediation, about, config, buttons=buttons),
@@ -87,6 +88,7 @@ def ids(ref: RemediationRef) -> str:
 def summary(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> list[str]:
     """Return a remediation that waits in a few escaped lines, the first of them its title."""
     lines = [*_warnings(remediation, "", about, config), *_agreed(remediation, about, config)]
+    lines += _affected(remediation, about)
     lines += [*broken(remediation), _risk(remediation, about)]
     return [escape(_title(remediation, about, is_sure=is_sure), 150), *filter(None, lines)]
 
@@ -260,6 +262,15 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
         yield f"Needs 2 approvals, by different people.{_too_often(about, config)}"
 
 
+def _affected(remediation: Remediation, about: CardContext) -> Iterator[str]:
+    """Yield who is affected while it can be decided, as of when that was read: a job may have ended since."""
+    if (impact := about.impact) is None or not _waits(remediation, about):
+        return
+    summary, owner = escape(impact.summary, 300), f", owner {escape(impact.owner, 100)}" if impact.owner else ""
+    told = f"<{entities(impact.url)}|{summary}>" if impact.url else summary
+    yield f"Affects, as of {when(impact.at)}: {told}{owner}."
+
+
 def asked_to_wait(hold: Hold) -> str:
     """Return who put something on hold, and why."""
     return f"<@{hold.user_id}>{f': “{escape(hold.reason, 300)}”' if hold.reason else ''}"
@@ -315,6 +326,7 @@ def _story(
         _push(remediation, about),
         *_warnings(remediation, notice, about, config),
         *_agreed(remediation, about, config),
+        *(_affected(remediation, about) if about.impact else ()),
         *broken(remediation),
         _risk(remediation, about),
         *_people(remediation, decided, about),

@@ -11,6 +11,8 @@ from bot.models.alert import (
     CardContext,
     History,
     Hold,
+    Impact,
+    Learned,
     Looked,
     Looking,
     Pause,
@@ -54,7 +56,7 @@ from bot.models.job import (
 )
 from bot.models.message import ARRIVED_SECONDS, Snapshot, TrackedMessage
 from bot.models.overview import PER_PAGE, Overview
-from bot.models.ports import AlertChannels, Delivery, Directory, Found, Messenger, Person
+from bot.models.ports import AlertChannels, Delivery, Directory, Found, Impacts, Messenger, Person
 from bot.models.remediation import (
     FINAL,
     IN_REPAIR,
@@ -126,7 +128,10 @@ __all__ = [
     "Found",
     "History",
     "Hold",
+    "Impact",
+    "Impacts",
     "Job",
+    "Learned",
     "LinkedAlert",
     "Looked",
     "Looking",

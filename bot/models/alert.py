@@ -135,6 +135,31 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Impact:
+    """Who is affected by a broken node, as a service of the team's own says it; all of it raw.
+
+    Attributes:
+        summary: what runs there.
+        owner: whose it is; may be empty.
+        url: more of it, on https; may be empty.
+        at: when it was read, as Unix time in seconds.
+    """
+
+    summary: str
+    owner: str
+    url: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What was read about a node before its card was posted; None for what couldn't be."""
+
+    history: History | None = None
+    impact: Impact | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CameBack:
     """The fault of a node that was repaired is back.
 
@@ -172,6 +197,7 @@ class CardContext:
         came_back: its fault is back.
         is_missing: its node wasn't back in the cluster when that was looked for.
         has_lasted: its fault has stayed away.
+        impact: who is affected.
     """
 
     history: History | None = None
@@ -194,6 +220,7 @@ class CardContext:
     came_back: CameBack | None = None
     is_missing: bool = False
     has_lasted: bool = False
+    impact: Impact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +241,7 @@ class Alert:
         missing_since: since when Together hasn't found it, where nothing has confirmed that yet; else 0.
         as_of: when Together last confirmed it, where that is too long ago.
         came_back: its fault is back.
+        impact: who is affected, as of when its card was posted.
     """
 
     remediation: Remediation
@@ -234,6 +262,7 @@ class Alert:
     missing_since: float = 0.0
     as_of: float | None = None
     came_back: CameBack | None = None
+    impact: Impact | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -282,5 +311,5 @@ class Alert:
         return CardContext(
             self.history, self.share, self.hold, first, followed=True, is_unlisted=self.is_unlisted, as_of=self.as_of,
             node=self.remediation.node, doubt=self.remark if self.remark and not self.remark.buttons else None,
-            came_back=self.came_back,
+            came_back=self.came_back, impact=self.impact,
         )  # fmt: skip

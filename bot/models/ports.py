@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bot.models.alert import Impact
 from bot.models.ids import RemediationRef
+from bot.models.remediation import Remediation
 from bot.models.request import Message, ReplyTarget
 
 
@@ -108,6 +110,13 @@ class AlertChannels(Protocol):
 
     async def find(self, since: float, channel_id: str) -> Found | None:
         """Return what the bot has posted since then, in Unix time; None where it may not read the channel."""
+
+
+class Impacts(Protocol):
+    """Who is affected by a broken node."""
+
+    async def of(self, remediation: Remediation) -> Impact | None:
+        """Return it soon; None where it isn't known. Raises nothing."""
 
 
 class Directory(Protocol):

@@ -1,5 +1,6 @@
-"""What other tools are told: CloudEvents to a webhook, incidents to PagerDuty."""
+"""What other tools are told, CloudEvents to a webhook and incidents to PagerDuty; and what they are asked."""
 
+from bot.outward.impact import ImpactReader
 from bot.outward.sender import Destinations, Sender
 
-__all__ = ["Destinations", "Sender"]
+__all__ = ["Destinations", "ImpactReader", "Sender"]

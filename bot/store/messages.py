@@ -14,7 +14,7 @@ from bot.models import (
     IN_REPAIR,
     Alert,
     EventKind,
-    History,
+    Learned,
     LinkedAlert,
     Remediation,
     RemediationRef,
@@ -201,7 +201,7 @@ class Messages(Leased):
         known: Snapshot | str,
         change: Change,
         *,
-        history: History | None = None,
+        learned: Learned | None = None,
         told: Mapping[RemediationRef, EventKind] | None = None,
     ) -> Snapshot | None:
         """Change a message, unless something has changed since it was loaded: then it is loaded again.
@@ -211,6 +211,7 @@ class Messages(Leased):
         Args:
             known: the message, or its ID.
             change: from the message as it is to what it becomes; None leaves it as it is.
+            learned: what was read for its card.
             told: the events that other tools get with it, of what is still open.
 
         Returns:
@@ -221,11 +222,11 @@ class Messages(Leased):
         for _ in range(_TRIES):
             if before is None or (after := change(before)) is None:
                 return None
-            if changed := await self._run(write, before, after, history, told):
+            if changed := await self._run(write, before, after, learned, told):
                 return changed
             before = await self.load(message_id)
         # So much changes in it that what was loaded is always out of date.
-        return await self._run(_change, message_id, change, history, told)
+        return await self._run(_change, message_id, change, learned, told)
 
     async def observe(
         self, ref: RemediationRef, seen: Remediation | None, change: Callable[[Look], Tracked | None]
@@ -377,12 +378,12 @@ def _change(
     connection: Connection,
     message_id: str,
     change: Change,
-    history: History | None,
+    learned: Learned | None,
     told: Mapping[RemediationRef, EventKind] | None,
 ) -> Snapshot | None:
     before = load(connection, message_id, to_change=True)
     after = change(before) if before else None
-    return write(connection, before, after, history, told) if before and after else None
+    return write(connection, before, after, learned, told) if before and after else None
 
 
 def _observe(

@@ -16,7 +16,7 @@ from bot.models import (
     Alert,
     EventKind,
     FirstApproval,
-    History,
+    Learned,
     RemediationRef,
     Snapshot,
     TrackedMessage,
@@ -105,18 +105,19 @@ def write(
     connection: Connection,
     before: Snapshot,
     after: TrackedMessage,
-    history: History | None,
+    learned: Learned | None,
     told: Mapping[RemediationRef, EventKind] | None,
 ) -> Snapshot | None:
-    """Write what a message has become, and the history of a card's alert; None where it isn't what it was."""
+    """Write what a message has become, and what was learned for a card; None where it isn't what it was."""
     same = {"b_message": after.id, "b_version": before.version}
     if not connection.execute(_WRITE_SAME, same | message_columns(after)).rowcount:
         return None
     for each in before.alerts:
         if (kind := (told or {}).get(each.remediation.ref)) and not (each.is_closed and kind in WHILE_OPEN):
             outbox.told(connection, kind, each, after)
-    if history:
-        alert = replace(before.alerts[0], history=history)
+    if learned and learned != Learned():
+        alert = before.alerts[0]
+        alert = replace(alert, history=learned.history or alert.history, impact=learned.impact or alert.impact)
         connection.execute(_WRITE_ALERT, key_of(alert.remediation.ref) | _alert_columns(alert))
         before = replace(before, alerts=[alert])
     return replace(before, message=after, version=before.version + 1)

@@ -1,12 +1,23 @@
 """What a card says beyond the remediation: the node's history, and how much of the cluster is in repair."""
 
+import asyncio
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
 from bot.clock import Clock
 from bot.errors import TogetherError
-from bot.models import FINAL, HISTORY_DAYS, History, Remediation, RepairLoad, TwoPeople, repairs_since
+from bot.models import (
+    FINAL,
+    HISTORY_DAYS,
+    History,
+    Impacts,
+    Learned,
+    Remediation,
+    RepairLoad,
+    TwoPeople,
+    repairs_since,
+)
 from bot.together import TogetherClient
 from bot.watcher.poller import Poller
 
@@ -21,6 +32,7 @@ class Enricher:
     """Knows nodes and clusters.
 
     Attributes:
+        impacts: says who is affected; None where nothing does.
         loads: how many nodes of a cluster are in repair, and how many wait for approval, as far as it was read.
     """
 
@@ -28,6 +40,7 @@ class Enricher:
     poller: Poller
     clock: Clock
     two_people: TwoPeople
+    impacts: Impacts | None = None
     loads: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
 
     def share(self, cluster_id: str) -> RepairLoad | None:
@@ -38,6 +51,12 @@ class Enricher:
         cluster = self.poller.clusters.get(cluster_id)
         name, nodes = (cluster.cluster_name or "", cluster.nodes) if cluster else ("", None)
         return RepairLoad(in_repair, nodes, self.clock.now(), name, waiting)
+
+    async def learn(self, of: Remediation) -> Learned:
+        """Return what is said about a node when its alert is first posted."""
+        if self.impacts is None:
+            return Learned(await self.history(of))
+        return Learned(*await asyncio.gather(self.history(of), self.impacts.of(of)))
 
     async def history(self, of: Remediation) -> History | None:
         """Return what a node went through in the last days: one list, when its alert is first posted."""

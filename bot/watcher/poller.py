@@ -380,10 +380,6 @@ def _names_in(item: Mapping[str, Any]) -> Iterator[str]:
 
 def fingerprint_of(item: Raw) -> str:
     """Return the same for the same words of Together's."""
-    if isinstance(item, Remediation):
-        return _hash(item.model_dump_json(exclude={"http_status", "request_id", "answered_at"}))
-    return _hash(json.dumps(item))
-
-
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    without = {"http_status", "request_id", "answered_at"}
+    words = item.model_dump_json(exclude=without) if isinstance(item, Remediation) else json.dumps(item)
+    return hashlib.blake2b(words.encode(), digest_size=8).hexdigest()

@@ -15,7 +15,7 @@ from bot.models import (
     AlertChannels,
     EventKind,
     Found,
-    History,
+    Learned,
     Message,
     RemediationRef,
     Snapshot,
@@ -285,13 +285,13 @@ class Reconciler:
 
     async def _post(self, snapshot: Snapshot) -> Snapshot | None:
         began, is_card = self._clock.monotonic(), not snapshot.message.is_digest
-        history = await self._enricher.history(snapshot.alerts[0].remediation) if is_card else None
+        learned = await self._enricher.learn(snapshot.alerts[0].remediation) if is_card else None
         await self._channels.turn_to_post(self._config.channel_of(snapshot))
         self._lease.ensure_held()
         is_fresh = self._clock.monotonic() - began < FRESH_SECONDS
-        return await finish(self._say(snapshot if is_fresh else snapshot.message.id, history))
+        return await finish(self._say(snapshot if is_fresh else snapshot.message.id, learned))
 
-    async def _say(self, known: Snapshot | str, history: History | None) -> Snapshot | None:
+    async def _say(self, known: Snapshot | str, learned: Learned | None) -> Snapshot | None:
         """Write down that a message is about to be posted, then post it: after a crash it is looked for first."""
 
         def leaving(snapshot: Snapshot) -> TrackedMessage | None:
@@ -301,7 +301,7 @@ class Reconciler:
             channel_id = self._config.channel_of(snapshot)
             return calls.leaving(replace(snapshot.message, channel_id=channel_id), snapshot, self._config)
 
-        left = await self._messages.change(known, leaving, history=history)
+        left = await self._messages.change(known, leaving, learned=learned)
         if left is None:
             return None
         key = left.message.id

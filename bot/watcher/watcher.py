@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, PostFailed, StorageUnavailable
-from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, RemediationRef
+from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Impacts, RemediationRef
 from bot.store import DecisionStore, Faults, Lease, Messages, Outages, Summaries
 from bot.together import TogetherClient
 from bot.watcher.brake import BrakeWatch
@@ -45,6 +45,7 @@ class Watcher:
 
     Args:
         report: told what keeps alerts from being posted in a channel, or "" when nothing does.
+        impacts: says who is affected by a broken node; None where nothing does.
     """
 
     def __init__(  # noqa: PLR0913 - what watching needs
@@ -56,6 +57,7 @@ class Watcher:
         config: WatchConfig,
         clock: Clock,
         report: Callable[[str, str], None],
+        impacts: Impacts | None = None,
     ) -> None:
         self._channels = channels
         self._report = report
@@ -67,7 +69,7 @@ class Watcher:
         self._index = index = TrackedIndex()
         self._is_watching = False
         self._poller = Poller(together, config.clusters, index, clock)
-        enricher = Enricher(together, self._poller, clock, config.cards.two_people)
+        enricher = Enricher(together, self._poller, clock, config.cards.two_people, impacts)
         self._intake = Intake(self._messages, index, self._queue, self._poller, enricher, config, clock)
         outages = Outages(store.database, self._lease)
         self._outages = OutageNotifier(outages, channels, self._queue, self._lease, config, clock)

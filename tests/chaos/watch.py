@@ -139,7 +139,7 @@ class WatchChaos(Chaos):
 
 def _says(card: Posted, state: str) -> bool:
     has_buttons = APPROVE in card.buttons
-    title = card.blocks[0]["text"]["text"]
+    title = card.title
     return WORDS[state] in title and has_buttons == (state == "PENDING_APPROVAL")
 
 

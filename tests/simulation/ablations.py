@@ -19,6 +19,7 @@ from bot.models import FirstApproval, Found, Job
 from bot.policy import Policy
 from bot.store import Approvals, DecisionStore, Lease, Pauses
 from bot.store import decisions as stored
+from bot.store.ownership import Ownership
 from bot.store.tables import decisions
 from bot.watcher import schedule
 from bot.watcher.comparison import Comparer
@@ -84,10 +85,13 @@ def _awaited(value: Any) -> Callable[..., Any]:
     return answer
 
 
-def _without_fence(self: DecisionStore, connection: Any, statement: Any, job: Job, /, **values: object) -> float:
+def _without_fence(
+    self: Ownership, connection: Any, statement: Any, job: Job, /, *, keep: bool = True, **values: object
+) -> float:
     present = connection.execute(select(decisions).where(decisions.c.id == job.id)).one()
-    keys = {"b_id": job.id, "b_owner": present.owner, "b_fence": present.fence, "b_lease": self._lease}
-    row = connection.execute(statement, keys | values).first()
+    keys = {"b_id": job.id, "b_owner": present.owner, "b_fence": present.fence}
+    lease = {"b_lease": self._lease} if keep else {}
+    row = connection.execute(statement, keys | values | lease).first()
     return float(row[0] or 0.0) if row else 0.0
 
 
@@ -163,8 +167,8 @@ async def _never_finished(self: AnswerDelivery, job: Job, answer: Any) -> None:
 FROZEN = ("process suspended", "database frozen", "line frozen")
 EXCUSES = [name for name in faults.EVERY if name.startswith(("slack", "process", "transaction", "database", "line"))]
 EVERY = (
-    Ablation("fence", [(DecisionStore, "_execute", _without_fence)], needs=FROZEN),
-    Ablation("clock before a POST", [(DecisionStore, "may_send", _answers(True))], needs=(*FROZEN, faults.SUSPENDS)),
+    Ablation("fence", [(Ownership, "_execute", _without_fence)], needs=FROZEN),
+    Ablation("clock before a POST", [(Ownership, "may_send", _answers(True))], needs=(*FROZEN, faults.SUSPENDS)),
     Ablation("one claim per remediation", [], drop_index="one_active_decision_per_remediation"),
     Ablation(
         "look before a repeat",
@@ -218,7 +222,7 @@ EVERY = (
     Ablation("which incident was shown", [(preconditions, "_is_of_another_episode", _answers(False))]),
     Ablation("recorded before told", [(DecisionService, "_record_and_deliver", _tell_first)]),
     Ablation("recorded before acked", [(DecisionService, "_receive", _not_durable)], needs=("process killed",)),
-    Ablation("takeover", [(DecisionStore, "take_over", _awaited([]))], needs=("process killed",)),
+    Ablation("takeover", [(Ownership, "take_over", _awaited([]))], needs=("process killed",)),
     Ablation(
         "delivery is retried", [(AnswerDelivery, "deliver", _told_once)], needs=("slack cut before", "slack hang")
     ),

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sqlalchemy import text
 
-from bot.models import Actor, Alert, History, Remediation, Snapshot, TrackedMessage
+from bot.models import Actor, Alert, History, Learned, Remediation, Snapshot, TrackedMessage
 from bot.store import Approvals, Database, Messages
 from bot.store.connection import Connection
 from tests.manual_clock import ManualClock
@@ -95,7 +95,7 @@ async def test_change_that_a_hold_overtakes_is_made_on_what_is_there(database_ur
         seen.append(snapshot)
         return replace(snapshot.message, posted_at=snapshot.now)
 
-    changed = await store.change(loaded, leaving, history=History(0))
+    changed = await store.change(loaded, leaving, learned=Learned(History(0)))
     kept = await store.load("m")
     await database.close()
     assert [each.alerts[0].hold is not None for each in seen] == [False, True]

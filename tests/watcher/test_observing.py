@@ -17,9 +17,9 @@ async def test_card_says_so_and_has_no_buttons_that_decide(bot: World) -> None:
     alert = await card(bot)
     assert list(alert.buttons) == [HOLD, LOOKING]
     assert "Observing: reboot gpu-node-7" in alert.everything
-    assert "The bot only observes this cluster: decide in Together." in alert.text
+    assert "The bot only observes this cluster: decide <https://api.together.ai/clusters|in Together>." in alert.text
     assert alert.text.startswith("gpu-node-7 (cluster-1 (H100)): Together asks to approve: reboot.")
-    assert {each["value"] for each in alert.controls["remediation:more"]["options"]} == {"ids", "history"}
+    assert {each["value"] for each in alert.controls["remediation:more"]["options"]} == {"ids", "history", "timeline"}
     await pass_time(bot, 1000)
     assert "Decide in Together." in thread(bot, alert)[-1]
 

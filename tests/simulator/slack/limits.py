@@ -7,8 +7,8 @@ from typing import Any
 # Calls per minute (docs.slack.dev, "Rate limits", and each method's page).
 TIERS = {
     "chat.update": 50, "chat.postEphemeral": 100, "conversations.history": 50, "usergroups.users.list": 20,
-    "users.info": 100, "views.open": 100, "views.update": 100, "views.publish": 100, "apps.connections.open": 50,
-    "auth.test": 100,
+    "usergroups.list": 20, "users.info": 100, "views.open": 100, "views.update": 100, "views.publish": 100,
+    "apps.connections.open": 50, "auth.test": 100,
 }  # fmt: skip
 POSTS_PER_MINUTE = 300  # "several hundred messages per minute" in a workspace
 KNOWN_BLOCKS = {"header", "section", "context", "actions", "divider", "image", "input", "rich_text"}

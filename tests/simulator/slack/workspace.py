@@ -86,6 +86,11 @@ class Posted:
         return str(next(rows)["block_id"])
 
     @property
+    def title(self) -> str:
+        """Its first line, of a card."""
+        return block_text(self.blocks[0])
+
+    @property
     def everything(self) -> str:
         """All that can be read in it."""
         drawn = "\n".join(map(block_text, self.blocks))
@@ -325,6 +330,8 @@ class Workspace(Listener):
                 if body.get("usergroup") not in self.groups:
                     raise Refused("no_such_subteam")
                 return {"ok": True, "users": self.groups[body["usergroup"]]}
+            case "usergroups.list":
+                return {"ok": True, "usergroups": [{"id": each, "handle": each.lower()} for each in self.groups]}
             case "conversations.info":
                 return {"ok": True, "channel": self._channel_info(body.get("channel"))}
             case "chat.delete":
