@@ -148,6 +148,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         together=connections.lists,
         store=store,
         channels=SlackAlertChannels(connections.writing, reading, config.channels, identity.bot_user_id, clock),
+        directory=directory,
         config=config,
         clock=clock,
         report=warn,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from bot import errors
+from bot.cards import CardConfig
 from bot.errors import BotError
 from bot.models import (
     Actor,
@@ -15,6 +16,7 @@ from bot.models import (
     FirstApproval,
     History,
     Hold,
+    Impact,
     Message,
     Mode,
     Overview,
@@ -164,7 +166,9 @@ ABOUT = CardContext(
     hold=Hold("U0BOB", START + 1800, reason="checkpoint first", name="bob"),
     first=FirstApproval("U0ALICE", Mode.REBOOT_VM, START, episode=remediation().episode),
     followed=True,
+    impact=Impact("Slurm job 48213, llama-70b, 31 h in", "@team-llama", "https://jobs.example.com/48213", START),
 )
+CONFIG = CardConfig("https://api.together.ai/clusters")
 APPROVED = DecidedBy(Verb.APPROVE, "U0ALICE", START + 180)
 
 

@@ -124,8 +124,8 @@ async def test_card_says_who_is_affected_and_mentions_nobody() -> None:
             bot.together.add(instance_name="gpu-node-7")
             alert = await card(bot)
             assert jobs.asked == [("/gpu-node-7", "Bearer hush")]
-            assert "Affects, as of <!date^" in alert.text
-            assert "&lt;!channel&gt; *job* &lt;@U0CAROL&gt;>, owner @s0oncall." in alert.text
+            assert "Affects: <https://jobs.example/48213|" in alert.text
+            assert "&lt;!channel&gt; *job* &lt;@U0CAROL&gt;>, owner @s0oncall (as of <!date^" in alert.text
             assert '"user_id"' not in json.dumps(alert.blocks)
             assert "usergroup_id" not in json.dumps(alert.blocks)
             await bot.slack.press(alert, APPROVE)

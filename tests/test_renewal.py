@@ -39,7 +39,8 @@ async def test_every_secret_can_be_in_a_file(tmp_path: Path) -> None:
     async with Slack() as slack, Together(slack.now) as together:
         environ = variables(slack, together) | {
             "SLACK_APP_TOKEN": "xapp-1", "BOT_WEBHOOK_URL": "https://x.example", "BOT_WEBHOOK_SECRET": SECRET,
-            "BOT_PAGERDUTY_KEY": ROUTING_KEY, "BOT_AUDIT_KEY": "k" * 32, "DATABASE_URL": "sqlite:///x.db", "BOT_IMPACT_TOKEN": "t",
+            "BOT_PAGERDUTY_KEY": ROUTING_KEY, "BOT_AUDIT_KEY": "k" * 32, "DATABASE_URL": "sqlite:///x.db",
+            "BOT_IMPACT_TOKEN": "t",
         }  # fmt: skip
         direct = read_settings(environ)
         filed = in_files(tmp_path, environ, *SECRETS)

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from bot.cards import labels
 from bot.cards.blocks import Element, elements
@@ -13,6 +14,7 @@ from bot.daily import DailyTime
 from bot.models import IN_REPAIR, Alert, FaultReport, Message, State
 from bot.mrkdwn import escape, lasted, when
 
+MENTION = re.compile(r"<@([UW][A-Z0-9]+)>")
 SHIFT_SECONDS = 12 * 3600.0
 LONGEST_SHIFT = 48 * 3600.0  # since the evening before, with a change of clocks in between
 _OWN = re.compile(r"\[[0-9a-f]{8}\] (?:Approved|Rejected) in Slack by .*\(([UW][A-Z0-9]+)\).*", re.DOTALL)
@@ -48,6 +50,22 @@ def shift(alerts: Sequence[Alert], faults: Sequence[FaultReport], unreadable: Se
         lines += [elements("Didn't help", bold=True), *returned_lines(returned, LISTED)]
     lines += [elements(each) for each in rest if each]
     return lines_message(f"Since {when(began)}: {new}", lines)
+
+
+def unmentioned(message: Message, names: Mapping[str, str]) -> Message:
+    """Return a shift's message that names people, raw, by user ID, instead of mentioning them."""
+
+    def named(element: Element) -> Element:
+        if element["type"] != "user":
+            return element
+        return {"type": "text", "text": f"@{names.get(element['user_id'], element['user_id'])}"}
+
+    text = MENTION.sub(lambda found: escape(f"@{names.get(found[1], found[1])}", 100), message.text)
+    drawn = [
+        {**block, "elements": [{**part, "elements": [*map(named, part["elements"])]} for part in block["elements"]]}
+        for block in message.blocks
+    ]
+    return replace(message, text=text, blocks=drawn)
 
 
 def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:

@@ -268,7 +268,7 @@ def _affected(remediation: Remediation, about: CardContext) -> Iterator[str]:
         return
     summary, owner = escape(impact.summary, 300), f", owner {escape(impact.owner, 100)}" if impact.owner else ""
     told = f"<{entities(impact.url)}|{summary}>" if impact.url else summary
-    yield f"Affects, as of {when(impact.at)}: {told}{owner}."
+    yield f"Affects: {told}{owner} (as of {when(impact.at)})"
 
 
 def asked_to_wait(hold: Hold) -> str:

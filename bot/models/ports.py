@@ -129,6 +129,13 @@ class Directory(Protocol):
             DirectoryUnavailable: Slack cannot answer, and no recent answer is known.
         """
 
+    async def name_of(self, some_id: str) -> str:
+        """What Slack calls a user or a user group; the ID itself where Slack doesn't know it.
+
+        Raises:
+            DirectoryUnavailable: Slack cannot answer, and no recent answer is known.
+        """
+
     async def person(self, user_id: str) -> Person:
         """Who somebody is.
 

@@ -1,12 +1,13 @@
 """One message a day for the handover: what happened since the evening before."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from bot.cards import handover
 from bot.clock import Clock
 from bot.daily import DailyTime
-from bot.errors import PostFailed, PostUncertain
-from bot.models import ARRIVED_SECONDS, AlertChannels
+from bot.errors import DirectoryUnavailable, PostFailed, PostUncertain
+from bot.models import ARRIVED_SECONDS, AlertChannels, Directory
 from bot.store import Lease, Messages, Outages, Summaries
 from bot.watcher.comparison import HISTORY_BEFORE
 from bot.watcher.config import WatchConfig
@@ -26,6 +27,7 @@ class SummaryTeller:
     outages: Outages
     reports: Reports
     channels: AlertChannels
+    directory: Directory
     queue: WorkQueue
     lease: Lease
     config: WatchConfig
@@ -75,6 +77,7 @@ class SummaryTeller:
             faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
             unreadable = [each for each in await self.outages.known() if self._goes_to(each, channel_id)]
             told = handover.shift(shown, faults, sorted(unreadable), at.shift_began(now))
+            told = handover.unmentioned(told, await self._names(set(handover.MENTION.findall(told.text))))
             self.lease.ensure_held()
             try:
                 await self.channels.post(told, channel_id=channel_id, mark=mark)
@@ -85,6 +88,17 @@ class SummaryTeller:
         await self.store.note(channel_id, day)
         self._told[channel_id] = day
         self._unclear.discard(channel_id)
+
+    async def _names(self, people: set[str]) -> dict[str, str]:
+        """Return what Slack calls people: they aren't to be woken by a mention. Without an answer, it's their ID."""
+        asked = sorted(people)
+        return dict(zip(asked, await asyncio.gather(*map(self._name, asked)), strict=True))
+
+    async def _name(self, user_id: str) -> str:
+        try:
+            return await self.directory.name_of(user_id)
+        except DirectoryUnavailable:
+            return user_id
 
     def _goes_to(self, cluster_id: str, channel_id: str) -> bool:
         return self.config.route(cluster_id).channel_id == channel_id

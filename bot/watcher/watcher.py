@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, PostFailed, StorageUnavailable
-from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Impacts, RemediationRef
+from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, Impacts, RemediationRef
 from bot.store import DecisionStore, Faults, Lease, Messages, Outages, Summaries
 from bot.together import TogetherClient
 from bot.watcher.brake import BrakeWatch
@@ -54,6 +54,7 @@ class Watcher:
         together: TogetherClient,
         store: DecisionStore,
         channels: AlertChannels,
+        directory: Directory,
         config: WatchConfig,
         clock: Clock,
         report: Callable[[str, str], None],
@@ -80,8 +81,8 @@ class Watcher:
         self._brake = BrakeWatch(self._reports, self._messages, self._poller, config.storm_brake, clock)
         self._fault_teller = FaultTeller(self._reports, channels, self._queue, self._lease, config, clock)
         self._summary = SummaryTeller(
-            Summaries(store.database, self._lease), self._messages, outages, self._reports, channels, self._queue,
-            self._lease, config, clock,
+            Summaries(store.database, self._lease), self._messages, outages, self._reports, channels, directory,
+            self._queue, self._lease, config, clock,
         )  # fmt: skip
         self._comparer = Comparer(self._messages, channels, self._queue, self._lease, config, clock)
         self._reconciler = Reconciler(

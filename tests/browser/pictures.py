@@ -34,6 +34,7 @@ from tests.samples import (
     ABOUT,
     APPROVED,
     BY_STATE,
+    CONFIG,
     DIGEST,
     ERRORS,
     PAST,
@@ -63,16 +64,18 @@ PHONE: ViewportSize = {"width": 400, "height": 2400}  # as wide as a phone, and 
 INDEX = FOLDER / "README.md"
 LATER = 240.0  # seconds after a card was posted; that is when the pictures are taken
 
+GROUPS = {"digest": "Digests", "thread-": "Lines in a thread", "error-": "Errors"}
+
 
 def messages() -> Iterator[tuple[str, Message, bool]]:
     """What is drawn: a name, the message, and whether one person alone sees it."""
     for state, one in BY_STATE.items():
-        yield f"card-{state.lower()}", cards.card(one), False
+        yield f"card-{state.lower()}", cards.card(one, config=CONFIG), False
     notice = "Approved, but the repair is now “Quick reprovision”. You approved “Reboot”."
     decided = DecidedBy(Verb.APPROVE, ALICE, START, "the job has checkpointed")
     approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
-    yield "card-decided", cards.card(approved, decided=decided, notice=notice), False
-    yield "alert", cards.card(remediation(), about=ABOUT), False
+    yield "card-decided", cards.card(approved, decided=decided, notice=notice, config=CONFIG), False
+    yield "alert", cards.card(remediation(), about=ABOUT, config=CONFIG), False
     stuck = cards.card(
         begun(State.RUNNING),
         about=CardContext(now=START + 7200),
@@ -81,7 +84,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "stuck", stuck, False
     ended = remediation(state=State.SUCCEEDED, end_time=datetime.fromtimestamp(START, UTC))
     back = CameBack("Xid 79", START + 1320)
-    yield "came-back", cards.card(ended, about=CardContext(came_back=back, now=START + 1400)), False
+    yield "came-back", cards.card(ended, about=CardContext(came_back=back, now=START + 1400), config=CONFIG), False
     yield (
         "held",
         cards.card(ended, about=CardContext(has_lasted=True), config=cards.CardConfig(verify_seconds=86_400)),
@@ -102,22 +105,31 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
             is_private,
         )
     yield "in-progress-command", cards.in_progress(request(), START), False
-    yield "in-progress-click", cards.in_progress(request(Verb.APPROVE, cards.card(remediation())), START), False
+    yield (
+        "in-progress-click",
+        cards.in_progress(request(Verb.APPROVE, cards.card(remediation(), config=CONFIG)), START),
+        False,
+    )
     yield "usage", cards.usage(), True
     yield "mentions", cards.mentions(), True
     asked = f"<@{ALICE}> asked to cancel this. Nothing has been sent yet: press a button to decide."
-    yield "asked-in-a-message", cards.card(remediation(), about=ABOUT, notice=asked), False
+    yield "asked-in-a-message", cards.card(remediation(), about=ABOUT, notice=asked, config=CONFIG), False
     yield "history", cards.history("gpu-node-07", PAST), True
+    ended = BY_STATE[State.SUCCEEDED]
+    yield "timeline", cards.timeline(ended, CardContext(came_back=CameBack("Xid 79", START + 4000)), PAST), True
+    yield "summary", cards.handover.shift(alerts(12), [], [], START - 9 * 3600), False
     yield "copy-ids", cards.copyable(REF), True
     yield "paused", cards.paused("c-7f2", Pause("U0BOB", START + 3600)), True
     line = f"gpu-node-07: cancelled by <@{ALICE}>. <https://x.slack.com/|See the card>"
     yield "typed-cancel", cards.line(line), False
     failed = cards.failed(request(Verb.APPROVE), ERRORS["NotReached"], START)
-    yield "card-after-error", cards.card(remediation(), about=ABOUT, notice=failed), False
+    yield "card-after-error", cards.card(remediation(), about=ABOUT, notice=failed, config=CONFIG), False
     alert = Message("alert", [{"type": "section", "text": {"type": "mrkdwn", "text": "*gpu-node-07* has lost a GPU."}}])
     yield (
         "another-tools-alert",
-        cards.decision_beneath(alert, cards.card(reviewed(State.PENDING), decided=APPROVED, is_beneath=True)),
+        cards.decision_beneath(
+            alert, cards.card(reviewed(State.PENDING), decided=APPROVED, is_beneath=True, config=CONFIG)
+        ),
         False,
     )
     yield "digest", cards.digest.draw(DIGEST, alerts(12), []), False
@@ -144,9 +156,9 @@ def _failed() -> Message:
 def dialogs() -> Iterator[tuple[str, Message, str]]:
     """The questions before a click counts: a name, the card, and the button to press."""
     for mode in Mode:
-        card = cards.card(remediation(mode=mode))
+        card = cards.card(remediation(mode=mode), config=CONFIG)
         yield f"dialog-approve-{mode.removeprefix('REMEDIATION_MODE_').lower()}", card, Verb.APPROVE.action_id
-    yield "dialog-cancel", cards.card(remediation()), Verb.CANCEL.action_id
+    yield "dialog-cancel", cards.card(remediation(), config=CONFIG), Verb.CANCEL.action_id
 
 
 def view() -> dict[str, Any]:
@@ -169,7 +181,10 @@ def other_mode() -> dict[str, Any]:
 
 def views() -> dict[str, dict[str, Any]]:
     """The dialogs by name."""
-    return {"digest-dialog": view(), "reason-dialog": reason(), "other-mode-dialog": other_mode()}
+    hold = cards.hold_dialog(request(Verb.HOLD), "gpu-node-07")
+    return {
+        "digest-dialog": view(), "reason-dialog": reason(), "other-mode-dialog": other_mode(), "hold-dialog": hold,
+    }  # fmt: skip
 
 
 def homes() -> dict[str, dict[str, Any]]:
@@ -183,13 +198,19 @@ def homes() -> dict[str, dict[str, Any]]:
 def index() -> str:
     """The pictures with what a push notification says of each."""
     about = "Drawn 400 px wide by `make cards`. *Push* is what a phone's lock screen shows."
-    lines = ["# Cards, errors, and dialogs", "", about, ""]
-    for name, message, _ in messages():
+    groups: dict[str, list[str]] = {}
+    for name, message, is_private in messages():
+        group = next((title for begin, title in GROUPS.items() if name.startswith(begin)), "")
         push = plain(message.text).split("\n")[0]
-        lines += [f"## {name}", "", f"Push: {push}", "", f"![{name}]({name}.png)", ""]
-    for name in [*(name for name, _, _ in dialogs()), *views(), *homes()]:
-        lines += [f"## {name}", "", f"![{name}]({name}.png)", ""]
-    return "\n".join(lines)
+        group = group or ("For one person alone" if is_private else "Cards and lines")
+        groups.setdefault(group, []).extend((f"### {name}", "", f"Push: {push}", "", f"![{name}]({name}.png)", ""))
+    for name in [*(name for name, _, _ in dialogs()), *views()]:
+        groups.setdefault("Dialogs", []).extend((f"### {name}", "", f"![{name}]({name}.png)", ""))
+    for name in homes():
+        groups.setdefault("Home", []).extend((f"### {name}", "", f"![{name}]({name}.png)", ""))
+    contents = [f"- [{title}](#{title.lower().replace(' ', '-')})" for title in groups]
+    lines = ["# Cards, errors, and dialogs", "", about, "", *contents, ""]
+    return "\n".join(lines + [line for title, found in groups.items() for line in (f"## {title}", "", *found)])
 
 
 def sources() -> dict[str, str]:

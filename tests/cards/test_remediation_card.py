@@ -31,14 +31,14 @@ from bot.models import (
 from bot.models.request import decision_of
 from tests.card_text import MARKUP, NASTY, WORST, compare, drawn, texts
 from tests.manual_clock import START
-from tests.samples import ABOUT, ALERTS, BY_STATE, DIGEST, REF, batch, remediation, request, reviewed
+from tests.samples import ABOUT, ALERTS, BY_STATE, CONFIG, DIGEST, REF, batch, remediation, request, reviewed
 from tests.simulator.process import ROOT
 from tests.simulator.slack.limits import check_message, check_options, check_view
 
 
 @pytest.mark.parametrize("state", State)
 def test_card_of_every_state(state: State) -> None:
-    compare(f"card-{state.lower()}", drawn(cards.card(BY_STATE[state])))
+    compare(f"card-{state.lower()}", drawn(cards.card(BY_STATE[state], config=CONFIG)))
 
 
 def test_card_of_a_decision_with_a_notice() -> None:
@@ -104,7 +104,7 @@ def test_invalid_time_is_not_shown(moment: str) -> None:
 
 
 def test_card_of_an_alert_with_all_that_the_bot_knows() -> None:
-    compare("alert", drawn(cards.card(remediation(), about=ABOUT)))
+    compare("alert", drawn(cards.card(remediation(), about=ABOUT, config=CONFIG)))
 
 
 def test_card_of_a_withdrawn_remediation() -> None:
@@ -340,7 +340,7 @@ def test_dialogs_that_delete_a_vm_or_evict_are_dangerous_and_say_what_they_do(mo
 
 
 def test_usual_card_has_at_most_twelve_lines_above_its_buttons_on_a_phone() -> None:
-    about = replace(ABOUT, hold=None, first=None, mentioned="S0ONCALL")
+    about = replace(ABOUT, hold=None, first=None, impact=None, mentioned="S0ONCALL")
     usual = remediation(linked_alerts=ALERTS[:1])
     lines = drawn(cards.card(usual, about=about, config=LINKS)).splitlines()
     above = next(number for number, line in enumerate(lines) if "[ Approve reboot ]" in line)

@@ -208,6 +208,9 @@ class Members:
     async def person(self, _user_id: str) -> Person:
         return Person("T0HOME", is_full_member=True)
 
+    async def name_of(self, some_id: str) -> str:
+        return some_id
+
 
 @dataclass
 class Ear:

@@ -1,5 +1,7 @@
 """The daily summary: once, about the right clusters, also over a death, and never long after its time."""
 
+import json
+
 import pytest
 
 from bot.cards import handover
@@ -9,7 +11,7 @@ from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import START
 from tests.simulator.slack.workspace import SlackFault
 from tests.watch import card, pass_time, until, watching
-from tests.world import World
+from tests.world import APPROVE, World
 
 IN_TEN_MINUTES = "03:10 UTC"
 DAY = 86_400.0
@@ -37,6 +39,19 @@ async def test_summary_is_sent_once_a_day_and_mentions_nobody(bot: World) -> Non
     await pass_time(bot, 3600)
     assert len(summaries(bot)) == 1
     await until(bot, lambda: len(summaries(bot)) == 2, DAY)
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
+async def test_summary_names_who_decided_and_wakes_nobody(bot: World) -> None:
+    bot.together.add()
+    await bot.slack.press(await card(bot), APPROVE)
+    await card(bot, words="Approved, queued")
+    (told,) = await until(bot, lambda: summaries(bot), 900)
+    (message,) = [each for each in bot.slack.messages if each.text == told]
+    assert "Decided by: @alice 1." in told
+    assert "<@" not in told
+    assert '"user"' not in json.dumps(message.blocks)
+    assert "@alice" in json.dumps(message.blocks)
 
 
 @pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)

@@ -48,7 +48,8 @@ function drawInput({ block_id: name, label, hint, element }, handle) {
     return el("div", { class: "block" }, el("b", {}, label.text), handle.select(element, label.text));
   }
   if (element.type === "static_select") {
-    const choices = element.options.map(({ text, value }) => el("option", { value }, text.text));
+    const chosen = element.initial_option?.value;
+    const choices = element.options.map(({ text, value }) => el("option", { value, selected: value === chosen ? "" : null }, text.text));
     return el("div", { class: "block" },
       el("label", { for: `input-${name}` }, el("b", {}, label.text)),
       el("select", { id: `input-${name}`, "data-input": name }, el("option", { value: "" }, element.placeholder.text), choices),
