@@ -7,6 +7,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cards import LOOKING, MORE, PAUSE, REASON, RESUME, RESUME_DIALOG, CardConfig, selection
 from bot.cards.chooser import CHOOSER
+from bot.cards.home import TONIGHT
 from bot.decisions import BatchService, DecisionService, Inbox, Lookup, PauseService
 from bot.tasks import Tasks
 from handlers.buttons import Buttons
@@ -71,6 +72,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.view(CHOOSER)(chooser.submit)
     app.view(RESUME_DIALOG)(pausing.submit)
     app.action(_CHOOSER)(chooser.pick)
+    app.action(TONIGHT)(chooser.tonight)
     app.options(_CHOOSER)(chooser.options)
     mentions = Mentions(surface, lookup, decisions, inbox, chooser, replies, config, client)
     app.event("app_mention")(mentions.listen)

@@ -49,6 +49,12 @@ class Chooser:
     dialogs: Dialogs
     config: cards.CardConfig
 
+    async def tonight(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+        """Sum up the last shift, for somebody who asks in their home."""
+        press = self.surface.press_of(body)
+        say = partial(self.answer, Tonight(), press)
+        return await self.surface.take(ack, press, partial(self.surface.once, press, say), decides=False)
+
     async def answer(self, asked: Asked, of: Interaction) -> None:
         """Show privately what was asked for."""
         match asked:

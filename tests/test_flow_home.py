@@ -64,6 +64,7 @@ async def test_home_shows_what_waits_runs_failed_and_was_decided_and_decides(bot
     assert "Xid 79" in text
     assert "Running: 1" in text
     assert "Failed in the last 24 h: 1" in text
+    assert "1 waiting · 1 in repair · 1 failed" in text
     assert "Your last decisions" not in text
     await bot.slack.press_home(APPROVE, about="remediation-1")
     await card(bot, words="Approved by <@U0ALICE>")
@@ -308,3 +309,19 @@ async def test_home_and_list_show_repairs_that_did_not_help(bot: World) -> None:
     listed = (await bot.reply_privately()).text
     assert "Didn't help, last 24 h: 1." in listed
     assert "GPU has fallen off the bus came back after " in listed
+
+
+async def test_shift_is_summed_up_for_who_asks_in_their_home(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    await opened(bot)
+    await bot.slack.press_home("shift:tonight")
+    told = await bot.slack.until(lambda: [each.text for each in bot.slack.messages if each.text.startswith("Since <")])
+    assert "1 new remediation." in told[0]
+    (message,) = [each for each in bot.slack.messages if each.text == told[0]]
+    assert message.channel.startswith("D")
+
+
+@pytest.mark.bot(BOT_ALERT_CHANNEL="")
+async def test_home_of_a_bot_that_does_not_watch_offers_no_shift(bot: World) -> None:
+    assert "shift:tonight" not in str(await opened(bot))

@@ -11,7 +11,7 @@ from bot.cards.chooser import not_read
 from bot.cards.config import CardConfig
 from bot.cards.controls import actions
 from bot.cards.history import line as past_line
-from bot.cards.listing import remediation_lines, returned_lines
+from bot.cards.listing import plural, remediation_lines, returned_lines
 from bot.cards.pause import ALL_CLUSTERS, pause_button, pause_line
 from bot.cards.remediation_card import summary
 from bot.errors import BotError
@@ -19,6 +19,7 @@ from bot.models import PER_PAGE, Blocks, CardContext, FaultReport, Overview, Rem
 from bot.mrkdwn import ago, clean, clock_time, escape
 
 CLUSTER, UPDATE, PREVIOUS, NEXT = "home:cluster", "home:update", "home:previous", "home:next"
+TONIGHT = "shift:tonight"  # sums up the last shift
 LISTED = 15
 ALL = "All clusters"
 _ITEM = 200_000 // PER_PAGE  # characters of JSON; a view may have 250,000 in all (docs.slack.dev, views)
@@ -60,10 +61,13 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> d
     cluster_id = looks_at.cluster_id
     may_decide = shown.refused is None
     controls = [_cluster_menu(cluster_id), _update()]
+    if shown.failed is not None:
+        controls.append({"type": "button", "action_id": TONIGHT, "text": blocks.plain("Tonight")})
     if may_decide:
         controls.append(pause_button(cluster_id or None, shown.pause))
     drawn = [
         _heading("Remediations" + (f" in {cluster_id}" if cluster_id else "")),
+        blocks.paragraph(_counts(shown), bold=True),
         blocks.actions(controls),
         *map(blocks.paragraph, _notes(shown)),
         _heading(_count(shown)),
@@ -102,7 +106,7 @@ def _heading(text: str) -> dict[str, Any]:
 
 
 def _update() -> dict[str, Any]:
-    return {"type": "button", "action_id": UPDATE, "text": blocks.plain("Update")}
+    return {"type": "button", "action_id": UPDATE, "text": blocks.plain("Refresh")}
 
 
 def _cluster_menu(cluster_id: str) -> dict[str, Any]:
@@ -138,6 +142,16 @@ def _waiting(each: Remediation, shown: Overview, config: CardConfig, *, may_deci
     if len(json.dumps([*drawn, *controls])) > _ITEM:
         drawn, controls = [blocks.statement(title, "Open its card to decide: its names are too long here.")], []
     return [*drawn, *controls, {"type": "divider"}]
+
+
+def _counts(shown: Overview) -> str:
+    """Return in one line how much there is of what needs somebody."""
+    returned, unrepaired = len(shown.returned), sum(each.count for each in shown.faults)
+    told = [f"{shown.count} waiting", f"{len(shown.running)} in repair"]
+    told += [f"{len(shown.failed)} failed"] if shown.failed else []
+    told += [f"{returned} didn't help"] if returned else []
+    told += [f"{unrepaired} {plural('alert', unrepaired)} without a repair"] if unrepaired else []
+    return " · ".join(told)
 
 
 def _count(shown: Overview) -> str:

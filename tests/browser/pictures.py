@@ -256,7 +256,7 @@ async def take(folder: Path) -> None:
             for name, shown in homes().items():
                 slack.publish(ALICE, shown)
                 home = page.locator("#home")
-                await home.get_by_text("Update", exact=True).wait_for()
+                await home.get_by_text("Refresh", exact=True).wait_for()
                 buttons = sum(
                     json.dumps(shown).count(f'"{action_id}"')
                     for action_id in (Verb.APPROVE.action_id, Verb.CANCEL.action_id, cards.LOOKING)

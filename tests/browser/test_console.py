@@ -452,7 +452,7 @@ async def test_home_shows_what_waits_and_decides(open_page: OpenPage, running: D
     await button(carol, "Home").click()
     other = carol.get_by_role("group", name="Home of the app")
     await expect(other).to_contain_text("View only.")
-    await expect(other.get_by_role("button")).to_have_text(["×", "Update"])
+    await expect(other.get_by_role("button")).to_have_text(["×", "Refresh", "Tonight"])
     await page.locator('[data-room="C0OPS"]').click()
     await expect(newest(page)).to_contain_text("gpu-node-7: approved by @alice.")
 
