@@ -5,7 +5,7 @@ import re
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cards import LOOKING, MORE, PAUSE, REASON, RESUME, RESUME_DIALOG, CardConfig, selection
+from bot.cards import LOOKING, MORE, PAUSE, PAUSE_DIALOG, REASON, RESUME, RESUME_DIALOG, CardConfig, selection
 from bot.cards.chooser import CHOOSER
 from bot.cards.home import TONIGHT
 from bot.decisions import BatchService, DecisionService, Inbox, Lookup, PauseService
@@ -29,7 +29,7 @@ from handlers.surface import Surface
 
 _ANY = re.compile("")
 _REMEDIATION = re.compile("^remediation:")
-_SAID = re.compile(f"^({PAUSE}|{RESUME}|{RESUME_DIALOG}|{LOOKING})$")
+_SAID = re.compile(f"^({PAUSE}|{PAUSE_DIALOG}|{RESUME}|{RESUME_DIALOG}|{LOOKING})$")
 _CHOOSER = re.compile("^chooser:")
 _HOME = re.compile("^home:")
 _PRESSED = re.compile(f"^({selection.APPROVE}|{selection.CANCEL})$")
@@ -70,6 +70,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.view(selection.BATCH)(digests.submit)
     app.view(REASON)(reasons.submit)
     app.view(CHOOSER)(chooser.submit)
+    app.view(PAUSE_DIALOG)(pausing.submit_pause)
     app.view(RESUME_DIALOG)(pausing.submit)
     app.action(_CHOOSER)(chooser.pick)
     app.action(TONIGHT)(chooser.tonight)

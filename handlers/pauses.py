@@ -20,7 +20,9 @@ from handlers.surface import Interaction, Surface
 
 _WHAT = {
     cards.PAUSE: "pause approvals",
+    cards.PAUSE_DIALOG: "pause approvals",
     cards.RESUME: "resume approvals",
+    cards.RESUME_DIALOG: "resume approvals",
     cards.LOOKING: "say that you're looking",
 }
 
@@ -37,6 +39,7 @@ class Pauses:
 
     def __post_init__(self) -> None:
         self.controls.on(cards.PAUSE, self._pause)
+        self.controls.on(cards.PAUSE_DIALOG, self._pause_for)
         self.controls.on(cards.RESUME, self._resume)
         self.controls.on(cards.RESUME_DIALOG, self._resume_named)
         self.controls.on(cards.LOOKING, self._look)
@@ -44,32 +47,55 @@ class Pauses:
     async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Write it down, ack, then pause or resume, or ask why."""
         action_id = action_of(body).get("action_id")
-        if action_id == cards.RESUME_DIALOG:
+        if action_id in {cards.PAUSE_DIALOG, cards.RESUME_DIALOG}:
             press = self.surface.press_of(body)
             return await self.surface.take(ack, press, partial(self.surface.once, press, partial(self._ask, press)))
         return await self.controls.change(ack, body, _WHAT[str(action_id)])
 
     async def _ask(self, press: Interaction) -> None:
         pause, since = await self.service.authorized(press.value, press.actor, press.place.channel_id)
-        view = cards.resume_dialog(press.value, press.place, pause, since)
+        if press.action_id == cards.PAUSE_DIALOG:
+            view = cards.pause_dialog(press.value, press.place)
+        else:
+            view = cards.resume_dialog(press.value, press.place, pause, since)
         await self.dialogs.open(press.trigger_id, view)
+
+    async def submit_pause(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Take the length and the reason, then pause."""
+        view = body.get("view") or {}
+        cluster_id, channel_id, is_home = json.loads(str(view.get("private_metadata")))
+        seconds = view["state"]["values"][cards.PAUSE_FOR][cards.PAUSE_FOR]["selected_option"]["value"]
+        value = json.dumps([cluster_id, float(seconds)])
+        await self._submit(ack, body, cards.PAUSE_DIALOG, value, channel_id, is_home=is_home)
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """Take the reason, then resume."""
-        view, actor = body.get("view") or {}, actor_of(body)
-        if not (reason := reason_of(view, cards.RESUME_DIALOG)):
+        view = body.get("view") or {}
+        if not reason_of(view, cards.RESUME_DIALOG):
             await ack(response_action="errors", errors={cards.RESUME_DIALOG: "Type a reason first."})
             return
         known = str(view.get("private_metadata"))
         _, channel_id, is_home, *_ = json.loads(known)
+        await self._submit(ack, body, cards.RESUME_DIALOG, known, channel_id, is_home=is_home)
+
+    async def _submit(  # noqa: PLR0913 - what was submitted, and where its answer goes
+        self, ack: AsyncAck, body: dict[str, Any], dialog: str, value: str, channel_id: str | None, *, is_home: bool
+    ) -> None:
+        view, actor = body.get("view") or {}, actor_of(body)
         name = f"dialog {view.get('id')}"
         submitted = Interaction(actor, ReplyTarget(channel_id, actor.user_id, is_home=is_home), name, name, body)
-        record = partial(self.controls.record, submitted, "resume approvals", cards.RESUME_DIALOG, known, reason)
+        record = partial(self.controls.record, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))
         await self.surface.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
     async def _pause(self, held: Held) -> bool:
         cluster_id = _cluster(held)
         pause = await self.service.pause(cluster_id, held)
+        return await self.replies.reply_privately(held.entry.place, cards.paused(cluster_id, pause))
+
+    async def _pause_for(self, held: Held) -> bool:
+        chosen, seconds = json.loads(held.entry.value)
+        cluster_id = str(chosen).removeprefix(cards.ALL_CLUSTERS)
+        pause = await self.service.pause(cluster_id, held, seconds)
         return await self.replies.reply_privately(held.entry.place, cards.paused(cluster_id, pause))
 
     async def _resume(self, held: Held) -> bool:

@@ -70,7 +70,9 @@ async def every_way_in(bot: World) -> None:
     await quiet(bot)
     await slack.press_home(home.UPDATE)
     await slack.ask_in_home(home.CLUSTER)
-    await slack.press_home(cards.PAUSE)
+    await slack.press_home(cards.PAUSE_DIALOG)
+    await quiet(bot)
+    await slack.submit(slack.views.pop())
     await quiet(bot)
     await slack.press_home(cards.RESUME)
     for text in (f"{bot_name} help", f"{bot_name} status {REF}", f"{bot_name} cancel {REF}"):

@@ -13,7 +13,7 @@ from tests.simulator.slack.limits import check_home
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import XID
-from tests.watch import card, pass_time, poll, until, watching
+from tests.watch import card, pass_time, poll, submit_pause, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_transports, world
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -96,7 +96,7 @@ async def test_who_may_not_decide_sees_no_buttons_and_who_can(bot: World) -> Non
     view = await opened(bot, "U0CAROL")
     assert "View only. Ask " in said(view)
     assert "Approval needed: reboot instance-1" in said(view)
-    assert not any(name in said(view) for name in ("remediation:", cards.PAUSE))
+    assert not any(name in said(view) for name in ("remediation:", cards.PAUSE_DIALOG))
 
 
 async def test_forged_button_of_who_may_not_decide_is_refused_in_a_direct_message(bot: World) -> None:
@@ -150,17 +150,16 @@ async def test_pages_and_filter_by_cluster(bot: World) -> None:
 async def test_pause_and_resume(bot: World) -> None:
     bot.together.add()
     await card(bot)
-    view = await opened(bot)
-    await bot.slack.press_home(cards.PAUSE)
-    view = await shown(bot, version=view["version"] + 1)
-    assert "Approvals are paused in all clusters until" in said(view)
+    await opened(bot)
+    await bot.slack.press_home(cards.PAUSE_DIALOG)
+    await submit_pause(bot)
+    paused = "Approvals are paused in all clusters until"
+    await bot.slack.until(lambda: paused in said(bot.slack.homes["U0ALICE"]))
     await bot.slack.press_home(APPROVE)
     await bot.slack.until(lambda: len(bot.slack.direct("U0ALICE")) > 1)
     assert "paused approvals until" in bot.slack.direct("U0ALICE")[1].text
-    view = await shown(bot, version=view["version"] + 1)
     await bot.slack.press_home(cards.RESUME)
-    view = await shown(bot, version=view["version"] + 1)
-    assert "Approvals are paused" not in said(view)
+    await bot.slack.until(lambda: paused not in said(bot.slack.homes["U0ALICE"]))
 
 
 async def test_menu_holds_and_opens_dialogs(bot: World) -> None:

@@ -17,6 +17,7 @@ from tests.world import APPROVE, IDS, World, world
 CHANNEL = "C0OPS"
 HOLD = "remediation:hold"
 LOOKING = "remediation:looking"
+PAUSE_DIALOG = "approvals:pause-for"
 CALM = 26  # rounds of the event loop in which nothing was being answered or written
 LEAPS = (3600.0, 60.0)  # in seconds, where much time passes
 T = TypeVar("T")
@@ -132,6 +133,19 @@ async def carried_out(bot: World) -> Posted:
         bot.together.advance(IDS)
     await until(bot, lambda: "Watched until" in alert.text)
     return alert
+
+
+async def pause(bot: World, message: Posted, *, user: str = "U0ALICE", **typed: str) -> None:
+    """Pause approvals with a message's button and the dialog that it opens."""
+    bot.slack.views.clear()
+    await bot.slack.press(message, PAUSE_DIALOG, user=user)
+    await submit_pause(bot, user=user, **typed)
+
+
+async def submit_pause(bot: World, *, user: str = "U0ALICE", **typed: str) -> None:
+    """Submit the dialog that has just been asked for."""
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await bot.slack.submit(view, user=user, **typed)
 
 
 def thread(bot: World, alert: Posted) -> list[str]:

@@ -35,7 +35,19 @@ from bot.cards.notices import (
     usage,
     without_decisions,
 )
-from bot.cards.pause import ALL_CLUSTERS, PAUSE, RESUME, RESUME_DIALOG, looked_into, paused, resume_dialog, resumed
+from bot.cards.pause import (
+    ALL_CLUSTERS,
+    PAUSE,
+    PAUSE_DIALOG,
+    PAUSE_FOR,
+    RESUME,
+    RESUME_DIALOG,
+    looked_into,
+    pause_dialog,
+    paused,
+    resume_dialog,
+    resumed,
+)
 from bot.cards.pointers import moved, posted_twice
 from bot.cards.reason import HOLD_FOR, MODE, REASON, hold_dialog, reason_dialog, recall
 from bot.cards.remediation_card import asked_to_wait, brief, card
@@ -69,6 +81,8 @@ __all__ = [
     "MORE",
     "OTHER_MODE",
     "PAUSE",
+    "PAUSE_DIALOG",
+    "PAUSE_FOR",
     "REASON",
     "REJECT",
     "RELEASE",
@@ -116,6 +130,7 @@ __all__ = [
     "moved",
     "none_left",
     "not_back",
+    "pause_dialog",
     "paused",
     "pointer",
     "posted_twice",

@@ -10,15 +10,19 @@ from bot.mrkdwn import clock_time, escape
 from bot.parsing import MAX_REASON
 
 PAUSE, RESUME = "approvals:pause", "approvals:resume"
+PAUSE_DIALOG = "approvals:pause-for"  # opens the dialog, and is its name
+PAUSE_FOR = "seconds"
+LENGTHS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("12 h", "43200"))
 RESUME_DIALOG = "approvals:resume-reason"  # opens the dialog, and is its name
 ALL_CLUSTERS = "*"  # no cluster ID has it
 
 
 def pause_line(pause: Pause) -> str:
     """Return why approvals are paused and until when."""
-    told = (
-        [f"{_where(pause.cluster_id)} until {clock_time(pause.until)} by <@{pause.user_id}>"] if pause.user_id else []
-    )
+    why = f" (“{escape(pause.reason, 200)}”)" if pause.reason else ""
+    told = []
+    if pause.user_id:
+        told.append(f"{_where(pause.cluster_id)} until {clock_time(pause.until)} by <@{pause.user_id}>{why}")
     told += [f"{_where(pause.braked)} automatically: {pause.brake} are broken"] if pause.brake else []
     return f"Approvals are paused {', and '.join(told)}. You can still cancel."
 
@@ -27,7 +31,7 @@ def pause_button(cluster_id: str | None, pause: Pause | None) -> dict[str, Any]:
     """Return the button that pauses approvals of a cluster, or of all, or that resumes them."""
     if pause and pause.brake:
         return resume_button(pause.braked)
-    text, action_id = ("Resume approvals", RESUME) if pause else ("Pause approvals 1 h", PAUSE)
+    text, action_id = ("Resume approvals", RESUME) if pause else ("Pause approvals…", PAUSE_DIALOG)
     value = (pause.cluster_id if pause else cluster_id) or ALL_CLUSTERS
     return {"type": "button", "action_id": action_id, "text": blocks.plain(text), "value": value}
 
@@ -39,6 +43,40 @@ def resume_button(cluster_id: str) -> dict[str, Any]:
         "action_id": RESUME_DIALOG,
         "text": blocks.plain("Resume approvals…"),
         "value": cluster_id,
+    }
+
+
+def pause_dialog(cluster_id: str, place: ReplyTarget) -> dict[str, Any]:
+    """Return the dialog that asks for how long approvals pause, and why; `place` is where it was asked for."""
+    options = [blocks.option(*each) for each in LENGTHS]
+    length = {
+        "type": "static_select",
+        "action_id": PAUSE_FOR,
+        "placeholder": blocks.plain("How long"),
+        "options": options,
+        "initial_option": options[1],
+    }
+    where = _where(cluster_id.removeprefix(ALL_CLUSTERS))
+    return {
+        **_dialog("Pause approvals", PAUSE_DIALOG),
+        "private_metadata": json.dumps([cluster_id, place.channel_id, place.is_home]),
+        "submit": blocks.plain("Pause approvals"),
+        "blocks": [
+            blocks.statement(f"Nobody can approve {where} until then.", "Cancel still works. Any operator can resume."),
+            {"type": "input", "block_id": PAUSE_FOR, "label": blocks.plain("For how long"), "element": length},
+            _reason_field(PAUSE_DIALOG, "Shown on the cards and kept in the audit trail.", is_optional=True),
+        ],
+    }
+
+
+def _reason_field(name: str, hint: str, *, is_optional: bool = False) -> dict[str, Any]:
+    return {
+        "type": "input",
+        "block_id": name,
+        "label": blocks.plain("Reason"),
+        "hint": blocks.plain(hint),
+        "optional": is_optional,
+        "element": {"type": "plain_text_input", "action_id": name, "max_length": MAX_REASON},
     }
 
 
@@ -61,30 +99,25 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
     )
     if not ends:
         return {
-            **_dialog(),
+            **_dialog("Resume approvals", RESUME_DIALOG),
             "blocks": [blocks.paragraph(f"Approvals {_where(cluster_id)} aren't paused any more.{stays}")],
         }
     warns = "If one switch or rack is the cause, repairing single nodes doesn't help." if since else ""
-    reason = {
-        "type": "input",
-        "block_id": RESUME_DIALOG,
-        "label": blocks.plain("Reason"),
-        "hint": blocks.plain("Kept in the audit trail, and shown in the channel where the storm brake ends."),
-        "element": {"type": "plain_text_input", "action_id": RESUME_DIALOG, "max_length": MAX_REASON},
-    }
+    hint = "Kept in the audit trail, and shown in the channel where the storm brake ends."
+    reason = _reason_field(RESUME_DIALOG, hint)
     return {
-        **_dialog(),
+        **_dialog("Resume approvals", RESUME_DIALOG),
         "private_metadata": json.dumps([cluster_id, place.channel_id, place.is_home, user_id, since]),
         "submit": blocks.plain("Resume approvals"),
         "blocks": [blocks.statement(f"Ends {' and '.join(ends)}.{stays}", warns), reason],
     }
 
 
-def _dialog() -> dict[str, Any]:
+def _dialog(title: str, name: str) -> dict[str, Any]:
     return {
         "type": "modal",
-        "callback_id": RESUME_DIALOG,
-        "title": blocks.plain("Resume approvals"),
+        "callback_id": name,
+        "title": blocks.plain(title),
         "close": blocks.plain("Go back"),
     }
 

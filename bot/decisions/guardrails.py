@@ -33,7 +33,7 @@ from bot.models import (
     Verb,
     repairs_since,
 )
-from bot.mrkdwn import clock_time
+from bot.mrkdwn import clock_time, escape
 from bot.policy import Policy
 from bot.store import Approvals, Pauses
 from bot.together import TogetherClient
@@ -64,9 +64,10 @@ def paused(pause: Pause) -> Paused:
             f"approvals are paused automatically, because {pause.brake} are broken at once.",
             "You can still cancel. To approve now, press Resume approvals… on its message in the channel.",
         )
+    why = f": “{escape(pause.reason, 200)}”" if pause.reason else "."
     return Paused(
-        f"<@{pause.user_id}> paused approvals until {clock_time(pause.until)}.",
-        "You can still cancel. To approve now, ask them to press Resume approvals.",
+        f"<@{pause.user_id}> paused approvals until {clock_time(pause.until)}{why}",
+        "You can still cancel. To approve now, ask them, or press Resume approvals.",
     )
 
 

@@ -8,7 +8,7 @@ from bot.models import Actor, Looked, Pause, RemediationRef, Verb
 from bot.policy import Policy
 from bot.store import Faults, Pauses, begin_pause, end_pause, look_into, resume
 
-PAUSE_SECONDS = 3600.0
+PAUSE_SECONDS = 3600.0  # of a press that says no length
 
 
 @dataclass(slots=True)
@@ -19,16 +19,17 @@ class PauseService:
     pauses: Pauses
     faults: Faults
 
-    async def pause(self, cluster_id: str, held: Held) -> Pause:
-        """Pause approvals for an hour, from now on.
+    async def pause(self, cluster_id: str, held: Held, seconds: float = PAUSE_SECONDS) -> Pause:
+        """Pause approvals from now on.
 
         Raises:
             NotAllowed: the actor may not.
             StorageUnavailable: it may have been written, or not.
         """
         actor, channel_id = await self._authorize(held)
-        until = await held.act(begin_pause, cluster_id, PAUSE_SECONDS, actor, channel_id)
-        return Pause(actor.user_id, until, cluster_id)
+        reason = held.entry.reason
+        until = await held.act(begin_pause, cluster_id, seconds, actor, channel_id, reason)
+        return Pause(actor.user_id, until, cluster_id, reason=reason)
 
     async def resume(self, cluster_id: str, held: Held) -> Pause | None:
         """End a person's pause. Returns what pauses approvals still.

@@ -80,6 +80,7 @@ class Pause:
         user_id: who paused them; empty where only the storm brake did.
         until: of that person's pause, as Unix time in seconds; else 0.
         cluster_id: of that person's pause; empty for all.
+        reason: of that person's pause, as it was typed; may be empty.
         brake: how many nodes are broken, where the storm brake paused them, such as "14 or more of 64 nodes".
         braked: the cluster of the brake.
     """
@@ -89,6 +90,7 @@ class Pause:
     cluster_id: str = ""
     brake: str = ""
     braked: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

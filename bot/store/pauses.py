@@ -8,13 +8,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import Actor, AuditNote, Pause
 from bot.store import audit
+from bot.store.audit import storable
 from bot.store.connection import Connection, is_among, listed, now
 from bot.store.database import Database
 from bot.store.tables import faults, messages, pauses
 
 p, m = pauses.c, messages.c
 _ACTIVE = (
-    select(p.user_id, p.until, p.cluster_id)
+    select(p.user_id, p.until, p.cluster_id, p.reason)
     .where(is_among("b_clusters", p.cluster_id), p.until > now())
     .order_by(p.until.desc())
     .limit(1)
@@ -25,7 +26,9 @@ _BRAKED = (
     .order_by(faults.c.cluster_id)
     .limit(1)
 )
-_SET = {"user_id": bindparam("b_user"), "until": now() + bindparam("b_seconds")}
+_SET = {
+    "user_id": bindparam("b_user"), "until": now() + bindparam("b_seconds"), "reason": bindparam("b_reason"),
+}  # fmt: skip
 _PAUSE = (
     insert(pauses)
     .values(cluster_id=bindparam("b_cluster"), **_SET)
@@ -52,16 +55,18 @@ class Pauses:
 def active_pause(connection: Connection, clusters: Collection[str]) -> Pause | None:
     """Return what pauses approvals of any of these clusters now, inside a transaction: somebody, the brake, or both."""
     row = connection.execute(_ACTIVE, {"b_clusters": listed(["", *clusters])}).first()
-    pause = Pause(row.user_id, row.until, row.cluster_id) if row else None
+    pause = Pause(row.user_id, row.until, row.cluster_id, reason=row.reason) if row else None
     braked = connection.execute(_BRAKED, {"b_all": "" in clusters, "b_clusters": listed(clusters)}).first()
     return replace(pause or Pause(), brake=braked.brake, braked=braked.cluster_id) if braked else pause
 
 
-def begin_pause(connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None) -> float:
+def begin_pause(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, and why
+    connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None, reason: str = ""
+) -> float:
     """Pause approvals from now on, and let every message that is concerned show it. Returns until when."""
-    values = {"b_cluster": cluster_id, "b_user": actor.user_id, "b_seconds": seconds}
+    values = {"b_cluster": cluster_id, "b_user": actor.user_id, "b_seconds": seconds, "b_reason": storable(reason)}
     row = connection.execute(_PAUSE, values).one()
-    audit.note(connection, AuditNote("paused", actor, channel_id, cluster_id=cluster_id))
+    audit.note(connection, AuditNote("paused", actor, channel_id, cluster_id=cluster_id, reason=reason))
     wake(connection, cluster_id)
     return float(row.until)
 

@@ -186,6 +186,7 @@ pauses = Table(
     Column("cluster_id", Text, primary_key=True),
     Column("user_id", Text, nullable=False),
     Column("until", Double, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
 )
 
 # What was acked that is no decision. The body is what was asked as JSON, until it is done; the result is its change's.

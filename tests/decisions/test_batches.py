@@ -15,7 +15,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import SELECT, began, choose, digest, storm
-from tests.watch import HOLD, card, pass_time, until, watching
+from tests.watch import HOLD, card, pass_time, pause, until, watching
 from tests.world import World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -381,7 +381,7 @@ async def test_pause_in_one_cluster_does_not_stop_a_selection_over_several(bot: 
     message = await digest(bot)
     storm(bot, 6, start=10)
     second = await digest(bot, number=1)
-    await bot.slack.press(second, "approvals:pause")
+    await pause(bot, second)
     await digest(bot, "Approvals are paused in cluster-1")
     await bot.slack.submit(await choose(bot, message, "all"))
     await digest(bot, "8 of 8: 4 approved, 4 skipped")

@@ -12,7 +12,7 @@ from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack import Posted
 from tests.simulator.together import Ids
 from tests.storms import began, digest, storm
-from tests.watch import card, enforce_slacks_limits, pass_time, poll, thread, until, watching
+from tests.watch import PAUSE_DIALOG, card, enforce_slacks_limits, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, CANCEL, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="4")
@@ -163,7 +163,7 @@ async def test_pause_of_a_person_and_the_brake_are_two_holders_of_one_pause(bot:
     view = await resume(bot, brake)
     assert "'user_id': 'U0ALICE'" in str(view)
     assert "'s pause and the storm brake" in str(view)
-    await until(bot, lambda: PAUSE in message.buttons)
+    await until(bot, lambda: PAUSE_DIALOG in message.buttons)
 
 
 async def test_brake_holds_over_a_change_of_the_watch(database_url: str) -> None:
@@ -219,7 +219,7 @@ async def test_nothing_pauses_where_it_is_not_set(bot: World) -> None:
     storm(bot, 8)
     message = await digest(bot)
     await pass_time(bot, 300)
-    assert PAUSE in message.buttons
+    assert PAUSE_DIALOG in message.buttons
 
 
 @pytest.mark.bot(BOT_UNREPAIRED_MINUTES="0")

@@ -4,14 +4,16 @@ import pytest
 from sqlalchemy import select
 
 from bot.store.tables import audit
+from tests.deaths import free_the_lease
+from tests.manual_clock import START
 from tests.rows import execute_beside, outcomes_by_user
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
-from tests.watch import card, pass_time, until
+from tests.watch import PAUSE_DIALOG, card, pass_time, pause, until, watching
 from tests.world import APPROVE, CANCEL, World
 
 pytestmark = pytest.mark.bot(watching=True)
-PAUSE, RESUME = "approvals:pause", "approvals:resume"
+RESUME = "approvals:resume"
 
 
 async def test_paused_approvals_are_refused_and_shown_on_every_card_of_the_cluster(bot: World) -> None:
@@ -22,7 +24,7 @@ async def test_paused_approvals_are_refused_and_shown_on_every_card_of_the_clust
     alert, elsewhere = await card(bot, ids), await card(bot, other)
     storm(bot, 8, start=1)
     message = await digest(bot)
-    await bot.slack.press(message, PAUSE)
+    await pause(bot, message)
     assert "Approvals are paused in cluster-1 until " in (await bot.reply_privately()).text
     await until(bot, lambda: "Approvals are paused in" in alert.text)
     await digest(bot, "Approvals are paused in")
@@ -47,19 +49,19 @@ async def test_resume_ends_a_pause_at_once_and_both_are_in_the_audit_trail(bot: 
     storm(bot, 6)
     message = await digest(bot)
     view = await choose(bot, message, "all")
-    await bot.slack.press(message, PAUSE)
+    await pause(bot, message)
     await until(bot, lambda: RESUME in message.buttons)
     await bot.slack.submit(view)
     await digest(bot, "Stopped: approvals are paused. 5 not attempted.")
     await bot.slack.press(message, RESUME, user="U0BOB")
     assert "Approvals resumed in cluster-1." in (await bot.reply_privately("U0BOB")).text
-    await until(bot, lambda: PAUSE in message.buttons)
+    await until(bot, lambda: PAUSE_DIALOG in message.buttons)
     rows = select(audit.c.event, audit.c.user_id, audit.c.cluster_id).where(audit.c.event.in_(["paused", "resumed"]))
     assert await execute_beside(bot, rows) == [
         {"event": "paused", "user_id": "U0ALICE", "cluster_id": "cluster-1"},
         {"event": "resumed", "user_id": "U0BOB", "cluster_id": "cluster-1"},
     ]
-    payload = bot.slack.click(message, PAUSE)
+    payload = bot.slack.click(message, PAUSE_DIALOG)
     payload["actions"][0]["action_id"] = RESUME
     await bot.slack.deliver("interactive", payload)
     assert "Approvals aren't paused." in (await bot.reply_privately(count=2)).text
@@ -69,7 +71,7 @@ async def test_person_who_may_not_approve_cannot_pause(bot: World) -> None:
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    await bot.slack.press(message, PAUSE, user="U0CAROL")
+    await bot.slack.press(message, PAUSE_DIALOG, user="U0CAROL")
     assert "Only operators can approve remediations." in (await bot.reply_privately("U0CAROL")).text
     assert "Approvals are paused" not in message.everything
 
@@ -81,7 +83,7 @@ async def test_outage_of_several_clusters_offers_to_pause_all(bot: World) -> Non
     told = await until(
         bot, lambda: [each for each in bot.slack.visible() if "Can't reach Together for clusters" in each.text], 400
     )
-    await bot.slack.press(told[0], PAUSE)
+    await pause(bot, told[0])
     assert "Approvals are paused in all clusters" in (await bot.reply_privately()).text
     await until(bot, lambda: all("Approvals are paused in all clusters until" in each.text for each in alerts))
     bot.together.faults.clear()
@@ -98,7 +100,7 @@ async def test_digest_resumes_a_pause_of_all_clusters(bot: World) -> None:
     told = await until(
         bot, lambda: [each for each in bot.slack.visible() if "Can't reach Together for clusters" in each.text], 400
     )
-    await bot.slack.press(told[0], PAUSE)
+    await pause(bot, told[0])
     bot.together.faults.clear()
     await until(bot, lambda: RESUME in message.buttons)
     await bot.slack.press(message, RESUME, user="U0BOB")
@@ -109,5 +111,58 @@ async def test_backlog_shows_a_pause_of_one_of_its_clusters(bot: World) -> None:
     storm(bot, 6)
     backlog = await digest(bot)
     storm(bot, 6, start=10)
-    await bot.slack.press(await digest(bot, number=1), PAUSE)
+    await pause(bot, await digest(bot, number=1))
     await until(bot, lambda: "Approvals are paused in cluster-1 until" in backlog.everything)
+
+
+async def test_pause_has_a_length_and_a_reason_that_everybody_sees(bot: World) -> None:
+    await began(bot)
+    (ids,) = storm(bot, 1)
+    alert = await card(bot, ids)
+    storm(bot, 8, start=1)
+    message = await digest(bot)
+    await pause(bot, message, seconds="14400", **{"approvals:pause-for": "the *switch* is being replaced"})
+    told = (await bot.reply_privately()).text
+    assert f"until <!date^{int(START + bot.time.seconds) + 14400}^" in told
+    await until(bot, lambda: "by <@U0ALICE> (“the *switch* is being replaced”)" in alert.text)
+    await bot.slack.press(alert, APPROVE, user="U0BOB")
+    refused = (await bot.reply_privately("U0BOB")).text
+    assert "paused approvals until" in refused
+    assert "“the *switch* is being replaced”" in refused
+    rows = select(audit.c.event, audit.c.reason).where(audit.c.event == "paused")
+    assert await execute_beside(bot, rows) == [{"event": "paused", "reason": "the *switch* is being replaced"}]
+    await pass_time(bot, 14400)
+    assert "Approvals are paused" not in message.everything
+
+
+async def test_pause_that_an_older_button_asks_for_lasts_an_hour(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    payload = bot.slack.click(message, PAUSE_DIALOG)
+    payload["actions"][0]["action_id"] = "approvals:pause"
+    await bot.slack.deliver("interactive", payload)
+    assert f"until <!date^{int(START + bot.time.seconds) + 3600}^" in (await bot.reply_privately()).text
+
+
+async def test_acked_pause_of_a_dialog_is_made_by_the_next_process(database_url: str) -> None:
+    async with watching(database=database_url, drain_seconds=0.2) as bot:
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        await bot.slack.press(message, PAUSE_DIALOG)
+        await bot.slack.until(lambda: bot.slack.views)
+        await bot.slack.submit(bot.slack.views[0])  # who that is, is known from now on, but for five minutes only
+        await digest(bot, "Approvals are paused")
+        await bot.slack.press(message, RESUME)
+        await until(bot, lambda: PAUSE_DIALOG in message.buttons)
+        await bot.slack.press(message, PAUSE_DIALOG)
+        (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+        await bot.time.advance(4000)
+        with bot.slack.paused("users.info"):
+            await bot.slack.submit(view, seconds="1800", **{"approvals:pause-for": "maintenance"})
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another():
+            await until(bot, lambda: "(“maintenance”)" in message.everything)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PEOPLE = ("U0ALICE", "U0BOB", "U0CAROL", "U0DAVE")  # Dave may decide nothing
 MODES = ("REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_VM_ONLY")
 HOLD = "remediation:hold"
-PAUSE, RESUME = "approvals:pause", "approvals:resume"
+PAUSE, RESUME = "approvals:pause-for", "approvals:resume"
 DECIDES = {"remediation:approve": "approve", "remediation:reject": "reject", "remediation:cancel": "cancel"}
 XID = [
     {
@@ -336,10 +336,15 @@ async def pause_meanwhile(act: Act, digest: Posted) -> None:
     chance, slack = act.world.streams["pause during a selection"], act.world.slack
     if chance.random() < 0.4:
         await asyncio.sleep(chance.uniform(0.05, 3.0))
-        for control, seconds in ((PAUSE, chance.uniform(30.0, 200.0)), (RESUME, 0.0)):
-            if control in digest.controls:
-                await slack.press(digest, control, user="U0BOB")
-            await asyncio.sleep(seconds)
+        seconds, before = chance.uniform(30.0, 200.0), len(slack.views)
+        if PAUSE in digest.controls:
+            await slack.press(digest, PAUSE, user="U0BOB")
+            await asyncio.sleep(1.0)
+            for view in [each for each in slack.views[before:] if each["callback_id"] == PAUSE]:
+                await slack.submit(view, user="U0BOB")
+        await asyncio.sleep(seconds)
+        if RESUME in digest.controls:
+            await slack.press(digest, RESUME, user="U0BOB")
 
 
 async def delete_card(act: Act) -> None:
