@@ -8,11 +8,11 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Boolean, Table, select
 
 from bot import cards
 from bot.cards import chooser, home
@@ -32,7 +32,7 @@ from bot.models import (
     TrackedMessage,
     Verb,
 )
-from bot.store import Batches, Messages
+from bot.store import Batches, Messages, begin_pause
 from bot.store.tables import metadata
 from handlers.shortcuts import SHORTCUT
 from tests.manual_clock import START, ManualClock
@@ -51,14 +51,19 @@ async def every_way_in(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     alert = await card(bot)
     foreign = bot.alert()
-    for text in ("help", "list", "status gpu-node-7", "gpu-node-7", "two words"):
+    for text in ("help", "list", "tonight", "history gpu-node-7", "status gpu-node-7", "gpu-node-7", "two words"):
         await slack.command(text)
         await quiet(bot)
     await slack.press(alert, REFRESH, button={**alert.buttons[CANCEL], "action_id": REFRESH})
     await slack.press(foreign, REFRESH)
     await slack.press(alert, "remediation:hold", choice="1800")
     await slack.press(alert, "remediation:hold", choice="3600")
-    for choice in (cards.REJECT, cards.OTHER_MODE, cards.COPY_IDS, cards.HISTORY):
+    await slack.press(alert, "remediation:hold", choice=cards.WITH_REASON)
+    await quiet(bot)
+    await slack.submit(slack.views.pop(), reason="why")
+    await slack.press(alert, cards.LOOKING)
+    await quiet(bot)
+    for choice in (cards.REJECT, cards.OTHER_MODE, cards.COPY_IDS, cards.HISTORY, cards.TIMELINE):
         await slack.press(alert, cards.MORE, choice=choice)
         await quiet(bot)
     await slack.use_shortcut(alert, SHORTCUT)
@@ -69,6 +74,7 @@ async def every_way_in(bot: World) -> None:
     await slack.open_home()
     await quiet(bot)
     await slack.press_home(home.UPDATE)
+    await slack.press_home(home.TONIGHT)
     await slack.ask_in_home(home.CLUSTER)
     await slack.press_home(cards.PAUSE_DIALOG)
     await quiet(bot)
@@ -109,17 +115,24 @@ async def record_database() -> dict[str, list[dict[str, Any]]]:
             await store.finish(jobs[5])
             await store.void(jobs[6].request, jobs[6].id)
             await store.set_place(jobs[7], replace(jobs[7].request.place, in_progress=True))
-            hold, messages = Hold("U0ALICE", START + 1800), Messages(store.database)
+            hold, messages = Hold("U0ALICE", START + 1800, reason="why", name="alice"), Messages(store.database)
             card = TrackedMessage("m", False, "c-7f2", "C0OPS", START, ts="9.0", posted_at=START, content_hash="x")
             await messages.add_cards([(Alert(remediation(), "", "m", START, hold=hold), card)])
+            await store.database.run(begin_pause, "c-7f2", 3600.0, batch(0).actor, "C0OPS", "why")
             digest_id = await messages.gather(DIGEST, alerts(6), 60)
             asked = replace(batch(0, 2), digest_id=digest_id)
             await Batches(store.database).ask(asked)
             await store.confirm(asked.id, asked.actor.user_id)
             return {
-                table.name: [dict(row) for row in await execute(store.database, select(table))]
+                table.name: [_as_postgresql_has_it(table, row) for row in await execute(store.database, select(table))]
                 for table in metadata.sorted_tables
             }
+
+
+def _as_postgresql_has_it(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of SQLite, which has no booleans, as both databases take it."""
+    flags = {column.name for column in table.columns if isinstance(column.type, Boolean)}
+    return {name: bool(value) if name in flags and value is not None else value for name, value in row.items()}
 
 
 def _click(number: int) -> Request:

@@ -103,7 +103,7 @@ async def test_database_of_an_earlier_release_is_migrated_with_all_that_it_holds
         assert await asyncio.to_thread(_differences, database_url) == []
         assert (await audit.verify(database)).problems == []
         tracked = {each.message_id: each for each in await Messages(database).tracked()}
-        assert tracked.pop("m").hold == Hold("U0ALICE", START + 1800)
+        assert tracked.pop("m").hold == Hold("U0ALICE", START + 1800, reason="why", name="alice")
         (selection,) = await Batches(database).of_digest(*tracked)
         assert (selection.is_running, len(selection.items)) == (True, 2)
         jobs = {job.id: job for job in await DecisionStore(database, LEASE, time.clock).take_over(10, at_start=True)}

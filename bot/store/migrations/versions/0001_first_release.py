@@ -136,6 +136,13 @@ def upgrade() -> None:
         sa.Column("cluster_id", sa.Text, primary_key=True),
         sa.Column("user_id", sa.Text, nullable=False),
         sa.Column("until", sa.Double, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    )
+    op.create_table(
+        "faults",
+        sa.Column("cluster_id", sa.Text, primary_key=True),
+        sa.Column("brake", sa.Text),
+        sa.Column("body", sa.Text, nullable=False),
     )
     op.create_table(
         "inbox",
