@@ -247,7 +247,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
     alert = replace(alert, decided_seq=seq if decides else alert.decided_seq)
     if remark and remark.decided:
-        message = _told_of_ended_hold(alert, message, request, at) if decides else message
+        message = _told_of_ended_hold(alert, message, remark.decided, at)
         alert = replace(alert, hold=None, decided=remark.decided)
     is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
     message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
@@ -272,14 +272,15 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     return alert, replace(message, content_hash="") if place.in_progress else message
 
 
-def _told_of_ended_hold(alert: Alert, message: TrackedMessage, request: Request, now: float) -> TrackedMessage:
+def _told_of_ended_hold(alert: Alert, message: TrackedMessage, decided: DecidedBy, now: float) -> TrackedMessage:
     """Let those learn who asked to wait that somebody else didn't."""
-    hold, user_id = alert.hold.at(now) if alert.hold else None, request.actor.user_id
-    waited = [each for each in (hold, *hold.others) if each.user_id != user_id] if hold else []
+    hold, deciders = alert.hold.at(now) if alert.hold else None, {decided.user_id, decided.first_user}
+    waited = [each for each in (hold, *hold.others) if each.user_id not in deciders] if hold else []
     if not waited or message.is_digest:
         return message
     node, who = escape(alert.remediation.node, 100), ", ".join(f"<@{each.user_id}>" for each in waited)
-    line = f"{node}: {request.rule.done} by <@{user_id}> during your hold, {who}."
+    did = f"{RULES[decided.verb].done}{'' if decided.is_sure else ', apparently,'}"
+    line = f"{node}: {did} by {decided.people} during your hold, {who}."
     return replace(message, pending_lines=(*message.pending_lines, line))
 
 
@@ -294,6 +295,7 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Track
     before = alert.hold.at(now) if alert.hold else None
     joined = before.joined(hold) if before else hold
     is_again = before and before.user_id == hold.user_id and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
+    is_again = is_again and before is not None and hold.reason in {"", before.reason}
     message, node = replace(message, next_at=0.0, done=False), escape(alert.remediation.node, 100)
     if not message.is_digest:
         why = f": “{escape(hold.reason, 300)}”" if hold.reason else "."

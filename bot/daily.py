@@ -1,7 +1,7 @@
 """Times of day: when warnings call nobody, and when the daily summary is sent."""
 
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 _EVENING = time(18)
@@ -16,13 +16,22 @@ class DailyTime:
 
     def last_before(self, moment: float) -> float:
         """Return when it was last, at a moment or before; both in Unix time."""
-        today = datetime.fromtimestamp(moment, self.zone).date()
-        times = (datetime.combine(today - timedelta(days), self.at, self.zone).timestamp() for days in (0, 1))
-        return next(each for each in times if each <= moment)
+        return self._last(moment)[0]
 
     def day_of(self, moment: float) -> int:
         """Return the day of `last_before`, as a number that grows by one each day."""
-        return datetime.fromtimestamp(self.last_before(moment), self.zone).toordinal()
+        return self._last(moment)[1].toordinal()
+
+    def midnight_before(self, moment: float) -> float:
+        """Return when the day of `last_before` began."""
+        return datetime.combine(self._last(moment)[1], time(), self.zone).timestamp()
+
+    def _last(self, moment: float) -> tuple[float, date]:
+        # Where the clocks go forward at midnight, even yesterday's may be yet to come.
+        today = datetime.fromtimestamp(moment, self.zone).date()
+        days = [today - timedelta(number) for number in (0, 1, 2)]
+        times = [(datetime.combine(day, self.at, self.zone).timestamp(), day) for day in days]
+        return max(each for each in times if each[0] <= moment)
 
     def shift_began(self, moment: float) -> float:
         """Return when 18:00 of the day before a moment was, both in Unix time."""

@@ -203,7 +203,9 @@ def template(value: str) -> str:
 
 def impact(value: str) -> str:
     """Check a service's address with placeholders: https, or http on loopback."""
-    return value if is_loopback(value) and template(f"https{value.removeprefix('http')}") else template(value)
+    is_local = value.startswith("http://") and is_loopback(value)
+    template(value.replace("http://", "https://", 1) if is_local else value)
+    return value
 
 
 def console(value: str) -> str:

@@ -54,14 +54,15 @@ class SlackDirectory:
     async def _ask_name(self, some_id: str) -> str:
         if some_id[0] == "S":
             groups: list[dict[str, Any]] = (await self._client.usergroups_list()).get("usergroups") or []
-            return next((str(each["handle"]) for each in groups if each.get("id") == some_id), some_id)
+            return next((str(each.get("handle") or some_id) for each in groups if each.get("id") == some_id), some_id)
         try:
             user: dict[str, Any] = (await self._client.users_info(user=some_id)).get("user") or {}
         except SlackFailure as error:
             if error.code in _UNKNOWN:
                 return some_id
             raise
-        return str((user.get("profile") or {}).get("display_name") or user.get("real_name") or user.get("name"))
+        profile: dict[str, Any] = user.get("profile") or {}
+        return str(profile.get("display_name") or user.get("real_name") or user.get("name") or some_id)
 
     async def _ask_members(self, group_id: str) -> frozenset[str]:
         try:

@@ -321,7 +321,7 @@ async def test_timeline_has_what_happened_in_order_as_markdown(bot: World) -> No
     assert "### gpu-node-7 (cluster-1 (H100)): Reboot, failed" in text
     order = [
         "- 2026-11-24 02:50:00 UTC: Alert: GPU fell off the bus", "02:51:00 UTC: Alert cleared: GPU fell off the bus",
-        "Together suggested “Reboot”",
+        "Remediation created",
     ]  # fmt: skip
     assert "Approved by U0ALICE in Slack" in text
     assert [text.index(each) for each in order] == sorted(text.index(each) for each in order)
@@ -335,3 +335,38 @@ async def test_timeline_names_who_decided_in_together(bot: World) -> None:
     await card(bot, words="Cancelled")
     await bot.slack.press(alert, MORE, choice=cards.TIMELINE)
     assert "in Together: false alarm" in (await bot.reply_privately()).everything
+
+
+@pytest.mark.bot(watching=True)
+async def test_timeline_says_what_together_suggested(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    view = await opened(bot, await card(bot), cards.OTHER_MODE)
+    await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
+    alert = await card(bot, words="Approved “Quick reprovision”")
+    await bot.slack.press(alert, MORE, choice=cards.TIMELINE)
+    assert "Together suggested “Quick reprovision”" not in (await bot.reply_privately()).everything
+
+
+@pytest.mark.bot(watching=True)
+async def test_timeline_of_what_never_ran_ends_no_repair(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled")
+    await bot.slack.press(alert, MORE, choice=cards.TIMELINE)
+    assert "Repair ended" not in (await bot.reply_privately()).everything
+
+
+@pytest.mark.bot(watching=True)
+async def test_timeline_says_where_an_approval_in_doubt_was_given(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    with bot.together.paused("approve"):
+        await bot.slack.press(alert, APPROVE)
+        await bot.together.until(lambda: bot.together.is_waiting("approve"))
+        bot.together.faults += [Fault("cut", verb="approve", after=True), Fault("rpc", verb="get", code=14, times=-1)]
+    await until(bot, lambda: any("may have gone through" in each for each in thread(bot, alert)))
+    bot.together.faults.clear()
+    await card(bot, words="Approved, queued")
+    await bot.slack.press(alert, MORE, choice=cards.TIMELINE)
+    assert "in Together: [" not in (await bot.reply_privately()).everything

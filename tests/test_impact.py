@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from aiohttp import web
 
 from bot import cards
 from bot.errors import DirectoryUnavailable
+from bot.formats import impact as impact_url
 from bot.models import Impact
 from bot.outward import ImpactReader
 from tests.manual_clock import ON_THE_WAY, START, ManualClock
 from tests.samples import remediation
 from tests.simulator.listener import Listener
 from tests.simulator.process import ROOT
-from tests.watch import card, enforce_slacks_limits, poll, until, watching
+from tests.watch import card, enforce_slacks_limits, pass_time, poll, until, watching
 from tests.world import APPROVE, IDS
 
 SAID = {"summary": "Slurm job 48213, llama-70b, 31 h in", "owner": "U0BOB", "url": "https://jobs.example/48213"}
@@ -188,3 +189,58 @@ async def test_example_services_say_what_runs_on_a_node(
     finally:
         process.kill()
         await process.wait()
+
+
+async def test_half_an_emoji_from_the_impact_service_leaves_the_card_alive() -> None:
+    async with Jobs() as jobs:
+        jobs.said = '{"summary": "job of \\ud83d"}'  # as JavaScript's slice() cuts an emoji
+        async with watching(BOT_IMPACT_URL=f"{jobs.url}/{{node}}") as bot:
+            bot.together.add()
+            alert = await card(bot)
+            bot.together.resolve(IDS)
+            await card(bot, words="Resolved on its own")
+            assert APPROVE not in alert.buttons
+
+
+async def took(jobs: Jobs, *, is_silent: bool) -> float:
+    """How long it takes until twelve cards stand in one channel."""
+    async with watching(BOT_IMPACT_URL=f"{jobs.url}/{{node}}") as bot, AsyncExitStack() as stack:
+        for number in range(1, 4):
+            bot.together.add((f"cluster-{number}", f"instance-{number}", f"first-{number}"))
+        await until(bot, lambda: all(bot.slack.cards(f"first-{number}") for number in range(1, 4)), 1200)
+        await pass_time(bot, 30)
+        began = bot.time.seconds
+        if is_silent:
+            stack.enter_context(jobs.paused("ask"))
+        for number in range(12):
+            cluster = f"cluster-{number % 3 + 1}"
+            bot.together.add((cluster, f"i-{number}", f"r-{number}"), instance_name=f"gpu-{number}")
+        await until(bot, lambda: all(bot.slack.cards(f"r-{number}") for number in range(12)), 120)
+        return bot.time.seconds - began
+
+
+async def test_silent_service_delays_no_card_for_long() -> None:
+    async with Jobs() as jobs:
+        usual = await took(jobs, is_silent=False)
+        assert await took(jobs, is_silent=True) - usual <= 3
+
+
+@pytest.mark.parametrize(
+    "url", ["https://jobs.example/a|b", "https://jobs.example/<x>", f"https://x.example/?{'&' * 900}"]
+)
+async def test_link_that_would_not_be_drawn_as_it_is_is_left_out(url: str) -> None:
+    async with reading() as (jobs, reader, _):
+        jobs.said = json.dumps(SAID | {"url": url})
+        found = await reader.of(remediation())
+        assert found
+        assert (found.summary, found.url) == (SAID["summary"], "")
+
+
+async def test_summary_without_visible_characters_is_unknown() -> None:
+    async with reading() as (jobs, reader, _):
+        jobs.said = json.dumps({"summary": "\u200b"})
+        assert await reader.of(remediation()) is None
+
+
+def test_https_on_loopback_is_an_address() -> None:
+    assert impact_url("https://127.0.0.1/nodes/{node}")

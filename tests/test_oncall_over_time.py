@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bot.cards import handover
-from bot.models import Alert, CameBack, DecidedBy, Verb
+from bot.models import Alert, CameBack, DecidedBy, Message, Verb
 from tests.deaths import died_while, left_behind
 from tests.manual_clock import START
 from tests.samples import remediation
@@ -369,3 +369,21 @@ async def test_selection_that_a_dead_process_left_sends_nothing_to_an_observed_c
         async with bot.another(bot.settings.model_copy(update={"bot_observe": ("*",)})):
             await pass_time(bot, 120)
         assert bot.together.posts == []
+
+
+def sent(message: Message) -> dict[str, Any]:
+    return {"text": message.text, "blocks": message.blocks}
+
+
+def test_summary_that_names_people_fits() -> None:
+    alerts = []
+    for number in range(10):
+        one = remediation(
+            id=f"r-{number}", instance_name=f"gpu-{number}" + "n" * 90, state="FAILED", error_message="e" * 400,
+            cluster_id="c" * 64, mode="REMEDIATION_MODE_" + "M" * 60, end_time="2026-11-24T03:00:00Z",
+        )  # fmt: skip
+        alerts.append(Alert(one, "", "m", START, decided=DecidedBy(Verb.APPROVE, f"U{number}", START)))
+    told = handover.shift(alerts, [], [], START - 3600)
+    check_message(sent(told), is_update=False)
+    names = {f"U{number}": "n" * 80 for number in range(10)}
+    check_message(sent(handover.shift(alerts, [], [], START - 3600, names)), is_update=False)

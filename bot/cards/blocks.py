@@ -107,7 +107,7 @@ def rich_texts(lines: Iterable[Sequence[Element]]) -> list[dict[str, Any]]:
     chunks: list[list[Sequence[Element]]] = []
     size = MAX_TEXT
     for line in lines:
-        length = 1 + sum(_units(str(each.get("text", ""))) for each in line)
+        length = 1 + sum(units(str(each.get("text", ""))) for each in line)
         size += length
         if size > MAX_TEXT:
             chunks.append([])
@@ -116,7 +116,7 @@ def rich_texts(lines: Iterable[Sequence[Element]]) -> list[dict[str, Any]]:
     return [rich_text(chunk) for chunk in chunks]
 
 
-def _units(text: str) -> int:
+def units(text: str) -> int:
     """Return the larger of the two lengths that Slack may count: characters or UTF-16 units."""
     return len(text) + sum(character > "\uffff" for character in text)
 
@@ -206,7 +206,7 @@ def pages(lines: Sequence[str], between: str = "\n", limit: int = MAX_TEXT) -> l
     found: list[str] = []
     size = limit
     for line in lines:
-        length = len(between) + _units(line)
+        length = len(between) + units(line)
         size += length
         if size > limit:
             found.append(line)

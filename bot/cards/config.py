@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from bot.cards import labels
 from bot.daily import DailyTime
+from bot.links import placeholders
 from bot.models import IN_REPAIR, NEXT_STEP, OVERRIDES, History, Remediation, RemediationRef, TwoPeople, Verb
 
 MAX_URL = 3000  # of a button (docs.slack.dev, button element)
@@ -72,14 +73,19 @@ class CardConfig:
 
 
 def link(template: str, ref: RemediationRef, remediation: Remediation | None = None) -> str:
-    """Return a link with what its placeholders stand for; empty for none, or one longer than Slack takes."""
+    """Return a link with what its placeholders stand for; empty for none, or one longer than Slack takes.
+
+    Of a remediation that wasn't read, only the IDs are known: a template that needs more gives no link then.
+    """
     if "{" not in template:
         return template
+    if remediation is None and not set(placeholders(template)) <= asdict(ref).keys():
+        return ""
     values = {
         **asdict(ref),
-        "mode": remediation.mode.removeprefix("REMEDIATION_MODE_") if remediation else "",
-        "xid": remediation.xid if remediation else "",
-        "node": remediation.node if remediation else ref.instance_id,
     }
+    if remediation:
+        mode = remediation.mode.removeprefix("REMEDIATION_MODE_")
+        values |= {"mode": mode, "xid": remediation.xid, "node": remediation.node}
     url = template.format_map({name: quote(value, safe="", errors="replace") for name, value in values.items()})
     return url if len(url) <= MAX_URL else ""

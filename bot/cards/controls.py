@@ -82,10 +82,11 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
         known = approved + (_approvals(remediation, about, config) if verb is Verb.APPROVE else "")
         wait = config.wait_of(remediation.cluster_id)
         asked = question(verb, remediation.mode, remediation.node, known, wait)
-        line = next((each for each in held if len(each) < _MAX_DIALOG - len(asked.text)), "On hold." if held else "")
+        fitting = (each for each in held if blocks.units(f"{each} {asked.text}") <= _MAX_DIALOG)
+        line = next(fitting, "On hold." if held else "")
         asked = asked._replace(text=f"{line} {asked.text}".lstrip())
         load = f" Cluster: {labels.load(about.share)}." if verb is Verb.APPROVE and about.share else ""
-        if len(asked.text + load) <= _MAX_DIALOG:  # the effect matters more
+        if blocks.units(asked.text + load) <= _MAX_DIALOG:  # the effect matters more
             asked = asked._replace(text=asked.text + load)
         button["confirm"] = _dialog(asked)
     return button

@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from bot.cards import labels
 from bot.cards.blocks import Element, elements
@@ -12,7 +11,7 @@ from bot.cards.evidence import fault
 from bot.cards.listing import LISTED, lines_message, mode_name, node, plural, returned_lines, since, with_rest
 from bot.daily import DailyTime
 from bot.models import IN_REPAIR, Alert, FaultReport, Message, State
-from bot.mrkdwn import escape, lasted, when
+from bot.mrkdwn import clean, escape, lasted, when
 
 MENTION = re.compile(r"<@([UW][A-Z0-9]+)>")
 SHIFT_SECONDS = 12 * 3600.0
@@ -26,7 +25,13 @@ def shift_began(summary: DailyTime | None, now: float) -> float:
     return summary.shift_began(now) if summary else now - SHIFT_SECONDS
 
 
-def shift(alerts: Sequence[Alert], faults: Sequence[FaultReport], unreadable: Sequence[str], began: float) -> Message:
+def shift(
+    alerts: Sequence[Alert],
+    faults: Sequence[FaultReport],
+    unreadable: Sequence[str],
+    began: float,
+    names: Mapping[str, str] | None = None,
+) -> Message:
     """Return what has happened within a shift, and what is left of it.
 
     Args:
@@ -34,6 +39,7 @@ def shift(alerts: Sequence[Alert], faults: Sequence[FaultReport], unreadable: Se
         faults: what fires without a repair.
         unreadable: the clusters that can't be read now; "" for the list of clusters.
         began: when the shift began, as Unix time in seconds.
+        names: of people, raw, by user ID; without them, people are mentioned.
     """
     opened = [each for each in alerts if max(since(each), each.waiting_since) >= began]
     running = [each for each in alerts if each.as_told.state in IN_REPAIR and not each.is_unlisted]
@@ -49,23 +55,15 @@ def shift(alerts: Sequence[Alert], faults: Sequence[FaultReport], unreadable: Se
     if returned := [each for each in alerts if each.came_back and each.came_back.at >= began]:
         lines += [elements("Didn't help", bold=True), *returned_lines(returned, LISTED)]
     lines += [elements(each) for each in rest if each]
+    if names is not None:
+        lines = [[_named(element, names) for element in line] for line in lines]
     return lines_message(f"Since {when(began)}: {new}", lines)
 
 
-def unmentioned(message: Message, names: Mapping[str, str]) -> Message:
-    """Return a shift's message that names people, raw, by user ID, instead of mentioning them."""
-
-    def named(element: Element) -> Element:
-        if element["type"] != "user":
-            return element
-        return {"type": "text", "text": f"@{names.get(element['user_id'], element['user_id'])}"}
-
-    text = MENTION.sub(lambda found: escape(f"@{names.get(found[1], found[1])}", 100), message.text)
-    drawn = [
-        {**block, "elements": [{**part, "elements": [*map(named, part["elements"])]} for part in block["elements"]]}
-        for block in message.blocks
-    ]
-    return replace(message, text=text, blocks=drawn)
+def _named(element: Element, names: Mapping[str, str]) -> Element:
+    if element["type"] != "user":
+        return element
+    return {"type": "text", "text": f"@{clean(names.get(element['user_id'], element['user_id']), 80)}"}
 
 
 def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:

@@ -7,7 +7,7 @@ from bot.cards.blocks import Element, elements
 from bot.cards.evidence import alert_line, plain_alerts
 from bot.cards.listing import lines_message
 from bot.errors import OutcomeKind
-from bot.models import RULES, CardContext, Message, PastDecision, Remediation, RemediationRef, Verb
+from bot.models import RULES, CardContext, Message, PastDecision, Remediation, RemediationRef, State, Verb
 from bot.mrkdwn import clean, entities, escape, plain_when, when
 from bot.parsing import COMMAND
 
@@ -25,16 +25,16 @@ def history(node: str, past: Sequence[PastDecision]) -> Message:
 def line(past: PastDecision, what: str = "") -> list[Element]:
     """Return a decision in a line; `what` it was about is raw, and empty where that is clear."""
     done = RULES[past.verb].done
-    said = done if past.outcome == done else f"{past.verb}: {_said(past.outcome)}"
+    said = done if past.outcome == done else f"{past.verb}: {escape(_said(past.outcome), 60)}"
     about = f"{escape(what, 100)} · " if what else ""
     reason = f": “{escape(past.reason, 300)}”" if past.reason else ""
     return elements(f"{when(past.at)} · {about}<@{past.user_id}> · {said}{reason}")
 
 
 def _said(outcome: str) -> str:
-    """Return an outcome in words; another version's, or a rarer one's code in its own."""
+    """Return an outcome in words, raw; another version's, or a rarer one's code in its own."""
     known = OutcomeKind(outcome).said if outcome in set(OutcomeKind) else ""
-    return known or escape(outcome.replace("_", " "), 60)
+    return known or outcome.replace("_", " ")
 
 
 def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
@@ -64,16 +64,21 @@ def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
 def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDecision]) -> Message:
     """Return what happened and when, as Markdown to copy into a postmortem."""
     mode, state = labels.mode(remediation.mode).name, labels.state(remediation.state)[0]
-    ended = f"Repair ended: {state}{f' ({remediation.error_message})' if remediation.error_message else ''}"
+    has_run = bool(remediation.start_time) or remediation.state in {State.SUCCEEDED, State.FAILED}
+    ended = f"{'Repair ended' if has_run else 'Ended without a repair'}: {state}"
+    error = f" ({remediation.error_message})" if remediation.error_message else ""
     moments = [
-        (remediation.create_time, f"Together suggested “{mode}”"),
+        (remediation.create_time, "Remediation created"),
         (remediation.start_time, "Repair started"),
-        (remediation.end_time, ended),
+        (remediation.end_time, f"{ended}{error}"),
     ]
-    if not any(each.verb in _REVIEWS and each.outcome == RULES[each.verb].done for each in past):
-        reviewer = f"Reviewed by {remediation.reviewed_by or 'somebody'} in Together"
-        comment = f": {remediation.review_comment}" if remediation.review_comment else ""
-        moments.append((remediation.review_time, reviewer + comment))
+    comment = remediation.review_comment or ""
+    own = labels.OWN_COMMENT.fullmatch(comment)  # it names the person, and `reviewed_by` only the API key's owner
+    if not own:
+        who = f"Reviewed by {remediation.reviewed_by or 'somebody'} in Together"
+        moments.append((remediation.review_time, f"{who}: {comment}" if comment else who))
+    elif not any(each.outcome == RULES[each.verb].done and each.verb in _REVIEWS for each in past):
+        moments.append((remediation.review_time, own[1]))
     for each in remediation.linked_alerts:
         what = alert_line(each)
         moments += [(each.started_at, f"Alert: {what}"), (each.resolved_at, f"Alert cleared: {what}")]

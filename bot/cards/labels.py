@@ -1,5 +1,6 @@
 """What states and modes are called, and what a mode does to the node."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -117,6 +118,7 @@ SEVERITIES: Mapping[str, str] = {
     "PHC_SEVERITY_INFO": "Info",
 }
 
+OWN_COMMENT = re.compile(r"\[[0-9a-f]{8}\] ((?:Approved|Rejected) in Slack by .*)", re.DOTALL)  # at Together
 OBSERVED = "The bot only observes this cluster: decide in Together."
 IF_STUCK = "Check the node in Together. “Copy for Together support” is in the card's menu."
 _LOSE = "lose work since their last checkpoint"

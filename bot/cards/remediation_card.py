@@ -1,6 +1,5 @@
 """The remediation card: one pure function from a `Remediation` to a Slack message."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,6 +30,7 @@ from bot.mrkdwn import ago, clean, code, entities, escape, lasted, when
 
 # Which of them the wait has isn't documented; in none of them has the repair begun.
 _WAITING = {State.PENDING, State.QUARANTINING, State.QUARANTINED}
+_HOLDS = 5  # that are shown
 FRESH_SECONDS = 600.0  # a load that is older says of when it is
 ON_CALL = "On call: "  # begins the line that mentions who is on call
 
@@ -165,9 +165,7 @@ def _people(remediation: Remediation, decided: DecidedBy | None, about: CardCont
         yield f"{did} by {decided.people}, {when(decided.at)}{reason}"
         if comment and decided.user_id not in comment:
             yield f"Review comment: “{comment}”"
-    elif own := re.fullmatch(
-        r"\[[0-9a-f]{8}\] ((?:Approved|Rejected) in Slack by .*)", comment
-    ):  # they name the person
+    elif own := labels.OWN_COMMENT.fullmatch(comment):  # they name the person
         yield f"{own[1]}."
     elif remediation.reviewed_by or comment:
         did = "Approved" if remediation.state in RULES[Verb.APPROVE].effect else "Reviewed"
@@ -251,8 +249,11 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
     if about.pause:
         yield pause_line(about.pause)
     if about.hold:
-        holds = [f"until {when(each.until)} by {asked_to_wait(each)}" for each in (about.hold, *about.hold.others)]
-        yield f"On hold {', '.join(holds)}."
+        holds = (about.hold, *about.hold.others)
+        for each in holds[:_HOLDS]:
+            yield f"On hold until {when(each.until)} by {asked_to_wait(each)}"
+        if len(holds) > _HOLDS:
+            yield f"{len(holds) - _HOLDS} more people asked to wait."
     if about.looking:
         yield looking_line(about.looking)
     if about.first and about.first.counts_for(remediation):
@@ -267,13 +268,13 @@ def _affected(remediation: Remediation, about: CardContext) -> Iterator[str]:
     if (impact := about.impact) is None or not _waits(remediation, about):
         return
     summary, owner = escape(impact.summary, 300), f", owner {escape(impact.owner, 100)}" if impact.owner else ""
-    told = f"<{entities(impact.url)}|{summary}>" if impact.url else summary
+    told = f"<{entities(impact.url)}|{summary}>" if impact.url else summary  # no bar can be in the URL
     yield f"Affects: {told}{owner} (as of {when(impact.at)})"
 
 
 def asked_to_wait(hold: Hold) -> str:
-    """Return who put something on hold, and why."""
-    return f"<@{hold.user_id}>{f': “{escape(hold.reason, 300)}”' if hold.reason else ''}"
+    """Return who put something on hold, and why, as the end of a sentence."""
+    return f"<@{hold.user_id}>{f': “{escape(hold.reason, 300)}”' if hold.reason else '.'}"
 
 
 def looking_line(looking: Sequence[Looking]) -> str:

@@ -78,7 +78,7 @@ class Upkeep:
             raise _not_kept(error, "put this on hold") from error
         if hold is None:
             raise NotTracked
-        said = f"on hold until {when(hold.until)} by {cards.asked_to_wait(hold)}."
+        said = f"on hold until {when(hold.until)} by {cards.asked_to_wait(hold)}"
         return Verdict(OutcomeKind.HELD, present, decided, summary=said)
 
     async def release(self, job: Job) -> Verdict:

@@ -40,7 +40,12 @@ class Hold:
         return replace(self, others=tuple(each for each in self.others if each.until > now))
 
     def joined(self, other: "Hold") -> "Hold":
-        """Return this hold with another person's: it extends it, and never shortens or hides it."""
+        """Return this hold with another person's: it extends it, and never shortens or hides it.
+
+        Who asks again without a reason still has the one that they gave before.
+        """
+        before = next((each.reason for each in (self, *self.others) if each.user_id == other.user_id), "")
+        other = replace(other, reason=other.reason or before)
         kept = [each for each in (replace(self, others=()), *self.others) if each.user_id != other.user_id]
         first, *rest = sorted([*kept, replace(other, others=())], key=lambda each: -each.until)
         return replace(first, others=tuple(rest))

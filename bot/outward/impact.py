@@ -14,6 +14,7 @@ import httpx
 from bot.clock import Clock
 from bot.errors import DirectoryUnavailable
 from bot.models import Impact, Remediation
+from bot.mrkdwn import clean
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ FRESH_SECONDS = 60.0
 _BYTES = 65_536
 _REMEMBERED = 1000
 _FAILED = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, KeyError, TypeError, RecursionError)
-_SLACK_ID = re.compile(r"[UWS][A-Z0-9]{2,20}")
+_SLACK_ID = re.compile(r"[UWS](?=[A-Z]*[0-9])[A-Z0-9]{2,20}")
+_LONGEST = 500  # characters of what is kept of a text
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class ImpactReader:
     token: str
     clock: Clock
     name_of: Callable[[str], Awaitable[str]]
+    _silent_until: float = field(default=0.0, init=False)
     _known: OrderedDict[str, tuple[float, Impact | None]] = field(default_factory=OrderedDict, init=False)
 
     async def of(self, remediation: Remediation) -> Impact | None:
@@ -48,12 +51,16 @@ class ImpactReader:
         known, now = self._known.get(url), self.clock.monotonic()
         if known and now - known[0] < FRESH_SECONDS:
             return known[1]
+        if now < self._silent_until:
+            return None  # cards are posted one after the other: each would wait
         try:
             async with self.clock.timeout(SECONDS):
                 impact = await self._ask(url)
         except _FAILED as error:
             logger.warning("%s: can't read who is affected: %s", remediation.ref, type(error).__name__)
             impact = None
+            if isinstance(error, TimeoutError):
+                self._silent_until = self.clock.monotonic() + FRESH_SECONDS
         self._known[url] = now, impact
         self._known.move_to_end(url)
         if len(self._known) > _REMEMBERED:
@@ -71,21 +78,26 @@ class ImpactReader:
                 if len(content) > _BYTES:
                     raise ValueError("too long")
         said: dict[str, Any] = json.loads(content)
-        summary = str(said["summary"]).strip()
+        summary, where = clean(_whole(said["summary"]), _LONGEST), str(said.get("url") or "")
         if not summary:
             return None
-        where = str(said.get("url") or "")
         return Impact(summary, await self._owner(said), where if _is_link(where) else "", self.clock.now())
 
     async def _owner(self, said: dict[str, Any]) -> str:
-        owner = str(said.get("owner") or "").strip()
+        owner = clean(_whole(said.get("owner") or ""), _LONGEST)
         if not _SLACK_ID.fullmatch(owner):
             return owner
         try:
-            return f"@{await self.name_of(owner)}"
+            name = await self.name_of(owner)
         except DirectoryUnavailable:
-            return owner
+            name = owner
+        return owner if name == owner else f"@{name}"
+
+
+def _whole(said: object) -> str:
+    """Return a text without halves of characters, which nothing can store, show or send."""
+    return str(said).encode(errors="replace").decode()
 
 
 def _is_link(url: str) -> bool:
-    return urlsplit(url).scheme == "https" and re.fullmatch(r"[!-~]{1,3000}", url) is not None
+    return urlsplit(url).scheme == "https" and re.fullmatch(r"[!-;=?-{}~]{1,500}", url) is not None  # no < > |

@@ -28,7 +28,7 @@ from bot.models import (
 )
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
-from bot.store.connection import Connection, dump, now, read_clock
+from bot.store.connection import Connection, dump, now, read_clock, read_json
 from bot.store.database import Database
 from bot.store.serialization import dump_request, load_request
 from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, batches, decisions, ids_of, messages
@@ -270,7 +270,7 @@ def _with_result(item: BatchItem, row: Any) -> BatchItem:  # noqa: ANN401 - a ro
 
 def _read(batch_id: str, body: str) -> Batch | None:
     try:
-        return _BATCHES.validate_json(body)
+        return read_json(_BATCHES, body)
     except ValueError as error:
         logger.error("Batch %s can't be read: %s", batch_id, type(error).__name__)  # noqa: TRY400 - it may hold outside words
         return None

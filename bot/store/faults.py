@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import Actor, AuditNote, Brake, EventKind, FaultReport
 from bot.store import audit, pauses
-from bot.store.connection import Connection, dump, read_clock
+from bot.store.connection import Connection, dump, read_clock, read_json
 from bot.store.lease import Leased
 from bot.store.outbox import Data, emit
 from bot.store.tables import faults
@@ -66,7 +66,7 @@ def _known(connection: Connection) -> dict[str, FaultReport]:
 
 def _read(body: str) -> FaultReport | None:
     try:
-        return _REPORTS.validate_json(body)
+        return read_json(_REPORTS, body)
     except ValidationError:
         return None  # of another version: it is read at Together again
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
-from bot.store.connection import Connection, dump, now, read_clock
+from bot.store.connection import Connection, dump, now, read_clock, read_json
 from bot.store.database import Database
 from bot.store.tables import outbox
 
@@ -101,7 +101,7 @@ def _due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry
 
 def _read(body: str) -> Event | None:
     try:
-        return _EVENTS.validate_json(body)
+        return read_json(_EVENTS, body)
     except ValidationError:
         return None
 

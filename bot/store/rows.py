@@ -22,7 +22,7 @@ from bot.models import (
     TrackedMessage,
 )
 from bot.store import batches, outbox
-from bot.store.connection import Connection, dump, now, read_clock
+from bot.store.connection import Connection, dump, now, read_clock, read_json
 from bot.store.pauses import active_pause
 from bot.store.tables import (
     ACTIVE,
@@ -181,7 +181,7 @@ def readable_message(body: str) -> TrackedMessage | None:
 
 def _read(adapter: TypeAdapter[Any], body: str) -> Any:  # noqa: ANN401 - of the adapter's type
     try:
-        return adapter.validate_json(body)
+        return read_json(adapter, body)
     except ValueError as error:
         logger.error("An alert or message can't be read: %s", type(error).__name__)  # noqa: TRY400 - it may hold outside words
         return None

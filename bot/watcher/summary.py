@@ -2,12 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 
 from bot.cards import handover
 from bot.clock import Clock
 from bot.daily import DailyTime
 from bot.errors import DirectoryUnavailable, PostFailed, PostUncertain
-from bot.models import ARRIVED_SECONDS, AlertChannels, Directory
+from bot.models import ARRIVED_SECONDS, AlertChannels, Directory, Message
 from bot.store import Lease, Messages, Outages, Summaries
 from bot.watcher.comparison import HISTORY_BEFORE
 from bot.watcher.config import WatchConfig
@@ -34,31 +35,31 @@ class SummaryTeller:
     clock: Clock
     _told: dict[str, int] = field(default_factory=dict, init=False)
     _unclear: set[str] = field(default_factory=set, init=False)
-    _wait_until: float = field(default=0.0, init=False)
+    _wait_until: float = field(default=0.0, init=False)  # what was sent has arrived by then, or never will
 
     async def begin(self) -> None:
         """Begin with what the last process knew."""
         self._told = await self.store.told() if self.config.cards.summary else {}
-        self._unclear.clear()
         self._let_it_arrive()
 
     def look(self) -> None:
         """Put on the queue what is due."""
-        at = self.config.cards.summary
-        if at is None or self.clock.monotonic() < self._wait_until:
-            return
         for channel_id in self.config.channels:
-            if self._is_due(channel_id, at):
+            if self._due(channel_id):
                 self.queue.put(f"{KEY}{channel_id}", Lane.REPLY, channel_id)
 
     def _let_it_arrive(self) -> None:
         """Look for what this or an earlier process has sent only once it is there, or never will be."""
         self._wait_until = self.clock.monotonic() + ARRIVED_SECONDS
 
-    def _is_due(self, channel_id: str, at: DailyTime) -> bool:
-        now = self.clock.now()
-        is_told = self._told.get(channel_id, 0) >= at.day_of(now)
-        return not is_told and now - at.last_before(now) < LATE_SECONDS
+    def _due(self, channel_id: str) -> DailyTime | None:
+        """Return when it is sent, where it is due now."""
+        at, now = self.config.cards.summary, self.clock.now()
+        if at is None or self.clock.monotonic() < self._wait_until:
+            return None
+        day, told = at.day_of(now), self._told.get(channel_id, 0)
+        is_told = day <= told <= day + 1  # one of a later day was told by a clock that was wrong
+        return None if is_told or now - at.last_before(now) >= LATE_SECONDS else at
 
     async def tell(self, channel_id: str, _lane: Lane) -> None:
         """Send a channel its summary, at its turn, unless an earlier attempt or process has.
@@ -66,18 +67,12 @@ class SummaryTeller:
         Raises:
             PostFailed, PostUncertain: Slack did not take it, or may have: it is looked for before it is sent again.
         """
-        at = self.config.cards.summary
-        if at is None or not self._is_due(channel_id, at):
+        if (at := self._due(channel_id)) is None:
             return
-        day = at.day_of(self.clock.now())
-        mark = f"summary {day}"
-        if not await self._is_there(channel_id, mark, at.last_before(self.clock.now())):
-            alerts, now = await self.messages.lately(handover.LONGEST_SHIFT)
-            shown = [each for each in alerts if self._goes_to(each.remediation.cluster_id, channel_id)]
-            faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
-            unreadable = [each for each in await self.outages.known() if self._goes_to(each, channel_id)]
-            told = handover.shift(shown, faults, sorted(unreadable), at.shift_began(now))
-            told = handover.unmentioned(told, await self._names(set(handover.MENTION.findall(told.text))))
+        now = self.clock.now()
+        day, mark = at.day_of(now), f"summary {at.day_of(now)}"
+        if not await self._is_there(channel_id, mark, at.midnight_before(now)):
+            told = await self._drawn(channel_id, at.shift_began(at.last_before(now)))
             self.lease.ensure_held()
             try:
                 await self.channels.post(told, channel_id=channel_id, mark=mark)
@@ -88,6 +83,14 @@ class SummaryTeller:
         await self.store.note(channel_id, day)
         self._told[channel_id] = day
         self._unclear.discard(channel_id)
+
+    async def _drawn(self, channel_id: str, began: float) -> Message:
+        alerts, _ = await self.messages.lately(handover.LONGEST_SHIFT)
+        shown = [each for each in alerts if self._goes_to(each.remediation.cluster_id, channel_id)]
+        faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
+        unreadable = [each for each in await self.outages.known() if self._goes_to(each, channel_id)]
+        draw = partial(handover.shift, shown, faults, sorted(unreadable), began)
+        return draw(await self._names(set(handover.MENTION.findall(draw().text))))
 
     async def _names(self, people: set[str]) -> dict[str, str]:
         """Return what Slack calls people: they aren't to be woken by a mention. Without an answer, it's their ID."""

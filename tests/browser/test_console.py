@@ -18,7 +18,7 @@ async def test_a_typed_command_becomes_a_card_for_everybody(open_page: OpenPage,
     ids = running.together.add(("c-train", "i-0300", "r-0300"), "PENDING", instance_name="gpu-node-300")
     await write(alice, "/cancel-remediation c-train i-0300 r-0300 rebooted by hand & checked")
     for page in (alice, bob):
-        await expect(newest(page).get_by_role("heading")).to_have_text("Cancelled: reboot gpu-node-300 🚫")
+        await expect(newest(page).get_by_role("link").first).to_have_text("Cancelled: reboot gpu-node-300 🚫")
         await expect(newest(page)).to_contain_text("rebooted by hand & checked")
         await expect(newest(page).locator(".mention").first).to_have_text("@alice")
     assert running.together.state(ids) == "CANCELLED"
@@ -54,7 +54,7 @@ async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, r
     await expect(card).to_have_class(re.compile("flash"))
     for state in ("Rebooting", "Rebooted"):
         await button(page, "Next state").click()
-        await expect(card.get_by_role("heading")).to_contain_text(state)
+        await expect(card.get_by_role("link").first).to_contain_text(state)
     await expect(card.get_by_role("button")).to_have_text(["↩", "⋮"])
     thread = page.locator("#messages > li").last.locator("details")
     await thread.locator("summary").click()
@@ -67,7 +67,7 @@ async def test_automatic_repair_runs_and_its_fault_comes_back(open_page: OpenPag
     await page.get_by_label("Advance repairs automatically").uncheck()
     await button(page, "Start an automatic repair").click()
     card = newest(page)
-    await expect(card.get_by_role("heading")).to_contain_text("Started automatically: reprovision")
+    await expect(card.get_by_role("link").first).to_contain_text("Started automatically: reprovision")
     ids = list(running.together.remediations)[-1]
     row = page.locator(f"[data-remediation='{ids[2]}']")
     await button(row, "Hang").click()
@@ -215,7 +215,7 @@ async def test_what_happens_at_together_shows_on_the_card(open_page: OpenPage, r
         await expect(card).to_contain_text(shown)
     await ill_node(page, running)
     await button(page, "Auto-resolve").click()
-    await expect(card.get_by_role("heading")).to_contain_text("Resolved on its own")
+    await expect(card.get_by_role("link").first).to_contain_text("Resolved on its own")
 
 
 async def test_a_click_on_what_has_changed_is_answered(open_page: OpenPage, running: Demo) -> None:
@@ -245,7 +245,7 @@ async def test_a_dialog_opens_in_the_page_that_asked_for_it_alone(open_page: Ope
     await expect(newest(other)).to_contain_text("gpu-node-7")
     await expect(other.get_by_role("dialog")).to_have_count(0)
     await one.keyboard.press("Escape")
-    await newest(one).get_by_role("heading").click()
+    await newest(one).get_by_text("opened").first.click()
 
 
 async def test_nobody_approves_what_they_have_not_seen(open_page: OpenPage, running: Demo) -> None:

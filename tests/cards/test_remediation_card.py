@@ -367,3 +367,23 @@ def test_push_says_node_and_fault_first() -> None:
     assert push.startswith(
         "gpu-node-07 (llama-train): Xid 79, GPU has fallen off the bus. Approve reboot? 3rd repair in 7"
     )
+
+
+def sent(message: Message) -> dict[str, Any]:
+    return {"text": message.text, "blocks": message.blocks}
+
+
+def test_card_with_many_holds_fits() -> None:
+    holds = [Hold(f"U{number}", START + 60, reason="r" * 500, name="x") for number in range(12)]
+    about = CardContext(hold=replace(holds[0], others=tuple(holds[1:])), followed=True, now=START)
+    check_message(sent(cards.card(remediation(), about=about)), is_update=True)
+
+
+def test_reason_in_emoji_cuts_nothing_off_the_question() -> None:
+    hold = Hold("U0BOB", START + 60, name="bob", reason="🔥" * 30)
+    shown = cards.card(
+        remediation(mode="REMEDIATION_MODE_VM_ONLY"), about=CardContext(hold=hold, followed=True, now=START)
+    )
+    (row,) = [each for each in shown.blocks if each["type"] == "actions"]
+    (button,) = [each for each in row["elements"] if each["action_id"] == Verb.APPROVE.action_id]
+    assert button["confirm"]["text"]["text"].endswith("last checkpoint.")

@@ -2,8 +2,11 @@
 
 import pytest
 
+from bot import cards
 from tests.rows import outcomes_by_user
 from tests.simulator.slack import Posted
+from tests.simulator.together import Fault
+from tests.test_flow_menu import opened
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until
 from tests.world import APPROVE, CANCEL, IDS, OTHER, World
 
@@ -123,12 +126,12 @@ async def test_second_persons_hold_extends_and_hides_nothing(bot: World) -> None
     alert = await card(bot)
     await hold(bot, alert, "3600", "U0BOB")
     await hold(bot, alert, "1800")
-    assert "by <@U0BOB>, until" in alert.text
+    assert "by <@U0BOB>." in alert.text
     await pass_time(bot, 1900)
     assert "On hold until" in alert.text
     assert "<@U0ALICE> until" not in alert.text
     await hold(bot, alert, "14400")
-    assert "by <@U0ALICE>, until" in alert.text
+    assert "by <@U0ALICE>." in alert.text
     await pass_time(bot, 3600)
     assert "by <@U0ALICE>" in alert.text
 
@@ -230,3 +233,62 @@ async def test_who_ends_their_own_hold_by_deciding_is_told_nothing_of_it(bot: Wo
     await card(bot, words="Approved, queued")
     await poll(bot)
     assert not any("during your hold" in line for line in thread(bot, alert))
+
+
+@pytest.mark.bot(watching=True)
+async def test_half_an_emoji_in_the_reason_of_a_hold_leaves_the_card_alive(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, user="U0BOB", choice="reason")
+    await bot.slack.until(lambda: bot.slack.views)
+    await bot.slack.submit(bot.slack.views.pop(0), user="U0BOB", seconds="3600", reason="wait \ud83d")
+    await pass_time(bot, 30)
+    bot.together.resolve(IDS)
+    await card(bot, words="Resolved on its own")
+    assert APPROVE not in alert.buttons
+
+
+@pytest.mark.bot(watching=True)
+async def test_thread_names_who_decided_despite_a_hold(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, choice="3600", user="U0ALICE")
+    await until(bot, lambda: "On hold" in alert.text)
+    view = await opened(bot, alert, cards.REJECT, user="U0BOB")
+    with bot.together.paused("approve"):
+        await bot.slack.press(alert, APPROVE, user="U0ALICE")
+        await bot.together.until(lambda: bot.together.is_waiting("approve"))
+        bot.together.faults += [Fault("cut", verb="approve", after=True), Fault("rpc", verb="get", code=14, times=-1)]
+    await until(bot, lambda: any("may have gone through" in each for each in thread(bot, alert)), 5)
+    bot.together.faults.clear()
+    assert bot.together.state(IDS) == "PENDING"  # Alice's approval has arrived
+    await bot.slack.submit(view, reason="no", user="U0BOB")
+    await until(bot, lambda: any("Reboot approved by" in each for each in thread(bot, alert)), 60)
+    assert not any("rejected by <@U0BOB>" in each for each in thread(bot, alert))
+
+
+@pytest.mark.bot(watching=True)
+async def test_longer_hold_keeps_its_reason(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, user="U0BOB", choice="reason")
+    await bot.slack.until(lambda: bot.slack.views)
+    await bot.slack.submit(bot.slack.views.pop(0), user="U0BOB", seconds="3600", reason="saving at 3:20")
+    await until(bot, lambda: "saving at 3:20" in alert.text)
+    await bot.slack.press(alert, HOLD, user="U0BOB", choice="14400")
+    await pass_time(bot, 60)
+    assert "saving at 3:20" in alert.text
+
+
+@pytest.mark.bot(watching=True)
+async def test_reason_that_is_added_to_a_hold_at_once_is_told(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, user="U0BOB", choice="3600")
+    await until(bot, lambda: "On hold" in alert.text)
+    await bot.slack.press(alert, HOLD, user="U0BOB", choice="reason")
+    await bot.slack.until(lambda: bot.slack.views)
+    await bot.slack.submit(bot.slack.views.pop(0), user="U0BOB", seconds="3600", reason="saving at 3:20")
+    await until(bot, lambda: "saving at 3:20" in alert.text)
+    await pass_time(bot, 60)
+    assert any("saving at 3:20" in each for each in thread(bot, alert))

@@ -1,16 +1,21 @@
 """The daily summary: once, about the right clusters, also over a death, and never long after its time."""
 
+import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import update
 
 from bot.cards import handover
 from bot.daily import DailyTime
 from bot.formats import daily_time
+from bot.store.tables import leases
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import START
+from tests.rows import execute_beside
 from tests.simulator.slack.workspace import SlackFault
-from tests.watch import card, pass_time, until, watching
+from tests.watch import card, pass_time, quiet, until, watching
 from tests.world import APPROVE, World
 
 IN_TEN_MINUTES = "03:10 UTC"
@@ -130,3 +135,78 @@ def test_hour_that_a_change_of_clocks_leaves_out_or_repeats_counts_once() -> Non
 def test_shift_begins_on_the_evening_before_in_the_zone_of_the_summary() -> None:
     assert at("08:00 UTC").shift_began(START) == START - 9 * 3600
     assert handover.shift_began(None, START) == START - 12 * 3600
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY="23:30 America/Nuuk")
+async def test_time_in_a_gap_before_midnight_leaves_the_watch_alone(
+    bot: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot.time.set_back = START - datetime(2027, 3, 28, 1, 0, tzinfo=UTC).timestamp()
+    await pass_time(bot, 120)
+    assert "Watch failed" not in caplog.text
+
+
+def test_time_in_a_gap_before_midnight_has_a_time_before_it_and_days_of_its_own() -> None:
+    daily, change = at("23:30 America/Nuuk"), datetime(2027, 3, 28, 1, tzinfo=UTC).timestamp()
+    moments = {daily.last_before(change + minutes * 60) for minutes in range(-3000, 3000, 10)}
+    assert len(moments) == len({daily.day_of(each) for each in moments})
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
+async def test_summary_that_slack_takes_late_is_not_sent_twice(bot: World) -> None:
+    async def second() -> None:
+        await bot.time.advance(1)
+        for _ in range(300):
+            await asyncio.sleep(0)
+
+    await pass_time(bot, 500)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", late=True))
+    with bot.slack.paused("chat.postMessage"):
+        while not bot.slack.is_waiting("chat.postMessage"):
+            await second()
+        for _ in range(6):  # Slack is slow, and the watch ticks meanwhile
+            await second()
+    await quiet(bot)
+    bot.slack.execute_late()  # 6 s after it was sent, of ARRIVED_SECONDS = 15
+    await pass_time(bot, 1800)
+    assert len(summaries(bot)) == 1
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
+async def test_doubt_outlasts_a_loss_of_the_lease_where_the_channel_cannot_be_read(bot: World) -> None:
+    bot.slack.faults.append(SlackFault("conversations.history", "missing_scope", times=-1))
+    await pass_time(bot, 500)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", after=True))
+    await until(bot, lambda: summaries(bot), 900)
+    await execute_beside(bot, update(leases).values(owner="somebody", until=0.0))
+    await pass_time(bot, 1800)
+    assert len(summaries(bot)) == 1
+
+
+async def test_summary_of_a_day_is_sent_once_though_its_time_changes(database_url: str) -> None:
+    async with watching(database=database_url, drain_seconds=0.2, BOT_SUMMARY=IN_TEN_MINUTES) as bot:
+        await pass_time(bot, 500)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
+        await until(bot, lambda: summaries(bot), 900)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(database_url)
+        later = bot.settings.model_copy(update={"bot_summary": daily_time("03:30 UTC")})
+        async with bot.another(later):
+            await pass_time(bot, 3600)
+            assert len(summaries(bot)) == 1
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
+async def test_clock_that_was_wrong_for_a_moment_ends_no_summaries(bot: World) -> None:
+    bot.time.set_back = -30 * DAY
+    await until(bot, lambda: summaries(bot), 900)
+    bot.time.set_back = 0.0
+    await pass_time(bot, 3 * DAY)
+    assert len(summaries(bot)) > 1
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY="23:30 America/Sao_Paulo")  # half an hour ago: there it is midnight
+async def test_summary_that_is_late_covers_the_same_shift(bot: World) -> None:
+    (told,) = await until(bot, lambda: summaries(bot), 300)
+    assert told.startswith(f"Since <!date^{int(START) - 30 * 3600}^")
