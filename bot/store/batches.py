@@ -269,11 +269,7 @@ def _with_result(item: BatchItem, row: Any) -> BatchItem:  # noqa: ANN401 - a ro
 
 
 def _read(batch_id: str, body: str) -> Batch | None:
-    try:
-        return read_json(_BATCHES, body)
-    except ValueError as error:
-        logger.error("Batch %s can't be read: %s", batch_id, type(error).__name__)  # noqa: TRY400 - it may hold outside words
-        return None
+    return read_json(_BATCHES, body, f"Batch {batch_id}")
 
 
 def purge(connection: Connection, oldest: float, never_confirmed: float) -> None:

@@ -4,6 +4,7 @@ Also the words that the two databases say differently, and the locks that only P
 """
 
 import json
+import logging
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -14,6 +15,8 @@ from sqlalchemy import ColumnElement, Dialect, Double, Executable, Text, bindpar
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _AUDIT_LOCK, _APPROVAL_LOCK = 7_265_646_502, 726_564_650  # any numbers that nobody else in this database uses
@@ -196,16 +199,24 @@ def dump(adapter: TypeAdapter[Any], value: object) -> str:
     return json.dumps(adapter.dump_python(value, mode="json"), ensure_ascii=True)
 
 
-def read_json(adapter: TypeAdapter[T], body: str) -> T:
+def read_json(adapter: TypeAdapter[T], body: str, what: str = "") -> T | None:
     """Return what `dump` has written, also half a character, which no other reader of JSON takes.
 
-    Raises:
-        ValueError: another version has written it.
+    Args:
+        what: it is, to be logged where it can't be read.
+
+    Returns:
+        None where another version has written it: nothing else must fail for it.
     """
     try:
         return adapter.validate_json(body)
     except ValueError:
-        return adapter.validate_python(json.loads(body))
+        try:
+            return adapter.validate_python(json.loads(body))
+        except ValueError as error:
+            if what:
+                logger.error("%s can't be read: %s", what, type(error).__name__)  # noqa: TRY400 - it may hold outside words
+            return None
 
 
 _NOW = select(now())

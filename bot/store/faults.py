@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from sqlalchemy import Text, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -65,10 +65,7 @@ def _known(connection: Connection) -> dict[str, FaultReport]:
 
 
 def _read(body: str) -> FaultReport | None:
-    try:
-        return read_json(_REPORTS, body)
-    except ValidationError:
-        return None  # of another version: it is read at Together again
+    return read_json(_REPORTS, body)  # one of another version is read at Together again
 
 
 def _drop_unreadable(connection: Connection) -> None:

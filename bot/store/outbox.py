@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
@@ -100,10 +100,7 @@ def _due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry
 
 
 def _read(body: str) -> Event | None:
-    try:
-        return read_json(_EVENTS, body)
-    except ValidationError:
-        return None
+    return read_json(_EVENTS, body)
 
 
 def is_told(connection: Connection) -> bool:

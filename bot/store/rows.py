@@ -169,22 +169,12 @@ def readable_alert(row: Any) -> Alert | None:  # noqa: ANN401 - of any select wi
 
 @lru_cache(_KEPT)
 def _alert_of(body: str) -> Alert | None:
-    found: Alert | None = _read(_ALERTS, body)
-    return found
+    return read_json(_ALERTS, body, "An alert")
 
 
 def readable_message(body: str) -> TrackedMessage | None:
     """Read a message; None for one of another version."""
-    found: TrackedMessage | None = _read(_MESSAGES, body)
-    return found
-
-
-def _read(adapter: TypeAdapter[Any], body: str) -> Any:  # noqa: ANN401 - of the adapter's type
-    try:
-        return read_json(adapter, body)
-    except ValueError as error:
-        logger.error("An alert or message can't be read: %s", type(error).__name__)  # noqa: TRY400 - it may hold outside words
-        return None
+    return read_json(_MESSAGES, body, "A message")
 
 
 def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row of any select with these columns

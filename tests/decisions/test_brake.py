@@ -111,7 +111,8 @@ async def test_it_resumes_after_thirty_quiet_minutes_and_not_before(bot: World) 
         for method, each in bot.slack.calls
         if "broken at once" in str(each.get("text")) and method == "chat.postMessage"
     ] == [1]
-    assert "paused" not in (await card(bot, ids[0])).text
+    alert = await card(bot, ids[0])
+    await until(bot, lambda: "paused" not in alert.text, 10)
 
 
 async def test_after_a_resume_it_latches_again_when_half_as_many_more_break_or_once_it_was_quiet(bot: World) -> None:

@@ -259,7 +259,7 @@ async def test_thread_names_who_decided_despite_a_hold(bot: World) -> None:
         await bot.slack.press(alert, APPROVE, user="U0ALICE")
         await bot.together.until(lambda: bot.together.is_waiting("approve"))
         bot.together.faults += [Fault("cut", verb="approve", after=True), Fault("rpc", verb="get", code=14, times=-1)]
-    await until(bot, lambda: any("may have gone through" in each for each in thread(bot, alert)), 5)
+    await until(bot, lambda: any("may have gone through" in each for each in thread(bot, alert)))
     bot.together.faults.clear()
     assert bot.together.state(IDS) == "PENDING"  # Alice's approval has arrived
     await bot.slack.submit(view, reason="no", user="U0BOB")
