@@ -248,6 +248,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     alert = replace(alert, decided_seq=seq if decides else alert.decided_seq)
     if remark and remark.decided:
         message = _told_of_ended_hold(alert, message, remark.decided, at)
+        if request.overrides and remark.decided.user_id == request.actor.user_id:
+            message = _told_of_override(alert, message, request)
         alert = replace(alert, hold=None, decided=remark.decided)
     is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
     message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
@@ -270,6 +272,14 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         return replace(alert, remark=replace(remark, at=at)), replace(message, content_hash=drawn)
     # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
     return alert, replace(message, content_hash="") if place.in_progress else message
+
+
+def _told_of_override(alert: Alert, message: TrackedMessage, request: Request) -> TrackedMessage:
+    """Let on-call learn who approved alone, and why."""
+    node, why = escape(alert.remediation.node, 100), f"“{escape(request.reason, 600)}”"
+    line = f"{node}: <@{request.actor.user_id}> approved alone, over the two-person rule and the repair limit: {why}"
+    called = cards.mention(message.mentioned)
+    return replace(message, pending_lines=(*message.pending_lines, f"{line} {called}".rstrip()))
 
 
 def _told_of_ended_hold(alert: Alert, message: TrackedMessage, decided: DecidedBy, now: float) -> TrackedMessage:

@@ -24,6 +24,7 @@ DECISION_SECONDS = Histogram(
 TIME_TO_DECISION = Histogram(
     f"{_PREFIX}_time_to_decision_seconds", "From a remediation's creation to the decision.", ["verb"], buckets=_PEOPLE
 )
+OVERRIDES = Counter(f"{_PREFIX}_overrides", "Approvals by one person over the two-person rule and the repair limit.")
 REFUSALS = Counter(f"{_PREFIX}_refusals", "Refused before anything was decided, by reason.", ["reason"])
 TOGETHER_CALLS = Counter(f"{_PREFIX}_together_calls", "Calls to Together, by call and status.", ["call", "status"])
 TOGETHER_SECONDS = Histogram(f"{_PREFIX}_together_seconds", "How long Together took.", ["call"], buckets=_CALLS)

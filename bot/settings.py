@@ -43,6 +43,7 @@ EXAMPLES: Mapping[str, str] = {
     "BOT_MAX_IN_REPAIR_PERCENT": "10",
     "BOT_TWO_PEOPLE_MODES": "HOST_POWER_CYCLE,EVICT_WITHOUT_REPLACEMENT",
     "BOT_MAX_REPAIRS_PER_NODE": "3/24h",
+    "BOT_BREAK_GLASS": "U012ABCDEF,S0GROUP01",
     "BOT_AUTOMATIC_REPAIRS": "all, destructive, or none",
     "BOT_WAIT_MINUTES": "c-train=120,*=30",
     "BOT_STUCK_MINUTES": "90 (0 for never)",
@@ -114,6 +115,9 @@ class Settings(BaseModel):
     bot_max_in_repair_percent: Annotated[int | None, Field(ge=1, le=100)] = None
     bot_two_people_modes: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.modes)] = ()
     bot_max_repairs_per_node: Annotated[str, formats.Lower, AfterValidator(formats.per_node)] = ""
+    bot_break_glass: Annotated[
+        tuple[str, ...], formats.Commas, formats.each_is(r"\*|[UWS][A-Z0-9]+", "user ID, user group ID, or *")
+    ] = ()
     bot_automatic_repairs: Annotated[Literal["all", "destructive", "none"], formats.Lower] = "all"
     bot_wait_minutes: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.waits)] = ()
     bot_stuck_minutes: Annotated[int, Field(ge=0, le=10_080)] = 90

@@ -108,7 +108,9 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
     limits = Limits(settings.bot_max_in_repair, settings.bot_max_in_repair_percent, settings.two_people)
     together, approvals, messages = connections.together, Approvals(database), Messages(database)
-    guardrails = Guardrails(limits, together, approvals, policy, clock, cards.observes)
+    alone = settings.bot_break_glass
+    break_glass = Policy(alone, frozenset(settings.bot_channels), identity.team_id, directory) if alone else None
+    guardrails = Guardrails(limits, together, approvals, policy, clock, cards.observes, break_glass)
     decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
     is_watching = settings.bot_alert_channel is not None
     lookup = Lookup(together, policy, messages, settings.bot_clusters, clock, is_watching=is_watching)
@@ -178,6 +180,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
         3600.0 * settings.bot_verify_hours,
         frozenset(settings.bot_observe),
         settings.bot_summary,
+        bool(settings.bot_break_glass),
     )
 
 

@@ -1,6 +1,6 @@
 """The menu on a card with what is seldom wanted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from handlers.replies import Replies
 from handlers.shortcuts import find_references
 from handlers.surface import Interaction, Surface
 
-_DECIDES = {cards.REJECT: Verb.REJECT, cards.OTHER_MODE: Verb.APPROVE}
+_DECIDES = {cards.REJECT: Verb.REJECT, cards.OTHER_MODE: Verb.APPROVE, cards.ALONE: Verb.APPROVE}
 
 
 @dataclass(slots=True)
@@ -45,6 +45,7 @@ class OverflowMenu:
             place = self.home.result_target(press.place, ref.cluster_id)
             await self.lookup.authorize_in_time(verb, press.actor, place.channel_id)
             request = Request(verb, ref, press.actor, place, shown=shown, trigger_id=press.trigger_id)
+            request = replace(request, overrides=chosen == cards.ALONE)
             await self.reasons.ask(request, other_mode=chosen == cards.OTHER_MODE)
             return
         ref = _reference(press.body, action)

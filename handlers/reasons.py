@@ -75,23 +75,22 @@ class Reasons:
 
     def _read(self, view: dict[str, Any], actor: Actor) -> Request:
         try:
-            verb, ref, shown, place = cards.recall(str(view.get("private_metadata")), actor.user_id)
+            request = cards.recall(str(view.get("private_metadata")), actor)
+            verb, shown = request.verb, request.shown
             values = view["state"]["values"]
             chosen = {name: values[name][name]["selected_option"]["value"] for name in _MENUS if name in values}
             seconds = float(chosen[cards.HOLD_FOR]) if verb is Verb.HOLD else None
         except (ValueError, KeyError, TypeError) as error:
             raise UnknownControl("this dialog") from error
         reason = reason_of(view, cards.REASON)
-        request = Request(
-            verb, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}", seconds=seconds
-        )
+        request = replace(request, reason=reason, trigger_id=f"view {view.get('id')}", seconds=seconds)
         if verb is Verb.HOLD:
             return request
         if mode := chosen.get(cards.MODE):
             suggested = _suggested(shown)
             if verb is not Verb.APPROVE or mode not in self.config.other_modes(suggested):
                 raise UnknownControl("this dialog")
-            request = replace(request, shown=replace(shown, mode=mode), instead_of=suggested)
+            request = replace(request, shown=replace(shown or SeenState(None, None), mode=mode), instead_of=suggested)
         if not reason:
             raise BadField(cards.REASON, _why_needed(request))
         return request

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bot import cards
 from bot.cards.chooser import Choice
 from bot.errors import BotError, InvalidId, NotAttempted, TogetherError, UnreadableButton
-from bot.models import Remediation, RemediationRef, read_button_value
+from bot.models import Actor, Remediation, RemediationRef, read_button_value
 from bot.parsing import parse, parse_mention, references
 from bot.together import answers
 from handlers.buttons import read as read_click
@@ -90,7 +90,7 @@ def test_metadata_of_dialogs_is_read_or_refused(metadata: str) -> None:
     with suppress(ValueError, TypeError):
         Choice.load(metadata)
     with suppress(ValueError, KeyError, TypeError, UnreadableButton):
-        cards.recall(metadata, "U0ALICE")
+        cards.recall(metadata, Actor("U0ALICE", "alice", "T0HOME"))
 
 
 @many

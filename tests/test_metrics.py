@@ -10,6 +10,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import select
 
+from bot import cards
 from bot.models import OPEN
 from bot.store.tables import audit
 from tests.rows import execute_beside
@@ -241,6 +242,17 @@ async def test_label_is_never_what_a_stranger_sends(bot: World) -> None:
     await bot.slack.post_signed(body, content_type="application/json")
     served = await metrics(bot)
     assert not [labels for _, labels in served if any("xxx" in value for _, value in labels)]
+
+
+@pytest.mark.bot(BOT_BREAK_GLASS="U0ALICE", BOT_TWO_PEOPLE_MODES="REBOOT_VM")
+async def test_approval_over_the_rules_is_counted(bot: World) -> None:
+    bot.together.add()
+    before, alert = await metrics(bot), await card(bot)
+    await bot.slack.press(alert, cards.MORE, choice=cards.ALONE)
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await bot.slack.submit(view, reason="bob is away")
+    await card(bot, words="Approved alone")
+    assert Counted(before, await metrics(bot)).of("overrides_total") == 1
 
 
 async def test_no_secret_is_in_metrics_or_the_audit_trail(bot: World) -> None:

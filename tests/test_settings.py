@@ -136,6 +136,7 @@ WRONG = {
     "BOT_IMPACT_TOKEN": ("two words", "contains a character not allowed in a token"),
     "BOT_QUIET_HOURS": ("22:00-07:00 Berlin", "contains “Berlin”, which isn't a time zone"),
     "BOT_SUMMARY": ("08:00 Berlin", "contains “Berlin”, which isn't a time zone"),
+    "BOT_BREAK_GLASS": ("U1,bob", "contains “bob”, which isn't a user ID, user group ID, or *"),
     "BOT_REASON": ("sometimes", "must be never, cancel or always."),
     "BOT_MAX_IN_REPAIR": ("0", "must be a whole number of at least 1."),
     "BOT_MAX_IN_REPAIR_PERCENT": ("101", "must be a whole number from 1 to 100."),
@@ -180,7 +181,7 @@ def test_a_placeholder_is_no_value(name: str, value: str) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(SettingsError, match="35 variables are"):
+    with pytest.raises(SettingsError, match="36 variables are"):
         read_settings({name: value for name, (value, _) in WRONG.items()})
 
 

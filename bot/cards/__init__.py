@@ -4,6 +4,7 @@ from bot.cards import batch, chooser, digest, handover, home, labels, listing, s
 from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig, link
 from bot.cards.controls import (
+    ALONE,
     COPY_IDS,
     HISTORY,
     LOOKING,
@@ -50,7 +51,7 @@ from bot.cards.pause import (
 )
 from bot.cards.pointers import moved, posted_twice
 from bot.cards.reason import HOLD_FOR, MODE, REASON, hold_dialog, reason_dialog, recall
-from bot.cards.remediation_card import asked_to_wait, brief, card
+from bot.cards.remediation_card import asked_to_wait, brief, card, mention
 from bot.cards.thread import (
     came_back,
     first_approval,
@@ -73,6 +74,7 @@ from bot.cards.thread import failure as failed_repair
 
 __all__ = [
     "ALL_CLUSTERS",
+    "ALONE",
     "COPY_IDS",
     "HISTORY",
     "HOLD_FOR",
@@ -124,6 +126,7 @@ __all__ = [
     "listed_again",
     "listing",
     "looked_into",
+    "mention",
     "mentions",
     "more_unrepaired",
     "most_common_fault",

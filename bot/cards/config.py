@@ -27,6 +27,7 @@ class CardConfig:
         verify_seconds: how long after its end a repair answers for its fault coming back; 0 for never.
         observed: the clusters in which the bot decides nothing; "*" for all.
         summary: when a shift is summed up in the alert channels; None for never.
+        has_break_glass: some people may approve alone, over the two-person rule and the repair limit.
         workspace_url: where the workspace's messages are linked to; empty where that isn't known.
     """
 
@@ -40,6 +41,7 @@ class CardConfig:
     verify_seconds: float = 0.0
     observed: frozenset[str] = frozenset()
     summary: DailyTime | None = None
+    has_break_glass: bool = False
 
     def observes(self, cluster_id: str) -> bool:
         """Return whether the bot decides nothing in a cluster."""

@@ -10,10 +10,10 @@ from bot.cards.blocks import elements
 from bot.cards.controls import HOLDS, hold_lines, question
 from bot.models import (
     RULES,
+    Actor,
     Blocks,
     CardContext,
     Message,
-    RemediationRef,
     ReplyTarget,
     Request,
     SeenState,
@@ -24,6 +24,7 @@ from bot.mrkdwn import clean, entities, escape
 from bot.parsing import MAX_REASON
 
 REASON, MODE, HOLD_FOR = "reason", "mode", "seconds"
+_TOLD_ALONE = "On-call is told who did it and why, and the audit trail flags it."
 _METADATA = 3000  # of a view (docs.slack.dev, modal views)
 
 
@@ -47,6 +48,9 @@ def reason_dialog(
     what = [blocks.statement(entities(asked.title), entities(asked.text))]
     if offered:
         title, submit, what = "Approve another mode", "Approve", _modes(node, mode, offered, wait)
+    if request.overrides:
+        title, submit = "Approve alone", "Approve alone"
+        what.insert(0, blocks.statement("⚠️ Over the two-person rule and the repair limit.", _TOLD_ALONE))
     if about and about.hold:
         what.append(blocks.context(escape(hold_lines(about.hold)[0], 300)))
     if about and about.share:
@@ -140,6 +144,7 @@ def remember(request: Request) -> str:
         "thread": place.thread_ts,
         "foreign": place.is_foreign,
         "home": place.is_home,
+        "alone": request.overrides,
     }
     if place.is_foreign and place.original:
         original = {"text": place.original.text, "blocks": place.original.blocks, "att": place.original.attachments}
@@ -153,8 +158,8 @@ def _dump(known: dict[str, Any]) -> str:
     return json.dumps(known, ensure_ascii=False, separators=(",", ":"))
 
 
-def recall(metadata: str, user_id: str) -> tuple[Verb, RemediationRef, SeenState, ReplyTarget]:
-    """Return what a view remembered.
+def recall(metadata: str, actor: Actor) -> Request:
+    """Return what a view remembered, as a request of the person who submits it.
 
     Raises:
         ValueError: it is no such view.
@@ -165,9 +170,9 @@ def recall(metadata: str, user_id: str) -> tuple[Verb, RemediationRef, SeenState
     verb, original, is_foreign = Verb(known["verb"]), known.get("original"), bool(known["foreign"])
     if not RULES[verb].decides and verb is not Verb.HOLD:
         raise ValueError(f"{verb} has no dialog")
-    place = ReplyTarget(known["channel"], user_id, thread_ts=known["thread"], is_home=bool(known.get("home")))
+    place = ReplyTarget(known["channel"], actor.user_id, thread_ts=known["thread"], is_home=bool(known.get("home")))
+    request = Request(verb, ref, actor, place, shown=shown, overrides=bool(known.get("alone")))
     if not known["ts"] or (is_foreign and original is None):  # its words would be lost: the answer goes to its thread
-        return verb, ref, shown, place
+        return request
     kept = Message(original["text"], original["blocks"], original["att"]) if is_foreign else None
-    place = replace(place, message_ts=known["ts"], is_button=True, original=kept, is_foreign=is_foreign)
-    return verb, ref, shown, place
+    return request.at(replace(place, message_ts=known["ts"], is_button=True, original=kept, is_foreign=is_foreign))

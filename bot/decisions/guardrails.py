@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bot import metrics
 from bot.clock import Clock
 from bot.errors import (
     LimitReached,
@@ -35,7 +36,7 @@ from bot.models import (
 )
 from bot.mrkdwn import clock_time, escape
 from bot.policy import Policy
-from bot.store import Approvals, Pauses
+from bot.store import Approvals, Pauses, audit
 from bot.together import TogetherClient
 
 CLUSTER_FRESH_SECONDS = 600.0
@@ -90,6 +91,7 @@ class Guardrails:
         policy: Policy,
         clock: Clock,
         observes: Callable[[str], bool],
+        break_glass: Policy | None = None,
     ) -> None:
         self._limits = limits
         self._together = together
@@ -98,6 +100,7 @@ class Guardrails:
         self._policy = policy
         self._clock = clock
         self._observes = observes
+        self._break_glass = break_glass
         self._sizes: dict[str, tuple[float, int | None]] = {}
 
     async def check(self, job: Job, present: Remediation, about: CardContext | None) -> FirstApproval | None:
@@ -115,8 +118,30 @@ class Guardrails:
             ReadFailed: what it depends on cannot be read.
             StorageUnavailable: likewise.
         """
-        await self.check_limit(job)
+        await self._check_pause(job)
+        if job.request.overrides:
+            await self._check_override(job)
+            await self._approvals.database.run(audit.override, job)
+            metrics.OVERRIDES.inc()
+            return None
+        await self._check_limit(job)
         return await self._check_people(job, present, about)
+
+    async def _check_override(self, job: Job) -> None:
+        """Return when the person may approve alone, over the two-person rule and the limit.
+
+        Raises:
+            NotAllowed: they may not.
+        """
+        if self._break_glass is None:
+            raise NotAllowed("Nobody can approve alone here.", "Ask the bot's admin about BOT_BREAK_GLASS.")
+        request = job.request
+        try:
+            await self._break_glass.authorize(request.verb, request.actor, request.place.channel_id)
+        except NotChecked:
+            raise
+        except NotAllowed as error:
+            raise NotAllowed("You can't approve alone: you aren't in BOT_BREAK_GLASS.", error.next_step) from error
 
     async def check_person(self, job: Job) -> None:
         """Return when the person may still decide: reading what else matters may have taken long.
@@ -136,31 +161,30 @@ class Guardrails:
         Raises:
             As `check`.
         """
-        await self.check_limit(job)
+        await self._check_pause(job)
+        if job.request.overrides:
+            await self._check_override(job)
+            return
+        await self._check_limit(job)
         first, _ = await self._approvals.first(job.request.ref)
         needs_two = mode in self._limits.two_people.modes or await self._is_too_often(job, about)
         if needs_two and (first is None or first.mode != mode or not await self._may_still(first, job)):
             raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
 
-    async def check_limit(self, job: Job) -> None:
-        """Let an approval pass when approvals aren't paused, and fewer nodes are in repair than may be.
-
-        Raises:
-            Paused: it may not be sent.
-            LimitReached: likewise.
-            ReadFailed: what it depends on cannot be read.
-            StorageUnavailable: likewise.
-        """
+    async def _check_pause(self, job: Job) -> None:
         if pause := await self._pauses.active(job.request.ref.cluster_id):
             raise paused(pause)
+
+    async def _check_limit(self, job: Job) -> None:
+        """Let an approval pass when fewer nodes are in repair than may be."""
         if self._limits.nodes is None and self._limits.percent is None:
             return
         try:
-            await self._check_limit(job)
+            await self._count(job)
         except TogetherError as cause:
             raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
 
-    async def _check_limit(self, job: Job) -> None:
+    async def _count(self, job: Job) -> None:
         ref = job.request.ref
         # In this order: what is answered between the two reads is counted by the second.
         about_to_be = await self._approvals.about_to_be_in_repair(job)

@@ -82,7 +82,8 @@ class Judge:
         """Return that it is done, or that an answer doesn't show so."""
         request = self.job.request
         is_sure = not (is_read_back and request.verb is Verb.CANCEL)
-        notice = success_notice(request, seen, result)
+        alone = "Approved alone, over the two-person rule and the repair limit." if request.overrides else ""
+        notice = success_notice(request, seen, result) or alone
         if result.state not in request.rule.effect and not self._took_effect(seen, result, self.clock.monotonic()):
             # An answer of 200 that does not show the effect is no success.
             return self._verdict(OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, of=result)

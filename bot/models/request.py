@@ -105,6 +105,7 @@ class Request:
         trigger_id: Slack's ID of the click or command, by which a redelivery is known.
         batch_id: the batch that it is a part of, and where its outcome is told.
         seconds: for how long, where that was chosen.
+        overrides: the person approves alone, over the two-person rule and the repair limit.
         instead_of: the mode that was suggested, where the person chose another: `shown` then holds the chosen one.
         asked_at: when it was received, on the clock of the process that did, in Unix time in seconds.
     """
@@ -119,6 +120,7 @@ class Request:
     batch_id: str | None = None
     seconds: float | None = None
     instead_of: str | None = None
+    overrides: bool = False
     asked_at: float = 0.0
 
     @property
