@@ -184,7 +184,7 @@ async def test_on_a_phone_the_newest_card_is_in_sight_when_the_channel_is_shown_
     await expect(page.get_by_role("button", name="Slack: something new")).to_be_visible()
     await page.get_by_role("button", name="Slack: something new").click()
     await expect(newest(page)).to_contain_text(last[2])
-    await expect(newest(page).get_by_role("heading")).to_be_in_viewport()
+    await expect(newest(page).get_by_role("link").first).to_be_in_viewport()
     await expect(button(newest(page), "Cancel remediation")).to_be_in_viewport()
     await expect(button(page, "Slack")).to_be_visible()
 

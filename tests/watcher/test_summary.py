@@ -41,9 +41,9 @@ async def test_summary_is_sent_once_a_day_and_mentions_nobody(bot: World) -> Non
     assert "gpu-node-7" in told
     assert "<@" not in told
     assert "<!subteam" not in told
-    await pass_time(bot, 3600)
+    await pass_time(bot, DAY - 1800)
     assert len(summaries(bot)) == 1
-    await until(bot, lambda: len(summaries(bot)) == 2, DAY)
+    await until(bot, lambda: len(summaries(bot)) == 2, 3600)
 
 
 @pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
