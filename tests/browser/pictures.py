@@ -57,7 +57,8 @@ from tests.simulator.slack import Channel, Slack
 from tests.simulator.together import Together
 
 FOLDER = ROOT / "docs" / "cards"
-SOURCES = FOLDER / "sources.json"
+SOURCES, ICON = FOLDER / "sources.json", ROOT / "docs" / "icon.svg"
+DARK = ("alert", "digest", "card-failed", "thread-reminder")  # drawn for both color schemes
 ALICE, CHANNEL = "U0ALICE", "C0OPS"
 SIZE: ViewportSize = {"width": 1400, "height": 900}
 PHONE: ViewportSize = {"width": 400, "height": 2400}  # as wide as a phone, and high enough for all of a message
@@ -206,6 +207,8 @@ def index() -> str:
         groups.setdefault(group, []).extend((f"### {name}", "", f"Push: {push}", "", f"![{name}]({name}.png)", ""))
     for name in [*(name for name, _, _ in dialogs()), *views()]:
         groups.setdefault("Dialogs", []).extend((f"### {name}", "", f"![{name}]({name}.png)", ""))
+    for name in DARK:
+        groups.setdefault("In the dark", []).extend((f"### dark-{name}", "", f"![{name}](dark-{name}.png)", ""))
     for name in homes():
         groups.setdefault("Home", []).extend((f"### {name}", "", f"![{name}]({name}.png)", ""))
     contents = [f"- [{title}](#{title.lower().replace(' ', '-')})" for title in groups]
@@ -218,6 +221,7 @@ def sources() -> dict[str, str]:
     page = "".join(path.read_text("utf-8") for path in sorted(PAGE.iterdir()))
     made = {"console": page}
     made |= {name: json.dumps([message.text, message.blocks]) for name, message, _ in messages()}
+    made |= {f"dark-{name}": made[name] for name in DARK} | {"icon": ICON.read_text("utf-8")}
     made |= {name: json.dumps([message.blocks, action]) for name, message, action in dialogs()}
     made |= {name: json.dumps(shown) for name, shown in (views() | homes()).items()}
     return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in made.items()}
@@ -238,6 +242,10 @@ async def take(folder: Path) -> None:
             for name, message, is_private in messages():
                 article = await _post(slack, page, message, only_for=ALICE if is_private else None)
                 await article.screenshot(path=folder / f"{name}.png")
+                if name in DARK:
+                    await page.emulate_media(color_scheme="dark")
+                    await article.screenshot(path=folder / f"dark-{name}.png")
+                    await page.emulate_media(color_scheme="light")
             for name, message, action in dialogs():
                 article = await _post(slack, page, message)
                 await article.locator(f'[data-key="{action}"]').click()
@@ -263,6 +271,9 @@ async def take(folder: Path) -> None:
                 )
                 await home.locator("[data-key^='remediation:']:not(select)").nth(buttons).wait_for(state="detached")
                 await home.screenshot(path=folder / f"{name}.png")
+            await page.set_viewport_size({"width": 512, "height": 512})
+            await page.set_content(f'<body style="margin: 0">{ICON.read_text("utf-8")}')
+            await page.screenshot(path=folder / "icon.png", omit_background=True)
 
 
 async def _post(slack: Slack, page: Page, message: Message, only_for: str | None = None) -> Locator:
