@@ -271,8 +271,8 @@ async def take(folder: Path) -> None:
                 )
                 await home.locator("[data-key^='remediation:']:not(select)").nth(buttons).wait_for(state="detached")
                 await home.screenshot(path=folder / f"{name}.png")
-            await page.set_viewport_size({"width": 512, "height": 512})
-            await page.set_content(f'<body style="margin: 0">{ICON.read_text("utf-8")}')
+            page = await browser.new_page(viewport={"width": 512, "height": 512})
+            await page.goto(ICON.as_uri())
             await page.screenshot(path=folder / "icon.png", omit_background=True)
 
 
