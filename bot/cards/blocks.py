@@ -219,3 +219,25 @@ def pages(lines: Sequence[str], between: str = "\n", limit: int = MAX_TEXT) -> l
 def story(lines: Sequence[str], between: str = "\n") -> str:
     """Return as many lines as the text beside the blocks holds."""
     return pages(lines, between, MAX_STORY)[0]
+
+
+def choice(name: str, label: str, placeholder: str, options: Sequence[Element], first: int | None = None) -> Element:
+    """Return a dialog's menu with fixed choices; `first` is the number of the one that is chosen to begin with."""
+    menu: Element = {
+        "type": "static_select", "action_id": name, "placeholder": plain(placeholder), "options": [*options],
+    }  # fmt: skip
+    if first is not None:
+        menu["initial_option"] = options[first]
+    return {"type": "input", "block_id": name, "label": plain(label), "element": menu}
+
+
+def reason_field(name: str, hint: str, longest: int, *, is_optional: bool) -> Element:
+    """Return a dialog's field for a reason."""
+    return {
+        "type": "input",
+        "block_id": name,
+        "label": plain("Reason"),
+        "hint": plain(hint),
+        "optional": is_optional,
+        "element": {"type": "plain_text_input", "action_id": name, "multiline": True, "max_length": longest},
+    }

@@ -48,14 +48,8 @@ def resume_button(cluster_id: str) -> dict[str, Any]:
 
 def pause_dialog(cluster_id: str, place: ReplyTarget) -> dict[str, Any]:
     """Return the dialog that asks for how long approvals pause, and why; `place` is where it was asked for."""
-    options = [blocks.option(*each) for each in LENGTHS]
-    length = {
-        "type": "static_select",
-        "action_id": PAUSE_FOR,
-        "placeholder": blocks.plain("How long"),
-        "options": options,
-        "initial_option": options[1],
-    }
+    length = blocks.choice(PAUSE_FOR, "For how long", "How long", [blocks.option(*each) for each in LENGTHS], 1)
+    hint = "Shown on the cards and kept in the audit trail."
     where = _where(cluster_id.removeprefix(ALL_CLUSTERS))
     return {
         **_dialog("Pause approvals", PAUSE_DIALOG),
@@ -63,20 +57,9 @@ def pause_dialog(cluster_id: str, place: ReplyTarget) -> dict[str, Any]:
         "submit": blocks.plain("Pause approvals"),
         "blocks": [
             blocks.statement(f"Nobody can approve {where} until then.", "Cancel still works. Any operator can resume."),
-            {"type": "input", "block_id": PAUSE_FOR, "label": blocks.plain("For how long"), "element": length},
-            _reason_field(PAUSE_DIALOG, "Shown on the cards and kept in the audit trail.", is_optional=True),
+            length,
+            blocks.reason_field(PAUSE_DIALOG, hint, MAX_REASON, is_optional=True),
         ],
-    }
-
-
-def _reason_field(name: str, hint: str, *, is_optional: bool = False) -> dict[str, Any]:
-    return {
-        "type": "input",
-        "block_id": name,
-        "label": blocks.plain("Reason"),
-        "hint": blocks.plain(hint),
-        "optional": is_optional,
-        "element": {"type": "plain_text_input", "action_id": name, "max_length": MAX_REASON},
     }
 
 
@@ -104,7 +87,7 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
         }
     warns = "If one switch or rack is the cause, repairing single nodes doesn't help." if since else ""
     hint = "Kept in the audit trail, and shown in the channel where the storm brake ends."
-    reason = _reason_field(RESUME_DIALOG, hint)
+    reason = blocks.reason_field(RESUME_DIALOG, hint, MAX_REASON, is_optional=False)
     return {
         **_dialog("Resume approvals", RESUME_DIALOG),
         "private_metadata": json.dumps([cluster_id, place.channel_id, place.is_home, user_id, since]),

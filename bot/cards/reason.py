@@ -60,37 +60,18 @@ def reason_dialog(
 
 def hold_dialog(request: Request, node: str) -> dict[str, Any]:
     """Return the view that asks for how long a remediation is put on hold, and why. `node` is raw."""
-    options = [blocks.option(*each) for each in HOLDS]
-    menu = {
-        "type": "static_select",
-        "action_id": HOLD_FOR,
-        "placeholder": blocks.plain("How long"),
-        "options": options,
-        "initial_option": options[0],
-    }
     what = [
         blocks.statement(
             f"Hold {escape(node, 60)}?", "Reminders wait, and everyone sees who asked. It can still be decided."
         ),
-        {"type": "input", "block_id": HOLD_FOR, "label": blocks.plain("For how long"), "element": menu},
+        blocks.choice(HOLD_FOR, "For how long", "How long", [blocks.option(*each) for each in HOLDS], 0),
     ]
     return _view(request, "Hold remediation", "Hold", [*what, _reason_field(is_optional=True)])
 
 
 def _reason_field(*, is_optional: bool) -> dict[str, Any]:
-    return {
-        "type": "input",
-        "block_id": REASON,
-        "label": blocks.plain("Reason"),
-        "hint": blocks.plain("Shown on the card and kept in the audit trail."),
-        "optional": is_optional,
-        "element": {
-            "type": "plain_text_input",
-            "action_id": REASON,
-            "multiline": True,
-            "max_length": MAX_REASON,
-        },
-    }
+    hint = "Shown on the card and kept in the audit trail."
+    return blocks.reason_field(REASON, hint, MAX_REASON, is_optional=is_optional)
 
 
 def _view(request: Request, title: str, submit: str, drawn: Blocks) -> dict[str, Any]:
@@ -107,19 +88,14 @@ def _view(request: Request, title: str, submit: str, drawn: Blocks) -> dict[str,
 
 def _modes(node: str, suggested: str, offered: Sequence[str], wait: int | None) -> Blocks:
     """Return what Together suggests, what each other mode does, and a menu of them."""
+    options = [blocks.option(labels.mode(each).name, each) for each in offered]
     effects = [[*elements(labels.mode(each).name, bold=True), *elements(f": {_effect(each)}")] for each in offered]
-    menu = {
-        "type": "static_select",
-        "action_id": MODE,
-        "placeholder": blocks.plain("Choose a mode"),
-        "options": [blocks.option(labels.mode(each).name, each) for each in offered],
-    }
     return [
         blocks.statement(
             f"{escape(node, 60)}: Together suggests “{entities(labels.mode(suggested).name)}”.", labels.drain(wait)
         ),
         *blocks.rich_texts(effects),
-        {"type": "input", "block_id": MODE, "label": blocks.plain("Mode to run instead"), "element": menu},
+        blocks.choice(MODE, "Mode to run instead", "Choose a mode", options),
     ]
 
 
