@@ -37,12 +37,7 @@ from bot.store.rows import (
     readable_message,
     write,
 )
-from bot.store.tables import (
-    alerts,
-    ids_of,
-    key_of,
-    messages,
-)
+from bot.store.tables import alerts, ids_of, key_of, messages
 
 _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
