@@ -14,6 +14,7 @@ from bot.models import (
     FirstApproval,
     Hold,
     LinkedAlert,
+    Override,
     Remediation,
     RepairLoad,
     ReplyKind,
@@ -248,8 +249,6 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     alert = replace(alert, decided_seq=seq if decides else alert.decided_seq)
     if remark and remark.decided:
         message = _told_of_ended_hold(alert, message, remark.decided, at)
-        if request.overrides and remark.decided.user_id == request.actor.user_id:
-            message = _told_of_override(alert, message, request)
         alert = replace(alert, hold=None, decided=remark.decided)
     is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
     message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
@@ -274,14 +273,6 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     return alert, replace(message, content_hash="") if place.in_progress else message
 
 
-def _told_of_override(alert: Alert, message: TrackedMessage, request: Request) -> TrackedMessage:
-    """Let on-call learn who approved alone, and why."""
-    node, why = escape(alert.remediation.node, 100), f"“{escape(request.reason, 600)}”"
-    line = f"{node}: <@{request.actor.user_id}> approved alone, over the two-person rule and the repair limit: {why}"
-    called = cards.mention(message.mentioned)
-    return replace(message, pending_lines=(*message.pending_lines, f"{line} {called}".rstrip()))
-
-
 def _told_of_ended_hold(alert: Alert, message: TrackedMessage, decided: DecidedBy, now: float) -> TrackedMessage:
     """Let those learn who asked to wait that somebody else didn't."""
     hold, deciders = alert.hold.at(now) if alert.hold else None, {decided.user_id, decided.first_user}
@@ -292,6 +283,11 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, decided: DecidedB
     did = f"{RULES[decided.verb].done}{'' if decided.is_sure else ', apparently,'}"
     line = f"{node}: {did} by {decided.people} during your hold, {who}."
     return replace(message, pending_lines=(*message.pending_lines, line))
+
+
+def overridden(alert: Alert, message: TrackedMessage, override: Override) -> Tracked:
+    """Note that somebody approves alone: the thread is told, also where what comes of it stays unknown."""
+    return replace(alert, override=override), replace(message, next_at=0.0, done=False)
 
 
 def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool = False) -> TrackedMessage:

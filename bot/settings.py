@@ -140,6 +140,14 @@ class Settings(BaseModel):
     log_format: Annotated[Literal["text", "json"], formats.Lower] | None = None
 
     @property
+    def has_rules_to_pass(self) -> bool:
+        """Whether there is anything that somebody could pass over by approving alone."""
+        limits = self.bot_max_in_repair, self.bot_max_in_repair_percent
+        return any(each is not None for each in limits) or bool(
+            self.bot_two_people_modes or self.bot_max_repairs_per_node
+        )
+
+    @property
     def escalation(self) -> tuple[str, float] | None:
         """Whom else a reminder calls, and after how many seconds without a decision; None for nobody."""
         who, _, minutes = (self.bot_escalate or "").partition("/")

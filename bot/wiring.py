@@ -124,7 +124,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         bolt,
         decisions=decisions,
         batches=BatchService(decisions, policy, store, clock),
-        pauses=PauseService(policy, Pauses(database), Faults(database)),
+        pauses=PauseService(policy, Pauses(database), Faults(database), clock),
         inbox=inbox,
         replies=replies,
         tasks=tasks,
@@ -180,7 +180,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
         3600.0 * settings.bot_verify_hours,
         frozenset(settings.bot_observe),
         settings.bot_summary,
-        bool(settings.bot_break_glass),
+        bool(settings.bot_break_glass) and settings.has_rules_to_pass,
     )
 
 

@@ -22,7 +22,7 @@ from tests.manual_clock import ON_THE_WAY, START, ManualClock
 from tests.samples import remediation
 from tests.simulator.listener import Listener
 from tests.simulator.process import ROOT
-from tests.watch import card, enforce_slacks_limits, pass_time, poll, until, watching
+from tests.watch import card, enforce_slacks_limits, poll, until, watching
 from tests.world import APPROVE, IDS
 
 SAID = {"summary": "Slurm job 48213, llama-70b, 31 h in", "owner": "U0BOB", "url": "https://jobs.example/48213"}
@@ -202,27 +202,16 @@ async def test_half_an_emoji_from_the_impact_service_leaves_the_card_alive() -> 
             assert APPROVE not in alert.buttons
 
 
-async def took(jobs: Jobs, *, is_silent: bool) -> float:
-    """How long it takes until twelve cards stand in one channel."""
-    async with watching(BOT_IMPACT_URL=f"{jobs.url}/{{node}}") as bot, AsyncExitStack() as stack:
-        for number in range(1, 4):
-            bot.together.add((f"cluster-{number}", f"instance-{number}", f"first-{number}"))
-        await until(bot, lambda: all(bot.slack.cards(f"first-{number}") for number in range(1, 4)), 1200)
-        await pass_time(bot, 30)
-        began = bot.time.seconds
-        if is_silent:
-            stack.enter_context(jobs.paused("ask"))
-        for number in range(12):
-            cluster = f"cluster-{number % 3 + 1}"
-            bot.together.add((cluster, f"i-{number}", f"r-{number}"), instance_name=f"gpu-{number}")
-        await until(bot, lambda: all(bot.slack.cards(f"r-{number}") for number in range(12)), 120)
-        return bot.time.seconds - began
-
-
-async def test_silent_service_delays_no_card_for_long() -> None:
-    async with Jobs() as jobs:
-        usual = await took(jobs, is_silent=False)
-        assert await took(jobs, is_silent=True) - usual <= 3
+async def test_silent_service_is_not_asked_for_one_card_after_the_other() -> None:
+    async with Jobs() as jobs, watching(BOT_IMPACT_URL=f"{jobs.url}/{{node}}") as bot, AsyncExitStack() as stack:
+        bot.together.add()
+        await card(bot)
+        asked = len(jobs.asked)
+        stack.enter_context(jobs.paused("ask"))
+        for number in range(4):
+            bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), instance_name=f"gpu-{number}")
+        await until(bot, lambda: all(bot.slack.cards(f"r-{number}") for number in range(4)))
+        assert len(jobs.asked) == asked + 1
 
 
 @pytest.mark.parametrize(
@@ -244,3 +233,10 @@ async def test_summary_without_visible_characters_is_unknown() -> None:
 
 def test_https_on_loopback_is_an_address() -> None:
     assert impact_url("https://127.0.0.1/nodes/{node}")
+
+
+async def test_null_summary_affects_nobody() -> None:
+    async with reading() as (jobs, reader, _):
+        jobs.said = json.dumps({"summary": None})
+        found = await reader.of(remediation())
+        assert found is None, found

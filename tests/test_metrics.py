@@ -255,6 +255,18 @@ async def test_approval_over_the_rules_is_counted(bot: World) -> None:
     assert Counted(before, await metrics(bot)).of("overrides_total") == 1
 
 
+@pytest.mark.bot(BOT_BREAK_GLASS="U0ALICE", BOT_TWO_PEOPLE_MODES="REBOOT_VM")
+async def test_approval_over_the_rules_that_together_refuses_is_not_counted(bot: World) -> None:
+    bot.together.add()
+    before, alert = await metrics(bot), await card(bot)
+    await bot.slack.press(alert, cards.MORE, choice=cards.ALONE)
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    bot.together.faults.append(Fault("rpc", verb="approve", times=-1, code=7))
+    await bot.slack.submit(view, reason="bob is away")
+    await pass_time(bot, 60)
+    assert Counted(before, await metrics(bot)).of("overrides_total") == 0
+
+
 async def test_no_secret_is_in_metrics_or_the_audit_trail(bot: World) -> None:
     bot.together.add()
     await bot.slack.command(f"{REF} {' '.join(bot.settings.secrets)}")

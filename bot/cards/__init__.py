@@ -53,6 +53,7 @@ from bot.cards.pointers import moved, posted_twice
 from bot.cards.reason import HOLD_FOR, MODE, REASON, hold_dialog, reason_dialog, recall
 from bot.cards.remediation_card import asked_to_wait, brief, card, mention
 from bot.cards.thread import (
+    approving_alone,
     came_back,
     first_approval,
     hold_ends,
@@ -96,6 +97,7 @@ __all__ = [
     "WITH_REASON",
     "CardConfig",
     "after_failure",
+    "approving_alone",
     "as_copy",
     "asked_to_wait",
     "batch",

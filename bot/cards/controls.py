@@ -64,7 +64,7 @@ def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig)
         choices.append(("Reject with a comment…", REJECT))
         if config.other_modes(remediation.mode, about.history):
             choices.append(("Approve with another mode…", OTHER_MODE))
-        if config.has_break_glass:
+        if config.has_break_glass and about.followed:
             choices.append(("Approve alone…", ALONE))
     choices += [("Copy IDs", COPY_IDS), ("Show history", HISTORY), ("Copy timeline", TIMELINE)]
     choices = choices[:_MAX_CHOICES]  # the timeline is for what is over

@@ -13,7 +13,6 @@ from bot.daily import DailyTime
 from bot.models import IN_REPAIR, Alert, FaultReport, Message, State
 from bot.mrkdwn import clean, escape, lasted, when
 
-MENTION = re.compile(r"<@([UW][A-Z0-9]+)>")
 SHIFT_SECONDS = 12 * 3600.0
 LONGEST_SHIFT = 48 * 3600.0  # since the evening before, with a change of clocks in between
 _OWN = re.compile(r"\[[0-9a-f]{8}\] (?:Approved|Rejected) in Slack by .*\(([UW][A-Z0-9]+)\).*", re.DOTALL)
@@ -58,6 +57,12 @@ def shift(
     if names is not None:
         lines = [[_named(element, names) for element in line] for line in lines]
     return lines_message(f"Since {when(began)}: {new}", lines)
+
+
+def people_in(message: Message) -> set[str]:
+    """Return the user IDs of those whom a shift's message mentions."""
+    found = [each for block in message.blocks for part in block["elements"] for each in part["elements"]]
+    return {each["user_id"] for each in found if each["type"] == "user"}
 
 
 def _named(element: Element, names: Mapping[str, str]) -> Element:

@@ -118,6 +118,7 @@ SEVERITIES: Mapping[str, str] = {
     "PHC_SEVERITY_INFO": "Info",
 }
 
+RULES_PASSED = "the two-person rule or the repair limit"  # by who approves alone
 OWN_COMMENT = re.compile(r"\[[0-9a-f]{8}\] ((?:Approved|Rejected) in Slack by .*)", re.DOTALL)  # at Together
 OBSERVED = "The bot only observes this cluster: decide in Together."
 IF_STUCK = "Check the node in Together. “Copy for Together support” is in the card's menu."

@@ -107,7 +107,7 @@ def _dialog(title: str, name: str) -> dict[str, Any]:
 
 def paused(cluster_id: str, pause: Pause) -> Message:
     """Tell who paused approvals that they are."""
-    told = _told(f"Approvals are paused {_where(cluster_id)} until {clock_time(pause.until)}. You can still cancel.")
+    told = _told(pause_line(pause))
     return replace(told, blocks=[*told.blocks, blocks.actions([pause_button(cluster_id, pause)])])
 
 

@@ -24,7 +24,7 @@ from bot.mrkdwn import clean, entities, escape
 from bot.parsing import MAX_REASON
 
 REASON, MODE, HOLD_FOR = "reason", "mode", "seconds"
-_TOLD_ALONE = "On-call is told who did it and why, and the audit trail flags it."
+_TOLD_ALONE = "The channel and on-call are told who did it and why, and the audit trail flags it."
 _METADATA = 3000  # of a view (docs.slack.dev, modal views)
 
 
@@ -50,7 +50,7 @@ def reason_dialog(
         title, submit, what = "Approve another mode", "Approve", _modes(node, mode, offered, wait)
     if request.overrides:
         title, submit = "Approve alone", "Approve alone"
-        what.insert(0, blocks.statement("⚠️ Over the two-person rule and the repair limit.", _TOLD_ALONE))
+        what.insert(0, blocks.statement(f"⚠️ Without asking {labels.RULES_PASSED}.", _TOLD_ALONE))
     if about and about.hold:
         what.append(blocks.context(escape(hold_lines(about.hold)[0], 300)))
     if about and about.share:

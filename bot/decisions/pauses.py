@@ -1,8 +1,11 @@
 """What people say before anybody decides: nobody approves for a while, or somebody looks into it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
+from bot.clock import Clock
 from bot.decisions.inbox import Held
+from bot.decisions.lookup import AUTHORIZE_SECONDS
 from bot.errors import NothingToResume
 from bot.models import Actor, Looked, Pause, RemediationRef, Verb
 from bot.policy import Policy
@@ -18,9 +21,10 @@ class PauseService:
     policy: Policy
     pauses: Pauses
     faults: Faults
+    clock: Clock
 
     async def pause(self, cluster_id: str, held: Held, seconds: float = PAUSE_SECONDS) -> Pause:
-        """Pause approvals from now on.
+        """Pause approvals from now on. Returns what pauses them now, which may be somebody else's longer pause.
 
         Raises:
             NotAllowed: the actor may not.
@@ -29,7 +33,7 @@ class PauseService:
         actor, channel_id = await self._authorize(held)
         reason = held.entry.reason
         until = await held.act(begin_pause, cluster_id, seconds, actor, channel_id, reason)
-        return Pause(actor.user_id, until, cluster_id, reason=reason)
+        return await self.pauses.active(cluster_id) or Pause(actor.user_id, until, cluster_id, reason=reason)
 
     async def resume(self, cluster_id: str, held: Held) -> Pause | None:
         """End a person's pause. Returns what pauses approvals still.
@@ -70,7 +74,9 @@ class PauseService:
             NotAllowed: the actor may not.
             StorageUnavailable: the database did not answer.
         """
-        await self.policy.authorize(Verb.APPROVE, actor, channel_id)
+        with suppress(TimeoutError):  # a dialog must be opened in time; what it asks for is authorized again
+            async with self.clock.timeout(AUTHORIZE_SECONDS):
+                await self.policy.authorize(Verb.APPROVE, actor, channel_id)
         pause = await self.pauses.active(cluster_id)
         report = (await self.faults.known()).get(cluster_id) if pause and pause.braked == cluster_id else None
         return pause, report.brake.key if report and report.brake else ""

@@ -25,6 +25,7 @@ from bot.errors import (
     LeaseLost,
     NotRecorded,
     Observing,
+    OutcomeKind,
     RefusedWithoutDatabase,
     StorageUnavailable,
 )
@@ -227,6 +228,8 @@ class DecisionService:
         answer, outcome = await self._work(job)
         request = job.request
         metrics.DECISIONS.labels(request.verb.value, outcome.kind.value).inc()
+        if request.overrides and outcome.kind is OutcomeKind.APPROVED:
+            metrics.OVERRIDES.inc()
         if not job.taken_over:
             metrics.DECISION_SECONDS.labels(request.verb.value).observe(self._clock.monotonic() - job.received_mono)
         return await finish(self._record_and_deliver(job, answer, outcome))

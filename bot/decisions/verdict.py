@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bot import metrics
+from bot import cards, metrics
 from bot.clock import Clock, WaitReason
 from bot.decisions.preconditions import (
     CLOCKS_DIFFER_BY,
@@ -82,7 +82,7 @@ class Judge:
         """Return that it is done, or that an answer doesn't show so."""
         request = self.job.request
         is_sure = not (is_read_back and request.verb is Verb.CANCEL)
-        alone = "Approved alone, over the two-person rule and the repair limit." if request.overrides else ""
+        alone = f"Approved alone, without asking {cards.labels.RULES_PASSED}." if request.overrides else ""
         notice = success_notice(request, seen, result) or alone
         if result.state not in request.rule.effect and not self._took_effect(seen, result, self.clock.monotonic()):
             # An answer of 200 that does not show the effect is no success.
@@ -90,7 +90,8 @@ class Judge:
         if result.create_time:
             waited = max(0.0, self.clock.now() - result.create_time.timestamp())
             metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
-        first = self.about.first if self.about and request.verb is Verb.APPROVE else None
+        asks_two = request.verb is Verb.APPROVE and not request.overrides
+        first = self.about.first if self.about and asks_two else None
         is_second = first is not None and seen is not None and first.mode == seen.mode
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
         at, by = self.clock.now(), request.actor.user_id

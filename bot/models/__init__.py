@@ -15,6 +15,7 @@ from bot.models.alert import (
     Learned,
     Looked,
     Looking,
+    Override,
     Pause,
     RepairLoad,
 )
@@ -139,6 +140,7 @@ __all__ = [
     "Messenger",
     "Mode",
     "Outcome",
+    "Override",
     "Overview",
     "PastDecision",
     "Pause",

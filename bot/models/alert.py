@@ -142,6 +142,20 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """Somebody approved alone, without asking the two-person rule or the repair limit.
+
+    Attributes:
+        reason: as it was typed.
+        decision_id: by which it is told once.
+    """
+
+    user_id: str
+    reason: str
+    decision_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Impact:
     """Who is affected by a broken node, as a service of the team's own says it; all of it raw.
 
@@ -249,6 +263,7 @@ class Alert:
         as_of: when Together last confirmed it, where that is too long ago.
         came_back: its fault is back.
         impact: who is affected, as of when its card was posted.
+        override: the last approval by one person alone whose POST left.
     """
 
     remediation: Remediation
@@ -270,6 +285,7 @@ class Alert:
     as_of: float | None = None
     came_back: CameBack | None = None
     impact: Impact | None = None
+    override: Override | None = None
 
     @property
     def is_waiting(self) -> bool:

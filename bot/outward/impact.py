@@ -78,6 +78,8 @@ class ImpactReader:
                 if len(content) > _BYTES:
                     raise ValueError("too long")
         said: dict[str, Any] = json.loads(content)
+        if not isinstance(said["summary"], str):
+            return None
         summary, where = clean(_whole(said["summary"]), _LONGEST), str(said.get("url") or "")
         if not summary:
             return None

@@ -91,11 +91,6 @@ def record(connection: Connection, job: Job, event: str, outcome: Outcome | None
     })  # fmt: skip
 
 
-def override(connection: Connection, job: Job) -> None:
-    """Append that somebody approves alone, over the two-person rule and the repair limit: before the POST leaves."""
-    record(connection, job, "override", None, read_clock(connection))
-
-
 def note(connection: Connection, noted: AuditNote) -> None:
     """Append what is about no decision."""
     row = {column.name: None for column in audit.columns}

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.alerts import Look, Tracked, answered, outdated
+from bot.alerts import Look, Tracked, answered, outdated, overridden
 from bot.errors import LeaseLost
 from bot.models import (
     Answer,
@@ -21,6 +21,7 @@ from bot.models import (
     DecidedBy,
     Job,
     Outcome,
+    Override,
     Pause,
     Remediation,
     ReplyTarget,
@@ -37,7 +38,7 @@ from bot.store.database import Conflict
 from bot.store.ownership import KEEP, LEASE_UNTIL, MINE, Ownership, update_mine
 from bot.store.pauses import active_pause
 from bot.store.retention import RESPONSE_URL_SECONDS
-from bot.store.rows import change_alert
+from bot.store.rows import change_alert, forget_first_approval
 from bot.store.serialization import dump_answer, dump_request
 from bot.store.tables import (
     ACTIVE,
@@ -197,8 +198,18 @@ class DecisionStore(Ownership):
             connection, _RECORD_SEND, job, b_repeat=int(repeat), b_mode=kept.mode if kept else None,
             b_state=kept.state if kept else None,
         )  # fmt: skip
+        if job.request.overrides and not repeat:
+            self._record_override(connection, job, sent_at)
         audit.record(connection, job, "repeat" if repeat else "send", None, sent_at)
         return sent_at
+
+    def _record_override(self, connection: Connection, job: Job, sent_at: float) -> None:
+        """Record that one person approves alone, and let everybody learn it, also where its result stays unknown."""
+        request = job.request
+        audit.record(connection, job, "override", None, sent_at)
+        forget_first_approval(connection, request.ref)
+        override = Override(request.actor.user_id, request.reason, job.id)
+        change_alert(connection, request.ref, lambda look: overridden(look.alert, look.message, override))
 
     async def send_again(self, job: Job) -> Pause | None:
         """Record that another attempt of the same POST leaves now, because the one before did not arrive.

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from bot.models import Actor, AuditNote, Pause
 from bot.store import audit
 from bot.store.audit import storable
-from bot.store.connection import Connection, is_among, listed, now
+from bot.store.connection import Connection, is_among, listed, now, read_clock
 from bot.store.database import Database
 from bot.store.tables import faults, messages, pauses
 
@@ -29,11 +29,12 @@ _BRAKED = (
 _SET = {
     "user_id": bindparam("b_user"), "until": now() + bindparam("b_seconds"), "reason": bindparam("b_reason"),
 }  # fmt: skip
+# A shorter pause ends nobody else's: theirs stays as it is.
+_REPLACES = or_(p.user_id == bindparam("b_user"), p.until <= now() + bindparam("b_seconds"))
 _PAUSE = (
     insert(pauses)
     .values(cluster_id=bindparam("b_cluster"), **_SET)
-    .on_conflict_do_update(index_elements=["cluster_id"], set_=_SET)
-    .returning(p.user_id, p.until)
+    .on_conflict_do_update(index_elements=["cluster_id"], set_=_SET, where=_REPLACES)
 )
 _THEIRS = or_(bindparam("b_user") == "", p.user_id == bindparam("b_user"))
 _RESUME = delete(pauses).where(p.cluster_id == bindparam("b_cluster"), p.until > now(), _THEIRS)
@@ -63,12 +64,16 @@ def active_pause(connection: Connection, clusters: Collection[str]) -> Pause | N
 def begin_pause(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, and why
     connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None, reason: str = ""
 ) -> float:
-    """Pause approvals from now on, and let every message that is concerned show it. Returns until when."""
+    """Pause approvals from now on, and let every message that is concerned show it.
+
+    Returns:
+        Until when; somebody else's pause that is longer stays instead.
+    """
     values = {"b_cluster": cluster_id, "b_user": actor.user_id, "b_seconds": seconds, "b_reason": storable(reason)}
-    row = connection.execute(_PAUSE, values).one()
+    connection.execute(_PAUSE, values)
     audit.note(connection, AuditNote("paused", actor, channel_id, cluster_id=cluster_id, reason=reason))
     wake(connection, cluster_id)
-    return float(row.until)
+    return read_clock(connection) + seconds
 
 
 def end_pause(  # noqa: PLR0913, PLR0917 - whose pause, who ends it, and why

@@ -1,4 +1,4 @@
-"""Which day's summary each channel has had."""
+"""When each channel had its last summary."""
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
@@ -8,29 +8,30 @@ from bot.store.lease import Leased
 from bot.store.tables import cursors
 
 _PREFIX = "summary "
+_MINUTE = 60.0
 _TOLD = select(cursors.c.name, cursors.c.seq).where(cursors.c.name.startswith(_PREFIX))
 _NOTE = (
     insert(cursors)
-    .values(name=bindparam("b_name"), seq=bindparam("b_day"))
-    .on_conflict_do_update(index_elements=["name"], set_={"seq": bindparam("b_day")})
+    .values(name=bindparam("b_name"), seq=bindparam("b_minute"))
+    .on_conflict_do_update(index_elements=["name"], set_={"seq": bindparam("b_minute")})
 )
 
 
 class Summaries(Leased):
     """The transactions. Each may raise StorageUnavailable, and a write LeaseLost."""
 
-    async def told(self) -> dict[str, int]:
-        """Return the day, as a number, of each channel's last summary."""
+    async def told(self) -> dict[str, float]:
+        """Return when each channel's last summary was due, to the minute, in Unix time."""
         return await self.database.read(_told)
 
-    async def note(self, channel_id: str, day: int) -> None:
-        """Write down that a channel has a day's summary."""
-        await self._run(_note, channel_id, day)
+    async def note(self, channel_id: str, due_at: float) -> None:
+        """Write down that a channel has the summary of a moment."""
+        await self._run(_note, channel_id, due_at)
 
 
-def _told(connection: Connection) -> dict[str, int]:
-    return {row.name.removeprefix(_PREFIX): row.seq for row in connection.execute(_TOLD)}
+def _told(connection: Connection) -> dict[str, float]:
+    return {row.name.removeprefix(_PREFIX): row.seq * _MINUTE for row in connection.execute(_TOLD)}
 
 
-def _note(connection: Connection, channel_id: str, day: int) -> None:
-    connection.execute(_NOTE, {"b_name": f"{_PREFIX}{channel_id}", "b_day": day})
+def _note(connection: Connection, channel_id: str, due_at: float) -> None:
+    connection.execute(_NOTE, {"b_name": f"{_PREFIX}{channel_id}", "b_minute": int(due_at // _MINUTE)})

@@ -17,6 +17,7 @@ from bot.watcher.workqueue import Lane, WorkQueue
 
 KEY = "summary of "  # begins a key of the queue; a channel's ID follows
 LATE_SECONDS = 7200.0  # what was missed for longer is never sent
+APART_SECONDS = 12 * 3600.0  # nobody gets two summaries within this time
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class SummaryTeller:
     lease: Lease
     config: WatchConfig
     clock: Clock
-    _told: dict[str, int] = field(default_factory=dict, init=False)
+    _told: dict[str, float] = field(default_factory=dict, init=False)
     _unclear: set[str] = field(default_factory=set, init=False)
     _wait_until: float = field(default=0.0, init=False)  # what was sent has arrived by then, or never will
 
@@ -57,9 +58,10 @@ class SummaryTeller:
         at, now = self.config.cards.summary, self.clock.now()
         if at is None or self.clock.monotonic() < self._wait_until:
             return None
-        day, told = at.day_of(now), self._told.get(channel_id, 0)
-        is_told = day <= told <= day + 1  # one of a later day was told by a clock that was wrong
-        return None if is_told or now - at.last_before(now) >= LATE_SECONDS else at
+        last, told = at.last_before(now), self._told.get(channel_id, 0.0)
+        # The time or its zone may have changed since. One that is yet to come was told by a clock that was wrong.
+        is_told = last - told <= APART_SECONDS and told - now <= APART_SECONDS
+        return None if is_told or now - last >= LATE_SECONDS else at
 
     async def tell(self, channel_id: str, _lane: Lane) -> None:
         """Send a channel its summary, at its turn, unless an earlier attempt or process has.
@@ -70,7 +72,7 @@ class SummaryTeller:
         if (at := self._due(channel_id)) is None:
             return
         now = self.clock.now()
-        day, mark = at.day_of(now), f"summary {at.day_of(now)}"
+        mark = f"summary {at.day_of(now)}"
         if not await self._is_there(channel_id, mark, at.midnight_before(now)):
             told = await self._drawn(channel_id, at.shift_began(at.last_before(now)))
             self.lease.ensure_held()
@@ -80,8 +82,8 @@ class SummaryTeller:
                 self._unclear.add(channel_id)
                 self._let_it_arrive()
                 raise
-        await self.store.note(channel_id, day)
-        self._told[channel_id] = day
+        await self.store.note(channel_id, at.last_before(now))
+        self._told[channel_id] = at.last_before(now)
         self._unclear.discard(channel_id)
 
     async def _drawn(self, channel_id: str, began: float) -> Message:
@@ -90,7 +92,7 @@ class SummaryTeller:
         faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
         unreadable = [each for each in await self.outages.known() if self._goes_to(each, channel_id)]
         draw = partial(handover.shift, shown, faults, sorted(unreadable), began)
-        return draw(await self._names(set(handover.MENTION.findall(draw().text))))
+        return draw(await self._names(handover.people_in(draw())))
 
     async def _names(self, people: set[str]) -> dict[str, str]:
         """Return what Slack calls people: they aren't to be woken by a mention. Without an answer, it's their ID."""

@@ -10,6 +10,7 @@ from bot.models import (
     EventKind,
     Hold,
     Message,
+    Override,
     RemediationRef,
     Snapshot,
     State,
@@ -50,6 +51,8 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     if message.pending_lines:
         told = cards.lines(message.pending_lines)
         yield PendingReply(told, lines=len(message.pending_lines), mark=f"{message.told_lines} {told.text}")
+    if any(alert.override for alert in snapshot.alerts):
+        yield from _overrides(snapshot, config)
     yield from _failures(snapshot, config.on_call(snapshot.alerts, message.cluster_id))
     if any(alert.came_back for alert in snapshot.alerts):
         yield from _returns(snapshot, config)
@@ -92,6 +95,19 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
         if key not in snapshot.message.announced:
             called = config.on_call_now([alert], snapshot.message.cluster_id, snapshot.now)
             yield PendingReply(cards.first_approval(alert.remediation, first.user_id, called), frozenset({key}))
+
+
+def _overrides(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
+    """Yield who approves alone, for the channel too: on-call learns of it also in quiet hours."""
+    for alert, override in untold_overrides(snapshot):
+        told = cards.approving_alone(alert.remediation, override, config.on_call([alert], snapshot.message.cluster_id))
+        yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
+
+
+def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:
+    """Return who approved alone, of which the thread wasn't told."""
+    found = [(each, each.override) for each in snapshot.alerts if each.override]
+    return [both for both in found if f"override {both[1].decision_id}" not in snapshot.message.announced]
 
 
 def _failures(snapshot: Snapshot, oncall: str) -> Iterator[PendingReply]:

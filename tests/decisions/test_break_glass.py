@@ -1,4 +1,7 @@
-"""Approving alone, over the two-person rule and the repair limit: who may, what it says, and what it can't pass."""
+"""Approving alone: who may, what it says, and what it can't pass."""
+
+import json
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -6,13 +9,16 @@ from sqlalchemy import select
 from bot import cards
 from bot.models import Mode
 from bot.store.tables import audit
-from tests.deaths import free_the_lease
-from tests.rows import execute_beside, outcomes_by_user
+from tests.deaths import died_while, free_the_lease
+from tests.rows import execute_beside, outcomes, outcomes_by_user
 from tests.simulator.slack import Posted
-from tests.watch import card, thread, until, watching
-from tests.world import APPROVE, IDS, World
+from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
+from tests.storms import began
+from tests.watch import card, pass_time, poll, thread, until, watching
+from tests.world import APPROVE, CANCEL, IDS, REFRESH, World
 
-MORE = cards.MORE
+MORE, CALL = cards.MORE, "<!subteam^S0ONCALL>"
 TWO = Mode.REBOOT_VM.value.removeprefix("REMEDIATION_MODE_")
 pytestmark = pytest.mark.bot(
     watching=True, BOT_BREAK_GLASS="U0ALICE,U0CAROL", BOT_TWO_PEOPLE_MODES=TWO, BOT_MAX_IN_REPAIR="1",
@@ -24,7 +30,7 @@ async def approve_alone(bot: World, alert: Posted, *, user: str = "U0ALICE", rea
     bot.slack.views.clear()
     await bot.slack.press(alert, MORE, choice=cards.ALONE, user=user)
     (view,) = await bot.slack.until(lambda: list(bot.slack.views))
-    assert "Over the two-person rule and the repair limit." in str(view["blocks"])
+    assert "Without asking the two-person rule or the repair limit." in str(view["blocks"])
     await bot.slack.submit(view, user=user, reason=reason)
 
 
@@ -34,13 +40,13 @@ async def test_one_person_approves_over_both_rules_and_on_call_learns_why(bot: W
     alert = await card(bot)
     assert bot.together.state(busy) == "RUNNING"
     await approve_alone(bot, alert)
-    await card(bot, words="Approved alone, over the two-person rule and the repair limit.")
+    await card(bot, words="Approved alone, without asking the two-person rule or the repair limit.")
     assert bot.together.state(IDS) == "PENDING"
     assert "“bob is away”" in alert.text
-    told = await until(bot, lambda: [line for line in thread(bot, alert) if "approved alone" in line])
-    who, why = told[0].split(", over the two-person rule and the repair limit: ")
-    assert (who, why) == ("gpu-node-7: <@U0ALICE> approved alone", "“bob is away” <!subteam^S0ONCALL>")
-    assert len(told) == 1
+    told = await until(bot, lambda: [line for line in thread(bot, alert) if "approving alone" in line])
+    assert told == [
+        f"gpu-node-7: <@U0ALICE> is approving alone, without asking {cards.labels.RULES_PASSED}: “bob is away” {CALL}"
+    ]
     rows = select(audit.c.event, audit.c.user_id, audit.c.remediation_id, audit.c.reason).where(
         audit.c.event.in_(["override", "send"])
     )
@@ -131,3 +137,200 @@ async def test_acked_override_is_made_by_the_next_process_which_asks_again_wheth
             told = (await bot.reply_privately()).text
             assert "you aren't in BOT_BREAK_GLASS" in told
             assert bot.together.posts == []
+
+
+async def alone_dialog(bot: World, alert: Posted, user: str = "U0ALICE") -> dict[str, Any]:
+    bot.slack.views.clear()
+    await bot.slack.press(alert, MORE, choice=cards.ALONE, user=user)
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    return view
+
+
+def told_alone(bot: World, alert: Posted) -> list[str]:
+    return [line for line in thread(bot, alert) if "approving alone" in line]
+
+
+async def test_stale_dialog_after_cancelling_says_approved_alone(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    view = await alone_dialog(bot, alert)
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled by <@U0ALICE>")
+    await bot.slack.submit(view, reason="bob is away")
+    await pass_time(bot, 120)
+    assert "approve" not in [each.verb for each in bot.together.posts]
+    assert told_alone(bot, alert) == []
+
+
+async def test_stale_dialog_after_a_usual_second_approval_says_approved_alone(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    view = await alone_dialog(bot, alert)
+    await bot.slack.press(alert, APPROVE, user="U0BOB")
+    await card(bot, words="1 of 2 approvals")
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    await bot.slack.submit(view, reason="bob is away")
+    await pass_time(bot, 120)
+    rows = select(audit.c.event).where(audit.c.event == "override")
+    assert await execute_beside(bot, rows) == []
+    assert told_alone(bot, alert) == []
+
+
+async def test_doubtful_post_that_arrived_is_told(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    view = await alone_dialog(bot, alert)
+    bot.together.faults.append(Fault("cut", verb="approve", after=True))
+    with bot.together.paused("approve"):
+        await bot.slack.submit(view, reason="bob is away")
+        await bot.together.until(lambda: bot.together.is_waiting("approve"))
+        bot.together.faults.append(Fault("rpc", verb="get", times=-1, code=13))
+        bot.together.faults.append(Fault("rpc", verb="list", times=-1, code=13))
+    for _ in range(20):
+        await pass_time(bot, 5)
+        if (await outcomes(bot))[-1:] != [None] and await outcomes(bot):
+            break
+    bot.together.faults.clear()
+    await until(bot, lambda: "Approved" in alert.text, 300)
+    await pass_time(bot, 120)
+    assert bot.together.state(IDS) == "PENDING"
+    assert len(told_alone(bot, alert)) == 1
+
+
+async def test_first_of_two_then_alone(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE, user="U0BOB")
+    await card(bot, words="1 of 2 approvals")
+    view = await alone_dialog(bot, alert)
+    await bot.slack.submit(view, reason="bob is away")
+    await pass_time(bot, 120)
+    assert not ("<@U0BOB> and" in alert.everything and "approved alone" in " ".join(thread(bot, alert)))
+
+
+@pytest.mark.bot(BOT_QUIET_HOURS="00:00-05:00 UTC")
+async def test_on_call_is_called_in_quiet_hours(bot: World) -> None:
+    bot.together.add(linked_alerts=[{"severity": "PHC_SEVERITY_WARNING", "annotation": {"title": "x"}}])
+    alert = await card(bot)
+    view = await alone_dialog(bot, alert)
+    await bot.slack.submit(view, reason="bob is away")
+    told = await until(bot, lambda: told_alone(bot, alert))
+    assert "<!subteam^S0ONCALL>" in told[0]
+
+
+async def test_deleted_card(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    view = await alone_dialog(bot, alert)
+    bot.slack.messages.remove(alert)
+    await bot.slack.submit(view, reason="bob is away")
+    await pass_time(bot, 300)
+    assert bot.together.state(IDS) != "PENDING_APPROVAL"
+    assert any("approving alone" in each.text and "S0ONCALL" in each.text for each in bot.slack.messages)
+
+
+@pytest.mark.bot(BOT_TWO_PEOPLE_MODES="")
+async def test_not_posted_yet_and_approved_alone_in_home(bot: World) -> None:
+    await began(bot)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", times=40))
+    bot.together.add()
+    await poll(bot)
+    await bot.slack.open_home("U0ALICE")
+    await bot.slack.until(lambda: IDS[2] in json.dumps(bot.slack.homes.get("U0ALICE", {})))
+    bot.slack.views.clear()
+    await bot.slack.press_home(MORE, about=IDS[2], choice=cards.ALONE)
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await bot.slack.submit(view, reason="bob is away")
+    await until(bot, lambda: bot.together.state(IDS) == "PENDING")
+    bot.slack.faults.clear()
+    await pass_time(bot, 600)
+    assert any("approving alone" in each.text and "S0ONCALL" in each.text for each in bot.slack.messages)
+
+
+async def test_on_call_of_now_is_told(database_url: str) -> None:
+    async with watching(
+        database=database_url,
+        drain_seconds=0.2,
+        BOT_BREAK_GLASS="U0ALICE",
+        BOT_TWO_PEOPLE_MODES=TWO,
+        BOT_ONCALL="S0OLD",
+    ) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another(bot.settings.model_copy(update={"bot_oncall": "S0NEW"})):
+            view = await alone_dialog(bot, alert)
+            await bot.slack.submit(view, reason="bob is away")
+            told = await until(bot, lambda: told_alone(bot, alert))
+            assert "S0NEW" in told[0]
+
+
+@pytest.mark.bot(watching=False, BOT_ONCALL="")
+async def test_what_the_bot_does_not_track_is_not_approved_alone(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    await bot.slack.press(alert, REFRESH)
+    await bot.edited(alert, 1)
+    assert cards.ALONE not in json.dumps(alert.blocks)
+
+
+async def test_two_dialogs_are_told_once(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    one, two = await alone_dialog(bot, alert), await alone_dialog(bot, alert)
+    await bot.slack.submit(one, reason="bob is away")
+    await until(bot, lambda: told_alone(bot, alert))
+    await bot.slack.submit(two, reason="again")
+    await pass_time(bot, 120)
+    assert len(bot.together.posts) == 1
+    assert len(told_alone(bot, alert)) == 1
+
+
+async def test_person_who_may_no_longer_is_no_approver_of_what_was_approved_alone(database_url: str) -> None:
+    async with watching(
+        database=database_url,
+        drain_seconds=0.2,
+        BOT_BREAK_GLASS="U0ALICE",
+        BOT_TWO_PEOPLE_MODES=TWO,
+        BOT_ONCALL="S0OLD",
+    ) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await card(bot, words="1 of 2 approvals")
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another(bot.settings.model_copy(update={"bot_operators": ("U0ALICE",)})):
+            view = await alone_dialog(bot, alert)
+            await bot.slack.submit(view, reason="bob has left")
+            await until(bot, lambda: told_alone(bot, alert))
+            await pass_time(bot, 60)
+            assert "<@U0BOB> and" not in alert.text
+
+
+async def test_rules_that_did_not_apply_were_not_passed_over(bot: World) -> None:
+    bot.together.add(mode="REMEDIATION_MODE_VM_ONLY")  # needs one person, and nothing else is in repair
+    alert = await card(bot)
+    view = await alone_dialog(bot, alert)
+    await bot.slack.submit(view, reason="bob is away")
+    told = await until(bot, lambda: told_alone(bot, alert))
+    assert "over the two-person rule and the repair limit" not in told[0]
+
+
+async def test_process_that_lost_the_job_adds_no_override(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    view = await alone_dialog(bot, alert)
+    with bot.together.paused("get"):
+        await bot.slack.submit(view, reason="bob is away")
+        await bot.together.until(lambda: bot.together.is_waiting("get"))
+        async with died_while(bot, at="claimed"):
+            pass
+    bot.app.tasks.limit = 100
+    for _ in range(20):
+        await pass_time(bot, 30)
+    rows = await execute_beside(bot, select(audit.c.event).order_by(audit.c.seq))
+    events = [row["event"] for row in rows]
+    assert events.count("override") == events.count("send")

@@ -166,3 +166,37 @@ async def test_acked_pause_of_a_dialog_is_made_by_the_next_process(database_url:
         await free_the_lease(database_url)
         async with bot.another():
             await until(bot, lambda: "(“maintenance”)" in message.everything)
+
+
+async def test_later_pause_does_not_shorten_one_that_somebody_else_made(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.press(message, PAUSE_DIALOG, user="U0BOB")
+    (bobs,) = await bot.slack.until(lambda: list(bot.slack.views))
+    bot.slack.views.clear()
+    await bot.slack.press(message, PAUSE_DIALOG)
+    (alices,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await bot.slack.submit(alices, seconds="43200", **{PAUSE_DIALOG: "the switch is replaced"})
+    await digest(bot, "the switch is replaced")
+    await bot.slack.submit(bobs, user="U0BOB", seconds="1800")
+    await pass_time(bot, 1900)
+    assert "Approvals are paused" in message.everything
+
+
+async def test_reply_does_not_say_that_a_longer_pause_ends_earlier(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.press(message, PAUSE_DIALOG, user="U0BOB")
+    (bobs,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await bot.slack.open_home("U0ALICE")
+    await pass_time(bot, 5)
+    bot.slack.views.clear()
+    await bot.slack.press_home(PAUSE_DIALOG)
+    (alices,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await bot.slack.submit(alices, seconds="43200")
+    await digest(bot, "paused in all clusters")
+    await bot.slack.submit(bobs, user="U0BOB", seconds="1800")
+    told = (await bot.reply_privately("U0BOB")).text
+    assert "all clusters" in told, told

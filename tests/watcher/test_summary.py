@@ -15,11 +15,13 @@ from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import START
 from tests.rows import execute_beside
 from tests.simulator.slack.workspace import SlackFault
-from tests.watch import card, pass_time, quiet, until, watching
-from tests.world import APPROVE, World
+from tests.storms import XID
+from tests.watch import card, pass_time, poll, quiet, until, watching
+from tests.world import APPROVE, CANCEL, World
 
 IN_TEN_MINUTES = "03:10 UTC"
 DAY = 86_400.0
+IN_CALIFORNIA, SOON_AFTER = daily_time("19:20 America/Los_Angeles"), daily_time("03:20 UTC")  # the same moment
 
 
 def summaries(bot: World, channel: str = "C0OPS") -> list[str]:
@@ -210,3 +212,47 @@ async def test_clock_that_was_wrong_for_a_moment_ends_no_summaries(bot: World) -
 async def test_summary_that_is_late_covers_the_same_shift(bot: World) -> None:
     (told,) = await until(bot, lambda: summaries(bot), 300)
     assert told.startswith(f"Since <!date^{int(START) - 30 * 3600}^")
+
+
+@pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
+async def test_long_summary_names_who_decided(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled")
+    failing = []
+    for n in range(12):
+        bot.together.add(("cluster-1", f"i-{n}", f"r-{n}"), instance_name=f"{'n' * 57}{n}", linked_alerts=XID)
+        name = f"{'m' * 57}{n}"
+        failing.append(bot.together.add(("cluster-1", f"f-{n}", f"q-{n}"), instance_name=name, linked_alerts=XID))
+    await poll(bot)
+    for ids in failing:
+        bot.together.review(ids, "approve")
+        bot.together.advance(ids)
+        bot.together.fail(ids, "e" * 150)
+    (told,) = await until(bot, lambda: summaries(bot), 900)
+    (message,) = [each for each in bot.slack.messages if each.text == told]
+    shown = json.dumps(message.blocks, ensure_ascii=False)
+    assert "Decided by" in shown
+    assert "@U0ALICE" not in shown
+
+
+async def test_summary_of_another_zone_is_not_left_out_for_a_day(database_url: str) -> None:
+    async with watching(database=database_url, drain_seconds=0.2, BOT_SUMMARY="03:10 UTC") as bot:
+        await until(bot, lambda: summaries(bot), 900)
+        await bot.settle()
+        await free_the_lease(database_url)
+        later = bot.settings.model_copy(update={"bot_summary": IN_CALIFORNIA})  # 03:20 UTC
+        async with bot.another(later):
+            await pass_time(bot, 86_400 + 3600)
+            assert len(summaries(bot)) == 2
+
+
+async def test_summary_of_another_zone_is_not_sent_twice_in_ten_minutes(database_url: str) -> None:
+    async with watching(database=database_url, drain_seconds=0.2, BOT_SUMMARY="19:10 America/Los_Angeles") as bot:
+        await until(bot, lambda: summaries(bot), 900)
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another(bot.settings.model_copy(update={"bot_summary": SOON_AFTER})):
+            await pass_time(bot, 3600)
+            assert len(summaries(bot)) == 1
