@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Locator, Page, ViewportSize
+from playwright.async_api import FloatRect, Locator, Page, ViewportSize
 
 from bot import cards
 from bot.errors import NotAllowed, NotAttempted
@@ -270,7 +270,11 @@ async def take(folder: Path) -> None:
                     for action_id in (Verb.APPROVE.action_id, Verb.CANCEL.action_id, cards.LOOKING)
                 )
                 await home.locator("[data-key^='remediation:']:not(select)").nth(buttons).wait_for(state="detached")
-                await home.screenshot(path=folder / f"{name}.png")
+                whole, last = await home.bounding_box(), await home.get_by_text("Updated at").bounding_box()
+                assert whole
+                assert last
+                clip: FloatRect = {**whole, "height": last["y"] + last["height"] + 12 - whole["y"]}
+                await page.screenshot(path=folder / f"{name}.png", clip=clip)
             page = await browser.new_page(viewport={"width": 512, "height": 512})
             await page.goto(ICON.as_uri())
             await page.screenshot(path=folder / "icon.png", omit_background=True)
