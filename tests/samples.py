@@ -117,7 +117,7 @@ ERRORS: dict[str, BotError] = {
     "NothingToResume": errors.NothingToResume(),
     "Paused": errors.Paused(
         "<@U0BOB> paused approvals until <!date^1795489200^{time}|03:00 UTC>.",
-        "You can still cancel. To approve now, ask them to press Resume approvals.",
+        "You can still cancel. To approve now, ask them, or press Resume approvals.",
     ),
     "Observing": errors.Observing(),
     "NotTracked": errors.NotTracked(),

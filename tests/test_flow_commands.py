@@ -35,7 +35,7 @@ async def test_incomplete_command_names_the_missing_part_privately(bot: World) -
     await bot.slack.command("cluster-1 instance-1")
     usage = await bot.reply_privately()
     assert "Missing remediation ID." in usage.text
-    assert "/cancel-remediation CLUSTER INSTANCE REMEDIATION" in usage.text
+    assert "Type just the node: /cancel-remediation gpu-node-07." in usage.text
     assert bot.together.calls == []
     assert bot.slack.visible() == []
 

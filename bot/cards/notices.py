@@ -25,6 +25,7 @@ from bot.models import (
 from bot.mrkdwn import clean, clock_time, entities, escape
 from bot.parsing import COMMAND
 
+SHORTEST = f"Type just the node: {COMMAND} gpu-node-07. For more: {COMMAND} help."
 USAGE = (
     f"`{COMMAND}` lets you choose what to cancel.\n"
     f"`{COMMAND} gpu-node-07` finds it by node name, by ID, or by the first characters of either.\n"
@@ -100,10 +101,10 @@ def failure(error: BotError, request: Request, node: str = "", console: str = ""
 
 
 def private(error: BotError) -> Message:
-    """Return an error for one person alone; with the usage where a command was wrong."""
-    usage = [blocks.section(USAGE)] if isinstance(error, UnreadableCommand) else []
-    shown = [blocks.statement(error.sentence, error.next_step), *_quotation(error), *usage]
-    return Message(f"{error} {USAGE if usage else ''}".strip(), shown)
+    """Return an error for one person alone; where a command was wrong, with the shortest one that works."""
+    more = f" {SHORTEST}" if isinstance(error, UnreadableCommand) else ""
+    shown = [blocks.statement(error.sentence, f"{error.next_step}{more}"), *_quotation(error)]
+    return Message(f"{error}{more}", shown)
 
 
 def line(text: str) -> Message:
