@@ -300,8 +300,12 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Track
     """Put an alert on hold. Who asks again at once is not told of again."""
     before = alert.hold.at(now) if alert.hold else None
     joined = before.joined(hold) if before else hold
-    is_again = before and before.user_id == hold.user_id and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
-    is_again = is_again and before is not None and hold.reason in {"", before.reason}
+    is_again = (
+        before is not None
+        and before.user_id == hold.user_id
+        and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
+        and hold.reason in {"", before.reason}
+    )
     message, node = replace(message, next_at=0.0, done=False), escape(alert.remediation.node, 100)
     if not message.is_digest:
         why = f": “{escape(hold.reason, 300)}”" if hold.reason else "."

@@ -220,10 +220,7 @@ def quiet_hours(value: object) -> object:
     found = re.fullmatch(r"(\d\d):(\d\d)-(\d\d):(\d\d)\s+(\S+)", value)
     if not found:
         raise ValueError("must be two times and a time zone")
-    try:
-        begin, end = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
-    except ValueError:
-        raise ValueError("contains a time that doesn't exist") from None
+    begin, end = _time(found[1], found[2]), _time(found[3], found[4])
     if begin == end:
         raise ValueError("must start and end at different times")
     return QuietHours(begin, end, _zone(found[5]))
@@ -236,11 +233,14 @@ def daily_time(value: object) -> object:
     found = re.fullmatch(r"(\d\d):(\d\d)\s+(\S+)", value)
     if not found:
         raise ValueError("must be a time and a time zone")
+    return DailyTime(_time(found[1], found[2]), _zone(found[3]))
+
+
+def _time(hour: str, minute: str) -> time:
     try:
-        at = time(int(found[1]), int(found[2]))
+        return time(int(hour), int(minute))
     except ValueError:
         raise ValueError("contains a time that doesn't exist") from None
-    return DailyTime(at, _zone(found[3]))
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -124,7 +124,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         bolt,
         decisions=decisions,
         batches=BatchService(decisions, policy, store, clock),
-        pauses=PauseService(policy, Pauses(database), Faults(database), clock),
+        pauses=PauseService(policy, Pauses(database), Faults(database)),
         inbox=inbox,
         replies=replies,
         tasks=tasks,

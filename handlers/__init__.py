@@ -57,7 +57,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     buttons = Buttons(surface, decisions, lookup, reasons, home)
     commands, fallbacks = Commands(surface, decisions, chooser), Fallbacks(replies, tasks)
     digests = Digests(surface, batches, lookup, controls, dialogs, config)
-    pausing = Pauses(pauses, surface, controls, replies, dialogs)
+    pausing = Pauses(pauses, lookup, surface, controls, replies, dialogs)
     more = OverflowMenu(surface, decisions, lookup, reasons, replies, home)
     app.action(MORE)(more.listen)
     app.action(_SAID)(pausing.listen)

@@ -63,6 +63,7 @@ class Digests:
 
     async def _ask(self, verb: Verb, press: Interaction) -> None:
         selected = _selected(press.body)
+        await self._lookup.authorize_in_time(verb, press.actor, press.place.channel_id)
         asked = await self._batches.ask(verb, press.value, selected, press.actor, press.place, press.trigger_id)
         if asked is None:
             logger.info("Selection %s: redelivery ignored", press.trigger_id)

@@ -20,7 +20,6 @@ USABLE_SECONDS = 3600
 LOOKUP_SECONDS = 5
 PATIENCE_SECONDS = 0.5  # with Slack, by somebody about whom an older answer is known
 FAILED_SECONDS = 30  # so long a failed look-up isn't tried again
-_UNKNOWN = {"user_not_found", "user_not_visible"}
 T = TypeVar("T")
 
 
@@ -37,7 +36,7 @@ class SlackDirectory:
         self._client = client
         self._members = _Remembered(self._ask_members, clock)
         self._people = _Remembered(self._ask_person, clock)
-        self._names = _Remembered(self._ask_name, clock)
+        self._handles = _Remembered(self._ask_handle, clock)
 
     async def members(self, group_id: str) -> frozenset[str]:
         """The members of a user group; nobody where the group is disabled or does not exist."""
@@ -49,20 +48,12 @@ class SlackDirectory:
 
     async def name_of(self, some_id: str) -> str:
         """What Slack calls a user or a user group; the ID itself where Slack doesn't know it."""
-        return await self._names.get(some_id)
+        name = await self._handles.get(some_id) if some_id[0] == "S" else (await self.person(some_id)).name
+        return name or some_id
 
-    async def _ask_name(self, some_id: str) -> str:
-        if some_id[0] == "S":
-            groups: list[dict[str, Any]] = (await self._client.usergroups_list()).get("usergroups") or []
-            return next((str(each.get("handle") or some_id) for each in groups if each.get("id") == some_id), some_id)
-        try:
-            user: dict[str, Any] = (await self._client.users_info(user=some_id)).get("user") or {}
-        except SlackFailure as error:
-            if error.code in _UNKNOWN:
-                return some_id
-            raise
-        profile: dict[str, Any] = user.get("profile") or {}
-        return str(profile.get("display_name") or user.get("real_name") or user.get("name") or some_id)
+    async def _ask_handle(self, group_id: str) -> str:
+        groups: list[dict[str, Any]] = (await self._client.usergroups_list()).get("usergroups") or []
+        return next((str(each.get("handle") or "") for each in groups if each.get("id") == group_id), "")
 
     async def _ask_members(self, group_id: str) -> frozenset[str]:
         try:
@@ -77,12 +68,14 @@ class SlackDirectory:
         try:
             answer = await self._client.users_info(user=user_id)
         except SlackFailure as error:
-            if error.code in _UNKNOWN:
+            if error.code in {"user_not_found", "user_not_visible"}:
                 return Person(team_id=None, is_full_member=False)
             raise
         user: dict[str, Any] = answer.get("user") or {}
         excluded = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger")
-        return Person(user.get("team_id"), is_full_member=not any(user.get(flag) for flag in excluded))
+        profile: dict[str, Any] = user.get("profile") or {}
+        name = str(profile.get("display_name") or user.get("real_name") or user.get("name") or "")
+        return Person(user.get("team_id"), is_full_member=not any(user.get(flag) for flag in excluded), name=name)
 
 
 class _Remembered(Generic[T]):

@@ -9,8 +9,8 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import Held, PauseService
-from bot.models import ReplyTarget, read_button_value
+from bot.decisions import Held, Lookup, PauseService
+from bot.models import ReplyTarget, Verb, read_button_value
 from handlers.clicks import action_of, actor_of
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
@@ -32,6 +32,7 @@ class Pauses:
     """Carries them out, and tells the person alone what no card shows."""
 
     service: PauseService
+    lookup: Lookup
     surface: Surface
     controls: Controls
     replies: Replies
@@ -53,11 +54,11 @@ class Pauses:
         return await self.controls.change(ack, body, _WHAT[str(action_id)])
 
     async def _ask(self, press: Interaction) -> None:
-        pause, since = await self.service.authorized(press.value, press.actor, press.place.channel_id)
+        await self.lookup.authorize_in_time(Verb.APPROVE, press.actor, press.place.channel_id)
         if press.action_id == cards.PAUSE_DIALOG:
             view = cards.pause_dialog(press.value, press.place)
         else:
-            view = cards.resume_dialog(press.value, press.place, pause, since)
+            view = cards.resume_dialog(press.value, press.place, *await self.service.active(press.value))
         await self.dialogs.open(press.trigger_id, view)
 
     async def submit_pause(self, ack: AsyncAck, body: dict[str, Any]) -> None:

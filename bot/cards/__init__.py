@@ -51,7 +51,7 @@ from bot.cards.pause import (
 )
 from bot.cards.pointers import moved, posted_twice
 from bot.cards.reason import HOLD_FOR, MODE, REASON, hold_dialog, reason_dialog, recall
-from bot.cards.remediation_card import asked_to_wait, brief, card, mention
+from bot.cards.remediation_card import asked_to_wait, brief, card
 from bot.cards.thread import (
     approving_alone,
     came_back,
@@ -128,7 +128,6 @@ __all__ = [
     "listed_again",
     "listing",
     "looked_into",
-    "mention",
     "mentions",
     "more_unrepaired",
     "most_common_fault",

@@ -83,9 +83,7 @@ def link(template: str, ref: RemediationRef, remediation: Remediation | None = N
         return template
     if remediation is None and not set(placeholders(template)) <= asdict(ref).keys():
         return ""
-    values = {
-        **asdict(ref),
-    }
+    values = asdict(ref)
     if remediation:
         mode = remediation.mode.removeprefix("REMEDIATION_MODE_")
         values |= {"mode": mode, "xid": remediation.xid, "node": remediation.node}

@@ -9,7 +9,6 @@ from bot import cards
 from bot.clock import Clock
 from bot.decisions.guardrails import paused
 from bot.decisions.inbox import Held
-from bot.decisions.lookup import AUTHORIZE_SECONDS
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Receipt, Unrecorded
 from bot.decisions.storing import Storing
 from bot.errors import (
@@ -64,22 +63,16 @@ class BatchService:
     async def ask(  # noqa: PLR0913, PLR0917 - what was pressed, by whom and where
         self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: ReplyTarget, trigger_id: str
     ) -> tuple[Batch, Sequence[Alert], Mapping[RemediationRef, str], RepairLoad | None] | None:
-        """Keep what was selected until it is confirmed; None for a redelivery of the same press.
+        """Keep what an authorized person selected until it is confirmed; None for a redelivery of the same press.
 
         Returns:
             It, what it is about, what nodes are called, and how much of their cluster is in repair, where it is one.
 
         Raises:
-            NotAllowed: the actor may not.
             NothingSelected: nothing of it waits any more.
             Paused: approvals are paused in all of its clusters.
             StorageUnavailable: it could not be written.
         """
-        try:
-            async with self._clock.timeout(AUTHORIZE_SECONDS):
-                await self._policy.authorize(verb, actor, place.channel_id)
-        except TimeoutError:
-            logger.info("Could not look up user %s in time; every decision looks them up again", actor.user_id)
         open_ones = await self.waiting(digest_id)
         wanted = chosen(open_ones, values)
         if not wanted:

@@ -128,7 +128,7 @@ class Guardrails:
         """Return when the person may approve alone, over the two-person rule and the limit.
 
         Raises:
-            NotAllowed: they may not.
+            NotAllowed: the person may not.
         """
         if self._break_glass is None:
             raise NotAllowed("Nobody can approve alone here.", "Ask the bot's admin about BOT_BREAK_GLASS.")
@@ -144,7 +144,7 @@ class Guardrails:
         """Return when the person may still decide: reading what else matters may have taken long.
 
         Raises:
-            NotAllowed: they may not.
+            NotAllowed: the person may not.
             Observing: the bot decides nothing in this cluster, since it was started again.
         """
         request = job.request

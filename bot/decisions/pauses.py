@@ -1,11 +1,8 @@
 """What people say before anybody decides: nobody approves for a while, or somebody looks into it."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 
-from bot.clock import Clock
 from bot.decisions.inbox import Held
-from bot.decisions.lookup import AUTHORIZE_SECONDS
 from bot.errors import NothingToResume
 from bot.models import Actor, Looked, Pause, RemediationRef, Verb
 from bot.policy import Policy
@@ -21,7 +18,6 @@ class PauseService:
     policy: Policy
     pauses: Pauses
     faults: Faults
-    clock: Clock
 
     async def pause(self, cluster_id: str, held: Held, seconds: float = PAUSE_SECONDS) -> Pause:
         """Pause approvals from now on. Returns what pauses them now, which may be somebody else's longer pause.
@@ -67,16 +63,12 @@ class PauseService:
             raise NothingToResume
         return left
 
-    async def authorized(self, cluster_id: str, actor: Actor, channel_id: str | None) -> tuple[Pause | None, str]:
-        """Return what pauses approvals of a cluster, for somebody who may resume them, and the brake's `key`.
+    async def active(self, cluster_id: str) -> tuple[Pause | None, str]:
+        """Return what pauses approvals of a cluster, and the `key` of the storm brake where that is what does.
 
         Raises:
-            NotAllowed: the actor may not.
             StorageUnavailable: the database did not answer.
         """
-        with suppress(TimeoutError):  # a dialog must be opened in time; what it asks for is authorized again
-            async with self.clock.timeout(AUTHORIZE_SECONDS):
-                await self.policy.authorize(Verb.APPROVE, actor, channel_id)
         pause = await self.pauses.active(cluster_id)
         report = (await self.faults.known()).get(cluster_id) if pause and pause.braked == cluster_id else None
         return pause, report.brake.key if report and report.brake else ""

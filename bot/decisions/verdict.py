@@ -149,9 +149,8 @@ class Judge:
     async def settled(self, seen: SeenState | None, present: Remediation, sent_at: float) -> Verdict | None:
         """What a read-back shows for certain; None while the decision may still arrive."""
         is_again = has_opened_again(seen, present, self._sent_at(present, sent_at))
-        is_seen = (
-            self.job.request.verb is not Verb.CANCEL or not is_again
-        )  # a cancellation leaves no trace of whose it is
+        # A cancellation leaves no trace of whose it is.
+        is_seen = self.job.request.verb is not Verb.CANCEL or not is_again
         if is_seen and self._took_effect(seen, present, sent_at):
             return self.success(seen, present, is_read_back=True)
         if is_again:

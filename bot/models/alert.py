@@ -147,7 +147,7 @@ class Override:
 
     Attributes:
         reason: as it was typed.
-        decision_id: by which it is told once.
+        decision_id: so that the thread is told once.
     """
 
     user_id: str

@@ -15,6 +15,7 @@ class Person:
 
     team_id: str | None
     is_full_member: bool
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,9 @@ class SummaryTeller:
         if (at := self._due(channel_id)) is None:
             return
         now = self.clock.now()
-        mark = f"summary {at.day_of(now)}"
+        due_at, mark = at.last_before(now), f"summary {at.day_of(now)}"
         if not await self._is_there(channel_id, mark, at.midnight_before(now)):
-            told = await self._drawn(channel_id, at.shift_began(at.last_before(now)))
+            told = await self._drawn(channel_id, at.shift_began(due_at))
             self.lease.ensure_held()
             try:
                 await self.channels.post(told, channel_id=channel_id, mark=mark)
@@ -82,8 +82,8 @@ class SummaryTeller:
                 self._unclear.add(channel_id)
                 self._let_it_arrive()
                 raise
-        await self.store.note(channel_id, at.last_before(now))
-        self._told[channel_id] = at.last_before(now)
+        await self.store.note(channel_id, due_at)
+        self._told[channel_id] = due_at
         self._unclear.discard(channel_id)
 
     async def _drawn(self, channel_id: str, began: float) -> Message:

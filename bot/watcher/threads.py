@@ -105,7 +105,7 @@ def _overrides(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply
 
 
 def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:
-    """Return who approved alone, of which the thread wasn't told."""
+    """Return the approvals by one person alone that the thread doesn't have yet."""
     found = [(each, each.override) for each in snapshot.alerts if each.override]
     return [both for both in found if f"override {both[1].decision_id}" not in snapshot.message.announced]
 

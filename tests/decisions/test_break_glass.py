@@ -15,11 +15,13 @@ from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began
+from tests.test_flow_menu import opened
 from tests.watch import card, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World
 
 MORE, CALL = cards.MORE, "<!subteam^S0ONCALL>"
 TWO = Mode.REBOOT_VM.value.removeprefix("REMEDIATION_MODE_")
+ALONE: dict[str, Any] = {"drain_seconds": 0.2, "BOT_BREAK_GLASS": "U0ALICE", "BOT_TWO_PEOPLE_MODES": TWO}
 pytestmark = pytest.mark.bot(
     watching=True, BOT_BREAK_GLASS="U0ALICE,U0CAROL", BOT_TWO_PEOPLE_MODES=TWO, BOT_MAX_IN_REPAIR="1",
     BOT_ONCALL="S0ONCALL",
@@ -27,9 +29,7 @@ pytestmark = pytest.mark.bot(
 
 
 async def approve_alone(bot: World, alert: Posted, *, user: str = "U0ALICE", reason: str = "bob is away") -> None:
-    bot.slack.views.clear()
-    await bot.slack.press(alert, MORE, choice=cards.ALONE, user=user)
-    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    view = await opened(bot, alert, cards.ALONE, user)
     assert "Without asking the two-person rule or the repair limit." in str(view["blocks"])
     await bot.slack.submit(view, user=user, reason=reason)
 
@@ -77,8 +77,7 @@ async def test_it_adds_no_right_to_decide(bot: World) -> None:
 async def test_reason_is_needed(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    await bot.slack.press(alert, MORE, choice=cards.ALONE)
-    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    view = await opened(bot, alert, cards.ALONE)
     ack = await bot.slack.submit(view, reason="   ")
     assert "Type a reason first." in ack.body
     assert bot.together.posts == []
@@ -105,8 +104,7 @@ async def test_usual_approval_is_the_first_of_two_still(bot: World) -> None:
 async def test_what_has_changed_since_is_not_approved_alone(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    await bot.slack.press(alert, MORE, choice=cards.ALONE)
-    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    view = await opened(bot, alert, cards.ALONE)
     bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
     await bot.slack.submit(view, reason="bob is away")
     await card(bot, words="approval wasn't sent: the repair changed from “Reboot” to “Quick reprovision”")
@@ -121,13 +119,10 @@ async def test_menu_has_it_only_where_somebody_may(bot: World) -> None:
 
 
 async def test_acked_override_is_made_by_the_next_process_which_asks_again_whether_they_may(database_url: str) -> None:
-    async with watching(
-        database=database_url, drain_seconds=0.2, BOT_BREAK_GLASS="U0ALICE", BOT_TWO_PEOPLE_MODES=TWO
-    ) as bot:
+    async with watching(database=database_url, **ALONE) as bot:
         bot.together.add()
         alert = await card(bot)
-        await bot.slack.press(alert, MORE, choice=cards.ALONE)
-        (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+        view = await opened(bot, alert, cards.ALONE)
         with bot.together.paused("get"):
             await bot.slack.submit(view, reason="bob is away")
             await bot.together.until(lambda: bot.together.is_waiting("get"))
@@ -139,13 +134,6 @@ async def test_acked_override_is_made_by_the_next_process_which_asks_again_wheth
             assert bot.together.posts == []
 
 
-async def alone_dialog(bot: World, alert: Posted, user: str = "U0ALICE") -> dict[str, Any]:
-    bot.slack.views.clear()
-    await bot.slack.press(alert, MORE, choice=cards.ALONE, user=user)
-    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
-    return view
-
-
 def told_alone(bot: World, alert: Posted) -> list[str]:
     return [line for line in thread(bot, alert) if "approving alone" in line]
 
@@ -153,7 +141,7 @@ def told_alone(bot: World, alert: Posted) -> list[str]:
 async def test_stale_dialog_after_cancelling_says_approved_alone(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    view = await alone_dialog(bot, alert)
+    view = await opened(bot, alert, cards.ALONE)
     await bot.slack.press(alert, CANCEL)
     await card(bot, words="Cancelled by <@U0ALICE>")
     await bot.slack.submit(view, reason="bob is away")
@@ -165,7 +153,7 @@ async def test_stale_dialog_after_cancelling_says_approved_alone(bot: World) -> 
 async def test_stale_dialog_after_a_usual_second_approval_says_approved_alone(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    view = await alone_dialog(bot, alert)
+    view = await opened(bot, alert, cards.ALONE)
     await bot.slack.press(alert, APPROVE, user="U0BOB")
     await card(bot, words="1 of 2 approvals")
     await bot.slack.press(alert, APPROVE)
@@ -180,7 +168,7 @@ async def test_stale_dialog_after_a_usual_second_approval_says_approved_alone(bo
 async def test_doubtful_post_that_arrived_is_told(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    view = await alone_dialog(bot, alert)
+    view = await opened(bot, alert, cards.ALONE)
     bot.together.faults.append(Fault("cut", verb="approve", after=True))
     with bot.together.paused("approve"):
         await bot.slack.submit(view, reason="bob is away")
@@ -203,17 +191,19 @@ async def test_first_of_two_then_alone(bot: World) -> None:
     alert = await card(bot)
     await bot.slack.press(alert, APPROVE, user="U0BOB")
     await card(bot, words="1 of 2 approvals")
-    view = await alone_dialog(bot, alert)
+    view = await opened(bot, alert, cards.ALONE)
     await bot.slack.submit(view, reason="bob is away")
     await pass_time(bot, 120)
     assert not ("<@U0BOB> and" in alert.everything and "approved alone" in " ".join(thread(bot, alert)))
+    assert len(told_alone(bot, alert)) == 1
+    assert "<@U0BOB>" not in alert.everything
 
 
 @pytest.mark.bot(BOT_QUIET_HOURS="00:00-05:00 UTC")
 async def test_on_call_is_called_in_quiet_hours(bot: World) -> None:
     bot.together.add(linked_alerts=[{"severity": "PHC_SEVERITY_WARNING", "annotation": {"title": "x"}}])
     alert = await card(bot)
-    view = await alone_dialog(bot, alert)
+    view = await opened(bot, alert, cards.ALONE)
     await bot.slack.submit(view, reason="bob is away")
     told = await until(bot, lambda: told_alone(bot, alert))
     assert "<!subteam^S0ONCALL>" in told[0]
@@ -222,7 +212,7 @@ async def test_on_call_is_called_in_quiet_hours(bot: World) -> None:
 async def test_deleted_card(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    view = await alone_dialog(bot, alert)
+    view = await opened(bot, alert, cards.ALONE)
     bot.slack.messages.remove(alert)
     await bot.slack.submit(view, reason="bob is away")
     await pass_time(bot, 300)
@@ -249,19 +239,13 @@ async def test_not_posted_yet_and_approved_alone_in_home(bot: World) -> None:
 
 
 async def test_on_call_of_now_is_told(database_url: str) -> None:
-    async with watching(
-        database=database_url,
-        drain_seconds=0.2,
-        BOT_BREAK_GLASS="U0ALICE",
-        BOT_TWO_PEOPLE_MODES=TWO,
-        BOT_ONCALL="S0OLD",
-    ) as bot:
+    async with watching(database=database_url, **ALONE, BOT_ONCALL="S0OLD") as bot:
         bot.together.add()
         alert = await card(bot)
         await bot.settle()
         await free_the_lease(database_url)
         async with bot.another(bot.settings.model_copy(update={"bot_oncall": "S0NEW"})):
-            view = await alone_dialog(bot, alert)
+            view = await opened(bot, alert, cards.ALONE)
             await bot.slack.submit(view, reason="bob is away")
             told = await until(bot, lambda: told_alone(bot, alert))
             assert "S0NEW" in told[0]
@@ -279,7 +263,7 @@ async def test_what_the_bot_does_not_track_is_not_approved_alone(bot: World) -> 
 async def test_two_dialogs_are_told_once(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    one, two = await alone_dialog(bot, alert), await alone_dialog(bot, alert)
+    one, two = await opened(bot, alert, cards.ALONE), await opened(bot, alert, cards.ALONE)
     await bot.slack.submit(one, reason="bob is away")
     await until(bot, lambda: told_alone(bot, alert))
     await bot.slack.submit(two, reason="again")
@@ -289,13 +273,7 @@ async def test_two_dialogs_are_told_once(bot: World) -> None:
 
 
 async def test_person_who_may_no_longer_is_no_approver_of_what_was_approved_alone(database_url: str) -> None:
-    async with watching(
-        database=database_url,
-        drain_seconds=0.2,
-        BOT_BREAK_GLASS="U0ALICE",
-        BOT_TWO_PEOPLE_MODES=TWO,
-        BOT_ONCALL="S0OLD",
-    ) as bot:
+    async with watching(database=database_url, **ALONE, BOT_ONCALL="S0OLD") as bot:
         bot.together.add()
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE, user="U0BOB")
@@ -303,7 +281,7 @@ async def test_person_who_may_no_longer_is_no_approver_of_what_was_approved_alon
         await bot.settle()
         await free_the_lease(database_url)
         async with bot.another(bot.settings.model_copy(update={"bot_operators": ("U0ALICE",)})):
-            view = await alone_dialog(bot, alert)
+            view = await opened(bot, alert, cards.ALONE)
             await bot.slack.submit(view, reason="bob has left")
             await until(bot, lambda: told_alone(bot, alert))
             await pass_time(bot, 60)
@@ -313,16 +291,17 @@ async def test_person_who_may_no_longer_is_no_approver_of_what_was_approved_alon
 async def test_rules_that_did_not_apply_were_not_passed_over(bot: World) -> None:
     bot.together.add(mode="REMEDIATION_MODE_VM_ONLY")  # needs one person, and nothing else is in repair
     alert = await card(bot)
-    view = await alone_dialog(bot, alert)
+    view = await opened(bot, alert, cards.ALONE)
     await bot.slack.submit(view, reason="bob is away")
     told = await until(bot, lambda: told_alone(bot, alert))
     assert "over the two-person rule and the repair limit" not in told[0]
+    assert f"without asking {cards.labels.RULES_PASSED}" in told[0]  # true of a rule that would have let it pass too
 
 
 async def test_process_that_lost_the_job_adds_no_override(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    view = await alone_dialog(bot, alert)
+    view = await opened(bot, alert, cards.ALONE)
     with bot.together.paused("get"):
         await bot.slack.submit(view, reason="bob is away")
         await bot.together.until(lambda: bot.together.is_waiting("get"))

@@ -1,5 +1,7 @@
 """Approvals that somebody has paused: shown on every card, refused with who and until when, over on their own."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 
@@ -7,6 +9,7 @@ from bot.store.tables import audit
 from tests.deaths import free_the_lease
 from tests.manual_clock import START
 from tests.rows import execute_beside, outcomes_by_user
+from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
 from tests.watch import PAUSE_DIALOG, card, pass_time, pause, until, watching
@@ -145,6 +148,13 @@ async def test_pause_that_an_older_button_asks_for_lasts_an_hour(bot: World) -> 
     assert f"until <!date^{int(START + bot.time.seconds) + 3600}^" in (await bot.reply_privately()).text
 
 
+async def pause_dialog(bot: World, message: Posted, *, user: str = "U0ALICE") -> dict[str, Any]:
+    """Press the button that pauses, and return the dialog that opens."""
+    bot.slack.views.clear()
+    await bot.slack.press(message, PAUSE_DIALOG, user=user)
+    return dict((await bot.slack.until(lambda: bot.slack.views))[0])
+
+
 async def test_acked_pause_of_a_dialog_is_made_by_the_next_process(database_url: str) -> None:
     async with watching(database=database_url, drain_seconds=0.2) as bot:
         await began(bot)
@@ -156,8 +166,7 @@ async def test_acked_pause_of_a_dialog_is_made_by_the_next_process(database_url:
         await digest(bot, "Approvals are paused")
         await bot.slack.press(message, RESUME)
         await until(bot, lambda: PAUSE_DIALOG in message.buttons)
-        await bot.slack.press(message, PAUSE_DIALOG)
-        (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+        view = await pause_dialog(bot, message)
         await bot.time.advance(4000)
         with bot.slack.paused("users.info"):
             await bot.slack.submit(view, seconds="1800", **{"approvals:pause-for": "maintenance"})
@@ -172,11 +181,8 @@ async def test_later_pause_does_not_shorten_one_that_somebody_else_made(bot: Wor
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    await bot.slack.press(message, PAUSE_DIALOG, user="U0BOB")
-    (bobs,) = await bot.slack.until(lambda: list(bot.slack.views))
-    bot.slack.views.clear()
-    await bot.slack.press(message, PAUSE_DIALOG)
-    (alices,) = await bot.slack.until(lambda: list(bot.slack.views))
+    bobs = await pause_dialog(bot, message, user="U0BOB")
+    alices = await pause_dialog(bot, message)
     await bot.slack.submit(alices, seconds="43200", **{PAUSE_DIALOG: "the switch is replaced"})
     await digest(bot, "the switch is replaced")
     await bot.slack.submit(bobs, user="U0BOB", seconds="1800")
@@ -188,8 +194,7 @@ async def test_reply_does_not_say_that_a_longer_pause_ends_earlier(bot: World) -
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    await bot.slack.press(message, PAUSE_DIALOG, user="U0BOB")
-    (bobs,) = await bot.slack.until(lambda: list(bot.slack.views))
+    bobs = await pause_dialog(bot, message, user="U0BOB")
     await bot.slack.open_home("U0ALICE")
     await pass_time(bot, 5)
     bot.slack.views.clear()

@@ -166,7 +166,7 @@ async def test_summary_that_slack_takes_late_is_not_sent_twice(bot: World) -> No
     with bot.slack.paused("chat.postMessage"):
         while not bot.slack.is_waiting("chat.postMessage"):
             await second()
-        for _ in range(6):  # Slack is slow, and the watch ticks meanwhile
+        for _ in range(6):  # Slack is slow while the watch ticks
             await second()
     await quiet(bot)
     bot.slack.execute_late()  # 6 s after it was sent, of ARRIVED_SECONDS = 15
