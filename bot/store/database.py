@@ -2,10 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -18,6 +17,7 @@ from bot import metrics
 from bot.clock import Clock
 from bot.errors import StartError, StorageUnavailable
 from bot.store.connection import Connection, Driver
+from bot.store.groups import Groups, Member, Running
 from bot.store.sqlite import SCHEME, SQLiteFile
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -41,8 +41,9 @@ class Conflict(Exception):
 class Database:
     """Runs transactions in threads of its own, one connection each.
 
-    SQLite has one thread that writes and one that reads, so an ack never waits for a long read. With PostgreSQL,
-    heartbeats have a thread of their own, so that no queue of transactions lets a lease run out.
+    SQLite has one thread that writes and one that reads, so an ack never waits for a long read; what waits for the
+    writer is committed together. With PostgreSQL, heartbeats have a thread of their own, so that no queue of
+    transactions lets a lease run out.
 
     Args:
         url: `sqlite:///path`, or a PostgreSQL URL as hosts hand it out.
@@ -66,11 +67,12 @@ class Database:
         self._driver: Driver = self._file or _postgresql(url)
         self._migrations = migrations
         self._versions = sorted(path.name[:4] for path in (migrations / "versions").glob("[0-9]*.py"))
-        self._running: WeakSet[_Running] = WeakSet()
+        self._running: WeakSet[Running] = WeakSet()
         self._is_closed = False
         self._local = threading.local()
         self._connections: list[Connection] = []
         self._writer = self._reader = self._pulse = ThreadPoolExecutor(self._driver.threads, "database-write")
+        self._groups = Groups(self._writer, self._run_group)
         if self.is_sqlite:
             self._reader = ThreadPoolExecutor(1, "database-read")
         else:
@@ -118,7 +120,8 @@ class Database:
         if present is None and not migrate:
             raise StartError("DATABASE_URL has no bot tables yet. Start the bot once to create them.")
         if present != self._versions[-1] and migrate:
-            await self._wait(self._writer, "migrate", MIGRATION_SECONDS, self._upgrade)
+            start = asyncio.get_running_loop().run_in_executor
+            await self._wait("migrate", MIGRATION_SECONDS, lambda running: start(self._writer, self._upgrade, running))
 
     def is_in_use(self) -> bool:
         """Return whether a process owns the SQLite file."""
@@ -129,6 +132,7 @@ class Database:
         self._is_closed = True
         for running in list(self._running):
             running.withdraw()
+        self._groups.close()
         threads = {self._writer, self._reader, self._pulse}
         ending = [asyncio.create_task(asyncio.to_thread(each.shutdown)) for each in threads]
         _, stuck = await asyncio.wait(ending, timeout=_CLOSE_SECONDS)
@@ -142,18 +146,20 @@ class Database:
             self._file.disown()
 
     async def _call(self, threads: ThreadPoolExecutor, kind: str, function: Callable[[Connection], T]) -> T:
+        if threads is self._writer and self.is_sqlite:
+            return await self._wait(kind, self.seconds, partial(self._groups.add, function))
         begin = self._driver.begin_write if kind == "write" else self._driver.begin_read
         work = partial(self._transact, function, begin.format(limit=int(self.seconds * 1000)))
-        return await self._wait(threads, kind, self.seconds, work)
+        return await self._wait(kind, self.seconds, partial(asyncio.get_running_loop().run_in_executor, threads, work))
 
-    async def _wait(self, threads: ThreadPoolExecutor, kind: str, seconds: float, work: Callable[["_Running"], T]) -> T:
-        """Run work in a thread, and wait for it as long as it may take."""
+    async def _wait(self, kind: str, seconds: float, start: Callable[[Running], "asyncio.Future[T]"]) -> T:
+        """Start what runs in a thread, and wait for it as long as it may take."""
         if self._is_closed:
             raise StorageUnavailable("closed")
         limit, loop = seconds * _OF_ALL, asyncio.get_running_loop()
-        running = _Running(self._driver, loop.time() + limit, loop.time)
+        running = Running(self._driver, loop.time() + limit, loop.time)
         self._running.add(running)
-        future = loop.run_in_executor(threads, work, running)
+        future = start(running)
         self.under_way.add(future)
         future.add_done_callback(self.under_way.discard)
         giving_up = loop.call_later(limit, running.interrupt)  # also where nobody waits any more: the thread is needed
@@ -171,7 +177,64 @@ class Database:
             if future.done() and not future.cancelled():
                 giving_up.cancel()
 
-    def _transact(self, function: Callable[[Connection], T], begin: str, running: "_Running") -> T:
+    def _run_group(self, members: Sequence[Member]) -> None:
+        """Run transactions of SQLite in its thread: one, or several in one commit."""
+        if len(members) > 1 and self._commit_together(members):
+            return
+        for each in members:
+            try:
+                each.result = self._transact(each.function, self._driver.begin_write, each.running)
+                each.error = None
+            except Exception as error:  # noqa: BLE001 - its caller gets it
+                each.error = error
+
+    def _commit_together(self, members: Sequence[Member]) -> bool:
+        """Run several transactions in one commit, and in a savepoint each: what one refuses harms no other.
+
+        Nobody learns of a result before the commit, as it may rest on what another one of the group has written. If
+        the commit fails, it isn't known what became of any of them.
+
+        Returns:
+            False where nothing was done, since something is wrong with the database: each is tried alone.
+        """
+        is_committing, connection = False, None
+        try:
+            connection = self._connection()
+            connection.raw.execute(self._driver.begin_write)
+            for each in members:
+                self._run_member(connection, each)
+            is_committing = True
+            connection.raw.commit()
+        except (self._driver.Error, OSError) as error:
+            if connection:
+                self._roll_back(connection)
+            for each in members:
+                each.error = StorageUnavailable(type(error).__name__, in_doubt=True)
+            return is_committing
+        finally:
+            for each in members:
+                each.running.ended()
+        return True
+
+    def _run_member(self, connection: Connection, member: Member) -> None:
+        driver, raw = self._driver, connection.raw
+        try:
+            member.running.start()
+        except StorageUnavailable as error:
+            member.error = error
+            return
+        member.running.raw = raw
+        raw.execute("SAVEPOINT member")
+        try:
+            member.result = member.function(connection)
+        except Exception as error:
+            if isinstance(error, (driver.Error, OSError)) and not isinstance(error, (driver.conflict, *driver.faults)):
+                raise
+            raw.execute("ROLLBACK TO member")
+            member.error = Conflict() if isinstance(error, driver.conflict) else error
+        raw.execute("RELEASE member")
+
+    def _transact(self, function: Callable[[Connection], T], begin: str, running: Running) -> T:
         """Run a transaction in this thread.
 
         A connection that was cut before the commit has done nothing, nor has the loser of a deadlock, so the function
@@ -222,7 +285,7 @@ class Database:
         connection.raw.close()
         return True
 
-    def _upgrade(self, running: "_Running") -> None:
+    def _upgrade(self, running: Running) -> None:
         from bot.store import schema  # noqa: PLC0415 - Alembic takes 0.2 s to load, and is seldom needed
 
         running.start()
@@ -234,46 +297,6 @@ class Database:
             raise StorageUnavailable(type(getattr(error, "orig", error)).__name__) from error
         finally:
             running.ended()
-
-
-@dataclass(eq=False, slots=True, weakref_slot=True)
-class _Running:
-    """A transaction in its thread, so that one that the database doesn't answer can be broken off from outside."""
-
-    driver: Driver
-    give_up_at: float
-    time: Callable[[], float]
-    raw: Any = None
-    has_begun: bool = False
-    is_withdrawn: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def is_over(self) -> bool:
-        return self.time() >= self.give_up_at
-
-    def start(self) -> None:
-        """Begin, unless its time is over, or somebody has withdrawn it."""
-        with self.lock:
-            self.has_begun = not self.is_withdrawn and not self.is_over
-        if not self.has_begun:
-            raise StorageUnavailable("closed")
-
-    def withdraw(self) -> bool:
-        """Keep it from beginning. Returns whether that was in time."""
-        with self.lock:
-            self.is_withdrawn = not self.has_begun
-            return self.is_withdrawn
-
-    def ended(self) -> None:
-        with self.lock:
-            self.raw = None
-
-    def interrupt(self) -> None:
-        """Break the connection; the lock keeps it from being another transaction's by then."""
-        with self.lock, suppress(self.driver.Error, OSError):  # it has just ended otherwise
-            if self.raw is not None:
-                self.driver.interrupt(self.raw)
 
 
 def _postgresql(url: str) -> Driver:

@@ -21,6 +21,7 @@ SOMETIMES = (
     "mode changed between look and POST",
     "commit cut before",
     "commit cut after",
+    "several in one commit",
     "card deleted during its edit",
     "storm during an outage",
     "a suspended bot wakes after its work was taken over",

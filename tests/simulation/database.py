@@ -4,13 +4,15 @@ import asyncio
 import functools
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.errors import StorageUnavailable
 from bot.store import Database
 from bot.store.connection import Connection
+from bot.store.groups import Member
 from bot.store.sqlite import DIALECT
 from tests.simulation.faults import SUSPENDS
 from tests.simulation.loop import Process
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 T = TypeVar("T")
+MARKS = {"undone": "commit cut before", "lost": "commit cut after"}
 
 
 class SharedDatabase(Database):
@@ -42,24 +45,48 @@ class SharedDatabase(Database):
         return self._shared
 
     def _transact(self, function: Callable[[Connection], T], begin: str, running: Any) -> T:
-        world, bot = self.world, self.world.bot_of(self.process)
-        trouble = (
-            "before" if world.database_is == "away" or (bot and bot.line == "cut") else world.faults.of_transaction()
-        )
+        trouble = self._trouble()
         if trouble == "before":
             raise StorageUnavailable("cut")
         if trouble == "undone":
-            world.history.marks.add("commit cut before")
             raise StorageUnavailable("cut", in_doubt=True)
-        world.transactions += 1
-        before = world.posts_on_record()
-        result = super()._transact(function, begin, running)
-        if bot and world.posts_on_record() > before and world.faults.strikes(SUSPENDS):
-            world.suspend(bot)
+        with self._counted():
+            result = super()._transact(function, begin, running)
         if trouble == "lost":
-            world.history.marks.add("commit cut after")
             raise StorageUnavailable("cut", in_doubt=True)
         return result
+
+    def _commit_together(self, members: Sequence[Member]) -> bool:
+        trouble, is_known = self._trouble(), True
+        if trouble == "before":
+            return False
+        if trouble != "undone":
+            with self._counted():
+                is_known = super()._commit_together(members)
+        self.world.history.marks.add("several in one commit")
+        if trouble:
+            for each in members:
+                each.error = StorageUnavailable("cut", in_doubt=True)
+        return is_known
+
+    def _trouble(self) -> str:
+        world, bot = self.world, self.world.bot_of(self.process)
+        if world.database_is == "away" or (bot and bot.line == "cut"):
+            return "before"
+        trouble = world.faults.of_transaction()
+        if trouble in MARKS:
+            world.history.marks.add(MARKS[trouble])
+        return trouble
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count a commit, and let the process stand still after one that records that a POST leaves."""
+        world, bot = self.world, self.world.bot_of(self.process)
+        world.transactions += 1
+        before = world.posts_on_record()
+        yield
+        if bot and world.posts_on_record() > before and world.faults.strikes(SUSPENDS):
+            world.suspend(bot)
 
 
 @functools.cache
