@@ -164,6 +164,11 @@ def held(seconds: float) -> str:
     return f"Held for {lasted(seconds)}: Together suggested no other repair for this fault."
 
 
+def deletes_data(value: str) -> bool:
+    """Return whether a mode deletes the node's local data; an unknown one may."""
+    return mode(value).is_destructive or value not in set(Mode)
+
+
 def mode(value: str) -> ModeLabels:
     """Return what a mode is called; an unknown one is called what it is, with a warning for its effect."""
     if known := MODES.get(value):

@@ -6,12 +6,7 @@ from dataclasses import dataclass, field
 
 from bot.cards import CardConfig, labels
 from bot.daily import QuietHours
-from bot.models import FINAL, Alert, Mode, Remediation, Snapshot, State
-
-
-def deletes_data(remediation: Remediation) -> bool:
-    """Return whether a repair deletes the node's local data; one of an unknown mode may."""
-    return labels.mode(remediation.mode).is_destructive or remediation.mode not in set(Mode)
+from bot.models import FINAL, Alert, Remediation, Snapshot, State
 
 
 def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
@@ -23,7 +18,7 @@ def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
     if cluster_id is None:
         return []
     running = [each for each in started if each.remediation.state not in FINAL]
-    return [each for each in running if each.remediation.is_automatic and deletes_data(each.remediation)]
+    return [each for each in running if each.remediation.is_automatic and labels.deletes_data(each.remediation.mode)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +82,7 @@ class WatchConfig:
     def tells(self, alert: Alert) -> bool:
         """Return whether people are told of what has begun before the bot saw it: also of what failed."""
         one = alert.remediation
-        is_told = self.automatic == "all" or deletes_data(one) or one.state == State.FAILED
+        is_told = self.automatic == "all" or labels.deletes_data(one.mode) or one.state == State.FAILED
         return is_told or not one.is_automatic
 
     def route(self, cluster_id: str | None) -> Route:

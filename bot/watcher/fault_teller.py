@@ -155,7 +155,9 @@ class FaultTeller:
             further = [each for each in view.overdue if each.alert.key in new]
             said = cards.more_unrepaired(replace(report, brake=braked), further, self.config.unrepaired_seconds, oncall)
         else:
-            said = cards.unrepaired(cluster_id, report, view.overdue, oncall if new else "")
+            # By what was read long ago nobody is called, so it isn't beside the mention either.
+            shown = [each for each in view.overdue if each.alert.key in {*new, *report.told}]
+            said = cards.unrepaired(cluster_id, report, shown, oncall if new else "")
         known = report.message or FaultMessage(self._channel_of(cluster_id))
         sending = replace(known, mark=new_id(), sent_at=await self.reports.store.now(), calls=new)
         # Before it leaves, so that the next process with the watch looks for it.

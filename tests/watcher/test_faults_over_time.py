@@ -11,7 +11,7 @@ from tests.manual_clock import ON_THE_WAY, POLL
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.storms import began
+from tests.storms import began, storm
 from tests.watch import card, carried_out, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.watcher.test_faults import CALL, TOLD, WARNING, XID, message, told
 from tests.world import IDS, World
@@ -498,3 +498,21 @@ async def test_process_ends_though_an_edit_about_faults_waits_for_its_turn(bot: 
     took = bot.time.seconds - began_at
     await stopping
     assert took < 60, took
+
+
+@pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="4")
+async def test_post_about_the_brake_calls_for_no_alert_that_was_read_long_ago(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    await pass_time(bot, 60)
+    unreadable = Fault("rpc", verb="alerts", code=14, times=-1)
+    bot.together.faults.append(unreadable)
+    await pass_time(bot, 900)
+    storm(bot, 4)
+    await until(bot, lambda: [each for each in bot.slack.visible() if "paused automatically" in each.text])
+    bot.together.faults.remove(unreadable)
+    await pass_time(bot, 900)
+    calling = [
+        body for method, body in bot.slack.calls if method == "chat.postMessage" and "S0ONCALL" in json.dumps(body)
+    ]
+    assert sum("gpu-1" in json.dumps(each) for each in calling) == 1, calling
