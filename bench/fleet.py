@@ -19,7 +19,7 @@ from tests.simulator.slack.limits import Limits
 from tests.simulator.slack.people import signed_headers
 from tests.simulator.slack.workspace import BOT_TOKEN
 from tests.simulator.together import HTTP_OF_CODE, KEY_OWNER, TERMINAL, Ids, RpcError, Together
-from tests.storms import CANCEL_SELECTED, SELECT
+from tests.storms import REVIEW
 from tests.world import APPROVE, CANCEL
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -238,9 +238,9 @@ class Fleet:
                 await asyncio.sleep(5 * MINUTE)
                 mine = [each for each in self.slack.digests() if all_ids[0][0] in each.everything]
                 digest = mine[-1] if mine else None
-            digest.selected[SELECT] = ["all"]
-            await self.slack.press(digest, CANCEL_SELECTED)
+            await self.slack.press(digest, REVIEW)
             await asyncio.sleep(5.0)
+            await self.slack.submit(self.slack.views[-1], **{"review:verb": "cancel"})
             await self.slack.submit(self.slack.views[-1])
         await asyncio.sleep(2 * HOUR)
         for ids in all_ids:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bot.cards.batch import REPORT_LINES
 from bot.models import Alert, Remediation, Snapshot, TrackedMessage
 from bot.store import Database, Messages
 from bot.watcher import Route, WatchConfig, calls, schedule
@@ -28,7 +27,7 @@ BACKLOGS = (2_500, 10_000)
 IDLE_ROUNDS = 4
 CHANGES = (25, 50)
 STORM = 1_000
-SELECT, CANCEL = "digest:select", "digest:cancel"
+REVIEW = "digest:review"
 
 
 @dataclass
@@ -191,21 +190,21 @@ async def storm(nodes: int = STORM) -> bool:
                     await slack.news()
                 told = time.monotonic()
                 message = digests[0]
-                message.selected[SELECT] = ["all"]
-                await slack.press(message, CANCEL)
+                await slack.press(message, REVIEW)
                 while not slack.views:
                     await slack.news()
                 began = time.monotonic()
-                await slack.submit(slack.views[0])
+                await slack.submit(slack.views[0], **{"review:verb": "cancel"})
+                await slack.submit(slack.views[-1])
                 while any(together.state(each) != "CANCELLED" for each in ids):
                     await together.news()
                 decided = time.monotonic()
                 while (
-                    f"{nodes} of {nodes}: {nodes} cancelled" not in message.everything
+                    f"{nodes} of {nodes} cancelled" not in message.everything
                     or "Nothing left to decide" not in message.text
                 ):
                     await slack.news()
-                while len(slack.replies(message)) < nodes // REPORT_LINES:
+                while not slack.replies(message):
                     await slack.news()
                 shown = time.monotonic()
                 calls = _said(slack.calls)

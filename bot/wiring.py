@@ -25,7 +25,7 @@ from bot.decisions import (
     Recovery,
 )
 from bot.formats import is_loopback
-from bot.models import Target, Verb
+from bot.models import RepairLimit, Target, Verb
 from bot.outward import Destinations, ImpactReader
 from bot.policy import Policy
 from bot.settings import Settings
@@ -106,7 +106,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     )
     directory = SlackDirectory(reading, clock)
     policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
-    limits = Limits(settings.bot_max_in_repair, settings.bot_max_in_repair_percent, settings.two_people)
+    limits = Limits(cards.limit, cards.two_people)
     together, approvals, messages = connections.together, Approvals(database), Messages(database)
     alone = settings.bot_break_glass
     break_glass = Policy(alone, frozenset(settings.bot_channels), identity.team_id, directory) if alone else None
@@ -174,6 +174,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
         settings.bot_runbook_url,
         frozenset(asking[settings.bot_reason]),
         identity.url,
+        RepairLimit(settings.bot_max_in_repair, settings.bot_max_in_repair_percent),
         settings.two_people,
         settings.waits,
         settings.bot_stuck_minutes,

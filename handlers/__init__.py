@@ -5,7 +5,7 @@ import re
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cards import LOOKING, MORE, PAUSE, PAUSE_DIALOG, REASON, RESUME, RESUME_DIALOG, CardConfig, selection
+from bot.cards import LOOKING, MORE, PAUSE, PAUSE_DIALOG, REASON, RESUME, RESUME_DIALOG, CardConfig, review, selection
 from bot.cards.chooser import CHOOSER
 from bot.cards.home import TONIGHT
 from bot.decisions import BatchService, DecisionService, Inbox, Lookup, PauseService
@@ -32,7 +32,8 @@ _REMEDIATION = re.compile("^remediation:")
 _SAID = re.compile(f"^({PAUSE}|{PAUSE_DIALOG}|{RESUME}|{RESUME_DIALOG}|{LOOKING})$")
 _CHOOSER = re.compile("^chooser:")
 _HOME = re.compile("^home:")
-_PRESSED = re.compile(f"^({selection.APPROVE}|{selection.CANCEL})$")
+_REVIEW = re.compile(f"^({review.REVIEW}|{selection.APPROVE}|{selection.CANCEL})$")
+_IN_REVIEW = re.compile("^(review:|digest:select$)")
 
 
 def register(  # noqa: PLR0913 - what the surfaces need
@@ -63,10 +64,11 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.action(_SAID)(pausing.listen)
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
-    app.action(_PRESSED)(digests.press)
+    app.action(_REVIEW)(digests.review)
     app.action(selection.STOP)(digests.stop)
-    app.action(selection.SELECT)(digests.select)
-    app.options(selection.SELECT)(digests.options)
+    app.action(_IN_REVIEW)(digests.change)
+    app.options(review.SOME)(digests.options)
+    app.view(review.REVIEW)(digests.choose)
     app.view(selection.BATCH)(digests.submit)
     app.view(REASON)(reasons.submit)
     app.view(CHOOSER)(chooser.submit)

@@ -1,6 +1,7 @@
-"""The controls of a digest: the selection, the two buttons, and the dialog that they open."""
+"""The controls of a digest: the dialog that reviews it, and the one before what was chosen is decided."""
 
 import logging
+import uuid
 from functools import partial
 from typing import Any
 
@@ -8,10 +9,11 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
+from bot.cards.review import Review
 from bot.decisions import BatchService, Held, Lookup
-from bot.errors import NotAllowed, StorageUnavailable
-from bot.models import ReplyTarget, Verb
-from handlers.clicks import action_of, actor_of, place_of
+from bot.errors import NotAttempted, NothingSelected, UnknownControl
+from bot.models import MAX_CHOSEN, Actor, Batch, ReplyTarget, Verb
+from handlers.clicks import actor_of
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
 from handlers.submissions import say_in_dialog
@@ -21,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Digests:
-    """Reads what was selected, confirms it, and hands it to the batches."""
+    """Reads what was chosen, has it confirmed, and hands it to the batches."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - one of each
         self,
@@ -40,35 +42,74 @@ class Digests:
         self._config = config
         controls.on(cards.selection.STOP, self._stop)
 
-    async def select(self, ack: AsyncAck) -> None:
-        """Something was selected: Slack keeps it until a button is pressed."""
-        await ack()
+    async def review(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+        """Take it, then open the dialog with what waits."""
+        press = self._surface.press_of(body, Verb.APPROVE)
+        return await self._surface.take(ack, press, partial(self._surface.once, press, partial(self._review, press)))
+
+    async def _review(self, press: Interaction) -> None:
+        verb = cards.selection.VERBS.get(press.action_id)  # of a message of release 0.1
+        await self._lookup.authorize_in_time(verb or Verb.APPROVE, press.actor, press.place.channel_id)
+        waiting = await self._batches.waiting(press.value)
+        only = cards.groups.chosen(waiting.alerts, _chosen(press.body)) if verb else waiting.alerts
+        if not only:
+            raise NothingSelected
+        known = Review(press.value, press.place.channel_id)
+        shown = waiting.alerts[:MAX_CHOSEN], waiting.firsts, waiting.load, self._config
+        refs = [each.remediation.ref for each in only] if verb else ()
+        await self._dialogs.open(
+            press.trigger_id, cards.review.dialog(known, *shown, verb=verb or Verb.APPROVE, only=refs)
+        )
 
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The menu asks for its choices."""
+        """The search in a large group asks for its nodes."""
+        found: list[dict[str, Any]] = []
         try:
-            channel_id = place_of(body).channel_id
-            await self._lookup.authorize_in_time(Verb.REFRESH, actor_of(body), channel_id)
-            waiting = await self._batches.waiting(cards.selection.digest_id(str(body.get("block_id"))))
-        except (NotAllowed, StorageUnavailable) as error:
-            logger.warning("Couldn't read the choices of a digest: %s", error)
-            waiting = []
-        await ack(options=cards.selection.options(waiting, str(body.get("value") or "")))
+            known = Review.load(str((body.get("view") or {}).get("private_metadata")))
+            await self._lookup.authorize_in_time(Verb.REFRESH, actor_of(body), known.channel_id)
+            waiting = await self._batches.waiting(known.digest_id)
+            group = str(body.get("block_id")).removeprefix(f"{cards.review.SOME}:")
+            found = cards.review.options(waiting.alerts, group, str(body.get("value") or ""))
+        except (ValueError, TypeError, NotAttempted) as error:
+            logger.warning("Couldn't read the choices of a digest: %s", type(error).__name__)
+        await ack(options=found)
 
-    async def press(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
-        """Take it, then show what would happen to which node."""
-        verb = cards.selection.VERBS[str(action_of(body).get("action_id"))]
-        press = self._surface.press_of(body, verb)
-        return await self._surface.take(ack, press, partial(self._surface.once, press, partial(self._ask, verb, press)))
+    async def change(self, ack: AsyncAck) -> None:
+        """Something was ticked or chosen: Slack keeps it until the dialog is submitted."""
+        await ack()
 
-    async def _ask(self, verb: Verb, press: Interaction) -> None:
-        selected = _selected(press.body)
-        await self._lookup.authorize_in_time(verb, press.actor, press.place.channel_id)
-        asked = await self._batches.ask(verb, press.value, selected, press.actor, press.place, press.trigger_id)
-        if asked is None:
-            logger.info("Selection %s: redelivery ignored", press.trigger_id)
+    async def choose(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Take what was chosen, and show what would happen to which node before it is sent."""
+        view, actor = body.get("view") or {}, actor_of(body)
+        if twice := _chosen_twice(view):
+            await ack(response_action="errors", errors={twice: "Untick “All” above to choose some, or remove these."})
             return
-        await self._dialogs.open(press.trigger_id, cards.selection.dialog(*asked, self._config))
+        place = ReplyTarget(None, actor.user_id)
+        submitted = Interaction(actor, place, None, f"dialog {view.get('id')}", body)
+        shown: list[dict[str, Any]] = []
+
+        async def record() -> None:
+            shown.append(await self._ask(view, actor, str(body.get("trigger_id"))))
+
+        async def push() -> None:
+            await ack(response_action="push", view=shown[0])
+
+        await self._surface.take(push, submitted, record, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
+
+    async def _ask(self, view: dict[str, Any], actor: Actor, trigger_id: str) -> dict[str, Any]:
+        try:
+            known = Review.load(str(view.get("private_metadata")))
+            verb = Verb(_values(view)[cards.review.VERB][cards.review.VERB]["selected_option"]["value"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise UnknownControl("this dialog") from error
+        await self._lookup.authorize_in_time(verb, actor, known.channel_id)
+        batch_id = uuid.uuid5(uuid.NAMESPACE_URL, f"selection {trigger_id}").hex
+        place = ReplyTarget(known.channel_id, actor.user_id)
+        asked, waiting = await self._batches.ask(
+            Batch(batch_id, known.digest_id, verb, actor, place, asked_at=0.0), _chosen(view)
+        )
+        called = {each.ref: each.node for each in asked.items}
+        return cards.selection.dialog(asked, waiting.alerts, called, waiting.firsts, waiting.load, self._config)
 
     async def stop(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Write it down, ack, then leave alone what of a running selection has not begun."""
@@ -84,12 +125,26 @@ class Digests:
         confirmed = Interaction(
             actor, ReplyTarget(None, actor.user_id), None, f"batch {batch_id}", body, selection=batch_id
         )
-        confirm = partial(self._batches.confirm, batch_id, actor)
-        await self._surface.take(ack, confirmed, confirm, say=partial(say_in_dialog, ack))
+        confirm, clear = partial(self._batches.confirm, batch_id, actor), partial(ack, response_action="clear")
+        await self._surface.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
 
 
-def _selected(body: dict[str, Any]) -> list[str]:
-    """Return the selected values, wherever in the message the menu is."""
-    values = (body.get("state") or {}).get("values") or {}
-    chosen = [menus.get(cards.selection.SELECT) or {} for menus in values.values()]
-    return [str(option.get("value")) for menu in chosen for option in menu.get("selected_options") or []]
+def _values(of: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what was chosen in a message's or a dialog's fields, by block and control."""
+    return (of.get("state") or {}).get("values") or {}
+
+
+def _chosen(of: dict[str, Any]) -> list[str]:
+    """Return the values of all that was ticked or chosen."""
+    menus = [menu or {} for block in _values(of).values() for menu in block.values()]
+    return [str(option.get("value")) for menu in menus for option in menu.get("selected_options") or []]
+
+
+def _chosen_twice(view: dict[str, Any]) -> str:
+    """Return the field of a group of which all, and then some were chosen: it isn't clear what is meant."""
+    ticked = _chosen(view)
+    for field, menus in _values(view).items():
+        group = field.removeprefix(f"{cards.review.SOME}:")
+        if group != field and group in ticked and (menus.get(cards.review.SOME) or {}).get("selected_options"):
+            return field
+    return ""

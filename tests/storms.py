@@ -1,11 +1,14 @@
 """Many broken nodes at once, and what people do with the message about them."""
 
-from tests.simulator.slack import Posted
+from collections.abc import Collection
+from typing import Any
+
+from tests.simulator.slack import Posted, Slack
 from tests.simulator.together import Ids
 from tests.watch import poll, until
 from tests.world import World
 
-SELECT, APPROVE_SELECTED, CANCEL_SELECTED = "digest:select", "digest:approve", "digest:cancel"
+REVIEW, SOME = "digest:review", "review:some"
 
 
 XID = [{"severity": "PHC_SEVERITY_CRITICAL", "annotation": {
@@ -43,9 +46,33 @@ async def digest(bot: World, words: str = "", number: int = 0) -> Posted:
     return await until(bot, look)
 
 
-async def choose(bot: World, message: Posted, *values: str, action: str = APPROVE_SELECTED) -> dict[str, object]:
-    """Select, press, and give back the dialog that opens."""
-    message.selected[SELECT] = list(values)
-    await bot.slack.press(message, action)
-    await until(bot, lambda: bot.slack.views)
-    return dict(bot.slack.views[0])
+async def review(bot: World, message: Posted, user: str = "U0ALICE") -> dict[str, Any]:
+    """Press, and give back the dialog that opens."""
+    before = len(bot.slack.views)
+    await bot.slack.press(message, REVIEW, user=user)
+    await until(bot, lambda: len(bot.slack.views) > before)
+    return dict(bot.slack.views[-1])
+
+
+async def choose(
+    bot: World, message: Posted, *nodes: str, verb: str = "approve", user: str = "U0ALICE"
+) -> dict[str, Any]:
+    """Choose some nodes, or all, and give back the dialog that shows what would happen."""
+    view = await review(bot, message, user)
+    typed = await ticked(bot.slack, view, nodes, user) if nodes else {}
+    await bot.slack.submit(view, user=user, **{"review:verb": verb}, **typed)
+    return dict(bot.slack.views[-1])
+
+
+async def ticked(slack: Slack, view: dict[str, Any], nodes: Collection[str], user: str = "U0ALICE") -> dict[str, str]:
+    """Return what is typed into the dialog of a review to choose these nodes and no others."""
+    typed: dict[str, str] = {}
+    for block in [
+        each for each in view["blocks"] if each["type"] == "input" and each["element"]["type"] != "radio_buttons"
+    ]:
+        offered = block["element"].get("options", [])
+        if block["element"]["action_id"] == SOME:
+            found = [await slack.ask_in_view(view, SOME, each, user=user, block_id=block["block_id"]) for each in nodes]
+            offered = [option for options in found for option in options]
+        typed[block["block_id"]] = " ".join(each["value"] for each in offered if each["text"]["text"] in nodes)
+    return typed

@@ -244,7 +244,7 @@ async def test_digest_of_two_clusters_says_which_one_is_observed() -> None:
         storm(bot, 4)
         storm(bot, 4, cluster="cluster-2")
         message = await digest(bot)
-        view = await choose(bot, message, "all")
+        view = await choose(bot, message)
         assert "observes" in message.everything or "observes" in str(view)
 
 
@@ -359,7 +359,7 @@ async def test_selection_that_a_dead_process_left_sends_nothing_to_an_observed_c
         await poll(bot)
         storm(bot, 8)
         message = await digest(bot)
-        await choose(bot, message, "all")
+        await choose(bot, message)
         with bot.together.paused("get"):
             bot.together.calls.clear()
             await bot.slack.submit(bot.slack.views[0])

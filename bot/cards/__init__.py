@@ -1,6 +1,6 @@
 """What people see: pure functions from values to Slack messages. Escaping, limits and fallback text are theirs."""
 
-from bot.cards import batch, chooser, digest, handover, home, labels, listing, selection
+from bot.cards import batch, chooser, digest, groups, handover, home, labels, listing, review, selection
 from bot.cards.additions import decision_beneath
 from bot.cards.config import CardConfig, link
 from bot.cards.controls import (
@@ -112,6 +112,7 @@ __all__ = [
     "failed_repair",
     "failure",
     "first_approval",
+    "groups",
     "handover",
     "history",
     "hold_dialog",
@@ -146,6 +147,7 @@ __all__ = [
     "reminder",
     "resume_dialog",
     "resumed",
+    "review",
     "selection",
     "stuck",
     "support",

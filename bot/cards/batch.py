@@ -1,42 +1,57 @@
 """How a batch is going, and its results."""
 
-import re
 from collections.abc import Collection, Sequence
 from typing import assert_never
 
 from bot.cards.blocks import Element, elements
-from bot.cards.listing import lines_message, node
+from bot.cards.groups import named
+from bot.cards.listing import lines_message
 from bot.errors import OutcomeKind
 from bot.models import RULES, TROUBLES, Batch, BatchItem, Message, RemediationRef, StopReason, Verb
 from bot.mrkdwn import escape, when
 
-BAR = 10
-REPORT_LINES = 100
+SHOWN = 3  # kinds of results beneath a selection in the channel; the thread has all
+REPORT_LINES = 12  # which may be of 2,000 characters each
 
 
 def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = None) -> list[Sequence[Element]]:
-    """Return a bar, and what wasn't done and why.
+    """Return how it goes or went, in a line, and what wasn't done and why.
 
     Args:
         waiting: what waits still; what no longer does is not named any more. None names all.
     """
     rule, known = RULES[batch.verb], [each for each in batch.items if each.outcome is not None]
-    asked = f"by <@{batch.actor.user_id}>, {when(batch.asked_at)}"
-    head = f"{_well(batch)} of {len(batch.items)} {rule.done} {asked}"
+    asked = f"<@{batch.actor.user_id}>, {when(batch.asked_at)}"
+    head = f"{_counts(batch)} · {asked}"
     if batch.is_running:
-        head = f"{rule.doing.capitalize()} {len(batch.items)}: started {asked}"
-    lines: list[Sequence[Element]] = [elements(head, bold=True), elements(_bar(batch))]
+        so_far = [f"{_well(batch)} {rule.done}", *_others(batch), f"{len(batch.items) - len(known)} to go"]
+        head = f"{rule.doing.capitalize()} {len(batch.items)}, started by {asked}: {', '.join(so_far)}"
+    lines: list[Sequence[Element]] = [elements(head, bold=True)]
     if stopped := _stopped(batch):
         lines.append(elements(stopped, bold=True))
     failed = [each for each in known if each.outcome != rule.done and (waiting is None or each.ref in waiting)]
-    lines += [_outcome(each, batch.verb) for each in failed[:5]]
-    if len(failed) > 5:  # noqa: PLR2004 - as many as fit at a glance
-        lines.append(elements(f"…and {len(failed) - 5} more. Full results in the thread when finished."))
+    results = _results(failed, batch.verb)
+    lines += results[:SHOWN]
+    if len(results) > SHOWN:
+        lines.append(elements(f"…and {len(results) - SHOWN} more results. All are in the thread when it has finished."))
     return lines
 
 
 def _well(batch: Batch) -> int:
     return sum(each.outcome == RULES[batch.verb].done for each in batch.items)
+
+
+def _counts(batch: Batch) -> str:
+    """Return how many came out how."""
+    return " · ".join([f"{_well(batch)} of {len(batch.items)} {RULES[batch.verb].done}", *_others(batch)])
+
+
+def _others(batch: Batch) -> list[str]:
+    known = [each.outcome for each in batch.items if each.outcome is not None]
+    halves = known.count(OutcomeKind.FIRST_OF_TWO)
+    skipped = len(known) - _well(batch) - halves
+    told = [f"{halves} need{'s' if halves == 1 else ''} one more approval"] if halves else []
+    return told + ([f"{skipped} skipped"] if skipped else [])
 
 
 def _stopped(batch: Batch) -> str:
@@ -65,45 +80,41 @@ def _why(batch: Batch, stopped: StopReason) -> str:
             assert_never(stopped)
 
 
-def _bar(batch: Batch) -> str:
-    """Return how many came out how, in one line."""
-    known = [each.outcome for each in batch.items if each.outcome is not None]
-    filled = BAR * len(known) // max(1, len(batch.items))
-    return f"{'█' * filled}{'░' * (BAR - filled)} {len(known)} of {len(batch.items)}: {_counts(batch)}"
+def _results(items: Sequence[BatchItem], verb: Verb) -> list[Sequence[Element]]:
+    """Return results, a line for all that have the same: the result first where it is short, else the nodes."""
+    some: dict[str, list[str]] = {}
+    for each in items:
+        some.setdefault(_said(each, verb), []).append(each.node)
+    return [_result(said, len(nodes), names) for said, nodes in some.items() for names in named(nodes)]
 
 
-def _counts(batch: Batch) -> str:
-    known = [each.outcome for each in batch.items if each.outcome is not None]
-    well, halves = _well(batch), known.count(OutcomeKind.FIRST_OF_TWO)
-    told = [f"{well} {RULES[batch.verb].done}"]
-    told += [f"{halves} need{'s' if halves == 1 else ''} one more approval"] if halves else []
-    told += [f"{skipped} skipped"] if (skipped := len(known) - well - halves) else []
-    return ", ".join(told)
+def _result(said: str, count: int, names: Element) -> Sequence[Element]:
+    many = f" ({count})" if count > 1 else ""
+    if said.endswith("."):
+        return [names, *elements(f"{many}: {said}")]
+    return [*elements(f"{said[0].upper()}{said[1:]}{many}: "), names]
 
 
-def _outcome(item: BatchItem, verb: Verb) -> Sequence[Element]:
-    """Return the result of one decision, in a line."""
+def _said(item: BatchItem, verb: Verb) -> str:
+    """Return the result of one decision, as trusted markup."""
     rule = RULES[verb]
     if item.outcome is None:
-        said = "not attempted"
-    elif item.outcome == rule.done and not item.summary:
-        said = rule.done
-    else:
-        named = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", item.outcome).lower()  # "NotAllowed", of the error's class
-        said = item.summary or escape(named, 100)
-    return [*node(item.node), *elements(f": {said}")]
+        return "not attempted"
+    if item.outcome == rule.done and not item.summary:
+        return rule.done
+    return item.summary or escape(item.outcome.replace("_", " "), 100)
 
 
 def report(batch: Batch) -> list[Message]:
     """Return the result of every decision of a batch, for the thread, in as few messages as hold them."""
     done = RULES[batch.verb].done
     items = sorted(batch.items, key=lambda each: (each.outcome == done, each.number))  # what needs a look comes first
-    chunks = [items[start : start + REPORT_LINES] for start in range(0, len(items), REPORT_LINES)]
+    lines = _results(items, batch.verb)
+    chunks = [lines[start : start + REPORT_LINES] for start in range(0, len(lines), REPORT_LINES)]
+    stopped = f" {_stopped(batch)}" if batch.stopped else ""
     told = []
     for number, chunk in enumerate(chunks, start=1):
         of = f" ({number} of {len(chunks)})" if len(chunks) > 1 else ""
-        stopped = f" {_stopped(batch)}" if batch.stopped else ""
-        head = f"<@{batch.actor.user_id}>, results{of}: {_counts(batch)} of {len(batch.items)}.{stopped}"
-        lines = [_outcome(each, batch.verb) for each in chunk]
-        told.append(lines_message(head, lines))
+        head = f"<@{batch.actor.user_id}>, results{of}: {_counts(batch)}.{stopped}"
+        told.append(lines_message(head, chunk))
     return told

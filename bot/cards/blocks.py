@@ -231,6 +231,14 @@ def choice(name: str, label: str, placeholder: str, options: Sequence[Element], 
     return {"type": "input", "block_id": name, "label": plain(label), "element": menu}
 
 
+def field(name: str, label: str, element: Element, hint: str = "", *, is_optional: bool = True) -> Element:
+    """Return a dialog's field; label and hint are raw."""
+    drawn: Element = {
+        "type": "input", "block_id": name, "optional": is_optional, "label": plain(label), "element": element,
+    }  # fmt: skip
+    return drawn | {"hint": plain(hint)} if hint else drawn
+
+
 def reason_field(name: str, hint: str, longest: int, *, is_optional: bool) -> Element:
     """Return a dialog's field for a reason."""
     return {

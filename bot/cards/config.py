@@ -8,7 +8,17 @@ from urllib.parse import quote
 from bot.cards import labels
 from bot.daily import DailyTime
 from bot.links import placeholders
-from bot.models import IN_REPAIR, NEXT_STEP, OVERRIDES, History, Remediation, RemediationRef, TwoPeople, Verb
+from bot.models import (
+    IN_REPAIR,
+    NEXT_STEP,
+    OVERRIDES,
+    History,
+    Remediation,
+    RemediationRef,
+    RepairLimit,
+    TwoPeople,
+    Verb,
+)
 
 MAX_URL = 3000  # of a button (docs.slack.dev, button element)
 
@@ -21,6 +31,7 @@ class CardConfig:
         console_url: template of the link to Together's console; empty for none.
         runbook_url: template of the link "Runbook"; empty for none.
         asks_reason: the verbs whose button asks for a reason first.
+        limit: how many nodes of a cluster may be in repair at once.
         two_people: when two different people must approve.
         waits: minutes that clusters wait after an approval before they drain a busy node; "*" for all others.
         stuck_minutes: how long after its wait a repair that hasn't ended may be stuck; 0 for never.
@@ -35,6 +46,7 @@ class CardConfig:
     runbook_url: str = ""
     asks_reason: Collection[Verb] = frozenset()
     workspace_url: str = ""
+    limit: RepairLimit = field(default_factory=RepairLimit)
     two_people: TwoPeople = field(default_factory=TwoPeople)
     waits: Mapping[str, int] = field(default_factory=dict)
     stuck_minutes: int = 0

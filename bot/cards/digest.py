@@ -1,12 +1,13 @@
 """A digest: many remediations in one message."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bot.cards import blocks, labels
 from bot.cards.batch import REPORT_LINES, progress_lines
 from bot.cards.blocks import Element, elements
-from bot.cards.evidence import fault
+from bot.cards.evidence import fault, most_common_fault
+from bot.cards.groups import Firsts, grouped, half_approved, named
 from bot.cards.listing import (
     LISTED,
     blast_radius,
@@ -22,7 +23,7 @@ from bot.cards.listing import (
 )
 from bot.cards.pause import pause_line
 from bot.cards.remediation_card import ON_CALL, looking_line, mention
-from bot.cards.selection import controls, stop_controls
+from bot.cards.selection import controls
 from bot.models import (
     Alert,
     Batch,
@@ -39,16 +40,25 @@ from bot.models import (
 )
 from bot.mrkdwn import clean, escape, lasted, when
 
+NAMES = 120  # characters of the names of a group's nodes; the dialog has all
+_DELETES = elements("⚠️ Deletes local data:", bold=True)
 
-def draw(
+
+def draw(  # noqa: PLR0913 - what a digest shows
     of: TrackedMessage,
     alerts: Sequence[Alert],
     batches: Sequence[Batch],
     pause: Pause | None = None,
     *,
+    firsts: Firsts | None = None,
     observed: Sequence[str] = (),
 ) -> Message:
-    """Return the message of a digest; `observed` are those of its clusters in which the bot decides nothing."""
+    """Return the message of a digest.
+
+    Args:
+        firsts: the first of two approvals, where there is one.
+        observed: those of its clusters in which the bot decides nothing.
+    """
     if of.is_started and not waiting(alerts):
         return _started(of, alerts)
     open_ones = still_waiting(alerts, batches)
@@ -64,18 +74,20 @@ def draw(
     called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and open_ones else ""
     waits = {each.remediation.ref for each in open_ones}
     states = _others(alerts, batches)
-    listed = _listed(alerts, batches)
+    listed = _groups(open_ones, names(alerts), firsts or {}) if open_ones else _failed(alerts)
+    cause = _cause(open_ones)
     drawn = [
         {"type": "header", "text": blocks.plain(f"{clean(title, 145)} {'🌩️' if open_ones else '✅'}")},
+        *([blocks.paragraph(cause)] if cause else []),
         *(blocks.paragraph(each, bold=True) for each in warnings),
-        *stop_controls(running[-1:]),
-        *(controls(of, len(open_ones), len(ended), pause, is_observed=is_observed) if open_ones else []),
+        *(block for each in running[-1:] for block in blocks.rich_texts(progress_lines(each))),
+        *controls(of, len(open_ones), running[-1:], pause, is_observed=is_observed),
         *blocks.rich_texts(listed),
         *([blocks.paragraph(states)] if states else []),
         *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, waits))),
         *([blocks.paragraph(called)] if called else []),
     ]
-    told = [f"{escape(title, 200)}.", *warnings, called, *map(blocks.markup, listed), states]
+    told = [f"{escape(title, 200)}.", cause, *warnings, called, *map(blocks.markup, listed), states]
     return Message(text=blocks.story([each for each in told if each]), blocks=drawn)
 
 
@@ -116,15 +128,48 @@ def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Aler
     return f"{many} {'of' if nodes else 'in'} {where} {needs}{more}"
 
 
-def _listed(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Sequence[Element]]:
-    """Return a line for each of the ten oldest that need a decision, and the rest counted; else for what isn't over."""
-    open_ones = sorted(still_waiting(alerts, batches), key=since)
-    if not open_ones:
-        open_ones = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
-    lines = _lines(open_ones, alerts)
-    if faults := [found for each in open_ones[LISTED:] if (found := fault(each.remediation))]:
-        lines.append(elements(f"Evidence of those: {counted(faults)}"))
+def _cause(alerts: Sequence[Alert]) -> str:
+    """Return the fault that most of what waits has in common, where its groups don't say so; empty for none."""
+    found, count = most_common_fault(each.remediation for each in alerts)
+    if count == len(alerts) or 2 * count <= len(alerts):
+        return ""
+    return f"Most common fault: {escape(found, 80)}, on {count} of {len(alerts)}."
+
+
+def _groups(alerts: Sequence[Alert], called: Mapping[RemediationRef, str], firsts: Firsts) -> list[Sequence[Element]]:
+    """Return a line for each group of what waits, and who has asked to wait, or approved as the first of two."""
+    lines: list[Sequence[Element]] = []
+    for group in grouped(alerts):
+        if labels.deletes_data(group.mode) and _DELETES not in lines:
+            lines.append(_DELETES)
+        first, *more = named([called[each.remediation.ref] for each in group.alerts])
+        head = elements(f"{escape(group.title, 150)} ({len(group.alerts)}): ", bold=True)
+        rest = elements(f"  …and {len(group.alerts)} in all") if more else []
+        lines.append([*head, {**first, "text": clean(first["text"], NAMES)}, *rest])
+        lines += _marked(group.alerts, called, firsts)
     return lines
+
+
+def _marked(
+    alerts: Sequence[Alert], called: Mapping[RemediationRef, str], firsts: Firsts
+) -> Iterator[Sequence[Element]]:
+    """Yield who has asked to wait, or has approved as the first of two, for which nodes."""
+    some: dict[str, list[str]] = {}
+    for each, first in half_approved(alerts, firsts):
+        some.setdefault(f": 1 of 2 approvals (<@{first.user_id}>)", []).append(called[each.remediation.ref])
+    for each in alerts:
+        for hold in (each.hold, *each.hold.others) if each.hold else ():
+            said = f": on hold by <@{hold.user_id}> until {when(hold.until)}"
+            some.setdefault(said, []).append(called[each.remediation.ref])
+    for said, nodes in some.items():
+        shown = named(nodes)[0]
+        yield [*elements("↳ "), {**shown, "text": clean(shown["text"], NAMES)}, *elements(said)]
+
+
+def _failed(alerts: Sequence[Alert]) -> list[Sequence[Element]]:
+    """Return a line for each of the first ten that failed, and the rest counted."""
+    failed = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
+    return _lines(failed, alerts)
 
 
 def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Sequence[Element]]:
@@ -144,8 +189,6 @@ def _line(alert: Alert, name: str) -> Sequence[Element]:
     if remediation.state == State.FAILED:
         error = remediation.error_message
         told.append(f"failed{f': “{escape(error, 150)}”' if error else ''}")
-    holds = (alert.hold, *alert.hold.others) if alert.hold else ()
-    told += [f"on hold by <@{each.user_id}> until {when(each.until)}" for each in holds]
     return [*node(name), *elements(f"  {' · '.join(told)}")]
 
 

@@ -1,8 +1,7 @@
 """Selections: what one person chose in a digest, shown to them first, and once confirmed carried out as decisions."""
 
-import logging
-import uuid
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bot import cards
@@ -24,18 +23,29 @@ from bot.models import (
     Alert,
     Batch,
     BatchItem,
+    FirstApproval,
     RemediationRef,
     RepairLoad,
-    ReplyTarget,
     SeenState,
     Verb,
-    chosen,
     still_waiting,
 )
 from bot.policy import Policy
 from bot.store import Approvals, Batches, DecisionStore, Messages, Pauses, stop_batch
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in a digest.
+
+    Attributes:
+        firsts: the first of two approvals, where there is one.
+        load: how much of its cluster is in repair; None where that isn't known, or it is of several.
+    """
+
+    alerts: Sequence[Alert]
+    firsts: Mapping[RemediationRef, FirstApproval]
+    load: RepairLoad | None
 
 
 class BatchService:
@@ -51,48 +61,58 @@ class BatchService:
         self._clock = clock
         self._storing = Storing(clock)
 
-    async def waiting(self, digest_id: str) -> Sequence[Alert]:
-        """Return what of a digest waits for approval.
+    async def waiting(self, digest_id: str) -> Waiting:
+        """Return what of a digest waits for approval, as far as it can be told in time for a dialog.
 
         Raises:
-            StorageUnavailable: the database did not answer.
+            RefusedWithoutDatabase: the database did not answer.
         """
-        snapshot = await self._messages.load(digest_id)
-        return still_waiting(snapshot.alerts, snapshot.batches) if snapshot else []
+        try:
+            async with self._clock.timeout(RECEIVE_SECONDS):
+                snapshot = await self._messages.load(digest_id)
+                open_ones = still_waiting(snapshot.alerts, snapshot.batches) if snapshot else []
+                load = await self._load(open_ones)
+        except (StorageUnavailable, TimeoutError) as error:
+            raise RefusedWithoutDatabase from error
+        return Waiting(open_ones, snapshot.firsts if snapshot else {}, load)
 
-    async def ask(  # noqa: PLR0913, PLR0917 - what was pressed, by whom and where
-        self, verb: Verb, digest_id: str, values: Sequence[str], actor: Actor, place: ReplyTarget, trigger_id: str
-    ) -> tuple[Batch, Sequence[Alert], Mapping[RemediationRef, str], RepairLoad | None] | None:
-        """Keep what an authorized person selected until it is confirmed; None for a redelivery of the same press.
+    async def _load(self, alerts: Sequence[Alert]) -> RepairLoad | None:
+        clusters = {each.remediation.cluster_id for each in alerts}
+        known = max((each.share for each in alerts if each.share), key=lambda each: each.at, default=None)
+        return await self._approvals.load_now(clusters.pop(), known) if len(clusters) == 1 else None
+
+    async def ask(self, asked: Batch, values: Collection[str]) -> tuple[Batch, Waiting]:
+        """Keep what an authorized person has chosen until it is confirmed.
+
+        Args:
+            asked: without its items. One with the same ID is kept once.
 
         Returns:
-            It, what it is about, what nodes are called, and how much of their cluster is in repair, where it is one.
+            It with its items, and what they are about.
 
         Raises:
             NothingSelected: nothing of it waits any more.
             Paused: approvals are paused in all of its clusters.
-            StorageUnavailable: it could not be written.
+            RefusedWithoutDatabase: it could not be written.
         """
-        open_ones = await self.waiting(digest_id)
-        wanted = chosen(open_ones, values)
+        waiting = await self.waiting(asked.digest_id)
+        wanted = cards.groups.chosen(waiting.alerts, values)
         if not wanted:
             raise NothingSelected
-        if verb is Verb.APPROVE:
-            await self._check_pauses({each.remediation.cluster_id for each in wanted})
-        names = cards.listing.names(open_ones)
+        names = cards.listing.names(waiting.alerts)
         items = [
             BatchItem(number, each.ref, names[each.ref], SeenState(each.mode, each.state, each.episode_key))
             for number, each in enumerate(alert.remediation for alert in wanted)
         ]
-        batch_id = uuid.uuid5(uuid.NAMESPACE_URL, f"selection {trigger_id}").hex
-        kept_place = ReplyTarget(place.channel_id, place.user_id)
-        batch = Batch(batch_id, digest_id, verb, actor, kept_place, asked_at=0.0, items=items)
-        if not await self._batches.ask(batch):
-            return None
-        clusters = {each.remediation.cluster_id for each in wanted}
-        known = max((each.share for each in wanted if each.share), key=lambda each: each.at, default=None)
-        load = await self._approvals.load_now(clusters.pop(), known) if len(clusters) == 1 else None
-        return batch, wanted, names, load
+        batch = replace(asked, items=items)
+        try:
+            async with self._clock.timeout(RECEIVE_SECONDS):
+                if asked.verb is Verb.APPROVE:
+                    await self._check_pauses({each.remediation.cluster_id for each in wanted})
+                await self._batches.ask(batch)
+        except (StorageUnavailable, TimeoutError) as error:
+            raise RefusedWithoutDatabase from error  # what was written is carried out by nobody who doesn't confirm it
+        return batch, replace(waiting, alerts=wanted)
 
     async def _check_pauses(self, clusters: Collection[str]) -> None:
         """Return where anything of it could be approved now.

@@ -28,6 +28,7 @@ from bot.models import (
     Pause,
     Remediation,
     RemediationRef,
+    RepairLimit,
     State,
     TwoPeople,
     Verb,
@@ -47,13 +48,11 @@ class Limits:
     """What the guard rails are set to.
 
     Attributes:
-        nodes: the most nodes of a cluster in repair at once; None for no limit.
-        percent: the same in percent of a cluster's nodes, 1 to 100; None for no limit.
+        repairs: how many nodes of a cluster may be in repair at once.
         two_people: when two different people must approve.
     """
 
-    nodes: int | None = None
-    percent: int | None = None
+    repairs: RepairLimit = field(default_factory=RepairLimit)
     two_people: TwoPeople = field(default_factory=TwoPeople)
 
 
@@ -174,7 +173,7 @@ class Guardrails:
 
     async def _check_limit(self, job: Job) -> None:
         """Let an approval pass when fewer nodes are in repair than may be."""
-        if self._limits.nodes is None and self._limits.percent is None:
+        if self._limits.repairs == RepairLimit():
             return
         try:
             await self._count(job)
@@ -187,7 +186,7 @@ class Guardrails:
         about_to_be = await self._approvals.about_to_be_in_repair(job)
         sure = await self._in_repair(ref.cluster_id)
         busy = (sure | about_to_be) - {ref.instance_id}
-        total = await self._size(ref.cluster_id) if self._limits.percent is not None else None
+        total = await self._size(ref.cluster_id) if self._limits.repairs.percent is not None else None
         allowed, why = self._allowed(total)
         if allowed == 0:
             raise LimitReached(
@@ -229,7 +228,7 @@ class Guardrails:
 
     def _allowed(self, total: int | None) -> tuple[int, str]:
         """Return how many nodes may be in repair with this one, and the rule in words."""
-        nodes, percent = self._limits.nodes, self._limits.percent
+        nodes, percent = self._limits.repairs.nodes, self._limits.repairs.percent
         rules = [(nodes, str(nodes))] if nodes is not None else []
         if percent is not None:
             if total is None:

@@ -149,11 +149,11 @@ class NoReference(NotAttempted):
 
 
 class NothingSelected(NotAttempted):
-    """A button for a selection was pressed, and nothing that still waits was selected."""
+    """Nothing that still waits was chosen."""
 
     code = OutcomeKind.NOTHING_SELECTED
-    sentence = "No waiting nodes are selected, so nothing was sent."
-    next_step = "Open the menu Choose nodes first, then press the button again."
+    sentence = "Nothing that still waits was chosen, so nothing was sent."
+    next_step = "Press Review on the alert and choose again."
 
 
 class NothingToStop(NotAttempted):

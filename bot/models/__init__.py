@@ -17,6 +17,7 @@ from bot.models.alert import (
     Looking,
     Override,
     Pause,
+    RepairLimit,
     RepairLoad,
 )
 from bot.models.approval import FIRST_APPROVAL_SECONDS, FirstApproval
@@ -27,7 +28,6 @@ from bot.models.batch import (
     Batch,
     BatchItem,
     StopReason,
-    chosen,
     decided_in,
     key,
     still_waiting,
@@ -147,6 +147,7 @@ __all__ = [
     "Person",
     "Remediation",
     "RemediationRef",
+    "RepairLimit",
     "RepairLoad",
     "ReplyKind",
     "ReplyTarget",
@@ -163,7 +164,6 @@ __all__ = [
     "Verb",
     "button_value",
     "check_id",
-    "chosen",
     "decided_in",
     "decision_of",
     "is_reported_in_digest",

@@ -99,6 +99,28 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairLimit:
+    """How many nodes of a cluster may be in repair at once.
+
+    Attributes:
+        nodes: None for no limit.
+        percent: the same in percent of a cluster's nodes, 1 to 100; None for no limit.
+    """
+
+    nodes: int | None = None
+    percent: int | None = None
+
+    def room(self, load: "RepairLoad") -> int | None:
+        """Return how many more may start, by what a card knows; None for no limit, or where that isn't known."""
+        limits = [self.nodes] if self.nodes is not None else []
+        if self.percent is not None:
+            if load.nodes is None:
+                return None
+            limits.append(load.nodes * self.percent // 100)
+        return max(0, min(limits) - load.in_repair) if limits else None
+
+
+@dataclass(frozen=True, slots=True)
 class RepairLoad:
     """How much of a cluster was in repair at a moment.
 

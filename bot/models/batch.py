@@ -116,14 +116,3 @@ def still_waiting(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Ale
     """Return those that wait for approval, but for what a batch has decided and nobody has read again since."""
     decided = decided_in(batches)
     return [each for each in waiting(alerts) if not (each.is_stale and each.remediation.ref in decided)]
-
-
-def chosen(alerts: Sequence[Alert], values: Sequence[str]) -> list[Alert]:
-    """Return those that wait and that a selection's values mean, at most `MAX_CHOSEN`."""
-    wanted = set(values)
-    meant = [
-        each
-        for each in waiting(alerts)
-        if wanted & {EVERYTHING, f"mode:{each.remediation.mode}", f"one:{key(each.remediation)}"}
-    ]
-    return meant[:MAX_CHOSEN]

@@ -70,7 +70,7 @@ class Member:
 
 
 class Groups:
-    """Hands to a thread whatever has come while it was busy, as one group.
+    """Hands to a thread, as one group, what has come while it was busy.
 
     Args:
         run: runs a group in the thread, and leaves each member's result with it.
@@ -83,7 +83,7 @@ class Groups:
         self._is_busy = False
 
     def add(self, function: Callable[[Connection], Any], running: Running) -> "asyncio.Future[Any]":
-        """Take a transaction. Whoever cancels its future before its group begins has withdrawn it."""
+        """Take a transaction. A caller who cancels its future before its group begins has withdrawn it."""
         member = Member(function, running, asyncio.get_running_loop().create_future())
         self._waiting.append(member)
         if not self._is_busy:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from bot.cards import CardConfig, labels
 from bot.daily import QuietHours
-from bot.models import FINAL, Alert, Remediation, Snapshot, State
+from bot.models import FINAL, Alert, Snapshot, State
 
 
 def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:

@@ -50,7 +50,8 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     if snapshot.message.is_digest:
         shown = snapshot.message, snapshot.alerts, snapshot.batches, snapshot.pause
         clusters = sorted({each.remediation.cluster_id for each in snapshot.alerts})
-        return cards.digest.draw(*shown, observed=[each for each in clusters if config.cards.observes(each)])
+        observed = [each for each in clusters if config.cards.observes(each)]
+        return cards.digest.draw(*shown, firsts=snapshot.firsts, observed=observed)
     alert = snapshot.alerts[0]
     remediation = alert.as_told
     remark = alert.remark if holds(alert.remark, remediation) else None

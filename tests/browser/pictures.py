@@ -23,6 +23,7 @@ from bot.models import (
     Message,
     Mode,
     Pause,
+    RepairLimit,
     SeenState,
     State,
     Verb,
@@ -165,7 +166,14 @@ def dialogs() -> Iterator[tuple[str, Message, str]]:
 def view() -> dict[str, Any]:
     """The dialog before a selection is carried out."""
     open_ones = waiting(alerts(20))
-    return cards.selection.dialog(batch(0), open_ones, cards.listing.names(open_ones), ABOUT.share, cards.CardConfig())
+    called, config = cards.listing.names(open_ones), cards.CardConfig(limit=RepairLimit(nodes=4))
+    return cards.selection.dialog(batch(0), open_ones, called, {}, ABOUT.share, config)
+
+
+def review() -> dict[str, Any]:
+    """The dialog that reviews a digest."""
+    open_ones, config = waiting(alerts(40)), cards.CardConfig(limit=RepairLimit(nodes=4))
+    return cards.review.dialog(cards.review.Review(DIGEST.id, "C0OPS"), open_ones, {}, ABOUT.share, config)
 
 
 def reason() -> dict[str, Any]:
@@ -184,7 +192,8 @@ def views() -> dict[str, dict[str, Any]]:
     """The dialogs by name."""
     hold = cards.hold_dialog(request(Verb.HOLD), "gpu-node-07")
     return {
-        "digest-dialog": view(), "reason-dialog": reason(), "other-mode-dialog": other_mode(), "hold-dialog": hold,
+        "digest-review": review(), "digest-dialog": view(), "reason-dialog": reason(),
+        "other-mode-dialog": other_mode(), "hold-dialog": hold,
     }  # fmt: skip
 
 

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from bot import cards
-from bot.models import BatchItem, Hold, RepairLoad, SeenState, State, chosen, waiting
+from bot.cards.groups import chosen
+from bot.cards.review import Review
+from bot.models import BatchItem, Hold, RepairLoad, SeenState, State, waiting
 from bot.mrkdwn import when
 from tests.card_text import compare, drawn
 from tests.manual_clock import START
@@ -37,9 +39,9 @@ def test_decided_items_do_not_wait_before_the_next_reading() -> None:
 @pytest.mark.parametrize(
     ("outcomes", "words"),
     [
-        (["approved", "approved"], "2 of 2 approved by "),
-        (["approved", "not_found"], "1 of 2 approved by "),
-        (["not_found", None], "0 of 2 approved by "),
+        (["approved", "approved"], "2 of 2 approved · "),
+        (["approved", "not_found"], "1 of 2 approved · "),
+        (["not_found", None], "0 of 2 approved · "),
     ],
 )
 def test_only_approved_items_are_called_approved(outcomes: list[str | None], words: str) -> None:
@@ -52,7 +54,7 @@ def test_only_approved_items_are_called_approved(outcomes: list[str | None], wor
 
 def test_dialog_and_report_of_a_batch() -> None:
     shown, open_ones = batch(6), waiting(alerts(20))
-    view = cards.selection.dialog(shown, open_ones, cards.listing.names(open_ones), None, cards.CardConfig())
+    view = cards.selection.dialog(shown, open_ones, cards.listing.names(open_ones), {}, None, cards.CardConfig())
     (report,) = cards.batch.report(shown)
     failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
     failures = cards.digest.failures(failed, {})
@@ -61,16 +63,20 @@ def test_dialog_and_report_of_a_batch() -> None:
 
 def test_dialog_and_choices_of_a_thousand_nodes_fit_into_slack() -> None:
     thousand = [each for each in alerts(2500) if each.remediation.state == State.PENDING_APPROVAL]
-    view = cards.selection.dialog(batch(0), thousand, cards.listing.names(thousand), None, cards.CardConfig())
+    view = cards.selection.dialog(batch(0), thousand, cards.listing.names(thousand), {}, None, cards.CardConfig())
     check_view(view)
     assert view["title"]["text"] == "Approve 1000 repairs"
-    assert str(view).count("'gpu-node-") == 20  # the ten oldest of each mode; the rest is counted
-    assert str(view).count("…and 490 more") == 2
-    check_options(cards.selection.options(thousand, ""))
+    review = cards.review.dialog(Review(DIGEST.id, "C0OPS"), thousand, {}, None, cards.CardConfig())
+    check_view(review)
+    assert review["title"]["text"] == "Review 1000 repairs"
+    group = next(each["block_id"] for each in review["blocks"] if "review:some" in str(each))
+    options = cards.review.options(thousand, group.removeprefix("review:some:"), "")
+    assert len(options) == 100
+    check_options(options)
     assert len(chosen(thousand, ["all"])) == 1000
     shown = batch(1000, 1000)
     report = cards.batch.report(shown)
-    assert len(report) == 10
+    assert len(report) == 1
     for message in [*report, cards.digest.draw(DIGEST, thousand, [shown])]:
         check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
 
@@ -96,7 +102,7 @@ def test_remediations_of_one_node_count_as_one_node_and_have_names_of_their_own(
     message = cards.digest.draw(DIGEST, many, [])
     assert message.text.startswith("4 of 4 nodes of c need a decision (7 remediations).")
     assert len(set(cards.listing.names(many).values())) == 7
-    view = cards.selection.dialog(batch(0), many, cards.listing.names(many), None, cards.CardConfig())
+    view = cards.selection.dialog(batch(0), many, cards.listing.names(many), {}, None, cards.CardConfig())
     assert "on 4 of 4 nodes in c." in str(view)
     assert "(4 nodes)" in str(view)
 
@@ -106,7 +112,7 @@ def test_more_nodes_than_the_cluster_is_said_to_have_are_not_counted_against_it(
     many = [replace(each, share=share) for each in waiting(alerts(25))]
     assert cards.digest.draw(DIGEST, many, []).text.startswith("10 nodes in c need a decision.")
     assert "on 10 nodes in c." in str(
-        cards.selection.dialog(batch(0), many, cards.listing.names(many), None, cards.CardConfig())
+        cards.selection.dialog(batch(0), many, cards.listing.names(many), {}, None, cards.CardConfig())
     )
 
 

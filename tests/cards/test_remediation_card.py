@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bot import cards, errors
 from bot.cards import MORE, CardConfig, labels
+from bot.cards.review import Review
 from bot.models import (
     RULES,
     Alert,
@@ -33,7 +34,7 @@ from tests.card_text import MARKUP, NASTY, WORST, compare, drawn, texts
 from tests.manual_clock import START
 from tests.samples import ABOUT, ALERTS, BY_STATE, CONFIG, DIGEST, REF, batch, remediation, request, reviewed
 from tests.simulator.process import ROOT
-from tests.simulator.slack.limits import check_message, check_options, check_view
+from tests.simulator.slack.limits import check_message, check_view
 
 
 @pytest.mark.parametrize("state", State)
@@ -222,8 +223,8 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
             if text["type"] == "mrkdwn":
                 assert text["verbatim"] is True
                 assert not MARKUP.search(text["text"])
-    check_view(cards.selection.dialog(batch(8), many, cards.listing.names(many), None, cards.CardConfig()))
-    check_options(cards.selection.options(many, ""))
+    check_view(cards.selection.dialog(batch(8), many, cards.listing.names(many), {}, None, cards.CardConfig()))
+    check_view(cards.review.dialog(Review(DIGEST.id, "C0OPS"), many, {}, None, cards.CardConfig()))
 
 
 @given(fields=WORST, words=NASTY, buttons=st.booleans())

@@ -14,7 +14,7 @@ from tests.rows import execute_beside, outcomes
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
-from tests.storms import SELECT, began, choose, digest, storm
+from tests.storms import XID, began, choose, digest, review, storm
 from tests.watch import HOLD, card, pass_time, pause, until, watching
 from tests.world import World
 
@@ -25,15 +25,15 @@ async def test_batch_decides_one_at_a_time_and_reports_each_outcome(bot: World) 
     await began(bot)
     ids = storm(bot, 8)
     message = await digest(bot)
-    view = await choose(bot, message, "mode:REMEDIATION_MODE_REBOOT_VM")
+    view = await choose(bot, message, *(f"gpu-node-{number:04d}" for number in (0, 1, 2, 4, 5, 6)))
     bot.together.escalate(ids[1], "REMEDIATION_MODE_HOST_AWARE")
     ack = await bot.slack.submit(view)
-    assert (ack.status, ack.body) == (200, "")
-    await digest(bot, "6 of 6: 5 approved, 1 skipped")
+    assert (ack.status, json.loads(ack.body)) == (200, {"response_action": "clear"})
+    await digest(bot, "5 of 6 approved · 1 skipped")
     assert [call.ids for call in bot.together.posts] == [ids[0], ids[2], ids[4], ids[5], ids[6]]
     assert bot.together.state(ids[1]) == bot.together.state(ids[3]) == "PENDING_APPROVAL"
     report = await until(bot, lambda: bot.slack.replies(message))
-    assert "`gpu-node-0000`: approved" in report[0].everything
+    assert "Approved (5): `gpu-node-0000, 0002, 0004–0006`" in report[0].everything
     changed = "`gpu-node-0001`: Your approval wasn't sent: the repair changed from “Reboot” to “Migrate to new host”"
     assert changed in report[0].everything
     rows = await outcomes(bot)
@@ -46,10 +46,9 @@ async def test_batch_over_socket_mode() -> None:
         await began(bot)
         storm(bot, 7)
         message = await digest(bot)
-        assert len(await bot.slack.ask_for_options(message, SELECT, "node")) == 7
-        view = await choose(bot, message, "all")
+        view = await choose(bot, message)
         assert (await bot.slack.submit(view)).status == 200
-        await digest(bot, "7 of 7: 7 approved")
+        await digest(bot, "7 of 7 approved")
 
 
 async def test_batch_survives_the_end_of_its_process(database_url: str) -> None:
@@ -57,7 +56,7 @@ async def test_batch_survives_the_end_of_its_process(database_url: str) -> None:
         await began(bot)
         ids = storm(bot, 8)
         message = await digest(bot)
-        view = await choose(bot, message, "all")
+        view = await choose(bot, message)
         decided = iter(range(100))
         with ExitStack() as stack:
 
@@ -72,7 +71,7 @@ async def test_batch_survives_the_end_of_its_process(database_url: str) -> None:
         assert len(bot.together.posts) == 3
         del bot.together.on_call["approve"]
         async with bot.another():
-            await digest(bot, "8 of 8: 8 approved")
+            await digest(bot, "8 of 8 approved")
         assert sorted(call.ids for call in bot.together.posts if call.ids) == sorted(ids)
         assert sorted(await outcomes(bot)) == ["approved"] * 8
 
@@ -82,7 +81,7 @@ async def test_batch_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
         await began(bot)
         ids = storm(bot, 8)
         message = await digest(bot)
-        view = await choose(bot, message, "all")
+        view = await choose(bot, message)
         with bot.together.paused("get"):
             await bot.slack.submit(view)
             await bot.together.until(lambda: bot.together.is_waiting("get"))
@@ -92,7 +91,7 @@ async def test_batch_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
                     task.cancel()
             await bot.settle()
         async with bot.another():
-            await digest(bot, "8 of 8: 8 approved")
+            await digest(bot, "8 of 8 approved")
         assert sorted(call.ids for call in bot.together.posts if call.ids) == sorted(ids)
 
 
@@ -102,7 +101,7 @@ async def test_person_who_lost_the_right_decides_nothing() -> None:
         await began(grouped)
         storm(grouped, 6)
         message = await digest(grouped)
-        view = await choose(grouped, message, "all")
+        view = await choose(grouped, message)
         grouped.slack.groups["S0ONCALL"] = []
         await pass_time(grouped, 310)
         await grouped.slack.submit(view)
@@ -115,7 +114,7 @@ async def test_batch_stops_when_together_keeps_failing(bot: World) -> None:
     await began(bot)
     storm(bot, 8)
     message = await digest(bot)
-    view = await choose(bot, message, "all")
+    view = await choose(bot, message)
     bot.together.faults.append(Fault("rpc", verb="get", code=13, times=-1))
     await bot.slack.submit(view)
     await digest(bot, "Together failed 3 times in a row.")
@@ -129,7 +128,7 @@ async def test_odd_row_of_a_batch_is_set_aside_and_the_rest_is_decided() -> None
         await pass_time(bot, 700)
         ids = storm(bot, 6)
         message = await digest(bot)
-        view = await choose(bot, message, "all")
+        view = await choose(bot, message)
         with bot.together.paused("get"):
             await bot.slack.submit(view)
             await bot.together.until(lambda: bot.together.is_waiting("get"))
@@ -137,7 +136,7 @@ async def test_odd_row_of_a_batch_is_set_aside_and_the_rest_is_decided() -> None
         odd = update(decisions).where(decisions.c.batch_number == 0).values(request="{}")
         await execute_beside(bot, odd)
         async with bot.another():
-            await digest(bot, "6 of 6: 5 approved, 1 skipped")
+            await digest(bot, "5 of 6 approved · 1 skipped")
         assert [call.ids for call in bot.together.posts] == ids[1:]
 
 
@@ -146,7 +145,7 @@ async def test_batch_is_not_resumed_after_hours() -> None:
         await began(bot)
         storm(bot, 8)
         message = await digest(bot)
-        view = await choose(bot, message, "all")
+        view = await choose(bot, message)
         with bot.together.paused("get"):
             await bot.slack.submit(view)
             await bot.together.until(lambda: bot.together.is_waiting("get"))
@@ -162,7 +161,7 @@ async def test_batch_that_was_reported_as_not_started_never_runs(bot: World, tmp
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    view = await choose(bot, message, "all")
+    view = await choose(bot, message)
     async with locked(tmp_path / "bot.db"):
         ack = await bot.slack.submit(view)
         assert "can't reach its database" in ack.body
@@ -174,13 +173,13 @@ async def test_batch_confirmed_when_nothing_waits_is_answered(bot: World) -> Non
     await began(bot)
     ids = storm(bot, 6)
     message = await digest(bot)
-    view = await choose(bot, message, "all")
+    view = await choose(bot, message)
     for each in ids:
         bot.together.resolve(each)
     await digest(bot, "Nothing left to decide")
     await pass_time(bot, 120)
     await bot.slack.submit(view)
-    await digest(bot, "6 of 6: 0 approved, 6 skipped")
+    await digest(bot, "0 of 6 approved · 6 skipped")
     await until(bot, lambda: bot.slack.replies(message))
     assert bot.together.posts == []
 
@@ -191,7 +190,7 @@ async def test_batch_stops_when_the_person_cannot_be_looked_up() -> None:
         await began(bot)
         storm(bot, 12)
         message = await digest(bot)
-        view = await choose(bot, message, "all")
+        view = await choose(bot, message)
         approved = iter(range(100))
 
         def lose_the_directory() -> None:
@@ -203,7 +202,7 @@ async def test_batch_stops_when_the_person_cannot_be_looked_up() -> None:
         await bot.slack.submit(view)
         await until(bot, lambda: "Stopped: couldn't confirm that @U0ALICE is allowed" in message.everything, 20_000)
         assert len(bot.together.posts) < 12
-        assert f"{len(bot.together.posts)} approved, 1 skipped" in message.everything
+        assert f"{len(bot.together.posts)} of 12 approved · 1 skipped" in message.everything
         assert "Couldn't check your permissions with Slack." in (await bot.reply_privately()).text
 
 
@@ -212,15 +211,11 @@ async def test_batch_reports_that_a_second_person_is_needed() -> None:
         await began(bot)
         storm(bot, 6)
         message = await digest(bot)
-        await bot.slack.submit(await choose(bot, message, "all"))
-        await digest(bot, "6 of 6: 0 approved, 6 need one more approval")
+        await bot.slack.submit(await choose(bot, message))
+        await digest(bot, "0 of 6 approved · 6 need one more approval")
         assert "1 of 2 approvals. One more operator must approve." in message.everything
-        bot.slack.views.clear()
-        message.selected["digest:select"] = ["all"]
-        await bot.slack.press(message, "digest:approve", user="U0BOB")
-        await until(bot, lambda: bot.slack.views)
-        await bot.slack.submit(bot.slack.views[0], user="U0BOB")
-        await digest(bot, "6 of 6: 6 approved")
+        await bot.slack.submit(await choose(bot, message, user="U0BOB"), user="U0BOB")
+        await digest(bot, "6 of 6 approved")
 
 
 async def test_decision_under_way_in_an_expired_batch_is_reported_as_it_ends() -> None:
@@ -228,7 +223,7 @@ async def test_decision_under_way_in_an_expired_batch_is_reported_as_it_ends() -
         await began(bot)
         ids = storm(bot, 6)
         message = await digest(bot)
-        view = await choose(bot, message, "all")
+        view = await choose(bot, message)
         with bot.together.paused("approve answered"):
             await bot.slack.submit(view)
             await bot.together.until(lambda: bot.together.is_waiting("approve answered"))
@@ -237,18 +232,20 @@ async def test_decision_under_way_in_an_expired_batch_is_reported_as_it_ends() -
         async with bot.another():
             await digest(bot, "5 not attempted")
             told = await until(bot, lambda: [each for each in bot.slack.replies(message) if ", results" in each.text])
-        assert "`gpu-node-0000`: approved" in told[0].everything
-        assert "`gpu-node-0001`: not attempted" in told[0].everything
+        assert "Approved: `gpu-node-0000`" in told[0].everything
+        assert "Not attempted (5): `gpu-node-0001–0005`" in told[0].everything
         assert [call.ids for call in bot.together.posts] == ids[:1]
 
 
 async def test_parts_of_a_report_are_posted_once(bot: World) -> None:
     await began(bot)
-    storm(bot, 110)
+    for number in range(300):  # names in which nothing follows on, so that the report takes two messages
+        name = f"{number}-{'x' * 80}-a"
+        bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), instance_name=name, linked_alerts=XID)
     message = await digest(bot)
-    view = await choose(bot, message, "all")
+    view = await choose(bot, message)
     await bot.slack.submit(view)
-    await digest(bot, "110 of 110")
+    await digest(bot, "300 of 300")
     await until(bot, lambda: bot.slack.replies(message))
     bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", times=2, retry_after=5))
     await until(bot, lambda: len(bot.slack.replies(message)) >= 2)
@@ -263,8 +260,8 @@ async def test_finished_batch_keeps_no_response_url(bot: World) -> None:
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    await bot.slack.submit(await choose(bot, message, "all"))
-    await digest(bot, "6 of 6: 6 approved")
+    await bot.slack.submit(await choose(bot, message))
+    await digest(bot, "6 of 6 approved")
     (row,) = await execute_beside(bot, select(batches.c.body))
     place = json.loads(row["body"])["place"]
     assert place["user_id"] == "U0ALICE"
@@ -276,7 +273,7 @@ async def test_batch_stops_at_the_repair_limit() -> None:
         await began(bot)
         storm(bot, 8)
         message = await digest(bot)
-        await bot.slack.submit(await choose(bot, message, "all"))
+        await bot.slack.submit(await choose(bot, message))
         await digest(
             bot, "Stopped: the cluster reached its repair limit. Approve the rest when a repair finishes. 6 not"
         )
@@ -287,7 +284,7 @@ async def test_stopped_batch_leaves_alone_what_has_not_begun(bot: World) -> None
     await began(bot)
     ids = storm(bot, 8)
     message = await digest(bot)
-    view = await choose(bot, message, "all")
+    view = await choose(bot, message)
     with bot.together.paused("get"):
         await bot.slack.submit(view)
         await bot.together.until(lambda: bot.together.is_waiting("get"))
@@ -296,7 +293,7 @@ async def test_stopped_batch_leaves_alone_what_has_not_begun(bot: World) -> None
         assert "Only operators can cancel remediations." in (await bot.reply_privately("U0CAROL")).text
         await bot.slack.press(message, "digest:stop", user="U0BOB")
         await until(bot, lambda: "Stopped: @U0BOB stopped it. 7 not attempted." in message.everything)
-    await digest(bot, "1 of 8: 1 approved")
+    await digest(bot, "1 of 8 approved")
     assert [call.ids for call in bot.together.posts] == ids[:1]
     await until(bot, lambda: "digest:stop" not in message.buttons)
     events = select(audit.c.event, audit.c.user_id).where(audit.c.event == "stopped")
@@ -307,12 +304,12 @@ async def test_stop_of_a_finished_batch_is_answered(bot: World) -> None:
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    view = await choose(bot, message, "all")
+    view = await choose(bot, message)
     with bot.together.paused("get"):
         await bot.slack.submit(view)
         await until(bot, lambda: "digest:stop" in message.buttons)
         payload = bot.slack.click(message, "digest:stop")
-    await digest(bot, "6 of 6: 6 approved")
+    await digest(bot, "6 of 6 approved")
     await bot.slack.deliver("interactive", payload)
     assert "already finished" in (await bot.reply_privately()).text
 
@@ -322,7 +319,7 @@ async def test_batch_without_progress_stops_on_its_own() -> None:
         await began(bot)
         storm(bot, 6)
         message = await digest(bot)
-        view = await choose(bot, message, "all")
+        view = await choose(bot, message)
         with bot.together.paused("get"):
             await bot.slack.submit(view)
             await bot.together.until(lambda: bot.together.is_waiting("get"))
@@ -340,14 +337,14 @@ async def test_node_that_waits_again_after_a_batch_can_be_decided_again(bot: Wor
     await began(bot)
     ids = storm(bot, 6)
     message = await digest(bot)
-    await bot.slack.submit(await choose(bot, message, "all"))
-    await digest(bot, "6 of 6: 6 approved")
+    await bot.slack.submit(await choose(bot, message))
+    await digest(bot, "6 of 6 approved")
     await pass_time(bot, 60)
     bot.together.remediations[ids[0]]["state"] = "RUNNING"
     await pass_time(bot, 60)
     bot.together.remediations[ids[0]] |= {"state": "PENDING_APPROVAL", "mode": "REMEDIATION_MODE_HOST_AWARE"}
     await digest(bot, "1 node in cluster-1 (H100) needs a decision")
-    assert len(await bot.slack.ask_for_options(message, SELECT, "node-0000")) == 1
+    assert str(await review(bot, message)).count("'gpu-node-0000'") == 2  # a box, and that it is ticked
 
 
 async def test_stopped_batch_approves_nothing_that_was_not_claimed(bot: World) -> None:
@@ -357,14 +354,14 @@ async def test_stopped_batch_approves_nothing_that_was_not_claimed(bot: World) -
     await pass_time(bot, 70)
     storm(bot, 6)
     message = await digest(bot)
-    view = await choose(bot, message, "all")
+    view = await choose(bot, message)
     await pass_time(bot, 310)  # Alice is looked up again
     await bot.slack.press(alone, HOLD, user="U0BOB")
     await until(bot, lambda: "On hold" in alone.text)
     with bot.slack.paused("users.info"):
         await bot.slack.submit(view)
         await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
-        payload = bot.slack.click(message, "digest:approve", user="U0BOB")
+        payload = bot.slack.click(message, "digest:review", user="U0BOB")
         payload["actions"][0] |= {"action_id": "digest:stop", "value": view["private_metadata"]}
         await bot.slack.deliver("interactive", payload)
         async with asyncio.timeout(HANGS_AFTER):
@@ -383,5 +380,5 @@ async def test_pause_in_one_cluster_does_not_stop_a_selection_over_several(bot: 
     second = await digest(bot, number=1)
     await pause(bot, second)
     await digest(bot, "Approvals are paused in cluster-1")
-    await bot.slack.submit(await choose(bot, message, "all"))
-    await digest(bot, "8 of 8: 4 approved, 4 skipped")
+    await bot.slack.submit(await choose(bot, message))
+    await digest(bot, "4 of 8 approved · 4 skipped")

@@ -92,7 +92,7 @@ async def test_acked_stop_of_a_selection_is_made_by_the_next_process(bot: World)
     storm(bot, 8)
     message = await digest(bot)
     with bot.together.paused("approve"):
-        await bot.slack.submit(await choose(bot, message, "all"))
+        await bot.slack.submit(await choose(bot, message))
         await until(bot, lambda: STOP in message.buttons)
         with bot.slack.paused("users.info"):
             assert (await bot.slack.press(message, STOP, user="U0BOB")).status == 200

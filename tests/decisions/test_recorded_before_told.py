@@ -112,7 +112,7 @@ async def test_selection_whose_commit_is_in_doubt_is_not_called_refused(postgres
         await began(bot)
         storm(bot, 6)
         message = await digest(bot)
-        view = await choose(bot, message, "all")
+        view = await choose(bot, message)
         await quiet(bot)
         line.cut_after = b"COMMIT"
         ack = await bot.slack.submit(view)

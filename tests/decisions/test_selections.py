@@ -11,98 +11,178 @@ from tests.rows import execute_beside
 from tests.simulator.render import render_view
 from tests.simulator.slack.workspace import SlackFault
 from tests.sqlite import locked
-from tests.storms import APPROVE_SELECTED, CANCEL_SELECTED, SELECT, began, choose, digest, storm
-from tests.watch import quiet, watching
+from tests.storms import REVIEW, SOME, began, choose, digest, review, storm, ticked
+from tests.watch import quiet, until, watching
 from tests.world import World
 
 pytestmark = pytest.mark.bot(watching=True)
 
 
-async def test_choices_are_all_a_mode_or_matching_nodes(bot: World) -> None:
+async def test_review_groups_by_repair_and_fault_with_what_deletes_data_last(bot: World) -> None:
     await began(bot)
     storm(bot, 120)
-    message = await digest(bot)
-    everything = [option["text"]["text"] for option in await bot.slack.ask_for_options(message, SELECT)]
-    assert everything[:3] == ["All waiting (120)", "All Reboot (90)", "All Quick reprovision (30)"]
-    assert len(everything) == 100
-    found = [option["text"]["text"] for option in await bot.slack.ask_for_options(message, SELECT, "node-0117")]
-    assert found == ["gpu-node-0117 · Reboot"]
-    assert await bot.slack.ask_for_options(message, SELECT, "nothing like it") == []
+    view = await review(bot, await digest(bot))
+    words = [block["label"]["text"] for block in view["blocks"] if block["type"] == "input"]
+    assert words == [
+        "What to do",
+        "Reboot · Xid 79, GPU has fallen off the bus (90)",
+        "Or only some of those 90",
+        "⚠️ Quick reprovision · Xid 79, GPU has fallen off the bus (30)",
+        "Or only some of those 30",
+    ]
+    assert [each["block_id"] for each in view["blocks"] if str(each).count("'initial_options'")] == [
+        each["block_id"] for each in view["blocks"] if "review:all" in str(each)
+    ]
 
 
-async def test_choices_are_shown_only_to_members_of_the_workspace(bot: World) -> None:
-    bot.slack.add_user("U0PARTNER", "partner", team_id="T0PARTNER")
+async def test_search_in_a_large_group_finds_its_nodes_alone(bot: World) -> None:
     await began(bot)
-    storm(bot, 6)
+    storm(bot, 120)
+    view = await review(bot, await digest(bot))
+    reboot, reprovision = [each["block_id"] for each in view["blocks"] if "'review:some'" in str(each)]
+
+    async def found(block_id: str, query: str, user: str = "U0ALICE") -> list[str]:
+        options = await bot.slack.ask_in_view(view, SOME, query, user=user, block_id=block_id)
+        return [each["text"]["text"] for each in options]
+
+    assert len(await found(reboot, "")) == 90
+    assert await found(reboot, "node-0117") == ["gpu-node-0117"]
+    assert await found(reprovision, "node-0117") == []
+    bot.slack.add_user("U0PARTNER", "partner", team_id="T0PARTNER")
+    assert await found(reboot, "", "U0PARTNER") == []
+
+
+async def test_some_of_a_large_group_are_chosen_by_search(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 40)
     message = await digest(bot)
-    assert await bot.slack.ask_for_options(message, SELECT, user="U0PARTNER") == []
-    assert await bot.slack.ask_for_options(message, SELECT, user="U0CAROL") != []
+    await bot.slack.submit(await choose(bot, message, "gpu-node-0004", "gpu-node-0007"))
+    await digest(bot, "2 of 2 approved")
+    assert [call.ids for call in bot.together.posts] == [ids[4], ids[7]]
+
+
+async def test_all_and_some_of_a_group_are_not_guessed_at(bot: World) -> None:
+    await began(bot)
+    storm(bot, 40)
+    view = await review(bot, await digest(bot))
+    typed = await ticked(bot.slack, view, ["gpu-node-0004"])
+    every = {name: each for name, each in typed.items() if not name.startswith("review:all")}
+    ack = json.loads((await bot.slack.submit(view, **every)).body)
+    assert ack["response_action"] == "errors"
+    assert list(ack["errors"].values()) == ["Untick “All” above to choose some, or remove these."]
+    assert bot.together.posts == []
+
+
+async def test_buttons_of_release_0_1_open_the_review_with_what_was_chosen_there(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    payload = bot.slack.click(message, REVIEW)
+    payload["actions"][0]["action_id"] = "digest:cancel"
+    chosen = [{"value": "mode:REMEDIATION_MODE_VM_ONLY"}]
+    menu = {"digest:select": {"type": "multi_external_select", "selected_options": chosen}}
+    payload["state"] = {"values": {payload["actions"][0]["value"]: menu}}
+    await bot.slack.deliver("interactive", payload)
+    await until(bot, lambda: bot.slack.views)
+    await bot.slack.submit(bot.slack.views[-1])
+    assert bot.slack.views[-1]["title"]["text"] == "Cancel 1 remediation"
+    await bot.slack.submit(bot.slack.views[-1])
+    await digest(bot, "1 of 1 cancelled")
+    assert [call.ids for call in bot.together.posts] == [ids[3]]
 
 
 async def test_dialog_shows_what_will_happen_to_which_node(bot: World) -> None:
     await began(bot)
     storm(bot, 8)
     message = await digest(bot)
-    view = await choose(bot, message, "all")
+    view = await choose(bot, message)
     words = render_view(view).replace("│\n│ ", "")
     assert view["title"] == {"type": "plain_text", "text": "Approve 8 repairs", "emoji": False}
-    assert "Reboot (6 nodes): Reboots the VM. It" in words
-    assert "Quick reprovision (2 nodes): Replaces the VM" in words
-    assert all(f"gpu-node-{number:04d}" in str(view) for number in range(8))
+    assert "Reboot · Xid 79, GPU has fallen off the bus (6 nodes): Reboots the VM." in " ".join(words.split())
+    assert "off the bus (2 nodes): Replaces the VM" in " ".join(words.split())
+    assert "gpu-node-0000–0002, 0004–0006" in str(view)
+    assert "gpu-node-0003, 0007" in str(view)
     assert bot.together.posts == []
 
 
-async def test_selection_in_which_nothing_waits_opens_no_dialog(bot: World) -> None:
+async def test_choice_of_which_nothing_waits_any_more_is_refused(bot: World) -> None:
     await began(bot)
     ids = storm(bot, 6)
-    message = await digest(bot)
-    (option, *_) = await bot.slack.ask_for_options(message, SELECT, "node-0002")
+    view = await review(bot, await digest(bot))
     bot.together.resolve(ids[2])
     await digest(bot, "1 resolved on its own")
-    message.selected[SELECT] = [option["value"]]
-    await bot.slack.press(message, APPROVE_SELECTED)
-    assert "No waiting nodes are selected" in (await bot.reply_privately()).text
+    ack = await bot.slack.submit(view, **await ticked(bot.slack, view, ["gpu-node-0002"]))
+    assert "Nothing that still waits was chosen" in ack.body
+    assert bot.together.posts == []
 
 
 async def test_dialog_that_cannot_be_opened_is_reported(bot: World) -> None:
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    message.selected[SELECT] = ["all"]
     bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
-    await bot.slack.press(message, APPROVE_SELECTED)
+    await bot.slack.press(message, REVIEW)
     assert "is restarting or overloaded" in (await bot.reply_privately()).text
     assert bot.slack.views == []
 
 
-async def test_cancel_selected_cancels(bot: World) -> None:
+async def test_cancel_these_instead_cancels(bot: World) -> None:
     await began(bot)
     ids = storm(bot, 6)
     message = await digest(bot)
-    options = await bot.slack.ask_for_options(message, SELECT, "node-0002")
-    view = await choose(bot, message, options[0]["value"], action=CANCEL_SELECTED)
-    assert view["title"]["text"] == "Cancel 1 remediation"  # type: ignore[index] # a view is JSON
+    view = await choose(bot, message, "gpu-node-0002", verb="cancel")
+    assert view["title"]["text"] == "Cancel 1 remediation"
     await bot.slack.submit(view)
-    await digest(bot, "1 of 1: 1 cancelled")
+    await digest(bot, "1 of 1 cancelled")
     assert bot.together.state(ids[2]) == "CANCELLED"
     assert len(bot.together.posts) == 1
+    assert bot.slack.views == []
 
 
-async def test_empty_selection_opens_no_dialog(bot: World) -> None:
+async def test_nothing_ticked_is_refused(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    view = await choose(bot, await digest(bot), "no such node")
+    assert "Nothing that still waits was chosen" in str(view)
+    assert bot.together.posts == []
+
+
+async def test_going_back_leaves_what_was_chosen(bot: World) -> None:
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    await bot.slack.press(message, APPROVE_SELECTED)
-    assert "No waiting nodes are selected" in (await bot.reply_privately()).text
-    assert bot.slack.views == []
+    view = await choose(bot, message)
+    bot.slack.close_view(view)
+    assert [each["callback_id"] for each in bot.slack.views] == [REVIEW]
+    await bot.slack.submit(bot.slack.views[0])
+    await bot.slack.submit(bot.slack.views[-1])
+    await digest(bot, "6 of 6 approved")
+    await bot.slack.submit(view)  # the one that was left, from another device
+    await quiet(bot)
+    assert len(bot.together.posts) == 6
+
+
+async def test_dialogs_say_who_else_must_approve_and_how_many_the_limit_lets_start() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="VM_ONLY", BOT_MAX_IN_REPAIR="3") as bot:
+        await began(bot)
+        storm(bot, 8)
+        message = await digest(bot)
+        view = await review(bot, message)
+        assert "The limit lets 3 more start" in str(view)
+        assert str(view).count("Needs two approvers") == 4  # in the boxes, and in what is ticked to begin with
+        confirm = await choose(bot, message, "gpu-node-0003", "gpu-node-0007")
+        assert "2 of 2 need a second person's approval." in str(confirm)
+        await bot.slack.submit(confirm)
+        await digest(bot, "2 need one more approval")
+        await digest(bot, "1 of 2 approvals (@U0ALICE)")
+        assert "1 of 2 approvals: <@U0ALICE>" in str(await review(bot, message, "U0BOB"))
 
 
 async def test_person_who_may_not_decide_gets_no_dialog(bot: World) -> None:
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    message.selected[SELECT] = ["all"]
-    await bot.slack.press(message, APPROVE_SELECTED, user="U0CAROL")
+    await bot.slack.press(message, REVIEW, user="U0CAROL")
     assert "Only operators can approve remediations." in (await bot.reply_privately("U0CAROL")).text
     assert bot.slack.views == []
 
@@ -111,12 +191,12 @@ async def test_dialog_is_submitted_once_and_only_by_its_owner(bot: World) -> Non
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    view = await choose(bot, message, "all")
+    view = await choose(bot, message)
     ack = await bot.slack.submit(view, user="U0BOB")
     assert json.loads(ack.body)["response_action"] == "update"
     assert bot.together.posts == []
     await bot.slack.submit(view)
-    await digest(bot, "6 of 6: 6 approved")
+    await digest(bot, "6 of 6 approved")
     ack = await bot.slack.submit(view)
     assert json.loads(ack.body)["response_action"] == "update"
     await quiet(bot)
@@ -129,9 +209,8 @@ async def test_selection_while_the_database_is_away_is_answered(tmp_path: Path) 
         storm(bot, 6)
         message = await digest(bot)
         await quiet(bot)
-        message.selected["digest:select"] = ["all"]
         async with locked(tmp_path / "bot.db"):
-            await bot.slack.press(message, "digest:approve")
+            await bot.slack.press(message, REVIEW)
             assert "The bot can't reach its database" in (await bot.reply_privately()).text
         assert bot.slack.views == []
 
@@ -140,21 +219,22 @@ async def test_selection_is_not_acked_by_an_overloaded_bot(bot: World) -> None:
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    view = await choose(bot, message, "all")
+    view = await choose(bot, message)
     bot.app.tasks.limit = 0
-    assert (await bot.slack.press(message, "digest:approve")).status == 503
+    assert (await bot.slack.press(message, REVIEW)).status == 503
     ack = await bot.slack.submit(view)
     assert "is restarting or overloaded" in ack.body
     assert bot.together.posts == []
 
 
-async def test_choosing_is_acked_and_does_nothing(bot: World) -> None:
+async def test_ticking_is_acked_and_does_nothing(bot: World) -> None:
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    payload = bot.slack.click(message, "digest:approve")
-    payload["actions"] = [{"type": "multi_external_select", "action_id": "digest:select", "selected_options": []}]
-    assert (await bot.slack.deliver("interactive", payload)).status == 200
+    payload = bot.slack.click(message, REVIEW)
+    for action_id in ("review:all", "digest:select"):
+        payload["actions"] = [{"type": "checkboxes", "action_id": action_id, "selected_options": []}]
+        assert (await bot.slack.deliver("interactive", payload)).status == 200
     await quiet(bot)
     assert bot.slack.views == []
     assert bot.slack.visible("U0ALICE") == []
@@ -165,9 +245,8 @@ async def test_odd_response_to_a_dialog_is_reported(bot: World, kind: str) -> No
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    message.selected[SELECT] = ["all"]
     bot.slack.faults.append(SlackFault("views.open", kind))
-    await bot.slack.press(message, APPROVE_SELECTED)
+    await bot.slack.press(message, REVIEW)
     assert "is restarting or overloaded" in (await bot.reply_privately()).text
 
 
@@ -178,9 +257,8 @@ async def test_odd_response_about_a_group_is_reported(kind: str) -> None:
         await began(bot)
         storm(bot, 6)
         message = await digest(bot)
-        message.selected[SELECT] = ["all"]
         bot.slack.faults.append(SlackFault("usergroups.users.list", kind, times=-1))
-        await bot.slack.press(message, APPROVE_SELECTED)
+        await bot.slack.press(message, REVIEW)
         assert "Couldn't check your permissions with Slack" in (await bot.reply_privately()).text
 
 
@@ -188,8 +266,7 @@ async def test_redelivered_press_opens_no_second_dialog_and_says_nothing(bot: Wo
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    message.selected[SELECT] = ["all"]
-    payload = bot.slack.click(message, APPROVE_SELECTED)
+    payload = bot.slack.click(message, REVIEW)
     await bot.slack.deliver("interactive", payload)
     await bot.slack.until(lambda: bot.slack.views)
     await bot.slack.deliver("interactive", payload)
@@ -202,12 +279,11 @@ async def test_audit_trail_says_who_confirmed_and_who_was_refused(bot: World) ->
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
-    view = await choose(bot, message, "all")
+    view = await choose(bot, message)
     await bot.slack.submit(view, user="U0BOB")
     bot.slack.views[:] = [view]
     await bot.slack.submit(view)
-    message.selected[SELECT] = ["all"]
-    await bot.slack.press(message, APPROVE_SELECTED, user="U0CAROL")
+    await bot.slack.press(message, REVIEW, user="U0CAROL")
     await bot.reply_privately("U0CAROL")
     await quiet(bot)
     chosen = select(audit.c.event, audit.c.user_id, audit.c.outcome).where(audit.c.event.in_(["refused", "confirmed"]))

@@ -24,7 +24,6 @@ from tests.simulator.together import API_KEY, TERMINAL, Ids
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-PAUSE_SECONDS = 3600.0
 LAST_MOMENT = 6.0
 ONE_MOMENT = 0.1  # within it, Together's times of a review and an end are taken for those of a rejection
 EPOCH = "1970-01-01T00:00:00+00:00"
@@ -137,8 +136,9 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
     if "" not in shown and it.mode not in shown:
         history.wrong(f"{it.mode} was approved by somebody who was shown {sorted(shown)}", about)
     for pause in rows(world, select(pauses).where(pauses.c.cluster_id.in_((cluster, "")))):
-        since = pause["until"] - PAUSE_SECONDS
-        if pause["until"] > world.clock.now() and row["sent_at"] is not None and since < row["sent_at"]:
+        begun = select(audit.c.at).where(audit.c.event == "paused", audit.c.user_id == pause["user_id"])
+        began = [each["at"] for each in rows(world, begun.where(audit.c.cluster_id == pause["cluster_id"]))]
+        if pause["until"] > world.clock.now() and row["sent_at"] is not None and max(began) < row["sent_at"]:
             history.wrong(f"approved while approvals were paused by {pause['user_id']}", about)
     brakes = select(audit.c.event, audit.c.at).where(audit.c.event.in_(BRAKE), audit.c.cluster_id == cluster)
     before = [each for each in rows(world, brakes.order_by(audit.c.seq)) if each["at"] < (row["sent_at"] or 0.0)]

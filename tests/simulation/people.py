@@ -12,7 +12,7 @@ from tests.simulator.slack import Posted
 from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import BOT_USER, PRESSED, im_of
 from tests.simulator.together import Ids, RpcError
-from tests.storms import APPROVE_SELECTED, CANCEL_SELECTED, SELECT
+from tests.storms import REVIEW
 from tests.world import APPROVE, CANCEL
 
 if TYPE_CHECKING:
@@ -306,29 +306,31 @@ async def home(act: Act) -> None:
 
 
 async def select(act: Act) -> None:
-    """Choose some or all of a digest, and confirm."""
+    """Review a digest, choose some or all of it, and confirm."""
     slack = act.world.slack
-    digests = [each for each in slack.digests() if SELECT in each.menus]
+    digests = [each for each in slack.digests() if REVIEW in each.controls]
     if not digests:
         return
     digest = act.chance.choice(digests)
-    options = await slack.ask_for_options(digest, SELECT, user=act.user)
-    if not options:
-        return
-    values = [each["value"] for each in act.chance.sample(options, min(len(options), act.chance.choice((1, 1, 3))))]
     before = len(slack.views)
-    if SELECT not in digest.menus:
-        return
-    await slack.choose(digest, SELECT, values, user=act.user)
-    action = act.chance.choice((APPROVE_SELECTED, CANCEL_SELECTED))
-    if action not in digest.controls:
-        return
-    await slack.press(digest, action, user=act.user)
+    await slack.press(digest, REVIEW, user=act.user)
     await asyncio.sleep(act.chance.uniform(0.3, 2.5))
     for view in [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == act.user]:
-        await act.fill_in(view, None)
-    if action == APPROVE_SELECTED:
-        await pause_meanwhile(act, digest)
+        verb = act.chance.choice(("approve", "cancel"))
+        typed = {"review:verb": verb}
+        for block in [each for each in view["blocks"] if each.get("element", {}).get("type") == "checkboxes"]:
+            if act.chance.random() < 0.5:  # else all of it stays ticked
+                options = block["element"]["options"]
+                some = act.chance.sample(options, act.chance.randint(0, len(options)))
+                typed[block["block_id"]] = " ".join(each["value"] for each in some)
+        await act.pause(30.0)
+        reviewed = len(slack.views)
+        if view in slack.views:
+            await slack.submit(view, user=act.user, **typed)
+        for asked in slack.views[reviewed:]:
+            await act.fill_in(asked, None)
+        if verb == "approve":
+            await pause_meanwhile(act, digest)
 
 
 async def pause_meanwhile(act: Act, digest: Posted) -> None:

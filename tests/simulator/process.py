@@ -2,12 +2,13 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import aiohttp
@@ -60,9 +61,12 @@ def start_bot(
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of those that no outgoing connection is given, which would take it before the bot listens."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)  # Linux gives out 32768 and more (ip(7), ip_local_port_range)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 async def ready(slack: Slack, port: int, *, started: int = 1) -> None:

@@ -8,7 +8,7 @@ from tests.simulator.slack import Posted, Slack
 from tests.simulator.together import Ids, Together
 
 APPROVE, CANCEL = "remediation:approve", "remediation:cancel"
-SELECT, CANCEL_SELECTED = "digest:select", "digest:cancel"
+REVIEW = "digest:review"
 WATCHED, ALERT_CHANNEL = "cluster-2", "C0OTHER"
 ALERTS = [
     {
@@ -133,14 +133,13 @@ class Tour:
         print("   (40 nodes of the watched cluster report a fallen GPU at once.)")
         await self._slack.until(lambda: [each for each in self._slack.digests() if "40 nodes" in each.text])
         (message,) = self._slack.digests()
-        options = await self._slack.ask_for_options(message, SELECT, "all")
-        print(f"   alice opens the menu, types “all”, and chooses [ {options[0]['text']['text']} ]")
-        message.selected[SELECT] = [options[0]["value"]]
-        await self._slack.press(message, CANCEL_SELECTED)
+        await self._slack.press(message, REVIEW)
         await self._slack.until(lambda: self._slack.views)
-        for line in render_view(self._slack.views[0]).splitlines():
+        print("   alice presses [ Review 40… ], leaves all ticked, and chooses “Cancel these instead”")
+        await self._slack.submit(self._slack.views[0], **{"review:verb": "cancel"})
+        for line in render_view(self._slack.views[-1]).splitlines():
             print(f"   {line}")
-        await self._slack.submit(self._slack.views[0])
+        await self._slack.submit(self._slack.views[-1])
         await self._slack.until(lambda: "40 of 40" in message.everything and "Nothing left to decide" in message.text)
         self._show(message, "the channel sees")
         expect({self._together.state(each) for each in all_of_them} == {"CANCELLED"}, "all are cancelled")

@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from bot.store.connection import Connection
-from tests.storms import CANCEL_SELECTED, began, choose, digest, storm
+from tests.storms import began, choose, digest, storm
 from tests.watch import HOLD, card, pass_time, quiet, watching
 from tests.world import APPROVE, REF, World
 
@@ -38,7 +38,7 @@ async def use_everything(bot: World) -> None:
     await pass_time(bot, 3600)
     await bot.slack.press(alert, APPROVE)
     storm(bot, 8)
-    await choose(bot, await digest(bot), "all", action=CANCEL_SELECTED)
+    await choose(bot, await digest(bot), verb="cancel")
     await bot.slack.submit(bot.slack.views[0])
     await pass_time(bot, 3600)
     for words in ("", "list", REF):

@@ -4,7 +4,7 @@ import pytest
 
 from tests.rows import outcomes_by_user
 from tests.simulator.together import Ids
-from tests.storms import APPROVE_SELECTED, began, digest, storm
+from tests.storms import REVIEW, began, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, thread, watching
 from tests.world import APPROVE, CANCEL, World, as_alert
 
@@ -51,7 +51,7 @@ async def test_digest_offers_nothing_to_select(bot: World) -> None:
     await began(bot)
     storm(bot, 8)
     message = await digest(bot)
-    assert APPROVE_SELECTED not in message.buttons
+    assert REVIEW not in message.buttons
     assert LOOKING in message.buttons
     assert "The bot only observes this cluster" in message.text
 

@@ -55,8 +55,6 @@ class Console(Listener):
             "open home": self._open_home,
             "home": self._home,
             "home options": self._home_options,
-            "choose": self._choose,
-            "options": self._options,
             "submit": self._submit,
             "close": self._close,
             "search": self._search,
@@ -164,7 +162,6 @@ class Console(Listener):
 
     async def _press(self, body: Body) -> Body:
         message, button = self._message(body), body["button"]
-        message.selected |= body["selected"]
         seen = {"user": body["user"], "client": body["client"], "button": button, "choice": button.get("choice", "")}
         return _acked(await self._slack.press(message, button["action_id"], **seen))
 
@@ -190,14 +187,6 @@ class Console(Listener):
     async def _home_options(self, body: Body) -> Body:
         return {"options": await self._slack.ask_in_home(body["action_id"], body["query"], user=body["user"])}
 
-    async def _choose(self, body: Body) -> Body:
-        message, action = self._message(body), body["action_id"]
-        return _acked(await self._slack.choose(message, action, body["values"], user=body["user"]))
-
-    async def _options(self, body: Body) -> Body:
-        message, action = self._message(body), body["action_id"]
-        return {"options": await self._slack.ask_for_options(message, action, body["query"], user=body["user"])}
-
     async def _submit(self, body: Body) -> Body:
         try:
             return _acked(await self._slack.submit(self._view(body), user=body["user"], **body.get("typed", {})))
@@ -205,8 +194,9 @@ class Console(Listener):
             raise NotDone("Fill in this field, then submit again.") from None
 
     async def _search(self, body: Body) -> Body:
-        view, action = self._view(body), body["action_id"]
-        return {"options": await self._slack.ask_in_view(view, action, body["query"], user=body["user"])}
+        view, action, who = self._view(body), body["action_id"], body["user"]
+        asked = self._slack.ask_in_view(view, action, body["query"], user=who, block_id=body["block"])
+        return {"options": await asked}
 
     async def _pick(self, body: Body) -> Body:
         return _acked(await self._slack.pick(self._view(body), body["action_id"], body["option"], user=body["user"]))

@@ -62,6 +62,16 @@ def check_options(options: Any) -> None:
             raise Refused("invalid_options", "value")
 
 
+def _boxes(options: list[dict[str, Any]]) -> None:
+    """Check the choices of checkboxes or radio buttons, whose texts may have markup (docs.slack.dev, option object)."""
+    for option in options:
+        for name in ("text", "description"):
+            if name in option or name == "text":
+                _text(option.get(name), 75)
+        if not 1 <= len(option.get("value", "")) <= 75:
+            raise Refused("invalid_options", "value")
+
+
 def check_option_groups(groups: Any) -> list[dict[str, Any]]:
     """Check the choices of a menu, and return them without their groups (docs.slack.dev, option group object)."""
     if not isinstance(groups, list) or len(groups) > 100:
@@ -155,7 +165,7 @@ def _check_block(block: dict[str, Any]) -> None:
         element = block.get("element", {})
         if element.get("type") == "external_select":
             _external_select(element)
-        elif element.get("type") == "static_select":
+        elif element.get("type") in {"static_select", "multi_external_select", "checkboxes", "radio_buttons"}:
             _element(element)
         elif element.get("type") != "plain_text_input" or not 1 <= element.get("max_length", 1) <= 3000:
             raise Refused("invalid_blocks", "input")
@@ -237,6 +247,15 @@ def _element(element: dict[str, Any]) -> None:
         _text(element.get("placeholder"), 150, {"plain_text"})
         if not isinstance(element.get("min_query_length", 3), int):
             raise Refused("invalid_blocks", "min_query_length")
+        check_options(element.get("initial_options", []))
+        return
+    if element.get("type") in {"checkboxes", "radio_buttons"}:  # docs.slack.dev, checkboxes element
+        if not 1 <= len(element.get("options", [])) <= 10:
+            raise Refused("invalid_blocks", "options")
+        _boxes(element["options"])
+        first = element.get("initial_options", [element["initial_option"]] if "initial_option" in element else None)
+        if first is not None and (not first or any(each not in element["options"] for each in first)):
+            raise Refused("invalid_blocks", "initial options")
         return
     if element.get("type") == "static_select":
         _text(element.get("placeholder"), 150, {"plain_text"})

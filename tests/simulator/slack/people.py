@@ -202,13 +202,6 @@ class Slack(Workspace):
             action = {"type": "button", "block_id": "b1", "text": seen["text"], "value": seen.get("value", "")}
         return {**self._acted(message, {"action_id": action_id, **action}, user, client), **extra}
 
-    async def choose(self, message: Posted, action_id: str, values: list[str], *, user: str = "U0ALICE") -> Ack:
-        """Choose in a menu: Slack keeps the choice, and tells the app of it."""
-        menu = message.menus[action_id]
-        chosen = {"type": menu["type"], "block_id": menu["block_id"], "selected_options": _options(values)}
-        message.selected[action_id] = values
-        return await self.deliver("interactive", self._acted(message, {"action_id": action_id, **chosen}, user))
-
     def _acted(self, message: Posted, action: dict[str, Any], user: str, client: str = "") -> dict[str, Any]:
         container: dict[str, Any] = {
             "type": "message",
@@ -227,13 +220,6 @@ class Slack(Workspace):
             "response_url": self.response_url(message.channel, user, message),
             "actions": [{**action, "action_ts": f"{self.now():.6f}"}],
         }
-        if message.menus:
-            payload["state"] = {"values": {
-                menu["block_id"]: {name: {
-                    "type": menu["type"], "selected_options": _options(message.selected.get(name, [])),
-                }}
-                for name, menu in message.menus.items()
-            }}  # fmt: skip
         if message.only_for is None:
             payload["message"] = {
                 "type": "message",
@@ -260,25 +246,8 @@ class Slack(Workspace):
             "token": "deprecated",
         }
 
-    async def ask_for_options(
-        self, message: Posted, action_id: str, query: str = "", *, user: str = "U0ALICE"
-    ) -> list[dict[str, Any]]:
-        """Open a menu whose choices the app gives, or type into it."""
-        ack = await self.deliver("interactive", {
-            "type": "block_suggestion",
-            **self._person(user),
-            "container": {"type": "message", "message_ts": message.ts, "channel_id": message.channel},
-            "channel": self._channel(message),
-            "action_id": action_id,
-            "block_id": message.menus[action_id]["block_id"],
-            "value": query,
-        })  # fmt: skip
-        options = json.loads(ack.body)["options"] if ack.status == 200 else []
-        check_options(options)
-        return list(options)
-
     async def ask_in_view(
-        self, view: dict[str, Any], action_id: str, query: str = "", *, user: str = "U0ALICE"
+        self, view: dict[str, Any], action_id: str, query: str = "", *, user: str = "U0ALICE", block_id: str = ""
     ) -> list[dict[str, Any]]:
         """Open a menu in a dialog, or type into it. The payload does not hold what was chosen in the others."""
         ack = await self.deliver("interactive", {
@@ -287,10 +256,14 @@ class Slack(Workspace):
             "container": {"type": "view", "view_id": view["id"]},
             "view": {**view, "state": {"values": {}}},
             "action_id": action_id,
-            "block_id": _block_of(view, action_id)["block_id"],
+            "block_id": block_id or _block_of(view, action_id)["block_id"],
             "value": query,
         })  # fmt: skip
-        return check_option_groups(json.loads(ack.body)["option_groups"]) if ack.status == 200 else []
+        answer = json.loads(ack.body) if ack.status == 200 else {"options": []}
+        if "options" in answer:
+            check_options(answer["options"])
+            return list(answer["options"])
+        return check_option_groups(answer["option_groups"])
 
     async def pick(self, view: dict[str, Any], action_id: str, option: dict[str, Any], *, user: str = "U0ALICE") -> Ack:
         """Choose in a menu of a dialog that tells the app at once."""
@@ -317,7 +290,8 @@ class Slack(Workspace):
         Args:
             view: the dialog.
             user: who submits it.
-            typed: into its inputs, by `block_id`, or the value that is chosen in a menu with fixed choices.
+            typed: into its inputs, by `block_id`, or the value that is chosen in a menu with fixed choices; the values
+                of boxes and menus with several choices, with spaces between them. What isn't named stays as it begins.
 
         Raises:
             Refused: a field that must be filled in is not, or has too much in it: Slack sends nothing then.
@@ -334,6 +308,8 @@ class Slack(Workspace):
             if block["element"]["type"] == "external_select":
                 if not block["element"].get("initial_option") and not block.get("optional"):
                     raise Refused("invalid_input", name)
+                continue
+            if block["element"]["type"] in {"multi_external_select", "checkboxes", "radio_buttons"}:
                 continue
             length = len(typed.get(name, ""))
             if (not length and not block.get("optional")) or length > block["element"].get("max_length", 3000):
@@ -352,9 +328,13 @@ class Slack(Workspace):
         if ack.status != 200:
             return ack  # Slack leaves the dialog open, and says that it could not reach the app
         _, client = self.viewers[view["id"]]
-        self.close_view(view)
+        answer = json.loads(ack.body) if ack.body else {}
+        if answer.get("response_action") == "push":
+            check_view(answer["view"])
+            self.push_view(answer["view"], view["id"])
+            return ack
+        self.close_view(view, is_all=answer.get("response_action") == "clear")
         if ack.body:
-            answer = json.loads(ack.body)
             if answer.get("response_action") == "update":
                 check_view(answer["view"])
                 self.open_view(answer["view"], user, client)
@@ -434,6 +414,12 @@ def _filled_in(element: dict[str, Any], typed: str | None) -> dict[str, Any]:
         return {"type": "static_select", "selected_option": next(
             (each for each in element["options"] if each["value"] == typed), None
         )}  # fmt: skip
+    if element["type"] == "radio_buttons":
+        chosen = element.get("initial_option") if typed is None else {"value": typed}
+        return {"type": "radio_buttons", "selected_option": chosen}
+    if element["type"] in {"checkboxes", "multi_external_select"}:
+        chosen = element.get("initial_options", []) if typed is None else _options(typed.split())
+        return {"type": element["type"], "selected_options": chosen}
     return {"type": "plain_text_input", "value": typed or None}
 
 

@@ -4,7 +4,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -40,7 +40,6 @@ class Posted:
         only_for: the one user who sees an ephemeral message.
         via: the response_url through which it came.
         edits: how often it was changed.
-        selected: the values that somebody has chosen in its menus, by `action_id`.
         broadcast: a reply that is shown in the channel too.
     """
 
@@ -55,18 +54,7 @@ class Posted:
     metadata: dict[str, Any] | None = None
     edits: int = 0
     via: str | None = None
-    selected: dict[str, list[str]] = field(default_factory=dict)
     broadcast: bool = False
-
-    @property
-    def menus(self) -> dict[str, dict[str, Any]]:
-        """The menus beside sections, by `action_id`, each with the `block_id` of its section."""
-        found = [(block, block.get("accessory") or {}) for block in self.blocks]
-        return {
-            menu["action_id"]: {**menu, "block_id": block["block_id"]}
-            for block, menu in found
-            if menu.get("type") == "multi_external_select"
-        }
 
     @property
     def buttons(self) -> dict[str, dict[str, Any]]:
@@ -174,6 +162,7 @@ class Workspace(Listener):
         self.connections = 0
         self.may_read_history = True
         self.views: list[dict[str, Any]] = []
+        self._beneath: dict[str, str] = {}
         self.viewers: dict[str, tuple[str, str]] = {}
         self.homes: dict[str, dict[str, Any]] = {}
         self.scopes = set(SCOPES)
@@ -504,10 +493,20 @@ class Workspace(Listener):
             self.add(entry.channel, body, only_for=only_for).via = f"{self.url}/response/{key}"
         return 200, "ok"
 
-    def close_view(self, view: dict[str, Any]) -> None:
-        """Close a dialog. The app is told only of those that ask for it, and this app's do not."""
-        if view in self.views:
-            self.views.remove(view)
+    def close_view(self, view: dict[str, Any], *, is_all: bool = False) -> None:
+        """Close a dialog, and all beneath it. The app is told only of those that ask for it, and this app's do not."""
+        below = self._beneath.pop(view["id"], "")
+        self.views[:] = [each for each in self.views if each["id"] != view["id"]]
+        if is_all and below:
+            self.close_view({"id": below}, is_all=True)
+        self.changed()
+
+    def push_view(self, view: dict[str, Any], below: str) -> None:
+        """Put a dialog on top of another one, which keeps what was chosen (docs.slack.dev, modals: at most three)."""
+        user, client = self.viewers[below]
+        if below in self._beneath and self._beneath[below] in self._beneath:
+            raise Refused("push_limit_reached")
+        self._beneath[self.open_view(view, user, client)["id"]] = below
         self.changed()
 
     def open_view(self, view: dict[str, Any], user: str, client: str = "") -> dict[str, Any]:

@@ -4,8 +4,8 @@ import { el, once } from "./dom.js";
 import { ask } from "./dialogs.js";
 import { drawMrkdwn, drawRich, drawText } from "./mrkdwn.js";
 
-// `handle` does what the controls ask for: press(button, block_id), refocus() after a question, and menu(element) or
-// select(element, label) → its node.
+// `handle` does what the controls ask for: press(button, block_id), refocus() after a question, and select(element,
+// label, block_id) → its node.
 export function drawMessage({ text, blocks, attachments }, handle) {
   const drawn = blocks.map((block) => drawBlock(block, handle));
   const bars = (attachments ?? []).map((each) =>
@@ -44,9 +44,10 @@ export function drawBlock(block, handle) {
 }
 
 function drawInput({ block_id: name, label, hint, element }, handle) {
-  if (element.type === "external_select") {
-    return el("div", { class: "block" }, el("b", {}, label.text), handle.select(element, label.text));
+  if (element.type === "external_select" || element.type === "multi_external_select") {
+    return el("div", { class: "block" }, el("b", {}, label.text), handle.select(element, label.text, name));
   }
+  if (element.type === "checkboxes" || element.type === "radio_buttons") return drawBoxes(name, label, hint, element);
   if (element.type === "static_select") {
     const chosen = element.initial_option?.value;
     const choices = element.options.map(({ text, value }) => el("option", { value, selected: value === chosen ? "" : null }, text.text));
@@ -65,6 +66,28 @@ function drawInput({ block_id: name, label, hint, element }, handle) {
   );
 }
 
+// Boxes, or buttons of which one is chosen: a field whose value is what is chosen, with spaces between.
+function drawBoxes(name, label, hint, { type, options, initial_options: many = [], initial_option: one }) {
+  const chosen = new Set([...many, one].map((each) => each?.value));
+  const kind = type === "checkboxes" ? "checkbox" : "radio";
+  const inputs = options.map(({ value }) => el("input", { type: kind, name, value, checked: chosen.has(value) }));
+  const field = el("fieldset", { class: "block", "data-input": name },
+    el("legend", {}, el("b", {}, label.text)),
+    options.map(({ text, description }, number) =>
+      el("label", {}, inputs[number], " ", drawText(text), description ? el("small", {}, drawText(description)) : null)),
+    hint ? el("small", {}, hint.text) : null,
+  );
+  return valued(field, () => inputs.filter((each) => each.checked).map((each) => each.value), (values) => {
+    for (const each of inputs) each.checked = values.includes(each.value);
+  });
+}
+
+// Give a field a value like an input's, of several words.
+export function valued(field, read, write) {
+  Object.defineProperty(field, "value", { get: () => read().join(" "), set: (value) => write(value.split(" ")) });
+  return field;
+}
+
 function drawElement(element, handle, block) {
   switch (element.type) {
     case "button":
@@ -75,8 +98,6 @@ function drawElement(element, handle, block) {
       return drawChoice(element, "⋯", handle, block, "More actions");
     case "external_select":
       return handle.select(element, element.placeholder.text, block);
-    case "multi_external_select":
-      return handle.menu(element, block);
     default:
       return unknown("element", element.type);
   }

@@ -2,7 +2,6 @@
 
 import { drawMessage } from "./blocks.js";
 import { byId, el, once } from "./dom.js";
-import { menu } from "./menu.js";
 import { drawMrkdwn } from "./mrkdwn.js";
 import { avatar, me, person } from "./people.js";
 import { channelHere, markRoom } from "./rooms.js";
@@ -11,7 +10,6 @@ import { clockTime } from "./times.js";
 
 const NEAR_END = 60; // px: who is so near to the end wants to see what comes
 const items = new Map(); // what stands in the list, by ts
-const menus = new Map(); // the menus with what is chosen in them, by person, message and menu
 let isAtEnd = true;
 let actedOn; // the ts of the message that a button was pressed on
 let answered = null; // the ts of the message in whose thread the composer writes
@@ -104,7 +102,7 @@ function threadOf(item) {
 
 function drawArticle(message) {
   const { id, name, isBot } = person(message.by);
-  const handle = { press: (button) => press(message, button), menu: (element, block) => menuOf(message, element, block), refocus: () => {
+  const handle = { press: (button) => press(message, button), refocus: () => {
     actedOn = message.ts;
     refocus();
   } };
@@ -149,31 +147,10 @@ function say(ts, answer) {
   if (article) article.querySelector(".said").textContent = trouble(answer);
 }
 
-const place = (message) => `${me()} ${message.ts} `;
-
 // The button is sent as it was seen: the message may have changed while somebody thought about it.
 async function press(message, button) {
-  const here = place(message);
-  const mine = [...menus].filter(([key]) => key.startsWith(here));
-  const selected = Object.fromEntries(mine.map(([key, { chosen }]) => [key.slice(here.length).split(" ")[0], chosen.map(({ value }) => value)]));
   actedOn = message.ts;
-  say(message.ts, await act("press", { user: me(), client, ts: message.ts, button, selected }));
-}
-
-// A menu stays the same element while its message is drawn again: with its search, its list and what is chosen.
-function menuOf(message, element, block) {
-  const key = `${place(message)}${element.action_id} ${block}`;
-  if (!menus.has(key)) {
-    const where = { user: me(), ts: message.ts, action_id: element.action_id };
-    const source = {
-      chosen: [],
-      options: async (query) => (await act("options", { ...where, query })).options ?? [],
-      choose: (chosen) => act("choose", { ...where, values: chosen.map(({ value }) => value) }),
-    };
-    source.node = menu(element, source);
-    menus.set(key, source);
-  }
-  return menus.get(key).node;
+  say(message.ts, await act("press", { user: me(), client, ts: message.ts, button }));
 }
 
 function openThread(ts) {

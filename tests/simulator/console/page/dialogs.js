@@ -2,7 +2,7 @@
 // reach, so that what happens at Together meanwhile can be tried.
 
 import { byId, el, once } from "./dom.js";
-import { drawBlock } from "./blocks.js";
+import { drawBlock, valued } from "./blocks.js";
 import { menu } from "./menu.js";
 import { drawText } from "./mrkdwn.js";
 import { act, client, parts, trouble } from "./server.js";
@@ -74,17 +74,21 @@ function drawView(view) {
     const typed = Object.fromEntries([...dialog.querySelectorAll("[data-input]")].map((each) => [each.dataset.input, each.value.trim()]));
     said.textContent = trouble(await act("submit", { user: me(), view: view.id, typed }));
   };
-  const select = (element, label) => {
-    const where = { user: me(), view: view.id, action_id: element.action_id };
-    const chosen = element.initial_option ? [{ value: element.initial_option.value, text: element.initial_option.text.text }] : [];
+  const select = (element, label, block) => {
+    const where = { user: me(), view: view.id, action_id: element.action_id, block };
+    const first = element.initial_options ?? (element.initial_option ? [element.initial_option] : []);
+    const single = element.type === "external_select";
     let offered = [];
     const source = {
-      single: true,
-      chosen,
+      single,
+      chosen: first.map(({ value, text }) => ({ value, text: text.text })),
       options: async (query) => (offered = (await act("search", { ...where, query })).options ?? []),
-      choose: async ([one]) => one && act("pick", { ...where, option: offered.find(({ value }) => value === one.value) }),
+      choose: async ([one]) => single && one && act("pick", { ...where, option: offered.find(({ value }) => value === one.value) }),
     };
-    return menu(element, source, label);
+    const drawn = menu(element, source, label);
+    if (single) return drawn;
+    drawn.dataset.input = block;
+    return valued(drawn, () => source.chosen.map(({ value }) => value), () => {});
   };
   const dialog = drawDialog("view", view.title.text, close,
     el("div", { class: "body", tabindex: "0", autofocus: true, role: "group", "aria-label": "What will happen" },
@@ -107,8 +111,8 @@ function drawDialog(kind, title, escape, ...content) {
 
 // Wherever the focus is: the dialog on top is what the key means.
 export function startDialogs() {
-  document.addEventListener("keydown", ({ key }) => {
-    if (key === "Escape") byId("over").lastElementChild?.dispatchEvent(new Event("escape"));
+  document.addEventListener("keydown", ({ key, defaultPrevented: isTaken }) => {
+    if (key === "Escape" && !isTaken) byId("over").lastElementChild?.dispatchEvent(new Event("escape"));
   });
 }
 

@@ -108,7 +108,7 @@ export function menu({ placeholder, min_query_length: least = 3 }, source, label
       active = (active + move + options.length) % options.length;
       drawList();
     } else if (event.key === "Enter" && active >= 0) toggle();
-    else if (event.key === "Escape") close();
+    else if (event.key === "Escape" && !list.hidden) close();
     else if (event.key === "Backspace" && !input.value && source.chosen.length) set(source.chosen.slice(0, -1));
     else return;
     event.preventDefault();
