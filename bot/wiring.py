@@ -123,7 +123,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     register(
         bolt,
         decisions=decisions,
-        batches=BatchService(decisions, policy, store, clock),
+        batches=BatchService(decisions, policy, store, clock, cards.observes),
         pauses=PauseService(policy, Pauses(database), Faults(database)),
         inbox=inbox,
         replies=replies,

@@ -5,7 +5,18 @@ import re
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.cards import LOOKING, MORE, PAUSE, PAUSE_DIALOG, REASON, RESUME, RESUME_DIALOG, CardConfig, review, selection
+from bot.cards import (
+    LOOKING,
+    MORE,
+    PAUSE,
+    PAUSE_DIALOG,
+    REASON,
+    RESUME,
+    RESUME_DIALOG,
+    CardConfig,
+    review,
+    selection,
+)
 from bot.cards.chooser import CHOOSER
 from bot.cards.home import TONIGHT
 from bot.decisions import BatchService, DecisionService, Inbox, Lookup, PauseService
@@ -33,7 +44,6 @@ _SAID = re.compile(f"^({PAUSE}|{PAUSE_DIALOG}|{RESUME}|{RESUME_DIALOG}|{LOOKING}
 _CHOOSER = re.compile("^chooser:")
 _HOME = re.compile("^home:")
 _REVIEW = re.compile(f"^({review.REVIEW}|{selection.APPROVE}|{selection.CANCEL})$")
-_IN_REVIEW = re.compile("^(review:|digest:select$)")
 
 
 def register(  # noqa: PLR0913 - what the surfaces need
@@ -66,7 +76,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.command(_ANY)(commands.listen)
     app.action(_REVIEW)(digests.review)
     app.action(selection.STOP)(digests.stop)
-    app.action(_IN_REVIEW)(digests.change)
+    app.action(selection.SELECT)(digests.select)
     app.options(review.SOME)(digests.options)
     app.view(review.REVIEW)(digests.choose)
     app.view(selection.BATCH)(digests.submit)

@@ -1,7 +1,6 @@
 """The controls of a digest: the dialog that reviews it, and the one before what was chosen is decided."""
 
 import logging
-import uuid
 from functools import partial
 from typing import Any
 
@@ -12,8 +11,8 @@ from bot import cards
 from bot.cards.review import Review
 from bot.decisions import BatchService, Held, Lookup
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
-from bot.models import MAX_CHOSEN, Actor, Batch, ReplyTarget, Verb
-from handlers.clicks import actor_of
+from bot.models import Actor, Batch, ReplyTarget, Verb
+from handlers.clicks import actor_of, dicts
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
 from handlers.submissions import say_in_dialog
@@ -55,7 +54,7 @@ class Digests:
         if not only:
             raise NothingSelected
         known = Review(press.value, press.place.channel_id)
-        shown = waiting.alerts[:MAX_CHOSEN], waiting.firsts, waiting.load, self._config
+        shown = waiting.alerts, waiting.total, waiting.firsts, waiting.load, self._config
         refs = [each.remediation.ref for each in only] if verb else ()
         await self._dialogs.open(
             press.trigger_id, cards.review.dialog(known, *shown, verb=verb or Verb.APPROVE, only=refs)
@@ -74,8 +73,8 @@ class Digests:
             logger.warning("Couldn't read the choices of a digest: %s", type(error).__name__)
         await ack(options=found)
 
-    async def change(self, ack: AsyncAck) -> None:
-        """Something was ticked or chosen: Slack keeps it until the dialog is submitted."""
+    async def select(self, ack: AsyncAck) -> None:
+        """Something was chosen in a menu of release 0.1: Slack keeps it until a button is pressed."""
         await ack()
 
     async def choose(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -100,13 +99,15 @@ class Digests:
         try:
             known = Review.load(str(view.get("private_metadata")))
             verb = Verb(_values(view)[cards.review.VERB][cards.review.VERB]["selected_option"]["value"])
+            if verb not in cards.review.CHOICES:
+                raise UnknownControl("this dialog")
         except (ValueError, TypeError, KeyError) as error:
             raise UnknownControl("this dialog") from error
         await self._lookup.authorize_in_time(verb, actor, known.channel_id)
-        batch_id = uuid.uuid5(uuid.NAMESPACE_URL, f"selection {trigger_id}").hex
         place = ReplyTarget(known.channel_id, actor.user_id)
+        press = f"{view.get('id')} {trigger_id}"
         asked, waiting = await self._batches.ask(
-            Batch(batch_id, known.digest_id, verb, actor, place, asked_at=0.0), _chosen(view)
+            Batch(press, known.digest_id, verb, actor, place, asked_at=0.0), _chosen(view)
         )
         called = {each.ref: each.node for each in asked.items}
         return cards.selection.dialog(asked, waiting.alerts, called, waiting.firsts, waiting.load, self._config)
@@ -130,14 +131,16 @@ class Digests:
 
 
 def _values(of: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what was chosen in a message's or a dialog's fields, by block and control."""
-    return (of.get("state") or {}).get("values") or {}
+    """Return what was chosen in a message's or a dialog's fields, by block and control; odd ones are left out."""
+    blocks = (of.get("state") or {}).get("values")
+    fields = blocks.items() if isinstance(blocks, dict) else ()
+    return {name: each for name, each in fields if isinstance(each, dict)}
 
 
 def _chosen(of: dict[str, Any]) -> list[str]:
     """Return the values of all that was ticked or chosen."""
-    menus = [menu or {} for block in _values(of).values() for menu in block.values()]
-    return [str(option.get("value")) for menu in menus for option in menu.get("selected_options") or []]
+    menus = [menu for block in _values(of).values() for menu in block.values() if isinstance(menu, dict)]
+    return [str(option.get("value")) for menu in menus for option in dicts(menu, "selected_options")]
 
 
 def _chosen_twice(view: dict[str, Any]) -> str:
@@ -145,6 +148,7 @@ def _chosen_twice(view: dict[str, Any]) -> str:
     ticked = _chosen(view)
     for field, menus in _values(view).items():
         group = field.removeprefix(f"{cards.review.SOME}:")
-        if group != field and group in ticked and (menus.get(cards.review.SOME) or {}).get("selected_options"):
+        some = any(dicts(each, "selected_options") for each in menus.values() if isinstance(each, dict))
+        if some and group != field and group in ticked:
             return field
     return ""

@@ -1,6 +1,7 @@
 """The buttons that pause and resume approvals, or say who looks into it, and the dialog that asks why they resume."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -58,7 +59,9 @@ class Pauses:
         if press.action_id == cards.PAUSE_DIALOG:
             view = cards.pause_dialog(press.value, press.place)
         else:
-            view = cards.resume_dialog(press.value, press.place, *await self.service.active(press.value))
+            held = await self.service.active(press.value.removeprefix(cards.ALL_CLUSTERS))
+            cluster_id = press.value.removeprefix(cards.ALL_CLUSTERS)
+            view = cards.resume_dialog(cluster_id, press.place, *held, press.actor.user_id)
         await self.dialogs.open(press.trigger_id, view)
 
     async def submit_pause(self, ack: AsyncAck, body: dict[str, Any]) -> None:
@@ -70,14 +73,23 @@ class Pauses:
         await self._submit(ack, body, cards.PAUSE_DIALOG, value, channel_id, is_home=is_home)
 
     async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Take the reason, then resume."""
+        """Take what was ticked and the reason, then end those pauses."""
         view = body.get("view") or {}
-        if not reason_of(view, cards.RESUME_DIALOG):
+        known = json.loads(str(view.get("private_metadata")))
+        cluster_id, channel_id, is_home, *rest = known
+        if len(rest) == 1:
+            chosen = _ticked(view)
+            since = rest[0] if cards.BRAKE in chosen else ""
+            value = json.dumps([cluster_id, [each for each in chosen if each != cards.BRAKE], since])
+        else:  # of release 0.1: it named one person, and the brake
+            user_id, since = rest
+            chosen, value = ["one"], json.dumps([cluster_id, [user_id], since])
+        if not chosen:
+            await ack(response_action="errors", errors={cards.ENDS: "Tick at least one pause."})
+        elif since and not reason_of(view, cards.RESUME_DIALOG):
             await ack(response_action="errors", errors={cards.RESUME_DIALOG: "Type a reason first."})
-            return
-        known = str(view.get("private_metadata"))
-        _, channel_id, is_home, *_ = json.loads(known)
-        await self._submit(ack, body, cards.RESUME_DIALOG, known, channel_id, is_home=is_home)
+        else:
+            await self._submit(ack, body, cards.RESUME_DIALOG, value, channel_id, is_home=is_home)
 
     async def _submit(  # noqa: PLR0913 - what was submitted, and where its answer goes
         self, ack: AsyncAck, body: dict[str, Any], dialog: str, value: str, channel_id: str | None, *, is_home: bool
@@ -100,14 +112,22 @@ class Pauses:
         return await self.replies.reply_privately(held.entry.place, cards.paused(cluster_id, pause))
 
     async def _resume(self, held: Held) -> bool:
-        cluster_id = _cluster(held)
-        left = await self.service.resume(cluster_id, held)
-        return await self.replies.reply_privately(held.entry.place, cards.resumed(cluster_id, left))
+        return await self._end(_cluster(held), held)
 
     async def _resume_named(self, held: Held) -> bool:
-        cluster_id, _, _, user_id, since = json.loads(held.entry.value)
-        left = await self.service.resume_named(cluster_id, user_id, since, held)
-        return await self.replies.reply_privately(held.entry.place, cards.resumed(cluster_id, left))
+        cluster_id, *rest = json.loads(held.entry.value)
+        chosen, since = rest if isinstance(rest[0], list) else ([rest[2]], rest[3])  # as release 0.1 wrote it
+        return await self._end(cluster_id, held, chosen, since)
+
+    async def _end(self, cluster_id: str, held: Held, chosen: Collection[str] | None = None, since: str = "") -> bool:
+        """End pauses, and tell who asked, and those whose pause it was."""
+        entry = held.entry
+        left, people = await self.service.resume(cluster_id, held, chosen, since)
+        is_told = await self.replies.reply_privately(entry.place, cards.resumed(cluster_id, left))
+        for each in sorted({*people} - {entry.actor.user_id}):
+            said = cards.pause_ended(each, cluster_id, entry.actor.user_id, entry.reason)
+            await self.replies.reply_privately(ReplyTarget(None, each, is_home=True), said)
+        return is_told
 
     async def _look(self, held: Held) -> bool:
         value = held.entry.value
@@ -118,3 +138,8 @@ class Pauses:
 
 def _cluster(held: Held) -> str:
     return held.entry.value.removeprefix(cards.ALL_CLUSTERS)
+
+
+def _ticked(view: dict[str, Any]) -> list[str]:
+    boxes = ((view.get("state") or {}).get("values") or {}).get(cards.ENDS) or {}
+    return [str(each.get("value")) for each in (boxes.get(cards.ENDS) or {}).get("selected_options") or []]

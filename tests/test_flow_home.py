@@ -158,7 +158,10 @@ async def test_pause_and_resume(bot: World) -> None:
     await bot.slack.press_home(APPROVE)
     await bot.slack.until(lambda: len(bot.slack.direct("U0ALICE")) > 1)
     assert "paused approvals until" in bot.slack.direct("U0ALICE")[1].text
-    await bot.slack.press_home(cards.RESUME)
+    bot.slack.views.clear()
+    await bot.slack.press_home(cards.RESUME_DIALOG)
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await bot.slack.submit(view)  # one's own is ticked
     await bot.slack.until(lambda: paused not in said(bot.slack.homes["U0ALICE"]))
 
 

@@ -1,15 +1,15 @@
 """What the tests of the watch share: a bot that watches, and time that passes once everything is said."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 
 from bot.clock import WaitReason
 from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, POLL, ManualClock
-from tests.simulator.slack import Posted
+from tests.simulator.slack import Ack, Posted
 from tests.simulator.slack.limits import Limits
 from tests.simulator.together import Ids
 from tests.world import APPROVE, IDS, World, world
@@ -17,7 +17,7 @@ from tests.world import APPROVE, IDS, World, world
 CHANNEL = "C0OPS"
 HOLD = "remediation:hold"
 LOOKING = "remediation:looking"
-PAUSE_DIALOG = "approvals:pause-for"
+PAUSE_DIALOG, RESUME_DIALOG, ENDS = "approvals:pause-for", "approvals:resume-reason", "approvals:ends"
 CALM = 26  # rounds of the event loop in which nothing was being answered or written
 LEAPS = (3600.0, 60.0)  # in seconds, where much time passes
 T = TypeVar("T")
@@ -140,6 +140,23 @@ async def pause(bot: World, message: Posted, *, user: str = "U0ALICE", **typed: 
     bot.slack.views.clear()
     await bot.slack.press(message, PAUSE_DIALOG, user=user)
     await submit_pause(bot, user=user, **typed)
+
+
+async def resume(
+    bot: World, message: Posted, *, user: str = "U0ALICE", whose: Collection[str] | None = None, reason: str = "done"
+) -> Ack:
+    """Press "Resume approvals…", tick the pauses of some people, or all, and submit."""
+    bot.slack.views.clear()
+    await bot.slack.press(message, RESUME_DIALOG, user=user)
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    return await bot.slack.submit(view, user=user, **{RESUME_DIALOG: reason}, **ends(view, whose))
+
+
+def ends(view: dict[str, Any], whose: Collection[str] | None = None) -> dict[str, str]:
+    """Return what is typed into the dialog that resumes approvals, to tick the pauses of some people, or all."""
+    (boxes,) = [each["element"]["options"] for each in view["blocks"] if each.get("block_id") == ENDS]
+    ticked = [each for each in boxes if whose is None or any(user in each["text"]["text"] for user in whose)]
+    return {ENDS: " ".join(each["value"] for each in ticked)}
 
 
 async def submit_pause(bot: World, *, user: str = "U0ALICE", **typed: str) -> None:

@@ -38,6 +38,8 @@ from bot.cards.notices import (
 )
 from bot.cards.pause import (
     ALL_CLUSTERS,
+    BRAKE,
+    ENDS,
     PAUSE,
     PAUSE_DIALOG,
     PAUSE_FOR,
@@ -45,6 +47,7 @@ from bot.cards.pause import (
     RESUME_DIALOG,
     looked_into,
     pause_dialog,
+    pause_ended,
     paused,
     resume_dialog,
     resumed,
@@ -76,7 +79,9 @@ from bot.cards.thread import failure as failed_repair
 __all__ = [
     "ALL_CLUSTERS",
     "ALONE",
+    "BRAKE",
     "COPY_IDS",
+    "ENDS",
     "HISTORY",
     "HOLD_FOR",
     "LOOKING",
@@ -136,6 +141,7 @@ __all__ = [
     "none_left",
     "not_back",
     "pause_dialog",
+    "pause_ended",
     "paused",
     "pointer",
     "posted_twice",

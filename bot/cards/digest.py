@@ -66,6 +66,7 @@ def draw(  # noqa: PLR0913 - what a digest shows
     running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
     ages = [each.as_of for each in alerts if each.as_of]
     warnings = [labels.as_of(min(ages))] if ages else []
+    decidable = sum(each.remediation.cluster_id not in observed for each in open_ones)
     is_observed = bool(observed) and {each.remediation.cluster_id for each in alerts} <= set(observed)
     some = f"The bot only observes {', '.join(escape(each, 60) for each in observed[:5])}: decide there in Together."
     warnings += [labels.OBSERVED if is_observed else some] if observed and open_ones else []
@@ -81,7 +82,7 @@ def draw(  # noqa: PLR0913 - what a digest shows
         *([blocks.paragraph(cause)] if cause else []),
         *(blocks.paragraph(each, bold=True) for each in warnings),
         *(block for each in running[-1:] for block in blocks.rich_texts(progress_lines(each))),
-        *controls(of, len(open_ones), running[-1:], pause, is_observed=is_observed),
+        *controls(of, len(open_ones), decidable, running[-1:], pause),
         *blocks.rich_texts(listed),
         *([blocks.paragraph(states)] if states else []),
         *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, waits))),
@@ -131,7 +132,8 @@ def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Aler
 def _cause(alerts: Sequence[Alert]) -> str:
     """Return the fault that most of what waits has in common, where its groups don't say so; empty for none."""
     found, count = most_common_fault(each.remediation for each in alerts)
-    if count == len(alerts) or 2 * count <= len(alerts):
+    is_said = count == len(alerts) and all(each.fault for each in grouped(alerts))
+    if is_said or 2 * count <= len(alerts):
         return ""
     return f"Most common fault: {escape(found, 80)}, on {count} of {len(alerts)}."
 

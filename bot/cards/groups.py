@@ -10,7 +10,7 @@ from bot.cards import labels
 from bot.cards.blocks import Element, units
 from bot.cards.evidence import fault
 from bot.cards.listing import mode_name, since
-from bot.models import EVERYTHING, MAX_CHOSEN, Alert, FirstApproval, RemediationRef, key, waiting
+from bot.models import EVERYTHING, Alert, FirstApproval, RemediationRef, key, waiting
 from bot.mrkdwn import clean
 
 Firsts = Mapping[RemediationRef, FirstApproval]
@@ -24,11 +24,11 @@ class Group:
     """Some of what waits, the oldest first.
 
     Attributes:
-        fault: what they have in common, raw; empty where that isn't told.
+        fault: what they have in common, raw; empty where nothing says, None where faults aren't told apart.
     """
 
     mode: str
-    fault: str
+    fault: str | None
     alerts: Sequence[Alert]
 
     @property
@@ -51,9 +51,9 @@ def grouped(alerts: Sequence[Alert]) -> list[Group]:
 
 
 def _by_fault(alerts: Sequence[Alert], *, is_told: bool) -> Iterator[Group]:
-    some: dict[tuple[str, str], list[Alert]] = {}
+    some: dict[tuple[str, str | None], list[Alert]] = {}
     for each in sorted(alerts, key=since):
-        some.setdefault((each.remediation.mode, _fault(each) if is_told else ""), []).append(each)
+        some.setdefault((each.remediation.mode, _fault(each) if is_told else None), []).append(each)
     for (mode, what), members in some.items():
         yield Group(mode, what, members)
 
@@ -62,7 +62,7 @@ def _fault(alert: Alert) -> str:
     return fault(alert.remediation, 60)
 
 
-def _value(mode: str, what: str) -> str:
+def _value(mode: str, what: str | None) -> str:
     return f"group:{hashlib.blake2b(json.dumps([mode, what]).encode(), digest_size=8).hexdigest()}"
 
 
@@ -74,16 +74,15 @@ def value_of(alert: Alert) -> str:
 def chosen(alerts: Sequence[Alert], values: Collection[str]) -> list[Alert]:
     """Return those that wait and that chosen values mean, of this version's dialog or of release 0.1's menu."""
     wanted = set(values)
-    meant = [
+    return [
         each
         for each in waiting(alerts)
         if wanted
         & {
-            value_of(each), _value(each.remediation.mode, _fault(each)), _value(each.remediation.mode, ""),
+            value_of(each), _value(each.remediation.mode, _fault(each)), _value(each.remediation.mode, None),
             f"mode:{each.remediation.mode}", EVERYTHING,
         }
     ]  # fmt: skip
-    return meant[:MAX_CHOSEN]
 
 
 def half_approved(alerts: Sequence[Alert], firsts: Firsts) -> list[tuple[Alert, FirstApproval]]:

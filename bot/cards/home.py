@@ -12,7 +12,7 @@ from bot.cards.config import CardConfig
 from bot.cards.controls import actions
 from bot.cards.history import line as past_line
 from bot.cards.listing import plural, remediation_lines, returned_lines
-from bot.cards.pause import ALL_CLUSTERS, pause_button, pause_line
+from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
 from bot.cards.remediation_card import summary
 from bot.errors import BotError
 from bot.models import PER_PAGE, Blocks, CardContext, FaultReport, Overview, Remediation
@@ -64,7 +64,7 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> d
     if shown.failed is not None:
         controls.append({"type": "button", "action_id": TONIGHT, "text": blocks.plain("Tonight")})
     if may_decide:
-        controls.append(pause_button(cluster_id or None, shown.pause))
+        controls += pause_buttons(cluster_id or None, shown.pause)
     drawn = [
         _heading("Remediations" + (f" in {cluster_id}" if cluster_id else "")),
         blocks.paragraph(_counts(shown), bold=True),

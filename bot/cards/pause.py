@@ -5,39 +5,52 @@ from dataclasses import replace
 from typing import Any
 
 from bot.cards import blocks
-from bot.models import LOOKING_SECONDS, Looked, Message, Pause, ReplyTarget
-from bot.mrkdwn import clock_time, escape
+from bot.models import LOOKING_SECONDS, Looked, Message, Pause, Pauser, ReplyTarget
+from bot.mrkdwn import clean, clock_time, escape
 from bot.parsing import MAX_REASON
 
 PAUSE, RESUME = "approvals:pause", "approvals:resume"
 PAUSE_DIALOG = "approvals:pause-for"  # opens the dialog, and is its name
 PAUSE_FOR = "seconds"
 LENGTHS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("12 h", "43200"))
-RESUME_DIALOG = "approvals:resume-reason"  # opens the dialog, and is its name
+RESUME_DIALOG = "approvals:resume-reason"  # likewise; RESUME is of release 0.1
+ENDS, BRAKE = "approvals:ends", "brake"  # the boxes of that dialog, and the one for the storm brake
 ALL_CLUSTERS = "*"  # no cluster ID has it
+BOXES = 9  # people's pauses to choose from, beside the brake: ten options (docs.slack.dev, checkboxes element)
+NAMED = 3  # people that a card names
 
 
 def pause_line(pause: Pause) -> str:
     """Return why approvals are paused and until when."""
-    why = f" (“{escape(pause.reason, 200)}”)" if pause.reason else ""
-    told = []
-    if pause.user_id:
-        told.append(f"{_where(pause.cluster_id)} until {clock_time(pause.until)} by <@{pause.user_id}>{why}")
+    told = [
+        f"{_where(each.cluster_id)} until {clock_time(each.until)} by <@{each.user_id}>{_why(each)}"
+        for each in pause.people[:NAMED]
+    ]
+    told += [f"by {len(pause.people) - NAMED} more"] if len(pause.people) > NAMED else []
     told += [f"{_where(pause.braked)} automatically: {pause.brake} are broken"] if pause.brake else []
     return f"Approvals are paused {', and '.join(told)}. You can still cancel."
 
 
-def pause_button(cluster_id: str | None, pause: Pause | None) -> dict[str, Any]:
-    """Return the button that pauses approvals of a cluster, or of all, or that resumes them."""
-    if pause and pause.brake:
-        return resume_button(pause.braked)
-    text, action_id = ("Resume approvals", RESUME) if pause else ("Pause approvals…", PAUSE_DIALOG)
-    value = (pause.cluster_id if pause else cluster_id) or ALL_CLUSTERS
-    return {"type": "button", "action_id": action_id, "text": blocks.plain(text), "value": value}
+def _why(pauser: Pauser) -> str:
+    return f" (“{escape(pauser.reason, 200)}”)" if pauser.reason else ""
+
+
+def pause_buttons(cluster_id: str | None, pause: Pause | None) -> list[dict[str, Any]]:
+    """Return the buttons that pause approvals of a cluster, or of all, and that resume them."""
+    again = {
+        "type": "button",
+        "action_id": PAUSE_DIALOG,
+        "text": blocks.plain("Pause approvals…"),
+        "value": cluster_id or ALL_CLUSTERS,
+    }
+    if pause is None:
+        return [again]
+    where = cluster_id or pause.braked or (pause.people[0].cluster_id if pause.people else "")
+    return [resume_button(where or ALL_CLUSTERS), again]
 
 
 def resume_button(cluster_id: str) -> dict[str, Any]:
-    """Return the button that asks why approvals resume which the storm brake has paused."""
+    """Return the button that asks which pauses end, and why."""
     return {
         "type": "button",
         "action_id": RESUME_DIALOG,
@@ -63,37 +76,44 @@ def pause_dialog(cluster_id: str, place: ReplyTarget) -> dict[str, Any]:
     }
 
 
-def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, since: str) -> dict[str, Any]:
-    """Return the dialog that ends what it names, with a reason.
+def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, since: str, user_id: str) -> dict[str, Any]:
+    """Return the dialog that ends the pauses that are ticked, one's own to begin with.
 
     Args:
         place: where it was asked for.
         pause: what holds now.
         since: of the brake, as `Brake.key`.
+        user_id: who asks.
     """
-    is_own = pause is not None and pause.user_id and pause.cluster_id == cluster_id
-    user_id = pause.user_id if pause and is_own else ""
-    ends = [f"<@{user_id}>'s pause"] if user_id else []
-    ends += [f"the storm brake ({pause.brake} are broken)"] if pause and since else []
-    stays = (
-        f" Approvals stay paused in all clusters by <@{pause.user_id}>."
-        if pause and pause.user_id and not is_own
-        else ""
-    )
-    if not ends:
-        return {
-            **_dialog("Resume approvals", RESUME_DIALOG),
-            "blocks": [blocks.paragraph(f"Approvals {_where(cluster_id)} aren't paused any more.{stays}")],
-        }
+    if pause is None:
+        said = f"Approvals {_where(cluster_id)} aren't paused any more."
+        return {**_dialog("Resume approvals", RESUME_DIALOG), "blocks": [blocks.paragraph(said)]}
+    people = pause.people[:BOXES]
+    boxes = [_box(each) for each in people]
+    own = [box for box, each in zip(boxes, people, strict=True) if each.user_id == user_id]
+    if pause.brake and since:
+        boxes.append(blocks.option(f"The storm brake: {pause.brake} are broken", BRAKE))
+        own = own or ([] if people else boxes)
+    field = {"type": "checkboxes", "action_id": ENDS, "options": boxes, **({"initial_options": own} if own else {})}
     warns = "If one switch or rack is the cause, repairing single nodes doesn't help." if since else ""
-    hint = "Kept in the audit trail, and shown in the channel where the storm brake ends."
-    reason = blocks.reason_field(RESUME_DIALOG, hint, MAX_REASON, is_optional=False)
+    hint = "Needed for the storm brake. Kept in the audit trail." if since else "Kept in the audit trail."
     return {
         **_dialog("Resume approvals", RESUME_DIALOG),
-        "private_metadata": json.dumps([cluster_id, place.channel_id, place.is_home, user_id, since]),
+        "private_metadata": json.dumps([cluster_id, place.channel_id, place.is_home, since]),
         "submit": blocks.plain("Resume approvals"),
-        "blocks": [blocks.statement(f"Ends {' and '.join(ends)}.{stays}", warns), reason],
+        "blocks": [
+            blocks.statement("Approvals resume once no pause is left.", warns),
+            blocks.field(ENDS, "Which pauses end", field, "People whose pause you end are told."),
+            blocks.reason_field(RESUME_DIALOG, hint, MAX_REASON, is_optional=True),
+        ],
     }
+
+
+def _box(pauser: Pauser) -> dict[str, Any]:
+    scope = "" if pauser.cluster_id else ", all clusters"
+    text = blocks.mrkdwn(f"<@{pauser.user_id}> until {clock_time(pauser.until)}{scope}")
+    box = {"text": text, "value": pauser.key}
+    return box | {"description": blocks.plain(clean(pauser.reason, blocks.MAX_OPTION_TEXT))} if pauser.reason else box
 
 
 def _dialog(title: str, name: str) -> dict[str, Any]:
@@ -108,7 +128,7 @@ def _dialog(title: str, name: str) -> dict[str, Any]:
 def paused(cluster_id: str, pause: Pause) -> Message:
     """Tell who paused approvals that they are."""
     told = _told(pause_line(pause))
-    return replace(told, blocks=[*told.blocks, blocks.actions([pause_button(cluster_id, pause)])])
+    return replace(told, blocks=[*told.blocks, blocks.actions(pause_buttons(cluster_id, pause)[:1])])
 
 
 def resumed(cluster_id: str, left: Pause | None) -> Message:
@@ -116,7 +136,13 @@ def resumed(cluster_id: str, left: Pause | None) -> Message:
     if left is None:
         return _told(f"Approvals resumed {_where(cluster_id)}.")
     told = _told(f"Not all of it is over. {pause_line(left)}")
-    return replace(told, blocks=[*told.blocks, blocks.actions([pause_button(cluster_id, left)])])
+    return replace(told, blocks=[*told.blocks, blocks.actions(pause_buttons(cluster_id, left)[:1])])
+
+
+def pause_ended(user_id: str, cluster_id: str, by: str, reason: str) -> Message:
+    """Tell somebody that another person has ended their pause."""
+    why = f": “{escape(reason, 300)}”" if reason else "."
+    return _told(f"<@{user_id}>, <@{by}> ended your pause of approvals {_where(cluster_id)}{why}")
 
 
 def looked_into(looked: Looked) -> Message:

@@ -9,7 +9,7 @@ from bot.cards import blocks, labels
 from bot.cards.blocks import Element
 from bot.cards.config import CardConfig
 from bot.cards.evidence import fault
-from bot.cards.groups import Firsts, Group, grouped, half_approved, value_of
+from bot.cards.groups import Firsts, Group, chosen, grouped, half_approved, value_of
 from bot.cards.listing import blast_radius, cluster_of, mode_name, names, plural
 from bot.models import Alert, RemediationRef, RepairLoad, Verb
 from bot.mrkdwn import clean, escape
@@ -47,9 +47,10 @@ def review_button(digest_id: str, count: int) -> Element:
     return {"type": "button", "action_id": REVIEW, "text": text, "value": digest_id, "style": "primary"}
 
 
-def dialog(  # noqa: PLR0913 - what is chosen from, and what was chosen before
+def dialog(  # noqa: PLR0913, PLR0917 - what is chosen from, and what was chosen before
     known: Review,
     alerts: Sequence[Alert],
+    total: int,
     firsts: Firsts,
     load: RepairLoad | None,
     config: CardConfig,
@@ -61,13 +62,16 @@ def dialog(  # noqa: PLR0913 - what is chosen from, and what was chosen before
 
     Args:
         alerts: what waits.
+        total: how many wait, of which these are the oldest.
         load: how much of their cluster is in repair; None where that isn't known, or they are of several.
         only: what is chosen to begin with; empty for all.
     """
-    clusters = {each.remediation.cluster_id for each in alerts}
-    cluster_id = clusters.pop() if len(clusters) == 1 else None
-    name, nodes = cluster_of(cluster_id, alerts) if cluster_id else (f"{len(clusters) + 1} clusters", None)
+    clusters = sorted({each.remediation.cluster_id for each in alerts})
+    name, nodes = cluster_of(clusters[0], alerts) if len(clusters) == 1 else (f"{len(clusters)} clusters", None)
     count, called = len(alerts), names(alerts)
+    is_part = total > count
+    more = f" These are the {count} that have waited longest, of {total}." if is_part else ""
+    title = f"Review {count} of {total}" if is_part else f"Review {count} {plural('repair', count)}"
     some = [_group(each, firsts, called, config, set(only)) for each in grouped(alerts)]
     verbs = [blocks.option(text, each.value) for each, text in CHOICES.items()]
     first = verbs[verb is Verb.CANCEL]
@@ -76,13 +80,13 @@ def dialog(  # noqa: PLR0913 - what is chosen from, and what was chosen before
         "type": "modal",
         "callback_id": REVIEW,
         "private_metadata": known.dump(),
-        "title": blocks.plain(f"Review {count} {plural('repair', count)}"),
+        "title": blocks.plain(title),
         "submit": blocks.plain("Next"),
         "close": blocks.plain("Close"),
         "blocks": [
             blocks.statement(
                 f"{blast_radius(alerts, nodes)} of {escape(name, 100)} need{'s' if count == 1 else ''} a decision.",
-                "You'll see what happens to which node before anything is sent.",
+                f"You'll see what happens to which node before anything is sent.{more}",
             ),
             *([blocks.context(f"Cluster: {room(load, config)}.")] if load else []),
             blocks.field(VERB, "What to do", what, is_optional=False),
@@ -158,8 +162,7 @@ def _marks(group: Group, firsts: Firsts, effect: str) -> str:
 def options(alerts: Sequence[Alert], group: str, query: str) -> list[dict[str, Any]]:
     """Return the nodes of a group that a query matches; `group` is what choosing all of it is known by."""
     wanted, called = query.strip().casefold(), names(alerts)
-    mine = next((each.alerts for each in grouped(alerts) if each.value == group), ())
-    found = [each for each in mine if wanted in _searched(each, called)]
+    found = [each for each in chosen(alerts, [group]) if wanted in _searched(each, called)]
     return [_option(each, called) for each in found[: blocks.MAX_OPTIONS]]
 
 

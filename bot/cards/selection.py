@@ -9,7 +9,7 @@ from bot.cards.config import CardConfig
 from bot.cards.controls import LOOKING
 from bot.cards.groups import Firsts, Group, grouped, half_approved, named
 from bot.cards.listing import blast_radius, cluster_of
-from bot.cards.pause import pause_button
+from bot.cards.pause import pause_buttons
 from bot.cards.review import review_button, room
 from bot.errors import BotError
 from bot.models import RULES, Alert, Batch, Blocks, Pause, RemediationRef, RepairLoad, TrackedMessage, Verb
@@ -22,16 +22,18 @@ STOP = "digest:stop"
 BATCH = "batch"
 
 
-def controls(
-    of: TrackedMessage, count: int, running: Sequence[Batch], pause: Pause | None, *, is_observed: bool
-) -> Blocks:
-    """Return what can be done with what waits, and with a selection that runs; nothing is decided where it observes."""
+def controls(of: TrackedMessage, count: int, decidable: int, running: Sequence[Batch], pause: Pause | None) -> Blocks:
+    """Return what can be done with what waits, and with a selection that runs.
+
+    Args:
+        decidable: how many of those that wait are in clusters that the bot doesn't only observe.
+    """
     some = [{"type": "button", "action_id": STOP, "text": blocks.plain("Stop"), "value": each.id} for each in running]
-    if count and not is_observed:
-        some.append(review_button(of.id, count))
+    if decidable:
+        some.append(review_button(of.id, decidable))
     if count:
         some.append({"type": "button", "action_id": LOOKING, "text": blocks.plain("I'm looking"), "value": of.id})
-        some.append(pause_button(of.cluster_id, pause))
+        some += pause_buttons(of.cluster_id, pause)
     return [blocks.actions(some)] if some else []
 
 
@@ -97,11 +99,11 @@ def _nodes(
     told = [escape(labels.mode(group.mode).effect, 250) if is_approval else "won't run."]
     if is_approval:
         held = sum(each.hold is not None for each in group.alerts)
-        own = sum(first.user_id == batch.actor.user_id for _, first in half_approved(group.alerts, firsts))
-        halves = len(half_approved(group.alerts, firsts)) - own
-        two = sum(config.needs_two(group.mode, each.history) for each in group.alerts) - halves
+        half = {each.remediation.ref: first.user_id for each, first in half_approved(group.alerts, firsts)}
+        needing = [each for each in group.alerts if config.needs_two(group.mode, each.history)]
+        two = sum(half.get(each.remediation.ref, batch.actor.user_id) == batch.actor.user_id for each in needing)
         told += [f"{held} {'is' if held == 1 else 'are'} on hold."] if held else []
-        told += [f"{two} of {count} need{'s' if two == 1 else ''} a second person's approval."] if two > 0 else []
+        told += [f"{two} of {count} need{'s' if two == 1 else ''} a second person's approval."] if two else []
     lines: list[Sequence[Element]] = [[*elements(head, bold=True), *elements(" ".join(told))]]
     return lines + [[each] for each in named([called[each.remediation.ref] for each in group.alerts])]
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from bot.cards import blocks, labels
 from bot.cards.evidence import fault
-from bot.cards.pause import pause_button
+from bot.cards.pause import pause_buttons
 from bot.cards.remediation_card import mention, where
 from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb
 from bot.mrkdwn import clock_time, escape, lasted
@@ -268,8 +268,8 @@ def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:
         f"{what} since {clock_time(since)} ({lasted(now - since)}). Cards may be out of date and new alerts may be "
         "missing. Still retrying; use the Together console in the meantime."
     )
-    pause = pause_button(clusters[0] if len(clusters) == 1 else None, None)
-    return Message(text, [blocks.paragraph(f"{text} ⚠️", bold=True), blocks.actions([pause])])
+    pause = pause_buttons(clusters[0] if len(clusters) == 1 else None, None)
+    return Message(text, [blocks.paragraph(f"{text} ⚠️", bold=True), blocks.actions(pause)])
 
 
 def was_unreadable(clusters: Sequence[str], since: float, until: float) -> Message:

@@ -1,6 +1,7 @@
 """Selections: what one person chose in a digest, shown to them first, and once confirmed carried out as decisions."""
 
-from collections.abc import Collection, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,6 +20,7 @@ from bot.errors import (
     StorageUnavailable,
 )
 from bot.models import (
+    MAX_CHOSEN,
     Actor,
     Alert,
     Batch,
@@ -36,14 +38,17 @@ from bot.store import Approvals, Batches, DecisionStore, Messages, Pauses, stop_
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits in a digest.
+    """What waits in a digest, and can be decided.
 
     Attributes:
+        alerts: the oldest, as many as can be decided at once.
+        total: how many there are.
         firsts: the first of two approvals, where there is one.
         load: how much of its cluster is in repair; None where that isn't known, or it is of several.
     """
 
     alerts: Sequence[Alert]
+    total: int
     firsts: Mapping[RemediationRef, FirstApproval]
     load: RepairLoad | None
 
@@ -51,9 +56,17 @@ class Waiting:
 class BatchService:
     """Asks before a batch, and begins it. Each of its decisions then takes the way of every other one."""
 
-    def __init__(self, decisions: DecisionService, policy: Policy, store: DecisionStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        decisions: DecisionService,
+        policy: Policy,
+        store: DecisionStore,
+        clock: Clock,
+        observes: Callable[[str], bool],
+    ) -> None:
         self._decisions = decisions
         self._policy = policy
+        self._observes = observes
         self._store = store
         self._messages = Messages(store.database)
         self._batches = Batches(store.database)
@@ -74,7 +87,9 @@ class BatchService:
                 load = await self._load(open_ones)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error
-        return Waiting(open_ones, snapshot.firsts if snapshot else {}, load)
+        decidable = [each for each in open_ones if not self._observes(each.remediation.cluster_id)]
+        oldest = sorted(decidable, key=cards.listing.since)[:MAX_CHOSEN]
+        return Waiting(oldest, len(decidable), snapshot.firsts if snapshot else {}, load)
 
     async def _load(self, alerts: Sequence[Alert]) -> RepairLoad | None:
         clusters = {each.remediation.cluster_id for each in alerts}
@@ -85,7 +100,7 @@ class BatchService:
         """Keep what an authorized person has chosen until it is confirmed.
 
         Args:
-            asked: without its items. One with the same ID is kept once.
+            asked: without its items. The same of one press is kept once.
 
         Returns:
             It with its items, and what they are about.
@@ -104,7 +119,9 @@ class BatchService:
             BatchItem(number, each.ref, names[each.ref], SeenState(each.mode, each.state, each.episode_key))
             for number, each in enumerate(alert.remediation for alert in wanted)
         ]
+        # Of everything that its confirmation shows, so that what is confirmed is what was kept.
         batch = replace(asked, items=items)
+        batch = replace(batch, id=uuid.uuid5(uuid.NAMESPACE_URL, repr(batch)).hex)
         try:
             async with self._clock.timeout(RECEIVE_SECONDS):
                 if asked.verb is Verb.APPROVE:

@@ -63,9 +63,11 @@ def paused(pause: Pause) -> Paused:
             f"approvals are paused automatically, because {pause.brake} are broken at once.",
             "You can still cancel. To approve now, press Resume approvals… on its message in the channel.",
         )
-    why = f": “{escape(pause.reason, 200)}”" if pause.reason else "."
+    longest = pause.people[0]
+    why = f": “{escape(longest.reason, 200)}”" if longest.reason else "."
+    who = " and ".join(f"<@{each}>" for each in dict.fromkeys(each.user_id for each in pause.people))
     return Paused(
-        f"<@{pause.user_id}> paused approvals until {clock_time(pause.until)}{why}",
+        f"{who} paused approvals until {clock_time(longest.until)}{why}",
         "You can still cancel. To approve now, ask them, or press Resume approvals.",
     )
 

@@ -1,12 +1,13 @@
 """What people say before anybody decides: nobody approves for a while, or somebody looks into it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bot.decisions.inbox import Held
 from bot.errors import NothingToResume
-from bot.models import Actor, Looked, Pause, RemediationRef, Verb
+from bot.models import Actor, Looked, Pause, Pauser, RemediationRef, Verb
 from bot.policy import Policy
-from bot.store import Faults, Pauses, begin_pause, end_pause, look_into, resume
+from bot.store import Faults, Pauses, begin_pause, look_into, resume
 
 PAUSE_SECONDS = 3600.0  # of a press that says no length
 
@@ -20,7 +21,7 @@ class PauseService:
     faults: Faults
 
     async def pause(self, cluster_id: str, held: Held, seconds: float = PAUSE_SECONDS) -> Pause:
-        """Pause approvals from now on. Returns what pauses them now, which may be somebody else's longer pause.
+        """Pause approvals from now on. Returns what pauses them now, other people's pauses with it.
 
         Raises:
             NotAllowed: the actor may not.
@@ -29,10 +30,17 @@ class PauseService:
         actor, channel_id = await self._authorize(held)
         reason = held.entry.reason
         until = await held.act(begin_pause, cluster_id, seconds, actor, channel_id, reason)
-        return await self.pauses.active(cluster_id) or Pause(actor.user_id, until, cluster_id, reason=reason)
+        own = Pauser(actor.user_id, until, cluster_id, reason)
+        return await self.pauses.active(cluster_id) or Pause((own,))
 
-    async def resume(self, cluster_id: str, held: Held) -> Pause | None:
-        """End a person's pause. Returns what pauses approvals still.
+    async def resume(
+        self, cluster_id: str, held: Held, chosen: Collection[str] | None = None, since: str = ""
+    ) -> tuple[Pause | None, list[str]]:
+        """End what pauses approvals of a cluster. Returns what does so still, and whose pauses ended.
+
+        Args:
+            chosen: the keys of people's pauses, or their user IDs; None for all pauses of the cluster.
+            since: of the storm brake, as `Brake.key`; empty for none.
 
         Raises:
             NotAllowed: the actor may not.
@@ -40,28 +48,11 @@ class PauseService:
             StorageUnavailable: it may have been written, or not.
         """
         actor, channel_id = await self._authorize(held)
-        is_ended = await held.act(end_pause, cluster_id, actor, channel_id)
-        return await self._left(cluster_id, is_ended=is_ended)
-
-    async def resume_named(self, cluster_id: str, user_id: str, since: str, held: Held) -> Pause | None:
-        """End what a dialog has named, for the reason that was given. Returns what pauses approvals still.
-
-        Args:
-            user_id: whose pause; empty for nobody's.
-            since: of the storm brake, as `Brake.key`; empty for none.
-
-        Raises:
-            As `resume`.
-        """
-        actor, channel_id = await self._authorize(held)
-        is_ended = await held.act(resume, cluster_id, actor, channel_id, held.entry.reason, user_id, since)
-        return await self._left(cluster_id, is_ended=is_ended)
-
-    async def _left(self, cluster_id: str, *, is_ended: bool) -> Pause | None:
+        ended = await held.act(resume, cluster_id, actor, channel_id, held.entry.reason, chosen, since)
         left = await self.pauses.active(cluster_id)
-        if not is_ended and left is None:
+        if not ended and left is None:
             raise NothingToResume
-        return left
+        return left, [each for each in ended.split() if each != "brake"]
 
     async def active(self, cluster_id: str) -> tuple[Pause | None, str]:
         """Return what pauses approvals of a cluster, and the `key` of the storm brake where that is what does.

@@ -17,6 +17,7 @@ from bot.models.alert import (
     Looking,
     Override,
     Pause,
+    Pauser,
     RepairLimit,
     RepairLoad,
 )
@@ -144,6 +145,7 @@ __all__ = [
     "Overview",
     "PastDecision",
     "Pause",
+    "Pauser",
     "Person",
     "Remediation",
     "RemediationRef",

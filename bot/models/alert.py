@@ -1,5 +1,7 @@
 """Alerts: what the bot knows of the remediations that it tells of, and what a card says beyond them."""
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -78,24 +80,40 @@ class Looked(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Pauser:
+    """A person's pause of approvals.
+
+    Attributes:
+        until: Unix time in seconds.
+        cluster_id: empty for all clusters.
+        reason: as it was typed; may be empty.
+    """
+
+    user_id: str
+    until: float
+    cluster_id: str = ""
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        """A short name of this very pause, which a later one of the same person doesn't have."""
+        named = json.dumps([self.user_id, self.until, self.cluster_id])
+        return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Approvals are paused, of one cluster or of all.
 
     Attributes:
-        user_id: who paused them; empty where only the storm brake did.
-        until: of that person's pause, as Unix time in seconds; else 0.
-        cluster_id: of that person's pause; empty for all.
-        reason: of that person's pause, as it was typed; may be empty.
+        people: who paused them, the longest pause first; empty where only the storm brake did.
         brake: how many nodes are broken, where the storm brake paused them, such as "14 or more of 64 nodes".
         braked: the cluster of the brake.
     """
 
-    user_id: str = ""
-    until: float = 0.0
-    cluster_id: str = ""
+    people: tuple[Pauser, ...] = ()
     brake: str = ""
     braked: str = ""
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from bot.store.lease import Lease
 from bot.store.messages import InChannel, Messages
 from bot.store.outages import Outage, Outages
 from bot.store.outbox import Outbox, OutboxEntry
-from bot.store.pauses import Pauses, begin_pause, end_pause
+from bot.store.pauses import Pauses, begin_pause
 from bot.store.retention import drop_old_response_urls, purge
 from bot.store.summaries import Summaries
 from bot.store.trail import Trail, check_signatures
@@ -38,7 +38,6 @@ __all__ = [
     "begin_pause",
     "check_signatures",
     "drop_old_response_urls",
-    "end_pause",
     "health",
     "look_into",
     "purge",

@@ -25,6 +25,7 @@ MIGRATION_SECONDS = 600.0
 SECONDS = 5.0  # a statement, or an idle moment inside a transaction: the server itself ends what takes longer
 _OF_ALL = 1.6  # times that long, a whole transaction may take with its wait for a thread
 _CLOSE_SECONDS = 1.0
+_GROUP_SECONDS = 0.05  # after which a group is committed, so that the first doesn't wait long for the last
 _VERSION = text("SELECT version_num FROM alembic_version")
 _HAS_VERSION = {
     "sqlite": text("SELECT name FROM sqlite_master WHERE name = 'alembic_version'"),
@@ -170,6 +171,9 @@ class Database:
         except TimeoutError:
             metrics.DATABASE_FAILURES.inc()
             raise StorageUnavailable("no answer", in_doubt=not running.withdraw()) from None
+        except asyncio.CancelledError:
+            running.withdraw()  # where it hasn't begun, it doesn't
+            raise
         except StorageUnavailable:
             metrics.DATABASE_FAILURES.inc()
             raise
@@ -179,42 +183,50 @@ class Database:
 
     def _run_group(self, members: Sequence[Member]) -> None:
         """Run transactions of SQLite in its thread: one, or several in one commit."""
-        if len(members) > 1 and self._commit_together(members):
+        if len(members) > 1:
+            self._commit_together(members)
             return
-        for each in members:
-            try:
-                each.result = self._transact(each.function, self._driver.begin_write, each.running)
-                each.error = None
-            except Exception as error:  # noqa: BLE001 - its caller gets it
-                each.error = error
+        (only,) = members
+        try:
+            only.result = self._transact(only.function, self._driver.begin_write, only.running)
+        except BaseException as error:  # noqa: BLE001 - its caller gets it
+            only.end(error)
+        else:
+            only.end()
 
-    def _commit_together(self, members: Sequence[Member]) -> bool:
+    def _commit_together(self, members: Sequence[Member]) -> None:
         """Run several transactions in one commit, and in a savepoint each: what one refuses harms no other.
 
         Nobody learns of a result before the commit, as it may rest on what another one of the group has written. If
-        the commit fails, it isn't known what became of any of them.
-
-        Returns:
-            False where nothing was done, since something is wrong with the database: each is tried alone.
+        the commit fails, it isn't known what became of any of them. If anything else does, nothing was done, and each
+        is tried alone. What the group has no time for waits for the next one.
         """
-        is_committing, connection = False, None
+        has_begun = is_committing = False
+        connection, in_time, time = None, members, members[0].running.time
         try:
             connection = self._connection()
             connection.raw.execute(self._driver.begin_write)
-            for each in members:
+            has_begun, ends_at = True, time() + _GROUP_SECONDS
+            for number, each in enumerate(members, start=1):
                 self._run_member(connection, each)
+                if time() > ends_at:
+                    in_time = members[:number]
+                    break
             is_committing = True
             connection.raw.commit()
-        except (self._driver.Error, OSError) as error:
+        except BaseException as error:  # noqa: BLE001 - also one that no driver should raise undoes all of it
             if connection:
                 self._roll_back(connection)
-            for each in members:
-                each.error = StorageUnavailable(type(error).__name__, in_doubt=True)
-            return is_committing
+            for each in in_time if is_committing else members:
+                each.is_alone, each.error = True, None
+                if is_committing or not has_begun:
+                    each.end(StorageUnavailable(type(error).__name__, in_doubt=is_committing))
+        else:
+            for each in in_time:
+                each.end(each.error)
         finally:
             for each in members:
                 each.running.ended()
-        return True
 
     def _run_member(self, connection: Connection, member: Member) -> None:
         driver, raw = self._driver, connection.raw

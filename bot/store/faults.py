@@ -1,6 +1,6 @@
 """What is wrong in clusters as a whole, so that every process can show it, and a restart repeats nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from pydantic import TypeAdapter
@@ -128,24 +128,30 @@ def _tell_of_brake(
 
 
 def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why
-    connection: Connection, cluster_id: str, actor: Actor, channel_id: str | None, reason: str, user_id: str, since: str
-) -> bool:
-    """End what somebody was shown to pause approvals of a cluster: a person's pause, the storm brake, or both.
+    connection: Connection,
+    cluster_id: str,
+    actor: Actor,
+    channel_id: str | None,
+    reason: str,
+    chosen: Collection[str] | None,
+    since: str,
+) -> str:
+    """End what somebody was shown to pause approvals of a cluster: people's pauses, the storm brake, or both.
 
     Args:
-        user_id: whose pause; empty for nobody's.
+        chosen: as `end_pauses` takes it.
         since: of the brake, as `Brake.key`; empty for none.
 
     Returns:
-        Whether any of it held still.
+        What of it held still, as words: the user ID of each person, and "brake".
     """
     before = _one(connection, cluster_id) or FaultReport()
-    is_resumed = bool(user_id) and pauses.end_pause(connection, cluster_id, actor, channel_id, user_id, reason)
+    ended = [each.user_id for each in pauses.end_pauses(connection, cluster_id, actor, channel_id, chosen, reason)]
     brake = before.brake
     if brake is None or not brake.is_latched or brake.key != since:
-        return is_resumed
-    ended = replace(brake, resumed_by=actor.user_id, resumed_because=reason, resumed_at=brake.broken, quiet_since=0.0)
-    _write(connection, cluster_id, before, replace(before, brake=ended))
+        return " ".join(ended)
+    after = replace(brake, resumed_by=actor.user_id, resumed_because=reason, resumed_at=brake.broken, quiet_since=0.0)
+    _write(connection, cluster_id, before, replace(before, brake=after))
     audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=cluster_id, reason=reason))
-    _tell_of_brake(connection, cluster_id, ended, is_over=True, by=actor.user_id)
-    return True
+    _tell_of_brake(connection, cluster_id, after, is_over=True, by=actor.user_id)
+    return " ".join([*ended, "brake"])

@@ -11,6 +11,8 @@ from typing import Any
 from bot.errors import StorageUnavailable
 from bot.store.connection import Connection, Driver
 
+MOST = 64  # transactions of a group
+
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Running:
@@ -56,34 +58,52 @@ class Running:
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """A transaction of a group.
+    """A transaction that waits for its group.
 
     Attributes:
-        error: why it did nothing, or that nobody knows.
+        is_done: its result or error is final; otherwise nothing of it was done, and it waits for another group.
+        is_alone: a group with it went wrong, so it is tried alone.
     """
 
     function: Callable[[Connection], Any]
     running: Running
     future: "asyncio.Future[Any]"
     result: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
+    is_done: bool = False
+    is_alone: bool = False
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Note how it has ended."""
+        self.error, self.is_done = error, True
+
+    def settle(self) -> None:
+        """Tell the caller, if one still waits."""
+        if self.future.done():
+            return
+        if isinstance(self.error, StopIteration):  # no future takes one
+            self.error = RuntimeError("StopIteration")
+        if self.error:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
 
 
 class Groups:
     """Hands to a thread, as one group, what has come while it was busy.
 
     Args:
-        run: runs a group in the thread, and leaves each member's result with it.
+        run: runs a group in the thread, and ends some of its members; the others wait for the next one.
     """
 
     def __init__(self, thread: Executor, run: Callable[[Sequence[Member]], None]) -> None:
         self._thread = thread
         self._run = run
         self._waiting: list[Member] = []
-        self._is_busy = False
+        self._is_busy = self._is_closed = False
 
     def add(self, function: Callable[[Connection], Any], running: Running) -> "asyncio.Future[Any]":
-        """Take a transaction. A caller who cancels its future before its group begins has withdrawn it."""
+        """Take a transaction. A caller who cancels its future before it begins has withdrawn it."""
         member = Member(function, running, asyncio.get_running_loop().create_future())
         self._waiting.append(member)
         if not self._is_busy:
@@ -91,25 +111,33 @@ class Groups:
         return member.future
 
     def close(self) -> None:
-        """Refuse what has not begun."""
+        """Refuse what has not begun, and what is undone from now on."""
+        self._is_closed = True
+        self._refuse()
+
+    def _refuse(self) -> None:
         for each in self._waiting:
-            if not each.future.done():
-                each.future.set_exception(StorageUnavailable("closed"))
+            each.end(StorageUnavailable("closed"))
+            each.settle()
         self._waiting.clear()
 
     def _next(self) -> None:
-        group, self._waiting = [each for each in self._waiting if not each.future.done()], []
+        self._waiting = [each for each in self._waiting if not each.future.done()]
+        count = next((number for number, each in enumerate(self._waiting) if each.is_alone), len(self._waiting))
+        group, self._waiting = self._waiting[: min(count, MOST) or 1], self._waiting[min(count, MOST) or 1 :]
         self._is_busy = bool(group)
         if group:
             ended = asyncio.get_running_loop().run_in_executor(self._thread, self._run, group)
-            ended.add_done_callback(lambda _: self._settle(group))
+            ended.add_done_callback(lambda ended: self._settle(group, ended))
 
-    def _settle(self, group: Sequence[Member]) -> None:
+    def _settle(self, group: Sequence[Member], ended: "asyncio.Future[None]") -> None:
+        failed = None if ended.cancelled() else ended.exception()
         for each in group:
-            if each.future.done():
-                continue
-            if each.error:
-                each.future.set_exception(each.error)
-            else:
-                each.future.set_result(each.result)
+            if failed and not each.is_done:  # a bug: nobody knows what it has left behind
+                each.end(StorageUnavailable(type(failed).__name__, in_doubt=True))
+            if each.is_done:
+                each.settle()
+        self._waiting[:0] = [each for each in group if not each.is_done]
+        if self._is_closed:
+            self._refuse()
         self._next()

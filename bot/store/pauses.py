@@ -1,43 +1,33 @@
 """Pauses: approvals that somebody has stopped for a time, in one cluster or in all."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from pydantic import TypeAdapter
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.models import Actor, AuditNote, Pause
+from bot.models import Actor, AuditNote, Pause, Pauser
 from bot.store import audit
 from bot.store.audit import storable
-from bot.store.connection import Connection, is_among, listed, now, read_clock
+from bot.store.connection import Connection, Rows, dump, is_among, listed, read_clock, read_json
 from bot.store.database import Database
 from bot.store.tables import faults, messages, pauses
 
+_MOST = 20  # people with a pause of the same clusters; those that would end first are left out
+_OTHERS = TypeAdapter(list[Pauser])
 p, m = pauses.c, messages.c
-_ACTIVE = (
-    select(p.user_id, p.until, p.cluster_id, p.reason)
-    .where(is_among("b_clusters", p.cluster_id), p.until > now())
-    .order_by(p.until.desc())
-    .limit(1)
-)  # fmt: skip
+_HELD = select(pauses).where(is_among("b_clusters", p.cluster_id))
+_TO_CHANGE = _HELD.with_for_update()
 _BRAKED = (
     select(faults.c.cluster_id, faults.c.brake)
     .where(or_(bindparam("b_all"), is_among("b_clusters", faults.c.cluster_id)), faults.c.brake.is_not(None))
     .order_by(faults.c.cluster_id)
     .limit(1)
 )
-_SET = {
-    "user_id": bindparam("b_user"), "until": now() + bindparam("b_seconds"), "reason": bindparam("b_reason"),
-}  # fmt: skip
-# A shorter pause ends nobody else's: theirs stays as it is.
-_REPLACES = or_(p.user_id == bindparam("b_user"), p.until <= now() + bindparam("b_seconds"))
-_PAUSE = (
-    insert(pauses)
-    .values(cluster_id=bindparam("b_cluster"), **_SET)
-    .on_conflict_do_update(index_elements=["cluster_id"], set_=_SET, where=_REPLACES)
-)
-_THEIRS = or_(bindparam("b_user") == "", p.user_id == bindparam("b_user"))
-_RESUME = delete(pauses).where(p.cluster_id == bindparam("b_cluster"), p.until > now(), _THEIRS)
+# There from the beginning, so that of two that pause at once neither forgets the other.
+_MAKE = insert(pauses).values(user_id="", until=0.0).on_conflict_do_nothing()
+_WRITE = update(pauses).where(p.cluster_id == bindparam("b_cluster"))
 _CONCERNS = or_(bindparam("b_cluster") == "", m.cluster_id == bindparam("b_cluster"), m.cluster_id.is_(None))
 _WAKE = update(messages).where(m.is_open, _CONCERNS).values(next_at=0.0, version=m.version + 1)
 
@@ -54,37 +44,76 @@ class Pauses:
 
 
 def active_pause(connection: Connection, clusters: Collection[str]) -> Pause | None:
-    """Return what pauses approvals of any of these clusters now, inside a transaction: somebody, the brake, or both."""
-    row = connection.execute(_ACTIVE, {"b_clusters": listed(["", *clusters])}).first()
-    pause = Pause(row.user_id, row.until, row.cluster_id, reason=row.reason) if row else None
+    """Return what pauses approvals of any of these clusters now, inside a transaction: people, the brake, or both."""
+    rows = connection.execute(_HELD, {"b_clusters": listed({"", *clusters})})
+    people = _held(connection, rows) if rows else []
     braked = connection.execute(_BRAKED, {"b_all": "" in clusters, "b_clusters": listed(clusters)}).first()
-    return replace(pause or Pause(), brake=braked.brake, braked=braked.cluster_id) if braked else pause
+    pause = Pause(tuple(people), *((braked.brake, braked.cluster_id) if braked else ()))
+    return pause if people or braked else None
+
+
+def _held(connection: Connection, rows: Rows) -> list[Pauser]:
+    """Return the pauses of some rows that hold, the longest first."""
+    present, found = read_clock(connection), list[Pauser]()
+    for row in rows:
+        found.append(Pauser(row.user_id, row.until, row.cluster_id, row.reason))
+        if others := read_json(_OTHERS, row.others, "A pause"):
+            found += others
+    return sorted((each for each in found if each.until > present), key=lambda each: -each.until)
+
+
+def _to_change(connection: Connection, cluster_id: str) -> list[Pauser]:
+    return _held(connection, connection.execute(_TO_CHANGE, {"b_clusters": listed([cluster_id])}))
 
 
 def begin_pause(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, and why
     connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None, reason: str = ""
 ) -> float:
-    """Pause approvals from now on, and let every message that is concerned show it.
+    """Pause approvals from now on, in place of the same person's pause, and let every message concerned show it.
 
     Returns:
-        Until when; somebody else's pause that is longer stays instead.
+        Until when.
     """
-    values = {"b_cluster": cluster_id, "b_user": actor.user_id, "b_seconds": seconds, "b_reason": storable(reason)}
-    connection.execute(_PAUSE, values)
+    connection.execute(_MAKE, {"cluster_id": cluster_id})
+    others = [each for each in _to_change(connection, cluster_id) if each.user_id != actor.user_id]
+    own = Pauser(actor.user_id, read_clock(connection) + seconds, cluster_id, storable(reason))
+    _write(connection, cluster_id, [*others, own])
     audit.note(connection, AuditNote("paused", actor, channel_id, cluster_id=cluster_id, reason=reason))
     wake(connection, cluster_id)
-    return read_clock(connection) + seconds
+    return own.until
 
 
-def end_pause(  # noqa: PLR0913, PLR0917 - whose pause, who ends it, and why
-    connection: Connection, cluster_id: str, actor: Actor, channel_id: str | None, user_id: str = "", reason: str = ""
-) -> bool:
-    """End a person's pause; that of `user_id` alone, where one is given. Returns False where there is none."""
-    if not connection.execute(_RESUME, {"b_cluster": cluster_id, "b_user": user_id}).rowcount:
-        return False
-    audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=cluster_id, reason=reason))
-    wake(connection, cluster_id)
-    return True
+def end_pauses(  # noqa: PLR0913, PLR0917 - whose pauses, who ends them, and why
+    connection: Connection,
+    cluster_id: str,
+    actor: Actor,
+    channel_id: str | None,
+    chosen: Collection[str] | None = None,
+    reason: str = "",
+) -> list[Pauser]:
+    """End people's pauses of a cluster, and return them.
+
+    Args:
+        chosen: their keys, also of pauses of all clusters, or user IDs; None for all pauses of the cluster.
+    """
+    ended: list[Pauser] = []
+    for each in [cluster_id] if chosen is None else dict.fromkeys((cluster_id, "")):
+        held = _to_change(connection, each)
+        meant = {one.key for one in held} if chosen is None else {*chosen}
+        mine = [one for one in held if one.key in meant or (each == cluster_id and one.user_id in meant)]
+        if mine:
+            _write(connection, each, [one for one in held if one not in mine])
+            audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=each, reason=reason))
+            wake(connection, each)
+        ended += mine
+    return ended
+
+
+def _write(connection: Connection, cluster_id: str, people: Sequence[Pauser]) -> None:
+    longest, *others = sorted(people, key=lambda each: -each.until) or [Pauser("", 0.0)]
+    values = {"user_id": longest.user_id, "until": longest.until, "reason": longest.reason}
+    more = dump(_OTHERS, others[: _MOST - 1])
+    connection.execute(_WRITE, {"b_cluster": cluster_id, "others": more, **values})
 
 
 def wake(connection: Connection, cluster_id: str) -> None:

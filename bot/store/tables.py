@@ -187,6 +187,7 @@ pauses = Table(
     Column("user_id", Text, nullable=False),
     Column("until", Double, nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
+    Column("others", Text, nullable=False, server_default="[]"),  # shorter pauses of other people
 )
 
 # What was acked that is no decision. The body is what was asked as JSON, until it is done; the result is its change's.

@@ -167,8 +167,7 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     if (moment := calls.remind_at(snapshot, config)) is not None:
         yield moment
     yield from (each.until for each in snapshot.message.looking)
-    if snapshot.pause and snapshot.pause.until:
-        yield snapshot.pause.until
+    yield from (each.until for each in snapshot.pause.people) if snapshot.pause else ()
     asking = calls.unheld(snapshot)
     if config.quiet and asking and config.quiet.cover(snapshot.now):
         yield config.quiet.end_after(snapshot.now)

@@ -23,6 +23,7 @@ from bot.models import (
     Message,
     Mode,
     Pause,
+    Pauser,
     RepairLimit,
     SeenState,
     State,
@@ -121,7 +122,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "timeline", cards.timeline(ended, CardContext(came_back=CameBack("Xid 79", START + 4000)), PAST), True
     yield "summary", cards.handover.shift(alerts(12), [], [], START - 9 * 3600), False
     yield "copy-ids", cards.copyable(REF), True
-    yield "paused", cards.paused("c-7f2", Pause("U0BOB", START + 3600)), True
+    yield "paused", cards.paused("c-7f2", Pause((Pauser("U0BOB", START + 3600, "c-7f2"),))), True
     line = f"gpu-node-07: cancelled by <@{ALICE}>. <https://x.slack.com/|See the card>"
     yield "typed-cancel", cards.line(line), False
     failed = cards.failed(request(Verb.APPROVE), ERRORS["NotReached"], START)
@@ -173,7 +174,7 @@ def view() -> dict[str, Any]:
 def review() -> dict[str, Any]:
     """The dialog that reviews a digest."""
     open_ones, config = waiting(alerts(40)), cards.CardConfig(limit=RepairLimit(nodes=4))
-    return cards.review.dialog(cards.review.Review(DIGEST.id, "C0OPS"), open_ones, {}, ABOUT.share, config)
+    return cards.review.dialog(cards.review.Review(DIGEST.id, "C0OPS"), open_ones, 16, {}, ABOUT.share, config)
 
 
 def reason() -> dict[str, Any]:

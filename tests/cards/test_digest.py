@@ -5,9 +5,18 @@ from dataclasses import replace
 import pytest
 
 from bot import cards
-from bot.cards.groups import chosen
 from bot.cards.review import Review
-from bot.models import BatchItem, Hold, RepairLoad, SeenState, State, waiting
+from bot.models import (
+    BatchItem,
+    FirstApproval,
+    History,
+    Hold,
+    RepairLoad,
+    SeenState,
+    State,
+    TwoPeople,
+    waiting,
+)  # fmt: skip
 from bot.mrkdwn import when
 from tests.card_text import compare, drawn
 from tests.manual_clock import START
@@ -66,14 +75,13 @@ def test_dialog_and_choices_of_a_thousand_nodes_fit_into_slack() -> None:
     view = cards.selection.dialog(batch(0), thousand, cards.listing.names(thousand), {}, None, cards.CardConfig())
     check_view(view)
     assert view["title"]["text"] == "Approve 1000 repairs"
-    review = cards.review.dialog(Review(DIGEST.id, "C0OPS"), thousand, {}, None, cards.CardConfig())
+    review = cards.review.dialog(Review(DIGEST.id, "C0OPS"), thousand, 1300, {}, None, cards.CardConfig())
     check_view(review)
-    assert review["title"]["text"] == "Review 1000 repairs"
+    assert review["title"]["text"] == "Review 1000 of 1300"
     group = next(each["block_id"] for each in review["blocks"] if "review:some" in str(each))
     options = cards.review.options(thousand, group.removeprefix("review:some:"), "")
     assert len(options) == 100
     check_options(options)
-    assert len(chosen(thousand, ["all"])) == 1000
     shown = batch(1000, 1000)
     report = cards.batch.report(shown)
     assert len(report) == 1
@@ -126,3 +134,26 @@ def test_hold_in_a_digest_says_on_which_day_it_ends() -> None:
     (one,) = alerts(1)
     held = replace(one, hold=Hold("U0BOB", START + 86_400))
     assert f"on hold by <@U0BOB> until {when(START + 86_400)}" in cards.digest.draw(DIGEST, [held], []).text
+
+
+def test_digest_names_the_common_fault_where_its_groups_name_none() -> None:
+    drained = {"title": "GPU has fallen off the bus", "xid": {"events": [{"xid_code": "79"}]}}
+    some = [
+        replace(each, remediation=remediation(
+            id=f"r-{number}",
+            linked_alerts=[{"annotation": drained | {"slurm_node_unavailable": {"reason": f"job {number} died"}}}],
+        ))
+        for number, each in enumerate(waiting(alerts(40)))
+    ]  # fmt: skip
+    assert len(some) > 12
+    assert f"Most common fault: Xid 79, on {len(some)} of {len(some)}." in cards.digest.draw(DIGEST, some, []).text
+
+
+def test_dialog_counts_who_needs_a_second_person_node_by_node() -> None:
+    one, two = waiting(alerts(12))[:2]
+    often = replace(two, remediation=one.remediation.model_copy(update={"id": "r-2"}), history=History(9, lately=9))
+    ask, config = batch(0), cards.CardConfig(two_people=TwoPeople(repairs=3, seconds=86_400))
+    first = FirstApproval("U0BOB", one.remediation.mode, START, episode=one.remediation.episode)
+    called = cards.listing.names([one, often])
+    view = cards.selection.dialog(ask, [one, often], called, {one.remediation.ref: first}, None, config)
+    assert "1 of 2 needs a second person's approval." in str(view)

@@ -224,7 +224,7 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
                 assert text["verbatim"] is True
                 assert not MARKUP.search(text["text"])
     check_view(cards.selection.dialog(batch(8), many, cards.listing.names(many), {}, None, cards.CardConfig()))
-    check_view(cards.review.dialog(Review(DIGEST.id, "C0OPS"), many, {}, None, cards.CardConfig()))
+    check_view(cards.review.dialog(Review(DIGEST.id, "C0OPS"), many, len(many), {}, None, cards.CardConfig()))
 
 
 @given(fields=WORST, words=NASTY, buttons=st.booleans())

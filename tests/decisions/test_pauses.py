@@ -1,18 +1,23 @@
 """Approvals that somebody has paused: shown on every card, refused with who and until when, over on their own."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from bot.models import Actor
+from bot.store import Database, begin_pause
+from bot.store.pauses import active_pause
 from bot.store.tables import audit
 from tests.deaths import free_the_lease
-from tests.manual_clock import START
+from tests.manual_clock import START, ManualClock
 from tests.rows import execute_beside, outcomes_by_user
 from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
+from tests.store.examples import open_store
 from tests.storms import began, choose, digest, storm
-from tests.watch import PAUSE_DIALOG, card, pass_time, pause, until, watching
+from tests.watch import PAUSE_DIALOG, RESUME_DIALOG, card, ends, pass_time, pause, resume, until, watching
 from tests.world import APPROVE, CANCEL, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -53,12 +58,12 @@ async def test_resume_ends_a_pause_at_once_and_both_are_in_the_audit_trail(bot: 
     message = await digest(bot)
     view = await choose(bot, message)
     await pause(bot, message)
-    await until(bot, lambda: RESUME in message.buttons)
+    await until(bot, lambda: RESUME_DIALOG in message.buttons)
     await bot.slack.submit(view)
     await digest(bot, "Stopped: approvals are paused. 5 not attempted.")
-    await bot.slack.press(message, RESUME, user="U0BOB")
+    await resume(bot, message, user="U0BOB")
     assert "Approvals resumed in cluster-1." in (await bot.reply_privately("U0BOB")).text
-    await until(bot, lambda: PAUSE_DIALOG in message.buttons)
+    await until(bot, lambda: RESUME_DIALOG not in message.buttons)
     rows = select(audit.c.event, audit.c.user_id, audit.c.cluster_id).where(audit.c.event.in_(["paused", "resumed"]))
     assert await execute_beside(bot, rows) == [
         {"event": "paused", "user_id": "U0ALICE", "cluster_id": "cluster-1"},
@@ -90,7 +95,7 @@ async def test_outage_of_several_clusters_offers_to_pause_all(bot: World) -> Non
     assert "Approvals are paused in all clusters" in (await bot.reply_privately()).text
     await until(bot, lambda: all("Approvals are paused in all clusters until" in each.text for each in alerts))
     bot.together.faults.clear()
-    await bot.slack.press(await bot.reply_privately(), RESUME)
+    await resume(bot, await bot.reply_privately())
     await until(bot, lambda: not any("Approvals are paused" in each.text for each in alerts))
 
 
@@ -105,9 +110,9 @@ async def test_digest_resumes_a_pause_of_all_clusters(bot: World) -> None:
     )
     await pause(bot, told[0])
     bot.together.faults.clear()
-    await until(bot, lambda: RESUME in message.buttons)
-    await bot.slack.press(message, RESUME, user="U0BOB")
-    assert "Approvals resumed in all clusters." in (await bot.reply_privately("U0BOB")).text
+    await until(bot, lambda: RESUME_DIALOG in message.buttons)
+    await resume(bot, message, user="U0BOB")
+    assert "Approvals resumed in cluster-1." in (await bot.reply_privately("U0BOB")).text
 
 
 async def test_backlog_shows_a_pause_of_one_of_its_clusters(bot: World) -> None:
@@ -164,8 +169,8 @@ async def test_acked_pause_of_a_dialog_is_made_by_the_next_process(database_url:
         await bot.slack.until(lambda: bot.slack.views)
         await bot.slack.submit(bot.slack.views[0])  # who that is, is known from now on, but for five minutes only
         await digest(bot, "Approvals are paused")
-        await bot.slack.press(message, RESUME)
-        await until(bot, lambda: PAUSE_DIALOG in message.buttons)
+        await resume(bot, message)
+        await until(bot, lambda: RESUME_DIALOG not in message.buttons)
         view = await pause_dialog(bot, message)
         await bot.time.advance(4000)
         with bot.slack.paused("users.info"):
@@ -205,3 +210,86 @@ async def test_reply_does_not_say_that_a_longer_pause_ends_earlier(bot: World) -
     await bot.slack.submit(bobs, user="U0BOB", seconds="1800")
     told = (await bot.reply_privately("U0BOB")).text
     assert "all clusters" in told, told
+
+
+async def two_pauses(bot: World) -> Posted:
+    """Let Alice pause for an hour, and Bob for half of one, and return a digest of the cluster."""
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await pause(bot, message, **{PAUSE_DIALOG: "the switch is replaced"})
+    await digest(bot, "by @U0ALICE")
+    await pause(bot, message, user="U0BOB", seconds="1800")
+    return await digest(bot, "by @U0BOB")
+
+
+async def test_several_people_pause_and_it_ends_with_the_last_of_them(bot: World) -> None:
+    message = await two_pauses(bot)
+    assert "by @U0ALICE (“the switch is replaced”), and in cluster-1 until" in message.everything
+    await pass_time(bot, 1900)
+    assert "U0BOB" not in message.everything
+    assert "by @U0ALICE" in message.everything
+    await pass_time(bot, 1900)
+    assert "Approvals are paused" not in message.everything
+
+
+async def test_person_ends_their_own_pause_and_the_others_stays(bot: World) -> None:
+    message = await two_pauses(bot)
+    await bot.slack.press(message, RESUME_DIALOG, user="U0BOB")
+    view = await until(bot, lambda: [each for each in bot.slack.views if each["callback_id"] == RESUME_DIALOG])
+    (boxes,) = [
+        each["element"] for each in view[0]["blocks"] if each["type"] == "input" and "options" in each["element"]
+    ]
+    assert [each["text"]["text"].split()[0] for each in boxes["options"]] == ["<@U0ALICE>", "<@U0BOB>"]
+    assert boxes["initial_options"] == boxes["options"][1:]
+    await bot.slack.submit(view[0], user="U0BOB")
+    assert (
+        "Not all of it is over. Approvals are paused in cluster-1 until"
+        in (await bot.reply_privately("U0BOB", count=2)).text
+    )
+    await until(bot, lambda: "by @U0BOB" not in message.everything)
+    assert "by @U0ALICE" in message.everything
+    assert bot.slack.direct("U0ALICE") == []
+
+
+async def test_person_whose_pause_another_ends_is_told(bot: World) -> None:
+    message = await two_pauses(bot)
+    await resume(bot, message, user="U0BOB", whose=["U0ALICE"], reason="the switch is back")
+    told = (await bot.slack.until(lambda: bot.slack.direct("U0ALICE")))[0].text
+    assert told == "<@U0ALICE>, <@U0BOB> ended your pause of approvals in cluster-1: “the switch is back”"
+    await until(bot, lambda: "by @U0ALICE" not in message.everything)
+    assert "by @U0BOB" in message.everything
+
+
+async def test_late_submission_does_not_end_a_pause_that_began_since(bot: World) -> None:
+    message = await two_pauses(bot)
+    bot.slack.views.clear()
+    await bot.slack.press(message, RESUME_DIALOG, user="U0BOB")
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await pass_time(bot, 60)
+    await pause(bot, message, seconds="14400", **{PAUSE_DIALOG: "it takes longer"})
+    await digest(bot, "it takes longer")
+    await bot.slack.submit(view, user="U0BOB", **ends(view))
+    await until(bot, lambda: "by @U0BOB" not in message.everything)
+    assert "by @U0ALICE (“it takes longer”)" in message.everything
+
+
+async def test_nothing_ticked_ends_nothing(bot: World) -> None:
+    message = await two_pauses(bot)
+    ack = await resume(bot, message, user="U0BOB", whose=[])
+    assert "Tick at least one pause." in ack.body
+    assert "by @U0ALICE" in message.everything
+
+
+async def test_two_who_pause_at_once_in_two_processes_both_hold(database_url: str, time: ManualClock) -> None:
+    async with open_store(database_url, time) as store:
+        people = [Actor(f"U{number}", "", None) for number in range(6)]
+        others = [Database(database_url, time.clock) for _ in people] if database_url.startswith("postgres") else []
+        homes = others or [store.database] * len(people)
+        pauses = [home.run(begin_pause, "c", 3600.0, who, None) for home, who in zip(homes, people, strict=True)]
+        await asyncio.gather(*pauses)
+        held = await store.database.read(active_pause, ["c"])
+        assert held is not None
+        assert sorted(each.user_id for each in held.people) == [each.user_id for each in people]
+        for each in others:
+            await each.close()

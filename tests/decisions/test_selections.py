@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -10,8 +11,9 @@ from bot.store.tables import audit
 from tests.rows import execute_beside
 from tests.simulator.render import render_view
 from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Ids
 from tests.sqlite import locked
-from tests.storms import REVIEW, SOME, began, choose, digest, review, storm, ticked
+from tests.storms import REVIEW, SOME, XID, began, choose, digest, review, storm, ticked
 from tests.watch import quiet, until, watching
 from tests.world import World
 
@@ -227,14 +229,13 @@ async def test_selection_is_not_acked_by_an_overloaded_bot(bot: World) -> None:
     assert bot.together.posts == []
 
 
-async def test_ticking_is_acked_and_does_nothing(bot: World) -> None:
+async def test_choosing_in_a_menu_of_release_0_1_is_acked_and_does_nothing(bot: World) -> None:
     await began(bot)
     storm(bot, 6)
     message = await digest(bot)
     payload = bot.slack.click(message, REVIEW)
-    for action_id in ("review:all", "digest:select"):
-        payload["actions"] = [{"type": "checkboxes", "action_id": action_id, "selected_options": []}]
-        assert (await bot.slack.deliver("interactive", payload)).status == 200
+    payload["actions"] = [{"type": "multi_external_select", "action_id": "digest:select", "selected_options": []}]
+    assert (await bot.slack.deliver("interactive", payload)).status == 200
     await quiet(bot)
     assert bot.slack.views == []
     assert bot.slack.visible("U0ALICE") == []
@@ -293,3 +294,97 @@ async def test_audit_trail_says_who_confirmed_and_who_was_refused(bot: World) ->
         ("confirmed", "U0ALICE", None),
         ("refused", "U0CAROL", "not_allowed"),
     }
+
+
+def add(bot: World, number: int, **fields: Any) -> Ids:
+    """Let a node fall ill with another fault than a storm's, or with none that anything tells."""
+    ids = ("cluster-1", f"i-{number}", f"r-{number:04d}")
+    return bot.together.add(ids, instance_name=f"gpu-node-{number:04d}", **fields)
+
+
+async def test_all_of_a_group_without_a_fault_means_no_other_fault(bot: World) -> None:
+    await began(bot)
+    for number in range(12):
+        add(bot, number, reason="")
+    for number in range(12, 15):
+        add(bot, number, linked_alerts=XID)
+    view = await review(bot, await digest(bot))
+    (boxes,) = [str(each["block_id"]) for each in view["blocks"] if "'review:nodes'" in str(each)]
+    await bot.slack.submit(view, **{"review:verb": "cancel", boxes: ""})
+    assert bot.slack.views[-1]["title"]["text"] == "Cancel 12 remediations"
+
+
+async def test_of_more_than_can_be_decided_at_once_the_oldest_are_offered_and_no_other_is_chosen(bot: World) -> None:
+    await began(bot)
+    storm(bot, 1300)
+    view = await review(bot, await digest(bot, "1300 nodes"))
+    assert view["title"]["text"] == "Review 1000 of 1300"
+    assert "These are the 1000 that have waited longest, of 1300." in str(view)
+    reboot, reprovision = [str(each["block_id"]) for each in view["blocks"] if "'review:all'" in str(each)]
+    await bot.slack.submit(view, **{reprovision: ""})
+    offered = next(each["label"]["text"] for each in view["blocks"] if each.get("block_id") == reboot)
+    count = int(offered.rpartition("(")[2].rstrip(")"))
+    assert bot.slack.views[-1]["title"]["text"] == f"Approve {count} repairs"
+
+
+async def test_review_of_two_clusters_counts_them_and_leaves_out_what_is_only_observed() -> None:
+    async with watching() as bot:
+        storm(bot, 4)
+        storm(bot, 4, cluster="cluster-2")
+        assert "8 nodes of 2 clusters need a decision." in str(await review(bot, await digest(bot)))
+    async with watching(BOT_OBSERVE="cluster-2") as bot:
+        storm(bot, 4)
+        storm(bot, 4, cluster="cluster-2")
+        view = await choose(bot, await digest(bot))
+        assert view["title"]["text"] == "Approve 4 repairs"
+
+
+async def test_what_is_confirmed_is_what_was_shown_even_if_slack_repeats_a_trigger(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+
+    async def send(node: str) -> dict[str, Any]:
+        view = await review(bot, message)
+        await bot.slack.submit(view, **await ticked(bot.slack, view, [node]))
+        kind, payload = bot.slack.delivered[-1]
+        payload.pop("trigger_id")
+        return dict(json.loads((await bot.slack.deliver(kind, payload)).body)["view"])
+
+    await send("gpu-node-0001")
+    shown = await send("gpu-node-0002")
+    await bot.slack.submit(bot.slack.open_view(shown, "U0ALICE"))
+    await digest(bot, "1 of 1 approved")
+    assert [call.ids for call in bot.together.posts] == [ids[2]]
+
+
+async def test_search_still_finds_the_nodes_once_there_are_too_many_faults_to_tell_apart(bot: World) -> None:
+    await began(bot)
+    for number in range(11):
+        add(bot, number, linked_alerts=XID)
+    for number in range(11, 22):
+        add(bot, number, reason=f"fault {number}")
+    view = await review(bot, await digest(bot))
+    add(bot, 30, reason="one more fault")
+    await digest(bot, "23 nodes")
+    assert len(await bot.slack.ask_in_view(view, SOME, "")) == 11
+
+
+@pytest.mark.parametrize("values", [{"a": None}, {"a": []}, {"a": {"b": {"selected_options": ["z", None]}}}, [], None])
+async def test_odd_state_of_a_dialog_is_answered_and_decides_nothing(bot: World, values: Any) -> None:
+    await began(bot)
+    storm(bot, 6)
+    await bot.slack.submit(await review(bot, await digest(bot)))
+    kind, payload = bot.slack.delivered[-1]
+    payload["view"]["state"] = {"values": values}
+    ack = await bot.slack.deliver(kind, payload)
+    assert "This bot doesn't recognize this dialog." in ack.body
+    assert bot.together.posts == []
+
+
+async def test_dialog_takes_no_other_verb(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    view = await review(bot, await digest(bot))
+    ack = await bot.slack.submit(view, **{"review:verb": "refresh"})
+    assert "This bot doesn't recognize this dialog." in ack.body

@@ -135,10 +135,11 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
     history, about, cluster = world.history, it.ids[2], it.ids[0]
     if "" not in shown and it.mode not in shown:
         history.wrong(f"{it.mode} was approved by somebody who was shown {sorted(shown)}", about)
-    for pause in rows(world, select(pauses).where(pauses.c.cluster_id.in_((cluster, "")))):
+    held = [each for one in rows(world, select(pauses)) for each in (one, *json.loads(one["others"]))]
+    for pause in [each for each in held if each["cluster_id"] in {cluster, ""} and each["until"] > world.clock.now()]:
         begun = select(audit.c.at).where(audit.c.event == "paused", audit.c.user_id == pause["user_id"])
         began = [each["at"] for each in rows(world, begun.where(audit.c.cluster_id == pause["cluster_id"]))]
-        if pause["until"] > world.clock.now() and row["sent_at"] is not None and max(began) < row["sent_at"]:
+        if row["sent_at"] is not None and max(began) < row["sent_at"]:
             history.wrong(f"approved while approvals were paused by {pause['user_id']}", about)
     brakes = select(audit.c.event, audit.c.at).where(audit.c.event.in_(BRAKE), audit.c.cluster_id == cluster)
     before = [each for each in rows(world, brakes.order_by(audit.c.seq)) if each["at"] < (row["sent_at"] or 0.0)]

@@ -56,18 +56,15 @@ class SharedDatabase(Database):
             raise StorageUnavailable("cut", in_doubt=True)
         return result
 
-    def _commit_together(self, members: Sequence[Member]) -> bool:
-        trouble, is_known = self._trouble(), True
-        if trouble == "before":
-            return False
-        if trouble != "undone":
+    def _commit_together(self, members: Sequence[Member]) -> None:
+        trouble = self._trouble()
+        if trouble not in {"before", "undone"}:
             with self._counted():
-                is_known = super()._commit_together(members)
+                super()._commit_together(members)
         self.world.history.marks.add("several in one commit")
-        if trouble:
+        if trouble in {"before", *MARKS}:
             for each in members:
-                each.error = StorageUnavailable("cut", in_doubt=True)
-        return is_known
+                each.end(StorageUnavailable("cut", in_doubt=trouble != "before"))
 
     def _trouble(self) -> str:
         world, bot = self.world, self.world.bot_of(self.process)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PEOPLE = ("U0ALICE", "U0BOB", "U0CAROL", "U0DAVE")  # Dave may decide nothing
 MODES = ("REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_VM_ONLY")
 HOLD = "remediation:hold"
-PAUSE, RESUME = "approvals:pause-for", "approvals:resume"
+PAUSE, RESUME = "approvals:pause-for", "approvals:resume-reason"
 DECIDES = {"remediation:approve": "approve", "remediation:reject": "reject", "remediation:cancel": "cancel"}
 XID = [
     {
@@ -345,8 +345,12 @@ async def pause_meanwhile(act: Act, digest: Posted) -> None:
             for view in [each for each in slack.views[before:] if each["callback_id"] == PAUSE]:
                 await slack.submit(view, user="U0BOB")
         await asyncio.sleep(seconds)
+        before = len(slack.views)
         if RESUME in digest.controls:
             await slack.press(digest, RESUME, user="U0BOB")
+            await asyncio.sleep(1.0)
+            for view in [each for each in slack.views[before:] if each["callback_id"] == RESUME]:
+                await slack.submit(view, user="U0BOB")
 
 
 async def delete_card(act: Act) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+import time as real
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from bot.store.database import Conflict
 from tests.manual_clock import ManualClock
 
 PAGE = 4096  # bytes, as SQLite has it unless told otherwise
+
+
+class _Odd(BaseException):
+    pass
 
 
 @pytest.fixture
@@ -101,6 +106,27 @@ async def test_full_disk_refuses_for_certain_only_what_does_not_fit(database: Da
     assert await things(database) == ["a", "before", "c"]
 
 
+async def test_locked_file_refuses_the_whole_group_for_certain_after_one_wait(
+    database: Database, tmp_path: Path
+) -> None:
+    free, is_busy = threading.Event(), threading.Event()
+    first = asyncio.ensure_future(database.run(_wait_for, is_busy, free))
+    await asyncio.to_thread(is_busy.wait, 10)
+    waiting = [asyncio.ensure_future(database.run(_add, name)) for name in "abcdefgh"]
+    await asyncio.sleep(0)
+    locking = asyncio.ensure_future(asyncio.to_thread(_lock, tmp_path / "bot.db"))
+    free.set()
+    await first
+    holder = await locking
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    holder.rollback()
+    holder.close()
+    refused = [each for each in results if isinstance(each, StorageUnavailable)]
+    assert not any(each.in_doubt for each in refused)
+    assert await things(database) == sorted(["before", *(each for each in results if isinstance(each, str))])
+    assert len(refused) in {0, 8}  # it depends on which came first: all in one commit, or none
+
+
 async def test_transaction_whose_caller_has_gone_before_it_began_is_not_run(database: Database) -> None:
     free, is_busy = threading.Event(), threading.Event()
     first = asyncio.ensure_future(database.run(_wait_for, is_busy, free))
@@ -134,8 +160,97 @@ async def test_what_waits_when_the_database_is_closed_was_certainly_not_done(
     await again.close()
 
 
+class Raw:
+    """A connection of the driver's, of which some things go wrong."""
+
+    def __init__(self, raw: sqlite3.Connection, **wrong: Callable[[], None]) -> None:
+        self._raw = raw
+        self._wrong = wrong
+
+    def __getattr__(self, name: str) -> Any:
+        return self._wrong.get(name) or getattr(self._raw, name)
+
+
+async def test_commit_that_fails_oddly_puts_all_of_the_group_in_doubt(database: Database) -> None:
+    seen: list[Connection] = []
+    await database.run(seen.append)
+    raw: sqlite3.Connection = seen[0].raw
+    commits: Iterator[Callable[[], None]] = iter([raw.commit, _out_of_memory, raw.commit])
+
+    def commit() -> None:
+        next(commits)()
+
+    seen[0].raw = Raw(raw, commit=commit)
+    results = await together(
+        database, lambda connection: _add(connection, "a"), lambda connection: _add(connection, "b")
+    )
+    assert [(type(each), each.in_doubt) for each in results] == [(StorageUnavailable, True)] * 2
+    assert await things(database) == ["before"]
+    assert await database.run(_add, "later") == "later"
+
+
+@pytest.mark.parametrize("error", [_Odd("a signal"), StopIteration("next")])
+async def test_odd_error_of_one_is_its_own_and_stops_no_other(database: Database, error: BaseException) -> None:
+    with pytest.raises((_Odd, RuntimeError)):
+        await database.run(_raise, error)
+    results = await together(
+        database, lambda connection: _add(connection, "a"), lambda connection: _raise(connection, error)
+    )
+    assert results[0] == "a"
+    assert isinstance(results[1], (_Odd, RuntimeError))
+    assert await things(database) == ["a", "before"]
+
+
+async def test_caller_who_goes_while_the_group_runs_has_withdrawn_what_has_not_begun(database: Database) -> None:
+    free, is_busy, begun, go_on = (threading.Event() for _ in range(4))
+    first = asyncio.ensure_future(database.run(_wait_for, is_busy, free))
+    await asyncio.to_thread(is_busy.wait, 10)
+    head = asyncio.ensure_future(database.run(_wait_for, begun, go_on))
+    gone = asyncio.ensure_future(database.run(_add, "gone"))
+    await asyncio.sleep(0)
+    free.set()
+    await asyncio.to_thread(begun.wait, 10)
+    gone.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(first, head)
+    assert await things(database) == ["before"]
+
+
+async def test_long_queue_is_done_in_parts_and_not_given_up_as_a_whole(tmp_path: Path, time: ManualClock) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'short.db'}", time.clock, seconds=1.0)
+    await database.open()
+    steps = [asyncio.ensure_future(database.run(_take, 0.02)) for _ in range(200)]
+    results = await asyncio.gather(*steps, return_exceptions=True)
+    await database.close()
+    assert sum(each is None for each in results) > 20
+
+
+async def test_closing_does_not_wait_for_what_it_has_broken_off(tmp_path: Path, time: ManualClock) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'stuck.db'}", time.clock)
+    await database.open()
+    free, is_busy = threading.Event(), threading.Event()
+    first = asyncio.ensure_future(database.run(_wait_for, is_busy, free))
+    await asyncio.to_thread(is_busy.wait, 10)
+    stuck = [asyncio.ensure_future(database.run(each)) for each in (_nothing, _count_for_ever)]
+    await asyncio.sleep(0)
+    free.set()
+    await first
+    began = asyncio.get_running_loop().time()
+    await database.close()
+    assert asyncio.get_running_loop().time() - began < 4
+    results = await asyncio.gather(*stuck, return_exceptions=True)
+    assert [type(each) for each in results] == [StorageUnavailable] * 2
+
+
 async def things(database: Database) -> list[str]:
     return await database.read(_things)
+
+
+def _lock(path: Path) -> sqlite3.Connection:
+    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
+    holder.execute("BEGIN IMMEDIATE")
+    return holder
 
 
 def _things(connection: Connection) -> list[str]:
@@ -145,6 +260,25 @@ def _things(connection: Connection) -> list[str]:
 def _add(connection: Connection, name: str, owner: str | None = None) -> str:
     connection.execute(text("INSERT INTO thing (id, owner) VALUES (:name, :owner)"), {"name": name, "owner": owner})
     return name
+
+
+def _out_of_memory() -> None:
+    raise MemoryError
+
+
+def _raise(_connection: Connection, error: BaseException) -> None:
+    raise error
+
+
+def _take(_connection: Connection, seconds: float) -> None:
+    real.sleep(seconds)
+
+
+def _count_for_ever(connection: Connection) -> None:
+    endless = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT max(i) FROM n"
+    )
+    connection.execute(text(endless))
 
 
 def _add_and_raise(connection: Connection, name: str, error: Exception) -> None:
