@@ -198,7 +198,7 @@ class Doctor:
         try:
             clusters = await self._together.list_clusters()
         except TogetherError as error:
-            yield problem(check, error.sentence, error.next_step)
+            yield problem(check, error.why, error.next_step)
             return
         self._note_clock("Together", await self._date_of_together())
         names = [each.cluster_id for each in clusters]

@@ -253,7 +253,7 @@ async def test_decision_that_waited_ten_minutes_is_answered_and_not_sent() -> No
         await bot.time.advance(601)
         async with bot.another():
             error = await bot.answer(2)
-        assert "The bot was down for too long, so your approval expired and wasn't sent." in error.text
+        assert "Your approval wasn't sent: the bot couldn't act on it for more than 10 min." in error.text
         assert list(error.buttons) == [REFRESH]
         assert bot.together.posts == []
 

@@ -359,10 +359,10 @@ async def test_selection_that_a_dead_process_left_sends_nothing_to_an_observed_c
         await poll(bot)
         storm(bot, 8)
         message = await digest(bot)
-        await choose(bot, message)
+        view = await choose(bot, message)
         with bot.together.paused("get"):
             bot.together.calls.clear()
-            await bot.slack.submit(bot.slack.views[0])
+            await bot.slack.submit(view)
             async with asyncio.timeout(10):
                 await bot.together.until(lambda: any(each.verb == "get" for each in bot.together.calls))
             await bot.settle()

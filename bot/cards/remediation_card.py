@@ -187,7 +187,7 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
         State.CANCELLED: f"This repair won't run. {labels.COOLDOWN}",
         State.AUTO_RESOLVED: "The alert cleared, so this repair won't run.",
         State.SUCCEEDED: mode.result,
-        State.FAILED: "The repair failed and may be incomplete. Check the node.",
+        State.FAILED: "The repair failed, and the node may be half-repaired. Check it.",
     }
     if remediation.state == State.SUCCEEDED:
         return " ".join([escape(told[State.SUCCEEDED], 600), *_aftermath(remediation, about, config)])
@@ -260,7 +260,7 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
         first = f"<@{about.first.user_id}>, {when(about.first.at)}"
         yield f"1 of 2 approvals: {first}. One more operator must approve.{_too_often(about, config)}"
     elif config.needs_two(remediation.mode, about.history):
-        yield f"Needs 2 approvals, by different people.{_too_often(about, config)}"
+        yield f"Needs two approvers.{_too_often(about, config)}"
 
 
 def _affected(remediation: Remediation, about: CardContext) -> Iterator[str]:

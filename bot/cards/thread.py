@@ -76,7 +76,7 @@ def _moved(before: Remediation, after: Remediation, decided: DecidedBy | None, n
         case _ if after.state in set(State):
             said = f"{name.lower()}{since_approval}"
         case _:
-            said = f"{name}, which this bot doesn't recognize"
+            said = f"{name}, which this version of the bot doesn't know"
     return f"{said}. {symbol}"
 
 
@@ -251,7 +251,7 @@ def approving_alone(remediation: Remediation, override: Override, called: str) -
 def hold_ends(remediation: Remediation, hold: Hold) -> Message:
     """Tell the person who put a repair on hold that the hold ends soon."""
     node = escape(remediation.node, 200)
-    text = f"{node}: your hold ends in 2 min, <@{hold.user_id}>. Hold again on the card to keep it."
+    text = f"{node}: <@{hold.user_id}>, your hold ends in 2 min. Extend it on the card."
     return Message(text, [blocks.paragraph(text)])
 
 

@@ -12,7 +12,7 @@ class Expired(BotError):
 
     def __init__(self, noun: str) -> None:
         super().__init__(
-            f"The bot was down for too long, so your {noun} expired and wasn't sent.",
+            f"Your {noun} wasn't sent: the bot couldn't act on it for more than 10 min.",
             "Press “Check again”, then decide.",
         )
 
@@ -29,9 +29,9 @@ class NotRecorded(BotError):
 
     def __init__(self, noun: str, *, sent: bool) -> None:
         if sent:
-            what = f"Your {noun} may have gone through: the bot can't reach its database to record the result."
+            what = f"The bot can't reach its database. Your {noun} may have gone through."
         else:
-            what = f"Your {noun} may still be sent: the bot can't reach its database to record or stop it."
+            what = f"The bot can't reach its database. Your {noun} may still be sent."
         super().__init__(what, "Press “Check again” in a minute, before you decide anything else.")
 
 
@@ -74,7 +74,7 @@ class InternalError(BotError):
 
     def __init__(self, noun: str, *, sent: bool) -> None:
         what = f"Your {noun} may have gone through." if sent else f"Your {noun} wasn't sent."
+        first = "Press “Check again” before you decide anything else" if sent else "Try again"
         super().__init__(
-            f"Something went wrong in the bot. {what}",
-            "Press “Check again” before you decide anything else, and tell the bot's admin: details are in its log.",
+            f"Something went wrong in the bot. {what}", f"{first}, and tell the bot's admin: details are in its log."
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bot.errors.base import BotError
 from bot.errors.codes import OutcomeKind
 
-NOT_SENT = " Nothing was sent."
+NOT_SENT, UNCHANGED = " Nothing was sent.", " Nothing changed."
 IF_IT_PERSISTS = "If this keeps happening, use the Together console and tell the bot's admin."
 
 
@@ -25,7 +25,7 @@ class TogetherError(BotError):
     @property
     def why(self) -> str:
         """What went wrong, without a word on what became of a decision."""
-        return self.sentence.removesuffix(NOT_SENT)
+        return self.sentence.removesuffix(NOT_SENT).removesuffix(UNCHANGED)
 
 
 class NotReached(TogetherError):
@@ -48,7 +48,7 @@ class RateLimited(TogetherError):
     def __init__(self, retry_after: float | None = None, *, quote: str = "") -> None:
         wait = "a minute" if retry_after is None else f"{max(1, round(retry_after))} s"
         super().__init__(
-            "Together is rate-limiting this bot.",
+            f"Together is rate-limiting this bot.{UNCHANGED}",
             f"Try again in {wait}.",
             quote=quote,
         )
@@ -86,9 +86,9 @@ class KeyRefused(TogetherError):
     code = OutcomeKind.KEY_REFUSED
 
     def __init__(self, status: int, *, quote: str = "") -> None:
-        what = "rejected this bot's API key" if status == 401 else "doesn't allow this bot's API key to do that"  # noqa: PLR2004 - HTTP's own number
+        what = "Together rejected this bot's API key" if status == 401 else "This bot's Together API key can't do that"  # noqa: PLR2004 - HTTP's own number
         super().__init__(
-            f"Together {what} (HTTP {status}).",
+            f"{what} (HTTP {status}).{UNCHANGED}",
             "Ask the bot's admin to check its API key. Until then, use the Together console.",
             quote=quote,
         )
@@ -169,7 +169,9 @@ class CheckFailed(TogetherError):
     check_again = True
 
     def __init__(self, cause: TogetherError) -> None:
-        super().__init__(f"Couldn't check the remediation. {cause.why}", cause.next_step, quote=cause.quote)
+        super().__init__(
+            f"Couldn't check. {cause.why} What the card says may be old.", cause.next_step, quote=cause.quote
+        )
         self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
 
 
@@ -181,7 +183,7 @@ class OutcomeUnknown(TogetherError):
 
     def __init__(self, noun: str, cause: TogetherError) -> None:
         super().__init__(
-            f"The {noun} may have gone through. {cause.sentence} Checking the result failed too.",
+            f"The {noun} may have gone through. {cause.why} Checking the result failed too.",
             "Press “Check again” before you decide anything else.",
             quote=cause.quote,
         )

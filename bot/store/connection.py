@@ -5,8 +5,11 @@ Also the words that the two databases say differently, and the locks that only P
 
 import json
 import logging
+import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +18,8 @@ from sqlalchemy import ColumnElement, Dialect, Double, Executable, Text, bindpar
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+
+from bot.errors import StorageUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +124,48 @@ class Connection:
         rows.rowcount = cursor.rowcount
         cursor.close()
         return rows
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Running:
+    """A transaction in its thread, so that one that the database doesn't answer can be broken off from outside."""
+
+    driver: Driver
+    give_up_at: float
+    time: Callable[[], float]
+    raw: Any = None
+    has_begun: bool = False
+    is_withdrawn: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time is over."""
+        return self.time() >= self.give_up_at
+
+    def start(self) -> None:
+        """Begin, unless its time is over, or somebody has withdrawn it."""
+        with self.lock:
+            self.has_begun = not self.is_withdrawn and not self.is_over
+        if not self.has_begun:
+            raise StorageUnavailable("closed")
+
+    def withdraw(self) -> bool:
+        """Keep it from beginning. Returns whether that was in time."""
+        with self.lock:
+            self.is_withdrawn = not self.has_begun
+            return self.is_withdrawn
+
+    def ended(self) -> None:
+        """Note that its connection may be another transaction's from now on."""
+        with self.lock:
+            self.raw = None
+
+    def interrupt(self) -> None:
+        """Break the connection; the lock keeps it from being another transaction's by then."""
+        with self.lock, suppress(self.driver.Error, OSError):  # it has just ended otherwise
+            if self.raw is not None:
+                self.driver.interrupt(self.raw)
 
 
 @lru_cache(_KEPT)

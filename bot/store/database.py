@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from bot import metrics
 from bot.clock import Clock
 from bot.errors import StartError, StorageUnavailable
-from bot.store.connection import Connection, Driver
-from bot.store.groups import Groups, Member, Running
+from bot.store.connection import Connection, Driver, Running
+from bot.store.groups import Groups, Member
 from bot.store.sqlite import SCHEME, SQLiteFile
 
 MIGRATIONS = Path(__file__).parent / "migrations"

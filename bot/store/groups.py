@@ -1,59 +1,15 @@
 """Group commit: what waits for SQLite's only writer is committed together, so the disk is asked once for all of it."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bot.errors import StorageUnavailable
-from bot.store.connection import Connection, Driver
+from bot.store.connection import Connection, Running
 
 MOST = 64  # transactions of a group
-
-
-@dataclass(eq=False, slots=True, weakref_slot=True)
-class Running:
-    """A transaction in its thread, so that one that the database doesn't answer can be broken off from outside."""
-
-    driver: Driver
-    give_up_at: float
-    time: Callable[[], float]
-    raw: Any = None
-    has_begun: bool = False
-    is_withdrawn: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether its time is over."""
-        return self.time() >= self.give_up_at
-
-    def start(self) -> None:
-        """Begin, unless its time is over, or somebody has withdrawn it."""
-        with self.lock:
-            self.has_begun = not self.is_withdrawn and not self.is_over
-        if not self.has_begun:
-            raise StorageUnavailable("closed")
-
-    def withdraw(self) -> bool:
-        """Keep it from beginning. Returns whether that was in time."""
-        with self.lock:
-            self.is_withdrawn = not self.has_begun
-            return self.is_withdrawn
-
-    def ended(self) -> None:
-        """Note that its connection may be another transaction's from now on."""
-        with self.lock:
-            self.raw = None
-
-    def interrupt(self) -> None:
-        """Break the connection; the lock keeps it from being another transaction's by then."""
-        with self.lock, suppress(self.driver.Error, OSError):  # it has just ended otherwise
-            if self.raw is not None:
-                self.driver.interrupt(self.raw)
 
 
 @dataclass(eq=False, slots=True)

@@ -116,7 +116,7 @@ def test_node_that_was_repaired_too_often_takes_two_people_and_says_why() -> Non
     config, history = CardConfig(two_people=TwoPeople(repairs=3, seconds=86_400)), History(4, lately=3)
     card = cards.card(remediation(), about=CardContext(history=history), config=config)
     why = "3 repairs of this node in 24 h: another one may not help."
-    assert f"Needs 2 approvals, by different people. {why}" in card.text
+    assert f"Needs two approvers. {why}" in card.text
     assert "First of 2 approvals" in json.dumps(card.blocks)
     assert "Approve with another mode" not in json.dumps(card.blocks)
     first = FirstApproval("U0ALICE", remediation().mode, START, episode=remediation().episode)

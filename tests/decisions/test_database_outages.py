@@ -90,7 +90,7 @@ async def test_person_is_told_the_truth_while_nothing_can_be_recorded(bot: World
             await bot.together.until(lambda: bot.together.calls)
             await stack.enter_async_context(locked(tmp_path / "bot.db"))
         uncertain = await bot.answer(2)
-        assert "Your approval may still be sent: the bot can't reach its database" in uncertain.text
+        assert "The bot can't reach its database. Your approval may still be sent." in uncertain.text
         assert list(uncertain.buttons) == [REFRESH]
     certain = await bot.answer(3)
     assert "Your approval wasn't sent" in certain.text

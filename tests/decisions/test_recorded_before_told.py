@@ -39,7 +39,7 @@ async def test_no_is_never_contradicted_by_another_replica(postgresql: str, faul
             line.is_down = True
             line.cut()
         told = await bot.answer(2)
-        assert "the bot can't reach its database to record" in told.text
+        assert "The bot can't reach its database. Your approval may" in told.text
         bot.together.faults.clear()
         # Else the first replica's attempts to write would make time fly.
         bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
@@ -79,7 +79,7 @@ async def test_commit_that_stays_in_doubt_is_told_as_what_it_is(postgresql: str)
         line.cut_after = b"COMMIT"
         await bot.slack.press(alert, APPROVE)
         told = await bot.reply_privately()
-        assert "Your approval may still be sent: the bot can't reach its database" in told.text
+        assert "The bot can't reach its database. Your approval may still be sent." in told.text
         assert nos(bot) == []
         line.is_down = False
 

@@ -72,7 +72,7 @@ async def test_answer_is_told_once_when_its_record_is_answered_after_the_lease(p
             line.thaw()
             await bot.settle()
         unsure, sure = bot.slack.visible()
-        assert "may have gone through: the bot can't reach its database" in unsure.text
+        assert "The bot can't reach its database. Your cancellation may have gone through." in unsure.text
         assert "Cancelled by <@U0ALICE>" in sure.text
 
 
@@ -82,7 +82,7 @@ async def test_answer_is_told_once_when_its_record_is_answered_after_the_lease(p
         ("paused", "It wasn't sent again: <@U0BOB> paused approvals until"),
         ("escalated", "It wasn't sent again: the repair changed from “Reboot” to “Quick reprovision”."),
         (16, "It wasn't sent again: Together rejected this bot's API key (HTTP 401)."),
-        (7, "It wasn't sent again: Together doesn't allow this bot's API key to do that (HTTP 403)."),
+        (7, "It wasn't sent again: This bot's Together API key can't do that (HTTP 403)."),
         (5, "It wasn't sent again: Together has no such remediation on that cluster and instance."),
         (9, "Together refused to take it again:"),
     ],
@@ -147,7 +147,7 @@ async def test_click_is_not_run_late_because_a_clock_was_set_back(postgresql: st
         time.seconds += hours * 3600.0
         async with bot.another():
             told = await bot.answer(2)
-        assert "your approval expired and wasn't sent" in told.text
+        assert "Your approval wasn't sent: the bot couldn't act on it" in told.text
         assert bot.together.posts == []
 
 
@@ -214,7 +214,7 @@ async def test_process_whose_database_hangs_says_so(postgresql: str) -> None:
         await bot.together.until(lambda: bot.together.state(IDS) == "PENDING")
         await bot.time.advance(13.0)
         told = await bot.slack.until(lambda: next((e for e in bot.slack.visible() if "may have gone" in e.text), None))
-        assert "Your approval may have gone through: the bot can't reach its database" in told.text
+        assert "The bot can't reach its database. Your approval may have gone through." in told.text
         line.thaw()
         await bot.slack.until(lambda: "Approved by <@U0ALICE>" in alert.text or None)
 

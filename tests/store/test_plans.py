@@ -39,7 +39,7 @@ async def use_everything(bot: World) -> None:
     await bot.slack.press(alert, APPROVE)
     storm(bot, 8)
     await choose(bot, await digest(bot), verb="cancel")
-    await bot.slack.submit(bot.slack.views[0])
+    await bot.slack.submit(bot.slack.views[-1])
     await pass_time(bot, 3600)
     for words in ("", "list", REF):
         await bot.slack.command(words)

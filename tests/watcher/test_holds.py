@@ -115,7 +115,7 @@ async def test_menu_holds_for_as_long_as_was_chosen(bot: World) -> None:
     assert [line for line in thread(bot, alert) if "ends in 2 min" in line] == []
     await pass_time(bot, 70)
     (line,) = [line for line in thread(bot, alert) if "ends in 2 min" in line]
-    assert line.startswith("instance-1: your hold ends in 2 min, <@U0ALICE>.")
+    assert line.startswith("instance-1: <@U0ALICE>, your hold ends in 2 min.")
     await pass_time(bot, 120)
     assert "On hold" not in alert.text
     assert [line for line in thread(bot, alert) if "has been waiting" in line] == []
