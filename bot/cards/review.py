@@ -144,8 +144,8 @@ def _box(alert: Alert, firsts: Firsts, called: Mapping[RemediationRef, str], con
     if not half and config.needs_two(alert.remediation.mode, alert.history):
         told.append("Needs two approvers")
     told += [f"On hold by <@{alert.hold.user_id}>"] if alert.hold else []
-    option = _option(alert, called)
-    return option | {"description": blocks.mrkdwn(" · ".join(told))} if told else option
+    option, fits = _option(alert, called), blocks.pages(told, " · ", blocks.MAX_OPTION_TEXT)[:1]
+    return option | {"description": blocks.mrkdwn(fits[0])} if fits else option
 
 
 def _option(alert: Alert, called: Mapping[RemediationRef, str]) -> Element:

@@ -157,3 +157,14 @@ def test_dialog_counts_who_needs_a_second_person_node_by_node() -> None:
     called = cards.listing.names([one, often])
     view = cards.selection.dialog(ask, [one, often], called, {one.remediation.ref: first}, None, config)
     assert "1 of 2 needs a second person's approval." in str(view)
+
+
+def test_box_of_a_node_says_as_much_as_fits() -> None:
+    (one,) = waiting(alerts(1))
+    first = FirstApproval("U" * 30, one.remediation.mode, START, episode=one.remediation.episode)
+    held = replace(one, hold=Hold("W" * 30, START + 60))
+    view = cards.review.dialog(
+        Review(DIGEST.id, "C0OPS"), [held], 1, {one.remediation.ref: first}, None, cards.CardConfig()
+    )
+    check_view(view)
+    assert f"1 of 2 approvals: <@{'U' * 30}>" in str(view)
