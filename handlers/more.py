@@ -12,6 +12,7 @@ from bot.decisions import DecisionService, Lookup
 from bot.errors import UnknownControl, UnreadableButton
 from bot.models import RemediationRef, Request, Verb, read_button_value
 from handlers.clicks import action_of, value_beside
+from handlers.dialogs import Dialogs
 from handlers.home import Home
 from handlers.reasons import Reasons
 from handlers.replies import Replies
@@ -29,6 +30,7 @@ class OverflowMenu:
     decisions: DecisionService
     lookup: Lookup
     reasons: Reasons
+    dialogs: Dialogs
     replies: Replies
     home: Home
 
@@ -49,6 +51,10 @@ class OverflowMenu:
             await self.reasons.ask(request, other_mode=chosen == cards.OTHER_MODE)
             return
         ref = _reference(press.body, action)
+        if chosen == cards.PAUSE_CHOICE:
+            await self.lookup.authorize_in_time(Verb.APPROVE, press.actor, press.place.channel_id)
+            await self.dialogs.open(press.trigger_id, cards.pause_dialog(ref.cluster_id, press.place))
+            return
         await self.lookup.authorize(press.actor, press.place.channel_id)
         if chosen == cards.COPY_IDS:
             told = cards.copyable(ref)

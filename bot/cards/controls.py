@@ -16,6 +16,7 @@ _MAX_DIALOG = 300  # characters of its text (docs.slack.dev, confirmation dialog
 # The choices of that menu.
 REJECT, OTHER_MODE, COPY_IDS, HISTORY, TIMELINE, SUPPORT = "reject", "mode", "ids", "history", "timeline", "support"
 ALONE = "alone"  # approve over the two-person rule and the repair limit
+PAUSE_CHOICE = "pause"  # approvals of the cluster
 _MAX_CHOICES = 5  # of an overflow menu (docs.slack.dev, overflow menu element)
 WITH_REASON = "reason"
 HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until released (at most 24 h)", "86400"))
@@ -66,8 +67,9 @@ def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig)
             choices.append(("Approve with another mode…", OTHER_MODE))
         if config.has_break_glass and about.followed:
             choices.append(("Approve alone…", ALONE))
+        choices.append(("Pause approvals…", PAUSE_CHOICE))
     choices += [("Copy IDs", COPY_IDS), ("Show history", HISTORY), ("Copy timeline", TIMELINE)]
-    choices = choices[:_MAX_CHOICES]  # the timeline is for what is over
+    choices = choices[:_MAX_CHOICES]  # the last ones are for what is over
     if remediation.state == State.FAILED or config.stuck_at(remediation) <= about.now:
         choices.append(("Copy for Together support", SUPPORT))
     return {"type": "overflow", "action_id": MORE, "options": [blocks.option(*each) for each in choices]}

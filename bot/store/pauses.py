@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import BindParameter, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import Actor, AuditNote, Pause, Pauser
@@ -27,7 +28,14 @@ _BRAKED = (
 )
 # There from the beginning, so that of two that pause at once neither forgets the other.
 _MAKE = insert(pauses).values(user_id="", until=0.0).on_conflict_do_nothing()
-_WRITE = update(pauses).where(p.cluster_id == bindparam("b_cluster"))
+_VALUES: dict[str, BindParameter[Any]] = {
+    name: bindparam(f"b_{name}") for name in ("user_id", "until", "reason", "others")
+}
+_WRITE = (
+    insert(pauses)
+    .values(cluster_id=bindparam("b_cluster"), **_VALUES)
+    .on_conflict_do_update(index_elements=["cluster_id"], set_=_VALUES)
+)
 _CONCERNS = or_(bindparam("b_cluster") == "", m.cluster_id == bindparam("b_cluster"), m.cluster_id.is_(None))
 _WAKE = update(messages).where(m.is_open, _CONCERNS).values(next_at=0.0, version=m.version + 1)
 
@@ -111,9 +119,9 @@ def end_pauses(  # noqa: PLR0913, PLR0917 - whose pauses, who ends them, and why
 
 def _write(connection: Connection, cluster_id: str, people: Sequence[Pauser]) -> None:
     longest, *others = sorted(people, key=lambda each: -each.until) or [Pauser("", 0.0)]
-    values = {"user_id": longest.user_id, "until": longest.until, "reason": longest.reason}
+    values = {"b_user_id": longest.user_id, "b_until": longest.until, "b_reason": longest.reason}
     more = dump(_OTHERS, others[: _MOST - 1])
-    connection.execute(_WRITE, {"b_cluster": cluster_id, "others": more, **values})
+    connection.execute(_WRITE, {"b_cluster": cluster_id, "b_others": more, **values})
 
 
 def wake(connection: Connection, cluster_id: str) -> None:

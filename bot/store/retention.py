@@ -6,13 +6,14 @@ from bot.store import batches, inbox
 from bot.store.connection import Connection, now, read_clock
 from bot.store.database import Database
 from bot.store.ownership import UNFINISHED
-from bot.store.tables import alerts, decisions, first_approvals, leases, messages
+from bot.store.tables import alerts, decisions, first_approvals, leases, messages, pauses
 
 _DAY = 86_400.0
 RESPONSE_URL_SECONDS = 1800.0  # docs.slack.dev, "Handling user interaction": 30 minutes
 _AT_ONCE = 500
 c = decisions.c
 _OLD_PROBES = delete(leases).where(leases.c.name.startswith("process "), leases.c.until < now() - _DAY)
+_OLD_PAUSES = delete(pauses).where(pauses.c.until < now() - _DAY)
 _OLD_REQUESTS = select(c.id, c.request).where(
     UNFINISHED, c.received_at < now() - RESPONSE_URL_SECONDS, c.request.contains('"response_url": "')
 )
@@ -59,6 +60,7 @@ async def _purge_all(database: Database, statement: Delete, oldest: float) -> in
 def _purge_small(connection: Connection, oldest: float) -> None:
     connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
     connection.execute(_OLD_PROBES)
+    connection.execute(_OLD_PAUSES)
     inbox.purge(connection)
     batches.purge(connection, oldest, never_confirmed=read_clock(connection) - _DAY)
 

@@ -61,14 +61,15 @@ def test_buttons_are_those_that_the_state_allows(state: State) -> None:
 @pytest.mark.parametrize("state", State)
 def test_menu_offers_to_decide_only_while_it_waits(state: State) -> None:
     offered = [each["value"] for each in controls(cards.card(BY_STATE[state]))[MORE]["options"]]
-    deciding, support = {State.PENDING_APPROVAL: ["reject", "mode"]}, {State.FAILED: ["support"]}
-    assert offered == [*deciding.get(state, []), "ids", "history", "timeline", *support.get(state, [])]
+    deciding, support = {State.PENDING_APPROVAL: ["reject", "mode", "pause"]}, {State.FAILED: ["support"]}
+    asking = ["ids", "history", "timeline"][: 5 - len(deciding.get(state, []))]
+    assert offered == [*deciding.get(state, []), *asking, *support.get(state, [])]
 
 
 def test_menu_offers_no_other_mode_where_all_take_two_people() -> None:
     config = CardConfig(two_people=TwoPeople(frozenset(Mode)))
     offered = [each["value"] for each in controls(cards.card(remediation(), config=config))[MORE]["options"]]
-    assert offered == ["reject", "ids", "history", "timeline"]
+    assert offered == ["reject", "pause", "ids", "history", "timeline"]
 
 
 def test_docs_and_card_describe_each_mode_alike() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bot.cards import MORE
 from bot.models import Actor
-from bot.store import Database, begin_pause
+from bot.store import Database, begin_pause, purge
 from bot.store.pauses import active_pause
-from bot.store.tables import audit
+from bot.store.tables import audit, pauses
 from tests.deaths import free_the_lease
 from tests.manual_clock import START, ManualClock
 from tests.rows import execute_beside, outcomes_by_user
@@ -286,10 +287,37 @@ async def test_two_who_pause_at_once_in_two_processes_both_hold(database_url: st
         people = [Actor(f"U{number}", "", None) for number in range(6)]
         others = [Database(database_url, time.clock) for _ in people] if database_url.startswith("postgres") else []
         homes = others or [store.database] * len(people)
-        pauses = [home.run(begin_pause, "c", 3600.0, who, None) for home, who in zip(homes, people, strict=True)]
-        await asyncio.gather(*pauses)
+        begun = [home.run(begin_pause, "c", 3600.0, who, None) for home, who in zip(homes, people, strict=True)]
+        await asyncio.gather(*begun)
         held = await store.database.read(active_pause, ["c"])
         assert held is not None
         assert sorted(each.user_id for each in held.people) == [each.user_id for each in people]
         for each in others:
             await each.close()
+
+
+async def test_pause_that_has_ended_is_forgotten_after_a_day_and_one_that_holds_is_not(
+    database_url: str, time: ManualClock
+) -> None:
+    async with open_store(database_url, time) as store:
+        who = Actor("U0ALICE", "", None)
+        await store.database.run(begin_pause, "short", -2 * 86_400.0, who, None, "why")
+        await store.database.run(begin_pause, "long", 3600.0, who, None, "why")
+        await purge(store.database, 400)
+        rows = await store.database.read(lambda connection: connection.execute(select(pauses.c.cluster_id)).scalars())
+        assert rows == ["long"]
+        await store.database.run(begin_pause, "short", 3600.0, who, None, "again")
+        assert await store.database.read(active_pause, ["short"]) is not None
+
+
+async def test_card_pauses_approvals_of_its_cluster_from_its_menu(bot: World) -> None:
+    await began(bot)
+    (ids,) = storm(bot, 1)
+    alert = await card(bot, ids)
+    await bot.slack.press(alert, MORE, choice="pause", user="U0CAROL")
+    assert "Only operators can approve remediations." in (await bot.reply_privately("U0CAROL")).text
+    assert bot.slack.views == []
+    await bot.slack.press(alert, MORE, choice="pause")
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await bot.slack.submit(view, **{PAUSE_DIALOG: "the switch is replaced"})
+    await card(bot, ids, "by <@U0ALICE> (“the switch is replaced”)")
