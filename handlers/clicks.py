@@ -64,3 +64,16 @@ def dicts(node: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Return what of a list is an object: payloads are not to be trusted with their shape."""
     found = node.get(name)
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def fields_of(of: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what was chosen in a message's or a dialog's fields, by block and control; odd ones are left out."""
+    blocks = (of.get("state") or {}).get("values")
+    fields = blocks.items() if isinstance(blocks, dict) else ()
+    return {name: each for name, each in fields if isinstance(each, dict)}
+
+
+def chosen_in(of: dict[str, Any]) -> list[str]:
+    """Return the values of all that was ticked or chosen in a message or a dialog."""
+    menus = [menu for block in fields_of(of).values() for menu in block.values() if isinstance(menu, dict)]
+    return [str(option.get("value")) for menu in menus for option in dicts(menu, "selected_options")]

@@ -12,7 +12,7 @@ from bot.cards.review import Review
 from bot.decisions import BatchService, Held, Lookup
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
 from bot.models import Actor, Batch, ReplyTarget, Verb
-from handlers.clicks import actor_of, dicts
+from handlers.clicks import actor_of, chosen_in, dicts, fields_of
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
 from handlers.submissions import say_in_dialog
@@ -50,7 +50,7 @@ class Digests:
         verb = cards.selection.VERBS.get(press.action_id)  # of a message of release 0.1
         await self._lookup.authorize_in_time(verb or Verb.APPROVE, press.actor, press.place.channel_id)
         waiting = await self._batches.waiting(press.value)
-        only = cards.groups.chosen(waiting.alerts, _chosen(press.body)) if verb else waiting.alerts
+        only = cards.groups.chosen(waiting.alerts, chosen_in(press.body)) if verb else waiting.alerts
         if not only:
             raise NothingSelected
         known = Review(press.value, press.place.channel_id)
@@ -98,7 +98,7 @@ class Digests:
     async def _ask(self, view: dict[str, Any], actor: Actor, trigger_id: str) -> dict[str, Any]:
         try:
             known = Review.load(str(view.get("private_metadata")))
-            verb = Verb(_values(view)[cards.review.VERB][cards.review.VERB]["selected_option"]["value"])
+            verb = Verb(fields_of(view)[cards.review.VERB][cards.review.VERB]["selected_option"]["value"])
             if verb not in cards.review.CHOICES:
                 raise UnknownControl("this dialog")
         except (ValueError, TypeError, KeyError) as error:
@@ -107,7 +107,7 @@ class Digests:
         place = ReplyTarget(known.channel_id, actor.user_id)
         press = f"{view.get('id')} {trigger_id}"
         asked, waiting = await self._batches.ask(
-            Batch(press, known.digest_id, verb, actor, place, asked_at=0.0), _chosen(view)
+            Batch(press, known.digest_id, verb, actor, place, asked_at=0.0), chosen_in(view)
         )
         called = {each.ref: each.node for each in asked.items}
         return cards.selection.dialog(asked, waiting.alerts, called, waiting.firsts, waiting.load, self._config)
@@ -130,23 +130,10 @@ class Digests:
         await self._surface.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
 
 
-def _values(of: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what was chosen in a message's or a dialog's fields, by block and control; odd ones are left out."""
-    blocks = (of.get("state") or {}).get("values")
-    fields = blocks.items() if isinstance(blocks, dict) else ()
-    return {name: each for name, each in fields if isinstance(each, dict)}
-
-
-def _chosen(of: dict[str, Any]) -> list[str]:
-    """Return the values of all that was ticked or chosen."""
-    menus = [menu for block in _values(of).values() for menu in block.values() if isinstance(menu, dict)]
-    return [str(option.get("value")) for menu in menus for option in dicts(menu, "selected_options")]
-
-
 def _chosen_twice(view: dict[str, Any]) -> str:
-    """Return the field of a group of which all, and then some were chosen: it isn't clear what is meant."""
-    ticked = _chosen(view)
-    for field, menus in _values(view).items():
+    """Return the field of a group with both all and some chosen, so what is meant isn't clear; empty for none."""
+    ticked = chosen_in(view)
+    for field, menus in fields_of(view).items():
         group = field.removeprefix(f"{cards.review.SOME}:")
         some = any(dicts(each, "selected_options") for each in menus.values() if isinstance(each, dict))
         if some and group != field and group in ticked:

@@ -12,7 +12,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import Held, Lookup, PauseService
 from bot.models import ReplyTarget, Verb, read_button_value
-from handlers.clicks import action_of, actor_of
+from handlers.clicks import action_of, actor_of, chosen_in
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
 from handlers.replies import Replies
@@ -59,8 +59,8 @@ class Pauses:
         if press.action_id == cards.PAUSE_DIALOG:
             view = cards.pause_dialog(press.value, press.place)
         else:
-            held = await self.service.active(press.value.removeprefix(cards.ALL_CLUSTERS))
             cluster_id = press.value.removeprefix(cards.ALL_CLUSTERS)
+            held = await self.service.active(cluster_id)
             view = cards.resume_dialog(cluster_id, press.place, *held, press.actor.user_id)
         await self.dialogs.open(press.trigger_id, view)
 
@@ -78,12 +78,11 @@ class Pauses:
         known = json.loads(str(view.get("private_metadata")))
         cluster_id, channel_id, is_home, *rest = known
         if len(rest) == 1:
-            chosen = _ticked(view)
+            chosen = chosen_in(view)
             since = rest[0] if cards.BRAKE in chosen else ""
-            value = json.dumps([cluster_id, [each for each in chosen if each != cards.BRAKE], since])
-        else:  # of release 0.1: it named one person, and the brake
-            user_id, since = rest
-            chosen, value = ["one"], json.dumps([cluster_id, [user_id], since])
+        else:  # release 0.1 named one person, and the brake
+            chosen, since = [rest[0]], rest[1]
+        value = json.dumps([cluster_id, [each for each in chosen if each != cards.BRAKE], since])
         if not chosen:
             await ack(response_action="errors", errors={cards.ENDS: "Tick at least one pause."})
         elif since and not reason_of(view, cards.RESUME_DIALOG):
@@ -138,8 +137,3 @@ class Pauses:
 
 def _cluster(held: Held) -> str:
     return held.entry.value.removeprefix(cards.ALL_CLUSTERS)
-
-
-def _ticked(view: dict[str, Any]) -> list[str]:
-    boxes = ((view.get("state") or {}).get("values") or {}).get(cards.ENDS) or {}
-    return [str(each.get("value")) for each in (boxes.get(cards.ENDS) or {}).get("selected_options") or []]

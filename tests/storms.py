@@ -47,7 +47,7 @@ async def digest(bot: World, words: str = "", number: int = 0) -> Posted:
 
 
 async def review(bot: World, message: Posted, user: str = "U0ALICE") -> dict[str, Any]:
-    """Press, and give back the dialog that opens."""
+    """Press Review, and return the dialog that opens."""
     before = len(bot.slack.views)
     await bot.slack.press(message, REVIEW, user=user)
     await until(bot, lambda: len(bot.slack.views) > before)
@@ -57,7 +57,7 @@ async def review(bot: World, message: Posted, user: str = "U0ALICE") -> dict[str
 async def choose(
     bot: World, message: Posted, *nodes: str, verb: str = "approve", user: str = "U0ALICE"
 ) -> dict[str, Any]:
-    """Choose some nodes, or all, and give back the dialog that shows what would happen."""
+    """Choose some nodes, or all, and return the dialog that shows what would happen."""
     view = await review(bot, message, user)
     typed = await ticked(bot.slack, view, nodes, user) if nodes else {}
     await bot.slack.submit(view, user=user, **{"review:verb": verb}, **typed)

@@ -239,6 +239,12 @@ def field(name: str, label: str, element: Element, hint: str = "", *, is_optiona
     return drawn | {"hint": plain(hint)} if hint else drawn
 
 
+def boxes(name: str, options: Sequence[Element], first: Sequence[Element]) -> Element:
+    """Return check boxes; `first` are those that are ticked to begin with."""
+    drawn: Element = {"type": "checkboxes", "action_id": name, "options": [*options]}
+    return drawn | {"initial_options": [*first]} if first else drawn
+
+
 def reason_field(name: str, hint: str, longest: int, *, is_optional: bool) -> Element:
     """Return a dialog's field for a reason."""
     return {

@@ -7,7 +7,7 @@ from bot.cards import blocks, labels
 from bot.cards.batch import REPORT_LINES, progress_lines
 from bot.cards.blocks import Element, elements
 from bot.cards.evidence import fault, most_common_fault
-from bot.cards.groups import Firsts, grouped, half_approved, named
+from bot.cards.groups import Firsts, Group, grouped, half_approved, named
 from bot.cards.listing import (
     LISTED,
     blast_radius,
@@ -75,8 +75,9 @@ def draw(  # noqa: PLR0913 - what a digest shows
     called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and open_ones else ""
     waits = {each.remediation.ref for each in open_ones}
     states = _others(alerts, batches)
-    listed = _groups(open_ones, names(alerts), firsts or {}) if open_ones else _failed(alerts)
-    cause = _cause(open_ones)
+    groups = grouped(open_ones)
+    listed = _groups(groups, names(alerts), firsts or {}) if groups else _failed(alerts)
+    cause = _cause(open_ones, groups)
     drawn = [
         {"type": "header", "text": blocks.plain(f"{clean(title, 145)} {'🌩️' if open_ones else '✅'}")},
         *([blocks.paragraph(cause)] if cause else []),
@@ -129,25 +130,25 @@ def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Aler
     return f"{many} {'of' if nodes else 'in'} {where} {needs}{more}"
 
 
-def _cause(alerts: Sequence[Alert]) -> str:
+def _cause(alerts: Sequence[Alert], groups: Sequence[Group]) -> str:
     """Return the fault that most of what waits has in common, where its groups don't say so; empty for none."""
     found, count = most_common_fault(each.remediation for each in alerts)
-    is_said = count == len(alerts) and all(each.fault for each in grouped(alerts))
+    is_said = count == len(alerts) and all(each.fault for each in groups)
     if is_said or 2 * count <= len(alerts):
         return ""
     return f"Most common fault: {escape(found, 80)}, on {count} of {len(alerts)}."
 
 
-def _groups(alerts: Sequence[Alert], called: Mapping[RemediationRef, str], firsts: Firsts) -> list[Sequence[Element]]:
+def _groups(groups: Sequence[Group], called: Mapping[RemediationRef, str], firsts: Firsts) -> list[Sequence[Element]]:
     """Return a line for each group of what waits, and who has asked to wait, or approved as the first of two."""
     lines: list[Sequence[Element]] = []
-    for group in grouped(alerts):
+    for group in groups:
         if labels.deletes_data(group.mode) and _DELETES not in lines:
             lines.append(_DELETES)
-        first, *more = named([called[each.remediation.ref] for each in group.alerts])
+        nodes = [called[each.remediation.ref] for each in group.alerts]
         head = elements(f"{escape(group.title, 150)} ({len(group.alerts)}): ", bold=True)
-        rest = elements(f"  …and {len(group.alerts)} in all") if more else []
-        lines.append([*head, {**first, "text": clean(first["text"], NAMES)}, *rest])
+        rest = elements(f"  …and {len(group.alerts)} in all") if len(named(nodes)) > 1 else []
+        lines.append([*head, _some_of(nodes), *rest])
         lines += _marked(group.alerts, called, firsts)
     return lines
 
@@ -164,8 +165,13 @@ def _marked(
             said = f": on hold by <@{hold.user_id}> until {when(hold.until)}"
             some.setdefault(said, []).append(called[each.remediation.ref])
     for said, nodes in some.items():
-        shown = named(nodes)[0]
-        yield [*elements("↳ "), {**shown, "text": clean(shown["text"], NAMES)}, *elements(said)]
+        yield [*elements("↳ "), _some_of(nodes), *elements(said)]
+
+
+def _some_of(nodes: Sequence[str]) -> Element:
+    """Return the names of nodes, as many as fit into a line."""
+    shown = named(nodes)[0]
+    return {**shown, "text": clean(shown["text"], NAMES)}
 
 
 def _failed(alerts: Sequence[Alert]) -> list[Sequence[Element]]:

@@ -1,7 +1,5 @@
 """Many remediations in groups: those that do the same to nodes with the same fault."""
 
-import hashlib
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from bot.cards import labels
 from bot.cards.blocks import Element, units
 from bot.cards.evidence import fault
 from bot.cards.listing import mode_name, since
-from bot.models import EVERYTHING, Alert, FirstApproval, RemediationRef, key, waiting
+from bot.models import EVERYTHING, Alert, FirstApproval, RemediationRef, key, short_hash, waiting
 from bot.mrkdwn import clean
 
 Firsts = Mapping[RemediationRef, FirstApproval]
@@ -63,7 +61,7 @@ def _fault(alert: Alert) -> str:
 
 
 def _value(mode: str, what: str | None) -> str:
-    return f"group:{hashlib.blake2b(json.dumps([mode, what]).encode(), digest_size=8).hexdigest()}"
+    return f"group:{short_hash([mode, what])}"
 
 
 def value_of(alert: Alert) -> str:

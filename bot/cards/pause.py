@@ -13,7 +13,7 @@ PAUSE, RESUME = "approvals:pause", "approvals:resume"
 PAUSE_DIALOG = "approvals:pause-for"  # opens the dialog, and is its name
 PAUSE_FOR = "seconds"
 LENGTHS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("12 h", "43200"))
-RESUME_DIALOG = "approvals:resume-reason"  # likewise; RESUME is of release 0.1
+RESUME_DIALOG = "approvals:resume-reason"  # opens the dialog, and is its name; RESUME is release 0.1's
 ENDS, BRAKE = "approvals:ends", "brake"  # the boxes of that dialog, and the one for the storm brake
 ALL_CLUSTERS = "*"  # no cluster ID has it
 BOXES = 9  # people's pauses to choose from, beside the brake: ten options (docs.slack.dev, checkboxes element)
@@ -94,7 +94,7 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
     if pause.brake and since:
         boxes.append(blocks.option(f"The storm brake: {pause.brake} are broken", BRAKE))
         own = own or ([] if people else boxes)
-    field = {"type": "checkboxes", "action_id": ENDS, "options": boxes, **({"initial_options": own} if own else {})}
+    field = blocks.boxes(ENDS, boxes, own)
     warns = "If one switch or rack is the cause, repairing single nodes doesn't help." if since else ""
     hint = "Needed for the storm brake. Kept in the audit trail." if since else "Kept in the audit trail."
     return {

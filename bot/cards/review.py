@@ -36,7 +36,7 @@ class Review:
         """Read it.
 
         Raises:
-            ValueError, TypeError: it is none.
+            ValueError, TypeError: it isn't one.
         """
         return cls(**json.loads(metadata))
 
@@ -62,7 +62,7 @@ def dialog(  # noqa: PLR0913, PLR0917 - what is chosen from, and what was chosen
 
     Args:
         alerts: what waits.
-        total: how many wait, of which these are the oldest.
+        total: how many wait; these are the oldest of them.
         load: how much of their cluster is in repair; None where that isn't known, or they are of several.
         only: what is chosen to begin with; empty for all.
     """
@@ -116,7 +116,7 @@ def _group(
     if len(group.alerts) <= BOXES:
         options = [_box(each, firsts, called, config) for each in group.alerts]
         first = [option for option, each in zip(options, group.alerts, strict=True) if each in mine]
-        return [blocks.field(f"{NODES}:{name}", title, _boxes(NODES, options, first), effect)]
+        return [blocks.field(f"{NODES}:{name}", title, blocks.boxes(NODES, options, first), effect)]
     every = blocks.option(f"All {len(group.alerts)}", name)
     search: Element = {
         "type": "multi_external_select", "action_id": SOME, "min_query_length": 0,
@@ -125,16 +125,11 @@ def _group(
     is_all = len(mine) == len(group.alerts)
     if mine and not is_all:
         search["initial_options"] = [_option(each, called) for each in mine[: blocks.MAX_OPTIONS]]
-    tick = _boxes(ALL, [every], [every] if is_all else [])
+    tick = blocks.boxes(ALL, [every], [every] if is_all else [])
     return [
         blocks.field(f"{ALL}:{name}", title, tick, _marks(group, firsts, effect)),
         blocks.field(f"{SOME}:{name}", f"Or only some of those {len(group.alerts)}", search),
     ]
-
-
-def _boxes(name: str, options: Sequence[Element], first: Sequence[Element]) -> Element:
-    boxes: Element = {"type": "checkboxes", "action_id": name, "options": [*options]}
-    return boxes | {"initial_options": [*first]} if first else boxes
 
 
 def _box(alert: Alert, firsts: Firsts, called: Mapping[RemediationRef, str], config: CardConfig) -> Element:

@@ -75,7 +75,7 @@ class BatchService:
         self._storing = Storing(clock)
 
     async def waiting(self, digest_id: str) -> Waiting:
-        """Return what of a digest waits for approval, as far as it can be told in time for a dialog.
+        """Return what waits in a digest and can be decided, in time for a dialog.
 
         Raises:
             RefusedWithoutDatabase: the database did not answer.

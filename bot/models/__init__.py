@@ -39,7 +39,7 @@ from bot.models.button import SeenState, button_value, read_button_value, refere
 from bot.models.entry import Entry
 from bot.models.event import WHILE_OPEN, Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
-from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id, new_id
+from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id, new_id, short_hash
 from bot.models.job import (
     DOUBT_SECONDS,
     LIFETIME,
@@ -175,6 +175,7 @@ __all__ = [
     "read_button_value",
     "reference_value",
     "repairs_since",
+    "short_hash",
     "still_waiting",
     "stop_reason",
     "token_of",

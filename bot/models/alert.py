@@ -1,12 +1,11 @@
 """Alerts: what the bot knows of the remediations that it tells of, and what a card says beyond them."""
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from bot.models.approval import FirstApproval
+from bot.models.ids import short_hash
 from bot.models.job import CardNote, DecidedBy
 from bot.models.remediation import FINAL, Remediation, State
 from bot.models.verbs import Verb
@@ -97,8 +96,7 @@ class Pauser:
     @property
     def key(self) -> str:
         """A short name of this very pause, which a later one of the same person doesn't have."""
-        named = json.dumps([self.user_id, self.until, self.cluster_id])
-        return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+        return short_hash([self.user_id, self.until, self.cluster_id])
 
 
 @dataclass(frozen=True, slots=True)

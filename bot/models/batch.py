@@ -1,7 +1,5 @@
 """Many decisions that one person asked for at once: a selection, which once confirmed is a batch."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +7,7 @@ from enum import StrEnum
 from bot.errors import OutcomeKind
 from bot.models.alert import Alert
 from bot.models.button import SeenState
-from bot.models.ids import RemediationRef
+from bot.models.ids import RemediationRef, short_hash
 from bot.models.remediation import Remediation, State
 from bot.models.request import Actor, ReplyTarget
 from bot.models.verbs import RULES, Verb
@@ -92,7 +90,7 @@ def stop_reason(latest: Sequence[str]) -> StopReason | None:
 
 def key(remediation: Remediation) -> str:
     """Return a remediation's short name among the options of a menu, which may be 75 characters long."""
-    return hashlib.blake2b(json.dumps(str(remediation.ref)).encode(), digest_size=8).hexdigest()
+    return short_hash(str(remediation.ref))
 
 
 def waiting(alerts: Sequence[Alert]) -> list[Alert]:

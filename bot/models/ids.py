@@ -1,5 +1,7 @@
 """What an ID is, and the three that name a remediation."""
 
+import hashlib
+import json
 import random
 import re
 import unicodedata
@@ -63,3 +65,8 @@ class RemediationRef:
 
     def __str__(self) -> str:
         return f"{self.cluster_id}/{self.instance_id}/{self.remediation_id}"
+
+
+def short_hash(value: object, characters: int = 16) -> str:
+    """Return a short name of a value that JSON can hold: the same for the same."""
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=characters // 2).hexdigest()

@@ -1,12 +1,10 @@
 """One thing that a person asked for: who, what, where."""
 
-import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bot.models.button import SeenState
-from bot.models.ids import RemediationRef
+from bot.models.ids import RemediationRef, short_hash
 from bot.models.verbs import RULES, Rule, Verb
 
 Blocks = list[dict[str, Any]]
@@ -48,7 +46,7 @@ class Message:
             each for each in self.blocks[1:] if each.get("type") == "actions" or "accessory" in each
         ]
         whole = [self.text, self.blocks, self.attachments]
-        return _hash(asks, _DECISION) + _hash(whole, 16)
+        return short_hash(asks, _DECISION) + short_hash(whole)
 
     @property
     def marked_blocks(self) -> Blocks:
@@ -136,7 +134,3 @@ class Request:
 def decision_of(fingerprint: str) -> str:
     """Return the part of a message's fingerprint that changes with what may be decided on it."""
     return fingerprint[:_DECISION]
-
-
-def _hash(value: object, length: int) -> str:
-    return hashlib.blake2b(json.dumps(value).encode(), digest_size=length // 2).hexdigest()

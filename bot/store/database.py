@@ -239,7 +239,7 @@ class Database:
         raw.execute("SAVEPOINT member")
         try:
             member.result = member.function(connection)
-        except Exception as error:
+        except Exception as error:  # its caller gets it, and the others of the group go on
             if isinstance(error, (driver.Error, OSError)) and not isinstance(error, (driver.conflict, *driver.faults)):
                 raise
             raw.execute("ROLLBACK TO member")

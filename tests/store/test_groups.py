@@ -161,7 +161,7 @@ async def test_what_waits_when_the_database_is_closed_was_certainly_not_done(
 
 
 class Raw:
-    """A connection of the driver's, of which some things go wrong."""
+    """The driver's connection, with some calls that go wrong."""
 
     def __init__(self, raw: sqlite3.Connection, **wrong: Callable[[], None]) -> None:
         self._raw = raw
