@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.models import Alert, Remediation, Snapshot, TrackedMessage
-from bot.store import Database, Messages
+from bot.store import Database, messages
 from bot.watcher import Route, WatchConfig, calls, schedule
 from bot.watcher.poller import fingerprint_of
 from tests.simulator.process import free_port, ready, start_bot, variables
@@ -144,7 +144,7 @@ async def _tell_all(folder: Path, slack: Slack, together: Together, ids: list[Id
         metadata = {"event_type": "remediation_alert", "event_payload": ids_of}
         ts = slack.post_as_tool(message.marked_blocks, text=message.text, metadata=metadata).ts
         told.append((alert, replace(card, ts=ts, content_hash=message.fingerprint)))
-    await Messages(database).add_cards(told)
+    await database.run(messages.add_cards, told, 0)
     await database.close()
 
 

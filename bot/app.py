@@ -17,7 +17,7 @@ from bot.models import OPEN
 from bot.outward import Sender
 from bot.renewal import Renewal
 from bot.settings import Settings
-from bot.store import Database, DecisionStore, Outbox, Trail, health
+from bot.store import Database, DecisionStore, health
 from bot.tasks import Tasks
 from bot.together import Timeouts, TogetherClient
 from bot.trail import AuditExporter
@@ -206,7 +206,7 @@ class App:
         for client in http.values():
             await stack.enter_async_context(client)
         sender = Sender(
-            Outbox(store.database),
+            store.database,
             told,
             http,
             clock=self._clock,
@@ -222,7 +222,7 @@ class App:
         path, key = self._settings.bot_audit_file, self._settings.bot_audit_key
         if path or key:
             keeper = AuditExporter(
-                Trail(store.database),
+                store.database,
                 path,
                 key.get_secret_value() if key else "",
                 clock=self._clock,

@@ -12,7 +12,7 @@ from pathlib import Path
 from bot import blocking
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
-from bot.store import Lease, Trail
+from bot.store import Database, Lease, trail
 from bot.store.connection import Record
 
 logger = logging.getLogger(__name__)
@@ -38,14 +38,21 @@ class AuditExporter:
     """
 
     def __init__(  # noqa: PLR0913 - what it works with
-        self, trail: Trail, path: str, key: str, *, clock: Clock, lease_seconds: float, warn: Callable[[str], None]
+        self,
+        database: Database,
+        path: str,
+        key: str,
+        *,
+        clock: Clock,
+        lease_seconds: float,
+        warn: Callable[[str], None],
     ) -> None:
-        self._trail = trail
+        self._database = database
         self._path = path
         self._key = key
         self._clock = clock
         self._warn = warn
-        self._lease = Lease(trail.database, "audit", lease_seconds, clock)
+        self._lease = Lease(database, "audit", lease_seconds, clock)
         self._renew = lease_seconds * 0.3
         self._renew_at = 0.0
         self._sign_at = 0.0
@@ -116,15 +123,15 @@ class AuditExporter:
             OSError: they can't be written.
             StorageUnavailable: they can't be read.
         """
-        while rows := await self._trail.news(_COPY, _PAGE):
+        while rows := await self._database.read(trail.news, _COPY, _PAGE):
             self._lease.ensure_held()
             await blocking.call(_write, self._path, _lines(rows))
             self._lease.ensure_held()
-            await self._trail.copied(_COPY, rows[-1]["seq"])
+            await self._database.run(trail.copied, _COPY, rows[-1]["seq"])
 
     async def sign(self) -> bool:
         """Sign the head, and log it: kept elsewhere, a line proves what was there. Returns whether there is one."""
-        signed = await self._trail.sign(self._key)
+        signed = await self._database.run(trail.sign, self._key)
         if signed:
             logger.info("Signed audit row %d: %s", *signed)
         return signed is not None

@@ -29,7 +29,7 @@ from bot.models import RepairLimit, Target, Verb
 from bot.outward import Destinations, ImpactReader
 from bot.policy import Policy
 from bot.settings import Settings
-from bot.store import Approvals, DecisionStore, Faults, Messages, Pauses
+from bot.store import DecisionStore
 from bot.tasks import Tasks
 from bot.together import Timeouts, TogetherClient
 from bot.transport import AiohttpTransport, proxy_for
@@ -107,14 +107,14 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     directory = SlackDirectory(reading, clock)
     policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
     limits = Limits(cards.limit, cards.two_people)
-    together, approvals, messages = connections.together, Approvals(database), Messages(database)
+    together = connections.together
     alone = settings.bot_break_glass
     break_glass = Policy(alone, frozenset(settings.bot_channels), identity.team_id, directory) if alone else None
-    guardrails = Guardrails(limits, together, approvals, policy, clock, cards.observes, break_glass)
+    guardrails = Guardrails(limits, together, database, policy, clock, cards.observes, break_glass)
     decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
     is_watching = settings.bot_alert_channel is not None
-    lookup = Lookup(together, policy, messages, settings.bot_clusters, clock, is_watching=is_watching)
-    overviews = Overviews(lookup, policy, approvals, messages, clock, is_watching=is_watching)
+    lookup = Lookup(together, policy, database, settings.bot_clusters, clock, is_watching=is_watching)
+    overviews = Overviews(lookup, policy, database, clock, is_watching=is_watching)
     inbox = Inbox(database, replies, clock, settings.bot_lease_seconds)
     secret = settings.slack_signing_secret
     bolt = build_bolt(
@@ -124,7 +124,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         bolt,
         decisions=decisions,
         batches=BatchService(decisions, policy, store, clock, cards.observes),
-        pauses=PauseService(policy, Pauses(database), Faults(database)),
+        pauses=PauseService(policy, database),
         inbox=inbox,
         replies=replies,
         tasks=tasks,

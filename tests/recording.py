@@ -32,7 +32,7 @@ from bot.models import (
     TrackedMessage,
     Verb,
 )
-from bot.store import Batches, Messages, begin_pause
+from bot.store import batches, messages, pauses
 from bot.store.tables import metadata
 from handlers.shortcuts import SHORTCUT
 from tests.manual_clock import START, ManualClock
@@ -115,13 +115,13 @@ async def record_database() -> dict[str, list[dict[str, Any]]]:
             await store.finish(jobs[5])
             await store.void(jobs[6].request, jobs[6].id)
             await store.set_place(jobs[7], replace(jobs[7].request.place, in_progress=True))
-            hold, messages = Hold("U0ALICE", START + 1800, reason="why", name="alice"), Messages(store.database)
+            hold = Hold("U0ALICE", START + 1800, reason="why", name="alice")
             card = TrackedMessage("m", False, "c-7f2", "C0OPS", START, ts="9.0", posted_at=START, content_hash="x")
-            await messages.add_cards([(Alert(remediation(), "", "m", START, hold=hold), card)])
-            await store.database.run(begin_pause, "c-7f2", 3600.0, batch(0).actor, "C0OPS", "why")
-            digest_id = await messages.gather(DIGEST, alerts(6), 60)
+            await store.database.run(messages.add_cards, [(Alert(remediation(), "", "m", START, hold=hold), card)], 0)
+            await store.database.run(pauses.begin, "c-7f2", 3600.0, batch(0).actor, "C0OPS", "why")
+            digest_id = await store.database.run(messages.gather, DIGEST, alerts(6), 60, 0)
             asked = replace(batch(0, 2), digest_id=digest_id)
-            await Batches(store.database).ask(asked)
+            await store.database.run(batches.ask, asked)
             await store.confirm(asked.id, asked.actor.user_id)
             return {
                 table.name: [_as_postgresql_has_it(table, row) for row in await execute(store.database, select(table))]

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Executable, Select, select
 
 from bot.models import Actor
-from bot.store import Database, begin_pause
+from bot.store import Database, pauses
 from bot.store.connection import Connection, Record
 from bot.store.tables import audit, decisions
 from tests.world import World
@@ -34,7 +34,7 @@ async def pause_beside(bot: World, by: Actor, *, url: str = "") -> None:
     """Pause all approvals, as another process does."""
     database = Database(url or bot.settings.database_url, bot.time.clock)
     try:
-        await database.run(begin_pause, "", 3600, by, "C0OPS")
+        await database.run(pauses.begin, "", 3600, by, "C0OPS")
     finally:
         await database.close()
 

@@ -20,7 +20,7 @@ from bot.__main__ import main
 from bot.audit import print_trail, print_verdict, read_since
 from bot.clock import WaitReason
 from bot.errors import LeaseLost, StartError, StorageUnavailable
-from bot.store import Database, Trail, audit, check_signatures
+from bot.store import Database, audit, check_signatures
 from bot.store.tables import audit as audit_rows
 from bot.store.tables import cursors, signed_heads
 from bot.store.trail import key_id
@@ -238,7 +238,7 @@ async def test_copy_is_written_only_by_the_process_that_may(kept: World, tmp_pat
     copy = tmp_path / "other.jsonl"
     await execute(database, delete(cursors))
     told: list[str] = []
-    keeper = AuditExporter(Trail(database), str(copy), KEY, clock=kept.time.clock, lease_seconds=15, warn=told.append)
+    keeper = AuditExporter(database, str(copy), KEY, clock=kept.time.clock, lease_seconds=15, warn=told.append)
     with pytest.raises(LeaseLost):
         await keeper.copy()
     await database.close()

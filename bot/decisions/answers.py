@@ -21,7 +21,7 @@ from bot.models import (
     SeenState,
 )
 from bot.mrkdwn import escape
-from bot.store import Approvals
+from bot.store import Database, approvals
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 class Answers:
     """Says a verdict in the place where it was asked for."""
 
-    approvals: Approvals
+    database: Database
     clock: Clock
     config: cards.CardConfig
 
     async def of(self, job: Job, verdict: Verdict) -> Answer:
         """Draw a verdict with all that the bot knows about the remediation."""
         request, place, present = job.request, job.request.place, verdict.present
-        about = verdict.about or await or_none(self.approvals.about(present.ref))
+        about = verdict.about or await or_none(self.database.read(approvals.card_context, present.ref))
         if verdict.is_late:
             said = f"{verdict.notice[0].lower()}{verdict.notice[1:]}"
             return Answer(ReplyKind.CARD, self._line(present, said, about, place), summary=verdict.notice)

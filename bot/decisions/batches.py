@@ -33,7 +33,7 @@ from bot.models import (
     still_waiting,
 )
 from bot.policy import Policy
-from bot.store import Approvals, Batches, DecisionStore, Messages, Pauses, stop_batch
+from bot.store import DecisionStore, approvals, batches, pauses, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,7 @@ class BatchService:
         self._policy = policy
         self._observes = observes
         self._store = store
-        self._messages = Messages(store.database)
-        self._batches = Batches(store.database)
-        self._pauses, self._approvals = Pauses(store.database), Approvals(store.database)
+        self._database = store.database
         self._clock = clock
         self._storing = Storing(clock)
 
@@ -82,7 +80,7 @@ class BatchService:
         """
         try:
             async with self._clock.timeout(RECEIVE_SECONDS):
-                snapshot = await self._messages.load(digest_id)
+                snapshot = await self._database.read(rows.load, digest_id)
                 open_ones = still_waiting(snapshot.alerts, snapshot.batches) if snapshot else []
                 load = await self._load(open_ones)
         except (StorageUnavailable, TimeoutError) as error:
@@ -94,7 +92,9 @@ class BatchService:
     async def _load(self, alerts: Sequence[Alert]) -> RepairLoad | None:
         clusters = {each.remediation.cluster_id for each in alerts}
         known = max((each.share for each in alerts if each.share), key=lambda each: each.at, default=None)
-        return await self._approvals.load_now(clusters.pop(), known) if len(clusters) == 1 else None
+        if known is None or len(clusters) != 1:
+            return None
+        return await self._database.read(approvals.load_now, clusters.pop(), known)
 
     async def ask(self, asked: Batch, values: Collection[str]) -> tuple[Batch, Waiting]:
         """Keep what an authorized person has chosen until it is confirmed.
@@ -126,7 +126,7 @@ class BatchService:
             async with self._clock.timeout(RECEIVE_SECONDS):
                 if asked.verb is Verb.APPROVE:
                     await self._check_pauses({each.remediation.cluster_id for each in wanted})
-                await self._batches.ask(batch)
+                await self._database.run(batches.ask, batch)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error  # what was written is carried out by nobody who doesn't confirm it
         return batch, replace(waiting, alerts=wanted)
@@ -137,9 +137,9 @@ class BatchService:
         Raises:
             Paused: approvals are paused in all of these clusters.
         """
-        pauses = [await self._pauses.active(each) for each in clusters]
-        if all(pauses) and pauses[0]:
-            raise paused(pauses[0])
+        held = [await self._database.read(pauses.active, [each]) for each in clusters]
+        if all(held) and held[0]:
+            raise paused(held[0])
 
     async def confirm(self, batch_id: str, actor: Actor) -> Receipt:
         """Begin a batch.
@@ -168,9 +168,9 @@ class BatchService:
         """
         asked = held.entry
         await self._policy.authorize(Verb.CANCEL, asked.actor, asked.place.channel_id)
-        if not await held.act(stop_batch, asked.value, asked.actor, asked.place.channel_id):
+        if not await held.act(batches.stop, asked.value, asked.actor, asked.place.channel_id):
             raise NothingToStop
 
     async def _take_back(self, batch_id: str) -> None:
         """Make sure that a batch is not carried out whose beginning could not be confirmed."""
-        await self._storing.forever(partial(self._batches.take_back, batch_id))
+        await self._storing.forever(partial(self._database.run, batches.take_back, batch_id))

@@ -9,7 +9,7 @@ from bot import cards
 from bot.decisions.storing import Storing
 from bot.errors import StorageUnavailable
 from bot.models import RULES, Answer, Delivery, Job, Message, Messenger, ReplyKind
-from bot.store import Approvals, DecisionStore
+from bot.store import DecisionStore, approvals
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,6 @@ class AnswerDelivery:
 
     messenger: Messenger
     store: DecisionStore
-    approvals: Approvals
     storing: Storing
 
     async def deliver(self, job: Job, answer: Answer) -> None:
@@ -88,6 +87,6 @@ class AnswerDelivery:
     async def _mark_stale(self, job: Job, *, may_overwrite: bool) -> None:
         """The alert's card may be out of date now: let it be drawn again."""
         try:
-            await self.approvals.mark_stale(job.request.ref, may_overwrite=may_overwrite)
+            await self.store.database.run(approvals.mark_stale, job.request.ref, may_overwrite=may_overwrite)
         except StorageUnavailable as error:
             logger.warning("Couldn't mark a card as out of date: %s", error)

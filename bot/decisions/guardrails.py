@@ -36,7 +36,7 @@ from bot.models import (
 )
 from bot.mrkdwn import clock_time, escape
 from bot.policy import Policy
-from bot.store import Approvals, Pauses
+from bot.store import Database, approvals, pauses
 from bot.together import TogetherClient
 
 CLUSTER_FRESH_SECONDS = 600.0
@@ -87,7 +87,7 @@ class Guardrails:
         self,
         limits: Limits,
         together: TogetherClient,
-        approvals: Approvals,
+        database: Database,
         policy: Policy,
         clock: Clock,
         observes: Callable[[str], bool],
@@ -95,8 +95,7 @@ class Guardrails:
     ) -> None:
         self._limits = limits
         self._together = together
-        self._approvals = approvals
-        self._pauses = Pauses(approvals.database)
+        self._database = database
         self._policy = policy
         self._clock = clock
         self._observes = observes
@@ -164,13 +163,13 @@ class Guardrails:
             await self._check_override(job)
             return
         await self._check_limit(job)
-        first, _ = await self._approvals.first(job.request.ref)
+        first, _ = await self._database.read(approvals.first_and_now, job.request.ref)
         needs_two = mode in self._limits.two_people.modes or await self._is_too_often(job, about)
         if needs_two and (first is None or first.mode != mode or not await self._may_still(first, job)):
             raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
 
     async def _check_pause(self, job: Job) -> None:
-        if pause := await self._pauses.active(job.request.ref.cluster_id):
+        if pause := await self._database.read(pauses.active, [job.request.ref.cluster_id]):
             raise paused(pause)
 
     async def _check_limit(self, job: Job) -> None:
@@ -185,7 +184,7 @@ class Guardrails:
     async def _count(self, job: Job) -> None:
         ref = job.request.ref
         # In this order: what is answered between the two reads is counted by the second.
-        about_to_be = await self._approvals.about_to_be_in_repair(job)
+        about_to_be = await self._database.read(approvals.about_to_be_in_repair, job)
         sure = await self._in_repair(ref.cluster_id)
         busy = (sure | about_to_be) - {ref.instance_id}
         total = await self._size(ref.cluster_id) if self._limits.repairs.percent is not None else None
@@ -210,10 +209,10 @@ class Guardrails:
         A list is asked for by states, so a state that this version of the bot doesn't know is in none; and it may lag
         behind what was approved a moment ago. So what the bot tracks or has just approved is read alone.
         """
-        lately = await self._approvals.approved_lately(cluster_id)
+        lately = await self._database.read(approvals.approved_lately, cluster_id)
         listed = await self._together.scan(cluster_id, states=sorted(IN_REPAIR))
         found = {_instance_of(item) for item in listed}
-        tracked = await self._approvals.at_work(cluster_id)
+        tracked = await self._database.read(approvals.at_work, cluster_id)
         unlisted = [ref for ref in dict.fromkeys((*lately, *tracked)) if ref.instance_id not in found]
         looked = await asyncio.gather(*(self._is_at_work(ref, just_approved=ref in lately) for ref in unlisted[:LOOKS]))
         found |= {ref.instance_id for ref, at_work in zip(unlisted, looked, strict=False) if at_work}
@@ -265,7 +264,7 @@ class Guardrails:
         if present.mode not in modes and not is_too_often:
             return None
         user_id = request.actor.user_id
-        first, now = await self._approvals.first(request.ref)
+        first, now = await self._database.read(approvals.first_and_now, request.ref)
         if first and first.counts_for(present):
             if first.user_id == user_id:
                 raise SecondPersonNeeded(

@@ -9,7 +9,7 @@ from bot.clock import Clock
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
 from bot.models import OPEN, RULES, Actor, Alert, FaultReport, PastDecision, Remediation, RemediationRef, Verb
 from bot.policy import Policy
-from bot.store import Faults, Messages, Outages, audit
+from bot.store import Database, audit, ended, faults, messages, outages
 from bot.together import TogetherClient
 from bot.together.answers import parse
 
@@ -53,7 +53,7 @@ class Lookup:
         self,
         together: TogetherClient,
         policy: Policy,
-        messages: Messages,
+        database: Database,
         clusters: Sequence[str],
         clock: Clock,
         *,
@@ -61,9 +61,7 @@ class Lookup:
     ) -> None:
         self._together = together
         self._policy = policy
-        self._messages = messages
-        self._outages = Outages(messages.database)
-        self._faults = Faults(messages.database)
+        self._database = database
         self._clusters = clusters
         self._is_watching = is_watching
         self._clock = clock
@@ -106,7 +104,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return await self._messages.shown_in(channel_id, ts)
+        return await self._database.read(messages.shown_in, channel_id, ts)
 
     async def get(self, ref: RemediationRef) -> Remediation:
         """Read a remediation.
@@ -122,7 +120,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return await audit.outcomes(self._messages.database, ref, SHOWN_PAST)
+        return await audit.outcomes(self._database, ref, SHOWN_PAST)
 
     async def named(self, words: Collection[str]) -> Sequence[RemediationRef]:
         """Return which remediations words are the IDs of: what is open, or else what Together knows.
@@ -166,7 +164,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        known = await self._faults.known() if self._is_watching else {}
+        known = await self._database.read(faults.known) if self._is_watching else {}
         return [report for name, report in known.items() if report.count and cluster_id in {"", name}]
 
     async def returned(self, cluster_id: str = "") -> Sequence[Alert]:
@@ -175,7 +173,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        back = await self._messages.returned(PAST_SECONDS)
+        back = await self._database.read(ended.came_back_lately, PAST_SECONDS)
         return [each for each in back if cluster_id in {"", each.remediation.cluster_id}]
 
     async def lately(self, seconds: float = YEAR_SECONDS) -> tuple[Sequence[Alert], float]:
@@ -184,7 +182,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return await self._messages.lately(seconds)
+        return await self._database.read(ended.lately, seconds)
 
     async def unreadable(self) -> Sequence[str]:
         """Return the clusters that the watch can't read now; "" for the list of clusters.
@@ -192,7 +190,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return sorted(await self._outages.known())
+        return sorted(await self._database.read(outages.known))
 
     @property
     def is_watching(self) -> bool:
@@ -207,7 +205,7 @@ class Lookup:
         """
         if not self._is_watching:
             return await self._scan()
-        tracked = await self._messages.tracked()
+        tracked = await self._database.read(messages.tracked)
         unreadable = await self.unreadable()
         stale = [each for each in tracked if each.is_stale]
         outdated = {each.remediation.ref: (each.remark or each.remediation).state for each in stale}
@@ -238,7 +236,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        tracked = [each.remediation for each in await self._messages.tracked()]
+        tracked = [each.remediation for each in await self._database.read(messages.tracked)]
         if found := _matching(tracked, text, states):
             return LookupResult(found)
         asked_at = self._clock.monotonic()

@@ -9,7 +9,7 @@ from bot.decisions.lookup import LOOK_SECONDS, PAST_SECONDS, Lookup, oldest_firs
 from bot.errors import NotAllowed, TogetherError
 from bot.models import IN_REPAIR, PER_PAGE, Actor, Overview, Remediation, RemediationRef, State, Verb
 from bot.policy import Policy
-from bot.store import Approvals, Messages, Pauses, audit
+from bot.store import Database, approvals, audit, ended, messages, pauses
 
 MINE = 10  # decisions of the person
 READ_AT_ONCE = 6
@@ -18,21 +18,18 @@ READ_AT_ONCE = 6
 class Overviews:
     """Reads them."""
 
-    def __init__(  # noqa: PLR0913 - what it is read from
+    def __init__(
         self,
         lookup: Lookup,
         policy: Policy,
-        approvals: Approvals,
-        messages: Messages,
+        database: Database,
         clock: Clock,
         *,
         is_watching: bool,
     ) -> None:
         self._lookup = lookup
         self._policy = policy
-        self._approvals = approvals
-        self._messages = messages
-        self._pauses = Pauses(messages.database)
+        self._database = database
         self._clock = clock
         self._is_watching = is_watching
 
@@ -69,10 +66,12 @@ class Overviews:
         waiting = [each for each in here if each.state == State.PENDING_APPROVAL]
         page = max(0, min(page, (len(waiting) - 1) // PER_PAGE))
         shown = waiting[page * PER_PAGE : (page + 1) * PER_PAGE]
-        failed = await self._messages.failed(PAST_SECONDS) if self._is_watching else None
-        mine = await audit.outcomes(self._messages.database, actor.user_id, MINE)
-        about = await self._approvals.about_now([each.ref for each in shown])
-        known = {each.ref: each.node for each in found} | await self._messages.nodes({each.ref for each in mine})
+        failed = await self._database.read(ended.failed, PAST_SECONDS) if self._is_watching else None
+        mine = await audit.outcomes(self._database, actor.user_id, MINE)
+        about = await self._database.read(approvals.contexts_now, [each.ref for each in shown])
+        known = {each.ref: each.node for each in found} | await self._database.read(
+            messages.nodes, {each.ref for each in mine}
+        )
         return Overview(
             waiting=shown,
             count=len(waiting),
@@ -85,7 +84,7 @@ class Overviews:
             faults=await self._lookup.faults(cluster_id),
             about={ref: replace(each, mentioned="") for ref, each in about.items()},
             unconfirmed=unconfirmed,
-            pause=await self._pauses.active(cluster_id),
+            pause=await self._database.read(pauses.active, [cluster_id]),
             unreadable=looked.unreadable,
             refused=refused,
         )

@@ -7,7 +7,7 @@ from bot.decisions.inbox import Held
 from bot.errors import NothingToResume
 from bot.models import Actor, Looked, Pause, Pauser, RemediationRef, Verb
 from bot.policy import Policy
-from bot.store import Faults, Pauses, begin_pause, look_into, resume
+from bot.store import Database, approvals, faults, pauses
 
 PAUSE_SECONDS = 3600.0  # of a press that says no length
 
@@ -17,8 +17,7 @@ class PauseService:
     """Pauses and resumes approvals, of one cluster, or of all where the ID is empty; `policy` says who may."""
 
     policy: Policy
-    pauses: Pauses
-    faults: Faults
+    database: Database
 
     async def pause(self, cluster_id: str, held: Held, seconds: float = PAUSE_SECONDS) -> Pause:
         """Pause approvals from now on. Returns what pauses them now, other people's pauses with it.
@@ -29,9 +28,9 @@ class PauseService:
         """
         actor, channel_id = await self._authorize(held)
         reason = held.entry.reason
-        until = await held.act(begin_pause, cluster_id, seconds, actor, channel_id, reason)
+        until = await held.act(pauses.begin, cluster_id, seconds, actor, channel_id, reason)
         own = Pauser(actor.user_id, until, cluster_id, reason)
-        return await self.pauses.active(cluster_id) or Pause((own,))
+        return await self.database.read(pauses.active, [cluster_id]) or Pause((own,))
 
     async def resume(
         self, cluster_id: str, held: Held, chosen: Collection[str] | None = None, since: str = ""
@@ -48,8 +47,8 @@ class PauseService:
             StorageUnavailable: it may have been written, or not.
         """
         actor, channel_id = await self._authorize(held)
-        ended = await held.act(resume, cluster_id, actor, channel_id, held.entry.reason, chosen, since)
-        left = await self.pauses.active(cluster_id)
+        ended = await held.act(faults.resume, cluster_id, actor, channel_id, held.entry.reason, chosen, since)
+        left = await self.database.read(pauses.active, [cluster_id])
         if not ended and left is None:
             raise NothingToResume
         return left, [each for each in ended.split() if each != "brake"]
@@ -60,8 +59,10 @@ class PauseService:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        pause = await self.pauses.active(cluster_id)
-        report = (await self.faults.known()).get(cluster_id) if pause and pause.braked == cluster_id else None
+        pause = await self.database.read(pauses.active, [cluster_id])
+        report = (
+            (await self.database.read(faults.known)).get(cluster_id) if pause and pause.braked == cluster_id else None
+        )
         return pause, report.brake.key if report and report.brake else ""
 
     async def look_into(self, about: RemediationRef | str, held: Held) -> Looked:
@@ -72,7 +73,7 @@ class PauseService:
             StorageUnavailable: it may have been written, or not.
         """
         actor, channel_id = await self._authorize(held)
-        return Looked(await held.act(look_into, about, actor, channel_id))
+        return Looked(await held.act(approvals.look_into, about, actor, channel_id))
 
     async def _authorize(self, held: Held) -> tuple[Actor, str | None]:
         actor, channel_id = held.entry.actor, held.entry.place.channel_id

@@ -9,7 +9,7 @@ from bot.decisions.inbox import Inbox
 from bot.decisions.service import DecisionService
 from bot.errors import StorageUnavailable
 from bot.logs import about_decision
-from bot.store import Batches, DecisionStore, audit, drop_old_response_urls, purge
+from bot.store import DecisionStore, audit, batches, drop_old_response_urls, purge
 from bot.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,6 @@ class Recovery:
         report: Callable[[str], None],
     ) -> None:
         self._store = store
-        self._batches = Batches(store.database)
         self._decisions = decisions
         self._inbox = inbox
         self._tasks = tasks
@@ -100,7 +99,7 @@ class Recovery:
     async def _tidy(self) -> None:
         while True:
             try:
-                if stuck := await self._batches.stop_stuck():
+                if stuck := await self._store.database.run(batches.stop_stuck):
                     logger.warning("%d selections made no progress for 10 min and were stopped", stuck)
                 await self._store.database.run(drop_old_response_urls)
             except StorageUnavailable as error:

@@ -48,7 +48,7 @@ from bot.models import (
 )
 from bot.mrkdwn import clock_time
 from bot.policy import Policy
-from bot.store import Approvals, DecisionStore
+from bot.store import DecisionStore, approvals
 from bot.tasks import finish
 from bot.together import TogetherClient
 
@@ -93,17 +93,16 @@ class DecisionService:
         clock: Clock,
         config: cards.CardConfig,
     ) -> None:
-        self._approvals = Approvals(store.database)
-        self._upkeep = Upkeep(together, store, self._approvals, clock)
+        self._upkeep = Upkeep(together, store, clock)
         self._execute = partial(Executor, together, guardrails, store, clock)
-        self._answers = Answers(self._approvals, clock, config)
+        self._answers = Answers(store.database, clock, config)
         self._policy = policy
         self._config = config
         self._messenger = messenger
         self._store = store
         self._clock = clock
         self._storing = Storing(clock)
-        self._delivery = AnswerDelivery(messenger, store, self._approvals, self._storing)
+        self._delivery = AnswerDelivery(messenger, store, self._storing)
         self.working: dict[str, Job] = {}
 
     async def receive(self, request: Request) -> Receipt:
@@ -142,7 +141,7 @@ class DecisionService:
         """Return what a card says beyond the remediation, as far as that can be told at once."""
         try:
             async with self._clock.timeout(NAME_SECONDS):
-                return (await self._approvals.about_now([ref]))[ref]
+                return (await self._store.database.read(approvals.contexts_now, [ref]))[ref]
         except (TimeoutError, StorageUnavailable) as error:
             logger.warning("Couldn't look up what is known of %s: %s", ref, type(error).__name__)
             return CardContext()

@@ -18,7 +18,7 @@ from bot.errors import (
 )
 from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, CardContext, CardNote, DecidedBy, Job, Remediation, Verb
 from bot.mrkdwn import clock_time, escape, when
-from bot.store import Approvals, DecisionStore
+from bot.store import DecisionStore, approvals
 from bot.together import TogetherClient
 
 
@@ -28,7 +28,6 @@ class Upkeep:
 
     together: TogetherClient
     store: DecisionStore
-    approvals: Approvals
     clock: Clock
 
     async def look(self, job: Job) -> Verdict:
@@ -45,7 +44,7 @@ class Upkeep:
             # A decision has begun since the click: buttons drawn now could outlive its answer.
             notice = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
             return Verdict(OutcomeKind.READ, present, notice=notice, buttons=False)
-        about = await or_none(self.approvals.about(present.ref))
+        about = await or_none(self.store.database.read(approvals.card_context, present.ref))
         if doubt := self._doubt(about, present):
             return Verdict(OutcomeKind.READ, present, notice=doubt.notice, buttons=False, about=about)
         return Verdict(OutcomeKind.READ, present, await self._decided(present), about=about)
@@ -73,7 +72,9 @@ class Upkeep:
             return Verdict(OutcomeKind.CHANGED, present, decided, notice)
         try:
             seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
-            hold = await self.approvals.hold(present.ref, job.request.actor, seconds, job.request.reason)
+            hold = await self.store.database.run(
+                approvals.hold, present.ref, job.request.actor, seconds, job.request.reason
+            )
         except StorageUnavailable as error:
             raise _not_kept(error, "put this on hold") from error
         if hold is None:
@@ -91,7 +92,7 @@ class Upkeep:
         """
         present = await self.together.get(job.request.ref)
         try:
-            is_released = await self.approvals.release(present.ref, job.request.actor.user_id)
+            is_released = await self.store.database.run(approvals.release, present.ref, job.request.actor.user_id)
         except StorageUnavailable as error:
             raise _not_kept(error, "release this hold") from error
         decided = await self._decided(present)

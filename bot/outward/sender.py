@@ -13,7 +13,7 @@ from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.models import Event, Target
 from bot.outward.formats import cloud_event, incident, signed
-from bot.store import Lease, Outbox, OutboxEntry
+from bot.store import Database, Lease, OutboxEntry, outbox
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Sender:
 
     def __init__(  # noqa: PLR0913 - what it works with
         self,
-        outbox: Outbox,
+        database: Database,
         destinations: Destinations,
         http: Mapping[Target, httpx.AsyncClient],
         *,
@@ -71,12 +71,12 @@ class Sender:
         lease_seconds: float,
         warn: Callable[[Target, str], None],
     ) -> None:
-        self._outbox = outbox
+        self._database = database
         self._to = destinations
         self._http = http
         self._clock = clock
         self._warn = warn
-        self._lease = Lease(outbox.database, "outbox", lease_seconds, clock)
+        self._lease = Lease(database, "outbox", lease_seconds, clock)
         self._renew = lease_seconds * 0.3
         self._is_ours = False
 
@@ -94,7 +94,7 @@ class Sender:
                     for target in Target:  # the process that sends knows
                         self._warn(target, "")
                 if self._is_ours and self._clock.monotonic() >= drop_at:
-                    await self._outbox.drop_old(2 * GIVE_UP_AFTER)
+                    await self._database.run(outbox.drop_old, 2 * GIVE_UP_AFTER)
                     drop_at = self._clock.monotonic() + GIVE_UP_AFTER
             except StorageUnavailable as error:
                 logger.warning("Events for other tools: can't reach the database: %s", error)
@@ -126,7 +126,7 @@ class Sender:
             LeaseLost: another process sends now.
             StorageUnavailable: what was sent may be sent again.
         """
-        letters = await self._outbox.due(target, AT_ONCE)
+        letters = await self._database.read(outbox.due, target, AT_ONCE)
         results = await asyncio.gather(*map(self._send, letters), return_exceptions=True)
         if failed := next((each for each in results if each), None):
             raise failed
@@ -136,25 +136,25 @@ class Sender:
         self._lease.ensure_held()
         if letter.event is None:
             logger.error("An event about %s can't be read and is dropped: a newer version wrote it", letter.subject)
-            await self._outbox.drop(letter)
+            await self._database.run(outbox.drop, letter)
             return
         result = await self._deliver(letter.target, letter.event)
         if result is None:
-            await self._outbox.drop(letter)
+            await self._database.run(outbox.drop, letter)
             return
         metrics.OUTWARD.labels(letter.target.value, result or "taken").inc()
         if letter.attempts or not result:  # one failure passes
             self._warn(letter.target, _problem(letter.target, result))
         if not result:
-            await self._outbox.drop(letter)
+            await self._database.run(outbox.drop, letter)
         elif letter.age > GIVE_UP_AFTER:
             logger.error("%s didn't take “%s” of %s: %s; giving up", letter.target, letter.event.kind,
                          letter.event.subject, result)  # fmt: skip
-            await self._outbox.drop(letter)
+            await self._database.run(outbox.drop, letter)
         else:
             seconds = BACKOFF[min(letter.attempts, len(BACKOFF) - 1)]
             logger.warning("%s didn't take an event: %s; retrying in %d s", letter.target, result, seconds)
-            await self._outbox.postpone(letter, seconds)
+            await self._database.run(outbox.postpone, letter, seconds)
 
     async def _deliver(self, target: Target, event: Event) -> str | None:
         """Send an event. Returns why it wasn't taken; empty where it was, None where this target isn't told of such."""

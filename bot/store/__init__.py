@@ -1,46 +1,58 @@
-"""What must survive: decisions on their way, alerts, and the audit trail."""
+"""What must survive: decisions on their way, alerts, and the audit trail.
 
-from bot.store import audit
-from bot.store.approvals import Approvals, look_into
-from bot.store.batches import Batches, stop_batch
+A transaction is a function of a module here, which `Database.run` and `Database.read` run in a thread.
+"""
+
+from bot.store import (
+    approvals,
+    audit,
+    batches,
+    ended,
+    faults,
+    messages,
+    outages,
+    outbox,
+    pauses,
+    rows,
+    summaries,
+    trail,
+)
+from bot.store.connection import read_clock
 from bot.store.database import Database
 from bot.store.decisions import DecisionStore
-from bot.store.faults import Faults, resume
 from bot.store.health import health
 from bot.store.inbox import InboxStore
-from bot.store.lease import Lease
-from bot.store.messages import InChannel, Messages
-from bot.store.outages import Outage, Outages
-from bot.store.outbox import Outbox, OutboxEntry
-from bot.store.pauses import Pauses, begin_pause
+from bot.store.lease import Lease, LeasedDatabase
+from bot.store.messages import InChannel
+from bot.store.outages import Outage
+from bot.store.outbox import OutboxEntry
 from bot.store.retention import drop_old_response_urls, purge
-from bot.store.summaries import Summaries
-from bot.store.trail import Trail, check_signatures
+from bot.store.trail import check_signatures
 
 __all__ = [
-    "Approvals",
-    "Batches",
     "Database",
     "DecisionStore",
-    "Faults",
     "InChannel",
     "InboxStore",
     "Lease",
-    "Messages",
+    "LeasedDatabase",
     "Outage",
-    "Outages",
-    "Outbox",
     "OutboxEntry",
-    "Pauses",
-    "Summaries",
-    "Trail",
+    "approvals",
     "audit",
-    "begin_pause",
+    "batches",
     "check_signatures",
     "drop_old_response_urls",
+    "ended",
+    "faults",
     "health",
-    "look_into",
+    "messages",
+    "outages",
+    "outbox",
+    "pauses",
     "purge",
-    "resume",
-    "stop_batch",
+    "read_clock",
+    "rows",
+    "summaries",
+    "trail",
 ]

@@ -1,10 +1,9 @@
 """What people agreed on before a decision: holds, first approvals, and what keeps nodes busy."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, replace
 
-from sqlalchemy import Select, and_, bindparam, insert, or_, select
+from sqlalchemy import and_, bindparam, insert, or_, select
 
 from bot.alerts import Look, Tracked, held, outdated, released
 from bot.errors import OutcomeKind
@@ -24,10 +23,8 @@ from bot.models import (
     Verb,
     still_waiting,
 )
-from bot.store import audit, outbox
+from bot.store import audit, outbox, pauses
 from bot.store.connection import Connection, now, read_clock
-from bot.store.database import Database
-from bot.store.pauses import active_pause
 from bot.store.rows import (
     FIRST_APPROVAL,
     FIRST_COUNTS,
@@ -92,87 +89,53 @@ _APPROVED_LATELY = select(c.cluster_id, c.instance_id, c.remediation_id).where(
 )
 
 
-@dataclass(slots=True)
-class Approvals:
-    """The transactions, which any process may run. Each may raise StorageUnavailable."""
+def hold(connection: Connection, ref: RemediationRef, actor: Actor, seconds: float, reason: str) -> Hold | None:
+    """Keep the bot from reminding of a remediation. Returns until when; None where the bot does not track it."""
 
-    database: Database
+    def change(look: Look) -> Tracked:
+        asked = Hold(actor.user_id, look.now + seconds, reason=reason, name=actor.name)
+        return held(look.alert, look.message, asked, look.now)
 
-    async def about(self, ref: RemediationRef) -> CardContext:
-        """Return what a card of a remediation says beyond itself."""
-        return await self.database.read(card_context, ref)
-
-    async def about_now(self, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:
-        """Return `about` for each, with how much of the cluster is in repair and waits by now, as far as is known."""
-        return await self.database.read(_contexts_now, refs)
-
-    async def load_now(self, cluster_id: str, known: RepairLoad | None) -> RepairLoad | None:
-        """Return how much of a cluster is in repair and waits by now, by what the bot tracks and has approved.
-
-        Args:
-            known: by Together's last list, as a card says it; None where that isn't known.
-        """
-        return await self.database.read(_load_now, cluster_id, known) if known else None
-
-    async def hold(self, ref: RemediationRef, actor: Actor, seconds: float, reason: str = "") -> Hold | None:
-        """Keep the bot from reminding of a remediation. Returns until when; None where the bot does not track it."""
-
-        def hold(look: Look) -> Tracked:
-            asked = Hold(actor.user_id, look.now + seconds, reason=reason, name=actor.name)
-            return held(look.alert, look.message, asked, look.now)
-
-        changed = await self.database.run(change_alert, ref, hold)
-        return changed.hold if changed else None
-
-    async def release(self, ref: RemediationRef, user_id: str) -> bool:
-        """End a hold. Returns False where there is none."""
-
-        def release(look: Look) -> Tracked | None:
-            return released(look.alert, look.message, user_id, look.now)
-
-        return await self.database.run(change_alert, ref, release) is not None
-
-    async def mark_stale(self, ref: RemediationRef, *, may_overwrite: bool = False) -> None:
-        """Let an alert's card be drawn again, because what it shows isn't known, or may be overwritten yet."""
-
-        def stale(look: Look) -> Tracked:
-            return look.alert, outdated(look.message, look.now, may_overwrite=may_overwrite)
-
-        await self.database.run(change_alert, ref, stale)
-
-    async def first(self, ref: RemediationRef) -> tuple[FirstApproval | None, float]:
-        """Return the first of two approvals of a remediation, where there is one, and the present in Unix time."""
-        return await self.database.read(_first_and_now, ref)
-
-    async def about_to_be_in_repair(self, job: Job) -> set[str]:
-        """Return the instances of a job's cluster that may go into repair, though no list of Together's says so yet.
-
-        These are of approvals that began before this one and are not answered yet, or whose outcome was in doubt a
-        moment ago.
-        """
-        return await self.database.read(_about_to_be_in_repair, job)
-
-    async def approved_lately(self, cluster_id: str) -> list[RemediationRef]:
-        """Return what this bot approved within the last minute, which Together's lists may not show yet."""
-        return await self.database.read(_refs, _APPROVED_LATELY, cluster_id)
-
-    async def at_work(self, cluster_id: str) -> list[RemediationRef]:
-        """Return what the bot tracks in a cluster that was neither waiting nor over when it was last seen."""
-        return await self.database.read(_refs, _AT_WORK, cluster_id)
+    changed = change_alert(connection, ref, change)
+    return changed.hold if changed else None
 
 
-def _contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:
+def release(connection: Connection, ref: RemediationRef, user_id: str) -> bool:
+    """End a hold. Returns False where there is none."""
+
+    def change(look: Look) -> Tracked | None:
+        return released(look.alert, look.message, user_id, look.now)
+
+    return change_alert(connection, ref, change) is not None
+
+
+def mark_stale(connection: Connection, ref: RemediationRef, *, may_overwrite: bool = False) -> None:
+    """Let an alert's card be drawn again, because what it shows isn't known, or may be overwritten yet."""
+
+    def change(look: Look) -> Tracked:
+        return look.alert, outdated(look.message, look.now, may_overwrite=may_overwrite)
+
+    change_alert(connection, ref, change)
+
+
+def contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:
+    """Return `card_context` for each, with the cluster's load by now, where it is known."""
     known = {ref: card_context(connection, ref) for ref in refs}
     shares = {(ref.cluster_id, about.share) for ref, about in known.items() if about.share}
     loads: dict[tuple[str, RepairLoad | None], RepairLoad] = {
-        (cluster_id, share): _load_now(connection, cluster_id, share) for cluster_id, share in shares
+        (cluster_id, share): load_now(connection, cluster_id, share) for cluster_id, share in shares
     }
     return {ref: replace(about, share=loads.get((ref.cluster_id, about.share))) for ref, about in known.items()}
 
 
-def _load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> RepairLoad:
+def load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> RepairLoad:
+    """Return how much of a cluster is in repair and waits by now, by what the bot tracks and has approved.
+
+    Args:
+        known: by Together's last list, as a card says it.
+    """
     present = read_clock(connection)
-    begun = [*_refs(connection, _AT_WORK, cluster_id), *_refs(connection, _APPROVED_LATELY, cluster_id)]
+    begun = [*at_work(connection, cluster_id), *approved_lately(connection, cluster_id)]
     in_repair = {each.instance_id for each in begun}
     waiting = set(connection.execute(_WAITING, {"b_cluster": cluster_id}).scalars()) - in_repair
     # The list has repairs that the bot doesn't track, and is soon too old to say so.
@@ -181,8 +144,8 @@ def _load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> Rep
 
 
 def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
-    """Return what a card of a remediation says beyond itself, inside a transaction."""
-    first, pause = _first_approval(connection, ref), active_pause(connection, [ref.cluster_id])
+    """Return what a card of a remediation says beyond itself."""
+    first, pause = _first_approval(connection, ref), pauses.active(connection, [ref.cluster_id])
     row = connection.execute(_BODY, key_of(ref)).first()
     alert = readable_alert(row) if row else None
     if alert is None:
@@ -202,7 +165,8 @@ def _first_approval(connection: Connection, ref: RemediationRef) -> FirstApprova
     return to_first_approval(connection.execute(_FIRST, key_of(ref)).first())
 
 
-def _first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApproval | None, float]:
+def first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApproval | None, float]:
+    """Return the first of two approvals of a remediation, where there is one, and the present in Unix time."""
     return _first_approval(connection, ref), read_clock(connection)
 
 
@@ -236,10 +200,21 @@ def keep_first(connection: Connection, ref: RemediationRef, first: FirstApproval
     connection.execute(_INSERT_FIRST, asdict(first) | ids_of(ref))
 
 
-def _about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:
+def about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:
+    """Return the instances of a job's cluster that may go into repair, though no list of Together's says so yet.
+
+    These are of approvals that began before this one and are not answered yet, or whose outcome was in doubt a
+    moment ago.
+    """
     values = {"b_id": job.id, "b_cluster": job.request.ref.cluster_id}
     return set(connection.execute(_ABOUT_TO_BE_IN_REPAIR, values).scalars())
 
 
-def _refs(connection: Connection, chosen: Select[Any], cluster_id: str) -> list[RemediationRef]:
-    return [RemediationRef(*row) for row in connection.execute(chosen, {"b_cluster": cluster_id})]
+def approved_lately(connection: Connection, cluster_id: str) -> list[RemediationRef]:
+    """Return what this bot approved within the last minute, which Together's lists may not show yet."""
+    return [RemediationRef(*row) for row in connection.execute(_APPROVED_LATELY, {"b_cluster": cluster_id})]
+
+
+def at_work(connection: Connection, cluster_id: str) -> list[RemediationRef]:
+    """Return what the bot tracks in a cluster that was neither waiting nor over when it was last seen."""
+    return [RemediationRef(*row) for row in connection.execute(_AT_WORK, {"b_cluster": cluster_id})]

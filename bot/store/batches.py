@@ -29,7 +29,6 @@ from bot.models import (
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
 from bot.store.connection import Connection, dump, now, read_clock, read_json
-from bot.store.database import Database
 from bot.store.serialization import dump_request, load_request
 from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, batches, decisions, ids_of, messages
 
@@ -103,35 +102,14 @@ class Owner:
     lease_seconds: float
 
 
-@dataclass(slots=True)
-class Batches:
-    """The transactions that need no claim on a decision. Each may raise StorageUnavailable."""
-
-    database: Database
-
-    async def ask(self, batch: Batch) -> bool:
-        """Keep what a person has selected until they confirm it. Returns False for a redelivery of the same press."""
-        return await self.database.run(_ask, batch)
-
-    async def take_back(self, batch_id: str) -> None:
-        """Make sure that nothing of a batch begins from now on."""
-        await self.database.run(_take_back, batch_id)
-
-    async def stop_stuck(self) -> int:
-        """Leave alone the rest of what has made no progress for ten minutes. Returns how many batches that were."""
-        return await self.database.run(_stop_stuck)
-
-    async def of_digest(self, digest_id: str) -> list[Batch]:
-        """Return the batches that were confirmed on a digest, the oldest first."""
-        return await self.database.read(of_digest, digest_id)
-
-
-def _ask(connection: Connection, batch: Batch) -> bool:
+def ask(connection: Connection, batch: Batch) -> bool:
+    """Keep what a person has selected until they confirm it. Returns False for a redelivery of the same press."""
     row = {"id": batch.id, "digest_id": batch.digest_id, "asked_at": read_clock(connection)}
     return connection.execute(_INSERT, row | {"body": dump(_BATCHES, batch)}).first() is not None
 
 
-def _take_back(connection: Connection, batch_id: str) -> None:
+def take_back(connection: Connection, batch_id: str) -> None:
+    """Make sure that nothing of a batch begins from now on."""
     digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
     connection.execute(_VOID, {"b_id": batch_id})
     connection.execute(_TAKE_BACK, {"b_id": batch_id})
@@ -207,7 +185,7 @@ def _leave(connection: Connection, batch_id: str, why: str, which: Update = _LEA
     return is_any
 
 
-def stop_batch(connection: Connection, batch_id: str, actor: Actor, channel_id: str | None) -> bool:
+def stop(connection: Connection, batch_id: str, actor: Actor, channel_id: str | None) -> bool:
     """Leave alone what of a batch has not begun, because a person says so. Returns whether there was anything."""
     digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
     why = f"{StopReason.PERSON}:{actor.user_id}"
@@ -218,7 +196,8 @@ def stop_batch(connection: Connection, batch_id: str, actor: Actor, channel_id: 
     return True
 
 
-def _stop_stuck(connection: Connection) -> int:
+def stop_stuck(connection: Connection) -> int:
+    """Leave alone the rest of what has made no progress for ten minutes. Returns how many batches that were."""
     stuck = connection.execute(_STUCK).scalars()
     for batch_id in stuck:
         digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()

@@ -31,12 +31,11 @@ from bot.models import (
     Verb,
     is_reported_in_digest,
 )
-from bot.store import audit, batches, outbox
+from bot.store import audit, batches, outbox, pauses
 from bot.store.approvals import card_context, keep_first
 from bot.store.connection import Connection, lock_audit, lock_cluster, now, read_clock
 from bot.store.database import Conflict
 from bot.store.ownership import KEEP, LEASE_UNTIL, MINE, Ownership, update_mine
-from bot.store.pauses import active_pause
 from bot.store.retention import RESPONSE_URL_SECONDS
 from bot.store.rows import change_alert, forget_first_approval
 from bot.store.serialization import dump_answer, dump_request
@@ -346,7 +345,7 @@ def _pause_of(connection: Connection, request: Request) -> Pause | None:
     if request.verb is not Verb.APPROVE:
         return None
     lock_audit(connection)
-    return active_pause(connection, [request.ref.cluster_id])
+    return pauses.active(connection, [request.ref.cluster_id])
 
 
 def _next_turn(connection: Connection, request: Request) -> float:

@@ -9,8 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import Actor, AuditNote, Brake, EventKind, FaultReport
 from bot.store import audit, pauses
-from bot.store.connection import Connection, dump, read_clock, read_json
-from bot.store.lease import Leased
+from bot.store.connection import Connection, dump, read_json
 from bot.store.outbox import Data, emit
 from bot.store.tables import faults
 
@@ -27,40 +26,8 @@ _DROP = delete(faults).where(faults.c.cluster_id == bindparam("b_cluster"))
 _BRAKE = Actor("", "storm brake", None)
 
 
-class Faults(Leased):
-    """The transactions. Each may raise StorageUnavailable."""
-
-    async def now(self) -> float:
-        """Return the present by the database's clock, as Unix time in seconds."""
-        return await self.database.read(read_clock)
-
-    async def drop_unreadable(self) -> None:
-        """Forget the reports of another version: they are read at Together again, and pause nothing.
-
-        Raises:
-            LeaseLost: another process watches now.
-        """
-        await self._run(_drop_unreadable)
-
-    async def known(self) -> dict[str, FaultReport]:
-        """Return the reports by cluster."""
-        return await self.database.read(_known)
-
-    async def change(
-        self, cluster_id: str, change: Callable[[FaultReport], FaultReport], *, told: Data | None = None
-    ) -> FaultReport:
-        """Change the report of a cluster. Returns what it has become.
-
-        Args:
-            told: what other tools are told with it.
-
-        Raises:
-            LeaseLost: another process watches now.
-        """
-        return await self._run(_change, cluster_id, change, told)
-
-
-def _known(connection: Connection) -> dict[str, FaultReport]:
+def known(connection: Connection) -> dict[str, FaultReport]:
+    """Return the reports by cluster."""
     return {row.cluster_id: report for row in connection.execute(_KNOWN) if (report := _read(row.body))}
 
 
@@ -68,7 +35,12 @@ def _read(body: str) -> FaultReport | None:
     return read_json(_REPORTS, body)  # one of another version is read at Together again
 
 
-def _drop_unreadable(connection: Connection) -> None:
+def drop_unreadable(connection: Connection) -> None:
+    """Forget the reports of another version: they are read at Together again, and pause nothing.
+
+    Raises:
+        LeaseLost: another process watches now.
+    """
     for cluster_id in [row.cluster_id for row in connection.execute(_KNOWN) if _read(row.body) is None]:
         _drop(connection, cluster_id)
 
@@ -85,9 +57,17 @@ def _one(connection: Connection, cluster_id: str) -> FaultReport | None:
     return _read(row.body) if row else FaultReport()
 
 
-def _change(
-    connection: Connection, cluster_id: str, change: Callable[[FaultReport], FaultReport], told: Data | None
+def change(
+    connection: Connection, cluster_id: str, change: Callable[[FaultReport], FaultReport], told: Data | None = None
 ) -> FaultReport:
+    """Change the report of a cluster. Returns what it has become.
+
+    Args:
+        told: what other tools are told with it.
+
+    Raises:
+        LeaseLost: another process watches now.
+    """
     report = _one(connection, cluster_id)
     if report is None:
         _drop(connection, cluster_id)
@@ -139,14 +119,14 @@ def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why
     """End what somebody was shown to pause approvals of a cluster: people's pauses, the storm brake, or both.
 
     Args:
-        chosen: as `end_pauses` takes it.
+        chosen: as `pauses.end` takes it.
         since: of the brake, as `Brake.key`; empty for none.
 
     Returns:
         What of it held still, as words: the user ID of each person, and "brake".
     """
     before = _one(connection, cluster_id) or FaultReport()
-    ended = [each.user_id for each in pauses.end_pauses(connection, cluster_id, actor, channel_id, chosen, reason)]
+    ended = [each.user_id for each in pauses.end(connection, cluster_id, actor, channel_id, chosen, reason)]
     brake = before.brake
     if brake is None or not brake.is_latched or brake.key != since:
         return " ".join(ended)

@@ -111,20 +111,21 @@ class Lease:
 
 
 @dataclass(slots=True)
-class Leased:
-    """Statements that only the process may run which has a lease.
-
-    Attributes:
-        lease: writes of a process that has lost it raise `LeaseLost`. None for what anybody may write.
-    """
+class LeasedDatabase:
+    """The database of a process that has a lease: its writes raise `LeaseLost` once the process has lost it."""
 
     database: Database
-    lease: Lease | None = None
+    lease: Lease
 
-    async def _run(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a transaction that only reads; like `Database.read`."""
+        return await self.database.read(function, *args, **kwargs)
+
+    async def run(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a transaction that may write; otherwise like `Database.run`."""
+
         def checked(connection: Connection) -> T:
-            if self.lease:
-                self.lease.check(connection)
+            self.lease.check(connection)
             return function(connection, *args, **kwargs)
 
         return await self.database.run(checked)

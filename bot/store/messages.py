@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from sys import intern
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import Select, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.alerts import Look, Tracked
@@ -15,7 +15,6 @@ from bot.models import (
     Alert,
     EventKind,
     Learned,
-    LinkedAlert,
     Remediation,
     RemediationRef,
     Snapshot,
@@ -24,7 +23,7 @@ from bot.models import (
 )
 from bot.store import audit, ended, outbox
 from bot.store.connection import Connection, is_among, listed, now, read_clock
-from bot.store.lease import Leased
+from bot.store.lease import LeasedDatabase
 from bot.store.rows import (
     PLACE,
     WITHDRAWN,
@@ -98,205 +97,71 @@ class InChannel(NamedTuple):
     is_read_only: bool
 
 
-@dataclass(slots=True)
-class Messages(Leased):
-    """The transactions of the watch. Each may raise StorageUnavailable, and writes LeaseLost.
-
-    Attributes:
-        verified: how many seconds after its end a repair answers for its fault coming back; 0 for never.
-    """
-
-    verified: float = 0.0
-
-    async def known(self) -> dict[RemediationRef, str]:
-        """Return what is tracked, with the fingerprint of what was last seen of each."""
-        return await self.database.read(_known)
-
-    async def is_empty(self) -> bool:
-        """Return whether the bot has never posted anything."""
-        return await self.database.read(_is_empty)
-
-    async def sequence(self) -> int:
-        """Return the audit trail's last row: what is read from now on is newer than every answer up to it."""
-        return await self.database.read(audit.last_seq)
-
-    async def existing(self, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
-        """Return which of these the bot has told of before."""
-        return await self.database.read(_among, _EXISTING, refs)
-
-    async def withdrawn(self, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
-        """Return which of these were closed because Together listed them no longer."""
-        return await self.database.read(_among, _WITHDRAWN, refs)
-
-    async def lost(self) -> list[RemediationRef]:
-        """Return what vanished in the middle of its work, of the last day: it may have ended badly."""
-        return await self.database.read(_lost)
-
-    async def arrivals(self, seconds: float) -> list[RemediationRef]:
-        """Return what was first seen within the last `seconds`."""
-        return await self.database.read(_arrivals, seconds)
-
-    async def due(self, at_most: int = _AT_ONCE) -> list[str]:
-        """Return which messages are to be looked at now, some of them where there are more."""
-        return await self.database.read(_due, at_most)
-
-    async def in_channels(self, seconds: float) -> list[InChannel]:
-        """Return the messages that are kept true, and those that are done and were opened in the last `seconds`."""
-        return await self.database.read(_in_channels, seconds)
-
-    async def about(self, about: RemediationRef | str) -> Snapshot | None:
-        """Return the message that shows a remediation, or the digest with an ID; None where there is none."""
-        return await self.database.read(_about, about)
-
-    async def tracked(self) -> list[Alert]:
-        """Return what is open and listed."""
-        return await self.database.read(_tracked)
-
-    async def waiting_cards(self, cluster_id: str) -> list[Alert]:
-        """Return what waits in a cluster and has a card of its own."""
-        return await self.database.read(_waiting_cards, cluster_id)
-
-    async def failed(self, seconds: float) -> list[Remediation]:
-        """Return what failed within the last `seconds`, the latest first."""
-        return await self.database.read(ended.failed, seconds)
-
-    async def returned(self, seconds: float) -> list[Alert]:
-        """Return the repairs whose fault came back, or didn't stop, within the last `seconds`, the latest first."""
-        return await self.database.read(ended.came_back_lately, seconds)
-
-    async def lately(self, seconds: float) -> tuple[list[Alert], float]:
-        """Return what is open, and what was first seen within the last `seconds` or a week before; and the present."""
-        return await self.database.read(ended.lately, seconds)
-
-    async def shown_in(self, channel_id: str, ts: str) -> list[RemediationRef]:
-        """Return the remediations that a message of the bot shows."""
-        return await self.database.read(_shown_in, channel_id, ts)
-
-    async def nodes(self, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
-        """Return the names of nodes, of the remediations that the bot has told of."""
-        return await self.database.read(_nodes, refs)
-
-    async def add_cards(self, new: Sequence[Tracked]) -> None:
-        """Write down that each of these is to get a card, unless the bot has told of it before."""
-        await self._run(_add_cards, new, self.verified)
-
-    async def gather(self, digest: TrackedMessage, new: Sequence[Alert], seconds: float) -> str:
-        """Put these into the digest of their cluster that grew in the last `seconds`, or this new one. Returns its ID.
-
-        The cards of the cluster that are not posted yet go into it too.
-        """
-        return await self._run(_gather, digest, new, seconds, self.verified)
-
-    async def load(self, message_id: str) -> Snapshot | None:
-        """Return a message with everything that it is drawn from; None where there is none."""
-        return await self.database.read(load, message_id)
-
-    async def change(
-        self,
-        known: Snapshot | str,
-        change: Change,
-        *,
-        learned: Learned | None = None,
-        told: Mapping[RemediationRef, EventKind] | None = None,
-    ) -> Snapshot | None:
-        """Change a message, unless something has changed since it was loaded: then it is loaded again.
-
-        So nothing is drawn inside a transaction, which would keep every other one waiting.
-
-        Args:
-            known: the message, or its ID.
-            change: from the message as it is to what it becomes; None leaves it as it is.
-            learned: what was read for its card.
-            told: the events that other tools get with it, of what is still open.
-
-        Returns:
-            What it has become; None where it was left, or is not there.
-        """
-        message_id = known if isinstance(known, str) else known.message.id
-        before = await self.load(known) if isinstance(known, str) else known
-        for _ in range(_TRIES):
-            if before is None or (after := change(before)) is None:
-                return None
-            if changed := await self._run(write, before, after, learned, told):
-                return changed
-            before = await self.load(message_id)
-        # So much changes in it that what was loaded is always out of date.
-        return await self._run(_change, message_id, change, learned, told)
-
-    async def observe(
-        self, ref: RemediationRef, seen: Remediation | None, change: Callable[[Look], Tracked | None]
-    ) -> tuple[Alert, Alert | None] | None:
-        """Change an alert after Together has said something about it, unless somebody decides on it right now.
-
-        Returns:
-            What it was and has become, None where it was left; None where somebody decides, or it isn't tracked.
-        """
-        return await self._run(_observe, ref, seen, change, self.verified)
-
-    async def note_firing(self, cluster_id: str, firing: Sequence[LinkedAlert]) -> set[str]:
-        """Let repairs in a cluster say that what they were to mend fires again, or still.
-
-        Returns:
-            The keys of the alerts that are told with a repair, or will be.
-        """
-        return await self._run(ended.note_firing, cluster_id, firing, self.verified) if self.verified else set()
-
-    async def close(self, message_id: str) -> None:
-        """Look at a message no more: no version that runs here can read it."""
-        await self._run(_close, message_id)
-
-    async def forget(self, message_id: str) -> list[RemediationRef]:
-        """Drop a message that was never posted, unless something of it waits now. Returns what it was to show."""
-        return await self._run(_forget, message_id)
-
-
-def _known(connection: Connection) -> dict[RemediationRef, str]:
+def known(connection: Connection) -> dict[RemediationRef, str]:
+    """Return what is tracked, with the fingerprint of what was last seen of each."""
     return {RemediationRef(*row[:3]): row.fingerprint for row in connection.execute(_KNOWN)}
 
 
-def _tracked(connection: Connection) -> list[Alert]:
+def tracked(connection: Connection) -> list[Alert]:
+    """Return what is open and listed."""
     return [alert for row in connection.execute(_TRACKED) if (alert := readable_alert(row))]
 
 
-def _waiting_cards(connection: Connection, cluster_id: str) -> list[Alert]:
+def waiting_cards(connection: Connection, cluster_id: str) -> list[Alert]:
+    """Return what waits in a cluster and has a card of its own."""
     rows = connection.execute(_WAITING_CARDS, {"b_cluster": cluster_id})
     return [alert for row in rows if (alert := readable_alert(row))]
 
 
-def _shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:
+def shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:
+    """Return the remediations that a message of the bot shows."""
     rows = connection.execute(_AT, {"b_ts": ts})
     here = [each.id for row in rows if (each := readable_message(row.body)) and each.channel_id == channel_id]
     return [RemediationRef(*row) for some in here for row in connection.execute(_OF_MESSAGE, {"b_message": some})]
 
 
-def _nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
+def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
+    """Return the names of nodes, of the remediations that the bot has told of."""
     rows = connection.execute(_BODIES, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
     return {alert.remediation.ref: alert.remediation.node for row in rows if (alert := readable_alert(row))}
 
 
-def _is_empty(connection: Connection) -> bool:
+def is_empty(connection: Connection) -> bool:
+    """Return whether the bot has never posted anything."""
     return connection.execute(_ANY).first() is None
 
 
-def _among(connection: Connection, chosen: Any, refs: Sequence[RemediationRef]) -> set[RemediationRef]:  # noqa: ANN401 - a select of IDs
-    rows = connection.execute(chosen, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
+def existing(
+    connection: Connection, refs: Sequence[RemediationRef], among: Select[Any] = _EXISTING
+) -> set[RemediationRef]:
+    """Return which of these the bot has told of before."""
+    rows = connection.execute(among, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
     return {RemediationRef(*row) for row in rows}
 
 
-def _lost(connection: Connection) -> list[RemediationRef]:
+def withdrawn(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
+    """Return which of these were closed because Together listed them no longer."""
+    return existing(connection, refs, _WITHDRAWN)
+
+
+def lost(connection: Connection) -> list[RemediationRef]:
+    """Return what vanished in the middle of its work, of the last day: it may have ended badly."""
     gone = [alert for row in connection.execute(_GONE, {"b_seconds": 86_400.0}) if (alert := readable_alert(row))]
     return [each.remediation.ref for each in gone if each.remediation.state in IN_REPAIR or each.decided]
 
 
-def _arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
+def arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
+    """Return what was first seen within the last `seconds`."""
     return [RemediationRef(*row) for row in connection.execute(_ARRIVALS, {"b_seconds": seconds})]
 
 
-def _due(connection: Connection, at_most: int) -> list[str]:
+def due(connection: Connection, at_most: int = _AT_ONCE) -> list[str]:
+    """Return which messages are to be looked at now, some of them where there are more."""
     return connection.execute(_DUE, {"b_limit": at_most}).scalars()
 
 
-def _in_channels(connection: Connection, seconds: float) -> list[InChannel]:
+def in_channels(connection: Connection, seconds: float) -> list[InChannel]:
+    """Return the messages that are kept true, and those that are done and were opened in the last `seconds`."""
     lately = connection.execute(_LATELY, {"b_seconds": seconds})
     found = [*connection.execute(_OPEN), *(row for row in lately if not row.is_open)]
     return [
@@ -308,14 +173,16 @@ def _in_channels(connection: Connection, seconds: float) -> list[InChannel]:
     ]  # fmt: skip
 
 
-def _about(connection: Connection, about: RemediationRef | str) -> Snapshot | None:
+def showing(connection: Connection, about: RemediationRef | str) -> Snapshot | None:
+    """Return the message that shows a remediation, or the digest with an ID; None where there is none."""
     if isinstance(about, str):
         return load(connection, about)
     message_id = connection.execute(PLACE, key_of(about)).scalar()
     return load(connection, message_id) if message_id else None
 
 
-def _add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -> None:
+def add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -> None:
+    """Write down that each of these is to get a card, unless the bot has told of it before."""
     ended.note_returns(connection, [alert for alert, _ in new], verified)
     present = read_clock(connection)
     for alert, message in new:
@@ -327,9 +194,13 @@ def _add_cards(connection: Connection, new: Sequence[Tracked], verified: float) 
             outbox.opened(connection, alert)
 
 
-def _gather(
+def gather(
     connection: Connection, digest: TrackedMessage, new: Sequence[Alert], seconds: float, verified: float
 ) -> str:
+    """Put these into the digest of their cluster that grew in the last `seconds`, or this new one. Returns its ID.
+
+    The cards of the cluster that are not posted yet go into it too.
+    """
     ended.note_returns(connection, new, verified)
     present = read_clock(connection)
     new = list({each.remediation.ref: each for each in new}.values())  # one may be on two pages of a list
@@ -338,7 +209,7 @@ def _gather(
     into = known or replace(digest, opened_at=present, remind_from=present)
     rows = [alert_row(replace(each, seen_at=present, message_id=into.id)) for each in new]
     if outbox.is_told(connection):
-        known_before = _among(connection, _EXISTING, [each.remediation.ref for each in new])
+        known_before = existing(connection, [each.remediation.ref for each in new])
         for each in new:
             if each.remediation.ref not in known_before:
                 outbox.opened(connection, each)
@@ -369,6 +240,39 @@ def _place(digest: TrackedMessage) -> tuple[str | None, str, bool]:
     return digest.cluster_id, digest.channel_id, digest.is_started
 
 
+async def change(
+    store: LeasedDatabase,
+    known: Snapshot | str,
+    change: Change,
+    *,
+    learned: Learned | None = None,
+    told: Mapping[RemediationRef, EventKind] | None = None,
+) -> Snapshot | None:
+    """Change a message, unless something has changed since it was loaded: then it is loaded again.
+
+    So nothing is drawn inside a transaction, which would keep every other one waiting.
+
+    Args:
+        known: the message, or its ID.
+        change: from the message as it is to what it becomes; None leaves it as it is.
+        learned: what was read for its card.
+        told: the events that other tools get with it, of what is still open.
+
+    Returns:
+        What it has become; None where it was left, or is not there.
+    """
+    message_id = known if isinstance(known, str) else known.message.id
+    before = await store.read(load, known) if isinstance(known, str) else known
+    for _ in range(_TRIES):
+        if before is None or (after := change(before)) is None:
+            return None
+        if changed := await store.run(write, before, after, learned, told):
+            return changed
+        before = await store.read(load, message_id)
+    # So much changes in it that what was loaded is always out of date.
+    return await store.run(_change, message_id, change, learned, told)
+
+
 def _change(
     connection: Connection,
     message_id: str,
@@ -381,13 +285,18 @@ def _change(
     return write(connection, before, after, learned, told) if before and after else None
 
 
-def _observe(
+def observe(
     connection: Connection,
     ref: RemediationRef,
     seen: Remediation | None,
     change: Callable[[Look], Tracked | None],
     verified: float,
 ) -> tuple[Alert, Alert | None] | None:
+    """Change an alert after Together has said something about it, unless somebody decides on it right now.
+
+    Returns:
+        What it was and has become, None where it was left; None where somebody decides, or it isn't tracked.
+    """
     before: Alert | None = None
 
     def changed(look: Look) -> Tracked | None:
@@ -404,11 +313,13 @@ def _observe(
     return (before, after) if before else None
 
 
-def _close(connection: Connection, message_id: str) -> None:
+def close(connection: Connection, message_id: str) -> None:
+    """Look at a message no more: no version that runs here can read it."""
     connection.execute(_CLOSE, {"b_message": message_id})
 
 
-def _forget(connection: Connection, message_id: str) -> list[RemediationRef]:
+def forget(connection: Connection, message_id: str) -> list[RemediationRef]:
+    """Drop a message that was never posted, unless something of it waits now. Returns what it was to show."""
     snapshot = load(connection, message_id, to_change=True)
     if snapshot is None or snapshot.message.ts or any(each.is_waiting for each in snapshot.alerts):
         return []

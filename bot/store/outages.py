@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import bindparam, delete, insert, select
 
 from bot.models import EventKind
-from bot.store.connection import Connection, read_clock
-from bot.store.lease import Leased
+from bot.store.connection import Connection
 from bot.store.outbox import Data, emit
 from bot.store.tables import outages
 
@@ -30,34 +29,20 @@ class Outage:
     ts: str = ""
 
 
-class Outages(Leased):
-    """The transactions. Each may raise StorageUnavailable."""
-
-    async def now(self) -> float:
-        """Return the present by the database's clock, as Unix time in seconds."""
-        return await self.database.read(read_clock)
-
-    async def known(self) -> dict[str, Outage]:
-        """Return the clusters that cannot be read."""
-        return await self.database.read(_known)
-
-    async def note(self, cluster_id: str, outage: Outage | None, *, is_watched: bool = True) -> None:
-        """Write down that a cluster cannot be read, or can be again, or isn't watched any more.
-
-        Raises:
-            LeaseLost: another process watches now.
-        """
-        await self._run(_note, cluster_id, outage, is_watched=is_watched)
-
-
-def _known(connection: Connection) -> dict[str, Outage]:
+def known(connection: Connection) -> dict[str, Outage]:
+    """Return the clusters that cannot be read."""
     return {
         row.cluster_id: Outage(row.since, bool(row.told), row.channel_id, row.ts) for row in connection.execute(_KNOWN)
     }
 
 
-def _note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_watched: bool) -> None:
-    before = _known(connection).get(cluster_id)
+def note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_watched: bool = True) -> None:
+    """Write down that a cluster cannot be read, or can be again, or isn't watched any more.
+
+    Raises:
+        LeaseLost: another process watches now.
+    """
+    before = known(connection).get(cluster_id)
     was_told, is_told = before is not None and before.told, outage is not None and outage.told
     if was_told != is_told:
         told: Data = {"cluster_id": cluster_id, "is_over": was_told, "is_watched": is_watched}

@@ -1,7 +1,6 @@
 """Events on their way to other tools: written with what they are about, told later, in order for each remediation."""
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
@@ -9,7 +8,6 @@ from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
 from bot.store.connection import Connection, dump, now, read_clock, read_json
-from bot.store.database import Database
 from bot.store.tables import outbox
 
 _EVENTS = TypeAdapter(Event)
@@ -67,36 +65,29 @@ class OutboxEntry:
     attempts: int
 
 
-@dataclass(slots=True)
-class Outbox:
-    """The transactions. Each may raise StorageUnavailable."""
-
-    database: Database
-
-    async def due(self, target: Target, limit: int) -> Sequence[OutboxEntry]:
-        """Return what a target is to be told now, at most one event of each remediation."""
-        return await self.database.read(_due, target, limit)
-
-    async def drop_old(self, seconds: float) -> None:
-        """Forget what is older than `seconds`, of targets that nobody tells any more."""
-        await self.database.run(Connection.execute, _DROP_OLD, {"b_seconds": seconds})
-
-    async def drop(self, letter: OutboxEntry) -> None:
-        """Forget what was told, or is given up."""
-        await self.database.run(Connection.execute, _DROP, {"b_id": letter.id})
-
-    async def postpone(self, letter: OutboxEntry, seconds: float) -> None:
-        """Tell it later."""
-        await self.database.run(Connection.execute, _POSTPONE, {"b_id": letter.id, "b_seconds": seconds})
-
-
-def _due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]:
+def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]:
+    """Return what a target is to be told now, at most one event of each remediation."""
     present = read_clock(connection)
     rows = connection.execute(_DUE, {"b_target": target, "b_limit": limit})
     return [
         OutboxEntry(row.id, target, row.subject, _read(row.body), present - row.created_at, row.attempts)
         for row in rows
     ]
+
+
+def drop_old(connection: Connection, seconds: float) -> None:
+    """Drop what couldn't be told for so long."""
+    connection.execute(_DROP_OLD, {"b_seconds": seconds})
+
+
+def drop(connection: Connection, entry: OutboxEntry) -> None:
+    """Drop what was told, or can't be."""
+    connection.execute(_DROP, {"b_id": entry.id})
+
+
+def postpone(connection: Connection, entry: OutboxEntry, seconds: float) -> None:
+    """Tell something later."""
+    connection.execute(_POSTPONE, {"b_id": entry.id, "b_seconds": seconds})
 
 
 def _read(body: str) -> Event | None:

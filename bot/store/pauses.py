@@ -1,7 +1,6 @@
 """Pauses: approvals that somebody has stopped for a time, in one cluster or in all."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -12,7 +11,6 @@ from bot.models import Actor, AuditNote, Pause, Pauser
 from bot.store import audit
 from bot.store.audit import storable
 from bot.store.connection import Connection, Rows, dump, is_among, listed, read_clock, read_json
-from bot.store.database import Database
 from bot.store.tables import faults, messages, pauses
 
 _MOST = 20  # people with a pause of the same clusters; those that would end first are left out
@@ -40,18 +38,7 @@ _CONCERNS = or_(bindparam("b_cluster") == "", m.cluster_id == bindparam("b_clust
 _WAKE = update(messages).where(m.is_open, _CONCERNS).values(next_at=0.0, version=m.version + 1)
 
 
-@dataclass(slots=True)
-class Pauses:
-    """The transactions. Each may raise StorageUnavailable. An empty cluster ID means all clusters."""
-
-    database: Database
-
-    async def active(self, cluster_id: str) -> Pause | None:
-        """Return the pause that holds for a cluster now."""
-        return await self.database.read(active_pause, [cluster_id])
-
-
-def active_pause(connection: Connection, clusters: Collection[str]) -> Pause | None:
+def active(connection: Connection, clusters: Collection[str]) -> Pause | None:
     """Return what pauses approvals of any of these clusters now, inside a transaction: people, the brake, or both."""
     rows = connection.execute(_HELD, {"b_clusters": listed({"", *clusters})})
     people = _held(connection, rows) if rows else []
@@ -74,7 +61,7 @@ def _to_change(connection: Connection, cluster_id: str) -> list[Pauser]:
     return _held(connection, connection.execute(_TO_CHANGE, {"b_clusters": listed([cluster_id])}))
 
 
-def begin_pause(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, and why
+def begin(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, and why
     connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None, reason: str = ""
 ) -> float:
     """Pause approvals from now on, in place of the same person's pause, and let every message concerned show it.
@@ -91,7 +78,7 @@ def begin_pause(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by wh
     return own.until
 
 
-def end_pauses(  # noqa: PLR0913, PLR0917 - whose pauses, who ends them, and why
+def end(  # noqa: PLR0913, PLR0917 - whose pauses, who ends them, and why
     connection: Connection,
     cluster_id: str,
     actor: Actor,

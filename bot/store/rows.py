@@ -21,9 +21,8 @@ from bot.models import (
     Snapshot,
     TrackedMessage,
 )
-from bot.store import batches, outbox
+from bot.store import batches, outbox, pauses
 from bot.store.connection import Connection, dump, now, read_clock, read_json
-from bot.store.pauses import active_pause
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -97,7 +96,7 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     confirmed = batches.of_digest(connection, message_id) if message.is_digest else []
     is_being_decided = deciding and not message.is_digest
     clusters = {each.remediation.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
-    pause = active_pause(connection, sorted(clusters))
+    pause = pauses.active(connection, sorted(clusters))
     return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, found.version, pause)
 
 

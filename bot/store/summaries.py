@@ -4,7 +4,6 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.store.connection import Connection
-from bot.store.lease import Leased
 from bot.store.tables import cursors
 
 _PREFIX = "summary "
@@ -17,21 +16,11 @@ _NOTE = (
 )
 
 
-class Summaries(Leased):
-    """The transactions. Each may raise StorageUnavailable, and a write LeaseLost."""
-
-    async def told(self) -> dict[str, float]:
-        """Return when each channel's last summary was due, to the minute, in Unix time."""
-        return await self.database.read(_told)
-
-    async def note(self, channel_id: str, due_at: float) -> None:
-        """Write down that a channel has the summary of a moment."""
-        await self._run(_note, channel_id, due_at)
-
-
-def _told(connection: Connection) -> dict[str, float]:
+def told(connection: Connection) -> dict[str, float]:
+    """Return when each channel's last summary was due, to the minute, in Unix time."""
     return {row.name.removeprefix(_PREFIX): row.seq * _MINUTE for row in connection.execute(_TOLD)}
 
 
-def _note(connection: Connection, channel_id: str, due_at: float) -> None:
+def note(connection: Connection, channel_id: str, due_at: float) -> None:
+    """Write down that a channel has the summary of a moment."""
     connection.execute(_NOTE, {"b_name": f"{_PREFIX}{channel_id}", "b_minute": int(due_at // _MINUTE)})

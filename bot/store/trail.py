@@ -29,35 +29,19 @@ _SIGNED_AS = b"remediation-bot audit head 1\n"  # what is signed begins with wha
 _KEY_ID = b"remediation-bot audit key 1\n"
 
 
-@dataclass(slots=True)
-class Trail:
-    """The transactions. Each may raise StorageUnavailable."""
-
-    database: Database
-
-    async def news(self, name: str, limit: int) -> Sequence[Record]:
-        """Return the rows that a copy doesn't have yet."""
-        return await self.database.read(_news, name, limit)
-
-    async def copied(self, name: str, seq: int) -> None:
-        """Note that a copy has all rows up to one."""
-        await self.database.run(_copied, name, seq)
-
-    async def sign(self, key: str) -> tuple[int, str] | None:
-        """Sign the head, once for each head. Returns its number and signature; None for an empty trail."""
-        return await self.database.run(_sign, key)
-
-
-def _news(connection: Connection, name: str, limit: int) -> Sequence[Record]:
+def news(connection: Connection, name: str, limit: int) -> Sequence[Record]:
+    """Return the rows that a copy doesn't have yet."""
     seq = connection.execute(_CURSOR, {"b_name": name}).scalar() or 0
     return connection.execute(_AFTER, {"b_seq": seq, "b_limit": limit}).mappings()
 
 
-def _copied(connection: Connection, name: str, seq: int) -> None:
+def copied(connection: Connection, name: str, seq: int) -> None:
+    """Note that a copy has all rows up to one."""
     connection.execute(_MOVE, {"b_name": name, "b_seq": seq})
 
 
-def _sign(connection: Connection, key: str) -> tuple[int, str] | None:
+def sign(connection: Connection, key: str) -> tuple[int, str] | None:
+    """Sign the head, once for each head. Returns its number and signature; None for an empty trail."""
     head = last_row(connection)
     if head is None:
         return None

@@ -6,7 +6,7 @@ from functools import partial
 from bot import cards
 from bot.clock import Clock
 from bot.models import Brake, FaultReport
-from bot.store import Messages
+from bot.store import LeasedDatabase, messages
 from bot.watcher.config import StormBrake
 from bot.watcher.poller import Listing, Poller
 from bot.watcher.reports import Reports
@@ -17,7 +17,7 @@ class BrakeWatch:
     """Latches and releases it."""
 
     reports: Reports
-    messages: Messages
+    database: LeasedDatabase
     poller: Poller
     setting: StormBrake | None
     clock: Clock
@@ -59,5 +59,5 @@ class BrakeWatch:
 
     async def _cause(self, cluster_id: str) -> tuple[str, int]:
         """Return the most common fault of what is open in a cluster, raw, and how often it is there."""
-        tracked = [each.remediation for each in await self.messages.tracked()]
+        tracked = [each.remediation for each in await self.database.read(messages.tracked)]
         return cards.most_common_fault(each for each in tracked if each.cluster_id == cluster_id)

@@ -8,7 +8,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import AlertChannels, Found, Message, RemediationRef, Snapshot, TrackedMessage, decision_of
-from bot.store import InChannel, Lease, Messages
+from bot.store import InChannel, Lease, LeasedDatabase, messages
 from bot.tasks import finish
 from bot.watcher.config import WatchConfig
 from bot.watcher.workqueue import WorkQueue
@@ -29,7 +29,7 @@ class Comparer:
         lease: the watch; nothing is written without it.
     """
 
-    messages: Messages
+    database: LeasedDatabase
     channels: AlertChannels
     queue: WorkQueue
     lease: Lease
@@ -61,7 +61,7 @@ class Comparer:
             channels: which to look at; None for all.
             is_takeover: another process watched before: where the bot may not read, all is drawn again.
         """
-        known = await self.messages.in_channels(CLOSED_SECONDS if channels is None else COMPARED_SECONDS)
+        known = await self.database.read(messages.in_channels, CLOSED_SECONDS if channels is None else COMPARED_SECONDS)
         latest = self.clock.now() - COMPARED_SECONDS
         for channel_id in sorted({each.channel_id for each in known}):
             if channels is not None and channel_id not in channels:
@@ -97,7 +97,7 @@ class Comparer:
             drawn = decision_of(message.content_hash) if shows is None else shows
             return replace(snapshot.message, content_hash=drawn, next_at=0.0, done=False)
 
-        await self.messages.change(message.id, unlike)
+        await messages.change(self.database, message.id, unlike)
         self.queue.put(message.id)
 
     async def _close_copies(self, channel_id: str, found: Found, known: Collection[str]) -> None:
@@ -109,7 +109,7 @@ class Comparer:
             if ts in found.live and ts not in known
         }
         for ts, about in copies.items():
-            kept = await self.messages.about(about)
+            kept = await self.database.read(messages.showing, about)
             if kept is None or kept.message.ts in {None, ts}:
                 continue
             link = self.config.cards.permalink(kept.message.channel_id, kept.message.ts or "")

@@ -9,7 +9,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Fault, FaultMessage, FaultReport, Message, new_id
-from bot.store import Lease
+from bot.store import Lease, read_clock
 from bot.store.outbox import Data
 from bot.tasks import finish
 from bot.watcher.comparison import HISTORY_BEFORE, LATE_SECONDS
@@ -159,7 +159,7 @@ class FaultTeller:
             shown = [each for each in view.overdue if each.alert.key in {*new, *report.told}]
             said = cards.unrepaired(cluster_id, report, shown, oncall if new else "")
         known = report.message or FaultMessage(self._channel_of(cluster_id))
-        sending = replace(known, mark=new_id(), sent_at=await self.reports.store.now(), calls=new)
+        sending = replace(known, mark=new_id(), sent_at=await self.reports.database.read(read_clock), calls=new)
         # Before it leaves, so that the next process with the watch looks for it.
         await self.reports.change(cluster_id, partial(replace, message=sending))
         if report.brake_key - self.reports[cluster_id].brake_key:  # somebody has resumed since
@@ -233,7 +233,7 @@ class FaultTeller:
         """Look for what may have arrived. Where the bot may not read it, it is repeated, but only once."""
         message = self.reports[cluster_id].message
         assert message is not None  # noqa: S101 - it is looked for
-        if 0 <= await self.reports.store.now() - message.sent_at < ARRIVED_SECONDS:  # clocks can go back
+        if 0 <= await self.reports.database.read(read_clock) - message.sent_at < ARRIVED_SECONDS:  # clocks can go back
             return
         is_there: bool | None
         ts = message.ts

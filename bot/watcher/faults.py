@@ -11,7 +11,7 @@ from bot import metrics
 from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, RateLimited, StorageUnavailable, TogetherError
 from bot.models import Fault, FaultReport, LinkedAlert
-from bot.store import Messages
+from bot.store import LeasedDatabase, ended
 from bot.together import TogetherClient
 from bot.watcher.poller import LONGEST_RETRY_AFTER, SLOW_SECONDS, Listing, Poller
 from bot.watcher.reports import Reports
@@ -41,10 +41,11 @@ class FaultWatch:
 
     together: TogetherClient
     reports: Reports
-    messages: Messages
+    database: LeasedDatabase
     poller: Poller
     clock: Clock
     unrepaired_seconds: float
+    verify_seconds: float
     _wanted: asyncio.Queue[Listing] = field(default_factory=asyncio.Queue, init=False)
     _reading: set[str] = field(default_factory=set, init=False)
     _taken: dict[str, tuple[float, Collection[str]]] = field(default_factory=dict, init=False)
@@ -181,4 +182,4 @@ class FaultWatch:
         if not keys or (keys == looked and now - at <= LOOK_SECONDS):
             return ()
         self._looked[cluster_id] = now, keys
-        return await self.messages.note_firing(cluster_id, list(firing.values()))
+        return await self.database.run(ended.note_firing, cluster_id, list(firing.values()), self.verify_seconds)

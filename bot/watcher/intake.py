@@ -10,7 +10,7 @@ from bot import alerts
 from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.models import Alert, Cluster, RemediationRef, RepairLoad, State, TrackedMessage, new_id
-from bot.store import Messages
+from bot.store import LeasedDatabase, messages
 from bot.watcher.config import WatchConfig, calling
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
@@ -110,7 +110,7 @@ class Intake:
 
     def __init__(  # noqa: PLR0913, PLR0917 - what comes in from one side goes out to the others
         self,
-        messages: Messages,
+        database: LeasedDatabase,
         index: TrackedIndex,
         queue: WorkQueue,
         poller: Poller,
@@ -118,7 +118,7 @@ class Intake:
         config: WatchConfig,
         clock: Clock,
     ) -> None:
-        self._messages = messages
+        self._database = database
         self._index = index
         self._queue = queue
         self._poller = poller
@@ -142,10 +142,10 @@ class Intake:
                 where the store is not.
         """
         now = self._clock.monotonic()
-        self._index.load((await self._messages.known()).items(), now)
+        self._index.load((await self._database.read(messages.known)).items(), now)
         self._started.load((), now)
-        self._storms.load(await self._messages.arrivals(STORM_SECONDS), now)
-        for ref in await self._messages.lost():
+        self._storms.load(await self._database.read(messages.arrivals, STORM_SECONDS), now)
+        for ref in await self._database.read(messages.lost):
             self._poller.watch_for_return(ref)
         self._started_elsewhere.clear()
         for each in (self._aged, self._loads, self._load_due):
@@ -186,7 +186,7 @@ class Intake:
             ended = {ref: each for each in ran if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
             if not ended or not self._poller.is_watched(cluster.cluster_id):
                 continue
-            told = await self._messages.existing(list(ended))
+            told = await self._database.read(messages.existing, list(ended))
             unknown = [Observation(ref, each, "") for ref, each in ended.items() if ref not in told]
             await self._announce_started(cluster.cluster_id, [each for one in unknown if (each := self._begun(one))])
 
@@ -198,10 +198,10 @@ class Intake:
         """
         known, started = self._started_elsewhere.get(listing.cluster_id, set()), listing.started_elsewhere
         unknown = [ref for ref in started if ref not in known]
-        reopened = await self._messages.withdrawn(unknown) if unknown else set()
+        reopened = await self._database.read(messages.withdrawn, unknown) if unknown else set()
         handled: set[RemediationRef] = set()
         if unknown and listing.is_watched:
-            told = await self._messages.existing(unknown)
+            told = await self._database.read(messages.existing, unknown)
             fresh = [each for ref in unknown if ref not in told and (each := self._begun(started[ref]))]
             await self._announce_started(listing.cluster_id, fresh)
             handled.update(unknown)
@@ -232,7 +232,7 @@ class Intake:
 
     async def _without_known(self, fresh: Sequence[Observation], listing: Listing) -> list[Observation]:
         """Return what the bot has never told of; what has come back continues in its message."""
-        existing = await self._messages.existing([each.ref for each in fresh])
+        existing = await self._database.read(messages.existing, [each.ref for each in fresh])
         for each in fresh:
             if each.ref in existing:
                 await self._observe_safely(each, listing)
@@ -275,7 +275,9 @@ class Intake:
                 sequence=listing.sequence,
                 read_alone=observation.read_alone,
             )
-        before, after = await self._messages.observe(ref, remediation, change) or (None, None)
+        before, after = await self._database.run(
+            messages.observe, ref, remediation, change, self._config.cards.verify_seconds
+        ) or (None, None)
         self._aged.discard(ref)
         if remediation is None and before and after is None and before.is_closed and not before.is_stale:
             self._index.drop(ref)  # it has ended, nobody was answered otherwise since, and Together doesn't know it
@@ -304,11 +306,17 @@ class Intake:
                 self._load_due.setdefault(cluster_id, 0.0)
         if now < self._load_due.get(cluster_id, math.inf):
             return
-        waiting = await self._messages.waiting_cards(cluster_id)
+        waiting = await self._database.read(messages.waiting_cards, cluster_id)
         behind = [each for each in waiting if alerts.is_behind(each, share)]
         behind.sort(key=lambda each: each.share.at if each.share else 0.0)
         for each in behind[:LOADS_AT_ONCE]:
-            changed = await self._messages.observe(each.remediation.ref, None, partial(alerts.loaded, share=share))
+            changed = await self._database.run(
+                messages.observe,
+                each.remediation.ref,
+                None,
+                partial(alerts.loaded, share=share),
+                self._config.cards.verify_seconds,
+            )
             if changed and changed[1]:
                 self._queue.put(changed[1].message_id)
         if behind:
@@ -324,7 +332,9 @@ class Intake:
                 continue
             self._aged.add(ref)
             as_of = self._clock.now() - (now - at)
-            changed = await self._messages.observe(ref, None, partial(alerts.unconfirmed, as_of=as_of))
+            changed = await self._database.run(
+                messages.observe, ref, None, partial(alerts.unconfirmed, as_of=as_of), self._config.cards.verify_seconds
+            )
             if changed and changed[1]:
                 self._index.mark_stale(ref)
                 self._queue.put(changed[1].message_id)
@@ -347,7 +357,7 @@ class Intake:
             message = TrackedMessage(new_id(), False, cluster_id, channel_id, ts=ts, is_started=is_started)
             new.append((alert, message))
         if new:
-            await self._messages.add_cards(new)
+            await self._database.run(messages.add_cards, new, self._config.cards.verify_seconds)
         for alert, message in new:
             self._index.note(alert.remediation.ref, alert.fingerprint)
             self._queue.put(message.id, *((Lane.LOOK, "") if message.ts else (Lane.POST, message.channel_id)))
@@ -360,7 +370,9 @@ class Intake:
         digest = TrackedMessage(new_id(), True, cluster_id, channel_id, is_started=is_started)
         # What calls people is posted, and is no edit of what was posted before.
         is_posted = is_started and calling(new, cluster_id)
-        digest_id = await self._messages.gather(digest, new, 0.0 if is_posted else GROWS_SECONDS)
+        digest_id = await self._database.run(
+            messages.gather, digest, new, 0.0 if is_posted else GROWS_SECONDS, self._config.cards.verify_seconds
+        )
         for alert in new:
             self._index.note(alert.remediation.ref, alert.fingerprint)
         logger.info("%d new alerts at once: posting one digest", len(new))

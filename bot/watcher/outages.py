@@ -9,7 +9,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Message, new_id
-from bot.store import Lease, Outage, Outages
+from bot.store import Lease, LeasedDatabase, Outage, outages, read_clock
 from bot.tasks import finish
 from bot.watcher.comparison import HISTORY_BEFORE
 from bot.watcher.config import WatchConfig
@@ -64,7 +64,7 @@ class OutageNotifier:
         lease: the watch; nothing is written without it.
     """
 
-    store: Outages
+    database: LeasedDatabase
     channels: AlertChannels
     queue: WorkQueue
     lease: Lease
@@ -79,7 +79,7 @@ class OutageNotifier:
 
     async def load(self) -> None:
         """Begin with what the last process knew."""
-        self._known = await self.store.known()
+        self._known = await self.database.read(outages.known)
         for each in (self._over, self._gone, self._unclear, self._told_blindly):
             each.clear()
 
@@ -88,7 +88,7 @@ class OutageNotifier:
         self._over.pop(cluster_id, None)
         if cluster_id not in self._known:
             self._known[cluster_id] = outage = Outage(self.clock.now(), told=False)
-            await self.store.note(cluster_id, outage)
+            await self.database.run(outages.note, cluster_id, outage)
 
     async def succeeded(self, cluster_id: str) -> None:
         """It was read."""
@@ -151,7 +151,7 @@ class OutageNotifier:
 
     async def _say(self, notice: _Notice) -> None:
         message, mark = self._message(notice), new_id()
-        since = await self.store.now()  # nearer to Slack's clock than this process's may be
+        since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
         logger.warning("%s", message.text)
         try:
             ts = await self.channels.post(message, channel_id=notice.channel_id, mark=mark)
@@ -180,7 +180,7 @@ class OutageNotifier:
             if notice.kind is _Kind.LASTS:
                 told = replace(self._known[each], told=True, channel_id=notice.channel_id, ts=ts)
                 self._known[each] = told
-                await self.store.note(each, told)
+                await self.database.run(outages.note, each, told)
             else:
                 self._ended[each] = self.clock.now()
                 await self._forget(each, is_watched=notice.kind is _Kind.OVER)
@@ -240,7 +240,7 @@ class OutageNotifier:
         return [groups[key] for key in sorted(groups)]
 
     async def _forget(self, cluster_id: str, *, is_watched: bool = True) -> None:
-        await self.store.note(cluster_id, None, is_watched=is_watched)
+        await self.database.run(outages.note, cluster_id, None, is_watched=is_watched)
         self._known.pop(cluster_id, None)
         self._over.pop(cluster_id, None)
         self._gone.discard(cluster_id)

@@ -22,7 +22,7 @@ from bot.models import (
     TrackedMessage,
     decision_of,
 )
-from bot.store import Lease, Messages
+from bot.store import Lease, LeasedDatabase, messages, rows
 from bot.tasks import finish
 from bot.together import TogetherClient
 from bot.watcher import calls, schedule
@@ -65,7 +65,7 @@ class Reconciler:
     def __init__(  # noqa: PLR0913 - what writing needs
         self,
         *,
-        messages: Messages,
+        database: LeasedDatabase,
         channels: AlertChannels,
         together: TogetherClient,
         queue: WorkQueue,
@@ -78,7 +78,7 @@ class Reconciler:
         clock: Clock,
         report: Callable[[str, str], None],
     ) -> None:
-        self._messages = messages
+        self._database = database
         self._channels = channels
         self._queue = queue
         self._index = index
@@ -89,7 +89,7 @@ class Reconciler:
         self._config = config
         self._clock = clock
         self._report = report
-        self._teller = Teller(messages, channels, together, lease, config, clock, self._settle)
+        self._teller = Teller(database, channels, together, lease, config, clock, self._settle)
         self._steps: dict[Step, Callable[[Snapshot], Awaitable[Snapshot | None]]] = {
             Step.POST: self._post,
             Step.EDIT: self._edit,
@@ -184,9 +184,9 @@ class Reconciler:
         """Do the next thing that a message needs, if this lane does it. Returns it where more is to be done at once."""
         if lane is Lane.LOOK and self._was_just_edited(key):
             return None  # a digest of 1,000 takes long to load, and each of them puts its key
-        snapshot = await self._messages.load(key)
+        snapshot = await self._database.read(rows.load, key)
         if snapshot is None:
-            await self._messages.close(key)
+            await self._database.run(messages.close, key)
             return None
         for alert in snapshot.alerts:
             if alert.is_stale:
@@ -241,7 +241,7 @@ class Reconciler:
         return self._clock.monotonic() - self._edited.get(key, (-SECONDS_PER_EDIT, ""))[0] < SECONDS_PER_EDIT
 
     async def _drop(self, snapshot: Snapshot) -> None:
-        for ref in await self._messages.forget(snapshot.message.id):
+        for ref in await self._database.run(messages.forget, snapshot.message.id):
             self._index.drop(ref)
 
     async def _wait(self, snapshot: Snapshot) -> Snapshot | None:
@@ -273,7 +273,7 @@ class Reconciler:
             after = schedule.settled(replace(snapshot, message=changed), self._config)
             return replace(after, next_at=0.0) if key in self._teller.unclear and not after.done else after
 
-        after = await self._messages.change(known, settled, told=told)
+        after = await messages.change(self._database, known, settled, told=told)
         if after and after.message.done:
             self._edited.pop(key, None)
             self._arrives_by.pop(key, None)
@@ -301,7 +301,7 @@ class Reconciler:
             channel_id = self._config.channel_of(snapshot)
             return calls.leaving(replace(snapshot.message, channel_id=channel_id), snapshot, self._config)
 
-        left = await self._messages.change(known, leaving, learned=learned)
+        left = await messages.change(self._database, known, leaving, learned=learned)
         if left is None:
             return None
         key = left.message.id
@@ -314,7 +314,7 @@ class Reconciler:
             raise
         except PostFailed as error:
             self._report(message.channel_id, f"Can't post alerts in {message.channel_id}: {error}.")
-            await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0))
+            await messages.change(self._database, key, lambda each: replace(each.message, posted_at=0.0))
             raise
         self._report(message.channel_id, "")
         logger.info("%s: posted in %s", schedule.subject_of(left), message.channel_id)
@@ -387,7 +387,9 @@ class Reconciler:
                 raise
             found = None  # the channel is gone, and with it the message
         if found is None or (about := schedule.subject_of(snapshot)) not in found.messages:
-            return await self._messages.change(key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0))
+            return await messages.change(
+                self._database, key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0)
+            )
         logger.info("%s: already in the channel", schedule.subject_of(snapshot))
         ts = found.messages[about][0]
         return await self._settle(key, lambda each: replace(each.message, ts=ts, content_hash=""))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from bot.models import FaultReport
-from bot.store import Faults
+from bot.store import LeasedDatabase, faults
 from bot.store.outbox import Data
 
 FRESH_SECONDS = 420.0  # since the alerts of a cluster were read: while Together is slow, that is every five minutes
@@ -18,26 +18,26 @@ class Reports:
     """Keeps a report for each cluster in which something is wrong.
 
     Attributes:
-        store: others resume approvals there, so a report with a brake is always changed as it is in the database.
+        database: others resume approvals there, so a report with a brake is always changed as it is in the database.
         read_at: when the alerts of a cluster were read by this process, on its monotonic clock.
     """
 
-    store: Faults
+    database: LeasedDatabase
     read_at: dict[str, float] = field(default_factory=dict, init=False)
     _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def load(self) -> None:
         """Begin with what the last process knew."""
-        await self.store.drop_unreadable()
-        self._known = await self.store.known()
+        await self.database.run(faults.drop_unreadable)
+        self._known = await self.database.read(faults.known)
         self.read_at.clear()
 
     async def refresh(self) -> None:
         """Learn who has resumed approvals, though Together can't be read."""
         if any(each.brake for each in self._known.values()):
             async with self._writing:
-                self._known = await self.store.known()
+                self._known = await self.database.read(faults.known)
 
     def __getitem__(self, cluster_id: str) -> FaultReport:
         return self._known.get(cluster_id, FaultReport())
@@ -63,7 +63,7 @@ class Reports:
             is_same = after == known or (after.is_empty and known.is_empty)
             if is_same and told is None and known.brake is None:
                 return
-            after = await self.store.change(cluster_id, change, told=told)
+            after = await self.database.run(faults.change, cluster_id, change, told)
             if after.is_empty:
                 self._known.pop(cluster_id, None)
             else:

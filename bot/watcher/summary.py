@@ -9,7 +9,7 @@ from bot.clock import Clock
 from bot.daily import DailyTime
 from bot.errors import DirectoryUnavailable, PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Directory, Message
-from bot.store import Lease, Messages, Outages, Summaries
+from bot.store import Lease, LeasedDatabase, ended, outages, summaries
 from bot.watcher.comparison import HISTORY_BEFORE
 from bot.watcher.config import WatchConfig
 from bot.watcher.reports import Reports
@@ -24,9 +24,7 @@ APART_SECONDS = 12 * 3600.0  # nobody gets two summaries within this time
 class SummaryTeller:
     """Sends it once a day to each alert channel, about the clusters whose alerts go there."""
 
-    store: Summaries
-    messages: Messages
-    outages: Outages
+    database: LeasedDatabase
     reports: Reports
     channels: AlertChannels
     directory: Directory
@@ -40,7 +38,7 @@ class SummaryTeller:
 
     async def begin(self) -> None:
         """Begin with what the last process knew."""
-        self._told = await self.store.told() if self.config.cards.summary else {}
+        self._told = await self.database.read(summaries.told) if self.config.cards.summary else {}
         self._let_it_arrive()
 
     def look(self) -> None:
@@ -82,15 +80,15 @@ class SummaryTeller:
                 self._unclear.add(channel_id)
                 self._let_it_arrive()
                 raise
-        await self.store.note(channel_id, due_at)
+        await self.database.run(summaries.note, channel_id, due_at)
         self._told[channel_id] = due_at
         self._unclear.discard(channel_id)
 
     async def _drawn(self, channel_id: str, began: float) -> Message:
-        alerts, _ = await self.messages.lately(handover.LONGEST_SHIFT)
+        alerts, _ = await self.database.read(ended.lately, handover.LONGEST_SHIFT)
         shown = [each for each in alerts if self._goes_to(each.remediation.cluster_id, channel_id)]
         faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
-        unreadable = [each for each in await self.outages.known() if self._goes_to(each, channel_id)]
+        unreadable = [each for each in await self.database.read(outages.known) if self._goes_to(each, channel_id)]
         draw = partial(handover.shift, shown, faults, sorted(unreadable), began)
         return draw(await self._names(handover.people_in(draw())))
 

@@ -22,7 +22,7 @@ from bot.models import (
     State,
     TrackedMessage,
 )
-from bot.store import Lease, Messages
+from bot.store import Lease, LeasedDatabase, messages
 from bot.tasks import finish
 from bot.together import ALL_INSTANCES, TogetherClient
 from bot.watcher import calls, checks, schedule, threads
@@ -79,7 +79,7 @@ class Teller:
 
     def __init__(  # noqa: PLR0913, PLR0917 - what telling needs
         self,
-        messages: Messages,
+        database: LeasedDatabase,
         channels: AlertChannels,
         together: TogetherClient,
         lease: Lease,
@@ -87,7 +87,7 @@ class Teller:
         clock: Clock,
         settle: Settle,
     ) -> None:
-        self._messages = messages
+        self._database = database
         self._channels = channels
         self._together = together
         self._lease = lease
@@ -115,7 +115,7 @@ class Teller:
         """Note that somebody has deleted a message in Slack."""
         logger.warning("%s: deleted in Slack: %s", schedule.subject_of(snapshot), error)
         self.forget(snapshot.message.id)
-        return await self._messages.change(snapshot, alerts.deleted)
+        return await messages.change(self._database, snapshot, alerts.deleted)
 
     async def tell(self, snapshot: Snapshot) -> Snapshot | None:
         """Tell a thread the first thing that it lacks."""
@@ -158,7 +158,13 @@ class Teller:
         for one in [each.alert.remediation for each in made]:
             backs = (alerts.came_back(one, each, seconds, is_last_look=True) for each in others)
             if back := next((each for each in backs if each), None):
-                await self._messages.observe(one.ref, None, partial(alerts.returned, back=back))
+                await self._database.run(
+                    messages.observe,
+                    one.ref,
+                    None,
+                    partial(alerts.returned, back=back),
+                    self._config.cards.verify_seconds,
+                )
                 found = True
         return found
 
@@ -288,7 +294,9 @@ class Teller:
             await self._settle(key, taken_back)
             raise
         except PostUncertain:
-            await self._messages.change(key, lambda each: replace(each.message, next_at=0.0))  # to make sure of it
+            await messages.change(
+                self._database, key, lambda each: replace(each.message, next_at=0.0)
+            )  # to make sure of it
             raise
         return after
 

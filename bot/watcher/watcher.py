@@ -9,7 +9,7 @@ from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, PostFailed, StorageUnavailable
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, Impacts, RemediationRef
-from bot.store import DecisionStore, Faults, Lease, Messages, Outages, Summaries
+from bot.store import DecisionStore, Lease, LeasedDatabase, audit, messages
 from bot.together import TogetherClient
 from bot.watcher.brake import BrakeWatch
 from bot.watcher.comparison import Comparer
@@ -65,28 +65,33 @@ class Watcher:
         self._config = config
         self._clock = clock
         self._lease = Lease(store.database, "watch", config.lease_seconds, clock)
-        self._messages = Messages(store.database, self._lease, config.cards.verify_seconds)
+        self._database = database = LeasedDatabase(store.database, self._lease)
         self._queue = WorkQueue(clock.monotonic)
         self._index = index = TrackedIndex()
         self._is_watching = False
         self._poller = Poller(together, config.clusters, index, clock)
         enricher = Enricher(together, self._poller, clock, config.cards.two_people, impacts)
-        self._intake = Intake(self._messages, index, self._queue, self._poller, enricher, config, clock)
-        outages = Outages(store.database, self._lease)
-        self._outages = OutageNotifier(outages, channels, self._queue, self._lease, config, clock)
-        self._reports = Reports(Faults(store.database, self._lease))
+        self._intake = Intake(database, index, self._queue, self._poller, enricher, config, clock)
+        self._outages = OutageNotifier(database, channels, self._queue, self._lease, config, clock)
+        self._reports = Reports(database)
         self._faults = FaultWatch(
-            together, self._reports, self._messages, self._poller, clock, config.unrepaired_seconds
+            together,
+            self._reports,
+            database,
+            self._poller,
+            clock,
+            config.unrepaired_seconds,
+            config.cards.verify_seconds,
         )
-        self._brake = BrakeWatch(self._reports, self._messages, self._poller, config.storm_brake, clock)
+        self._brake = BrakeWatch(self._reports, database, self._poller, config.storm_brake, clock)
         self._fault_teller = FaultTeller(self._reports, channels, self._queue, self._lease, config, clock)
         self._summary = SummaryTeller(
-            Summaries(store.database, self._lease), self._messages, outages, self._reports, channels, directory,
+            database, self._reports, channels, directory,
             self._queue, self._lease, config, clock,
         )  # fmt: skip
-        self._comparer = Comparer(self._messages, channels, self._queue, self._lease, config, clock)
+        self._comparer = Comparer(database, channels, self._queue, self._lease, config, clock)
         self._reconciler = Reconciler(
-            messages=self._messages,
+            database=database,
             channels=channels,
             together=together,
             queue=self._queue,
@@ -160,14 +165,14 @@ class Watcher:
     async def _begin(self) -> bool:
         """Begin with what the last process knew. Returns whether there was none."""
         self._queue.clear()
-        self._reconciler.begin(await self._messages.due(at_most=sys.maxsize))
+        self._reconciler.begin(await self._database.read(messages.due, at_most=sys.maxsize))
         self._comparer.begin()
         await self._outages.load()
         await self._reports.load()
         self._faults.begin()
         self._fault_teller.begin()
         await self._summary.begin()
-        is_first = await self._messages.is_empty()
+        is_first = await self._database.read(messages.is_empty)
         since = self._clock.now() - (HISTORY_DAYS * _DAY if is_first else 0.0)
         # Where the database was lost, cards are in the channels that this one does not know; they are followed again.
         cards: dict[RemediationRef, tuple[str, str]] = {}
@@ -204,7 +209,7 @@ class Watcher:
     async def _poll(self) -> None:
         """Read every cluster, round after round."""
         while True:
-            names = await self._poller.start_round(await self._messages.sequence())
+            names = await self._poller.start_round(await self._database.read(audit.last_seq))
             if names is not None:
                 self._intake.backlog.expect(names)
                 self._index.keep(names)
@@ -247,7 +252,7 @@ class Watcher:
         """Requeue what is due by time or changed by other processes."""
         while True:
             await self._clock.sleep(TICK, WaitReason.TICK)
-            for message_id in await self._messages.due():
+            for message_id in await self._database.read(messages.due):
                 self._queue.put(message_id)
             await self._intake.look_at_ages()
             await self._intake.release_backlog()

@@ -6,8 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from bot.models import Actor, Brake
-from bot.store import Database, Faults, begin_pause
-from bot.store.pauses import active_pause
+from bot.store import Database, faults, pauses
 from bot.store.tables import faults as table
 from tests.deaths import free_the_lease
 from tests.decisions.test_brake import ASK, RESUME, braked, broken, clear, pause, resume
@@ -160,11 +159,11 @@ async def test_message_says_resumed_though_together_is_down(bot: World) -> None:
 async def test_digest_of_two_clusters_does_not_mix_up_holders(bot: World) -> None:
     database = Database(bot.settings.database_url, bot.time.clock)
     try:
-        await database.run(begin_pause, "cluster-2", 3600, ALICE, "C0OPS")
-        await Faults(database).change(
-            "cluster-1", lambda report: changed(report, brake=Brake(4, 4, None, bot.time.now(), peak=4))
+        await database.run(pauses.begin, "cluster-2", 3600, ALICE, "C0OPS")
+        await database.run(
+            faults.change, "cluster-1", lambda report: changed(report, brake=Brake(4, 4, None, bot.time.now(), peak=4))
         )
-        found = await database.read(active_pause, ["cluster-1", "cluster-2"])
+        found = await database.read(pauses.active, ["cluster-1", "cluster-2"])
         assert found is not None
         people = [(each.cluster_id, each.user_id) for each in found.people]
         assert (people, found.braked) == ([("cluster-2", "U0ALICE")], "cluster-1")
@@ -221,7 +220,7 @@ async def test_home_of_all_clusters_names_the_brake(bot: World) -> None:
     _ids, _message = await broken(bot)
     database = Database(bot.settings.database_url, bot.time.clock)
     try:
-        assert await database.read(active_pause, [""]) is not None
+        assert await database.read(pauses.active, [""]) is not None
     finally:
         await database.close()
 

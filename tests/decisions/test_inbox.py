@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from bot.clock import WaitReason
 from bot.errors import LeaseLost, RequestExpired
 from bot.models import Actor, Entry, ReplyTarget
-from bot.store import Database, InboxStore, begin_pause
+from bot.store import Database, InboxStore, pauses
 from bot.store.tables import audit, inbox
 from handlers.shortcuts import SHORTCUT
 from tests.proxy import line_to
@@ -130,15 +130,15 @@ async def test_change_is_made_once_and_its_result_kept(store: InboxStore) -> Non
     assert await store.receive(ENTRY, "a")
     assert not await store.receive(ENTRY, "b")
     change = ("cluster-1", 3600.0, ENTRY.actor, "C0OPS")
-    until_then = await store.act(ENTRY.key, "a", begin_pause, *change)
-    assert await store.act(ENTRY.key, "a", begin_pause, *change) == until_then
+    until_then = await store.act(ENTRY.key, "a", pauses.begin, *change)
+    assert await store.act(ENTRY.key, "a", pauses.begin, *change) == until_then
     await store.release(ENTRY.key, "a")
     taken = await store.take_over([], at_start=False)
     assert taken is not None
     assert (taken.entry, taken.is_acted) == (ENTRY, True)
-    assert await store.act(ENTRY.key, taken.owner, begin_pause, *change) == until_then
+    assert await store.act(ENTRY.key, taken.owner, pauses.begin, *change) == until_then
     with pytest.raises(LeaseLost):
-        await store.act(ENTRY.key, "a", begin_pause, *change)
+        await store.act(ENTRY.key, "a", pauses.begin, *change)
     rows = await execute(store._database, select(audit.c.event))
     assert [row["event"] for row in rows] == ["paused"]
     await store.finish(ENTRY.key, taken.owner)
@@ -151,7 +151,7 @@ async def test_change_that_was_asked_for_long_ago_is_not_made(store: InboxStore)
     await store.receive(ENTRY, "a")
     await execute(store._database, update(inbox).values(received_at=inbox.c.received_at - 601))
     with pytest.raises(RequestExpired):
-        await store.act(ENTRY.key, "a", begin_pause, "cluster-1", 3600.0, ENTRY.actor, "C0OPS")
+        await store.act(ENTRY.key, "a", pauses.begin, "cluster-1", 3600.0, ENTRY.actor, "C0OPS")
 
 
 async def test_void_keeps_out_what_lands_later_and_leaves_what_another_has(store: InboxStore) -> None:

@@ -8,9 +8,7 @@ from sqlalchemy import select
 
 from bot.cards import MORE
 from bot.models import Actor
-from bot.store import Database, begin_pause, purge
-from bot.store.pauses import active_pause
-from bot.store.tables import audit, pauses
+from bot.store import Database, pauses, purge, tables
 from tests.deaths import free_the_lease
 from tests.manual_clock import START, ManualClock
 from tests.rows import execute_beside, outcomes_by_user
@@ -65,7 +63,9 @@ async def test_resume_ends_a_pause_at_once_and_both_are_in_the_audit_trail(bot: 
     await resume(bot, message, user="U0BOB")
     assert "Approvals resumed in cluster-1." in (await bot.reply_privately("U0BOB")).text
     await until(bot, lambda: RESUME_DIALOG not in message.buttons)
-    rows = select(audit.c.event, audit.c.user_id, audit.c.cluster_id).where(audit.c.event.in_(["paused", "resumed"]))
+    rows = select(tables.audit.c.event, tables.audit.c.user_id, tables.audit.c.cluster_id).where(
+        tables.audit.c.event.in_(["paused", "resumed"])
+    )
     assert await execute_beside(bot, rows) == [
         {"event": "paused", "user_id": "U0ALICE", "cluster_id": "cluster-1"},
         {"event": "resumed", "user_id": "U0BOB", "cluster_id": "cluster-1"},
@@ -138,7 +138,7 @@ async def test_pause_has_a_length_and_a_reason_that_everybody_sees(bot: World) -
     refused = (await bot.reply_privately("U0BOB")).text
     assert "paused approvals until" in refused
     assert "“the *switch* is being replaced”" in refused
-    rows = select(audit.c.event, audit.c.reason).where(audit.c.event == "paused")
+    rows = select(tables.audit.c.event, tables.audit.c.reason).where(tables.audit.c.event == "paused")
     assert await execute_beside(bot, rows) == [{"event": "paused", "reason": "the *switch* is being replaced"}]
     await pass_time(bot, 14400)
     assert "Approvals are paused" not in message.everything
@@ -287,9 +287,9 @@ async def test_two_who_pause_at_once_in_two_processes_both_hold(database_url: st
         people = [Actor(f"U{number}", "", None) for number in range(6)]
         others = [Database(database_url, time.clock) for _ in people] if database_url.startswith("postgres") else []
         homes = others or [store.database] * len(people)
-        begun = [home.run(begin_pause, "c", 3600.0, who, None) for home, who in zip(homes, people, strict=True)]
+        begun = [home.run(pauses.begin, "c", 3600.0, who, None) for home, who in zip(homes, people, strict=True)]
         await asyncio.gather(*begun)
-        held = await store.database.read(active_pause, ["c"])
+        held = await store.database.read(pauses.active, ["c"])
         assert held is not None
         assert sorted(each.user_id for each in held.people) == [each.user_id for each in people]
         for each in others:
@@ -301,13 +301,15 @@ async def test_pause_that_has_ended_is_forgotten_after_a_day_and_one_that_holds_
 ) -> None:
     async with open_store(database_url, time) as store:
         who = Actor("U0ALICE", "", None)
-        await store.database.run(begin_pause, "short", -2 * 86_400.0, who, None, "why")
-        await store.database.run(begin_pause, "long", 3600.0, who, None, "why")
+        await store.database.run(pauses.begin, "short", -2 * 86_400.0, who, None, "why")
+        await store.database.run(pauses.begin, "long", 3600.0, who, None, "why")
         await purge(store.database, 400)
-        rows = await store.database.read(lambda connection: connection.execute(select(pauses.c.cluster_id)).scalars())
+        rows = await store.database.read(
+            lambda connection: connection.execute(select(tables.pauses.c.cluster_id)).scalars()
+        )
         assert rows == ["long"]
-        await store.database.run(begin_pause, "short", 3600.0, who, None, "again")
-        assert await store.database.read(active_pause, ["short"]) is not None
+        await store.database.run(pauses.begin, "short", 3600.0, who, None, "again")
+        assert await store.database.read(pauses.active, ["short"]) is not None
 
 
 async def test_card_pauses_approvals_of_its_cluster_from_its_menu(bot: World) -> None:

@@ -18,7 +18,7 @@ from bot.decisions import DecisionService, Guardrails, Limits
 from bot.decisions.executor import REPEAT_AFTER
 from bot.models import Actor, Delivery, Message, Person, RemediationRef, ReplyTarget, Request, Verb
 from bot.policy import Policy
-from bot.store import Approvals, Database, DecisionStore, audit
+from bot.store import Database, DecisionStore, audit
 from bot.store.tables import decisions
 from bot.together import TogetherClient
 from tests.deaths import age_by, died_while, left_behind, own_comment
@@ -246,7 +246,7 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, Decisio
     policy = Policy(("U0ALICE",), frozenset(), "T0HOME", Members())
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
-        guards = Guardrails(Limits(), together, Approvals(database), policy, time.clock, CardConfig().observes)
+        guards = Guardrails(Limits(), together, database, policy, time.clock, CardConfig().observes)
         yield DecisionService(together, policy, guards, ear, store, time.clock, CardConfig()), store, ear
     finally:
         await database.close()

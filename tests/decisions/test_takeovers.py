@@ -10,7 +10,7 @@ from sqlalchemy import select, text, update
 from bot.clock import WaitReason
 from bot.models import Actor, RemediationRef
 from bot.settings import Settings
-from bot.store import Approvals, Database
+from bot.store import Database, approvals
 from bot.store.tables import audit, decisions
 from tests.deaths import age_by, died_while, left_behind
 from tests.manual_clock import ON_THE_WAY, ManualClock
@@ -231,7 +231,7 @@ async def test_release_whose_process_died_is_not_denied() -> None:
             await bot.together.until(lambda: bot.together.is_waiting("get"))
             await bot.settle()
         database = Database(bot.settings.database_url, bot.time.clock)
-        assert await Approvals(database).release(RemediationRef(*IDS), "U0ALICE")
+        assert await database.run(approvals.release, RemediationRef(*IDS), "U0ALICE")
         await database.close()
         async with bot.another():
             await until(bot, lambda: "On hold until" not in alert.text and "released" in str(thread(bot, alert)))

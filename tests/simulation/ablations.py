@@ -17,7 +17,7 @@ from bot.decisions.service import DecisionService, Unrecorded
 from bot.decisions.verdict import Judge
 from bot.models import FirstApproval, Found, Job
 from bot.policy import Policy
-from bot.store import Approvals, DecisionStore, Lease, Pauses
+from bot.store import DecisionStore, Lease, approvals
 from bot.store import decisions as stored
 from bot.store.ownership import Ownership
 from bot.store.tables import decisions
@@ -118,7 +118,7 @@ _authorize = Policy.authorize
 
 
 async def _one_is_two(self: Guardrails, job: Job, present: Any, _about: Any) -> FirstApproval | None:
-    first, now = await self._approvals.first(job.request.ref)
+    first, now = await self._database.read(approvals.first_and_now, job.request.ref)
     if present.mode not in self._limits.two_people.modes or (first and first.counts_for(present)):
         return None
     return FirstApproval(job.request.actor.user_id, present.mode, now, job.id, present.episode)
@@ -192,16 +192,18 @@ EVERY = (
         [(DecisionService, "_work", _note_whose), (Policy, "authorize", _unless_taken_over)],
         needs=("process killed", "transaction before"),
     ),
-    Ablation("pause at the POST", [(stored, "_pause_of", _answers(None)), (Pauses, "active", _awaited(None))]),
+    Ablation(
+        "pause at the POST", [(stored, "_pause_of", _answers(None)), (Guardrails, "_check_pause", _awaited(None))]
+    ),
     Ablation("two people", [(Guardrails, "_check_people", _awaited(None))]),
     Ablation("another person", [(Guardrails, "_check_people", _one_is_two)]),
     Ablation("limit", [(Guardrails, "_check_limit", _awaited(None))]),
-    Ablation("limit counts what begins", [(Approvals, "about_to_be_in_repair", _awaited(set()))]),
+    Ablation("limit counts what begins", [(approvals, "about_to_be_in_repair", _answers(set()))]),
     Ablation(
         "limit reads what was just approved",
         [
-            (Approvals, "approved_lately", _awaited([])),
-            (Approvals, "at_work", _awaited([])),
+            (approvals, "approved_lately", _answers([])),
+            (approvals, "at_work", _answers([])),
         ],
         needs=("lists lag",),
     ),

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from bot.clock import Clock
 from bot.errors import StartError, StorageUnavailable
 from bot.models import Hold
-from bot.store import Batches, Database, DecisionStore, Messages, audit
+from bot.store import Database, DecisionStore, audit, batches, messages
 from bot.store.tables import metadata
 from tests.engine import engine_of
 from tests.manual_clock import START, ManualClock
@@ -102,9 +102,9 @@ async def test_database_of_an_earlier_release_is_migrated_with_all_that_it_holds
     try:
         assert await asyncio.to_thread(_differences, database_url) == []
         assert (await audit.verify(database)).problems == []
-        tracked = {each.message_id: each for each in await Messages(database).tracked()}
+        tracked = {each.message_id: each for each in await database.read(messages.tracked)}
         assert tracked.pop("m").hold == Hold("U0ALICE", START + 1800, reason="why", name="alice")
-        (selection,) = await Batches(database).of_digest(*tracked)
+        (selection,) = await database.read(batches.of_digest, *tracked)
         assert (selection.is_running, len(selection.items)) == (True, 2)
         jobs = {job.id: job for job in await DecisionStore(database, LEASE, time.clock).take_over(10, at_start=True)}
         if database.is_sqlite:

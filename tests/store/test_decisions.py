@@ -11,7 +11,8 @@ from sqlalchemy import insert, select, text, true, update
 
 from bot.errors import LeaseLost, OutcomeKind
 from bot.models import Alert, Claim, Job, Outcome, RemediationRef, ReplyTarget, SeenState, TrackedMessage
-from bot.store import DecisionStore, Messages, audit, purge
+from bot.store import DecisionStore, audit, purge
+from bot.store.messages import add_cards
 from bot.store.tables import DONE, alerts, decisions, messages
 from bot.store.tables import audit as audit_table
 from tests.manual_clock import ManualClock
@@ -200,12 +201,11 @@ async def test_old_decisions_are_purged_and_the_trail_is_kept(store: DecisionSto
 
 
 async def test_alerts_are_purged_only_once_they_are_closed(store: DecisionStore) -> None:
-    tracked = Messages(store.database)
     cards = [
         (Alert(remediation(id=name), ""), TrackedMessage(name, is_digest=False, cluster_id="c", channel_id="C0OPS"))
         for name in ("open", "closed")
     ]
-    await tracked.add_cards(cards)
+    await store.database.run(add_cards, cards, 0)
     long_ago = 400 * 86_400 + 1
     await execute(
         store.database,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bot.models import FINAL
-from bot.store import Messages
+from bot.store import messages
 from tests.manual_clock import HANGS_AFTER
 from tests.rows import column
 from tests.simulator.slack.workspace import SlackFault
@@ -39,11 +39,11 @@ async def test_decided_card_is_left_alone_until_together_is_read(bot: World) -> 
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved")
     assert bot.app.database
-    messages = Messages(bot.app.database)
-    assert await messages.due() == []
+    database = bot.app.database
+    assert await database.read(messages.due) == []
     with bot.together.paused("list"):
         await pass_time(bot, 70)
-        assert await messages.due() == []
+        assert await database.read(messages.due) == []
     await card(bot, words="Approved, queued")
 
 

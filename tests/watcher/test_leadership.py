@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from bot.models import Alert, Remediation, TrackedMessage, new_id
-from bot.store import Database, Lease, Messages
+from bot.store import Database, Lease, LeasedDatabase, messages
 from bot.store.tables import alerts, leases
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import POLL
@@ -101,7 +101,7 @@ async def test_process_that_another_one_watched_for_begins_anew(bot: World) -> N
     waits = Alert(Remediation.model_validate(bot.together.remediations[IDS]), "as it was")
     # It isn't due before the first one has renewed its lease, so nothing else shows that somebody had it.
     message = TrackedMessage(new_id(), False, "cluster-1", "C0OPS", next_at=bot.time.now() + 200)
-    await Messages(database, other).add_cards([(waits, message)])
+    await LeasedDatabase(database, other).run(messages.add_cards, [(waits, message)], 0)
     bot.together.resolve(IDS)
     await other.release()
     await database.close()
