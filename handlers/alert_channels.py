@@ -14,8 +14,7 @@ from bot.cards import review, selection
 from bot.clock import Clock, WaitReason
 from bot.errors import InvalidId, PostFailed, PostUncertain
 from bot.models import MARK, Found, Message, RemediationRef, Verb
-from handlers.client import SlackFailure
-from handlers.replies import REFUSED_BLOCKS
+from handlers.client import REFUSED_BLOCKS, SlackFailure
 
 logger = logging.getLogger(__name__)
 

@@ -31,9 +31,11 @@ def place_of(body: dict[str, Any]) -> ReplyTarget:
     container, message = body.get("container") or {}, body.get("message")
     message_ts = container.get("message_ts")
     channel = container.get("channel_id") or (body.get("channel") or {}).get("id")
-    original = None
+    original, is_own = None, False
     if message:
         original = Message(message.get("text") or "", dicts(message, "blocks"), dicts(message, "attachments"))
+        # The bot names the first block of each message that it draws.
+        is_own = bool(original.blocks) and str(original.blocks[0].get("block_id")).startswith(MARK)
     return ReplyTarget(
         channel_id=channel,
         user_id=(body.get("user") or {}).get("id") or "",
@@ -43,13 +45,8 @@ def place_of(body: dict[str, Any]) -> ReplyTarget:
         is_button=True,
         is_ephemeral=bool(container.get("is_ephemeral")) or message_ts is None,
         original=original,
-        is_foreign=original is not None and not _is_own(original),
+        is_foreign=original is not None and not is_own,
     )
-
-
-def _is_own(message: Message) -> bool:
-    """Return whether the bot drew a message itself: it names the first block of each."""
-    return bool(message.blocks) and str(message.blocks[0].get("block_id")).startswith(MARK)
 
 
 def value_beside(body: dict[str, Any], action: dict[str, Any]) -> object:

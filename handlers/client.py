@@ -1,5 +1,6 @@
 """Slack's Web API client: each call is counted, and every failure is one kind of exception."""
 
+import logging
 from typing import Any
 
 import aiohttp
@@ -7,11 +8,21 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot import metrics
+from bot import cards, metrics
+
+logger = logging.getLogger(__name__)
 
 # Slack's own trouble: it may have done it all the same (docs.slack.dev, chat.postMessage). "" is none of its codes.
 _TROUBLE = {"", "fatal_error", "internal_error", "request_timeout", "service_unavailable"}
 _RATE_LIMITED = {"ratelimited", "rate_limited"}
+REFUSED_BLOCKS = {
+    "invalid_blocks",
+    "invalid_blocks_format",
+    "msg_blocks_too_long",
+    "block_mismatch",
+    "invalid_attachments",
+}
+_REFUSED_ANYWHERE = REFUSED_BLOCKS | {"invalid_arguments"}  # of a dialog (docs.slack.dev, views.open)
 # What slack_sdk lets out when an answer is none of Slack's, such as a proxy's (seen with slack_sdk 3.48).
 _NON_SLACK = (AttributeError, TypeError, ValueError)
 
@@ -48,14 +59,27 @@ def _retry_after(response: Any) -> float:  # noqa: ANN401 - Slack's answer
 
 
 class MeasuredClient(AsyncWebClient):
-    """The SDK's client."""
+    """The SDK's client. Blocks that Slack has only since 2026 are drawn openly once it has refused one."""
+
+    _is_plain = False
 
     async def api_call(self, api_method: str, **arguments: Any) -> AsyncSlackResponse:  # noqa: ANN401 - the SDK's own
-        """Call a method, and count how it ended: "ok", Slack's code, or the exception's name.
+        """Call a method; again with plainer blocks, where Slack refuses those of 2026.
 
         Raises:
             SlackFailure: Slack did not confirm it.
         """
+        try:
+            return await self._call(api_method, _plainer(arguments) or arguments if self._is_plain else arguments)
+        except SlackFailure as refusal:
+            if self._is_plain or refusal.code not in _REFUSED_ANYWHERE or (plainer := _plainer(arguments)) is None:
+                raise
+            logger.warning("%s: Slack refused blocks (%s); drawing plainer ones from now on", api_method, refusal)
+        self._is_plain = True  # also where it wasn't because of them: nothing is lost by it
+        return await self._call(api_method, plainer)
+
+    async def _call(self, api_method: str, arguments: dict[str, Any]) -> AsyncSlackResponse:
+        """Call a method, and count how it ended: "ok", Slack's code, or the exception's name."""
         status = "ok"
         try:
             with metrics.timed(metrics.SLACK_SECONDS, api_method):
@@ -69,6 +93,18 @@ class MeasuredClient(AsyncWebClient):
             raise
         finally:
             metrics.SLACK_CALLS.labels(api_method, status).inc()
+
+
+def _plainer(arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the arguments of a call with plainer blocks; None where it has no others."""
+    body = arguments.get("json") or {}
+    holder = body.get("view") or body
+    drawn = holder.get("blocks") or []
+    plainer = cards.plainer(drawn)
+    if plainer == drawn:
+        return None
+    changed = {**holder, "blocks": plainer}
+    return {**arguments, "json": {**body, "view": changed} if "view" in body else changed}
 
 
 def _checked(answer: AsyncSlackResponse) -> AsyncSlackResponse:

@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.models import Delivery, Message, ReplyTarget
-from handlers.client import SlackFailure
+from handlers.client import REFUSED_BLOCKS, SlackFailure
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +24,6 @@ RESPONSE_HOSTS = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
 ATTEMPTS = 3
 LONGEST_WAIT = 20.0
 TELL_AGAIN = (2.0, 10.0, 30.0, 60.0, 120.0)  # seconds between attempts to say what nobody else would say later
-REFUSED_BLOCKS = {
-    "invalid_blocks",
-    "invalid_blocks_format",
-    "msg_blocks_too_long",
-    "block_mismatch",
-    "invalid_attachments",
-}
 Way = Callable[[], Awaitable[Any]]
 
 
@@ -199,7 +192,8 @@ class Replies:
     async def _respond(self, place: ReplyTarget, message: Message, **arguments: object) -> bool:
         """Post to `response_url`: five times within 30 minutes, wherever the bot is (docs.slack.dev)."""
         url = self._allowed(place.response_url)
-        body = {"text": message.text, "blocks": message.marked_blocks, "attachments": message.attachments, **arguments}
+        drawn = cards.plainer(message.marked_blocks)  # the status doesn't say that it is folding that Slack refuses
+        body = {"text": message.text, "blocks": drawn, "attachments": message.attachments, **arguments}
         status = await self._post_json(url, body)
         if status == 400:  # noqa: PLR2004 - Slack's answer to blocks it refuses
             status = await self._post_json(url, {"text": message.text, **arguments})

@@ -78,7 +78,7 @@ async def test_update_that_slack_refuses_becomes_a_reply(bot: World) -> None:
 
 async def test_blocks_that_slack_refuses_are_sent_as_text(bot: World) -> None:
     bot.together.add()
-    bot.slack.faults.append(SlackFault("chat.postMessage", "invalid_blocks"))
+    bot.slack.faults.append(SlackFault("chat.postMessage", "invalid_blocks", times=2))
     await bot.slack.command(REF)
     card = await bot.answer()
     assert "Cancelled: reboot" in card.text

@@ -2,6 +2,7 @@
 
 from bot.cards import batch, chooser, digest, groups, handover, home, labels, listing, review, selection
 from bot.cards.additions import decision_beneath
+from bot.cards.blocks import plainer
 from bot.cards.config import CardConfig, link
 from bot.cards.controls import (
     ALONE,
@@ -145,6 +146,7 @@ __all__ = [
     "pause_dialog",
     "pause_ended",
     "paused",
+    "plainer",
     "pointer",
     "posted_twice",
     "private",

@@ -21,11 +21,11 @@ def decision_beneath(alert: Message, card: Message) -> Message:
 
 
 def without_header(card: Message) -> Blocks:
-    """Return a card's blocks with its title in bold, as it is shown in a message or dialog that has its own."""
+    """Return a card's blocks with its title in bold, for a message or dialog with its own; nothing is folded."""
     title = card.blocks[0]
     if title["type"] == "header":
         title = blocks.paragraph(escape(title["text"]["text"], 150), bold=True)
-    return [title, *card.blocks[1:]]
+    return blocks.plainer([title, *card.blocks[1:]])
 
 
 def _with_room(shown: Blocks) -> Blocks:

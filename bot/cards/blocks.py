@@ -13,8 +13,10 @@ MAX_VALUE = 2000  # of a button (docs.slack.dev, button element)
 MAX_BLOCKS = 50  # of a message (docs.slack.dev, blocks)
 MAX_STORY = 4000  # of the text beside blocks, so that it can be changed later (docs.slack.dev, chat.update)
 MAX_TEXT = 3000  # of a text object (docs.slack.dev, text object); rich text documents none, so it is used there too
+MAX_CONTEXT = 10  # elements of small print (docs.slack.dev, context block)
 MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
 MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
+_MAX_ALARM = 200  # docs.slack.dev, alert block
 NOTICE = "notice-"
 Element = dict[str, Any]
 _TOKEN = re.compile(
@@ -167,6 +169,46 @@ def statement(sentence: str, rest: str = "") -> dict[str, Any]:
 def context(*texts: str) -> dict[str, Any]:
     """Return small print."""
     return {"type": "context", "elements": [mrkdwn(text) for text in texts]}
+
+
+def literal(text: str) -> dict[str, Any]:
+    """Return escaped text as small print: mentions, times and links are live, and all else is drawn literally."""
+    found, end = list[Element](), 0
+    for token in _TOKEN.finditer(text):
+        found += [plain(unescape(text[end : token.start()]).strip()), mrkdwn(token[0])]
+        end = token.end()
+    found.append(plain(unescape(text[end:]).strip()))
+    return {"type": "context", "elements": [each for each in found if each["text"]][:MAX_CONTEXT]}
+
+
+def folded(title: str, inside: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return blocks that are out of sight until somebody opens them; `title` is raw.
+
+    Text in it is small print: third parties say that Slack refuses `rich_text` there (docs.slack.dev, container block).
+    """
+    return {
+        "type": "container", "title": plain(title), "child_blocks": [*inside], "is_collapsible": True,
+        "default_collapsed": True,
+    }  # fmt: skip
+
+
+def alarm(text: str) -> dict[str, Any]:
+    """Return a warning in red, for dialogs only (docs.slack.dev, alert block); raw, at most 200 characters."""
+    return {"type": "alert", "level": "error", "text": plain(clean(text, _MAX_ALARM))}
+
+
+def plainer(drawn: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return blocks without the two kinds that Slack has only since 2026: what they hold is drawn openly."""
+    found: list[dict[str, Any]] = []
+    for block in drawn:
+        match block:
+            case {"type": "container", "child_blocks": list(inside)}:
+                found += inside
+            case {"type": "alert", "text": {"text": str(text)}}:
+                found.append(rich_text([[{"type": "text", "text": text, "style": {"bold": True}}]]))
+            case _:
+                found.append(block)
+    return found
 
 
 def button(verb: Verb, value: str, label: str = "") -> dict[str, Any]:

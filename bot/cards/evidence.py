@@ -37,24 +37,31 @@ def most_common_fault(remediations: Iterable[Remediation]) -> tuple[str, int]:
     return next(iter(counted.most_common(1)), ("", 0))
 
 
-def broken(remediation: Remediation) -> Iterator[str]:
-    """Yield what is broken, a line for each alert; a warning that has cleared is none while another alert fires.
+def broken(remediation: Remediation) -> tuple[list[str], list[str]]:
+    """Return what is broken, with one alert in a line, and the lines of further alerts.
 
-    After a success, or once it has cleared, one line says what it was.
+    A warning that has cleared is none while another alert fires. After a success, or once it has cleared, one line
+    says what it was.
     """
-    if remediation.error_message and remediation.state == State.FAILED:
-        yield f"Error: “{escape(remediation.error_message, 600)}”"
+    error = remediation.error_message if remediation.state == State.FAILED else ""
+    told = [f"Error: “{escape(error, 600)}”"] if error else []
     if remediation.linked_alerts and remediation.state in {State.SUCCEEDED, State.AUTO_RESOLVED}:
-        yield f"Was: {escape(fault(remediation, 400), 400)}"
-        return
+        return [*told, f"Was: {escape(fault(remediation, 400), 400)}"], []
     fires = any(each.resolved_at is None for each in remediation.linked_alerts)
-    told = [each for each in remediation.linked_alerts if not (fires and each.is_cleared_warning)]
-    for alert in told[:MAX_ALERTS]:
-        yield _evidence(alert)
-    if (more := len(told) - MAX_ALERTS) > 0:
-        yield f"…and {more} more alert{'s' if more > 1 else ''}"
+    alerts = [each for each in remediation.linked_alerts if not (fires and each.is_cleared_warning)]
+    lines = [_evidence(each) for each in alerts[:MAX_ALERTS]]
+    if (left := len(alerts) - MAX_ALERTS) > 0:
+        lines.append(f"…and {more_alerts(left)}")
+    if lines:
+        told.append(f"{lines[0]} · {more_alerts(len(alerts) - 1)}" if len(alerts) > 1 else lines[0])
     if remediation.reason and not _repeats(remediation):
-        yield f"Reason: “{escape(remediation.reason, 400)}”"
+        told.append(f"Reason: “{escape(remediation.reason, 400)}”")
+    return told, lines[1:]
+
+
+def more_alerts(count: int) -> str:
+    """Return how many alerts are not shown."""
+    return f"{count} more alert{'s' if count > 1 else ''}"
 
 
 def _evidence(alert: LinkedAlert) -> str:

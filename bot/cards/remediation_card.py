@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import chain
 
 from bot.cards import blocks, labels
 from bot.cards.config import CardConfig, link
 from bot.cards.controls import actions
-from bot.cards.evidence import broken, fault
+from bot.cards.evidence import broken, fault, more_alerts
 from bot.cards.pause import pause_line
 from bot.models import (
     HISTORY_DAYS,
     IN_REPAIR,
     NEXT_STEP,
     RULES,
+    Blocks,
     CardContext,
     DecidedBy,
     History,
@@ -55,6 +56,7 @@ def card(  # noqa: PLR0913 - what a card shows
     if config.observed:
         about = replace(about, is_observed=config.observes(remediation.cluster_id))
     lines = [_risk(remediation, about), *_people(remediation, decided, about), _effect(remediation, about, config)]
+    shown, further = broken(remediation)
     drawn = [
         blocks.title(
             _title(remediation, about, is_sure=buttons), link(config.console_url, remediation.ref, remediation)
@@ -62,10 +64,10 @@ def card(  # noqa: PLR0913 - what a card shows
         *blocks.notices(_warnings(remediation, notice, about, config)),
         *blocks.rich_texts(map(blocks.elements, _agreed(remediation, about, config))),
         *blocks.rich_texts(map(blocks.elements, _affected(remediation, about) if about.impact else ())),
-        *blocks.rich_texts(map(blocks.elements, () if is_beneath else broken(remediation))),
+        *blocks.rich_texts(map(blocks.elements, () if is_beneath else shown)),
         *(blocks.paragraph(line) for line in [*lines, _on_call(remediation, about)] if line),
         *actions(remediation, about, config, buttons=buttons),
-        _small_print(remediation, about),
+        *_details(remediation, about, further),
     ]
     return Message(text=_story(remediation, decided, notice, about, config), blocks=drawn)
 
@@ -73,7 +75,7 @@ def card(  # noqa: PLR0913 - what a card shows
 def brief(remediation: Remediation, about: CardContext, config: CardConfig) -> Message:
     """Draw a repair that began and ended before the bot saw it, in two lines: there is nothing to decide."""
     ended = f"Ended {when(remediation.ended_at)}, before the bot saw it."
-    told = [*_people(remediation, None, about), ended, *broken(remediation)]
+    told = [*_people(remediation, None, about), ended, *chain(*broken(remediation))]
     if remediation.state == State.SUCCEEDED:
         told += _aftermath(remediation, about, config)
     title, rest = f"{where(remediation, about.share)}: {escape(_title(remediation, about), 150)}", " ".join(told)
@@ -89,7 +91,7 @@ def summary(remediation: Remediation, about: CardContext, config: CardConfig, *,
     """Return a remediation that waits in a few escaped lines, the first of them its title."""
     lines = [*_warnings(remediation, "", about, config), *_agreed(remediation, about, config)]
     lines += _affected(remediation, about)
-    lines += [*broken(remediation), _risk(remediation, about)]
+    lines += [*broken(remediation)[0], _risk(remediation, about)]
     return [escape(_title(remediation, about, is_sure=is_sure), 150), *filter(None, lines)]
 
 
@@ -222,12 +224,17 @@ def _history(remediation: Remediation, history: History) -> str:
         return f"First repair here in {HISTORY_DAYS} days"
     if history.same and history.same_mode == remediation.mode:
         return _again(remediation, history)
-    last = ""
-    if history.last_mode is not None:
-        mode = escape(labels.mode(history.last_mode).noun, 80)
-        state = escape(labels.state(history.last_state or "")[0].lower(), 80)
-        last = f" (last: {mode}, {state}{f' {ago(history.last_at)}' if history.last_at else ''})"
-    return f"{labels.ordinal(history.repairs + 1)} repair in {HISTORY_DAYS} days{last}"
+    return f"{labels.ordinal(history.repairs + 1)} repair in {HISTORY_DAYS} days"
+
+
+def _last_repair(remediation: Remediation, about: CardContext) -> list[str]:
+    """Return what was tried on the node before, as a line."""
+    history = about.history
+    if history is None or history.last_mode is None or not _waits(remediation, about):
+        return []
+    mode, state = labels.mode(history.last_mode).noun, labels.state(history.last_state or "")[0].lower()
+    at = f" {ago(history.last_at)}" if history.last_at else ""
+    return [f"Last repair: {escape(mode, 80)}, {escape(state, 80)}{at}"]
 
 
 def _again(remediation: Remediation, history: History) -> str:
@@ -302,10 +309,10 @@ def mention(called: str) -> str:
     return " ".join(f"<!subteam^{each}>" if each[0] == "S" else f"<@{each}>" for each in called.split())
 
 
-def _small_print(remediation: Remediation, about: CardContext) -> dict[str, Any]:
+def _details(remediation: Remediation, about: CardContext, further: Sequence[str]) -> Blocks:
+    """Return small print, and what decides nothing, folded away."""
     name = about.share.cluster if about.share else ""
     told = [escape(name, 100)] if name and name != remediation.cluster_id else []
-    told.append(ids(remediation.ref))
     trigger = labels.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60)
     is_approved = remediation.state in RULES[Verb.APPROVE].effect
     moments = (
@@ -316,20 +323,38 @@ def _small_print(remediation: Remediation, about: CardContext) -> dict[str, Any]
     )
     latest = next((f"{label} {ago(moment)}" for label, moment in moments if moment), "")
     told += [each for each in (trigger, latest) if each]
-    return blocks.context(" · ".join(told))
+    lines, title = [*further], [more_alerts(len(further))] if further else []
+    if last := _last_repair(remediation, about):
+        lines += last
+        title.append("last repair")
+    inside = [*map(blocks.literal, lines), blocks.context(ids(remediation.ref))]
+    small = [blocks.context(" · ".join(told))] if told else []
+    named = ", ".join([*title, "IDs"])
+    return [*small, blocks.folded(named[0].upper() + named[1:], inside)]
 
 
 def _story(
     remediation: Remediation, decided: DecidedBy | None, notice: str, about: CardContext, config: CardConfig
 ) -> str:
-    """Return the whole card as one text of at most 4,000 characters: a push shows its beginning."""
+    """Return the whole card as one text of at most 4,000 characters.
+
+    A push shows its beginning: node and fault first, then what is asked or what has become of it.
+    """
+    node, fails = where(remediation, about.share), escape(fault(remediation), 100)
+    push = f"{node}: {escape(_title(remediation, about), 150)}"
+    if _waits(remediation, about):
+        noun = escape(labels.mode(remediation.mode).noun, 80)
+        asked = f"Together asks to approve: {noun}." if about.is_observed else f"Approve {noun}?"
+        history = f" {_history(remediation, about.history)}." if about.history and about.history.repairs else ""
+        push = f"{node}: {f'{fails}. ' if fails else ''}{asked}{history}"
     told = [
-        _push(remediation, about),
+        push,
         *_warnings(remediation, notice, about, config),
         *_agreed(remediation, about, config),
         *(_affected(remediation, about) if about.impact else ()),
-        *broken(remediation),
+        *chain(*broken(remediation)),
         _risk(remediation, about),
+        *_last_repair(remediation, about),
         *_people(remediation, decided, about),
         _effect(remediation, about, config),
         _on_call(remediation, about),
@@ -337,14 +362,3 @@ def _story(
         f"Remediation {escape(remediation.id, 250)}.",
     ]
     return blocks.story([each for each in told if each])
-
-
-def _push(remediation: Remediation, about: CardContext) -> str:
-    """Return what a push notification shows: node and fault first, then what is asked or what has become of it."""
-    node, broken = where(remediation, about.share), escape(fault(remediation), 100)
-    if not _waits(remediation, about):
-        return f"{node}: {escape(_title(remediation, about), 150)}"
-    noun = escape(labels.mode(remediation.mode).noun, 80)
-    asked = f"Together asks to approve: {noun}." if about.is_observed else f"Approve {noun}?"
-    history = f" {_history(remediation, about.history)}." if about.history and about.history.repairs else ""
-    return f"{node}: {f'{broken}. ' if broken else ''}{asked}{history}"

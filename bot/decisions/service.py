@@ -186,18 +186,15 @@ class DecisionService:
         """
         following: Job | None = job
         while following:
-            following = await self._handle(following)
+            job, self.working[following.id] = following, following
+            if not job.taken_over and not job.received_mono:
+                job.received_mono = self._clock.monotonic()
+            with about_decision(job.id, job.request):
+                if not job.taken_over:
+                    logger.info("Received")
+                following = await self._handle(job)
 
     async def _handle(self, job: Job) -> Job | None:
-        self.working[job.id] = job
-        if not job.taken_over and not job.received_mono:
-            job.received_mono = self._clock.monotonic()
-        with about_decision(job.id, job.request):
-            if not job.taken_over:
-                logger.info("Received")
-            return await self._handle_one(job)
-
-    async def _handle_one(self, job: Job) -> Job | None:
         try:
             return await self._process(job)
         except LeaseLost:

@@ -95,6 +95,11 @@ def _real(moment: datetime | None) -> datetime | None:
 Moment = Annotated[datetime | None, AfterValidator(_real), WrapValidator(_or_none)]
 
 
+def _critical_first(alerts: list["LinkedAlert"]) -> list["LinkedAlert"]:
+    """A card shows one alert, so it is the worst; otherwise in Together's order."""
+    return sorted(alerts, key=lambda each: not each.is_critical) if len(alerts) > 1 else alerts
+
+
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
@@ -221,7 +226,7 @@ class Remediation(_Answer):
     end_time: Moment = None
     update_time: Moment = None
     error_message: Lenient[str] = None
-    linked_alerts: Many[LinkedAlert] = []
+    linked_alerts: Annotated[Many[LinkedAlert], AfterValidator(_critical_first)] = []
     http_status: Lenient[int] = None
     answered_at: Lenient[float] = None
     request_id: Lenient[str] = None

@@ -145,7 +145,10 @@ def load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> Repa
 
 def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     """Return what a card of a remediation says beyond itself."""
-    first, pause = _first_approval(connection, ref), pauses.active(connection, [ref.cluster_id])
+    first, pause = (
+        to_first_approval(connection.execute(_FIRST, key_of(ref)).first()),
+        pauses.active(connection, [ref.cluster_id]),
+    )
     row = connection.execute(_BODY, key_of(ref)).first()
     alert = readable_alert(row) if row else None
     if alert is None:
@@ -161,13 +164,9 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     return about if message.is_digest else replace(about, channel_id=message.channel_id, ts=message.ts or "")
 
 
-def _first_approval(connection: Connection, ref: RemediationRef) -> FirstApproval | None:
-    return to_first_approval(connection.execute(_FIRST, key_of(ref)).first())
-
-
 def first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApproval | None, float]:
     """Return the first of two approvals of a remediation, where there is one, and the present in Unix time."""
-    return _first_approval(connection, ref), read_clock(connection)
+    return to_first_approval(connection.execute(_FIRST, key_of(ref)).first()), read_clock(connection)
 
 
 def look_into(connection: Connection, about: RemediationRef | str, actor: Actor, channel_id: str | None) -> str:

@@ -72,7 +72,7 @@ def test_error_links_to_the_console_that_it_names() -> None:
 
 def test_in_progress_removes_controls_from_attachments_too() -> None:
     card = cards.card(remediation())
-    button = card.blocks[-1]["elements"][0]
+    button = card.blocks[-3]["elements"][0]
     accessory = {"type": "section", "text": {"type": "mrkdwn", "text": "x"}, "accessory": button}
     original = Message("alert", [], [{"color": "danger", "blocks": [accessory, *card.blocks]}, {"text": "legacy"}])
     shown = cards.in_progress(request(Verb.APPROVE, original), START)

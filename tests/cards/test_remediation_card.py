@@ -133,7 +133,7 @@ def test_node_that_was_repaired_too_often_takes_two_people_and_says_why() -> Non
         (History(0), "First repair here in 7 days"),
         (
             History(1, Mode.VM_ONLY, State.FAILED, START),
-            "2nd repair in 7 days (last: quick reprovision, failed <!date^",
+            "2nd repair in 7 days\nLast repair: quick reprovision, failed <!date^",
         ),
         (History(11), "12th repair in 7 days"),
         (History(20), "21st repair in 7 days"),
@@ -256,7 +256,7 @@ def test_five_verbose_alerts_keep_the_buttons() -> None:
     verbose = {"severity": "&" * 60, "started_at": "2026-11-24T03:00:00Z", "annotation": annotation}
     message = cards.card(remediation(linked_alerts=[verbose] * 5, reason="&" * 2000, error_message="&" * 2000))
     check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
-    assert message.blocks[-2]["type"] == "actions"
+    assert message.blocks[-3]["type"] == "actions"
 
 
 @pytest.mark.parametrize("mode", Mode)

@@ -45,6 +45,10 @@ def block_text(block: dict[str, Any]) -> str:
             return "\n".join(([plain(block["text"]["text"])] if "text" in block else []) + fields + menus)
         case "rich_text":
             return "".join(_rich(each) for part in block["elements"] for each in part["elements"])
+        case "container":
+            return "\n".join([f"▸ {block['title']['text']}", *map(block_text, block["child_blocks"])])
+        case "alert":
+            return f"‼ {plain(block['text']['text'])}"
         case "divider":
             return "─" * (WIDTH - 4)
         case "context":

@@ -1,6 +1,7 @@
 """One card for each waiting remediation, posted once and kept true to the end."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -275,7 +276,9 @@ async def test_card_shows_node_history_and_cluster_load(bot: World) -> None:
         bot.together.add(("cluster-1", f"instance-{number + 5}", f"r-{number}"), "RUNNING")
     bot.together.add()
     alert = await card(bot)
-    assert "3rd repair in 7 days (last: reboot, succeeded <!date^1795395600^{ago}|" in alert.everything
+    assert "3rd repair in 7 days" in alert.everything
+    assert "Last repair: reboot, succeeded <!date^1795395600^{ago}|" in alert.text
+    assert "<!date^1795395600^{ago}|" in json.dumps(alert.blocks[-1])
     assert "3 of 32 nodes in repair" in alert.everything
     assert "opened <!date^" in alert.everything
     lists = [call for call in bot.together.calls if call.verb == "list" and call.instance == "instance-1"]

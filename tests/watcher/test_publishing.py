@@ -179,11 +179,24 @@ async def test_without_the_history_scope_an_unclear_digest_is_not_posted_endless
 
 
 async def test_card_whose_blocks_slack_refuses_is_posted_as_text(bot: World) -> None:
-    bot.slack.faults.append(SlackFault("chat.postMessage", "invalid_blocks"))
+    bot.slack.faults.append(SlackFault("chat.postMessage", "invalid_blocks", times=2))
     bot.together.add()
     alert = await card(bot)
     assert alert.blocks == []
     assert "Approve reboot?" in alert.text
+
+
+async def test_what_slack_does_not_fold_is_drawn_openly_from_then_on(bot: World) -> None:
+    bot.slack.folds = False
+    bot.together.add()
+    alert = await card(bot)
+    assert {each["type"] for each in alert.blocks} == {"rich_text", "actions", "context"}
+    assert "`cluster-1` / `instance-1` / `remediation-1`" in alert.everything
+    refused = [1 for method, body in bot.slack.calls if "container" in str(body)]
+    await bot.slack.press(alert, APPROVE)
+    await until(bot, lambda: "Approved" in alert.text)
+    assert [1 for method, body in bot.slack.calls if "container" in str(body)] == refused
+    assert "`cluster-1` / `instance-1` / `remediation-1`" in alert.everything
 
 
 async def test_watch_starts_although_the_channel_cannot_be_read() -> None:

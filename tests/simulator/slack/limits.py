@@ -11,7 +11,20 @@ TIERS = {
     "apps.connections.open": 50, "auth.test": 100,
 }  # fmt: skip
 POSTS_PER_MINUTE = 300  # "several hundred messages per minute" in a workspace
-KNOWN_BLOCKS = {"header", "section", "context", "actions", "divider", "image", "input", "rich_text"}
+KNOWN_BLOCKS = {
+    "header",
+    "section",
+    "context",
+    "actions",
+    "divider",
+    "image",
+    "input",
+    "rich_text",
+    "container",
+    "alert",
+}
+# What the page documents and third parties saw Slack take (docs.slack.dev, container block).
+FOLDED_BLOCKS = {"actions", "context", "divider", "header", "image", "section", "table", "video"}
 
 
 class Refused(Exception):
@@ -99,7 +112,7 @@ def check_view(view: dict[str, Any]) -> None:
     if len(ids) != len(set(ids)):
         raise Refused("invalid_arguments", "block_id is not unique")
     for block in view["blocks"]:
-        _check_block(block)
+        _check_block(block, in_modal=True)
     if "submit" not in view and any(block.get("type") == "input" for block in view["blocks"]):
         raise Refused("invalid_arguments", "a view with inputs needs a submit button")
 
@@ -152,11 +165,15 @@ def check_blocks(blocks: Any) -> None:
         _check_block(block)
 
 
-def _check_block(block: dict[str, Any]) -> None:
+def _check_block(block: dict[str, Any], *, in_modal: bool = False) -> None:
     kind = block.get("type")
-    if kind not in KNOWN_BLOCKS:
+    if kind not in KNOWN_BLOCKS or (kind == "alert" and not in_modal):
         raise Refused("invalid_blocks", f"type {kind}")
-    if kind == "header":
+    if kind == "container":
+        _container(block)
+    elif kind == "alert":
+        _text(block.get("text"), 200)
+    elif kind == "header":
         _text(block.get("text"), 150, {"plain_text"})
     elif kind == "input":
         _text(block.get("label"), 2000, {"plain_text"})
@@ -202,6 +219,17 @@ def _check_block(block: dict[str, Any]) -> None:
             if element.get("type", "").startswith("multi_"):
                 raise Refused("invalid_blocks", "a multi-select menu stands in sections and inputs only")
             _element(element)
+
+
+def _container(block: dict[str, Any]) -> None:
+    _text(block.get("title"), 150, {"plain_text"})
+    inside = block.get("child_blocks", [])
+    if not 1 <= len(inside) <= 10 or any(each.get("type") not in FOLDED_BLOCKS for each in inside):
+        raise Refused("invalid_blocks", "child_blocks")
+    if block.get("default_collapsed") and not block.get("is_collapsible"):
+        raise Refused("invalid_blocks", "default_collapsed")
+    for each in inside:
+        _check_block(each)
 
 
 def _external_select(element: dict[str, Any]) -> None:

@@ -161,6 +161,7 @@ class Workspace(Listener):
         self.delivered: deque[tuple[str, dict[str, Any]]] = deque(maxlen=KEPT_CALLS)
         self.connections = 0
         self.may_read_history = True
+        self.folds = True
         self.views: list[dict[str, Any]] = []
         self._beneath: dict[str, str] = {}
         self.viewers: dict[str, tuple[str, str]] = {}
@@ -293,6 +294,8 @@ class Workspace(Listener):
         expected = APP_TOKEN if method == "apps.connections.open" else self.token
         if self.token_error or token != expected:
             raise Refused(self.token_error or "invalid_auth")
+        if not self.folds and any(each.get("type") == "container" for each in body.get("blocks") or ()):
+            raise Refused("invalid_blocks", "type container")
         match method:
             case "auth.test":
                 known = {"url": HOME, "team": "Home", "team_id": TEAM, "user_id": BOT_USER}

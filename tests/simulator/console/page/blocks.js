@@ -34,6 +34,11 @@ export function drawBlock(block, handle) {
         el(part.type === "rich_text_preformatted" ? "pre" : "p", {}, part.elements.map(drawRich))));
     case "context":
       return el("div", { class: "block context" }, block.elements.map((each) => el("span", {}, drawText(each))));
+    case "container":
+      return el("details", { class: "block folded", open: block.default_collapsed ? null : "" },
+        el("summary", {}, drawText(block.title)), block.child_blocks.map((each) => drawBlock(each, handle)));
+    case "alert":
+      return el("p", { class: `block alert ${block.level ?? "default"}`, role: "alert" }, drawText(block.text));
     case "input":
       return drawInput(block, handle);
     case "actions":
