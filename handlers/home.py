@@ -75,7 +75,7 @@ class Home:
         return None
 
     async def act(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
-        """Somebody looks at another cluster or page, or wants to see what is there now."""
+        """Somebody looks at something else, or wants to see what is there now."""
         action, actor = action_of(body), actor_of(body)
         if self.tasks.room(actor.user_id, decides=False) is not Capacity.FREE:
             return BoltResponse(status=503, body="")
@@ -83,23 +83,24 @@ class Home:
         looks_at = home.Filter.load(str((body.get("view") or {}).get("private_metadata")))
         action_id = str(action.get("action_id"))
         if action_id == home.CLUSTER:
-            chosen = str((action.get("selected_option") or {}).get("value"))
-            looks_at = home.Filter(chosen.removeprefix(cards.ALL_CLUSTERS))
+            looks_at = home.chosen(str((action.get("selected_option") or {}).get("value")))
+        elif action_id == home.OPEN:
+            looks_at = looks_at.toggled(str(action.get("value")))
         looks_at = replace(looks_at, page=max(0, looks_at.page + _TURNS.get(action_id, 0)))
         self._draw_soon(actor, looks_at)
         return None
 
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
-        """The menu of clusters asks for its choices."""
+        """The menu of clusters and nodes asks for its choices."""
         try:
-            clusters = await self.overviews.clusters(actor_of(body), self.channel_for(""))
+            found = await self.overviews.choices(actor_of(body), self.channel_for(""))
         except NotAllowed:
             await ack(options=[])
             return
         except StorageUnavailable as error:
-            logger.warning("Couldn't read the clusters: %s", error)
-            clusters = []
-        await ack(options=home.options(clusters, str(body.get("value") or "")))
+            logger.warning("Couldn't read what can be looked at: %s", error)
+            found = []
+        await ack(options=home.options(found, str(body.get("value") or "")))
 
     def _draw_soon(self, actor: Actor, looks_at: home.Filter, *, is_first: bool = False) -> None:
         viewer = self._viewer(actor.user_id)
@@ -122,7 +123,7 @@ class Home:
     async def _view(self, actor: Actor, looks_at: home.Filter) -> dict[str, Any]:
         channel_id = self.channel_for(looks_at.cluster_id)
         try:
-            shown = await self.overviews.read(actor, channel_id, looks_at.cluster_id, looks_at.page)
+            shown = await self.overviews.read(actor, channel_id, looks_at)
         except NotAttempted as error:
             return home.problem(error, looks_at)
         except StorageUnavailable:

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from bot import cards
-from bot.cards import home
-from bot.models import PER_PAGE
+from bot.cards import home, review
+from bot.models import PER_PAGE, Remediation
 from tests.rows import outcomes_by_user
+from tests.samples import remediation
 from tests.simulator.slack.limits import check_home
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
-from tests.storms import XID
+from tests.storms import XID, digest, storm
 from tests.watch import card, pass_time, poll, submit_pause, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_transports, world
 
@@ -129,11 +130,15 @@ async def test_pages_and_filter_by_cluster(bot: World) -> None:
     view = await opened(bot)
     assert f"Waiting for approval: {PER_PAGE + 4}" in said(view)
     assert "Page 1 of 2" in said(view)
-    assert said(view).count(CANCEL) == PER_PAGE
+    assert said(view).count(home.OPEN) == PER_PAGE
     await bot.slack.press_home(home.NEXT)
     view = await shown(bot, version=view["version"] + 1)
     assert "Page 2 of 2" in said(view)
-    assert said(view).count(CANCEL) == 4
+    assert said(view).count(home.OPEN) == 4
+    assert CANCEL not in said(view)
+    await bot.slack.press_home(home.OPEN, about="gpu-node-x")
+    view = await shown(bot, version=view["version"] + 1)
+    assert said(view).count(CANCEL) == 1
     await bot.slack.press_home(CANCEL, about="r-x")
     await card(bot, other, words="Cancelled")
     view = await shown(bot, version=view["version"] + 1)
@@ -225,21 +230,69 @@ async def test_messages_tab_and_refused_views_do_no_harm(bot: World) -> None:
     assert "Nothing is waiting for approval" in said(await opened(bot))
 
 
-async def test_choices_of_clusters_are_narrowed_by_what_is_typed() -> None:
-    assert [each["value"] for each in home.options(["a-1", "b-2"], "")] == ["*", "a-1", "b-2"]
-    assert [each["value"] for each in home.options(["a-1", "b-2", "x" * 100], "B")] == ["b-2"]
-    assert len(home.options([f"c-{n}" for n in range(10_000)], "c-")) == 100
+def waits(cluster_id: str, node: str = "gpu-node-7") -> Remediation:
+    return remediation(id=f"r-{cluster_id}", cluster_id=cluster_id, instance_name=node, state="PENDING_APPROVAL")
+
+
+async def test_choices_of_clusters_and_nodes_are_narrowed_by_what_is_typed() -> None:
+    def values(found: list[Remediation], query: str) -> list[str]:
+        return [each["value"].partition(" ")[0] for each in home.options(found, query)]
+
+    assert values([waits("a-1"), waits("b-2")], "") == ["*", "a-1", "b-2", "node", "node"]
+    assert values([waits("a-1"), waits("b-2"), waits("b" * 100)], "B-2") == ["b-2", "node"]
+    assert values([waits("a-1", "gpu-node-7"), waits("a-1", "gpu-node-8")], "NODE-8") == ["node"]
+    assert len(home.options([waits(f"c-{n}") for n in range(1000)], "c-")) == 100
     async with watching() as bot:
         bot.together.add()
         await card(bot)
         await opened(bot)
-        assert [each["value"] for each in await bot.slack.ask_in_home(home.CLUSTER)] == ["*", "cluster-1"]
+        assert [each["value"] for each in await bot.slack.ask_in_home(home.CLUSTER)][:2] == ["*", "cluster-1"]
+
+
+async def test_node_is_found_by_its_name_and_decided_on_alone(bot: World) -> None:
+    await several(bot, 3)
+    view = await opened(bot)
+    assert said(view).count(home.OPEN) == 3
+    (choice,) = await bot.slack.ask_in_home(home.CLUSTER, "node-1")
+    await bot.slack.press_home(home.CLUSTER, choice=choice["value"])
+    view = await shown(bot, version=view["version"] + 1)
+    assert "3 waiting" in said(view)
+    assert "Waiting for approval: 3" in said(view)
+    assert [name for name in ("gpu-node-0", "gpu-node-1", "gpu-node-2") if name in said(view)] == ["gpu-node-1"]
+    await bot.slack.press_home(CANCEL)
+    await until(bot, lambda: bot.together.state(("cluster-1", "i-1", "r-1")) == "CANCELLED")
+    view = await shown(bot, version=view["version"] + 1)
+    assert said(view).count(home.OPEN) == 2, "what was looked at is over, so all is shown"
+
+
+async def test_row_shows_its_controls_and_hides_them_again(bot: World) -> None:
+    await several(bot, 2)
+    view = await opened(bot)
+    for count in (1, 0):
+        await bot.slack.press_home(home.OPEN, about="gpu-node-1")
+        view = await shown(bot, version=view["version"] + 1)
+        assert said(view).count(APPROVE) == count
+
+
+async def test_storm_is_reviewed_from_home(bot: World) -> None:
+    storm(bot, 8)
+    message = await digest(bot)
+    await opened(bot)
+    await bot.slack.press_home(review.REVIEW)
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    assert view["title"]["text"] == "Review 8 repairs"
+    await bot.slack.submit(view)
+    confirmation = await bot.slack.until(lambda: bot.slack.views[-1] if bot.slack.views[-1] != view else None)
+    await bot.slack.submit(confirmation)
+    await until(bot, lambda: "8 of 8" in message.everything or "All 8" in message.everything)
 
 
 def test_odd_metadata_is_all_clusters_from_the_beginning() -> None:
     for odd in ("", "[]", "{}", '{"cluster_id": 1}', '{"cluster_id": "c", "page": "x"}'):
         assert home.Filter.load(odd) == home.Filter()
-    assert home.Filter.load(home.Filter("c", 3).dump()) == home.Filter("c", 3)
+    looks_at = home.Filter("c", 3, "one", "two")
+    assert home.Filter.load(looks_at.dump()) == looks_at
+    assert home.Filter.load('{"cluster_id": "c", "page": 3}') == home.Filter("c", 3), "as release 0.1 writes it"
     check_home(home.loading())
 
 

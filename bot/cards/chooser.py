@@ -124,7 +124,7 @@ def option_groups(found: Sequence[Remediation], query: str, only: Collection[str
     wanted = query.casefold().split()
     if only and not wanted:
         found = [each for each in found if key(each) in only]
-    matching = [each for each in found if all(word in _searched(each) for word in wanted)][: blocks.MAX_OPTIONS]
+    matching = [each for each in found if all(word in searched(each) for word in wanted)][: blocks.MAX_OPTIONS]
     clusters: dict[str, list[dict[str, Any]]] = {}
     for each in matching:
         clusters.setdefault(each.cluster_id, []).append(_option(each))
@@ -134,14 +134,20 @@ def option_groups(found: Sequence[Remediation], query: str, only: Collection[str
     ]
 
 
-def _searched(each: Remediation) -> str:
+def searched(each: Remediation) -> str:
+    """Return the words that a remediation is found by."""
     mode = labels.mode(each.mode).name
     return f"{each.node} {each.instance_id} {each.cluster_id} {each.id} {mode} {fault(each)}".casefold()
 
 
 def _option(each: Remediation) -> dict[str, Any]:
-    parts = each.node, labels.mode(each.mode).name, fault(each, 30, is_brief=True), each.cluster_id
-    return blocks.option(" · ".join(part for part in parts if part), key(each))
+    return blocks.option(in_a_line(each), key(each))
+
+
+def in_a_line(each: Remediation, cluster: str = "") -> str:
+    """Return a remediation in a raw line: node, repair, fault, and cluster, by its name where that is known."""
+    parts = each.node, labels.mode(each.mode).name, fault(each, 30, is_brief=True), cluster or each.cluster_id
+    return " · ".join(part for part in parts if part)
 
 
 def waiting_list(

@@ -1,4 +1,4 @@
-"""The app's home: what waits with its buttons, what runs, what failed, and the person's own decisions."""
+"""The app's home: what waits, a row each, what runs, what failed, and the person's own decisions."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -6,31 +6,48 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bot.cards import blocks, faults
-from bot.cards.blocks import elements
-from bot.cards.chooser import not_read
+from bot.cards.blocks import Element, elements
+from bot.cards.chooser import in_a_line, not_read, searched
 from bot.cards.config import CardConfig
 from bot.cards.controls import actions
 from bot.cards.history import line as past_line
 from bot.cards.listing import plural, remediation_lines, returned_lines
 from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
 from bot.cards.remediation_card import summary
+from bot.cards.review import review_button
 from bot.errors import BotError
-from bot.models import PER_PAGE, Blocks, CardContext, FaultReport, Overview, Remediation
-from bot.mrkdwn import ago, clean, clock_time, escape
+from bot.models import Blocks, CardContext, FaultReport, Overview, Remediation, State, key
+from bot.mrkdwn import ago, clean, clock_time, escape, lasted
 
 CLUSTER, UPDATE, PREVIOUS, NEXT = "home:cluster", "home:update", "home:previous", "home:next"
+OPEN = "home:open"  # shows a node's controls, or hides them again
 TONIGHT = "shift:tonight"  # sums up the last shift
 LISTED = 15
 ALL = "All clusters"
-_ITEM = 200_000 // PER_PAGE  # characters of JSON; a view may have 250,000 in all (docs.slack.dev, views)
+_NODE = "node "  # begins the choice of a node; no cluster's ID has a space
+_ITEM = 150_000  # characters of JSON; a view may have 250,000 in all (docs.slack.dev, views)
+_REVIEWS = 3  # buttons for digests
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What somebody looks at: a cluster, or all where it is empty, and which page of what waits, from 0."""
+    """What somebody looks at.
+
+    Attributes:
+        cluster_id: empty for all clusters.
+        page: of what waits, from 0.
+        only: the `key` of what is shown alone while it waits; empty for all.
+        opened: the `key` of what has its controls shown; empty for nothing.
+    """
 
     cluster_id: str = ""
     page: int = 0
+    only: str = ""
+    opened: str = ""
+
+    def toggled(self, key: str) -> "Filter":
+        """Return it with one node's controls shown, or hidden where they were."""
+        return replace(self, opened="" if self.opened == key else key)
 
     def dump(self) -> str:
         """Write it as a view's metadata."""
@@ -41,7 +58,8 @@ class Filter:
         """Read it; what isn't one is all clusters from the beginning."""
         try:
             known = json.loads(metadata)
-            return cls(str(known["cluster_id"]), max(0, int(known["page"])))
+            cluster_id, page = str(known["cluster_id"]), max(0, int(known["page"]))
+            return cls(cluster_id, page, str(known.get("only", "")), str(known.get("opened", "")))
         except (ValueError, KeyError, TypeError):
             return cls()
 
@@ -60,7 +78,7 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> d
     """Return the view; `now` in Unix time in seconds."""
     cluster_id = looks_at.cluster_id
     may_decide = shown.refused is None
-    controls = [_cluster_menu(cluster_id), _update()]
+    controls = [_menu(looks_at, shown), _update()]
     if shown.failed is not None:
         controls.append({"type": "button", "action_id": TONIGHT, "text": blocks.plain("Tonight")})
     if may_decide:
@@ -71,8 +89,9 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> d
         blocks.actions(controls),
         *map(blocks.paragraph, _notes(shown)),
         _heading(_count(shown)),
-        *(block for each in shown.waiting for block in _waiting(each, shown, config, may_decide=may_decide)),
-        *_pages(shown),
+        *(_reviews(shown) if may_decide else ()),
+        *(block for each in shown.waiting for block in _waiting(each, shown, looks_at.opened, config, now)),
+        *(() if any(key(each) == looks_at.only for each in shown.waiting) else _pages(shown)),
         *_faults(shown.faults),
         *_list(f"Running: {len(shown.running)}", shown.running, lambda each: _since(each, config, now)),
         *_list(f"Failed in the last 24 h: {len(shown.failed or ())}", shown.failed or (), _last_change),
@@ -85,16 +104,33 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> d
         named = ((each, shown.names.get(each.ref, each.ref.instance_id)) for each in shown.mine)
         drawn += blocks.rich_texts(past_line(*each) for each in named)
     drawn.append(blocks.context(f"Updated at {clock_time(now)}"))
-    return _view(drawn, Filter(cluster_id, shown.page))
+    return _view(drawn, replace(looks_at, page=shown.page))
 
 
-def options(clusters: Sequence[str], query: str) -> list[dict[str, Any]]:
-    """Return the choices of the menu of clusters."""
-    wanted = query.strip().casefold()
-    found = [] if wanted not in ALL.casefold() else [blocks.option(ALL, ALL_CLUSTERS)]
+def options(found: Sequence[Remediation], query: str) -> list[dict[str, Any]]:
+    """Return the choices of the menu: all, the clusters in which something is open, and the nodes that wait."""
+    words = query.casefold().split()
+    clusters = [ALL, *sorted({each.cluster_id for each in found})]
     # An option's value may have 75 characters, and a cluster's ID more: such a one can't be chosen here.
-    fitting = [each for each in clusters if wanted in each.casefold() and len(each) <= blocks.MAX_OPTION_TEXT]
-    return [*found, *(blocks.option(each, each) for each in fitting)][: blocks.MAX_OPTIONS]
+    fitting = [each for each in clusters if _has(words, each) and len(each) <= blocks.MAX_OPTION_TEXT]
+    drawn = [blocks.option(each, ALL_CLUSTERS if each == ALL else each) for each in fitting]
+    waiting = [each for each in found if each.state == State.PENDING_APPROVAL and _has(words, searched(each))]
+    return [*drawn, *map(_node_option, waiting)][: blocks.MAX_OPTIONS]
+
+
+def chosen(value: str) -> Filter:
+    """Return what a choice of that menu looks at."""
+    if value.startswith(_NODE):
+        return Filter(only=value.removeprefix(_NODE))
+    return Filter(value.removeprefix(ALL_CLUSTERS))
+
+
+def _has(words: Sequence[str], text: str) -> bool:
+    return all(word in text.casefold() for word in words)
+
+
+def _node_option(each: Remediation) -> dict[str, Any]:
+    return blocks.option(in_a_line(each), f"{_NODE}{key(each)}")
 
 
 def _view(drawn: Blocks, looks_at: Filter) -> dict[str, Any]:
@@ -109,14 +145,16 @@ def _update() -> dict[str, Any]:
     return {"type": "button", "action_id": UPDATE, "text": blocks.plain("Refresh")}
 
 
-def _cluster_menu(cluster_id: str) -> dict[str, Any]:
-    name, value = (cluster_id, cluster_id[: blocks.MAX_OPTION_TEXT]) if cluster_id else (ALL, ALL_CLUSTERS)
+def _menu(looks_at: Filter, shown: Overview) -> dict[str, Any]:
+    cluster_id = looks_at.cluster_id
+    now = blocks.option(cluster_id, cluster_id[: blocks.MAX_OPTION_TEXT]) if cluster_id else None
+    alone = [each for each in shown.waiting if key(each) == looks_at.only]
     return {
         "type": "external_select",
         "action_id": CLUSTER,
-        "placeholder": blocks.plain("Cluster"),
+        "placeholder": blocks.plain("Cluster or node"),
         "min_query_length": 0,
-        "initial_option": blocks.option(name, value),
+        "initial_option": _node_option(alone[0]) if alone else now or blocks.option(ALL, ALL_CLUSTERS),
     }
 
 
@@ -129,7 +167,43 @@ def _notes(shown: Overview) -> Iterator[str]:
         yield note
 
 
-def _waiting(each: Remediation, shown: Overview, config: CardConfig, *, may_decide: bool) -> Blocks:
+def _reviews(shown: Overview) -> Blocks:
+    """Return the buttons that review what waits in one message."""
+    names = {ref.cluster_id: about.share.cluster for ref, about in shown.about.items() if about.share}
+    several = len(shown.digests) > 1
+    where = [names.get(each, "") or each or "several clusters" if several else "" for *_, each in shown.digests]
+    buttons = [review_button(*digest[:2], name) for digest, name in zip(shown.digests, where, strict=True)]
+    return [blocks.actions([each]) for each in buttons[:_REVIEWS]]
+
+
+def _waiting(each: Remediation, shown: Overview, opened: str, config: CardConfig, now: float) -> Blocks:
+    """Return what waits as a row, and with its controls where that is what somebody opened, or there is no other."""
+    if len(shown.waiting) == 1:
+        return _opened(each, shown, config)
+    is_open = key(each) == opened
+    return [_row(each, shown, config, now, is_open=is_open), *(_opened(each, shown, config) if is_open else ())]
+
+
+def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, is_open: bool) -> Element:
+    """Return what waits in two lines, drawn literally, with a button for the rest."""
+    about = shown.about.get(each.ref, CardContext())
+    told = [f"waiting {lasted(now - each.create_time.timestamp())}"] if each.create_time else []
+    told += ["warning"] if each.is_warning else []
+    told += ["not confirmed"] if each.ref in shown.unconfirmed else []
+    told += ["observing"] if config.observes(each.cluster_id) else []
+    told += ["on hold"] if about.hold else []
+    told += ["1 of 2 approvals"] if about.first and about.first.counts_for(each) else []
+    lines = clean(in_a_line(each, about.share.cluster if about.share else ""), 300), " · ".join(told)
+    label = "Close" if is_open else "Show" if shown.refused else "Decide"
+    button = {
+        "type": "button", "action_id": OPEN, "text": blocks.plain(label), "value": key(each),
+        "accessibility_label": clean(f"{label} {each.node}", blocks.MAX_OPTION_TEXT),
+    }  # fmt: skip
+    return {"type": "section", "text": blocks.plain("\n".join(filter(None, lines))), "accessory": button}
+
+
+def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
+    """Return what its card says, with its controls."""
     about = replace(shown.about.get(each.ref, CardContext()), is_observed=config.observes(each.cluster_id))
     is_sure = each.ref not in shown.unconfirmed
     title, *lines = summary(each, about, config, is_sure=is_sure)
@@ -138,7 +212,7 @@ def _waiting(each: Remediation, shown: Overview, config: CardConfig, *, may_deci
     if not is_sure:
         lines.insert(0, "Decided a moment ago; the result isn't confirmed yet.")
     drawn = blocks.rich_texts([elements(title, bold=True), *map(elements, lines), elements(where)])
-    controls = actions(each, about, config, buttons=is_sure) if may_decide else []
+    controls = [] if shown.refused else actions(each, about, config, buttons=is_sure)
     if len(json.dumps([*drawn, *controls])) > _ITEM:
         drawn, controls = [blocks.statement(title, "Open its card to decide: its names are too long here.")], []
     return [*drawn, *controls, {"type": "divider"}]

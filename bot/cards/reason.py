@@ -50,7 +50,7 @@ def reason_dialog(
         title, submit, what = "Approve another mode", "Approve", _modes(node, mode, offered, wait)
     if request.overrides:
         title, submit = "Approve alone", "Approve alone"
-        what.insert(0, blocks.statement(f"⚠️ Without asking {labels.RULES_PASSED}.", _TOLD_ALONE))
+        what.insert(0, blocks.alarm(f"Without asking {labels.RULES_PASSED}. {_TOLD_ALONE}"))
     if about and about.hold:
         what.append(blocks.context(escape(hold_lines(about.hold)[0], 300)))
     if about and about.share:

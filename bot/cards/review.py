@@ -41,9 +41,9 @@ class Review:
         return cls(**json.loads(metadata))
 
 
-def review_button(digest_id: str, count: int) -> Element:
-    """Return the button that opens the dialog."""
-    text = blocks.plain(f"Review {count}…")
+def review_button(digest_id: str, count: int, where: str = "") -> Element:
+    """Return the button that opens the dialog; `where` is raw, for a place with several."""
+    text = blocks.plain(clean(f"Review {count}{f' in {where}' if where else ''}…", blocks.MAX_OPTION_TEXT))
     return {"type": "button", "action_id": REVIEW, "text": text, "value": digest_id, "style": "primary"}
 
 
@@ -72,7 +72,11 @@ def dialog(  # noqa: PLR0913, PLR0917 - what is chosen from, and what was chosen
     is_part = total > count
     more = f" These are the {count} that have waited longest, of {total}." if is_part else ""
     title = f"Review {count} of {total}" if is_part else f"Review {count} {plural('repair', count)}"
-    some = [_group(each, firsts, called, config, set(only)) for each in grouped(alerts)]
+    groups = grouped(alerts)  # what deletes data last
+    deleting = sum(labels.deletes_data(each.mode) for each in groups)
+    some = [_group(each, firsts, called, config, set(only)) for each in groups]
+    if deleting:
+        some.insert(len(groups) - deleting, [blocks.alarm("Approving what follows deletes the nodes' local data.")])
     verbs = [blocks.option(text, each.value) for each, text in CHOICES.items()]
     first = verbs[verb is Verb.CANCEL]
     what: Element = {"type": "radio_buttons", "action_id": VERB, "options": verbs, "initial_option": first}

@@ -35,11 +35,13 @@ class LookupResult:
         found: oldest first.
         unreadable: the clusters that couldn't be read; "" for the list of clusters.
         outdated: what was decided on since it was last seen, with the state that people were told.
+        shown_on: the IDs of the messages that show it.
     """
 
     found: Sequence[Remediation]
     unreadable: Collection[str] = ()
     outdated: Mapping[RemediationRef, str] = field(default_factory=dict)
+    shown_on: Mapping[RemediationRef, str] = field(default_factory=dict)
 
 
 class Lookup:
@@ -209,7 +211,8 @@ class Lookup:
         unreadable = await self.unreadable()
         stale = [each for each in tracked if each.is_stale]
         outdated = {each.remediation.ref: (each.remark or each.remediation).state for each in stale}
-        return LookupResult(oldest_first(each.remediation for each in tracked), unreadable, outdated)
+        shown_on = {each.remediation.ref: each.message_id for each in tracked}
+        return LookupResult(oldest_first(each.remediation for each in tracked), unreadable, outdated, shown_on)
 
     async def in_time_for_a_menu(self, allow: Awaitable[None]) -> LookupResult:
         """Return what is open, or nothing where that isn't known before Slack stops waiting for a menu's choices.

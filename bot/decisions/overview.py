@@ -1,13 +1,14 @@
 """What somebody sees in the app's home: what waits, what runs, what failed, and what they decided."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from bot.cards.home import Filter
 from bot.clock import Clock
 from bot.decisions.lookup import LOOK_SECONDS, PAST_SECONDS, Lookup, oldest_first
 from bot.errors import NotAllowed, TogetherError
-from bot.models import IN_REPAIR, PER_PAGE, Actor, Overview, Remediation, RemediationRef, State, Verb
+from bot.models import IN_REPAIR, PER_PAGE, Actor, Overview, Remediation, RemediationRef, State, Verb, key
 from bot.policy import Policy
 from bot.store import Database, approvals, audit, ended, messages, pauses
 
@@ -37,22 +38,17 @@ class Overviews:
         """Read again what was read a moment ago: somebody has decided since."""
         self._lookup.forget()
 
-    async def clusters(self, actor: Actor, channel_id: str | None) -> Sequence[str]:
-        """Return the clusters in which something is open, by name.
+    async def choices(self, actor: Actor, channel_id: str | None) -> Sequence[Remediation]:
+        """Return what is open, in time for a menu.
 
         Raises:
             NotAllowed: the actor may not look.
             StorageUnavailable: the database did not answer.
         """
-        looked = await self._lookup.in_time_for_a_menu(self._policy.authorize_home(actor, channel_id))
-        return sorted({each.cluster_id for each in looked.found})
+        return (await self._lookup.in_time_for_a_menu(self._policy.authorize_home(actor, channel_id))).found
 
-    async def read(self, actor: Actor, channel_id: str | None, cluster_id: str, page: int) -> Overview:
-        """Read one.
-
-        Args:
-            cluster_id: what is shown; empty for all clusters.
-            page: which, from 0; the last one where there are fewer.
+    async def read(self, actor: Actor, channel_id: str | None, looks_at: Filter) -> Overview:
+        """Read what somebody looks at; the last page where there are fewer.
 
         Raises:
             NotAllowed: the actor may not look.
@@ -62,9 +58,13 @@ class Overviews:
         refused = await self._refusal(actor, channel_id)
         looked = await self._lookup.open()
         found, unconfirmed = await self._confirm(looked.found, looked.outdated)
+        cluster_id = looks_at.cluster_id
         here = [each for each in found if cluster_id in {"", each.cluster_id}]
         waiting = [each for each in here if each.state == State.PENDING_APPROVAL]
-        page = max(0, min(page, (len(waiting) - 1) // PER_PAGE))
+        digests = _digests(waiting, looked.shown_on)
+        count = len(waiting)
+        waiting = [each for each in waiting if key(each) == looks_at.only] or waiting
+        page = max(0, min(looks_at.page, (len(waiting) - 1) // PER_PAGE))
         shown = waiting[page * PER_PAGE : (page + 1) * PER_PAGE]
         failed = await self._database.read(ended.failed, PAST_SECONDS) if self._is_watching else None
         mine = await audit.outcomes(self._database, actor.user_id, MINE)
@@ -74,7 +74,7 @@ class Overviews:
         )
         return Overview(
             waiting=shown,
-            count=len(waiting),
+            count=count,
             page=page,
             running=[each for each in here if each.state in IN_REPAIR],
             failed=None if failed is None else [each for each in failed if cluster_id in {"", each.cluster_id}],
@@ -85,6 +85,7 @@ class Overviews:
             about={ref: replace(each, mentioned="") for ref, each in about.items()},
             unconfirmed=unconfirmed,
             pause=await self._database.read(pauses.active, [cluster_id]),
+            digests=digests,
             unreadable=looked.unreadable,
             refused=refused,
         )
@@ -113,3 +114,16 @@ class Overviews:
         fresh = dict(zip((each.ref for each in old), await asyncio.gather(*map(read, old)), strict=True))
         present = [fresh.get(each.ref) or each for each in found]
         return oldest_first(present), {ref for ref, each in fresh.items() if each is None}
+
+
+def _digests(waiting: Sequence[Remediation], shown_on: Mapping[RemediationRef, str]) -> list[tuple[str, int, str]]:
+    """Return the messages that show more than one of these: their IDs, how many, and their cluster."""
+    found: dict[str, list[str]] = {}
+    for each in waiting:
+        if message_id := shown_on.get(each.ref):
+            found.setdefault(message_id, []).append(each.cluster_id)
+    return [
+        (message_id, len(clusters), clusters[0] if len(set(clusters)) == 1 else "")
+        for message_id, clusters in found.items()
+        if len(clusters) > 1
+    ]

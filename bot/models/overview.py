@@ -10,7 +10,7 @@ from bot.models.ids import RemediationRef
 from bot.models.job import PastDecision
 from bot.models.remediation import Remediation
 
-PER_PAGE = 15  # of what waits: each takes three of a view's 100 blocks (docs.slack.dev, blocks)
+PER_PAGE = 15  # of what waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Overview:
         about: what the bot knows of what waits on this page.
         unconfirmed: what of that couldn't be read, though it isn't what it was.
         pause: approvals are paused.
+        digests: the messages with more than one that waits: their IDs, how many, and their cluster; empty for several.
         unreadable: the clusters that couldn't be read; "" for the list of clusters.
         refused: why the person can't decide; None if they can.
     """
@@ -46,6 +47,7 @@ class Overview:
     about: Mapping[RemediationRef, CardContext] = field(default_factory=dict)
     unconfirmed: Collection[RemediationRef] = ()
     pause: Pause | None = None
+    digests: Sequence[tuple[str, int, str]] = ()
     unreadable: Collection[str] = ()
     refused: NotAllowed | None = None
 

@@ -28,12 +28,14 @@ from bot.models import (
     SeenState,
     State,
     Verb,
+    key,
     waiting,
 )
 from tests.browser.chromium import chromium
 from tests.manual_clock import START
 from tests.samples import (
     ABOUT,
+    ALERTS,
     APPROVED,
     BY_STATE,
     CONFIG,
@@ -202,8 +204,23 @@ def homes() -> dict[str, dict[str, Any]]:
     """The app's home by name: of an operator, and of somebody who may not decide."""
     refused = ERRORS["NotAllowed"]
     assert isinstance(refused, NotAllowed)
-    shown = {"home": overview(), "home-without-buttons": overview(refused=refused, mine=[])}
-    return {name: cards.home.home(each, cards.home.Filter(), cards.CardConfig(), START) for name, each in shown.items()}
+    one = overview()
+    modes = (Mode.REBOOT_VM, Mode.HOST_AWARE, Mode.VM_ONLY)
+    more = [
+        remediation(
+            id=f"r-{number}", instance_name=f"gpu-node-{number}", mode=modes[number % 3], linked_alerts=ALERTS[:1]
+        )
+        for number in range(12, 20)
+    ]
+    about = {each.ref: CardContext(share=ABOUT.share) for each in more} | dict(one.about)
+    waiting = [*one.waiting, *more]
+    ten = overview(waiting=waiting, count=10, about=about, digests=[(DIGEST.id, 8, "c-7f2")])
+    shown = {
+        "home": (ten, cards.home.Filter()),
+        "home-opened": (one, cards.home.Filter(opened=key(one.waiting[0]))),
+        "home-without-buttons": (overview(refused=refused, mine=[]), cards.home.Filter()),
+    }
+    return {name: cards.home.home(*each, cards.CardConfig(), START + 720) for name, each in shown.items()}
 
 
 def index() -> str:

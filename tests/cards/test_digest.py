@@ -159,6 +159,13 @@ def test_dialog_counts_who_needs_a_second_person_node_by_node() -> None:
     assert "1 of 2 needs a second person's approval." in str(view)
 
 
+def test_review_warns_in_red_before_what_deletes_data() -> None:
+    view = cards.review.dialog(Review(DIGEST.id, "C0OPS"), waiting(alerts(16)), 16, {}, None, cards.CardConfig())
+    check_view(view)
+    kinds = [each["type"] if each["type"] == "alert" else each["label"]["text"][:2] for each in view["blocks"][2:]]
+    assert kinds == ["Re", "alert", "⚠️"]
+
+
 def test_box_of_a_node_says_as_much_as_fits() -> None:
     (one,) = waiting(alerts(1))
     first = FirstApproval("U" * 30, one.remediation.mode, START, episode=one.remediation.episode)

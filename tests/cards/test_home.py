@@ -8,7 +8,7 @@ from hypothesis import given
 
 from bot import cards
 from bot.cards import home
-from bot.models import PER_PAGE, PastDecision, Remediation, Verb
+from bot.models import PER_PAGE, PastDecision, Remediation, Verb, key
 from tests.card_text import MARKUP, NASTY, WORST, texts
 from tests.manual_clock import START
 from tests.samples import ABOUT, ALERTS, REF, overview, remediation
@@ -41,11 +41,28 @@ def test_worst_home_fits_into_slack_and_mentions_nobody(fields: dict[str, Any], 
         assert text["type"] != "mrkdwn" or not MARKUP.search(text["text"])
 
 
-def test_full_page_of_long_names_keeps_its_buttons() -> None:
+def test_page_of_long_names_keeps_its_buttons() -> None:
     long = [remediation(id=f"r-{number:0120}", instance_id="i" * 120, linked_alerts=ALERTS * 4) for number in range(15)]
-    view = drawn(waiting=long, count=15, about={each.ref: ABOUT for each in long})
+    view = drawn(home.Filter(opened=key(long[3])), waiting=long, count=15, about={each.ref: ABOUT for each in long})
     check_home(view)
-    assert json.dumps(view).count(Verb.CANCEL.action_id) == PER_PAGE
+    assert json.dumps(view).count(home.OPEN) == PER_PAGE
+    assert json.dumps(view).count(Verb.CANCEL.action_id) == 1
+
+
+def test_row_says_what_changes_the_decision_and_one_alone_has_its_controls() -> None:
+    view = drawn()
+    rows = [each["text"]["text"] for each in view["blocks"] if each["type"] == "section"]
+    assert rows[0].splitlines() == [
+        "gpu-node-07 · Reboot · Xid 79 · llama-train", "waiting 0 s · on hold · 1 of 2 approvals",
+    ]  # fmt: skip
+    assert Verb.APPROVE.action_id not in json.dumps(view)
+    assert Verb.APPROVE.action_id in json.dumps(drawn(waiting=[remediation()], count=1))
+
+
+def test_several_digests_are_told_apart() -> None:
+    said = json.dumps(drawn(digests=[("a", 40, "c-7f2"), ("b", 7, "")]))
+    assert "Review 40 in llama-train\\u2026" in said
+    assert "Review 7 in several clusters\\u2026" in said
 
 
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (15, 1), (16, 2), (10_000, 667)])

@@ -34,6 +34,19 @@ async def approve_alone(bot: World, alert: Posted, *, user: str = "U0ALICE", rea
     await bot.slack.submit(view, user=user, reason=reason)
 
 
+async def test_warning_is_in_red_where_slack_has_that_and_in_bold_where_it_does_not(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    view = await opened(bot, alert, cards.ALONE)
+    assert [(each["type"], each["level"]) for each in view["blocks"][:1]] == [("alert", "error")]
+    bot.slack.is_new = False
+    bot.slack.views.clear()
+    view = await opened(bot, alert, cards.ALONE)
+    (said,) = view["blocks"][0]["elements"][0]["elements"]
+    assert said["style"] == {"bold": True}
+    assert said["text"].startswith("Without asking the two-person rule or the repair limit.")
+
+
 async def test_one_person_approves_over_both_rules_and_on_call_learns_why(bot: World) -> None:
     busy = bot.together.add(("cluster-1", "i-2", "r-2"), state="RUNNING")
     bot.together.add(instance_name="gpu-node-7")

@@ -187,7 +187,7 @@ async def test_card_whose_blocks_slack_refuses_is_posted_as_text(bot: World) -> 
 
 
 async def test_what_slack_does_not_fold_is_drawn_openly_from_then_on(bot: World) -> None:
-    bot.slack.folds = False
+    bot.slack.is_new = False
     bot.together.add()
     alert = await card(bot)
     assert {each["type"] for each in alert.blocks} == {"rich_text", "actions", "context"}

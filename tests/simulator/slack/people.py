@@ -90,7 +90,8 @@ class Slack(Workspace):
         """
         view = self.homes[user]
         rows = [block for block in view["blocks"] if about in json.dumps(block)]
-        found = [(row, each) for row in rows for each in row.get("elements", []) if each.get("action_id") == action_id]
+        controls = [(row, each) for row in rows for each in [row.get("accessory", {}), *row.get("elements", [])]]
+        found = [(row, each) for row, each in controls if each.get("action_id") == action_id]
         row, seen = found[0]
         return await self.act_in_home(view, row["block_id"], seen, user=user, choice=choice, client=client)
 

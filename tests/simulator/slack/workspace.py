@@ -137,6 +137,7 @@ class Workspace(Listener):
         viewers: who has a dialog open, and in which client, by its ID.
         homes: what the app shows each person in its home.
         scopes: what the app was granted.
+        is_new: it takes the blocks that Slack has only since 2026.
         ack_seconds: how long an app may take to acknowledge. Slack's 3 s; a test that has other business sets more.
     """
 
@@ -161,7 +162,7 @@ class Workspace(Listener):
         self.delivered: deque[tuple[str, dict[str, Any]]] = deque(maxlen=KEPT_CALLS)
         self.connections = 0
         self.may_read_history = True
-        self.folds = True
+        self.is_new = True
         self.views: list[dict[str, Any]] = []
         self._beneath: dict[str, str] = {}
         self.viewers: dict[str, tuple[str, str]] = {}
@@ -294,8 +295,9 @@ class Workspace(Listener):
         expected = APP_TOKEN if method == "apps.connections.open" else self.token
         if self.token_error or token != expected:
             raise Refused(self.token_error or "invalid_auth")
-        if not self.folds and any(each.get("type") == "container" for each in body.get("blocks") or ()):
-            raise Refused("invalid_blocks", "type container")
+        drawn = body.get("blocks") or (body.get("view") or {}).get("blocks") or ()
+        if not self.is_new and any(each.get("type") in {"container", "alert"} for each in drawn):
+            raise Refused("invalid_arguments" if "view" in body else "invalid_blocks", "a block of 2026")
         match method:
             case "auth.test":
                 known = {"url": HOME, "team": "Home", "team_id": TEAM, "user_id": BOT_USER}
