@@ -110,7 +110,7 @@ ERRORS: dict[str, BotError] = {
         "Ask another operator to approve.",
     ),
     "LimitReached": errors.LimitReached(
-        "4 of 32 nodes are already in repair, and this cluster's limit is 4.",
+        "4 of 32 nodes are already in repair, and the limit is 4.",
         "Try again when one finishes, or cancel this one.",
     ),
     "NothingToStop": errors.NothingToStop(),

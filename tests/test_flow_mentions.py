@@ -90,7 +90,7 @@ async def test_thread_of_a_digest_asks_which(bot: World) -> None:
         bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
     digest = (await until(bot, bot.slack.digests))[0]
     await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=digest)
-    assert "This thread is about 12 remediations." in (await bot.reply_privately()).text
+    assert "12 nodes are in this thread." in (await bot.reply_privately()).text
     await bot.slack.say(f"{BOT} cancel i-3", user="U0ALICE", thread=digest)
     answer = await bot.slack.until(lambda: [each for each in bot.slack.replies(digest) if "asked to" in each.text])
     assert answer[0].text.startswith("i-3 (cluster-1 (H100)): Approve reboot?")

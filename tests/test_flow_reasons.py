@@ -98,7 +98,7 @@ async def test_another_tools_alert_keeps_its_words_and_a_long_one_is_answered_in
         long = bot.slack.post_as_tool([*[words] * 40, row])
         await bot.slack.submit(await opened(bot, long, CANCEL), reason=WHY)
         answer = await bot.slack.until(lambda: bot.slack.replies(long))
-        assert "Cancelled: reboot instance-2" in answer[0].text
+        assert "instance-2 (cluster-1): Cancelled: reboot" in answer[0].text
         assert long.edits == 0
 
 

@@ -161,7 +161,7 @@ async def test_one_person_cannot_lock_out_the_others(bot: World) -> None:
     with bot.together.paused("get"):
         acks = [(await bot.slack.press(alert, REFRESH, user="U0CAROL")).status for _ in range(200)]
         assert acks == [200] * 21 + [503] * 179, "she learns it once a minute; the rest isn't acked"
-        assert "You have too many requests in progress" in (await bot.reply_privately("U0CAROL")).text
+        assert "You have too many requests running" in (await bot.reply_privately("U0CAROL")).text
         assert (await bot.slack.press(alert, APPROVE)).status == 200
         assert (await bot.slack.command(REF, user="U0BOB")).status == 200
     await bot.together.until(lambda: bot.together.posts)

@@ -198,7 +198,7 @@ async def test_half_an_emoji_from_the_impact_service_leaves_the_card_alive() -> 
             bot.together.add()
             alert = await card(bot)
             bot.together.resolve(IDS)
-            await card(bot, words="Resolved on its own")
+            await card(bot, words="recovered on its own")
             assert APPROVE not in alert.buttons
 
 

@@ -204,7 +204,7 @@ async def test_what_waits_again_has_not_waited_since_it_was_first_seen(bot: Worl
     bot.together.add()
     await card(bot)
     kept = bot.together.remediations.pop(IDS)
-    await card(bot, words="Withdrawn: reboot")
+    await card(bot, words="No longer listed: reboot")
     await pass_time(bot, 7200)
     bot.together.remediations[IDS] = kept
     await card(bot, words="Approve reboot?")

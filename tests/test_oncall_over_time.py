@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.cards import handover
+from bot.cards import handover, home
 from bot.models import Alert, CameBack, DecidedBy, Message, Verb
 from tests.deaths import died_while, left_behind
 from tests.manual_clock import START
@@ -54,9 +54,9 @@ async def test_shift_has_what_was_withdrawn(bot: World) -> None:
     await card(bot)
     await pass_time(bot, 13 * 3600)
     del bot.together.remediations[IDS]
-    await card(bot, words="Withdrawn")
+    await card(bot, words="No longer listed")
     told = await asked(bot, "tonight")
-    assert "withdrawn" in told
+    assert "1 no longer listed" in told
 
 
 @watched
@@ -217,6 +217,8 @@ async def test_looking_at_one_node_of_a_digest_acknowledges_no_other() -> None:
             await digest(bot)
             await until(bot, lambda: list(pagerduty.incidents.values()).count("triggered") == 8, 1200)
             await bot.slack.open_home()
+            await bot.slack.until(lambda: home.OPEN in str(bot.slack.homes.get("U0ALICE")))
+            await bot.slack.press_home(home.OPEN, about="gpu-node-0003")
             await bot.slack.until(lambda: LOOKING in str(bot.slack.homes.get("U0ALICE")))
             await bot.slack.press_home(LOOKING)
             await pass_time(bot, 30)

@@ -64,7 +64,7 @@ def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig)
     if remediation.state == State.PENDING_APPROVAL and not (about.is_unlisted or about.is_observed):
         choices.append(("Reject with a comment…", REJECT))
         if config.other_modes(remediation.mode, about.history):
-            choices.append(("Approve with another mode…", OTHER_MODE))
+            choices.append(("Approve another repair…", OTHER_MODE))
         if config.has_break_glass and about.followed:
             choices.append(("Approve alone…", ALONE))
         choices.append(("Pause approvals…", PAUSE_CHOICE))

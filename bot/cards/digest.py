@@ -260,10 +260,10 @@ def reminder(of: TrackedMessage, alerts: Sequence[Alert], count: int, called: st
     """
     name, _ = cluster_of(of.cluster_id, alerts)
     where = f" in {escape(name, 100)}" if name else ""
-    some = f"{count} {plural('remediation', count)}{where}"
+    some = f"{count} {plural('node', count)}{where}"
     if minutes := waited // 60:
-        waits = f"{'has' if count == 1 else 'have'} been waiting {lasted(minutes * 60)} or more"
+        waits = f"{'has' if count == 1 else 'have'} waited {lasted(minutes * 60)} or more"
     else:
-        waits = f"{'is' if count == 1 else 'are'} waiting"
+        waits = f"{'waits' if count == 1 else 'wait'}"
     text = f"{some} {waits} for a decision. {mention(called)}".strip()
     return Message(text, [blocks.paragraph(text)])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bot.cards import blocks, faults
+from bot.cards import blocks, faults, labels
 from bot.cards.blocks import Element, elements
 from bot.cards.chooser import in_a_line, not_read, searched
 from bot.cards.config import CardConfig
@@ -26,7 +26,7 @@ LISTED = 15
 ALL = "All clusters"
 _NODE = "node "  # begins the choice of a node; no cluster's ID has a space
 _ITEM = 150_000  # characters of JSON; a view may have 250,000 in all (docs.slack.dev, views)
-_REVIEWS = 3  # buttons for digests
+_REVIEWS = _LOADS = 3  # digests and clusters that have a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,11 @@ def _notes(shown: Overview) -> Iterator[str]:
         yield pause_line(shown.pause)
     if note := not_read(list(shown.unreadable)):
         yield note
+    if len(shown.waiting) > 1:  # one alone has it among its lines
+        known = ((ref.cluster_id, about.share) for ref, about in shown.about.items() if about.share)
+        shares = dict(sorted(known, key=lambda each: each[1].nodes or 0))  # the one that knows how many nodes there are
+        for cluster_id, share in list(shares.items())[:_LOADS]:
+            yield f"{escape(share.cluster or cluster_id, 100)}: {labels.load(share, share.waiting)}"
 
 
 def _reviews(shown: Overview) -> Blocks:

@@ -105,7 +105,7 @@ STATES: Mapping[str, tuple[str, str]] = {
     State.CANCELLED: ("Cancelled", "🚫"),
     State.AUTO_RESOLVED: ("Resolved on its own", "💤"),
 }
-WITHDRAWN = "Withdrawn", "💨"
+WITHDRAWN = "No longer listed", "💨"
 
 TRIGGERS: Mapping[str, str] = {
     "REMEDIATION_TRIGGER_AUTOMATED": "automatic",

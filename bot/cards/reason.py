@@ -47,7 +47,7 @@ def reason_dialog(
     title, submit = f"{request.verb.capitalize()} remediation", asked.yes
     what = [blocks.statement(entities(asked.title), entities(asked.text))]
     if offered:
-        title, submit, what = "Approve another mode", "Approve", _modes(node, mode, offered, wait)
+        title, submit, what = "Approve another repair", "Approve", _modes(node, mode, offered, wait)
     if request.overrides:
         title, submit = "Approve alone", "Approve alone"
         what.insert(0, blocks.alarm(f"Without asking {labels.RULES_PASSED}. {_TOLD_ALONE}"))
@@ -95,7 +95,7 @@ def _modes(node: str, suggested: str, offered: Sequence[str], wait: int | None) 
             f"{escape(node, 60)}: Together suggests “{entities(labels.mode(suggested).name)}”.", labels.drain(wait)
         ),
         *blocks.rich_texts(effects),
-        blocks.choice(MODE, "Mode to run instead", "Choose a mode", options),
+        blocks.choice(MODE, "Repair", "Choose a repair", options),
     ]
 
 

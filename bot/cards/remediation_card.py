@@ -78,7 +78,8 @@ def brief(remediation: Remediation, about: CardContext, config: CardConfig) -> M
     told = [*_people(remediation, None, about), ended, *chain(*broken(remediation))]
     if remediation.state == State.SUCCEEDED:
         told += _aftermath(remediation, about, config)
-    title, rest = f"{where(remediation, about.share)}: {escape(_title(remediation, about), 150)}", " ".join(told)
+    is_as = escape(_title(remediation, about, is_named=False), 150)
+    title, rest = f"{where(remediation, about.share)}: {is_as}", " ".join(told)
     return Message(blocks.story([title, rest]), [blocks.statement(title, rest)])
 
 
@@ -105,11 +106,16 @@ def _waits(remediation: Remediation, about: CardContext) -> bool:
     return remediation.state == State.PENDING_APPROVAL and not about.is_unlisted
 
 
-def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True) -> str:
-    """Return the header: what is asked, or what has become of it; `is_sure` says whether that is certain."""
-    mode, node = labels.mode(remediation.mode), clean(remediation.node, 80)
+def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True, is_named: bool = True) -> str:
+    """Return the header: what is asked, or what has become of it.
+
+    Args:
+        is_sure: whether that is certain.
+        is_named: whether it names the node; otherwise it comes after the name.
+    """
+    mode, node = labels.mode(remediation.mode), clean(remediation.node, 80) if is_named else ""
     state, symbol = labels.state(remediation.state, reviewed=remediation.is_reviewed)
-    do = mode.do.format(node)
+    do = mode.do.format(node) if is_named else mode.noun
     match remediation.state:
         case _ if about.is_unlisted:
             (state, symbol), title = labels.WITHDRAWN, f"{labels.WITHDRAWN[0]}: {do}"
@@ -118,11 +124,14 @@ def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True
         case State.PENDING_APPROVAL if about.is_observed:
             title = f"Observing: {do}"
         case State.PENDING_APPROVAL:
-            title = f"On hold: {do}" if about.hold else f"Approval needed: {do}"
+            asked = (
+                "1 more approval needed" if about.first and about.first.counts_for(remediation) else "Approval needed"
+            )
+            title = f"On hold: {do}" if about.hold else f"{asked}: {do}"
         case State.PENDING if about.is_automatic:
             title = f"Started automatically: {do}"
         case State.AUTO_RESOLVED:
-            title = f"{state}: {node}"
+            title = f"{node} recovered on its own"
         case State.RUNNING:
             title = mode.doing.format(node)
         case State.SUCCEEDED if about.came_back:
@@ -133,7 +142,7 @@ def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True
             title = mode.done.format(node)
         case _:
             title = f"{state}: {do}"
-    return f"{clean(title, 145)} {symbol}"
+    return f"{clean(title, 145).removesuffix(':')} {symbol}"
 
 
 def _warnings(remediation: Remediation, notice: str, about: CardContext, config: CardConfig) -> Iterator[str]:
@@ -265,7 +274,7 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
         yield looking_line(about.looking)
     if about.first and about.first.counts_for(remediation):
         first = f"<@{about.first.user_id}>, {when(about.first.at)}"
-        yield f"1 of 2 approvals: {first}. One more operator must approve.{_too_often(about, config)}"
+        yield f"1 of 2 approvals: {first}. Someone else must approve too.{_too_often(about, config)}"
     elif config.needs_two(remediation.mode, about.history):
         yield f"Needs two approvers.{_too_often(about, config)}"
 
@@ -341,7 +350,7 @@ def _story(
     A push shows its beginning: node and fault first, then what is asked or what has become of it.
     """
     node, fails = where(remediation, about.share), escape(fault(remediation), 100)
-    push = f"{node}: {escape(_title(remediation, about), 150)}"
+    push = f"{node}: {escape(_title(remediation, about, is_named=False), 150)}"
     if _waits(remediation, about):
         noun = escape(labels.mode(remediation.mode).noun, 80)
         asked = f"Together asks to approve: {noun}." if about.is_observed else f"Approve {noun}?"

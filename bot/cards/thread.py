@@ -26,7 +26,7 @@ def transition(before: Remediation, after: Remediation, decided: DecidedBy | Non
         look = " Review it before approving." if after.state == State.PENDING_APPROVAL else ""
         is_choice = decided is not None and decided.verb is Verb.APPROVE and before.state == State.PENDING_APPROVAL
         if decided and is_choice:
-            told.append(f"{decided.people} approved “{is_now}”; the card had said “{was}”.")
+            told.append(f"{decided.people} approved “{is_now}” instead of “{was}”.")
         else:
             told.append(f"repair changed from “{was}” to “{is_now}”.{look}")
     if after.state != before.state:
@@ -39,10 +39,10 @@ def transition(before: Remediation, after: Remediation, decided: DecidedBy | Non
 
 
 def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
-    reviewer = f"by {escape(after.reviewed_by, 100)} in Together" if after.reviewed_by else ""
-    by = f"by {decided.people}" if decided and decided.verb is Verb.APPROVE else reviewer or "in Together"
+    reviewer = f"in Together by {escape(after.reviewed_by, 100)}" if after.reviewed_by else "in Together"
+    by = f"by {decided.people}" if decided and decided.verb is Verb.APPROVE else reviewer
     at = _approved_at(after, decided) or now
-    waited = f" after {lasted(at - _seconds(after.create_time))}" if after.create_time else ""
+    waited = f", {lasted(at - _seconds(after.create_time))} after it opened" if after.create_time else ""
     return f"{escape(labels.mode(after.mode).name, 80)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
 
 
@@ -93,8 +93,9 @@ def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str
     who = people or mention(called)
     approved_at = _approved_at(remediation, decided)
     reviewer = escape(remediation.reviewed_by or "", 100)
-    told = [f"approved by {reviewer} in Together"] if reviewer and not people else []
-    told += [f"{lasted(_at(remediation, now) - approved_at)} after approval"] if approved_at else []
+    after = f"{lasted(_at(remediation, now) - approved_at)} after " if approved_at else ""
+    told = [f"{after}{reviewer} approved it in Together"] if reviewer and not people else []
+    told = told or ([f"{after}approval"] if after else [])
     error = f": “{escape(remediation.error_message, 500)}”" if remediation.error_message else "."
     repair = escape(labels.mode(remediation.mode).name, 80)
     details = f" ({', '.join(told)})" if told else ""
@@ -237,7 +238,7 @@ def first_approval(remediation: Remediation, user_id: str, called: str) -> Messa
     """Return that one of two people has approved, and that another one must."""
     repair, more = escape(labels.mode(remediation.mode).name, 80), f" {mention(called)}" if called else ""
     who = f"1 of 2 approvals for {repair}, by <@{user_id}>"
-    text = f"{escape(remediation.node, 100)}: {who}. One more operator must approve.{more}"
+    text = f"{escape(remediation.node, 100)}: {who}. Someone else must approve too.{more}"
     return Message(text, [blocks.paragraph(text)])
 
 
@@ -263,7 +264,7 @@ def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:
         since: Unix time in seconds.
         now: likewise.
     """
-    what = f"Can't reach Together for {_named(clusters)}" if clusters else "Can't list clusters from Together"
+    what = f"Together hasn't answered for {_named(clusters)}" if clusters else "Together hasn't listed clusters"
     text = (
         f"{what} since {clock_time(since)} ({lasted(now - since)}). Cards may be out of date and new alerts may be "
         "missing. Still retrying; use the Together console in the meantime."
@@ -280,7 +281,7 @@ def was_unreadable(clusters: Sequence[str], since: float, until: float) -> Messa
         since: when it began, in Unix time in seconds.
         until: when it was over, likewise.
     """
-    what = f"Couldn't reach Together for {_named(clusters)}" if clusters else "Couldn't list clusters from Together"
+    what = f"Together didn't answer for {_named(clusters)}" if clusters else "Together didn't list clusters"
     text = f"{what} from {clock_time(since)} to {clock_time(until)} ({lasted(until - since)})."
     return Message(text, [blocks.paragraph(text)])
 

@@ -105,7 +105,7 @@ class Executor:
         if first is None:
             return None
         return Verdict(
-            OutcomeKind.FIRST_OF_TWO, present, summary="1 of 2 approvals. One more operator must approve.", first=first,
+            OutcomeKind.FIRST_OF_TWO, present, summary="1 of 2 approvals. Someone else must approve too.", first=first,
             about=replace(self.about or CardContext(), first=first),
         )  # fmt: skip
 

@@ -199,7 +199,7 @@ class Guardrails:
             are = "node is" if (total or len(busy)) == 1 else "nodes are"
             or_about = "" if busy <= sure else " or about to be"
             raise LimitReached(
-                f"{len(busy)}{of} {are} already in repair{or_about}, and this cluster's limit is {why}.",
+                f"{len(busy)}{of} {are} already in repair{or_about}, and the limit is {why}.",
                 "Try again when one finishes, or cancel this one.",
             )
 

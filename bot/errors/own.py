@@ -57,7 +57,7 @@ class RequestExpired(BotError):
 
     def __init__(self, what: str = "do this") -> None:
         super().__init__(
-            f"The bot was down for too long, so your request to {what} expired and wasn't carried out.",
+            f"Your request to {what} wasn't carried out: the bot was down for more than 10 min.",
             "Ask again if you still want it.",
         )
 

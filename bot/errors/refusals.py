@@ -72,8 +72,7 @@ class AlreadyInFlight(NotAttempted):
     def __init__(self, who: str, doing: str, since: str) -> None:
         already = "You're already" if who == "You" else f"{who} is already"
         super().__init__(
-            f"{already} {doing} this (since {since}). Nothing more was sent.",
-            "Wait for the result in the channel, then decide.",
+            f"{already} {doing} this (since {since}). Nothing more was sent.", "The result will be in the channel."
         )
 
 
@@ -144,7 +143,7 @@ class NoReference(NotAttempted):
         elif count == 0:
             why = "This thread isn't about a remediation. Nothing was sent."
         else:
-            why = f"This thread is about {count} remediations. Nothing was sent."
+            why = f"{count} nodes are in this thread. Nothing was sent."
         super().__init__(why, "Add a node name or an ID, such as “cancel gpu-node-07”.")
 
 
@@ -169,7 +168,7 @@ class NothingToResume(NotAttempted):
 
     code = OutcomeKind.NOTHING_TO_RESUME
     sentence = "Approvals aren't paused."
-    next_step = "There's nothing to resume."
+    next_step = "You can approve."
 
 
 class Paused(GuardrailRefusal):
@@ -198,8 +197,8 @@ class TooManyRequests(NotAttempted):
     """One person has so much under way that others would have to wait."""
 
     code = OutcomeKind.TOO_MANY_REQUESTS
-    sentence = "You have too many requests in progress, so this one wasn't sent."
-    next_step = "Wait for the results, then try again."
+    sentence = "You have too many requests running, so this one wasn't sent."
+    next_step = "Try again when they finish."
 
 
 class RefusedWithoutDatabase(NotAttempted):

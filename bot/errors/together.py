@@ -86,10 +86,12 @@ class KeyRefused(TogetherError):
     code = OutcomeKind.KEY_REFUSED
 
     def __init__(self, status: int, *, quote: str = "") -> None:
-        what = "Together rejected this bot's API key" if status == 401 else "This bot's Together API key can't do that"  # noqa: PLR2004 - HTTP's own number
+        what, repair = "This bot's Together API key can't do that", "give the key that permission"
+        if status == 401:  # noqa: PLR2004 - HTTP's own number
+            what, repair = "Together rejected this bot's API key", "check it"
         super().__init__(
             f"{what} (HTTP {status}).{UNCHANGED}",
-            "Ask the bot's admin to check its API key. Until then, use the Together console.",
+            f"Ask the bot's admin to {repair}. Until then, use the Together console.",
             quote=quote,
         )
 
@@ -101,7 +103,7 @@ class RequestRefused(TogetherError):
 
     def __init__(self, status: int, *, quote: str = "") -> None:
         super().__init__(
-            f"Together refused the request (HTTP {status}).",
+            f"Together refused the request (HTTP {status}).{UNCHANGED}",
             "Ask the bot's admin to check its API address and version. Until then, use the Together console.",
             quote=quote,
         )

@@ -194,7 +194,7 @@ async def test_what_happens_at_together_shows_on_the_card(open_page: OpenPage, r
         await expect(card).to_contain_text(shown)
     await ill_node(page, running)
     await button(page, "Auto-resolve").click()
-    await expect(card.get_by_role("link").first).to_contain_text("Resolved on its own")
+    await expect(card.get_by_role("link").first).to_contain_text("recovered on its own")
 
 
 async def test_a_click_on_what_has_changed_is_answered(open_page: OpenPage, running: Demo) -> None:
@@ -400,7 +400,7 @@ async def test_another_mode_is_chosen_in_a_dialog(open_page: OpenPage, running: 
     page = await open_page()
     ids = await ill_node(page, running)
     card = newest(page)
-    await menu(card, "More actions").select_option("Approve with another mode…")
+    await menu(card, "More actions").select_option("Approve another repair…")
     dialog = page.get_by_role("dialog")
     await expect(dialog).to_contain_text("gpu-node-7: Together suggests “Reboot”.")
     await dialog.get_by_role("combobox", name="Mode to run instead").select_option("Quick reprovision")

@@ -141,7 +141,7 @@ async def test_axe_finds_nothing(
     await button(dialogs.last, "Go back").click()
     await button(dialogs, "Close").click()
     running.scenes.break_node()
-    await menu(newest(page), "More actions").select_option("Approve with another mode…")
+    await menu(newest(page), "More actions").select_option("Approve another repair…")
     await expect(page.get_by_role("dialog")).to_be_visible()
     await judge("the dialog for another mode")
     await button(page.get_by_role("dialog"), "Go back").click()

@@ -19,7 +19,7 @@ CLUSTERS = 8  # the bot learns of new ones every ten minutes, so these are all t
 WORDS = {
     "PENDING_APPROVAL": "Approval needed:", "PENDING": "ueued:", "QUARANTINING": "Cordoning the host:",
     "QUARANTINED": "Host cordoned:", "FAILED": "Failed:", "CANCELLED": "Cancelled:",
-    "AUTO_RESOLVED": "Resolved on its own:", "RUNNING": "Rebooting ", "SUCCEEDED": "Rebooted ",
+    "AUTO_RESOLVED": "recovered on its own", "RUNNING": "Rebooting ", "SUCCEEDED": "Rebooted ",
 }  # fmt: skip
 
 

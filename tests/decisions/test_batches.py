@@ -213,7 +213,7 @@ async def test_batch_reports_that_a_second_person_is_needed() -> None:
         message = await digest(bot)
         await bot.slack.submit(await choose(bot, message))
         await digest(bot, "0 of 6 approved · 6 need one more approval")
-        assert "1 of 2 approvals. One more operator must approve." in message.everything
+        assert "1 of 2 approvals. Someone else must approve too." in message.everything
         await bot.slack.submit(await choose(bot, message, user="U0BOB"), user="U0BOB")
         await digest(bot, "6 of 6 approved")
 

@@ -113,7 +113,7 @@ async def test_first_of_two_approvals_is_not_called_approved() -> None:
         long = bot.slack.post_as_tool([*[words] * 40, row])
         await bot.slack.submit(await opened(bot, long, APPROVE), reason="why")
         told = await bot.slack.until(lambda: bot.slack.replies(long))
-        assert told[0].text.startswith("instance-1: 1 of 2 approvals. One more operator must approve.")
+        assert told[0].text.startswith("instance-1: 1 of 2 approvals. Someone else must approve too.")
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
 
@@ -127,7 +127,7 @@ async def test_two_approvals_are_asked_for_announced_and_both_named() -> None:
         await card(bot, words="1 of 2 approvals: <@U0ALICE>")
         assert "Second of 2 approvals: the repair starts." in str(alert.buttons[APPROVE]["confirm"])
         said = await until(bot, lambda: thread(bot, alert))
-        first = "instance-1: 1 of 2 approvals for Reboot, by <@U0ALICE>. One more operator must approve."
+        first = "instance-1: 1 of 2 approvals for Reboot, by <@U0ALICE>. Someone else must approve too."
         assert said == [f"{first} <!subteam^S0ONCALL>"]
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await card(bot, words="Approved by <@U0ALICE> and <@U0BOB>")
@@ -358,7 +358,7 @@ async def test_own_approval_before_the_alert_cleared_is_not_denied() -> None:
         assert "Not approved" not in alert.text
 
 
-@pytest.mark.parametrize(("state", "says"), [("AUTO_RESOLVED", "Resolved on its own"), ("PENDING_APPROVAL", "Reboot")])
+@pytest.mark.parametrize(("state", "says"), [("AUTO_RESOLVED", "recovered on its own"), ("PENDING_APPROVAL", "Reboot")])
 async def test_nothing_is_denied_of_what_has_ended_and_opened_again_since(state: str, says: str) -> None:
     async with world() as bot:
         bot.together.add()

@@ -31,7 +31,7 @@ async def test_approval_beyond_the_limit_is_refused() -> None:
         await bot.slack.press(alert, APPROVE)
         told = (await bot.reply_privately()).text
         assert told == (
-            "Not approved: 2 nodes are already in repair, and this cluster's limit is 2. "
+            "Not approved: 2 nodes are already in repair, and the limit is 2. "
             "Try again when one finishes, or cancel this one."
         )
         assert bot.together.posts == []
@@ -66,7 +66,7 @@ async def test_approval_beyond_the_percentage_is_refused(percent: str, *, passes
             assert bot.together.state(IDS) == "PENDING"
         else:
             told = (await bot.reply_privately()).text
-            assert "2 of 30 nodes are already in repair, and this cluster's limit is 2, 9% of 30 nodes" in told
+            assert "2 of 30 nodes are already in repair, and the limit is 2, 9% of 30 nodes" in told
             assert bot.together.posts == []
 
 
@@ -141,7 +141,7 @@ async def test_approval_in_doubt_counts_while_it_may_still_arrive() -> None:
         assert "hadn't taken effect as of" in alerts[0].text
         await bot.slack.press(alerts[1], APPROVE)
         assert (await bot.reply_privately()).text.startswith(
-            "Not approved: 1 node is already in repair or about to be, and this cluster's limit is 1."
+            "Not approved: 1 node is already in repair or about to be, and the limit is 1."
         )
         await bot.time.advance(61)
         await bot.slack.press(alerts[1], APPROVE)
@@ -269,7 +269,7 @@ async def test_second_approver_must_be_another_person() -> None:
         await bot.edited(alert)
         assert bot.together.posts == []
         assert "1 of 2 approvals: <@U0ALICE>" in alert.text
-        assert "One more operator must approve." in alert.text
+        assert "Someone else must approve too." in alert.text
         assert APPROVE in alert.buttons
         await poll(bot)
         assert "1 of 2 approvals: <@U0ALICE>" in alert.text
@@ -382,7 +382,7 @@ async def test_first_approval_does_not_count_after_a_return(mode: str | None) ->
             bot.together.escalate(IDS, "REMEDIATION_MODE_REBOOT_VM")
         else:
             bot.together.resolve(IDS)
-            await card(bot, words="Resolved on its own")
+            await card(bot, words="recovered on its own")
             bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
         await card(bot, words="Approve reboot?")
         assert "First of two" not in alert.text

@@ -70,7 +70,10 @@ async def test_pause_that_lay_for_too_long_is_not_made_and_the_person_learns_it(
     await execute_beside(bot, update(inbox).values(received_at=inbox.c.received_at - 601))
     async with bot.another():
         told = (await bot.reply_privately()).text
-        assert "your request to pause approvals expired and wasn't carried out. Ask again" in told
+        assert (
+            "Your request to pause approvals wasn't carried out: the bot was down for more than 10 min. Ask again"
+            in told
+        )
     assert await events(bot) == []
 
 

@@ -207,7 +207,7 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
 def title(model: Model) -> str:
     """Return how the header must begin, by what Together last said and by a hold."""
     if model.truth is None:
-        return "Withdrawn: "
+        return "No longer listed: "
     said: str = card(model.truth).blocks[0]["text"]["text"]
     return said.replace("Approval needed: ", "On hold: ") if model.alert.at(model.now).hold else said
 

@@ -73,7 +73,7 @@ async def test_card_follows_every_state_of_a_repair_approved_elsewhere(bot: Worl
     await until(bot, lambda: len(thread(bot, alert)) == 5)
     assert alert.buttons == {}
     lines = thread(bot, alert)
-    assert lines[0].startswith("instance-1: Reboot approved by web-user@example.com in Together after ")
+    assert lines[0].startswith("instance-1: Reboot approved in Together by web-user@example.com, ")
     assert lines[3].startswith("instance-1: Reboot started 3 min after approval.")
     assert lines[4].startswith("instance-1: Reboot succeeded 14 min after approval.")
     assert bot.slack.cards(IDS[2]) == [alert]
@@ -138,7 +138,7 @@ async def test_auto_resolved_card_is_never_called_denied(bot: World) -> None:
     alert = await card(bot)
     await pass_time(bot, 290)
     bot.together.resolve(IDS)
-    await card(bot, words="Resolved on its own: instance-1")
+    await card(bot, words="recovered on its own")
     await until(bot, lambda: thread(bot, alert))
     assert alert.buttons == {}
     assert thread(bot, alert)[0].startswith("instance-1: resolved on its own after 5 min. The alert cleared.")

@@ -45,7 +45,7 @@ async def test_what_waits_is_posted_and_reminded_of_in_the_new_channel(
         await pass_time(bot, 20 * 60)
         assert len([each for each in bot.slack.visible() if each.channel == NEW and not each.thread_ts]) == 1
         assert new[0].buttons
-        assert [line for line in thread(bot, new[0]) if "waiting" in line]
+        assert [line for line in thread(bot, new[0]) if "wait" in line]
         if not is_archived:
             assert f"moved to <#{NEW}>" in old[0].text
             assert old[0].buttons == {}

@@ -242,7 +242,7 @@ async def test_half_an_emoji_in_the_reason_of_a_hold_leaves_the_card_alive(bot: 
     await hold_with_a_reason(bot, alert, why="wait \ud83d")
     await pass_time(bot, 30)
     bot.together.resolve(IDS)
-    await card(bot, words="Resolved on its own")
+    await card(bot, words="recovered on its own")
     assert APPROVE not in alert.buttons
 
 

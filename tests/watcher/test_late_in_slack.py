@@ -118,9 +118,9 @@ async def test_hold_that_read_what_was_before_the_end_leaves_the_card_ended(bot:
         await bot.together.until(lambda: bot.together.is_waiting("get answered"))
         with bot.together.open_for_others("get answered"):
             bot.together.resolve(IDS)
-            await card(bot, words="Resolved on its own")
+            await card(bot, words="recovered on its own")
     await until(bot, lambda: "On hold until" in alert.text)
-    await until(bot, lambda: "Resolved on its own" in alert.text, 180)
+    await until(bot, lambda: "recovered on its own" in alert.text, 180)
     assert APPROVE not in alert.buttons
 
 
@@ -226,7 +226,7 @@ async def test_outage_is_told_although_slack_was_unclear(bot: World, *, arrives:
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     bot.slack.faults.append(unclear(arrives=arrives))
     await pass_time(bot, 600)
-    told = [each for each in bot.slack.visible() if "Can't reach Together for" in each.text]
+    told = [each for each in bot.slack.visible() if "Together hasn't answered for" in each.text]
     assert len(told) == (1 if may_read or not arrives else 2)
     bot.together.faults.clear()
     bot.slack.faults.append(unclear(arrives=True))

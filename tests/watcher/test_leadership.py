@@ -69,7 +69,7 @@ async def test_other_process_takes_over_when_the_first_falls_silent(postgresql: 
             await quiet(bot)
             await execute_beside(bot, update(leases).values(until=0.0))
             bot.together.resolve(IDS)
-            await until(bot, lambda: "Resolved on its own" in alert.text)
+            await until(bot, lambda: "recovered on its own" in alert.text)
 
 
 @both_databases

@@ -28,14 +28,16 @@ async def test_failing_cluster_delays_no_other_and_is_reported_once_each_way(bot
     await pass_time(bot, 200)
     assert len(bot.slack.visible()) == 3
     await pass_time(bot, 150)
-    told = [each.text for each in bot.slack.visible() if "Can't reach Together for" in each.text]
+    told = [each.text for each in bot.slack.visible() if "Together hasn't answered for" in each.text]
     assert len(told) == 1
-    assert told[0].startswith("Can't reach Together for cluster cluster-2 since ")
+    assert told[0].startswith("Together hasn't answered for cluster cluster-2 since ")
     await pass_time(bot, 400)
     bot.together.faults.clear()
     await until(bot, lambda: [each for each in bot.slack.visible() if "Together is reachable again for" in each.text])
     await pass_time(bot, 600)
-    assert len([each for each in bot.slack.visible() if re.search("(Together|again) for cluster", each.text)]) == 2
+    assert (
+        len([each for each in bot.slack.visible() if re.search("(answer|answered|again) for cluster", each.text)]) == 2
+    )
 
 
 async def test_card_that_cannot_be_confirmed_says_as_of_when_it_is_true(bot: World) -> None:
@@ -66,7 +68,7 @@ async def test_cluster_that_is_listed_again_is_not_announced_as_gone(bot: World)
     bot.together.add(OTHER)
     alert = await card(bot, OTHER)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
-    await until(bot, lambda: [each for each in bot.slack.visible() if "Can't reach Together for" in each.text], 600)
+    await until(bot, lambda: [each for each in bot.slack.visible() if "Together hasn't answered for" in each.text], 600)
     kept = bot.together.clusters.pop("cluster-2")
     bot.slack.faults.append(SlackFault("chat.postMessage", "not_in_channel", times=-1))
     bot.together.faults.clear()
@@ -76,7 +78,7 @@ async def test_cluster_that_is_listed_again_is_not_announced_as_gone(bot: World)
     await pass_time(bot, 700)
     bot.slack.faults.clear()
     await pass_time(bot, 60)
-    assert "Withdrawn" in alert.text
+    assert "No longer listed" in alert.text
     assert [each for each in bot.slack.visible() if "listed no more" in each.text] == []
 
 
@@ -108,7 +110,7 @@ async def test_outage_is_posted_once_although_slack_answers_unclearly(bot: World
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", times=-1, after=True))
     await pass_time(bot, 600)
-    assert len([each for each in bot.slack.visible() if "Can't reach Together for" in each.text]) == 1
+    assert len([each for each in bot.slack.visible() if "Together hasn't answered for" in each.text]) == 1
 
 
 async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_read_on(bot: World) -> None:
@@ -116,9 +118,9 @@ async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_re
     await card(bot)
     bot.together.faults.append(Fault("rpc", verb="clusters", code=14, times=-1))
     await pass_time(bot, 920)
-    told = [each.text for each in bot.slack.visible() if "from Together since" in each.text]
+    told = [each.text for each in bot.slack.visible() if "hasn't listed clusters since" in each.text]
     assert len(told) == 1
-    assert told[0].startswith("Can't list clusters from Together since")
+    assert told[0].startswith("Together hasn't listed clusters since")
     bot.together.review(IDS, "cancel")
     await card(bot, words="Cancelled: reboot")
     bot.together.faults.clear()
@@ -135,9 +137,9 @@ async def test_chosen_cluster_that_does_not_exist_is_reported() -> None:
         bot.together.add()
         await card(bot)
         await pass_time(bot, 400)
-        told = [each.text for each in bot.slack.visible() if "Can't reach Together for" in each.text]
+        told = [each.text for each in bot.slack.visible() if "Together hasn't answered for" in each.text]
         assert len(told) == 1
-        assert told[0].startswith("Can't reach Together for cluster misspelt")
+        assert told[0].startswith("Together hasn't answered for cluster misspelt")
 
 
 async def test_deleted_cluster_is_not_an_outage(bot: World) -> None:
@@ -146,7 +148,7 @@ async def test_deleted_cluster_is_not_an_outage(bot: World) -> None:
     await card(bot)
     del bot.together.clusters["cluster-2"]
     await pass_time(bot, 900)
-    assert [each.text for each in bot.slack.visible() if "Can't reach Together for" in each.text] == []
+    assert [each.text for each in bot.slack.visible() if "Together hasn't answered for" in each.text] == []
 
 
 async def test_outage_of_a_cluster_that_is_no_longer_listed_ends(bot: World) -> None:

@@ -67,7 +67,7 @@ async def test_single_reads_that_hang_delay_no_alert(bot: World, cluster: str) -
     bot.together.faults.append(Fault("hang", verb="get", cluster="cluster-1", times=-1))
     for each in (*ids, other):
         bot.together.resolve(each)
-    await until(bot, lambda: "Resolved on its own" in bot.slack.cards(other[2])[0].text, 30)
+    await until(bot, lambda: "recovered on its own" in bot.slack.cards(other[2])[0].text, 30)
     await pass_time(bot, 70)
     storm(bot, 1, start=90, cluster=cluster)
     await until(bot, lambda: bot.slack.cards(f"{cluster}-r0090-"), 30)
@@ -81,7 +81,7 @@ async def test_one_remediation_that_cannot_be_read_is_no_outage(bot: World) -> N
     bot.together.resolve(IDS)
     await pass_time(bot, 900)
     assert "Last confirmed" in alert.text
-    assert [each.text for each in bot.slack.visible() if "Can't reach Together for" in each.text] == []
+    assert [each.text for each in bot.slack.visible() if "Together hasn't answered for" in each.text] == []
     bot.together.review(("cluster-1", "instance-2", "remediation-2"), "cancel")
     await card(bot, ("cluster-1", "instance-2", "remediation-2"), "Cancelled")
 
@@ -105,12 +105,12 @@ async def test_message_about_an_outage_offers_nothing_once_it_is_over(bot: World
     await began(bot)
     faults = [Fault("rpc", verb="list", code=14, times=-1, cluster=f"cluster-{number}") for number in (1, 2)]
     bot.together.faults += faults
-    told = await until(bot, lambda: [each for each in bot.slack.visible() if "Can't reach" in each.text], 400)
+    told = await until(bot, lambda: [each for each in bot.slack.visible() if "hasn't answered" in each.text], 400)
     assert told[0].buttons
     faults[0].times = 0
     await until(bot, lambda: len(bot.slack.visible()) == 2)
     assert told[0].buttons, "the other one can't be read still"
     faults[1].times = 0
     await until(bot, lambda: not told[0].buttons)
-    assert told[0].text.startswith("Couldn't reach Together for clusters") or "cluster-2" in told[0].text
+    assert told[0].text.startswith("Together didn't answer for clusters") or "cluster-2" in told[0].text
     await until(bot, lambda: len(bot.slack.visible()) == 3)

@@ -140,7 +140,7 @@ async def test_reminder_that_could_not_be_checked_is_not_counted() -> None:
         bot.together.review(("cluster-1", "instance-0", "cluster-1-r0000-"), "cancel")
         await pass_time(bot, 3 * 60)
         bot.together.faults.clear()
-        await until(bot, lambda: [each for each in bot.slack.replies(message) if "been waiting" in each.text], 600)
+        await until(bot, lambda: [each for each in bot.slack.replies(message) if "waited" in each.text], 600)
 
 
 async def test_reminder_that_slack_refused_comes_later(bot: World) -> None:
@@ -195,7 +195,7 @@ async def test_unreadable_cluster_does_not_hold_up_a_digest() -> None:
         }
         await pass_time(bot, 16 * 60)
         (reminder,) = bot.slack.replies(message)
-        assert "4 remediations in cluster-1 (H100) have been waiting" in reminder.text
+        assert "4 nodes in cluster-1 (H100) have waited" in reminder.text
         bot.together.faults[:] = [Fault("rpc", verb="list", code=14, times=-1)]
         await pass_time(bot, 16 * 60)
         bot.together.faults.clear()
@@ -231,7 +231,7 @@ async def test_digest_reminder_says_how_many_wait(bot: World) -> None:
         bot.together.review(each, "approve")
     await pass_time(bot, 16 * 60)
     told = [each.text for each in bot.slack.replies(message)]
-    assert told == ["5 remediations in cluster-1 (H100) have been waiting 15 min or more for a decision."]
+    assert told == ["5 nodes in cluster-1 (H100) have waited 15 min or more for a decision."]
     for each in ids[2:]:
         bot.together.resolve(each)
     await pass_time(bot, 3600)
@@ -246,14 +246,14 @@ async def test_digest_that_is_on_hold_is_reminded_of_once_the_hold_is_over(bot: 
         await bot.slack.say(f"<@{BOT_USER}> hold 30m gpu-node-{number:04d}", user="U0ALICE")
         await until(bot, lambda count=number + 1: message.text.count("on hold by") == count)  # type: ignore[misc] # mypy infers no lambda with a default
     await pass_time(bot, 45 * 60 - 60)
-    assert [each.text for each in bot.slack.replies(message) if "been waiting" in each.text] == []
+    assert [each.text for each in bot.slack.replies(message) if "waited" in each.text] == []
     await pass_time(bot, 3 * 60)
-    assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 1
+    assert len([each for each in bot.slack.replies(message) if "waited" in each.text]) == 1
     for _ in range(4):
         await pass_time(bot, 15 * 60)
-    assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 3
+    assert len([each for each in bot.slack.replies(message) if "waited" in each.text]) == 3
     await pass_time(bot, 3 * 3600)
-    assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 3
+    assert len([each for each in bot.slack.replies(message) if "waited" in each.text]) == 3
 
 
 async def test_node_that_comes_and_goes_keeps_nobody_from_being_reminded_of_the_others(bot: World) -> None:
@@ -265,7 +265,7 @@ async def test_node_that_comes_and_goes_keeps_nobody_from_being_reminded_of_the_
         bot.together.resolve(ids[0])
         await pass_time(bot, 5 * 60)
         bot.together.remediations[ids[0]]["state"] = "PENDING_APPROVAL"
-    assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 2
+    assert len([each for each in bot.slack.replies(message) if "waited" in each.text]) == 2
 
 
 async def test_nodes_that_join_a_digest_after_its_last_reminder_are_reminded_of() -> None:

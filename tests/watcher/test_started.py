@@ -40,9 +40,9 @@ async def test_automatic_repair_has_a_card_that_calls_nobody_and_can_be_cancelle
     assert CALL not in alert.everything
     assert list(alert.buttons) == [CANCEL]
     bot.together.remediations[IDS]["state"] = "RUNNING"
-    await card(bot, words="Rebooting instance-1")
+    await card(bot, words="Rebooting")
     bot.together.remediations[IDS] |= {"state": "SUCCEEDED"}
-    await card(bot, words="Rebooted instance-1")
+    await card(bot, words="Rebooted")
     assert thread(bot, alert)
     assert posted(bot) == [alert]
 
@@ -198,7 +198,7 @@ async def test_repair_that_ran_between_two_polls_is_told_quietly_once(bot: World
     ran(bot, mode=DELETES, linked_alerts=[{"alert_name": "DmesgXidError"}])
     alert = await until(bot, lambda: next(iter(posted(bot)), None), 700)
     title, rest = alert.text.splitlines()
-    assert title == "instance-1 (cluster-1 (H100)): Reprovisioned instance-1 ✅"
+    assert title == "instance-1 (cluster-1 (H100)): Reprovisioned ✅"
     assert rest.startswith("Started automatically by Together: nobody was asked. Ended <!date^")
     assert "Was: DmesgXidError" in rest
     assert CALL not in alert.everything
@@ -214,7 +214,7 @@ async def test_failure_between_two_polls_calls_on_call(bot: World) -> None:
     await watched_for_a_while(bot)
     ran(bot, "FAILED", error_message="no host")
     alert = await until(bot, lambda: next(iter(posted(bot)), None), 700)
-    assert "Failed: reboot instance-1" in alert.text
+    assert "Failed: reboot" in alert.text
     await until(bot, lambda: [each for each in thread(bot, alert) if f"{CALL}, Reboot failed on instance-1" in each])
 
 

@@ -194,5 +194,5 @@ async def test_review_says_the_load_of_the_cluster_with_what_was_approved_a_mome
     assert "Cluster: 1 of 64 nodes in repair, 1 more waiting." in str(view["blocks"])
     assert sum(call.verb == "list" for call in bot.together.calls) == lists, "no list says so yet"
     await bot.slack.open_home()
-    await bot.slack.until(lambda: "1 of 64 nodes in repair, 7 more waiting" in str(bot.slack.homes.get("U0ALICE")))
+    await bot.slack.until(lambda: "cluster-1 (H100): 1 of 64 nodes in repair" in str(bot.slack.homes.get("U0ALICE")))
     assert other.buttons

@@ -16,7 +16,7 @@ async def test_vanished_remediation_is_withdrawn_and_shown_again_when_it_returns
     bot.together.add()
     alert = await card(bot)
     kept = bot.together.remediations.pop(IDS)
-    await card(bot, words="Withdrawn: reboot")
+    await card(bot, words="No longer listed: reboot")
     assert alert.buttons == {}
     assert "instance-1: withdrawn. Together no longer lists this remediation. 💨" in await until(
         bot, lambda: thread(bot, alert)
@@ -44,7 +44,7 @@ async def test_deleted_cluster_withdraws_its_remediations(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     del bot.together.remediations[IDS], bot.together.clusters["cluster-1"]
-    await card(bot, words="Withdrawn: reboot")
+    await card(bot, words="No longer listed: reboot")
     assert alert.buttons == {}
 
 
@@ -58,7 +58,7 @@ async def test_404_of_a_proxy_does_not_withdraw_a_remediation(bot: World) -> Non
         Fault("html", verb="get", status=404, times=3),
     ]
     await pass_time(bot, 60)
-    assert "Withdrawn" not in alert.text + "".join(each.text for each in bot.slack.replies(alert))
+    assert "No longer listed" not in alert.text + "".join(each.text for each in bot.slack.replies(alert))
 
 
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING", "QUARANTINED"])
@@ -66,10 +66,10 @@ async def test_repair_that_returns_midway_is_followed_again(bot: World, state: s
     bot.together.add()
     alert = await card(bot)
     kept = bot.together.remediations.pop(IDS)
-    await card(bot, words="Withdrawn: reboot")
+    await card(bot, words="No longer listed: reboot")
     await pass_time(bot, 60)
     bot.together.remediations[IDS] = kept | {"state": state}
-    await until(bot, lambda: "Withdrawn" not in alert.text)
+    await until(bot, lambda: "No longer listed" not in alert.text)
     bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host left"}
     await card(bot, words="Failed: reboot")
     assert "Together lists this remediation again." in bot.slack.replies(alert)[1].text
@@ -80,12 +80,12 @@ async def test_remediation_that_was_just_read_is_not_called_withdrawn(bot: World
     other = bot.alert()
     alert = await card(bot)
     kept = bot.together.remediations.pop(IDS)
-    await card(bot, words="Withdrawn: reboot")
+    await card(bot, words="No longer listed: reboot")
     await pass_time(bot, 30)
     bot.together.remediations[IDS] = kept | {"state": "PENDING"}
     await bot.slack.press(other, REFRESH)
     await bot.edited(other)
-    assert "Withdrawn" not in other.text
+    assert "No longer listed" not in other.text
     await card(bot, words="Queued: ")
     assert APPROVE not in alert.buttons
     await poll(bot)
@@ -96,7 +96,7 @@ async def test_returned_remediation_starts_waiting_again(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     kept = bot.together.remediations.pop(IDS)
-    await card(bot, words="Withdrawn")
+    await card(bot, words="No longer listed")
     await pass_time(bot, 3 * 3600)
     bot.together.remediations[IDS] = kept
     await card(bot, words="Approve ")
@@ -112,7 +112,7 @@ async def test_reminders_start_again_when_a_resolved_remediation_returns(bot: Wo
     alert = await card(bot)
     await pass_time(bot, 65 * 60)
     bot.together.resolve(IDS)
-    await card(bot, words="Resolved")
+    await card(bot, words="recovered")
     before = len(bot.slack.replies(alert))
     bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
     await until(bot, lambda: APPROVE in alert.buttons)
@@ -135,7 +135,7 @@ async def test_digest_reminders_start_again_when_a_remediation_returns(bot: Worl
     assert again.text == "gpu-node-0000 is waiting for a decision again: Xid 79, GPU has fallen off the bus."
     await pass_time(bot, 16 * 60)
     reminder = bot.slack.replies(message)[-1]
-    assert "1 remediation in cluster-1 (H100) has been waiting 15 min or more for a decision." in reminder.text
+    assert "1 node in cluster-1 (H100) has waited 15 min or more for a decision." in reminder.text
 
 
 async def test_repair_that_failed_out_of_sight_is_reported(bot: World) -> None:
@@ -146,7 +146,7 @@ async def test_repair_that_failed_out_of_sight_is_reported(bot: World) -> None:
     bot.together.remediations[IDS]["state"] = "RUNNING"
     await card(bot, words="Rebooting")
     kept = bot.together.remediations.pop(IDS)
-    await card(bot, words="Withdrawn")
+    await card(bot, words="No longer listed")
     gets = [call.verb for call in bot.together.calls].count("get")
     await pass_time(bot, 1800)
     assert [call.verb for call in bot.together.calls].count("get") - gets <= 12
@@ -162,7 +162,7 @@ async def test_remediation_that_vanished_during_a_decision_is_looked_for(bot: Wo
     bot.together.remediations[IDS]["state"] = "RUNNING"
     await card(bot, words="Rebooting")
     kept = bot.together.remediations.pop(IDS)
-    await card(bot, words="Withdrawn")
+    await card(bot, words="No longer listed")
     bot.together.remediations[IDS] = kept | {"state": "FAILED", "error_message": "no host"}
     await until(bot, lambda: "Failed" in alert.text, 60)
 
@@ -173,7 +173,7 @@ async def test_vanished_remediation_is_not_looked_for_after_an_hour(bot: World) 
     bot.together.remediations[IDS]["state"] = "RUNNING"
     await card(bot, words="Rebooting")
     bot.together.remediations.pop(IDS)
-    await card(bot, words="Withdrawn")
+    await card(bot, words="No longer listed")
     await pass_time(bot, 3700)
     gets = [call.verb for call in bot.together.calls].count("get")
     await pass_time(bot, 1800)
@@ -202,7 +202,7 @@ async def test_repair_that_failed_out_of_sight_is_reported_after_a_restart() -> 
         bot.together.remediations[IDS]["state"] = "RUNNING"
         await card(bot, words="Rebooting")
         kept = bot.together.remediations.pop(IDS)
-        await card(bot, words="Withdrawn")
+        await card(bot, words="No longer listed")
         await bot.settle()
         async with bot.another():
             await pass_time(bot, 30)
@@ -298,7 +298,7 @@ async def test_hold_outlives_a_brief_withdrawal(bot: World) -> None:
     await bot.slack.press(alert, HOLD, choice="14400")
     await bot.edited(alert)
     kept = bot.together.remediations.pop(IDS)
-    await card(bot, words="Withdrawn: reboot")
+    await card(bot, words="No longer listed: reboot")
     await pass_time(bot, 60)
     bot.together.remediations[IDS] = kept
     await card(bot, words="On hold until")
@@ -321,7 +321,7 @@ async def test_remediation_that_waits_again_is_called_in_the_channel() -> None:
         bot.together.add()
         alert = await card(bot)
         bot.together.resolve(IDS)
-        await card(bot, words="Resolved")
+        await card(bot, words="recovered")
         await pass_time(bot, 3 * 86_400)
         bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
         called = await until(bot, lambda: [each for each in bot.slack.replies(alert) if each.broadcast])
@@ -380,7 +380,7 @@ async def test_chosen_cluster_that_is_gone_withdraws_its_remediations() -> None:
         bot.together.add()
         await card(bot)
         del bot.together.remediations[IDS], bot.together.clusters["cluster-1"]
-        await card(bot, words="Withdrawn: reboot")
+        await card(bot, words="No longer listed: reboot")
 
 
 async def test_hold_in_a_digest_starts_its_reminders_over(bot: World) -> None:
@@ -393,12 +393,12 @@ async def test_hold_in_a_digest_starts_its_reminders_over(bot: World) -> None:
     await bot.slack.say("<@U0BOT> hold 4h gpu-node-0000", user="U0ALICE")
     await digest(bot, "on hold by")
     await pass_time(bot, 3600)
-    assert [each for each in bot.slack.replies(message) if "been waiting" in each.text] == []
+    assert [each for each in bot.slack.replies(message) if "wait" in each.text] == []
     await bot.slack.say("<@U0BOT> hold 1m gpu-node-0000", user="U0ALICE")
     await pass_time(bot, 14 * 60)  # the first reminder comes 15 min after the hold, which ended a minute after this
-    assert [each for each in bot.slack.replies(message) if "been waiting" in each.text] == []
+    assert [each for each in bot.slack.replies(message) if "wait" in each.text] == []
     await pass_time(bot, 5 * 60)
-    assert len([each for each in bot.slack.replies(message) if "been waiting" in each.text]) == 1
+    assert len([each for each in bot.slack.replies(message) if "wait" in each.text]) == 1
 
 
 async def test_what_vanished_in_doubt_is_read_no_more(bot: World) -> None:

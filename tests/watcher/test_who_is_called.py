@@ -102,7 +102,9 @@ async def test_failed_repair_that_nobody_approved_through_slack_calls_on_call() 
         bot.together.fail(IDS, "no host left")
         told = await until(bot, lambda: [each for each in bot.slack.replies(alert) if "failed on" in each.text])
         assert told[0].broadcast
-        assert told[0].text.startswith(f"{ONCALL}, Reboot failed on instance-1 (approved by web-user@example.com in")
+        assert told[0].text.startswith(
+            f"{ONCALL}, Reboot failed on instance-1 (0 s after web-user@example.com approved it in"
+        )
 
 
 @pytest.mark.parametrize(
