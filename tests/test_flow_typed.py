@@ -17,7 +17,7 @@ async def test_typed_cancel_edits_the_card_in_its_channel_and_adds_one_line(bot:
     line = await bot.answer(2)
     assert line.text.startswith("instance-1: cancelled by <@U0ALICE>. ")
     assert f"{LINK}{alert.ts.replace('.', '')}|See the card>" in line.text
-    assert alert.title == "Cancelled: reboot instance-1 🚫"
+    assert alert.title == "Cancelled: reboot instance-1 🚫 · cluster-1 (H100)"
     assert "Cancelled by <@U0ALICE>, " in alert.text
     assert "“rebooted by hand”" in alert.everything
     assert alert.buttons == {}
@@ -46,7 +46,7 @@ async def test_typed_cancel_elsewhere_posts_the_card(bot: World) -> None:
     await bot.slack.command(REF, channel="C0OTHER")
     posted = await bot.answer(2)
     assert posted.channel == "C0OTHER"
-    assert posted.title == "Cancelled: reboot instance-1 🚫"
+    assert posted.title == "Cancelled: reboot instance-1 🚫 · cluster-1 (H100)"
     await card(bot, words="Cancelled: reboot")
     await bot.slack.command(REF, channel="C0OTHER")
     again = await bot.answer(len(bot.slack.visible()) + 1)
@@ -82,7 +82,7 @@ async def test_deleted_card_does_not_swallow_the_answer(bot: World) -> None:
     bot.slack.messages.remove(alert)
     await bot.slack.command(REF)
     posted = await bot.answer()
-    assert posted.title == "Cancelled: reboot instance-1 🚫"
+    assert posted.title == "Cancelled: reboot instance-1 🚫 · cluster-1 (H100)"
     await quiet(bot)
     assert not [each for each in bot.slack.visible() if "|See the card>" in each.text]
 

@@ -123,11 +123,13 @@ def units(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def title(text: str, url: str = "") -> dict[str, Any]:
+def title(text: str, url: str = "", beside: str = "") -> dict[str, Any]:
     """Return a card's first line, raw: a link in bold where there is something to link to, which no header can be."""
+    rest = f" · {beside}" if beside else ""
     if not url:
-        return {"type": "header", "text": plain(text)}
-    return rich_text([[{"type": "link", "url": url, "text": text, "style": {"bold": True}}]])
+        return {"type": "header", "text": plain(clean(f"{text}{rest}", MAX_HEADER))}
+    link = {"type": "link", "url": url, "text": text, "style": {"bold": True}}
+    return rich_text([[link, *([{"type": "text", "text": rest}] if rest else [])]])
 
 
 def retitled(drawn: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
@@ -135,8 +137,8 @@ def retitled(drawn: dict[str, Any], change: Callable[[str], str]) -> dict[str, A
     if drawn["type"] == "header":
         return {**drawn, "text": plain(change(drawn["text"]["text"]))}
     match drawn.get("elements"):
-        case [{"elements": [{"type": "link", "text": str(text)} as link]}]:
-            return {**drawn, **rich_text([[{**link, "text": change(text)}]])}
+        case [{"elements": [{"type": "link", "text": str(text)} as link, *rest]}]:
+            return {**drawn, **rich_text([[{**link, "text": change(text)}, *rest]])}
     return drawn
 
 

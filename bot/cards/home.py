@@ -213,7 +213,7 @@ def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
     is_sure = each.ref not in shown.unconfirmed
     title, *lines = summary(each, about, config, is_sure=is_sure)
     opened = f" · opened {ago(each.create_time)}" if each.create_time else ""
-    where = f"{escape(each.cluster_id, 100)}{opened}"
+    where = f"{escape((about.share and about.share.cluster) or each.cluster_id, 100)}{opened}"
     if not is_sure:
         lines.insert(0, "Decided a moment ago; the result isn't confirmed yet.")
     drawn = blocks.rich_texts([elements(title, bold=True), *map(elements, lines), elements(where)])

@@ -59,7 +59,9 @@ def card(  # noqa: PLR0913 - what a card shows
     shown, further = broken(remediation)
     drawn = [
         blocks.title(
-            _title(remediation, about, is_sure=buttons), link(config.console_url, remediation.ref, remediation)
+            _title(remediation, about, is_sure=buttons),
+            link(config.console_url, remediation.ref, remediation),
+            clean(about.share.cluster or remediation.cluster_id, 60) if about.share else "",
         ),
         *blocks.notices(_warnings(remediation, notice, about, config)),
         *blocks.rich_texts(map(blocks.elements, _agreed(remediation, about, config))),
@@ -222,9 +224,8 @@ def _risk(remediation: Remediation, about: CardContext) -> str:
         return ""
     told = [_history(remediation, about.history)] if about.history else []
     if about.share:
-        cluster = escape(about.share.cluster or remediation.cluster_id, 100)
         is_old = about.now - about.share.at > FRESH_SECONDS
-        told.append(f"{cluster}: {labels.load(about.share)}{f' (as of {when(about.share.at)})' if is_old else ''}")
+        told.append(f"{labels.load(about.share)}{f' (as of {when(about.share.at)})' if is_old else ''}")
     return " · ".join(told)
 
 
@@ -320,8 +321,6 @@ def mention(called: str) -> str:
 
 def _details(remediation: Remediation, about: CardContext, further: Sequence[str]) -> Blocks:
     """Return small print, and what decides nothing, folded away."""
-    name = about.share.cluster if about.share else ""
-    told = [escape(name, 100)] if name and name != remediation.cluster_id else []
     trigger = labels.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60)
     is_approved = remediation.state in RULES[Verb.APPROVE].effect
     moments = (
@@ -331,7 +330,7 @@ def _details(remediation: Remediation, about: CardContext, further: Sequence[str
         ("opened", remediation.create_time),
     )
     latest = next((f"{label} {ago(moment)}" for label, moment in moments if moment), "")
-    told += [each for each in (trigger, latest) if each]
+    told = [each for each in (trigger, latest) if each]
     lines, title = [*further], [more_alerts(len(further))] if further else []
     if last := _last_repair(remediation, about):
         lines += last

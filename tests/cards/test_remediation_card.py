@@ -34,6 +34,7 @@ from tests.card_text import MARKUP, NASTY, WORST, compare, drawn, texts
 from tests.manual_clock import START
 from tests.samples import ABOUT, ALERTS, BY_STATE, CONFIG, DIGEST, REF, batch, remediation, request, reviewed
 from tests.simulator.process import ROOT
+from tests.simulator.render import block_text
 from tests.simulator.slack.limits import check_message, check_view
 
 
@@ -158,11 +159,11 @@ def test_menu_of_other_modes_begins_with_what_together_suggests_next() -> None:
 @pytest.mark.parametrize(
     ("share", "words"),
     [
-        (RepairLoad(0, 32, START), "c-7f2: 0 of 32 nodes in repair"),
-        (RepairLoad(1, 1, START), "c-7f2: 1 of 1 node in repair"),
-        (RepairLoad(1, None, START), "c-7f2: 1 node in repair"),
-        (RepairLoad(32, 64, START, waiting=9), "c-7f2: 32 of 64 nodes in repair, 8 more waiting"),
-        (RepairLoad(1, 32, START, waiting=1), "c-7f2: 1 of 32 nodes in repair\n"),
+        (RepairLoad(0, 32, START), "\n0 of 32 nodes in repair"),
+        (RepairLoad(1, 1, START), "\n1 of 1 node in repair"),
+        (RepairLoad(1, None, START), "\n1 node in repair"),
+        (RepairLoad(32, 64, START, waiting=9), "\n32 of 64 nodes in repair, 8 more waiting"),
+        (RepairLoad(1, 32, START, waiting=1), "\n1 of 32 nodes in repair\n"),
     ],
 )
 def test_cluster_load_in_a_sentence(share: RepairLoad, words: str) -> None:
@@ -369,6 +370,16 @@ def test_push_says_node_and_fault_first() -> None:
     assert push.startswith(
         "gpu-node-07 (llama-train): Xid 79, GPU has fallen off the bus. Approve reboot? 3rd repair in 7"
     )
+
+
+@pytest.mark.parametrize("state", BY_STATE)
+def test_both_pushes_of_a_card_say_node_and_cluster_in_eighty_characters(state: State) -> None:
+    """A phone takes the text, a desktop the blocks (docs.slack.dev, changelog of 2026-07-13)."""
+    for config in (CONFIG, cards.CardConfig()):
+        shown = cards.card(BY_STATE[state], about=ABOUT, config=config)
+        for push in (shown.text[:80], " ".join(map(block_text, shown.blocks))[:80]):
+            assert "gpu-node-07" in push
+            assert "llama-train" in push
 
 
 def sent(message: Message) -> dict[str, Any]:

@@ -39,7 +39,7 @@ async def test_failed_look_keeps_the_doubt_and_brings_no_buttons_back() -> None:
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="hadn't taken effect")
         assert list(alert.buttons) == [REFRESH]
-        assert alert.title == "Not confirmed: reboot instance-1 ❔"
+        assert alert.title == "Not confirmed: reboot instance-1 ❔ · cluster-1 (H100)"
         bot.together.faults.append(Fault("rpc", verb="get", code=8, times=9))
         before = len(bot.slack.visible())
         await bot.slack.press(alert, REFRESH, user="U0BOB")
