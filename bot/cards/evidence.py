@@ -10,6 +10,7 @@ from bot.mrkdwn import ago, clean, escape, plain_when
 
 MAX_ALERTS = 3
 MAX_XIDS = 4
+_IN_A_WORD = {State.RUNNING: "For", State.SUCCEEDED: "Was", State.AUTO_RESOLVED: "Was"}  # before what is repaired
 _FILLER = {
     "a", "an", "and", "at", "by", "for", "has", "in", "is", "of", "on", "seen", "the", "time", "times", "was", "with",
     "x",
@@ -40,13 +41,16 @@ def most_common_fault(remediations: Iterable[Remediation]) -> tuple[str, int]:
 def broken(remediation: Remediation) -> tuple[list[str], list[str]]:
     """Return what is broken, with one alert in a line, and the lines of further alerts.
 
-    A warning that has cleared is none while another alert fires. After a success, or once it has cleared, one line
-    says what it was.
+    A warning that has cleared is none while another alert fires. While it is repaired, one line says what, and
+    afterwards what it was, and that it cleared where that is known.
     """
     error = remediation.error_message if remediation.state == State.FAILED else ""
     told = [f"Error: “{escape(error, 600)}”"] if error else []
-    if remediation.linked_alerts and remediation.state in {State.SUCCEEDED, State.AUTO_RESOLVED}:
-        return [*told, f"Was: {escape(fault(remediation, 400), 400)}"], []
+    if remediation.linked_alerts and (word := _IN_A_WORD.get(remediation.state)):  # type: ignore[call-overload] # the set of states is open
+        ends = [each.resolved_at for each in remediation.linked_alerts if each.resolved_at]
+        is_cleared = len(ends) == len(remediation.linked_alerts) and remediation.state != State.RUNNING
+        cleared = f", cleared {ago(max(ends))}" if is_cleared else ""
+        return [*told, f"{word}: {escape(fault(remediation, 400), 400)}{cleared}"], []
     fires = any(each.resolved_at is None for each in remediation.linked_alerts)
     alerts = [each for each in remediation.linked_alerts if not (fires and each.is_cleared_warning)]
     lines = [_evidence(each) for each in alerts[:MAX_ALERTS]]

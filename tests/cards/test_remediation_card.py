@@ -365,6 +365,17 @@ def test_sections_are_not_folded() -> None:
     assert all(each["expand"] is True for each in sections)
 
 
+@pytest.mark.parametrize(("resolved", "words"), [
+    (("2026-11-24T03:01:00Z", "2026-11-24T03:02:00Z"), " off the bus, cleared <!date^1795489320^"),
+    (("2026-11-24T03:01:00Z", None), " off the bus\n"),
+])  # fmt: skip
+def test_card_of_a_success_says_that_the_alert_cleared_where_that_is_known(
+    resolved: tuple[str | None, ...], words: str
+) -> None:
+    linked = [{**ALERTS[0], "resolved_at": each} for each in resolved]
+    assert words in cards.card(remediation(state="SUCCEEDED", linked_alerts=linked)).text
+
+
 def test_push_says_node_and_fault_first() -> None:
     push = cards.card(remediation(), about=ABOUT).text.split("\n")[0]
     assert push.startswith(
