@@ -60,7 +60,7 @@ async def test_shift_in_which_nothing_happened_and_one_that_is_over(bot: World) 
     assert "1 new remediation. Ended: 1 cancelled." in await asked(bot, "tonight")
     await pass_time(bot, 13 * 3600)
     told = await asked(bot, "tonight")
-    assert "0 new remediations. None ended." in told
+    assert "no new remediations. None ended." in told
     assert "Nothing is waiting for approval." in told
 
 

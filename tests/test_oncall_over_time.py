@@ -74,7 +74,7 @@ async def test_shift_calls_nothing_new_that_the_bot_only_saw_first() -> None:
         bot.together.add(create_time="2020-01-01T00:00:00Z")
         await card(bot)
         told = await asked(bot, "tonight")
-        assert "0 new remediations" in told
+        assert "no new remediations" in told
 
 
 @watched

@@ -141,12 +141,12 @@ def searched(each: Remediation) -> str:
 
 
 def _option(each: Remediation) -> dict[str, Any]:
-    return blocks.option(in_a_line(each), key(each))
+    return blocks.option(in_a_line(each, each.cluster_id), key(each))
 
 
-def in_a_line(each: Remediation, cluster: str = "") -> str:
-    """Return a remediation in a raw line: node, repair, fault, and cluster, by its name where that is known."""
-    parts = each.node, labels.mode(each.mode).name, fault(each, 30, is_brief=True), cluster or each.cluster_id
+def in_a_line(each: Remediation, *more: str) -> str:
+    """Return a remediation in a raw line: node, repair, fault, and what else is given."""
+    parts = each.node, labels.mode(each.mode).name, fault(each, 30, is_brief=True), *more
     return " · ".join(part for part in parts if part)
 
 

@@ -43,7 +43,7 @@ def shift(
     opened = [each for each in alerts if max(since(each), each.waiting_since) >= began]
     running = [each for each in alerts if each.as_told.state in IN_REPAIR and not each.is_unlisted]
     ended = [each for each in alerts if each.is_closed and _ended_at(each) >= began]
-    new = f"{len(opened)} new {plural('remediation', len(opened))}. {_results(ended)}"
+    new = f"{len(opened) or 'no'} new {plural('remediation', len(opened))}. {_results(ended)}"
     told = [f"In repair now: {len(running)}." if running else ""]
     rest = [_decided(alerts, began), _often(opened), _unrepaired(faults), not_read(unreadable)]
     lines: list[Sequence[Element]] = [elements(each) for each in told if each]

@@ -130,7 +130,7 @@ def _has(words: Sequence[str], text: str) -> bool:
 
 
 def _node_option(each: Remediation) -> dict[str, Any]:
-    return blocks.option(in_a_line(each), f"{_NODE}{key(each)}")
+    return blocks.option(in_a_line(each, each.cluster_id), f"{_NODE}{key(each)}")
 
 
 def _view(drawn: Blocks, looks_at: Filter) -> dict[str, Any]:
@@ -192,19 +192,20 @@ def _waiting(each: Remediation, shown: Overview, opened: str, config: CardConfig
 def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, is_open: bool) -> Element:
     """Return what waits in two lines, drawn literally, with a button for the rest."""
     about = shown.about.get(each.ref, CardContext())
-    told = [f"waiting {lasted(now - each.create_time.timestamp())}"] if each.create_time else []
+    told = [clean((about.share and about.share.cluster) or each.cluster_id, 60)]
+    told += [f"waiting {lasted(now - each.create_time.timestamp())}"] if each.create_time else []
     told += ["warning"] if each.is_warning else []
     told += ["not confirmed"] if each.ref in shown.unconfirmed else []
     told += ["observing"] if config.observes(each.cluster_id) else []
     told += ["on hold"] if about.hold else []
     told += ["1 of 2 approvals"] if about.first and about.first.counts_for(each) else []
-    lines = clean(in_a_line(each, about.share.cluster if about.share else ""), 300), " · ".join(told)
+    lines = clean(in_a_line(each), 300), " · ".join(told)
     label = "Close" if is_open else "Show" if shown.refused else "Decide"
     button = {
         "type": "button", "action_id": OPEN, "text": blocks.plain(label), "value": key(each),
         "accessibility_label": clean(f"{label} {each.node}", blocks.MAX_OPTION_TEXT),
     }  # fmt: skip
-    return {"type": "section", "text": blocks.plain("\n".join(filter(None, lines))), "accessory": button}
+    return {"type": "section", "text": blocks.plain("\n".join(lines)), "accessory": button}
 
 
 def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:

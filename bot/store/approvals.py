@@ -17,8 +17,10 @@ from bot.models import (
     Hold,
     Job,
     Looked,
+    Outcome,
     RemediationRef,
     RepairLoad,
+    Request,
     State,
     Verb,
     still_waiting,
@@ -193,10 +195,12 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
     return Looked.NOTED
 
 
-def keep_first(connection: Connection, ref: RemediationRef, first: FirstApproval) -> None:
-    """Let a first approval count from now on, inside the transaction of its outcome."""
-    forget_first_approval(connection, ref)
-    connection.execute(_INSERT_FIRST, asdict(first) | ids_of(ref))
+def note_first(connection: Connection, request: Request, outcome: Outcome) -> None:
+    """Let a first approval count from now on, or no longer where somebody approved alone; with the outcome."""
+    if outcome.first or outcome.kind is OutcomeKind.APPROVED:
+        forget_first_approval(connection, request.ref)
+    if outcome.first:
+        connection.execute(_INSERT_FIRST, asdict(outcome.first) | ids_of(request.ref))
 
 
 def about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:

@@ -32,12 +32,12 @@ from bot.models import (
     is_reported_in_digest,
 )
 from bot.store import audit, batches, outbox, pauses
-from bot.store.approvals import card_context, keep_first
+from bot.store.approvals import card_context, note_first
 from bot.store.connection import Connection, lock_audit, lock_cluster, now, read_clock
 from bot.store.database import Conflict
 from bot.store.ownership import KEEP, LEASE_UNTIL, MINE, Ownership, update_mine
 from bot.store.retention import RESPONSE_URL_SECONDS
-from bot.store.rows import change_alert, forget_first_approval
+from bot.store.rows import change_alert
 from bot.store.serialization import dump_answer, dump_request
 from bot.store.tables import (
     ACTIVE,
@@ -206,7 +206,6 @@ class DecisionStore(Ownership):
         """Record that one person approves alone, and let everybody learn it, also where its result stays unknown."""
         request = job.request
         audit.record(connection, job, "override", None, sent_at)
-        forget_first_approval(connection, request.ref)
         override = Override(request.actor.user_id, request.reason, job.id)
         change_alert(connection, request.ref, lambda look: overridden(look.alert, look.message, override))
 
@@ -265,8 +264,8 @@ class DecisionStore(Ownership):
                 self._execute(connection, KEEP, job)
             at = float(recorded.answered_at)
         else:
-            if outcome.first:
-                keep_first(connection, request.ref, outcome.first)
+            if outcome.first or request.overrides:
+                note_first(connection, request, outcome)
             seq = audit.record(connection, job, audit.OUTCOME, outcome, at)
             if kind == request.rule.done and request.rule.decides:
                 outbox.decided(connection, job, outcome)

@@ -56,10 +56,10 @@ async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, r
         await button(page, "Next state").click()
         await expect(card.get_by_role("link").first).to_contain_text(state)
     await expect(card.get_by_role("button")).to_have_text(["↩", "⋮"])
-    thread = page.locator("#messages > li").last.locator("details")
-    await thread.locator("summary").click()
+    thread = page.locator("#messages > li").last.locator("details:not(.folded)")
+    await thread.locator("> summary").click()
     await expect(thread.locator("article").last).to_contain_text("succeeded")
-    await expect(thread.locator("summary")).to_have_text(re.compile(r"^\d+ replies$"))
+    await expect(thread.locator("> summary")).to_have_text(re.compile(r"^\d+ replies$"))
 
 
 async def test_automatic_repair_runs_and_its_fault_comes_back(open_page: OpenPage, running: Demo) -> None:
@@ -263,7 +263,7 @@ async def test_every_condition_of_the_api_is_answered_in_words(
     await answer(page, "Approve reboot")
     await expect(page.locator("#messages > li").last).to_contain_text(words)
     if condition == "hangs after decisions":
-        thread = page.locator("#messages > li").last.locator("details")
+        thread = page.locator("#messages > li").last.locator("details:not(.folded)")
         await expect(button(thread, "Check again")).to_be_visible()
     await choose_condition(page, running, "healthy")
     await expect(card.locator(".said")).to_be_empty()
@@ -403,7 +403,7 @@ async def test_another_mode_is_chosen_in_a_dialog(open_page: OpenPage, running: 
     await menu(card, "More actions").select_option("Approve another repair…")
     dialog = page.get_by_role("dialog")
     await expect(dialog).to_contain_text("gpu-node-7: Together suggests “Reboot”.")
-    await dialog.get_by_role("combobox", name="Mode to run instead").select_option("Quick reprovision")
+    await dialog.get_by_role("combobox", name="Repair").select_option("Quick reprovision")
     await dialog.get_by_role("textbox").fill("the host is faulty")
     await button(dialog, "Approve").click()
     await expect(dialog).to_have_count(0)
@@ -418,7 +418,7 @@ async def test_home_shows_what_waits_and_decides(open_page: OpenPage, running: D
     home = page.get_by_role("group", name="Home of the app")
     await expect(home).to_contain_text("Waiting for approval: 1")
     await home.get_by_role("combobox", name="Cluster").click()
-    await home.get_by_role("option", name=ids[0]).click()
+    await home.get_by_role("option").filter(has_text=re.compile(f"^{ids[0]}$")).click()
     await expect(home.get_by_role("heading").first).to_have_text(f"Remediations in {ids[0]}")
     await button(home, "Approve reboot").click()
     await answer(page, "Approve reboot")
@@ -440,7 +440,7 @@ async def test_mention_in_the_thread_of_an_alert_and_a_direct_message(open_page:
     await button(alert, "Reply in thread").click()
     await expect(page.get_by_label("Message or command")).to_be_focused()
     await write(page, "@remediation-bot cancel")
-    thread = page.locator("#messages > li").last.locator("details")
+    thread = page.locator("#messages > li").last.locator("details:not(.folded)")
     answered = thread.locator("article").nth(1)
     await expect(answered).to_contain_text("@alice asked to cancel this.")
     assert running.together.state(ids) == "PENDING_APPROVAL"

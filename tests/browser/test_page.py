@@ -93,7 +93,7 @@ async def everything(open_page: OpenPage, running: Demo, **context: object) -> P
     running.scenes.begin()
     await expect(newest(page)).to_contain_text("Approval needed")
     running.scenes.happen("approve elsewhere", list(running.together.remediations)[-1])
-    await expect(page.locator("#messages summary")).to_have_text("1 reply")
+    await expect(page.locator("#messages details:not(.folded) > summary")).to_have_text("1 reply")
     running.scenes.break_many()
     await expect(newest(page).get_by_role("heading")).to_contain_text("40 of 64 nodes of chat-infer")
     await running.slack.command("two words")
@@ -128,7 +128,7 @@ async def test_axe_finds_nothing(
     for name in ("Together", "Calls", "Slack"):
         await pane(page, name)
         await judge(name)
-    await page.locator("#messages summary").click()
+    await page.locator("#messages details:not(.folded) > summary").click()
     await button(page.locator("article").filter(has_text="Review 40…"), "Review 40…").click()
     dialogs = page.get_by_role("dialog")
     await dialogs.get_by_role("combobox").click()

@@ -53,8 +53,9 @@ def test_row_says_what_changes_the_decision_and_one_alone_has_its_controls() -> 
     view = drawn()
     rows = [each["text"]["text"] for each in view["blocks"] if each["type"] == "section"]
     assert rows[0].splitlines() == [
-        "gpu-node-07 · Reboot · Xid 79 · llama-train", "waiting 0 s · on hold · 1 of 2 approvals",
-    ]  # fmt: skip
+        "gpu-node-07 · Reboot · Xid 79",
+        "llama-train · waiting 0 s · on hold · 1 of 2 approvals",
+    ]
     assert Verb.APPROVE.action_id not in json.dumps(view)
     assert Verb.APPROVE.action_id in json.dumps(drawn(waiting=[remediation()], count=1))
 

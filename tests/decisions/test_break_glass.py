@@ -212,6 +212,18 @@ async def test_first_of_two_then_alone(bot: World) -> None:
     assert "<@U0BOB>" not in alert.everything
 
 
+async def test_first_of_two_counts_still_where_together_refuses_who_approves_alone(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE, user="U0BOB")
+    await card(bot, words="1 of 2 approvals")
+    bot.together.faults.append(Fault("rpc", verb="approve", code=7))
+    await approve_alone(bot, alert)
+    await until(bot, lambda: any("can't do that" in each for each in thread(bot, alert)))
+    await bot.slack.press(alert, APPROVE)
+    await until(bot, lambda: "Approved by <@U0BOB> and <@U0ALICE>" in alert.everything)
+
+
 @pytest.mark.bot(BOT_QUIET_HOURS="00:00-05:00 UTC")
 async def test_on_call_is_called_in_quiet_hours(bot: World) -> None:
     bot.together.add(linked_alerts=[{"severity": "PHC_SEVERITY_WARNING", "annotation": {"title": "x"}}])

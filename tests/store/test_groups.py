@@ -232,7 +232,7 @@ async def test_closing_does_not_wait_for_what_it_has_broken_off(tmp_path: Path, 
     free, is_busy = threading.Event(), threading.Event()
     first = asyncio.ensure_future(database.run(_wait_for, is_busy, free))
     await asyncio.to_thread(is_busy.wait, 10)
-    stuck = [asyncio.ensure_future(database.run(each)) for each in (_nothing, _count_for_ever)]
+    stuck = [asyncio.ensure_future(database.run(each)) for each in (_count_for_ever, _nothing)]
     await asyncio.sleep(0)
     free.set()
     await first
