@@ -54,11 +54,9 @@ class Digests:
         if not only:
             raise NothingSelected
         known = Review(press.value, press.place.channel_id)
-        shown = waiting.alerts, waiting.total, waiting.firsts, waiting.load, self._config
         refs = [each.remediation.ref for each in only] if verb else ()
-        await self._dialogs.open(
-            press.trigger_id, cards.review.dialog(known, *shown, verb=verb or Verb.APPROVE, only=refs)
-        )
+        view = cards.review.dialog(known, waiting, self._config, verb=verb or Verb.APPROVE, only=refs)
+        await self._dialogs.open(press.trigger_id, view)
 
     async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """The search in a large group asks for its nodes."""
@@ -110,7 +108,7 @@ class Digests:
             Batch(press, known.digest_id, verb, actor, place, asked_at=0.0), chosen_in(view)
         )
         called = {each.ref: each.node for each in asked.items}
-        return cards.selection.dialog(asked, waiting.alerts, called, waiting.firsts, waiting.load, self._config)
+        return cards.selection.dialog(asked, waiting, called, self._config)
 
     async def stop(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
         """Write it down, ack, then leave alone what of a running selection has not begun."""

@@ -1,5 +1,6 @@
 """A remediation in every state, every error, and what else people see: for the snapshots and for the pictures."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from bot.models import (
     Batch,
     BatchItem,
     CardContext,
+    Decidable,
     DecidedBy,
     FirstApproval,
     History,
@@ -251,3 +253,10 @@ def overview(**extra: Any) -> Overview:
         "about": {REF: ABOUT},
         **extra,
     })  # fmt: skip
+
+
+def decidable(
+    alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstApproval], load: RepairLoad | None, total: int = 0
+) -> Decidable:
+    """What of a digest can be decided."""
+    return Decidable(alerts, total or len(alerts), firsts, load)

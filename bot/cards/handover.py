@@ -1,6 +1,5 @@
 """What is wanted at a handover: the last shift, and the last repairs of a node; for one person alone."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,12 +9,11 @@ from bot.cards.chooser import not_read
 from bot.cards.evidence import fault
 from bot.cards.listing import LISTED, lines_message, mode_name, node, plural, returned_lines, since, with_rest
 from bot.daily import DailyTime
-from bot.models import IN_REPAIR, Alert, FaultReport, Message, State
+from bot.models import IN_REPAIR, OWN_COMMENT, Alert, FaultReport, Message, State
 from bot.mrkdwn import clean, escape, lasted, when
 
 SHIFT_SECONDS = 12 * 3600.0
 LONGEST_SHIFT = 48 * 3600.0  # since the evening before, with a change of clocks in between
-_OWN = re.compile(r"\[[0-9a-f]{8}\] (?:Approved|Rejected) in Slack by .*\(([UW][A-Z0-9]+)\).*", re.DOTALL)
 UNWATCHED = "The bot doesn't watch clusters, so it doesn't know what happened there. Set BOT_ALERT_CHANNEL."
 
 
@@ -129,8 +127,8 @@ def _decider(alert: Alert) -> str:
     """Return who decided on it in Slack: as the bot knows, or as its comment in Together's record says."""
     if alert.decided:
         return alert.decided.user_id
-    own = _OWN.fullmatch(alert.remediation.review_comment or "")
-    return own[1] if own else ""
+    own = OWN_COMMENT.fullmatch(alert.remediation.review_comment or "")
+    return own["user"] if own else ""
 
 
 def _results(ended: Sequence[Alert]) -> str:

@@ -7,7 +7,7 @@ from bot.cards.blocks import Element, elements
 from bot.cards.evidence import alert_line, plain_alerts
 from bot.cards.listing import lines_message
 from bot.errors import OutcomeKind
-from bot.models import RULES, CardContext, Message, PastDecision, Remediation, RemediationRef, State, Verb
+from bot.models import OWN_COMMENT, RULES, CardContext, Message, PastDecision, Remediation, RemediationRef, State, Verb
 from bot.mrkdwn import clean, entities, escape, plain_when, when
 from bot.parsing import COMMAND
 
@@ -73,7 +73,7 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
         (remediation.end_time, f"{ended}{error}"),
     ]
     comment = remediation.review_comment or ""
-    own = labels.OWN_COMMENT.fullmatch(comment)  # it names the person, and `reviewed_by` only the API key's owner
+    own = OWN_COMMENT.fullmatch(comment)
     if not own:
         who = f"Reviewed by {remediation.reviewed_by or 'somebody'} in Together"
         moments.append((remediation.review_time, f"{who}: {comment}" if comment else who))

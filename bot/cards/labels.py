@@ -1,6 +1,5 @@
 """What states and modes are called, and what a mode does to the node."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -119,7 +118,6 @@ SEVERITIES: Mapping[str, str] = {
 }
 
 RULES_PASSED = "the two-person rule or the repair limit"  # by who approves alone
-OWN_COMMENT = re.compile(r"\[[0-9a-f]{8}\] ((?:Approved|Rejected) in Slack by .*)", re.DOTALL)  # at Together
 OBSERVED = "The bot only observes this cluster: decide in Together."
 IF_STUCK = "Check the node in Together. “Copy for Together support” is in the card's menu."
 _LOSE = "lose work since their last checkpoint"

@@ -13,6 +13,7 @@ from bot.models import (
     HISTORY_DAYS,
     IN_REPAIR,
     NEXT_STEP,
+    OWN_COMMENT,
     RULES,
     Blocks,
     CardContext,
@@ -178,8 +179,8 @@ def _people(remediation: Remediation, decided: DecidedBy | None, about: CardCont
         yield f"{did} by {decided.people}, {when(decided.at)}{reason}"
         if comment and decided.user_id not in comment:
             yield f"Review comment: “{comment}”"
-    elif own := labels.OWN_COMMENT.fullmatch(comment):  # they name the person
-        yield f"{own[1]}."
+    elif own := OWN_COMMENT.fullmatch(comment):
+        yield f"{own['told']}."
     elif remediation.reviewed_by or comment:
         did = "Approved" if remediation.state in RULES[Verb.APPROVE].effect else "Reviewed"
         who = f" by {escape(remediation.reviewed_by, 200)}" if remediation.reviewed_by else ""

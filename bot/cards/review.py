@@ -11,7 +11,7 @@ from bot.cards.config import CardConfig
 from bot.cards.evidence import fault
 from bot.cards.groups import Firsts, Group, chosen, grouped, half_approved, value_of
 from bot.cards.listing import blast_radius, cluster_of, mode_name, names, plural
-from bot.models import Alert, RemediationRef, RepairLoad, Verb
+from bot.models import Alert, Decidable, RemediationRef, RepairLoad, Verb
 from bot.mrkdwn import clean, escape
 
 REVIEW = "digest:review"  # opens the dialog, and is its name
@@ -47,12 +47,9 @@ def review_button(digest_id: str, count: int, where: str = "") -> Element:
     return {"type": "button", "action_id": REVIEW, "text": text, "value": digest_id, "style": "primary"}
 
 
-def dialog(  # noqa: PLR0913, PLR0917 - what is chosen from, and what was chosen before
+def dialog(
     known: Review,
-    alerts: Sequence[Alert],
-    total: int,
-    firsts: Firsts,
-    load: RepairLoad | None,
+    waiting: Decidable,
     config: CardConfig,
     *,
     verb: Verb = Verb.APPROVE,
@@ -61,20 +58,18 @@ def dialog(  # noqa: PLR0913, PLR0917 - what is chosen from, and what was chosen
     """Return the dialog.
 
     Args:
-        alerts: what waits.
-        total: how many wait; these are the oldest of them.
-        load: how much of their cluster is in repair; None where that isn't known, or they are of several.
         only: what is chosen to begin with; empty for all.
     """
+    alerts = waiting.alerts
     clusters = sorted({each.remediation.cluster_id for each in alerts})
     name, nodes = cluster_of(clusters[0], alerts) if len(clusters) == 1 else (f"{len(clusters)} clusters", None)
     count, called = len(alerts), names(alerts)
-    is_part = total > count
-    more = f" These are the {count} that have waited longest, of {total}." if is_part else ""
-    title = f"Review {count} of {total}" if is_part else f"Review {count} {plural('repair', count)}"
+    is_part = waiting.total > count
+    more = f" These are the {count} that have waited longest, of {waiting.total}." if is_part else ""
+    title = f"Review {count} of {waiting.total}" if is_part else f"Review {count} {plural('repair', count)}"
     groups = grouped(alerts)  # what deletes data last
     deleting = sum(labels.deletes_data(each.mode) for each in groups)
-    some = [_group(each, firsts, called, config, set(only)) for each in groups]
+    some = [_group(each, waiting.firsts, called, config, set(only)) for each in groups]
     if deleting:
         some.insert(len(groups) - deleting, [blocks.alarm("Approving what follows deletes the nodes' local data.")])
     verbs = [blocks.option(text, each.value) for each, text in CHOICES.items()]
@@ -92,7 +87,7 @@ def dialog(  # noqa: PLR0913, PLR0917 - what is chosen from, and what was chosen
                 f"{blast_radius(alerts, nodes)} of {escape(name, 100)} need{'s' if count == 1 else ''} a decision.",
                 f"You'll see what happens to which node before anything is sent.{more}",
             ),
-            *([blocks.context(f"Cluster: {room(load, config)}.")] if load else []),
+            *([blocks.context(f"Cluster: {room(waiting.load, config)}.")] if waiting.load else []),
             blocks.field(VERB, "What to do", what, is_optional=False),
             *(block for each in some for block in each),
         ],

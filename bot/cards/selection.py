@@ -12,7 +12,7 @@ from bot.cards.listing import blast_radius, cluster_of
 from bot.cards.pause import pause_buttons
 from bot.cards.review import review_button, room
 from bot.errors import BotError
-from bot.models import RULES, Alert, Batch, Blocks, Pause, RemediationRef, RepairLoad, TrackedMessage, Verb
+from bot.models import RULES, Batch, Blocks, Decidable, Pause, RemediationRef, TrackedMessage, Verb
 from bot.mrkdwn import escape
 
 # The menu and the buttons of release 0.1's digests, which open the dialog with what was chosen there.
@@ -37,21 +37,13 @@ def controls(of: TrackedMessage, count: int, decidable: int, running: Sequence[B
     return [blocks.actions(some)] if some else []
 
 
-def dialog(  # noqa: PLR0913, PLR0917 - what is decided, and what matters for it
-    batch: Batch,
-    alerts: Sequence[Alert],
-    called: Mapping[RemediationRef, str],
-    firsts: Firsts,
-    load: RepairLoad | None,
-    config: CardConfig,
-) -> dict[str, Any]:
+def dialog(batch: Batch, chosen: Decidable, called: Mapping[RemediationRef, str], config: CardConfig) -> dict[str, Any]:
     """Return the view that shows what would happen to which node, before a batch is begun.
 
     Args:
-        alerts: what it is about, at most `MAX_CHOSEN`.
         called: what nodes are called.
-        load: how much of their cluster is in repair; None where that isn't known, or they are of several.
     """
+    alerts, load = chosen.alerts, chosen.load
     count, is_approval = len(alerts), batch.verb is Verb.APPROVE
     clusters = {each.remediation.cluster_id for each in alerts}
     waits = {config.wait_of(each) for each in clusters}
@@ -79,7 +71,7 @@ def dialog(  # noqa: PLR0913, PLR0917 - what is decided, and what matters for it
             *(
                 block
                 for each in grouped(alerts)
-                for block in blocks.rich_texts(_nodes(batch, each, called, firsts, config))
+                for block in blocks.rich_texts(_nodes(batch, each, called, chosen.firsts, config))
             ),
             blocks.context(
                 f"{RULES[batch.verb].done.capitalize()} one at a time. "

@@ -1,8 +1,8 @@
 """Selections: what one person chose in a digest, shown to them first, and once confirmed carried out as decisions."""
 
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 
 from bot import cards
@@ -25,8 +25,7 @@ from bot.models import (
     Alert,
     Batch,
     BatchItem,
-    FirstApproval,
-    RemediationRef,
+    Decidable,
     RepairLoad,
     SeenState,
     Verb,
@@ -34,23 +33,6 @@ from bot.models import (
 )
 from bot.policy import Policy
 from bot.store import DecisionStore, approvals, batches, pauses, rows
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """What waits in a digest, and can be decided.
-
-    Attributes:
-        alerts: the oldest, as many as can be decided at once.
-        total: how many there are.
-        firsts: the first of two approvals, where there is one.
-        load: how much of its cluster is in repair; None where that isn't known, or it is of several.
-    """
-
-    alerts: Sequence[Alert]
-    total: int
-    firsts: Mapping[RemediationRef, FirstApproval]
-    load: RepairLoad | None
 
 
 class BatchService:
@@ -72,7 +54,7 @@ class BatchService:
         self._clock = clock
         self._storing = Storing(clock)
 
-    async def waiting(self, digest_id: str) -> Waiting:
+    async def waiting(self, digest_id: str) -> Decidable:
         """Return what waits in a digest and can be decided, in time for a dialog.
 
         Raises:
@@ -87,7 +69,7 @@ class BatchService:
             raise RefusedWithoutDatabase from error
         decidable = [each for each in open_ones if not self._observes(each.remediation.cluster_id)]
         oldest = sorted(decidable, key=cards.listing.since)[:MAX_CHOSEN]
-        return Waiting(oldest, len(decidable), snapshot.firsts if snapshot else {}, load)
+        return Decidable(oldest, len(decidable), snapshot.firsts if snapshot else {}, load)
 
     async def _load(self, alerts: Sequence[Alert]) -> RepairLoad | None:
         clusters = {each.remediation.cluster_id for each in alerts}
@@ -96,7 +78,7 @@ class BatchService:
             return None
         return await self._database.read(approvals.load_now, clusters.pop(), known)
 
-    async def ask(self, asked: Batch, values: Collection[str]) -> tuple[Batch, Waiting]:
+    async def ask(self, asked: Batch, values: Collection[str]) -> tuple[Batch, Decidable]:
         """Keep what an authorized person has chosen until it is confirmed.
 
         Args:

@@ -1,11 +1,12 @@
 """Many decisions that one person asked for at once: a selection, which once confirmed is a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.errors import OutcomeKind
-from bot.models.alert import Alert
+from bot.models.alert import Alert, RepairLoad
+from bot.models.approval import FirstApproval
 from bot.models.button import SeenState
 from bot.models.ids import RemediationRef, short_hash
 from bot.models.remediation import Remediation, State
@@ -86,6 +87,23 @@ def stop_reason(latest: Sequence[str]) -> StopReason | None:
             return StopReason.PAUSED
     troubles = [each for each in latest[:TROUBLES] if each in set(OutcomeKind) and OutcomeKind(each).is_trouble]
     return StopReason.TROUBLE if len(troubles) == TROUBLES else None
+
+
+@dataclass(frozen=True, slots=True)
+class Decidable:
+    """What waits in a digest, and can be decided.
+
+    Attributes:
+        alerts: the oldest, as many as can be decided at once.
+        total: how many there are.
+        firsts: the first of two approvals, where there is one.
+        load: how much of its cluster is in repair; None where that isn't known, or it is of several.
+    """
+
+    alerts: Sequence[Alert]
+    total: int
+    firsts: Mapping[RemediationRef, FirstApproval]
+    load: RepairLoad | None
 
 
 def key(remediation: Remediation) -> str:

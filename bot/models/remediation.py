@@ -36,7 +36,11 @@ OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANT
 _BRIEF = 5  # Xid events that are kept
 BEGUN = IN_REPAIR | {State.SUCCEEDED, State.FAILED}
 _AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
-_OUR_COMMENT = re.compile(r"\[[0-9a-f]{8}\] Approved in Slack by ")
+# What the bot writes into Together's record: it names the person, where `reviewed_by` is the API key's owner.
+OWN_COMMENT = re.compile(
+    r"\[[0-9a-f]{8}\] (?P<told>(?P<done>Approved|Rejected) in Slack by .*?\((?P<user>[UW][A-Z0-9]+)\)(?:: .*)?)",
+    re.DOTALL,
+)
 _NEVER_RAN = frozenset({State.PENDING_APPROVAL, State.CANCELLED, State.AUTO_RESOLVED})  # so far, or any more
 _MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
 _NOT_RUNNING = {"PENDING", "SCHEDULING", "BOOTING", "BOOTSTRAPPING", "FAILED", "PAUSED"}  # phases of a node
@@ -290,7 +294,8 @@ class Remediation(_Answer):
     @property
     def is_ours(self) -> bool:
         """Whether its review comment is the one of an approval by this bot."""
-        return _OUR_COMMENT.match(self.review_comment or "") is not None
+        own = OWN_COMMENT.fullmatch(self.review_comment or "")
+        return own is not None and own["done"] == "Approved"
 
     def is_reviewed_with(self, token: str) -> bool:
         """Return whether Together's record is of one of this bot's decisions: its comment begins with that one's token.

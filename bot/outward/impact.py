@@ -80,13 +80,13 @@ class ImpactReader:
         said: dict[str, Any] = json.loads(content)
         if not isinstance(said["summary"], str):
             return None
-        summary, where = clean(_whole(said["summary"]), _LONGEST), str(said.get("url") or "")
+        summary, where = clean(said["summary"], _LONGEST), str(said.get("url") or "")
         if not summary:
             return None
         return Impact(summary, await self._owner(said), where if _is_link(where) else "", self.clock.now())
 
     async def _owner(self, said: dict[str, Any]) -> str:
-        owner = clean(_whole(said.get("owner") or ""), _LONGEST)
+        owner = clean(str(said.get("owner") or ""), _LONGEST)
         if not _SLACK_ID.fullmatch(owner):
             return owner
         try:
@@ -94,11 +94,6 @@ class ImpactReader:
         except DirectoryUnavailable:
             name = owner
         return owner if name == owner else f"@{name}"
-
-
-def _whole(said: object) -> str:
-    """Return a text without halves of characters, which nothing can store, show or send."""
-    return str(said).encode(errors="replace").decode()
 
 
 def _is_link(url: str) -> bool:

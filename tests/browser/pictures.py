@@ -47,6 +47,7 @@ from tests.samples import (
     automatic,
     batch,
     begun,
+    decidable,
     overview,
     remediation,
     request,
@@ -172,13 +173,15 @@ def view() -> dict[str, Any]:
     """The dialog before a selection is carried out."""
     open_ones = waiting(alerts(20))
     called, config = cards.listing.names(open_ones), cards.CardConfig(limit=RepairLimit(nodes=4))
-    return cards.selection.dialog(batch(0), open_ones, called, {}, ABOUT.share, config)
+    return cards.selection.dialog(batch(0), decidable(open_ones, {}, ABOUT.share), called, config)
 
 
 def review() -> dict[str, Any]:
     """The dialog that reviews a digest."""
     open_ones, config = waiting(alerts(40)), cards.CardConfig(limit=RepairLimit(nodes=4))
-    return cards.review.dialog(cards.review.Review(DIGEST.id, "C0OPS"), open_ones, 16, {}, ABOUT.share, config)
+    return cards.review.dialog(
+        cards.review.Review(DIGEST.id, "C0OPS"), decidable(open_ones, {}, ABOUT.share, 16), config
+    )
 
 
 def reason() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from bot.models import (
 from bot.mrkdwn import when
 from tests.card_text import compare, drawn
 from tests.manual_clock import START
-from tests.samples import DIGEST, alerts, batch, remediation
+from tests.samples import DIGEST, alerts, batch, decidable, remediation
 from tests.simulator.render import render, render_view
 from tests.simulator.slack.limits import check_message, check_options, check_view
 
@@ -63,7 +63,9 @@ def test_only_approved_items_are_called_approved(outcomes: list[str | None], wor
 
 def test_dialog_and_report_of_a_batch() -> None:
     shown, open_ones = batch(6), waiting(alerts(20))
-    view = cards.selection.dialog(shown, open_ones, cards.listing.names(open_ones), {}, None, cards.CardConfig())
+    view = cards.selection.dialog(
+        shown, decidable(open_ones, {}, None), cards.listing.names(open_ones), cards.CardConfig()
+    )
     (report,) = cards.batch.report(shown)
     failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
     failures = cards.digest.failures(failed, {})
@@ -72,10 +74,12 @@ def test_dialog_and_report_of_a_batch() -> None:
 
 def test_dialog_and_choices_of_a_thousand_nodes_fit_into_slack() -> None:
     thousand = [each for each in alerts(2500) if each.remediation.state == State.PENDING_APPROVAL]
-    view = cards.selection.dialog(batch(0), thousand, cards.listing.names(thousand), {}, None, cards.CardConfig())
+    view = cards.selection.dialog(
+        batch(0), decidable(thousand, {}, None), cards.listing.names(thousand), cards.CardConfig()
+    )
     check_view(view)
     assert view["title"]["text"] == "Approve 1000 repairs"
-    review = cards.review.dialog(Review(DIGEST.id, "C0OPS"), thousand, 1300, {}, None, cards.CardConfig())
+    review = cards.review.dialog(Review(DIGEST.id, "C0OPS"), decidable(thousand, {}, None, 1300), cards.CardConfig())
     check_view(review)
     assert review["title"]["text"] == "Review 1000 of 1300"
     group = next(each["block_id"] for each in review["blocks"] if "review:some" in str(each))
@@ -110,7 +114,7 @@ def test_remediations_of_one_node_count_as_one_node_and_have_names_of_their_own(
     message = cards.digest.draw(DIGEST, many, [])
     assert message.text.startswith("4 of 4 nodes of c need a decision (7 remediations).")
     assert len(set(cards.listing.names(many).values())) == 7
-    view = cards.selection.dialog(batch(0), many, cards.listing.names(many), {}, None, cards.CardConfig())
+    view = cards.selection.dialog(batch(0), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
     assert "on 4 of 4 nodes in c." in str(view)
     assert "(4 nodes)" in str(view)
 
@@ -120,7 +124,7 @@ def test_more_nodes_than_the_cluster_is_said_to_have_are_not_counted_against_it(
     many = [replace(each, share=share) for each in waiting(alerts(25))]
     assert cards.digest.draw(DIGEST, many, []).text.startswith("10 nodes in c need a decision.")
     assert "on 10 nodes in c." in str(
-        cards.selection.dialog(batch(0), many, cards.listing.names(many), {}, None, cards.CardConfig())
+        cards.selection.dialog(batch(0), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
     )
 
 
@@ -155,12 +159,14 @@ def test_dialog_counts_who_needs_a_second_person_node_by_node() -> None:
     ask, config = batch(0), cards.CardConfig(two_people=TwoPeople(repairs=3, seconds=86_400))
     first = FirstApproval("U0BOB", one.remediation.mode, START, episode=one.remediation.episode)
     called = cards.listing.names([one, often])
-    view = cards.selection.dialog(ask, [one, often], called, {one.remediation.ref: first}, None, config)
+    view = cards.selection.dialog(ask, decidable([one, often], {one.remediation.ref: first}, None), called, config)
     assert "1 of 2 needs a second person's approval." in str(view)
 
 
 def test_review_warns_in_red_before_what_deletes_data() -> None:
-    view = cards.review.dialog(Review(DIGEST.id, "C0OPS"), waiting(alerts(16)), 16, {}, None, cards.CardConfig())
+    view = cards.review.dialog(
+        Review(DIGEST.id, "C0OPS"), decidable(waiting(alerts(16)), {}, None, 16), cards.CardConfig()
+    )
     check_view(view)
     kinds = [each["type"] if each["type"] == "alert" else each["label"]["text"][:2] for each in view["blocks"][2:]]
     assert kinds == ["Re", "alert", "⚠️"]
@@ -171,7 +177,7 @@ def test_box_of_a_node_says_as_much_as_fits() -> None:
     first = FirstApproval("U" * 30, one.remediation.mode, START, episode=one.remediation.episode)
     held = replace(one, hold=Hold("W" * 30, START + 60))
     view = cards.review.dialog(
-        Review(DIGEST.id, "C0OPS"), [held], 1, {one.remediation.ref: first}, None, cards.CardConfig()
+        Review(DIGEST.id, "C0OPS"), decidable([held], {one.remediation.ref: first}, None, 1), cards.CardConfig()
     )
     check_view(view)
     assert f"1 of 2 approvals: <@{'U' * 30}>" in str(view)

@@ -32,7 +32,7 @@ from bot.models import (
 from bot.models.request import decision_of
 from tests.card_text import MARKUP, NASTY, WORST, compare, drawn, texts
 from tests.manual_clock import START
-from tests.samples import ABOUT, ALERTS, BY_STATE, CONFIG, DIGEST, REF, batch, remediation, request, reviewed
+from tests.samples import ABOUT, ALERTS, BY_STATE, CONFIG, DIGEST, REF, batch, decidable, remediation, request, reviewed
 from tests.simulator.process import ROOT
 from tests.simulator.render import block_text
 from tests.simulator.slack.limits import check_message, check_view
@@ -225,8 +225,12 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
             if text["type"] == "mrkdwn":
                 assert text["verbatim"] is True
                 assert not MARKUP.search(text["text"])
-    check_view(cards.selection.dialog(batch(8), many, cards.listing.names(many), {}, None, cards.CardConfig()))
-    check_view(cards.review.dialog(Review(DIGEST.id, "C0OPS"), many, len(many), {}, None, cards.CardConfig()))
+    check_view(
+        cards.selection.dialog(batch(8), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
+    )
+    check_view(
+        cards.review.dialog(Review(DIGEST.id, "C0OPS"), decidable(many, {}, None, len(many)), cards.CardConfig())
+    )
 
 
 @given(fields=WORST, words=NASTY, buttons=st.booleans())
