@@ -12,7 +12,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.cards import chooser, handover
 from bot.cards.chooser import Choice
-from bot.decisions import CANCELLABLE, DecisionService, Lookup, LookupResult, is_named
+from bot.decisions import CANCELLABLE, DecisionService, Lookup, LookupResult
 from bot.errors import (
     BotError,
     InvalidId,
@@ -90,8 +90,7 @@ class Chooser:
             began = handover.shift_began(self.config.summary, now)
             told = handover.shift(alerts, await self.lookup.faults(), await self.lookup.unreadable(), began)
         else:
-            alerts, _ = await self.lookup.lately()
-            told = handover.repairs_of(asked.node, [each for each in alerts if is_named(each.remediation, asked.node)])
+            told = handover.repairs_of(asked.node, await self.lookup.of_node(asked.node))
         await self.replies.reply_privately(place, told)
 
     async def _show(self, text: str, actor: Actor, place: ReplyTarget) -> None:

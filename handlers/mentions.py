@@ -12,7 +12,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.decisions import DecisionService, Held, Inbox, Lookup, Receipt, Unrecorded, is_named
+from bot.decisions import DecisionService, Held, Inbox, Lookup, Receipt, Unrecorded
 from bot.errors import (
     BotError,
     LeaseLost,
@@ -186,7 +186,7 @@ class Mentions:
         if isinstance(of, Order):
             return of.ref
         looked = await self._lookup.find(of.text, states=OPEN)
-        if len(looked.found) > 1 or (looked.found and in_full and not is_named(looked.found[0], of.text)):
+        if len(looked.found) > 1 or (looked.found and in_full and not looked.found[0].is_called(of.text)):
             count = len(looked.found)
             match = "remediations match" if count > 1 else "remediation matches"
             title = f"{count} open {match}. Type the full node name, or its instance ID"

@@ -1,10 +1,13 @@
 """What happened during the shift, and what was done to a node before: asked for by command or mention."""
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
+from bot.models import Alert
+from bot.store.rows import alert_row
 from bot.store.tables import alerts
 from tests.rows import execute_beside
+from tests.samples import remediation
 from tests.simulator.slack.workspace import BOT_USER
 from tests.watch import card, carried_out, pass_time, poll, until
 from tests.world import APPROVE, CANCEL, IDS, World
@@ -62,6 +65,20 @@ async def test_shift_in_which_nothing_happened_and_one_that_is_over(bot: World) 
     told = await asked(bot, "tonight")
     assert "no new remediations. None ended." in told
     assert "Nothing is waiting for approval." in told
+
+
+async def test_history_of_a_node_is_found_among_any_number_of_others(bot: World) -> None:
+    bot.together.add(instance_name="gpu_node%7")
+    await card(bot)
+    bot.together.review(IDS, "cancel")
+    await card(bot, words="Cancelled")
+    later = bot.time.now() + 1
+    others = [Alert(remediation(id=f"r-{number}", state="CANCELLED"), "", "m", later) for number in range(10_001)]
+    database = bot.app.database
+    assert database
+    await database.run(lambda connection: connection.execute(insert(alerts), list(map(alert_row, others))))
+    assert "gpu_node%7: 1 remediation, latest first" in await asked(bot, "history gpu_node%7")
+    assert "has seen no remediation" in await asked(bot, "history gpuxnode%7")
 
 
 async def test_history_of_a_node_by_its_name_or_instance(bot: World) -> None:

@@ -3,7 +3,7 @@
 from bot.decisions.batches import BatchService
 from bot.decisions.guardrails import Guardrails, Limits, two_needed
 from bot.decisions.inbox import Held, Inbox
-from bot.decisions.lookup import CANCELLABLE, Lookup, LookupResult, is_named
+from bot.decisions.lookup import CANCELLABLE, Lookup, LookupResult
 from bot.decisions.overview import Overviews
 from bot.decisions.pauses import PauseService
 from bot.decisions.recovery import Recovery
@@ -24,6 +24,5 @@ __all__ = [
     "Receipt",
     "Recovery",
     "Unrecorded",
-    "is_named",
     "two_needed",
 ]

@@ -178,7 +178,15 @@ class Lookup:
         back = await self._database.read(ended.came_back_lately, PAST_SECONDS)
         return [each for each in back if cluster_id in {"", each.remediation.cluster_id}]
 
-    async def lately(self, seconds: float = YEAR_SECONDS) -> tuple[Sequence[Alert], float]:
+    async def of_node(self, name: str) -> Sequence[Alert]:
+        """Return the repairs within a year of nodes with this name or ID, the latest first.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        return await self._database.read(ended.of_node, name, YEAR_SECONDS)
+
+    async def lately(self, seconds: float) -> tuple[Sequence[Alert], float]:
         """Return what is open or may have changed within the last `seconds`, and the present in Unix time.
 
         Raises:
@@ -308,11 +316,6 @@ def _read(item: object) -> Remediation | None:
 def oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
     """Return remediations by their age."""
     return sorted(remediations, key=lambda each: (each.create_time.timestamp() if each.create_time else 0.0, each.id))
-
-
-def is_named(remediation: Remediation, text: str) -> bool:
-    """Return whether a text is its whole name or one of its IDs."""
-    return text.casefold() in {each.casefold() for each in (remediation.id, remediation.instance_id, remediation.node)}
 
 
 def _matching(remediations: Sequence[Remediation], text: str, states: Collection[str]) -> list[Remediation]:

@@ -297,6 +297,10 @@ class Remediation(_Answer):
         own = OWN_COMMENT.fullmatch(self.review_comment or "")
         return own is not None and own["done"] == "Approved"
 
+    def is_called(self, text: str) -> bool:
+        """Return whether a text is the whole name of its node, or one of its IDs."""
+        return text.casefold() in {each.casefold() for each in (self.id, self.instance_id, self.node)}
+
     def is_reviewed_with(self, token: str) -> bool:
         """Return whether Together's record is of one of this bot's decisions: its comment begins with that one's token.
 

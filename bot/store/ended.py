@@ -1,9 +1,11 @@
 """What has happened: the repairs of a time, which failed, and whose fault is back."""
 
+import json
+import re
 from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import bindparam, func, or_, select
 
 from bot.alerts import came_back, fault_of, fires_again, returned
 from bot.models import Alert, LinkedAlert, Remediation, RemediationRef, State
@@ -11,7 +13,7 @@ from bot.store.connection import Connection, read_clock
 from bot.store.rows import change_alert, readable_alert
 from bot.store.tables import alerts, messages
 
-_MOST = 10_000  # alerts of a shift, or of all nodes
+_MOST = 10_000  # alerts of a shift
 _LONGEST_REPAIR = 7 * 86_400.0  # from its alert to its end
 a, m = alerts.c, messages.c
 _LATELY = (
@@ -19,6 +21,10 @@ _LATELY = (
     .where(or_(a.is_open, a.seen_at > bindparam("b_since")))
     .order_by(a.is_open.desc(), a.seen_at.desc())
     .limit(_MOST)
+)
+# As JSON has it; whether it is the node's name or ID is seen once it is read.
+_NAMING = select(a.body, a.message_id).where(
+    or_(a.is_open, a.seen_at > bindparam("b_since")), func.lower(a.body).like(bindparam("b_pattern"), escape="!")
 )
 _ENDED = select(a.body, a.message_id).where(a.seen_at > bindparam("b_since"))
 _FAILED, _SUCCEEDED = _ENDED.where(a.state == State.FAILED), _ENDED.where(a.state == State.SUCCEEDED)
@@ -37,6 +43,15 @@ def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float]:
     present = read_clock(connection)
     rows = connection.execute(_LATELY, {"b_since": present - seconds - _LONGEST_REPAIR})
     return [alert for row in rows if (alert := readable_alert(row))], present
+
+
+def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:
+    """Return what was first seen within the last `seconds` of nodes with this name or ID, the latest first."""
+    written = json.dumps(name.lower())[1:-1] if name.isascii() else ""  # databases lower ASCII letters only
+    pattern = f"%{re.sub('[!%_]', lambda found: f'!{found[0]}', written)}%"
+    rows = connection.execute(_NAMING, {"b_since": read_clock(connection) - seconds, "b_pattern": pattern})
+    found = [alert for row in rows if (alert := readable_alert(row)) and alert.remediation.is_called(name)]
+    return sorted(found, key=lambda each: -each.seen_at)
 
 
 def failed(connection: Connection, seconds: float) -> list[Remediation]:

@@ -7,10 +7,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from bot.models import Actor, Alert, History, Learned, Remediation, Snapshot, TrackedMessage
-from bot.store import Database, Lease, LeasedDatabase, approvals, messages, rows
+from bot.store import Database, Lease, LeasedDatabase, approvals, ended, messages, rows
 from bot.store.connection import Connection
 from tests.manual_clock import ManualClock
 from tests.samples import DIGEST, remediation
@@ -56,6 +57,18 @@ async def test_cards_that_are_not_posted_yet_go_into_the_digest(database_url: st
     assert card is None
     assert snapshot is not None
     assert [each.remediation.id for each in snapshot.alerts] == ["r-0000", "r-0001"]
+
+
+@pytest.mark.parametrize("name", ["GPU_1%!", 'a"b\\', "Knoten-Ä", "i-0042"])
+async def test_repairs_of_a_node_are_found_by_its_name_or_id_whatever_is_in_it(database_url: str, name: str) -> None:
+    database = Database(database_url)
+    await database.open()
+    ids = {"instance_id": name} if name == "i-0042" else {"instance_name": name}
+    mine, other = remediation(**ids), remediation(id="r-2", instance_id="i-2", instance_name="GPUx1xx")
+    await database.run(messages.add_cards, [(Alert(mine, ""), card_of("m")), (Alert(other, ""), card_of("n"))], 0)
+    found = await database.read(ended.of_node, name.swapcase(), 60)
+    await database.close()
+    assert [each.remediation.id for each in found] == [mine.id]
 
 
 def remediations(count: int) -> list[Remediation]:
