@@ -69,7 +69,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     commands, fallbacks = Commands(surface, decisions, chooser), Fallbacks(replies, tasks)
     digests = Digests(surface, batches, lookup, controls, dialogs, config)
     pausing = Pauses(pauses, lookup, surface, controls, replies, dialogs)
-    more = OverflowMenu(surface, decisions, lookup, reasons, dialogs, replies, home)
+    more = OverflowMenu(surface, decisions, lookup, reasons, pausing, replies, home)
     app.action(MORE)(more.listen)
     app.action(_SAID)(pausing.listen)
     app.action(_REMEDIATION)(buttons.listen)

@@ -12,13 +12,14 @@ from bot.decisions import DecisionService, Lookup
 from bot.errors import UnknownControl, UnreadableButton
 from bot.models import RemediationRef, Request, Verb, read_button_value
 from handlers.clicks import action_of, value_beside
-from handlers.dialogs import Dialogs
 from handlers.home import Home
+from handlers.pauses import Pauses
 from handlers.reasons import Reasons
 from handlers.replies import Replies
 from handlers.shortcuts import find_references
 from handlers.surface import Interaction, Surface
 
+_PAUSES = {cards.PAUSE_CHOICE: cards.PAUSE_DIALOG, cards.RESUME_CHOICE: cards.RESUME_DIALOG}
 _DECIDES = {cards.REJECT: Verb.REJECT, cards.OTHER_MODE: Verb.APPROVE, cards.ALONE: Verb.APPROVE}
 
 
@@ -30,7 +31,7 @@ class OverflowMenu:
     decisions: DecisionService
     lookup: Lookup
     reasons: Reasons
-    dialogs: Dialogs
+    pausing: Pauses
     replies: Replies
     home: Home
 
@@ -51,9 +52,8 @@ class OverflowMenu:
             await self.reasons.ask(request, other_mode=chosen == cards.OTHER_MODE)
             return
         ref = _reference(press.body, action)
-        if chosen == cards.PAUSE_CHOICE:
-            await self.lookup.authorize_in_time(Verb.APPROVE, press.actor, press.place.channel_id)
-            await self.dialogs.open(press.trigger_id, cards.pause_dialog(ref.cluster_id, press.place))
+        if dialog := _PAUSES.get(chosen):
+            await self.pausing.ask(press, dialog, ref.cluster_id)
             return
         await self.lookup.authorize(press.actor, press.place.channel_id)
         if chosen == cards.COPY_IDS:

@@ -51,15 +51,17 @@ class Pauses:
         action_id = action_of(body).get("action_id")
         if action_id in {cards.PAUSE_DIALOG, cards.RESUME_DIALOG}:
             press = self.surface.press_of(body)
-            return await self.surface.take(ack, press, partial(self.surface.once, press, partial(self._ask, press)))
+            ask = partial(self.ask, press, press.action_id, press.value)
+            return await self.surface.take(ack, press, partial(self.surface.once, press, ask))
         return await self.controls.change(ack, body, _WHAT[str(action_id)])
 
-    async def _ask(self, press: Interaction) -> None:
+    async def ask(self, press: Interaction, dialog: str, value: str) -> None:
+        """Open the dialog that pauses or resumes approvals, of what the value of a button says."""
         await self.lookup.authorize_in_time(Verb.APPROVE, press.actor, press.place.channel_id)
-        if press.action_id == cards.PAUSE_DIALOG:
-            view = cards.pause_dialog(press.value, press.place)
+        if dialog == cards.PAUSE_DIALOG:
+            view = cards.pause_dialog(value, press.place)
         else:
-            cluster_id = press.value.removeprefix(cards.ALL_CLUSTERS)
+            cluster_id = value.removeprefix(cards.ALL_CLUSTERS)
             held = await self.service.active(cluster_id)
             view = cards.resume_dialog(cluster_id, press.place, *held, press.actor.user_id)
         await self.dialogs.open(press.trigger_id, view)

@@ -16,7 +16,7 @@ _MAX_DIALOG = 300  # characters of its text (docs.slack.dev, confirmation dialog
 # The choices of that menu.
 REJECT, OTHER_MODE, COPY_IDS, HISTORY, TIMELINE, SUPPORT = "reject", "mode", "ids", "history", "timeline", "support"
 ALONE = "alone"  # approve over the two-person rule and the repair limit
-PAUSE_CHOICE = "pause"  # approvals of the cluster
+PAUSE_CHOICE, RESUME_CHOICE = "pause", "resume"  # approvals of the cluster
 _MAX_CHOICES = 5  # of an overflow menu (docs.slack.dev, overflow menu element)
 WITH_REASON = "reason"
 HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until released (at most 24 h)", "86400"))
@@ -67,7 +67,7 @@ def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig)
             choices.append(("Approve another repair…", OTHER_MODE))
         if config.has_break_glass and about.followed:
             choices.append(("Approve alone…", ALONE))
-        choices.append(("Pause approvals…", PAUSE_CHOICE))
+        choices.append(("Resume approvals…", RESUME_CHOICE) if about.pause else ("Pause approvals…", PAUSE_CHOICE))
     choices += [("Copy IDs", COPY_IDS), ("Show history", HISTORY), ("Copy timeline", TIMELINE)]
     choices = choices[:_MAX_CHOICES]  # the last ones are for what is over
     if remediation.state == State.FAILED or config.stuck_at(remediation) <= about.now:

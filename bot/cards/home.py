@@ -175,10 +175,11 @@ def _notes(shown: Overview) -> Iterator[str]:
 def _reviews(shown: Overview) -> Blocks:
     """Return the buttons that review what waits in one message."""
     names = {ref.cluster_id: about.share.cluster for ref, about in shown.about.items() if about.share}
-    several = len(shown.digests) > 1
-    where = [names.get(each, "") or each or "several clusters" if several else "" for *_, each in shown.digests]
-    buttons = [review_button(*digest[:2], name) for digest, name in zip(shown.digests, where, strict=True)]
-    return [blocks.actions([each]) for each in buttons[:_REVIEWS]]
+    buttons = [
+        review_button(digest_id, count, names.get(cluster_id, cluster_id) or "several clusters")
+        for digest_id, count, cluster_id in shown.digests[:_REVIEWS]
+    ]
+    return [blocks.actions([each]) for each in buttons]
 
 
 def _waiting(each: Remediation, shown: Overview, opened: str, config: CardConfig, now: float) -> Blocks:

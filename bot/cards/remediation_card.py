@@ -204,7 +204,7 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
         State.FAILED: "The repair failed, and the node may be half-repaired. Check it.",
     }
     if remediation.state == State.SUCCEEDED:
-        return " ".join([escape(told[State.SUCCEEDED], 600), *_aftermath(remediation, about, config)])
+        return " ".join(filter(None, [escape(told[State.SUCCEEDED], 600), *_aftermath(remediation, about, config)]))
     told_now = escape(told.get(remediation.state, mode.effect), 600)
     since = remediation.review_time or remediation.create_time
     return f"{labels.draining(wait, since)} {told_now}" if remediation.state in _WAITING and since else told_now

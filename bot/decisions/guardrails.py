@@ -68,7 +68,7 @@ def paused(pause: Pause) -> Paused:
     who = " and ".join(f"<@{each}>" for each in dict.fromkeys(each.user_id for each in pause.people))
     return Paused(
         f"{who} paused approvals until {clock_time(longest.until)}{why}",
-        "You can still cancel. To approve now, ask them, or press Resume approvals.",
+        "You can still cancel. To approve now, ask them, or choose Resume approvals… in the card's menu ⋯.",
     )
 
 

@@ -112,7 +112,10 @@ class Lease:
 
 @dataclass(slots=True)
 class LeasedDatabase:
-    """The database of a process that has a lease: its writes raise `LeaseLost` once the process has lost it."""
+    """The database of a process that has a lease: its writes raise `LeaseLost` once the process has lost it.
+
+    What is written elsewhere, such as in a channel, asks the lease itself.
+    """
 
     database: Database
     lease: Lease

@@ -8,7 +8,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import AlertChannels, Found, Message, RemediationRef, Snapshot, TrackedMessage, decision_of
-from bot.store import InChannel, Lease, LeasedDatabase, messages
+from bot.store import InChannel, LeasedDatabase, messages
 from bot.tasks import finish
 from bot.watcher.config import WatchConfig
 from bot.watcher.workqueue import WorkQueue
@@ -23,16 +23,11 @@ LATE_SECONDS = 60.0  # Slack has executed by then what it left open, as a rule
 
 @dataclass(slots=True)
 class Comparer:
-    """Finds what Slack did late, or twice, or somebody undid.
-
-    Attributes:
-        lease: the watch; nothing is written without it.
-    """
+    """Finds what Slack did late, or twice, or somebody undid."""
 
     database: LeasedDatabase
     channels: AlertChannels
     queue: WorkQueue
-    lease: Lease
     config: WatchConfig
     clock: Clock
     _doubted: dict[str, float] = field(default_factory=dict, init=False)
@@ -118,7 +113,7 @@ class Comparer:
 
     async def _point(self, channel_id: str, ts: str, pointer: Message, about: RemediationRef | str) -> None:
         await self.channels.turn_to_update()
-        self.lease.ensure_held()
+        self.database.lease.ensure_held()
         try:
             await finish(self.channels.update(ts, pointer, channel_id, is_card=False))
         except (PostFailed, PostUncertain) as error:

@@ -9,7 +9,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Fault, FaultMessage, FaultReport, Message, new_id
-from bot.store import Lease, read_clock
+from bot.store import read_clock
 from bot.store.outbox import Data
 from bot.tasks import finish
 from bot.watcher.comparison import HISTORY_BEFORE, LATE_SECONDS
@@ -75,16 +75,11 @@ class View:
 
 @dataclass(slots=True)
 class FaultTeller:
-    """Writes the messages.
-
-    Attributes:
-        lease: the watch; nothing is written without it.
-    """
+    """Writes the messages."""
 
     reports: Reports
     channels: AlertChannels
     queue: WorkQueue
-    lease: Lease
     config: WatchConfig
     clock: Clock
     _arrives_by: dict[str, float] = field(default_factory=dict, init=False)
@@ -119,7 +114,7 @@ class FaultTeller:
         step = view.step()
         if step is None or step.lane is not lane:
             return
-        self.lease.ensure_held()
+        self.reports.database.lease.ensure_held()
         if step is Step.FIND:
             await self._find(cluster_id)
         elif lane is Lane.EDIT:

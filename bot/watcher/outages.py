@@ -9,7 +9,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Message, new_id
-from bot.store import Lease, LeasedDatabase, Outage, outages, read_clock
+from bot.store import LeasedDatabase, Outage, outages, read_clock
 from bot.tasks import finish
 from bot.watcher.comparison import HISTORY_BEFORE
 from bot.watcher.config import WatchConfig
@@ -58,16 +58,11 @@ class _Unclear:
 
 @dataclass(slots=True)
 class OutageNotifier:
-    """Keeps what cannot be read.
-
-    Attributes:
-        lease: the watch; nothing is written without it.
-    """
+    """Keeps what cannot be read."""
 
     database: LeasedDatabase
     channels: AlertChannels
     queue: WorkQueue
-    lease: Lease
     config: WatchConfig
     clock: Clock
     _known: dict[str, Outage] = field(default_factory=dict, init=False)
@@ -128,7 +123,7 @@ class OutageNotifier:
             return
         if notice.kind is not _Kind.LASTS:
             await self._take_buttons(notice.clusters)
-        self.lease.ensure_held()
+        self.database.lease.ensure_held()
         await finish(self._say(notice))
 
     def _notices(self) -> Iterator[_Notice]:
@@ -221,7 +216,7 @@ class OutageNotifier:
             )
             shown = cards.was_unreadable(_named(about), since, until)
             await self.channels.turn_to_update()
-            self.lease.ensure_held()
+            self.database.lease.ensure_held()
             try:
                 await self.channels.update(ts, shown, self._known[about[0]].channel_id)
             except PostFailed as error:

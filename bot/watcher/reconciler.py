@@ -22,7 +22,7 @@ from bot.models import (
     TrackedMessage,
     decision_of,
 )
-from bot.store import Lease, LeasedDatabase, messages, rows
+from bot.store import LeasedDatabase, messages, rows
 from bot.tasks import finish
 from bot.together import TogetherClient
 from bot.watcher import calls, schedule
@@ -57,7 +57,6 @@ class Reconciler:
     """Writes cards and digests, and their threads.
 
     Args:
-        lease: the watch; nothing is written without it.
         notices: what tells that which is no card or digest, by what its keys begin with.
         report: told what keeps alerts from being posted in a channel, or "" when nothing does.
     """
@@ -73,7 +72,6 @@ class Reconciler:
         enricher: Enricher,
         notices: Mapping[str, Notice],
         comparer: Comparer,
-        lease: Lease,
         config: WatchConfig,
         clock: Clock,
         report: Callable[[str, str], None],
@@ -85,11 +83,10 @@ class Reconciler:
         self._enricher = enricher
         self._notices = notices
         self._comparer = comparer
-        self._lease = lease
         self._config = config
         self._clock = clock
         self._report = report
-        self._teller = Teller(database, channels, together, lease, config, clock, self._settle)
+        self._teller = Teller(database, channels, together, config, clock, self._settle)
         self._steps: dict[Step, Callable[[Snapshot], Awaitable[Snapshot | None]]] = {
             Step.POST: self._post,
             Step.EDIT: self._edit,
@@ -287,7 +284,7 @@ class Reconciler:
         began, is_card = self._clock.monotonic(), not snapshot.message.is_digest
         learned = await self._enricher.learn(snapshot.alerts[0].remediation) if is_card else None
         await self._channels.turn_to_post(self._config.channel_of(snapshot))
-        self._lease.ensure_held()
+        self._database.lease.ensure_held()
         is_fresh = self._clock.monotonic() - began < FRESH_SECONDS
         return await finish(self._say(snapshot if is_fresh else snapshot.message.id, learned))
 
@@ -306,7 +303,8 @@ class Reconciler:
             return None
         key = left.message.id
         message, shown = left.message, schedule.content(left, self._config)
-        self._lease.ensure_held()  # writing it down may have taken so long that another process posts it by now
+        # Writing it down may have taken so long that another process posts it by now.
+        self._database.lease.ensure_held()
         try:
             ts = await self._channels.post(shown, about=schedule.subject_of(left), channel_id=message.channel_id)
         except PostUncertain:
@@ -325,7 +323,7 @@ class Reconciler:
         )
 
     async def _edit(self, snapshot: Snapshot) -> Snapshot | None:
-        self._lease.ensure_held()
+        self._database.lease.ensure_held()
         return await finish(self._update(snapshot, schedule.content(snapshot, self._config)))
 
     async def _update(self, before: Snapshot, shown: Message) -> Snapshot | None:
@@ -356,7 +354,7 @@ class Reconciler:
 
     async def _move(self, snapshot: Snapshot) -> Snapshot | None:
         await self._channels.turn_to_update()
-        self._lease.ensure_held()
+        self._database.lease.ensure_held()
         return await finish(self._leave(snapshot))
 
     async def _leave(self, before: Snapshot) -> Snapshot | None:

@@ -9,7 +9,7 @@ from bot.clock import Clock
 from bot.daily import DailyTime
 from bot.errors import DirectoryUnavailable, PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Directory, Message
-from bot.store import Lease, LeasedDatabase, ended, outages, summaries
+from bot.store import LeasedDatabase, ended, outages, summaries
 from bot.watcher.comparison import HISTORY_BEFORE
 from bot.watcher.config import WatchConfig
 from bot.watcher.reports import Reports
@@ -29,7 +29,6 @@ class SummaryTeller:
     channels: AlertChannels
     directory: Directory
     queue: WorkQueue
-    lease: Lease
     config: WatchConfig
     clock: Clock
     _told: dict[str, float] = field(default_factory=dict, init=False)
@@ -73,7 +72,7 @@ class SummaryTeller:
         due_at, mark = at.last_before(now), f"summary {at.day_of(now)}"
         if not await self._is_there(channel_id, mark, at.midnight_before(now)):
             told = await self._drawn(channel_id, at.shift_began(due_at))
-            self.lease.ensure_held()
+            self.database.lease.ensure_held()
             try:
                 await self.channels.post(told, channel_id=channel_id, mark=mark)
             except PostUncertain:

@@ -22,7 +22,7 @@ from bot.models import (
     State,
     TrackedMessage,
 )
-from bot.store import Lease, LeasedDatabase, messages
+from bot.store import LeasedDatabase, messages
 from bot.tasks import finish
 from bot.together import ALL_INSTANCES, TogetherClient
 from bot.watcher import calls, checks, schedule, threads
@@ -68,9 +68,6 @@ class Settle(Protocol):
 class Teller:
     """Writes into the threads of cards and digests.
 
-    Args:
-        lease: the watch; nothing is written without it.
-
     Attributes:
         unclear: by the IDs of messages, what their threads may have been told.
         asking: keeps the steps that ask Together first from asking again too soon.
@@ -82,7 +79,6 @@ class Teller:
         database: LeasedDatabase,
         channels: AlertChannels,
         together: TogetherClient,
-        lease: Lease,
         config: WatchConfig,
         clock: Clock,
         settle: Settle,
@@ -90,7 +86,6 @@ class Teller:
         self._database = database
         self._channels = channels
         self._together = together
-        self._lease = lease
         self._config = config
         self._clock = clock
         self._settle = settle
@@ -171,7 +166,7 @@ class Teller:
     async def _tell(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         if await self._was_told_before(snapshot.message, part):
             return await self._count_as_told(snapshot.message.id, part)
-        self._lease.ensure_held()
+        self._database.lease.ensure_held()
         return await finish(self._reply(snapshot, part))
 
     async def _was_told_before(self, message: TrackedMessage, part: PendingReply) -> bool:
@@ -249,7 +244,7 @@ class Teller:
             self.asking[Step.REMIND].failed(snapshot.message.id)  # the next list says what has become of it
             return None
         self.asking[Step.REMIND].succeeded(snapshot.message.id)
-        self._lease.ensure_held()
+        self._database.lease.ensure_held()
         return await finish(self._count_and_remind(snapshot, waiting))
 
     async def _count_and_remind(self, before: Snapshot, still: Collection[RemediationRef]) -> Snapshot | None:
@@ -283,7 +278,7 @@ class Teller:
             is_ours = snapshot.message.reminded_at == message.reminded_at
             return calls.not_reminded(snapshot.message, before.message) if is_ours else snapshot.message
 
-        self._lease.ensure_held()
+        self._database.lease.ensure_held()
         try:
             mark = f"reminder {message.reminded_at}"
             await self._post_in_thread(message, PendingReply(reminder, mark=mark), undo=taken_back)

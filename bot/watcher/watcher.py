@@ -72,7 +72,7 @@ class Watcher:
         self._poller = Poller(together, config.clusters, index, clock)
         enricher = Enricher(together, self._poller, clock, config.cards.two_people, impacts)
         self._intake = Intake(database, index, self._queue, self._poller, enricher, config, clock)
-        self._outages = OutageNotifier(database, channels, self._queue, self._lease, config, clock)
+        self._outages = OutageNotifier(database, channels, self._queue, config, clock)
         self._reports = Reports(database)
         self._faults = FaultWatch(
             together,
@@ -84,12 +84,9 @@ class Watcher:
             config.cards.verify_seconds,
         )
         self._brake = BrakeWatch(self._reports, database, self._poller, config.storm_brake, clock)
-        self._fault_teller = FaultTeller(self._reports, channels, self._queue, self._lease, config, clock)
-        self._summary = SummaryTeller(
-            database, self._reports, channels, directory,
-            self._queue, self._lease, config, clock,
-        )  # fmt: skip
-        self._comparer = Comparer(database, channels, self._queue, self._lease, config, clock)
+        self._fault_teller = FaultTeller(self._reports, channels, self._queue, config, clock)
+        self._summary = SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)
+        self._comparer = Comparer(database, channels, self._queue, config, clock)
         self._reconciler = Reconciler(
             database=database,
             channels=channels,
@@ -99,7 +96,6 @@ class Watcher:
             enricher=enricher,
             notices={OUTAGES: self._outages.tell, FAULTS: self._fault_teller.tell, SUMMARY: self._summary.tell},
             comparer=self._comparer,
-            lease=self._lease,
             config=config,
             clock=clock,
             report=report,

@@ -20,6 +20,7 @@ from bot.models import (
     DecidedBy,
     Fault,
     FaultReport,
+    History,
     Message,
     Mode,
     Pause,
@@ -69,14 +70,28 @@ SIZE: ViewportSize = {"width": 1400, "height": 900}
 PHONE: ViewportSize = {"width": 400, "height": 2400}  # as wide as a phone, and high enough for all of a message
 INDEX = FOLDER / "README.md"
 LATER = 240.0  # seconds after a card was posted; that is when the pictures are taken
+AFTER = {
+    "card-pending_approval": LATER,
+    "card-succeeded": 1500.0,
+    "card-failed": 1500.0,
+}  # else ten minutes for such a card
+HOME_LATER = 720.0
 
 GROUPS = {"digest": "Digests", "thread-": "Lines in a thread", "error-": "Errors"}
 
 
+def states() -> Iterator[tuple[str, Message]]:
+    """The card in each state."""
+    fresh = CardContext(followed=True, share=ABOUT.share, mentioned=ALICE, history=History(0))
+    for state, one in BY_STATE.items():
+        about = fresh if state is State.PENDING_APPROVAL else CardContext(share=ABOUT.share)
+        decided = APPROVED if one.is_reviewed else None
+        yield f"card-{state.lower()}", cards.card(one, decided=decided, about=about, config=CONFIG)
+
+
 def messages() -> Iterator[tuple[str, Message, bool]]:
     """What is drawn: a name, the message, and whether one person alone sees it."""
-    for state, one in BY_STATE.items():
-        yield f"card-{state.lower()}", cards.card(one, config=CONFIG), False
+    yield from ((name, message, False) for name, message in states())
     notice = "Approved, but the repair is now “Quick reprovision”. You approved “Reboot”."
     decided = DecidedBy(Verb.APPROVE, ALICE, START, "the job has checkpointed")
     approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
@@ -225,7 +240,7 @@ def homes() -> dict[str, dict[str, Any]]:
         "home-opened": (one, cards.home.Filter(opened=key(one.waiting[0]))),
         "home-without-buttons": (overview(refused=refused, mine=[]), cards.home.Filter()),
     }
-    return {name: cards.home.home(*each, cards.CardConfig(), START + 720) for name, each in shown.items()}
+    return {name: cards.home.home(*each, cards.CardConfig(), START + HOME_LATER) for name, each in shown.items()}
 
 
 def index() -> str:
@@ -272,6 +287,8 @@ async def take(folder: Path) -> None:
             await page.clock.set_fixed_time(datetime.fromtimestamp(START + LATER, UTC))
             await page.goto(f"{console.url}/?as={ALICE}")
             for name, message, is_private in messages():
+                later = AFTER.get(name, 600.0) if name.startswith("card-") else LATER
+                await page.clock.set_fixed_time(datetime.fromtimestamp(START + later, UTC))
                 article = await _post(slack, page, message, only_for=ALICE if is_private else None)
                 await article.screenshot(path=folder / f"{name}.png")
                 if name in DARK:
@@ -292,6 +309,7 @@ async def take(folder: Path) -> None:
                 await page.get_by_role("dialog").screenshot(path=folder / f"{name}.png")
             slack.views.clear()
             slack.changed()
+            await page.clock.set_fixed_time(datetime.fromtimestamp(START + HOME_LATER, UTC))
             await page.locator('[data-room="home"]').click()
             for name, shown in homes().items():
                 slack.publish(ALICE, shown)

@@ -323,3 +323,8 @@ async def test_card_pauses_approvals_of_its_cluster_from_its_menu(bot: World) ->
     (view,) = await bot.slack.until(lambda: list(bot.slack.views))
     await bot.slack.submit(view, **{PAUSE_DIALOG: "the switch is replaced"})
     await card(bot, ids, "by <@U0ALICE> (“the switch is replaced”)")
+    bot.slack.views.clear()
+    await bot.slack.press(alert, MORE, choice="resume", user="U0BOB")
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await bot.slack.submit(view, user="U0BOB", **{RESUME_DIALOG: "it is back"}, **ends(view))
+    await until(bot, lambda: "Approvals are paused" not in alert.everything)

@@ -1,6 +1,7 @@
 """The tour: what is typed or pressed, what stands in Slack afterwards, and whether that is what was promised."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.simulator.render import confirmation, plain, render, render_view
@@ -10,17 +11,21 @@ from tests.simulator.together import Ids, Together
 APPROVE, CANCEL = "remediation:approve", "remediation:cancel"
 REVIEW = "digest:review"
 WATCHED, ALERT_CHANNEL = "cluster-2", "C0OTHER"
-ALERTS = [
-    {
-        "alert_name": "DmesgXidError",
-        "severity": "PHC_SEVERITY_CRITICAL",
-        "started_at": "2026-11-24T02:58:00Z",
-        "annotation": {
-            "title": "GPU has fallen off the bus",
-            "xid": {"events": [{"xid_code": "79", "mnemonic": "GPU_FALLEN_OFF_BUS", "count": 3}]},
-        },
-    }
-]
+
+
+def alerts() -> list[dict[str, Any]]:
+    """A GPU that fell off the bus two minutes ago."""
+    return [
+        {
+            "alert_name": "DmesgXidError",
+            "severity": "PHC_SEVERITY_CRITICAL",
+            "started_at": (datetime.now(UTC) - timedelta(minutes=2)).isoformat(),
+            "annotation": {
+                "title": "GPU has fallen off the bus",
+                "xid": {"events": [{"xid_code": "79", "mnemonic": "GPU_FALLEN_OFF_BUS", "count": 3}]},
+            },
+        }
+    ]
 
 
 class Tour:
@@ -146,7 +151,7 @@ class Tour:
 
     def _break(self, number: int) -> Ids:
         return self._together.add(
-            (WATCHED, f"i-{number:04d}", f"r-{number:04d}"), instance_name=f"gpu-node-{number}", linked_alerts=ALERTS
+            (WATCHED, f"i-{number:04d}", f"r-{number:04d}"), instance_name=f"gpu-node-{number}", linked_alerts=alerts()
         )
 
     def _thread(self, message: Posted) -> str:
@@ -156,7 +161,7 @@ class Tour:
     def _new(self) -> Ids:
         name = f"gpu-node-{self._number}"
         return self._together.add(
-            ("cluster-1", name, f"rem-{self._number}"), instance_name=name, reason="Xid 79", linked_alerts=ALERTS
+            ("cluster-1", name, f"rem-{self._number}"), instance_name=name, reason="Xid 79", linked_alerts=alerts()
         )
 
     async def _type(self, text: str) -> None:
