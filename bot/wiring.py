@@ -114,7 +114,8 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
     is_watching = settings.bot_alert_channel is not None
     lookup = Lookup(together, policy, database, settings.bot_clusters, clock, is_watching=is_watching)
-    overviews = Overviews(lookup, policy, database, clock, is_watching=is_watching)
+    batches = BatchService(decisions, policy, store, clock, cards.observes)
+    overviews = Overviews(lookup, policy, batches, database, clock, is_watching=is_watching)
     inbox = Inbox(database, replies, clock, settings.bot_lease_seconds)
     secret = settings.slack_signing_secret
     bolt = build_bolt(
@@ -123,7 +124,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     register(
         bolt,
         decisions=decisions,
-        batches=BatchService(decisions, policy, store, clock, cards.observes),
+        batches=batches,
         pauses=PauseService(policy, database),
         inbox=inbox,
         replies=replies,

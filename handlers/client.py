@@ -69,10 +69,12 @@ class MeasuredClient(AsyncWebClient):
         Raises:
             SlackFailure: Slack did not confirm it.
         """
+        if self._is_plain:
+            arguments = _plainer(arguments) or arguments
         try:
-            return await self._call(api_method, _plainer(arguments) or arguments if self._is_plain else arguments)
+            return await self._call(api_method, arguments)
         except SlackFailure as refusal:
-            if self._is_plain or refusal.code not in _REFUSED_ANYWHERE or (plainer := _plainer(arguments)) is None:
+            if refusal.code not in _REFUSED_ANYWHERE or (plainer := _plainer(arguments)) is None:
                 raise
             logger.warning("%s: Slack refused blocks (%s); drawing plainer ones from now on", api_method, refusal)
         self._is_plain = True  # also where it wasn't because of them: nothing is lost by it

@@ -192,7 +192,9 @@ class Replies:
     async def _respond(self, place: ReplyTarget, message: Message, **arguments: object) -> bool:
         """Post to `response_url`: five times within 30 minutes, wherever the bot is (docs.slack.dev)."""
         url = self._allowed(place.response_url)
-        drawn = cards.plainer(message.marked_blocks)  # the status doesn't say that it is folding that Slack refuses
+        drawn = message.marked_blocks
+        if not place.is_foreign:  # the status doesn't say that it is folding that Slack refuses
+            drawn = cards.plainer(drawn)
         body = {"text": message.text, "blocks": drawn, "attachments": message.attachments, **arguments}
         status = await self._post_json(url, body)
         if status == 400:  # noqa: PLR2004 - Slack's answer to blocks it refuses

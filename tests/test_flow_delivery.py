@@ -85,6 +85,19 @@ async def test_blocks_that_slack_refuses_are_sent_as_text(bot: World) -> None:
     assert card.blocks == []
 
 
+async def test_other_tools_alert_keeps_its_folded_words(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    alert.by = "U0OTHERBOT"
+    inside = [{"type": "context", "elements": [{"type": "plain_text", "text": "step 1"}]}]
+    alert.blocks.append({
+        "type": "container", "title": {"type": "plain_text", "text": "Runbook"}, "child_blocks": inside,
+    })  # fmt: skip
+    await bot.slack.press(alert, APPROVE)
+    await bot.slack.until(lambda: "Approved" in alert.text)
+    assert "Runbook" in alert.everything
+
+
 async def test_slack_rate_limit_is_waited_out(bot: World) -> None:
     bot.together.add()
     bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=7, times=2))

@@ -274,6 +274,13 @@ async def test_row_shows_its_controls_and_hides_them_again(bot: World) -> None:
         assert said(view).count(APPROVE) == count
 
 
+@pytest.mark.bot(BOT_OBSERVE="cluster-1")
+async def test_what_is_only_observed_is_not_offered_for_review(bot: World) -> None:
+    storm(bot, 8)
+    await digest(bot)
+    assert review.REVIEW not in said(await opened(bot))
+
+
 async def test_storm_is_reviewed_from_home(bot: World) -> None:
     storm(bot, 8)
     message = await digest(bot)

@@ -47,9 +47,8 @@ def broken(remediation: Remediation) -> tuple[list[str], list[str]]:
     error = remediation.error_message if remediation.state == State.FAILED else ""
     told = [f"Error: “{escape(error, 600)}”"] if error else []
     if remediation.linked_alerts and (word := _IN_A_WORD.get(remediation.state)):  # type: ignore[call-overload] # the set of states is open
-        ends = [each.resolved_at for each in remediation.linked_alerts if each.resolved_at]
-        is_cleared = len(ends) == len(remediation.linked_alerts) and remediation.state != State.RUNNING
-        cleared = f", cleared {ago(max(ends))}" if is_cleared else ""
+        cleared_at = remediation.linked_alerts[0].resolved_at  # none fires then: one that does would be first
+        cleared = f", cleared {ago(cleared_at)}" if cleared_at and remediation.state != State.RUNNING else ""
         return [*told, f"{word}: {escape(fault(remediation, 400), 400)}{cleared}"], []
     fires = any(each.resolved_at is None for each in remediation.linked_alerts)
     alerts = [each for each in remediation.linked_alerts if not (fires and each.is_cleared_warning)]

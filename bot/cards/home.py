@@ -26,7 +26,7 @@ LISTED = 15
 ALL = "All clusters"
 _NODE = "node "  # begins the choice of a node; no cluster's ID has a space
 _ITEM = 150_000  # characters of JSON; a view may have 250,000 in all (docs.slack.dev, views)
-_REVIEWS = _LOADS = 3  # digests and clusters that have a line
+_LOADS = 3  # clusters that have a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _reviews(shown: Overview) -> Blocks:
     names = {ref.cluster_id: about.share.cluster for ref, about in shown.about.items() if about.share}
     buttons = [
         review_button(digest_id, count, names.get(cluster_id, cluster_id) or "several clusters")
-        for digest_id, count, cluster_id in shown.digests[:_REVIEWS]
+        for digest_id, count, cluster_id in shown.digests
     ]
     return [blocks.actions([each]) for each in buttons]
 

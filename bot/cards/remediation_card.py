@@ -1,5 +1,6 @@
 """The remediation card: one pure function from a `Remediation` to a Slack message."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -7,7 +8,7 @@ from itertools import chain
 from bot.cards import blocks, labels
 from bot.cards.config import CardConfig, link
 from bot.cards.controls import actions
-from bot.cards.evidence import broken, fault, more_alerts
+from bot.cards.evidence import broken, fault
 from bot.cards.pause import pause_line
 from bot.models import (
     HISTORY_DAYS,
@@ -33,6 +34,7 @@ from bot.mrkdwn import ago, clean, code, entities, escape, lasted, when
 # Which of them the wait has isn't documented; in none of them has the repair begun.
 _WAITING = {State.PENDING, State.QUARANTINING, State.QUARANTINED}
 _HOLDS = 5  # that are shown
+_TO_THE_NAME = re.compile(r":$|( of| on)$")  # what is left over where a title names no node
 FRESH_SECONDS = 600.0  # a load that is older says of when it is
 ON_CALL = "On call: "  # begins the line that mentions who is on call
 
@@ -62,7 +64,7 @@ def card(  # noqa: PLR0913 - what a card shows
         blocks.title(
             _title(remediation, about, is_sure=buttons),
             link(config.console_url, remediation.ref, remediation),
-            clean(about.share.cluster or remediation.cluster_id, 60) if about.share else "",
+            clean((about.share and about.share.cluster) or remediation.cluster_id, 60),
         ),
         *blocks.notices(_warnings(remediation, notice, about, config)),
         *blocks.rich_texts(map(blocks.elements, _agreed(remediation, about, config))),
@@ -145,7 +147,8 @@ def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True
             title = mode.done.format(node)
         case _:
             title = f"{state}: {do}"
-    return f"{clean(title, 145).removesuffix(':')} {symbol}"
+    title = clean(title, 145) if is_named else _TO_THE_NAME.sub("", clean(title, 145))
+    return f"{title} {symbol}"
 
 
 def _warnings(remediation: Remediation, notice: str, about: CardContext, config: CardConfig) -> Iterator[str]:
@@ -332,7 +335,7 @@ def _details(remediation: Remediation, about: CardContext, further: Sequence[str
     )
     latest = next((f"{label} {ago(moment)}" for label, moment in moments if moment), "")
     told = [each for each in (trigger, latest) if each]
-    lines, title = [*further], [more_alerts(len(further))] if further else []
+    lines, title = [*further], ["more alerts"] if further else []
     if last := _last_repair(remediation, about):
         lines += last
         title.append("last repair")

@@ -1,11 +1,13 @@
 """What somebody sees in the app's home: what waits, what runs, what failed, and what they decided."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from bot.cards.home import Filter
 from bot.clock import Clock
+from bot.decisions.batches import BatchService
 from bot.decisions.lookup import LOOK_SECONDS, PAST_SECONDS, Lookup, oldest_first
 from bot.errors import NotAllowed, TogetherError
 from bot.models import IN_REPAIR, PER_PAGE, Actor, Overview, Remediation, RemediationRef, State, Verb, key
@@ -14,15 +16,17 @@ from bot.store import Database, approvals, audit, ended, messages, pauses
 
 MINE = 10  # decisions of the person
 READ_AT_ONCE = 6
+_DIGESTS = 3  # with the most that waits
 
 
 class Overviews:
     """Reads them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is read from
         self,
         lookup: Lookup,
         policy: Policy,
+        batches: BatchService,
         database: Database,
         clock: Clock,
         *,
@@ -30,6 +34,7 @@ class Overviews:
     ) -> None:
         self._lookup = lookup
         self._policy = policy
+        self._batches = batches
         self._database = database
         self._clock = clock
         self._is_watching = is_watching
@@ -61,7 +66,7 @@ class Overviews:
         cluster_id = looks_at.cluster_id
         here = [each for each in found if cluster_id in {"", each.cluster_id}]
         waiting = [each for each in here if each.state == State.PENDING_APPROVAL]
-        digests = _digests(waiting, looked.shown_on)
+        digests = await self._digests(waiting, looked.shown_on)
         count = len(waiting)
         waiting = [each for each in waiting if key(each) == looks_at.only] or waiting
         page = max(0, min(looks_at.page, (len(waiting) - 1) // PER_PAGE))
@@ -90,6 +95,19 @@ class Overviews:
             refused=refused,
         )
 
+    async def _digests(
+        self, waiting: Sequence[Remediation], shown_on: Mapping[RemediationRef, str]
+    ) -> list[tuple[str, int, str]]:
+        """Return the messages with more than one that can be decided: their IDs, how many, and their cluster."""
+        shown = Counter(message_id for each in waiting if (message_id := shown_on.get(each.ref)))
+        found = list[tuple[str, int, str]]()
+        for message_id in [each for each, count in shown.most_common(_DIGESTS) if count > 1]:
+            known = await self._batches.waiting(message_id)
+            clusters = {each.remediation.cluster_id for each in known.alerts}
+            if known.total > 1:
+                found.append((message_id, known.total, clusters.pop() if len(clusters) == 1 else ""))
+        return found
+
     async def _refusal(self, actor: Actor, channel_id: str | None) -> NotAllowed | None:
         try:
             await self._policy.authorize(Verb.APPROVE, actor, channel_id)
@@ -114,16 +132,3 @@ class Overviews:
         fresh = dict(zip((each.ref for each in old), await asyncio.gather(*map(read, old)), strict=True))
         present = [fresh.get(each.ref) or each for each in found]
         return oldest_first(present), {ref for ref, each in fresh.items() if each is None}
-
-
-def _digests(waiting: Sequence[Remediation], shown_on: Mapping[RemediationRef, str]) -> list[tuple[str, int, str]]:
-    """Return the messages that show more than one of these: their IDs, how many, and their cluster."""
-    found: dict[str, list[str]] = {}
-    for each in waiting:
-        if message_id := shown_on.get(each.ref):
-            found.setdefault(message_id, []).append(each.cluster_id)
-    return [
-        (message_id, len(clusters), clusters[0] if len(set(clusters)) == 1 else "")
-        for message_id, clusters in found.items()
-        if len(clusters) > 1
-    ]

@@ -99,9 +99,9 @@ def _real(moment: datetime | None) -> datetime | None:
 Moment = Annotated[datetime | None, AfterValidator(_real), WrapValidator(_or_none)]
 
 
-def _critical_first(alerts: list["LinkedAlert"]) -> list["LinkedAlert"]:
-    """A card shows one alert, so it is the worst; otherwise in Together's order."""
-    return sorted(alerts, key=lambda each: not each.is_critical) if len(alerts) > 1 else alerts
+def _worst_first(alerts: list["LinkedAlert"]) -> list["LinkedAlert"]:
+    """A card shows one alert, so it is one that fires, and critical if there is such; otherwise in Together's order."""
+    return sorted(alerts, key=lambda each: (each.resolved_at is not None, not each.is_critical))
 
 
 class _Answer(BaseModel):
@@ -230,7 +230,7 @@ class Remediation(_Answer):
     end_time: Moment = None
     update_time: Moment = None
     error_message: Lenient[str] = None
-    linked_alerts: Annotated[Many[LinkedAlert], AfterValidator(_critical_first)] = []
+    linked_alerts: Annotated[Many[LinkedAlert], AfterValidator(_worst_first)] = []
     http_status: Lenient[int] = None
     answered_at: Lenient[float] = None
     request_id: Lenient[str] = None

@@ -4,16 +4,17 @@ import json
 import re
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import Select, bindparam, func, or_, select
 
 from bot.alerts import came_back, fault_of, fires_again, returned
 from bot.models import Alert, LinkedAlert, Remediation, RemediationRef, State
-from bot.store.connection import Connection, read_clock
+from bot.store.connection import Connection, Values, read_clock
 from bot.store.rows import change_alert, readable_alert
 from bot.store.tables import alerts, messages
 
-_MOST = 10_000  # alerts of a shift
+_MOST = 10_000  # alerts of a shift, or of a node
 _LONGEST_REPAIR = 7 * 86_400.0  # from its alert to its end
 a, m = alerts.c, messages.c
 _LATELY = (
@@ -22,9 +23,13 @@ _LATELY = (
     .order_by(a.is_open.desc(), a.seen_at.desc())
     .limit(_MOST)
 )
-# As JSON has it; whether it is the node's name or ID is seen once it is read.
-_NAMING = select(a.body, a.message_id).where(
-    or_(a.is_open, a.seen_at > bindparam("b_since")), func.lower(a.body).like(bindparam("b_pattern"), escape="!")
+_NAMING = (  # whether it is a node's name or ID is seen once it is read
+    select(a.body, a.message_id)
+    .where(
+        or_(a.is_open, a.seen_at > bindparam("b_since")), func.lower(a.body).like(bindparam("b_pattern"), escape="!")
+    )
+    .order_by(a.seen_at.desc())
+    .limit(_MOST)
 )
 _ENDED = select(a.body, a.message_id).where(a.seen_at > bindparam("b_since"))
 _FAILED, _SUCCEEDED = _ENDED.where(a.state == State.FAILED), _ENDED.where(a.state == State.SUCCEEDED)
@@ -47,11 +52,16 @@ def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float]:
 
 def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:
     """Return what was first seen within the last `seconds` of nodes with this name or ID, the latest first."""
-    written = json.dumps(name.lower())[1:-1] if name.isascii() else ""  # databases lower ASCII letters only
-    pattern = f"%{re.sub('[!%_]', lambda found: f'!{found[0]}', written)}%"
-    rows = connection.execute(_NAMING, {"b_since": read_clock(connection) - seconds, "b_pattern": pattern})
+    rows = connection.execute(*naming(name, read_clock(connection) - seconds))
     found = [alert for row in rows if (alert := readable_alert(row)) and alert.remediation.is_called(name)]
     return sorted(found, key=lambda each: -each.seen_at)
+
+
+def naming(name: str, since: float) -> tuple[Select[Any], Values]:
+    """Return the query, with its values, for the alerts that have a text as one of their values, since a Unix time."""
+    # As JSON has it. Databases lower ASCII letters only.
+    written = json.dumps(name.lower()) if name.isascii() else ""
+    return _NAMING, {"b_since": since, "b_pattern": f"%{re.sub('[!%_]', lambda found: f'!{found[0]}', written)}%"}
 
 
 def failed(connection: Connection, seconds: float) -> list[Remediation]:
@@ -86,6 +96,8 @@ def note_returns(connection: Connection, new: Sequence[Alert], verified: float) 
 
 def note_firing(connection: Connection, cluster_id: str, firing: Sequence[LinkedAlert], verified: float) -> set[str]:
     """Let repairs say that what they were to mend fires again, or still. Returns the keys of those alerts."""
+    if not verified:
+        return set()
     present, found = read_clock(connection), set()
     by_node: dict[str, list[LinkedAlert]] = {}
     for each in firing:

@@ -300,13 +300,13 @@ def controls(card: Message) -> dict[str, dict[str, Any]]:
 
 def test_links_are_filled_in_and_quoted() -> None:
     card = cards.card(remediation(cluster_id="c&d;é"), config=LINKS)
-    ((title,),) = [each["elements"] for each in card.blocks[0]["elements"]]
+    ((title, _),) = [each["elements"] for each in card.blocks[0]["elements"]]
     assert title["url"] == "https://console.example/c%26d%3B%C3%A9/r-91ac"
     assert (title["text"], title["style"]) == ("Approval needed: reboot gpu-node-07 ⏳", {"bold": True})
     assert controls(card)["link:runbook"]["url"] == "https://wiki.example/79?m=REBOOT_VM"
     assert list(controls(cards.card(reviewed(State.RUNNING), config=LINKS))) == ["link:runbook", MORE]
     without = cards.card(remediation()).blocks[0]
-    assert (without["type"], without["text"]["text"]) == ("header", title["text"])
+    assert (without["type"], without["text"]["text"]) == ("header", f"{title['text']} · c-7f2")
 
 
 def test_decision_that_is_asked_for_is_part_of_the_fingerprint_with_a_link_too() -> None:
@@ -370,7 +370,7 @@ def test_sections_are_not_folded() -> None:
 
 
 @pytest.mark.parametrize(("resolved", "words"), [
-    (("2026-11-24T03:01:00Z", "2026-11-24T03:02:00Z"), " off the bus, cleared <!date^1795489320^"),
+    (("2026-11-24T03:01:00Z", "2026-11-24T03:02:00Z"), " off the bus, cleared <!date^1795489260^"),
     (("2026-11-24T03:01:00Z", None), " off the bus\n"),
 ])  # fmt: skip
 def test_card_of_a_success_says_that_the_alert_cleared_where_that_is_known(
@@ -378,6 +378,41 @@ def test_card_of_a_success_says_that_the_alert_cleared_where_that_is_known(
 ) -> None:
     linked = [{**ALERTS[0], "resolved_at": each} for each in resolved]
     assert words in cards.card(remediation(state="SUCCEEDED", linked_alerts=linked)).text
+
+
+def test_card_shows_the_alert_that_fires_before_one_that_has_cleared() -> None:
+    cleared = {**ALERTS[0], "resolved_at": "2026-11-24T03:01:00Z", "annotation": {"title": "Link down"}}
+    fires = {"severity": "PHC_SEVERITY_WARNING", "annotation": {"title": "Fan slow"}}
+    shown = cards.card(remediation(linked_alerts=[cleared, fires]))
+    assert "Fan slow. Approve reboot?" in shown.text
+    assert "Warning: Fan slow, still firing · 1 more alert" in shown.text
+
+
+def test_card_says_when_the_alert_cleared_that_it_names() -> None:
+    linked = [{**ALERTS[0], "resolved_at": f"2026-11-24T0{hour}:00:00Z"} for hour in (3, 5)]
+    assert "cleared <!date^1795489200^" in cards.card(remediation(state="SUCCEEDED", linked_alerts=linked)).text
+
+
+def test_card_counts_further_alerts_once() -> None:
+    shown = cards.card(remediation(linked_alerts=[*ALERTS[:1]] * 8))
+    assert "7 more alerts" in shown.text
+    assert shown.blocks[-1]["title"]["text"] == "More alerts, IDs"
+
+
+def test_card_names_its_cluster_also_where_no_load_is_known() -> None:
+    assert cards.card(remediation(), config=CONFIG).blocks[0]["elements"][0]["elements"][-1]["text"] == " · c-7f2"
+
+
+@pytest.mark.parametrize(("mode", "state", "words"), [
+    (Mode.REBOOT_VM, State.SUCCEEDED, "Rebooted ✅"),
+    (Mode.HOST_AWARE, State.RUNNING, "Migrating to a new host 🔧"),
+    (Mode.HOST_POWER_CYCLE, State.RUNNING, "Power-cycling the host 🔧"),
+    ("NEW", State.SUCCEEDED, "Ran NEW ✅"),
+    (Mode.VM_ONLY, State.CANCELLED, "Cancelled: quick reprovision 🚫"),
+])  # fmt: skip
+def test_push_of_a_repair_is_a_whole_phrase(mode: str, state: State, words: str) -> None:
+    push = cards.card(remediation(mode=mode, state=state)).text.splitlines()[0]
+    assert push == f"gpu-node-07 (c-7f2): {words}"
 
 
 def test_push_says_node_and_fault_first() -> None:

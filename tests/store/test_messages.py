@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -69,6 +70,32 @@ async def test_repairs_of_a_node_are_found_by_its_name_or_id_whatever_is_in_it(d
     found = await database.read(ended.of_node, name.swapcase(), 60)
     await database.close()
     assert [each.remediation.id for each in found] == [mine.id]
+
+
+async def test_repair_answers_for_nothing_where_that_is_switched_off(database_url: str) -> None:
+    database = Database(database_url)
+    await database.open()
+    ended_at = datetime.now(UTC) + timedelta(seconds=5)
+    one = remediation(state="SUCCEEDED", end_time=ended_at)
+    await database.run(messages.add_cards, [(Alert(one, ""), card_of("m"))], 0)
+    known = {"resolved_at": None, "target_vm": one.node, "started_at": ended_at, "passive_health_check_alert_id": "x"}
+    firing = one.linked_alerts[0].model_copy(update=known)
+    assert await database.run(ended.note_firing, one.cluster_id, [firing], 0.0) == set()
+    kept = await database.read(rows.load, "m")
+    await database.close()
+    assert kept
+    assert kept.alerts[0].came_back is None
+
+
+async def test_history_of_a_node_reads_no_other_alerts(database_url: str) -> None:
+    database = Database(database_url)
+    await database.open()
+    many = [remediation(id=f"r-{number}", instance_id=f"i-{number}", instance_name="e") for number in range(3)]
+    other = remediation(id="r-x", instance_id="i-x", instance_name="node-e")
+    await database.run(messages.add_cards, [(Alert(each, ""), card_of(each.id)) for each in [*many, other]], 0)
+    read = await database.read(lambda connection: connection.execute(*ended.naming("e", 0.0)))
+    await database.close()
+    assert len(read) == 3
 
 
 def remediations(count: int) -> list[Remediation]:

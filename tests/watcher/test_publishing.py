@@ -1,19 +1,22 @@
 """Posts and edits when Slack limits, refuses or doesn't answer clearly."""
 
+import asyncio
 from functools import partial
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import select
 
+from bot.cards.blocks import context, folded
 from bot.models import RemediationRef
 from bot.store import approvals
 from bot.store.tables import messages
 from bot.watcher.workqueue import Lane
 from handlers.alert_channels import UPDATES_PER_MINUTE
+from handlers.client import MeasuredClient
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.rows import execute_beside
-from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.slack.workspace import BOT_TOKEN, SlackFault
 from tests.storms import began, digest, storm
 from tests.watch import card, enforce_slacks_limits, pass_time, poll, quiet, until, updates, watching
 from tests.world import APPROVE, IDS, World
@@ -197,6 +200,14 @@ async def test_what_slack_does_not_fold_is_drawn_openly_from_then_on(bot: World)
     await until(bot, lambda: "Approved" in alert.text)
     assert [1 for method, body in bot.slack.calls if "container" in str(body)] == refused
     assert "`cluster-1` / `instance-1` / `remediation-1`" in alert.everything
+
+
+async def test_messages_that_leave_at_once_are_all_drawn_openly(bot: World) -> None:
+    bot.slack.is_new = False
+    client = MeasuredClient(BOT_TOKEN, base_url=bot.slack.api_url)
+    body = {"channel": "C0OPS", "text": "x", "blocks": [folded("IDs", [context("c-7f2")])]}
+    await asyncio.gather(*(client.api_call("chat.postMessage", json=body) for _ in range(3)))
+    assert [each.blocks[0]["type"] for each in bot.slack.messages if each.text == "x"] == ["context"] * 3
 
 
 async def test_watch_starts_although_the_channel_cannot_be_read() -> None:
