@@ -42,11 +42,11 @@ class Policy:
             NotChecked: Slack couldn't say.
         """
         if actor.team_id != self._team_id:
-            raise NotAllowed("This bot belongs to a different workspace.", self._who_can)
+            raise NotAllowed("The bot belongs to a different workspace.", self._who_can)
         if actor.home_team_id not in {None, self._team_id}:
             raise NotAllowed("Only members of this workspace can do this.", self._who_can)
         if self._channels and channel_id not in self._channels:
-            raise NotAllowed("This bot isn't enabled here.", f"Use {self._where}.")
+            raise NotAllowed("The bot isn't enabled here.", f"Use {self._where}.")
         try:
             if RULES[verb].open_to_all:
                 if actor.home_team_id is None and not actor.is_member:  # an event doesn't say whose member somebody is

@@ -172,10 +172,10 @@ async def test_error_of_a_click_goes_to_its_thread_and_leaves_the_card(bot: Worl
     error = await bot.answer(2)
     assert error.thread_ts == alert.ts
     assert "<@U0ALICE>" in error.text
-    assert "This bot's Together API key can't do that (HTTP 403). Nothing changed." in error.text
+    assert "The bot's Together API key can't do that (HTTP 403). Nothing changed." in error.text
     assert "no *permission* <!here>" in error.everything  # drawn literally
     assert alert.edits == 1
-    assert "<@U0ALICE>'s approval: This bot's Together API key can't do that" in alert.text
+    assert "<@U0ALICE>'s approval: The bot's Together API key can't do that" in alert.text
 
 
 async def test_error_of_a_click_in_a_thread_stays_in_that_thread(bot: World) -> None:

@@ -256,7 +256,7 @@ async def test_who_may_not_decide_and_other_channels_are_refused_at_once() -> No
         assert "Only operators can cancel remediations." in shown_in(view)
         assert "submit" not in view
         view = await opened(bot, "gpu-node-7", channel="C0OTHER")
-        assert "This bot isn't enabled here." in shown_in(view)
+        assert "The bot isn't enabled here." in shown_in(view)
         await bot.settle()
         refused = select(audit.c.user_id, audit.c.outcome).order_by(audit.c.seq)
         assert [tuple(row.values()) for row in await execute_beside(bot, refused)] == [

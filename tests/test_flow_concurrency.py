@@ -98,7 +98,7 @@ async def test_slow_error_restores_the_card_and_its_buttons(bot: World) -> None:
     assert "(HTTP 403)" in error.text
     assert alert.edits == 2
     assert [block for block in alert.blocks if block["block_id"] != "remediation-bot-added-line"] == before
-    assert "<@U0ALICE>'s approval: This bot's Together API key can't do that" in alert.text
+    assert "<@U0ALICE>'s approval: The bot's Together API key can't do that" in alert.text
 
 
 async def test_slow_refresh_does_not_overwrite_a_decision(bot: World) -> None:

@@ -133,7 +133,7 @@ async def test_answer_is_shown_where_progress_could_not_be(bot: World) -> None:
         await bot.slack.until(lambda: "chat.update" in [method for method, _ in bot.slack.calls])
     await bot.answer(2)
     assert alert.edits == 1  # through the response_url, which may change any message that was clicked
-    assert "<@U0ALICE>'s approval: This bot's Together API key can't do that" in alert.text
+    assert "<@U0ALICE>'s approval: The bot's Together API key can't do that" in alert.text
 
 
 async def test_progress_does_not_wait_for_a_rate_limit(bot: World) -> None:

@@ -50,7 +50,7 @@ async def test_progress_and_an_error_are_one_line_beneath(bot: World) -> None:
     await bot.answer(2)
     assert alert.blocks[:-1] == before
     assert bot.time.slept(WaitReason.PROGRESS)
-    assert "'s approval: This bot's Together API key can't do that" in alert.text
+    assert "'s approval: The bot's Together API key can't do that" in alert.text
 
 
 async def test_second_look_replaces_the_first(bot: World) -> None:

@@ -167,7 +167,7 @@ async def test_channel_in_which_the_bot_is_not_enabled() -> None:
         for number, text in enumerate(("list", f"cancel {REF}", "status instance-1"), 1):
             await bot.slack.say(f"{BOT} {text}", user="U0ALICE", channel="C0OTHER")
             told = (await bot.reply_privately(count=number)).text
-            assert "This bot isn't enabled here. Nothing changed. Use <#C0OPS>." in told
+            assert "The bot isn't enabled here. Nothing changed. Use <#C0OPS>." in told
 
 
 async def test_retried_event_is_answered_once(bot: World) -> None:

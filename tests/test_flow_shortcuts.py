@@ -131,5 +131,5 @@ async def test_shortcut_without_room_is_not_acknowledged(bot: World) -> None:
 async def test_shortcut_where_the_bot_may_not_act_says_so_in_the_dialog() -> None:
     async with watching(BOT_CHANNELS="C0OPS") as bot:
         view = await used(bot, await bot.slack.say(URL, user="U0BOB", channel="C0OTHER"))
-        assert "This bot isn't enabled here." in shown_in(view)
+        assert "The bot isn't enabled here." in shown_in(view)
         assert bot.together.posts == []

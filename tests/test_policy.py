@@ -164,7 +164,7 @@ async def test_refused_command_calls_nothing() -> None:
     async with world(BOT_CHANNELS="C0OTHER") as bot:
         bot.together.add()
         await bot.slack.command(REF)
-        assert "This bot isn't enabled here. Nothing changed. Use <#C0OTHER>." in (await bot.reply_privately()).text
+        assert "The bot isn't enabled here. Nothing changed. Use <#C0OTHER>." in (await bot.reply_privately()).text
         assert (bot.slack.visible(), bot.together.calls) == ([], [])
 
 

@@ -173,7 +173,7 @@ def mode(value: str) -> ModeLabels:
         return known
     name = clean(value.removeprefix("REMEDIATION_MODE_"), 60) or "unknown repair"
     spoken = name.replace("{", "(").replace("}", ")")
-    unknown = "This bot doesn't recognize this repair type. Check Together's docs before approving."
+    unknown = "The bot doesn't recognize this repair type. Check Together's docs before approving."
     return ModeLabels(
         name=name,
         noun=name,

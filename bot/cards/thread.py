@@ -9,7 +9,7 @@ from bot.cards.evidence import fault
 from bot.cards.pause import pause_buttons
 from bot.cards.remediation_card import mention, where
 from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb
-from bot.mrkdwn import clock_time, escape, lasted
+from bot.mrkdwn import clock_time, escape, lasted, when
 
 _LISTED = 10
 
@@ -282,7 +282,7 @@ def was_unreadable(clusters: Sequence[str], since: float, until: float) -> Messa
         until: when it was over, likewise.
     """
     what = f"Together didn't answer for {_named(clusters)}" if clusters else "Together didn't list clusters"
-    text = f"{what} from {clock_time(since)} to {clock_time(until)} ({lasted(until - since)})."
+    text = f"{what} from {when(since)} to {when(until)} ({lasted(until - since)})."
     return Message(text, [blocks.paragraph(text)])
 
 

@@ -34,7 +34,7 @@ from bot.models import (
     Verb,
     repairs_since,
 )
-from bot.mrkdwn import clock_time, escape
+from bot.mrkdwn import clock_time, escape, when
 from bot.policy import Policy
 from bot.store import Database, approvals, pauses
 from bot.together import TogetherClient
@@ -67,7 +67,7 @@ def paused(pause: Pause) -> Paused:
     why = f": “{escape(longest.reason, 200)}”" if longest.reason else "."
     who = " and ".join(f"<@{each}>" for each in dict.fromkeys(each.user_id for each in pause.people))
     return Paused(
-        f"{who} paused approvals until {clock_time(longest.until)}{why}",
+        f"{who} paused approvals until {when(longest.until)}{why}",
         "You can still cancel. To approve now, ask them, or choose Resume approvals… in the card's menu ⋯.",
     )
 

@@ -40,7 +40,7 @@ class UnknownControl(NotAttempted):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"This bot doesn't recognize {escape(what, _SHOWN)}. Nothing was sent.",
+            f"The bot doesn't recognize {escape(what, _SHOWN)}. Nothing was sent.",
             "Use the latest card, or type /cancel-remediation help.",
         )
 

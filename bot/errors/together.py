@@ -48,7 +48,7 @@ class RateLimited(TogetherError):
     def __init__(self, retry_after: float | None = None, *, quote: str = "") -> None:
         wait = "a minute" if retry_after is None else f"{max(1, round(retry_after))} s"
         super().__init__(
-            f"Together is rate-limiting this bot.{UNCHANGED}",
+            f"Together is rate-limiting the bot.{UNCHANGED}",
             f"Try again in {wait}.",
             quote=quote,
         )
@@ -86,9 +86,9 @@ class KeyRefused(TogetherError):
     code = OutcomeKind.KEY_REFUSED
 
     def __init__(self, status: int, *, quote: str = "") -> None:
-        what, repair = "This bot's Together API key can't do that", "give the key that permission"
+        what, repair = "The bot's Together API key can't do that", "give the key that permission"
         if status == 401:  # noqa: PLR2004 - HTTP's own number
-            what, repair = "Together rejected this bot's API key", "check it"
+            what, repair = "Together rejected the bot's API key", "check it"
         super().__init__(
             f"{what} (HTTP {status}).{UNCHANGED}",
             f"Ask the bot's admin to {repair}. Until then, use the Together console.",

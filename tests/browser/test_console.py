@@ -244,7 +244,7 @@ async def choose_condition(page: Page, running: Demo, name: str) -> None:
 TOLD = {
     "down": "Nothing was sent",
     "slow": "Approved by @alice",
-    "rate limited": "rate-limiting this bot",
+    "rate limited": "rate-limiting the bot",
     "drops responses": "Approved by @alice",
     "hangs after decisions": "The approval may have gone through.",
 }

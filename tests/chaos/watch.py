@@ -48,7 +48,7 @@ class WatchChaos(Chaos):
         for ids in self._ids:
             state, cards = self.together.state(ids), self.slack.cards(ids[2])
             if state == "PENDING_APPROVAL" and not cards:
-                problems.append(f"{ids[2]} waits and has no card")
+                problems.append(f"{ids[2]} waits and has no card; there are {len(self.slack.digests())} digests")
             problems += [f"{ids[2]} is {state}: {card.text[:60]}" for card in cards if not _says(card, state)]
         return problems
 

@@ -44,7 +44,7 @@ async def test_failed_look_keeps_the_doubt_and_brings_no_buttons_back() -> None:
         before = len(bot.slack.visible())
         await bot.slack.press(alert, REFRESH, user="U0BOB")
         told = await bot.answer(before + 1)
-        assert "Couldn't check. Together is rate-limiting this bot." in told.text
+        assert "Couldn't check. Together is rate-limiting the bot." in told.text
         bot.together.faults.clear()
         await poll(bot)
         assert APPROVE not in alert.buttons
@@ -157,7 +157,7 @@ async def test_error_line_has_a_time_and_goes_after_an_hour() -> None:
         alert = await card(bot)
         bot.together.faults.append(Fault("rpc", verb="approve", code=7))
         await bot.slack.press(alert, APPROVE)
-        await card(bot, words="'s approval: This bot's Together API key can't do that")
+        await card(bot, words="'s approval: The bot's Together API key can't do that")
         assert "⚠️ <!date^" in alert.text
         bot.together.faults.clear()
         await pass_time(bot, 3700)
@@ -172,7 +172,7 @@ async def test_progress_takes_the_place_of_an_older_error() -> None:
         bot.together.faults.append(Fault("rpc", verb="approve", code=7))
         await bot.slack.press(alert, APPROVE)
         await poll(bot)
-        assert "'s approval: This bot's Together API key can't do that" in alert.text
+        assert "'s approval: The bot's Together API key can't do that" in alert.text
         with bot.together.paused("cancel"):
             await bot.slack.press(alert, CANCEL)
             await bot.together.until(lambda: bot.together.is_waiting("cancel"))
@@ -228,7 +228,7 @@ async def test_error_on_a_full_alert_keeps_its_buttons(count: int) -> None:
         await bot.slack.press(alert, APPROVE)
         await bot.answer(2)
         assert APPROVE in alert.buttons
-        assert "'s approval: This bot's Together API key can't do that" in alert.text
+        assert "'s approval: The bot's Together API key can't do that" in alert.text
 
 
 async def test_long_ids_fit_into_the_reason_dialog_and_links_that_are_too_long_are_left_out() -> None:

@@ -378,7 +378,7 @@ async def test_odd_state_of_a_dialog_is_answered_and_decides_nothing(bot: World,
     kind, payload = bot.slack.delivered[-1]
     payload["view"]["state"] = {"values": values}
     ack = await bot.slack.deliver(kind, payload)
-    assert "This bot doesn't recognize this dialog." in ack.body
+    assert "The bot doesn't recognize this dialog." in ack.body
     assert bot.together.posts == []
 
 
@@ -387,4 +387,4 @@ async def test_dialog_takes_no_other_verb(bot: World) -> None:
     storm(bot, 6)
     view = await review(bot, await digest(bot))
     ack = await bot.slack.submit(view, **{"review:verb": "refresh"})
-    assert "This bot doesn't recognize this dialog." in ack.body
+    assert "The bot doesn't recognize this dialog." in ack.body

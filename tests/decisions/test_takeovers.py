@@ -81,8 +81,8 @@ async def test_answer_is_told_once_when_its_record_is_answered_after_the_lease(p
     [
         ("paused", "It wasn't sent again: <@U0BOB> paused approvals until"),
         ("escalated", "It wasn't sent again: the repair changed from “Reboot” to “Quick reprovision”."),
-        (16, "It wasn't sent again: Together rejected this bot's API key (HTTP 401)."),
-        (7, "It wasn't sent again: This bot's Together API key can't do that (HTTP 403)."),
+        (16, "It wasn't sent again: Together rejected the bot's API key (HTTP 401)."),
+        (7, "It wasn't sent again: The bot's Together API key can't do that (HTTP 403)."),
         (5, "It wasn't sent again: Together has no such remediation on that cluster and instance."),
         (9, "Together refused to take it again:"),
     ],
