@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.cards import blocks
 from bot.models import LOOKING_SECONDS, Looked, Message, Pause, Pauser, ReplyTarget
-from bot.mrkdwn import clean, escape, when
+from bot.mrkdwn import clean, clock_time, escape, when
 from bot.parsing import MAX_REASON
 
 PAUSE, RESUME = "approvals:pause", "approvals:resume"
@@ -111,7 +111,7 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
 
 def _box(pauser: Pauser) -> dict[str, Any]:
     scope = "" if pauser.cluster_id else ", all clusters"
-    text = blocks.mrkdwn(f"<@{pauser.user_id}> until {when(pauser.until)}{scope}")
+    text = blocks.mrkdwn(f"<@{pauser.user_id}> until {clock_time(pauser.until)}{scope}")
     box = {"text": text, "value": pauser.key}
     return box | {"description": blocks.plain(clean(pauser.reason, blocks.MAX_OPTION_TEXT))} if pauser.reason else box
 
