@@ -63,7 +63,7 @@ class App:
         database: once it is being opened.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what tests replace
         self,
         settings: Settings,
         *,
@@ -71,6 +71,7 @@ class App:
         patience: Timeouts | None = None,
         reread: Callable[[], Settings] | None = None,
         drain_seconds: float = DRAIN_SECONDS,
+        make_database: Callable[[str, Clock], Database] = Database,
     ) -> None:
         self.port = settings.port
         self.listening, self.ready = asyncio.Event(), asyncio.Event()
@@ -86,6 +87,7 @@ class App:
             "start": "The bot is starting.",
         }
         self.database: Database | None = None
+        self._make_database = make_database
         self._socket: Sockets | None = None
         self._watcher: Watcher | None = None
         self._warned: dict[str, str] = {}
@@ -234,7 +236,7 @@ class App:
     async def _open_store(self, stack: AsyncExitStack) -> DecisionStore:
         """Open the database, as often as it takes."""
         settings, report = self._settings, self._reporter("store")
-        self.database = database = Database(settings.database_url, self._clock)
+        self.database = database = self._make_database(settings.database_url, self._clock)
         database.targets = destinations(settings).targets
         stack.push_async_callback(database.close)
         while True:

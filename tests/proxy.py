@@ -12,7 +12,7 @@ class Line:
     Attributes:
         url: by which the database is reached through the line.
         is_down: whether new connections are refused.
-        cut_after: what a bot may still send before all is cut: the server does it, and the bot doesn't learn it.
+        cut_after: what a bot may still send before all is cut: the server has done it, and the bot doesn't learn it.
         freeze_after: what a bot may still send, in this order, before the line passes nothing until `thaw`, though up.
             A COMMIT counts on the connection of what comes before it: a heartbeat may commit at any moment.
         frozen: set while it passes nothing.
@@ -24,6 +24,7 @@ class Line:
         self._writers: set[asyncio.StreamWriter] = set()
         self.is_down = False
         self.cut_after: bytes | None = None
+        self._unheard: asyncio.StreamReader | None = None
         self.freeze_after: list[bytes] = []
         self._sender: asyncio.StreamWriter | None = None
         self.frozen = asyncio.Event()
@@ -61,14 +62,22 @@ class Line:
         ends = {writer, far_writer}
         self._writers |= ends
         try:
-            await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
+            await asyncio.gather(self._pass(reader, far_writer, far_reader), self._pass(far_reader, writer, reader))
         finally:
             self._writers -= ends
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: asyncio.StreamReader
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
                 await self._flowing.wait()
+                if reader is self._unheard:
+                    self.cut()
+                    break
+                if self.cut_after and self.cut_after in data:
+                    # All is cut when the server has done it: its answer is what nobody hears.
+                    self.cut_after, self.is_down, self._unheard = None, True, answers
                 writer.write(data)
                 await writer.drain()
                 is_other = self.freeze_after[:1] == [b"COMMIT"] and self._sender not in {None, writer}
@@ -77,12 +86,6 @@ class Line:
                     self._sender = writer
                     if not self.freeze_after:
                         self.freeze()
-                if self.cut_after and self.cut_after in data:
-                    self.cut_after, self.is_down = None, True
-                    for each in self._writers - {writer}:
-                        each.transport.abort()
-                    # What was sent is on its way: the server is let finish it before it sees the end of the line.
-                    await asyncio.sleep(0.2)
         writer.transport.abort()
 
 

@@ -226,6 +226,7 @@ async def test_gauges_say_what_is_under_way_and_what_waits(bot: World) -> None:
         assert Counted({}, await metrics(bot)).now("watch_queue", lane="post") == 2
 
 
+@pytest.mark.bot(busy_seconds=0.1)
 async def test_database_that_is_away_is_seen(bot: World) -> None:
     before = await metrics(bot)
     assert bot.app.database is not None

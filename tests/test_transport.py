@@ -9,11 +9,12 @@ import httpx
 import pytest
 
 from bot.transport import AiohttpTransport, proxy_for
+from tests.manual_clock import HANGS_AFTER
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
-SECONDS = httpx.Timeout(0.5)
+SHORT = httpx.Timeout(0.5)  # where the time is to run out; elsewhere a slow machine would
 
 
 @asynccontextmanager
@@ -35,7 +36,7 @@ async def serving(handle: Handle) -> AsyncIterator[str]:
 @asynccontextmanager
 async def client(proxy: str | None = None, limit: int = 10) -> AsyncIterator[httpx.AsyncClient]:
     transport = AiohttpTransport(ssl.create_default_context(), limit=limit, proxy=proxy)
-    async with httpx.AsyncClient(transport=transport, timeout=SECONDS) as made:
+    async with httpx.AsyncClient(transport=transport, timeout=HANGS_AFTER) as made:
         yield made
 
 
@@ -80,7 +81,7 @@ async def test_answer_that_does_not_come_is_a_read_timeout() -> None:
 
     async with serving(hang) as there, client() as made:
         with pytest.raises(httpx.ReadTimeout):
-            await made.post(f"http://{there}/", content=b"post")
+            await made.post(f"http://{there}/", content=b"post", timeout=SHORT)
     assert len(arrived) == 1
 
 
@@ -95,7 +96,7 @@ async def test_handshake_that_fails_sends_nothing(*, closes: bool) -> None:
 
     async with serving(handshake) as there, client() as made:
         with pytest.raises(NOT_SENT):
-            await made.post(f"https://{there}/", content=b"post")
+            await made.post(f"https://{there}/", content=b"post", timeout=SHORT)
     assert seen
     assert b"post" not in b"".join(seen)
 

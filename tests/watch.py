@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from bot.clock import WaitReason
+from bot.store.sqlite import BUSY_SECONDS
 from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, POLL, ManualClock
 from tests.simulator.slack import Ack, Posted
 from tests.simulator.slack.limits import Limits
@@ -25,7 +26,12 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def watching(
-    database: str | None = None, *, socket: bool = False, drain_seconds: float = 25, **environ: str
+    database: str | None = None,
+    *,
+    socket: bool = False,
+    drain_seconds: float = 25,
+    busy_seconds: float = BUSY_SECONDS,
+    **environ: str,
 ) -> AsyncIterator[World]:
     """A bot that watches, on a clock that stands until a test lets it go on."""
     settings = {"BOT_ALERT_CHANNEL": CHANNEL, "BOT_POLL_SECONDS": str(int(POLL)), "BOT_LEASE_SECONDS": "300"}
@@ -40,6 +46,7 @@ async def watching(
                 time=time,
                 socket=socket,
                 drain_seconds=drain_seconds,
+                busy_seconds=busy_seconds,
                 environ=given,
                 clusters=["cluster-1"],  # it is listed as soon as the bot starts, and then again in ten minutes
             )

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from bot.app import App
 from bot.models import Remediation, button_value
 from bot.settings import Settings, read_settings
+from bot.store import Database
+from bot.store.sqlite import BUSY_SECONDS
 from bot.together import Timeouts
 from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, ManualClock
 from tests.simulator.process import variables
@@ -119,6 +122,7 @@ async def world(
     socket: bool = False,
     patience: Timeouts | None = None,
     drain_seconds: float = 25,
+    busy_seconds: float = BUSY_SECONDS,
     database: str | None = None,
     time: ManualClock | None = None,
     environ: Mapping[str, str] | None = None,
@@ -135,7 +139,8 @@ async def world(
             slack.ack_seconds = HANGS_AFTER
             together.clusters.update({cluster: f"{cluster} (H100)" for cluster in clusters})
             settings = settings_for(slack, together, socket=socket, **given)
-            app = App(settings, clock=time.clock, patience=patience, drain_seconds=drain_seconds)
+            opened = partial(Database, busy_seconds=busy_seconds)
+            app = App(settings, clock=time.clock, patience=patience, drain_seconds=drain_seconds, make_database=opened)
             async with running(app, slack, socket=socket) as (stop, task):
                 yield World(slack, together, time, settings, app, stop, task)
 

@@ -18,7 +18,7 @@ from bot.clock import Clock
 from bot.errors import StartError, StorageUnavailable
 from bot.store.connection import Connection, Driver, Running
 from bot.store.groups import Groups, Member
-from bot.store.sqlite import SCHEME, SQLiteFile
+from bot.store.sqlite import BUSY_SECONDS, SCHEME, SQLiteFile
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_SECONDS = 600.0
@@ -49,6 +49,7 @@ class Database:
     Args:
         url: `sqlite:///path`, or a PostgreSQL URL as hosts hand it out.
         seconds: how long a statement may take; a database that doesn't answer is given up soon after.
+        busy_seconds: how long a transaction waits for an SQLite file that another program has locked.
         migrations: the versions of the schema.
 
     Attributes:
@@ -58,13 +59,19 @@ class Database:
     """
 
     def __init__(
-        self, url: str, clock: Clock | None = None, *, seconds: float = SECONDS, migrations: Path = MIGRATIONS
+        self,
+        url: str,
+        clock: Clock | None = None,
+        *,
+        seconds: float = SECONDS,
+        busy_seconds: float = BUSY_SECONDS,
+        migrations: Path = MIGRATIONS,
     ) -> None:
         self.seconds = seconds
         self.is_sqlite = url.startswith(SCHEME)
         self.targets: tuple[str, ...] = ()
         self.under_way: set[asyncio.Future[Any]] = set()
-        self._file = SQLiteFile(url, clock or Clock()) if self.is_sqlite else None
+        self._file = SQLiteFile(url, clock or Clock(), busy_seconds) if self.is_sqlite else None
         self._driver: Driver = self._file or _postgresql(url)
         self._migrations = migrations
         self._versions = sorted(path.name[:4] for path in (migrations / "versions").glob("[0-9]*.py"))

@@ -24,6 +24,7 @@ class SQLiteFile:
 
     Args:
         clock: what `bot_now()` says.
+        busy_seconds: how long a transaction waits for a file that somebody has locked.
     """
 
     dialect: Dialect = DIALECT
@@ -35,15 +36,16 @@ class SQLiteFile:
     begin_write = "BEGIN IMMEDIATE"
     begin_read = "BEGIN"
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, clock: Clock, busy_seconds: float = BUSY_SECONDS) -> None:
         # Its real name, so that no symbolic link and no parameter of the URL make another one of it.
         self.path = Path(make_url(url).database or "").resolve()
         self._clock = clock
+        self._busy_seconds = busy_seconds
         self._owned: Sequence[int] = ()
 
     def connect(self) -> sqlite3.Connection:
         """Open the file, with every commit on the disk before it returns."""
-        raw = sqlite3.connect(self.path, BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+        raw = sqlite3.connect(self.path, self._busy_seconds, check_same_thread=False, isolation_level=None)
         for pragma in ("journal_mode=WAL", "synchronous=FULL"):
             raw.execute(f"PRAGMA {pragma}")
         raw.create_function("bot_now", 0, self._clock.now)

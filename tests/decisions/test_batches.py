@@ -157,6 +157,7 @@ async def test_batch_is_not_resumed_after_hours() -> None:
         assert bot.together.posts == []
 
 
+@pytest.mark.bot(busy_seconds=0.1)
 async def test_batch_that_was_reported_as_not_started_never_runs(bot: World, tmp_path: Path) -> None:
     await began(bot)
     storm(bot, 6)

@@ -16,7 +16,7 @@ from tests.sqlite import locked
 from tests.watch import quiet
 from tests.world import APPROVE, REF, REFRESH, World, world
 
-pytestmark = pytest.mark.bot(drain_seconds=0.05)
+pytestmark = pytest.mark.bot(drain_seconds=0.05, busy_seconds=0.1)
 
 
 async def test_click_while_the_database_is_locked_is_refused_for_good(bot: World, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ async def test_stop_that_cannot_hand_back_says_that_nothing_is_certain(
 async def test_progress_that_could_not_be_recorded_is_not_shown(tmp_path: Path) -> None:
     """Another process could not take it off an alert of another tool, whose buttons it had taken away."""
     path = tmp_path / "bot.db"
-    async with world(database=f"sqlite:///{path}", drain_seconds=0.05) as bot:
+    async with world(database=f"sqlite:///{path}", drain_seconds=0.05, busy_seconds=0.1) as bot:
         bot.together.add()
         alert = bot.alert()
         async with AsyncExitStack() as stack:

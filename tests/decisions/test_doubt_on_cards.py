@@ -136,7 +136,7 @@ async def test_two_approvals_are_asked_for_announced_and_both_named() -> None:
 
 
 async def test_what_is_not_recorded_is_not_left_on_the_card(tmp_path: Path) -> None:
-    async with watching(f"sqlite:///{tmp_path}/bot.db", drain_seconds=0.05) as bot:
+    async with watching(f"sqlite:///{tmp_path}/bot.db", drain_seconds=0.05, busy_seconds=0.1) as bot:
         bot.together.add()
         alert = await card(bot)
         async with AsyncExitStack() as stack:

@@ -165,6 +165,7 @@ async def test_void_keeps_out_what_lands_later_and_leaves_what_another_has(store
     assert await store.take_over([], at_start=True) is None
 
 
+@pytest.mark.bot(busy_seconds=0.1)
 async def test_pause_that_cannot_be_stored_is_refused_for_good(bot: World, tmp_path: Path) -> None:
     message = with_button(bot, PAUSE)
     async with locked(tmp_path / "bot.db"):

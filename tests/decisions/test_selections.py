@@ -206,7 +206,7 @@ async def test_dialog_is_submitted_once_and_only_by_its_owner(bot: World) -> Non
 
 
 async def test_selection_while_the_database_is_away_is_answered(tmp_path: Path) -> None:
-    async with watching(database=f"sqlite:///{tmp_path}/bot.db") as bot:
+    async with watching(database=f"sqlite:///{tmp_path}/bot.db", busy_seconds=0.1) as bot:
         await began(bot)
         storm(bot, 6)
         message = await digest(bot)
