@@ -11,17 +11,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bot.models import Alert, Remediation, Snapshot, TrackedMessage
+from bot.models import Alert, Cluster, Remediation, RepairLoad, Snapshot, TrackedMessage
+from bot.settings import read_settings
 from bot.store import Database, messages
-from bot.watcher import Route, WatchConfig, calls, schedule
+from bot.watcher import calls, schedule
 from bot.watcher.poller import fingerprint_of
+from bot.wiring import card_config, watch_config
+from handlers.connection import Identity
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.slack import Slack
 from tests.simulator.slack.limits import Limits
+from tests.simulator.slack.workspace import BOT_USER, TEAM
 from tests.simulator.together import Ids, Together
 
 CLUSTERS, PAGE = 100, 100
 POLL = 5
+CHANNEL = "C0OPS"
 TICKS = os.sysconf("SC_CLK_TCK")
 BACKLOGS = (2_500, 10_000)
 IDLE_ROUNDS = 4
@@ -77,20 +82,23 @@ class Bot:
 async def bot_beside(slack: Slack, together: Together, folder: Path) -> AsyncIterator[Bot]:
     """Run a bot on what the folder's database has."""
     port = free_port()
-    settings = {
-        **variables(slack, together),
-        "DATABASE_URL": f"sqlite:///{folder}/bot.db",
-        "BOT_ALERT_CHANNEL": "C0OPS",
-        "BOT_POLL_SECONDS": str(POLL),
-        "LOG_LEVEL": "ERROR",
-    }
-    process = start_bot(folder, settings, port=port, log=folder / "bot.log")
+    process = start_bot(folder, _environ(slack, together, folder), port=port, log=folder / "bot.log")
     try:
         await ready(slack, port)
         yield Bot(process.pid, slack, together)
     finally:
         process.terminate()
         await asyncio.to_thread(process.wait, 40)
+
+
+def _environ(slack: Slack, together: Together, folder: Path) -> dict[str, str]:
+    return {
+        **variables(slack, together),
+        "DATABASE_URL": f"sqlite:///{folder}/bot.db",
+        "BOT_ALERT_CHANNEL": CHANNEL,
+        "BOT_POLL_SECONDS": str(POLL),
+        "LOG_LEVEL": "ERROR",
+    }
 
 
 async def cycles() -> None:
@@ -132,13 +140,17 @@ def _counted(calls: Counter[str]) -> str:
 
 async def _tell_all(folder: Path, slack: Slack, together: Together, ids: list[Ids]) -> None:
     """Leave behind what a bot leaves that has posted them all."""
-    database = Database(f"sqlite:///{folder}/bot.db")
+    settings = read_settings(_environ(slack, together, folder))
+    database = Database(settings.database_url)
     await database.open()
-    config, told = WatchConfig(Route("C0OPS")), []
+    config, told = watch_config(settings, CHANNEL, card_config(settings, Identity(TEAM, "", BOT_USER))), []
+    open_in = Counter(cluster_id for cluster_id, *_ in ids)
     for number, each in enumerate(ids):
         remediation = Remediation.model_validate(together.remediations[each])
-        alert = Alert(remediation, fingerprint_of(together.remediations[each]))
-        card = TrackedMessage(f"m{number}", False, each[0], "C0OPS", reminders=calls.MAX_REMINDERS, next_at=None)
+        cluster = Cluster.model_validate(together.describe(each[0]))
+        load = RepairLoad(0, cluster.nodes, 0.0, cluster.cluster_name or "", open_in[each[0]])
+        alert = Alert(remediation, fingerprint_of(together.remediations[each]), share=load)
+        card = TrackedMessage(f"m{number}", False, each[0], CHANNEL, reminders=calls.MAX_REMINDERS, next_at=None)
         message = schedule.content(Snapshot(card, [alert], {}, [], is_being_decided=False, now=0.0), config)
         ids_of = dict(zip(("cluster_id", "instance_id", "remediation_id"), each, strict=True))
         metadata = {"event_type": "remediation_alert", "event_payload": ids_of}

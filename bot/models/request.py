@@ -1,6 +1,7 @@
 """One thing that a person asked for: who, what, where."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from bot.models.button import SeenState
@@ -31,7 +32,7 @@ class Actor:
     is_member: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """A Slack message: `text` for notifications and screen readers, `blocks` for eyes."""
 
@@ -39,7 +40,7 @@ class Message:
     blocks: Blocks = field(default_factory=list)
     attachments: Blocks = field(default_factory=list)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The same for messages that look the same; it begins the same for those that ask and offer the same."""
         asks = self.blocks[:1] + [

@@ -394,14 +394,14 @@ class Together(Listener):
         return {"alerts": found[start : start + size], "next_page_token": str(start + size) if more else ""}
 
     def _clusters(self, _request: web.Request, _body: Any) -> dict[str, Any]:
-        return {"clusters": [self._describe(cluster) for cluster in self.clusters]}
+        return {"clusters": [self.describe(cluster) for cluster in self.clusters]}
 
     def _cluster(self, request: web.Request, _body: Any) -> dict[str, Any]:
         if request.match_info["cluster"] not in self.clusters:
             raise RpcError(5, "cluster not found")
-        return self._describe(request.match_info["cluster"])
+        return self.describe(request.match_info["cluster"])
 
-    def _describe(self, cluster: str) -> dict[str, Any]:
+    def describe(self, cluster: str) -> dict[str, Any]:
         mine = list({each["instance_id"]: each for each in self.of_cluster(cluster)}.values())
         nodes = [
             {
