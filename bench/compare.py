@@ -118,18 +118,16 @@ async def main() -> bool:
         os.sched_setaffinity(0, own)
         stack.callback(os.sched_setaffinity, 0, cores)
         load = await stack.enter_async_context(Load())
-        targets = [await _start(stack, load, folder, theirs, each) for each in _programs(folder, postgresql)]
+        targets = [await start(stack, load, folder, theirs, each) for each in _programs(folder, postgresql)]
         shuffler = random.Random(1)  # noqa: S311 - the order needs no secrets
         for _ in range(ROUNDS):
             for target in shuffler.sample(targets, len(targets)):
-                target.rounds.append(await _round(load, target))
+                target.rounds.append(await one_round(load, target))
         for target in targets:
             target.after = target.memory()
         _print(targets, same_core=own == theirs)
     by_name = {target.name: target for target in targets}
-    slow = [
-        name for name in (SQLITE, POSTGRESQL) if _ratio(by_name[name], by_name[ASYNC], "ack p50, ms")[0] > ACK_LIMIT
-    ]
+    slow = [name for name in (SQLITE, POSTGRESQL) if ratio(by_name[name], by_name[ASYNC], "ack p50, ms")[0] > ACK_LIMIT]
     print(f"Ack limit {ACK_LIMIT} of AsyncApp's: {'exceeded by ' + ' and '.join(slow) if slow else 'kept'}", flush=True)
     return not slow
 
@@ -150,7 +148,10 @@ def _programs(folder: Path, postgresql: str) -> list[Program]:
     return found
 
 
-async def _start(stack: AsyncExitStack, load: Load, folder: Path, cores: set[int], program: Program) -> Target:
+async def start(
+    stack: AsyncExitStack, load: Load, folder: Path, cores: set[int], program: Program, *, warm_up: int = WARM_UP
+) -> Target:
+    """Start a program on these cores, to be stopped with the stack, and warm it up."""
     port = free_port()
     environ = {
         "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": str(port), "HOST": "127.0.0.1",
@@ -172,7 +173,7 @@ async def _start(stack: AsyncExitStack, load: Load, folder: Path, cores: set[int
         if process.poll() is not None:
             raise SystemExit(f"{program.name} did not start:\n{log.read_text('utf-8')}")
     target.first_ack = time.perf_counter() - began
-    await load.flood(target.url, WARM_UP, IN_FLIGHT)
+    await load.flood(target.url, warm_up, IN_FLIGHT)
     target.idle = target.memory()
     return target
 
@@ -185,7 +186,8 @@ async def _is_acked(load: Load, target: Target) -> bool:
         return False
 
 
-async def _round(load: Load, target: Target) -> Round:
+async def one_round(load: Load, target: Target) -> Round:
+    """Measure a target once: what people wait for at an even pace, then what it does at most."""
     paced = await load.paced(target.url, PACED, PER_SECOND)
     before = target.cpu()
     seconds = await load.flood(target.url, FLOOD, IN_FLIGHT)
@@ -201,8 +203,8 @@ async def _round(load: Load, target: Target) -> Round:
     )
 
 
-def _ratio(target: Target, base: Target, figure: str) -> tuple[float, float, float]:
-    """The median of the ratios of both in the same round, and the least and the most of them."""
+def ratio(target: Target, base: Target, figure: str) -> tuple[float, float, float]:
+    """Return the median of the ratios of both in the same round, and the least and the most of them."""
     read, _ = FIGURES[figure]
     ratios = [read(one) / read(other) for one, other in zip(target.rounds, base.rounds, strict=True)]
     return statistics.median(ratios), min(ratios), max(ratios)
@@ -234,6 +236,6 @@ def _print(targets: list[Target], *, same_core: bool) -> None:
         for figure in FIGURES:
             cells = []
             for target in targets:
-                middle, least, most = _ratio(target, by_name[base], figure)
+                middle, least, most = ratio(target, by_name[base], figure)
                 cells.append(f"{middle:.2f} ({least:.2f}-{most:.2f})")
             print(f"{figure:26}" + "".join(f"{cell:>{width}}" for cell in cells))

@@ -9,7 +9,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from bot.daily import DailyTime, QuietHours
 from bot.links import PLACEHOLDERS, placeholders
@@ -275,7 +275,10 @@ def database(value: str) -> str:
     return value
 
 
-Commas = BeforeValidator(items)
+Items = Annotated[tuple[str, ...], BeforeValidator(items)]
+People = Annotated[Items, each_is(r"\*|[UWS][A-Z0-9]+", "user ID, user group ID, or *")]
+Minutes = Annotated[int, Field(ge=0, le=7 * 24 * 60)]
+Token = Annotated[SecretStr, secret("")]
 Url = Annotated[str, AfterValidator(url)]
 Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
 Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)

@@ -84,45 +84,38 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     slack_bot_token: Annotated[SecretStr, formats.secret("xoxb-")]
-    slack_signing_secret: Annotated[SecretStr, formats.secret("")] | None = None
+    slack_signing_secret: formats.Token | None = None
     slack_app_token: Annotated[SecretStr, formats.secret("xapp-")] | None = None
     slack_api_url: formats.Url = "https://slack.com/api"
-    together_api_key: Annotated[SecretStr, formats.secret("")]
+    together_api_key: formats.Token
     together_base_url: Annotated[formats.Url, AfterValidator(formats.together_url)] = "https://api.together.xyz/v1"
-    bot_operators: Annotated[
-        tuple[str, ...],
-        formats.Commas,
-        formats.each_is(r"\*|[UWS][A-Z0-9]+", "user ID, user group ID, or *"),
-        Field(min_length=1),
-    ]
-    bot_channels: Annotated[tuple[str, ...], formats.Commas, formats.each_is(r"[CGD][A-Z0-9]+", "channel ID")] = ()
+    bot_operators: Annotated[formats.People, Field(min_length=1)]
+    bot_channels: Annotated[formats.Items, formats.each_is(r"[CGD][A-Z0-9]+", "channel ID")] = ()
     bot_alert_channel: Annotated[str, AfterValidator(formats.channel)] | None = None
-    bot_clusters: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.clusters)] = ()
-    bot_observe: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.observed)] = ()
+    bot_clusters: Annotated[formats.Items, AfterValidator(formats.clusters)] = ()
+    bot_observe: Annotated[formats.Items, AfterValidator(formats.observed)] = ()
     bot_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
-    bot_remind_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
+    bot_remind_minutes: formats.Minutes = 15
     bot_oncall: Annotated[str, AfterValidator(formats.oncall)] = ""
     bot_escalate: Annotated[str, AfterValidator(formats.escalation)] | None = None
-    bot_routes: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.routes)] = ()
+    bot_routes: Annotated[formats.Items, AfterValidator(formats.routes)] = ()
     bot_console_url: Annotated[str, AfterValidator(formats.console)] = "https://api.together.ai/clusters"
     bot_runbook_url: Annotated[str, AfterValidator(formats.template)] = ""
     bot_impact_url: Annotated[str, AfterValidator(formats.impact)] = ""
-    bot_impact_token: Annotated[SecretStr, formats.secret("")] | None = None
+    bot_impact_token: formats.Token | None = None
     bot_quiet_hours: Annotated[QuietHours | None, BeforeValidator(formats.quiet_hours)] = None
     bot_summary: Annotated[DailyTime | None, BeforeValidator(formats.daily_time)] = None
     bot_reason: Annotated[Literal["never", "cancel", "always"], formats.Lower] = "never"
     bot_max_in_repair: Annotated[int | None, Field(ge=1)] = None
     bot_max_in_repair_percent: Annotated[int | None, Field(ge=1, le=100)] = None
-    bot_two_people_modes: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.modes)] = ()
+    bot_two_people_modes: Annotated[formats.Items, AfterValidator(formats.modes)] = ()
     bot_max_repairs_per_node: Annotated[str, formats.Lower, AfterValidator(formats.per_node)] = ""
-    bot_break_glass: Annotated[
-        tuple[str, ...], formats.Commas, formats.each_is(r"\*|[UWS][A-Z0-9]+", "user ID, user group ID, or *")
-    ] = ()
+    bot_break_glass: formats.People = ()
     bot_automatic_repairs: Annotated[Literal["all", "destructive", "none"], formats.Lower] = "all"
-    bot_wait_minutes: Annotated[tuple[str, ...], formats.Commas, AfterValidator(formats.waits)] = ()
-    bot_stuck_minutes: Annotated[int, Field(ge=0, le=10_080)] = 90
+    bot_wait_minutes: Annotated[formats.Items, AfterValidator(formats.waits)] = ()
+    bot_stuck_minutes: formats.Minutes = 90
     bot_storm_brake: Annotated[str, AfterValidator(formats.storm_brake)] = ""
-    bot_unrepaired_minutes: Annotated[int, Field(ge=0, le=10_080)] = 15
+    bot_unrepaired_minutes: formats.Minutes = 15
     bot_verify_hours: Annotated[int, Field(ge=0, le=168)] = 24
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
     bot_webhook_url: formats.Url | None = None
@@ -156,11 +149,8 @@ class Settings(BaseModel):
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be logged."""
-        kept = (
-            self.slack_bot_token, self.slack_signing_secret, self.slack_app_token, self.together_api_key,
-            self.bot_webhook_secret, self.bot_pagerduty_key, self.bot_audit_key,
-        )  # fmt: skip
-        secrets = [each.get_secret_value() for each in kept if each]
+        kept = [getattr(self, name.lower()) for name in SECRETS]
+        secrets = [each.get_secret_value() for each in kept if isinstance(each, SecretStr)]
         if not self.database_url.startswith("sqlite:"):
             password = urlsplit(self.database_url).password or ""
             secrets += [each for each in (password, unquote(password)) if each]

@@ -5,10 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
-from bench import scale, watch
+from bench import growth, scale, watch
 from bench.fleet import HOUR, Clusters, Fleet, Office
+from bot.store.tables import audit, decisions
+from tests.rows import execute_beside
 from tests.simulation.loop import SeededLoop
+from tests.watch import quiet
+from tests.world import REF, World
 
 
 async def test_storm_is_measured_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,3 +34,19 @@ def test_simulated_fleet_is_decided_on_cards_and_digests(tmp_path: Path, capsys:
     assert calls["cancel"] > 10
     assert "refused for its limits: 0" in told
     assert "problems=[]" in told
+
+
+async def test_bot_works_on_a_database_with_many_finished_decisions(bot: World, tmp_path: Path) -> None:
+    bot.together.add()
+    await bot.slack.command(REF)
+    await bot.answer()
+    await bot.settle()
+    rows = len(await execute_beside(bot, select(audit.c.seq)))
+    growth.multiply(tmp_path / "bot.db", 50, age=400 * growth.DAY)
+    assert len(await execute_beside(bot, select(decisions.c.id).where(decisions.c.status == "done"))) == 50
+    assert len(await execute_beside(bot, select(audit.c.seq))) == 50 * rows
+    async with bot.another():
+        await bot.slack.command(REF)
+        assert "already cancelled by <@U0ALICE>" in (await bot.answer(2)).text
+        await quiet(bot)
+    assert len(await execute_beside(bot, select(decisions.c.id))) == 2  # what was old was deleted

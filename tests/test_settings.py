@@ -6,7 +6,7 @@ import pytest
 
 from bot.cards import CardConfig
 from bot.formats import is_loopback
-from bot.settings import EXAMPLES, Settings, SettingsError, read_settings, unknown_names
+from bot.settings import EXAMPLES, SECRETS, Settings, SettingsError, read_settings, unknown_names
 from bot.wiring import watch_config
 
 GOOD = {
@@ -253,6 +253,17 @@ def test_socket_mode_needs_no_signing_secret() -> None:
     settings = read_settings({**GOOD, "SLACK_SIGNING_SECRET": "", "SLACK_APP_TOKEN": "xapp-1"})
     assert settings.slack_signing_secret is None
     assert set(settings.secrets) == {"xoxb-1", "xapp-1", "key"}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_every_secret_is_kept_out_of_logs(name: str) -> None:
+    value = {
+        "SLACK_BOT_TOKEN": "xoxb-hidden", "SLACK_APP_TOKEN": "xapp-hidden", "BOT_PAGERDUTY_KEY": "h" * 32,
+        "BOT_WEBHOOK_SECRET": f"whsec_{'hidd' * 8}", "DATABASE_URL": "postgresql://bot:hidden@db/bot",
+    }.get(name, "hidden-hidden-hidden-hidden-hidden")  # fmt: skip
+    others = {"BOT_WEBHOOK_URL": "https://example.com"} if name == "BOT_WEBHOOK_SECRET" else {}
+    settings = read_settings(GOOD | others | {name: value})
+    assert (value if name != "DATABASE_URL" else "hidden") in settings.secrets
 
 
 def test_bolts_oauth_mode_is_not_turned_on_by_accident() -> None:
