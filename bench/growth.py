@@ -98,7 +98,7 @@ async def _purge(load: Load, folder: Path, cores: list[int]) -> None:
     for old in (0, PURGED):
         path = Path(shutil.copy(folder / "made.db", folder / f"{old} old.db"))
         if old:
-            multiply(path, old, age=400 * DAY)
+            multiply(path, old, age=401 * DAY)
         async with AsyncExitStack() as stack:
             bot = await _bot(stack, load, path, cores, warm_up=0)
             began = time.perf_counter()

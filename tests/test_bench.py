@@ -42,7 +42,7 @@ async def test_bot_works_on_a_database_with_many_finished_decisions(bot: World, 
     await bot.answer()
     await bot.settle()
     rows = len(await execute_beside(bot, select(audit.c.seq)))
-    growth.multiply(tmp_path / "bot.db", 50, age=400 * growth.DAY)
+    growth.multiply(tmp_path / "bot.db", 50, age=401 * growth.DAY)
     assert len(await execute_beside(bot, select(decisions.c.id).where(decisions.c.status == "done"))) == 50
     assert len(await execute_beside(bot, select(audit.c.seq))) == 50 * rows
     async with bot.another():
