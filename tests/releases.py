@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from bot.store.database import MIGRATIONS
 from tests.engine import engine_of
+from tests.schema_0_1 import create_tables
 
 # One decision in each state (received; claimed; sent; outcome known but not told; done; void; sent, with "in progress"
 # shown), an alert on hold, a digest of six, and a selection of two that is running.
@@ -23,8 +24,9 @@ def fill_like_release_0_1(url: str, texts: Mapping[str, str]) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with engine_of(url).begin() as connection:
+        create_tables(connection)
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.stamp(config, "0001")
         _insert(connection, texts)
 
 
