@@ -18,12 +18,24 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    text,
 )
+from sqlalchemy.types import TypeEngine
 
 from bot.errors import OutcomeKind
 from bot.models import RemediationRef
 
 metadata = MetaData()
+_IDS = ("cluster_id", "instance_id", "remediation_id")
+
+
+def _required(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]] = Text, **more: Any) -> Column[Any]:  # noqa: ANN401 - what Column takes
+    return Column(name, kind, nullable=False, **more)
+
+
+def _ids() -> list[Column[str]]:
+    return [Column(name, Text, primary_key=True) for name in _IDS]
+
 
 # A decision is received, claims its remediation (active), has an outcome that is yet to be delivered (answered), and is
 # done, or given up (undelivered). Queued: it waits for its turn in a batch. Void: it was never begun. Set aside: no
@@ -37,68 +49,61 @@ decisions = Table(
     "decisions",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("dedup_key", Text, nullable=False, unique=True),
-    Column("status", Text, nullable=False),
-    Column("verb", Text, nullable=False),
-    Column("cluster_id", Text, nullable=False),
-    Column("instance_id", Text, nullable=False),
-    Column("remediation_id", Text, nullable=False),
-    Column("user_id", Text, nullable=False),
+    _required("dedup_key", unique=True),
+    _required("status"),
+    _required("verb"),
+    *map(_required, _IDS),
+    _required("user_id"),
     # What was asked and where its answer goes, as JSON; blanked when it is answered, since it holds a response_url.
     Column("request", Text),
     # What to tell, as JSON, from the moment in which the outcome is known until it is told.
     Column("answer", Text),
     Column("outcome", Text),
-    Column("received_at", Double, nullable=False),
+    _required("received_at", Double),
     Column("active_at", Double),
     Column("sent_at", Double),
     Column("seen_mode", Text),
     Column("seen_state", Text),
-    Column("repeats", Integer, nullable=False, default=0),
+    _required("repeats", Integer, default=0),
     Column("answered_at", Double),
-    Column("deliveries", Integer, nullable=False, server_default="0"),
+    _required("deliveries", Integer, server_default="0"),
     Column("done_at", Double),
     # Who works on it, and until when without a sign of life; the fence grows with every change of hands.
-    Column("owner", Text, nullable=False),
-    Column("lease_until", Double, nullable=False),
-    Column("fence", Integer, nullable=False),
+    _required("owner"),
+    _required("lease_until", Double),
+    _required("fence", Integer),
     # Of a batch: which, its place in the order, and its result in a sentence.
     Column("batch_id", Text),
     Column("batch_number", Integer),
     Column("summary", Text),
+    Index("decisions_of_a_batch", "batch_id", "batch_number"),
+    Index("decisions_by_status", "status", "cluster_id"),
+    Index("decisions_of_a_remediation", *_IDS),
+    Index("decisions_of_a_cluster", "cluster_id", "answered_at"),
+    Index("finished_decisions", "done_at"),
+    Index(
+        "one_active_decision_per_remediation",
+        *_IDS,
+        unique=True,
+        sqlite_where=text("status = 'active'"),
+        postgresql_where=text("status = 'active'"),
+    ),
 )
-
-Index("decisions_of_a_batch", decisions.c.batch_id, decisions.c.batch_number)
-Index(
-    "one_active_decision_per_remediation",
-    decisions.c.cluster_id,
-    decisions.c.instance_id,
-    decisions.c.remediation_id,
-    unique=True,
-    sqlite_where=decisions.c.status == ACTIVE,
-    postgresql_where=decisions.c.status == ACTIVE,
-)
-Index("decisions_by_status", decisions.c.status, decisions.c.cluster_id)
-Index("decisions_of_a_remediation", decisions.c.cluster_id, decisions.c.instance_id, decisions.c.remediation_id)
-Index("decisions_of_a_cluster", decisions.c.cluster_id, decisions.c.answered_at)
-Index("finished_decisions", decisions.c.done_at)
 
 audit = Table(
     "audit",
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("hash", Text, nullable=False),
-    Column("previous", Text, nullable=False),
-    Column("at", Double, nullable=False),
-    Column("event", Text, nullable=False),
-    Column("decision_id", Text, nullable=False),
+    _required("hash"),
+    _required("previous"),
+    _required("at", Double),
+    _required("event"),
+    _required("decision_id"),
     Column("team_id", Text),
     Column("channel_id", Text),
-    Column("user_id", Text, nullable=False),
-    Column("verb", Text, nullable=False),
-    Column("cluster_id", Text, nullable=False),
-    Column("instance_id", Text, nullable=False),
-    Column("remediation_id", Text, nullable=False),
+    _required("user_id"),
+    _required("verb"),
+    *map(_required, _IDS),
     Column("shown_mode", Text),
     Column("shown_state", Text),
     Column("reason", Text),
@@ -106,17 +111,9 @@ audit = Table(
     Column("state", Text),
     Column("http_status", Integer),
     Column("request_id", Text),
+    Index("audit_by_remediation", "remediation_id"),
+    Index("audit_by_user", "user_id"),
 )
-
-Index("audit_by_remediation", audit.c.remediation_id)
-Index("audit_by_user", audit.c.user_id)
-
-
-_IDS = ("cluster_id", "instance_id", "remediation_id")
-
-
-def _ids() -> list[Column[str]]:
-    return [Column(name, Text, primary_key=True) for name in _IDS]
 
 
 # The body of an alert or message is the whole value as JSON; the columns beside it are those that are searched by.
@@ -124,59 +121,59 @@ alerts = Table(
     "alerts",
     metadata,
     *_ids(),
-    Column("message_id", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("is_open", Boolean, nullable=False),
-    Column("seen_at", Double, nullable=False),
-    Column("fingerprint", Text, nullable=False),
-    Column("body", Text, nullable=False),
+    _required("message_id"),
+    _required("state"),
+    _required("is_open", Boolean),
+    _required("seen_at", Double),
+    _required("fingerprint"),
+    _required("body"),
+    Index("alerts_of_a_message", "message_id"),
+    Index("open_alerts", "is_open", "cluster_id"),
+    Index("alerts_by_state", "state", "seen_at"),
+    Index("alerts_by_age", "seen_at"),
 )
-Index("alerts_of_a_message", alerts.c.message_id)
-Index("open_alerts", alerts.c.is_open, alerts.c.cluster_id)
-Index("alerts_by_state", alerts.c.state, alerts.c.seen_at)
-Index("alerts_by_age", alerts.c.seen_at)
 
 messages = Table(
     "messages",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("is_digest", Boolean, nullable=False),
+    _required("is_digest", Boolean),
     Column("cluster_id", Text),
-    Column("is_open", Boolean, nullable=False),
+    _required("is_open", Boolean),
     Column("next_at", Double),
     Column("ts", Text),
-    Column("posted_at", Double, nullable=False),
-    Column("last_added_at", Double, nullable=False),
-    Column("opened_at", Double, nullable=False),
-    Column("version", Integer, nullable=False, default=0),  # grows with each change of it or of what it shows
-    Column("body", Text, nullable=False),
+    _required("posted_at", Double),
+    _required("last_added_at", Double),
+    _required("opened_at", Double),
+    _required("version", Integer, default=0),  # grows with each change of it or of what it shows
+    _required("body"),
+    Index("due_messages", "is_open", "next_at"),
+    Index("messages_by_ts", "ts"),
+    Index("messages_by_age", "opened_at"),
 )
-Index("due_messages", messages.c.is_open, messages.c.next_at)
-Index("messages_by_ts", messages.c.ts)
-Index("messages_by_age", messages.c.opened_at)
 
 # What was selected, and whose it is; the decisions hold what became of it.
 batches = Table(
     "batches",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("digest_id", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("asked_at", Double, nullable=False),
-    Column("body", Text, nullable=False),
+    _required("digest_id"),
+    _required("status"),
+    _required("asked_at", Double),
+    _required("body"),
     Column("stopped", Text),
+    Index("batches_of_a_digest", "digest_id"),
 )
-Index("batches_of_a_digest", batches.c.digest_id)
 
 first_approvals = Table(
     "first_approvals",
     metadata,
     *_ids(),
-    Column("mode", Text, nullable=False),
-    Column("user_id", Text, nullable=False),
-    Column("at", Double, nullable=False),
-    Column("job_id", Text, nullable=False),
-    Column("episode", Text, nullable=False, server_default=""),
+    _required("mode"),
+    _required("user_id"),
+    _required("at", Double),
+    _required("job_id"),
+    _required("episode", server_default=""),
 )
 
 # Approvals are paused in a cluster, or in all where the ID is empty.
@@ -184,10 +181,10 @@ pauses = Table(
     "pauses",
     metadata,
     Column("cluster_id", Text, primary_key=True),
-    Column("user_id", Text, nullable=False),
-    Column("until", Double, nullable=False),
-    Column("reason", Text, nullable=False, server_default=""),
-    Column("others", Text, nullable=False, server_default="[]"),  # shorter pauses of other people
+    _required("user_id"),
+    _required("until", Double),
+    _required("reason", server_default=""),
+    _required("others", server_default="[]"),  # shorter pauses of other people
 )
 
 # What was acked that is no decision. The body is what was asked as JSON, until it is done; the result is its change's.
@@ -197,29 +194,29 @@ inbox = Table(
     Column("key", Text, primary_key=True),
     Column("body", Text),
     Column("result", Text),
-    Column("received_at", Double, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("lease_until", Double, nullable=False),
+    _required("received_at", Double),
+    _required("owner"),
+    _required("lease_until", Double),
     Column("done_at", Double),
+    Index("inbox_by_end", "done_at", "lease_until"),
 )
-Index("inbox_by_end", inbox.c.done_at, inbox.c.lease_until)
 
 leases = Table(
     "leases",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("until", Double, nullable=False),
+    _required("owner"),
+    _required("until", Double),
 )
 
 outages = Table(
     "outages",
     metadata,
     Column("cluster_id", Text, primary_key=True),
-    Column("since", Double, nullable=False),
-    Column("told", Boolean, nullable=False),
-    Column("channel_id", Text, nullable=False, server_default=""),
-    Column("ts", Text, nullable=False, server_default=""),
+    _required("since", Double),
+    _required("told", Boolean),
+    _required("channel_id", server_default=""),
+    _required("ts", server_default=""),
 )
 
 # What is wrong in a cluster as a whole, and the message about it; `brake` says how much is broken, while it is latched.
@@ -228,7 +225,7 @@ faults = Table(
     metadata,
     Column("cluster_id", Text, primary_key=True),
     Column("brake", Text),
-    Column("body", Text, nullable=False),
+    _required("body"),
 )
 
 # Events for other tools, in the order in which they are told.
@@ -236,27 +233,27 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("target", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("body", Text, nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("next_at", Double, nullable=False),
-    Column("attempts", Integer, nullable=False),
+    _required("target"),
+    _required("subject"),
+    _required("body"),
+    _required("created_at", Double),
+    _required("next_at", Double),
+    _required("attempts", Integer),
+    Index("outbox_of_a_subject", "target", "subject", "id"),
 )
-Index("outbox_of_a_subject", outbox.c.target, outbox.c.subject, outbox.c.id)
 
 signed_heads = Table(
     "signed_heads",
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("signature", Text, primary_key=True),
-    Column("hash", Text, nullable=False),
-    Column("at", Double, nullable=False),
-    Column("key_id", Text, nullable=False, server_default=""),
+    _required("hash"),
+    _required("at", Double),
+    _required("key_id", server_default=""),
 )
 
 # How far something has got in the audit trail.
-cursors = Table("cursors", metadata, Column("name", Text, primary_key=True), Column("seq", Integer, nullable=False))
+cursors = Table("cursors", metadata, Column("name", Text, primary_key=True), _required("seq", Integer))
 
 
 def one_remediation(columns: Any) -> ColumnElement[bool]:  # noqa: ANN401 - of any table with the three IDs
