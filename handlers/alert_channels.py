@@ -13,7 +13,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.cards import review, selection
 from bot.clock import Clock, WaitReason
 from bot.errors import InvalidId, PostFailed, PostUncertain
-from bot.models import MARK, Found, Message, RemediationRef, Verb
+from bot.models import MARK, Found, Json, Message, RemediationRef, Verb
 from handlers.client import REFUSED_BLOCKS, SlackFailure
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class SlackAlertChannels:
 
         `mark` is by what anything else is found again. `broadcast` shows a reply in the channel too.
         """
-        arguments: dict[str, Any] = {"channel": channel_id, "unfurl_links": False, "unfurl_media": False}
+        arguments: Json = {"channel": channel_id, "unfurl_links": False, "unfurl_media": False}
         if thread_ts:
             arguments |= {"thread_ts": thread_ts, **({"reply_broadcast": True} if broadcast else {})}
         if about:
@@ -103,7 +103,7 @@ class SlackAlertChannels:
 
     async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
         """Change a message. One that is no card from now on is found as such no more."""
-        arguments: dict[str, Any] = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
+        arguments: Json = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
         if not is_card:
             arguments["metadata"] = _marked(ts)
         await self._call("chat.update", self._updates, message, arguments)
@@ -150,9 +150,7 @@ class SlackAlertChannels:
     def _pace_of(self, channel_id: str) -> "_Pace":
         return self._posts.setdefault(channel_id, _Pace(self._clock, 1, SECONDS_PER_POST))
 
-    async def _call(
-        self, method: str, pace: "_Pace", message: Message, arguments: dict[str, Any]
-    ) -> AsyncSlackResponse:
+    async def _call(self, method: str, pace: "_Pace", message: Message, arguments: Json) -> AsyncSlackResponse:
         body = {"text": message.text, "blocks": message.marked_blocks, **arguments}
         await pace.begin()
         try:
@@ -178,18 +176,18 @@ class SlackAlertChannels:
             raise PostFailed(str(error), is_lasting=is_lasting, is_gone=code in _GONE, is_closed=is_closed) from error
 
 
-def _metadata(about: RemediationRef | str) -> dict[str, Any]:
+def _metadata(about: RemediationRef | str) -> Json:
     if isinstance(about, str):
         return {"event_type": DIGEST, "event_payload": {"digest_id": about}}
     ids = {"cluster_id": about.cluster_id, "instance_id": about.instance_id, "remediation_id": about.remediation_id}
     return {"event_type": CARD, "event_payload": ids}
 
 
-def _marked(mark: str) -> dict[str, Any]:
+def _marked(mark: str) -> Json:
     return {"event_type": OTHER, "event_payload": {"mark": mark}}
 
 
-def _read_metadata(message: dict[str, Any], found: Found) -> None:
+def _read_metadata(message: Json, found: Found) -> None:
     metadata = message.get("metadata") or {}
     kind, payload, ts = metadata.get("event_type"), metadata.get("event_payload") or {}, str(message.get("ts"))
     about: RemediationRef | str | None = None

@@ -13,6 +13,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
+from bot.models import Json
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Bolt(AsyncApp):
         return response
 
 
-def _kind(body: dict[str, Any]) -> str:
+def _kind(body: Json) -> str:
     """Return what a request is, as one of a few names: what anybody may send must not become a label."""
     found = "command" if "command" in body else str(body.get("type"))
     return found if found in _KINDS else "other"

@@ -1,7 +1,6 @@
 """All buttons, on any message that was posted with this bot's token."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -9,7 +8,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import DecisionService, Lookup, Receipt
 from bot.errors import NotAttempted, UnknownControl
-from bot.models import RULES, Request, Verb, read_button_value
+from bot.models import RULES, Json, Request, Verb, read_button_value
 from handlers.clicks import action_of, actor_of, dicts, key_of, place_of, value_beside
 from handlers.home import Home
 from handlers.reasons import Reasons
@@ -28,7 +27,7 @@ class Buttons:
     reasons: Reasons
     home: Home
 
-    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take a click."""
         asked: Request | NotAttempted | None
         try:
@@ -58,7 +57,7 @@ class Buttons:
         await self.reasons.ask(request)
 
 
-def read(body: dict[str, Any]) -> Request | None:
+def read(body: Json) -> Request | None:
     """What a click asks for; None for a button that only opens a link.
 
     Raises:
@@ -86,7 +85,7 @@ def read(body: dict[str, Any]) -> Request | None:
     return Request(verb, ref, actor_of(body), place_of(body), shown=shown, trigger_id=key_of(body), seconds=seconds)
 
 
-def _is_link(message: dict[str, Any], action_id: str) -> bool:
+def _is_link(message: Json, action_id: str) -> bool:
     """Whether a button only opens a URL: Slack tells of those clicks too, and nothing is expected of the app."""
     nested = (block for attachment in dicts(message, "attachments") for block in dicts(attachment, "blocks"))
     elements = [

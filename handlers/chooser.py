@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, assert_never
+from typing import assert_never
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -23,7 +23,7 @@ from bot.errors import (
     StorageUnavailable,
     UnknownControl,
 )
-from bot.models import OPEN, Actor, Remediation, RemediationRef, ReplyTarget, Request, SeenState, State, Verb, key
+from bot.models import OPEN, Actor, Json, Remediation, RemediationRef, ReplyTarget, Request, SeenState, State, Verb, key
 from bot.parsing import Browse, Find, ListWaiting, RepairsOf, Report, Suggested, Tonight
 from handlers.clicks import action_of, actor_of
 from handlers.dialogs import Dialogs
@@ -49,7 +49,7 @@ class Chooser:
     dialogs: Dialogs
     config: cards.CardConfig
 
-    async def tonight(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def tonight(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Sum up the last shift, for somebody who asks in their home."""
         press = self.surface.press_of(body)
         say = partial(self.answer, Tonight(), press)
@@ -113,7 +113,7 @@ class Chooser:
         view_id = await self.dialogs.open(of.trigger_id, chooser.loading())
         await self._fill(view_id, lambda: self._first_view(asked, of.actor, of.place), of)
 
-    async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: ReplyTarget) -> dict[str, Any]:
+    async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: ReplyTarget) -> Json:
         await self.lookup.authorize_to(Verb.CANCEL, actor, place.channel_id)
         choice = Choice(place.channel_id, place.thread_ts)
         if isinstance(asked, Suggested) and (refs := asked.refs or await self.lookup.named(asked.words)):
@@ -134,7 +134,7 @@ class Chooser:
         note = f"{len(looked.found)} remediations match. Choose one."
         return chooser.chooser(_among(choice, looked.found), None, note)
 
-    async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> dict[str, Any]:
+    async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> Json:
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
         if len(refs) > 1:
             named = [each for each in (await self.lookup.cancellable()).found if each.ref in refs]
@@ -144,7 +144,7 @@ class Chooser:
             refs = [named[0].ref]
         return await self._chosen(choice, await self.lookup.get(refs[0]))
 
-    async def _chosen(self, choice: Choice, picked: Remediation) -> dict[str, Any]:
+    async def _chosen(self, choice: Choice, picked: Remediation) -> Json:
         """Return the dialog with a remediation in it, read again: what is shown must be what is there."""
         shown = await self.lookup.get(picked.ref)
         if self.config.observes(shown.cluster_id):
@@ -162,7 +162,7 @@ class Chooser:
         )
         return chooser.chooser(filled, shown)
 
-    async def _fill(self, view_id: str, make: Callable[[], Awaitable[dict[str, Any]]], of: Interaction) -> None:
+    async def _fill(self, view_id: str, make: Callable[[], Awaitable[Json]], of: Interaction) -> None:
         """Put into an open dialog what was looked up, or why it couldn't be."""
         try:
             view = await make()
@@ -176,7 +176,7 @@ class Chooser:
             view = chooser.nothing(str(error))
         await self.dialogs.change(view_id, view)
 
-    async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def options(self, ack: AsyncAck, body: Json) -> None:
         """The menu of the dialog asks for its choices."""
         try:
             choice = Choice.load(str((body.get("view") or {}).get("private_metadata")))
@@ -189,14 +189,14 @@ class Chooser:
         found = [each for each in open_ones if each.state in CANCELLABLE]
         await ack(option_groups=chooser.option_groups(found, str(body.get("value") or ""), choice.only))
 
-    async def pick(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def pick(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Show the remediation that was chosen in the dialog."""
         view, picked = body.get("view") or {}, click_of(body, verb=Verb.CANCEL)
         value = str((action_of(body).get("selected_option") or {}).get("value"))
         fill = partial(self._fill, str(view.get("id")), lambda: self._picked(view, value, picked.actor), picked)
         return await self.surface.take(ack, picked, partial(self.surface.once, picked, fill), decides=False)
 
-    async def _picked(self, view: dict[str, Any], value: str, actor: Actor) -> dict[str, Any]:
+    async def _picked(self, view: Json, value: str, actor: Actor) -> Json:
         choice = _choice(view)
         await self.lookup.authorize_to(Verb.CANCEL, actor, choice.channel_id)
         for each in (await self.lookup.cancellable()).found:
@@ -204,12 +204,12 @@ class Chooser:
                 return await self._chosen(choice, each)
         return chooser.chooser(_anew(choice), None, "That can no longer be cancelled. Choose again.")
 
-    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the cancellation of what was chosen."""
         await self.submissions.take(ack, body, self._read)
 
     @staticmethod
-    def _read(view: dict[str, Any], actor: Actor) -> Request:
+    def _read(view: Json, actor: Actor) -> Request:
         choice = _choice(view)
         values = (view.get("state") or {}).get("values") or {}
         field = next((name for name, each in values.items() if chooser.REMEDIATION in each), chooser.REMEDIATION)
@@ -227,7 +227,7 @@ class Chooser:
         return Request(Verb.CANCEL, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")
 
 
-def _choice(view: dict[str, Any]) -> Choice:
+def _choice(view: Json) -> Choice:
     try:
         return Choice.load(str(view.get("private_metadata")))
     except (ValueError, TypeError) as error:

@@ -1,30 +1,28 @@
 """What a click says: who, and where."""
 
-from typing import Any
-
-from bot.models import MARK, Actor, Message, ReplyTarget, Verb
+from bot.models import MARK, Actor, Json, Message, ReplyTarget, Verb
 
 
-def actor_of(body: dict[str, Any]) -> Actor:
+def actor_of(body: Json) -> Actor:
     """Return who clicked. `team` is null where the app is installed org-wide."""
     user = body.get("user") or {}
     name = user.get("username") or user.get("name") or ""
     return Actor(user.get("id") or "", name, (body.get("team") or {}).get("id"), home_team_id=user.get("team_id"))
 
 
-def key_of(body: dict[str, Any]) -> str:
+def key_of(body: Json) -> str:
     """Return Slack's ID of what was done, by which a redelivery is known."""
     container, moment = body.get("container") or {}, action_of(body).get("action_ts")
     return body.get("trigger_id") or f"{actor_of(body).user_id} {container.get('message_ts')} {moment}"
 
 
-def action_of(body: dict[str, Any]) -> dict[str, Any]:
+def action_of(body: Json) -> Json:
     """Return the control that was used; empty where the payload names none."""
-    action: dict[str, Any] = (body.get("actions") or [{}])[0]
+    action: Json = (body.get("actions") or [{}])[0]
     return action
 
 
-def place_of(body: dict[str, Any]) -> ReplyTarget:
+def place_of(body: Json) -> ReplyTarget:
     """Return where it was clicked. An ephemeral message has no `message`, and nothing in one that could be updated."""
     if (body.get("view") or {}).get("type") == "home":
         return ReplyTarget(None, (body.get("user") or {}).get("id") or "", is_home=True)
@@ -49,7 +47,7 @@ def place_of(body: dict[str, Any]) -> ReplyTarget:
     )
 
 
-def value_beside(body: dict[str, Any], action: dict[str, Any]) -> object:
+def value_beside(body: Json, action: Json) -> object:
     """Return the value of the buttons in a menu's row: it says which remediation the row is about."""
     rows = dicts(body.get("message") or body.get("view") or {}, "blocks")
     row = next((each for each in rows if each.get("block_id") == action.get("block_id")), {})
@@ -57,20 +55,20 @@ def value_beside(body: dict[str, Any], action: dict[str, Any]) -> object:
     return next((each.get("value") for each in dicts(row, "elements") if each.get("action_id") in verbs), None)
 
 
-def dicts(node: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def dicts(node: Json, name: str) -> list[Json]:
     """Return what of a list is an object: payloads are not to be trusted with their shape."""
     found = node.get(name)
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
-def fields_of(of: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def fields_of(of: Json) -> dict[str, Json]:
     """Return what was chosen in a message's or a dialog's fields, by block and control; odd ones are left out."""
     blocks = (of.get("state") or {}).get("values")
     fields = blocks.items() if isinstance(blocks, dict) else ()
     return {name: each for name, each in fields if isinstance(each, dict)}
 
 
-def chosen_in(of: dict[str, Any]) -> list[str]:
+def chosen_in(of: Json) -> list[str]:
     """Return the values of all that was ticked or chosen in a message or a dialog."""
     menus = [menu for block in fields_of(of).values() for menu in block.values() if isinstance(menu, dict)]
     return [str(option.get("value")) for menu in menus for option in dicts(menu, "selected_options")]

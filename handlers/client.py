@@ -9,6 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot import cards, metrics
+from bot.models import Json
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class MeasuredClient(AsyncWebClient):
         self._is_plain = True  # also where it wasn't because of them: nothing is lost by it
         return await self._call(api_method, plainer)
 
-    async def _call(self, api_method: str, arguments: dict[str, Any]) -> AsyncSlackResponse:
+    async def _call(self, api_method: str, arguments: Json) -> AsyncSlackResponse:
         """Call a method, and count how it ended: "ok", Slack's code, or the exception's name."""
         status = "ok"
         try:
@@ -97,7 +98,7 @@ class MeasuredClient(AsyncWebClient):
             metrics.SLACK_CALLS.labels(api_method, status).inc()
 
 
-def _plainer(arguments: dict[str, Any]) -> dict[str, Any] | None:
+def _plainer(arguments: Json) -> Json | None:
     """Return the arguments of a call with plainer blocks; None where it has no others."""
     body = arguments.get("json") or {}
     holder = body.get("view") or body

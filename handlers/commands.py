@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -10,7 +9,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import DecisionService, Receipt
 from bot.errors import BotError, NotAttempted, UnknownControl
-from bot.models import Actor, Message, ReplyTarget, Request, Verb
+from bot.models import Actor, Json, Message, ReplyTarget, Request, Verb
 from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, parse
 from handlers.chooser import Chooser
 from handlers.surface import Interaction, Surface
@@ -24,7 +23,7 @@ class Commands:
     decisions: DecisionService
     chooser: Chooser
 
-    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take a command. What isn't taken is answered in the ack itself, which only the person sees."""
         asked, trigger_id = read(body), body.get("trigger_id")
         if isinstance(asked, Message):
@@ -53,18 +52,18 @@ async def _say(ack: AsyncAck, told: Message) -> None:
     await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
 
 
-def actor_of(body: dict[str, Any]) -> Actor:
+def actor_of(body: Json) -> Actor:
     """Read who typed it."""
     # Slack lets only members of the workspace run commands, and names no home team (docs.slack.dev, Slack Connect).
     return Actor(body.get("user_id") or "", body.get("user_name") or "", body.get("team_id"), is_member=True)
 
 
-def place_of(body: dict[str, Any]) -> ReplyTarget:
+def place_of(body: Json) -> ReplyTarget:
     """Return where it was typed."""
     return ReplyTarget(body.get("channel_id"), str(body.get("user_id") or ""), response_url=body.get("response_url"))
 
 
-def read(body: dict[str, Any]) -> Request | Message | NotAttempted | Browse | Find | Report:
+def read(body: Json) -> Request | Message | NotAttempted | Browse | Find | Report:
     """Read what the command asks for: a decision, help, or something that can't be read."""
     command = body.get("command") or ""
     if command != COMMAND:

@@ -2,14 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot.decisions import Held, Inbox, Receipt
 from bot.errors import NotAttempted
-from bot.models import Entry
+from bot.models import Entry, Json
 from handlers.surface import Interaction, Surface
 
 _PRESS = "press"
@@ -29,7 +28,7 @@ class Controls:
         """Let the presses of a control that changes something be carried out, also those that were left behind."""
         self._changes[action_id] = change
 
-    async def change(self, ack: AsyncAck, body: dict[str, Any], what: str) -> BoltResponse | None:
+    async def change(self, ack: AsyncAck, body: Json, what: str) -> BoltResponse | None:
         """Take a press that changes something; `what` as in "your request to pause approvals"."""
         press = self._surface.press_of(body)
         return await self._surface.take(ack, press, lambda: self.record(press, what, press.action_id, press.value))

@@ -2,11 +2,11 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import Overloaded
+from bot.models import Json
 from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ class Dialogs:
 
     client: AsyncWebClient
 
-    async def open(self, trigger_id: str | None, view: dict[str, Any]) -> str:
+    async def open(self, trigger_id: str | None, view: Json) -> str:
         """Open a dialog, and return its ID.
 
         Raises:
@@ -31,7 +31,7 @@ class Dialogs:
             logger.warning("Couldn't open a dialog: %s", error)
             raise Overloaded from error
 
-    async def change(self, view_id: str, view: dict[str, Any]) -> None:
+    async def change(self, view_id: str, view: Json) -> None:
         """Change a dialog, unless it was closed."""
         try:
             await self.client.views_update(view_id=view_id, view=view)

@@ -2,7 +2,6 @@
 
 import logging
 from functools import partial
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -11,7 +10,7 @@ from bot import cards
 from bot.cards.review import Review
 from bot.decisions import BatchService, Held, Lookup
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
-from bot.models import Actor, Batch, ReplyTarget, Verb
+from bot.models import Actor, Batch, Json, ReplyTarget, Verb
 from handlers.clicks import actor_of, chosen_in, dicts, fields_of
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
@@ -41,7 +40,7 @@ class Digests:
         self._config = config
         controls.on(cards.selection.STOP, self._stop)
 
-    async def review(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def review(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take it, then open the dialog with what waits."""
         press = self._surface.press_of(body, Verb.APPROVE)
         return await self._surface.take(ack, press, partial(self._surface.once, press, partial(self._review, press)))
@@ -58,9 +57,9 @@ class Digests:
         view = cards.review.dialog(known, waiting, self._config, verb=verb or Verb.APPROVE, only=refs)
         await self._dialogs.open(press.trigger_id, view)
 
-    async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def options(self, ack: AsyncAck, body: Json) -> None:
         """The search in a large group asks for its nodes."""
-        found: list[dict[str, Any]] = []
+        found: list[Json] = []
         try:
             known = Review.load(str((body.get("view") or {}).get("private_metadata")))
             await self._lookup.authorize_in_time(Verb.REFRESH, actor_of(body), known.channel_id)
@@ -75,7 +74,7 @@ class Digests:
         """Something was chosen in a menu of release 0.1: Slack keeps it until a button is pressed."""
         await ack()
 
-    async def choose(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def choose(self, ack: AsyncAck, body: Json) -> None:
         """Take what was chosen, and show what would happen to which node before it is sent."""
         view, actor = body.get("view") or {}, actor_of(body)
         if twice := _chosen_twice(view):
@@ -83,7 +82,7 @@ class Digests:
             return
         place = ReplyTarget(None, actor.user_id)
         submitted = Interaction(actor, place, None, f"dialog {view.get('id')}", body)
-        shown: list[dict[str, Any]] = []
+        shown: list[Json] = []
 
         async def record() -> None:
             shown.append(await self._ask(view, actor, str(body.get("trigger_id"))))
@@ -93,7 +92,7 @@ class Digests:
 
         await self._surface.take(push, submitted, record, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
 
-    async def _ask(self, view: dict[str, Any], actor: Actor, trigger_id: str) -> dict[str, Any]:
+    async def _ask(self, view: Json, actor: Actor, trigger_id: str) -> Json:
         try:
             known = Review.load(str(view.get("private_metadata")))
             verb = Verb(fields_of(view)[cards.review.VERB][cards.review.VERB]["selected_option"]["value"])
@@ -110,7 +109,7 @@ class Digests:
         called = {each.ref: each.node for each in asked.items}
         return cards.selection.dialog(asked, waiting, called, self._config)
 
-    async def stop(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def stop(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Write it down, ack, then leave alone what of a running selection has not begun."""
         return await self._controls.change(ack, body, "stop this selection")
 
@@ -118,7 +117,7 @@ class Digests:
         await self._batches.stop(held)
         return True  # the digest says it
 
-    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the confirmation. What cannot be begun is said in the dialog."""
         batch_id, actor = str((body.get("view") or {}).get("private_metadata")), actor_of(body)
         confirmed = Interaction(
@@ -128,7 +127,7 @@ class Digests:
         await self._surface.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
 
 
-def _chosen_twice(view: dict[str, Any]) -> str:
+def _chosen_twice(view: Json) -> str:
     """Return the field of a group with both all and some chosen, so what is meant isn't clear; empty for none."""
     ticked = chosen_in(view)
     for field, menus in fields_of(view).items():

@@ -4,13 +4,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock
 from bot.errors import DirectoryUnavailable
-from bot.models import Person
+from bot.models import Json, Person
 from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class SlackDirectory:
         return name or some_id
 
     async def _ask_handle(self, group_id: str) -> str:
-        groups: list[dict[str, Any]] = (await self._client.usergroups_list()).get("usergroups") or []
+        groups: list[Json] = (await self._client.usergroups_list()).get("usergroups") or []
         return next((str(each.get("handle") or "") for each in groups if each.get("id") == group_id), "")
 
     async def _ask_members(self, group_id: str) -> frozenset[str]:
@@ -71,9 +71,9 @@ class SlackDirectory:
             if error.code in {"user_not_found", "user_not_visible"}:
                 return Person(team_id=None, is_full_member=False)
             raise
-        user: dict[str, Any] = answer.get("user") or {}
+        user: Json = answer.get("user") or {}
         excluded = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger")
-        profile: dict[str, Any] = user.get("profile") or {}
+        profile: Json = user.get("profile") or {}
         name = str(profile.get("display_name") or user.get("real_name") or user.get("name") or "")
         return Person(user.get("team_id"), is_full_member=not any(user.get(flag) for flag in excluded), name=name)
 

@@ -1,13 +1,12 @@
 """What Slack may send and this version doesn't handle: acked, and answered if a person waits."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
 from bot.errors import UnknownControl
-from bot.models import ReplyTarget
+from bot.models import Json, ReplyTarget
 from bot.tasks import Tasks
 from handlers.replies import Replies
 
@@ -19,13 +18,13 @@ class Fallbacks:
     replies: Replies
     tasks: Tasks
 
-    async def view(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def view(self, ack: AsyncAck, body: Json) -> None:
         """A dialog was submitted or closed. The empty ack closes it."""
         await ack()
         if body.get("type") == "view_submission":
             self._tell(body, "this dialog")
 
-    async def shortcut(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def shortcut(self, ack: AsyncAck, body: Json) -> None:
         """A shortcut was used."""
         await ack()
         self._tell(body, "this shortcut")
@@ -38,7 +37,7 @@ class Fallbacks:
         """An event to which the manifest does not subscribe."""
         await ack()
 
-    def _tell(self, body: dict[str, Any], what: str) -> None:
+    def _tell(self, body: Json, what: str) -> None:
         user_id = (body.get("user") or {}).get("id") or ""
         place = ReplyTarget((body.get("channel") or {}).get("id"), user_id, response_url=body.get("response_url"))
         self.tasks.spawn(self.replies.reply_privately(place, cards.private(UnknownControl(what))), f"unknown {what}")

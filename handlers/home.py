@@ -5,7 +5,6 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -16,7 +15,7 @@ from bot.cards import home
 from bot.clock import Clock
 from bot.decisions import Overviews
 from bot.errors import NotAllowed, NotAttempted, RefusedWithoutDatabase, StorageUnavailable
-from bot.models import Actor, ReplyTarget
+from bot.models import Actor, Json, ReplyTarget
 from bot.tasks import Capacity, Tasks
 from handlers.clicks import action_of, actor_of
 from handlers.client import SlackFailure
@@ -62,7 +61,7 @@ class Home:
         self.overviews.forget()
         self._draw_soon(actor, self._viewer(actor.user_id).looks_at)
 
-    async def opened(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def opened(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Somebody has opened the app's home, or its messages."""
         event = body.get("event") or {}
         actor = Actor(str(event.get("user") or ""), "", body.get("team_id"))
@@ -74,7 +73,7 @@ class Home:
             self._draw_soon(actor, home.Filter.load(str(view.get("private_metadata"))), is_first=not view)
         return None
 
-    async def act(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def act(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Somebody looks at something else, or wants to see what is there now."""
         action, actor = action_of(body), actor_of(body)
         if self.tasks.room(actor.user_id, decides=False) is not Capacity.FREE:
@@ -90,7 +89,7 @@ class Home:
         self._draw_soon(actor, looks_at)
         return None
 
-    async def options(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def options(self, ack: AsyncAck, body: Json) -> None:
         """The menu of clusters and nodes asks for its choices."""
         try:
             found = await self.overviews.choices(actor_of(body), self.channel_for(""))
@@ -120,7 +119,7 @@ class Home:
                 await self._publish(actor.user_id, home.loading())
             await self._publish(actor.user_id, await self._view(actor, viewer.looks_at))
 
-    async def _view(self, actor: Actor, looks_at: home.Filter) -> dict[str, Any]:
+    async def _view(self, actor: Actor, looks_at: home.Filter) -> Json:
         channel_id = self.channel_for(looks_at.cluster_id)
         try:
             shown = await self.overviews.read(actor, channel_id, looks_at)
@@ -130,7 +129,7 @@ class Home:
             return home.problem(RefusedWithoutDatabase(), looks_at)
         return home.home(shown, looks_at, self.config, self.clock.now())
 
-    async def _publish(self, user_id: str, view: dict[str, Any]) -> None:
+    async def _publish(self, user_id: str, view: Json) -> None:
         try:
             await self.client.views_publish(user_id=user_id, view=view)
         except SlackFailure as error:

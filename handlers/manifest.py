@@ -1,9 +1,9 @@
 """The Slack app manifest: what the app must be allowed, in agreement with what the handlers use."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
+from bot.models import Json
 from bot.parsing import COMMAND
 from handlers.server import SLACK_PATH
 from handlers.shortcuts import SHORTCUT
@@ -36,7 +36,7 @@ def missing_scopes(granted: Collection[str]) -> str:
     )
 
 
-def manifest(url: str | None = None) -> dict[str, Any]:
+def manifest(url: str | None = None) -> Json:
     """Write the manifest, in version 2 of Slack's schema.
 
     Args:
@@ -46,18 +46,18 @@ def manifest(url: str | None = None) -> dict[str, Any]:
         ValueError: `url` isn't an https URL.
     """
     request_url = None if url is None else _request_url(url)
-    command: dict[str, Any] = {
+    command: Json = {
         "command": COMMAND,
         "description": "Cancel a Together AI node remediation",
         "usage_hint": "CLUSTER INSTANCE REMEDIATION [reason]",
         "should_escape": True,
     }
-    interactivity: dict[str, Any] = {"is_enabled": True}
+    interactivity: Json = {"is_enabled": True}
     if request_url:
         command["url"] = request_url
         interactivity["request_url"] = request_url
         interactivity["message_menu_options_url"] = request_url
-    events: dict[str, Any] = {"bot_events": list(EVENTS)} | ({"request_url": request_url} if request_url else {})
+    events: Json = {"bot_events": list(EVENTS)} | ({"request_url": request_url} if request_url else {})
     return {
         "_metadata": {"major_version": 2},
         "display_information": {

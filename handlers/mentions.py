@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -23,7 +22,7 @@ from bot.errors import (
     StorageUnavailable,
     UnreadableCommand,
 )
-from bot.models import OPEN, RULES, Actor, Entry, RemediationRef, ReplyTarget, Request, Verb
+from bot.models import OPEN, RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
 from bot.mrkdwn import escape
 from bot.parsing import (
     Ask,
@@ -78,7 +77,7 @@ class Mentions:
         self._client = client
         inbox.on(_MESSAGE, self._hold)
 
-    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take a message to the bot, then answer."""
         event, name = body.get("event") or {}, f"event {body.get('event_id')}"
         user_id = str(event.get("user") or "")
@@ -225,7 +224,7 @@ class Mentions:
         return find_references(messages[0]) if messages else []
 
 
-def _is_to_the_bot(event: dict[str, Any]) -> bool:
+def _is_to_the_bot(event: Json) -> bool:
     """Return whether a person wrote it to the bot: an app may be told of every message of a channel."""
     is_direct = event.get("type") != "message" or event.get("channel_type") == "im"
     return is_direct and not event.get("bot_id") and event.get("subtype") in _BY_PEOPLE

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -10,7 +9,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import DecisionService, Lookup
 from bot.errors import UnknownControl, UnreadableButton
-from bot.models import RemediationRef, Request, Verb, read_button_value
+from bot.models import Json, RemediationRef, Request, Verb, read_button_value
 from handlers.clicks import action_of, value_beside
 from handlers.home import Home
 from handlers.pauses import Pauses
@@ -35,7 +34,7 @@ class OverflowMenu:
     replies: Replies
     home: Home
 
-    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take what was chosen, then do it."""
         press = self.surface.press_of(body, _DECIDES.get(_chosen(action_of(body))))
         return await self.surface.take(ack, press, partial(self.surface.once, press, partial(self._do, press)))
@@ -71,11 +70,11 @@ class OverflowMenu:
         await self.replies.reply_privately(press.place, told)
 
 
-def _chosen(action: dict[str, Any]) -> str:
+def _chosen(action: Json) -> str:
     return str((action.get("selected_option") or {}).get("value"))
 
 
-def _reference(body: dict[str, Any], action: dict[str, Any]) -> RemediationRef:
+def _reference(body: Json, action: Json) -> RemediationRef:
     """Return what a card is about: a button beside the menu says it, or the IDs at its foot."""
     try:
         return read_button_value(value_beside(body, action))[0]

@@ -4,14 +4,13 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.decisions import Held, Lookup, PauseService
-from bot.models import ReplyTarget, Verb, read_button_value
+from bot.models import Json, ReplyTarget, Verb, read_button_value
 from handlers.clicks import action_of, actor_of, chosen_in
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
@@ -46,7 +45,7 @@ class Pauses:
         self.controls.on(cards.RESUME_DIALOG, self._resume_named)
         self.controls.on(cards.LOOKING, self._look)
 
-    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Write it down, ack, then pause or resume, or ask why."""
         action_id = action_of(body).get("action_id")
         if action_id in {cards.PAUSE_DIALOG, cards.RESUME_DIALOG}:
@@ -66,7 +65,7 @@ class Pauses:
             view = cards.resume_dialog(cluster_id, press.place, *held, press.actor.user_id)
         await self.dialogs.open(press.trigger_id, view)
 
-    async def submit_pause(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def submit_pause(self, ack: AsyncAck, body: Json) -> None:
         """Take the length and the reason, then pause."""
         view = body.get("view") or {}
         cluster_id, channel_id, is_home = json.loads(str(view.get("private_metadata")))
@@ -74,7 +73,7 @@ class Pauses:
         value = json.dumps([cluster_id, float(seconds)])
         await self._submit(ack, body, cards.PAUSE_DIALOG, value, channel_id, is_home=is_home)
 
-    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take what was ticked and the reason, then end those pauses."""
         view = body.get("view") or {}
         known = json.loads(str(view.get("private_metadata")))
@@ -93,7 +92,7 @@ class Pauses:
             await self._submit(ack, body, cards.RESUME_DIALOG, value, channel_id, is_home=is_home)
 
     async def _submit(  # noqa: PLR0913 - what was submitted, and where its answer goes
-        self, ack: AsyncAck, body: dict[str, Any], dialog: str, value: str, channel_id: str | None, *, is_home: bool
+        self, ack: AsyncAck, body: Json, dialog: str, value: str, channel_id: str | None, *, is_home: bool
     ) -> None:
         view, actor = body.get("view") or {}, actor_of(body)
         name = f"dialog {view.get('id')}"

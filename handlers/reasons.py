@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
 from bot.decisions import DecisionService, two_needed
 from bot.errors import UnknownControl
-from bot.models import Actor, Request, SeenState, Verb, is_weaker
+from bot.models import Actor, Json, Request, SeenState, Verb, is_weaker
 from handlers.clicks import action_of, dicts
 from handlers.dialogs import Dialogs
 from handlers.submissions import BadField, Submissions, reason_of
@@ -21,7 +20,7 @@ def _shows_what_runs(request: Request) -> bool:
     return request.shown is not None and request.shown.mode is not None
 
 
-def _lacks_confirmation(body: dict[str, Any], verb: Verb) -> bool:
+def _lacks_confirmation(body: Json, verb: Verb) -> bool:
     """Return whether a verb's button asks nothing before it acts, in the message or home that was clicked."""
     shown = dicts(body.get("message") or body.get("view") or {}, "blocks")
     buttons = [each for block in shown for each in dicts(block, "elements")]
@@ -37,7 +36,7 @@ class Reasons:
     submissions: Submissions
     dialogs: Dialogs
 
-    def needs_reason(self, request: Request, body: dict[str, Any]) -> bool:
+    def needs_reason(self, request: Request, body: Json) -> bool:
         """Return whether a click opens the dialog.
 
         The bot's own buttons always ask something: one without a question was drawn when the settings were others. An
@@ -69,11 +68,11 @@ class Reasons:
         known = about if request.verb is Verb.APPROVE else None
         await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node, offered, wait, known))
 
-    async def submit(self, ack: AsyncAck, body: dict[str, Any]) -> None:
+    async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the decision with its reason."""
         await self.submissions.take(ack, body, self._read)
 
-    def _read(self, view: dict[str, Any], actor: Actor) -> Request:
+    def _read(self, view: Json, actor: Actor) -> Request:
         try:
             request = cards.recall(str(view.get("private_metadata")), actor)
             verb, shown = request.verb, request.shown

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot.errors import UnreadableButton
-from bot.models import RemediationRef, ReplyTarget, Verb, read_button_value
+from bot.models import Json, RemediationRef, ReplyTarget, Verb, read_button_value
 from bot.parsing import Suggested, possible_ids, references
 from handlers.chooser import Chooser
 from handlers.clicks import actor_of
@@ -29,7 +28,7 @@ class Shortcuts:
     surface: Surface
     chooser: Chooser
 
-    async def listen(self, ack: AsyncAck, body: dict[str, Any]) -> BoltResponse | None:
+    async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take it, then open the dialog. Where there is no room, Slack says that it didn't work."""
         message, actor, trigger_id = body.get("message") or {}, actor_of(body), body.get("trigger_id")
         thread_ts = message.get("thread_ts") or message.get("ts")
@@ -41,7 +40,7 @@ class Shortcuts:
         return await self.surface.take(ack, used, record, decides=False)
 
 
-def find_references(message: dict[str, Any]) -> list[RemediationRef]:
+def find_references(message: Json) -> list[RemediationRef]:
     """Return which remediations a message names: in its metadata, its buttons, its text, and its links."""
     payload = json.dumps((message.get("metadata") or {}).get("event_payload"))
     named = list(_strings(message, 0))
@@ -51,7 +50,7 @@ def find_references(message: dict[str, Any]) -> list[RemediationRef]:
     return list(dict.fromkeys(found))
 
 
-def find_words(message: dict[str, Any]) -> frozenset[str]:
+def find_words(message: Json) -> frozenset[str]:
     """Return the words of a message that may be IDs: only what the bot knows is one of a remediation."""
     return frozenset(word for name, text in _strings(message, 0) if name in _TEXTS for word in possible_ids(text))
 

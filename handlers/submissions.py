@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
 from bot.decisions import DecisionService, Receipt
 from bot.errors import BotError, NotAttempted
-from bot.models import Actor, ReplyTarget, Request
+from bot.models import Actor, Json, ReplyTarget, Request
 from bot.parsing import MAX_REASON
 from handlers.clicks import actor_of
 from handlers.surface import Interaction, Surface
@@ -24,7 +23,7 @@ class BadField(Exception):
         self.errors = {field: message}
 
 
-def reason_of(view: dict[str, Any], field: str) -> str:
+def reason_of(view: Json, field: str) -> str:
     """Return the reason that was typed into a dialog, on one line; it may be empty."""
     typed = (((view.get("state") or {}).get("values") or {}).get(field) or {}).get(field) or {}
     return " ".join(str(typed.get("value") or "").split())[:MAX_REASON]
@@ -37,7 +36,7 @@ class Submissions:
     surface: Surface
     decisions: DecisionService
 
-    async def take(self, ack: AsyncAck, body: dict[str, Any], read: Callable[[dict[str, Any], Actor], Request]) -> None:
+    async def take(self, ack: AsyncAck, body: Json, read: Callable[[Json, Actor], Request]) -> None:
         """Take the decision.
 
         Args:

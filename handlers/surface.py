@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -18,7 +17,7 @@ from bot.errors import (
     StorageUnavailable,
     TooManyRequests,
 )
-from bot.models import Actor, AuditNote, ReplyTarget, Verb
+from bot.models import Actor, AuditNote, Json, ReplyTarget, Verb
 from bot.tasks import Capacity, Tasks
 from handlers.clicks import action_of, actor_of, key_of, place_of
 from handlers.home import Home
@@ -42,7 +41,7 @@ class Interaction:
     place: ReplyTarget
     key: str | None
     name: str
-    body: dict[str, Any]
+    body: Json
     verb: Verb | None = None
     selection: str = ""
 
@@ -62,7 +61,7 @@ class Interaction:
         return str(action_of(self.body).get("value"))
 
 
-def click_of(body: dict[str, Any], *, verb: Verb | None = None) -> Interaction:
+def click_of(body: Json, *, verb: Verb | None = None) -> Interaction:
     """Return the click of a payload."""
     return Interaction(actor_of(body), place_of(body), key_of(body), f"click {body.get('trigger_id')}", body, verb)
 
@@ -77,7 +76,7 @@ class Surface:
     tasks: Tasks
     home: Home
 
-    def press_of(self, body: dict[str, Any], verb: Verb | None = None) -> Interaction:
+    def press_of(self, body: Json, verb: Verb | None = None) -> Interaction:
         """Return the click on a control whose result goes to the alert channel where it was pressed in Home."""
         click = click_of(body, verb=verb)
         return replace(click, place=self.home.result_target(click.place, ""))

@@ -1,9 +1,7 @@
 """What the bot adds to a message: a line to its own card, a decision beneath another tool's alert."""
 
-from typing import Any
-
 from bot.cards import blocks
-from bot.models import MARK, Blocks, Message, ReplyTarget
+from bot.models import MARK, Blocks, Json, Message, ReplyTarget
 from bot.mrkdwn import escape
 
 ADDED = "remediation-bot-added-"  # how the IDs of such blocks begin, so that they are found again
@@ -60,7 +58,7 @@ def with_line(place: ReplyTarget, line: str, *, keeps_controls: bool) -> Message
     return Message(text, drawn, attachments)
 
 
-def _is_added(block: dict[str, Any]) -> bool:
+def _is_added(block: Json) -> bool:
     return str(block.get("block_id", "")).startswith(ADDED)
 
 
@@ -70,7 +68,7 @@ def _unmarked(alert: Blocks) -> Blocks:
 
 
 def _without_controls(attachments: Blocks) -> Blocks:
-    def shown(attachment: dict[str, Any]) -> dict[str, Any]:
+    def shown(attachment: Json) -> Json:
         inner = attachment.get("blocks")
         return {**attachment, "blocks": list(blocks.without_controls(inner))} if isinstance(inner, list) else attachment
 

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import unescape
-from typing import Any
 
-from bot.models import RULES, Verb
+from bot.models import RULES, Json, Verb
 from bot.mrkdwn import clean, entities
 
 MAX_HEADER = 150  # docs.slack.dev, header block
@@ -18,24 +17,24 @@ MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
 MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
 _MAX_ALARM = 200  # docs.slack.dev, alert block
 NOTICE = "notice-"
-Element = dict[str, Any]
+Element = Json
 _TOKEN = re.compile(
     r"<(?:@(?P<user>[A-Z0-9]+)|!subteam\^(?P<group>[A-Z0-9]+)|#(?P<channel>[A-Z0-9]+)"
     r"|!date\^(?P<at>\d+)\^(?P<format>[^|>]+)\|(?P<fallback>[^>]+)|(?P<url>https?://[^|>]+)\|(?P<label>[^>]+))>"
 )
 
 
-def plain(text: str) -> dict[str, Any]:
+def plain(text: str) -> Json:
     """Return text without any markup: not even `:fire:` is an emoji."""
     return {"type": "plain_text", "text": text, "emoji": False}
 
 
-def mrkdwn(text: str) -> dict[str, Any]:
+def mrkdwn(text: str) -> Json:
     """Return text with markup; `verbatim` keeps Slack from linking what merely looks like a name or an address."""
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
-def section(text: str) -> dict[str, Any]:
+def section(text: str) -> Json:
     """Return a paragraph of the bot's own words, which Slack doesn't fold."""
     return {"type": "section", "text": mrkdwn(text), "expand": True}
 
@@ -96,7 +95,7 @@ def _marked_up(element: Element) -> str:
     return entities(element["text"])
 
 
-def rich_text(lines: Iterable[Sequence[Element]]) -> dict[str, Any]:
+def rich_text(lines: Iterable[Sequence[Element]]) -> Json:
     """Return lines of elements."""
     flat: list[Element] = []
     for line in lines:
@@ -104,7 +103,7 @@ def rich_text(lines: Iterable[Sequence[Element]]) -> dict[str, Any]:
     return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": flat}]}
 
 
-def rich_texts(lines: Iterable[Sequence[Element]]) -> list[dict[str, Any]]:
+def rich_texts(lines: Iterable[Sequence[Element]]) -> list[Json]:
     """Return lines of elements in as few blocks as hold them; no line is cut."""
     chunks: list[list[Sequence[Element]]] = []
     size = MAX_TEXT
@@ -123,7 +122,7 @@ def units(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def title(text: str, url: str = "", beside: str = "") -> dict[str, Any]:
+def title(text: str, url: str = "", beside: str = "") -> Json:
     """Return a card's first line, raw: a link in bold where there is something to link to, which no header can be."""
     rest = f" · {beside}" if beside else ""
     if not url:
@@ -132,7 +131,7 @@ def title(text: str, url: str = "", beside: str = "") -> dict[str, Any]:
     return rich_text([[link, *([{"type": "text", "text": rest}] if rest else [])]])
 
 
-def retitled(drawn: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+def retitled(drawn: Json, change: Callable[[str], str]) -> Json:
     """Return a card's first line with another text; what is no such line stays as it is."""
     if drawn["type"] == "header":
         return {**drawn, "text": plain(change(drawn["text"]["text"]))}
@@ -142,38 +141,38 @@ def retitled(drawn: dict[str, Any], change: Callable[[str], str]) -> dict[str, A
     return drawn
 
 
-def paragraph(text: str, *, bold: bool = False) -> dict[str, Any]:
+def paragraph(text: str, *, bold: bool = False) -> Json:
     """Return escaped text as one paragraph, drawn literally."""
     return rich_text([elements(text, bold=bold)])
 
 
-def notices(lines: Iterable[str]) -> list[dict[str, Any]]:
+def notices(lines: Iterable[str]) -> list[Json]:
     """Return lines in bold that hold for now: by their IDs they are taken away again."""
     return [{**paragraph(line, bold=True), "block_id": f"{NOTICE}{number}"} for number, line in enumerate(lines)]
 
 
-def paragraphs(lines: Sequence[str]) -> list[dict[str, Any]]:
+def paragraphs(lines: Sequence[str]) -> list[Json]:
     """Return escaped lines, drawn literally, in as few blocks as hold them."""
     return rich_texts(map(elements, lines))
 
 
-def preformatted(lines: Sequence[str]) -> list[dict[str, Any]]:
+def preformatted(lines: Sequence[str]) -> list[Json]:
     """Return raw lines as text that is easily copied: one piece of Slack's size, or as few as hold them."""
     pieces = [{"type": "rich_text_preformatted", "elements": [{"type": "text", "text": page}]} for page in pages(lines)]
     return [{"type": "rich_text", "elements": [each]} for each in pieces[:MAX_BLOCKS]]
 
 
-def statement(sentence: str, rest: str = "") -> dict[str, Any]:
+def statement(sentence: str, rest: str = "") -> Json:
     """Return a sentence in bold, and what follows from it."""
     return rich_text([[*elements(sentence, bold=True), *elements(f" {rest}" if rest else "")]])
 
 
-def context(*texts: str) -> dict[str, Any]:
+def context(*texts: str) -> Json:
     """Return small print."""
     return {"type": "context", "elements": [mrkdwn(text) for text in texts]}
 
 
-def literal(text: str) -> dict[str, Any]:
+def literal(text: str) -> Json:
     """Return escaped text as small print: mentions, times and links are live, and all else is drawn literally."""
     found, end = list[Element](), 0
     for token in _TOKEN.finditer(text):
@@ -183,7 +182,7 @@ def literal(text: str) -> dict[str, Any]:
     return {"type": "context", "elements": [each for each in found if each["text"]][:MAX_CONTEXT]}
 
 
-def folded(title: str, inside: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def folded(title: str, inside: Sequence[Json]) -> Json:
     """Return blocks that are out of sight until somebody opens them; `title` is raw.
 
     Text in it is small print: third parties say that Slack refuses `rich_text` there (docs.slack.dev, container block).
@@ -194,14 +193,14 @@ def folded(title: str, inside: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def alarm(text: str) -> dict[str, Any]:
+def alarm(text: str) -> Json:
     """Return a warning in red, for dialogs only (docs.slack.dev, alert block); raw, at most 200 characters."""
     return {"type": "alert", "level": "error", "text": plain(clean(text, _MAX_ALARM))}
 
 
-def plainer(drawn: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def plainer(drawn: Iterable[Json]) -> list[Json]:
     """Return blocks without the two kinds that Slack has only since 2026: what they hold is drawn openly."""
-    found: list[dict[str, Any]] = []
+    found: list[Json] = []
     for block in drawn:
         match block:
             case {"type": "container", "child_blocks": list(inside)}:
@@ -213,7 +212,7 @@ def plainer(drawn: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def button(verb: Verb, value: str, label: str = "") -> dict[str, Any]:
+def button(verb: Verb, value: str, label: str = "") -> Json:
     """Return the button of a verb."""
     return {
         "type": "button",
@@ -223,22 +222,22 @@ def button(verb: Verb, value: str, label: str = "") -> dict[str, Any]:
     }
 
 
-def option(text: str, value: str) -> dict[str, Any]:
+def option(text: str, value: str) -> Json:
     """Return a choice of a menu; `text` is raw."""
     return {"text": plain(clean(text, MAX_OPTION_TEXT) or "-"), "value": value}
 
 
-def actions(controls: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def actions(controls: Sequence[Json]) -> Json:
     """Return a row of controls."""
     return {"type": "actions", "elements": list(controls)}
 
 
-def check_again(value: str) -> dict[str, Any]:
+def check_again(value: str) -> Json:
     """Return a row with "Check again" alone."""
     return actions([button(Verb.REFRESH, value)])
 
 
-def without_controls(blocks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def without_controls(blocks: Sequence[Json]) -> Iterator[Json]:
     """Yield the blocks of a message that only show something."""
     for block in blocks:
         if block.get("type") not in {"actions", "input", "context_actions"}:

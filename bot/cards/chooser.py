@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from bot.cards import blocks, faults, labels
 from bot.cards.additions import without_header
@@ -12,7 +11,7 @@ from bot.cards.config import CardConfig
 from bot.cards.evidence import fault
 from bot.cards.listing import lines_message, remediation_lines, returned_lines
 from bot.cards.remediation_card import card
-from bot.models import Alert, CardContext, FaultReport, Message, Remediation, key
+from bot.models import Alert, CardContext, FaultReport, Json, Message, Remediation, key
 from bot.mrkdwn import ago, clean, escape
 from bot.parsing import MAX_REASON
 
@@ -65,7 +64,7 @@ class Choice:
         return cls(**{**known, "ids": tuple(ids) if ids else None, "only": tuple(known.get("only", ()))})
 
 
-def loading() -> dict[str, Any]:
+def loading() -> Json:
     """Return the view that is shown while remediations are looked up."""
     return {
         "type": "modal",
@@ -76,12 +75,12 @@ def loading() -> dict[str, Any]:
     }
 
 
-def nothing(text: str) -> dict[str, Any]:
+def nothing(text: str) -> Json:
     """Return the view that says why there is nothing to choose; trusted markup."""
     return {**loading(), "blocks": [blocks.paragraph(text)]}
 
 
-def chooser(choice: Choice, shown: Remediation | None, note: str = "") -> dict[str, Any]:
+def chooser(choice: Choice, shown: Remediation | None, note: str = "") -> Json:
     """Return the dialog.
 
     Args:
@@ -119,13 +118,13 @@ def chooser(choice: Choice, shown: Remediation | None, note: str = "") -> dict[s
     }
 
 
-def option_groups(found: Sequence[Remediation], query: str, only: Collection[str] = ()) -> list[dict[str, Any]]:
+def option_groups(found: Sequence[Remediation], query: str, only: Collection[str] = ()) -> list[Json]:
     """Return the choices of the menu that hold each word of a query, else `only` some, grouped by cluster."""
     wanted = query.casefold().split()
     if only and not wanted:
         found = [each for each in found if key(each) in only]
     matching = [each for each in found if all(word in searched(each) for word in wanted)][: blocks.MAX_OPTIONS]
-    clusters: dict[str, list[dict[str, Any]]] = {}
+    clusters: dict[str, list[Json]] = {}
     for each in matching:
         clusters.setdefault(each.cluster_id, []).append(_option(each))
     return [
@@ -140,7 +139,7 @@ def searched(each: Remediation) -> str:
     return f"{each.node} {each.instance_id} {each.cluster_id} {each.id} {mode} {fault(each)}".casefold()
 
 
-def _option(each: Remediation) -> dict[str, Any]:
+def _option(each: Remediation) -> Json:
     return blocks.option(in_a_line(each, each.cluster_id), key(each))
 
 

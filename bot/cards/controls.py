@@ -1,11 +1,11 @@
 """The controls of a card, and what they ask before a decision."""
 
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, assert_never
+from typing import NamedTuple, assert_never
 
 from bot.cards import blocks, labels
 from bot.cards.config import CardConfig, link
-from bot.models import RULES, Blocks, CardContext, Hold, Remediation, State, Verb, button_value, reference_value
+from bot.models import RULES, Blocks, CardContext, Hold, Json, Remediation, State, Verb, button_value, reference_value
 from bot.mrkdwn import clean
 
 RELEASE = "release"
@@ -47,7 +47,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
     return [blocks.actions([*controls, *links, *more])]
 
 
-def _hold_menu(about: CardContext) -> dict[str, Any]:
+def _hold_menu(about: CardContext) -> Json:
     """Return for how long: the value of the buttons beside it says of what, since an option is too short for that."""
     choices = [*HOLDS, ("With a reason…", WITH_REASON), *([("Release hold", RELEASE)] if about.hold else [])]
     return {
@@ -58,7 +58,7 @@ def _hold_menu(about: CardContext) -> dict[str, Any]:
     }
 
 
-def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig) -> dict[str, Any]:
+def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig) -> Json:
     """Return the menu of what is seldom wanted: where it decides, the value of the buttons beside it says on what."""
     choices = []
     if remediation.state == State.PENDING_APPROVAL and not (about.is_unlisted or about.is_observed):
@@ -75,7 +75,7 @@ def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig)
     return {"type": "overflow", "action_id": MORE, "options": [blocks.option(*each) for each in choices]}
 
 
-def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext, config: CardConfig) -> dict[str, Any]:
+def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext, config: CardConfig) -> Json:
     """Return a verb's button. One that decides asks first, and says what happens then: in a dialog, or in a modal."""
     mode = labels.mode(remediation.mode)
     label = clean(f"Approve {mode.noun}", 75) if verb is Verb.APPROVE else RULES[verb].label
@@ -150,8 +150,8 @@ def question(verb: Verb, mode: str, node: str, known: str = "", wait: int | None
             assert_never(verb)
 
 
-def _dialog(asked: Question) -> dict[str, Any]:
-    dialog: dict[str, Any] = {
+def _dialog(asked: Question) -> Json:
+    dialog: Json = {
         "title": blocks.plain(clean(asked.title, 100)),
         "text": blocks.plain(clean(asked.text, _MAX_DIALOG)),
         "confirm": blocks.plain(asked.yes),

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from bot.cards import blocks, faults, labels
 from bot.cards.blocks import Element, elements
@@ -16,7 +15,7 @@ from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
 from bot.cards.remediation_card import summary
 from bot.cards.review import review_button
 from bot.errors import BotError
-from bot.models import Blocks, CardContext, FaultReport, Overview, Remediation, State, key
+from bot.models import Blocks, CardContext, FaultReport, Json, Overview, Remediation, State, key
 from bot.mrkdwn import ago, clean, clock_time, escape, lasted
 
 CLUSTER, UPDATE, PREVIOUS, NEXT = "home:cluster", "home:update", "home:previous", "home:next"
@@ -64,17 +63,17 @@ class Filter:
             return cls()
 
 
-def loading() -> dict[str, Any]:
+def loading() -> Json:
     """Return the view for somebody who opens it for the first time, until it is read."""
     return _view([blocks.paragraph("Looking for remediations…")], Filter())
 
 
-def problem(error: BotError, looks_at: Filter) -> dict[str, Any]:
+def problem(error: BotError, looks_at: Filter) -> Json:
     """Return the view that says why nothing is shown."""
     return _view([blocks.statement(error.sentence, error.next_step), blocks.actions([_update()])], looks_at)
 
 
-def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> dict[str, Any]:
+def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> Json:
     """Return the view; `now` in Unix time in seconds."""
     cluster_id = looks_at.cluster_id
     may_decide = shown.refused is None
@@ -107,7 +106,7 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> d
     return _view(drawn, replace(looks_at, page=shown.page))
 
 
-def options(found: Sequence[Remediation], query: str) -> list[dict[str, Any]]:
+def options(found: Sequence[Remediation], query: str) -> list[Json]:
     """Return the choices of the menu: all, the clusters in which something is open, and the nodes that wait."""
     words = query.casefold().split()
     clusters = [ALL, *sorted({each.cluster_id for each in found})]
@@ -129,23 +128,23 @@ def _has(words: Sequence[str], text: str) -> bool:
     return all(word in text.casefold() for word in words)
 
 
-def _node_option(each: Remediation) -> dict[str, Any]:
+def _node_option(each: Remediation) -> Json:
     return blocks.option(in_a_line(each, each.cluster_id), f"{_NODE}{key(each)}")
 
 
-def _view(drawn: Blocks, looks_at: Filter) -> dict[str, Any]:
+def _view(drawn: Blocks, looks_at: Filter) -> Json:
     return {"type": "home", "private_metadata": looks_at.dump(), "blocks": drawn}
 
 
-def _heading(text: str) -> dict[str, Any]:
+def _heading(text: str) -> Json:
     return {"type": "header", "text": blocks.plain(clean(text, 145))}
 
 
-def _update() -> dict[str, Any]:
+def _update() -> Json:
     return {"type": "button", "action_id": UPDATE, "text": blocks.plain("Refresh")}
 
 
-def _menu(looks_at: Filter, shown: Overview) -> dict[str, Any]:
+def _menu(looks_at: Filter, shown: Overview) -> Json:
     cluster_id = looks_at.cluster_id
     now = blocks.option(cluster_id, cluster_id[: blocks.MAX_OPTION_TEXT]) if cluster_id else None
     alone = [each for each in shown.waiting if key(each) == looks_at.only]

@@ -1,7 +1,6 @@
 """Messages that are not a card: in progress, errors, usage."""
 
 from dataclasses import replace
-from typing import Any
 
 from bot.cards import blocks
 from bot.cards.additions import ADDED, with_line
@@ -14,6 +13,7 @@ from bot.models import (
     Blocks,
     CardContext,
     CardNote,
+    Json,
     Message,
     Remediation,
     RemediationRef,
@@ -145,7 +145,7 @@ def as_copy(shown: Message) -> Message:
     return replace(copied, text="\n".join(lines), blocks=[each for each in copied.blocks if not _mentions(each)])
 
 
-def _mentions(block: dict[str, Any]) -> bool:
+def _mentions(block: Json) -> bool:
     sections = block["elements"] if block["type"] == "rich_text" else []
     return any(str(each.get("text", "")).startswith(ON_CALL) for section in sections for each in section["elements"])
 
@@ -166,7 +166,7 @@ def mentions() -> Message:
     return Message(MENTIONS, [blocks.section(MENTIONS)])
 
 
-def _ids(ref: RemediationRef) -> dict[str, Any]:
+def _ids(ref: RemediationRef) -> Json:
     return blocks.context(ids(ref))
 
 

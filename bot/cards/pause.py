@@ -2,10 +2,9 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 from bot.cards import blocks
-from bot.models import LOOKING_SECONDS, Looked, Message, Pause, Pauser, ReplyTarget
+from bot.models import LOOKING_SECONDS, Json, Looked, Message, Pause, Pauser, ReplyTarget
 from bot.mrkdwn import clean, clock_time, escape, when
 from bot.parsing import MAX_REASON
 
@@ -35,7 +34,7 @@ def _why(pauser: Pauser) -> str:
     return f" (“{escape(pauser.reason, 200)}”)" if pauser.reason else ""
 
 
-def pause_buttons(cluster_id: str | None, pause: Pause | None) -> list[dict[str, Any]]:
+def pause_buttons(cluster_id: str | None, pause: Pause | None) -> list[Json]:
     """Return the buttons that pause approvals of a cluster, or of all, and that resume them."""
     again = {
         "type": "button",
@@ -49,7 +48,7 @@ def pause_buttons(cluster_id: str | None, pause: Pause | None) -> list[dict[str,
     return [resume_button(where or ALL_CLUSTERS), again]
 
 
-def resume_button(cluster_id: str) -> dict[str, Any]:
+def resume_button(cluster_id: str) -> Json:
     """Return the button that asks which pauses end, and why."""
     return {
         "type": "button",
@@ -59,7 +58,7 @@ def resume_button(cluster_id: str) -> dict[str, Any]:
     }
 
 
-def pause_dialog(cluster_id: str, place: ReplyTarget) -> dict[str, Any]:
+def pause_dialog(cluster_id: str, place: ReplyTarget) -> Json:
     """Return the dialog that asks for how long approvals pause, and why; `place` is where it was asked for."""
     length = blocks.choice(PAUSE_FOR, "For how long", "How long", [blocks.option(*each) for each in LENGTHS], 1)
     hint = "Shown on the cards and kept in the audit trail."
@@ -76,7 +75,7 @@ def pause_dialog(cluster_id: str, place: ReplyTarget) -> dict[str, Any]:
     }
 
 
-def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, since: str, user_id: str) -> dict[str, Any]:
+def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, since: str, user_id: str) -> Json:
     """Return the dialog that ends the pauses that are ticked, one's own to begin with.
 
     Args:
@@ -109,14 +108,14 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
     }
 
 
-def _box(pauser: Pauser) -> dict[str, Any]:
+def _box(pauser: Pauser) -> Json:
     scope = "" if pauser.cluster_id else ", all clusters"
     text = blocks.mrkdwn(f"<@{pauser.user_id}> until {clock_time(pauser.until)}{scope}")
     box = {"text": text, "value": pauser.key}
     return box | {"description": blocks.plain(clean(pauser.reason, blocks.MAX_OPTION_TEXT))} if pauser.reason else box
 
 
-def _dialog(title: str, name: str) -> dict[str, Any]:
+def _dialog(title: str, name: str) -> Json:
     return {
         "type": "modal",
         "callback_id": name,

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import elements
@@ -13,6 +12,7 @@ from bot.models import (
     Actor,
     Blocks,
     CardContext,
+    Json,
     Message,
     ReplyTarget,
     Request,
@@ -34,7 +34,7 @@ def reason_dialog(
     offered: Sequence[str] = (),
     wait: int | None = None,
     about: CardContext | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """Return the view: what would happen, and a field for the reason. `node` is raw.
 
     Args:
@@ -58,7 +58,7 @@ def reason_dialog(
     return _view(request, title, submit, [*what, _reason_field(is_optional=False)])
 
 
-def hold_dialog(request: Request, node: str) -> dict[str, Any]:
+def hold_dialog(request: Request, node: str) -> Json:
     """Return the view that asks for how long a remediation is put on hold, and why. `node` is raw."""
     what = [
         blocks.statement(
@@ -69,12 +69,12 @@ def hold_dialog(request: Request, node: str) -> dict[str, Any]:
     return _view(request, "Hold remediation", "Hold", [*what, _reason_field(is_optional=True)])
 
 
-def _reason_field(*, is_optional: bool) -> dict[str, Any]:
+def _reason_field(*, is_optional: bool) -> Json:
     hint = "Shown on the card and kept in the audit trail."
     return blocks.reason_field(REASON, hint, MAX_REASON, is_optional=is_optional)
 
 
-def _view(request: Request, title: str, submit: str, drawn: Blocks) -> dict[str, Any]:
+def _view(request: Request, title: str, submit: str, drawn: Blocks) -> Json:
     return {
         "type": "modal",
         "callback_id": REASON,
@@ -106,7 +106,7 @@ def _effect(mode: str) -> str:
 def remember(request: Request) -> str:
     """Return what the view must know when it comes back: also another tool's words, where there is room for them."""
     ref, shown, place = request.ref, request.shown or SeenState(None, None), request.place
-    known: dict[str, Any] = {
+    known: Json = {
         "verb": request.verb,
         "value": {
             "cluster_id": ref.cluster_id,
@@ -130,7 +130,7 @@ def remember(request: Request) -> str:
     return _dump(known)
 
 
-def _dump(known: dict[str, Any]) -> str:
+def _dump(known: Json) -> str:
     return json.dumps(known, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element
@@ -11,7 +10,7 @@ from bot.cards.config import CardConfig
 from bot.cards.evidence import fault
 from bot.cards.groups import Firsts, Group, chosen, grouped, half_approved, value_of
 from bot.cards.listing import blast_radius, cluster_of, mode_name, names, plural
-from bot.models import Alert, Decidable, RemediationRef, RepairLoad, Verb
+from bot.models import Alert, Decidable, Json, RemediationRef, RepairLoad, Verb
 from bot.mrkdwn import clean, escape
 
 REVIEW = "digest:review"  # opens the dialog, and is its name
@@ -153,7 +152,7 @@ def _marks(group: Group, firsts: Firsts, effect: str) -> str:
     return " ".join([effect, *(f"{each}." for each in told if each)])
 
 
-def options(alerts: Sequence[Alert], group: str, query: str) -> list[dict[str, Any]]:
+def options(alerts: Sequence[Alert], group: str, query: str) -> list[Json]:
     """Return the nodes of a group that a query matches; `group` is what choosing all of it is known by."""
     wanted, called = query.strip().casefold(), names(alerts)
     found = [each for each in chosen(alerts, [group]) if wanted in _searched(each, called)]

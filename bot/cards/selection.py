@@ -1,7 +1,6 @@
 """The controls of a digest, and the dialog before a selection is decided."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, elements
@@ -12,7 +11,7 @@ from bot.cards.listing import blast_radius, cluster_of
 from bot.cards.pause import pause_buttons
 from bot.cards.review import review_button, room
 from bot.errors import BotError
-from bot.models import RULES, Batch, Blocks, Decidable, Pause, RemediationRef, TrackedMessage, Verb
+from bot.models import RULES, Batch, Blocks, Decidable, Json, Pause, RemediationRef, TrackedMessage, Verb
 from bot.mrkdwn import escape
 
 # The menu and the buttons of release 0.1's digests, which open the dialog with what was chosen there.
@@ -37,7 +36,7 @@ def controls(of: TrackedMessage, count: int, decidable: int, running: Sequence[B
     return [blocks.actions(some)] if some else []
 
 
-def dialog(batch: Batch, chosen: Decidable, called: Mapping[RemediationRef, str], config: CardConfig) -> dict[str, Any]:
+def dialog(batch: Batch, chosen: Decidable, called: Mapping[RemediationRef, str], config: CardConfig) -> Json:
     """Return the view that shows what would happen to which node, before a batch is begun.
 
     Args:
@@ -100,7 +99,7 @@ def _nodes(
     return lines + [[each] for each in named([called[each.remediation.ref] for each in group.alerts])]
 
 
-def refusal(error: BotError) -> dict[str, Any]:
+def refusal(error: BotError) -> Json:
     """Return the view in place of a dialog whose batch can't be begun."""
     return {
         "type": "modal",

@@ -77,7 +77,7 @@ from bot.models.remediation import (
     is_weaker,
     repairs_since,
 )
-from bot.models.request import MARK, Actor, Blocks, Message, ReplyTarget, Request, decision_of
+from bot.models.request import MARK, Actor, Blocks, Json, Message, ReplyTarget, Request, decision_of
 from bot.models.verbs import RULES, Rule, Verb
 
 __all__ = [
@@ -137,6 +137,7 @@ __all__ = [
     "Impact",
     "Impacts",
     "Job",
+    "Json",
     "Learned",
     "LinkedAlert",
     "Looked",

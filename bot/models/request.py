@@ -8,7 +8,8 @@ from bot.models.button import SeenState
 from bot.models.ids import RemediationRef, short_hash
 from bot.models.verbs import RULES, Rule, Verb
 
-Blocks = list[dict[str, Any]]
+Json = dict[str, Any]  # an object in a payload
+Blocks = list[Json]
 MARK = "shows-"
 _DECISION = 8  # characters of a fingerprint
 

@@ -5,10 +5,9 @@ import hashlib
 import hmac
 import json
 from datetime import UTC, datetime
-from typing import Any
 
 from bot.cards import labels
-from bot.models import Event, EventKind
+from bot.models import Event, EventKind, Json
 
 PREFIX = "whsec_"
 _TYPE = "com.github.remediation-bot"
@@ -55,7 +54,7 @@ def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]
     }
 
 
-def incident(event: Event, routing_key: str, *, at_once: bool = False) -> dict[str, Any] | None:
+def incident(event: Event, routing_key: str, *, at_once: bool = False) -> Json | None:
     """Return the event for PagerDuty's Events API v2; None where it isn't told of that.
 
     It learns of what nobody has decided by the first reminder, and of a repair that failed or may be stuck; again is
@@ -68,7 +67,7 @@ def incident(event: Event, routing_key: str, *, at_once: bool = False) -> dict[s
     action = "trigger" if is_urgent else _ACTIONS.get(event.kind)
     if action is None:
         return None
-    told: dict[str, Any] = {"routing_key": routing_key, "event_action": action, "dedup_key": event.subject[:255]}
+    told: Json = {"routing_key": routing_key, "event_action": action, "dedup_key": event.subject[:255]}
     if action != "trigger":
         return told
     node, cluster = event.data.get("node"), event.data.get("cluster_name") or event.data.get("cluster_id")

@@ -6,14 +6,13 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from bot.clock import Clock
 from bot.errors import DirectoryUnavailable
-from bot.models import Impact, Remediation
+from bot.models import Impact, Json, Remediation
 from bot.mrkdwn import clean
 
 logger = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ class ImpactReader:
                 content += chunk
                 if len(content) > _BYTES:
                     raise ValueError("too long")
-        said: dict[str, Any] = json.loads(content)
+        said: Json = json.loads(content)
         if not isinstance(said["summary"], str):
             return None
         summary, where = clean(said["summary"], _LONGEST), str(said.get("url") or "")
@@ -85,7 +84,7 @@ class ImpactReader:
             return None
         return Impact(summary, await self._owner(said), where if _is_link(where) else "", self.clock.now())
 
-    async def _owner(self, said: dict[str, Any]) -> str:
+    async def _owner(self, said: Json) -> str:
         owner = clean(str(said.get("owner") or ""), _LONGEST)
         if not _SLACK_ID.fullmatch(owner):
             return owner

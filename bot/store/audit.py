@@ -55,7 +55,7 @@ class Verdict:
     problems: Sequence[str]
 
 
-def append(connection: Connection, fields: dict[str, Any]) -> int:
+def append(connection: Connection, fields: Record) -> int:
     """Append a row, inside the transaction of what it records. Returns its number.
 
     Args:

@@ -28,7 +28,7 @@ from bot.models import (
 )
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
-from bot.store.connection import Connection, dump, now, read_clock, read_json
+from bot.store.connection import Connection, Record, dump, now, read_clock, read_json
 from bot.store.serialization import dump_request, load_request
 from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, batches, decisions, ids_of, messages
 
@@ -135,7 +135,7 @@ def confirm(connection: Connection, batch_id: str, user_id: str, turn: Owner) ->
     return advance(connection, batch_id, turn)
 
 
-def _row(batch: Batch, item: BatchItem) -> dict[str, Any]:
+def _row(batch: Batch, item: BatchItem) -> Record:
     place = ReplyTarget(batch.place.channel_id, batch.place.user_id)
     request = Request(batch.verb, item.ref, batch.actor, place, shown=item.shown, batch_id=batch.id)
     return {

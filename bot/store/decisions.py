@@ -6,7 +6,6 @@ decision another one has taken over, writes nothing any more.
 
 import math
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import and_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
@@ -33,7 +32,7 @@ from bot.models import (
 )
 from bot.store import audit, batches, outbox, pauses
 from bot.store.approvals import card_context, note_first
-from bot.store.connection import Connection, lock_audit, lock_cluster, now, read_clock
+from bot.store.connection import Connection, Record, lock_audit, lock_cluster, now, read_clock
 from bot.store.database import Conflict
 from bot.store.ownership import KEEP, LEASE_UNTIL, MINE, Ownership, update_mine
 from bot.store.retention import RESPONSE_URL_SECONDS
@@ -128,7 +127,7 @@ class DecisionStore(Ownership):
         values = self._insert(request, job_id, VOID, None) | {"id": f"{job_id}-void", "outcome": "not taken"}
         return bool(await self.database.run(Connection.execute, _VOID, values | {"b_job": job_id}))
 
-    def _insert(self, request: Request, job_id: str, status: str, written: str | None) -> dict[str, Any]:
+    def _insert(self, request: Request, job_id: str, status: str, written: str | None) -> Record:
         return {
             "id": job_id, "dedup_key": request.trigger_id or job_id, "status": status, "verb": request.verb.value,
             "user_id": request.actor.user_id, "request": written, "owner": self._owner, "b_lease": self._lease,

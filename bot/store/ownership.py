@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy import ColumnElement, Update, and_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -11,7 +10,7 @@ from bot.clock import Clock
 from bot.errors import LeaseLost
 from bot.models import Job, new_id
 from bot.store import batches
-from bot.store.connection import Connection, is_among, listed, now
+from bot.store.connection import Connection, Record, is_among, listed, now
 from bot.store.database import Database
 from bot.store.serialization import to_job
 from bot.store.tables import ACTIVE, ANSWERED, RECEIVED, SET_ASIDE, decisions, leases
@@ -161,5 +160,5 @@ class Ownership:
             raise LeaseLost
         return float(row[0] or 0.0)
 
-    def _key(self, job: Job) -> dict[str, Any]:
+    def _key(self, job: Job) -> Record:
         return {"b_id": job.id, "b_owner": self._owner, "b_fence": job.fence}

@@ -22,7 +22,7 @@ from bot.models import (
     TrackedMessage,
 )
 from bot.store import batches, outbox, pauses
-from bot.store.connection import Connection, dump, now, read_clock, read_json
+from bot.store.connection import Connection, Record, dump, now, read_clock, read_json
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -183,12 +183,12 @@ def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row
     return FirstApproval(row.user_id, row.mode, row.at, row.job_id, row.episode)
 
 
-def alert_row(alert: Alert) -> dict[str, Any]:
+def alert_row(alert: Alert) -> Record:
     """Return the columns of a new alert."""
     return ids_of(alert.remediation.ref) | _alert_columns(alert)
 
 
-def _alert_columns(alert: Alert) -> dict[str, Any]:
+def _alert_columns(alert: Alert) -> Record:
     return {
         "message_id": alert.message_id,
         "state": WITHDRAWN if alert.is_unlisted else alert.remediation.state,
@@ -199,7 +199,7 @@ def _alert_columns(alert: Alert) -> dict[str, Any]:
     }
 
 
-def message_columns(message: TrackedMessage) -> dict[str, Any]:
+def message_columns(message: TrackedMessage) -> Record:
     """Return the columns of a message, but for its ID and version."""
     return {
         "is_digest": message.is_digest,
