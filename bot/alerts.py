@@ -78,11 +78,15 @@ def seen(  # noqa: PLR0913 - what was read, and when
     moved = remediation.state != before.state or remediation.mode != before.mode
     known = _who(look)
     waits = remediation.state == State.PENDING_APPROVAL
-    waits_again = waits and not alert.is_waiting
+    is_next = readings.is_next_incident(before, remediation)
+    waits_again = waits and (is_next or not alert.is_waiting)
+    alert = replace(alert, hold=alert.hold if waits and not is_next else None)
     if not message.is_digest:
         lines = message.pending_lines + ((cards.listed_again(remediation),) if alert.is_unlisted else ())
         if moved:
             lines = (*lines, *cards.transition(before, remediation, known, look.now))
+        if is_next:
+            lines = (*lines, cards.opened_again(remediation))
         message = replace(message, pending_lines=lines)
     if waits_again:
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
@@ -95,8 +99,9 @@ def seen(  # noqa: PLR0913 - what was read, and when
         remediation=remediation,
         fingerprint=fingerprint,
         share=share if moved and waits else alert.share,
-        hold=alert.hold if waits else None,
-        remark=alert.remark if _still_holds(alert, remediation, look.now, read_alone=read_alone) else None,
+        remark=None
+        if is_next or not _still_holds(alert, remediation, look.now, read_alone=read_alone)
+        else alert.remark,
         decided=known if known and remediation.state in RULES[known.verb].effect else None,
         is_unlisted=False,
         missing_since=0.0,

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bot.models import FINAL, OPEN, PRECISION, Alert, Remediation
+from bot.models import FINAL, OPEN, PRECISION, Alert, Remediation, State
 
 # A remediation only moves forward in these, unless it begins once more.
 _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
@@ -40,6 +40,12 @@ def _compared(known: Remediation, read: Remediation) -> int:
 
 def _seconds(moment: datetime | None) -> float:
     return moment.timestamp() if moment else 0.0
+
+
+def is_next_incident(known: Remediation, read: Remediation) -> bool:
+    """Return whether what waits has ended and opened again under the same ID, between two readings."""
+    both_wait = known.state == read.state == State.PENDING_APPROVAL
+    return both_wait and read.began_at > known.began_at and not read.is_of(known.episode_key)
 
 
 def is_worse(alert: Alert, read: Remediation) -> bool:

@@ -1,6 +1,7 @@
 """What a click says: who, and where."""
 
-from bot.models import MARK, Actor, Json, Message, ReplyTarget, Verb
+from bot.errors import UnreadableButton
+from bot.models import MARK, Actor, Json, Message, ReplyTarget, read_button_value
 
 
 def actor_of(body: Json) -> Actor:
@@ -48,11 +49,18 @@ def place_of(body: Json) -> ReplyTarget:
 
 
 def value_beside(body: Json, action: Json) -> object:
-    """Return the value of the buttons in a menu's row: it says which remediation the row is about."""
+    """Return the value of a menu's row that says which remediation it is about: a button has one, a menu doesn't."""
     rows = dicts(body.get("message") or body.get("view") or {}, "blocks")
     row = next((each for each in rows if each.get("block_id") == action.get("block_id")), {})
-    verbs = {verb.action_id for verb in Verb}
-    return next((each.get("value") for each in dicts(row, "elements") if each.get("action_id") in verbs), None)
+    return next((each["value"] for each in dicts(row, "elements") if _is_about_one(each.get("value"))), None)
+
+
+def _is_about_one(value: object) -> bool:
+    try:
+        read_button_value(value)
+    except UnreadableButton:
+        return False
+    return True
 
 
 def dicts(node: Json, name: str) -> list[Json]:

@@ -28,8 +28,8 @@ from tests.simulator.receivers import ROUTING_KEY, SECRET, PagerDuty, WebhookRec
 from tests.simulator.slack import Posted, Slack
 from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault, Together
-from tests.storms import began
-from tests.watch import HOLD, card, pass_time, poll, until, watching
+from tests.storms import XID, began
+from tests.watch import HOLD, LOOKING, card, pass_time, poll, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, settings_for, world
 
 COUNTER = "remediation_bot_outward_events_total"
@@ -223,6 +223,33 @@ async def test_incident_of_what_is_critical_is_triggered_at_once_where_that_is_s
         assert [each["payload"]["severity"] for each in pagerduty.calls] == ["critical"] * count
         bot.together.review(IDS, "cancel")
         await until(bot, lambda: pagerduty.incidents == dict.fromkeys([REF][:count], "resolved") or not count)
+
+
+async def test_what_becomes_critical_triggers_an_incident_at_once_where_that_is_set(pagerduty: PagerDuty) -> None:
+    warning = [{"severity": "PHC_SEVERITY_WARNING", "alert_name": "IBLinkFlapping"}]
+    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=warning)
+        await card(bot)
+        await pass_time(bot, 1000)
+        assert pagerduty.calls == []
+        bot.together.remediations[IDS]["linked_alerts"] = XID
+        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == ["trigger"])
+
+
+async def test_next_incident_under_the_same_id_ends_one_at_pagerduty_and_triggers_another(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=XID)
+        alert = await card(bot)
+        await bot.slack.press(alert, LOOKING)
+        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == ["trigger", "acknowledge"])
+        await bot.time.advance(3)
+        bot.together.add(linked_alerts=XID)
+        await until(
+            bot,
+            lambda: (
+                [each["event_action"] for each in pagerduty.calls] == ["trigger", "acknowledge", "resolve", "trigger"]
+            ),
+        )
 
 
 async def test_failed_repair_triggers_an_incident(pagerduty: PagerDuty) -> None:

@@ -113,6 +113,7 @@ def remember(request: Request) -> str:
             "instance_id": ref.instance_id,
             "remediation_id": ref.remediation_id,
             **{name: value for name, value in asdict(shown).items() if value is not None},
+            "at": place.clicked_at,
         },
         "channel": place.channel_id,
         # Only a response_url, which isn't kept, could change an ephemeral message.
@@ -143,6 +144,7 @@ def recall(metadata: str, actor: Actor) -> Request:
     """
     known = json.loads(metadata)
     ref, shown = read_button_value(json.dumps(known["value"]))
+    shown = replace(shown, at=float(known["value"].get("at") or 0.0) or None)
     verb, original, is_foreign = Verb(known["verb"]), known.get("original"), bool(known["foreign"])
     if not RULES[verb].decides and verb is not Verb.HOLD:
         raise ValueError(f"{verb} has no dialog")

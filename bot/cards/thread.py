@@ -200,6 +200,12 @@ def listed_again(remediation: Remediation) -> str:
     return f"{escape(remediation.node, 100)}: Together lists this remediation again."
 
 
+def opened_again(remediation: Remediation) -> str:
+    """Return that a remediation has ended and waits again, though nobody has seen it end."""
+    repair = escape(labels.mode(remediation.mode).name, 80)
+    return f"{escape(remediation.node, 100)}: {repair} ended, and is waiting for approval again. ⏳"
+
+
 def lines(told: Sequence[str]) -> Message:
     """Return several lines for a thread."""
     return Message(blocks.story(told), blocks.paragraphs(told)[: blocks.MAX_BLOCKS])

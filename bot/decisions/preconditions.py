@@ -57,11 +57,8 @@ def _is_of_another_episode(request: Request, shown: SeenState, present: Remediat
     """
     if shown.episode is not None:
         return not present.is_of(shown.episode)
-    try:
-        posted_at = float(request.place.message_ts or "")
-    except ValueError:
-        return False
-    return request.place.is_button and posted_at < present.began_at - CLOCKS_DIFFER_BY
+    seen_at = shown.at or request.place.clicked_at
+    return seen_at is not None and seen_at < present.began_at - CLOCKS_DIFFER_BY
 
 
 def success_notice(request: Request, seen: SeenState | None, result: Remediation) -> str:

@@ -15,11 +15,13 @@ class SeenState:
 
     Attributes:
         episode: `Remediation.episode_key`: another one after it has ended and come back under the same ID.
+        at: when it was shown, as Unix time in seconds, where a dialog stood between the message and the decision.
     """
 
     mode: str | None
     state: str | None
     episode: str | None = None
+    at: float | None = None
 
 
 def button_value(remediation: Remediation) -> str:

@@ -8,6 +8,7 @@ class EventKind(StrEnum):
     """What happened. The value is the end of a CloudEvent's type."""
 
     OPENED = "opened"
+    WORSENED = "worsened"
     REMINDED = "reminded"
     HELD = "held"
     LOOKING = "looking"

@@ -91,6 +91,14 @@ class ReplyTarget:
     is_home: bool = False
 
     @property
+    def clicked_at(self) -> float | None:
+        """When the clicked message was posted, as Unix time in seconds: Slack names it by that. None for a command."""
+        try:
+            return float(self.message_ts or "") if self.is_button else None
+        except ValueError:
+            return None
+
+    @property
     def is_direct(self) -> bool:
         """Whether what is for the person alone is a direct message: there is no channel to show it in beside others."""
         return self.is_home or (self.channel_id or "").startswith("D")

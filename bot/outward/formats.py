@@ -61,9 +61,10 @@ def incident(event: Event, routing_key: str, *, at_once: bool = False) -> Json |
     the same incident.
 
     Args:
-        at_once: it learns of what is critical as soon as it waits for approval.
+        at_once: it learns of what is critical as soon as it waits for approval, or becomes so while it waits.
     """
-    is_urgent = at_once and event.kind is EventKind.OPENED and not event.data.get("is_warning")
+    is_new = event.kind in {EventKind.OPENED, EventKind.WORSENED}
+    is_urgent = at_once and is_new and not event.data.get("is_warning")
     action = "trigger" if is_urgent else _ACTIONS.get(event.kind)
     if action is None:
         return None

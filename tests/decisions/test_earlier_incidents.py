@@ -39,6 +39,27 @@ async def test_alert_of_an_earlier_incident_decides_nothing_about_the_next_one(*
         assert bot.together.state(IDS) == "PENDING"
 
 
+@pytest.mark.parametrize("paragraphs", [1, 40])
+async def test_dialog_of_an_alert_that_does_not_say_its_incident_decides_nothing_about_the_next_one(
+    paragraphs: int,
+) -> None:
+    """Words for which the dialog has no room are answered in the thread; when they were posted still counts."""
+    async with world(BOT_REASON="always") as bot:
+        bot.together.add()
+        alert = bot.alert(episode=None)
+        alert.blocks[:1] *= paragraphs
+        await bot.time.advance(3600)
+        bot.together.resolve(IDS)
+        bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
+        await bot.slack.press(alert, APPROVE)
+        (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+        await bot.slack.submit(view, reason="as agreed")
+        await bot.slack.until(lambda: bot.slack.replies(alert) or alert.edits)
+        said = alert.text if alert.edits else bot.slack.replies(alert)[-1].text
+        assert "the remediation ended and opened again since you saw it" in said
+        assert bot.together.posts == []
+
+
 async def test_alert_that_does_not_say_its_incident_decides_about_the_one_it_was_posted_in() -> None:
     async with world() as bot:
         bot.together.add()

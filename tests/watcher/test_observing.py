@@ -2,9 +2,11 @@
 
 import pytest
 
+from bot import cards
 from tests.rows import outcomes_by_user
 from tests.simulator.together import Ids
 from tests.storms import REVIEW, began, digest, storm
+from tests.test_flow_home import opened
 from tests.watch import HOLD, LOOKING, card, pass_time, thread, watching
 from tests.world import APPROVE, CANCEL, World, as_alert
 
@@ -22,6 +24,16 @@ async def test_card_says_so_and_has_no_buttons_that_decide(bot: World) -> None:
     assert {each["value"] for each in alert.controls["remediation:more"]["options"]} == {"ids", "history", "timeline"}
     await pass_time(bot, 1000)
     assert "Decide in Together." in thread(bot, alert)[-1]
+
+
+async def test_hold_and_the_menu_work_there(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, choice="3600")
+    await card(bot, words="On hold until")
+    await opened(bot)
+    await bot.slack.press_home(cards.MORE, choice=cards.COPY_IDS)
+    await bot.slack.until(lambda: [each for each in bot.slack.direct("U0ALICE") if "IDs to copy" in each.text])
 
 
 @pytest.mark.parametrize("action", [APPROVE, CANCEL])

@@ -5,7 +5,7 @@ import pytest
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.storms import REVIEW, began, choose, digest, storm
+from tests.storms import REVIEW, XID, began, choose, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World
 
@@ -416,3 +416,37 @@ async def test_what_vanished_in_doubt_is_read_no_more(bot: World) -> None:
     await pass_time(bot, 300)
     assert len([call for call in bot.together.calls if call.verb == "get"]) == read
     assert APPROVE not in alert.buttons
+
+
+@pytest.mark.parametrize("away", [0, 60], ids=["between two polls", "during an outage"])
+async def test_next_incident_under_the_same_id_calls_though_nobody_saw_the_first_one_end(away: int) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(instance_name="gpu-node-7", linked_alerts=XID)
+        alert = await card(bot)
+        await pass_time(bot, 3 * 3600)  # three reminders, and none after
+        before = len(thread(bot, alert))
+        bot.together.faults.append(Fault("rpc", code=14, times=-1))
+        await pass_time(bot, away)
+        bot.together.add(instance_name="gpu-node-7", linked_alerts=XID)
+        bot.together.faults.clear()
+        await pass_time(bot, 2 * 3600)
+        told = thread(bot, alert)[before:]
+        assert told[0] == "gpu-node-7: Reboot ended, and is waiting for approval again. ⏳"
+        assert any("S0ONCALL" in line for line in told)
+
+
+async def test_hold_and_words_of_an_incident_are_not_on_the_next_ones_card() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(instance_name="gpu-node-7", linked_alerts=XID)
+        alert = await card(bot)
+        await bot.slack.press(alert, HOLD, choice="86400")
+        await bot.slack.press(alert, LOOKING)
+        await card(bot, words="Looking into it")
+        await bot.time.advance(3)
+        bot.together.add(instance_name="gpu-node-7", linked_alerts=XID)
+        await poll(bot)
+        assert "On hold" not in alert.everything
+        assert "Looking into it" not in alert.everything
+        before = len(thread(bot, alert))
+        await pass_time(bot, 3600)
+        assert any("S0ONCALL" in line for line in thread(bot, alert)[before:])
