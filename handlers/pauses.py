@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from slack_bolt.async_app import AsyncAck
@@ -25,6 +25,7 @@ _WHAT = {
     cards.RESUME_DIALOG: "resume approvals",
     cards.LOOKING: "say that you're looking",
 }
+_ENDED = "approvals:ended"  # no control: somebody is told that another person has ended their pause
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class Pauses:
         self.controls.on(cards.RESUME, self._resume)
         self.controls.on(cards.RESUME_DIALOG, self._resume_named)
         self.controls.on(cards.LOOKING, self._look)
+        self.controls.on(_ENDED, self._tell_of_end)
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Write it down, ack, then pause or resume, or ask why."""
@@ -60,9 +62,8 @@ class Pauses:
         if dialog == cards.PAUSE_DIALOG:
             view = cards.pause_dialog(value, press.place)
         else:
-            cluster_id = value.removeprefix(cards.ALL_CLUSTERS)
-            held = await self.service.active(cluster_id)
-            view = cards.resume_dialog(cluster_id, press.place, *held, press.actor.user_id)
+            cluster_id, pause, since = await self.service.active(value.removeprefix(cards.ALL_CLUSTERS))
+            view = cards.resume_dialog(cluster_id, press.place, pause, since, press.actor.user_id)
         await self.dialogs.open(press.trigger_id, view)
 
     async def submit_pause(self, ack: AsyncAck, body: Json) -> None:
@@ -120,14 +121,19 @@ class Pauses:
         return await self._end(cluster_id, held, chosen, since)
 
     async def _end(self, cluster_id: str, held: Held, chosen: Collection[str] | None = None, since: str = "") -> bool:
-        """End pauses, and tell who asked, and those whose pause it was."""
+        """End pauses, and tell who asked. Those whose pause it was are told apart, each for as long as it takes."""
         entry = held.entry
-        left, people = await self.service.resume(cluster_id, held, chosen, since)
-        is_told = await self.replies.reply_privately(entry.place, cards.resumed(cluster_id, left))
-        for each in sorted({*people} - {entry.actor.user_id}):
-            said = cards.pause_ended(each, cluster_id, entry.actor.user_id, entry.reason)
-            await self.replies.reply_privately(ReplyTarget(None, each, is_home=True), said)
-        return is_told
+        scope, left, people = await self.service.resume(cluster_id, held, chosen, since)
+        for user_id, paused in people:
+            if user_id != entry.actor.user_id:
+                key, place = f"{entry.key} {user_id} {paused}", ReplyTarget(None, user_id, is_home=True)
+                await held.leave(replace(entry, key=key, place=place, action=_ENDED, value=paused))
+        return await self.replies.reply_privately(entry.place, cards.resumed(scope, left))
+
+    async def _tell_of_end(self, held: Held) -> bool:
+        entry = held.entry
+        said = cards.pause_ended(entry.place.user_id, entry.value, entry.actor.user_id, entry.reason)
+        return await self.replies.reply_privately(entry.place, said)
 
     async def _look(self, held: Held) -> bool:
         value = held.entry.value

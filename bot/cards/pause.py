@@ -1,6 +1,7 @@
 """What says that approvals are paused, and the controls for it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.cards import blocks
@@ -26,7 +27,8 @@ def pause_line(pause: Pause) -> str:
         for each in pause.people[:NAMED]
     ]
     told += [f"by {len(pause.people) - NAMED} more"] if len(pause.people) > NAMED else []
-    told += [f"{_where(pause.braked)} automatically: {pause.brake} are broken"] if pause.brake else []
+    told += [f"{_where(each.cluster_id)} automatically: {each.broken} are broken" for each in pause.brakes[:NAMED]]
+    told += [f"in {len(pause.brakes) - NAMED} more clusters automatically"] if len(pause.brakes) > NAMED else []
     return f"Approvals are paused {', and '.join(told)}. You can still cancel."
 
 
@@ -44,8 +46,7 @@ def pause_buttons(cluster_id: str | None, pause: Pause | None) -> list[Json]:
     }
     if pause is None:
         return [again]
-    where = cluster_id or pause.braked or (pause.people[0].cluster_id if pause.people else "")
-    return [resume_button(where or ALL_CLUSTERS), again]
+    return [resume_button(cluster_id or ALL_CLUSTERS), again]
 
 
 def resume_button(cluster_id: str) -> Json:
@@ -88,12 +89,16 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
         said = f"Approvals {_where(cluster_id)} aren't paused any more."
         return {**_dialog("Resume approvals", RESUME_DIALOG), "blocks": [blocks.paragraph(said)]}
     people = pause.people[:BOXES]
-    boxes = [_box(each) for each in people]
+    boxes = [_box(each, cluster_id) for each in people]
     own = [box for box, each in zip(boxes, people, strict=True) if each.user_id == user_id]
-    if pause.brake and since:
-        boxes.append(blocks.option(f"The storm brake: {pause.brake} are broken", BRAKE))
+    if since:
+        boxes.append(blocks.option(f"The storm brake: {pause.brakes[0].broken} are broken", BRAKE))
         own = own or ([] if people else boxes)
+    if not boxes:  # the brake was set by another version, and is read again in a moment
+        said = f"{pause_line(pause)} Nothing can be resumed right now. Try again in a minute."
+        return {**_dialog("Resume approvals", RESUME_DIALOG), "blocks": [blocks.paragraph(said)]}
     field = blocks.boxes(ENDS, boxes, own)
+    braked = [each.cluster_id for each in pause.brakes] if not since else []
     warns = "If one switch or rack is the cause, repairing single nodes doesn't help." if since else ""
     hint = "Needed for the storm brake. Kept in the audit trail." if since else "Kept in the audit trail."
     return {
@@ -101,18 +106,28 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
         "private_metadata": json.dumps([cluster_id, place.channel_id, place.is_home, since]),
         "submit": blocks.plain("Resume approvals"),
         "blocks": [
-            blocks.statement("Approvals resume once no pause is left.", warns),
+            blocks.statement("Approvals resume once no pause is left.", warns or _kept(braked)),
             blocks.field(ENDS, "Which pauses end", field, "People whose pause you end are told."),
             blocks.reason_field(RESUME_DIALOG, hint, MAX_REASON, is_optional=True),
         ],
     }
 
 
-def _box(pauser: Pauser) -> Json:
+def _kept(braked: Sequence[str]) -> str:
+    if not braked:
+        return ""
+    names = ", ".join(clean(each, 60) for each in braked[:NAMED])
+    more = f", and {len(braked) - NAMED} more" if len(braked) > NAMED else ""
+    return f"The storm brake keeps some paused: {names}{more}. Resume those from a card of theirs."
+
+
+def _box(pauser: Pauser, cluster_id: str) -> Json:
     scope = "" if pauser.cluster_id else ", all clusters"
     text = blocks.mrkdwn(f"<@{pauser.user_id}> until {clock_time(pauser.until)}{scope}")
     box = {"text": text, "value": pauser.key}
-    return box | {"description": blocks.plain(clean(pauser.reason, blocks.MAX_OPTION_TEXT))} if pauser.reason else box
+    where = pauser.cluster_id if pauser.cluster_id != cluster_id else ""
+    more = clean(": ".join(each for each in (where, pauser.reason) if each), blocks.MAX_OPTION_TEXT)
+    return box | {"description": blocks.plain(more)} if more else box
 
 
 def _dialog(title: str, name: str) -> Json:

@@ -58,9 +58,9 @@ class Limits:
 
 def paused(pause: Pause) -> Paused:
     """Return that approvals are paused, as an error."""
-    if pause.brake:
+    if pause.brakes:
         return Paused(
-            f"approvals are paused automatically, because {pause.brake} are broken at once.",
+            f"approvals are paused automatically, because {pause.brakes[0].broken} are broken at once.",
             "You can still cancel. To approve now, press Resume approvals… on its message in the channel.",
         )
     longest = pause.people[0]

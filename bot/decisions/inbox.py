@@ -50,6 +50,14 @@ class Held:
         act = partial(self.store.act, self.entry.key, self.owner, change, *args, **kwargs)
         return await self.storing.briefly(act)
 
+    async def leave(self, entry: Entry) -> None:
+        """Write down what follows from the change: any process takes it from there, for a day, if need be.
+
+        Raises:
+            StorageUnavailable: it may be written down, or not.
+        """
+        await self.storing.briefly(partial(self.store.leave, entry))
+
 
 Way = Callable[[Held], Awaitable[bool]]
 
@@ -110,7 +118,7 @@ class Inbox:
         while tasks.accepting and (taken := await self._store.take_over(self._held, at_start=at_start)):
             if taken.entry is None:
                 continue
-            logger.warning("Taking over a request from a dead process")
+            logger.info("Taking over a request: %s", taken.entry.kind)
             self._held.add(taken.owner)
             held = Held(taken.entry, taken.owner, self._store, self._storing)
             is_late = taken.age > (TELL_SECONDS if taken.is_acted else LIFETIME)

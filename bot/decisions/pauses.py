@@ -34,12 +34,16 @@ class PauseService:
 
     async def resume(
         self, cluster_id: str, held: Held, chosen: Collection[str] | None = None, since: str = ""
-    ) -> tuple[Pause | None, list[str]]:
-        """End what pauses approvals of a cluster. Returns what does so still, and whose pauses ended.
+    ) -> tuple[str, Pause | None, list[tuple[str, str]]]:
+        """End what pauses approvals of a cluster.
 
         Args:
             chosen: the keys of people's pauses, or their user IDs; None for all pauses of the cluster.
             since: of the storm brake, as `Brake.key`; empty for none.
+
+        Returns:
+            The cluster whose approvals resume, empty for all; what pauses them still; whose pauses ended, by user ID
+            and cluster.
 
         Raises:
             NotAllowed: the actor may not.
@@ -48,22 +52,32 @@ class PauseService:
         """
         actor, channel_id = await self._authorize(held)
         ended = await held.act(faults.resume, cluster_id, actor, channel_id, held.entry.reason, chosen, since)
-        left = await self.database.read(pauses.active, [cluster_id])
+        # A word without a slash is from release 0.1.
+        words = [each.partition("/") for each in ended.split() if each != "brake"]
+        people = [(user_id, paused if slash else cluster_id) for user_id, slash, paused in words]
+        scope = "" if any(not paused for _, paused in people) else cluster_id
+        left = await self.database.read(pauses.active, [scope])
         if not ended and left is None:
             raise NothingToResume
-        return left, [each for each in ended.split() if each != "brake"]
+        return scope, left, people
 
-    async def active(self, cluster_id: str) -> tuple[Pause | None, str]:
-        """Return what pauses approvals of a cluster, and the `key` of the storm brake where that is what does.
+    async def active(self, cluster_id: str) -> tuple[str, Pause | None, str]:
+        """Return what somebody can resume who asks for a cluster, or for all where the ID is empty.
+
+        Returns:
+            The cluster: another one where only its storm brake pauses anything. What pauses it. The `key` of its storm
+            brake, empty where that doesn't.
 
         Raises:
             StorageUnavailable: the database did not answer.
         """
         pause = await self.database.read(pauses.active, [cluster_id])
-        report = (
-            (await self.database.read(faults.known)).get(cluster_id) if pause and pause.braked == cluster_id else None
-        )
-        return pause, report.brake.key if report and report.brake else ""
+        if pause and not cluster_id and not pause.people:
+            cluster_id = pause.brakes[0].cluster_id
+            pause = await self.database.read(pauses.active, [cluster_id])
+        is_braked = pause is not None and cluster_id in {each.cluster_id for each in pause.brakes}
+        report = (await self.database.read(faults.known)).get(cluster_id) if is_braked else None
+        return cluster_id, pause, report.brake.key if report and report.brake else ""
 
     async def look_into(self, about: RemediationRef | str, held: Held) -> Looked:
         """Note that somebody looks into a remediation, or a digest.

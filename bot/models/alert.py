@@ -100,18 +100,28 @@ class Pauser:
 
 
 @dataclass(frozen=True, slots=True)
+class Braked:
+    """The storm brake paused a cluster.
+
+    Attributes:
+        broken: how many nodes are, such as "14 or more of 64 nodes".
+    """
+
+    cluster_id: str
+    broken: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
-    """Approvals are paused, of one cluster or of all.
+    """Approvals are paused, of one cluster or of several.
 
     Attributes:
         people: who paused them, the longest pause first; empty where only the storm brake did.
-        brake: how many nodes are broken, where the storm brake paused them, such as "14 or more of 64 nodes".
-        braked: the cluster of the brake.
+        brakes: where the storm brake did, by the cluster's ID.
     """
 
     people: tuple[Pauser, ...] = ()
-    brake: str = ""
-    braked: str = ""
+    brakes: tuple[Braked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,10 +123,11 @@ def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why
         since: of the brake, as `Brake.key`; empty for none.
 
     Returns:
-        What of it held still, as words: the user ID of each person, and "brake".
+        What of it held still, as words: USER/CLUSTER for each person's pause, and "brake".
     """
     before = _one(connection, cluster_id) or FaultReport()
-    ended = [each.user_id for each in pauses.end(connection, cluster_id, actor, channel_id, chosen, reason)]
+    people = pauses.end(connection, cluster_id, actor, channel_id, chosen, reason)
+    ended = [f"{each.user_id}/{each.cluster_id}" for each in people]
     brake = before.brake
     if brake is None or not brake.is_latched or brake.key != since:
         return " ".join(ended)

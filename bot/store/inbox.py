@@ -34,6 +34,7 @@ _INSERT = insert(inbox).values(
     lease_until=_LEASE_UNTIL,
 )  # fmt: skip
 _RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["key"]).returning(i.key)
+_LEAVE = _INSERT.values(result="true").on_conflict_do_nothing(index_elements=["key"])
 _RECEIVE_ENDED = _INSERT.values(done_at=now()).on_conflict_do_nothing(index_elements=["key"]).returning(i.key)
 _VOID = (
     _INSERT.values(done_at=now())
@@ -83,6 +84,11 @@ class InboxStore:
     async def receive(self, entry: Entry, owner: str) -> bool:
         """Write down what was asked. Returns False for a redelivery."""
         return await self._database.run(self._insert, _RECEIVE, entry.key, owner, dump(_ENTRIES, entry))
+
+    async def leave(self, entry: Entry) -> None:
+        """Write down what follows from a change that was made, for the next round of any process."""
+        values = {"b_key": entry.key, "b_owner": "", "b_body": dump(_ENTRIES, entry), "b_lease": 0.0}
+        await self._database.run(Connection.execute, _LEAVE, values)
 
     async def receive_once(self, key: str) -> bool:
         """Write down that something was asked that changes nothing. Returns False for a redelivery."""

@@ -7,22 +7,23 @@ from pydantic import TypeAdapter
 from sqlalchemy import BindParameter, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.models import Actor, AuditNote, Pause, Pauser
+from bot.models import Actor, AuditNote, Braked, Pause, Pauser
 from bot.store import audit
 from bot.store.audit import storable
 from bot.store.connection import Connection, Rows, dump, is_among, listed, read_clock, read_json
 from bot.store.tables import faults, messages, pauses
 
 _MOST = 20  # people with a pause of the same clusters; those that would end first are left out
+# The key of the row with the shorter pauses of a cluster: release 0.1 deletes the other one when the longest ends.
+_AND_OTHERS = " others"
 _OTHERS = TypeAdapter(list[Pauser])
 p, m = pauses.c, messages.c
-_HELD = select(pauses).where(is_among("b_clusters", p.cluster_id))
+_HELD = select(pauses).where(or_(bindparam("b_all"), is_among("b_clusters", p.cluster_id)))
 _TO_CHANGE = _HELD.with_for_update()
 _BRAKED = (
     select(faults.c.cluster_id, faults.c.brake)
     .where(or_(bindparam("b_all"), is_among("b_clusters", faults.c.cluster_id)), faults.c.brake.is_not(None))
     .order_by(faults.c.cluster_id)
-    .limit(1)
 )
 # There from the beginning, so that of two that pause at once neither forgets the other.
 _MAKE = insert(pauses).values(user_id="", until=0.0).on_conflict_do_nothing()
@@ -39,26 +40,35 @@ _WAKE = update(messages).where(m.is_open, _CONCERNS).values(next_at=0.0, version
 
 
 def active(connection: Connection, clusters: Collection[str]) -> Pause | None:
-    """Return what pauses approvals of any of these clusters now, inside a transaction: people, the brake, or both."""
-    rows = connection.execute(_HELD, {"b_clusters": listed({"", *clusters})})
+    """Return what pauses approvals of any of these clusters now, inside a transaction: people, the brake, or both.
+
+    Args:
+        clusters: with an empty ID among them, all that are paused.
+    """
+    chosen = {"b_all": "" in clusters, "b_clusters": _keys({"", *clusters})}
+    rows = connection.execute(_HELD, chosen)
     people = _held(connection, rows) if rows else []
-    braked = connection.execute(_BRAKED, {"b_all": "" in clusters, "b_clusters": listed(clusters)}).first()
-    pause = Pause(tuple(people), *((braked.brake, braked.cluster_id) if braked else ()))
-    return pause if people or braked else None
+    brakes = connection.execute(_BRAKED, chosen)
+    return Pause(tuple(people), tuple(Braked(*row) for row in brakes)) if people or brakes else None
+
+
+def _keys(clusters: Collection[str]) -> str:
+    return listed([key for each in clusters for key in (each, f"{each}{_AND_OTHERS}")])
 
 
 def _held(connection: Connection, rows: Rows) -> list[Pauser]:
     """Return the pauses of some rows that hold, the longest first."""
     present, found = read_clock(connection), list[Pauser]()
     for row in rows:
-        found.append(Pauser(row.user_id, row.until, row.cluster_id, row.reason))
+        if not row.cluster_id.endswith(_AND_OTHERS):
+            found.append(Pauser(row.user_id, row.until, row.cluster_id, row.reason))
         if others := read_json(_OTHERS, row.others, "A pause"):
             found += others
     return sorted((each for each in found if each.until > present), key=lambda each: -each.until)
 
 
 def _to_change(connection: Connection, cluster_id: str) -> list[Pauser]:
-    return _held(connection, connection.execute(_TO_CHANGE, {"b_clusters": listed([cluster_id])}))
+    return _held(connection, connection.execute(_TO_CHANGE, {"b_all": False, "b_clusters": _keys([cluster_id])}))
 
 
 def begin(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, and why
@@ -89,10 +99,14 @@ def end(  # noqa: PLR0913, PLR0917 - whose pauses, who ends them, and why
     """End people's pauses of a cluster, and return them.
 
     Args:
-        chosen: their keys, also of pauses of all clusters, or user IDs; None for all pauses of the cluster.
+        chosen: their keys, also of pauses of all clusters, or user IDs; None for all pauses of the cluster. With an
+            empty cluster ID, the keys may be of any cluster's.
     """
     ended: list[Pauser] = []
-    for each in [cluster_id] if chosen is None else dict.fromkeys((cluster_id, "")):
+    clusters = {cluster_id: None} if chosen is None else dict.fromkeys((cluster_id, ""))
+    if chosen is not None and not cluster_id and (pause := active(connection, [""])):
+        clusters |= dict.fromkeys(each.cluster_id for each in pause.people)
+    for each in clusters:
         held = _to_change(connection, each)
         meant = {one.key for one in held} if chosen is None else {*chosen}
         mine = [one for one in held if one.key in meant or (each == cluster_id and one.user_id in meant)]
@@ -106,9 +120,11 @@ def end(  # noqa: PLR0913, PLR0917 - whose pauses, who ends them, and why
 
 def _write(connection: Connection, cluster_id: str, people: Sequence[Pauser]) -> None:
     longest, *others = sorted(people, key=lambda each: -each.until) or [Pauser("", 0.0)]
-    values = {"b_user_id": longest.user_id, "b_until": longest.until, "b_reason": longest.reason}
-    more = dump(_OTHERS, others[: _MOST - 1])
-    connection.execute(_WRITE, {"b_cluster": cluster_id, "b_others": more, **values})
+    values = {"b_user_id": longest.user_id, "b_until": longest.until, "b_reason": longest.reason, "b_others": "[]"}
+    connection.execute(_WRITE, {"b_cluster": cluster_id, **values})
+    others = others[: _MOST - 1]
+    values = {"b_user_id": "", "b_until": max((each.until for each in others), default=0.0), "b_reason": ""}
+    connection.execute(_WRITE, {"b_cluster": cluster_id + _AND_OTHERS, "b_others": dump(_OTHERS, others), **values})
 
 
 def wake(connection: Connection, cluster_id: str) -> None:

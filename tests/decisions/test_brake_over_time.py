@@ -166,7 +166,8 @@ async def test_digest_of_two_clusters_does_not_mix_up_holders(bot: World) -> Non
         found = await database.read(pauses.active, ["cluster-1", "cluster-2"])
         assert found is not None
         people = [(each.cluster_id, each.user_id) for each in found.people]
-        assert (people, found.braked) == ([("cluster-2", "U0ALICE")], "cluster-1")
+        braked = [each.cluster_id for each in found.brakes]
+        assert (people, braked) == ([("cluster-2", "U0ALICE")], ["cluster-1"])
     finally:
         await database.close()
 

@@ -4,19 +4,21 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from bot.cards import MORE
 from bot.models import Actor
 from bot.store import Database, pauses, purge, tables
+from tests import test_flow_home as home
 from tests.deaths import free_the_lease
 from tests.manual_clock import START, ManualClock
-from tests.rows import execute_beside, outcomes_by_user
+from tests.rows import execute, execute_beside, outcomes_by_user
 from tests.simulator.slack import Posted
+from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.store.examples import open_store
 from tests.storms import began, choose, digest, storm
-from tests.watch import PAUSE_DIALOG, RESUME_DIALOG, card, ends, pass_time, pause, resume, until, watching
+from tests.watch import PAUSE_DIALOG, RESUME_DIALOG, card, ends, pass_time, pause, resume, submit_pause, until, watching
 from tests.world import APPROVE, CANCEL, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -113,7 +115,7 @@ async def test_digest_resumes_a_pause_of_all_clusters(bot: World) -> None:
     bot.together.faults.clear()
     await until(bot, lambda: RESUME_DIALOG in message.buttons)
     await resume(bot, message, user="U0BOB")
-    assert "Approvals resumed in cluster-1." in (await bot.reply_privately("U0BOB")).text
+    assert "Approvals resumed in all clusters." in (await bot.reply_privately("U0BOB")).text
 
 
 async def test_backlog_shows_a_pause_of_one_of_its_clusters(bot: World) -> None:
@@ -256,7 +258,8 @@ async def test_person_ends_their_own_pause_and_the_others_stays(bot: World) -> N
 async def test_person_whose_pause_another_ends_is_told(bot: World) -> None:
     message = await two_pauses(bot)
     await resume(bot, message, user="U0BOB", whose=["U0ALICE"], reason="the switch is back")
-    told = (await bot.slack.until(lambda: bot.slack.direct("U0ALICE")))[0].text
+    await until(bot, lambda: bot.slack.direct("U0ALICE"))
+    told = bot.slack.direct("U0ALICE")[0].text
     assert told == "<@U0ALICE>, <@U0BOB> ended your pause of approvals in cluster-1: “the switch is back”"
     await until(bot, lambda: "by @U0ALICE" not in message.everything)
     assert "by @U0BOB" in message.everything
@@ -328,3 +331,130 @@ async def test_card_pauses_approvals_of_its_cluster_from_its_menu(bot: World) ->
     (view,) = await bot.slack.until(lambda: list(bot.slack.views))
     await bot.slack.submit(view, user="U0BOB", **{RESUME_DIALOG: "it is back"}, **ends(view))
     await until(bot, lambda: "Approvals are paused" not in alert.everything)
+
+
+async def two_clusters(bot: World) -> tuple[Posted, Posted]:
+    bot.together.clusters["cluster-2"] = "cluster-2"
+    await began(bot)
+    (ids,) = storm(bot, 1)
+    (other,) = storm(bot, 1, cluster="cluster-2")
+    return await card(bot, ids), await card(bot, other)
+
+
+async def pause_from(bot: World, alert: Posted | None, user: str, seconds: str) -> None:
+    """Pause approvals of a card's cluster, or of all in the home."""
+    bot.slack.views.clear()
+    if alert is None:
+        await home.opened(bot, user)
+        await bot.slack.press_home(PAUSE_DIALOG, user=user)
+    else:
+        await bot.slack.press(alert, MORE, choice="pause", user=user)
+    await submit_pause(bot, user=user, seconds=seconds)
+
+
+async def resume_dialog(bot: World, alert: Posted | None, user: str = "U0ALICE") -> dict[str, Any]:
+    bot.slack.views.clear()
+    if alert is None:
+        await bot.slack.press_home(RESUME_DIALOG, user=user)
+    else:
+        await bot.slack.press(alert, MORE, choice="resume", user=user)
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    return dict(view)
+
+
+async def test_pause_of_all_that_is_ended_from_a_cluster_resumes_all_and_says_so(bot: World) -> None:
+    first, second = await two_clusters(bot)
+    await pause_from(bot, None, "U0BOB", "43200")
+    await until(bot, lambda: "paused in all clusters" in first.text and "paused in all clusters" in second.text)
+    view = await resume_dialog(bot, first)
+    before = len(bot.slack.direct("U0BOB"))
+    await bot.slack.submit(view, **{RESUME_DIALOG: "switch is back"}, **ends(view))
+    await until(bot, lambda: "paused" not in first.text and "paused" not in second.text)
+    assert "Approvals resumed in all clusters." in (await bot.reply_privately()).text
+    await until(bot, lambda: len(bot.slack.direct("U0BOB")) > before)
+    told = bot.slack.direct("U0BOB")[-1].text
+    assert told == "<@U0BOB>, <@U0ALICE> ended your pause of approvals in all clusters: “switch is back”"
+
+
+async def test_home_of_all_clusters_tells_of_the_pause_of_one_and_ends_it(bot: World) -> None:
+    first, second = await two_clusters(bot)
+    await pause_from(bot, second, "U0BOB", "43200")
+    await until(bot, lambda: "paused in cluster-2" in second.text)
+    assert "Approvals are paused in cluster-2" in home.said(await home.opened(bot))
+    await pause_from(bot, None, "U0ALICE", "1800")
+    await until(bot, lambda: "paused in all clusters" in first.text)
+    view = await resume_dialog(bot, None)
+    before = len(bot.slack.direct("U0ALICE"))
+    await bot.slack.submit(view)  # her own pause is ticked
+    told = await bot.slack.until(lambda: bot.slack.direct("U0ALICE")[before:])
+    assert told[-1].text.startswith("Not all of it is over. Approvals are paused in cluster-2 until")
+    await until(bot, lambda: "paused" not in first.text and "paused in cluster-2" in second.text)
+    await home.opened(bot)
+    view = await resume_dialog(bot, None)
+    assert '"cluster-2"' in home.said(view)
+    await bot.slack.submit(view, **ends(view))
+    await until(bot, lambda: "paused" not in second.text)
+
+
+async def test_whose_pause_ended_is_told_once_whatever_becomes_of_who_ended_it(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await pause(bot, message, seconds="43200")
+    await digest(bot, "by @U0ALICE")
+    # Nothing reaches Bob any more, and for a while nothing reaches Alice.
+    down = SlackFault("chat.postMessage", "service_unavailable", times=-1, channel="U0ALICE")
+    bot.slack.faults += [
+        SlackFault("chat.postEphemeral", "user_not_in_channel", times=-1, user="U0BOB"),
+        SlackFault("chat.postMessage", "user_disabled", times=-1, channel="U0BOB"),
+        down,
+    ]
+    await resume(bot, message, user="U0BOB", whose=["U0ALICE"], reason="the switch is back")
+    await until(bot, lambda: "Approvals are paused" not in message.everything)
+    await pass_time(bot, 900)
+    assert bot.slack.direct("U0ALICE") == []
+    bot.slack.faults.remove(down)
+    await pass_time(bot, 3600)
+    assert len(bot.slack.direct("U0ALICE")) == 1
+
+
+@pytest.mark.bot(BOT_STORM_BRAKE="4")
+async def test_resume_in_a_home_that_is_older_than_the_brake_is_about_the_brake(bot: World) -> None:
+    await began(bot)
+    (ids,) = storm(bot, 1)
+    alert = await card(bot, ids)
+    await pause_from(bot, None, "U0BOB", "1800")
+    await until(bot, lambda: "paused in all clusters" in alert.text)
+    assert RESUME_DIALOG in home.said(await home.opened(bot))
+    await pass_time(bot, 1900)
+    storm(bot, 4, start=1)
+    await until(bot, lambda: any("paused automatically" in each.text for each in bot.slack.visible()))
+    view = await resume_dialog(bot, None)
+    assert "The storm brake: 4 or more of " in home.said(view)
+    await bot.slack.submit(view, **{RESUME_DIALOG: "a false alarm"})
+    await until(bot, lambda: "Approvals resumed in cluster-1." in [x.text for x in bot.slack.direct("U0ALICE")])
+
+
+@pytest.mark.bot(BOT_STORM_BRAKE="4")
+async def test_home_names_each_cluster_whose_brake_is_latched(bot: World) -> None:
+    bot.together.clusters["cluster-2"] = "cluster-2"
+    await began(bot)
+    storm(bot, 4)
+    storm(bot, 4, cluster="cluster-2")
+    await until(bot, lambda: sum("paused automatically" in x.text for x in bot.slack.visible() if not x.thread_ts) > 1)
+    said = home.said(await home.opened(bot))
+    assert "paused in cluster-1 automatically" in said
+    assert "in cluster-2 automatically" in said
+
+
+async def test_process_of_release_0_1_that_ends_the_longest_pause_ends_no_other(
+    database_url: str, time: ManualClock
+) -> None:
+    async with open_store(database_url, time) as store:
+        await store.database.run(pauses.begin, "c", 3600.0, Actor("U0ALICE", "alice", "T0HOME"), None)
+        await store.database.run(pauses.begin, "c", 1800.0, Actor("U0BOB", "bob", "T0HOME"), None, "the switch")
+        longest = delete(tables.pauses).where(tables.pauses.c.cluster_id == "c", tables.pauses.c.user_id == "U0ALICE")
+        await execute(store.database, longest)  # what that release runs
+        held = await store.database.read(pauses.active, ["c"])
+        assert held is not None
+        assert [(each.user_id, each.reason) for each in held.people] == [("U0BOB", "the switch")]
