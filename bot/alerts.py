@@ -282,7 +282,7 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, decided: DecidedB
     """Let those learn who asked to wait that somebody else didn't."""
     hold, deciders = alert.hold.at(now) if alert.hold else None, {decided.user_id, decided.first_user}
     waited = [each for each in (hold, *hold.others) if each.user_id not in deciders] if hold else []
-    if not waited or message.is_digest:
+    if not waited:
         return message
     node, who = escape(alert.remediation.node, 100), ", ".join(f"<@{each.user_id}>" for each in waited)
     did = f"{RULES[decided.verb].done}{'' if decided.is_sure else ', apparently,'}"

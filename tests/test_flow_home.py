@@ -13,8 +13,8 @@ from tests.samples import remediation
 from tests.simulator.slack.limits import check_home
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
-from tests.storms import XID, digest, storm
-from tests.watch import card, pass_time, poll, submit_pause, until, watching
+from tests.storms import XID, began, digest, storm
+from tests.watch import LOOKING, card, pass_time, poll, submit_pause, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_transports, world
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -387,3 +387,19 @@ async def test_shift_is_summed_up_for_who_asks_in_their_home(bot: World) -> None
 @pytest.mark.bot(BOT_ALERT_CHANNEL="")
 async def test_home_of_a_bot_that_does_not_watch_offers_no_shift(bot: World) -> None:
     assert "shift:tonight" not in str(await opened(bot))
+
+
+@pytest.mark.bot(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_ONCALL="S0ONCALL", BOT_REMIND_MINUTES="0")
+async def test_first_approval_of_a_node_of_a_storm_calls_on_call(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await opened(bot)
+    await bot.slack.press_home(home.OPEN, about="gpu-node-0000")
+    view = await bot.slack.until(lambda: APPROVE in said(bot.slack.homes["U0ALICE"]) and bot.slack.homes["U0ALICE"])
+    assert LOOKING not in said(view)  # that is for the message about all of them
+    await bot.slack.press_home(APPROVE)
+    told = (
+        "gpu-node-0000: 1 of 2 approvals for Reboot, by <@U0ALICE>. Someone else must approve too. <!subteam^S0ONCALL>"
+    )
+    await until(bot, lambda: told in thread(bot, message))

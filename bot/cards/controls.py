@@ -41,7 +41,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
             _hold_menu(about) if verb is Verb.HOLD else _button(verb, remediation, value, about, config)
             for verb in allowed
         ]
-        if about.followed and remediation.state == State.PENDING_APPROVAL:
+        if about.followed and not about.is_one_of_many and remediation.state == State.PENDING_APPROVAL:
             looking = {"type": "button", "action_id": LOOKING, "text": blocks.plain("I'm looking"), "value": value}
             controls.append(looking)
     return [blocks.actions([*controls, *links, *more])]

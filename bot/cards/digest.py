@@ -23,11 +23,12 @@ from bot.cards.listing import (
 )
 from bot.cards.pause import pause_line
 from bot.cards.remediation_card import ON_CALL, looking_line, mention
-from bot.cards.selection import controls
+from bot.cards.selection import controls, stop_button
 from bot.models import (
     Alert,
     Batch,
     FirstApproval,
+    Json,
     Message,
     Pause,
     RemediationRef,
@@ -40,6 +41,7 @@ from bot.models import (
 )
 from bot.mrkdwn import clean, escape, lasted, when
 
+_RUNNING = 4  # selections that are shown while they run
 NAMES = 120  # characters of the names of a group's nodes; the dialog has all
 _DELETES = elements("⚠️ Deletes local data:", bold=True)
 
@@ -82,8 +84,8 @@ def draw(  # noqa: PLR0913 - what a digest shows
         {"type": "header", "text": blocks.plain(f"{clean(title, 145)} {'🌩️' if open_ones else '✅'}")},
         *([blocks.paragraph(cause)] if cause else []),
         *(blocks.paragraph(each, bold=True) for each in warnings),
-        *(block for each in running[-1:] for block in blocks.rich_texts(progress_lines(each))),
-        *controls(of, len(open_ones), decidable, running[-1:], pause),
+        *_running(running),
+        *controls(of, len(open_ones), decidable, running[-1] if running else None, pause),
         *blocks.rich_texts(listed),
         *([blocks.paragraph(states)] if states else []),
         *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, waits))),
@@ -91,6 +93,14 @@ def draw(  # noqa: PLR0913 - what a digest shows
     ]
     told = [f"{escape(title, 200)}.", cause, *warnings, called, *map(blocks.markup, listed), states]
     return Message(text=blocks.story([each for each in told if each]), blocks=drawn)
+
+
+def _running(batches: Sequence[Batch]) -> Iterator[Json]:
+    """Yield how far selections are, each with its own Stop; the last one's is beside the other buttons."""
+    for each in batches[-_RUNNING:]:
+        yield from blocks.rich_texts(progress_lines(each))
+        if each is not batches[-1]:
+            yield blocks.actions([stop_button(each)])
 
 
 def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:

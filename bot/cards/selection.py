@@ -21,13 +21,18 @@ STOP = "digest:stop"
 BATCH = "batch"
 
 
-def controls(of: TrackedMessage, count: int, decidable: int, running: Sequence[Batch], pause: Pause | None) -> Blocks:
+def stop_button(batch: Batch) -> Json:
+    """Return the button that stops a selection; a row takes one."""
+    return {"type": "button", "action_id": STOP, "text": blocks.plain("Stop"), "value": batch.id}
+
+
+def controls(of: TrackedMessage, count: int, decidable: int, running: Batch | None, pause: Pause | None) -> Blocks:
     """Return what can be done with what waits, and with a selection that runs.
 
     Args:
         decidable: how many of those that wait are in clusters that the bot doesn't only observe.
     """
-    some = [{"type": "button", "action_id": STOP, "text": blocks.plain("Stop"), "value": each.id} for each in running]
+    some = [stop_button(running)] if running else []
     if decidable:
         some.append(review_button(of.id, decidable))
     if count:

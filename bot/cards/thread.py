@@ -240,11 +240,12 @@ def late_call(remediation: Remediation, count: int, called: str, *, again: bool 
     return Message(text, [blocks.paragraph(text)])
 
 
-def first_approval(remediation: Remediation, user_id: str, called: str) -> Message:
-    """Return that one of two people has approved, and that another one must."""
-    repair, more = escape(labels.mode(remediation.mode).name, 80), f" {mention(called)}" if called else ""
-    who = f"1 of 2 approvals for {repair}, by <@{user_id}>"
-    text = f"{escape(remediation.node, 100)}: {who}. Someone else must approve too.{more}"
+def first_approval(remediations: Sequence[Remediation], user_id: str, called: str) -> Message:
+    """Return that one of two people has approved repairs, and that another one must."""
+    modes = {escape(labels.mode(each.mode).name, 80) for each in remediations}
+    repair, more = f" for {modes.pop()}" if len(modes) == 1 else "", f" {mention(called)}" if called else ""
+    nodes = _first([each.node for each in remediations], 100)
+    text = f"{nodes}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too.{more}"
     return Message(text, [blocks.paragraph(text)])
 
 

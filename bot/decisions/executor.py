@@ -60,7 +60,7 @@ class Executor:
     """Carries out one decision at Together.
 
     Attributes:
-        about: what the remediation's card says beyond it, as of the claim; None where another process claimed it.
+        about: what the remediation's card says beyond it, as of the claim; None where that isn't known.
     """
 
     together: TogetherClient

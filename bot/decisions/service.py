@@ -14,7 +14,7 @@ from bot.decisions.answers import Answers
 from bot.decisions.delivery import AnswerDelivery
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
-from bot.decisions.storing import Storing
+from bot.decisions.storing import Storing, or_none
 from bot.decisions.upkeep import Upkeep
 from bot.decisions.verdict import Verdict
 from bot.errors import (
@@ -275,7 +275,7 @@ class DecisionService:
         What a dead process had allowed and claimed is authorized again, unless its POST may have left.
 
         Returns:
-            What the remediation's card says beyond it, where it was claimed now.
+            What the remediation's card says beyond it, where that is known.
 
         Raises:
             NotAllowed: the actor may not.
@@ -284,9 +284,9 @@ class DecisionService:
             Expired: it has waited too long to be begun now.
             RefusedWithoutDatabase: the claim could not be written.
         """
-        if job.sent:
-            return None
         request, rule = job.request, job.request.rule
+        if job.sent:
+            return await self._claimed_before(request)
         try:
             if await self._store.age(job) > LIFETIME:
                 raise Expired(rule.noun)
@@ -294,7 +294,7 @@ class DecisionService:
             if rule.decides and self._config.observes(request.ref.cluster_id):
                 raise Observing
             if job.is_active:
-                return None
+                return await self._claimed_before(request)
             if not rule.decides:
                 claim: Claim | CardContext | None = await self._store.claimed_by(request)
             else:
@@ -308,6 +308,10 @@ class DecisionService:
         if rule.decides:
             logger.debug("Claimed")
         return claim
+
+    async def _claimed_before(self, request: Request) -> CardContext | None:
+        """Return what a card says beyond its remediation, which a process that died has claimed."""
+        return await or_none(self._store.database.read(approvals.card_context, request.ref))
 
     async def _with_progress(self, job: Job, about: CardContext | None) -> Verdict:
         """Act, and show who is doing what when that takes longer than a second."""

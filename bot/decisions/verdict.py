@@ -63,7 +63,7 @@ class Judge:
     """Finds the verdict on one decision, and writes nothing.
 
     Attributes:
-        about: what the remediation's card says beyond it, as of the claim; None where another process claimed it.
+        about: what the remediation's card says beyond it, as of the claim; None where that isn't known.
     """
 
     together: TogetherClient

@@ -259,6 +259,7 @@ class CardContext:
         channel_id: where its own card is; empty where it has none.
         ts: likewise, Slack's name of that message.
         node: its name; empty where the bot doesn't track it.
+        is_one_of_many: it is shown in a digest.
         is_automatic: Together began it with nobody asked.
         is_observed: the bot decides nothing in its cluster.
         now: the present, as Unix time in seconds; 0 where nothing is known of it.
@@ -282,6 +283,7 @@ class CardContext:
     channel_id: str = ""
     ts: str = ""
     node: str = ""
+    is_one_of_many: bool = False
     is_automatic: bool = False
     is_observed: bool = False
     now: float = 0.0

@@ -163,7 +163,9 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     is_automatic = message.is_started and alert.remediation.is_automatic
     looking = message.at(present).looking if message.looking else ()
     about = replace(about, mentioned=message.mentioned, looking=looking, is_automatic=is_automatic)
-    return about if message.is_digest else replace(about, channel_id=message.channel_id, ts=message.ts or "")
+    if message.is_digest:
+        return replace(about, is_one_of_many=True)
+    return replace(about, channel_id=message.channel_id, ts=message.ts or "")
 
 
 def first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApproval | None, float]:

@@ -57,7 +57,7 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     if any(alert.came_back for alert in snapshot.alerts):
         yield from _returns(snapshot, config)
     yield from _late_calls(snapshot, config)
-    if not message.is_digest:
+    if snapshot.firsts and not any(each.is_running for each in snapshot.batches):
         yield from _first_approvals(snapshot, config)
     for alert in snapshot.alerts:
         yield from _warnings(alert, message, snapshot.now)
@@ -86,15 +86,19 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
 
 
 def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
-    """Yield that one of two people has approved what waits still."""
+    """Yield what one of two people has approved that waits still."""
+    message, new = snapshot.message, dict[str, dict[str, Alert]]()
     for alert in snapshot.alerts:
         first = snapshot.firsts.get(alert.remediation.ref)
         if first is None or not alert.is_waiting or not first.counts_for(alert.remediation):
             continue
-        key = f"first {first.job_id}"
-        if key not in snapshot.message.announced:
-            called = config.on_call_now([alert], snapshot.message.cluster_id, snapshot.now)
-            yield PendingReply(cards.first_approval(alert.remediation, first.user_id, called), frozenset({key}))
+        if (key := f"first {first.job_id}") not in message.announced:
+            new.setdefault(first.user_id, {})[key] = alert
+    for user_id, approved in new.items():
+        some = list(approved.values())
+        called = config.on_call_now(some, message.cluster_id, snapshot.now)
+        said = cards.first_approval([each.remediation for each in some], user_id, called)
+        yield PendingReply(said, frozenset(approved))
 
 
 def _overrides(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:

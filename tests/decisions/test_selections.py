@@ -388,3 +388,23 @@ async def test_dialog_takes_no_other_verb(bot: World) -> None:
     view = await review(bot, await digest(bot))
     ack = await bot.slack.submit(view, **{"review:verb": "refresh"})
     assert "The bot doesn't recognize this dialog." in ack.body
+
+
+@pytest.mark.bot(watching=True)
+async def test_each_of_two_selections_that_run_is_shown_and_can_be_stopped(bot: World) -> None:
+    await began(bot)
+    storm(bot, 20)
+    message = await digest(bot)
+    nodes = [f"gpu-node-{number:04d}" for number in range(20)]
+    alices = await choose(bot, message, *nodes[:10])
+    bobs = await choose(bot, message, *nodes[10:], user="U0BOB", verb="cancel")
+    with bot.together.paused("approve"), bot.together.paused("cancel"):
+        await bot.slack.submit(alices)
+        await bot.slack.submit(bobs, user="U0BOB")
+        await until(bot, lambda: "started by @U0ALICE" in message.everything)
+        await until(bot, lambda: "started by @U0BOB" in message.everything)
+        first = next(each for block in message.blocks for each in block.get("elements", []) if "Stop" in str(each))
+        await bot.slack.press(message, first["action_id"], button=first)
+        await until(bot, lambda: bot.slack.visible("U0ALICE") or "Stopped" in message.everything)
+    await digest(bot, "10 of 10 cancelled")
+    assert "Stopped: @U0ALICE stopped it." in message.everything

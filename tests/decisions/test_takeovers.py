@@ -8,16 +8,16 @@ import pytest
 from sqlalchemy import select, text, update
 
 from bot.clock import WaitReason
-from bot.models import Actor, RemediationRef
+from bot.models import Actor, Mode, RemediationRef
 from bot.settings import Settings
 from bot.store import Database, approvals
 from bot.store.tables import audit, decisions
-from tests.deaths import age_by, died_while, left_behind
+from tests.deaths import age_by, died_while, free_the_lease, left_behind
 from tests.manual_clock import ON_THE_WAY, ManualClock
 from tests.proxy import Line, line_to
 from tests.rows import column, execute, execute_beside, outcomes, pause_beside
 from tests.simulator.together import Fault
-from tests.watch import HOLD, card, in_step, quiet, thread, until, watching
+from tests.watch import HOLD, card, in_step, pass_time, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, world
 
 BOB = Actor("U0BOB", "bob", "T0HOME")
@@ -237,3 +237,22 @@ async def test_release_whose_process_died_is_not_denied() -> None:
             await until(bot, lambda: "On hold until" not in alert.text and "released" in str(thread(bot, alert)))
             await quiet(bot)
         assert "There was no hold to release" not in str([each.everything for each in bot.slack.messages])
+
+
+async def test_card_names_both_who_approved_after_a_takeover(database_url: str) -> None:
+    mode = Mode.REBOOT_VM.removeprefix("REMEDIATION_MODE_")
+    async with watching(database=database_url, drain_seconds=0.2, BOT_TWO_PEOPLE_MODES=mode) as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals")
+        with bot.together.paused("approve"):
+            await bot.slack.press(alert, APPROVE, user="U0BOB")
+            await bot.together.until(lambda: bot.together.posts)
+            await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another():
+            await until(bot, lambda: "Approved by <@U0ALICE> and <@U0BOB>" in alert.text)
+            await pass_time(bot, 60)
+        assert "Approved by <@U0ALICE> and <@U0BOB>" in alert.text
+        assert bot.together.state(IDS) == "PENDING"

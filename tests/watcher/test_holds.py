@@ -5,7 +5,9 @@ import pytest
 from bot import cards
 from tests.rows import outcomes_by_user
 from tests.simulator.slack import Posted
+from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault
+from tests.storms import began, choose, digest, storm
 from tests.test_flow_menu import opened
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until
 from tests.world import APPROVE, CANCEL, IDS, OTHER, World
@@ -222,6 +224,17 @@ async def test_who_asked_to_wait_learns_that_somebody_else_did_not(bot: World) -
     await until(bot, lambda: "On hold" in alert.text)
     await bot.slack.press(alert, APPROVE, user="U0ALICE")
     await until(bot, lambda: any("approved by <@U0ALICE> during your hold, <@U0BOB>" in x for x in thread(bot, alert)))
+
+
+async def test_who_asked_to_wait_for_a_node_of_a_storm_learns_that_somebody_else_did_not(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.say(f"<@{BOT_USER}> hold 2h gpu-node-0000 because the job ends at 4", user="U0BOB")
+    await digest(bot, "n hold by")
+    await bot.slack.submit(await choose(bot, message))
+    said = "gpu-node-0000: approved by <@U0ALICE> during your hold, <@U0BOB>."
+    await until(bot, lambda: any(said in line for line in thread(bot, message)))
 
 
 async def test_who_ends_their_own_hold_by_deciding_is_told_nothing_of_it(bot: World) -> None:
