@@ -61,7 +61,7 @@ def register(  # noqa: PLR0913 - what the surfaces need
     home: Home,
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
-    surface, dialogs = Surface(decisions, inbox, replies, tasks, home), Dialogs(client)
+    surface, dialogs = Surface(decisions, inbox, replies, tasks, home), Dialogs(client, home.clock)
     submissions, controls = Submissions(surface, decisions), Controls(surface, inbox)
     chooser = Chooser(surface, lookup, decisions, replies, submissions, dialogs, config)
     reasons = Reasons(config, decisions, submissions, dialogs)

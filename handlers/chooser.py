@@ -15,6 +15,7 @@ from bot.cards.chooser import Choice
 from bot.decisions import CANCELLABLE, DecisionService, Lookup, LookupResult
 from bot.errors import (
     BotError,
+    DialogNotShown,
     InvalidId,
     NoMatch,
     NotAllowed,
@@ -174,7 +175,10 @@ class Chooser:
             view = cards.selection.refusal(RefusedWithoutDatabase())
         except InvalidId as error:
             view = chooser.nothing(str(error))
-        await self.dialogs.change(view_id, view)
+        try:
+            await self.dialogs.change(view_id, view)
+        except DialogNotShown as error:
+            await self.surface.refuse(error, of)
 
     async def options(self, ack: AsyncAck, body: Json) -> None:
         """The menu of the dialog asks for its choices."""

@@ -19,6 +19,7 @@ from bot.models import Actor, Json, ReplyTarget
 from bot.tasks import Capacity, Tasks
 from handlers.clicks import action_of, actor_of
 from handlers.client import SlackFailure
+from handlers.dialogs import patiently
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +56,14 @@ class Home:
         """Return where the result of something that was done here goes: to the cluster's channel."""
         return replace(place, channel_id=self.channel_for(cluster_id)) if place.is_home else place
 
-    async def then_refresh(self, work: Awaitable[object], actor: Actor) -> None:
-        """Do what somebody asked for in their home, then draw it again."""
+    async def then_refresh(self, work: Awaitable[object], actor: Actor, body: Json) -> None:
+        """Do what somebody asked for in their home, then draw it again; `body` says what they look at, or a dialog."""
+        viewer = self._viewer(actor.user_id)
+        if (body.get("view") or {}).get("type") == "home":  # another process may have drawn it
+            viewer.looks_at = _looks_at(body)
         await work
         self.overviews.forget()
-        self._draw_soon(actor, self._viewer(actor.user_id).looks_at)
+        self._draw_soon(actor, viewer.looks_at)
 
     async def opened(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Somebody has opened the app's home, or its messages."""
@@ -69,8 +73,7 @@ class Home:
             return BoltResponse(status=503, body="")
         await ack()
         if event.get("tab") == "home":
-            view = event.get("view") or {}
-            self._draw_soon(actor, home.Filter.load(str(view.get("private_metadata"))), is_first=not view)
+            self._draw_soon(actor, _looks_at(event), is_first=not event.get("view"))
         return None
 
     async def act(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
@@ -79,7 +82,7 @@ class Home:
         if self.tasks.room(actor.user_id, decides=False) is not Capacity.FREE:
             return BoltResponse(status=503, body="")
         await ack()
-        looks_at = home.Filter.load(str((body.get("view") or {}).get("private_metadata")))
+        looks_at = _looks_at(body)
         action_id = str(action.get("action_id"))
         if action_id == home.CLUSTER:
             looks_at = home.chosen(str((action.get("selected_option") or {}).get("value")))
@@ -131,6 +134,10 @@ class Home:
 
     async def _publish(self, user_id: str, view: Json) -> None:
         try:
-            await self.client.views_publish(user_id=user_id, view=view)
+            await patiently(self.clock, lambda: self.client.views_publish(user_id=user_id, view=view))
         except SlackFailure as error:
             logger.warning("Couldn't draw the home of %s: %s", user_id, error)
+
+
+def _looks_at(shown: Json) -> home.Filter:
+    return home.Filter.load(str((shown.get("view") or {}).get("private_metadata")))

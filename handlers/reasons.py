@@ -53,7 +53,7 @@ class Reasons:
         """Open the dialog; with `other_mode`, it has a menu of the modes to run instead.
 
         Raises:
-            Overloaded: it couldn't be opened.
+            DialogNotShown: it couldn't be opened.
             SecondPersonNeeded: nobody may choose another mode alone.
         """
         about = await self.decisions.about(request.ref)

@@ -114,7 +114,7 @@ class Surface:
             return await self._not_recorded(receipt, of, say)
         await ack()
         if receipt:
-            work = self.home.then_refresh(receipt, of.actor) if of.place.is_home else receipt
+            work = self.home.then_refresh(receipt, of.actor, of.body) if of.place.is_home else receipt
             self.tasks.spawn(work, of.name, person=person)
         return None
 

@@ -130,6 +130,7 @@ ERRORS: dict[str, BotError] = {
     "NoReference-several": errors.NoReference(12),
     "NothingSelected": errors.NothingSelected(),
     "Overloaded": errors.Overloaded(),
+    "DialogNotShown": errors.DialogNotShown(),
     "TooManyRequests": errors.TooManyRequests(),
     "RefusedWithoutDatabase": errors.RefusedWithoutDatabase(),
     "NotReached": errors.NotReached(),

@@ -341,3 +341,17 @@ async def test_choices_that_take_too_long_are_empty_and_there_when_they_are_aske
     again = await bot.slack.ask_in_view(view, chooser.REMEDIATION)
     assert [each["text"]["text"] for each in again] == ["gpu-node-7 · Reboot · cluster-1"]
     assert [each.verb for each in bot.together.calls].count("list") == 2
+
+
+@pytest.mark.parametrize("times", [2, -1], ids=["for a moment", "for long"])
+@pytest.mark.parametrize("kind", ["ratelimited", "internal_error"])
+async def test_dialog_that_slack_is_too_busy_to_fill_is_filled_later_or_said_so(
+    bot: World, kind: str, times: int
+) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    bot.slack.faults.append(SlackFault("views.update", kind, times=times, retry_after=1))
+    await bot.slack.command("gpu-node-7")
+    if times > 0:
+        await bot.slack.until(lambda: bot.slack.views and "gpu-node-7" in json.dumps(bot.slack.views[-1]))
+    else:
+        assert "Slack couldn't show the dialog. Nothing was sent." in (await bot.reply_privately()).text

@@ -23,6 +23,7 @@
     │   ├── NothingToStop             a selection that has ended already
     │   ├── NothingToResume           approvals that are not paused
     │   ├── Overloaded                the bot is stopping or full
+    │   ├── DialogNotShown            Slack couldn't show a dialog
     │   ├── TooManyRequests           one person has too much under way
     │   └── RefusedWithoutDatabase    the bot cannot write down what was asked, or what it is about to do
     ├── TogetherError                 a call was attempted; told to the channel
@@ -68,6 +69,7 @@ from bot.errors.codes import OutcomeKind
 from bot.errors.own import Expired, InternalError, MayBeDone, NotRecorded, RequestExpired
 from bot.errors.refusals import (
     AlreadyInFlight,
+    DialogNotShown,
     GuardrailRefusal,
     LimitReached,
     NoMatch,
@@ -113,6 +115,7 @@ __all__ = [
     "AmbiguousResponse",
     "BotError",
     "CheckFailed",
+    "DialogNotShown",
     "DirectoryUnavailable",
     "Expired",
     "GuardrailRefusal",

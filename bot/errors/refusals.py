@@ -193,6 +193,14 @@ class Overloaded(NotAttempted):
     next_step = "Try again in 30 seconds."
 
 
+class DialogNotShown(NotAttempted):
+    """Slack didn't say that it opened or filled a dialog."""
+
+    code = OutcomeKind.OVERLOADED
+    sentence = "Slack couldn't show the dialog. Nothing was sent."
+    next_step = "Try again in 30 seconds."
+
+
 class TooManyRequests(NotAttempted):
     """One person has so much under way that others would have to wait."""
 

@@ -124,7 +124,7 @@ async def test_dialog_that_cannot_be_opened_is_reported(bot: World) -> None:
     message = await digest(bot)
     bot.slack.faults.append(SlackFault("views.open", "expired_trigger_id"))
     await bot.slack.press(message, REVIEW)
-    assert "is restarting or overloaded" in (await bot.reply_privately()).text
+    assert "Slack couldn't show the dialog. Nothing was sent." in (await bot.reply_privately()).text
     assert bot.slack.views == []
 
 
@@ -248,7 +248,7 @@ async def test_odd_response_to_a_dialog_is_reported(bot: World, kind: str) -> No
     message = await digest(bot)
     bot.slack.faults.append(SlackFault("views.open", kind))
     await bot.slack.press(message, REVIEW)
-    assert "is restarting or overloaded" in (await bot.reply_privately()).text
+    assert "Slack couldn't show the dialog. Nothing was sent." in (await bot.reply_privately()).text
 
 
 @pytest.mark.parametrize("kind", ["list", "text", "bytes"])
