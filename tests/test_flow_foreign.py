@@ -76,3 +76,20 @@ async def test_long_alert_keeps_room_for_the_decision(bot: World, count: int) ->
     await bot.edited(alert)
     assert "Approved, queued: reboot" in alert.everything
     assert len(alert.blocks) <= 50
+
+
+async def test_folded_buttons_go_and_pictures_stay(bot: World) -> None:
+    bot.together.add()
+    words, row = as_alert(bot.together.remediations[IDS])
+    picture = {"type": "image", "image_url": "https://grafana.example/panel.png", "alt_text": "temperature"}
+    folded = {"type": "container", "title": {"type": "plain_text", "text": "Decide"}, "child_blocks": [words, row]}
+    only_buttons = {**folded, "child_blocks": [dict(row)]}
+    alert = bot.slack.post_as_tool([{**words, "accessory": picture}, folded, only_buttons])
+    button = next(each for each in row["elements"] if each["action_id"] == CANCEL)
+    await bot.slack.press(alert, CANCEL, button=button)
+    await bot.edited(alert)
+    assert "Cancelled: reboot instance-1" in alert.everything
+    shown, kept = alert.blocks[:2]
+    assert shown["accessory"] == picture
+    assert kept["child_blocks"] == [words]
+    assert APPROVE not in str(alert.blocks)

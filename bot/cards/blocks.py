@@ -240,7 +240,15 @@ def check_again(value: str) -> Json:
 def without_controls(blocks: Sequence[Json]) -> Iterator[Json]:
     """Yield the blocks of a message that only show something."""
     for block in blocks:
-        if block.get("type") not in {"actions", "input", "context_actions"}:
+        inside, beside = block.get("child_blocks"), block.get("accessory")
+        if block.get("type") in {"actions", "input", "context_actions"}:
+            continue
+        if isinstance(inside, list):
+            if shown := list(without_controls([each for each in inside if isinstance(each, dict)])):
+                yield {**block, "child_blocks": shown}
+        elif isinstance(beside, dict) and beside.get("type") == "image":
+            yield block
+        else:
             yield {name: value for name, value in block.items() if name != "accessory"}
 
 

@@ -200,8 +200,12 @@ def _check_block(block: dict[str, Any], *, in_modal: bool = False) -> None:
             raise Refused("invalid_blocks", "fields")
         for field in fields:
             _text(field, 2000)
-        if "accessory" in block:
-            _element(block["accessory"])
+        beside = block.get("accessory")
+        if beside and beside.get("type") == "image":
+            if not beside.get("image_url") or not beside.get("alt_text"):
+                raise Refused("invalid_blocks", "image (docs.slack.dev, image element)")
+        elif beside:
+            _element(beside)
     elif kind == "context":
         if not 1 <= len(block.get("elements", [])) <= 10:
             raise Refused("invalid_blocks", "context elements")
