@@ -219,8 +219,14 @@ async def test_looking_at_one_node_of_a_digest_acknowledges_no_other() -> None:
             await bot.slack.open_home()
             await bot.slack.until(lambda: home.OPEN in str(bot.slack.homes.get("U0ALICE")))
             await bot.slack.press_home(home.OPEN, about="gpu-node-0003")
-            await bot.slack.until(lambda: LOOKING in str(bot.slack.homes.get("U0ALICE")))
-            await bot.slack.press_home(LOOKING)
+            await bot.slack.until(lambda: APPROVE in str(bot.slack.homes["U0ALICE"]))
+            view = bot.slack.homes["U0ALICE"]
+            assert LOOKING not in str(view)
+            row = next(each for each in view["blocks"] if APPROVE in str(each))
+            older = {**row["elements"][0], "action_id": LOOKING}  # of release 0.1
+            await bot.slack.act_in_home(view, row["block_id"], older, user="U0ALICE", choice="")
+            told = (await bot.slack.until(lambda: bot.slack.direct("U0ALICE")))[-1].text
+            assert told == "This node is in a message about several: press “I'm looking” there."
             await pass_time(bot, 30)
             assert list(pagerduty.incidents.values()).count("acknowledged") <= 1
 

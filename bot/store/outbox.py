@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 from sqlalchemy import bindparam, delete, exists, insert, select, update
 
-from bot import readings
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
 from bot.store.connection import Connection, dump, now, read_clock, read_json
 from bot.store.tables import outbox
@@ -160,7 +159,7 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     is_new_hold = after.hold and (before.hold is None or after.hold.until > before.hold.until)
     if is_new_hold and after.hold:
         emit(connection, EventKind.HELD, subject, told | {"by": after.hold.user_id, "until": after.hold.until})
-    is_next = before.is_waiting and readings.is_next_incident(before.remediation, after.remediation)
+    is_next = before.is_waiting and after.waiting_since != before.waiting_since
     if is_next:
         emit(connection, EventKind.RESOLVED, subject, about(before) | {"state": "WITHDRAWN"})
     if is_next or (after.is_waiting and not before.is_waiting and before.is_closed):

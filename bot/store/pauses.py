@@ -45,15 +45,12 @@ def active(connection: Connection, clusters: Collection[str]) -> Pause | None:
     Args:
         clusters: with an empty ID among them, all that are paused.
     """
-    chosen = {"b_all": "" in clusters, "b_clusters": _keys({"", *clusters})}
+    keys = ["", *clusters]
+    chosen = {"b_all": "" in clusters, "b_clusters": listed([*keys, *(f"{each}{_AND_OTHERS}" for each in keys)])}
     rows = connection.execute(_HELD, chosen)
     people = _held(connection, rows) if rows else []
     brakes = connection.execute(_BRAKED, chosen)
     return Pause(tuple(people), tuple(Braked(*row) for row in brakes)) if people or brakes else None
-
-
-def _keys(clusters: Collection[str]) -> str:
-    return listed([key for each in clusters for key in (each, f"{each}{_AND_OTHERS}")])
 
 
 def _held(connection: Connection, rows: Rows) -> list[Pauser]:
@@ -68,7 +65,8 @@ def _held(connection: Connection, rows: Rows) -> list[Pauser]:
 
 
 def _to_change(connection: Connection, cluster_id: str) -> list[Pauser]:
-    return _held(connection, connection.execute(_TO_CHANGE, {"b_all": False, "b_clusters": _keys([cluster_id])}))
+    keys = listed([cluster_id, f"{cluster_id}{_AND_OTHERS}"])
+    return _held(connection, connection.execute(_TO_CHANGE, {"b_all": False, "b_clusters": keys}))
 
 
 def begin(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, and why

@@ -200,12 +200,8 @@ def _check_block(block: dict[str, Any], *, in_modal: bool = False) -> None:
             raise Refused("invalid_blocks", "fields")
         for field in fields:
             _text(field, 2000)
-        beside = block.get("accessory")
-        if beside and beside.get("type") == "image":
-            if not beside.get("image_url") or not beside.get("alt_text"):
-                raise Refused("invalid_blocks", "image (docs.slack.dev, image element)")
-        elif beside:
-            _element(beside)
+        if "accessory" in block:
+            _element(block["accessory"])
     elif kind == "context":
         if not 1 <= len(block.get("elements", [])) <= 10:
             raise Refused("invalid_blocks", "context elements")
@@ -273,6 +269,10 @@ def _rich_text(block: dict[str, Any]) -> None:
 
 
 def _element(element: dict[str, Any]) -> None:
+    if element.get("type") == "image":
+        if not element.get("image_url") or not element.get("alt_text"):
+            raise Refused("invalid_blocks", "image (docs.slack.dev, image element)")
+        return
     if len(element.get("action_id", "")) > 255:
         raise Refused("invalid_blocks", "action_id")
     if element.get("type") == "multi_external_select":
