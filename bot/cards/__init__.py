@@ -2,7 +2,7 @@
 
 from bot.cards import batch, chooser, digest, groups, handover, home, labels, listing, review, selection
 from bot.cards.additions import decision_beneath
-from bot.cards.blocks import plainer
+from bot.cards.blocks import line, plainer
 from bot.cards.config import CardConfig, link
 from bot.cards.controls import (
     ALONE,
@@ -31,7 +31,6 @@ from bot.cards.notices import (
     failure,
     how_to_decide,
     in_progress,
-    line,
     mentions,
     pointer,
     private,

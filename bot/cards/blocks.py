@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import unescape
 
-from bot.models import RULES, Json, Verb
+from bot.models import RULES, Json, Message, Verb
 from bot.mrkdwn import clean, entities
 
 MAX_HEADER = 150  # docs.slack.dev, header block
@@ -160,6 +160,11 @@ def preformatted(lines: Sequence[str]) -> list[Json]:
     """Return raw lines as text that is easily copied: one piece of Slack's size, or as few as hold them."""
     pieces = [{"type": "rich_text_preformatted", "elements": [{"type": "text", "text": page}]} for page in pages(lines)]
     return [{"type": "rich_text", "elements": [each]} for each in pieces[:MAX_BLOCKS]]
+
+
+def line(text: str) -> Message:
+    """Return one line of trusted markup as a message."""
+    return Message(text, [paragraph(text)])
 
 
 def statement(sentence: str, rest: str = "") -> Json:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bot.cards import blocks, labels
 from bot.cards.batch import REPORT_LINES, progress_lines
-from bot.cards.blocks import Element, elements
+from bot.cards.blocks import Element, elements, line
 from bot.cards.evidence import fault, most_common_fault
 from bot.cards.groups import Firsts, Group, grouped, half_approved, named
 from bot.cards.listing import (
@@ -275,5 +275,4 @@ def reminder(of: TrackedMessage, alerts: Sequence[Alert], count: int, called: st
         waits = f"{'has' if count == 1 else 'have'} waited {lasted(minutes * 60)} or more"
     else:
         waits = f"{'waits' if count == 1 else 'wait'}"
-    text = f"{some} {waits} for a decision. {mention(called)}".strip()
-    return Message(text, [blocks.paragraph(text)])
+    return line(f"{some} {waits} for a decision. {mention(called)}".strip())

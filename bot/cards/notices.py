@@ -106,16 +106,11 @@ def private(error: BotError) -> Message:
     return Message(f"{error}{more}", shown)
 
 
-def line(text: str) -> Message:
-    """Return one line of trusted markup as a message."""
-    return Message(text, [blocks.paragraph(text)])
-
-
 def pointer(remediation: Remediation, said: str, about: CardContext, config: CardConfig) -> Message:
     """Return what is said of a remediation in a line that points at its card; `said` is trusted markup."""
     link = config.permalink(about.channel_id, about.ts)
     where = f"<{link}|See the card>" if link else f"The card is in <#{about.channel_id}>."
-    return line(f"{escape(remediation.node, 100)}: {said} {where}")
+    return blocks.line(f"{escape(remediation.node, 100)}: {said} {where}")
 
 
 def unfollowed(remediation: Remediation, notice: str, about: CardContext) -> Message:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.cards import blocks
+from bot.cards.blocks import line
 from bot.models import LOOKING_SECONDS, Json, Looked, Message, Pause, Pauser, ReplyTarget
 from bot.mrkdwn import clean, clock_time, escape, when
 from bot.parsing import MAX_REASON
@@ -141,22 +142,22 @@ def _dialog(title: str, name: str) -> Json:
 
 def paused(cluster_id: str, pause: Pause) -> Message:
     """Tell who paused approvals that they are."""
-    told = _told(pause_line(pause))
+    told = line(pause_line(pause))
     return replace(told, blocks=[*told.blocks, blocks.actions(pause_buttons(cluster_id, pause)[:1])])
 
 
 def resumed(cluster_id: str, left: Pause | None) -> Message:
     """Tell who resumed approvals that they are, or what pauses them still."""
     if left is None:
-        return _told(f"Approvals resumed {_where(cluster_id)}.")
-    told = _told(f"Not all of it is over. {pause_line(left)}")
+        return line(f"Approvals resumed {_where(cluster_id)}.")
+    told = line(f"Not all of it is over. {pause_line(left)}")
     return replace(told, blocks=[*told.blocks, blocks.actions(pause_buttons(cluster_id, left)[:1])])
 
 
 def pause_ended(user_id: str, cluster_id: str, by: str, reason: str) -> Message:
     """Tell somebody that another person has ended their pause."""
     why = f": “{escape(reason, 300)}”" if reason else "."
-    return _told(f"<@{user_id}>, <@{by}> ended your pause of approvals {_where(cluster_id)}{why}")
+    return line(f"<@{user_id}>, <@{by}> ended your pause of approvals {_where(cluster_id)}{why}")
 
 
 def looked_into(looked: Looked) -> Message:
@@ -168,12 +169,8 @@ def looked_into(looked: Looked) -> Message:
         Looked.IS_ONE_OF_MANY: "This node is in a message about several: press “I'm looking” there.",
         Looked.NOT_TRACKED: "The bot doesn't track this remediation. Tell your team in the thread.",
     }
-    return _told(said[looked])
+    return line(said[looked])
 
 
 def _where(cluster_id: str) -> str:
     return f"in {escape(cluster_id, 200)}" if cluster_id else "in all clusters"
-
-
-def _told(text: str) -> Message:
-    return Message(text, [blocks.paragraph(text)])

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from bot.cards import blocks
+from bot.cards.blocks import line
 from bot.models import Alert, Message
 from bot.mrkdwn import escape
 
 
 def moved(alerts: Sequence[Alert], channel_id: str) -> Message:
     """Return that a message is in another channel now."""
-    return _line(f"{_named(alerts)}: moved to <#{channel_id}>. Decide there.")
+    return line(f"{_named(alerts)}: moved to <#{channel_id}>. Decide there.")
 
 
 def posted_twice(alerts: Sequence[Alert], link: str) -> Message:
@@ -19,14 +19,10 @@ def posted_twice(alerts: Sequence[Alert], link: str) -> Message:
         link: of the other message; empty where it isn't known.
     """
     where = f"<{link}|the other message>" if link else "the other message in this channel"
-    return _line(f"{_named(alerts)}: posted twice by mistake. Use {where}.")
+    return line(f"{_named(alerts)}: posted twice by mistake. Use {where}.")
 
 
 def _named(alerts: Sequence[Alert]) -> str:
     """Return the nodes of a message: one by its name."""
     nodes = {each.remediation.node for each in alerts}
     return escape(nodes.pop(), 100) if len(nodes) == 1 else f"{len(nodes)} nodes"
-
-
-def _line(text: str) -> Message:
-    return Message(text, [blocks.paragraph(text)])

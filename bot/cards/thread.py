@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.cards import blocks, labels
+from bot.cards.blocks import line
 from bot.cards.evidence import fault
 from bot.cards.pause import pause_buttons
 from bot.cards.remediation_card import mention, where
@@ -99,8 +100,7 @@ def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str
     error = f": “{escape(remediation.error_message, 500)}”" if remediation.error_message else "."
     repair = escape(labels.mode(remediation.mode).name, 80)
     details = f" ({', '.join(told)})" if told else ""
-    text = f"{f'{who}, ' if who else ''}{repair} failed on {escape(remediation.node, 100)}{details}{error} ❌"
-    return Message(text, [blocks.paragraph(text)])
+    return line(f"{f'{who}, ' if who else ''}{repair} failed on {escape(remediation.node, 100)}{details}{error} ❌")
 
 
 def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: bool) -> Message:
@@ -135,8 +135,7 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
         said = f"{fault} didn't stop with the {repair} of {nodes}: it didn't help. 🔁"
     else:
         said = f"{fault} came back on {nodes}, {lasted(back.at - remediation.succeeded_at)} after its {repair}. 🔁"
-    text = _to(alerts, called, said)
-    return Message(text, [blocks.paragraph(text)])
+    return line(_to(alerts, called, said))
 
 
 def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
@@ -149,14 +148,12 @@ def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
     passed = lasted(now - max((each.succeeded_at for each in after), default=now))
     are, its, node = ("isn't", "its", "node") if len(alerts) == 1 else ("aren't", "their", "nodes")
     said = f"{nodes} {are} running in the cluster {passed} after {its} repair, as Together lists it. Check the {node}."
-    text = _to(alerts, called, said)
-    return Message(text, [blocks.paragraph(text)])
+    return line(_to(alerts, called, said))
 
 
 def lasted_repairs(repairs: Sequence[Remediation], seconds: float) -> Message:
     """Return that repairs have lasted."""
-    text = f"{_first([each.node for each in repairs], 100)}: {labels.held(seconds)} ✅"
-    return Message(text, [blocks.paragraph(text)])
+    return line(f"{_first([each.node for each in repairs], 100)}: {labels.held(seconds)} ✅")
 
 
 def _to(alerts: Sequence[Alert], called: str, said: str) -> str:
@@ -228,7 +225,7 @@ def reminder(
         f"{where(remediation, share)} has been waiting {lasted(waited)} for a decision ({asked}){broken}. "
         f"{decide} {mention(called)}"
     ).strip()
-    return Message(text, [blocks.paragraph(text)])
+    return line(text)
 
 
 def late_call(remediation: Remediation, count: int, called: str, *, again: bool = False) -> Message:
@@ -236,8 +233,7 @@ def late_call(remediation: Remediation, count: int, called: str, *, again: bool 
     node, broken = escape(remediation.node, 100), escape(fault(remediation), 100)
     others = f" and {count - 1} more" if count > 1 else ""
     waits = f"{'are' if others else 'is'} waiting for a decision{' again' if again else ''}"
-    text = f"{node}{others} {waits}{f': {broken}' if broken else ''}. {mention(called)}".strip()
-    return Message(text, [blocks.paragraph(text)])
+    return line(f"{node}{others} {waits}{f': {broken}' if broken else ''}. {mention(called)}".strip())
 
 
 def first_approval(remediations: Sequence[Remediation], user_id: str, called: str) -> Message:
@@ -245,22 +241,20 @@ def first_approval(remediations: Sequence[Remediation], user_id: str, called: st
     modes = {escape(labels.mode(each.mode).name, 80) for each in remediations}
     repair, more = f" for {modes.pop()}" if len(modes) == 1 else "", f" {mention(called)}" if called else ""
     nodes = _first([each.node for each in remediations], 100)
-    text = f"{nodes}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too.{more}"
-    return Message(text, [blocks.paragraph(text)])
+    return line(f"{nodes}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too.{more}")
 
 
 def approving_alone(remediation: Remediation, override: Override, called: str) -> Message:
     """Return who approves alone, and why, and call who is on call."""
     node, who, why = escape(remediation.node, 100), f"<@{override.user_id}>", escape(override.reason, 600)
-    text = f"{node}: {who} is approving alone, without asking {labels.RULES_PASSED}: “{why}” {mention(called)}".rstrip()
-    return Message(text, [blocks.paragraph(text)])
+    said = f"{node}: {who} is approving alone, without asking {labels.RULES_PASSED}: “{why}”"
+    return line(f"{said} {mention(called)}".rstrip())
 
 
 def hold_ends(remediation: Remediation, hold: Hold) -> Message:
     """Tell the person who put a repair on hold that the hold ends soon."""
     node = escape(remediation.node, 200)
-    text = f"{node}: <@{hold.user_id}>, your hold ends in 2 min. Extend it on the card."
-    return Message(text, [blocks.paragraph(text)])
+    return line(f"{node}: <@{hold.user_id}>, your hold ends in 2 min. Extend it on the card.")
 
 
 def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:
@@ -289,8 +283,7 @@ def was_unreadable(clusters: Sequence[str], since: float, until: float) -> Messa
         until: when it was over, likewise.
     """
     what = f"Together didn't answer for {_named(clusters)}" if clusters else "Together didn't list clusters"
-    text = f"{what} from {when(since)} to {when(until)} ({lasted(until - since)})."
-    return Message(text, [blocks.paragraph(text)])
+    return line(f"{what} from {when(since)} to {when(until)} ({lasted(until - since)}).")
 
 
 def readable(clusters: Sequence[str], since: float, now: float) -> Message:
@@ -309,8 +302,7 @@ def readable(clusters: Sequence[str], since: float, now: float) -> Message:
 def unwatched(clusters: Sequence[str]) -> Message:
     """Return that clusters which couldn't be read are no longer monitored."""
     pronoun, verb = ("it", "'s") if len(clusters) == 1 else ("they", "'re")
-    text = f"Together no longer lists {_named(clusters)}, so {pronoun}{verb} no longer monitored."
-    return Message(text, [blocks.paragraph(text)])
+    return line(f"Together no longer lists {_named(clusters)}, so {pronoun}{verb} no longer monitored.")
 
 
 def _named(clusters: Sequence[str]) -> str:
