@@ -1,11 +1,11 @@
 """What a decision does at Together: look, send, repeat. It draws nothing, and writes only that a POST leaves."""
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import NamedTuple, assert_never
 
-from bot.clock import Clock, WaitReason
+from bot.clock import WaitReason
 from bot.decisions.guardrails import Guardrails, paused
 from bot.decisions.preconditions import changes, changes_since, comment, mode_to_send, precondition_failure
 from bot.decisions.verdict import Judge, Verdict
@@ -29,16 +29,13 @@ from bot.errors import (
 from bot.models import (
     LIFETIME,
     CardContext,
-    Job,
     Remediation,
     SeenState,
     Sent,
     State,
     Verb,
 )
-from bot.store import DecisionStore
 from bot.store.ownership import SEND_WITHIN
-from bot.together import TogetherClient
 
 logger = logging.getLogger(__name__)
 
@@ -56,23 +53,10 @@ class _Changed(NamedTuple):
 
 
 @dataclass(slots=True)
-class Executor:
-    """Carries out one decision at Together.
+class Executor(Judge):
+    """Carries out one decision at Together, and judges what has come of it."""
 
-    Attributes:
-        about: what the remediation's card says beyond it, as of the claim; None where that isn't known.
-    """
-
-    together: TogetherClient
     guardrails: Guardrails
-    store: DecisionStore
-    clock: Clock
-    job: Job
-    about: CardContext | None
-    _judge: Judge = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._judge = Judge(self.together, self.store, self.clock, self.job, self.about)
 
     async def decide(self) -> Verdict:
         """Decide, or continue what another process began.
@@ -89,7 +73,7 @@ class Executor:
         if request.shown is not None:
             present = await self._read_before()
             if precondition_failure(self.job, request.shown, present):
-                return await self._judge.decide_again(request.shown, present)
+                return await self.decide_again(request.shown, present)
             if request.verb is Verb.APPROVE and (first := await self._first_of_two(present)):
                 return first
             is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None
@@ -126,14 +110,14 @@ class Executor:
                 present = await self.together.get(request.ref)
             except TogetherError:
                 present = None
-            if present and (settled := await self._judge.settled(seen, present, sent_at)):
+            if present and (settled := await self.settled(seen, present, sent_at)):
                 return settled
         if present is None:
             raise OutcomeUnknown(self.job.request.rule.noun, NoAnswer())
         if seen and (changed := changes(request, seen, present)):
-            return self._judge.not_in_effect(present, f"It wasn't sent again: {changed}.")
+            return self.not_in_effect(present, f"It wasn't sent again: {changed}.")
         if await self.store.age(self.job) > LIFETIME:
-            return self._judge.not_in_effect(present, NoAnswer().sentence)
+            return self.not_in_effect(present, NoAnswer().sentence)
         return await self._send(seen, sent_at, present)
 
     async def _read_before(self) -> Remediation:
@@ -161,19 +145,19 @@ class Executor:
                 raise
             raise RefusedWithoutDatabase from error
         except WrongState as refusal:
-            return await self._judge.show_present(seen, refusal, sent_at, is_repeat=before is not None)
+            return await self.show_present(seen, refusal, sent_at, is_repeat=before is not None)
         except AmbiguousResponse as cause:
-            return await self._judge.read_back(seen, cause, sent_at)
+            return await self.read_back(seen, cause, sent_at)
         except (GuardrailRefusal, NotAllowed, Observing, TogetherError) as no:
             if before is None:
                 raise
-            return self._judge.not_in_effect(before, f"It wasn't sent again: {_why(no)}")
+            return self.not_in_effect(before, f"It wasn't sent again: {_why(no)}")
         if isinstance(result, Remediation):
-            return self._judge.success(seen, result)
+            return self.success(seen, result)
         if before is None:
             shown = seen or SeenState(None, State.PENDING_APPROVAL)
-            return await self._judge.decide_again(shown, result.present, result.what)
-        return await self._judge.settled(seen, result.present, sent_at) or self._judge.not_in_effect(
+            return await self.decide_again(shown, result.present, result.what)
+        return await self.settled(seen, result.present, sent_at) or self.not_in_effect(
             result.present, f"It wasn't sent again: {result.what}."
         )
 
@@ -230,13 +214,7 @@ class Executor:
             await self.guardrails.check_again(job, (seen.mode if seen else None) or "", self.about)
         if not is_recorded:
             await self.guardrails.check_person(job)
-        if is_recorded and attempt == 1:
-            pause = None
-        elif attempt > 1:
-            pause = await self.store.send_again(job)
-        else:
-            pause = await self.store.record_send(job, seen)
-        if pause:
+        if not is_recorded and (pause := await self.store.record_send(job, seen, is_again=attempt > 1)):
             raise paused(pause)
         is_blind = seen is not None and not (is_approval and mode_to_send(seen))
         if (is_repeat or is_blind) and (changed := await self._look_again(seen)):
@@ -252,7 +230,7 @@ class Executor:
         except TimeoutError as error:
             raise ReadFailed(self.job.request.rule.noun, NoAnswer()) from error
         if seen is None:
-            typed_at = self._judge.time_of(present) - await self.store.age(self.job)
+            typed_at = self.time_of(present) - await self.store.age(self.job)
             changed = changes_since(self.job.request, typed_at, present)
         else:
             changed = changes(self.job.request, seen, present)

@@ -94,7 +94,7 @@ class DecisionService:
         config: cards.CardConfig,
     ) -> None:
         self._upkeep = Upkeep(together, store, clock)
-        self._execute = partial(Executor, together, guardrails, store, clock)
+        self._execute = partial(Executor, together, store, clock, guardrails=guardrails)
         self._answers = Answers(store.database, clock, config)
         self._policy = policy
         self._config = config

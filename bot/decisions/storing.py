@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from bot.clock import Clock, WaitReason
 from bot.errors import StorageUnavailable
+from bot.models import DecidedBy, Remediation
+from bot.store import Database, audit
 
 RECORD_SECONDS = 12.0  # so long, less than a usual lease, recording is tried before nothing certain is said
 RETRY_AFTER = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -45,6 +47,11 @@ class Storing:
                 return await self.briefly(write)
             except StorageUnavailable:
                 await self.clock.sleep(RETRY_AFTER[-1], WaitReason.RETRY)
+
+
+async def who_decided(database: Database, present: Remediation) -> DecidedBy | None:
+    """Return who brought a remediation into its state through this bot, where that is known."""
+    return await or_none(database.read(audit.who_decided, present))
 
 
 async def or_none(read: Awaitable[T]) -> T | None:

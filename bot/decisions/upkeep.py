@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bot import cards
 from bot.alerts import holds
 from bot.clock import Clock
-from bot.decisions.storing import or_none
+from bot.decisions.storing import or_none, who_decided
 from bot.decisions.verdict import Verdict
 from bot.errors import (
     CheckFailed,
@@ -16,7 +16,7 @@ from bot.errors import (
     StorageUnavailable,
     TogetherError,
 )
-from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, CardContext, CardNote, DecidedBy, Job, Remediation, Verb
+from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, CardContext, CardNote, Job, Remediation, Verb
 from bot.mrkdwn import clock_time, escape, when
 from bot.store import DecisionStore, approvals
 from bot.together import TogetherClient
@@ -47,7 +47,7 @@ class Upkeep:
         about = await or_none(self.store.database.read(approvals.card_context, present.ref))
         if doubt := self._doubt(about, present):
             return Verdict(OutcomeKind.READ, present, notice=doubt.notice, buttons=False, about=about)
-        return Verdict(OutcomeKind.READ, present, await self._decided(present), about=about)
+        return Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present), about=about)
 
     def _doubt(self, about: CardContext | None, present: Remediation) -> CardNote | None:
         """What was said of a decision that may be on its way yet: that nothing has changed ends no such doubt."""
@@ -66,7 +66,7 @@ class Upkeep:
             MayBeDone: it may have been.
         """
         present = await self.together.get(job.request.ref)
-        decided = await self._decided(present)
+        decided = await who_decided(self.store.database, present)
         if present.state not in RULES[Verb.HOLD].allowed:
             notice = f"Too late to hold: it's already “{escape(cards.labels.state(present.state)[0], 90)}”."
             return Verdict(OutcomeKind.CHANGED, present, decided, notice)
@@ -95,14 +95,11 @@ class Upkeep:
             is_released = await self.store.database.run(approvals.release, present.ref, job.request.actor.user_id)
         except StorageUnavailable as error:
             raise _not_kept(error, "release this hold") from error
-        decided = await self._decided(present)
+        decided = await who_decided(self.store.database, present)
         if is_released:
             return Verdict(OutcomeKind.RELEASED, present, decided)
         none = "It isn't on hold." if job.taken_over else "There was no hold to release."  # another process may have
         return Verdict(OutcomeKind.CHANGED, present, decided, none)
-
-    async def _decided(self, present: Remediation) -> DecidedBy | None:
-        return await or_none(self.store.who_decided(present))
 
 
 def _not_kept(error: StorageUnavailable, what: str) -> RefusedWithoutDatabase | MayBeDone:

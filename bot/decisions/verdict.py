@@ -1,7 +1,7 @@
 """What a request has come to, from Together's answer, or from what is read where that says too little."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
@@ -13,7 +13,7 @@ from bot.decisions.preconditions import (
     too_late_notice,
     took_effect,
 )
-from bot.decisions.storing import or_none
+from bot.decisions.storing import who_decided
 from bot.errors import AmbiguousResponse, OutcomeKind, OutcomeUnknown, TogetherError, WrongState
 from bot.models import CardContext, DecidedBy, FirstApproval, Job, Outcome, Remediation, SeenState, State, Verb
 from bot.mrkdwn import clock_time
@@ -37,7 +37,7 @@ class Verdict:
         is_late: it was so before a command asked for it, so its card stays as it is.
         first: the first of two approvals, which counts from the moment in which this is recorded.
         about: what its card says beyond the remediation, where that was read on the way.
-        http_status, request_id: of the answer that settled it, where there was one.
+        of: the answer that settled it, where there was one.
     """
 
     kind: OutcomeKind
@@ -49,13 +49,13 @@ class Verdict:
     is_late: bool = False
     first: FirstApproval | None = None
     about: CardContext | None = None
-    http_status: int | None = None
-    request_id: str | None = None
+    of: Remediation | TogetherError | None = None
 
     @property
     def outcome(self) -> Outcome:
         """For the audit trail."""
-        return Outcome(self.kind, self.present.state, self.http_status, self.request_id, self.first)
+        status, request_id = (self.of.http_status, self.of.request_id) if self.of else (None, None)
+        return Outcome(self.kind, self.present.state, status, request_id, self.first)
 
 
 @dataclass(slots=True)
@@ -74,9 +74,9 @@ class Judge:
 
     async def decide_again(self, shown: SeenState, present: Remediation, what: str = "") -> Verdict:
         """Return that it is no longer what was shown, so it must be decided on again."""
-        decided = await self._decided(present)
+        decided = await who_decided(self.store.database, present)
         notice = precondition_failure(self.job, shown, present, decided, what)
-        return self._verdict(OutcomeKind.CHANGED, present, decided, notice)
+        return Verdict(OutcomeKind.CHANGED, present, decided, notice, about=self.about)
 
     def success(self, seen: SeenState | None, result: Remediation, *, is_read_back: bool = False) -> Verdict:
         """Return that it is done, or that an answer doesn't show so."""
@@ -86,7 +86,9 @@ class Judge:
         notice = success_notice(request, seen, result) or alone
         if result.state not in request.rule.effect and not self._took_effect(seen, result, self.clock.monotonic()):
             # An answer of 200 that does not show the effect is no success.
-            return self._verdict(OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, of=result)
+            return Verdict(
+                OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, about=self.about, of=result
+            )
         if result.create_time:
             waited = max(0.0, self.clock.now() - result.create_time.timestamp())
             metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
@@ -96,7 +98,7 @@ class Judge:
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
         at, by = self.clock.now(), request.actor.user_id
         decided = DecidedBy(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
-        return self._verdict(OutcomeKind(request.rule.done), result, decided, notice, of=result)
+        return Verdict(OutcomeKind(request.rule.done), result, decided, notice, about=self.about, of=result)
 
     async def show_present(
         self, seen: SeenState | None, refusal: WrongState, sent_at: float, *, is_repeat: bool
@@ -120,10 +122,12 @@ class Judge:
             return self._opened_again(present)
         if is_repeat and present.state in request.rule.allowed:
             return self.not_in_effect(present, f"Together refused to take it again: “{refusal.sentence}”")
-        decided = await self._decided(present)
+        decided = await who_decided(self.store.database, present)
         notice = too_late_notice(self.job, seen, present, decided, refusal)
-        verdict = self._verdict(OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, of=refusal)
-        return replace(verdict, is_late=not request.place.is_button and present.state in request.rule.effect)
+        is_late = not request.place.is_button and present.state in request.rule.effect
+        return Verdict(
+            OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, is_late=is_late, about=self.about, of=refusal
+        )
 
     async def read_back(self, seen: SeenState | None, cause: AmbiguousResponse, sent_at: float) -> Verdict:
         """Find out whether a decision without a clear answer took effect.
@@ -157,8 +161,9 @@ class Judge:
             return self._opened_again(present)
         if present.state in self.job.request.rule.allowed or present.state not in set(State):
             return None
-        decided = await self._decided(present)
-        return self._verdict(OutcomeKind.TOO_LATE, present, decided, too_late_notice(self.job, seen, present, decided))
+        decided = await who_decided(self.store.database, present)
+        notice = too_late_notice(self.job, seen, present, decided)
+        return Verdict(OutcomeKind.TOO_LATE, present, decided, notice, about=self.about)
 
     def time_of(self, present: Remediation) -> float:
         """Return when a remediation was read: by Together's clock, to whole seconds, where ours is plainly wrong."""
@@ -172,7 +177,7 @@ class Judge:
             f"{clock_time(self.clock.now())}, but it still might. {why} "
             "Press “Check again” before you decide anything else."
         )
-        return self._verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, of=cause)
+        return Verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, about=self.about, of=cause)
 
     def _took_effect(self, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
         return took_effect(self.job, seen, present, self._sent_at(present, sent_at))
@@ -184,23 +189,4 @@ class Judge:
     def _opened_again(self, present: Remediation) -> Verdict:
         who, what = self.job.request.actor.user_id, self.job.request.rule.noun
         notice = f"<@{who}>, your {what} may have gone through: the remediation has ended and opened again since."
-        return self._verdict(OutcomeKind.OPENED_AGAIN, present, notice=notice)
-
-    def _verdict(  # noqa: PLR0913 - what a verdict is
-        self,
-        kind: OutcomeKind,
-        present: Remediation,
-        decided: DecidedBy | None = None,
-        notice: str = "",
-        *,
-        buttons: bool = True,
-        of: Remediation | TogetherError | None = None,
-    ) -> Verdict:
-        """Return a verdict; `of` is the answer that settled it."""
-        status, request_id = (of.http_status, of.request_id) if of else (None, None)
-        return Verdict(
-            kind, present, decided, notice, buttons=buttons, about=self.about, http_status=status, request_id=request_id
-        )
-
-    async def _decided(self, present: Remediation) -> DecidedBy | None:
-        return await or_none(self.store.who_decided(present))
+        return Verdict(OutcomeKind.OPENED_AGAIN, present, notice=notice, about=self.about)

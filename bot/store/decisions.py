@@ -17,12 +17,10 @@ from bot.models import (
     AuditNote,
     CardContext,
     Claim,
-    DecidedBy,
     Job,
     Outcome,
     Override,
     Pause,
-    Remediation,
     ReplyTarget,
     Request,
     SeenState,
@@ -168,28 +166,32 @@ class DecisionStore(Ownership):
         """Return who is deciding on this remediation right now."""
         return await self.database.read(_claimed_by, request)
 
-    async def who_decided(self, present: Remediation) -> DecidedBy | None:
-        """Return who brought a remediation into its state through this bot, where that is known."""
-        return await self.database.read(audit.who_decided, present)
-
-    async def record_send(self, job: Job, seen: SeenState | None) -> Pause | None:
+    async def record_send(self, job: Job, seen: SeenState | None, *, is_again: bool = False) -> Pause | None:
         """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.
+
+        Args:
+            is_again: the attempt before, of the same POST, did not arrive.
 
         Returns:
             The pause that keeps an approval from leaving. A pause is confirmed only after every POST that this
             lets pass was recorded.
         """
         asked_at, repeat = self._clock.monotonic(), job.sent is not None
-        sent_at = await self.database.run(self._record_send, job, seen, repeat=repeat)
-        if isinstance(sent_at, Pause):
-            return sent_at
+        sent = await self.database.run(self._record_send, job, seen, repeat=repeat, is_again=is_again)
+        if isinstance(sent, Pause):
+            return sent
         self._hold(job, asked_at)
-        job.sent, job.sending_since = Sent(sent_at, seen), asked_at
+        job.sent, job.sending_since = sent, asked_at
         return None
 
-    def _record_send(self, connection: Connection, job: Job, seen: SeenState | None, *, repeat: bool) -> float | Pause:
+    def _record_send(
+        self, connection: Connection, job: Job, seen: SeenState | None, *, repeat: bool, is_again: bool
+    ) -> Sent | Pause | None:
         if pause := _pause_of(connection, job.request):
             return pause
+        if is_again:
+            self._execute(connection, _SEND_AGAIN, job)
+            return job.sent
         before = job.sent.seen if job.sent else None
         kept = seen or before
         sent_at = self._execute(
@@ -199,7 +201,7 @@ class DecisionStore(Ownership):
         if job.request.overrides and not repeat:
             self._record_override(connection, job, sent_at)
         audit.record(connection, job, "repeat" if repeat else "send", None, sent_at)
-        return sent_at
+        return Sent(sent_at, seen)
 
     def _record_override(self, connection: Connection, job: Job, sent_at: float) -> None:
         """Record that one person approves alone, and let everybody learn it, also where its result stays unknown."""
@@ -207,25 +209,6 @@ class DecisionStore(Ownership):
         audit.record(connection, job, "override", None, sent_at)
         override = Override(request.actor.user_id, request.reason, job.id)
         change_alert(connection, request.ref, lambda look: overridden(look.alert, look.message, override))
-
-    async def send_again(self, job: Job) -> Pause | None:
-        """Record that another attempt of the same POST leaves now, because the one before did not arrive.
-
-        Returns:
-            As `record_send`.
-        """
-        asked_at = self._clock.monotonic()
-        if pause := await self.database.run(self._send_again, job):
-            return pause
-        self._hold(job, asked_at)
-        job.sending_since = asked_at
-        return None
-
-    def _send_again(self, connection: Connection, job: Job) -> Pause | None:
-        if pause := _pause_of(connection, job.request):
-            return pause
-        self._execute(connection, _SEND_AGAIN, job)
-        return None
 
     async def record_outcome(self, job: Job, outcome: Outcome, answer: Answer) -> Job | None:
         """Record the outcome and what to tell, with its row in the audit trail. Frees the remediation for others.

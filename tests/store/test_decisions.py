@@ -113,7 +113,7 @@ async def test_late_writer_writes_nothing(store: DecisionStore) -> None:
     (taken,) = await other(store).take_over(10)
     late: list[Any] = [
         lambda: store.record_send(job, None),
-        lambda: store.send_again(job),
+        lambda: store.record_send(job, None, is_again=True),
         lambda: store.record_outcome(job, APPROVED, ANSWER),
         lambda: store.finish(job),
         lambda: store.set_place(job, job.request.place),
@@ -181,7 +181,7 @@ async def test_repeat_is_counted(store: DecisionStore) -> None:
     job = await received(store)
     await store.claim(job)
     await store.record_send(job, SeenState("M", "S"))
-    await store.send_again(job)
+    await store.record_send(job, None, is_again=True)
     await silence(store)
     replica = other(store)
     (taken,) = await replica.take_over(10)
