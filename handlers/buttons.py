@@ -9,7 +9,7 @@ from bot import cards
 from bot.decisions import DecisionService, Lookup, Receipt
 from bot.errors import NotAttempted, UnknownControl
 from bot.models import RULES, Json, Request, Verb, read_button_value
-from handlers.clicks import action_of, actor_of, dicts, key_of, place_of, value_beside
+from handlers.clicks import action_of, actor_of, dicts, key_of, option_of, place_of, value_beside
 from handlers.home import Home
 from handlers.reasons import Reasons
 from handlers.surface import Interaction, Surface, click_of
@@ -74,7 +74,7 @@ def read(body: Json) -> Request | None:
     seconds: float | None = None
     value = action.get("value")
     if action.get("type") == "static_select":
-        chosen, value = str((action.get("selected_option") or {}).get("value")), value_beside(body, action)
+        chosen, value = option_of(action), value_beside(body, action)
         if chosen == cards.RELEASE:
             verb = Verb.RELEASE
         elif chosen.isdecimal():

@@ -26,7 +26,7 @@ from bot.errors import (
 )
 from bot.models import OPEN, Actor, Json, Remediation, RemediationRef, ReplyTarget, Request, SeenState, State, Verb, key
 from bot.parsing import Browse, Find, ListWaiting, RepairsOf, Report, Suggested, Tonight
-from handlers.clicks import action_of, actor_of
+from handlers.clicks import action_of, actor_of, fields_of, known_of, option_of, view_of
 from handlers.dialogs import Dialogs
 from handlers.replies import Replies
 from handlers.submissions import BadField, Submissions, reason_of
@@ -183,7 +183,7 @@ class Chooser:
     async def options(self, ack: AsyncAck, body: Json) -> None:
         """The menu of the dialog asks for its choices."""
         try:
-            choice = Choice.load(str((body.get("view") or {}).get("private_metadata")))
+            choice = Choice.load(known_of(view_of(body)))
             allow = self.lookup.authorize_to(Verb.CANCEL, actor_of(body), choice.channel_id)
             open_ones = (await self.lookup.in_time_for_a_menu(allow)).found
         except (ValueError, TypeError, NotAllowed, StorageUnavailable) as error:
@@ -195,8 +195,8 @@ class Chooser:
 
     async def pick(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Show the remediation that was chosen in the dialog."""
-        view, picked = body.get("view") or {}, click_of(body, verb=Verb.CANCEL)
-        value = str((action_of(body).get("selected_option") or {}).get("value"))
+        view, picked = view_of(body), click_of(body, verb=Verb.CANCEL)
+        value = option_of(action_of(body))
         fill = partial(self._fill, str(view.get("id")), lambda: self._picked(view, value, picked.actor), picked)
         return await self.surface.take(ack, picked, partial(self.surface.once, picked, fill), decides=False)
 
@@ -215,10 +215,9 @@ class Chooser:
     @staticmethod
     def _read(view: Json, actor: Actor) -> Request:
         choice = _choice(view)
-        values = (view.get("state") or {}).get("values") or {}
-        field = next((name for name, each in values.items() if chooser.REMEDIATION in each), chooser.REMEDIATION)
-        menu = (values.get(field) or {}).get(chooser.REMEDIATION) or {}
-        selected = (menu.get("selected_option") or {}).get("value")
+        fields = fields_of(view)
+        field = next((name for name, each in fields.items() if chooser.REMEDIATION in each), chooser.REMEDIATION)
+        selected = option_of(fields.get(field, {}).get(chooser.REMEDIATION) or {})
         if choice.ids is None or selected != choice.remediation:
             raise BadField(field, "Choose a remediation and check its card first.")
         place = ReplyTarget(choice.channel_id, actor.user_id, thread_ts=choice.thread_ts)
@@ -233,7 +232,7 @@ class Chooser:
 
 def _choice(view: Json) -> Choice:
     try:
-        return Choice.load(str(view.get("private_metadata")))
+        return Choice.load(known_of(view))
     except (ValueError, TypeError) as error:
         raise UnknownControl("this dialog") from error
 

@@ -23,10 +23,27 @@ def action_of(body: Json) -> Json:
     return action
 
 
+def option_of(action: Json) -> str:
+    """Return the value that was chosen in a menu; empty for none."""
+    return str((action.get("selected_option") or {}).get("value") or "")
+
+
+def view_of(body: Json) -> Json:
+    """Return the dialog or home that something was done in; empty where it was a message."""
+    view: Json = body.get("view") or {}
+    return view
+
+
+def known_of(view: Json) -> str:
+    """Return what a dialog or home remembers, as it was written."""
+    return str(view.get("private_metadata"))
+
+
 def place_of(body: Json) -> ReplyTarget:
     """Return where it was clicked. An ephemeral message has no `message`, and nothing in one that could be updated."""
-    if (body.get("view") or {}).get("type") == "home":
-        return ReplyTarget(None, (body.get("user") or {}).get("id") or "", is_home=True)
+    user_id = actor_of(body).user_id
+    if view_of(body).get("type") == "home":
+        return ReplyTarget(None, user_id, is_home=True)
     container, message = body.get("container") or {}, body.get("message")
     message_ts = container.get("message_ts")
     channel = container.get("channel_id") or (body.get("channel") or {}).get("id")
@@ -37,7 +54,7 @@ def place_of(body: Json) -> ReplyTarget:
         is_own = bool(original.blocks) and str(original.blocks[0].get("block_id")).startswith(MARK)
     return ReplyTarget(
         channel_id=channel,
-        user_id=(body.get("user") or {}).get("id") or "",
+        user_id=user_id,
         response_url=url if isinstance(url := body.get("response_url"), str) else None,
         message_ts=message_ts,
         thread_ts=container.get("thread_ts") or (message or {}).get("thread_ts") or message_ts,
@@ -50,7 +67,7 @@ def place_of(body: Json) -> ReplyTarget:
 
 def value_beside(body: Json, action: Json) -> object:
     """Return the value of a menu's row that says which remediation it is about: a button has one, a menu doesn't."""
-    rows = dicts(body.get("message") or body.get("view") or {}, "blocks")
+    rows = dicts(body.get("message") or view_of(body), "blocks")
     row = next((each for each in rows if each.get("block_id") == action.get("block_id")), {})
     return next((each["value"] for each in dicts(row, "elements") if _is_about_one(each.get("value"))), None)
 

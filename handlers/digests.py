@@ -11,7 +11,7 @@ from bot.cards.review import Review
 from bot.decisions import BatchService, Held, Lookup
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
 from bot.models import Actor, Batch, Json, ReplyTarget, Verb
-from handlers.clicks import actor_of, chosen_in, dicts, fields_of
+from handlers.clicks import actor_of, chosen_in, dicts, fields_of, known_of, view_of
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
 from handlers.submissions import say_in_dialog
@@ -61,7 +61,7 @@ class Digests:
         """The search in a large group asks for its nodes."""
         found: list[Json] = []
         try:
-            known = Review.load(str((body.get("view") or {}).get("private_metadata")))
+            known = Review.load(known_of(view_of(body)))
             await self._lookup.authorize_in_time(Verb.REFRESH, actor_of(body), known.channel_id)
             waiting = await self._batches.waiting(known.digest_id)
             group = str(body.get("block_id")).removeprefix(f"{cards.review.SOME}:")
@@ -76,7 +76,7 @@ class Digests:
 
     async def choose(self, ack: AsyncAck, body: Json) -> None:
         """Take what was chosen, and show what would happen to which node before it is sent."""
-        view, actor = body.get("view") or {}, actor_of(body)
+        view, actor = view_of(body), actor_of(body)
         if twice := _chosen_twice(view):
             await ack(response_action="errors", errors={twice: "Untick “All” above to choose some, or remove these."})
             return
@@ -94,7 +94,7 @@ class Digests:
 
     async def _ask(self, view: Json, actor: Actor, trigger_id: str) -> Json:
         try:
-            known = Review.load(str(view.get("private_metadata")))
+            known = Review.load(known_of(view))
             verb = Verb(fields_of(view)[cards.review.VERB][cards.review.VERB]["selected_option"]["value"])
             if verb not in cards.review.CHOICES:
                 raise UnknownControl("this dialog")
@@ -119,7 +119,7 @@ class Digests:
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the confirmation. What cannot be begun is said in the dialog."""
-        batch_id, actor = str((body.get("view") or {}).get("private_metadata")), actor_of(body)
+        batch_id, actor = known_of(view_of(body)), actor_of(body)
         confirmed = Interaction(
             actor, ReplyTarget(None, actor.user_id), None, f"batch {batch_id}", body, selection=batch_id
         )

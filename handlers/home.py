@@ -17,7 +17,7 @@ from bot.decisions import Overviews
 from bot.errors import NotAllowed, NotAttempted, RefusedWithoutDatabase, StorageUnavailable
 from bot.models import Actor, Json, ReplyTarget
 from bot.tasks import Capacity, Tasks
-from handlers.clicks import action_of, actor_of
+from handlers.clicks import action_of, actor_of, known_of, option_of, view_of
 from handlers.client import SlackFailure
 from handlers.dialogs import patiently
 
@@ -59,7 +59,7 @@ class Home:
     async def then_refresh(self, work: Awaitable[object], actor: Actor, body: Json) -> None:
         """Do what somebody asked for in their home, then draw it again; `body` says what they look at, or a dialog."""
         viewer = self._viewer(actor.user_id)
-        if (body.get("view") or {}).get("type") == "home":  # another process may have drawn it
+        if view_of(body).get("type") == "home":  # another process may have drawn it
             viewer.looks_at = _looks_at(body)
         await work
         self.overviews.forget()
@@ -85,7 +85,7 @@ class Home:
         looks_at = _looks_at(body)
         action_id = str(action.get("action_id"))
         if action_id == home.CLUSTER:
-            looks_at = home.chosen(str((action.get("selected_option") or {}).get("value")))
+            looks_at = home.chosen(option_of(action))
         elif action_id == home.OPEN:
             looks_at = looks_at.toggled(str(action.get("value")))
         looks_at = replace(looks_at, page=max(0, looks_at.page + _TURNS.get(action_id, 0)))
@@ -140,4 +140,4 @@ class Home:
 
 
 def _looks_at(shown: Json) -> home.Filter:
-    return home.Filter.load(str((shown.get("view") or {}).get("private_metadata")))
+    return home.Filter.load(known_of(view_of(shown)))

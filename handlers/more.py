@@ -10,7 +10,7 @@ from bot import cards
 from bot.decisions import DecisionService, Lookup
 from bot.errors import UnknownControl, UnreadableButton
 from bot.models import Json, RemediationRef, Request, Verb, read_button_value
-from handlers.clicks import action_of, value_beside
+from handlers.clicks import action_of, option_of, value_beside
 from handlers.home import Home
 from handlers.pauses import Pauses
 from handlers.reasons import Reasons
@@ -36,12 +36,12 @@ class OverflowMenu:
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take what was chosen, then do it."""
-        press = self.surface.press_of(body, _DECIDES.get(_chosen(action_of(body))))
+        press = self.surface.press_of(body, _DECIDES.get(option_of(action_of(body))))
         return await self.surface.take(ack, press, partial(self.surface.once, press, partial(self._do, press)))
 
     async def _do(self, press: Interaction) -> None:
         action = action_of(press.body)
-        chosen = _chosen(action)
+        chosen = option_of(action)
         if verb := _DECIDES.get(chosen):
             ref, shown = read_button_value(value_beside(press.body, action))
             place = self.home.result_target(press.place, ref.cluster_id)
@@ -68,10 +68,6 @@ class OverflowMenu:
         else:
             raise UnknownControl(f"the choice {chosen}")
         await self.replies.reply_privately(press.place, told)
-
-
-def _chosen(action: Json) -> str:
-    return str((action.get("selected_option") or {}).get("value"))
 
 
 def _reference(body: Json, action: Json) -> RemediationRef:

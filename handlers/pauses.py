@@ -11,7 +11,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import Held, Lookup, PauseService
 from bot.models import Json, ReplyTarget, Verb, read_button_value
-from handlers.clicks import action_of, actor_of, chosen_in
+from handlers.clicks import action_of, actor_of, chosen_in, known_of, view_of
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
 from handlers.replies import Replies
@@ -68,16 +68,16 @@ class Pauses:
 
     async def submit_pause(self, ack: AsyncAck, body: Json) -> None:
         """Take the length and the reason, then pause."""
-        view = body.get("view") or {}
-        cluster_id, channel_id, is_home = json.loads(str(view.get("private_metadata")))
+        view = view_of(body)
+        cluster_id, channel_id, is_home = json.loads(known_of(view))
         seconds = view["state"]["values"][cards.PAUSE_FOR][cards.PAUSE_FOR]["selected_option"]["value"]
         value = json.dumps([cluster_id, float(seconds)])
         await self._submit(ack, body, cards.PAUSE_DIALOG, value, channel_id, is_home=is_home)
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take what was ticked and the reason, then end those pauses."""
-        view = body.get("view") or {}
-        known = json.loads(str(view.get("private_metadata")))
+        view = view_of(body)
+        known = json.loads(known_of(view))
         cluster_id, channel_id, is_home, *rest = known
         if len(rest) == 1:
             chosen = chosen_in(view)
@@ -95,7 +95,7 @@ class Pauses:
     async def _submit(  # noqa: PLR0913 - what was submitted, and where its answer goes
         self, ack: AsyncAck, body: Json, dialog: str, value: str, channel_id: str | None, *, is_home: bool
     ) -> None:
-        view, actor = body.get("view") or {}, actor_of(body)
+        view, actor = view_of(body), actor_of(body)
         name = f"dialog {view.get('id')}"
         submitted = Interaction(actor, ReplyTarget(channel_id, actor.user_id, is_home=is_home), name, name, body)
         record = partial(self.controls.record, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))

@@ -9,7 +9,7 @@ from bot import cards
 from bot.decisions import DecisionService, two_needed
 from bot.errors import UnknownControl
 from bot.models import Actor, Json, Request, SeenState, Verb, is_weaker
-from handlers.clicks import action_of, dicts
+from handlers.clicks import action_of, dicts, known_of, option_of, view_of
 from handlers.dialogs import Dialogs
 from handlers.submissions import BadField, Submissions, reason_of
 
@@ -22,7 +22,7 @@ def _shows_what_runs(request: Request) -> bool:
 
 def _lacks_confirmation(body: Json, verb: Verb) -> bool:
     """Return whether a verb's button asks nothing before it acts, in the message or home that was clicked."""
-    shown = dicts(body.get("message") or body.get("view") or {}, "blocks")
+    shown = dicts(body.get("message") or view_of(body), "blocks")
     buttons = [each for block in shown for each in dicts(block, "elements")]
     return any(each.get("action_id") == verb.action_id and not each.get("confirm") for each in buttons)
 
@@ -43,7 +43,7 @@ class Reasons:
         approval of nobody knows what shows the card first instead.
         """
         if request.verb is Verb.HOLD:
-            return (action_of(body).get("selected_option") or {}).get("value") == cards.WITH_REASON
+            return option_of(action_of(body)) == cards.WITH_REASON
         if not request.rule.decides or (request.verb is Verb.APPROVE and not _shows_what_runs(request)):
             return False
         is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
@@ -74,7 +74,7 @@ class Reasons:
 
     def _read(self, view: Json, actor: Actor) -> Request:
         try:
-            request = cards.recall(str(view.get("private_metadata")), actor)
+            request = cards.recall(known_of(view), actor)
             verb, shown = request.verb, request.shown
             values = view["state"]["values"]
             chosen = {name: values[name][name]["selected_option"]["value"] for name in _MENUS if name in values}

@@ -11,7 +11,7 @@ from bot.decisions import DecisionService, Receipt
 from bot.errors import BotError, NotAttempted
 from bot.models import Actor, Json, ReplyTarget, Request
 from bot.parsing import MAX_REASON
-from handlers.clicks import actor_of
+from handlers.clicks import actor_of, fields_of, view_of
 from handlers.surface import Interaction, Surface
 
 
@@ -25,7 +25,7 @@ class BadField(Exception):
 
 def reason_of(view: Json, field: str) -> str:
     """Return the reason that was typed into a dialog, on one line; it may be empty."""
-    typed = (((view.get("state") or {}).get("values") or {}).get(field) or {}).get(field) or {}
+    typed = fields_of(view).get(field, {}).get(field) or {}
     return " ".join(str(typed.get("value") or "").split())[:MAX_REASON]
 
 
@@ -45,14 +45,14 @@ class Submissions:
         actor = actor_of(body)
         asked: Request | NotAttempted
         try:
-            asked = read(body.get("view") or {}, actor)
+            asked = read(view_of(body), actor)
         except BadField as bad:
             await ack(response_action="errors", errors=bad.errors)
             return
         except NotAttempted as error:
             asked = error
         place = asked.place if isinstance(asked, Request) else ReplyTarget(None, actor.user_id)
-        name = f"dialog {(body.get('view') or {}).get('id')}"
+        name = f"dialog {view_of(body).get('id')}"
         submitted = Interaction(actor, place, None, name, body)
         await self.surface.take(ack, submitted, lambda: self._record(asked), say=partial(say_in_dialog, ack))
 
