@@ -89,7 +89,7 @@ class Act:
         if asked and any(ack.status == 200 for ack in done):
             asked.acked = True
         await asyncio.sleep(self.chance.uniform(0.3, 2.5))
-        for view in [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == self.user]:
+        for view in opened_by(self, before):
             await self.fill_in(view, asked)
 
     def asks(self, message: Posted, name: str, seen: dict[str, Any], choice: str) -> Asked | None:
@@ -301,8 +301,14 @@ async def home(act: Act) -> None:
     before = len(slack.views)
     await slack.act_in_home(view, block_id, seen, user=act.user, choice=choice)
     await asyncio.sleep(act.chance.uniform(0.3, 2.5))
-    for opened in [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == act.user]:
+    for opened in opened_by(act, before):
         await act.fill_in(opened, asked)
+
+
+def opened_by(act: Act, before: int) -> list[dict[str, Any]]:
+    """The dialogs that have opened for a person since there were so many."""
+    slack = act.world.slack
+    return [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == act.user]
 
 
 async def select(act: Act) -> None:
@@ -315,7 +321,7 @@ async def select(act: Act) -> None:
     before = len(slack.views)
     await slack.press(digest, REVIEW, user=act.user)
     await asyncio.sleep(act.chance.uniform(0.3, 2.5))
-    for view in [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == act.user]:
+    for view in [each for each in opened_by(act, before) if each["callback_id"] == REVIEW]:
         verb = act.chance.choice(("approve", "cancel"))
         typed = {"review:verb": verb}
         for block in [each for each in view["blocks"] if each.get("element", {}).get("type") == "checkboxes"]:
@@ -327,7 +333,7 @@ async def select(act: Act) -> None:
         reviewed = len(slack.views)
         if view in slack.views:
             await slack.submit(view, user=act.user, **typed)
-        for asked in slack.views[reviewed:]:
+        for asked in opened_by(act, reviewed):
             await act.fill_in(asked, None)
         if verb == "approve":
             await pause_meanwhile(act, digest)

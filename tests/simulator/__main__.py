@@ -55,7 +55,7 @@ async def walk() -> int:
     async with Slack() as slack, Together(slack.now) as together:
         port = free_port()
         with tempfile.TemporaryDirectory() as folder:
-            together.clusters[WATCHED] = "H100"
+            together.clusters[WATCHED] = "llama-train"
             watched = {"BOT_ALERT_CHANNEL": ALERT_CHANNEL, "BOT_CLUSTERS": WATCHED, "BOT_POLL_SECONDS": "1"}
             bot = start_bot(Path(folder), {**variables(slack, together), **watched}, port=port)
             try:
