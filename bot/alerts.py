@@ -81,13 +81,12 @@ def seen(  # noqa: PLR0913 - what was read, and when
     is_next = readings.is_next_incident(before, remediation)
     waits_again = waits and (is_next or not alert.is_waiting)
     alert = replace(alert, hold=alert.hold if waits and not is_next else None)
-    if not message.is_digest:
-        lines = message.pending_lines + ((cards.listed_again(remediation),) if alert.is_unlisted else ())
-        if moved:
-            lines = (*lines, *cards.transition(before, remediation, known, look.now))
-        if is_next:
-            lines = (*lines, cards.opened_again(remediation))
-        message = replace(message, pending_lines=lines)
+    if alert.is_unlisted:
+        message = message.saying(cards.listed_again(remediation))
+    if moved:
+        message = message.saying(*cards.transition(before, remediation, known, look.now))
+    if is_next:
+        message = message.saying(cards.opened_again(remediation))
     if waits_again:
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(alert, waiting_since=look.now, asked_since=asked_since, came_back=None)
@@ -143,8 +142,8 @@ def gone(look: Look, sequence: int) -> Tracked | None:
         return replace(alert, missing_since=look.now), message
     if look.now - alert.missing_since < VANISHED_SECONDS:
         return None
-    if not alert.is_unlisted and not message.is_digest:
-        message = replace(message, pending_lines=(*message.pending_lines, cards.withdrawn(alert.remediation)))
+    if not alert.is_unlisted:
+        message = message.saying(cards.withdrawn(alert.remediation))
     alert = replace(alert, is_unlisted=True, is_stale=False, as_of=None, remark=None)
     return alert, replace(message, next_at=0.0, done=False)
 
@@ -312,10 +311,9 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Track
         and hold.reason in {"", before.reason}
     )
     message, node = replace(message, next_at=0.0, done=False), escape(alert.remediation.node, 100)
-    if not message.is_digest:
+    if not is_again:
         why = f": “{escape(hold.reason, 300)}”" if hold.reason else "."
-        line = () if is_again else (f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}{why}",)
-        message = replace(message, pending_lines=message.pending_lines + line)
+        message = message.saying(f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}{why}")
     return replace(alert, hold=joined, asked_since=joined.until), message
 
 
@@ -323,10 +321,8 @@ def released(alert: Alert, message: TrackedMessage, user_id: str, now: float) ->
     """End a hold. Returns None if there was no hold."""
     if alert.hold is None or alert.hold.at(now) is None:
         return None
-    message = replace(message, next_at=0.0)
-    if not message.is_digest:
-        line = f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold."
-        message = replace(message, pending_lines=(*message.pending_lines, line))
+    line = f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold."
+    message = replace(message, next_at=0.0).saying(line)
     return replace(alert, hold=None, asked_since=now), message
 
 

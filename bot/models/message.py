@@ -74,6 +74,10 @@ class TrackedMessage:
         """Return it without those who said too long ago that they look into it."""
         return replace(self, looking=tuple(each for each in self.looking if each.until > now))
 
+    def saying(self, *lines: str) -> "TrackedMessage":
+        """Return it with lines that the thread of a card is yet to be told; a digest's would be too many."""
+        return self if self.is_digest else replace(self, pending_lines=self.pending_lines + lines)
+
     def looked_into(self, user_id: str, now: float) -> "TrackedMessage":
         """Return it with somebody who looks into it from now on."""
         others = tuple(each for each in self.at(now).looking if each.user_id != user_id)

@@ -28,7 +28,7 @@ _AUDIT_LOCK, _APPROVAL_LOCK = 7_265_646_502, 726_564_650  # any numbers that nob
 _KEPT = 1024  # compiled statements; the bot has about 200, each in one or two forms
 _KEPT_ROWS = 256
 Values = Mapping[str, Any]
-_NOTHING: Values = {}
+NOTHING: Values = {}
 Record = dict[str, Any]  # a row by the names of its columns
 
 
@@ -109,7 +109,7 @@ class Connection:
         self.targets = targets
         self.is_postgresql = dialect.name == "postgresql"
 
-    def execute(self, statement: Executable, values: Values | Sequence[Values] = _NOTHING) -> Rows:
+    def execute(self, statement: Executable, values: Values | Sequence[Values] = NOTHING) -> Rows:
         """Run a statement, once for each set of values where a sequence of them is given."""
         cursor = self.raw.cursor()
         if isinstance(values, Mapping):

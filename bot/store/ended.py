@@ -6,55 +6,48 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, or_, select
+from sqlalchemy import Select, bindparam, func, or_
 
 from bot.alerts import came_back, fault_of, fires_again, returned
 from bot.models import Alert, LinkedAlert, Remediation, RemediationRef, State
 from bot.store.connection import Connection, Values, read_clock
-from bot.store.rows import change_alert, readable_alert
+from bot.store.rows import ALERTS, change_alert, read_alerts
 from bot.store.tables import alerts, messages
 
 _MOST = 10_000  # alerts of a shift, or of a node
 _LONGEST_REPAIR = 7 * 86_400.0  # from its alert to its end
 a, m = alerts.c, messages.c
 _LATELY = (
-    select(a.body, a.message_id)
-    .where(or_(a.is_open, a.seen_at > bindparam("b_since")))
+    ALERTS.where(or_(a.is_open, a.seen_at > bindparam("b_since")))
     .order_by(a.is_open.desc(), a.seen_at.desc())
     .limit(_MOST)
 )
 _NAMING = (  # whether it is a node's name or ID is seen once it is read
-    select(a.body, a.message_id)
-    .where(
+    ALERTS.where(
         or_(a.is_open, a.seen_at > bindparam("b_since")), func.lower(a.body).like(bindparam("b_pattern"), escape="!")
     )
     .order_by(a.seen_at.desc())
     .limit(_MOST)
 )
-_ENDED = select(a.body, a.message_id).where(a.seen_at > bindparam("b_since"))
+_ENDED = ALERTS.where(a.seen_at > bindparam("b_since"))
 _FAILED, _SUCCEEDED = _ENDED.where(a.state == State.FAILED), _ENDED.where(a.state == State.SUCCEEDED)
 _REPAIRED = (
-    select(a.body, a.message_id)
-    .join(messages, m.id == a.message_id)
+    ALERTS.join(messages, m.id == a.message_id)
     .where(m.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.SUCCEEDED)
 )  # fmt: skip
-_OPEN_ON = select(a.body, a.message_id).where(
-    a.is_open, a.cluster_id == bindparam("b_cluster"), a.instance_id == bindparam("b_instance")
-)
+_OPEN_ON = ALERTS.where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.instance_id == bindparam("b_instance"))
 
 
 def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float]:
     """Return what is open, and what was first seen within the last `seconds` or a week before; and the present."""
     present = read_clock(connection)
-    rows = connection.execute(_LATELY, {"b_since": present - seconds - _LONGEST_REPAIR})
-    return [alert for row in rows if (alert := readable_alert(row))], present
+    return read_alerts(connection, _LATELY, {"b_since": present - seconds - _LONGEST_REPAIR}), present
 
 
 def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:
     """Return what was first seen within the last `seconds` of nodes with this name or ID, the latest first."""
-    rows = connection.execute(*naming(name, read_clock(connection) - seconds))
-    found = [alert for row in rows if (alert := readable_alert(row)) and alert.remediation.is_called(name)]
-    return sorted(found, key=lambda each: -each.seen_at)
+    found = read_alerts(connection, *naming(name, read_clock(connection) - seconds))
+    return sorted((each for each in found if each.remediation.is_called(name)), key=lambda each: -each.seen_at)
 
 
 def naming(name: str, since: float) -> tuple[Select[Any], Values]:
@@ -67,8 +60,7 @@ def naming(name: str, since: float) -> tuple[Select[Any], Values]:
 def failed(connection: Connection, seconds: float) -> list[Remediation]:
     """Return what failed within the last `seconds`, the latest first."""
     since = read_clock(connection) - seconds
-    rows = connection.execute(_FAILED, {"b_since": since - _LONGEST_REPAIR})
-    seen = [alert.remediation for row in rows if (alert := readable_alert(row))]
+    seen = [each.remediation for each in read_alerts(connection, _FAILED, {"b_since": since - _LONGEST_REPAIR})]
     ended = [(moment.timestamp(), each) for each in seen if (moment := each.end_time or each.update_time)]
     return [each for at, each in sorted(ended, key=lambda both: -both[0]) if at > since]
 
@@ -76,8 +68,8 @@ def failed(connection: Connection, seconds: float) -> list[Remediation]:
 def came_back_lately(connection: Connection, seconds: float) -> list[Alert]:
     """Return the repairs whose fault came back, or didn't stop, within the last `seconds`, the latest first."""
     since = read_clock(connection) - seconds
-    rows = connection.execute(_SUCCEEDED, {"b_since": since - _LONGEST_REPAIR})
-    back = [(alert.came_back.at, alert) for row in rows if (alert := readable_alert(row)) and alert.came_back]
+    repaired = read_alerts(connection, _SUCCEEDED, {"b_since": since - _LONGEST_REPAIR})
+    back = [(alert.came_back.at, alert) for alert in repaired if alert.came_back]
     return [alert for at, alert in sorted(back, key=lambda both: -both[0]) if at > since]
 
 
@@ -115,11 +107,10 @@ def note_firing(connection: Connection, cluster_id: str, firing: Sequence[Linked
 
 def note_earlier_returns(connection: Connection, ref: RemediationRef, verified: float) -> None:
     """Let a repair say that what it was to mend came back, and was seen, before its own end was."""
-    rows = connection.execute(_OPEN_ON, {"b_cluster": ref.cluster_id, "b_instance": ref.instance_id})
-    note_returns(connection, [alert for row in rows if (alert := readable_alert(row))], verified)
+    values = {"b_cluster": ref.cluster_id, "b_instance": ref.instance_id}
+    note_returns(connection, read_alerts(connection, _OPEN_ON, values), verified)
 
 
 def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:
     """Return the repairs that may still answer for what they were to mend."""
-    rows = connection.execute(_REPAIRED, {"b_cluster": cluster_id})
-    return [alert.remediation for row in rows if (alert := readable_alert(row))]
+    return [each.remediation for each in read_alerts(connection, _REPAIRED, {"b_cluster": cluster_id})]

@@ -25,6 +25,7 @@ from bot.store import audit, ended, outbox
 from bot.store.connection import Connection, is_among, listed, now, read_clock
 from bot.store.lease import LeasedDatabase
 from bot.store.rows import (
+    ALERTS,
     PLACE,
     WITHDRAWN,
     WRITE_MESSAGE,
@@ -32,7 +33,7 @@ from bot.store.rows import (
     change_alert,
     load,
     message_columns,
-    readable_alert,
+    read_alerts,
     readable_message,
     write,
 )
@@ -43,19 +44,18 @@ _AT_ONCE = 500  # messages that are due in one look
 a, m = alerts.c, messages.c
 _IDS = a.cluster_id, a.instance_id, a.remediation_id
 _KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
-_TRACKED = select(a.body, a.message_id).where(a.is_open, a.state != WITHDRAWN)
+_TRACKED = ALERTS.where(a.is_open, a.state != WITHDRAWN)
 _WAITING_CARDS = (
-    select(a.body, a.message_id)
-    .join(messages, m.id == a.message_id)
+    ALERTS.join(messages, m.id == a.message_id)
     .where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL, m.is_digest.is_(False))
 )  # fmt: skip
 _AT = select(m.body).where(m.ts == bindparam("b_ts"))
 _OF_MESSAGE = select(*_IDS).where(a.message_id == bindparam("b_message"))
-_BODIES = select(a.body, a.message_id).where(is_among("b_ids", *_IDS))
+_BODIES = ALERTS.where(is_among("b_ids", *_IDS))
 _ANY = select(m.id).limit(1)
 _EXISTING = select(*_IDS).where(is_among("b_ids", *_IDS))
 _WITHDRAWN = _EXISTING.where(a.state == WITHDRAWN)
-_GONE = select(a.body, a.message_id).where(a.state == WITHDRAWN, a.seen_at > now() - bindparam("b_seconds"))
+_GONE = ALERTS.where(a.state == WITHDRAWN, a.seen_at > now() - bindparam("b_seconds"))
 _ARRIVALS = select(*_IDS).where(a.seen_at > now() - bindparam("b_seconds"))
 _DUE = (
     select(m.id)
@@ -104,13 +104,12 @@ def known(connection: Connection) -> dict[RemediationRef, str]:
 
 def tracked(connection: Connection) -> list[Alert]:
     """Return what is open and listed."""
-    return [alert for row in connection.execute(_TRACKED) if (alert := readable_alert(row))]
+    return read_alerts(connection, _TRACKED)
 
 
 def waiting_cards(connection: Connection, cluster_id: str) -> list[Alert]:
     """Return what waits in a cluster and has a card of its own."""
-    rows = connection.execute(_WAITING_CARDS, {"b_cluster": cluster_id})
-    return [alert for row in rows if (alert := readable_alert(row))]
+    return read_alerts(connection, _WAITING_CARDS, {"b_cluster": cluster_id})
 
 
 def shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:
@@ -122,8 +121,8 @@ def shown_in(connection: Connection, channel_id: str, ts: str) -> list[Remediati
 
 def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
     """Return the names of nodes, of the remediations that the bot has told of."""
-    rows = connection.execute(_BODIES, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
-    return {alert.remediation.ref: alert.remediation.node for row in rows if (alert := readable_alert(row))}
+    found = read_alerts(connection, _BODIES, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
+    return {each.remediation.ref: each.remediation.node for each in found}
 
 
 def is_empty(connection: Connection) -> bool:
@@ -146,7 +145,7 @@ def withdrawn(connection: Connection, refs: Sequence[RemediationRef]) -> set[Rem
 
 def lost(connection: Connection) -> list[RemediationRef]:
     """Return what vanished in the middle of its work, of the last day: it may have ended badly."""
-    gone = [alert for row in connection.execute(_GONE, {"b_seconds": 86_400.0}) if (alert := readable_alert(row))]
+    gone = read_alerts(connection, _GONE, {"b_seconds": 86_400.0})
     return [each.remediation.ref for each in gone if each.remediation.state in IN_REPAIR or each.decided]
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import and_, bindparam, delete, exists, or_, select, update
+from sqlalchemy import Executable, and_, bindparam, delete, exists, or_, select, update
 
 from bot.alerts import Look, Tracked
 from bot.models import (
@@ -22,7 +22,7 @@ from bot.models import (
     TrackedMessage,
 )
 from bot.store import batches, outbox, pauses
-from bot.store.connection import Connection, Record, dump, now, read_clock, read_json
+from bot.store.connection import NOTHING, Connection, Record, Values, dump, now, read_clock, read_json
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -41,6 +41,7 @@ _ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
 _KEPT = 2048  # alerts that were read last: most of a digest is what it was when it was last drawn
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
 a, m, first = alerts.c, messages.c, first_approvals.c
+ALERTS = select(a.body, a.message_id)
 FIRST_APPROVAL = first.user_id, first.mode, first.at, first.job_id, first.episode
 FIRST_COUNTS = first.at > now() - FIRST_APPROVAL_SECONDS
 _OF_ALERT = and_(
@@ -158,6 +159,11 @@ def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a 
     """Read the message of a row that may be missing, with whether it is done."""
     message = readable_message(row.body) if row else None
     return replace(message, done=not row.is_open) if row and message else None
+
+
+def read_alerts(connection: Connection, statement: Executable, values: Values = NOTHING) -> list[Alert]:
+    """Return the alerts of a statement that begins as `ALERTS`, but for those of another version."""
+    return [alert for row in connection.execute(statement, values) if (alert := readable_alert(row))]
 
 
 def readable_alert(row: Any) -> Alert | None:  # noqa: ANN401 - of any select with these columns
