@@ -115,7 +115,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     is_watching = settings.bot_alert_channel is not None
     lookup = Lookup(together, policy, database, settings.bot_clusters, clock, is_watching=is_watching)
     batches = BatchService(decisions, policy, store, clock, cards.observes)
-    overviews = Overviews(lookup, policy, batches, database, clock, is_watching=is_watching)
+    overviews = Overviews(lookup, policy, batches, database, clock)
     inbox = Inbox(database, replies, clock, settings.bot_lease_seconds)
     secret = settings.slack_signing_secret
     bolt = build_bolt(

@@ -1,6 +1,7 @@
 """The controls of a digest: the dialog that reviews it, and the one before what was chosen is decided."""
 
 import logging
+from dataclasses import dataclass
 from functools import partial
 
 from slack_bolt.async_app import AsyncAck
@@ -20,50 +21,44 @@ from handlers.surface import Interaction, Surface
 logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
 class Digests:
     """Reads what was chosen, has it confirmed, and hands it to the batches."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one of each
-        self,
-        surface: Surface,
-        batches: BatchService,
-        lookup: Lookup,
-        controls: Controls,
-        dialogs: Dialogs,
-        config: cards.CardConfig,
-    ) -> None:
-        self._surface = surface
-        self._batches = batches
-        self._lookup = lookup
-        self._controls = controls
-        self._dialogs = dialogs
-        self._config = config
-        controls.on(cards.selection.STOP, self._stop)
+    surface: Surface
+    batches: BatchService
+    lookup: Lookup
+    controls: Controls
+    dialogs: Dialogs
+    config: cards.CardConfig
+
+    def __post_init__(self) -> None:
+        self.controls.on(cards.selection.STOP, self._stop)
 
     async def review(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take it, then open the dialog with what waits."""
-        press = self._surface.press_of(body, Verb.APPROVE)
-        return await self._surface.take(ack, press, partial(self._surface.once, press, partial(self._review, press)))
+        press = self.surface.press_of(body, Verb.APPROVE)
+        return await self.surface.take(ack, press, partial(self.surface.once, press, partial(self._review, press)))
 
     async def _review(self, press: Interaction) -> None:
         verb = cards.selection.VERBS.get(press.action_id)  # of a message of release 0.1
-        await self._lookup.authorize_in_time(verb or Verb.APPROVE, press.actor, press.place.channel_id)
-        waiting = await self._batches.waiting(press.value)
+        await self.lookup.authorize_in_time(verb or Verb.APPROVE, press.actor, press.place.channel_id)
+        waiting = await self.batches.waiting(press.value)
         only = cards.groups.chosen(waiting.alerts, chosen_in(press.body)) if verb else waiting.alerts
         if not only:
             raise NothingSelected
         known = Review(press.value, press.place.channel_id)
         refs = [each.remediation.ref for each in only] if verb else ()
-        view = cards.review.dialog(known, waiting, self._config, verb=verb or Verb.APPROVE, only=refs)
-        await self._dialogs.open(press.trigger_id, view)
+        view = cards.review.dialog(known, waiting, self.config, verb=verb or Verb.APPROVE, only=refs)
+        await self.dialogs.open(press.trigger_id, view)
 
     async def options(self, ack: AsyncAck, body: Json) -> None:
         """The search in a large group asks for its nodes."""
         found: list[Json] = []
         try:
             known = Review.load(known_of(view_of(body)))
-            await self._lookup.authorize_in_time(Verb.REFRESH, actor_of(body), known.channel_id)
-            waiting = await self._batches.waiting(known.digest_id)
+            await self.lookup.authorize_in_time(Verb.REFRESH, actor_of(body), known.channel_id)
+            waiting = await self.batches.waiting(known.digest_id)
             group = str(body.get("block_id")).removeprefix(f"{cards.review.SOME}:")
             found = cards.review.options(waiting.alerts, group, str(body.get("value") or ""))
         except (ValueError, TypeError, NotAttempted) as error:
@@ -90,7 +85,7 @@ class Digests:
         async def push() -> None:
             await ack(response_action="push", view=shown[0])
 
-        await self._surface.take(push, submitted, record, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
+        await self.surface.take(push, submitted, record, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
 
     async def _ask(self, view: Json, actor: Actor, trigger_id: str) -> Json:
         try:
@@ -100,21 +95,21 @@ class Digests:
                 raise UnknownControl("this dialog")
         except (ValueError, TypeError, KeyError) as error:
             raise UnknownControl("this dialog") from error
-        await self._lookup.authorize_in_time(verb, actor, known.channel_id)
+        await self.lookup.authorize_in_time(verb, actor, known.channel_id)
         place = ReplyTarget(known.channel_id, actor.user_id)
         press = f"{view.get('id')} {trigger_id}"
-        asked, waiting = await self._batches.ask(
+        asked, waiting = await self.batches.ask(
             Batch(press, known.digest_id, verb, actor, place, asked_at=0.0), chosen_in(view)
         )
         called = {each.ref: each.node for each in asked.items}
-        return cards.selection.dialog(asked, waiting, called, self._config)
+        return cards.selection.dialog(asked, waiting, called, self.config)
 
     async def stop(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Write it down, ack, then leave alone what of a running selection has not begun."""
-        return await self._controls.change(ack, body, "stop this selection")
+        return await self.controls.change(ack, body, "stop this selection")
 
     async def _stop(self, held: Held) -> bool:
-        await self._batches.stop(held)
+        await self.batches.stop(held)
         return True  # the digest says it
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
@@ -123,8 +118,8 @@ class Digests:
         confirmed = Interaction(
             actor, ReplyTarget(None, actor.user_id), None, f"batch {batch_id}", body, selection=batch_id
         )
-        confirm, clear = partial(self._batches.confirm, batch_id, actor), partial(ack, response_action="clear")
-        await self._surface.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
+        confirm, clear = partial(self.batches.confirm, batch_id, actor), partial(ack, response_action="clear")
+        await self.surface.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
 
 
 def _chosen_twice(view: Json) -> str:

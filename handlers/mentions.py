@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from slack_bolt.async_app import AsyncAck
@@ -49,33 +49,25 @@ _MESSAGE = "message"
 _BY_PEOPLE = {None, "file_share", "thread_broadcast"}  # subtypes of a message that somebody wrote
 
 
+@dataclass(slots=True)
 class Mentions:
     """Answers them. A mention shows nothing first, so what decides is answered with the card and its buttons.
 
-    Args:
+    Attributes:
         client: reads what a thread is about; without retries of its own.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what it answers with
-        self,
-        surface: Surface,
-        lookup: Lookup,
-        decisions: DecisionService,
-        inbox: Inbox,
-        chooser: Chooser,
-        replies: Replies,
-        config: cards.CardConfig,
-        client: AsyncWebClient,
-    ) -> None:
-        self._surface = surface
-        self._lookup = lookup
-        self._decisions = decisions
-        self._inbox = inbox
-        self._chooser = chooser
-        self._replies = replies
-        self._config = config
-        self._client = client
-        inbox.on(_MESSAGE, self._hold)
+    surface: Surface
+    lookup: Lookup
+    decisions: DecisionService
+    inbox: Inbox
+    chooser: Chooser
+    replies: Replies
+    config: cards.CardConfig
+    client: AsyncWebClient
+
+    def __post_init__(self) -> None:
+        self.inbox.on(_MESSAGE, self._hold)
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take a message to the bot, then answer."""
@@ -87,16 +79,16 @@ class Mentions:
         actor = Actor(user_id, "", body.get("team_id"), home_team_id=event.get("user_team"))
         place = ReplyTarget(event.get("channel"), user_id, thread_ts=event.get("thread_ts"))
         said = Interaction(actor, place, name, name, body)
-        return await self._surface.take(ack, said, partial(self._record, said), decides=False)
+        return await self.surface.take(ack, said, partial(self._record, said), decides=False)
 
     async def _record(self, said: Interaction) -> Receipt:
         event = said.body["event"]
         text, ts = str(event.get("text") or ""), str(event.get("ts"))
         asked = parse_mention(text)
         if not isinstance(asked, AskToHold):
-            return await self._surface.once(said, partial(self._answer, asked, said, ts))
+            return await self.surface.once(said, partial(self._answer, asked, said, ts))
         entry = Entry(said.name, _MESSAGE, "put a repair on hold", said.actor, said.place, value=text, ts=ts)
-        receipt = await self._inbox.receive(entry)
+        receipt = await self.inbox.receive(entry)
         if isinstance(receipt, Unrecorded) and isinstance(receipt.error, RefusedWithoutDatabase):
             return receipt.work  # it says that nothing was done, and Slack must not repeat it
         return receipt
@@ -104,12 +96,12 @@ class Mentions:
     async def _answer(self, asked: Mentioned | UnreadableCommand, said: Interaction, ts: str) -> None:
         match asked:
             case Help():
-                await self._replies.reply_privately(said.place, cards.mentions())
+                await self.replies.reply_privately(said.place, cards.mentions())
             case ListWaiting() | Tonight() | RepairsOf() | Find():
-                await self._chooser.answer(asked, said)
+                await self.chooser.answer(asked, said)
             case AskForStatus():
                 ref = await self._of_thread(said.place)
-                await self._chooser.answer(Find(str(ref), only_shows=True), said)
+                await self.chooser.answer(Find(str(ref), only_shows=True), said)
             case Ask():
                 await self._show(asked, said.actor, said.place, ts)
             case UnreadableCommand():
@@ -118,12 +110,12 @@ class Mentions:
     async def _show(self, asked: Ask, actor: Actor, place: ReplyTarget, ts: str) -> None:
         """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""
         verb = Verb(asked.verb)
-        await self._lookup.authorize_to(verb, actor, place.channel_id)
+        await self.lookup.authorize_to(verb, actor, place.channel_id)
         ref = await self._find(asked.of, place)
         if ref is None:
             return
-        present, about = await self._lookup.get(ref), await self._decisions.about(ref)
-        if self._config.observes(ref.cluster_id):
+        present, about = await self.lookup.get(ref), await self.decisions.about(ref)
+        if self.config.observes(ref.cluster_id):
             told = cards.labels.OBSERVED
         elif present.state in RULES[verb].allowed:
             told = "Nothing has been sent yet: "
@@ -134,12 +126,10 @@ class Mentions:
         notice = f"<@{actor.user_id}> asked to {verb} this. {told}"
         about = replace(about, mentioned="", is_unlisted=False)  # Together has just listed it
         shown = (
-            cards.pointer(present, notice, about, self._config)
-            if about.ts
-            else cards.unfollowed(present, notice, about)
+            cards.pointer(present, notice, about, self.config) if about.ts else cards.unfollowed(present, notice, about)
         )
         in_thread = place if place.is_direct else replace(place, thread_ts=place.thread_ts or ts)
-        await self._replies.answer(in_thread, shown)
+        await self.replies.answer(in_thread, shown)
 
     async def _hold(self, held: Held) -> bool:
         """Put it on hold. Returns whether Slack took what there was to say."""
@@ -149,20 +139,20 @@ class Mentions:
                 await self._begin_hold(asked, held)
         except NotAttempted as error:
             said = Interaction(entry.actor, entry.place, entry.key, entry.key, {})
-            return await self._surface.refuse(error, said)
+            return await self.surface.refuse(error, said)
         except BotError as error:
-            return await self._replies.reply_privately(entry.place, cards.private(error))
+            return await self.replies.reply_privately(entry.place, cards.private(error))
         return True
 
     async def _begin_hold(self, asked: AskToHold, held: Held) -> None:
         """Put it on hold at once, so only what was named in full: nobody sees it first."""
         actor, place, key = held.entry.actor, held.entry.place, held.entry.key
-        await self._lookup.authorize_to(Verb.HOLD, actor, place.channel_id)
+        await self.lookup.authorize_to(Verb.HOLD, actor, place.channel_id)
         ref = await self._find(asked.of, place, in_full=True)
         if ref is None:
             return
         request = Request(Verb.HOLD, ref, actor, place, reason=asked.reason, trigger_id=key, seconds=asked.seconds)
-        work = await self._decisions.receive(request)
+        work = await self.decisions.receive(request)
         if isinstance(work, Unrecorded):
             work.work.close()
             raise StorageUnavailable("a hold isn't recorded", in_doubt=True)
@@ -184,13 +174,13 @@ class Mentions:
             return await self._of_thread(place)
         if isinstance(of, Order):
             return of.ref
-        looked = await self._lookup.find(of.text, states=OPEN)
+        looked = await self.lookup.find(of.text, states=OPEN)
         if len(looked.found) > 1 or (looked.found and in_full and not looked.found[0].is_called(of.text)):
             count = len(looked.found)
             match = "remediations match" if count > 1 else "remediation matches"
             title = f"{count} open {match}. Type the full node name, or its instance ID"
             told = cards.chooser.waiting_list(looked.found, list(looked.unreadable), title)
-            await self._replies.reply_privately(place, told)
+            await self.replies.reply_privately(place, told)
             return None
         if not looked.found:
             raise no_match(of.text, looked)
@@ -205,7 +195,7 @@ class Mentions:
         """
         if place.thread_ts is None or place.channel_id is None:
             raise NoReference(None)
-        named = await self._lookup.shown_in(place.channel_id, place.thread_ts)
+        named = await self.lookup.shown_in(place.channel_id, place.thread_ts)
         named = named or await self._named_by(place.channel_id, place.thread_ts)
         if len(named) != 1:
             raise NoReference(len(named))
@@ -214,7 +204,7 @@ class Mentions:
     async def _named_by(self, channel_id: str, ts: str) -> Sequence[RemediationRef]:
         """Return what the first message of a thread names."""
         try:
-            answer = await self._client.conversations_history(
+            answer = await self.client.conversations_history(
                 channel=channel_id, latest=ts, oldest=ts, inclusive=True, limit=1, include_all_metadata=True
             )
             messages = list(answer.get("messages") or [])

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bot import cards
@@ -35,24 +35,15 @@ from bot.policy import Policy
 from bot.store import DecisionStore, approvals, batches, pauses, rows
 
 
+@dataclass(slots=True)
 class BatchService:
     """Asks before a batch, and begins it. Each of its decisions then takes the way of every other one."""
 
-    def __init__(
-        self,
-        decisions: DecisionService,
-        policy: Policy,
-        store: DecisionStore,
-        clock: Clock,
-        observes: Callable[[str], bool],
-    ) -> None:
-        self._decisions = decisions
-        self._policy = policy
-        self._observes = observes
-        self._store = store
-        self._database = store.database
-        self._clock = clock
-        self._storing = Storing(clock)
+    decisions: DecisionService
+    policy: Policy
+    store: DecisionStore
+    clock: Clock
+    observes: Callable[[str], bool]
 
     async def waiting(self, digest_id: str) -> Decidable:
         """Return what waits in a digest and can be decided, in time for a dialog.
@@ -61,13 +52,13 @@ class BatchService:
             RefusedWithoutDatabase: the database did not answer.
         """
         try:
-            async with self._clock.timeout(RECEIVE_SECONDS):
-                snapshot = await self._database.read(rows.load, digest_id)
+            async with self.clock.timeout(RECEIVE_SECONDS):
+                snapshot = await self.store.database.read(rows.load, digest_id)
                 open_ones = still_waiting(snapshot.alerts, snapshot.batches) if snapshot else []
                 load = await self._load(open_ones)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error
-        decidable = [each for each in open_ones if not self._observes(each.remediation.cluster_id)]
+        decidable = [each for each in open_ones if not self.observes(each.remediation.cluster_id)]
         oldest = sorted(decidable, key=cards.listing.since)[:MAX_CHOSEN]
         return Decidable(oldest, len(decidable), snapshot.firsts if snapshot else {}, load)
 
@@ -76,7 +67,7 @@ class BatchService:
         known = max((each.share for each in alerts if each.share), key=lambda each: each.at, default=None)
         if known is None or len(clusters) != 1:
             return None
-        return await self._database.read(approvals.load_now, clusters.pop(), known)
+        return await self.store.database.read(approvals.load_now, clusters.pop(), known)
 
     async def ask(self, asked: Batch, values: Collection[str]) -> tuple[Batch, Decidable]:
         """Keep what an authorized person has chosen until it is confirmed.
@@ -105,10 +96,10 @@ class BatchService:
         batch = replace(asked, items=items)
         batch = replace(batch, id=uuid.uuid5(uuid.NAMESPACE_URL, repr(batch)).hex)
         try:
-            async with self._clock.timeout(RECEIVE_SECONDS):
+            async with self.clock.timeout(RECEIVE_SECONDS):
                 if asked.verb is Verb.APPROVE:
                     await self._check_pauses({each.remediation.cluster_id for each in wanted})
-                await self._database.run(batches.ask, batch)
+                await self.store.database.run(batches.ask, batch)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error  # what was written is carried out by nobody who doesn't confirm it
         return batch, replace(waiting, alerts=wanted)
@@ -119,7 +110,7 @@ class BatchService:
         Raises:
             Paused: approvals are paused in all of these clusters.
         """
-        held = [await self._database.read(pauses.active, [each]) for each in clusters]
+        held = [await self.store.database.read(pauses.active, [each]) for each in clusters]
         if all(held) and held[0]:
             raise paused(held[0])
 
@@ -130,15 +121,15 @@ class BatchService:
             NotConfirmed: it was begun already, is not known, or somebody else confirms than asked.
         """
         try:
-            async with self._clock.timeout(RECEIVE_SECONDS):
-                job = await self._store.confirm(batch_id, actor.user_id)
+            async with self.clock.timeout(RECEIVE_SECONDS):
+                job = await self.store.confirm(batch_id, actor.user_id)
         except (StorageUnavailable, TimeoutError) as error:
             is_known = isinstance(error, StorageUnavailable) and not error.in_doubt
             unrecorded = RefusedWithoutDatabase() if is_known else NotRecorded("selection", sent=False)
             return Unrecorded(unrecorded, self._take_back(batch_id))
         if job is None:
             raise NotConfirmed
-        return self._decisions.begin(job)
+        return self.decisions.begin(job)
 
     async def stop(self, held: Held) -> None:
         """Leave alone what of a batch has not begun.
@@ -149,10 +140,10 @@ class BatchService:
             StorageUnavailable: it may have been written, or not.
         """
         asked = held.entry
-        await self._policy.authorize(Verb.CANCEL, asked.actor, asked.place.channel_id)
+        await self.policy.authorize(Verb.CANCEL, asked.actor, asked.place.channel_id)
         if not await held.act(batches.stop, asked.value, asked.actor, asked.place.channel_id):
             raise NothingToStop
 
     async def _take_back(self, batch_id: str) -> None:
         """Make sure that a batch is not carried out whose beginning could not be confirmed."""
-        await self._storing.forever(partial(self._database.run, batches.take_back, batch_id))
+        await Storing(self.clock).forever(partial(self.store.database.run, batches.take_back, batch_id))

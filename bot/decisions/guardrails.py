@@ -80,27 +80,18 @@ def two_needed() -> SecondPersonNeeded:
     )
 
 
+@dataclass(slots=True)
 class Guardrails:
     """Asks, before an approval is sent, whether it may be."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what an approval is asked about
-        self,
-        limits: Limits,
-        together: TogetherClient,
-        database: Database,
-        policy: Policy,
-        clock: Clock,
-        observes: Callable[[str], bool],
-        break_glass: Policy | None = None,
-    ) -> None:
-        self._limits = limits
-        self._together = together
-        self._database = database
-        self._policy = policy
-        self._clock = clock
-        self._observes = observes
-        self._break_glass = break_glass
-        self._sizes: dict[str, tuple[float, int | None]] = {}
+    limits: Limits
+    together: TogetherClient
+    database: Database
+    policy: Policy
+    clock: Clock
+    observes: Callable[[str], bool]
+    break_glass: Policy | None = None
+    _sizes: dict[str, tuple[float, int | None]] = field(default_factory=dict, init=False)
 
     async def check(self, job: Job, present: Remediation, about: CardContext | None) -> FirstApproval | None:
         """Let an approval pass, or keep it as the first of two.
@@ -130,11 +121,11 @@ class Guardrails:
         Raises:
             NotAllowed: the person may not.
         """
-        if self._break_glass is None:
+        if self.break_glass is None:
             raise NotAllowed("Nobody can approve alone here.", "Ask the bot's admin about BOT_BREAK_GLASS.")
         request = job.request
         try:
-            await self._break_glass.authorize(request.verb, request.actor, request.place.channel_id)
+            await self.break_glass.authorize(request.verb, request.actor, request.place.channel_id)
         except NotChecked:
             raise
         except NotAllowed as error:
@@ -148,9 +139,9 @@ class Guardrails:
             Observing: the bot decides nothing in this cluster, since it was started again.
         """
         request = job.request
-        if self._observes(request.ref.cluster_id):
+        if self.observes(request.ref.cluster_id):
             raise Observing
-        await self._policy.authorize(request.verb, request.actor, request.place.channel_id)
+        await self.policy.authorize(request.verb, request.actor, request.place.channel_id)
 
     async def check_again(self, job: Job, mode: str, about: CardContext | None) -> None:
         """Let an approval be sent once more: what let the first one pass may have changed.
@@ -163,18 +154,18 @@ class Guardrails:
             await self._check_override(job)
             return
         await self._check_limit(job)
-        first, _ = await self._database.read(approvals.first_and_now, job.request.ref)
-        needs_two = mode in self._limits.two_people.modes or await self._is_too_often(job, about)
+        first, _ = await self.database.read(approvals.first_and_now, job.request.ref)
+        needs_two = mode in self.limits.two_people.modes or await self._is_too_often(job, about)
         if needs_two and (first is None or first.mode != mode or not await self._may_still(first, job)):
             raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
 
     async def _check_pause(self, job: Job) -> None:
-        if pause := await self._database.read(pauses.active, [job.request.ref.cluster_id]):
+        if pause := await self.database.read(pauses.active, [job.request.ref.cluster_id]):
             raise paused(pause)
 
     async def _check_limit(self, job: Job) -> None:
         """Let an approval pass when fewer nodes are in repair than may be."""
-        if self._limits.repairs == RepairLimit():
+        if self.limits.repairs == RepairLimit():
             return
         try:
             await self._count(job)
@@ -184,10 +175,10 @@ class Guardrails:
     async def _count(self, job: Job) -> None:
         ref = job.request.ref
         # In this order: what is answered between the two reads is counted by the second.
-        about_to_be = await self._database.read(approvals.about_to_be_in_repair, job)
+        about_to_be = await self.database.read(approvals.about_to_be_in_repair, job)
         sure = await self._in_repair(ref.cluster_id)
         busy = (sure | about_to_be) - {ref.instance_id}
-        total = await self._size(ref.cluster_id) if self._limits.repairs.percent is not None else None
+        total = await self._size(ref.cluster_id) if self.limits.repairs.percent is not None else None
         allowed, why = self._allowed(total)
         if allowed == 0:
             raise LimitReached(
@@ -209,10 +200,10 @@ class Guardrails:
         A list is asked for by states, so a state that this version of the bot doesn't know is in none; and it may lag
         behind what was approved a moment ago. So what the bot tracks or has just approved is read alone.
         """
-        lately = await self._database.read(approvals.approved_lately, cluster_id)
-        listed = await self._together.scan(cluster_id, states=sorted(IN_REPAIR))
+        lately = await self.database.read(approvals.approved_lately, cluster_id)
+        listed = await self.together.scan(cluster_id, states=sorted(IN_REPAIR))
         found = {_instance_of(item) for item in listed}
-        tracked = await self._database.read(approvals.at_work, cluster_id)
+        tracked = await self.database.read(approvals.at_work, cluster_id)
         unlisted = [ref for ref in dict.fromkeys((*lately, *tracked)) if ref.instance_id not in found]
         looked = await asyncio.gather(*(self._is_at_work(ref, just_approved=ref in lately) for ref in unlisted[:LOOKS]))
         found |= {ref.instance_id for ref, at_work in zip(unlisted, looked, strict=False) if at_work}
@@ -220,7 +211,7 @@ class Guardrails:
 
     async def _is_at_work(self, ref: RemediationRef, *, just_approved: bool) -> bool:
         try:
-            present = await self._together.get(ref)
+            present = await self.together.get(ref)
         except NotFound:
             return False
         if present.state == State.PENDING_APPROVAL:
@@ -229,7 +220,7 @@ class Guardrails:
 
     def _allowed(self, total: int | None) -> tuple[int, str]:
         """Return how many nodes may be in repair with this one, and the rule in words."""
-        nodes, percent = self._limits.repairs.nodes, self._limits.repairs.percent
+        nodes, percent = self.limits.repairs.nodes, self.limits.repairs.percent
         rules = [(nodes, str(nodes))] if nodes is not None else []
         if percent is not None:
             if total is None:
@@ -244,17 +235,17 @@ class Guardrails:
 
     async def _size(self, cluster_id: str) -> int | None:
         known = self._sizes.get(cluster_id)
-        if known and self._clock.monotonic() - known[0] < CLUSTER_FRESH_SECONDS:
+        if known and self.clock.monotonic() - known[0] < CLUSTER_FRESH_SECONDS:
             return known[1]
         try:
-            size = (await self._together.get_cluster(cluster_id)).nodes
+            size = (await self.together.get_cluster(cluster_id)).nodes
         except NotFound:
             size = None
-        self._sizes[cluster_id] = (self._clock.monotonic(), size)
+        self._sizes[cluster_id] = (self.clock.monotonic(), size)
         return size
 
     async def _check_people(self, job: Job, present: Remediation, about: CardContext | None) -> FirstApproval | None:
-        request, modes = job.request, set(self._limits.two_people.modes)
+        request, modes = job.request, set(self.limits.two_people.modes)
         is_too_often = await self._is_too_often(job, about)
         if request.instead_of is not None and request.shown is not None:
             # One person is enough for the suggested mode, so also for another one that needs one person.
@@ -264,7 +255,7 @@ class Guardrails:
         if present.mode not in modes and not is_too_often:
             return None
         user_id = request.actor.user_id
-        first, now = await self._database.read(approvals.first_and_now, request.ref)
+        first, now = await self.database.read(approvals.first_and_now, request.ref)
         if first and first.counts_for(present):
             if first.user_id == user_id:
                 raise SecondPersonNeeded(
@@ -277,16 +268,16 @@ class Guardrails:
 
     async def _is_too_often(self, job: Job, about: CardContext | None) -> bool:
         """Return whether the node had too many repairs for one person to approve the next, now or by its card."""
-        rule, ref = self._limits.two_people, job.request.ref
+        rule, ref = self.limits.two_people, job.request.ref
         if not rule.repairs:
             return False
         if about and about.history and rule.is_too_often(about.history.lately):
             return True
         try:
-            listed = await self._together.list_remediations(ref.cluster_id, ref.instance_id)
+            listed = await self.together.list_remediations(ref.cluster_id, ref.instance_id)
         except TogetherError as cause:
             raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
-        return rule.is_too_often(len(repairs_since(listed, ref, self._clock.now() - rule.seconds)))
+        return rule.is_too_often(len(repairs_since(listed, ref, self.clock.now() - rule.seconds)))
 
     async def _may_still(self, first: FirstApproval, job: Job) -> bool:
         """Whether the first of two people may approve at the moment in which the second one does.
@@ -296,7 +287,7 @@ class Guardrails:
         """
         actor = Actor(first.user_id, "", job.request.actor.team_id)
         try:
-            await self._policy.authorize(Verb.APPROVE, actor, job.request.place.channel_id)
+            await self.policy.authorize(Verb.APPROVE, actor, job.request.place.channel_id)
         except NotChecked as error:
             raise SecondPersonNeeded(
                 f"Slack couldn't say whether <@{first.user_id}>, who approved first, still can.",

@@ -44,33 +44,25 @@ class LookupResult:
     shown_on: Mapping[RemediationRef, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
 class Lookup:
     """Looks up remediations.
 
-    Args:
+    Attributes:
         clusters: which to read at Together; empty for all that the key sees.
+        is_watching: whether the bot watches clusters, and so knows what has happened there.
     """
 
-    def __init__(  # noqa: PLR0913 - where to look, and who may
-        self,
-        together: TogetherClient,
-        policy: Policy,
-        database: Database,
-        clusters: Sequence[str],
-        clock: Clock,
-        *,
-        is_watching: bool,
-    ) -> None:
-        self._together = together
-        self._policy = policy
-        self._database = database
-        self._clusters = clusters
-        self._is_watching = is_watching
-        self._clock = clock
-        self._known: tuple[float, LookupResult] | None = None
-        self._scanning: asyncio.Task[LookupResult] | None = None
-        self._scanning_since = 0.0
-        self._decisions = 0
+    together: TogetherClient
+    policy: Policy
+    database: Database
+    clusters: Sequence[str]
+    clock: Clock
+    is_watching: bool
+    _known: tuple[float, LookupResult] | None = field(default=None, init=False)
+    _scanning: asyncio.Task[LookupResult] | None = field(default=None, init=False)
+    _scanning_since: float = field(default=0.0, init=False)
+    _decisions: int = field(default=0, init=False)
 
     async def authorize(self, actor: Actor, channel_id: str | None) -> None:
         """Return when the actor may see remediations here.
@@ -78,7 +70,7 @@ class Lookup:
         Raises:
             NotAllowed: the actor may not.
         """
-        await self._policy.authorize(Verb.REFRESH, actor, channel_id)
+        await self.policy.authorize(Verb.REFRESH, actor, channel_id)
 
     async def authorize_to(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
         """Return when the actor may do this here.
@@ -86,7 +78,7 @@ class Lookup:
         Raises:
             NotAllowed: the actor may not.
         """
-        await self._policy.authorize(verb, actor, channel_id)
+        await self.policy.authorize(verb, actor, channel_id)
 
     async def authorize_in_time(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
         """Return when the actor may do this here, or when a dialog must be opened: its decision is authorized again.
@@ -95,8 +87,8 @@ class Lookup:
             NotAllowed: the actor may not.
         """
         try:
-            async with self._clock.timeout(AUTHORIZE_SECONDS):
-                await self._policy.authorize(verb, actor, channel_id)
+            async with self.clock.timeout(AUTHORIZE_SECONDS):
+                await self.policy.authorize(verb, actor, channel_id)
         except TimeoutError:
             logger.info("Could not look up user %s in time; every decision looks them up again", actor.user_id)
 
@@ -106,7 +98,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return await self._database.read(messages.shown_in, channel_id, ts)
+        return await self.database.read(messages.shown_in, channel_id, ts)
 
     async def get(self, ref: RemediationRef) -> Remediation:
         """Read a remediation.
@@ -114,7 +106,7 @@ class Lookup:
         Raises:
             TogetherError: it can't be read.
         """
-        return await self._together.get(ref)
+        return await self.together.get(ref)
 
     async def history(self, ref: RemediationRef) -> Sequence[PastDecision]:
         """Return the last decisions on a remediation, the latest first.
@@ -122,7 +114,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return await audit.outcomes(self._database, ref, SHOWN_PAST)
+        return await audit.outcomes(self.database, ref, SHOWN_PAST)
 
     async def named(self, words: Collection[str]) -> Sequence[RemediationRef]:
         """Return which remediations words are the IDs of: what is open, or else what Together knows.
@@ -153,8 +145,8 @@ class Lookup:
             StorageUnavailable: the database did not answer.
         """
         looked = await self.open()
-        if not self._is_watching and not any(each.state in CANCELLABLE for each in looked.found):
-            looked = await self._scan(as_of=self._clock.monotonic())
+        if not self.is_watching and not any(each.state in CANCELLABLE for each in looked.found):
+            looked = await self._scan(as_of=self.clock.monotonic())
         found = [
             each for each in looked.found if {each.state, looked.outdated.get(each.ref, each.state)} <= CANCELLABLE
         ]
@@ -166,7 +158,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        known = await self._database.read(faults.known) if self._is_watching else {}
+        known = await self.database.read(faults.known) if self.is_watching else {}
         return [report for name, report in known.items() if report.count and cluster_id in {"", name}]
 
     async def returned(self, cluster_id: str = "") -> Sequence[Alert]:
@@ -175,7 +167,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        back = await self._database.read(ended.came_back_lately, PAST_SECONDS)
+        back = await self.database.read(ended.came_back_lately, PAST_SECONDS)
         return [each for each in back if cluster_id in {"", each.remediation.cluster_id}]
 
     async def of_node(self, name: str) -> Sequence[Alert]:
@@ -184,7 +176,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return await self._database.read(ended.of_node, name, YEAR_SECONDS)
+        return await self.database.read(ended.of_node, name, YEAR_SECONDS)
 
     async def lately(self, seconds: float) -> tuple[Sequence[Alert], float]:
         """Return what is open or may have changed within the last `seconds`, and the present in Unix time.
@@ -192,7 +184,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return await self._database.read(ended.lately, seconds)
+        return await self.database.read(ended.lately, seconds)
 
     async def unreadable(self) -> Sequence[str]:
         """Return the clusters that the watch can't read now; "" for the list of clusters.
@@ -200,12 +192,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return sorted(await self._database.read(outages.known))
-
-    @property
-    def is_watching(self) -> bool:
-        """Whether the bot watches clusters, and so knows what has happened there."""
-        return self._is_watching
+        return sorted(await self.database.read(outages.known))
 
     async def open(self) -> LookupResult:
         """Return what is open, of what the bot tracks where it watches.
@@ -213,9 +200,9 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        if not self._is_watching:
+        if not self.is_watching:
             return await self._scan()
-        tracked = await self._database.read(messages.tracked)
+        tracked = await self.database.read(messages.tracked)
         unreadable = await self.unreadable()
         stale = [each for each in tracked if each.is_stale]
         outdated = {each.remediation.ref: (each.remark or each.remediation).state for each in stale}
@@ -230,7 +217,7 @@ class Lookup:
             StorageUnavailable: the database did not answer.
         """
         try:
-            async with self._clock.timeout(MENU_SECONDS):
+            async with self.clock.timeout(MENU_SECONDS):
                 await allow
                 return await self.open()
         except TimeoutError:
@@ -247,10 +234,10 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        tracked = [each.remediation for each in await self._database.read(messages.tracked)]
+        tracked = [each.remediation for each in await self.database.read(messages.tracked)]
         if found := _matching(tracked, text, states):
             return LookupResult(found)
-        asked_at = self._clock.monotonic()
+        asked_at = self.clock.monotonic()
         scanned = await self._scan()
         if not _matching(scanned.found, text, states):
             scanned = await self._scan(as_of=asked_at)  # a copy doesn't know what has opened since
@@ -258,11 +245,11 @@ class Lookup:
 
     async def _scan(self, as_of: float | None = None) -> LookupResult:
         """Return all that is open at Together, as of the last few seconds, or as of a moment or later."""
-        oldest = self._clock.monotonic() - FRESH_SECONDS if as_of is None else as_of
+        oldest = self.clock.monotonic() - FRESH_SECONDS if as_of is None else as_of
         if self._known and (self._known[0] > oldest or self._known[0] == as_of):
             return self._known[1]
         if self._scanning is None or self._scanning.done() or (as_of is not None and self._scanning_since < as_of):
-            self._scanning_since = self._clock.monotonic()
+            self._scanning_since = self.clock.monotonic()
             self._scanning = asyncio.create_task(self._scan_and_remember(self._scanning_since), name="search")
         # A caller that gives up leaves the search running for the next one.
         return await asyncio.shield(self._scanning)
@@ -276,7 +263,7 @@ class Lookup:
 
     async def _scan_clusters(self) -> LookupResult:
         try:
-            names = self._clusters or [each.cluster_id for each in await self._together.list_clusters()]
+            names = self.clusters or [each.cluster_id for each in await self.together.list_clusters()]
         except TogetherError as error:
             logger.warning("Can't list clusters for a search: %s", type(error).__name__)
             return LookupResult((), ("",))
@@ -285,8 +272,8 @@ class Lookup:
         async def read(cluster_id: str) -> list[Remediation] | None:
             async with lane:
                 try:
-                    async with self._clock.timeout(LOOK_SECONDS):
-                        items = await self._together.scan(cluster_id, states=OPEN)
+                    async with self.clock.timeout(LOOK_SECONDS):
+                        items = await self.together.scan(cluster_id, states=OPEN)
                     return [each for item in items if (each := _read(item))]
                 except (TogetherError, InvalidId, TimeoutError) as error:
                     logger.warning("Can't search cluster %s: %s", cluster_id, type(error).__name__)

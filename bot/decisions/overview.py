@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bot.cards.home import Filter
 from bot.clock import Clock
@@ -19,29 +19,19 @@ READ_AT_ONCE = 6
 _DIGESTS = 3  # with the most that waits
 
 
+@dataclass(slots=True)
 class Overviews:
     """Reads them."""
 
-    def __init__(  # noqa: PLR0913 - what it is read from
-        self,
-        lookup: Lookup,
-        policy: Policy,
-        batches: BatchService,
-        database: Database,
-        clock: Clock,
-        *,
-        is_watching: bool,
-    ) -> None:
-        self._lookup = lookup
-        self._policy = policy
-        self._batches = batches
-        self._database = database
-        self._clock = clock
-        self._is_watching = is_watching
+    lookup: Lookup
+    policy: Policy
+    batches: BatchService
+    database: Database
+    clock: Clock
 
     def forget(self) -> None:
         """Read again what was read a moment ago: somebody has decided since."""
-        self._lookup.forget()
+        self.lookup.forget()
 
     async def choices(self, actor: Actor, channel_id: str | None) -> Sequence[Remediation]:
         """Return what is open, in time for a menu.
@@ -50,7 +40,7 @@ class Overviews:
             NotAllowed: the actor may not look.
             StorageUnavailable: the database did not answer.
         """
-        return (await self._lookup.in_time_for_a_menu(self._policy.authorize_home(actor, channel_id))).found
+        return (await self.lookup.in_time_for_a_menu(self.policy.authorize_home(actor, channel_id))).found
 
     async def read(self, actor: Actor, channel_id: str | None, looks_at: Filter) -> Overview:
         """Read what somebody looks at; the last page where there are fewer.
@@ -59,9 +49,9 @@ class Overviews:
             NotAllowed: the actor may not look.
             StorageUnavailable: the database did not answer.
         """
-        await self._policy.authorize_home(actor, channel_id)
+        await self.policy.authorize_home(actor, channel_id)
         refused = await self._refusal(actor, channel_id)
-        looked = await self._lookup.open()
+        looked = await self.lookup.open()
         found, unconfirmed = await self._confirm(looked.found, looked.outdated)
         cluster_id = looks_at.cluster_id
         here = [each for each in found if cluster_id in {"", each.cluster_id}]
@@ -71,10 +61,10 @@ class Overviews:
         waiting = [each for each in waiting if key(each) == looks_at.only] or waiting
         page = max(0, min(looks_at.page, (len(waiting) - 1) // PER_PAGE))
         shown = waiting[page * PER_PAGE : (page + 1) * PER_PAGE]
-        failed = await self._database.read(ended.failed, PAST_SECONDS) if self._is_watching else None
-        mine = await audit.outcomes(self._database, actor.user_id, MINE)
-        about = await self._database.read(approvals.contexts_now, [each.ref for each in shown])
-        known = {each.ref: each.node for each in found} | await self._database.read(
+        failed = await self.database.read(ended.failed, PAST_SECONDS) if self.lookup.is_watching else None
+        mine = await audit.outcomes(self.database, actor.user_id, MINE)
+        about = await self.database.read(approvals.contexts_now, [each.ref for each in shown])
+        known = {each.ref: each.node for each in found} | await self.database.read(
             messages.nodes, {each.ref for each in mine}
         )
         return Overview(
@@ -85,11 +75,11 @@ class Overviews:
             failed=None if failed is None else [each for each in failed if cluster_id in {"", each.cluster_id}],
             mine=mine,
             names=known,
-            returned=await self._lookup.returned(cluster_id),
-            faults=await self._lookup.faults(cluster_id),
+            returned=await self.lookup.returned(cluster_id),
+            faults=await self.lookup.faults(cluster_id),
             about={ref: replace(each, mentioned="") for ref, each in about.items()},
             unconfirmed=unconfirmed,
-            pause=await self._database.read(pauses.active, [cluster_id]),
+            pause=await self.database.read(pauses.active, [cluster_id]),
             digests=digests,
             unreadable=looked.unreadable,
             refused=refused,
@@ -102,7 +92,7 @@ class Overviews:
         shown = Counter(message_id for each in waiting if (message_id := shown_on.get(each.ref)))
         found = list[tuple[str, int, str]]()
         for message_id in [each for each, count in shown.most_common(_DIGESTS) if count > 1]:
-            known = await self._batches.waiting(message_id)
+            known = await self.batches.waiting(message_id)
             clusters = {each.remediation.cluster_id for each in known.alerts}
             if known.total > 1:
                 found.append((message_id, known.total, clusters.pop() if len(clusters) == 1 else ""))
@@ -110,7 +100,7 @@ class Overviews:
 
     async def _refusal(self, actor: Actor, channel_id: str | None) -> NotAllowed | None:
         try:
-            await self._policy.authorize(Verb.APPROVE, actor, channel_id)
+            await self.policy.authorize(Verb.APPROVE, actor, channel_id)
         except NotAllowed as refused:
             return refused
         return None
@@ -123,8 +113,8 @@ class Overviews:
 
         async def read(known: Remediation) -> Remediation | None:
             try:
-                async with lane, self._clock.timeout(LOOK_SECONDS):
-                    return await self._lookup.get(known.ref)
+                async with lane, self.clock.timeout(LOOK_SECONDS):
+                    return await self.lookup.get(known.ref)
             except (TogetherError, TimeoutError):
                 return None
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from bot.clock import Clock, WaitReason
 from bot.decisions.inbox import Inbox
@@ -18,34 +19,22 @@ TAKEN_AT_ONCE = 20
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
 
+@dataclass(slots=True, kw_only=True)
 class Recovery:
     """Keeps this process's jobs, and takes over those of dead ones and what is yet to be delivered.
 
-    Args:
-        inbox: likewise, of what is no decision.
+    Attributes:
         report: told what keeps the store from being usable, or "" when nothing does.
     """
 
-    def __init__(  # noqa: PLR0913 - what keeping needs
-        self,
-        *,
-        store: DecisionStore,
-        decisions: DecisionService,
-        inbox: Inbox,
-        tasks: Tasks,
-        clock: Clock,
-        lease_seconds: float,
-        retention_days: int,
-        report: Callable[[str], None],
-    ) -> None:
-        self._store = store
-        self._decisions = decisions
-        self._inbox = inbox
-        self._tasks = tasks
-        self._clock = clock
-        self._pause = lease_seconds * 0.3
-        self._retention_days = retention_days
-        self._report = report
+    store: DecisionStore
+    decisions: DecisionService
+    inbox: Inbox
+    tasks: Tasks
+    clock: Clock
+    lease_seconds: float
+    retention_days: int
+    report: Callable[[str], None]
 
     async def run(self) -> None:
         """Keep, take over, and purge forever, each at its own pace: no slow statement lets a lease run out.
@@ -58,12 +47,12 @@ class Recovery:
         """Keep this process's jobs, three times in the life of a lease, and say whether the database can be written."""
         while True:
             try:
-                await self._store.heartbeat(self._decisions.working)
+                await self.store.heartbeat(self.decisions.working)
             except StorageUnavailable as error:
-                self._report(f"Can't reach the database ({error}).")
+                self.report(f"Can't reach the database ({error}).")
             else:
-                self._report("")
-            await self._clock.sleep(self._pause, WaitReason.HEARTBEAT)
+                self.report("")
+            await self.clock.sleep(self.lease_seconds * 0.3, WaitReason.HEARTBEAT)
 
     async def _take_over(self) -> None:
         at_start = True
@@ -73,7 +62,7 @@ class Recovery:
                 at_start = False
             except StorageUnavailable as error:
                 logger.warning("Couldn't take over what other processes left: %s", error)
-            await self._clock.sleep(self._pause, WaitReason.RECOVERY)
+            await self.clock.sleep(self.lease_seconds * 0.3, WaitReason.RECOVERY)
 
     async def _clean_up(self) -> None:
         while True:
@@ -81,35 +70,35 @@ class Recovery:
                 await self._purge()
             except StorageUnavailable as error:
                 logger.warning("Couldn't delete what is old; retrying in an hour: %s", error)
-                await self._clock.sleep(HOUR, WaitReason.DAILY)
+                await self.clock.sleep(HOUR, WaitReason.DAILY)
             else:
-                await self._clock.sleep(DAY, WaitReason.DAILY)
+                await self.clock.sleep(DAY, WaitReason.DAILY)
 
     async def _round(self, *, at_start: bool) -> None:
-        while self._tasks.accepting:
-            jobs = await self._store.take_over(TAKEN_AT_ONCE, at_start=at_start)
+        while self.tasks.accepting:
+            jobs = await self.store.take_over(TAKEN_AT_ONCE, at_start=at_start)
             for job in jobs:
                 with about_decision(job.id, job.request):
                     logger.warning("Delivering the answer again" if job.answer else "Taking over from a dead process")
-                self._tasks.spawn(self._decisions.handle(job), f"take over {job.id}")
+                self.tasks.spawn(self.decisions.handle(job), f"take over {job.id}")
             if len(jobs) < TAKEN_AT_ONCE:
                 break
-        await self._inbox.round(self._tasks, at_start=at_start)
+        await self.inbox.round(self.tasks, at_start=at_start)
 
     async def _tidy(self) -> None:
         while True:
             try:
-                if stuck := await self._store.database.run(batches.stop_stuck):
+                if stuck := await self.store.database.run(batches.stop_stuck):
                     logger.warning("%d selections made no progress for 10 min and were stopped", stuck)
-                await self._store.database.run(drop_old_response_urls)
+                await self.store.database.run(drop_old_response_urls)
             except StorageUnavailable as error:
                 logger.warning("Couldn't stop stuck selections and drop old response URLs: %s", error)
-            await self._clock.sleep(MINUTE, WaitReason.TIDY)
+            await self.clock.sleep(MINUTE, WaitReason.TIDY)
 
     async def _purge(self) -> None:
-        if purged := await purge(self._store.database, self._retention_days):
-            logger.info("Deleted %d decisions older than %d days", purged, self._retention_days)
-        if set_aside := await self._store.count_set_aside():
+        if purged := await purge(self.store.database, self.retention_days):
+            logger.info("Deleted %d decisions older than %d days", purged, self.retention_days)
+        if set_aside := await self.store.count_set_aside():
             logger.warning("%d decisions can't be read and are set aside", set_aside)
         await self._log_head()
 
@@ -123,5 +112,5 @@ class Recovery:
         Raises:
             StorageUnavailable: it cannot be read.
         """
-        database = self._store.database
+        database = self.store.database
         logger.info("Audit head %s", await audit.head(database))

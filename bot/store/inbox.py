@@ -6,6 +6,7 @@ The owner is a new token whenever a request changes hands, so a process that was
 import json
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter
@@ -74,32 +75,32 @@ class Taken(NamedTuple):
     age: float
 
 
+@dataclass(slots=True)
 class InboxStore:
     """The transactions. Each may raise StorageUnavailable; what needs a request that was taken over, LeaseLost."""
 
-    def __init__(self, database: Database, lease_seconds: float) -> None:
-        self._database = database
-        self._lease = lease_seconds
+    database: Database
+    lease_seconds: float
 
     async def receive(self, entry: Entry, owner: str) -> bool:
         """Write down what was asked. Returns False for a redelivery."""
-        return await self._database.run(self._insert, _RECEIVE, entry.key, owner, dump(_ENTRIES, entry))
+        return await self.database.run(self._insert, _RECEIVE, entry.key, owner, dump(_ENTRIES, entry))
 
     async def leave(self, entry: Entry) -> None:
         """Write down what follows from a change that was made, for the next round of any process."""
         values = {"b_key": entry.key, "b_owner": "", "b_body": dump(_ENTRIES, entry), "b_lease": 0.0}
-        await self._database.run(Connection.execute, _LEAVE, values)
+        await self.database.run(Connection.execute, _LEAVE, values)
 
     async def receive_once(self, key: str) -> bool:
         """Write down that something was asked that changes nothing. Returns False for a redelivery."""
-        return await self._database.run(self._insert, _RECEIVE_ENDED, key, "", None)
+        return await self.database.run(self._insert, _RECEIVE_ENDED, key, "", None)
 
     async def void(self, entry: Entry, owner: str) -> bool:
         """Make sure that a row whose commit is in doubt isn't worked on. False: another process has taken it."""
-        return await self._database.run(self._insert, _VOID, entry.key, owner, None)
+        return await self.database.run(self._insert, _VOID, entry.key, owner, None)
 
     def _insert(self, connection: Connection, statement: Executable, key: str, owner: str, body: str | None) -> bool:
-        values = {"b_key": key, "b_owner": owner, "b_body": body, "b_lease": self._lease}
+        values = {"b_key": key, "b_owner": owner, "b_body": body, "b_lease": self.lease_seconds}
         return connection.execute(statement, values).first() is not None
 
     async def act(
@@ -120,23 +121,24 @@ class InboxStore:
             if held.age > LIFETIME:
                 raise RequestExpired
             result = change(connection, *args, **kwargs)
-            values = {"b_key": key, "b_owner": owner, "b_result": json.dumps(result), "b_lease": self._lease}
+            values = {"b_key": key, "b_owner": owner, "b_result": json.dumps(result), "b_lease": self.lease_seconds}
             connection.execute(_ACTED, values)
             return result
 
-        return await self._database.run(work)
+        return await self.database.run(work)
 
     async def finish(self, key: str, owner: str) -> None:
         """Close a request that was answered."""
-        await self._database.run(Connection.execute, _FINISH, {"b_key": key, "b_owner": owner})
+        await self.database.run(Connection.execute, _FINISH, {"b_key": key, "b_owner": owner})
 
     async def release(self, key: str, owner: str, seconds: float = 0.0) -> None:
         """Let any process continue with a request, after `seconds`."""
-        await self._database.run(Connection.execute, _RELEASE, {"b_key": key, "b_owner": owner, "b_seconds": seconds})
+        await self.database.run(Connection.execute, _RELEASE, {"b_key": key, "b_owner": owner, "b_seconds": seconds})
 
     async def heartbeat(self, owners: Collection[str]) -> None:
         """Keep what this process works on."""
-        await self._database.run(Connection.execute, _HEARTBEAT, {"b_owners": listed(owners), "b_lease": self._lease})
+        values = {"b_owners": listed(owners), "b_lease": self.lease_seconds}
+        await self.database.run(Connection.execute, _HEARTBEAT, values)
 
     async def take_over(self, owners: Collection[str], *, at_start: bool) -> Taken | None:
         """Take a request that another process has left behind.
@@ -144,12 +146,12 @@ class InboxStore:
         Args:
             at_start: with SQLite, take any of another owner: only one process uses the file.
         """
-        take_all = at_start and self._database.is_sqlite
-        return await self._database.run(self._take_over, list(owners), take_all=take_all)
+        take_all = at_start and self.database.is_sqlite
+        return await self.database.run(self._take_over, list(owners), take_all=take_all)
 
     def _take_over(self, connection: Connection, owners: list[str], *, take_all: bool) -> Taken | None:
         owner = new_id()
-        values = {"b_owner": owner, "b_owners": listed(owners), "b_all": take_all, "b_lease": self._lease}
+        values = {"b_owner": owner, "b_owners": listed(owners), "b_all": take_all, "b_lease": self.lease_seconds}
         row = connection.execute(_TAKE_OVER, values).first()
         if row is None:
             return None

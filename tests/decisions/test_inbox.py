@@ -142,17 +142,17 @@ async def test_change_is_made_once_and_its_result_kept(store: InboxStore) -> Non
     assert await store.act(ENTRY.key, taken.owner, pauses.begin, *change) == until_then
     with pytest.raises(LeaseLost):
         await store.act(ENTRY.key, "a", pauses.begin, *change)
-    rows = await execute(store._database, select(audit.c.event))
+    rows = await execute(store.database, select(audit.c.event))
     assert [row["event"] for row in rows] == ["paused"]
     await store.finish(ENTRY.key, taken.owner)
     assert await store.take_over([], at_start=False) is None
-    (row,) = await execute(store._database, select(inbox.c.body))
+    (row,) = await execute(store.database, select(inbox.c.body))
     assert row["body"] is None
 
 
 async def test_change_that_was_asked_for_long_ago_is_not_made(store: InboxStore) -> None:
     await store.receive(ENTRY, "a")
-    await execute(store._database, update(inbox).values(received_at=inbox.c.received_at - 601))
+    await execute(store.database, update(inbox).values(received_at=inbox.c.received_at - 601))
     with pytest.raises(RequestExpired):
         await store.act(ENTRY.key, "a", pauses.begin, "cluster-1", 3600.0, ENTRY.actor, "C0OPS")
 
