@@ -137,16 +137,6 @@ class AuditExporter:
         return signed is not None
 
 
-def check_path(path: str) -> None:
-    """Open the copy like one who writes, and write nothing.
-
-    Raises:
-        OSError: it can't be written.
-    """
-    if path != STANDARD_OUTPUT:
-        os.close(_open(path))
-
-
 def _problem(why: str) -> str:
     return f"The audit trail isn't copied to BOT_AUDIT_FILE: {why}. The rows are in the database and are copied later."
 

@@ -24,7 +24,20 @@ from bot.errors import (
     StorageUnavailable,
     UnknownControl,
 )
-from bot.models import OPEN, Actor, Json, Remediation, RemediationRef, ReplyTarget, Request, SeenState, State, Verb, key
+from bot.models import (
+    OPEN,
+    Actor,
+    Json,
+    Remediation,
+    RemediationRef,
+    ReplyTarget,
+    Request,
+    SeenState,
+    State,
+    Verb,
+    key,
+    read_reference,
+)
 from bot.parsing import Browse, Find, ListWaiting, RepairsOf, Report, Suggested, Tonight
 from handlers.clicks import action_of, actor_of, fields_of, known_of, option_of, view_of
 from handlers.dialogs import Dialogs
@@ -96,7 +109,7 @@ class Chooser:
 
     async def _show(self, text: str, actor: Actor, place: ReplyTarget) -> None:
         await self.lookup.authorize(actor, place.channel_id)
-        ref = _reference(text)
+        ref = read_reference(text)
         if ref is None:
             looked = await self.lookup.find(text, states=OPEN)
             if len(looked.found) > 1:
@@ -250,14 +263,6 @@ def _among(choice: Choice, some: Sequence[Remediation]) -> Choice:
 def _nothing(looked: LookupResult) -> str:
     """Return that there is nothing to cancel, as far as that is known, without a full stop."""
     return "Nothing to cancel was found" if looked.unreadable else "Nothing can be cancelled right now"
-
-
-def _reference(text: str) -> RemediationRef | None:
-    parts = text.split("/")
-    try:
-        return RemediationRef(*parts) if len(parts) == 3 else None  # noqa: PLR2004 - a reference has three parts
-    except InvalidId:
-        return None
 
 
 def _only(looked: LookupResult, text: str) -> Remediation:

@@ -217,14 +217,14 @@ def plainer(drawn: Iterable[Json]) -> list[Json]:
     return found
 
 
+def press(action_id: str, label: str, **more: str) -> Json:
+    """Return a button; `label` is raw, `more` as Slack takes it."""
+    return {"type": "button", "action_id": action_id, "text": plain(label), **more}
+
+
 def button(verb: Verb, value: str, label: str = "") -> Json:
     """Return the button of a verb."""
-    return {
-        "type": "button",
-        "action_id": verb.action_id,
-        "text": plain(label or RULES[verb].label),
-        "value": value,
-    }
+    return press(verb.action_id, label or RULES[verb].label, value=value)
 
 
 def option(text: str, value: str) -> Json:

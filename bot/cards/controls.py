@@ -25,7 +25,7 @@ HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until released
 def actions(remediation: Remediation, about: CardContext, config: CardConfig, *, buttons: bool) -> Blocks:
     """Return the row of controls: what the state allows, else "Check again"; then links, and a menu with the rest."""
     url = link(config.runbook_url, remediation.ref, remediation)
-    links = [{"type": "button", "action_id": RUNBOOK, "text": blocks.plain("Runbook"), "url": url}] if url else []
+    links = [blocks.press(RUNBOOK, "Runbook", url=url)] if url else []
     value = button_value(remediation)
     more = [_more_menu(remediation, about, config)]
     if about.is_unlisted:
@@ -42,8 +42,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
             for verb in allowed
         ]
         if about.followed and not about.is_one_of_many and remediation.state == State.PENDING_APPROVAL:
-            looking = {"type": "button", "action_id": LOOKING, "text": blocks.plain("I'm looking"), "value": value}
-            controls.append(looking)
+            controls.append(blocks.press(LOOKING, "I'm looking", value=value))
     return [blocks.actions([*controls, *links, *more])]
 
 

@@ -79,7 +79,7 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
     may_decide = shown.refused is None
     controls = [_menu(looks_at, shown), _update()]
     if shown.failed is not None:
-        controls.append({"type": "button", "action_id": TONIGHT, "text": blocks.plain("Tonight")})
+        controls.append(blocks.press(TONIGHT, "Tonight"))
     if may_decide:
         controls += pause_buttons(cluster_id or None, shown.pause)
     drawn = [
@@ -141,7 +141,7 @@ def _heading(text: str) -> Json:
 
 
 def _update() -> Json:
-    return {"type": "button", "action_id": UPDATE, "text": blocks.plain("Refresh")}
+    return blocks.press(UPDATE, "Refresh")
 
 
 def _menu(looks_at: Filter, shown: Overview) -> Json:
@@ -201,10 +201,8 @@ def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, 
     told += ["1 of 2 approvals"] if about.first and about.first.counts_for(each) else []
     lines = clean(in_a_line(each), 300), " · ".join(told)
     label = "Close" if is_open else "Show" if shown.refused else "Decide"
-    button = {
-        "type": "button", "action_id": OPEN, "text": blocks.plain(label), "value": key(each),
-        "accessibility_label": clean(f"{label} {each.node}", blocks.MAX_OPTION_TEXT),
-    }  # fmt: skip
+    aloud = clean(f"{label} {each.node}", blocks.MAX_OPTION_TEXT)
+    button = blocks.press(OPEN, label, value=key(each), accessibility_label=aloud)
     return {"type": "section", "text": blocks.plain("\n".join(lines)), "accessory": button}
 
 
@@ -248,9 +246,7 @@ def _pages(shown: Overview) -> Blocks:
     if shown.pages == 1:
         return []
     turns = [(PREVIOUS, "Previous", shown.page > 0), (NEXT, "Next", shown.page < shown.pages - 1)]
-    buttons = [
-        {"type": "button", "action_id": name, "text": blocks.plain(text)} for name, text, is_there in turns if is_there
-    ]
+    buttons = [blocks.press(name, text) for name, text, is_there in turns if is_there]
     return [blocks.context(f"Page {shown.page + 1} of {shown.pages}"), blocks.actions(buttons)]
 
 

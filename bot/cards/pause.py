@@ -39,12 +39,7 @@ def _why(pauser: Pauser) -> str:
 
 def pause_buttons(cluster_id: str | None, pause: Pause | None) -> list[Json]:
     """Return the buttons that pause approvals of a cluster, or of all, and that resume them."""
-    again = {
-        "type": "button",
-        "action_id": PAUSE_DIALOG,
-        "text": blocks.plain("Pause approvals…"),
-        "value": cluster_id or ALL_CLUSTERS,
-    }
+    again = blocks.press(PAUSE_DIALOG, "Pause approvals…", value=cluster_id or ALL_CLUSTERS)
     if pause is None:
         return [again]
     return [resume_button(cluster_id or ALL_CLUSTERS), again]
@@ -52,12 +47,7 @@ def pause_buttons(cluster_id: str | None, pause: Pause | None) -> list[Json]:
 
 def resume_button(cluster_id: str) -> Json:
     """Return the button that asks which pauses end, and why."""
-    return {
-        "type": "button",
-        "action_id": RESUME_DIALOG,
-        "text": blocks.plain("Resume approvals…"),
-        "value": cluster_id,
-    }
+    return blocks.press(RESUME_DIALOG, "Resume approvals…", value=cluster_id)
 
 
 def pause_dialog(cluster_id: str, place: ReplyTarget) -> Json:

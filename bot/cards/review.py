@@ -42,8 +42,8 @@ class Review:
 
 def review_button(digest_id: str, count: int, where: str = "") -> Element:
     """Return the button that opens the dialog; `where` is raw, for a place with several."""
-    text = blocks.plain(clean(f"Review {count}{f' in {where}' if where else ''}…", blocks.MAX_OPTION_TEXT))
-    return {"type": "button", "action_id": REVIEW, "text": text, "value": digest_id, "style": "primary"}
+    label = clean(f"Review {count}{f' in {where}' if where else ''}…", blocks.MAX_OPTION_TEXT)
+    return blocks.press(REVIEW, label, value=digest_id, style="primary")
 
 
 def dialog(

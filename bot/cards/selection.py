@@ -23,7 +23,7 @@ BATCH = "batch"
 
 def stop_button(batch: Batch) -> Json:
     """Return the button that stops a selection; a row takes one."""
-    return {"type": "button", "action_id": STOP, "text": blocks.plain("Stop"), "value": batch.id}
+    return blocks.press(STOP, "Stop", value=batch.id)
 
 
 def controls(of: TrackedMessage, count: int, decidable: int, running: Batch | None, pause: Pause | None) -> Blocks:
@@ -36,7 +36,7 @@ def controls(of: TrackedMessage, count: int, decidable: int, running: Batch | No
     if decidable:
         some.append(review_button(of.id, decidable))
     if count:
-        some.append({"type": "button", "action_id": LOOKING, "text": blocks.plain("I'm looking"), "value": of.id})
+        some.append(blocks.press(LOOKING, "I'm looking", value=of.id))
         some += pause_buttons(of.cluster_id, pause)
     return [blocks.actions(some)] if some else []
 

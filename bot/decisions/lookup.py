@@ -7,7 +7,18 @@ from dataclasses import dataclass, field, replace
 
 from bot.clock import Clock
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
-from bot.models import OPEN, RULES, Actor, Alert, FaultReport, PastDecision, Remediation, RemediationRef, Verb
+from bot.models import (
+    OPEN,
+    RULES,
+    Actor,
+    Alert,
+    FaultReport,
+    PastDecision,
+    Remediation,
+    RemediationRef,
+    Verb,
+    read_reference,
+)
 from bot.policy import Policy
 from bot.store import Database, audit, ended, faults, messages, outages
 from bot.together import TogetherClient
@@ -125,7 +136,7 @@ class Lookup:
         open_ones = [each.ref for each in (await self.open()).found]
         if found := [ref for ref in open_ones if ref.remediation_id in words or str(ref) in words]:
             return found
-        triples = [ref for word in sorted(words) if (ref := _as_reference(word))][:MAX_TRIPLES]
+        triples = [ref for word in sorted(words) if (ref := read_reference(word))][:MAX_TRIPLES]
         return [ref for ref in triples if await self._exists(ref)]
 
     async def _exists(self, ref: RemediationRef) -> bool:
@@ -282,13 +293,6 @@ class Lookup:
         lists = await asyncio.gather(*map(read, names))
         found = oldest_first(each for some in lists if some for each in some)
         return LookupResult(found, [name for name, some in zip(names, lists, strict=True) if some is None])
-
-
-def _as_reference(word: str) -> RemediationRef | None:
-    try:
-        return RemediationRef(*word.split("/")) if word.count("/") == 2 else None  # noqa: PLR2004 - three parts
-    except InvalidId:
-        return None
 
 
 def _read(item: object) -> Remediation | None:

@@ -41,7 +41,7 @@ from bot.models.button import SeenState, button_value, read_button_value, refere
 from bot.models.entry import Entry
 from bot.models.event import WHILE_OPEN, Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
-from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id, new_id, short_hash
+from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id, new_id, read_reference, short_hash
 from bot.models.job import (
     DOUBT_SECONDS,
     LIFETIME,
@@ -180,6 +180,7 @@ __all__ = [
     "key",
     "new_id",
     "read_button_value",
+    "read_reference",
     "reference_value",
     "repairs_since",
     "short_hash",

@@ -67,6 +67,15 @@ class RemediationRef:
         return f"{self.cluster_id}/{self.instance_id}/{self.remediation_id}"
 
 
+def read_reference(text: str) -> RemediationRef | None:
+    """Return the reference that a text is, as `str` writes one; None where it is none."""
+    parts = text.split("/")
+    try:
+        return RemediationRef(*parts) if len(parts) == 3 else None  # noqa: PLR2004 - a reference has three parts
+    except InvalidId:
+        return None
+
+
 def short_hash(value: object, characters: int = 16) -> str:
     """Return a short name of a value that JSON can hold: the same for the same."""
     return hashlib.blake2b(json.dumps(value).encode(), digest_size=characters // 2).hexdigest()

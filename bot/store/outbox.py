@@ -104,7 +104,7 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
 
     Events of one subject with the same `key` have the same ID.
     """
-    if not is_told(connection):
+    if not connection.targets:
         return
     event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
     event = Event(event_id, kind, subject, read_clock(connection), data)
