@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import assert_never
 
@@ -62,6 +62,7 @@ class Chooser:
     submissions: Submissions
     dialogs: Dialogs
     config: cards.CardConfig
+    _asked: dict[str, Interaction] = field(default_factory=dict, init=False)  # last, by the dialog that it fills
 
     async def tonight(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Sum up the last shift, for somebody who asks in their home."""
@@ -176,8 +177,9 @@ class Chooser:
         )
         return chooser.chooser(filled, shown)
 
-    async def _fill(self, view_id: str, make: Callable[[], Awaitable[Json]], of: Interaction) -> None:
-        """Put into an open dialog what was looked up, or why it couldn't be."""
+    async def _fill(self, view_id: str, make: Callable[[], Awaitable[Json]], of: Interaction, seen: str = "") -> None:
+        """Put into an open dialog what was looked up, or why it couldn't be, unless something newer was asked for."""
+        self._asked[view_id] = of
         try:
             view = await make()
         except BotError as error:
@@ -189,9 +191,12 @@ class Chooser:
         except InvalidId as error:
             view = chooser.nothing(str(error))
         try:
-            await self.dialogs.change(view_id, view)
+            await self.dialogs.change(view_id, view, seen, lambda: self._asked.get(view_id) is of)
         except DialogNotShown as error:
             await self.surface.refuse(error, of)
+        finally:
+            if self._asked.get(view_id) is of:
+                del self._asked[view_id]
 
     async def options(self, ack: AsyncAck, body: Json) -> None:
         """The menu of the dialog asks for its choices."""
@@ -210,7 +215,8 @@ class Chooser:
         """Show the remediation that was chosen in the dialog."""
         view, picked = view_of(body), click_of(body, verb=Verb.CANCEL)
         value = option_of(action_of(body))
-        fill = partial(self._fill, str(view.get("id")), lambda: self._picked(view, value, picked.actor), picked)
+        make, seen = partial(self._picked, view, value, picked.actor), str(view.get("hash") or "")
+        fill = partial(self._fill, str(view.get("id")), make, picked, seen)
         return await self.surface.take(ack, picked, partial(self.surface.once, picked, fill), decides=False)
 
     async def _picked(self, view: Json, value: str, actor: Actor) -> Json:

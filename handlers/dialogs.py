@@ -1,8 +1,10 @@
 """Slack's views: dialogs, opened within the 3 s that a `trigger_id` lives (docs.slack.dev, views.open), and homes."""
 
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -14,6 +16,11 @@ from handlers.client import SlackFailure
 logger = logging.getLogger(__name__)
 
 AGAIN = (1.0, 3.0, 10.0, 30.0)  # seconds before further attempts to show what somebody waits for
+REMEMBERED = 1000  # dialogs
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(slots=True)
@@ -22,6 +29,7 @@ class Dialogs:
 
     client: AsyncWebClient
     clock: Clock
+    _shown: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False)  # the last `hash` from here, by ID
 
     async def open(self, trigger_id: str | None, view: Json) -> str:
         """Open a dialog, and return its ID.
@@ -36,32 +44,55 @@ class Dialogs:
             logger.warning("Couldn't open a dialog: %s", error)
             raise DialogNotShown from error
 
-    async def change(self, view_id: str, view: Json) -> None:
-        """Change a dialog, unless it was closed.
+    async def change(self, view_id: str, view: Json, seen: str = "", is_wanted: Callable[[], bool] = _always) -> None:
+        """Change a dialog, unless it was closed, or another process has put something newer into it.
+
+        Args:
+            seen: the `hash` of what was in it when this was asked for; empty for whatever is there.
+            is_wanted: whether nothing newer was asked for here.
 
         Raises:
             DialogNotShown: Slack did not say that it did.
         """
-        try:
-            await patiently(self.clock, lambda: self.client.views_update(view_id=view_id, view=view))
-        except SlackFailure as error:
-            logger.info("A dialog wasn't filled: %s", error)
-            if error.code != "not_found":  # it was closed (docs.slack.dev, views.update)
-                raise DialogNotShown from error
+        for known in dict.fromkeys((seen, self._shown.get(view_id, seen))):
+            try:
+                await patiently(self.clock, partial(self._update, view_id, view, known), is_wanted)
+            except SlackFailure as error:
+                logger.info("A dialog wasn't filled: %s", error)
+                if error.code == "not_found":  # it was closed (docs.slack.dev, views.update)
+                    return
+                if error.code != "hash_conflict":
+                    raise DialogNotShown from error
+            else:
+                return
+
+    async def _update(self, view_id: str, view: Json, known: str) -> None:
+        shown = await self.client.views_update(view_id=view_id, view=view, hash=known or None)
+        self._shown[view_id] = str(((shown.data or {}).get("view") or {}).get("hash"))  # type: ignore[union-attr] # checked: an object
+        if len(self._shown) > REMEMBERED:
+            self._shown.popitem(last=False)
 
 
-async def patiently(clock: Clock, show: Callable[[], Awaitable[object]]) -> None:
+async def patiently(
+    clock: Clock, show: Callable[[], Awaitable[object]], is_wanted: Callable[[], bool] = _always
+) -> None:
     """Show a view, again where Slack can't for the moment: the same view twice is the same.
+
+    Args:
+        is_wanted: asked before each attempt.
 
     Raises:
         SlackFailure: it refused, or couldn't for most of a minute.
     """
     for seconds in (*AGAIN, None):
+        if not is_wanted():
+            return
         try:
             await show()
         except SlackFailure as error:
-            if seconds is None or not error.is_passing:
+            wait = error.retry_after or 0.0
+            if seconds is None or not error.is_passing or wait > AGAIN[-1]:
                 raise
-            await clock.sleep(max(seconds, error.retry_after or 0.0), WaitReason.SLACK_LIMIT)
+            await clock.sleep(max(seconds, wait), WaitReason.SLACK_LIMIT)
         else:
             return

@@ -1,10 +1,11 @@
 """The app's home: drawn when it is opened, and again after what was done in it."""
 
-import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -27,12 +28,21 @@ REMEMBERED = 1000  # people
 _TURNS = {home.PREVIOUS: -1, home.NEXT: 1}
 
 
-@dataclass
+@dataclass(slots=True)
 class _Viewer:
-    """Somebody who has it open: what they look at, and the lock that lets an older drawing never cover a newer one."""
+    """Somebody who has it open.
+
+    Attributes:
+        looks_at: what they look at.
+        is_first: they have never seen it.
+        is_asked_for: it is to be drawn.
+        is_drawing: a task does that, and goes on until nothing is asked for any more.
+    """
 
     looks_at: home.Filter = field(default_factory=home.Filter)
-    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_first: bool = False
+    is_asked_for: bool = False
+    is_drawing: bool = False
 
 
 @dataclass(slots=True)
@@ -105,9 +115,12 @@ class Home:
         await ack(options=home.options(found, str(body.get("value") or "")))
 
     def _draw_soon(self, actor: Actor, looks_at: home.Filter, *, is_first: bool = False) -> None:
+        """Draw it, once for all that is asked for meanwhile: what is drawn is none of the person's requests."""
         viewer = self._viewer(actor.user_id)
-        viewer.looks_at = looks_at
-        self.tasks.spawn(self._draw(actor, viewer, is_first=is_first), f"home of {actor.user_id}", person=actor.user_id)
+        viewer.looks_at, viewer.is_asked_for, viewer.is_first = looks_at, True, viewer.is_first or is_first
+        if not viewer.is_drawing:
+            viewer.is_drawing = True
+            self.tasks.spawn(self._draw(actor, viewer), f"home of {actor.user_id}")
 
     def _viewer(self, user_id: str) -> _Viewer:
         viewer = self._viewers.setdefault(user_id, _Viewer())
@@ -116,11 +129,23 @@ class Home:
             self._viewers.popitem(last=False)
         return viewer
 
-    async def _draw(self, actor: Actor, viewer: _Viewer, *, is_first: bool) -> None:
-        async with viewer.drawing:
-            if is_first:
-                await self._publish(actor.user_id, home.loading())
-            await self._publish(actor.user_id, await self._view(actor, viewer.looks_at))
+    async def _draw(self, actor: Actor, viewer: _Viewer) -> None:
+        try:
+            if viewer.is_first:
+                viewer.is_first = False
+                with suppress(SlackFailure):
+                    await self._publish(actor.user_id, home.loading())
+            while viewer.is_asked_for:
+                await patiently(self.clock, partial(self._show, actor, viewer))
+        except SlackFailure as error:
+            logger.warning("Couldn't draw the home of %s: %s", actor.user_id, error)
+        finally:
+            viewer.is_drawing = False
+
+    async def _show(self, actor: Actor, viewer: _Viewer) -> None:
+        """Show what is there now: an attempt that comes late must not bring back what was decided since."""
+        viewer.is_asked_for = False
+        await self._publish(actor.user_id, await self._view(actor, viewer.looks_at))
 
     async def _view(self, actor: Actor, looks_at: home.Filter) -> Json:
         channel_id = self.channel_for(looks_at.cluster_id)
@@ -133,10 +158,7 @@ class Home:
         return home.home(shown, looks_at, self.config, self.clock.now())
 
     async def _publish(self, user_id: str, view: Json) -> None:
-        try:
-            await patiently(self.clock, lambda: self.client.views_publish(user_id=user_id, view=view))
-        except SlackFailure as error:
-            logger.warning("Couldn't draw the home of %s: %s", user_id, error)
+        await self.client.views_publish(user_id=user_id, view=view)
 
 
 def _looks_at(shown: Json) -> home.Filter:

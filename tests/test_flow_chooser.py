@@ -2,19 +2,22 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from bot.cards import chooser
+from bot.clock import WaitReason
 from bot.decisions.lookup import FRESH_SECONDS, MENU_SECONDS
 from bot.store.tables import audit
+from tests.manual_clock import ON_THE_WAY
 from tests.rows import execute_beside, outcomes_by_user
 from tests.samples import remediation
 from tests.simulator.slack.limits import check_option_groups, check_view
 from tests.simulator.slack.workspace import SlackFault
-from tests.simulator.together import Fault
+from tests.simulator.together import Fault, Ids
 from tests.storms import XID
 from tests.watch import card, quiet, watching
 from tests.world import IDS, OTHER, REF, World, both_transports, world
@@ -355,3 +358,46 @@ async def test_dialog_that_slack_is_too_busy_to_fill_is_filled_later_or_said_so(
         await bot.slack.until(lambda: bot.slack.views and "gpu-node-7" in json.dumps(bot.slack.views[-1]))
     else:
         assert "Slack couldn't show the dialog. Nothing was sent." in (await bot.reply_privately()).text
+
+
+async def two_to_choose_from(bot: World) -> tuple[dict[str, Any], list[dict[str, Any]], Ids]:
+    """A dialog, its two choices, and the IDs of the second."""
+    bot.together.add(**NAMES)
+    second = bot.together.add(("cluster-1", "instance-2", "remediation-2"), instance_name="gpu-node-8")
+    view = await opened(bot)
+    return view, await bot.slack.ask_in_view(view, chooser.REMEDIATION, ""), second
+
+
+async def test_dialog_shows_the_last_choice_though_slack_took_the_first_one_late(bot: World) -> None:
+    view, (seven, eight), second = await two_to_choose_from(bot)
+    bot.time.passing = ON_THE_WAY - {WaitReason.SLACK_LIMIT}
+    bot.slack.faults.append(SlackFault("views.update", "ratelimited", retry_after=20))
+    await bot.slack.pick(view, chooser.REMEDIATION, seven)
+    await bot.time.until_sleeping(WaitReason.SLACK_LIMIT)
+    await bot.slack.pick(view, chooser.REMEDIATION, eight)
+    assert "gpu-node-8" in shown_in(await filled(bot, view.get("version", 0) + 1))
+    await bot.time.end_pause(WaitReason.SLACK_LIMIT)
+    await quiet(bot)
+    await bot.slack.submit(dict(bot.slack.views[0]))
+    await bot.settle()
+    assert [ids for ids in bot.together.remediations if bot.together.state(ids) == "CANCELLED"] == [second]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_dialog_shows_the_last_choice_though_together_answered_the_first_one_late(
+    postgresql: str, processes: int
+) -> None:
+    async with world(database=postgresql) as bot, AsyncExitStack() as stack:
+        view, (seven, eight), second = await two_to_choose_from(bot)
+        with bot.together.paused("get"):
+            await bot.slack.pick(view, chooser.REMEDIATION, seven)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            if processes == 2:
+                await stack.enter_async_context(bot.another())
+            with bot.together.open_for_others("get"):
+                await bot.slack.pick(view, chooser.REMEDIATION, eight)
+                assert "gpu-node-8" in shown_in(await filled(bot, view.get("version", 0) + 1))
+        await quiet(bot)
+        await bot.slack.submit(dict(bot.slack.views[0]))
+        await bot.settle()
+        assert [ids for ids in bot.together.remediations if bot.together.state(ids) == "CANCELLED"] == [second]

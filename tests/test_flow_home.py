@@ -7,7 +7,9 @@ import pytest
 
 from bot import cards
 from bot.cards import home, review
+from bot.clock import WaitReason
 from bot.models import PER_PAGE, Remediation
+from tests.manual_clock import ON_THE_WAY
 from tests.rows import outcomes_by_user
 from tests.samples import remediation
 from tests.simulator.slack.limits import check_home
@@ -407,8 +409,9 @@ async def test_first_approval_of_a_node_of_a_storm_calls_on_call(bot: World) -> 
 async def test_home_is_drawn_though_slack_is_busy_for_a_moment(bot: World, kind: str) -> None:
     bot.together.add(instance_name="gpu-node-7")
     await card(bot)
-    bot.slack.faults.append(SlackFault("views.publish", kind, times=2, retry_after=1))
-    await opened(bot)
+    bot.slack.faults.append(SlackFault("views.publish", kind, times=3, retry_after=1))
+    await bot.slack.open_home()
+    await bot.slack.until(lambda: "gpu-node-7" in said(bot.slack.homes.get("U0ALICE", {"blocks": []})))
     bot.slack.faults.append(SlackFault("views.publish", kind, times=1, retry_after=1))
     await bot.slack.press_home(APPROVE)
     await bot.slack.until(lambda: APPROVE not in said(bot.slack.homes["U0ALICE"]))
@@ -430,3 +433,21 @@ async def test_home_stays_at_what_somebody_looks_at_with_two_processes(postgresq
         async with bot.another():  # Slack sends to it from now on
             await bot.slack.press_home(CANCEL)
             assert "Remediations in cluster-2" in said(await shown(bot, version=version + 1))
+
+
+async def test_home_that_slack_takes_late_shows_what_is_there_then_and_keeps_no_decision_out(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    other = bot.together.add(("cluster-1", "i-8", "r-8"), instance_name="gpu-node-8")
+    alert, second = await card(bot), await card(bot, other)
+    await opened(bot)
+    bot.time.passing = ON_THE_WAY - {WaitReason.SLACK_LIMIT}
+    bot.slack.faults.append(SlackFault("views.publish", "ratelimited", retry_after=20))
+    for _ in range(25):
+        await bot.slack.press_home(home.UPDATE)
+    await bot.time.until_sleeping(WaitReason.SLACK_LIMIT)
+    for message in (alert, second):
+        await bot.slack.press(message, APPROVE)
+        await until(bot, lambda message=message: "Approved by <@U0ALICE>" in message.text)  # type: ignore[misc] # a default
+    await bot.time.end_pause(WaitReason.SLACK_LIMIT)
+    await bot.slack.until(lambda: "Nothing is waiting for approval" in said(bot.slack.homes["U0ALICE"]))
+    assert APPROVE not in said(bot.slack.homes["U0ALICE"])

@@ -353,7 +353,7 @@ class Workspace(Listener):
                 return {"ok": True, "view": self.publish(body["user_id"], body["view"])}
             case "views.update":
                 check_view(body["view"])
-                return {"ok": True, "view": self._update_view(str(body.get("view_id")), body["view"])}
+                return {"ok": True, "view": self._update_view(str(body.get("view_id")), body["view"], body.get("hash"))}
             case "apps.connections.open":
                 return {"ok": True, "url": self.sockets.new_ticket()}
         raise Refused("unknown_method", method)
@@ -516,17 +516,24 @@ class Workspace(Listener):
 
     def open_view(self, view: dict[str, Any], user: str, client: str = "") -> dict[str, Any]:
         self._count += 1
-        opened = {**view, "id": f"V{self._count}"}
+        opened = {**view, "id": f"V{self._count}", "hash": "0"}
         self.viewers[opened["id"]] = user, client
         self.views.append(opened)
         return opened
 
-    def _update_view(self, view_id: str, view: dict[str, Any]) -> dict[str, Any]:
-        """Change a dialog that is open. What was filled in stays where a field's block and action stay."""
+    def _update_view(self, view_id: str, view: dict[str, Any], seen: str | None) -> dict[str, Any]:
+        """Change a dialog that is open. What was filled in stays where a field's block and action stay.
+
+        Args:
+            seen: the hash of what is to be changed (docs.slack.dev, views.update); None for whatever is there.
+        """
         number = next((number for number, each in enumerate(self.views) if each["id"] == view_id), None)
         if number is None:
             raise Refused("not_found", "the view was closed")
-        self.views[number] = {**view, "id": view_id, "version": self.views[number].get("version", 0) + 1}
+        if seen not in {None, self.views[number]["hash"]}:
+            raise Refused("hash_conflict", "something newer is shown")
+        version = self.views[number].get("version", 0) + 1
+        self.views[number] = {**view, "id": view_id, "version": version, "hash": str(version)}
         self.changed()
         return self.views[number]
 
