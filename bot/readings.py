@@ -10,8 +10,9 @@ _TIMES = "create_time", "update_time"
 
 
 def is_older(known: Remediation, read: Remediation) -> bool:
-    """Return whether Together's own times say that a reading is older than another."""
-    return _compared(known, read) < 0
+    """Return whether Together's own times say that a reading is older than another, or of an earlier incident."""
+    order = _compared(known, read)
+    return order < 0 or (order == 0 and is_next_incident(read, known))
 
 
 def may_be_older(alert: Alert, read: Remediation) -> bool:

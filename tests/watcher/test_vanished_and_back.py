@@ -450,3 +450,23 @@ async def test_hold_and_words_of_an_incident_are_not_on_the_next_ones_card() -> 
         before = len(thread(bot, alert))
         await pass_time(bot, 3600)
         assert any("S0ONCALL" in line for line in thread(bot, alert)[before:])
+
+
+async def test_one_list_that_lags_behind_the_next_incident_makes_no_further_one(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7", linked_alerts=XID)
+    alert = await card(bot)
+    await pass_time(bot, 600)
+    first = dict(bot.together.remediations[IDS])
+    bot.together.resolve(IDS)
+    bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"  # as Together does: the time of its creation stays
+    second = bot.together.remediations[IDS]
+    await until(bot, lambda: any("is waiting for approval again" in line for line in thread(bot, alert)))
+    await bot.slack.press(alert, HOLD, choice="14400", user="U0BOB")
+    await until(bot, lambda: "On hold" in alert.everything)
+    before = [line for line in thread(bot, alert) if "waiting for approval again" in line]
+    bot.together.remediations[IDS] = first
+    await poll(bot)
+    bot.together.remediations[IDS] = second
+    await pass_time(bot, 1200)
+    assert "On hold" in alert.everything
+    assert [line for line in thread(bot, alert) if "waiting for approval again" in line] == before
