@@ -54,7 +54,7 @@ from bot.cards.pause import (
     resume_dialog,
     resumed,
 )
-from bot.cards.pointers import moved, posted_twice
+from bot.cards.pointers import moved, moved_cluster, posted_twice
 from bot.cards.reason import HOLD_FOR, MODE, REASON, hold_dialog, reason_dialog, recall
 from bot.cards.remediation_card import asked_to_wait, brief, card
 from bot.cards.thread import (
@@ -143,6 +143,7 @@ __all__ = [
     "more_unrepaired",
     "most_common_fault",
     "moved",
+    "moved_cluster",
     "none_left",
     "not_back",
     "opened_again",

@@ -12,6 +12,11 @@ def moved(alerts: Sequence[Alert], channel_id: str) -> Message:
     return line(f"{_named(alerts)}: moved to <#{channel_id}>. Decide there.")
 
 
+def moved_cluster(cluster: str, channel_id: str) -> Message:
+    """Return that what is wrong in a cluster as a whole is told in another channel now."""
+    return line(f"Cluster {escape(cluster, 100)}: moved to <#{channel_id}>.")
+
+
 def posted_twice(alerts: Sequence[Alert], link: str) -> Message:
     """Return that there is another message about the same.
 

@@ -31,6 +31,7 @@ class Step(Laned):
     FIND = Lane.REPLY, "find"
     EDIT = Lane.EDIT, "edit"
     END = Lane.EDIT, "end"
+    MOVE = Lane.EDIT, "move"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class View:
         draw: gives what it shows, without the mention in a post that calls nobody.
         is_fresh: the alerts were read lately: nobody is called, and nothing said to be over, by what is old.
         is_over: nothing is left that the message is about.
+        is_elsewhere: the cluster's alerts go to another channel than the message's now.
     """
 
     report: FaultReport
@@ -49,6 +51,7 @@ class View:
     draw: Callable[[], Message]
     is_fresh: bool
     is_over: bool
+    is_elsewhere: bool
 
     @property
     def news(self) -> frozenset[str]:
@@ -56,7 +59,7 @@ class View:
         fresh = {each.alert.key for each in self.overdue} if self.is_fresh else frozenset()
         return frozenset(self.report.brake_key | fresh).difference(self.report.told)
 
-    def step(self) -> Step | None:
+    def step(self) -> Step | None:  # noqa: PLR0911 - one line for each step, in their order
         """Return what the message needs next; None for nothing."""
         report, message = self.report, self.report.message
         if message and message.mark:
@@ -64,6 +67,8 @@ class View:
         if self.is_over:
             is_known = self.is_fresh or not report.is_announced or not report.is_watched
             return Step.END if (message or report.is_announced) and is_known else None
+        if self.is_elsewhere:
+            return Step.MOVE
         if message is None:
             return Step.POST if self.news or report.brake_key or (self.is_fresh and self.overdue) else None
         if not message.ts:
@@ -117,6 +122,8 @@ class FaultTeller:
         self.reports.database.lease.ensure_held()
         if step is Step.FIND:
             await self._find(cluster_id)
+        elif step is Step.MOVE:
+            await finish(self._move(cluster_id, view))
         elif lane is Lane.EDIT:
             await finish(self._edit(cluster_id, view, is_end=step is Step.END))
         else:
@@ -135,7 +142,8 @@ class FaultTeller:
             oncall = self.config.route(cluster_id).oncall
             draw = partial(cards.unrepaired, cluster_id, report, left if stands else overdue, oncall)
         is_fresh = self.reports.is_fresh(cluster_id, self.clock.monotonic())
-        return View(report, overdue, draw, is_fresh, is_over)
+        is_elsewhere = self._channel_of(cluster_id) != self.config.route(cluster_id).channel_id
+        return View(report, overdue, draw, is_fresh, is_over, is_elsewhere)
 
     def _channel_of(self, cluster_id: str) -> str:
         message = self.reports[cluster_id].message
@@ -223,6 +231,19 @@ class FaultTeller:
             return
         told: Data | None = {"is_over": True, "is_watched": report.is_watched} if report.is_announced else None
         await self.reports.change(cluster_id, partial(replace, message=None, is_announced=False), told=told)
+
+    async def _move(self, cluster_id: str, view: View) -> None:
+        """Leave a pointer, and forget who was called: it is posted, and calls, where the cluster's alerts go now."""
+        message = view.report.message
+        if message and message.ts and not message.is_read_only:
+            said = cards.moved_cluster(view.report.cluster or cluster_id, self.config.route(cluster_id).channel_id)
+            try:
+                await self.channels.update(message.ts, said, message.channel_id)
+            except PostFailed as error:
+                if not error.is_lasting:
+                    raise
+                logger.warning("The message about cluster %s can't be changed any more: %s", cluster_id, error)
+        await self.reports.change(cluster_id, partial(replace, message=None, told={}))
 
     async def _find(self, cluster_id: str) -> None:
         """Look for what may have arrived. Where the bot may not read it, it is repeated, but only once."""

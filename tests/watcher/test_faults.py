@@ -11,7 +11,7 @@ from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began
-from tests.watch import card, carried_out, enforce_slacks_limits, pass_time, thread, until, watching
+from tests.watch import CHANNEL, card, carried_out, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.world import CANCEL, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
@@ -275,3 +275,20 @@ async def test_alerts_are_read_each_minute_and_at_once_when_a_repair_ends(bot: W
     before = alerts_read(bot)
     await pass_time(bot, 2 * POLL)
     assert alerts_read(bot) > before
+
+
+@pytest.mark.parametrize("is_archived", [True, False])
+async def test_message_moves_with_the_alerts_of_its_cluster_and_calls_there(bot: World, *, is_archived: bool) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    old = await message(bot)
+    bot.slack.channels[CHANNEL].is_archived = is_archived
+    await bot.settle()
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
+        await pass_time(bot, 600)
+        (new,) = [each for each in bot.slack.visible() if each.channel == "C0OTHER" and "gpu-1" in each.everything]
+        assert "S0ONCALL" in new.everything
+        if not is_archived:
+            assert old.text == "Cluster cluster-1 (H100): moved to <#C0OTHER>."
+        bot.together.fire("a-2", "cluster-1", "gpu-2")
+        await until(bot, lambda: "gpu-2" in new.everything, 1800)
