@@ -41,7 +41,7 @@ from bot.models import (
 )
 from bot.mrkdwn import clean, escape, lasted, when
 
-_RUNNING = 4  # selections that are shown while they run
+_RUNNING = 12  # selections that are shown while they run: a message holds 50 blocks
 NAMES = 120  # characters of the names of a group's nodes; the dialog has all
 _DELETES = elements("⚠️ Deletes local data:", bold=True)
 
@@ -96,11 +96,12 @@ def draw(  # noqa: PLR0913 - what a digest shows
 
 
 def _running(batches: Sequence[Batch]) -> Iterator[Json]:
-    """Yield how far selections are, each with its own Stop; the last one's is beside the other buttons."""
-    for each in batches[-_RUNNING:]:
+    """Yield how far selections are, each with its own Stop: a line for all but the last, whose Stop is in the row."""
+    for each in batches[-_RUNNING:-1]:
+        yield from blocks.rich_texts(progress_lines(each)[:1])
+        yield blocks.actions([stop_button(each)])
+    for each in batches[-1:]:
         yield from blocks.rich_texts(progress_lines(each))
-        if each is not batches[-1]:
-            yield blocks.actions([stop_button(each)])
 
 
 def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:

@@ -82,22 +82,25 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
     people = pause.people[:BOXES]
     boxes = [_box(each, cluster_id) for each in people]
     own = [box for box, each in zip(boxes, people, strict=True) if each.user_id == user_id]
-    if since:
-        boxes.append(blocks.option(f"The storm brake: {pause.brakes[0].broken} are broken", BRAKE))
+    brake = next((each for each in pause.brakes if each.cluster_id == cluster_id), None)
+    if since and brake:
+        box = blocks.option(f"The storm brake: {brake.broken} are broken", BRAKE)
+        boxes.append(box | {"description": blocks.plain(clean(cluster_id, blocks.MAX_OPTION_TEXT))})
         own = own or ([] if people else boxes)
     if not boxes:  # the brake was set by another version, and is read again in a moment
         said = f"{pause_line(pause)} Nothing can be resumed right now. Try again in a minute."
         return {**_dialog("Resume approvals", RESUME_DIALOG), "blocks": [blocks.paragraph(said)]}
     field = blocks.boxes(ENDS, boxes, own)
-    braked = [each.cluster_id for each in pause.brakes] if not since else []
-    warns = "If one switch or rack is the cause, repairing single nodes doesn't help." if since else ""
+    others = _kept([each.cluster_id for each in pause.brakes if each is not brake])
+    warns = "If one switch or rack is the cause, repairing single nodes doesn't help. " if since else ""
+    resumes = f"Approvals {_where(cluster_id)} resume once no pause is left."
     hint = "Needed for the storm brake. Kept in the audit trail." if since else "Kept in the audit trail."
     return {
         **_dialog("Resume approvals", RESUME_DIALOG),
         "private_metadata": json.dumps([cluster_id, place.channel_id, place.is_home, since]),
         "submit": blocks.plain("Resume approvals"),
         "blocks": [
-            blocks.statement("Approvals resume once no pause is left.", warns or _kept(braked)),
+            blocks.statement(resumes, f"{warns}{others}".strip()),
             blocks.field(ENDS, "Which pauses end", field, "People whose pause you end are told."),
             blocks.reason_field(RESUME_DIALOG, hint, MAX_REASON, is_optional=True),
         ],
@@ -109,7 +112,7 @@ def _kept(braked: Sequence[str]) -> str:
         return ""
     names = ", ".join(clean(each, 60) for each in braked[:NAMED])
     more = f", and {len(braked) - NAMED} more" if len(braked) > NAMED else ""
-    return f"The storm brake keeps some paused: {names}{more}. Resume those from a card of theirs."
+    return f"The storm brake keeps others paused: {names}{more}. Resume those from a card of theirs."
 
 
 def _box(pauser: Pauser, cluster_id: str) -> Json:

@@ -65,8 +65,8 @@ class PauseService:
         """Return what somebody can resume who asks for a cluster, or for all where the ID is empty.
 
         Returns:
-            The cluster: another one where only its storm brake pauses anything. What pauses it. The `key` of its storm
-            brake, empty where that doesn't.
+            The cluster: the first one where only storm brakes pause anything. What pauses it, with the brakes of others
+            where all were asked for. The `key` of its storm brake, empty where that doesn't.
 
         Raises:
             StorageUnavailable: the database did not answer.
@@ -74,7 +74,6 @@ class PauseService:
         pause = await self.database.read(pauses.active, [cluster_id])
         if pause and not cluster_id and not pause.people:
             cluster_id = pause.brakes[0].cluster_id
-            pause = await self.database.read(pauses.active, [cluster_id])
         is_braked = pause is not None and cluster_id in {each.cluster_id for each in pause.brakes}
         report = (await self.database.read(faults.known)).get(cluster_id) if is_braked else None
         return cluster_id, pause, report.brake.key if report and report.brake else ""

@@ -445,6 +445,10 @@ async def test_home_names_each_cluster_whose_brake_is_latched(bot: World) -> Non
     said = home.said(await home.opened(bot))
     assert "paused in cluster-1 automatically" in said
     assert "in cluster-2 automatically" in said
+    view = await resume_dialog(bot, None)
+    assert "Approvals in cluster-1 resume once no pause is left." in home.said(view)
+    assert "The storm brake keeps others paused: cluster-2." in home.said(view)
+    assert view["blocks"][1]["element"]["options"][0]["description"]["text"] == "cluster-1"
 
 
 async def test_process_of_release_0_1_that_ends_the_longest_pause_ends_no_other(
