@@ -18,8 +18,8 @@ _MOST = 10_000  # alerts of a shift, or of a node
 _LONGEST_REPAIR = 7 * 86_400.0  # from its alert to its end
 a, m = alerts.c, messages.c
 _LATELY = (
-    ALERTS.where(or_(a.is_open, a.seen_at > bindparam("b_since")))
-    .order_by(a.is_open.desc(), a.seen_at.desc())
+    ALERTS.where(or_(a.is_open, a.changed_at > bindparam("b_since")))
+    .order_by(a.is_open.desc(), a.changed_at.desc())
     .limit(_MOST)
 )
 _NAMING = (  # whether it is a node's name or ID is seen once it is read
@@ -29,7 +29,7 @@ _NAMING = (  # whether it is a node's name or ID is seen once it is read
     .order_by(a.seen_at.desc())
     .limit(_MOST)
 )
-_ENDED = ALERTS.where(a.seen_at > bindparam("b_since"))
+_ENDED = ALERTS.where(a.changed_at > bindparam("b_since"))
 _FAILED, _SUCCEEDED = _ENDED.where(a.state == State.FAILED), _ENDED.where(a.state == State.SUCCEEDED)
 _REPAIRED = (
     ALERTS.join(messages, m.id == a.message_id)
@@ -39,7 +39,7 @@ _OPEN_ON = ALERTS.where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.ins
 
 
 def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float]:
-    """Return what is open, and what was first seen within the last `seconds` or a week before; and the present."""
+    """Return what is open, and what changed within the last `seconds` or a week before; and the present."""
     present = read_clock(connection)
     return read_alerts(connection, _LATELY, {"b_since": present - seconds - _LONGEST_REPAIR}), present
 

@@ -55,7 +55,7 @@ _BODIES = ALERTS.where(is_among("b_ids", *_IDS))
 _ANY = select(m.id).limit(1)
 _EXISTING = select(*_IDS).where(is_among("b_ids", *_IDS))
 _WITHDRAWN = _EXISTING.where(a.state == WITHDRAWN)
-_GONE = ALERTS.where(a.state == WITHDRAWN, a.seen_at > now() - bindparam("b_seconds"))
+_GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > now() - bindparam("b_seconds"))
 _ARRIVALS = select(*_IDS).where(a.seen_at > now() - bindparam("b_seconds"))
 _DUE = (
     select(m.id)
@@ -75,7 +75,7 @@ _GROWING = (
 _UNPOSTED = select(m.body).where(
     m.is_open, m.is_digest.is_(False), m.cluster_id == bindparam("b_cluster"), m.ts.is_(None), m.posted_at == 0
 )
-_ADD_ALERTS = insert(alerts).on_conflict_do_nothing()
+_ADD_ALERTS = insert(alerts).values(changed_at=now()).on_conflict_do_nothing()
 _ADD_MESSAGE = insert(messages).values(version=0)
 _MOVE = update(alerts).where(is_among("b_ids", a.message_id)).values(message_id=bindparam("b_to"))
 _DROP_MESSAGES = delete(messages).where(is_among("b_ids", m.id))

@@ -1,6 +1,18 @@
 """Deleting what is old, a little at a time: no ack waits long for it. The audit trail stays."""
 
-from sqlalchemy import BindParameter, ColumnElement, Delete, Table, bindparam, delete, select, true, tuple_, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Delete,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    select,
+    true,
+    tuple_,
+    update,
+)
 
 from bot.store import batches, inbox
 from bot.store.connection import Connection, now, read_clock
@@ -31,7 +43,12 @@ _OLDEST: BindParameter[float] = bindparam("b_oldest")
 _OLD = (
     _some(decisions, c.done_at < _OLDEST),
     # Worded so that SQLite looks by age: almost all rows are closed.
-    _some(alerts, alerts.c.is_open.is_distinct_from(true()), alerts.c.seen_at < _OLDEST),
+    _some(
+        alerts,
+        alerts.c.is_open.is_distinct_from(true()),
+        alerts.c.changed_at < _OLDEST,
+        ~exists().where(messages.c.id == alerts.c.message_id, messages.c.is_open),  # a repair may be watched still
+    ),
     _some(messages, messages.c.is_open.is_distinct_from(true()), messages.c.opened_at < _OLDEST),
 )
 

@@ -71,7 +71,7 @@ _SHOWN = (
 _ONE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
 WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1)
 _WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version"))
-_WRITE_ALERT = update(alerts).where(one_remediation(a))
+_WRITE_ALERT = update(alerts).where(one_remediation(a)).values(changed_at=now())
 _FORGET_FIRST = delete(first_approvals).where(one_remediation(first))
 
 

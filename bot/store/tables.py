@@ -125,12 +125,14 @@ alerts = Table(
     _required("state"),
     _required("is_open", Boolean),
     _required("seen_at", Double),
+    _required("changed_at", Double, server_default="0"),
     _required("fingerprint"),
     _required("body"),
     Index("alerts_of_a_message", "message_id"),
     Index("open_alerts", "is_open", "cluster_id"),
-    Index("alerts_by_state", "state", "seen_at"),
+    Index("alerts_by_state", "state", "changed_at"),
     Index("alerts_by_age", "seen_at"),
+    Index("alerts_by_change", "changed_at"),
 )
 
 messages = Table(

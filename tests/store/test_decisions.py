@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, select, text, true, update
+from sqlalchemy import insert, select, text, update
 
 from bot.errors import LeaseLost, OutcomeKind
 from bot.models import Alert, Claim, Job, Outcome, RemediationRef, ReplyTarget, SeenState, TrackedMessage
@@ -203,18 +203,23 @@ async def test_old_decisions_are_purged_and_the_trail_is_kept(store: DecisionSto
 async def test_alerts_are_purged_only_once_they_are_closed(store: DecisionStore) -> None:
     cards = [
         (Alert(remediation(id=name), ""), TrackedMessage(name, is_digest=False, cluster_id="c", channel_id="C0OPS"))
-        for name in ("open", "closed")
+        for name in ("open", "closed", "watched", "new")
     ]
     await store.database.run(add_cards, cards, 0)
     long_ago = 400 * 86_400 + 1
     await execute(
         store.database,
         update(alerts).values(seen_at=alerts.c.seen_at - long_ago, is_open=alerts.c.remediation_id == "open"),
-        update(messages).values(opened_at=messages.c.opened_at - long_ago, is_open=messages.c.id == "open"),
+        update(alerts).where(alerts.c.remediation_id != "new").values(changed_at=alerts.c.changed_at - long_ago),
+        update(messages).values(
+            opened_at=messages.c.opened_at - long_ago, is_open=messages.c.id.in_(["open", "watched"])
+        ),
     )
     await purge(store.database, 400)
-    left = await execute(store.database, select(alerts.c.remediation_id, messages.c.id).join(messages, true()))
-    assert [tuple(row.values()) for row in left] == [("open", "open")]
+    left = await execute(store.database, select(alerts.c.remediation_id).order_by(alerts.c.remediation_id))
+    assert [row["remediation_id"] for row in left] == ["new", "open", "watched"]
+    left = await execute(store.database, select(messages.c.id).order_by(messages.c.id))
+    assert [row["id"] for row in left] == ["open", "watched"]
 
 
 # Only one thing is ever true: at most one decision in flight per remediation, exactly one outcome per decision.
