@@ -36,7 +36,7 @@ class _Viewer:
         looks_at: what they look at.
         is_first: they have never seen it.
         is_asked_for: it is to be drawn.
-        is_drawing: a task does that, and goes on until nothing is asked for any more.
+        is_drawing: a task is drawing it, until nothing more is asked for.
     """
 
     looks_at: home.Filter = field(default_factory=home.Filter)
@@ -115,7 +115,7 @@ class Home:
         await ack(options=home.options(found, str(body.get("value") or "")))
 
     def _draw_soon(self, actor: Actor, looks_at: home.Filter, *, is_first: bool = False) -> None:
-        """Draw it, once for all that is asked for meanwhile: what is drawn is none of the person's requests."""
+        """Draw it once, however often it is asked for until then; that takes none of the person's seats."""
         viewer = self._viewer(actor.user_id)
         viewer.looks_at, viewer.is_asked_for, viewer.is_first = looks_at, True, viewer.is_first or is_first
         if not viewer.is_drawing:

@@ -54,7 +54,7 @@ class _Changed(NamedTuple):
 
 @dataclass(slots=True)
 class Executor(Judge):
-    """Carries out one decision at Together, and judges what has come of it."""
+    """Carries out one decision at Together, and judges its result."""
 
     guardrails: Guardrails
 
