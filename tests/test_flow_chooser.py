@@ -399,5 +399,6 @@ async def test_dialog_shows_the_last_choice_though_together_answered_the_first_o
                 assert "gpu-node-8" in shown_in(await filled(bot, view.get("version", 0) + 1))
         await quiet(bot)
         await bot.slack.submit(dict(bot.slack.views[0]))
-        await bot.settle()
+        await bot.together.until(lambda: bot.together.posts)
+        await quiet(bot)
         assert [ids for ids in bot.together.remediations if bot.together.state(ids) == "CANCELLED"] == [second]
