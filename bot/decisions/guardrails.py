@@ -58,14 +58,15 @@ class Limits:
 
 def paused(pause: Pause) -> Paused:
     """Return that approvals are paused, as an error."""
-    if pause.brakes:
+    longest = pause.people[0] if pause.people else None
+    who = " and ".join(f"<@{each}>" for each in dict.fromkeys(each.user_id for each in pause.people))
+    if pause.brakes or longest is None:
+        also = f", and by {who} until {when(longest.until)}" if longest else ""
         return Paused(
-            f"approvals are paused automatically, because {pause.brakes[0].broken} are broken at once.",
+            f"approvals are paused automatically, because {pause.brakes[0].broken} are broken at once{also}.",
             "You can still cancel. To approve now, press Resume approvals… on its message in the channel.",
         )
-    longest = pause.people[0]
     why = f": “{escape(longest.reason, 200)}”" if longest.reason else "."
-    who = " and ".join(f"<@{each}>" for each in dict.fromkeys(each.user_id for each in pause.people))
     return Paused(
         f"{who} paused approvals until {when(longest.until)}{why}",
         "You can still cancel. To approve now, ask them, or choose Resume approvals… in the card's menu ⋯.",

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select
 
+from bot import cards
 from bot.cards import MORE
-from bot.models import Actor
+from bot.decisions import guardrails
+from bot.models import Actor, Braked, Pause, Pauser, ReplyTarget
 from bot.store import Database, pauses, purge, tables
 from tests import test_flow_home as home
 from tests.deaths import free_the_lease
@@ -462,3 +464,18 @@ async def test_process_of_release_0_1_that_ends_the_longest_pause_ends_no_other(
         held = await store.database.read(pauses.active, ["c"])
         assert held is not None
         assert [(each.user_id, each.reason) for each in held.people] == [("U0BOB", "the switch")]
+
+
+def test_refusal_names_the_brake_and_who_paused_beside_it() -> None:
+    held = Pause((Pauser("U0BOB", START + 3600),), (Braked("cluster-1", "4 of 8 nodes"),))
+    why = "approvals are paused automatically, because 4 of 8 nodes are broken at once, and by <@U0BOB> until"
+    assert guardrails.paused(held).sentence.startswith(f"Not approved: {why}")
+
+
+def test_ones_own_pause_is_among_those_to_choose_from() -> None:
+    others = [Pauser(f"U{number}", START + 7200 - number) for number in range(12)]
+    held = Pause((*others, Pauser("U0ALICE", START + 60)))
+    view = cards.resume_dialog("", ReplyTarget("C0OPS", "U0ALICE"), held, "", "U0ALICE")
+    field = next(each["element"] for each in view["blocks"] if each.get("block_id") == cards.ENDS)
+    assert len(field["options"]) == 9
+    assert [each["value"] for each in field["initial_options"]] == [Pauser("U0ALICE", START + 60).key]
