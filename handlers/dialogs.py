@@ -68,7 +68,8 @@ class Dialogs:
 
     async def _update(self, view_id: str, view: Json, known: str) -> None:
         shown = await self.client.views_update(view_id=view_id, view=view, hash=known or None)
-        self._shown[view_id] = str(((shown.data or {}).get("view") or {}).get("hash"))  # type: ignore[union-attr] # checked: an object
+        drawn: Json = (shown.data or {}).get("view") or {}  # type: ignore[union-attr] # checked: an object
+        self._shown[view_id] = str(drawn.get("hash") or "")
         if len(self._shown) > REMEMBERED:
             self._shown.popitem(last=False)
 
