@@ -79,7 +79,8 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
     if pause is None:
         said = f"Approvals {_where(cluster_id)} aren't paused any more."
         return {**_dialog("Resume approvals", RESUME_DIALOG), "blocks": [blocks.paragraph(said)]}
-    people = sorted(pause.people, key=lambda each: each.user_id != user_id)[:BOXES]
+    kept = sorted(pause.people, key=lambda each: each.user_id != user_id)[:BOXES]
+    people = [each for each in pause.people if each in kept]
     boxes = [_box(each, cluster_id) for each in people]
     own = [box for box, each in zip(boxes, people, strict=True) if each.user_id == user_id]
     brake = next((each for each in pause.brakes if each.cluster_id == cluster_id), None)
