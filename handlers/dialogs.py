@@ -48,8 +48,8 @@ class Dialogs:
         """Change a dialog, unless it was closed, or another process has put something newer into it.
 
         Args:
-            seen: the `hash` (docs.slack.dev, views.update) of what was in it when this was asked for; empty to change it
-                in any case.
+            seen: the `hash` (docs.slack.dev, views.update) of what was in it when this was asked for; empty to change
+                it in any case.
             is_wanted: whether nothing newer was asked for here.
 
         Raises:
