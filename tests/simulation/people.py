@@ -321,7 +321,7 @@ async def select(act: Act) -> None:
     before = len(slack.views)
     await slack.press(digest, REVIEW, user=act.user)
     await asyncio.sleep(act.chance.uniform(0.3, 2.5))
-    for view in [each for each in opened_by(act, before) if each["callback_id"] == REVIEW]:
+    for view in [each for each in opened_by(act, before) if each.get("callback_id") == REVIEW]:
         verb = act.chance.choice(("approve", "cancel"))
         typed = {"review:verb": verb}
         for block in [each for each in view["blocks"] if each.get("element", {}).get("type") == "checkboxes"]:
@@ -348,14 +348,14 @@ async def pause_meanwhile(act: Act, digest: Posted) -> None:
         if PAUSE in digest.controls:
             await slack.press(digest, PAUSE, user="U0BOB")
             await asyncio.sleep(1.0)
-            for view in [each for each in slack.views[before:] if each["callback_id"] == PAUSE]:
+            for view in [each for each in slack.views[before:] if each.get("callback_id") == PAUSE]:
                 await slack.submit(view, user="U0BOB")
         await asyncio.sleep(seconds)
         before = len(slack.views)
         if RESUME in digest.controls:
             await slack.press(digest, RESUME, user="U0BOB")
             await asyncio.sleep(1.0)
-            for view in [each for each in slack.views[before:] if each["callback_id"] == RESUME]:
+            for view in [each for each in slack.views[before:] if each.get("callback_id") == RESUME]:
                 await slack.submit(view, user="U0BOB")
 
 
