@@ -70,7 +70,8 @@ class Dialogs:
     async def _update(self, view_id: str, view: Json, known: str) -> None:
         shown = await self.client.views_update(view_id=view_id, view=view, hash=known or None)
         drawn: Json = (shown.data or {}).get("view") or {}  # type: ignore[union-attr] # checked: an object
-        self._shown[view_id] = str(drawn.get("hash") or "")
+        if given := drawn.get("hash"):  # without one, the next attempt would change anything
+            self._shown[view_id] = str(given)
         if len(self._shown) > REMEMBERED:
             self._shown.popitem(last=False)
 

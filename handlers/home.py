@@ -35,7 +35,7 @@ class _Viewer:
     Attributes:
         looks_at: what they look at.
         is_first: they have never seen it.
-        is_asked_for: it is to be drawn.
+        is_asked_for: somebody has asked for it since it was last drawn.
         is_drawing: a task is drawing it, until nothing more is asked for.
     """
 

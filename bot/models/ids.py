@@ -68,7 +68,7 @@ class RemediationRef:
 
 
 def read_reference(text: str) -> RemediationRef | None:
-    """Return the reference that a text is, as `str` writes one; None where it is none."""
+    """Parse a reference as `str` writes it; None for anything else."""
     parts = text.split("/")
     try:
         return RemediationRef(*parts) if len(parts) == 3 else None  # noqa: PLR2004 - a reference has three parts
