@@ -196,7 +196,7 @@ class Doctor:
     async def _clusters(self) -> AsyncIterator[Finding]:
         settings, check = self._settings, "Together API key"
         try:
-            clusters = await self._together.list_clusters()
+            clusters, _ = await self._together.list_clusters()
         except TogetherError as error:
             yield problem(check, error.why, error.next_step)
             return

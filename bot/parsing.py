@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from bot.errors import InvalidId, UnreadableCommand
@@ -43,22 +43,32 @@ _URL_ANYWHERE = re.compile(
 )
 _SHOWN = re.compile(r"`([^`\s/]+)` / `([^`\s/]+)` / `([^`\s/]+)`")  # at the foot of a card
 _BETWEEN = re.compile(r"""[\s,;()\[\]{}<>"'`|*~“”‘’]+""")
-_WORD = re.compile(r"[^\s,/]+")
+_WORD = re.compile(r"[^\s,;/]+")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
-_LENGTH = re.compile(r"(?<!\S)(?:for\s+)?(\d{1,9})\s*(m|min|minutes?|h|hours?)(?=[\s,.;:]|$)", re.IGNORECASE)
+_LENGTH = re.compile(
+    r"(?<!\S)(?:for\s+)?(?=\d)(?:(\d{1,9})\s*(?:h|hrs?|hours?))?"
+    r"(?:\s*(?:and\s+)?(\d{1,9})\s*(?:m|mins?|minutes?))?(?=[\s,.;:]|$)",
+    re.IGNORECASE,
+)
+_UNTIL = re.compile(r"(?:un)?till?\b", re.IGNORECASE)
 _BECAUSE = re.compile(r"(?<!\S)because\s", re.IGNORECASE)
-_SECONDS = {"m": 60.0, "h": 3600.0}
 _FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
 _QUOTED = re.compile(r"""["'“”„‟‘’]([^"'“”„‟‘’]*)["'“”„‟‘’]""")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A command that can be carried out. `reason` has at most 500 characters and may be empty."""
+    """A command that can be carried out.
+
+    Attributes:
+        reason: of at most 500 characters; may be empty.
+        or_node: what it means where something open is called like its first word: a node, and why.
+    """
 
     ref: RemediationRef
     reason: str = ""
+    or_node: "Find | None" = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +105,12 @@ class Find:
     Attributes:
         text: as typed.
         only_shows: it is to be shown, rather than offered to be cancelled.
+        reason: what was typed behind it, of at most 500 characters.
     """
 
     text: str
     only_shows: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +220,7 @@ def _hold(rest: str) -> AskToHold | UnreadableCommand:
     asked, why = (rest[: because.start()], rest[because.end() :]) if because else (rest, "")
     seconds = None
     if length := _LENGTH.search(asked):
-        seconds = int(length[1]) * _SECONDS[length[2][0].lower()]
+        seconds = int(length[1] or 0) * 3600.0 + int(length[2] or 0) * 60.0
         if not 0 < seconds <= MAX_HOLD_SECONDS:
             return UnreadableCommand("A hold lasts from 1 minute to 24 hours.")
         before, after = asked[: length.start()].strip(" ,"), asked[length.end() :].strip(" ,.;:")
@@ -217,6 +229,8 @@ def _hold(rest: str) -> AskToHold | UnreadableCommand:
     if isinstance(of, UnreadableCommand):
         return of
     typed = of.reason if isinstance(of, Order) else ""
+    if isinstance(of, Order) and of.or_node and _UNTIL.match(of.or_node.reason):
+        return UnreadableCommand("A hold needs a length, such as 30m or 2h.")
     return AskToHold(seconds, of, " ".join(f"{typed} {why}".split())[:MAX_REASON])
 
 
@@ -317,6 +331,10 @@ def _find(text: str, *, only_shows: bool = False) -> Find | None:
         return None
 
 
+def _has_number(word: str) -> bool:
+    return any(map(str.isdecimal, word))
+
+
 def _plain(text: str) -> str:
     """Undo what Slack, phones and word processors do to a pasted text, and nothing else."""
     spaced = "".join(_visible(character) for character in text)
@@ -340,7 +358,7 @@ def _from_url(url: re.Match[str], rest: str) -> Order:
     verb = (url[4] or "").strip(_QUOTES + "/").lower()
     if verb not in {"", "cancel"}:
         raise UnreadableCommand(f'That URL ends in "/{verb}", but {COMMAND} only cancels.')
-    return Order(_reference([unquote(part).strip(_QUOTES) for part in url.group(1, 2, 3)]), _reason(rest))
+    return _order(_reference([unquote(part).strip(_QUOTES) for part in url.group(1, 2, 3)]), rest)
 
 
 def _begins_with_options(plain: str) -> bool:
@@ -368,7 +386,7 @@ def _from_options(plain: str) -> Order:
     if re.match(rf"{_DASHES}\w", rest):
         raise UnreadableCommand(f"Unknown option “{rest.split()[0][:60]}”.")
     ids = [found.get(part, "").strip(_QUOTES + ",") for part in PARTS]
-    return Order(_reference(ids), _reason(f"{found.get('reason', '')} {rest}"))
+    return _order(_reference(ids), f"{found.get('reason', '')} {rest}")
 
 
 def _words(plain: str) -> Iterator[re.Match[str]]:
@@ -377,14 +395,27 @@ def _words(plain: str) -> Iterator[re.Match[str]]:
 
 def _from_words(plain: str) -> Order:
     if labelled := _LABELLED.fullmatch(plain):  # as at the foot of a card
-        return Order(_reference([part.strip(_QUOTES) for part in labelled.group(1, 2, 3)]), _reason(labelled[4]))
+        return _order(_reference([part.strip(_QUOTES) for part in labelled.group(1, 2, 3)]), labelled[4])
     words = list(_words(plain))
     ref = _reference([word[0].strip(_QUOTES) for word in words[: len(PARTS)]])
     end = words[len(PARTS) - 1].end()
     joined = re.match(r"[/,]+([^\s,/]+)\S*", plain[end:])
     if joined and joined[1].strip(_QUOTES).lower() != "cancel":
         raise UnreadableCommand("Too many parts are joined with “/”. Give the cluster, instance, and remediation IDs.")
-    return Order(ref, _reason(plain[end + (joined.end() if joined else 0) :]))
+    order = _order(ref, plain[end + (joined.end() if joined else 0) :])
+    is_apart = plain[words[0].end() : words[1].start()].isspace() and words[1][0].isalpha()
+    return (
+        replace(order, or_node=Find(ref.cluster_id, reason=_reason(plain[words[1].start() :]))) if is_apart else order
+    )
+
+
+def _order(ref: RemediationRef, rest: str) -> Order:
+    reason = _reason(rest)
+    # A second reference is no reason: its node would be repaired after all.
+    words = reason.split()
+    if words[:1] == [ref.cluster_id] or (len(words) == len(PARTS) and all(map(_has_number, words))):
+        raise UnreadableCommand(f"Unrecognized text after the IDs: “{reason[:60]}”. Cancel one remediation at a time.")
+    return Order(ref, reason)
 
 
 def _reference(ids: list[str]) -> RemediationRef:
@@ -401,7 +432,7 @@ def _reference(ids: list[str]) -> RemediationRef:
 
 
 def _reason(rest: str) -> str:
-    words = " ".join(rest.strip(_QUOTES[2] + " ,").rstrip("/").split())
+    words = " ".join(rest.strip(_QUOTES[2] + " ,").lstrip(";, ").rstrip("/").split())
     option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
     words = words[option.end() :] if option else words
     if not option and (strange := _NO_REASON.match(words)):

@@ -20,12 +20,12 @@ from bot.errors import (
     NoMatch,
     NotAllowed,
     NotAttempted,
+    NotShown,
     RefusedWithoutDatabase,
     StorageUnavailable,
     UnknownControl,
 )
 from bot.models import (
-    OPEN,
     Actor,
     Json,
     Remediation,
@@ -38,6 +38,7 @@ from bot.models import (
     key,
     read_reference,
 )
+from bot.mrkdwn import escape
 from bot.parsing import Browse, Find, ListWaiting, RepairsOf, Report, Suggested, Tonight
 from handlers.clicks import action_of, actor_of, fields_of, known_of, option_of, view_of
 from handlers.dialogs import Dialogs
@@ -112,7 +113,7 @@ class Chooser:
         await self.lookup.authorize(actor, place.channel_id)
         ref = read_reference(text)
         if ref is None:
-            looked = await self.lookup.find(text, states=OPEN)
+            looked = await self.lookup.find(text)
             if len(looked.found) > 1:
                 title = f"{len(looked.found)} open remediations match"
                 await self.replies.reply_privately(
@@ -130,7 +131,7 @@ class Chooser:
 
     async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: ReplyTarget) -> Json:
         await self.lookup.authorize_to(Verb.CANCEL, actor, place.channel_id)
-        choice = Choice(place.channel_id, place.thread_ts)
+        choice = Choice(place.channel_id, place.thread_ts, reason=asked.reason if isinstance(asked, Find) else "")
         if isinstance(asked, Suggested) and (refs := asked.refs or await self.lookup.named(asked.words)):
             return await self._suggested(choice, refs)
         if not isinstance(asked, Find):
@@ -141,12 +142,18 @@ class Chooser:
             if isinstance(asked, Suggested):
                 note = f"This message names no remediation. Choose one. {note}".strip()
             return chooser.chooser(choice, None, note)
-        looked = await self.lookup.find(asked.text, states=CANCELLABLE)
-        if not looked.found:
-            raise no_match(asked.text, looked)
-        if len(looked.found) == 1:
-            return await self._chosen(choice, looked.found[0])
-        note = f"{len(looked.found)} remediations match. Choose one."
+        looked = await self.lookup.find(asked.text, prefer=CANCELLABLE)
+        first, *others = looked.found or [_only(looked, asked.text)]
+        note = chooser.not_read(list(looked.unreadable))
+        if not first.is_called(asked.text):
+            note = f"Nothing open is called exactly “{escape(asked.text, 90)}”. {note}".strip()
+        if not others:
+            return await self._chosen(choice, first, note)
+        if first.state not in CANCELLABLE:
+            return chooser.nothing(
+                f"{len(looked.found)} remediations match. It's too late to cancel them. {note}".strip()
+            )
+        note = f"{len(looked.found)} remediations match. Choose one. {note}".strip()
         return chooser.chooser(_among(choice, looked.found), None, note)
 
     async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> Json:
@@ -159,7 +166,7 @@ class Chooser:
             refs = [named[0].ref]
         return await self._chosen(choice, await self.lookup.get(refs[0]))
 
-    async def _chosen(self, choice: Choice, picked: Remediation) -> Json:
+    async def _chosen(self, choice: Choice, picked: Remediation, note: str = "") -> Json:
         """Return the dialog with a remediation in it, read again: what is shown must be what is there."""
         shown = await self.lookup.get(picked.ref)
         if self.config.observes(shown.cluster_id):
@@ -175,7 +182,7 @@ class Chooser:
             episode=shown.episode_key,
             ids=(shown.cluster_id, shown.instance_id, shown.id),
         )
-        return chooser.chooser(filled, shown)
+        return chooser.chooser(filled, shown, note)
 
     async def _fill(self, view_id: str, make: Callable[[], Awaitable[Json]], of: Interaction, seen: str = "") -> None:
         """Put into an open dialog what was looked up, or why it couldn't be, unless something newer was asked for."""
@@ -190,6 +197,9 @@ class Chooser:
             view = cards.selection.refusal(RefusedWithoutDatabase())
         except InvalidId as error:
             view = chooser.nothing(str(error))
+        except Exception:  # the last net: a dialog isn't left looking
+            logger.exception("Failed")
+            view = cards.selection.refusal(NotShown())
         try:
             await self.dialogs.change(view_id, view, seen, lambda: self._asked.get(view_id) is of)
         except DialogNotShown as error:
@@ -258,7 +268,7 @@ def _choice(view: Json) -> Choice:
 
 def _anew(choice: Choice) -> Choice:
     """Return that nothing is chosen yet, in a menu that begins afresh."""
-    return Choice(choice.channel_id, choice.thread_ts, choice.only, round=choice.round + 1)
+    return Choice(choice.channel_id, choice.thread_ts, choice.only, round=choice.round + 1, reason=choice.reason)
 
 
 def _among(choice: Choice, some: Sequence[Remediation]) -> Choice:
@@ -268,7 +278,9 @@ def _among(choice: Choice, some: Sequence[Remediation]) -> Choice:
 
 def _nothing(looked: LookupResult) -> str:
     """Return that there is nothing to cancel, as far as that is known, without a full stop."""
-    return "Nothing to cancel was found" if looked.unreadable else "Nothing can be cancelled right now"
+    here = chooser.places(looked.within)
+    where = f" in {here}" if here else ""
+    return f"Nothing to cancel was found{where}" if looked.unreadable else f"Nothing can be cancelled right now{where}"
 
 
 def _only(looked: LookupResult, text: str) -> Remediation:
@@ -279,6 +291,6 @@ def _only(looked: LookupResult, text: str) -> Remediation:
 
 def no_match(text: str, looked: LookupResult) -> NoMatch:
     """Return that nothing matches, as an error that says where was looked."""
-    where = "what this bot tracks or what Together lists"
+    where = chooser.places(looked.within) or "what Together lists"
     missing = chooser.not_read(list(looked.unreadable))
     return NoMatch(text, f"{where}. {missing.removesuffix('.')}" if missing else where)

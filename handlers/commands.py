@@ -1,5 +1,6 @@
 """The slash command."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,7 +9,7 @@ from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.decisions import DecisionService, Receipt
-from bot.errors import BotError, NotAttempted, UnknownControl
+from bot.errors import BotError, NotAttempted, StorageUnavailable, UnknownControl
 from bot.models import Actor, Json, Message, ReplyTarget, Request, Verb
 from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, parse
 from handlers.chooser import Chooser
@@ -25,13 +26,24 @@ class Commands:
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take a command. What isn't taken is answered in the ack itself, which only the person sees."""
-        asked, trigger_id = read(body), body.get("trigger_id")
+        asked, trigger_id = await self._read(body), body.get("trigger_id")
         if isinstance(asked, Message):
             await _say(ack, asked)
             return None
         typed = Interaction(actor_of(body), place_of(body), trigger_id, f"command {trigger_id}", body, Verb.CANCEL)
         say = partial(_say_no, ack, asked if isinstance(asked, Request) else None)
         return await self.surface.take(ack, typed, lambda: self._record(typed, asked), say=say)
+
+    async def _read(self, body: Json) -> Request | Message | NotAttempted | Browse | Find | Report:
+        """Read what the command asks for; three words are a node and a reason where the bot knows that node."""
+        order = read(body)
+        if not isinstance(order, Order):
+            return order
+        with suppress(StorageUnavailable):  # the command itself can't be recorded then
+            if order.or_node and await self.chooser.lookup.knows(order.or_node.text):
+                return order.or_node
+        actor, place, trigger_id = actor_of(body), place_of(body), body.get("trigger_id")
+        return Request(Verb.CANCEL, order.ref, actor, place, reason=order.reason, trigger_id=trigger_id)
 
     async def _record(self, typed: Interaction, asked: Request | NotAttempted | Browse | Find | Report) -> Receipt:
         if isinstance(asked, NotAttempted):
@@ -63,15 +75,10 @@ def place_of(body: Json) -> ReplyTarget:
     return ReplyTarget(body.get("channel_id"), str(body.get("user_id") or ""), response_url=body.get("response_url"))
 
 
-def read(body: Json) -> Request | Message | NotAttempted | Browse | Find | Report:
+def read(body: Json) -> Order | Message | NotAttempted | Browse | Find | Report:
     """Read what the command asks for: a decision, help, or something that can't be read."""
     command = body.get("command") or ""
     if command != COMMAND:
         return UnknownControl(f"the command {command}")
     order = parse(body.get("text") or "")
-    if isinstance(order, Help):
-        return cards.usage()
-    if not isinstance(order, Order):
-        return order
-    actor, place, trigger_id = actor_of(body), place_of(body), body.get("trigger_id")
-    return Request(Verb.CANCEL, order.ref, actor, place, reason=order.reason, trigger_id=trigger_id)
+    return cards.usage() if isinstance(order, Help) else order

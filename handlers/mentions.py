@@ -22,9 +22,10 @@ from bot.errors import (
     StorageUnavailable,
     UnreadableCommand,
 )
-from bot.models import OPEN, RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
+from bot.models import RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
 from bot.mrkdwn import escape
 from bot.parsing import (
+    MAX_REASON,
     Ask,
     AskForStatus,
     AskToHold,
@@ -151,7 +152,9 @@ class Mentions:
         ref = await self._find(asked.of, place, in_full=True)
         if ref is None:
             return
-        request = Request(Verb.HOLD, ref, actor, place, reason=asked.reason, trigger_id=key, seconds=asked.seconds)
+        node = asked.of.or_node if isinstance(asked.of, Order) and asked.of.ref != ref else None
+        reason = " ".join(f"{node.reason if node else ''} {asked.reason}".split())[:MAX_REASON]
+        request = Request(Verb.HOLD, ref, actor, place, reason=reason, trigger_id=key, seconds=asked.seconds)
         work = await self.decisions.receive(request)
         if isinstance(work, Unrecorded):
             work.work.close()
@@ -173,8 +176,10 @@ class Mentions:
         if of is None:
             return await self._of_thread(place)
         if isinstance(of, Order):
-            return of.ref
-        looked = await self.lookup.find(of.text, states=OPEN)
+            if not (of.or_node and await self.lookup.knows(of.or_node.text)):
+                return of.ref
+            of = of.or_node
+        looked = await self.lookup.find(of.text)
         if len(looked.found) > 1 or (looked.found and in_full and not looked.found[0].is_called(of.text)):
             count = len(looked.found)
             match = "remediations match" if count > 1 else "remediation matches"

@@ -29,7 +29,7 @@ class _Connection(web.RequestHandler):
     A client's time to send a request's head, and to read the answer, is limited.
     """
 
-    def __init__(self, manager: web.Server, others: "set[_Connection]", seconds: float) -> None:
+    def __init__(self, manager: web.Server, others: "dict[_Connection, None]", seconds: float) -> None:
         # Nothing is unpacked: that costs far more than sending it, and happens before anybody has signed anything.
         super().__init__(
             manager,
@@ -45,25 +45,35 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if len(self._others) >= MAX_CONNECTIONS:
+        if len(self._others) >= MAX_CONNECTIONS and not self._make_room():
             self.force_close()
             return
-        self._others.add(self)
+        self._others[self] = None
         self._wire = self.transport
         self._limit("head")
         if self._task_handler:
             self._task_handler.add_done_callback(self._ends)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._others.discard(self)
+        self._others.pop(self, None)
         for what in list(self._limits):
             self._done(what)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self in self._others:
+            self._others[self] = self._others.pop(self)
         if data and not self._messages and not self._request_in_progress:
             self._limit("head")
+
+    def _make_room(self) -> bool:
+        """Close the connection that has waited longest for its client's next request, if one does."""
+        waits = (each for each in self._others if not each._request_in_progress and not each._messages)  # noqa: SLF001 - its own class
+        if longest := next(waits, None):
+            longest.cut()
+            del self._others[longest]
+        return longest is not None
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -145,7 +155,7 @@ class Server:
             ]
         )
         self._runner = web.AppRunner(web_app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
-        self._connections: set[_Connection] = set()
+        self._connections: dict[_Connection, None] = {}  # those that were heard last at the end
         self._server: asyncio.Server | None = None
         self._takes_slack = True
 

@@ -1,5 +1,6 @@
 """How what people do in Slack is taken: a seat, a record, the ack, the work, and the reason where it can't be done."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from bot.errors import (
     BotError,
     NotAttempted,
     NotRecorded,
+    NotShown,
     Overloaded,
     RefusedWithoutDatabase,
     StorageUnavailable,
@@ -22,6 +24,8 @@ from bot.tasks import Capacity, Tasks
 from handlers.clicks import action_of, actor_of, key_of, place_of
 from handlers.home import Home
 from handlers.replies import Replies
+
+logger = logging.getLogger(__name__)
 
 Say = Callable[[BotError], Awaitable[object]]
 
@@ -171,3 +175,6 @@ class Surface:
             await self.replies.reply_privately(of.place, cards.private(error))
         except StorageUnavailable:
             await self.replies.reply_privately(of.place, cards.private(RefusedWithoutDatabase()))
+        except Exception:  # the last net: what was acknowledged is answered
+            logger.exception("Failed")
+            await self.replies.reply_privately(of.place, cards.private(NotShown()))

@@ -16,6 +16,7 @@ class Line:
         freeze_after: what a bot may still send, in this order, before the line passes nothing until `thaw`, though up.
             A COMMIT counts on the connection of what comes before it: a heartbeat may commit at any moment.
         frozen: set while it passes nothing.
+        questions: how many messages with statements were passed to the server.
     """
 
     def __init__(self, url: str) -> None:
@@ -29,6 +30,7 @@ class Line:
         self._sender: asyncio.StreamWriter | None = None
         self.frozen = asyncio.Event()
         self.url = ""
+        self.questions = 0
         self._flowing = asyncio.Event()
         self._flowing.set()
 
@@ -43,6 +45,10 @@ class Line:
         """Cut all connections."""
         for writer in list(self._writers):
             writer.transport.abort()
+
+    def connections(self) -> int:
+        """Return how many are up."""
+        return len(self._writers) // 2
 
     def freeze(self) -> None:
         """Pass nothing from now on, with all connections up: both ends' systems acknowledge what is sent."""
@@ -79,14 +85,19 @@ class Line:
                     # All is cut when the server has done it: its answer is what nobody hears.
                     self.cut_after, self.is_down, self._unheard = None, True, answers
                 writer.write(data)
+                self.questions += data.startswith(b"Q")
                 await writer.drain()
-                is_other = self.freeze_after[:1] == [b"COMMIT"] and self._sender not in {None, writer}
-                if self.freeze_after and self.freeze_after[0] in data and not is_other:
-                    del self.freeze_after[0]
-                    self._sender = writer
-                    if not self.freeze_after:
-                        self.freeze()
+                self._freeze_after(data, writer)
         writer.transport.abort()
+
+    def _freeze_after(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        while self.freeze_after and self.freeze_after[0] in data:
+            if self.freeze_after[0] == b"COMMIT" and self._sender not in {None, writer}:
+                return
+            data = data.partition(self.freeze_after.pop(0))[2]
+            self._sender = writer
+            if not self.freeze_after:
+                self.freeze()
 
 
 @asynccontextmanager

@@ -130,7 +130,7 @@ async def test_pages_in_a_circle_end(time: ManualClock) -> None:
 
 async def test_clusters(api: Together, client: TogetherClient) -> None:
     api.add(("cluster-2", "i", "r"))
-    assert [(each.cluster_id, each.cluster_name) for each in await client.list_clusters()] == [
+    assert [(each.cluster_id, each.cluster_name) for each in (await client.list_clusters())[0]] == [
         ("cluster-1", "cluster-1 (H100)"),
         ("cluster-2", "cluster-2 (H100)"),
     ]
@@ -426,7 +426,7 @@ def test_odd_date_of_an_answer_counts_as_none(date: str) -> None:
 
 async def test_credential_of_a_cluster_is_not_kept(client: TogetherClient, api: Together) -> None:
     api.kube_config = secret = "".join(map(chr, range(65, 91)))
-    kept = await client.list_clusters(), await client.get_cluster("cluster-1")
+    kept = (await client.list_clusters())[0], await client.get_cluster("cluster-1")
     api.exchanges.clear()  # the simulator keeps what it has answered
     api.polls.clear()
     gc.collect()

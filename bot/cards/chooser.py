@@ -34,6 +34,7 @@ class Choice:
         episode: likewise, `Remediation.episode_key`.
         ids: of the remediation that is shown.
         round: grows with every choice, so that the menu begins afresh.
+        reason: what was typed before the dialog was open.
     """
 
     channel_id: str | None
@@ -45,6 +46,7 @@ class Choice:
     episode: str = ""
     ids: tuple[str, str, str] | None = None
     round: int = 0
+    reason: str = ""
 
     def dump(self) -> str:
         """Write it as a view's metadata."""
@@ -107,7 +109,12 @@ def chooser(choice: Choice, shown: Remediation | None, note: str = "") -> Json:
         "optional": True,
         "label": blocks.plain("Reason"),
         "hint": blocks.plain("Shown on the card and kept in the audit trail."),
-        "element": {"type": "plain_text_input", "action_id": WHY, "max_length": MAX_REASON},
+        "element": {
+            "type": "plain_text_input",
+            "action_id": WHY,
+            "max_length": MAX_REASON,
+            **({"initial_value": choice.reason} if choice.reason else {}),
+        },
     }
     preview = blocks.without_controls(without_header(card(shown))) if shown else []
     return {
@@ -188,6 +195,13 @@ def not_read(unreadable: Sequence[str]) -> str:
     more = f" and {len(unreadable) - len(named)} more" if len(unreadable) > len(named) and named else ""
     what = ", ".join(named) + more if named else "the list of clusters"
     return f"Couldn't read {what} from Together, so some may be missing."
+
+
+def places(within: Sequence[str]) -> str:
+    """Return which clusters were searched, of those that the bot is set to read; trusted markup, empty for all."""
+    if len(within) == 1:
+        return f"{escape(within[0], 60)}, the only cluster that this bot reads"
+    return f"the {len(within)} clusters that this bot reads" if within else ""
 
 
 def only_shown(remediation: Remediation, about: CardContext, config: CardConfig) -> Message:

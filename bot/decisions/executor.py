@@ -147,19 +147,35 @@ class Executor(Judge):
         except WrongState as refusal:
             return await self.show_present(seen, refusal, sent_at, is_repeat=before is not None)
         except AmbiguousResponse as cause:
-            return await self.read_back(seen, cause, sent_at)
+            return await self._after_unclear(seen, cause, sent_at)
         except (GuardrailRefusal, NotAllowed, Observing, TogetherError) as no:
             if before is None:
                 raise
             return self.not_in_effect(before, f"It wasn't sent again: {_why(no)}")
         if isinstance(result, Remediation):
-            return self.success(seen, result)
+            return await self._after_success(seen, result, sent_at)
         if before is None:
             shown = seen or SeenState(None, State.PENDING_APPROVAL)
             return await self.decide_again(shown, result.present, result.what)
         return await self.settled(seen, result.present, sent_at) or self.not_in_effect(
             result.present, f"It wasn't sent again: {result.what}."
         )
+
+    async def _after_unclear(self, seen: SeenState | None, cause: AmbiguousResponse, sent_at: float) -> Verdict:
+        found = await self.read_back(
+            seen, sent_at, lambda present: self.not_in_effect(present, cause.sentence, cause)
+        )  # fmt: skip
+        if found is None:
+            raise OutcomeUnknown(self.job.request.rule.noun, cause)
+        return found
+
+    async def _after_success(self, seen: SeenState | None, result: Remediation, sent_at: float) -> Verdict:
+        """Return what a POST has done that Together took; its answer may lag behind its own effect."""
+        answered = self.success(seen, result)
+        if answered.kind is not OutcomeKind.NO_EFFECT_SHOWN:
+            return answered
+        found = await self.read_back(seen, sent_at, lambda present: replace(self.success(seen, present), of=result))
+        return found or answered
 
     async def _post(self, seen: SeenState | None) -> Remediation | _Changed:
         """Send the POST, again only where it certainly was not taken."""

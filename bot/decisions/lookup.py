@@ -1,8 +1,9 @@
-"""Finds remediations without their three IDs: in what the bot tracks first, then at Together."""
+"""Finds remediations without their three IDs: in what the bot tracks, and at Together."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from bot.clock import Clock
@@ -44,15 +45,17 @@ class LookupResult:
 
     Attributes:
         found: oldest first.
-        unreadable: the clusters that couldn't be read; "" for the list of clusters.
+        unreadable: the clusters that couldn't be read, or not wholly; "" for the list of clusters.
         outdated: what was decided on since it was last seen, with the state that people were told.
         shown_on: the IDs of the messages that show it.
+        within: the only clusters that were searched; empty for all.
     """
 
     found: Sequence[Remediation]
     unreadable: Collection[str] = ()
     outdated: Mapping[RemediationRef, str] = field(default_factory=dict)
     shown_on: Mapping[RemediationRef, str] = field(default_factory=dict)
+    within: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -133,7 +136,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        open_ones = [each.ref for each in (await self.open()).found]
+        open_ones = [each.ref for each in (await self._everything()).found]
         if found := [ref for ref in open_ones if ref.remediation_id in words or str(ref) in words]:
             return found
         triples = [ref for word in sorted(words) if (ref := read_reference(word))][:MAX_TRIPLES]
@@ -155,13 +158,9 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        looked = await self.open()
-        if not self.is_watching and not any(each.state in CANCELLABLE for each in looked.found):
-            looked = await self._scan(as_of=self.clock.monotonic())
-        found = [
-            each for each in looked.found if {each.state, looked.outdated.get(each.ref, each.state)} <= CANCELLABLE
-        ]
-        return replace(looked, found=found)
+        asked_at = self.clock.monotonic()
+        looked = _cancellable(await self._everything())
+        return looked if looked.found else _cancellable(await self._everything(asked_at))
 
     async def faults(self, cluster_id: str = "") -> Sequence[FaultReport]:
         """Return what fires without a repair in one cluster or in all, as far as the bot watches and may know.
@@ -211,8 +210,19 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
+        return await self._tracked() if self.is_watching else await self._scan()
+
+    async def _everything(self, as_of: float | None = None) -> LookupResult:
+        """Return what is open at Together, as `_scan` does, and what the bot tracks beside it."""
         if not self.is_watching:
-            return await self._scan()
+            return await self._scan(as_of)
+        scanned, tracked = await self._scan(as_of), await self._tracked()
+        every = {each.ref: each for each in (*tracked.found, *scanned.found)}
+        return replace(
+            tracked, found=oldest_first(every.values()), unreadable=scanned.unreadable, within=scanned.within
+        )
+
+    async def _tracked(self) -> LookupResult:
         tracked = await self.database.read(messages.tracked)
         unreadable = await self.unreadable()
         stale = [each for each in tracked if each.is_stale]
@@ -221,38 +231,49 @@ class Lookup:
         return LookupResult(oldest_first(each.remediation for each in tracked), unreadable, outdated, shown_on)
 
     async def in_time_for_a_menu(self, allow: Awaitable[None]) -> LookupResult:
-        """Return what is open, or nothing where that isn't known before Slack stops waiting for a menu's choices.
+        """Return what is open, as far as that is known before Slack stops waiting for a menu's choices.
 
         Raises:
             NotAllowed: the person may not.
             StorageUnavailable: the database did not answer.
         """
-        try:
+        known = LookupResult((), ("",))
+        with suppress(TimeoutError):
             async with self.clock.timeout(MENU_SECONDS):
                 await allow
-                return await self.open()
-        except TimeoutError:
-            return LookupResult((), ("",))
+                known = await self._tracked() if self.is_watching else known
+                known = await self._everything()
+        return known
+
+    async def knows(self, name: str) -> bool:
+        """Return whether something open that the bot tracks has this name or ID.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        return any(each.is_called(name) for each in (await self._tracked()).found)
 
     def forget(self) -> None:
         """Read again what was read a moment ago: somebody has decided since."""
         self._known, self._scanning = None, None
         self._decisions += 1
 
-    async def find(self, text: str, *, states: Collection[str]) -> LookupResult:
-        """Return the remediations in some states that a name, an ID or its beginning means.
+    async def find(self, text: str, *, prefer: Collection[str] = OPEN) -> LookupResult:
+        """Return what is open and has a name or an ID; only where nothing has it, what begins with it.
+
+        Args:
+            prefer: where something is in one of these states, only that.
 
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        tracked = [each.remediation for each in await self.database.read(messages.tracked)]
-        if found := _matching(tracked, text, states):
-            return LookupResult(found)
         asked_at = self.clock.monotonic()
-        scanned = await self._scan()
-        if not _matching(scanned.found, text, states):
-            scanned = await self._scan(as_of=asked_at)  # a copy doesn't know what has opened since
-        return LookupResult(_matching(scanned.found, text, states), scanned.unreadable)
+        looked = await self._everything()
+        if not any(each.is_called(text) for each in looked.found):
+            looked = await self._everything(asked_at)  # a copy doesn't know what has opened since
+        found = [each for each in looked.found if each.is_called(text)]
+        found = found or [each for each in looked.found if each.begins_with(text)]
+        return replace(looked, found=[each for each in found if each.state in prefer] or found)
 
     async def _scan(self, as_of: float | None = None) -> LookupResult:
         """Return all that is open at Together, as of the last few seconds, or as of a moment or later."""
@@ -274,25 +295,27 @@ class Lookup:
 
     async def _scan_clusters(self) -> LookupResult:
         try:
-            names = self.clusters or [each.cluster_id for each in await self.together.list_clusters()]
+            listed, is_all = ([], True) if self.clusters else await self.together.list_clusters()
         except TogetherError as error:
             logger.warning("Can't list clusters for a search: %s", type(error).__name__)
-            return LookupResult((), ("",))
+            return LookupResult((), ("",), within=self.clusters)
         lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
 
-        async def read(cluster_id: str) -> list[Remediation] | None:
+        async def read(cluster_id: str) -> list[Remediation | None]:
             async with lane:
                 try:
                     async with self.clock.timeout(LOOK_SECONDS):
-                        items = await self.together.scan(cluster_id, states=OPEN)
-                    return [each for item in items if (each := _read(item))]
+                        return [_read(item) for item in await self.together.scan(cluster_id, states=OPEN)]
                 except (TogetherError, InvalidId, TimeoutError) as error:
                     logger.warning("Can't search cluster %s: %s", cluster_id, type(error).__name__)
-                    return None
+                    return [None]
 
+        names = self.clusters or [each.cluster_id for each in listed]
         lists = await asyncio.gather(*map(read, names))
-        found = oldest_first(each for some in lists if some for each in some)
-        return LookupResult(found, [name for name, some in zip(names, lists, strict=True) if some is None])
+        unreadable = [name for name, some in zip(names, lists, strict=True) if None in some]
+        unreadable += [] if is_all else [""]
+        found = {each.ref: each for some in lists for each in some if each}  # pages that shift show one of them twice
+        return LookupResult(oldest_first(found.values()), unreadable, within=self.clusters)
 
 
 def _read(item: object) -> Remediation | None:
@@ -309,10 +332,6 @@ def oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
     return sorted(remediations, key=lambda each: (each.create_time.timestamp() if each.create_time else 0.0, each.id))
 
 
-def _matching(remediations: Sequence[Remediation], text: str, states: Collection[str]) -> list[Remediation]:
-    """Return what a text means exactly, else what begins with it."""
-    wanted = text.casefold()
-    open_ones = [each for each in remediations if each.state in states]
-    named = [(each, [name.casefold() for name in (each.id, each.instance_id, each.node)]) for each in open_ones]
-    exact = [each for each, names in named if wanted in names]
-    return oldest_first(exact or [each for each, names in named if any(name.startswith(wanted) for name in names)])
+def _cancellable(looked: LookupResult) -> LookupResult:
+    found = [each for each in looked.found if {each.state, looked.outdated.get(each.ref, each.state)} <= CANCELLABLE]
+    return replace(looked, found=found)

@@ -77,8 +77,9 @@ def success_notice(request: Request, seen: SeenState | None, result: Remediation
     if seen and seen.mode and seen.mode != result.mode:
         done = rule.done.capitalize()
         return f"{done}, but the repair had become “{_mode(result.mode)}”. You saw “{_mode(seen.mode)}”."
-    if verb is Verb.CANCEL and result.review_time and (seen is None or seen.state == State.PENDING_APPROVAL):
-        # The command shows nothing first, and an approval may slip in between a button's read and its call.
+    # The command shows nothing first, and an approval may slip in between a button's read and its call.
+    is_unseen = verb is Verb.CANCEL and (seen is None or seen.state == State.PENDING_APPROVAL)
+    if is_unseen and _was_approved(seen, result):
         return "This had already been approved. Let the approver know it's cancelled."
     return ""
 
@@ -173,6 +174,17 @@ def _ended_by_review(present: Remediation) -> bool:
         return False
     ended = present.end_time or present.update_time
     return ended is None or ended.timestamp() - present.review_time.timestamp() < _ONE_MOMENT
+
+
+def _was_approved(seen: SeenState | None, cancelled: Remediation) -> bool:
+    """Return whether a cancelled remediation had been approved before, in the same incident."""
+    reviewed_at = cancelled.review_time
+    if reviewed_at is None or _ended_by_review(cancelled):
+        return False
+    if cancelled.start_time and cancelled.start_time >= reviewed_at:
+        return False  # only an earlier incident has run: what has begun can't be cancelled
+    began_at = int(seen.episode) if seen and seen.episode and seen.episode.isdecimal() else 0
+    return reviewed_at.timestamp() > began_at + PRECISION
 
 
 def changes_since(request: Request, typed_at: float, present: Remediation) -> str:

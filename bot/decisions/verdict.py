@@ -1,6 +1,6 @@
 """What a request has come to, from Together's answer, or from what is read where that says too little."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bot import cards, metrics
@@ -14,7 +14,7 @@ from bot.decisions.preconditions import (
     took_effect,
 )
 from bot.decisions.storing import who_decided
-from bot.errors import AmbiguousResponse, OutcomeKind, OutcomeUnknown, TogetherError, WrongState
+from bot.errors import OutcomeKind, OutcomeUnknown, TogetherError, WrongState
 from bot.models import CardContext, DecidedBy, FirstApproval, Job, Outcome, Remediation, SeenState, State, Verb
 from bot.mrkdwn import clock_time
 from bot.store import DecisionStore
@@ -129,13 +129,15 @@ class Judge:
             OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, is_late=is_late, about=self.about, of=refusal
         )
 
-    async def read_back(self, seen: SeenState | None, cause: AmbiguousResponse, sent_at: float) -> Verdict:
-        """Find out whether a decision without a clear answer took effect.
+    async def read_back(
+        self, seen: SeenState | None, sent_at: float, otherwise: Callable[[Remediation], Verdict]
+    ) -> Verdict | None:
+        """Find out whether a decision without a clear answer took effect; None where it could not be read.
 
-        Raises:
-            OutcomeUnknown: it could not be read.
+        Args:
+            otherwise: what to say of what was read last, where it shows no effect.
         """
-        last: Verdict | None = None
+        last: Remediation | None = None
         for seconds in READ_BACK_AFTER:
             if seconds:
                 await self.clock.sleep(seconds, WaitReason.READ_BACK)
@@ -145,10 +147,8 @@ class Judge:
                 continue
             if settled := await self.settled(seen, present, sent_at):
                 return settled
-            last = self.not_in_effect(present, cause.sentence, cause)
-        if last is None:
-            raise OutcomeUnknown(self.job.request.rule.noun, cause)
-        return last
+            last = present
+        return otherwise(last) if last else None
 
     async def settled(self, seen: SeenState | None, present: Remediation, sent_at: float) -> Verdict | None:
         """What a read-back shows for certain; None while the decision may still arrive."""

@@ -66,7 +66,7 @@ from bot.errors.base import (
     StorageUnavailable,
 )
 from bot.errors.codes import OutcomeKind
-from bot.errors.own import Expired, InternalError, MayBeDone, NotRecorded, RequestExpired
+from bot.errors.own import Expired, InternalError, MayBeDone, NotRecorded, NotShown, RequestExpired
 from bot.errors.refusals import (
     AlreadyInFlight,
     DialogNotShown,
@@ -136,6 +136,7 @@ __all__ = [
     "NotFound",
     "NotReached",
     "NotRecorded",
+    "NotShown",
     "NotTracked",
     "NothingSelected",
     "NothingToResume",

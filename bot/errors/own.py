@@ -52,6 +52,14 @@ class MayBeDone(BotError):
         )
 
 
+class NotShown(BotError):
+    """A bug in this bot, met where something was only to be shown."""
+
+    code = OutcomeKind.INTERNAL_ERROR
+    sentence = "Something went wrong in the bot, so it can't show this. Nothing was sent."
+    next_step = "Use the Together console if it's urgent, and tell the bot's admin: details are in its log."
+
+
 class RequestExpired(BotError):
     """A change of the bot's own lay for so long while no process ran that it isn't made any more."""
 

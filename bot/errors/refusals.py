@@ -72,7 +72,8 @@ class AlreadyInFlight(NotAttempted):
     def __init__(self, who: str, doing: str, since: str) -> None:
         already = "You're already" if who == "You" else f"{who} is already"
         super().__init__(
-            f"{already} {doing} this (since {since}). Nothing more was sent.", "The result will be in the channel."
+            f"{already} {doing} this (since {since}). Nothing more was sent.",
+            f"The result comes where {'you' if who == 'You' else 'they'} decided.",
         )
 
 

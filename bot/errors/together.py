@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from bot.errors.base import BotError
 from bot.errors.codes import OutcomeKind
+from bot.mrkdwn import lasted
 
+_LONG_WAIT = 300.0  # seconds
 NOT_SENT, UNCHANGED = " Nothing was sent.", " Nothing changed."
 IF_IT_PERSISTS = "If this keeps happening, use the Together console and tell the bot's admin."
 
@@ -46,11 +48,10 @@ class RateLimited(TogetherError):
     code = OutcomeKind.RATE_LIMITED
 
     def __init__(self, retry_after: float | None = None, *, quote: str = "") -> None:
-        wait = "a minute" if retry_after is None else f"{max(1, round(retry_after))} s"
+        wait = "a minute" if retry_after is None else lasted(max(1.0, retry_after))
+        until_then = " Until then, use the Together console." if (retry_after or 0.0) > _LONG_WAIT else ""
         super().__init__(
-            f"Together is rate-limiting the bot.{UNCHANGED}",
-            f"Try again in {wait}.",
-            quote=quote,
+            f"Together is rate-limiting the bot.{UNCHANGED}", f"Try again in {wait}.{until_then}", quote=quote
         )
         self.retry_after = retry_after
 

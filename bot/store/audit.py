@@ -21,7 +21,7 @@ from bot.models import (
     Verb,
     token_of,
 )
-from bot.store.connection import Connection, Record, lock_audit, read_clock
+from bot.store.connection import Connection, Record, Rows, lock_audit, read_clock
 from bot.store.database import Database
 from bot.store.tables import DOUBTFUL, audit, ids_of, key_of, one_remediation
 
@@ -55,24 +55,32 @@ class Verdict:
     problems: Sequence[str]
 
 
-def append(connection: Connection, fields: Record) -> int:
+def end_of_trail(connection: Connection) -> Rows:
+    """Ask for the last row, and let nobody else append one until the transaction ends."""
+    lock_audit(connection)
+    return connection.execute(_LAST)
+
+
+def append(connection: Connection, fields: Record, end: Rows | None = None) -> int:
     """Append a row, inside the transaction of what it records. Returns its number.
 
     Args:
         fields: the columns, but for `seq`, `hash` and `previous`.
+        end: of the trail, where it was asked for already, together with something else.
     """
-    lock_audit(connection)
-    last = connection.execute(_LAST).first()
+    last = (end_of_trail(connection) if end is None else end).first()
     seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
     row = {name: storable(value) for name, value in fields.items()} | {"seq": seq, "previous": previous}
     connection.execute(_INSERT, {**row, "hash": digest(row)})
     return seq
 
 
-def record(connection: Connection, job: Job, event: str, outcome: Outcome | None, at: float) -> int:
-    """Append what happened to a decision at a moment, in Unix time in seconds. Returns the number of the row."""
+def record(  # noqa: PLR0913, PLR0917 - what has happened to what, when, and after what
+    connection: Connection, job: Job, event: str, outcome: Outcome | None, at: float, end: Rows | None = None
+) -> int:
+    """Append what happened to a decision at a moment, in Unix time in seconds; like `append`."""
     request, shown = job.request, job.request.shown
-    return append(connection, {
+    fields = {
         "at": at,
         "event": event,
         "decision_id": job.id,
@@ -88,7 +96,8 @@ def record(connection: Connection, job: Job, event: str, outcome: Outcome | None
         "state": outcome.state if outcome else None,
         "http_status": outcome.http_status if outcome else None,
         "request_id": outcome.request_id if outcome else None,
-    })  # fmt: skip
+    }
+    return append(connection, fields, end)
 
 
 def note(connection: Connection, noted: AuditNote) -> None:

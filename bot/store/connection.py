@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,6 +41,7 @@ class Driver(Protocol):
         conflict: of these, that a constraint refused what was to be written.
         faults: of these, what isn't cured by trying again.
         undone: of these, what says that a transaction did nothing.
+        refusal_is_certain: whether what the database answers to a commit with an error wasn't done.
         threads: how many transactions at a time.
         begin_write, begin_read: what begins a transaction whose statements may take `{limit}` milliseconds.
     """
@@ -50,12 +51,16 @@ class Driver(Protocol):
     conflict: type[Exception]
     faults: tuple[type[Exception], ...]
     undone: tuple[type[Exception], ...]
+    refusal_is_certain: bool
     threads: int
     begin_write: str
     begin_read: str
 
     def connect(self) -> Any:  # noqa: ANN401 - the driver's own connection
         """Open a connection; it commits each statement outside a transaction."""
+
+    def connection(self, raw: Any, dialect: Dialect, targets: Sequence[str]) -> "Connection":  # noqa: ANN401 - the driver's own connection
+        """Return how statements are run on a connection."""
 
     def is_cut(self, raw: Any) -> bool:  # noqa: ANN401 - the driver's own connection
         """Return whether a connection is lost."""
@@ -64,18 +69,34 @@ class Driver(Protocol):
         """Break off what a connection does, from another thread."""
 
 
-class Rows(list[Any]):
-    """What a statement returned, each row as a named tuple.
+class Rows:
+    """What a statement returns, each row as a named tuple; where it hasn't been sent yet, looking at it sends it.
 
-    Attributes:
-        rowcount: how many rows it has written.
+    Args:
+        send: sends the statement, and fills this in.
     """
 
-    rowcount = 0
+    def __init__(self, send: Callable[[], None] | None = None) -> None:
+        self._send = send
+        self._rows: list[Any] = []
+        self._count = 0
+
+    def take(self, cursor: Any) -> None:  # noqa: ANN401 - the driver's own
+        """Take what a cursor has."""
+        self._send = None
+        if cursor.description:
+            self._rows.extend(map(_row(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
+        self._count += cursor.rowcount
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._looked_at())
+
+    def __len__(self) -> int:
+        return len(self._looked_at())
 
     def first(self) -> Any:  # noqa: ANN401 - a row
         """Return the first row; None for none."""
-        return self[0] if self else None
+        return next(iter(self), None)
 
     def one(self) -> Any:  # noqa: ANN401 - a row
         """Return the only row."""
@@ -84,7 +105,8 @@ class Rows(list[Any]):
 
     def scalar(self) -> Any:  # noqa: ANN401 - a value
         """Return the first value of the first row; None for none."""
-        return self[0][0] if self else None
+        row = self.first()
+        return row[0] if row else None
 
     def scalars(self) -> list[Any]:
         """Return the first value of each row."""
@@ -93,6 +115,16 @@ class Rows(list[Any]):
     def mappings(self) -> list[Record]:
         """Return the rows by the names of their columns."""
         return [row._asdict() for row in self]
+
+    def count(self) -> int:
+        """Return how many rows were written."""
+        self._looked_at()
+        return self._count
+
+    def _looked_at(self) -> list[Any]:
+        if self._send:
+            self._send()
+        return self._rows
 
 
 class Connection:
@@ -109,19 +141,33 @@ class Connection:
         self.targets = targets
         self.is_postgresql = dialect.name == "postgresql"
 
+    def begin(self, words: str, now: float) -> None:  # noqa: ARG002 - some send it later
+        """Begin a transaction.
+
+        Args:
+            now: seconds on any clock that is never set.
+        """
+        self.raw.execute(words)
+
     def execute(self, statement: Executable, values: Values | Sequence[Values] = NOTHING) -> Rows:
         """Run a statement, once for each set of values where a sequence of them is given."""
-        cursor = self.raw.cursor()
-        if isinstance(values, Mapping):
-            sql, constants = _compiled(statement, self.dialect, tuple(values))
-            cursor.execute(sql, {**constants, **values})
-        else:
-            sql, constants = _compiled(statement, self.dialect, tuple(values[0]))
-            cursor.executemany(sql, [{**constants, **each} for each in values])
-        rows = Rows()
-        if cursor.description:
-            rows.extend(map(_row(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
-        rows.rowcount = cursor.rowcount
+        sets = [values] if isinstance(values, Mapping) else values
+        sql, constants = _compiled(statement, self.dialect, tuple(sets[0]))
+        return self._run(sql, [{**constants, **each} for each in sets])
+
+    def commit(self) -> None:
+        """End the transaction."""
+        self.raw.commit()
+
+    def roll_back(self) -> None:
+        """Undo what the transaction has done."""
+        self.raw.rollback()
+
+    def _run(self, sql: str, sets: Sequence[Values]) -> Rows:
+        rows, cursor = Rows(), self.raw.cursor()
+        for values in sets:
+            cursor.execute(sql, values)
+            rows.take(cursor)
         cursor.close()
         return rows
 
@@ -266,7 +312,7 @@ def read_json(adapter: TypeAdapter[T], body: str, what: str = "") -> T | None:
             return None
 
 
-_NOW = select(now())
+NOW = select(now())
 _WRITE_NOTHING = text("UPDATE decisions SET status = status WHERE id = ''")
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _LOCK_CLUSTER = text("SELECT pg_advisory_xact_lock(:key, hashtext(:cluster))")
@@ -274,7 +320,7 @@ _LOCK_CLUSTER = text("SELECT pg_advisory_xact_lock(:key, hashtext(:cluster))")
 
 def read_clock(connection: Connection) -> float:
     """Return the present, as Unix time in seconds."""
-    return float(connection.execute(_NOW).scalar())
+    return float(connection.execute(NOW).scalar())
 
 
 def check_writable(connection: Connection) -> None:

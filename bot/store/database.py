@@ -212,7 +212,7 @@ class Database:
         connection, in_time, time = None, members, members[0].running.time
         try:
             connection = self._connection()
-            connection.raw.execute(self._driver.begin_write)
+            connection.begin(self._driver.begin_write, time())
             has_begun, ends_at = True, time() + _GROUP_SECONDS
             for number, each in enumerate(members, start=1):
                 self._run_member(connection, each)
@@ -220,7 +220,7 @@ class Database:
                     in_time = members[:number]
                     break
             is_committing = True
-            connection.raw.commit()
+            connection.commit()
         except BaseException as error:  # noqa: BLE001 - also one that no driver should raise undoes all of it
             if connection:
                 self._roll_back(connection)
@@ -265,20 +265,21 @@ class Database:
             is_committing, connection = False, None
             try:
                 connection = self._connection()
-                running.raw = raw = connection.raw
-                raw.execute(begin)
+                running.raw = connection.raw
+                connection.begin(begin, running.time())
                 result = function(connection)
                 is_committing = True
-                raw.commit()
+                connection.commit()
             except BaseException as error:
                 is_cut = connection is not None and self._roll_back(connection)
                 if isinstance(error, driver.conflict):
                     raise Conflict from error
                 if not isinstance(error, (driver.Error, OSError)) or isinstance(error, driver.faults):
                     raise
+                in_doubt = is_committing and (is_cut or not driver.refusal_is_certain)
                 is_undone = is_cut or isinstance(error, driver.undone)
-                if is_last or is_committing or not is_undone or running.is_over:
-                    raise StorageUnavailable(type(error).__name__, in_doubt=is_committing) from error
+                if is_last or in_doubt or not is_undone or running.is_over:
+                    raise StorageUnavailable(type(error).__name__, in_doubt=in_doubt) from error
             else:
                 return result
             finally:
@@ -289,14 +290,15 @@ class Database:
         """This thread's own connection."""
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = Connection(self._driver.connect(), self._driver.dialect, self.targets)
+            driver = self._driver
+            connection = self._local.connection = driver.connection(driver.connect(), driver.dialect, self.targets)
             self._connections.append(connection)
         return connection
 
     def _roll_back(self, connection: Connection) -> bool:
         """Undo what a transaction has begun. Returns whether the connection is lost, and forgets it then."""
         with suppress(self._driver.Error):
-            connection.raw.rollback()
+            connection.roll_back()
         if not self._driver.is_cut(connection.raw):
             return False
         self._local.connection = None

@@ -7,7 +7,7 @@ decision another one has taken over, writes nothing any more.
 import math
 from dataclasses import replace
 
-from sqlalchemy import and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Double, and_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.alerts import Look, Tracked, answered, outdated, overridden
@@ -30,9 +30,9 @@ from bot.models import (
 )
 from bot.store import audit, batches, outbox, pauses
 from bot.store.approvals import card_context, note_first
-from bot.store.connection import Connection, Record, lock_audit, lock_cluster, now, read_clock
+from bot.store.connection import NOW, Connection, Record, Rows, lock_audit, lock_cluster, now, read_clock
 from bot.store.database import Conflict
-from bot.store.ownership import KEEP, LEASE_UNTIL, MINE, Ownership, update_mine
+from bot.store.ownership import KEEP, LEASE_UNTIL, MINE, Ownership, sent_at, update_mine
 from bot.store.retention import RESPONSE_URL_SECONDS
 from bot.store.rows import change_alert
 from bot.store.serialization import dump_answer, dump_request
@@ -65,8 +65,9 @@ _VOID = (
     )
     .returning(c.status)
 )
-_CLAIM = update_mine(status=ACTIVE, active_at=bindparam("b_active_at"))
-_CLAIM_AND_SEND = update_mine(status=ACTIVE, active_at=bindparam("b_active_at"), sent_at=now())
+_TURN_OR_NOW: ColumnElement[float] = func.coalesce(bindparam("b_turn", type_=Double()), now())
+_CLAIM = update_mine(status=ACTIVE, active_at=_TURN_OR_NOW)
+_CLAIM_AND_SEND = update_mine(status=ACTIVE, active_at=_TURN_OR_NOW, sent_at=now())
 _LAST_TURN = select(func.max(c.active_at), now()).where(c.cluster_id == bindparam("b_cluster"), c.status == ACTIVE)
 _HOLDER = select(c.user_id, c.verb, c.active_at).where(one_remediation(c), c.status == ACTIVE)
 _RECORD_SEND = update_mine(
@@ -141,7 +142,7 @@ class DecisionStore(Ownership):
         for is_last in (False, False, True):  # its holder may finish before we ask who it is
             asked_at = self._clock.monotonic()
             try:
-                sent_at, context = await self.database.run(self._claim, job, sends=sends)
+                left_at, context = await self.database.run(self._claim, job, sends=sends)
             except Conflict:
                 if claim := await self.claimed_by(job.request):
                     return claim
@@ -151,16 +152,18 @@ class DecisionStore(Ownership):
                 job.is_active = True
                 self._hold(job, asked_at)
                 if sends:
-                    job.sent, job.send_is_recorded, job.sending_since = Sent(sent_at, None), True, asked_at
+                    job.sent, job.send_is_recorded, job.sending_since = Sent(left_at, None), True, asked_at
                 return context
         raise AssertionError("the last attempt returns or raises")
 
     def _claim(self, connection: Connection, job: Job, *, sends: bool) -> tuple[float, CardContext]:
-        turn = _next_turn(connection, job.request) if job.request.verb is Verb.APPROVE else read_clock(connection)
-        sent_at = self._execute(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_active_at=turn)
+        turn = _next_turn(connection, job.request) if job.request.verb is Verb.APPROVE else None
+        written = self._write(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_turn=turn)
+        end = audit.end_of_trail(connection) if sends else None
+        context, left_at = card_context(connection, job.request.ref), sent_at(written)
         if sends:
-            audit.record(connection, job, "send", None, sent_at)
-        return sent_at, card_context(connection, job.request.ref)
+            audit.record(connection, job, "send", None, left_at, end)
+        return left_at, context
 
     async def claimed_by(self, request: Request) -> Claim | None:
         """Return who is deciding on this remediation right now."""
@@ -194,19 +197,22 @@ class DecisionStore(Ownership):
             return job.sent
         before = job.sent.seen if job.sent else None
         kept = seen or before
-        sent_at = self._execute(
+        written = self._write(
             connection, _RECORD_SEND, job, b_repeat=int(repeat), b_mode=kept.mode if kept else None,
             b_state=kept.state if kept else None,
         )  # fmt: skip
+        end = audit.end_of_trail(connection)
+        left_at = sent_at(written)
         if job.request.overrides and not repeat:
-            self._record_override(connection, job, sent_at)
-        audit.record(connection, job, "repeat" if repeat else "send", None, sent_at)
-        return Sent(sent_at, seen)
+            self._record_override(connection, job, left_at, end)
+            end = audit.end_of_trail(connection)
+        audit.record(connection, job, "repeat" if repeat else "send", None, left_at, end)
+        return Sent(left_at, seen)
 
-    def _record_override(self, connection: Connection, job: Job, sent_at: float) -> None:
+    def _record_override(self, connection: Connection, job: Job, left_at: float, end: Rows) -> None:
         """Record that one person approves alone, and let everybody learn it, also where its result stays unknown."""
         request = job.request
-        audit.record(connection, job, "override", None, sent_at)
+        audit.record(connection, job, "override", None, left_at, end)
         override = Override(request.actor.user_id, request.reason, job.id)
         change_alert(connection, request.ref, lambda look: overridden(look.alert, look.message, override))
 
@@ -228,13 +234,15 @@ class DecisionStore(Ownership):
         request = job.request
         if request.batch_id:
             batches.lock(connection, request.batch_id)
-        at, kind = read_clock(connection), outcome.kind.value
+        clock, kind = connection.execute(NOW), outcome.kind.value
         is_told = is_reported_in_digest(request, outcome)
+        if is_told:
+            written = self._write(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
+        else:
+            written = self._write(connection, _RECORD_OUTCOME, job, b_answer=dump_answer(answer), b_outcome=kind)
+        end, at = audit.end_of_trail(connection), float(clock.scalar())
         try:
-            if is_told:
-                self._execute(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
-            else:
-                self._execute(connection, _RECORD_OUTCOME, job, b_answer=dump_answer(answer), b_outcome=kind)
+            sent_at(written)
         except LeaseLost:
             recorded = connection.execute(
                 _RECORDED, self._key(job) | {"b_status": DONE if is_told else ANSWERED}
@@ -248,7 +256,7 @@ class DecisionStore(Ownership):
         else:
             if outcome.first or request.overrides:
                 note_first(connection, request, outcome)
-            seq = audit.record(connection, job, audit.OUTCOME, outcome, at)
+            seq = audit.record(connection, job, audit.OUTCOME, outcome, at, end)
             if kind == request.rule.done and request.rule.decides:
                 outbox.decided(connection, job, outcome)
 
@@ -273,9 +281,11 @@ class DecisionStore(Ownership):
         await self.database.run(self._finish, job, DONE if delivered else UNDELIVERED)
 
     def _finish(self, connection: Connection, job: Job, status: str) -> None:
-        self._execute(connection, _FINISH, job, b_status=status)
+        written = self._write(connection, _FINISH, job, b_status=status)
         values = key_of(job.request.ref) | {"b_id": job.id, "b_answered_at": job.answered_at}
-        if job.request.rule.decides and connection.execute(_ANSWERED_SINCE, values).first():
+        is_outdated = job.request.rule.decides and connection.execute(_ANSWERED_SINCE, values)
+        sent_at(written)
+        if is_outdated:
             change_alert(connection, job.request.ref, lambda look: (look.alert, outdated(look.message, look.now)))
 
     async def postpone(self, job: Job, seconds: float) -> None:

@@ -10,7 +10,7 @@ from bot.clock import Clock
 from bot.errors import LeaseLost
 from bot.models import Job, new_id
 from bot.store import batches
-from bot.store.connection import Connection, Record, is_among, listed, now
+from bot.store.connection import Connection, Record, Rows, is_among, listed, now
 from bot.store.database import Database
 from bot.store.serialization import to_job
 from bot.store.tables import ACTIVE, ANSWERED, RECEIVED, SET_ASIDE, decisions, leases
@@ -31,6 +31,18 @@ def update_mine(within: ColumnElement[bool] = UNFINISHED, /, **values: object) -
     """Build the update of a job's row that succeeds only while the row is still this process's."""
     written = update(decisions).where(MINE, within).values({"lease_until": LEASE_UNTIL, **values})
     return written.returning(c.sent_at)
+
+
+def sent_at(written: Rows) -> float:
+    """Return when the last POST of a job left, once its row was written.
+
+    Raises:
+        LeaseLost: another process has it.
+    """
+    row = written.first()
+    if row is None:
+        raise LeaseLost
+    return float(row[0] or 0.0)
 
 
 KEEP = update_mine()
@@ -149,16 +161,18 @@ class Ownership:
     def _execute(
         self, connection: Connection, statement: Update, job: Job, /, *, keep: bool = True, **values: object
     ) -> float:
-        """Write to a job's row if it is still ours, with what `update_mine` built.
+        return sent_at(self._write(connection, statement, job, keep=keep, **values))
+
+    def _write(
+        self, connection: Connection, statement: Update, job: Job, /, *, keep: bool = True, **values: object
+    ) -> Rows:
+        """Write to a job's row if it is still ours, with what `update_mine` built; `sent_at` says whether it was.
 
         Args:
             keep: for another lease; without it, the statement itself says until when.
         """
         more = values | {"b_lease": self._lease} if keep else values
-        row = connection.execute(statement, self._key(job) | more).first()
-        if row is None:
-            raise LeaseLost
-        return float(row[0] or 0.0)
+        return connection.execute(statement, self._key(job) | more)
 
     def _key(self, job: Job) -> Record:
         return {"b_id": job.id, "b_owner": self._owner, "b_fence": job.fence}

@@ -47,9 +47,8 @@ def active(connection: Connection, clusters: Collection[str]) -> Pause | None:
     """
     keys = ["", *clusters]
     chosen = {"b_all": "" in clusters, "b_clusters": listed([*keys, *(f"{each}{_AND_OTHERS}" for each in keys)])}
-    rows = connection.execute(_HELD, chosen)
+    rows, brakes = connection.execute(_HELD, chosen), connection.execute(_BRAKED, chosen)
     people = _held(connection, rows) if rows else []
-    brakes = connection.execute(_BRAKED, chosen)
     return Pause(tuple(people), tuple(Braked(*row) for row in brakes)) if people or brakes else None
 
 

@@ -2,13 +2,65 @@
 
 import os
 import socket
+from collections.abc import Sequence
+from select import select
 from typing import Any
 
 import psycopg
 from sqlalchemy import Dialect
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from bot.store.connection import Connection, Rows, Values
+
 _KNOWN = {"connect_timeout": 5, "tcp_user_timeout": 5000, "application_name": "remediation-bot"}
+_FRESH_SECONDS = 1.0
+_BEGIN = "BEGIN"
+
+
+class Messages(Connection):
+    """Sends statements together, once somebody looks at what one returns, or at the end: a message is a round trip."""
+
+    _used_at = float("-inf")
+
+    def begin(self, words: str, now: float) -> None:
+        """Send with the first statement what begins a transaction."""
+        is_cut = select([self.raw], [], [], 0)[0]  # nobody was asked, so all that can be read is the end
+        self._is_fresh, self._used_at = not is_cut and now - self._used_at < _FRESH_SECONDS, now
+        self._opening = words.split("; ")
+        self._is_block, self._has_begun = words.startswith(_BEGIN), False
+        self._unsent: list[tuple[str, Rows | None]] = []
+
+    def commit(self) -> None:
+        """End the transaction, in one message with what is still unsent."""
+        if self._is_block:
+            self._unsent.append(("COMMIT", None))
+        if self._unsent:
+            self._send()
+
+    def roll_back(self) -> None:
+        """Undo what the transaction has done, and forget the rest of it."""
+        self._unsent = []
+        super().roll_back()
+
+    def _run(self, sql: str, sets: Sequence[Values]) -> Rows:
+        rows = Rows(self._send)
+        with psycopg.ClientCursor(self.raw) as cursor:
+            self._unsent += [(cursor.mogrify(sql.encode(), values), rows) for values in sets]
+        # A line that was idle may be dead, and a commit that went over it would be in doubt.
+        if not (self._has_begun or self._is_fresh):
+            self._send()
+        return rows
+
+    def _send(self) -> None:
+        is_open = self._is_block and self._has_begun
+        sent = [*(() if is_open else ((each, None) for each in self._opening)), *self._unsent]
+        self._unsent, self._has_begun = [], True
+        with psycopg.ClientCursor(self.raw) as cursor:
+            cursor.execute("; ".join(text for text, _ in sent).encode(self.raw.info.encoding))
+            for _, rows in sent:
+                if rows is not None:
+                    rows.take(cursor)
+                cursor.nextset()
 
 
 class PostgreSQL:
@@ -19,12 +71,15 @@ class PostgreSQL:
     conflict: type[Exception] = psycopg.IntegrityError
     faults: tuple[type[Exception], ...] = (psycopg.DataError, psycopg.NotSupportedError, psycopg.ProgrammingError)
     undone: tuple[type[Exception], ...] = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+    refusal_is_certain = True
+    connection = Messages
     threads = 8
     # The server ends it if the process freezes inside it. In one message, because a PgBouncer may give the next one to
-    # another connection.
-    begin_write = begin_read = (
-        "BEGIN; SET LOCAL statement_timeout = {limit}; SET LOCAL idle_in_transaction_session_timeout = {limit}"
+    # another connection. A read needs no block: each of its messages is a transaction of its own.
+    begin_write = (
+        f"{_BEGIN}; SET LOCAL statement_timeout = {{limit}}; SET LOCAL idle_in_transaction_session_timeout = {{limit}}"
     )
+    begin_read = "SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = {limit}"
 
     def __init__(self, url: str) -> None:
         self._url = url

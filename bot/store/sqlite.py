@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from bot.clock import Clock
 from bot.errors import StartError
+from bot.store.connection import Connection
 
 SCHEME = "sqlite:///"
 BUSY_SECONDS = 1.5  # less than the time for an ack, so that a locked file is a certain "no"
@@ -32,6 +33,8 @@ class SQLiteFile:
     conflict: type[Exception] = sqlite3.IntegrityError
     faults: tuple[type[Exception], ...] = (sqlite3.DataError, sqlite3.NotSupportedError, sqlite3.ProgrammingError)
     undone: tuple[type[Exception], ...] = ()
+    refusal_is_certain = False
+    connection = Connection
     threads = 1
     begin_write = "BEGIN IMMEDIATE"
     begin_read = "BEGIN"

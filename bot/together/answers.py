@@ -161,6 +161,6 @@ def _retry_after(value: str | None, now: float) -> float | None:
         return float(value.strip()[:6])  # longer than a week is as good as never
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+        return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now)
+    except (ValueError, OverflowError):  # a year or zone out of range
         return None
-    return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now)

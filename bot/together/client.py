@@ -224,15 +224,16 @@ class TogetherClient:
         """
         return answers.parse(Cluster, await self._get(f"/compute/clusters/{_segment('cluster', cluster_id)}"))
 
-    async def list_clusters(self) -> list[Cluster]:
-        """List the clusters that the key sees."""
-        found = []
+    async def list_clusters(self) -> tuple[list[Cluster], bool]:
+        """List the clusters that the key sees, as far as they can be read, and whether that is all."""
+        found, is_all = [], True
         for item in answers.items(await self._get("/compute/clusters", {}), "clusters"):
             try:
                 found.append(answers.parse(Cluster, item))
             except UnreadableAnswer:
                 logger.warning("Can't read a cluster in the list")  # the others can
-        return found
+                is_all = False
+        return found, is_all
 
     async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
         give_up_at = self._clock.monotonic() + self._patience.get

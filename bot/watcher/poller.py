@@ -174,7 +174,7 @@ class Poller:
             return
         listing = Listing(ALL_CLUSTERS, now, sequence)
         try:
-            found = await self._together.list_clusters()
+            found, _ = await self._together.list_clusters()
         except TogetherError as error:
             self._not_before[ALL_CLUSTERS] = now + CLUSTERS_AGAIN_SECONDS
             self._honor_retry_after(ALL_CLUSTERS, error)

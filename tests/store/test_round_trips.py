@@ -1,0 +1,83 @@
+"""How often PostgreSQL is asked: each message is a round trip, and a commit goes with what comes before it."""
+
+import asyncio
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from bot.errors import StorageUnavailable
+from bot.store import Database
+from bot.store.connection import Connection
+from bot.store.postgresql import Messages, PostgreSQL
+from tests.proxy import line_to
+from tests.watch import quiet
+from tests.world import REF, world
+
+MESSAGES_OF_A_COMMAND = 8
+ONE = text("SELECT 1")
+
+
+async def test_typed_cancel_asks_postgresql_eight_times(postgresql: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url) as bot:
+        counts = []
+        for number in range(1, 9):  # a connection that is used for the first time is tried first
+            before, _ = line.questions, bot.together.add()
+            await bot.slack.command(REF)
+            await bot.answer(number)
+            await quiet(bot)
+            counts.append(line.questions - before)
+        assert min(counts) == MESSAGES_OF_A_COMMAND
+
+
+async def test_line_that_was_idle_is_tried_before_a_commit_goes_over_it(postgresql: str) -> None:
+    def run(connection: Messages, now: float) -> int:
+        before = line.questions
+        connection.begin(PostgreSQL.begin_write.format(limit=1000), now)
+        connection.execute(ONE)
+        connection.commit()
+        return line.questions - before
+
+    async with line_to(postgresql) as line:
+        raw = await asyncio.to_thread(PostgreSQL(line.url).connect)
+        connection = Messages(raw, PostgreSQL.dialect)
+        counts = [await asyncio.to_thread(run, connection, now) for now in (0.0, 0.5, 10.0, 10.5)]
+        raw.close()
+    assert counts == [2, 1, 2, 1]
+
+
+async def test_cut_line_is_found_before_a_commit_goes_over_it(postgresql: str) -> None:
+    async with line_to(postgresql) as line:
+        database = Database(line.url)
+        await database.open()
+        for _ in range(20):
+            await database.run(Connection.execute, ONE)
+            line.cut()
+            while line.connections():  # noqa: ASYNC110 - the loop itself cuts them
+                await asyncio.sleep(0)
+        await database.close()
+
+
+async def test_what_the_server_refuses_with_a_commit_was_certainly_not_done(postgresql: str) -> None:
+    database = Database(postgresql, seconds=0.2)
+    await database.open()
+    await database.run(Connection.execute, text("CREATE TABLE written (id INTEGER)"))
+
+    def write(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO written VALUES (1)"))
+        connection.execute(text("SELECT pg_sleep(60)"))
+
+    with pytest.raises(StorageUnavailable) as refused:
+        await database.run(write)
+    assert not refused.value.in_doubt
+    assert not await database.read(Connection.execute, text("SELECT id FROM written"))
+    await database.close()
+
+
+async def test_reads_write_nothing(postgresql: str) -> None:
+    database = Database(postgresql)
+    await database.open()
+    with pytest.raises(StorageUnavailable) as refused:
+        await database.read(Connection.execute, text("CREATE TABLE written (id INTEGER)"))
+    assert isinstance(refused.value.__cause__, psycopg.errors.ReadOnlySqlTransaction)
+    await database.close()
