@@ -48,7 +48,7 @@ _UNLESS_ENDED = {
     "recovery": "The audit head wasn't logged a last time",
     "audit trail": "The end of the audit trail wasn't copied or signed; the next process does it",
 }
-DRAIN_SECONDS = 25.0
+DRAIN_SECONDS = 20.0
 END_SECONDS = 4.0  # for each part; with two after the drain, all of it stays below what a host grants
 RETRY_STORE_EVERY = 3.0
 
@@ -120,8 +120,7 @@ class App:
                 await self._socket.stop()
             # Recovery keeps running: without its heartbeats, another process would take over these decisions.
             await asyncio.gather(self._end("watcher"), self._end("sender"), self.tasks.drain(self._drain_seconds))
-            await self._end("recovery")
-            await self._end("audit trail")
+            await asyncio.gather(self._end("recovery"), self._end("audit trail"))
             if not working.cancelled():
                 working.result()  # it ends only with an error
         logger.info("Stopped")
@@ -237,7 +236,7 @@ class App:
         """Open the database, as often as it takes."""
         settings, report = self._settings, self._reporter("store")
         self.database = database = self._make_database(settings.database_url, self._clock)
-        database.targets = destinations(settings).targets
+        database.tell(destinations(settings).targets)
         stack.push_async_callback(database.close)
         while True:
             try:

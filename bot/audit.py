@@ -1,6 +1,7 @@
 """`python -m bot audit`: the audit trail for people and for other programs, beside a running bot."""
 
 import csv
+import io
 import json
 import re
 import sys
@@ -131,10 +132,12 @@ def _table() -> Callable[[Record], None]:
 
 
 def _json() -> Callable[[Record], None]:
-    return lambda row: print(json.dumps(dict(row), ensure_ascii=False))
+    return lambda row: print(json.dumps(dict(row)))  # in ASCII: a terminal's encoding must not change evidence
 
 
 def _csv() -> Callable[[Record], None]:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     writer = csv.DictWriter(sys.stdout, _NAMES)
     writer.writeheader()
     return lambda row: writer.writerow({name: _inert(row[name]) for name in _NAMES})

@@ -206,10 +206,10 @@ class Doctor:
             yield warning(check, "the key sees no clusters", "Use a key of the project that owns the clusters.")
             return
         yield ok(check, f"sees {len(names)}: {', '.join(names[:5])}{'…' if len(names) > 5 else ''}")  # noqa: PLR2004 - shown
-        named = {*settings.bot_clusters, *settings.routes, *settings.waits, *settings.bot_observe} - {"*"}
-        if unknown := sorted(named - set(names)):
-            fix = "Check BOT_CLUSTERS, BOT_ROUTES, BOT_OBSERVE, and BOT_WAIT_MINUTES."
-            yield warning("clusters", f"Together doesn't list {', '.join(unknown)}", fix)
+        for name, named in settings.named_clusters.items():
+            if unknown := sorted({*named} - {*names}):
+                fix = f"Check {name}: it takes cluster IDs."
+                yield warning("clusters", f"Together doesn't list {', '.join(unknown)}", fix)
         watched = [each for each in settings.bot_clusters if each in names] or names
         yield await self._remediation(watched)
         yield await self._firing(watched[0])
@@ -254,7 +254,7 @@ class Doctor:
             await database.run(check_writable)
             self._clocks["database"] = await database.read(read_clock) - self._clock.now()
         except StartError as error:
-            is_new = "no bot tables yet" in str(error) or "there is no" in str(error)
+            is_new = "no bot tables yet" in str(error) or "there is no" in str(error)  # what the bot makes itself
             fix = "Start the bot once to create it." if is_new else "See docs/troubleshooting.md."
             yield (warning if is_new else problem)(check, str(error), fix)
         except StorageUnavailable as error:

@@ -260,6 +260,13 @@ def observed(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(each if each == "*" else check_id("cluster", each) for each in value)
 
 
+def password_of(url: str) -> str:
+    """Return the password of a PostgreSQL URL as libpq reads it; empty where it has none."""
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - a bot on SQLite doesn't load the driver
+
+    return str(conninfo_to_dict(url).get("password") or "")
+
+
 def database(value: str) -> str:
     """Check a database URL; what is wrong with it must not print its password."""
     if not re.match(r"sqlite:///.|postgres(ql)?://", value):

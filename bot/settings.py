@@ -1,10 +1,10 @@
 """The environment, read once: every bad variable is told at once, with what is wrong and an example."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -152,9 +152,20 @@ class Settings(BaseModel):
         kept = [getattr(self, name.lower()) for name in SECRETS]
         secrets = [each.get_secret_value() for each in kept if isinstance(each, SecretStr)]
         if not self.database_url.startswith("sqlite:"):
-            password = urlsplit(self.database_url).password or ""
-            secrets += [each for each in (password, unquote(password)) if each]
+            # As libpq reads it, and as it stands in the URL.
+            password = formats.password_of(self.database_url)
+            secrets += [each for each in (password, quote(password, safe="")) if each]
         return tuple(dict.fromkeys(secrets))
+
+    @property
+    def named_clusters(self) -> Mapping[str, Collection[str]]:
+        """Which clusters settings name, by the settings."""
+        return {
+            "BOT_CLUSTERS": {*self.bot_clusters},
+            "BOT_ROUTES": {*self.routes},
+            "BOT_OBSERVE": {*self.bot_observe} - {"*"},
+            "BOT_WAIT_MINUTES": {*self.waits} - {"*"},
+        }
 
     @property
     def routes(self) -> Mapping[str, tuple[str, str]]:
@@ -253,8 +264,12 @@ def _strangers(values: Mapping[str, str | None]) -> dict[str, str]:
     known |= {f"{name.removeprefix(_PREFIX)}_FILE": f"{name}_FILE" for name in SECRETS if name.startswith(_PREFIX)}
     found: dict[str, str] = {}
     for name, value in values.items():
-        rest = name.removeprefix(_PREFIX)
-        if name == rest or rest in known or not (value or "").strip():
+        as_meant = name.upper().replace("-", "_")
+        rest = as_meant.removeprefix(_PREFIX)
+        if as_meant == rest or (name == as_meant and rest in known) or not (value or "").strip():
+            continue
+        if rest in known:
+            found[name] = as_meant
             continue
         begun = [each for each in known if rest and each.startswith(f"{rest}_")]
         alike = begun or difflib.get_close_matches(rest, known, n=1, cutoff=0.75)

@@ -201,6 +201,7 @@ def watch_config(settings: Settings, channel_id: str, cards: CardConfig) -> Watc
         cards=cards,
         automatic=settings.bot_automatic_repairs,
         unrepaired_seconds=settings.bot_unrepaired_minutes * 60,
+        named=settings.named_clusters,
         storm_brake=StormBrake(int(brake.removesuffix("%")), brake.endswith("%")) if brake else None,
     )
 

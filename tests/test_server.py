@@ -14,6 +14,7 @@ import pytest
 from handlers.bolt import build_bolt
 from handlers.server import KEEP_ALIVE_SECONDS, MAX_BODY, MAX_CONNECTIONS, Server
 from tests.manual_clock import HANGS_AFTER
+from tests.world import APPROVE, world
 
 Connect = Callable[[bytes], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 HALF_A_HEAD = b"POST /slack/events HTTP/1.1\r\nHost: x\r\n"
@@ -158,3 +159,23 @@ async def test_stop_waits_for_no_client(server: tuple[Server, int], connect: Con
     async with asyncio.timeout(HANGS_AFTER / 2):
         await server[0].stop()
     await until_closed(reader)
+
+
+async def test_idle_connections_of_others_do_not_refuse_a_click() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        host, port = bot.slack.bot_url.removeprefix("http://").split(":")
+        kept = []
+        for _ in range(MAX_CONNECTIONS):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            with suppress(ConnectionError):
+                await reader.read(1000)
+            kept.append(writer)
+        try:
+            ack = await bot.slack.press(alert, APPROVE)
+        finally:
+            for writer in kept:
+                writer.close()
+        assert ack.status == 200

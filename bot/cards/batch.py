@@ -1,7 +1,6 @@
 """How a batch is going, and its results."""
 
 from collections.abc import Collection, Sequence
-from typing import assert_never
 
 from bot.cards.blocks import Element, elements
 from bot.cards.groups import named
@@ -12,6 +11,15 @@ from bot.mrkdwn import escape, when
 
 SHOWN = 3  # kinds of results beneath a selection in the channel; the thread has all
 REPORT_LINES = 12  # which may be of 2,000 characters each
+_WHY = {
+    StopReason.NOT_ALLOWED: "couldn't confirm that <@{person}> is allowed to decide.",
+    StopReason.REPAIR_LIMIT: "the cluster reached its repair limit. Approve the rest when a repair finishes.",
+    StopReason.TROUBLE: f"Together failed {TROUBLES} times in a row. Try the rest again when it responds.",
+    StopReason.PAUSED: "approvals are paused.",
+    StopReason.PERSON: "<@{stopped_by}> stopped it.",
+    StopReason.TOO_OLD: "there was no progress for 10 min, so the rest expired.",
+    StopReason.OTHER: "another version of the bot stopped it.",
+}
 
 
 def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = None) -> list[Sequence[Element]]:
@@ -59,25 +67,8 @@ def _stopped(batch: Batch) -> str:
     if not batch.stopped:
         return ""
     left = sum(each.is_left for each in batch.items)
-    return f"Stopped: {_why(batch, batch.stopped)} {left} not attempted."
-
-
-def _why(batch: Batch, stopped: StopReason) -> str:
-    match stopped:
-        case StopReason.NOT_ALLOWED:
-            return f"couldn't confirm that <@{batch.actor.user_id}> is allowed to decide."
-        case StopReason.REPAIR_LIMIT:
-            return "the cluster reached its repair limit. Approve the rest when a repair finishes."
-        case StopReason.TROUBLE:
-            return f"Together failed {TROUBLES} times in a row. Try the rest again when it responds."
-        case StopReason.PAUSED:
-            return "approvals are paused."
-        case StopReason.PERSON:
-            return f"<@{batch.stopped_by}> stopped it."
-        case StopReason.TOO_OLD:
-            return "there was no progress for 10 min, so the rest expired."
-        case _:
-            assert_never(stopped)
+    why = _WHY[batch.stopped].format(person=batch.actor.user_id, stopped_by=batch.stopped_by)
+    return f"Stopped: {why} {left} not attempted."
 
 
 def _results(items: Sequence[BatchItem], verb: Verb) -> list[Sequence[Element]]:

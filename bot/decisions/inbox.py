@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from bot import cards
 from bot.clock import Clock
 from bot.decisions.service import RECEIVE_SECONDS, Receipt, Unrecorded
-from bot.decisions.storing import Storing
+from bot.decisions.storing import Storing, or_none
 from bot.errors import BotError, LeaseLost, MayBeDone, RefusedWithoutDatabase, RequestExpired, StorageUnavailable
 from bot.models import LIFETIME, Actor, Entry, Messenger, ReplyTarget, new_id
 from bot.store import Database, InboxStore
@@ -136,7 +136,11 @@ class Inbox:
         except RequestExpired:
             await self._give_up(held)
         except LeaseLost:
-            logger.warning("Taken over by another process")
+            if await or_none(self._store.is_gone(entry.key)):
+                logger.error("The database has lost a request: %s", entry.kind)  # noqa: TRY400 - it isn't this program's
+                await self._tell(entry.place, MayBeDone(entry.what))
+            else:
+                logger.warning("Taken over by another process")
         except StorageUnavailable as error:
             logger.warning("Left for later: %s", error)
             await self._tell(entry.place, MayBeDone(entry.what), once=True)

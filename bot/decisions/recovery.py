@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from bot.clock import Clock, WaitReason
@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 TAKEN_AT_ONCE = 20
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+KEPT_TRUE_SECONDS = 5.0  # readiness is what the last heartbeat found
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,27 +53,32 @@ class Recovery:
                 self.report(f"Can't reach the database ({error}).")
             else:
                 self.report("")
-            await self.clock.sleep(self.lease_seconds * 0.3, WaitReason.HEARTBEAT)
+            await self.clock.sleep(min(self.lease_seconds * 0.3, KEPT_TRUE_SECONDS), WaitReason.HEARTBEAT)
 
     async def _take_over(self) -> None:
         at_start = True
         while True:
-            try:
-                await self._round(at_start=at_start)
+            if await self._tried(self._round(at_start=at_start), "take over what other processes left"):
                 at_start = False
-            except StorageUnavailable as error:
-                logger.warning("Couldn't take over what other processes left: %s", error)
             await self.clock.sleep(self.lease_seconds * 0.3, WaitReason.RECOVERY)
 
     async def _clean_up(self) -> None:
         while True:
-            try:
-                await self._purge()
-            except StorageUnavailable as error:
-                logger.warning("Couldn't delete what is old; retrying in an hour: %s", error)
-                await self.clock.sleep(HOUR, WaitReason.DAILY)
-            else:
-                await self.clock.sleep(DAY, WaitReason.DAILY)
+            is_done = await self._tried(self._purge(), "delete what is old, to be retried in an hour")
+            await self.clock.sleep(DAY if is_done else HOUR, WaitReason.DAILY)
+
+    @staticmethod
+    async def _tried(work: Awaitable[None], what: str) -> bool:
+        """Work, and return whether it went well: what is odd about one row must not keep the others from their turn."""
+        try:
+            await work
+        except StorageUnavailable as error:
+            logger.warning("Couldn't %s: %s", what, error)
+        except Exception:
+            logger.exception("Couldn't %s", what)
+        else:
+            return True
+        return False
 
     async def _round(self, *, at_start: bool) -> None:
         while self.tasks.accepting:
@@ -87,13 +93,13 @@ class Recovery:
 
     async def _tidy(self) -> None:
         while True:
-            try:
-                if stuck := await self.store.database.run(batches.stop_stuck):
-                    logger.warning("%d selections made no progress for 10 min and were stopped", stuck)
-                await self.store.database.run(drop_old_response_urls)
-            except StorageUnavailable as error:
-                logger.warning("Couldn't stop stuck selections and drop old response URLs: %s", error)
+            await self._tried(self._stop_stuck(), "stop stuck selections and drop old response URLs")
             await self.clock.sleep(MINUTE, WaitReason.TIDY)
+
+    async def _stop_stuck(self) -> None:
+        if stuck := await self.store.database.run(batches.stop_stuck):
+            logger.warning("%d selections made no progress for 10 min and were stopped", stuck)
+        await self.store.database.run(drop_old_response_urls)
 
     async def _purge(self) -> None:
         if purged := await purge(self.store.database, self.retention_days):

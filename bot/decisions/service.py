@@ -198,6 +198,9 @@ class DecisionService:
         try:
             return await self._process(job)
         except LeaseLost:
+            if await or_none(self._store.is_gone(job)):
+                await self._tell_lost(job)
+                return None
             logger.warning("Taken over by another process, or about to be")
             with suppress(LeaseLost, StorageUnavailable):
                 await self._store.release(job)  # where it is still ours, nobody need wait for the lease to run out
@@ -363,6 +366,17 @@ class DecisionService:
         """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""
         answer, _ = self._answers.of_failure(job, error)
         await self._delivery.tell(job, answer)
+
+    async def _tell_lost(self, job: Job) -> None:
+        """Say that nothing is certain, and record it: the database has lost what it had committed."""
+        logger.error("The database has lost this decision")
+        request = job.request
+        lost = NotRecorded(request.rule.noun, sent=job.sent is not None, is_lost=True)
+        reason = f"The database lost decision {job.id} on {request.ref}"
+        await self.note(
+            AuditNote("lost", request.actor, request.place.channel_id, request.verb, lost.code, reason=reason)
+        )
+        await self._tell_failure(job, lost)
 
     async def _hand_back(self, job: Job) -> None:
         """Let the next process continue; where that can't be recorded, say that nothing is certain."""

@@ -22,17 +22,18 @@ class NotRecorded(BotError):
 
     Args:
         noun: the decision as a noun, such as "approval".
+        is_lost: the database is there, and has lost what it had committed.
     """
 
     code = OutcomeKind.NOT_RECORDED
     check_again = True
 
-    def __init__(self, noun: str, *, sent: bool) -> None:
-        if sent:
-            what = f"The bot can't reach its database. Your {noun} may have gone through."
-        else:
-            what = f"The bot can't reach its database. Your {noun} may still be sent."
-        super().__init__(what, "Press “Check again” in a minute, before you decide anything else.")
+    def __init__(self, noun: str, *, sent: bool, is_lost: bool = False) -> None:
+        why = "The bot's database has lost this" if is_lost else "The bot can't reach its database"
+        what = "may have gone through" if sent else "may still be sent"
+        super().__init__(
+            f"{why}. Your {noun} {what}.", "Press “Check again” in a minute, before you decide anything else."
+        )
 
 
 class MayBeDone(BotError):

@@ -27,6 +27,7 @@ class StopReason(StrEnum):
     TOO_OLD = "too old"
     PAUSED = "paused"
     PERSON = "person"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)

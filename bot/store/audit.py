@@ -34,7 +34,7 @@ _INSERT = insert(audit)
 _OUTCOMES = [*(rule.done for rule in RULES.values() if rule.decides), *DOUBTFUL]
 _WHO_DECIDED = (
     select(audit.c.verb, audit.c.user_id, audit.c.at, audit.c.reason, audit.c.outcome, audit.c.decision_id)
-    .where(one_remediation(audit.c), audit.c.outcome.in_(_OUTCOMES), _IS_OURS)
+    .where(one_remediation(audit.c), audit.c.outcome.in_(_OUTCOMES), audit.c.verb.in_(list(Verb)), _IS_OURS)
     .order_by(audit.c.seq.desc())
 )
 _HASHED = [column.name for column in audit.columns if column.name != "hash"]

@@ -65,6 +65,7 @@ _GIVE_TURN = (
     )
     .returning(*c)
 )  # fmt: skip
+_SET_ASIDE = update(decisions).where(c.id == bindparam("b_job")).values(status=SET_ASIDE)
 _LEAVE = update(decisions).where(_OF_BATCH, c.status == QUEUED).values(status=VOID, request=None, done_at=now())
 _STOP = update(batches).where(_ID).values(stopped=bindparam("b_stopped"))
 _VOID = update(batches).where(_ID).values(status=VOID)
@@ -171,8 +172,12 @@ def advance(connection: Connection, batch_id: str, turn: Owner, began_at: float 
         _leave(connection, batch_id, reason.value)
     else:
         values = {"b_id": batch_id, "b_owner": turn.owner, "b_lease": turn.lease_seconds}
-        if row := connection.execute(_GIVE_TURN, values).first():
-            return _job(row)
+        while row := connection.execute(_GIVE_TURN, values).first():
+            try:
+                return _job(row)
+            except (ValueError, TypeError, KeyError) as error:
+                logger.error("Decision %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
+                connection.execute(_SET_ASIDE, {"b_job": row.id})
     _wake(connection, str(digest_id))
     return None
 
@@ -233,11 +238,18 @@ def _with_results(connection: Connection, batch: Batch, row: Any) -> Batch:  # n
     return replace(
         batch,
         asked_at=row.asked_at,
-        stopped=StopReason(stopped) if stopped else None,
+        stopped=_reason(stopped) if stopped else None,
         stopped_by=stopped_by,
         is_running=any(each.status in {QUEUED, RECEIVED, ACTIVE} for each in results.values()),
         items=[_with_result(item, results.get(item.number)) for item in batch.items],
     )
+
+
+def _reason(stopped: str) -> StopReason:
+    try:
+        return StopReason(stopped)
+    except ValueError:
+        return StopReason.OTHER  # of a newer version
 
 
 def _with_result(item: BatchItem, row: Any) -> BatchItem:  # noqa: ANN401 - a row of _RESULTS

@@ -41,6 +41,7 @@ class Driver(Protocol):
         conflict: of these, that a constraint refused what was to be written.
         faults: of these, what isn't cured by trying again.
         undone: of these, what says that a transaction did nothing.
+        misled: of these, what says that the connection leads to a server that isn't, or is no longer, the right one.
         refusal_is_certain: whether what the database answers to a commit with an error wasn't done.
         threads: how many transactions at a time.
         begin_write, begin_read: what begins a transaction whose statements may take `{limit}` milliseconds.
@@ -51,6 +52,7 @@ class Driver(Protocol):
     conflict: type[Exception]
     faults: tuple[type[Exception], ...]
     undone: tuple[type[Exception], ...]
+    misled: tuple[type[Exception], ...]
     refusal_is_certain: bool
     threads: int
     begin_write: str
@@ -61,6 +63,12 @@ class Driver(Protocol):
 
     def connection(self, raw: Any, dialect: Dialect, targets: Sequence[str]) -> "Connection":  # noqa: ANN401 - the driver's own connection
         """Return how statements are run on a connection."""
+
+    def check(self) -> None:
+        """Make sure that what is written now is kept."""
+
+    def wrong_database(self, error: BaseException) -> str:
+        """Return what is wrong where an error says that this isn't a database for the bot; else an empty text."""
 
     def is_cut(self, raw: Any) -> bool:  # noqa: ANN401 - the driver's own connection
         """Return whether a connection is lost."""
@@ -313,7 +321,9 @@ def read_json(adapter: TypeAdapter[T], body: str, what: str = "") -> T | None:
 
 
 NOW = select(now())
-_WRITE_NOTHING = text("UPDATE decisions SET status = status WHERE id = ''")
+_WRITE = text("INSERT INTO leases (name, owner, until) VALUES ('doctor', :owner, 0)")
+_DELETE = text("DELETE FROM leases WHERE name = 'doctor'")
+_SOME = "." * 8192  # more than a full disk's last page has room for
 _LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _LOCK_CLUSTER = text("SELECT pg_advisory_xact_lock(:key, hashtext(:cluster))")
 
@@ -324,8 +334,10 @@ def read_clock(connection: Connection) -> float:
 
 
 def check_writable(connection: Connection) -> None:
-    """Write nothing, as somebody who may: a database that is read-only, or another's, refuses it."""
-    connection.execute(_WRITE_NOTHING)
+    """Write something, and delete it again: a database that is read-only, full, or another's, refuses it."""
+    connection.execute(_DELETE)
+    connection.execute(_WRITE, {"owner": _SOME})
+    connection.execute(_DELETE)
 
 
 def lock_audit(connection: Connection) -> None:

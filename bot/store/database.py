@@ -1,7 +1,7 @@
 """The database: SQLite for one process, PostgreSQL for several. A transaction is a plain function, run in a thread."""
 
 import asyncio
-import threading
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -18,6 +18,7 @@ from bot.clock import Clock
 from bot.errors import StartError, StorageUnavailable
 from bot.store.connection import Connection, Driver, Running
 from bot.store.groups import Groups, Member
+from bot.store.pool import Pool
 from bot.store.sqlite import BUSY_SECONDS, SCHEME, SQLiteFile
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -26,7 +27,12 @@ SECONDS = 5.0  # a statement, or an idle moment inside a transaction: the server
 _OF_ALL = 1.6  # times that long, a whole transaction may take with its wait for a thread
 _CLOSE_SECONDS = 1.0
 _GROUP_SECONDS = 0.05  # after which a group is committed, so that the first doesn't wait long for the last
+_RIGHT_TO_CREATE = text(
+    "SELECT current_schema() AS schema, current_user AS role, "
+    "coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS is_there"
+)
 _VERSION = text("SELECT version_num FROM alembic_version")
+_OURS = re.compile(r"\d{4}")
 _HAS_VERSION = {
     "sqlite": text("SELECT name FROM sqlite_master WHERE name = 'alembic_version'"),
     "postgresql": text("SELECT to_regclass('alembic_version')"),
@@ -54,7 +60,6 @@ class Database:
 
     Attributes:
         seconds: as above; a process that ends waits less.
-        targets: who is told of events; set before the database is opened.
         under_way: the transactions that have not ended yet.
     """
 
@@ -69,7 +74,6 @@ class Database:
     ) -> None:
         self.seconds = seconds
         self.is_sqlite = url.startswith(SCHEME)
-        self.targets: tuple[str, ...] = ()
         self.under_way: set[asyncio.Future[Any]] = set()
         self._file = SQLiteFile(url, clock or Clock(), busy_seconds) if self.is_sqlite else None
         self._driver: Driver = self._file or _postgresql(url)
@@ -77,14 +81,17 @@ class Database:
         self._versions = sorted(path.name[:4] for path in (migrations / "versions").glob("[0-9]*.py"))
         self._running: WeakSet[Running] = WeakSet()
         self._is_closed = False
-        self._local = threading.local()
-        self._connections: list[Connection] = []
+        self._pool = Pool(self._driver)
         self._writer = self._reader = self._pulse = ThreadPoolExecutor(self._driver.threads, "database-write")
         self._groups = Groups(self._writer, self._run_group)
         if self.is_sqlite:
             self._reader = ThreadPoolExecutor(1, "database-read")
         else:
             self._pulse = ThreadPoolExecutor(1, "database-pulse")
+
+    def tell(self, targets: Sequence[str]) -> None:
+        """Let these be told of events, from before the database is opened."""
+        self._pool.targets = targets
 
     async def run(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that may write, and return its result.
@@ -119,11 +126,29 @@ class Database:
             self._file.must_exist()
         elif self._file:
             self._file.own()
+        try:
+            await self._bring_up_to_date(migrate=migrate)
+        except Exception as error:
+            if why := self._driver.wrong_database(error.__cause__ or error):
+                raise StartError(f"DATABASE_URL: {why}") from error
+            raise
+
+    async def _bring_up_to_date(self, *, migrate: bool) -> None:
         present = await self.read(_version)
+        if present is not None and not _OURS.fullmatch(present):
+            raise StartError(
+                "DATABASE_URL: its schema has the tables of another program. "
+                "Give the bot a database or a search_path of its own."
+            )
         if present is not None and present not in self._versions:
             raise StartError(
                 f"The database has schema {present}, which is newer than this version of the bot knows. "
                 "Run the newer version, or restore a backup from before it."
+            )
+        if present is None and not self.is_sqlite and not (right := await self.read(_right_to_create)).is_there:
+            raise StartError(
+                "DATABASE_URL has no bot tables, and its role may not create them: "
+                f"GRANT CREATE ON SCHEMA {right.schema or 'public'} TO {right.role}."
             )
         if present is None and not migrate:
             raise StartError("DATABASE_URL has no bot tables yet. Start the bot once to create them.")
@@ -148,8 +173,7 @@ class Database:
             for running in list(self._running):
                 running.interrupt()
             await asyncio.wait(stuck)
-        for connection in self._connections:
-            connection.raw.close()
+        self._pool.close()
         if self._file:
             self._file.disown()
 
@@ -211,7 +235,8 @@ class Database:
         has_begun = is_committing = False
         connection, in_time, time = None, members, members[0].running.time
         try:
-            connection = self._connection()
+            connection = self._pool.take(members[0].running)
+            self._driver.check()
             connection.begin(self._driver.begin_write, time())
             has_begun, ends_at = True, time() + _GROUP_SECONDS
             for number, each in enumerate(members, start=1):
@@ -223,7 +248,7 @@ class Database:
             connection.commit()
         except BaseException as error:  # noqa: BLE001 - also one that no driver should raise undoes all of it
             if connection:
-                self._roll_back(connection)
+                self._roll_back(connection, error)
             for each in in_time if is_committing else members:
                 each.is_alone, each.error = True, None
                 if is_committing or not has_begun:
@@ -232,8 +257,7 @@ class Database:
             for each in in_time:
                 each.end(each.error)
         finally:
-            for each in members:
-                each.running.ended()
+            self._leave(connection, *(each.running for each in members))
 
     def _run_member(self, connection: Connection, member: Member) -> None:
         driver, raw = self._driver, connection.raw
@@ -264,47 +288,45 @@ class Database:
         for is_last in (False, False, True):
             is_committing, connection = False, None
             try:
-                connection = self._connection()
+                connection = self._pool.take(running)
                 running.raw = connection.raw
+                driver.check()
                 connection.begin(begin, running.time())
                 result = function(connection)
                 is_committing = True
                 connection.commit()
             except BaseException as error:
-                is_cut = connection is not None and self._roll_back(connection)
+                is_cut = connection is not None and self._roll_back(connection, error)
                 if isinstance(error, driver.conflict):
                     raise Conflict from error
                 if not isinstance(error, (driver.Error, OSError)) or isinstance(error, driver.faults):
                     raise
                 in_doubt = is_committing and (is_cut or not driver.refusal_is_certain)
                 is_undone = is_cut or isinstance(error, driver.undone)
-                if is_last or in_doubt or not is_undone or running.is_over:
+                if is_last or in_doubt or not is_undone or running.is_over or self._is_closed:
                     raise StorageUnavailable(type(error).__name__, in_doubt=in_doubt) from error
             else:
                 return result
             finally:
-                running.ended()
+                self._leave(connection, running)
         raise AssertionError("the last attempt returns or raises")
 
-    def _connection(self) -> Connection:
-        """This thread's own connection."""
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            driver = self._driver
-            connection = self._local.connection = driver.connection(driver.connect(), driver.dialect, self.targets)
-            self._connections.append(connection)
-        return connection
+    def _leave(self, connection: Connection | None, *running: Running) -> None:
+        for each in running:
+            each.ended()
+        if connection:
+            self._pool.give_back(connection)
 
-    def _roll_back(self, connection: Connection) -> bool:
-        """Undo what a transaction has begun. Returns whether the connection is lost, and forgets it then."""
+    def _roll_back(self, connection: Connection, error: BaseException) -> bool:
+        """Undo what a transaction has begun. Returns whether the connection was lost; nobody gets it any more then."""
         with suppress(self._driver.Error):
             connection.roll_back()
-        if not self._driver.is_cut(connection.raw):
-            return False
-        self._local.connection = None
-        self._connections.remove(connection)
-        connection.raw.close()
-        return True
+        is_cut, is_misled = self._driver.is_cut(connection.raw), isinstance(error, self._driver.misled)
+        if is_cut or is_misled:
+            self._pool.drop(connection)
+        if is_misled:
+            self._pool.drop_idle()
+        return is_cut
 
     def _upgrade(self, running: Running) -> None:
         from bot.store import schema  # noqa: PLC0415 - Alembic takes 0.2 s to load, and is seldom needed
@@ -315,7 +337,8 @@ class Database:
                 begin = self._driver.begin_write.format(limit=int(MIGRATION_SECONDS * 1000))
                 schema.upgrade(running.raw, self._driver.dialect.name, self._migrations, begin)
         except (self._driver.Error, DBAPIError) as error:
-            raise StorageUnavailable(type(getattr(error, "orig", error)).__name__) from error
+            cause = getattr(error, "orig", error)
+            raise StorageUnavailable(type(cause).__name__) from cause
         finally:
             running.ended()
 
@@ -328,6 +351,10 @@ def _postgresql(url: str) -> Driver:
 
 def _apply(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], connection: Connection) -> T:
     return function(connection, *args, **kwargs)
+
+
+def _right_to_create(connection: Connection) -> Any:  # noqa: ANN401 - a row
+    return connection.execute(_RIGHT_TO_CREATE).one()
 
 
 def _version(connection: Connection) -> str | None:

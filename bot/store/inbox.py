@@ -17,6 +17,7 @@ from bot.errors import LeaseLost, RequestExpired
 from bot.models import LIFETIME, Entry, new_id
 from bot.store.connection import Connection, dump, is_among, listed, now
 from bot.store.database import Database
+from bot.store.lease import is_free
 from bot.store.tables import inbox
 
 logger = logging.getLogger(__name__)
@@ -45,12 +46,13 @@ _VOID = (
     .returning(i.key)
 )
 _HELD = select(i.result, (now() - i.received_at).label("age")).where(_MINE, _OPEN).with_for_update()
+_IS_THERE = select(i.key).where(i.key == bindparam("b_key"))
 _ACTED = update(inbox).where(_MINE).values(result=bindparam("b_result"), lease_until=_LEASE_UNTIL)
 _FINISH = update(inbox).where(_MINE).values(_ENDED)
 # Nobody's from then on: a heartbeat that is on its way must not keep it.
 _RELEASE = update(inbox).where(_MINE, _OPEN).values(owner="", lease_until=now() + bindparam("b_seconds"))
 _HEARTBEAT = update(inbox).where(is_among("b_owners", i.owner), _OPEN).values(lease_until=_LEASE_UNTIL)
-_LEFT = or_(i.lease_until < now(), and_(bindparam("b_all"), ~is_among("b_owners", i.owner)))
+_LEFT = or_(is_free(i.lease_until), and_(bindparam("b_all"), ~is_among("b_owners", i.owner)))
 _TAKE_OVER = (
     update(inbox)
     .where(i.key == select(i.key).where(_OPEN, _LEFT).limit(1).with_for_update(skip_locked=True).scalar_subquery())
@@ -126,6 +128,10 @@ class InboxStore:
             return result
 
         return await self.database.run(work)
+
+    async def is_gone(self, key: str) -> bool:
+        """Return whether the database has lost a request, as one does that took over and lacks the last commits."""
+        return (await self.database.read(Connection.execute, _IS_THERE, {"b_key": key})).first() is None
 
     async def finish(self, key: str, owner: str) -> None:
         """Close a request that was answered."""

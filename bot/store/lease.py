@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Executable, and_, bindparam, or_, update
+from sqlalchemy import ColumnElement, Executable, and_, bindparam, or_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.clock import Clock
@@ -14,11 +14,19 @@ from bot.store.connection import Connection, now
 from bot.store.database import Database
 from bot.store.tables import leases
 
+LONGEST_LEASE = 900.0  # more than BOT_LEASE_SECONDS may be, and than the longest pause before an answer is told again
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def is_free(until: ColumnElement[float]) -> ColumnElement[bool]:
+    """Build the clause that a lease has run out. A clock that was set back makes a dead process's impossibly long."""
+    return or_(until < now(), until > now() + LONGEST_LEASE)
+
+
 _MINE = and_(leases.c.name == bindparam("b_name"), leases.c.owner == bindparam("b_owner"))
 _HELD = {"owner": bindparam("b_owner"), "until": now() + bindparam("b_seconds")}
-_FREE = or_(leases.c.until < now(), leases.c.owner == bindparam("b_owner"), bindparam("b_all"))
+_FREE = or_(is_free(leases.c.until), leases.c.owner == bindparam("b_owner"), bindparam("b_all"))
 _ACQUIRE = (
     insert(leases)
     .values(name=bindparam("b_name"), **_HELD)

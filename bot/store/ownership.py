@@ -12,12 +12,12 @@ from bot.models import Job, new_id
 from bot.store import batches
 from bot.store.connection import Connection, Record, Rows, is_among, listed, now
 from bot.store.database import Database
+from bot.store.lease import is_free
 from bot.store.serialization import to_job
 from bot.store.tables import ACTIVE, ANSWERED, RECEIVED, SET_ASIDE, decisions, leases
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_LEASE = 900.0  # more than BOT_LEASE_SECONDS may be, and than the longest pause before an answer is told again
 _RESERVE = 1.0  # seconds of a lease that this process doesn't count on
 # Seconds from "a POST leaves" to the POST. Later, others may count on its having arrived, or never arriving.
 SEND_WITHIN = 5.0
@@ -54,9 +54,7 @@ _HEARTBEAT = (
     .returning(c.id)
 )
 _PROBE = insert(leases).values(until=now()).on_conflict_do_update(index_elements=["name"], set_={"until": now()})
-# A clock that was set back would make a dead process's lease last for as long.
-_IMPOSSIBLE = c.lease_until > now() + _LONGEST_LEASE
-_LEFT = or_(c.lease_until < now(), _IMPOSSIBLE, and_(bindparam("b_all"), c.owner != bindparam("b_owner")))
+_LEFT = or_(is_free(c.lease_until), and_(bindparam("b_all"), c.owner != bindparam("b_owner")))
 _TAKE_OVER = (
     update(decisions)
     .where(
@@ -68,6 +66,7 @@ _TAKE_OVER = (
     .values(owner=bindparam("b_owner"), lease_until=LEASE_UNTIL, fence=c.fence + 1)
     .returning(*c)
 )  # fmt: skip
+_IS_THERE = select(c.id).where(c.id == bindparam("b_id"))
 _SET_ASIDE = update(decisions).where(c.id == bindparam("b_id")).values(status=SET_ASIDE)
 _COUNT_SET_ASIDE = select(func.count()).where(c.status == SET_ASIDE)
 
@@ -113,6 +112,10 @@ class Ownership:
             _HEARTBEAT, {"b_ids": listed(job_ids), "b_owner": self._owner, "b_lease": self._lease}
         )
         return kept.scalars()
+
+    async def is_gone(self, job: Job) -> bool:
+        """Return whether the database has lost a job, as one does that took over and lacks the last commits."""
+        return (await self.database.read(Connection.execute, _IS_THERE, {"b_id": job.id})).first() is None
 
     async def release(self, job: Job) -> None:
         """Let the next process continue with a job at once."""

@@ -12,9 +12,12 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from bot.store.connection import Connection, Rows, Values
 
-_KNOWN = {"connect_timeout": 5, "tcp_user_timeout": 5000, "application_name": "remediation-bot"}
+_KNOWN = {
+    "connect_timeout": 5, "tcp_user_timeout": 5000, "application_name": "remediation-bot", "client_encoding": "utf8",
+    "target_session_attrs": "read-write",  # a server that became a replica isn't the one
+}  # fmt: skip
 _FRESH_SECONDS = 1.0
-_BEGIN = "BEGIN"
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # what waits for a lock must see what it waited for
 
 
 class Messages(Connection):
@@ -71,6 +74,7 @@ class PostgreSQL:
     conflict: type[Exception] = psycopg.IntegrityError
     faults: tuple[type[Exception], ...] = (psycopg.DataError, psycopg.NotSupportedError, psycopg.ProgrammingError)
     undone: tuple[type[Exception], ...] = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+    misled: tuple[type[Exception], ...] = (psycopg.errors.ReadOnlySqlTransaction,)
     refusal_is_certain = True
     connection = Messages
     threads = 8
@@ -89,6 +93,15 @@ class PostgreSQL:
         # No prepared statements and no session settings, so that a transaction-mode PgBouncer may stand in between.
         kept = {name: value for name, value in _KNOWN.items() if f"{name}=" not in self._url}
         return psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **kept)  # type: ignore[arg-type] # libpq's own
+
+    def check(self) -> None:
+        """Return: the server says so itself."""
+
+    def wrong_database(self, error: BaseException) -> str:
+        """Return which right the role lacks, in the server's own words."""
+        if not isinstance(error, psycopg.errors.InsufficientPrivilege):
+            return ""
+        return f"{error.diag.message_primary}. Grant the bot's role all rights on the bot's tables and their schema."
 
     def is_cut(self, raw: "psycopg.Connection[Any]") -> bool:
         """Return whether a connection is lost."""

@@ -49,7 +49,12 @@ _OLD = (
         alerts.c.changed_at < _OLDEST,
         ~exists().where(messages.c.id == alerts.c.message_id, messages.c.is_open),  # a repair may be watched still
     ),
-    _some(messages, messages.c.is_open.is_distinct_from(true()), messages.c.opened_at < _OLDEST),
+    _some(
+        messages,
+        messages.c.is_open.is_distinct_from(true()),
+        messages.c.opened_at < _OLDEST,
+        ~exists().where(alerts.c.message_id == messages.c.id),  # what waits again is told there
+    ),
 )
 
 

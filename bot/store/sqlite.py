@@ -20,6 +20,17 @@ BUSY_SECONDS = 1.5  # less than the time for an ack, so that a locked file is a 
 DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
 
 
+class FileMoved(sqlite3.OperationalError):
+    """The file no longer has its name."""
+
+
+def _is_same(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
+
+
 class SQLiteFile:
     """The driver. One thread writes and one reads, so an ack never waits for a long read.
 
@@ -33,6 +44,7 @@ class SQLiteFile:
     conflict: type[Exception] = sqlite3.IntegrityError
     faults: tuple[type[Exception], ...] = (sqlite3.DataError, sqlite3.NotSupportedError, sqlite3.ProgrammingError)
     undone: tuple[type[Exception], ...] = ()
+    misled: tuple[type[Exception], ...] = ()
     refusal_is_certain = False
     connection = Connection
     threads = 1
@@ -54,6 +66,22 @@ class SQLiteFile:
         raw.create_function("bot_now", 0, self._clock.now)
         return raw
 
+    def check(self) -> None:
+        """Make sure that the file is still there: what is written into one without a name is lost with the process.
+
+        Raises:
+            FileMoved: it was moved, deleted, or replaced.
+        """
+        if self._owned and not _is_same(self._owned[-1], self.path):
+            raise FileMoved
+
+    def wrong_database(self, error: BaseException) -> str:
+        """Return that the file is damaged, where it is."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what it says beyond its kind
+        if code not in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+            return ""
+        return f"{self.path} is damaged, or no database. Restore a backup (docs/operations.md)."
+
     def is_cut(self, raw: Any) -> bool:  # noqa: ANN401, ARG002 - as the protocol says
         """Return False: a file is never cut off."""
         return False
@@ -66,10 +94,7 @@ class SQLiteFile:
         """Create the file for nobody else to read, and lock it for as long as this process lives."""
         if self._owned:
             return
-        names = [Path(f"{self.path}.lock")]
-        if sys.platform == "linux":
-            # The file itself too, which may have several names. Elsewhere this would get into the way of SQLite's own.
-            names.append(self.path)
+        names = [Path(f"{self.path}.lock"), self.path]
         handles: list[int] = []
         try:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -78,7 +103,9 @@ class SQLiteFile:
                     each.chmod(0o600)  # made by an earlier release
             for name in names:
                 handles.append(os.open(name, os.O_RDWR | os.O_CREAT, 0o600))
-                fcntl.flock(handles[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The file itself too: it may have several names. Elsewhere this would get into the way of SQLite's own.
+                if name != self.path or sys.platform == "linux":
+                    fcntl.flock(handles[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             for handle in handles:
                 os.close(handle)

@@ -1,7 +1,7 @@
 """What the watch is set to."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.cards import CardConfig, labels
@@ -64,6 +64,7 @@ class WatchConfig:
         automatic: which of the repairs are told that nobody was asked about: "all", "destructive", or "none".
         unrepaired_seconds: how long a critical alert fires without a repair before people are told; 0 for never.
         storm_brake: at how many broken nodes of a cluster its approvals pause automatically; None for never.
+        named: the clusters that settings name, by the settings.
     """
 
     default: Route
@@ -78,6 +79,7 @@ class WatchConfig:
     automatic: str = "all"
     unrepaired_seconds: float = 900.0
     storm_brake: StormBrake | None = None
+    named: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def tells(self, alert: Alert) -> bool:
         """Return whether people are told of what has begun before the bot saw it: also of what failed."""

@@ -229,8 +229,9 @@ class Watcher:
                 continue
             if not listing.error:
                 await self._intake.take_ended(self._poller.clusters.values())
-            if unknown := self._config.routes.keys() - self._poller.clusters.keys():
-                logger.warning("BOT_ROUTES names clusters that Together doesn't list: %s", ", ".join(sorted(unknown)))
+            for name, named in self._config.named.items():
+                if unknown := {*named} - self._poller.clusters.keys():
+                    logger.warning("%s names clusters that Together doesn't list: %s", name, ", ".join(sorted(unknown)))
 
     async def _verify(self, *, is_first: bool) -> None:
         """Compare with Slack once what an earlier process sent has arrived, then every hour, and after a doubt."""

@@ -79,7 +79,7 @@ async def test_later_one_sees_what_an_earlier_one_has_written(database: Database
 
 async def test_failed_commit_puts_all_of_the_group_in_doubt(database: Database) -> None:
     await database.run(_nothing)
-    for each in database._connections:
+    for each in database._pool._idle:
         each.raw.execute("PRAGMA foreign_keys = ON")
     results = await together(
         database,

@@ -1,0 +1,68 @@
+"""Connections to the database: a transaction takes one, and gives it back."""
+
+import threading
+from collections.abc import Sequence
+
+from bot.store.connection import Connection, Driver, Running
+
+
+class Pool:
+    """Opens connections as they are needed, and waits for one where the server grants no more.
+
+    Attributes:
+        targets: who is told of events.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self.targets: Sequence[str] = ()
+        self._driver = driver
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._changed = threading.Condition()
+
+    def take(self, running: Running) -> Connection:
+        """Return a connection that no other transaction has, the one that was used last.
+
+        Raises:
+            Exception: the driver's own, where none can be opened, and none is given back in time.
+        """
+        with self._changed:
+            if self._idle:
+                return self._idle.pop()
+        driver = self._driver
+        try:
+            connection = driver.connection(driver.connect(), driver.dialect, self.targets)
+        except driver.Error:
+            with self._changed:
+                while not self._idle:
+                    left = running.give_up_at - running.time()
+                    if not self._open or not self._changed.wait(left):
+                        raise
+                return self._idle.pop()
+        with self._changed:
+            self._open.add(connection)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Let others have a connection."""
+        with self._changed:
+            if connection in self._open:
+                self._idle.append(connection)
+                self._changed.notify()
+
+    def drop(self, connection: Connection) -> None:
+        """Close a connection that is of no use any more."""
+        with self._changed:
+            self._open.discard(connection)
+            self._changed.notify_all()
+        connection.raw.close()
+
+    def drop_idle(self) -> None:
+        """Close what isn't in use."""
+        while self._idle:
+            self.drop(self._idle.pop())
+
+    def close(self) -> None:
+        """Close all connections, once no thread uses one."""
+        for connection in self._open:
+            connection.raw.close()

@@ -1,0 +1,167 @@
+"""What is found by a name, and what is said where nothing is found."""
+
+from typing import Any
+
+import pytest
+
+from tests.simulator.slack.workspace import BOT_USER
+from tests.simulator.together import Fault, Ids
+from tests.test_flow_chooser import opened, shown_in
+from tests.watch import card, poll, quiet, watching
+from tests.world import OTHER, World, world
+
+BOT = f"<@{BOT_USER}>"
+MEANT: Ids = ("cluster-1", "instance-7", "r-7")
+LONGER: Ids = ("cluster-1", "instance-70", "r-70")
+NOTHING = "Nothing can be cancelled right now"
+
+
+async def two_names(bot: World, **meant: Any) -> None:
+    """gpu-node-70 has its card; gpu-node-7 opens a moment later, before the next poll."""
+    await card(bot, bot.together.add(LONGER, instance_name="gpu-node-70"))
+    bot.together.add(MEANT, instance_name="gpu-node-7", **meant)
+
+
+async def test_full_name_of_a_node_that_has_just_opened_cancels_no_node_with_a_longer_name() -> None:
+    async with watching() as bot:
+        await two_names(bot)
+        view = await opened(bot, "gpu-node-7")
+        if "submit" in view and "initial_option" in shown_in(view):
+            await bot.slack.submit(view)
+            await quiet(bot)
+        assert bot.together.state(LONGER) == "PENDING_APPROVAL", "the wrong node's repair was cancelled"
+
+
+async def test_full_name_of_a_node_that_is_already_running_offers_no_node_with_a_longer_name() -> None:
+    async with watching() as bot:
+        await card(bot, bot.together.add(LONGER, instance_name="gpu-node-70"))
+        await card(bot, bot.together.add(MEANT, "RUNNING", instance_name="gpu-node-7"))
+        assert "gpu-node-70" not in shown_in(await opened(bot, "gpu-node-7"))
+
+
+async def test_running_repair_is_not_called_no_open_remediation() -> None:
+    async with watching() as bot:
+        await card(bot, bot.together.add())
+        await card(bot, bot.together.add(MEANT, "RUNNING", instance_name="gpu-node-7"))
+        assert "No open remediation matches" not in shown_in(await opened(bot, "gpu-node-7"))
+
+
+async def test_mention_with_a_full_name_points_at_no_card_of_a_longer_name() -> None:
+    async with watching() as bot:
+        await two_names(bot)
+        said = await bot.slack.say(f"{BOT} approve gpu-node-7", user="U0ALICE")
+        await quiet(bot)
+        assert not [each.text for each in bot.slack.replies(said) if "gpu-node-70" in each.text]
+
+
+async def test_hold_with_a_full_name_is_not_asked_for_the_full_name() -> None:
+    async with watching() as bot:
+        await two_names(bot)
+        await bot.slack.say(f"{BOT} hold gpu-node-7 1h", user="U0ALICE")
+        assert "Type the full node name" not in (await bot.reply_privately()).text
+
+
+async def test_name_that_two_clusters_have_is_not_guessed_at() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        await card(bot, bot.together.add(MEANT, instance_name="gpu-node-7"))
+        bot.together.add(OTHER, instance_name="gpu-node-7")
+        assert "2 remediations match" in shown_in(await opened(bot, "gpu-node-7"))
+
+
+async def test_hold_of_a_name_that_two_clusters_have_holds_neither_unasked() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        alert = await card(bot, bot.together.add(MEANT, instance_name="gpu-node-7"))
+        bot.together.add(OTHER, instance_name="gpu-node-7")
+        await bot.slack.say(f"{BOT} hold gpu-node-7 2h", user="U0ALICE")
+        await quiet(bot)
+        assert "On hold until" not in alert.text
+
+
+@pytest.mark.parametrize("typed", ["list", ""])
+async def test_automatic_repair_that_gets_no_card_can_still_be_cancelled(typed: str) -> None:
+    async with watching(BOT_AUTOMATIC_REPAIRS="none") as bot:
+        bot.together.add(MEANT, "PENDING", instance_name="gpu-node-7")
+        await poll(bot)
+        await poll(bot)
+        if typed:
+            await bot.slack.command(typed)
+            text = (await bot.reply_privately()).text
+        else:
+            text = shown_in(await opened(bot))
+        assert NOTHING not in text
+
+
+async def test_nothing_is_called_certain_before_the_first_look() -> None:
+    async with watching() as bot:
+        bot.together.faults.append(Fault("hang", verb="list", times=-1))
+        bot.together.add()
+        await bot.slack.command("list")
+        assert not (await bot.reply_privately()).text.startswith(NOTHING)
+
+
+async def test_nothing_is_called_certain_between_two_polls() -> None:
+    async with watching(BOT_POLL_SECONDS="3600") as bot:
+        await quiet(bot)
+        await bot.time.advance(1000)
+        await quiet(bot)
+        bot.together.add()
+        await bot.slack.command("list")
+        assert not (await bot.reply_privately()).text.startswith(NOTHING)
+
+
+@pytest.mark.parametrize("missing", ["mode", "cluster"])
+async def test_what_cannot_be_read_is_not_called_nothing(missing: str) -> None:
+    async with world() as bot:
+        if missing == "mode":
+            bot.together.clusters["cluster-1"] = "one"
+            names = {"id": "r-7", "cluster_id": "cluster-1", "instance_id": "instance-7"}
+            bot.together.lists_extra.append({**names, "state": "PENDING_APPROVAL", "trigger": "x"})
+        else:
+            bot.together.add()
+            describe = bot.together.describe
+            bot.together.describe = lambda cluster: {"id": describe(cluster)["cluster_id"]}  # type: ignore[method-assign]
+        await bot.slack.command("list")
+        assert not (await bot.reply_privately()).text.startswith(NOTHING)
+
+
+async def test_cluster_that_is_not_searched_is_not_said_to_list_nothing() -> None:
+    async with watching(BOT_CLUSTERS="cluster-1") as bot:
+        await quiet(bot)
+        bot.together.add(OTHER, instance_name="gpu-node-9")
+        assert "or what Together lists" not in shown_in(await opened(bot, "gpu-node-9"))
+
+
+async def test_remediation_on_two_pages_of_a_list_is_listed_once() -> None:
+    async with world() as bot:
+        bot.together.max_page, bot.together.repeated = 2, 1
+        for number in (1, 2, 3):
+            bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}"), instance_name=f"gpu-{number}")
+        await bot.slack.command("list")
+        assert (await bot.reply_privately()).text.startswith("3 remediations can be cancelled")
+
+
+async def test_full_name_that_is_on_two_pages_is_not_called_ambiguous() -> None:
+    async with world() as bot:
+        bot.together.max_page, bot.together.repeated = 2, 1
+        for number in (1, 2, 3):
+            bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}"), instance_name=f"gpu-{number}")
+        await bot.slack.say(f"{BOT} cancel gpu-2", user="U0ALICE")
+        await quiet(bot)
+        assert not [each.text for each in bot.slack.visible("U0ALICE") if "2 open remediations match" in each.text]
+
+
+async def test_matches_say_that_a_cluster_could_not_be_read() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        for number in (1, 2):
+            ids = bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), instance_name=f"gpu-node-{number}")
+            await card(bot, ids)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+        for _ in range(8):
+            await poll(bot)
+        await bot.slack.command("list")
+        assert "Couldn't read cluster-2" in (await bot.reply_privately()).text
+        await bot.slack.command("status gpu-node")
+        assert "Couldn't read cluster-2" in (await bot.reply_privately(count=2)).text

@@ -1,0 +1,25 @@
+"""Settings that are silently off: each is a guard rail that somebody believes to be on."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.settings import SettingsError, read_settings
+from tests.watch import poll, watching
+
+NEEDED = "SLACK_BOT_TOKEN=xoxb-1\nSLACK_APP_TOKEN=xapp-1\nTOGETHER_API_KEY=k\nBOT_OPERATORS=U0ALICE\n"
+
+
+@pytest.mark.parametrize("line", ["bot_observe=*", "Bot_Observe=*", "BOT-OBSERVE=*"])
+def test_guard_rail_in_other_letters_is_refused(line: str, tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text(f"{line}\n{NEEDED}", "utf-8")
+    with pytest.raises(SettingsError, match="isn't a setting; did you mean BOT_OBSERVE"):
+        read_settings({}, path)
+
+
+async def test_cluster_that_is_to_be_only_observed_and_is_not_listed_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async with watching(BOT_OBSERVE="llama-train", BOT_ROUTES="llama-train=C0OPS") as bot:
+        await poll(bot)
+        said = [each.getMessage() for each in caplog.records if each.levelname in {"WARNING", "ERROR"}]
+        assert any("BOT_OBSERVE" in each for each in said), said

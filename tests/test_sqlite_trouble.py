@@ -1,0 +1,58 @@
+"""An SQLite file that goes away under a running bot, or is damaged."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bot.app import App
+from bot.clock import WaitReason
+from bot.errors import StartError
+from tests.fetch import get
+from tests.manual_clock import ManualClock
+from tests.simulator.slack import Slack
+from tests.simulator.together import Together
+from tests.sqlite import locked
+from tests.world import APPROVE, World, settings_for
+
+
+async def test_file_that_was_deleted_is_noticed_before_anything_more_is_acknowledged(
+    bot: World, tmp_path: Path
+) -> None:
+    nodes = [bot.together.add(("cluster-1", f"i{n}", f"r{n}")) for n in range(2)]
+    first, second = (bot.alert(each) for each in nodes)
+    assert (await bot.slack.press(first, APPROVE)).status == 200
+    await bot.edited(first)
+    await bot.time.until_sleeping(WaitReason.HEARTBEAT)
+    (tmp_path / "bot.db").unlink()
+    await bot.time.end_pause(WaitReason.HEARTBEAT)
+    await bot.time.until_sleeping(WaitReason.HEARTBEAT)
+    assert (await get(bot.app, "/readyz"))[0] == 503
+    assert (await bot.slack.press(second, APPROVE)).status == 503
+
+
+async def test_file_that_is_no_database_is_not_called_out_of_reach(tmp_path: Path) -> None:
+    (tmp_path / "bot.db").write_bytes(b"half a copy of something " * 400)
+    time = ManualClock()
+    async with Slack(time.now) as slack, Together(time.now) as together:
+        settings = settings_for(slack, together, DATABASE_URL=f"sqlite:///{tmp_path}/bot.db")
+        app, stop = App(settings, clock=time.clock), asyncio.Event()
+        running = asyncio.create_task(app.run(stop))
+        await app.listening.wait()
+        await asyncio.wait({running}, timeout=1)
+        said = (await get(app, "/readyz"))[1] if not running.done() else ""
+        stop.set()
+        await asyncio.wait({running})
+        assert "Can't reach the database" not in said
+        assert isinstance(running.exception(), StartError)
+
+
+@pytest.mark.bot(busy_seconds=0.1, BOT_LEASE_SECONDS="300")
+async def test_readyz_notices_within_half_a_minute_that_nothing_can_be_written(bot: World, tmp_path: Path) -> None:
+    alert = bot.alert(bot.together.add())
+    await bot.time.until_sleeping(WaitReason.HEARTBEAT)
+    async with locked(tmp_path / "bot.db"):
+        assert (await bot.slack.press(alert, APPROVE)).status == 503
+        await bot.time.advance(30)
+        await asyncio.sleep(0.5)
+        assert (await get(bot.app, "/readyz"))[0] == 503

@@ -1,0 +1,22 @@
+"""Deleting what is old, while it is not over."""
+
+from bot.store import purge
+from tests.watch import card, pass_time, until, watching
+from tests.world import APPROVE, IDS
+
+DAY = 86_400.0
+
+
+async def test_repair_that_waits_again_after_its_message_was_purged_is_told_of(database_url: str) -> None:
+    async with watching(database=database_url, BOT_RETENTION_DAYS="1", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 2 * DAY)
+        waiting = dict(bot.together.remediations[IDS])
+        bot.together.resolve(IDS)
+        await card(bot, words="recovered")
+        await pass_time(bot, 600)
+        assert bot.app.database
+        await purge(bot.app.database, 1)  # as Recovery does it once a day
+        bot.together.remediations[IDS] = waiting
+        await until(bot, lambda: any(APPROVE in each.buttons for each in bot.slack.cards(IDS[2])), 1800)
