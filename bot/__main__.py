@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StorageUnavailable as error:
         print(f"Can't reach the database ({error}).", file=sys.stderr)
         return FAILED
-    except BrokenPipeError:  # whoever reads has read enough
+    except BrokenPipeError:  # the reader, such as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from bot.errors import InvalidId, UnreadableCommand
-from bot.models import MAX_HOLD_SECONDS, RemediationRef, check_id
+from bot.models import RemediationRef, check_id
 
 COMMAND = "/cancel-remediation"
 MAX_REASON = 500
@@ -18,12 +18,11 @@ VERBS = {"approve", "reject", "hold", "release", "refresh", "pause", "resume", "
 RESERVED = VERBS | {"cancel", "help", "history", "list", "status", "tonight"}
 PARTS = ("cluster", "instance", "remediation")
 
-_QUOTES = "\"'`“”„‟‘’‚‛«»"
+QUOTES = "\"'`“”„‟‘’‚‛«»"
 _DASHES = r"(?:--?|[‐‑‒–—―−])"  # macOS makes one long dash of two short ones
 # As should_escape sends people, channels and groups (docs.slack.dev, "Implementing slash commands"); shown without
 # notifying anybody.
 _MENTION = re.compile(r"<([@#]|!subteam\^)([A-Z0-9]+)(?:\|([^<>]*))?>")
-_MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>")
 _LINK = re.compile(r"<((?:https?|mailto):[^<|>\s]+)(?:\|([^<>]*))?>")
 _URL = re.compile(
     r"(?:https?://[^/\s]+)?/?(?:v1/)?compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#]+)"
@@ -46,14 +45,6 @@ _BETWEEN = re.compile(r"""[\s,;()\[\]{}<>"'`|*~“”‘’]+""")
 _WORD = re.compile(r"[^\s,;/]+")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
-_LENGTH = re.compile(
-    r"(?<!\S)(?:for\s+)?(?=\d)(?:(\d{1,9})\s*(?:h|hrs?|hours?))?"
-    r"(?:\s*(?:and\s+)?(\d{1,9})\s*(?:m|mins?|minutes?))?(?=[\s,.;:]|$)",
-    re.IGNORECASE,
-)
-_UNTIL = re.compile(r"(?:un)?till?\b", re.IGNORECASE)
-_BECAUSE = re.compile(r"(?<!\S)because\s", re.IGNORECASE)
-_FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
 _QUOTED = re.compile(r"""["'“”„‟‘’]([^"'“”„‟‘’]*)["'“”„‟‘’]""")
 
 
@@ -126,36 +117,8 @@ class Suggested:
     words: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Something to decide, asked for in a message: what it would do is shown first, with buttons.
-
-    Attributes:
-        verb: "approve" or "cancel".
-        of: which remediation; None for the one that the thread is about.
-    """
-
-    verb: str
-    of: Order | Find | None
-
-
-@dataclass(frozen=True, slots=True)
-class AskToHold:
-    """A hold, asked for in a message; `seconds` is None for the usual time, and `of` as for `Ask`."""
-
-    seconds: float | None
-    of: Order | Find | None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AskForStatus:
-    """The card of the remediation that the thread is about."""
-
-
 Report = ListWaiting | Tonight | RepairsOf
 Typed = Order | Help | Browse | Report | Find
-Mentioned = Ask | AskToHold | AskForStatus | Find | Report | Help
 
 
 def parse(text: str) -> Typed | UnreadableCommand:
@@ -168,9 +131,9 @@ def parse(text: str) -> Typed | UnreadableCommand:
     names the part.
     """
     if len(text) > MAX_TEXT:
-        return _too_long()
-    plain = _plain(text)
-    bare = plain.strip(_QUOTES + " ")
+        return too_long()
+    plain = plain_text(text)
+    bare = plain.strip(QUOTES + " ")
     if not bare:
         return Browse()
     try:
@@ -181,84 +144,23 @@ def parse(text: str) -> Typed | UnreadableCommand:
         return error
 
 
-def parse_mention(text: str) -> Mentioned | UnreadableCommand:
-    """Read a message to the bot. What is no request is answered with what can be asked."""
-    if len(text) > MAX_TEXT:
-        return _too_long()
-    bare = _without_fillers(_plain(_MENTIONED.sub(" ", text)).strip(_QUOTES + " .!?"))
-    verb, _, rest = bare.partition(" ")
-    verb, rest = verb.lower(), rest.strip()
-    match verb:
-        case "status":
-            asked = parse(bare) if rest else AskForStatus()
-            return asked if isinstance(asked, Find | AskForStatus | UnreadableCommand) else Help()
-        case "list" | "tonight" | "history":
-            asked = parse(bare)
-            return asked if isinstance(asked, Report) else Help()
-        case "approve" | "cancel":
-            of = _of(rest)
-            return of if isinstance(of, UnreadableCommand) else Ask(verb, of)
-        case "hold":
-            return _hold(rest)
-        case _:
-            return Help()
-
-
-def _without_fillers(bare: str) -> str:
-    """Drop the courtesies around a request: they are no IDs."""
-    words = bare.split(" ")
-    while words and words[0].lower().strip(",.!") in _FILLERS:
-        words.pop(0)
-    while words and words[-1].lower().strip(",.!") in _FILLERS:
-        words.pop()
-    return " ".join(words).strip(" ,")
-
-
-def _hold(rest: str) -> AskToHold | UnreadableCommand:
-    """Read for how long, which, and why: `1h NAME`, `NAME for 1h`, each with a reason behind it."""
-    because = _BECAUSE.search(rest)
-    asked, why = (rest[: because.start()], rest[because.end() :]) if because else (rest, "")
-    seconds = None
-    if length := _LENGTH.search(asked):
-        seconds = int(length[1] or 0) * 3600.0 + int(length[2] or 0) * 60.0
-        if not 0 < seconds <= MAX_HOLD_SECONDS:
-            return UnreadableCommand("A hold lasts from 1 minute to 24 hours.")
-        before, after = asked[: length.start()].strip(" ,"), asked[length.end() :].strip(" ,.;:")
-        asked, why = (before, f"{after} {why}") if before else (after, why)
-    of = _of(asked.strip(" ,"))
-    if isinstance(of, UnreadableCommand):
-        return of
-    typed = of.reason if isinstance(of, Order) else ""
-    if isinstance(of, Order) and of.or_node and _UNTIL.match(of.or_node.reason):
-        return UnreadableCommand("A hold needs a length, such as 30m or 2h.")
-    return AskToHold(seconds, of, " ".join(f"{typed} {why}".split())[:MAX_REASON])
-
-
-def _of(rest: str) -> Order | Find | UnreadableCommand | None:
-    if not rest:
-        return None
-    asked = parse(rest)
-    if isinstance(asked, Order | Find | UnreadableCommand):
-        return asked
-    return UnreadableCommand(f"“{rest[:60]}” isn't a node name or an ID.")
-
-
 def references(text: str) -> Iterator[RemediationRef]:
     """Yield the references in a message's text: API URLs, and three IDs as a card shows them."""
-    plain = _plain(_beginning(text))
+    plain = plain_text(_beginning(text))
     for three in (*_URL_ANYWHERE.findall(plain), *_SHOWN.findall(plain)):
         with suppress(InvalidId):
-            yield RemediationRef(*(unquote(part).strip(_QUOTES) for part in three))
+            yield RemediationRef(*(unquote(part).strip(QUOTES) for part in three))
 
 
 def possible_ids(text: str) -> Iterator[str]:
     """Yield the words of a message's text that may be IDs, or three of them with slashes between."""
-    for word in _BETWEEN.split(_plain(_beginning(text))):
+    for word in _BETWEEN.split(plain_text(_beginning(text))):
         if bare := word.strip(".:!?"):
             yield bare
 
 
-def _too_long() -> UnreadableCommand:
+def too_long() -> UnreadableCommand:
+    """Return that a text is too long to be read."""
     return UnreadableCommand(f"That's longer than {MAX_TEXT:,} characters.")
 
 
@@ -278,7 +180,7 @@ def _from_verb(bare: str) -> Typed | UnreadableCommand | None:
         case "help" | "--help" | "-h" | "?":
             return Help()
         case "list" | "tonight" | "history" as report:
-            return _report(report, rest.strip(_QUOTES + " ,"))
+            return _report(report, rest.strip(QUOTES + " ,"))
         case "status":
             return _status(rest)
         case "cancel" if rest:
@@ -305,7 +207,7 @@ def _report(what: str, rest: str) -> ListWaiting | Tonight | RepairsOf:
 def _first_word(bare: str) -> tuple[str, str]:
     """Return the first word, and what follows it; commas and slashes between them count for nothing."""
     word = next(_words(bare), None)
-    return (word[0].strip(_QUOTES + ":;"), bare[word.end() :].strip(" ,/")) if word else ("", "")
+    return (word[0].strip(QUOTES + ":;"), bare[word.end() :].strip(" ,/")) if word else ("", "")
 
 
 def _status(rest: str) -> Find | UnreadableCommand:
@@ -315,14 +217,14 @@ def _status(rest: str) -> Find | UnreadableCommand:
 
 
 def _from_reference(plain: str) -> Order:
-    if url := _URL.match(plain.lstrip(_QUOTES + " ")):
-        return _from_url(url, plain.lstrip(_QUOTES + " ")[url.end() :])
+    if url := _URL.match(plain.lstrip(QUOTES + " ")):
+        return _from_url(url, plain.lstrip(QUOTES + " ")[url.end() :])
     return _from_options(plain) if _begins_with_options(plain) else _from_words(plain)
 
 
 def _find(text: str, *, only_shows: bool = False) -> Find | None:
     """Return what is to be looked up; None where it is no single word that could be a name or an ID."""
-    word = text.strip(_QUOTES + " ,/")
+    word = text.strip(QUOTES + " ,/")
     if only_shows and "/" in word and len(parts := word.split("/")) == len(PARTS) and all(parts):
         return Find(word, only_shows=True)
     try:
@@ -335,7 +237,7 @@ def _has_number(word: str) -> bool:
     return any(map(str.isdecimal, word))
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Undo what Slack, phones and word processors do to a pasted text, and nothing else."""
     spaced = "".join(_visible(character) for character in text)
     named = _MENTION.sub(lambda found: f"{'#' if found[1] == '#' else '@'}{found[3] or found[2]}", spaced)
@@ -355,10 +257,10 @@ def _unlink(url: str, label: str | None) -> str:
 
 
 def _from_url(url: re.Match[str], rest: str) -> Order:
-    verb = (url[4] or "").strip(_QUOTES + "/").lower()
+    verb = (url[4] or "").strip(QUOTES + "/").lower()
     if verb not in {"", "cancel"}:
         raise UnreadableCommand(f'That URL ends in "/{verb}", but {COMMAND} only cancels.')
-    return _order(_reference([unquote(part).strip(_QUOTES) for part in url.group(1, 2, 3)]), rest)
+    return _order(_reference([unquote(part).strip(QUOTES) for part in url.group(1, 2, 3)]), rest)
 
 
 def _begins_with_options(plain: str) -> bool:
@@ -368,7 +270,7 @@ def _begins_with_options(plain: str) -> bool:
 
 def _from_options(plain: str) -> Order:
     options = list(_OPTION.finditer(plain))
-    if stray := plain[: options[0].start()].strip(_QUOTES + " ,"):
+    if stray := plain[: options[0].start()].strip(QUOTES + " ,"):
         raise UnreadableCommand(f"Unrecognized text before “{options[0][0].strip()}”: “{stray[:60]}”.")
     found: dict[str, str] = {}
     rest = ""
@@ -385,22 +287,22 @@ def _from_options(plain: str) -> Order:
         rest = f"{rest} {tail}".strip(" ,")
     if re.match(rf"{_DASHES}\w", rest):
         raise UnreadableCommand(f"Unknown option “{rest.split()[0][:60]}”.")
-    ids = [found.get(part, "").strip(_QUOTES + ",") for part in PARTS]
+    ids = [found.get(part, "").strip(QUOTES + ",") for part in PARTS]
     return _order(_reference(ids), f"{found.get('reason', '')} {rest}")
 
 
 def _words(plain: str) -> Iterator[re.Match[str]]:
-    return (word for word in _WORD.finditer(plain) if word[0].strip(_QUOTES))
+    return (word for word in _WORD.finditer(plain) if word[0].strip(QUOTES))
 
 
 def _from_words(plain: str) -> Order:
     if labelled := _LABELLED.fullmatch(plain):  # as at the foot of a card
-        return _order(_reference([part.strip(_QUOTES) for part in labelled.group(1, 2, 3)]), labelled[4])
+        return _order(_reference([part.strip(QUOTES) for part in labelled.group(1, 2, 3)]), labelled[4])
     words = list(_words(plain))
-    ref = _reference([word[0].strip(_QUOTES) for word in words[: len(PARTS)]])
+    ref = _reference([word[0].strip(QUOTES) for word in words[: len(PARTS)]])
     end = words[len(PARTS) - 1].end()
     joined = re.match(r"[/,]+([^\s,/]+)\S*", plain[end:])
-    if joined and joined[1].strip(_QUOTES).lower() != "cancel":
+    if joined and joined[1].strip(QUOTES).lower() != "cancel":
         raise UnreadableCommand("Too many parts are joined with “/”. Give the cluster, instance, and remediation IDs.")
     order = _order(ref, plain[end + (joined.end() if joined else 0) :])
     is_apart = plain[words[0].end() : words[1].start()].isspace() and words[1][0].isalpha()
@@ -432,7 +334,7 @@ def _reference(ids: list[str]) -> RemediationRef:
 
 
 def _reason(rest: str) -> str:
-    words = " ".join(rest.strip(_QUOTES[2] + " ,").lstrip(";, ").rstrip("/").split())
+    words = " ".join(rest.strip(QUOTES[2] + " ,").lstrip(";, ").rstrip("/").split())
     option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
     words = words[option.end() :] if option else words
     if not option and (strange := _NO_REASON.match(words)):

@@ -22,22 +22,10 @@ from bot.errors import (
     StorageUnavailable,
     UnreadableCommand,
 )
+from bot.mention_parsing import Ask, AskForStatus, AskToHold, Mentioned, parse_mention
 from bot.models import RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
 from bot.mrkdwn import escape
-from bot.parsing import (
-    MAX_REASON,
-    Ask,
-    AskForStatus,
-    AskToHold,
-    Find,
-    Help,
-    ListWaiting,
-    Mentioned,
-    Order,
-    RepairsOf,
-    Tonight,
-    parse_mention,
-)
+from bot.parsing import MAX_REASON, Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser, no_match
 from handlers.client import SlackFailure
 from handlers.replies import Replies

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qs, urlsplit
 
+COMMIT = b"COMMIT\0"  # the end of a message; READ COMMITTED is none
+
 
 class Line:
     """Passes bytes between a bot and PostgreSQL on loopback, until it is cut.
@@ -92,7 +94,7 @@ class Line:
 
     def _freeze_after(self, data: bytes, writer: asyncio.StreamWriter) -> None:
         while self.freeze_after and self.freeze_after[0] in data:
-            if self.freeze_after[0] == b"COMMIT" and self._sender not in {None, writer}:
+            if self.freeze_after[0] == COMMIT and self._sender not in {None, writer}:
                 return
             data = data.partition(self.freeze_after.pop(0))[2]
             self._sender = writer

@@ -150,6 +150,8 @@ ERRORS: dict[str, BotError] = {
     "Expired": errors.Expired("approval"),
     "NotRecorded-sent": errors.NotRecorded("approval", sent=True),
     "NotRecorded-unsent": errors.NotRecorded("approval", sent=False),
+    "NotRecorded-lost": errors.NotRecorded("approval", sent=True, is_lost=True),
+    "NotShown": errors.NotShown(),
     "MayBeDone": errors.MayBeDone("pause approvals"),
     "MayBeDone-bug": errors.MayBeDone("pause approvals", is_bug=True),
     "RequestExpired": errors.RequestExpired("pause approvals"),

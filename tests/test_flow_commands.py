@@ -133,4 +133,4 @@ async def test_list_leaves_out_what_was_just_decided(bot: World) -> None:
     await bot.slack.press(alert, CANCEL)
     await card(bot, words="Cancelled by <@U0ALICE>")
     await bot.slack.command("list")
-    assert "Nothing can be cancelled right now" in (await bot.reply_privately()).text
+    assert "Nothing to cancel was found" in (await bot.reply_privately()).text

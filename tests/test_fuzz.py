@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from bot import cards
 from bot.cards.chooser import Choice
 from bot.errors import BotError, InvalidId, NotAttempted, TogetherError, UnreadableButton
+from bot.mention_parsing import parse_mention
 from bot.models import Actor, Remediation, RemediationRef, read_button_value
-from bot.parsing import parse, parse_mention, references
+from bot.parsing import parse, references
 from bot.together import answers
 from handlers.buttons import read as read_click
 from handlers.commands import read as read_command

@@ -9,25 +9,23 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import bot.cards.blocks
+import bot.mention_parsing
 import bot.mrkdwn
 import bot.parsing
 from bot.errors import InvalidId, UnreadableCommand
+from bot.mention_parsing import Ask, AskForStatus, AskToHold, parse_mention
 from bot.models import RemediationRef
 from bot.parsing import (
     MAX_REASON,
     MAX_SEARCHED,
     MAX_TEXT,
     RESERVED,
-    Ask,
-    AskForStatus,
-    AskToHold,
     Browse,
     Find,
     Help,
     ListWaiting,
     Order,
     parse,
-    parse_mention,
     references,
 )
 
@@ -250,7 +248,7 @@ def test_long_message_is_searched_up_to_a_space() -> None:
 
 PATTERNS = {
     f"{module.__name__} {name}": pattern
-    for module in (bot.parsing, bot.mrkdwn, bot.cards.blocks)
+    for module in (bot.parsing, bot.mention_parsing, bot.mrkdwn, bot.cards.blocks)
     for name, pattern in vars(module).items()
     if isinstance(pattern, re.Pattern)
 }

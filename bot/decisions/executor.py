@@ -153,7 +153,9 @@ class Executor(Judge):
                 raise
             return self.not_in_effect(before, f"It wasn't sent again: {_why(no)}")
         if isinstance(result, Remediation):
-            return await self._after_success(seen, result, sent_at)
+            verdict = self.success(seen, result)
+            is_shown = verdict.kind is not OutcomeKind.NO_EFFECT_SHOWN
+            return verdict if is_shown else await self._after_lagging(seen, verdict, sent_at)
         if before is None:
             shown = seen or SeenState(None, State.PENDING_APPROVAL)
             return await self.decide_again(shown, result.present, result.what)
@@ -169,13 +171,12 @@ class Executor(Judge):
             raise OutcomeUnknown(self.job.request.rule.noun, cause)
         return found
 
-    async def _after_success(self, seen: SeenState | None, result: Remediation, sent_at: float) -> Verdict:
-        """Return what a POST has done that Together took; its answer may lag behind its own effect."""
-        answered = self.success(seen, result)
-        if answered.kind is not OutcomeKind.NO_EFFECT_SHOWN:
-            return answered
-        found = await self.read_back(seen, sent_at, lambda present: replace(self.success(seen, present), of=result))
-        return found or answered
+    async def _after_lagging(self, seen: SeenState | None, answered: Verdict, sent_at: float) -> Verdict:
+        """Return what a POST has done that Together took, where its answer shows no effect: it may lag behind."""
+        found = await self.read_back(
+            seen, sent_at, lambda present: replace(self.success(seen, present), of=answered.of)
+        )  # fmt: skip
+        return answered if found is None or found.kind is OutcomeKind.TOO_LATE else found
 
     async def _post(self, seen: SeenState | None) -> Remediation | _Changed:
         """Send the POST, again only where it certainly was not taken."""

@@ -272,7 +272,7 @@ class Lookup:
         if not any(each.is_called(text) for each in looked.found):
             looked = await self._everything(asked_at)  # a copy doesn't know what has opened since
         found = [each for each in looked.found if each.is_called(text)]
-        found = found or [each for each in looked.found if each.begins_with(text)]
+        found = found or [each for each in looked.found if _begins_with(each, text.casefold())]
         return replace(looked, found=[each for each in found if each.state in prefer] or found)
 
     async def _scan(self, as_of: float | None = None) -> LookupResult:
@@ -330,6 +330,11 @@ def _read(item: object) -> Remediation | None:
 def oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
     """Return remediations by their age."""
     return sorted(remediations, key=lambda each: (each.create_time.timestamp() if each.create_time else 0.0, each.id))
+
+
+def _begins_with(remediation: Remediation, beginning: str) -> bool:
+    names = (remediation.id, remediation.instance_id, remediation.node)
+    return any(name.casefold().startswith(beginning) for name in names)
 
 
 def _cancellable(looked: LookupResult) -> LookupResult:

@@ -1,5 +1,7 @@
 """What must hold before a decision is sent, and what to say when it doesn't; pure functions."""
 
+from datetime import datetime
+
 from bot import cards
 from bot.errors import WrongState
 from bot.models import PRECISION, RULES, DecidedBy, Job, Mode, Remediation, Request, SeenState, State, Verb
@@ -79,7 +81,7 @@ def success_notice(request: Request, seen: SeenState | None, result: Remediation
         return f"{done}, but the repair had become “{_mode(result.mode)}”. You saw “{_mode(seen.mode)}”."
     # The command shows nothing first, and an approval may slip in between a button's read and its call.
     is_unseen = verb is Verb.CANCEL and (seen is None or seen.state == State.PENDING_APPROVAL)
-    if is_unseen and _was_approved(seen, result):
+    if is_unseen and result.review_time and _was_approved(seen, result, result.review_time):
         return "This had already been approved. Let the approver know it's cancelled."
     return ""
 
@@ -176,10 +178,9 @@ def _ended_by_review(present: Remediation) -> bool:
     return ended is None or ended.timestamp() - present.review_time.timestamp() < _ONE_MOMENT
 
 
-def _was_approved(seen: SeenState | None, cancelled: Remediation) -> bool:
-    """Return whether a cancelled remediation had been approved before, in the same incident."""
-    reviewed_at = cancelled.review_time
-    if reviewed_at is None or _ended_by_review(cancelled):
+def _was_approved(seen: SeenState | None, cancelled: Remediation, reviewed_at: datetime) -> bool:
+    """Return whether a cancelled remediation that was reviewed had been approved before, in the same incident."""
+    if _ended_by_review(cancelled) and not cancelled.is_ours:
         return False
     if cancelled.start_time and cancelled.start_time >= reviewed_at:
         return False  # only an earlier incident has run: what has begun can't be cancelled

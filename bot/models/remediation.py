@@ -299,15 +299,7 @@ class Remediation(_Answer):
 
     def is_called(self, text: str) -> bool:
         """Return whether a text is the whole name of its node, or one of its IDs."""
-        return text.casefold() in self._names
-
-    def begins_with(self, text: str) -> bool:
-        """Return whether the name of its node, or one of its IDs, begins with a text."""
-        return any(name.startswith(text.casefold()) for name in self._names)
-
-    @property
-    def _names(self) -> set[str]:
-        return {each.casefold() for each in (self.id, self.instance_id, self.node)}
+        return text.casefold() in {each.casefold() for each in (self.id, self.instance_id, self.node)}
 
     def is_reviewed_with(self, token: str) -> bool:
         """Return whether Together's record is of one of this bot's decisions: its comment begins with that one's token.

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, insert, select
+from sqlalchemy import Select, and_, insert, select, text
 
 from bot.models import (
     DOUBT_SECONDS,
@@ -21,11 +21,12 @@ from bot.models import (
     Verb,
     token_of,
 )
-from bot.store.connection import Connection, Record, Rows, lock_audit, read_clock
+from bot.store.connection import Connection, Record, Rows, read_clock
 from bot.store.database import Database
 from bot.store.tables import DOUBTFUL, audit, ids_of, key_of, one_remediation
 
 OUTCOME = "outcome"
+_LOCK = text("SELECT pg_advisory_xact_lock(7265646502)")  # any number that nobody else in this database uses
 GENESIS = "0" * 64
 _PAGE = 1000
 _IS_OURS = audit.c.seq > 0  # rows are numbered from 1: nobody but somebody else adds others
@@ -56,8 +57,9 @@ class Verdict:
 
 
 def end_of_trail(connection: Connection) -> Rows:
-    """Ask for the last row, and let nobody else append one until the transaction ends."""
-    lock_audit(connection)
+    """Ask for the last row, and let nobody else append one until the transaction ends. SQLite has one writer anyway."""
+    if connection.is_postgresql:
+        connection.execute(_LOCK)
     return connection.execute(_LAST)
 
 

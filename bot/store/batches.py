@@ -184,7 +184,7 @@ def advance(connection: Connection, batch_id: str, turn: Owner, began_at: float 
 
 def _leave(connection: Connection, batch_id: str, why: str, which: Update = _LEAVE) -> bool:
     """Leave alone what has not begun: a decision has begun once it has claimed its remediation."""
-    is_any = connection.execute(which, {"b_id": batch_id}).count() > 0
+    is_any = connection.execute(which, {"b_id": batch_id}).rowcount > 0
     if is_any:
         connection.execute(_STOP, {"b_id": batch_id, "b_stopped": why})
     return is_any

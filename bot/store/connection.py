@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,7 +24,7 @@ from bot.errors import StorageUnavailable
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_AUDIT_LOCK, _APPROVAL_LOCK = 7_265_646_502, 726_564_650  # any numbers that nobody else in this database uses
+_APPROVAL_LOCK = 726_564_650  # any number that nobody else in this database uses
 _KEPT = 1024  # compiled statements; the bot has about 200, each in one or two forms
 _KEPT_ROWS = 256
 Values = Mapping[str, Any]
@@ -59,13 +59,10 @@ class Driver(Protocol):
     begin_read: str
 
     def connect(self) -> Any:  # noqa: ANN401 - the driver's own connection
-        """Open a connection; it commits each statement outside a transaction."""
+        """Open a connection on which what is written is kept; it commits each statement outside a transaction."""
 
     def connection(self, raw: Any, dialect: Dialect, targets: Sequence[str]) -> "Connection":  # noqa: ANN401 - the driver's own connection
         """Return how statements are run on a connection."""
-
-    def check(self) -> None:
-        """Make sure that what is written now is kept."""
 
     def wrong_database(self, error: BaseException) -> str:
         """Return what is wrong where an error says that this isn't a database for the bot; else an empty text."""
@@ -73,38 +70,25 @@ class Driver(Protocol):
     def is_cut(self, raw: Any) -> bool:  # noqa: ANN401 - the driver's own connection
         """Return whether a connection is lost."""
 
+    def has_ended(self, raw: Any) -> bool:  # noqa: ANN401 - the driver's own connection
+        """Return whether a connection was ended while it was idle, or what is written on it isn't kept."""
+
     def interrupt(self, raw: Any) -> None:  # noqa: ANN401 - the driver's own connection
         """Break off what a connection does, from another thread."""
 
 
-class Rows:
-    """What a statement returns, each row as a named tuple; where it hasn't been sent yet, looking at it sends it.
+class Rows(list[Any]):
+    """What a statement returned, each row as a named tuple.
 
-    Args:
-        send: sends the statement, and fills this in.
+    Attributes:
+        rowcount: how many rows it has written.
     """
 
-    def __init__(self, send: Callable[[], None] | None = None) -> None:
-        self._send = send
-        self._rows: list[Any] = []
-        self._count = 0
-
-    def take(self, cursor: Any) -> None:  # noqa: ANN401 - the driver's own
-        """Take what a cursor has."""
-        self._send = None
-        if cursor.description:
-            self._rows.extend(map(_row(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
-        self._count += cursor.rowcount
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._looked_at())
-
-    def __len__(self) -> int:
-        return len(self._looked_at())
+    rowcount = 0
 
     def first(self) -> Any:  # noqa: ANN401 - a row
         """Return the first row; None for none."""
-        return next(iter(self), None)
+        return self[0] if self else None
 
     def one(self) -> Any:  # noqa: ANN401 - a row
         """Return the only row."""
@@ -113,8 +97,7 @@ class Rows:
 
     def scalar(self) -> Any:  # noqa: ANN401 - a value
         """Return the first value of the first row; None for none."""
-        row = self.first()
-        return row[0] if row else None
+        return self[0][0] if self else None
 
     def scalars(self) -> list[Any]:
         """Return the first value of each row."""
@@ -123,16 +106,6 @@ class Rows:
     def mappings(self) -> list[Record]:
         """Return the rows by the names of their columns."""
         return [row._asdict() for row in self]
-
-    def count(self) -> int:
-        """Return how many rows were written."""
-        self._looked_at()
-        return self._count
-
-    def _looked_at(self) -> list[Any]:
-        if self._send:
-            self._send()
-        return self._rows
 
 
 class Connection:
@@ -159,9 +132,16 @@ class Connection:
 
     def execute(self, statement: Executable, values: Values | Sequence[Values] = NOTHING) -> Rows:
         """Run a statement, once for each set of values where a sequence of them is given."""
+        rows, cursor = Rows(), self.raw.cursor()
         sets = [values] if isinstance(values, Mapping) else values
-        sql, constants = _compiled(statement, self.dialect, tuple(sets[0]))
-        return self._run(sql, [{**constants, **each} for each in sets])
+        sql, constants = compiled(statement, self.dialect, tuple(sets[0]))
+        for each in sets:
+            cursor.execute(sql, {**constants, **each})
+            rows.rowcount += cursor.rowcount
+        if cursor.description:
+            rows.extend(map(row_of(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
+        cursor.close()
+        return rows
 
     def commit(self) -> None:
         """End the transaction."""
@@ -170,14 +150,6 @@ class Connection:
     def roll_back(self) -> None:
         """Undo what the transaction has done."""
         self.raw.rollback()
-
-    def _run(self, sql: str, sets: Sequence[Values]) -> Rows:
-        rows, cursor = Rows(), self.raw.cursor()
-        for values in sets:
-            cursor.execute(sql, values)
-            rows.take(cursor)
-        cursor.close()
-        return rows
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -200,7 +172,7 @@ class Running:
     def start(self) -> None:
         """Begin, unless its time is over, or somebody has withdrawn it."""
         with self.lock:
-            self.has_begun = not self.is_withdrawn and not self.is_over
+            self.has_begun = not self.is_withdrawn and self.time() < self.give_up_at
         if not self.has_begun:
             raise StorageUnavailable("closed")
 
@@ -223,7 +195,7 @@ class Running:
 
 
 @lru_cache(_KEPT)
-def _compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+def compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
     """Return a statement as the driver takes it, and the values that are always the same."""
     compiled: SQLCompiler = statement.compile(dialect=dialect, column_keys=names or None)  # type: ignore[attr-defined] # all can be
     sql, params = compiled.string, compiled.params
@@ -235,7 +207,8 @@ def _compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -
 
 
 @lru_cache(_KEPT_ROWS)
-def _row(names: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
+def row_of(names: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
+    """Return what makes a named tuple of a row with these columns."""
     row = namedtuple("Row", names, rename=True)  # type: ignore[misc] # noqa: PYI024 - its fields are a statement's columns
     return row._make
 
@@ -324,7 +297,6 @@ NOW = select(now())
 _WRITE = text("INSERT INTO leases (name, owner, until) VALUES ('doctor', :owner, 0)")
 _DELETE = text("DELETE FROM leases WHERE name = 'doctor'")
 _SOME = "." * 8192  # more than a full disk's last page has room for
-_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
 _LOCK_CLUSTER = text("SELECT pg_advisory_xact_lock(:key, hashtext(:cluster))")
 
 
@@ -338,12 +310,6 @@ def check_writable(connection: Connection) -> None:
     connection.execute(_DELETE)
     connection.execute(_WRITE, {"owner": _SOME})
     connection.execute(_DELETE)
-
-
-def lock_audit(connection: Connection) -> None:
-    """Let one writer at a time append to the audit trail, until the transaction ends. SQLite has only one anyway."""
-    if connection.is_postgresql:
-        connection.execute(_LOCK, {"key": _AUDIT_LOCK})
 
 
 def lock_cluster(connection: Connection, cluster_id: str) -> None:

@@ -236,7 +236,6 @@ class Database:
         connection, in_time, time = None, members, members[0].running.time
         try:
             connection = self._pool.take(members[0].running)
-            self._driver.check()
             connection.begin(self._driver.begin_write, time())
             has_begun, ends_at = True, time() + _GROUP_SECONDS
             for number, each in enumerate(members, start=1):
@@ -257,7 +256,9 @@ class Database:
             for each in in_time:
                 each.end(each.error)
         finally:
-            self._leave(connection, *(each.running for each in members))
+            for each in members:
+                each.running.ended()
+            self._pool.give_back(connection)
 
     def _run_member(self, connection: Connection, member: Member) -> None:
         driver, raw = self._driver, connection.raw
@@ -290,7 +291,6 @@ class Database:
             try:
                 connection = self._pool.take(running)
                 running.raw = connection.raw
-                driver.check()
                 connection.begin(begin, running.time())
                 result = function(connection)
                 is_committing = True
@@ -308,14 +308,9 @@ class Database:
             else:
                 return result
             finally:
-                self._leave(connection, running)
+                running.ended()
+                self._pool.give_back(connection)
         raise AssertionError("the last attempt returns or raises")
-
-    def _leave(self, connection: Connection | None, *running: Running) -> None:
-        for each in running:
-            each.ended()
-        if connection:
-            self._pool.give_back(connection)
 
     def _roll_back(self, connection: Connection, error: BaseException) -> bool:
         """Undo what a transaction has begun. Returns whether the connection was lost; nobody gets it any more then."""
@@ -324,8 +319,7 @@ class Database:
         is_cut, is_misled = self._driver.is_cut(connection.raw), isinstance(error, self._driver.misled)
         if is_cut or is_misled:
             self._pool.drop(connection)
-        if is_misled:
-            self._pool.drop_idle()
+            self._pool.drop_idle()  # nor need the others be any better
         return is_cut
 
     def _upgrade(self, running: Running) -> None:

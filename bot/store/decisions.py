@@ -30,7 +30,7 @@ from bot.models import (
 )
 from bot.store import audit, batches, outbox, pauses
 from bot.store.approvals import card_context, note_first
-from bot.store.connection import NOW, Connection, Record, Rows, lock_audit, lock_cluster, now, read_clock
+from bot.store.connection import NOW, Connection, Record, Rows, lock_cluster, now, read_clock
 from bot.store.database import Conflict
 from bot.store.ownership import KEEP, LEASE_UNTIL, MINE, Ownership, sent_at, update_mine
 from bot.store.retention import RESPONSE_URL_SECONDS
@@ -335,7 +335,7 @@ def _pause_of(connection: Connection, request: Request) -> Pause | None:
     """
     if request.verb is not Verb.APPROVE:
         return None
-    lock_audit(connection)
+    audit.end_of_trail(connection)
     return pauses.active(connection, [request.ref.cluster_id])
 
 

@@ -186,7 +186,7 @@ def add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -
     present = read_clock(connection)
     for alert, message in new:
         row = alert_row(replace(alert, seen_at=present, message_id=message.id))
-        if connection.execute(_ADD_ALERTS, row).count():
+        if connection.execute(_ADD_ALERTS, row).rowcount:
             called_at = present if message.ts else 0.0  # one that was found in the channel has called long ago
             opened = replace(message, opened_at=present, remind_from=present, called_at=called_at)
             connection.execute(_ADD_MESSAGE, {"id": opened.id, **message_columns(opened)})
@@ -212,7 +212,7 @@ def gather(
         for each in new:
             if each.remediation.ref not in known_before:
                 outbox.opened(connection, each)
-    count = connection.execute(_ADD_ALERTS, rows).count()
+    count = connection.execute(_ADD_ALERTS, rows).rowcount
     bodies = connection.execute(_UNPOSTED, {"b_cluster": digest.cluster_id}).scalars()
     read = [card for body in bodies if (card := readable_message(body))]
     # What somebody has deleted stays so, and so does what is told only if it fails.

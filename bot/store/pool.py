@@ -26,10 +26,11 @@ class Pool:
         Raises:
             Exception: the driver's own, where none can be opened, and none is given back in time.
         """
-        with self._changed:
-            if self._idle:
-                return self._idle.pop()
         driver = self._driver
+        while idle := self._take_idle():
+            if not driver.has_ended(idle.raw):
+                return idle
+            self.drop(idle)
         try:
             connection = driver.connection(driver.connect(), driver.dialect, self.targets)
         except driver.Error:
@@ -43,8 +44,12 @@ class Pool:
             self._open.add(connection)
         return connection
 
-    def give_back(self, connection: Connection) -> None:
-        """Let others have a connection."""
+    def _take_idle(self) -> Connection | None:
+        with self._changed:
+            return self._idle.pop() if self._idle else None
+
+    def give_back(self, connection: Connection | None) -> None:
+        """Let others have a connection, unless it was dropped."""
         with self._changed:
             if connection in self._open:
                 self._idle.append(connection)
@@ -59,8 +64,8 @@ class Pool:
 
     def drop_idle(self) -> None:
         """Close what isn't in use."""
-        while self._idle:
-            self.drop(self._idle.pop())
+        while idle := self._take_idle():
+            self.drop(idle)
 
     def close(self) -> None:
         """Close all connections, once no thread uses one."""

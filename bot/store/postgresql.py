@@ -2,22 +2,59 @@
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from select import select
 from typing import Any
 
 import psycopg
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, Executable
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from bot.store.connection import Connection, Rows, Values
+from bot.store.connection import NOTHING, Connection, Rows, Values, compiled, row_of
 
 _KNOWN = {
     "connect_timeout": 5, "tcp_user_timeout": 5000, "application_name": "remediation-bot", "client_encoding": "utf8",
-    "target_session_attrs": "read-write",  # a server that became a replica isn't the one
 }  # fmt: skip
 _FRESH_SECONDS = 1.0
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # what waits for a lock must see what it waited for
+
+
+class Awaited(Rows):
+    """What a statement returns that may not be sent yet: whoever looks at it sends it."""
+
+    def __init__(self, send: Callable[[], None]) -> None:
+        super().__init__()
+        self._send: Callable[[], None] | None = send
+        self._count = 0
+
+    def take(self, cursor: "psycopg.ClientCursor[Any]") -> None:
+        """Take what the database has returned."""
+        self._send = None
+        if cursor.description:
+            self.extend(map(row_of(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
+        self._count += cursor.rowcount
+
+    def _look(self) -> None:
+        if self._send:
+            self._send()
+
+    def __len__(self) -> int:
+        self._look()
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[Any]:
+        self._look()
+        return super().__iter__()
+
+    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401 - a row, or some
+        self._look()
+        return super().__getitem__(place)
+
+    @property
+    def rowcount(self) -> int:  # type: ignore[override] # read only
+        """How many rows it has written."""
+        self._look()
+        return self._count
 
 
 class Messages(Connection):
@@ -27,11 +64,22 @@ class Messages(Connection):
 
     def begin(self, words: str, now: float) -> None:
         """Send with the first statement what begins a transaction."""
-        is_cut = select([self.raw], [], [], 0)[0]  # nobody was asked, so all that can be read is the end
-        self._is_fresh, self._used_at = not is_cut and now - self._used_at < _FRESH_SECONDS, now
+        self._is_fresh, self._used_at = now - self._used_at < _FRESH_SECONDS, now
         self._opening = words.split("; ")
         self._is_block, self._has_begun = words.startswith(_BEGIN), False
-        self._unsent: list[tuple[str, Rows | None]] = []
+        self._unsent: list[tuple[str, Awaited | None]] = []
+
+    def execute(self, statement: Executable, values: Values | Sequence[Values] = NOTHING) -> Rows:
+        """Send a statement with the next message."""
+        sets = [values] if isinstance(values, Mapping) else values
+        sql, constants = compiled(statement, self.dialect, tuple(sets[0]))
+        rows = Awaited(self._send)
+        with psycopg.ClientCursor(self.raw) as cursor:
+            self._unsent += [(cursor.mogrify(sql.encode(), {**constants, **each}), rows) for each in sets]
+        # A line that was idle may be dead, and a commit that went over it would be in doubt.
+        if not (self._has_begun or self._is_fresh):
+            self._send()
+        return rows
 
     def commit(self) -> None:
         """End the transaction, in one message with what is still unsent."""
@@ -44,15 +92,6 @@ class Messages(Connection):
         """Undo what the transaction has done, and forget the rest of it."""
         self._unsent = []
         super().roll_back()
-
-    def _run(self, sql: str, sets: Sequence[Values]) -> Rows:
-        rows = Rows(self._send)
-        with psycopg.ClientCursor(self.raw) as cursor:
-            self._unsent += [(cursor.mogrify(sql.encode(), values), rows) for values in sets]
-        # A line that was idle may be dead, and a commit that went over it would be in doubt.
-        if not (self._has_begun or self._is_fresh):
-            self._send()
-        return rows
 
     def _send(self) -> None:
         is_open = self._is_block and self._has_begun
@@ -94,9 +133,6 @@ class PostgreSQL:
         kept = {name: value for name, value in _KNOWN.items() if f"{name}=" not in self._url}
         return psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **kept)  # type: ignore[arg-type] # libpq's own
 
-    def check(self) -> None:
-        """Return: the server says so itself."""
-
     def wrong_database(self, error: BaseException) -> str:
         """Return which right the role lacks, in the server's own words."""
         if not isinstance(error, psycopg.errors.InsufficientPrivilege):
@@ -106,6 +142,10 @@ class PostgreSQL:
     def is_cut(self, raw: "psycopg.Connection[Any]") -> bool:
         """Return whether a connection is lost."""
         return raw.closed
+
+    def has_ended(self, raw: "psycopg.Connection[Any]") -> bool:
+        """Return whether the server has ended an idle connection: nothing was asked, so only its end can be read."""
+        return bool(select([raw], [], [], 0)[0])
 
     def interrupt(self, raw: "psycopg.Connection[Any]") -> None:
         """Cut a connection: the thread that waits for an answer gets an error."""

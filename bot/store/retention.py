@@ -72,7 +72,7 @@ async def purge(database: Database, days: int) -> int:
 
 async def _purge_all(database: Database, statement: Delete, oldest: float) -> int:
     total = 0
-    while count := (await database.run(Connection.execute, statement, {"b_oldest": oldest})).count():
+    while count := (await database.run(Connection.execute, statement, {"b_oldest": oldest})).rowcount:
         total += count
         if count < _AT_ONCE:
             break

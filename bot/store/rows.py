@@ -110,7 +110,7 @@ def write(
 ) -> Snapshot | None:
     """Write what a message has become, and what was learned for a card; None where it isn't what it was."""
     same = {"b_message": after.id, "b_version": before.version}
-    if not connection.execute(_WRITE_SAME, same | message_columns(after)).count():
+    if not connection.execute(_WRITE_SAME, same | message_columns(after)).rowcount:
         return None
     for each in before.alerts:
         if (kind := (told or {}).get(each.remediation.ref)) and not (each.is_closed and kind in WHILE_OPEN):

@@ -59,21 +59,18 @@ class SQLiteFile:
         self._owned: Sequence[int] = ()
 
     def connect(self) -> sqlite3.Connection:
-        """Open the file, with every commit on the disk before it returns."""
+        """Open the file, with every commit on the disk before it returns.
+
+        Raises:
+            FileMoved: it was moved, deleted, or replaced since this process has taken it.
+        """
+        if self.has_ended(None):
+            raise FileMoved
         raw = sqlite3.connect(self.path, self._busy_seconds, check_same_thread=False, isolation_level=None)
         for pragma in ("journal_mode=WAL", "synchronous=FULL"):
             raw.execute(f"PRAGMA {pragma}")
         raw.create_function("bot_now", 0, self._clock.now)
         return raw
-
-    def check(self) -> None:
-        """Make sure that the file is still there: what is written into one without a name is lost with the process.
-
-        Raises:
-            FileMoved: it was moved, deleted, or replaced.
-        """
-        if self._owned and not _is_same(self._owned[-1], self.path):
-            raise FileMoved
 
     def wrong_database(self, error: BaseException) -> str:
         """Return that the file is damaged, where it is."""
@@ -85,6 +82,10 @@ class SQLiteFile:
     def is_cut(self, raw: Any) -> bool:  # noqa: ANN401, ARG002 - as the protocol says
         """Return False: a file is never cut off."""
         return False
+
+    def has_ended(self, raw: Any) -> bool:  # noqa: ANN401, ARG002 - as the protocol says
+        """Return whether the file that is owned has lost its name: what is written into it is lost with the process."""
+        return bool(self._owned) and not _is_same(self._owned[-1], self.path)
 
     def interrupt(self, raw: sqlite3.Connection) -> None:
         """Break off the statement that runs."""

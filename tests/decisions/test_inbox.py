@@ -12,7 +12,7 @@ from bot.models import Actor, Entry, ReplyTarget
 from bot.store import Database, InboxStore, pauses
 from bot.store.tables import audit, inbox
 from handlers.shortcuts import SHORTCUT
-from tests.proxy import line_to
+from tests.proxy import COMMIT, line_to
 from tests.rows import execute, execute_beside, outcomes
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
@@ -182,7 +182,7 @@ async def test_pause_whose_receipt_is_in_doubt_is_voided_before_the_person_is_to
     async with line_to(postgresql) as line, world(database=line.url) as bot:
         message = with_button(bot, PAUSE)
         await quiet(bot)
-        line.cut_after = b"COMMIT"
+        line.cut_after = COMMIT
         assert (await bot.slack.press(message, PAUSE)).status == 503
         assert bot.slack.visible("U0ALICE") == []
         line.is_down = False
@@ -202,7 +202,7 @@ async def test_change_in_doubt_is_told_as_that_and_then_for_certain(postgresql: 
             await bot.slack.press(message, action_id)
             await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
             await quiet(bot)
-            line.cut_after = b"COMMIT"
+            line.cut_after = COMMIT
         verb = "pause" if action_id == PAUSE else "resume"
         told = (await bot.reply_privately()).text
         assert f"Your request to {verb} approvals may have been carried out, or may still be" in told
@@ -224,7 +224,7 @@ async def test_hold_by_mention_in_doubt_is_told_as_that(postgresql: str) -> None
             await bot.slack.say(f"{BOT} hold {REF}", user="U0ALICE")
             await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
             await quiet(bot)
-            line.cut_after = b"COMMIT"
+            line.cut_after = COMMIT
         told = (await bot.reply_privately()).text
         assert "Your request to put a repair on hold may have been carried out, or may still be" in told
         line.is_down = False

@@ -7,7 +7,7 @@ from bot.clock import WaitReason
 from bot.store import Database
 from bot.store.tables import decisions
 from tests.manual_clock import ON_THE_WAY
-from tests.proxy import line_to
+from tests.proxy import COMMIT, line_to
 from tests.rows import execute, execute_beside
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
@@ -60,7 +60,7 @@ async def test_commit_in_doubt_is_settled_before_the_person_is_told(postgresql: 
         bot.together.add()
         alert = bot.alert()
         await quiet(bot)
-        line.cut_after = b"COMMIT"
+        line.cut_after = COMMIT
         await bot.slack.press(alert, APPROVE)
         assert bot.slack.visible("U0ALICE") == []
         line.is_down = False
@@ -76,7 +76,7 @@ async def test_commit_that_stays_in_doubt_is_told_as_what_it_is(postgresql: str)
         bot.together.add()
         alert = bot.alert()
         await quiet(bot)
-        line.cut_after = b"COMMIT"
+        line.cut_after = COMMIT
         await bot.slack.press(alert, APPROVE)
         told = await bot.reply_privately()
         assert "The bot can't reach its database. Your approval may still be sent." in told.text
@@ -91,7 +91,7 @@ async def test_decision_that_another_replica_carries_out_is_answered_by_that_one
         async with bot.another(bot.settings.model_copy(update={"database_url": postgresql})):
             bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
             await quiet(bot)
-            line.cut_after = b"COMMIT"
+            line.cut_after = COMMIT
             bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
             with bot.together.paused("approve"):
                 await bot.slack.press(alert, APPROVE)
@@ -114,7 +114,7 @@ async def test_selection_whose_commit_is_in_doubt_is_not_called_refused(postgres
         message = await digest(bot)
         view = await choose(bot, message)
         await quiet(bot)
-        line.cut_after = b"COMMIT"
+        line.cut_after = COMMIT
         ack = await bot.slack.submit(view)
         assert "may still be sent" in ack.body
         line.is_down = False

@@ -14,7 +14,7 @@ from bot.store import Database, approvals
 from bot.store.tables import audit, decisions
 from tests.deaths import age_by, died_while, free_the_lease, left_behind
 from tests.manual_clock import ON_THE_WAY, ManualClock
-from tests.proxy import Line, line_to
+from tests.proxy import COMMIT, Line, line_to
 from tests.rows import column, execute, execute_beside, outcomes, pause_beside
 from tests.simulator.together import Fault
 from tests.watch import HOLD, card, in_step, pass_time, quiet, thread, until, watching
@@ -44,7 +44,7 @@ async def test_process_that_is_answered_after_its_lease_sends_nothing(postgresql
         alert = bot.alert()
         async with bot.another(direct(bot, postgresql)):
             bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
-            line.freeze_after = [b"INSERT INTO audit", b"COMMIT"]
+            line.freeze_after = [b"INSERT INTO audit", COMMIT]
             await bot.slack.press(alert, APPROVE)
             await line.frozen.wait()
             if change == "paused":
@@ -65,7 +65,7 @@ async def test_answer_is_told_once_when_its_record_is_answered_after_the_lease(p
         bot.together.add()
         async with bot.another(direct(bot, postgresql)):
             bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
-            line.freeze_after = [b"INSERT INTO audit", b"COMMIT", b"INSERT INTO audit", b"COMMIT"]
+            line.freeze_after = [b"INSERT INTO audit", COMMIT, b"INSERT INTO audit", COMMIT]
             await bot.slack.command(REF)
             await overtake(bot, postgresql, line)
             await bot.answer(2)
@@ -180,7 +180,7 @@ async def test_outcome_whose_commit_is_in_doubt_is_recorded_and_told_to_others_o
             stack.enter_context(bot.together.paused(action.removeprefix("remediation:")))
             await bot.slack.press(alert, action)
             await bot.together.until(lambda: bot.together.posts)
-            line.cut_after = b"COMMIT"
+            line.cut_after = COMMIT
         await bot.slack.until(lambda: line.is_down or None)
         line.is_down = False
         await bot.edited(alert)

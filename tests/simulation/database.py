@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.errors import StorageUnavailable
 from bot.store import Database
-from bot.store.connection import Connection
+from bot.store.connection import Connection, Running
 from bot.store.groups import Member
+from bot.store.pool import Pool
 from bot.store.sqlite import DIALECT
 from tests.simulation.faults import SUSPENDS
 from tests.simulation.loop import Process
@@ -25,6 +26,19 @@ T = TypeVar("T")
 MARKS = {"undone": "commit cut before", "lost": "commit cut after"}
 
 
+class _Shared(Pool):
+    """The one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def take(self, running: Running) -> Connection:  # noqa: ARG002 - it never waits
+        return self.connection
+
+    def give_back(self, connection: Connection | None) -> None:
+        pass
+
+
 class SharedDatabase(Database):
     """SQLite in memory, shared by all bots; its transactions alternate as the loop's threads do.
 
@@ -35,14 +49,11 @@ class SharedDatabase(Database):
         self.world = world
         self.process = process
         super().__init__("sqlite:///", world.clock)
-        self._shared = Connection(world.raw, DIALECT)
+        self._pool = _Shared(Connection(world.raw, DIALECT))
         self.is_sqlite = world.is_alone  # only then whoever had a lease before is gone for certain
 
     async def open(self, *, migrate: bool = True) -> None:
         pass
-
-    def _connection(self) -> Connection:
-        return self._shared
 
     def _transact(self, function: Callable[[Connection], T], begin: str, running: Any) -> T:
         trouble = self._trouble()

@@ -219,7 +219,7 @@ async def test_alerts_are_purged_only_once_they_are_closed(store: DecisionStore)
     left = await execute(store.database, select(alerts.c.remediation_id).order_by(alerts.c.remediation_id))
     assert [row["remediation_id"] for row in left] == ["new", "open", "watched"]
     left = await execute(store.database, select(messages.c.id).order_by(messages.c.id))
-    assert [row["id"] for row in left] == ["open", "watched"]
+    assert [row["id"] for row in left] == ["new", "open", "watched"]
 
 
 # Only one thing is ever true: at most one decision in flight per remediation, exactly one outcome per decision.

@@ -16,10 +16,11 @@ from sqlalchemy import text
 from bot.errors import StorageUnavailable
 from bot.models import Actor, AuditNote
 from bot.store import Database, DecisionStore
-from bot.store.connection import Connection, lock_audit
+from bot.store.audit import end_of_trail
+from bot.store.connection import Connection
 from bot.store.database import MIGRATIONS
 from tests.manual_clock import ManualClock
-from tests.proxy import line_to
+from tests.proxy import COMMIT, line_to
 from tests.rows import execute
 from tests.store.examples import LEASE
 
@@ -53,7 +54,7 @@ async def test_frozen_database_is_given_up_and_works_again_afterwards(
 
 async def test_commit_that_gets_no_answer_is_in_doubt(postgresql: str, time: ManualClock) -> None:
     async with line_to(postgresql) as line, opened(line.url, time) as database:
-        line.freeze_after = [b"COMMIT"]
+        line.freeze_after = [COMMIT]
         with pytest.raises(StorageUnavailable) as unknown:
             await asyncio.wait_for(DecisionStore(database, LEASE, time.clock).note(NOTE), 10)
         assert unknown.value.in_doubt
@@ -159,7 +160,7 @@ def _wait_for(_connection: Connection, free: threading.Event) -> None:
 
 
 def _stand_still(connection: Connection, has_lock: threading.Event, resumed: threading.Event) -> None:
-    lock_audit(connection)
+    end_of_trail(connection)
     has_lock.set()
     resumed.wait(30)
     connection.execute(text("SELECT 1"))

@@ -55,8 +55,8 @@ async def test_transactions_that_wait_are_committed_together(database: Database)
     await database.run(lambda connection: connection.raw.set_trace_callback(commits.append))
     results = await together(database, *(lambda connection, name=name: _add(connection, name) for name in "abcd"))
     assert results == ["a", "b", "c", "d"]
-    assert await things(database) == ["a", "b", "before", "c", "d"]
     assert sum(each.startswith("COMMIT") for each in commits) == 3  # who sets the trace, who waits, and the four
+    assert await things(database) == ["a", "b", "before", "c", "d"]
 
 
 async def test_one_that_is_refused_harms_no_other(database: Database) -> None:
@@ -184,6 +184,7 @@ async def test_commit_that_fails_oddly_puts_all_of_the_group_in_doubt(database: 
     results = await together(
         database, lambda connection: _add(connection, "a"), lambda connection: _add(connection, "b")
     )
+    seen[0].raw = raw
     assert [(type(each), each.in_doubt) for each in results] == [(StorageUnavailable, True)] * 2
     assert await things(database) == ["before"]
     assert await database.run(_add, "later") == "later"

@@ -1,0 +1,110 @@
+"""What a person wrote to the bot in a message → what is asked for. One pure function, `parse_mention`."""
+
+import re
+from dataclasses import dataclass
+
+from bot.errors import UnreadableCommand
+from bot.models import MAX_HOLD_SECONDS
+from bot.parsing import MAX_REASON, MAX_TEXT, QUOTES, Find, Help, Order, Report, parse, plain_text, too_long
+
+_MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>")
+_LENGTH = re.compile(
+    r"(?<!\S)(?:for\s+)?(?=\d)(?:(\d{1,9})\s*(?:h|hrs?|hours?))?"
+    r"(?:\s*(?:and\s+)?(\d{1,9})\s*(?:m|mins?|minutes?))?(?=[\s,.;:]|$)",
+    re.IGNORECASE,
+)
+_UNTIL = re.compile(r"(?:un)?till?\b", re.IGNORECASE)
+_BECAUSE = re.compile(r"(?<!\S)because\s", re.IGNORECASE)
+_FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Something to decide, asked for in a message: what it would do is shown first, with buttons.
+
+    Attributes:
+        verb: "approve" or "cancel".
+        of: which remediation; None for the one that the thread is about.
+    """
+
+    verb: str
+    of: Order | Find | None
+
+
+@dataclass(frozen=True, slots=True)
+class AskToHold:
+    """A hold, asked for in a message; `seconds` is None for the usual time, and `of` as for `Ask`."""
+
+    seconds: float | None
+    of: Order | Find | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskForStatus:
+    """The card of the remediation that the thread is about."""
+
+
+Mentioned = Ask | AskToHold | AskForStatus | Find | Report | Help
+
+
+def parse_mention(text: str) -> Mentioned | UnreadableCommand:
+    """Read a message to the bot. What is no request is answered with what can be asked."""
+    if len(text) > MAX_TEXT:
+        return too_long()
+    bare = _without_fillers(plain_text(_MENTIONED.sub(" ", text)).strip(QUOTES + " .!?"))
+    verb, _, rest = bare.partition(" ")
+    verb, rest = verb.lower(), rest.strip()
+    match verb:
+        case "status":
+            asked = parse(bare) if rest else AskForStatus()
+            return asked if isinstance(asked, Find | AskForStatus | UnreadableCommand) else Help()
+        case "list" | "tonight" | "history":
+            asked = parse(bare)
+            return asked if isinstance(asked, Report) else Help()
+        case "approve" | "cancel":
+            of = _of(rest)
+            return of if isinstance(of, UnreadableCommand) else Ask(verb, of)
+        case "hold":
+            return _hold(rest)
+        case _:
+            return Help()
+
+
+def _without_fillers(bare: str) -> str:
+    """Drop the courtesies around a request: they are no IDs."""
+    words = bare.split(" ")
+    while words and words[0].lower().strip(",.!") in _FILLERS:
+        words.pop(0)
+    while words and words[-1].lower().strip(",.!") in _FILLERS:
+        words.pop()
+    return " ".join(words).strip(" ,")
+
+
+def _hold(rest: str) -> AskToHold | UnreadableCommand:
+    """Read for how long, which, and why: `1h NAME`, `NAME for 1h`, each with a reason behind it."""
+    because = _BECAUSE.search(rest)
+    asked, why = (rest[: because.start()], rest[because.end() :]) if because else (rest, "")
+    seconds = None
+    if length := _LENGTH.search(asked):
+        seconds = int(length[1] or 0) * 3600.0 + int(length[2] or 0) * 60.0
+        if not 0 < seconds <= MAX_HOLD_SECONDS:
+            return UnreadableCommand("A hold lasts from 1 minute to 24 hours.")
+        before, after = asked[: length.start()].strip(" ,"), asked[length.end() :].strip(" ,.;:")
+        asked, why = (before, f"{after} {why}") if before else (after, why)
+    of = _of(asked.strip(" ,"))
+    if isinstance(of, UnreadableCommand):
+        return of
+    typed = of.reason if isinstance(of, Order) else ""
+    if isinstance(of, Order) and of.or_node and _UNTIL.match(of.or_node.reason):
+        return UnreadableCommand("A hold needs a length, such as 30m or 2h.")
+    return AskToHold(seconds, of, " ".join(f"{typed} {why}".split())[:MAX_REASON])
+
+
+def _of(rest: str) -> Order | Find | UnreadableCommand | None:
+    if not rest:
+        return None
+    asked = parse(rest)
+    if isinstance(asked, Order | Find | UnreadableCommand):
+        return asked
+    return UnreadableCommand(f"“{rest[:60]}” isn't a node name or an ID.")
