@@ -206,10 +206,9 @@ class Doctor:
             yield warning(check, "the key sees no clusters", "Use a key of the project that owns the clusters.")
             return
         yield ok(check, f"sees {len(names)}: {', '.join(names[:5])}{'…' if len(names) > 5 else ''}")  # noqa: PLR2004 - shown
-        for name, named in settings.named_clusters.items():
-            if unknown := sorted({*named} - {*names}):
-                fix = f"Check {name}: it takes cluster IDs."
-                yield warning("clusters", f"Together doesn't list {', '.join(unknown)}", fix)
+        if unknown := sorted(set[str]().union(*settings.named_clusters.values()) - set(names)):
+            fix = f"Check {', '.join(settings.named_clusters)}: they take cluster IDs."
+            yield warning("clusters", f"Together doesn't list {', '.join(unknown)}", fix)
         watched = [each for each in settings.bot_clusters if each in names] or names
         yield await self._remediation(watched)
         yield await self._firing(watched[0])

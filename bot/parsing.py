@@ -42,7 +42,7 @@ _URL_ANYWHERE = re.compile(
 )
 _SHOWN = re.compile(r"`([^`\s/]+)` / `([^`\s/]+)` / `([^`\s/]+)`")  # at the foot of a card
 _BETWEEN = re.compile(r"""[\s,;()\[\]{}<>"'`|*~“”‘’]+""")
-_WORD = re.compile(r"[^\s,;/]+")
+_WORD = re.compile(r"[^\s,/]+")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
 _QUOTED = re.compile(r"""["'“”„‟‘’]([^"'“”„‟‘’]*)["'“”„‟‘’]""")
@@ -334,7 +334,7 @@ def _reference(ids: list[str]) -> RemediationRef:
 
 
 def _reason(rest: str) -> str:
-    words = " ".join(rest.strip(QUOTES[2] + " ,").lstrip(";, ").rstrip("/").split())
+    words = " ".join(rest.strip(QUOTES[2] + " ,").lstrip("; ").rstrip("/").split())
     option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
     words = words[option.end() :] if option else words
     if not option and (strange := _NO_REASON.match(words)):

@@ -152,7 +152,7 @@ class Settings(BaseModel):
         kept = [getattr(self, name.lower()) for name in SECRETS]
         secrets = [each.get_secret_value() for each in kept if isinstance(each, SecretStr)]
         if not self.database_url.startswith("sqlite:"):
-            # As libpq reads it, and as it stands in the URL.
+            # As libpq reads it, and as a URL has it.
             password = formats.password_of(self.database_url)
             secrets += [each for each in (password, quote(password, safe="")) if each]
         return tuple(dict.fromkeys(secrets))

@@ -120,7 +120,7 @@ class Chooser:
                     place, chooser.waiting_list(looked.found, list(looked.unreadable), title)
                 )
                 return
-            ref = _only(looked, text).ref
+            ref = _first(looked, text).ref
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
         await self.replies.reply_privately(place, chooser.only_shown(present, about, self.config))
 
@@ -142,19 +142,21 @@ class Chooser:
             if isinstance(asked, Suggested):
                 note = f"This message names no remediation. Choose one. {note}".strip()
             return chooser.chooser(choice, None, note)
-        looked = await self.lookup.find(asked.text, prefer=CANCELLABLE)
-        first, *others = looked.found or [_only(looked, asked.text)]
-        note = chooser.not_read(list(looked.unreadable))
-        if not first.is_called(asked.text):
-            note = f"Nothing open is called exactly “{escape(asked.text, 90)}”. {note}".strip()
-        if not others:
+        return await self._matching(choice, asked.text)
+
+    async def _matching(self, choice: Choice, text: str) -> Json:
+        """Return the dialog for a name or an ID."""
+        looked = await self.lookup.find(text, prefer=CANCELLABLE)
+        first, count, note = _first(looked, text), len(looked.found), chooser.not_read(list(looked.unreadable))
+        if not first.is_called(text):
+            note = f"Nothing open is called exactly “{escape(text, 90)}”. {note}".strip()
+        if count == 1:
             return await self._chosen(choice, first, note)
         if first.state not in CANCELLABLE:
-            return chooser.nothing(
-                f"{len(looked.found)} remediations match. It's too late to cancel them. {note}".strip()
-            )
-        note = f"{len(looked.found)} remediations match. Choose one. {note}".strip()
-        return chooser.chooser(_among(choice, looked.found), None, note)
+            return chooser.nothing(f"{count} remediations match. It's too late to cancel them. {note}".strip())
+        return chooser.chooser(
+            _among(choice, looked.found), None, f"{count} remediations match. Choose one. {note}".strip()
+        )
 
     async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> Json:
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
@@ -283,7 +285,7 @@ def _nothing(looked: LookupResult) -> str:
     return f"Nothing to cancel was found{where}" if looked.unreadable else f"Nothing can be cancelled right now{where}"
 
 
-def _only(looked: LookupResult, text: str) -> Remediation:
+def _first(looked: LookupResult, text: str) -> Remediation:
     if looked.found:
         return looked.found[0]
     raise no_match(text, looked)

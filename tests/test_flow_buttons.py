@@ -158,7 +158,13 @@ async def test_mode_that_changed_during_the_approval_is_reported(bot: World) -> 
 async def test_approval_during_the_cancellation_is_reported(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()
-    bot.together.on_call["cancel"] = lambda: bot.together.review(IDS, "approve")
+
+    def approve_first() -> None:
+        bot.time.seconds += 2.0
+        bot.together.review(IDS, "approve")
+        bot.time.seconds += 1.0  # what ends with its review, in one moment, was rejected
+
+    bot.together.on_call["cancel"] = approve_first
     await bot.slack.press(alert, CANCEL)
     await bot.edited(alert)
     assert "This had already been approved. Let the approver know it's cancelled." in alert.text

@@ -121,6 +121,7 @@ class Connection:
         self.dialect = dialect
         self.targets = targets
         self.is_postgresql = dialect.name == "postgresql"
+        self._later: Callable[[str, Sequence[Values]], Rows] | None = None
 
     def begin(self, words: str, now: float) -> None:  # noqa: ARG002 - some send it later
         """Begin a transaction.
@@ -132,11 +133,14 @@ class Connection:
 
     def execute(self, statement: Executable, values: Values | Sequence[Values] = NOTHING) -> Rows:
         """Run a statement, once for each set of values where a sequence of them is given."""
-        rows, cursor = Rows(), self.raw.cursor()
         sets = [values] if isinstance(values, Mapping) else values
-        sql, constants = compiled(statement, self.dialect, tuple(sets[0]))
+        sql, constants = _compiled(statement, self.dialect, tuple(sets[0]))
+        sets = [{**constants, **each} for each in sets]
+        if self._later:
+            return self._later(sql, sets)
+        rows, cursor = Rows(), self.raw.cursor()
         for each in sets:
-            cursor.execute(sql, {**constants, **each})
+            cursor.execute(sql, each)
             rows.rowcount += cursor.rowcount
         if cursor.description:
             rows.extend(map(row_of(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
@@ -195,7 +199,7 @@ class Running:
 
 
 @lru_cache(_KEPT)
-def compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+def _compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
     """Return a statement as the driver takes it, and the values that are always the same."""
     compiled: SQLCompiler = statement.compile(dialect=dialect, column_keys=names or None)  # type: ignore[attr-defined] # all can be
     sql, params = compiled.string, compiled.params

@@ -2,15 +2,15 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from select import select
 from typing import Any
 
 import psycopg
-from sqlalchemy import Dialect, Executable
+from sqlalchemy import Dialect
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from bot.store.connection import NOTHING, Connection, Rows, Values, compiled, row_of
+from bot.store.connection import Connection, Rows, Values, row_of
 
 _KNOWN = {
     "connect_timeout": 5, "tcp_user_timeout": 5000, "application_name": "remediation-bot", "client_encoding": "utf8",
@@ -20,7 +20,7 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # what waits for a lock must se
 
 
 class Awaited(Rows):
-    """What a statement returns that may not be sent yet: whoever looks at it sends it."""
+    """What a statement returns that may not be sent yet; looking at it sends the statement."""
 
     def __init__(self, send: Callable[[], None]) -> None:
         super().__init__()
@@ -60,7 +60,10 @@ class Awaited(Rows):
 class Messages(Connection):
     """Sends statements together, once somebody looks at what one returns, or at the end: a message is a round trip."""
 
-    _used_at = float("-inf")
+    def __init__(self, raw: "psycopg.Connection[Any]", dialect: Dialect, targets: Sequence[str] = ()) -> None:
+        super().__init__(raw, dialect, targets)
+        self._later = self._send_later
+        self._used_at = float("-inf")
 
     def begin(self, words: str, now: float) -> None:
         """Send with the first statement what begins a transaction."""
@@ -68,18 +71,6 @@ class Messages(Connection):
         self._opening = words.split("; ")
         self._is_block, self._has_begun = words.startswith(_BEGIN), False
         self._unsent: list[tuple[str, Awaited | None]] = []
-
-    def execute(self, statement: Executable, values: Values | Sequence[Values] = NOTHING) -> Rows:
-        """Send a statement with the next message."""
-        sets = [values] if isinstance(values, Mapping) else values
-        sql, constants = compiled(statement, self.dialect, tuple(sets[0]))
-        rows = Awaited(self._send)
-        with psycopg.ClientCursor(self.raw) as cursor:
-            self._unsent += [(cursor.mogrify(sql.encode(), {**constants, **each}), rows) for each in sets]
-        # A line that was idle may be dead, and a commit that went over it would be in doubt.
-        if not (self._has_begun or self._is_fresh):
-            self._send()
-        return rows
 
     def commit(self) -> None:
         """End the transaction, in one message with what is still unsent."""
@@ -92,6 +83,15 @@ class Messages(Connection):
         """Undo what the transaction has done, and forget the rest of it."""
         self._unsent = []
         super().roll_back()
+
+    def _send_later(self, sql: str, sets: Sequence[Values]) -> Rows:
+        rows = Awaited(self._send)
+        with psycopg.ClientCursor(self.raw) as cursor:
+            self._unsent += [(cursor.mogrify(sql.encode(), each), rows) for each in sets]
+        # A line that was idle may be dead, and a commit that went over it would be in doubt.
+        if not (self._has_begun or self._is_fresh):
+            self._send()
+        return rows
 
     def _send(self) -> None:
         is_open = self._is_block and self._has_begun
