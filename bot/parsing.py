@@ -224,11 +224,8 @@ def _from_reference(plain: str) -> Order:
 
 def _find(text: str, *, only_shows: bool = False) -> Find | None:
     """Return what is to be looked up; None where it is no single word that could be a name or an ID."""
-    word = text.strip(QUOTES + " ,/")
-    if only_shows and "/" in word and len(parts := word.split("/")) == len(PARTS) and all(parts):
-        return Find(word, only_shows=True)
     try:
-        return Find(check_id("remediation", word), only_shows=only_shows)
+        return Find(check_id("remediation", text.strip(QUOTES + " ,/")), only_shows=only_shows)
     except InvalidId:
         return None
 

@@ -182,7 +182,11 @@ class Executor(Judge):
         """Send the POST, again only where it certainly was not taken."""
         limited: RateLimited | None = None
         for attempt in count(1):
-            if changed := await self._prepare(seen, attempt):
+            try:
+                changed = await self._prepare(seen, attempt)
+            except NotReached as error:
+                raise limited or error from None  # once a connection was made, "not reached" would say too much
+            if changed:
                 return changed
             # Together's answer is a line in any case.
             logger.log(logging.DEBUG if attempt == 1 else logging.INFO, "Sending", extra={"attempt": attempt})
@@ -192,7 +196,7 @@ class Executor(Judge):
                 limited = error if isinstance(error, RateLimited) else limited
                 wait = self.together.wait_before_repeat(error, attempt)
                 if wait is None:
-                    raise limited or error from None  # once a connection was made, "not reached" would say too much
+                    raise limited or error from None  # likewise
             await self.clock.sleep(wait, WaitReason.RETRY)
         raise AssertionError("the attempts never end")
 

@@ -45,6 +45,7 @@ from bot.store.tables import (
     ANSWERED,
     DONE,
     DOUBTFUL,
+    SET_ASIDE,
     UNDELIVERED,
     alerts,
     decisions,
@@ -67,7 +68,7 @@ c = decisions.c
 _MINE = select(c.active_at).where(c.id == bindparam("b_id")).scalar_subquery()
 _BEFORE_ME = or_(c.active_at < _MINE, and_(c.active_at == _MINE, c.id < bindparam("b_id")))
 _IN_DOUBT = and_(
-    c.status.in_((ANSWERED, DONE, UNDELIVERED)),
+    c.status.in_((ANSWERED, DONE, UNDELIVERED, SET_ASIDE)),
     c.outcome.in_(DOUBTFUL),
     c.answered_at > now() - DOUBT_SECONDS,
 )

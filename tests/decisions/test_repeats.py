@@ -1,0 +1,79 @@
+"""A POST that is sent again: the rules are asked again, and what it is answered says no more than is known."""
+
+from datetime import UTC, datetime
+
+from bot.clock import WaitReason
+from tests.deaths import died_while, left_behind
+from tests.manual_clock import ON_THE_WAY
+from tests.rows import outcomes_by_user
+from tests.simulator.together import Fault
+from tests.watch import card, watching
+from tests.world import APPROVE, IDS, World, world
+
+
+def open_again(bot: World) -> None:
+    """What was decided on ends, and the same ID is another incident's."""
+    created = datetime.fromtimestamp(bot.time.now() + 30, UTC).isoformat()
+    bot.together.remediations[IDS]["create_time"] = created
+
+
+async def test_repeat_of_a_second_approval_asks_for_the_first_again() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_OPERATORS="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE", "U0BOB"]
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        bot.together.faults.append(Fault("rpc", verb="approve", code=8, headers={"Retry-After": "5"}))
+
+        def leave() -> None:
+            bot.slack.groups["S0ONCALL"] = ["U0BOB"]
+            bot.time.seconds += 301  # what Slack said of a group counts for five minutes
+
+        bot.together.on_call["approve"] = leave
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        told = (await bot.reply_privately("U0BOB")).text
+        assert "Not approved: the first of its two approvals no longer counts." in told
+        assert len(bot.together.posts) == 1
+        assert bot.together.state(IDS) == "PENDING_APPROVAL"
+
+
+async def test_refused_approval_of_what_has_opened_again_did_not_go_through() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.on_call["approve"] = lambda: open_again(bot)
+        bot.together.faults.append(Fault("rpc", verb="approve", code=9))
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert "may have gone through" not in alert.text
+        assert "Together refused the approval, but the remediation is still waiting." in alert.text
+
+
+async def test_repeat_that_is_refused_since_it_has_opened_again_may_have_gone_through() -> None:
+    async with world(drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = await left_behind(bot, APPROVE)
+        async with died_while(bot, at="sent"):
+            bot.together.on_call["approve"] = lambda: open_again(bot)
+            bot.together.faults.append(Fault("rpc", verb="approve", code=9))
+            async with bot.another():
+                await bot.edited(alert)
+        assert "your approval may have gone through: the remediation has ended and opened again since." in alert.text
+        assert APPROVE in alert.buttons
+
+
+async def test_post_that_was_refused_for_its_rate_and_then_did_not_arrive_is_not_called_unsent() -> None:
+    async with world() as bot:
+        bot.together.add()
+        bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
+        bot.together.faults.append(Fault("rpc", verb="approve", code=8))
+        await bot.slack.press(bot.alert(), APPROVE)
+        await bot.time.until_sleeping(WaitReason.RETRY)
+        await bot.together.stop()
+        bot.time.passing = ON_THE_WAY
+        await bot.time.end_pause(WaitReason.RETRY)
+        told = (await bot.answer(2)).text
+        assert len(bot.together.posts) == 1
+        assert "Nothing was sent" not in told
+        assert await outcomes_by_user(bot) != [("U0ALICE", "not_reached")]

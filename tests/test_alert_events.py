@@ -1,0 +1,127 @@
+"""What each event makes of an alert, where nothing but one condition says so."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot import alerts, cards
+from bot.alerts import VANISHED_SECONDS, Look
+from bot.decisions.preconditions import has_opened_again, took_effect
+from bot.models import (
+    Alert,
+    CameBack,
+    CardNote,
+    Hold,
+    Job,
+    LinkedAlert,
+    SeenState,
+    Snapshot,
+    State,
+    TrackedMessage,
+    Verb,
+)
+from bot.watcher import schedule
+from bot.watcher.config import Route, WatchConfig
+from bot.watcher.schedule import Step
+from tests.manual_clock import START
+from tests.samples import remediation, request, reviewed
+
+MESSAGE = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C0OPS", opened_at=START, ts="1.0")
+
+CONFIG = WatchConfig(Route("C0OPS"))
+
+
+def look(alert: Alert, now: float = START) -> Look:
+    return Look(alert, MESSAGE, None, None, now)
+
+
+def snapshot(alert: Alert, message: TrackedMessage) -> Snapshot:
+    return Snapshot(message, [alert], {}, [], is_being_decided=False, now=START)
+
+
+def alert_of(state: str = State.PENDING_APPROVAL, hold: Hold | None = None) -> Alert:
+    return Alert(remediation(state=state), "", "m", START, hold=hold)
+
+
+def test_what_two_looks_in_quick_succession_do_not_find_is_not_withdrawn_yet() -> None:
+    first = alerts.gone(look(alert_of()), 0)
+    assert first is not None
+    assert alerts.gone(look(first[0], START + VANISHED_SECONDS - 1), 0) is None
+    second = alerts.gone(look(first[0], START + VANISHED_SECONDS), 0)
+    assert second is not None
+    assert second[0].is_unlisted
+
+
+@pytest.mark.parametrize("state", [State.PENDING_APPROVAL, State.RUNNING, State.FAILED])
+def test_fault_is_not_called_back_on_what_is_no_repaired_node_any_more(state: str) -> None:
+    assert alerts.returned(look(alert_of(state)), CameBack("Xid 79", START)) is None
+
+
+def test_hold_that_is_over_cannot_be_released() -> None:
+    alert = alert_of(hold=Hold("U0ALICE", START))
+    assert alerts.released(alert, MESSAGE, "U0BOB", START) is None
+
+
+def test_hold_that_the_same_person_makes_longer_is_told() -> None:
+    alert = alert_of(hold=Hold("U0ALICE", START + 1800))
+    _, message = alerts.held(alert, MESSAGE, Hold("U0ALICE", START + 7200), START)
+    assert len(message.pending_lines) == 1
+    _, message = alerts.held(alert, MESSAGE, Hold("U0ALICE", START + 1830), START)
+    assert message.pending_lines == ()
+
+
+def test_remediation_without_a_time_when_it_was_seen_has_not_opened_again() -> None:
+    seen = SeenState("REMEDIATION_MODE_REBOOT_VM", State.PENDING_APPROVAL, "0")
+    assert not has_opened_again(seen, remediation(), START)
+    assert has_opened_again(replace(seen, episode="1"), remediation(), START)
+
+
+def test_rejection_without_a_time_of_its_end_is_no_cancellation() -> None:
+    seen = SeenState("REMEDIATION_MODE_REBOOT_VM", State.PENDING_APPROVAL, "0")
+    job = Job("job-1", request(Verb.CANCEL), fence=1, received_at=START)
+    assert not took_effect(job, seen, reviewed(State.CANCELLED), START)
+    assert took_effect(job, seen, remediation(state=State.CANCELLED), START)
+
+
+def test_alert_without_a_time_says_nothing_of_a_repair() -> None:
+    one = remediation(state=State.SUCCEEDED, end_time="2026-11-24T03:00:00Z")
+    assert alerts.fires_again(one, "Xid 79", LinkedAlert.model_validate({"alert_name": "x"}), 3600, START) is None
+
+
+def test_clock_that_was_set_back_withdraws_nothing_at_once_and_nothing_for_too_long() -> None:
+    first = alerts.gone(look(alert_of(), START + 3600), 0)
+    assert first is not None
+    again = alerts.gone(look(first[0], START), 0)
+    assert again is not None
+    assert (again[0].missing_since, again[0].is_unlisted) == (START, False)
+
+
+def test_fault_comes_back_on_the_same_node_under_any_of_its_names_and_on_no_other() -> None:
+    one = remediation(state=State.SUCCEEDED, end_time="2026-11-24T03:00:00Z")
+    later: dict[str, Any] = {"id": "r-next", "create_time": "2026-11-24T03:10:00Z"}
+    assert alerts.came_back(one, remediation(**later), 3600)
+    assert alerts.came_back(one, remediation(**later, instance_id="i-renamed"), 3600)
+    assert not alerts.came_back(one, remediation(**later, instance_id="i-other", instance_name="gpu-node-08"), 3600)
+    assert not alerts.came_back(one, remediation(**later, cluster_id="c-other"), 3600)
+    assert not alerts.came_back(one, remediation(create_time=later["create_time"]), 3600)
+
+
+def test_what_is_withdrawn_already_is_no_news_unless_somebody_was_answered_since() -> None:
+    withdrawn = replace(alert_of(), is_unlisted=True, missing_since=START - 60)
+    assert alerts.gone(look(withdrawn), 0) is None
+    assert alerts.gone(look(replace(withdrawn, is_stale=True)), 0) is not None
+
+
+def test_card_of_what_was_over_before_it_was_posted_is_dropped() -> None:
+    message = replace(MESSAGE, ts=None)
+    assert schedule.next_step(snapshot(alert_of(State.AUTO_RESOLVED), message), CONFIG) is Step.DROP
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.CANCELLED])
+def test_answer_that_no_list_confirms_is_as_of_the_answer_until_it_is_over(state: str) -> None:
+    remark = CardNote("", True, None, state, remediation().mode, START - 300)
+    stale = replace(alert_of(), is_stale=True, as_of=START - 600, remark=remark)
+    text = str(schedule.content(snapshot(stale, MESSAGE), CONFIG))
+    assert cards.labels.as_of(START - 600) not in text
+    assert (cards.labels.as_of(START - 300) in text) == (state == State.PENDING)

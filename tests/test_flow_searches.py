@@ -1,0 +1,58 @@
+"""What is found by a name, and how often Together is asked for it."""
+
+import asyncio
+from pathlib import Path
+
+from sqlalchemy import select
+
+from bot.store.tables import batches
+from tests.manual_clock import HANGS_AFTER
+from tests.rows import execute_beside
+from tests.simulator.together import Fault
+from tests.sqlite import locked
+from tests.storms import began, choose, digest, storm
+from tests.test_flow_chooser import opened, shown_in
+from tests.watch import card, quiet, watching
+from tests.world import world
+
+
+async def test_tracked_node_is_found_while_together_lists_nothing() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        await card(bot)
+        bot.together.faults += [Fault("rpc", verb=verb, code=13, times=-1) for verb in ("list", "clusters")]
+        view = shown_in(await opened(bot, "gpu-node-7"))
+        assert "reboot gpu-node-7" in view
+        assert "Couldn't read the list of clusters from Together, so some may be missing." in view
+
+
+async def test_two_who_search_at_once_cause_one_search() -> None:
+    async with world(clusters=["cluster-1"]) as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        with bot.together.paused("list"):
+            both = [asyncio.create_task(bot.slack.command("list", user=user)) for user in ("U0ALICE", "U0BOB")]
+            await bot.together.until(lambda: bot.together.is_waiting("list"))
+            await quiet(bot)
+        await asyncio.gather(*both)
+        for user in ("U0ALICE", "U0BOB"):
+            assert "gpu-node-7" in (await bot.reply_privately(user)).everything
+        assert [call.verb for call in bot.together.calls].count("list") == 1
+
+
+async def test_confirmation_that_the_database_does_not_answer_may_still_be_sent_and_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "bot.db"
+    async with watching(f"sqlite:///{path}", busy_seconds=30) as bot:
+        await began(bot)
+        storm(bot, 6)
+        view = await choose(bot, await digest(bot))
+        await quiet(bot)
+        async with locked(path):
+            submitted = asyncio.create_task(bot.slack.submit(view))
+            async with asyncio.timeout(HANGS_AFTER):
+                while not bot.transactions():  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0)
+            await bot.time.advance(2.1)
+            assert "may still be sent" in (await submitted).body
+        await bot.settle()
+        assert bot.together.posts == []
+        assert [row["status"] for row in await execute_beside(bot, select(batches.c.status))] == ["void"]

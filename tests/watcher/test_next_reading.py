@@ -1,0 +1,54 @@
+"""What stays on a card after the next reading."""
+
+from bot.cards import home
+from tests.simulator.together import Fault
+from tests.storms import began, storm
+from tests.test_flow_home import opened, said, shown
+from tests.watch import card, pass_time, poll, until, watching
+from tests.watcher.test_faults import XID as FIRES
+from tests.world import APPROVE, IDS
+
+
+async def test_who_approved_stays_on_a_card_in_a_state_of_tomorrow() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+
+        def schedule() -> None:
+            if bot.together.state(IDS) == "PENDING":
+                bot.together.remediations[IDS]["state"] = "SCHEDULED"
+
+        bot.together.on_call["get"] = schedule
+        bot.together.faults.append(Fault("cut", verb="approve", after=True))
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: "SCHEDULED" in alert.text)
+        assert "Approved by <@U0ALICE>" in alert.text
+        await poll(bot)
+        await poll(bot)
+        assert "Approved by <@U0ALICE>" in alert.text
+
+
+async def test_home_of_a_cluster_shows_no_fault_of_another() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "cluster-2"
+        await began(bot)
+        storm(bot, 1)
+        storm(bot, 1, cluster="cluster-2")
+        bot.together.fire("a-1", "cluster-1", "gpu-1", **FIRES)
+        await pass_time(bot, 1200)
+        assert "gpu-1" in said(await opened(bot))
+        version = bot.slack.homes["U0ALICE"]["version"]
+        await bot.slack.press_home(home.CLUSTER, choice="cluster-2")
+        there = said(await shown(bot, version=version + 1))
+        assert "Remediations in cluster-2" in there
+        assert "gpu-1" not in there
+
+
+async def test_home_shows_no_report_of_faults_that_are_gone() -> None:
+    async with watching() as bot:
+        await began(bot)
+        bot.together.fire("a-1", "cluster-1", "gpu-1", **FIRES)
+        await pass_time(bot, 1200)
+        bot.together.alerts.clear()
+        await pass_time(bot, 60)
+        assert "without a repair" not in said(await opened(bot))
