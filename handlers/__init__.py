@@ -35,7 +35,6 @@ from handlers.pauses import Pauses
 from handlers.reasons import Reasons
 from handlers.replies import Replies
 from handlers.shortcuts import SHORTCUT, Shortcuts
-from handlers.submissions import Submissions
 from handlers.surface import Surface
 
 _ANY = re.compile("")
@@ -62,9 +61,9 @@ def register(  # noqa: PLR0913 - what the surfaces need
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
     surface, dialogs = Surface(decisions, inbox, replies, tasks, home), Dialogs(client, home.clock)
-    submissions, controls = Submissions(surface, decisions), Controls(surface, inbox)
-    chooser = Chooser(surface, lookup, decisions, replies, submissions, dialogs, config)
-    reasons = Reasons(config, decisions, submissions, dialogs)
+    controls = Controls(surface, inbox)
+    chooser = Chooser(surface, lookup, decisions, replies, dialogs, config)
+    reasons = Reasons(config, decisions, surface, dialogs)
     buttons = Buttons(surface, decisions, lookup, reasons, home)
     commands, fallbacks = Commands(surface, decisions, chooser), Fallbacks(replies, tasks)
     digests = Digests(surface, batches, lookup, controls, dialogs, config)

@@ -40,11 +40,10 @@ from bot.models import (
 )
 from bot.mrkdwn import escape
 from bot.parsing import Browse, Find, ListWaiting, RepairsOf, Report, Suggested, Tonight
-from handlers.clicks import action_of, actor_of, fields_of, known_of, option_of, view_of
+from handlers.clicks import action_of, actor_of, fields_of, known_of, option_of, reason_of, view_of
 from handlers.dialogs import Dialogs
 from handlers.replies import Replies
-from handlers.submissions import BadField, Submissions, reason_of
-from handlers.surface import Interaction, Surface, click_of
+from handlers.surface import BadField, Interaction, Surface, click_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +59,6 @@ class Chooser:
     lookup: Lookup
     decisions: DecisionService
     replies: Replies
-    submissions: Submissions
     dialogs: Dialogs
     config: cards.CardConfig
     _asked: dict[str, Interaction] = field(default_factory=dict, init=False)  # last, by the dialog that it fills
@@ -241,7 +239,7 @@ class Chooser:
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the cancellation of what was chosen."""
-        await self.submissions.take(ack, body, self._read)
+        await self.surface.submit(ack, body, self._read)
 
     @staticmethod
     def _read(view: Json, actor: Actor) -> Request:

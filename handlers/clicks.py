@@ -2,6 +2,7 @@
 
 from bot.errors import UnreadableButton
 from bot.models import MARK, Actor, Json, Message, ReplyTarget, read_button_value
+from bot.parsing import MAX_REASON
 
 
 def actor_of(body: Json) -> Actor:
@@ -97,3 +98,9 @@ def chosen_in(of: Json) -> list[str]:
     """Return the values of all that was ticked or chosen in a message or a dialog."""
     menus = [menu for block in fields_of(of).values() for menu in block.values() if isinstance(menu, dict)]
     return [str(option.get("value")) for menu in menus for option in dicts(menu, "selected_options")]
+
+
+def reason_of(view: Json, field: str) -> str:
+    """Return the reason that was typed into a dialog, on one line; it may be empty."""
+    typed = fields_of(view).get(field, {}).get(field) or {}
+    return " ".join(str(typed.get("value") or "").split())[:MAX_REASON]

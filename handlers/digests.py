@@ -15,8 +15,7 @@ from bot.models import Actor, Batch, Json, ReplyTarget, Verb
 from handlers.clicks import actor_of, chosen_in, dicts, fields_of, known_of, view_of
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
-from handlers.submissions import say_in_dialog
-from handlers.surface import Interaction, Surface
+from handlers.surface import Interaction, Surface, say_in_dialog, submission_of
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +74,6 @@ class Digests:
         if twice := _chosen_twice(view):
             await ack(response_action="errors", errors={twice: "Untick “All” above to choose some, or remove these."})
             return
-        place = ReplyTarget(None, actor.user_id)
-        submitted = Interaction(actor, place, None, f"dialog {view.get('id')}", body)
         shown: list[Json] = []
 
         async def record() -> None:
@@ -85,7 +82,7 @@ class Digests:
         async def push() -> None:
             await ack(response_action="push", view=shown[0])
 
-        await self.surface.take(push, submitted, record, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
+        await self.surface.take(push, submission_of(body), record, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
 
     async def _ask(self, view: Json, actor: Actor, trigger_id: str) -> Json:
         try:

@@ -11,12 +11,11 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import Held, Lookup, PauseService
 from bot.models import Json, ReplyTarget, Verb, read_button_value
-from handlers.clicks import action_of, actor_of, chosen_in, known_of, view_of
+from handlers.clicks import action_of, actor_of, chosen_in, known_of, reason_of, view_of
 from handlers.controls import Controls
 from handlers.dialogs import Dialogs
 from handlers.replies import Replies
-from handlers.submissions import reason_of, say_in_dialog
-from handlers.surface import Interaction, Surface
+from handlers.surface import Interaction, Surface, say_in_dialog
 
 _WHAT = {
     cards.PAUSE: "pause approvals",

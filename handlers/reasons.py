@@ -9,9 +9,9 @@ from bot import cards
 from bot.decisions import DecisionService, two_needed
 from bot.errors import UnknownControl
 from bot.models import Actor, Json, Request, SeenState, Verb, is_weaker
-from handlers.clicks import action_of, dicts, known_of, option_of, view_of
+from handlers.clicks import action_of, dicts, known_of, option_of, reason_of, view_of
 from handlers.dialogs import Dialogs
-from handlers.submissions import BadField, Submissions, reason_of
+from handlers.surface import BadField, Surface
 
 _MENUS = cards.MODE, cards.HOLD_FOR
 
@@ -33,7 +33,7 @@ class Reasons:
 
     config: cards.CardConfig
     decisions: DecisionService
-    submissions: Submissions
+    surface: Surface
     dialogs: Dialogs
 
     def needs_reason(self, request: Request, body: Json) -> bool:
@@ -70,7 +70,7 @@ class Reasons:
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the decision with its reason."""
-        await self.submissions.take(ack, body, self._read)
+        await self.surface.submit(ack, body, self._read)
 
     def _read(self, view: Json, actor: Actor) -> Request:
         try:

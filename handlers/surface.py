@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -19,15 +20,23 @@ from bot.errors import (
     StorageUnavailable,
     TooManyRequests,
 )
-from bot.models import Actor, AuditNote, Json, ReplyTarget, Verb
+from bot.models import Actor, AuditNote, Json, ReplyTarget, Request, Verb
 from bot.tasks import Capacity, Tasks
-from handlers.clicks import action_of, actor_of, key_of, place_of
+from handlers.clicks import action_of, actor_of, key_of, place_of, view_of
 from handlers.home import Home
 from handlers.replies import Replies
 
 logger = logging.getLogger(__name__)
 
 Say = Callable[[BotError], Awaitable[object]]
+
+
+class BadField(Exception):
+    """A field holds what can't be used: the message is shown beneath it, and the text stays."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.errors = {field: message}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,12 @@ class Interaction:
 def click_of(body: Json, *, verb: Verb | None = None) -> Interaction:
     """Return the click of a payload."""
     return Interaction(actor_of(body), place_of(body), key_of(body), f"click {body.get('trigger_id')}", body, verb)
+
+
+def submission_of(body: Json) -> Interaction:
+    """Return the submission of a dialog."""
+    actor = actor_of(body)
+    return Interaction(actor, ReplyTarget(None, actor.user_id), None, f"dialog {view_of(body).get('id')}", body)
 
 
 @dataclass(slots=True)
@@ -121,6 +136,30 @@ class Surface:
             work = self.home.then_refresh(receipt, of.actor, of.body) if of.place.is_home else receipt
             self.tasks.spawn(work, of.name, person=person)
         return None
+
+    async def submit(self, ack: AsyncAck, body: Json, read: Callable[[Json, Actor], Request]) -> None:
+        """Take the decision of a dialog. What can't be taken is said in the dialog.
+
+        Args:
+            read: makes the request of a view; raises `BadField` or an error of the product.
+        """
+        submitted = submission_of(body)
+        asked: Request | NotAttempted
+        try:
+            asked = read(view_of(body), submitted.actor)
+        except BadField as bad:
+            await ack(response_action="errors", errors=bad.errors)
+            return
+        except NotAttempted as error:
+            asked = error
+        else:
+            submitted = replace(submitted, place=asked.place)
+        await self.take(ack, submitted, lambda: self._receive(asked), say=partial(say_in_dialog, ack))
+
+    async def _receive(self, asked: Request | NotAttempted) -> Receipt:
+        if isinstance(asked, NotAttempted):
+            raise asked
+        return await self.decisions.receive(asked)
 
     async def once(self, of: Interaction, do: Callable[[], Awaitable[object]]) -> Receipt:
         """Record what changes nothing; its work also says what can't be done."""
@@ -178,3 +217,8 @@ class Surface:
         except Exception:  # the last net: what was acknowledged is answered
             logger.exception("Failed")
             await self.replies.reply_privately(of.place, cards.private(NotShown()))
+
+
+async def say_in_dialog(ack: AsyncAck, error: BotError) -> None:
+    """Ack with a dialog that says why what was submitted isn't done."""
+    await ack(response_action="update", view=cards.selection.refusal(error))
