@@ -24,7 +24,6 @@ from bot.tasks import Tasks
 from handlers.buttons import Buttons
 from handlers.chooser import Chooser
 from handlers.commands import Commands
-from handlers.controls import Controls
 from handlers.dialogs import Dialogs
 from handlers.digests import Digests
 from handlers.fallbacks import Fallbacks
@@ -61,13 +60,12 @@ def register(  # noqa: PLR0913 - what the surfaces need
 ) -> None:
     """Connect Slack's surfaces with the handlers, the frequent ones first: each listener costs a request 9 µs."""
     surface, dialogs = Surface(decisions, inbox, replies, tasks, home), Dialogs(client, home.clock)
-    controls = Controls(surface, inbox)
     chooser = Chooser(surface, lookup, decisions, replies, dialogs, config)
     reasons = Reasons(config, decisions, surface, dialogs)
     buttons = Buttons(surface, decisions, lookup, reasons, home)
     commands, fallbacks = Commands(surface, decisions, chooser), Fallbacks(replies, tasks)
-    digests = Digests(surface, batches, lookup, controls, dialogs, config)
-    pausing = Pauses(pauses, lookup, surface, controls, replies, dialogs)
+    digests = Digests(surface, batches, lookup, dialogs, config)
+    pausing = Pauses(pauses, lookup, surface, replies, dialogs)
     more = OverflowMenu(surface, decisions, lookup, reasons, pausing, replies, home)
     app.action(MORE)(more.listen)
     app.action(_SAID)(pausing.listen)

@@ -13,7 +13,6 @@ from bot.decisions import BatchService, Held, Lookup
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
 from bot.models import Actor, Batch, Json, ReplyTarget, Verb
 from handlers.clicks import actor_of, chosen_in, dicts, fields_of, known_of, view_of
-from handlers.controls import Controls
 from handlers.dialogs import Dialogs
 from handlers.surface import Interaction, Surface, say_in_dialog, submission_of
 
@@ -27,12 +26,11 @@ class Digests:
     surface: Surface
     batches: BatchService
     lookup: Lookup
-    controls: Controls
     dialogs: Dialogs
     config: cards.CardConfig
 
     def __post_init__(self) -> None:
-        self.controls.on(cards.selection.STOP, self._stop)
+        self.surface.on(cards.selection.STOP, self._stop)
 
     async def review(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take it, then open the dialog with what waits."""
@@ -103,7 +101,7 @@ class Digests:
 
     async def stop(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Write it down, ack, then leave alone what of a running selection has not begun."""
-        return await self.controls.change(ack, body, "stop this selection")
+        return await self.surface.change(ack, body, "stop this selection")
 
     async def _stop(self, held: Held) -> bool:
         await self.batches.stop(held)

@@ -56,7 +56,7 @@ class Mentions:
     client: AsyncWebClient
 
     def __post_init__(self) -> None:
-        self.inbox.on(_MESSAGE, self._hold)
+        self.surface.on(_MESSAGE, self._hold)
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take a message to the bot, then answer."""
@@ -122,15 +122,14 @@ class Mentions:
 
     async def _hold(self, held: Held) -> bool:
         """Put it on hold. Returns whether Slack took what there was to say."""
-        entry, asked = held.entry, parse_mention(held.entry.value)
+        asked = parse_mention(held.entry.value)
         try:
             if isinstance(asked, AskToHold):
                 await self._begin_hold(asked, held)
-        except NotAttempted as error:
-            said = Interaction(entry.actor, entry.place, entry.key, entry.key, {})
-            return await self.surface.refuse(error, said)
+        except NotAttempted:
+            raise
         except BotError as error:
-            return await self.replies.reply_privately(entry.place, cards.private(error))
+            return await self.replies.reply_privately(held.entry.place, cards.private(error))
         return True
 
     async def _begin_hold(self, asked: AskToHold, held: Held) -> None:

@@ -12,7 +12,6 @@ from bot import cards
 from bot.decisions import Held, Lookup, PauseService
 from bot.models import Json, ReplyTarget, Verb, read_button_value
 from handlers.clicks import action_of, actor_of, chosen_in, known_of, reason_of, view_of
-from handlers.controls import Controls
 from handlers.dialogs import Dialogs
 from handlers.replies import Replies
 from handlers.surface import Interaction, Surface, say_in_dialog
@@ -34,17 +33,16 @@ class Pauses:
     service: PauseService
     lookup: Lookup
     surface: Surface
-    controls: Controls
     replies: Replies
     dialogs: Dialogs
 
     def __post_init__(self) -> None:
-        self.controls.on(cards.PAUSE, self._pause)
-        self.controls.on(cards.PAUSE_DIALOG, self._pause_for)
-        self.controls.on(cards.RESUME, self._resume)
-        self.controls.on(cards.RESUME_DIALOG, self._resume_named)
-        self.controls.on(cards.LOOKING, self._look)
-        self.controls.on(_ENDED, self._tell_of_end)
+        self.surface.on(cards.PAUSE, self._pause)
+        self.surface.on(cards.PAUSE_DIALOG, self._pause_for)
+        self.surface.on(cards.RESUME, self._resume)
+        self.surface.on(cards.RESUME_DIALOG, self._resume_named)
+        self.surface.on(cards.LOOKING, self._look)
+        self.surface.on(_ENDED, self._tell_of_end)
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Write it down, ack, then pause or resume, or ask why."""
@@ -53,7 +51,7 @@ class Pauses:
             press = self.surface.press_of(body)
             ask = partial(self.ask, press, press.action_id, press.value)
             return await self.surface.take(ack, press, partial(self.surface.once, press, ask))
-        return await self.controls.change(ack, body, _WHAT[str(action_id)])
+        return await self.surface.change(ack, body, _WHAT[str(action_id)])
 
     async def ask(self, press: Interaction, dialog: str, value: str) -> None:
         """Open the dialog that pauses or resumes approvals, of what the value of a button says."""
@@ -97,7 +95,7 @@ class Pauses:
         view, actor = view_of(body), actor_of(body)
         name = f"dialog {view.get('id')}"
         submitted = Interaction(actor, ReplyTarget(channel_id, actor.user_id, is_home=is_home), name, name, body)
-        record = partial(self.controls.record, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))
+        record = partial(self.surface.record_press, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))
         await self.surface.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
     async def _pause(self, held: Held) -> bool:

@@ -9,7 +9,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Inbox, Receipt, Unrecorded
+from bot.decisions import DecisionService, Held, Inbox, Receipt, Unrecorded
 from bot.errors import (
     BotError,
     NotAttempted,
@@ -20,7 +20,7 @@ from bot.errors import (
     StorageUnavailable,
     TooManyRequests,
 )
-from bot.models import Actor, AuditNote, Json, ReplyTarget, Request, Verb
+from bot.models import Actor, AuditNote, Entry, Json, ReplyTarget, Request, Verb
 from bot.tasks import Capacity, Tasks
 from handlers.clicks import action_of, actor_of, key_of, place_of, view_of
 from handlers.home import Home
@@ -28,7 +28,9 @@ from handlers.replies import Replies
 
 logger = logging.getLogger(__name__)
 
+_PRESS = "press"
 Say = Callable[[BotError], Awaitable[object]]
+Change = Callable[[Held], Awaitable[bool]]
 
 
 class BadField(Exception):
@@ -167,6 +169,29 @@ class Surface:
         if isinstance(is_new, Unrecorded):
             return is_new
         return self._explained(of, do) if is_new else None
+
+    def on(self, name: str, change: Change) -> None:
+        """Let requests of a kind, or presses of a control, be carried out, also those that were left behind."""
+        self.inbox.on(name, partial(self._carry_out, change))
+
+    async def _carry_out(self, change: Change, held: Held) -> bool:
+        entry = held.entry
+        try:
+            return await change(held)
+        except NotAttempted as error:
+            return await self.refuse(error, Interaction(entry.actor, entry.place, entry.key, entry.key, {}))
+
+    async def change(self, ack: AsyncAck, body: Json, what: str) -> BoltResponse | None:
+        """Take a press that changes something; `what` as in "your request to pause approvals"."""
+        press = self.press_of(body)
+        return await self.take(ack, press, lambda: self.record_press(press, what, press.action_id, press.value))
+
+    async def record_press(self, of: Interaction, what: str, action_id: str, value: str, reason: str = "") -> Receipt:
+        """Write down what was asked for."""
+        kept = replace(of.place, original=None)
+        return await self.inbox.receive(
+            Entry(of.key or "", _PRESS, what, of.actor, kept, action_id, value, reason=reason)
+        )
 
     async def refuse(self, error: NotAttempted, of: Interaction) -> bool:
         """Record what was refused, and tell the person alone. Returns whether Slack took it."""

@@ -73,9 +73,12 @@ class Inbox:
         self._ways: dict[str, Way] = {}
         self._held: set[str] = set()
 
-    def on(self, kind: str, way: Way) -> None:
-        """Let a kind of request be worked on by `way`, which returns whether Slack took what it said."""
-        self._ways[kind] = way
+    def on(self, name: str, way: Way) -> None:
+        """Let requests of a kind, or presses of a control, be worked on by `way`.
+
+        It returns whether Slack took what it said.
+        """
+        self._ways[name] = way
 
     async def once(self, key: str | None, actor: Actor, place: ReplyTarget) -> bool | Unrecorded:
         """Write down that something was asked that changes nothing. Returns False for a redelivery."""
@@ -128,7 +131,7 @@ class Inbox:
     async def _work(self, held: Held) -> None:
         entry = held.entry
         try:
-            is_told = await self._ways[entry.kind](held)
+            is_told = await self._ways[entry.action or entry.kind](held)
             if is_told:
                 await finish(self._finish(held))
             else:
