@@ -277,6 +277,16 @@ def story(lines: Sequence[str], between: str = "\n") -> str:
     return pages(lines, between, MAX_STORY)[0]
 
 
+def modal(
+    title: str, drawn: Sequence[Json], *, name: str = "", close: str = "Go back", submit: str = "", **more: str
+) -> Json:
+    """Return a dialog, which is known by its name; texts are raw, and `more` as Slack takes it."""
+    if name:
+        more["callback_id"] = name
+    view: Json = {"type": "modal", "title": plain(title), "close": plain(close), "blocks": [*drawn], **more}
+    return view | {"submit": plain(submit)} if submit else view
+
+
 def choice(name: str, label: str, placeholder: str, options: Sequence[Element], first: int | None = None) -> Element:
     """Return a dialog's menu with fixed choices; `first` is the number of the one that is chosen to begin with."""
     menu: Element = {
@@ -303,11 +313,5 @@ def boxes(name: str, options: Sequence[Element], first: Sequence[Element]) -> El
 
 def reason_field(name: str, hint: str, longest: int, *, is_optional: bool) -> Element:
     """Return a dialog's field for a reason."""
-    return {
-        "type": "input",
-        "block_id": name,
-        "label": plain("Reason"),
-        "hint": plain(hint),
-        "optional": is_optional,
-        "element": {"type": "plain_text_input", "action_id": name, "multiline": True, "max_length": longest},
-    }
+    typed: Element = {"type": "plain_text_input", "action_id": name, "multiline": True, "max_length": longest}
+    return field(name, "Reason", typed, hint, is_optional=is_optional)

@@ -68,13 +68,7 @@ class Choice:
 
 def loading() -> Json:
     """Return the view that is shown while remediations are looked up."""
-    return {
-        "type": "modal",
-        "callback_id": CHOOSER,
-        "title": blocks.plain("Cancel remediation"),
-        "close": blocks.plain("Go back"),
-        "blocks": [blocks.section("Looking for what can be cancelled…")],
-    }
+    return blocks.modal("Cancel remediation", [blocks.section("Looking for what can be cancelled…")], name=CHOOSER)
 
 
 def nothing(text: str) -> Json:
@@ -103,19 +97,13 @@ def chooser(choice: Choice, shown: Remediation | None, note: str = "") -> Json:
         "label": blocks.plain("Remediation"),
         "element": menu,
     }
-    reason = {
-        "type": "input",
-        "block_id": WHY,
-        "optional": True,
-        "label": blocks.plain("Reason"),
-        "hint": blocks.plain("Shown on the card and kept in the audit trail."),
-        "element": {
-            "type": "plain_text_input",
-            "action_id": WHY,
-            "max_length": MAX_REASON,
-            **({"initial_value": choice.reason} if choice.reason else {}),
-        },
+    typed = {
+        "type": "plain_text_input",
+        "action_id": WHY,
+        "max_length": MAX_REASON,
+        **({"initial_value": choice.reason} if choice.reason else {}),
     }
+    reason = blocks.field(WHY, "Reason", typed, "Shown on the card and kept in the audit trail.")
     preview = blocks.without_controls(without_header(card(shown))) if shown else []
     return {
         **loading(),

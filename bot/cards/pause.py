@@ -55,16 +55,13 @@ def pause_dialog(cluster_id: str, place: ReplyTarget) -> Json:
     length = blocks.choice(PAUSE_FOR, "For how long", "How long", [blocks.option(*each) for each in LENGTHS], 1)
     hint = "Shown on the cards and kept in the audit trail."
     where = _where(cluster_id.removeprefix(ALL_CLUSTERS))
-    return {
-        **_dialog("Pause approvals", PAUSE_DIALOG),
-        "private_metadata": json.dumps([cluster_id, place.channel_id, place.is_home]),
-        "submit": blocks.plain("Pause approvals"),
-        "blocks": [
-            blocks.statement(f"Nobody can approve {where} until then.", "Cancel still works. Any operator can resume."),
-            length,
-            blocks.reason_field(PAUSE_DIALOG, hint, MAX_REASON, is_optional=True),
-        ],
-    }
+    drawn = [
+        blocks.statement(f"Nobody can approve {where} until then.", "Cancel still works. Any operator can resume."),
+        length,
+        blocks.reason_field(PAUSE_DIALOG, hint, MAX_REASON, is_optional=True),
+    ]
+    known = json.dumps([cluster_id, place.channel_id, place.is_home])
+    return blocks.modal("Pause approvals", drawn, name=PAUSE_DIALOG, private_metadata=known, submit="Pause approvals")
 
 
 def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, since: str, user_id: str) -> Json:
@@ -77,8 +74,7 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
         user_id: who asks.
     """
     if pause is None:
-        said = f"Approvals {_where(cluster_id)} aren't paused any more."
-        return {**_dialog("Resume approvals", RESUME_DIALOG), "blocks": [blocks.paragraph(said)]}
+        return _resume([blocks.paragraph(f"Approvals {_where(cluster_id)} aren't paused any more.")])
     kept = sorted(pause.people, key=lambda each: each.user_id != user_id)[:BOXES]
     people = [each for each in pause.people if each in kept]
     boxes = [_box(each, cluster_id) for each in people]
@@ -90,22 +86,19 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
         own = own or ([] if people else boxes)
     if not boxes:  # the brake was set by another version, and is read again in a moment
         said = f"{pause_line(pause)} Nothing can be resumed right now. Try again in a minute."
-        return {**_dialog("Resume approvals", RESUME_DIALOG), "blocks": [blocks.paragraph(said)]}
+        return _resume([blocks.paragraph(said)])
     field = blocks.boxes(ENDS, boxes, own)
     others = _kept([each.cluster_id for each in pause.brakes if each is not brake])
     warns = "If one switch or rack is the cause, repairing single nodes doesn't help. " if since else ""
     resumes = f"Approvals {_where(cluster_id)} resume once no pause is left."
     hint = "Needed for the storm brake. Kept in the audit trail." if since else "Kept in the audit trail."
-    return {
-        **_dialog("Resume approvals", RESUME_DIALOG),
-        "private_metadata": json.dumps([cluster_id, place.channel_id, place.is_home, since]),
-        "submit": blocks.plain("Resume approvals"),
-        "blocks": [
-            blocks.statement(resumes, f"{warns}{others}".strip()),
-            blocks.field(ENDS, "Which pauses end", field, "People whose pause you end are told."),
-            blocks.reason_field(RESUME_DIALOG, hint, MAX_REASON, is_optional=True),
-        ],
-    }
+    drawn = [
+        blocks.statement(resumes, f"{warns}{others}".strip()),
+        blocks.field(ENDS, "Which pauses end", field, "People whose pause you end are told."),
+        blocks.reason_field(RESUME_DIALOG, hint, MAX_REASON, is_optional=True),
+    ]
+    known = json.dumps([cluster_id, place.channel_id, place.is_home, since])
+    return _resume(drawn, private_metadata=known, submit="Resume approvals")
 
 
 def _kept(braked: Sequence[str]) -> str:
@@ -125,13 +118,8 @@ def _box(pauser: Pauser, cluster_id: str) -> Json:
     return box | {"description": blocks.plain(more)} if more else box
 
 
-def _dialog(title: str, name: str) -> Json:
-    return {
-        "type": "modal",
-        "callback_id": name,
-        "title": blocks.plain(title),
-        "close": blocks.plain("Go back"),
-    }
+def _resume(drawn: Sequence[Json], **more: str) -> Json:
+    return blocks.modal("Resume approvals", drawn, name=RESUME_DIALOG, **more)
 
 
 def paused(cluster_id: str, pause: Pause) -> Message:

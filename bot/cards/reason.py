@@ -75,15 +75,7 @@ def _reason_field(*, is_optional: bool) -> Json:
 
 
 def _view(request: Request, title: str, submit: str, drawn: Blocks) -> Json:
-    return {
-        "type": "modal",
-        "callback_id": REASON,
-        "private_metadata": remember(request),
-        "title": blocks.plain(title),
-        "submit": blocks.plain(clean(submit, 24)),
-        "close": blocks.plain("Go back"),
-        "blocks": drawn,
-    }
+    return blocks.modal(title, drawn, name=REASON, private_metadata=remember(request), submit=clean(submit, 24))
 
 
 def _modes(node: str, suggested: str, offered: Sequence[str], wait: int | None) -> Blocks:

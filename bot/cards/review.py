@@ -74,14 +74,9 @@ def dialog(
     verbs = [blocks.option(text, each.value) for each, text in CHOICES.items()]
     first = verbs[verb is Verb.CANCEL]
     what: Element = {"type": "radio_buttons", "action_id": VERB, "options": verbs, "initial_option": first}
-    return {
-        "type": "modal",
-        "callback_id": REVIEW,
-        "private_metadata": known.dump(),
-        "title": blocks.plain(title),
-        "submit": blocks.plain("Next"),
-        "close": blocks.plain("Close"),
-        "blocks": [
+    return blocks.modal(
+        title,
+        [
             blocks.statement(
                 f"{blast_radius(alerts, nodes)} of {escape(name, 100)} need{'s' if count == 1 else ''} a decision.",
                 f"You'll see what happens to which node before anything is sent.{more}",
@@ -90,7 +85,11 @@ def dialog(
             blocks.field(VERB, "What to do", what, is_optional=False),
             *(block for each in some for block in each),
         ],
-    }
+        name=REVIEW,
+        private_metadata=known.dump(),
+        submit="Next",
+        close="Close",
+    )
 
 
 def room(load: RepairLoad, config: CardConfig, own: int | None = None) -> str:

@@ -59,14 +59,9 @@ def dialog(batch: Batch, chosen: Decidable, called: Mapping[RemediationRef, str]
     submit = f"Approve {count}" if is_approval else f"Cancel {count} {noun}"
     do = "Approves repairs" if is_approval else "Cancels the remediations"
     left = "The nodes are left as they are. Together won't suggest repairs for them for about 30 minutes."
-    return {
-        "type": "modal",
-        "callback_id": BATCH,
-        "private_metadata": batch.id,
-        "title": blocks.plain(f"Approve {count} repair{'' if count == 1 else 's'}" if is_approval else submit),
-        "submit": blocks.plain(submit),
-        "close": blocks.plain("Go back"),
-        "blocks": [
+    return blocks.modal(
+        f"Approve {count} repair{'' if count == 1 else 's'}" if is_approval else submit,
+        [
             blocks.statement(
                 f"{do} on {blast_radius(alerts, nodes)} in {escape(name, 100)}.",
                 labels.drain(waits.pop() if len(waits) == 1 else None, "each node") if is_approval else left,
@@ -82,7 +77,10 @@ def dialog(batch: Batch, chosen: Decidable, called: Mapping[RemediationRef, str]
                 "Anything that changes before its turn is skipped and reported."
             ),
         ],
-    }
+        name=BATCH,
+        private_metadata=batch.id,
+        submit=submit,
+    )
 
 
 def _nodes(
@@ -106,9 +104,5 @@ def _nodes(
 
 def refusal(error: BotError) -> Json:
     """Return the view in place of a dialog whose batch can't be begun."""
-    return {
-        "type": "modal",
-        "title": blocks.plain("Result unknown" if error.check_again else "Nothing was sent"),
-        "close": blocks.plain("Close"),
-        "blocks": [blocks.statement(error.sentence, error.next_step)],
-    }
+    title = "Result unknown" if error.check_again else "Nothing was sent"
+    return blocks.modal(title, [blocks.statement(error.sentence, error.next_step)], close="Close")
