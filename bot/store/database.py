@@ -170,6 +170,7 @@ class Database:
         ending = [asyncio.create_task(asyncio.to_thread(each.shutdown)) for each in threads]
         _, stuck = await asyncio.wait(ending, timeout=_CLOSE_SECONDS)
         if stuck:  # nothing waits for it any more
+            self._pool.refuse()
             for running in list(self._running):
                 running.interrupt()
             await asyncio.wait(stuck)

@@ -19,6 +19,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._changed = threading.Condition()
+        self._is_closed = False
 
     def take(self, running: Running) -> Connection:
         """Return a connection that no other transaction has, the one that was used last.
@@ -37,7 +38,7 @@ class Pool:
             with self._changed:
                 while not self._idle:
                     left = running.give_up_at - running.time()
-                    if not self._open or not self._changed.wait(left):
+                    if self._is_closed or not self._open or not self._changed.wait(left):
                         raise
                 return self._idle.pop()
         with self._changed:
@@ -66,6 +67,12 @@ class Pool:
         """Close what isn't in use."""
         while idle := self._take_idle():
             self.drop(idle)
+
+    def refuse(self) -> None:
+        """Let nobody wait any longer."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Close all connections, once no thread uses one."""

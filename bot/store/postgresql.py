@@ -1,9 +1,9 @@
 """PostgreSQL, for several processes."""
 
 import os
+import select
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from select import select
 from typing import Any
 
 import psycopg
@@ -145,7 +145,9 @@ class PostgreSQL:
 
     def has_ended(self, raw: "psycopg.Connection[Any]") -> bool:
         """Return whether the server has ended an idle connection: nothing was asked, so only its end can be read."""
-        return bool(select([raw], [], [], 0)[0])
+        readable = select.poll()
+        readable.register(raw, select.POLLIN)
+        return bool(readable.poll(0))
 
     def interrupt(self, raw: "psycopg.Connection[Any]") -> None:
         """Cut a connection: the thread that waits for an answer gets an error."""

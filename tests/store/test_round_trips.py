@@ -1,6 +1,7 @@
 """How often PostgreSQL is asked: each message is a round trip, and a commit goes with what comes before it."""
 
 import asyncio
+import time
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ from bot.store import Database
 from bot.store.connection import Connection
 from bot.store.postgresql import Messages, PostgreSQL
 from tests.proxy import line_to
+from tests.test_audit_command import as_user
 from tests.watch import quiet
 from tests.world import REF, world
 
@@ -72,6 +74,27 @@ async def test_what_the_server_refuses_with_a_commit_was_certainly_not_done(post
     assert not refused.value.in_doubt
     assert not await database.read(Connection.execute, text("SELECT id FROM written"))
     await database.close()
+
+
+async def test_close_waits_for_no_connection_that_the_server_grants_nobody(postgresql: str) -> None:
+    async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as owner:
+        await owner.execute("CREATE ROLE lone LOGIN PASSWORD 'x' CONNECTION LIMIT 1")
+        database = Database(as_user(postgresql, "lone"))
+        asleep = asyncio.ensure_future(database.run(Connection.execute, text("SELECT pg_sleep(60)")))
+        active = "SELECT 1 FROM pg_stat_activity WHERE usename = 'lone' AND state = 'active'"
+        while not await (await owner.execute(active)).fetchone():
+            pass
+        waiting = asyncio.ensure_future(database.run(Connection.execute, ONE))
+        while len(database.under_way) < 2:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        began = time.monotonic()
+        await database.close()
+        assert time.monotonic() - began < 4
+        assert all(
+            isinstance(each, StorageUnavailable)
+            for each in await asyncio.gather(asleep, waiting, return_exceptions=True)
+        )
+        await owner.execute("DROP ROLE lone")
 
 
 async def test_reads_write_nothing(postgresql: str) -> None:
