@@ -8,21 +8,3 @@ from bot.decisions.overview import Overviews
 from bot.decisions.pauses import PauseService
 from bot.decisions.recovery import Recovery
 from bot.decisions.service import DecisionService, Receipt, Unrecorded
-
-__all__ = [
-    "CANCELLABLE",
-    "BatchService",
-    "DecisionService",
-    "Guardrails",
-    "Held",
-    "Inbox",
-    "Limits",
-    "Lookup",
-    "LookupResult",
-    "Overviews",
-    "PauseService",
-    "Receipt",
-    "Recovery",
-    "Unrecorded",
-    "two_needed",
-]

@@ -2,5 +2,3 @@
 
 from bot.outward.impact import ImpactReader
 from bot.outward.sender import Destinations, Sender
-
-__all__ = ["Destinations", "ImpactReader", "Sender"]

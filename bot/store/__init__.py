@@ -28,31 +28,3 @@ from bot.store.outages import Outage
 from bot.store.outbox import OutboxEntry
 from bot.store.retention import drop_old_response_urls, purge
 from bot.store.trail import check_signatures
-
-__all__ = [
-    "Database",
-    "DecisionStore",
-    "InChannel",
-    "InboxStore",
-    "Lease",
-    "LeasedDatabase",
-    "Outage",
-    "OutboxEntry",
-    "approvals",
-    "audit",
-    "batches",
-    "check_signatures",
-    "drop_old_response_urls",
-    "ended",
-    "faults",
-    "health",
-    "messages",
-    "outages",
-    "outbox",
-    "pauses",
-    "purge",
-    "read_clock",
-    "rows",
-    "summaries",
-    "trail",
-]

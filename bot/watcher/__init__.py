@@ -6,5 +6,3 @@ makes each message say what `schedule`, `threads` and `calls` work out from the 
 
 from bot.watcher.config import Route, StormBrake, WatchConfig
 from bot.watcher.watcher import Watcher
-
-__all__ = ["Route", "StormBrake", "WatchConfig", "Watcher"]
