@@ -18,13 +18,11 @@ from bot.cards.controls import (
     SUPPORT,
     TIMELINE,
     WITH_REASON,
-    question,
 )
 from bot.cards.evidence import most_common_fault
 from bot.cards.faults import more_unrepaired, none_left, unrepaired
 from bot.cards.history import copyable, history, support, timeline
 from bot.cards.notices import (
-    USAGE,
     after_failure,
     as_copy,
     failed,

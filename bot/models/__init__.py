@@ -41,7 +41,7 @@ from bot.models.button import SeenState, button_value, read_button_value, refere
 from bot.models.entry import Entry
 from bot.models.event import WHILE_OPEN, Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
-from bot.models.ids import MAX_ID_LENGTH, RemediationRef, check_id, new_id, read_reference, short_hash
+from bot.models.ids import RemediationRef, check_id, new_id, read_reference, short_hash
 from bot.models.job import (
     DOUBT_SECONDS,
     LIFETIME,
@@ -79,4 +79,4 @@ from bot.models.remediation import (
     repairs_since,
 )
 from bot.models.request import MARK, Actor, Blocks, Json, Message, ReplyTarget, Request, decision_of
-from bot.models.verbs import RULES, Rule, Verb
+from bot.models.verbs import RULES, Verb
