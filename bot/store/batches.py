@@ -29,7 +29,7 @@ from bot.models import (
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
 from bot.store.connection import Connection, Record, dump, now, read_clock, read_json
-from bot.store.serialization import dump_request, load_request
+from bot.store.serialization import REQUESTS, load_request
 from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, batches, decisions, ids_of, messages
 
 logger = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def _row(batch: Batch, item: BatchItem) -> Record:
         "dedup_key": f"batch {batch.id} {item.number}",
         "verb": batch.verb.value,
         "user_id": batch.actor.user_id,
-        "request": dump_request(request),
+        "request": dump(REQUESTS, request),
         "batch_number": item.number,
         **ids_of(item.ref),
     }

@@ -30,12 +30,12 @@ from bot.models import (
 )
 from bot.store import audit, batches, outbox, pauses
 from bot.store.approvals import card_context, note_first
-from bot.store.connection import NOW, Connection, Record, Rows, lock_cluster, now, read_clock
+from bot.store.connection import NOW, Connection, Record, Rows, dump, lock_cluster, now, read_clock
 from bot.store.database import Conflict
 from bot.store.ownership import KEEP, LEASE_UNTIL, MINE, Ownership, sent_at, update_mine
 from bot.store.retention import RESPONSE_URL_SECONDS
 from bot.store.rows import change_alert
-from bot.store.serialization import dump_answer, dump_request
+from bot.store.serialization import ANSWERS, REQUESTS
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -108,7 +108,7 @@ class DecisionStore(Ownership):
         Args:
             job_id: chosen by the caller, who may have to make sure with `void` that it isn't run.
         """
-        values, asked_at = self._insert(request, job_id, RECEIVED, dump_request(request)), self._clock.monotonic()
+        values, asked_at = self._insert(request, job_id, RECEIVED, dump(REQUESTS, request)), self._clock.monotonic()
         received_at = (await self.database.run(Connection.execute, _RECEIVE, values)).scalar()
         if received_at is None:
             return None
@@ -239,7 +239,7 @@ class DecisionStore(Ownership):
         if is_told:
             written = self._write(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
         else:
-            written = self._write(connection, _RECORD_OUTCOME, job, b_answer=dump_answer(answer), b_outcome=kind)
+            written = self._write(connection, _RECORD_OUTCOME, job, b_answer=dump(ANSWERS, answer), b_outcome=kind)
         end, at = audit.end_of_trail(connection), float(clock.scalar())
         try:
             sent_at(written)
@@ -294,13 +294,13 @@ class DecisionStore(Ownership):
         if await self.seconds_since(job.received_at) > RESPONSE_URL_SECONDS:
             request = request.at(replace(place, response_url=None))
         await self.database.run(
-            self._execute, _POSTPONE, job, keep=False, b_seconds=seconds, b_request=dump_request(request)
+            self._execute, _POSTPONE, job, keep=False, b_seconds=seconds, b_request=dump(REQUESTS, request)
         )
 
     async def set_place(self, job: Job, place: ReplyTarget) -> None:
         """Remember where "in progress" is shown, so that the process that finishes the job finds it."""
         job.request = job.request.at(place)
-        await self.database.run(self._execute, _MOVE, job, b_request=dump_request(job.request))
+        await self.database.run(self._execute, _MOVE, job, b_request=dump(REQUESTS, job.request))
 
     async def note(self, note: AuditNote) -> None:
         """Put a row into the audit trail that is about no decision."""

@@ -1,16 +1,14 @@
 """Rows as the bot's own values, and back."""
 
 import json
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from bot.models import Answer, Job, Request, SeenState, Sent
-from bot.store.connection import dump
 from bot.store.tables import ACTIVE, ANSWERED
 
-_REQUESTS, _ANSWERS = TypeAdapter(Request), TypeAdapter(Answer)
-T = TypeVar("T")
+REQUESTS, ANSWERS = TypeAdapter(Request), TypeAdapter(Answer)
 
 
 def to_job(row: Any) -> Job:  # noqa: ANN401 - a whole row of decisions
@@ -29,7 +27,7 @@ def to_job(row: Any) -> Job:  # noqa: ANN401 - a whole row of decisions
         received_at=row.received_at,
         is_active=row.status in {ACTIVE, ANSWERED},
         sent=None if row.sent_at is None else Sent(row.sent_at, seen),
-        answer=None if row.answer is None else _ANSWERS.validate_python(json.loads(row.answer)),
+        answer=None if row.answer is None else ANSWERS.validate_python(json.loads(row.answer)),
         answered_at=row.answered_at,
         deliveries=row.deliveries,
         taken_over=True,
@@ -42,14 +40,4 @@ def load_request(written: str) -> Request:
     Raises:
         ValueError: it isn't one that this version of the bot can read.
     """
-    return _REQUESTS.validate_python(json.loads(written))
-
-
-def dump_request(request: Request) -> str:
-    """Write a request as JSON."""
-    return dump(_REQUESTS, request)
-
-
-def dump_answer(answer: Answer) -> str:
-    """Write an answer as JSON."""
-    return dump(_ANSWERS, answer)
+    return REQUESTS.validate_python(json.loads(written))
