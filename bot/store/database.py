@@ -102,15 +102,15 @@ class Database:
             StorageUnavailable: the database didn't do it, or it isn't known whether it did.
             Conflict: a unique index refused it.
         """
-        return await self._call(self._writer, "write", partial(_apply, function, args, kwargs))
+        return await self._call(self._writer, "write", lambda connection: function(connection, *args, **kwargs))
 
     async def keep(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what keeps a lease; like `run`, but behind no other transactions where the database takes several."""
-        return await self._call(self._pulse, "write", partial(_apply, function, args, kwargs))
+        return await self._call(self._pulse, "write", lambda connection: function(connection, *args, **kwargs))
 
     async def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that only reads; otherwise like `run`."""
-        return await self._call(self._reader, "read", partial(_apply, function, args, kwargs))
+        return await self._call(self._reader, "read", lambda connection: function(connection, *args, **kwargs))
 
     async def open(self, *, migrate: bool = True) -> None:
         """Take the SQLite file for this process, and bring the schema up to date, one process at a time.
@@ -342,10 +342,6 @@ def _postgresql(url: str) -> Driver:
     from bot.store.postgresql import PostgreSQL  # noqa: PLC0415 - a bot on SQLite doesn't load the driver
 
     return PostgreSQL(url)
-
-
-def _apply(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], connection: Connection) -> T:
-    return function(connection, *args, **kwargs)
 
 
 def _right_to_create(connection: Connection) -> Any:  # noqa: ANN401 - a row
