@@ -29,6 +29,7 @@ _URL = re.compile(
     r"(?:/([^\s?#]*))?(?:[?#]\S*)?(?:[\s,]+|$)",
     re.IGNORECASE,
 )
+_OTHER_URL = re.compile(r"https?://", re.IGNORECASE)
 _LABELLED = re.compile(
     r"\A\W*cluster\s+(\S+)\s\W*instance\s+(\S+)\s\W*remediation\s+(\S+)(.*)", re.IGNORECASE | re.DOTALL
 )
@@ -219,6 +220,8 @@ def _status(rest: str) -> Find | UnreadableCommand:
 def _from_reference(plain: str) -> Order:
     if url := _URL.match(plain.lstrip(QUOTES + " ")):
         return _from_url(url, plain.lstrip(QUOTES + " ")[url.end() :])
+    if _OTHER_URL.match(plain.lstrip(QUOTES + " ")):
+        raise UnreadableCommand("That URL names no remediation.")
     return _from_options(plain) if _begins_with_options(plain) else _from_words(plain)
 
 

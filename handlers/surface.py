@@ -223,7 +223,7 @@ class Surface:
             if self.tasks.refuses_first(person):
                 self.tasks.spawn(self.note(error, of), f"refused {of.name}")
             return None
-        can_tell = room is Capacity.PERSON_LIMIT and self.tasks.room("", decides=False) is Capacity.FREE
+        can_tell = self.tasks.room("", decides=False) is Capacity.FREE
         if not can_tell or not self.tasks.refuses_first(person):
             return BoltResponse(status=503, body="")
         await ack()

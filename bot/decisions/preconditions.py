@@ -101,7 +101,7 @@ def too_late_notice(
     request, rule = job.request, job.request.rule
     is_undone = f"Not {rule.done}. It was already"
     if present.state == State.CANCELLED:
-        if request.verb is Verb.APPROVE and present.is_reviewed_with(job.token):
+        if present.is_reviewed_with(job.token):
             return f"{_your(request)} went through, but the remediation was cancelled afterward."
         # Together names the reviewer, who need not be the person who cancelled.
         already = "Already" if present.state in rule.effect else is_undone

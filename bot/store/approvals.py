@@ -42,11 +42,7 @@ from bot.store.rows import (
 )
 from bot.store.tables import (
     ACTIVE,
-    ANSWERED,
-    DONE,
     DOUBTFUL,
-    SET_ASIDE,
-    UNDELIVERED,
     alerts,
     decisions,
     first_approvals,
@@ -67,11 +63,7 @@ _BODY = (
 c = decisions.c
 _MINE = select(c.active_at).where(c.id == bindparam("b_id")).scalar_subquery()
 _BEFORE_ME = or_(c.active_at < _MINE, and_(c.active_at == _MINE, c.id < bindparam("b_id")))
-_IN_DOUBT = and_(
-    c.status.in_((ANSWERED, DONE, UNDELIVERED, SET_ASIDE)),
-    c.outcome.in_(DOUBTFUL),
-    c.answered_at > now() - DOUBT_SECONDS,
-)
+_IN_DOUBT = and_(c.outcome.in_(DOUBTFUL), c.answered_at > now() - DOUBT_SECONDS)
 _OTHERS = select(c.instance_id).where(
     c.verb == Verb.APPROVE, c.cluster_id == bindparam("b_cluster"), c.id != bindparam("b_id")
 )

@@ -369,7 +369,7 @@ class Intake:
         new = [self._alert(each) for each in fresh]
         digest = TrackedMessage(new_id(), True, cluster_id, channel_id, is_started=is_started)
         # What calls people is posted, and is no edit of what was posted before.
-        is_posted = is_started and calling(new, cluster_id)
+        is_posted = calling(new, cluster_id)
         digest_id = await self._database.run(
             messages.gather, digest, new, 0.0 if is_posted else GROWS_SECONDS, self._config.cards.verify_seconds
         )
