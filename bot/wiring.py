@@ -18,7 +18,6 @@ from bot.decisions import (
     DecisionService,
     Guardrails,
     Inbox,
-    Limits,
     Lookup,
     Overviews,
     PauseService,
@@ -106,15 +105,14 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     )
     directory = SlackDirectory(reading, clock)
     policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
-    limits = Limits(cards.limit, cards.two_people)
     together = connections.together
     alone = settings.bot_break_glass
     break_glass = Policy(alone, frozenset(settings.bot_channels), identity.team_id, directory) if alone else None
-    guardrails = Guardrails(limits, together, database, policy, clock, cards.observes, break_glass)
+    guardrails = Guardrails(cards, together, database, policy, clock, break_glass)
     decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
     is_watching = settings.bot_alert_channel is not None
     lookup = Lookup(together, policy, database, settings.bot_clusters, clock, is_watching=is_watching)
-    batches = BatchService(decisions, policy, store, clock, cards.observes)
+    batches = BatchService(decisions, policy, store, clock, cards)
     overviews = Overviews(lookup, policy, batches, database, clock)
     inbox = Inbox(database, replies, clock, settings.bot_lease_seconds)
     secret = settings.slack_signing_secret

@@ -1,7 +1,7 @@
 """The way of a decision: from what was asked to what was delivered, over deaths and outages."""
 
 from bot.decisions.batches import BatchService
-from bot.decisions.guardrails import Guardrails, Limits, two_needed
+from bot.decisions.guardrails import Guardrails, two_needed
 from bot.decisions.inbox import Held, Inbox
 from bot.decisions.lookup import CANCELLABLE, Lookup, LookupResult
 from bot.decisions.overview import Overviews

@@ -1,7 +1,7 @@
 """Selections: what one person chose in a digest, shown to them first, and once confirmed carried out as decisions."""
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -43,7 +43,7 @@ class BatchService:
     policy: Policy
     store: DecisionStore
     clock: Clock
-    observes: Callable[[str], bool]
+    config: cards.CardConfig
 
     async def waiting(self, digest_id: str) -> Decidable:
         """Return what waits in a digest and can be decided, in time for a dialog.
@@ -58,7 +58,7 @@ class BatchService:
                 load = await self._load(open_ones)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error
-        decidable = [each for each in open_ones if not self.observes(each.remediation.cluster_id)]
+        decidable = [each for each in open_ones if not self.config.observes(each.remediation.cluster_id)]
         oldest = sorted(decidable, key=cards.listing.since)[:MAX_CHOSEN]
         return Decidable(oldest, len(decidable), snapshot.firsts if snapshot else {}, load)
 

@@ -1,9 +1,9 @@
 """Guard rails before an approval: each is off unless it is set."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bot.cards import CardConfig
 from bot.clock import Clock
 from bot.errors import (
     LimitReached,
@@ -30,7 +30,6 @@ from bot.models import (
     RemediationRef,
     RepairLimit,
     State,
-    TwoPeople,
     Verb,
     repairs_since,
 )
@@ -41,19 +40,6 @@ from bot.together import TogetherClient
 
 CLUSTER_FRESH_SECONDS = 600.0
 LOOKS = 20  # nodes are looked at one by one; more of them count as in repair
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the guard rails are set to.
-
-    Attributes:
-        repairs: how many nodes of a cluster may be in repair at once.
-        two_people: when two different people must approve.
-    """
-
-    repairs: RepairLimit = field(default_factory=RepairLimit)
-    two_people: TwoPeople = field(default_factory=TwoPeople)
 
 
 def paused(pause: Pause) -> Paused:
@@ -85,12 +71,11 @@ def two_needed() -> SecondPersonNeeded:
 class Guardrails:
     """Asks, before an approval is sent, whether it may be."""
 
-    limits: Limits
+    config: CardConfig
     together: TogetherClient
     database: Database
     policy: Policy
     clock: Clock
-    observes: Callable[[str], bool]
     break_glass: Policy | None = None
     _sizes: dict[str, tuple[float, int | None]] = field(default_factory=dict, init=False)
 
@@ -140,7 +125,7 @@ class Guardrails:
             Observing: the bot decides nothing in this cluster, since it was started again.
         """
         request = job.request
-        if self.observes(request.ref.cluster_id):
+        if self.config.observes(request.ref.cluster_id):
             raise Observing
         await self.policy.authorize(request.verb, request.actor, request.place.channel_id)
 
@@ -156,7 +141,7 @@ class Guardrails:
             return
         await self._check_limit(job)
         first, _ = await self.database.read(approvals.first_and_now, job.request.ref)
-        needs_two = mode in self.limits.two_people.modes or await self._is_too_often(job, about)
+        needs_two = mode in self.config.two_people.modes or await self._is_too_often(job, about)
         if needs_two and (first is None or first.mode != mode or not await self._may_still(first, job)):
             raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
 
@@ -166,7 +151,7 @@ class Guardrails:
 
     async def _check_limit(self, job: Job) -> None:
         """Let an approval pass when fewer nodes are in repair than may be."""
-        if self.limits.repairs == RepairLimit():
+        if self.config.limit == RepairLimit():
             return
         try:
             await self._count(job)
@@ -179,7 +164,7 @@ class Guardrails:
         about_to_be = await self.database.read(approvals.about_to_be_in_repair, job)
         sure = await self._in_repair(ref.cluster_id)
         busy = (sure | about_to_be) - {ref.instance_id}
-        total = await self._size(ref.cluster_id) if self.limits.repairs.percent is not None else None
+        total = await self._size(ref.cluster_id) if self.config.limit.percent is not None else None
         allowed, why = self._allowed(total)
         if allowed == 0:
             raise LimitReached(
@@ -221,7 +206,7 @@ class Guardrails:
 
     def _allowed(self, total: int | None) -> tuple[int, str]:
         """Return how many nodes may be in repair with this one, and the rule in words."""
-        nodes, percent = self.limits.repairs.nodes, self.limits.repairs.percent
+        nodes, percent = self.config.limit.nodes, self.config.limit.percent
         rules = [(nodes, str(nodes))] if nodes is not None else []
         if percent is not None:
             if total is None:
@@ -246,7 +231,7 @@ class Guardrails:
         return size
 
     async def _check_people(self, job: Job, present: Remediation, about: CardContext | None) -> FirstApproval | None:
-        request, modes = job.request, set(self.limits.two_people.modes)
+        request, modes = job.request, set(self.config.two_people.modes)
         is_too_often = await self._is_too_often(job, about)
         if request.instead_of is not None and request.shown is not None:
             # One person is enough for the suggested mode, so also for another one that needs one person.
@@ -269,7 +254,7 @@ class Guardrails:
 
     async def _is_too_often(self, job: Job, about: CardContext | None) -> bool:
         """Return whether the node had too many repairs for one person to approve the next, now or by its card."""
-        rule, ref = self.limits.two_people, job.request.ref
+        rule, ref = self.config.two_people, job.request.ref
         if not rule.repairs:
             return False
         if about and about.history and rule.is_too_often(about.history.lately):

@@ -14,7 +14,7 @@ from sqlalchemy import select, text, update
 
 from bot.cards import CardConfig
 from bot.clock import WaitReason
-from bot.decisions import DecisionService, Guardrails, Limits
+from bot.decisions import DecisionService, Guardrails
 from bot.decisions.executor import REPEAT_AFTER
 from bot.models import Actor, Delivery, Message, Person, RemediationRef, ReplyTarget, Request, Verb
 from bot.policy import Policy
@@ -246,7 +246,7 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, Decisio
     policy = Policy(("U0ALICE",), frozenset(), "T0HOME", Members())
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
-        guards = Guardrails(Limits(), together, database, policy, time.clock, CardConfig().observes)
+        guards = Guardrails(CardConfig(), together, database, policy, time.clock)
         yield DecisionService(together, policy, guards, ear, store, time.clock, CardConfig()), store, ear
     finally:
         await database.close()

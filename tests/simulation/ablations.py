@@ -119,7 +119,7 @@ _authorize = Policy.authorize
 
 async def _one_is_two(self: Guardrails, job: Job, present: Any, _about: Any) -> FirstApproval | None:
     first, now = await self.database.read(approvals.first_and_now, job.request.ref)
-    if present.mode not in self.limits.two_people.modes or (first and first.counts_for(present)):
+    if present.mode not in self.config.two_people.modes or (first and first.counts_for(present)):
         return None
     return FirstApproval(job.request.actor.user_id, present.mode, now, job.id, present.episode)
 
