@@ -281,7 +281,7 @@ class App:
         if self.database is None:
             return
         try:
-            found = await health(self.database)
+            found = await self.database.read(health)
         except StorageUnavailable:
             metrics.DATABASE_UP.set(0)
             return

@@ -74,7 +74,7 @@ async def print_verdict(url: str, expected: str | None, keys: Sequence[str] = ()
     database = await _open(url)
     try:
         verdict = await audit.verify(database, expected)
-        signed = await check_signatures(database, keys) if keys else None
+        signed = await database.read(check_signatures, keys) if keys else None
         repeats, set_aside = await database.read(_counts)
     finally:
         await database.close()

@@ -227,7 +227,7 @@ async def test_file_that_hangs_delays_neither_signatures_nor_the_end(tmp_path: P
         await stop_bot(bot)
         assert bot.returncode == 0
         database = Database(url)
-        assert (await check_signatures(database, [KEY])).signed_at is not None
+        assert (await database.read(check_signatures, [KEY])).signed_at is not None
         await database.close()
     assert not (tmp_path / "log").read_text().count("Traceback")
 

@@ -70,11 +70,10 @@ def append(connection: Connection, fields: Record, end: Rows | None = None) -> i
         fields: the columns, but for `seq`, `hash` and `previous`.
         end: of the trail, where it was asked for already, together with something else.
     """
-    last = (end_of_trail(connection) if end is None else end).first()
-    seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
-    row = {name: storable(value) for name, value in fields.items()} | {"seq": seq, "previous": previous}
+    seq, previous = last_row(connection, end_of_trail(connection) if end is None else end)
+    row = {name: storable(value) for name, value in fields.items()} | {"seq": seq + 1, "previous": previous}
     connection.execute(_INSERT, {**row, "hash": digest(row)})
-    return seq
+    return seq + 1
 
 
 def record(  # noqa: PLR0913, PLR0917 - what has happened to what, when, and after what
@@ -120,16 +119,14 @@ def note(connection: Connection, noted: AuditNote) -> None:
     })  # fmt: skip
 
 
-def last_row(connection: Connection) -> tuple[int, str] | None:
-    """Return the number and the hash of the last row; None for an empty trail."""
-    last = connection.execute(_LAST).first()
-    return (last.seq, last.hash) if last else None
+def last_row(connection: Connection, end: Rows | None = None) -> tuple[int, str]:
+    """Return the number and the hash of the last row; 0 and `GENESIS` for an empty trail.
 
-
-def last_seq(connection: Connection) -> int:
-    """Return the number of the last row."""
-    last = connection.execute(_LAST).first()
-    return int(last.seq) if last else 0
+    Args:
+        end: of the trail, where it was asked for already, together with something else.
+    """
+    last = (connection.execute(_LAST) if end is None else end).first()
+    return (last.seq, last.hash) if last else (0, GENESIS)
 
 
 def who_decided(connection: Connection, present: Remediation) -> DecidedBy | None:
@@ -217,12 +214,7 @@ def _past(row: Record) -> PastDecision:
 
 async def head(database: Database) -> str:
     """Return the hash of the last row. Kept elsewhere, it proves later that nothing before it was cut or rewritten."""
-    return await database.read(_head)
-
-
-def _head(connection: Connection) -> str:
-    last = connection.execute(_LAST).first()
-    return last.hash if last else GENESIS
+    return (await database.read(last_row))[1]
 
 
 async def verify(database: Database, expected: str | None = None) -> Verdict:

@@ -9,7 +9,6 @@ from sqlalchemy import bindparam, func, select
 
 from bot.models import State
 from bot.store.connection import Connection, read_clock
-from bot.store.database import Database
 from bot.store.tables import ANSWERED, SET_ASIDE, alerts, decisions
 
 c, a = decisions.c, alerts.c
@@ -45,16 +44,8 @@ class Health:
     waiting_age: float
 
 
-async def health(database: Database) -> Health:
-    """Read it.
-
-    Raises:
-        StorageUnavailable: the database did not answer.
-    """
-    return await database.read(_health)
-
-
-def _health(connection: Connection) -> Health:
+def health(connection: Connection) -> Health:
+    """Read it."""
     present = read_clock(connection)
     undelivered, oldest = connection.execute(_UNDELIVERED).one()
     waiting = _waiting_since(connection, present)

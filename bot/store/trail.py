@@ -11,7 +11,6 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bot.store.audit import last_row
 from bot.store.connection import Connection, Record, now
-from bot.store.database import Database
 from bot.store.tables import audit, cursors, signed_heads
 
 _CURSOR = select(cursors.c.seq).where(cursors.c.name == bindparam("b_name"))
@@ -42,10 +41,9 @@ def copied(connection: Connection, name: str, seq: int) -> None:
 
 def sign(connection: Connection, key: str) -> tuple[int, str] | None:
     """Sign the head, once for each head. Returns its number and signature; None for an empty trail."""
-    head = last_row(connection)
-    if head is None:
+    seq, digest = last_row(connection)
+    if not seq:
         return None
-    seq, digest = head
     made = signature(key, seq, digest)
     signed = {"seq": seq, "hash": digest, "signature": made, "key_id": key_id(key)}
     connection.execute(_SIGN.values(at=now()), signed)
@@ -77,16 +75,8 @@ class Signatures:
     unchecked: Mapping[str, int]
 
 
-async def check_signatures(database: Database, keys: Sequence[str]) -> Signatures:
-    """Compare the signed heads with the trail.
-
-    Raises:
-        StorageUnavailable: the database did not answer.
-    """
-    return await database.read(_check, keys)
-
-
-def _check(connection: Connection, keys: Sequence[str]) -> Signatures:
+def check_signatures(connection: Connection, keys: Sequence[str]) -> Signatures:
+    """Compare the signed heads with the trail."""
     known = {key_id(key): key for key in keys}
     problems: list[str] = []
     unchecked: Counter[str] = Counter()

@@ -205,7 +205,8 @@ class Watcher:
     async def _poll(self) -> None:
         """Read every cluster, round after round."""
         while True:
-            names = await self._poller.start_round(await self._database.read(audit.last_seq))
+            sequence, _ = await self._database.read(audit.last_row)
+            names = await self._poller.start_round(sequence)
             if names is not None:
                 self._intake.backlog.expect(names)
                 self._index.keep(names)
