@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -179,8 +180,7 @@ class SlackAlertChannels:
 def _metadata(about: RemediationRef | str) -> Json:
     if isinstance(about, str):
         return {"event_type": DIGEST, "event_payload": {"digest_id": about}}
-    ids = {"cluster_id": about.cluster_id, "instance_id": about.instance_id, "remediation_id": about.remediation_id}
-    return {"event_type": CARD, "event_payload": ids}
+    return {"event_type": CARD, "event_payload": asdict(about)}
 
 
 def _marked(mark: str) -> Json:

@@ -101,9 +101,7 @@ def remember(request: Request) -> str:
     known: Json = {
         "verb": request.verb,
         "value": {
-            "cluster_id": ref.cluster_id,
-            "instance_id": ref.instance_id,
-            "remediation_id": ref.remediation_id,
+            **asdict(ref),
             **{name: value for name, value in asdict(shown).items() if value is not None},
             "at": place.clicked_at,
         },

@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from bot.errors import InvalidId, UnreadableButton
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef
@@ -39,8 +39,7 @@ def button_value(remediation: Remediation) -> str:
 
 def reference_value(ref: RemediationRef) -> str:
     """Write the value of a button on a message that shows no remediation, only which one it is about."""
-    value = {"cluster_id": ref.cluster_id, "instance_id": ref.instance_id, "remediation_id": ref.remediation_id}
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(asdict(ref), ensure_ascii=False, separators=(",", ":"))
 
 
 def _is_plain(value: str) -> bool:

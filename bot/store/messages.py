@@ -207,7 +207,7 @@ def gather(
     known = next((each for each in growing if each and _place(each) == _place(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
     rows = [alert_row(replace(each, seen_at=present, message_id=into.id)) for each in new]
-    if outbox.is_told(connection):
+    if connection.targets:
         known_before = existing(connection, [each.remediation.ref for each in new])
         for each in new:
             if each.remediation.ref not in known_before:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, exists, insert, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
 from bot.store.connection import Connection, dump, now, read_clock, read_json
-from bot.store.tables import outbox
+from bot.store.tables import ids_of, outbox
 
 _EVENTS = TypeAdapter(Event)
 _IDS = uuid.UUID("6f1c6f0e-6f5b-4f1e-9a43-0b6c2f6f7b51")  # any, of this bot's events
@@ -94,11 +94,6 @@ def _read(body: str) -> Event | None:
     return read_json(_EVENTS, body)
 
 
-def is_told(connection: Connection) -> bool:
-    """Return whether anybody is told of events."""
-    return bool(connection.targets)
-
-
 def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, key: str = "") -> None:
     """Write down that something happened, inside the transaction in which it does; nothing where nobody is told.
 
@@ -136,9 +131,7 @@ def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
     """Write down that somebody has decided."""
     request = job.request
     told: Data = {
-        "cluster_id": request.ref.cluster_id,
-        "instance_id": request.ref.instance_id,
-        "remediation_id": request.ref.remediation_id,
+        **ids_of(request.ref),
         "decision": outcome.kind.value,
         "by": request.actor.user_id,
         "reason": request.reason or None,
