@@ -23,7 +23,7 @@ def transition(before: Remediation, after: Remediation, decided: DecidedBy | Non
     """
     told = []
     if after.mode != before.mode:
-        was, is_now = (escape(labels.mode(each.mode).name, 80) for each in (before, after))
+        was, is_now = (_repair(each) for each in (before, after))
         look = " Review it before approving." if after.state == State.PENDING_APPROVAL else ""
         is_choice = decided is not None and decided.verb is Verb.APPROVE and before.state == State.PENDING_APPROVAL
         if decided and is_choice:
@@ -36,7 +36,7 @@ def transition(before: Remediation, after: Remediation, decided: DecidedBy | Non
             told.append(_approved(after, decided, now))
         if after.state != State.FAILED:
             told.append(_moved(before, after, decided, now))
-    return [f"{escape(after.node, 100)}: {each}" for each in told]
+    return [f"{_node(after)}: {each}" for each in told]
 
 
 def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
@@ -44,7 +44,7 @@ def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     by = f"by {decided.people}" if decided and decided.verb is Verb.APPROVE else reviewer
     at = _approved_at(after, decided) or now
     waited = f", {lasted(at - _seconds(after.create_time))} after it opened" if after.create_time else ""
-    return f"{escape(labels.mode(after.mode).name, 80)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
+    return f"{_repair(after)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
 
 
 def _cancelled(decided: DecidedBy | None) -> str:
@@ -59,7 +59,7 @@ def _moved(before: Remediation, after: Remediation, decided: DecidedBy | None, n
     approved_at = _approved_at(after, decided)
     since_approval = f" {lasted(_at(after, now) - approved_at)} after approval" if approved_at else ""
     waited = f" after {lasted(_at(after, now) - _seconds(after.create_time))}" if after.create_time else ""
-    repair, name = escape(labels.mode(after.mode).name, 80), escape(state, 90)
+    repair, name = _repair(after), escape(state, 90)
     match after.state:
         case State.PENDING if before.state == State.PENDING_APPROVAL:
             return _approved(after, decided, now)
@@ -98,9 +98,9 @@ def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str
     told = [f"{after}{reviewer} approved it in Together"] if reviewer and not people else []
     told = told or ([f"{after}approval"] if after else [])
     error = f": “{escape(remediation.error_message, 500)}”" if remediation.error_message else "."
-    repair = escape(labels.mode(remediation.mode).name, 80)
+    repair = _repair(remediation)
     details = f" ({', '.join(told)})" if told else ""
-    return line(f"{f'{who}, ' if who else ''}{repair} failed on {escape(remediation.node, 100)}{details}{error} ❌")
+    return line(f"{f'{who}, ' if who else ''}{repair} failed on {_node(remediation)}{details}{error} ❌")
 
 
 def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: bool) -> Message:
@@ -113,7 +113,7 @@ def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: 
     """
     named = _first([each.node for each in repairs], 100)
     oldest = min(_seconds(each.under_way_since) for each in repairs)
-    what = escape(labels.mode(repairs[0].mode).name, 80) if len(repairs) == 1 else f"{len(repairs)} repairs"
+    what = _repair(repairs[0]) if len(repairs) == 1 else f"{len(repairs)} repairs"
     hint = labels.IF_STUCK if has_card else "Check them in Together."
     text = f"{named}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint} {mention(called)}"
     return Message(text.strip(), [blocks.paragraph(text.strip())])
@@ -187,20 +187,18 @@ def _seconds(moment: datetime | None) -> float:
 
 def withdrawn(remediation: Remediation) -> str:
     """Return that Together no longer lists a remediation."""
-    return (
-        f"{escape(remediation.node, 100)}: withdrawn. Together no longer lists this remediation. {labels.WITHDRAWN[1]}"
-    )
+    return f"{_node(remediation)}: withdrawn. Together no longer lists this remediation. {labels.WITHDRAWN[1]}"
 
 
 def listed_again(remediation: Remediation) -> str:
     """Return that Together lists a remediation again."""
-    return f"{escape(remediation.node, 100)}: Together lists this remediation again."
+    return f"{_node(remediation)}: Together lists this remediation again."
 
 
 def opened_again(remediation: Remediation) -> str:
     """Return that a remediation has ended and waits again, though nobody has seen it end."""
-    repair = escape(labels.mode(remediation.mode).name, 80)
-    return f"{escape(remediation.node, 100)}: {repair} ended, and is waiting for approval again. ⏳"
+    repair = _repair(remediation)
+    return f"{_node(remediation)}: {repair} ended, and is waiting for approval again. ⏳"
 
 
 def lines(told: Sequence[str]) -> Message:
@@ -219,7 +217,7 @@ def reminder(
         is_observed: the bot decides nothing in its cluster.
     """
     decide = "Decide in Together." if is_observed else "Approve, hold, or cancel on the card."
-    asked = escape(labels.mode(remediation.mode).name, 80)
+    asked = _repair(remediation)
     broken = f": {escape(fault(remediation), 100)}" if fault(remediation) else ""
     text = (
         f"{where(remediation, share)} has been waiting {lasted(waited)} for a decision ({asked}){broken}. "
@@ -230,7 +228,7 @@ def reminder(
 
 def late_call(remediation: Remediation, count: int, called: str, *, again: bool = False) -> Message:
     """Return the call for what waits and called nobody when it came; `again` says that it had ended before."""
-    node, broken = escape(remediation.node, 100), escape(fault(remediation), 100)
+    node, broken = _node(remediation), escape(fault(remediation), 100)
     others = f" and {count - 1} more" if count > 1 else ""
     waits = f"{'are' if others else 'is'} waiting for a decision{' again' if again else ''}"
     return line(f"{node}{others} {waits}{f': {broken}' if broken else ''}. {mention(called)}".strip())
@@ -238,7 +236,7 @@ def late_call(remediation: Remediation, count: int, called: str, *, again: bool 
 
 def first_approval(remediations: Sequence[Remediation], user_id: str, called: str) -> Message:
     """Return that one of two people has approved repairs, and that another one must."""
-    modes = {escape(labels.mode(each.mode).name, 80) for each in remediations}
+    modes = {_repair(each) for each in remediations}
     repair, more = f" for {modes.pop()}" if len(modes) == 1 else "", f" {mention(called)}" if called else ""
     nodes = _first([each.node for each in remediations], 100)
     return line(f"{nodes}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too.{more}")
@@ -246,7 +244,7 @@ def first_approval(remediations: Sequence[Remediation], user_id: str, called: st
 
 def approving_alone(remediation: Remediation, override: Override, called: str) -> Message:
     """Return who approves alone, and why, and call who is on call."""
-    node, who, why = escape(remediation.node, 100), f"<@{override.user_id}>", escape(override.reason, 600)
+    node, who, why = _node(remediation), f"<@{override.user_id}>", escape(override.reason, 600)
     said = f"{node}: {who} is approving alone, without asking {labels.RULES_PASSED}: “{why}”"
     return line(f"{said} {mention(called)}".rstrip())
 
@@ -303,6 +301,14 @@ def unwatched(clusters: Sequence[str]) -> Message:
     """Return that clusters which couldn't be read are no longer monitored."""
     pronoun, verb = ("it", "'s") if len(clusters) == 1 else ("they", "'re")
     return line(f"Together no longer lists {_named(clusters)}, so {pronoun}{verb} no longer monitored.")
+
+
+def _repair(one: Remediation) -> str:
+    return escape(labels.mode(one.mode).name, 80)
+
+
+def _node(one: Remediation) -> str:
+    return escape(one.node, 100)
 
 
 def _named(clusters: Sequence[str]) -> str:
