@@ -60,7 +60,7 @@ class LookupResult:
 
 @dataclass(slots=True)
 class Lookup:
-    """Looks up remediations.
+    """Looks up remediations. What asks the database may raise StorageUnavailable, what asks Together TogetherError.
 
     Attributes:
         clusters: which to read at Together; empty for all that the key sees.
@@ -107,35 +107,19 @@ class Lookup:
             logger.info("Could not look up user %s in time; every decision looks them up again", actor.user_id)
 
     async def shown_in(self, channel_id: str, ts: str) -> Sequence[RemediationRef]:
-        """Return the remediations that a message of the bot shows.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
-        """
+        """Return the remediations that a message of the bot shows."""
         return await self.database.read(messages.shown_in, channel_id, ts)
 
     async def get(self, ref: RemediationRef) -> Remediation:
-        """Read a remediation.
-
-        Raises:
-            TogetherError: it can't be read.
-        """
+        """Read a remediation."""
         return await self.together.get(ref)
 
     async def history(self, ref: RemediationRef) -> Sequence[PastDecision]:
-        """Return the last decisions on a remediation, the latest first.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
-        """
+        """Return the last decisions on a remediation, the latest first."""
         return await audit.outcomes(self.database, ref, SHOWN_PAST)
 
     async def named(self, words: Collection[str]) -> Sequence[RemediationRef]:
-        """Return which remediations words are the IDs of: what is open, or else what Together knows.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
-        """
+        """Return which remediations words are the IDs of: what is open, or else what Together knows."""
         open_ones = [each.ref for each in (await self._everything()).found]
         if found := [ref for ref in open_ones if ref.remediation_id in words or str(ref) in words]:
             return found
@@ -153,63 +137,35 @@ class Lookup:
         return True
 
     async def cancellable(self) -> LookupResult:
-        """Return what can be cancelled now; that there is nothing isn't told from a copy.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
-        """
+        """Return what can be cancelled now; that there is nothing isn't told from a copy."""
         asked_at = self.clock.monotonic()
         looked = _cancellable(await self._everything())
         return looked if looked.found else _cancellable(await self._everything(asked_at))
 
     async def faults(self, cluster_id: str = "") -> Sequence[FaultReport]:
-        """Return what fires without a repair in one cluster or in all, as far as the bot watches and may know.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
-        """
+        """Return what fires without a repair in one cluster or in all, as far as the bot watches and may know."""
         known = await self.database.read(faults.known) if self.is_watching else {}
         return [report for name, report in known.items() if report.count and cluster_id in {"", name}]
 
     async def returned(self, cluster_id: str = "") -> Sequence[Alert]:
-        """Return the repairs in one cluster or in all whose fault came back, or didn't stop, within the last day.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
-        """
+        """Return the repairs in one cluster or in all whose fault came back, or didn't stop, within the last day."""
         back = await self.database.read(ended.came_back_lately, PAST_SECONDS)
         return [each for each in back if cluster_id in {"", each.remediation.cluster_id}]
 
     async def of_node(self, name: str) -> Sequence[Alert]:
-        """Return the repairs within a year of nodes with this name or ID, the latest first.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
-        """
+        """Return the repairs within a year of nodes with this name or ID, the latest first."""
         return await self.database.read(ended.of_node, name, YEAR_SECONDS)
 
     async def lately(self, seconds: float) -> tuple[Sequence[Alert], float]:
-        """Return what is open or may have changed within the last `seconds`, and the present in Unix time.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
-        """
+        """Return what is open or may have changed within the last `seconds`, and the present in Unix time."""
         return await self.database.read(ended.lately, seconds)
 
     async def unreadable(self) -> Sequence[str]:
-        """Return the clusters that the watch can't read now; "" for the list of clusters.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
-        """
+        """Return the clusters that the watch can't read now; "" for the list of clusters."""
         return sorted(await self.database.read(outages.known))
 
     async def open(self) -> LookupResult:
-        """Return what is open, of what the bot tracks where it watches.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
-        """
+        """Return what is open, of what the bot tracks where it watches."""
         return await self._tracked() if self.is_watching else await self._scan()
 
     async def _everything(self, as_of: float | None = None) -> LookupResult:
@@ -246,11 +202,7 @@ class Lookup:
         return known
 
     async def knows(self, name: str) -> bool:
-        """Return whether something open that the bot tracks has this name or ID.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
-        """
+        """Return whether something open that the bot tracks has this name or ID."""
         return any(each.is_called(name) for each in (await self._tracked()).found)
 
     def forget(self) -> None:
@@ -263,9 +215,6 @@ class Lookup:
 
         Args:
             prefer: where something is in one of these states, only that.
-
-        Raises:
-            StorageUnavailable: the database did not answer.
         """
         asked_at = self.clock.monotonic()
         looked = await self._everything()

@@ -39,7 +39,7 @@ _RELEASE = update(leases).where(_MINE).values(until=0.0)
 
 
 class Lease:
-    """The right to do something alone, for as long as it is renewed.
+    """The right to do something alone, for as long as it is renewed; each call may raise StorageUnavailable.
 
     Args:
         name: of what only one process does.
@@ -68,18 +68,11 @@ class Lease:
 
         Args:
             at_start: with SQLite, its last owner is gone: the file belongs to one process.
-
-        Raises:
-            StorageUnavailable: the database did not do it.
         """
         return await self._keep(_ACQUIRE, {"b_all": at_start and self.database.is_sqlite})
 
     async def renew(self) -> bool:
-        """Keep it, and return whether it is ours still: nobody else has had it since we took it.
-
-        Raises:
-            StorageUnavailable: the database did not do it.
-        """
+        """Keep it, and return whether it is ours still: nobody else has had it since we took it."""
         return await self._keep(_RENEW, {})
 
     async def _keep(self, statement: Executable, more: dict[str, object]) -> bool:
