@@ -55,7 +55,8 @@ class Policy:
             if actor.user_id not in self._users and not await self._in_a_group(actor.user_id):
                 what = _WORDS.get(verb, f"{verb} remediations")
                 raise NotAllowed(f"Only operators can {what}.", self._who_can)
-            await self._require_full_member(actor.user_id)
+            if not (await self._require_member(actor.user_id)).is_full_member:
+                raise NotAllowed("Guests, bots, and deactivated users can't approve or cancel.", self._who_can)
         except DirectoryUnavailable:
             raise NotChecked(
                 "Couldn't check your permissions with Slack.", f"Try again in a minute. {self._who_can}"
@@ -98,11 +99,6 @@ class Policy:
         if person.team_id != self._team_id:
             raise NotAllowed("Only members of this workspace can do this.", self._who_can)
         return person
-
-    async def _require_full_member(self, user_id: str) -> None:
-        person = await self._require_member(user_id)
-        if not person.is_full_member:
-            raise NotAllowed("Guests, bots, and deactivated users can't approve or cancel.", self._who_can)
 
 
 def _who_can(operators: Sequence[str]) -> str:

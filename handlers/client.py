@@ -43,15 +43,13 @@ class SlackFailure(SlackApiError):
         data = getattr(response, "data", None)
         code = data.get("error") if isinstance(data, dict) else None
         self.code = code if isinstance(code, str) else ""
-        self.retry_after = _retry_after(response) if self._is_rate_limit(response) else None
+        is_limited = getattr(response, "status_code", 0) == 429 or self.code in _RATE_LIMITED  # noqa: PLR2004 - HTTP's
+        self.retry_after = _retry_after(response) if is_limited else None
         self.is_passing = self.code in {*_TROUBLE, *_RATE_LIMITED}
         is_answered = isinstance(cause, SlackApiError) and self.code not in _TROUBLE
         self.may_have_worked = not is_answered and not isinstance(cause, aiohttp.ClientConnectorError)
         super().__init__("", response)  # type: ignore[no-untyped-call] # the SDK's own
         self.args = (self.code or type(cause).__name__,)
-
-    def _is_rate_limit(self, response: Any) -> bool:  # noqa: ANN401 - Slack's answer
-        return getattr(response, "status_code", 0) == 429 or self.code in _RATE_LIMITED  # noqa: PLR2004 - HTTP's number
 
 
 def _retry_after(response: Any) -> float:  # noqa: ANN401 - Slack's answer

@@ -16,10 +16,6 @@ from handlers.surface import BadField, Surface
 _MENUS = cards.MODE, cards.HOLD_FOR
 
 
-def _shows_what_runs(request: Request) -> bool:
-    return request.shown is not None and request.shown.mode is not None
-
-
 def _lacks_confirmation(body: Json, verb: Verb) -> bool:
     """Return whether a verb's button asks nothing before it acts, in the message or home that was clicked."""
     shown = dicts(body.get("message") or view_of(body), "blocks")
@@ -44,7 +40,8 @@ class Reasons:
         """
         if request.verb is Verb.HOLD:
             return option_of(action_of(body)) == cards.WITH_REASON
-        if not request.rule.decides or (request.verb is Verb.APPROVE and not _shows_what_runs(request)):
+        shows_what_runs = request.shown is not None and request.shown.mode is not None
+        if not request.rule.decides or (request.verb is Verb.APPROVE and not shows_what_runs):
             return False
         is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
         return request.verb in self.config.asks_reason or bool(is_own and _lacks_confirmation(body, request.verb))

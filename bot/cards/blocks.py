@@ -151,11 +151,6 @@ def notices(lines: Iterable[str]) -> list[Json]:
     return [{**paragraph(line, bold=True), "block_id": f"{NOTICE}{number}"} for number, line in enumerate(lines)]
 
 
-def paragraphs(lines: Sequence[str]) -> list[Json]:
-    """Return escaped lines, drawn literally, in as few blocks as hold them."""
-    return rich_texts(map(elements, lines))
-
-
 def preformatted(lines: Sequence[str]) -> list[Json]:
     """Return raw lines as text that is easily copied: one piece of Slack's size, or as few as hold them."""
     pieces = [{"type": "rich_text_preformatted", "elements": [{"type": "text", "text": page}]} for page in pages(lines)]

@@ -203,7 +203,7 @@ def opened_again(remediation: Remediation) -> str:
 
 def lines(told: Sequence[str]) -> Message:
     """Return several lines for a thread."""
-    return Message(blocks.story(told), blocks.paragraphs(told)[: blocks.MAX_BLOCKS])
+    return Message(blocks.story(told), blocks.rich_texts(map(blocks.elements, told))[: blocks.MAX_BLOCKS])
 
 
 def reminder(
