@@ -22,6 +22,7 @@ WORDS = {
     "QUARANTINED": "Host cordoned:", "FAILED": "Failed:", "CANCELLED": "Cancelled:",
     "AUTO_RESOLVED": "recovered on its own", "RUNNING": "Rebooting ", "SUCCEEDED": "Rebooted ",
 }  # fmt: skip
+ESCALATED = {"RUNNING": "Reprovisioning ", "SUCCEEDED": "Reprovisioned "}
 
 
 class WatchChaos(Chaos):
@@ -153,8 +154,8 @@ def _names(digest: Posted, ids: Ids) -> bool:
 
 def _says(card: Posted, state: str) -> bool:
     has_buttons = APPROVE in card.buttons
-    title = card.title
-    return WORDS[state] in title and has_buttons == (state == "PENDING_APPROVAL")
+    is_said = any(words[state] in card.title for words in (WORDS, ESCALATED) if state in words)
+    return is_said and has_buttons == (state == "PENDING_APPROVAL")
 
 
 class WatchOutageChaos(CutLines, WatchChaos):
