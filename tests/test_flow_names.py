@@ -98,6 +98,9 @@ async def test_nothing_is_called_certain_before_the_first_look() -> None:
         bot.together.faults.append(Fault("hang", verb="list", times=-1))
         bot.together.add()
         await bot.slack.command("list")
+        for _ in range(3):  # of what the search may take
+            await quiet(bot)
+            await bot.time.advance(4)
         assert not (await bot.reply_privately()).text.startswith(NOTHING)
 
 
