@@ -176,10 +176,9 @@ async def test_stop_while_the_database_hangs_ends_within_what_the_deploy_files_g
     ):
         bot.together.add()
         alert = bot.alert()
-        with bot.together.paused("get"):
+        with bot.together.paused("approve"):
             await bot.slack.press(alert, APPROVE)
-            await bot.together.until(lambda: [each for each in bot.together.calls if each.verb == "get"])
-            await asyncio.sleep(0.3)
+            await bot.together.until(lambda: bot.together.posts)
             line.freeze()
             began = real.monotonic()
             await bot.settle()

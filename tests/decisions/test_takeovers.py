@@ -1,6 +1,5 @@
 """Two processes and one decision: whoever takes it over says nothing that the other one makes untrue."""
 
-import asyncio
 from contextlib import AsyncExitStack
 
 import psycopg
@@ -189,16 +188,6 @@ async def test_outcome_whose_commit_is_in_doubt_is_recorded_and_told_to_others_o
         assert len(await execute_beside(bot, ended)) == 1
         assert len(await execute_beside(bot, text("SELECT id FROM outbox"))) == 1
         assert await column(bot, "status") == "done"
-
-
-async def test_process_whose_database_hangs_can_end(postgresql: str) -> None:
-    async with line_to(postgresql) as line, world(database=line.url, drain_seconds=0.05) as bot:
-        bot.together.add()
-        with bot.together.paused("approve"):
-            await bot.slack.press(bot.alert(), APPROVE)
-            await bot.together.until(lambda: bot.together.posts)
-            line.freeze()
-        await asyncio.wait_for(bot.settle(), 30)
 
 
 async def test_process_whose_database_hangs_says_so(postgresql: str) -> None:
