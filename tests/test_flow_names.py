@@ -124,7 +124,7 @@ async def test_what_cannot_be_read_is_not_called_nothing(missing: str) -> None:
         else:
             bot.together.add()
             describe = bot.together.describe
-            bot.together.describe = lambda cluster: {"id": describe(cluster)["cluster_id"]}  # type: ignore[method-assign]
+            bot.together.describe = lambda cluster: {"id": describe(cluster)["cluster_id"]}  # type: ignore[method-assign] # the simulator's
         await bot.slack.command("list")
         assert not (await bot.reply_privately()).text.startswith(NOTHING)
 

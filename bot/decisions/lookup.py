@@ -166,7 +166,9 @@ class Lookup:
 
     async def open(self) -> LookupResult:
         """Return what is open, of what the bot tracks where it watches."""
-        return await self._tracked() if self.is_watching else await self._scan()
+        if not self.is_watching:
+            return await self._scan()
+        return replace(await self._tracked(), unreadable=await self.unreadable())
 
     async def _everything(self, as_of: float | None = None) -> LookupResult:
         """Return what is open at Together, as `_scan` does, and what the bot tracks beside it."""
@@ -180,11 +182,10 @@ class Lookup:
 
     async def _tracked(self) -> LookupResult:
         tracked = await self.database.read(messages.tracked)
-        unreadable = await self.unreadable()
         stale = [each for each in tracked if each.is_stale]
         outdated = {each.remediation.ref: (each.remark or each.remediation).state for each in stale}
         shown_on = {each.remediation.ref: each.message_id for each in tracked}
-        return LookupResult(oldest_first(each.remediation for each in tracked), unreadable, outdated, shown_on)
+        return LookupResult(oldest_first(each.remediation for each in tracked), (), outdated, shown_on)
 
     async def in_time_for_a_menu(self, allow: Awaitable[None]) -> LookupResult:
         """Return what is open, as far as that is known before Slack stops waiting for a menu's choices.
@@ -203,7 +204,7 @@ class Lookup:
 
     async def knows(self, name: str) -> bool:
         """Return whether something open that the bot tracks has this name or ID."""
-        return any(each.is_called(name) for each in (await self._tracked()).found)
+        return any(each.remediation.is_called(name) for each in await self.database.read(messages.tracked))
 
     def forget(self) -> None:
         """Read again what was read a moment ago: somebody has decided since."""

@@ -74,7 +74,7 @@ class Recovery:
             await work
         except StorageUnavailable as error:
             logger.warning("Couldn't %s: %s", what, error)
-        except Exception:
+        except Exception:  # a bug in one round must not end the process
             logger.exception("Couldn't %s", what)
         else:
             return True

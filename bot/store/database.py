@@ -128,7 +128,7 @@ class Database:
             self._file.own()
         try:
             await self._bring_up_to_date(migrate=migrate)
-        except Exception as error:
+        except Exception as error:  # raised again, unless it can be said in words
             if why := self._driver.wrong_database(error.__cause__ or error):
                 raise StartError(f"DATABASE_URL: {why}") from error
             raise

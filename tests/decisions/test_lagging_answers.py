@@ -23,7 +23,7 @@ async def test_answer_that_lags_behind_its_own_effect_is_read_back(verb: str) ->
             return before
 
         answer = bot.together._answer
-        bot.together._answer = lambda request, action, body: answer(  # type: ignore[method-assign]
+        bot.together._answer = lambda request, action, body: answer(  # type: ignore[method-assign] # the simulator's
             request, lagging if action == decide else action, body
         )
         await bot.slack.press(alert, APPROVE if verb == "approve" else CANCEL)
