@@ -16,6 +16,7 @@ from tests.sqlite import locked
 from tests.world import APPROVE, World, settings_for
 
 
+@pytest.mark.bot(drain_seconds=0.1)  # the decision in the deleted file can never be finished
 async def test_file_that_was_deleted_is_noticed_before_anything_more_is_acknowledged(
     bot: World, tmp_path: Path
 ) -> None:
