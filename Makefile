@@ -48,7 +48,7 @@ chaos: .venv/dev ## kill processes while commands and clicks arrive, on both dat
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 SEEDS ?= 1000
-simulate: .venv/dev ## let seeded worlds look for what goes wrong (SEEDS=100000; SEED=n plays one, with ARGS=--shrink)
+simulate: .venv/runtime ## let seeded worlds look for what goes wrong (SEEDS=100000; SEED=n plays one, with ARGS=--shrink)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 # The peer for the benchmarks. Without npm they say that it is left out.

@@ -7,13 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.history import Asked
-from tests.simulation.names import CHANNEL, OPERATORS
+from tests.simulation.names import APPROVE, CANCEL, CHANNEL, OPERATORS, REVIEW
 from tests.simulator.slack import Posted
 from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import BOT_USER, PRESSED, im_of
 from tests.simulator.together import Ids, RpcError
-from tests.storms import REVIEW
-from tests.world import APPROVE, CANCEL
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -12,10 +12,9 @@ from typing import NamedTuple, Self
 from bot.cards.remediation_card import card
 from bot.store.rows import load
 from tests.simulation.faults import EVERY
-from tests.simulation.names import CHANNEL
+from tests.simulation.names import CANCEL, CHANNEL
 from tests.simulation.world import World, opened
 from tests.simulator.process import ROOT
-from tests.world import CANCEL
 
 SEED = 7
 PRODUCT = (f"{ROOT}/bot/", f"{ROOT}/handlers/")
