@@ -14,7 +14,7 @@ import uvloop
 
 from bench.compare import FIGURES, Program, Target, one_round, ratio, start
 from bench.load import Load
-from bench.watch import PAGE, bot_beside
+from bench.watch import PAGE, bot_beside, digest_of, false_alarm
 from tests.simulator.slack import Slack
 from tests.simulator.together import Together
 
@@ -26,6 +26,7 @@ PURGED = 100_000
 PACED, PER_SECOND = 100, 20.0
 CLUSTERS = (10, 100, 1_000)
 CYCLES = 3
+NODES = 1_000
 DAY = 86_400.0
 
 
@@ -62,6 +63,7 @@ async def main() -> None:
             await _purge(load, folder, cores)
     os.sched_setaffinity(0, cores)
     await _clusters()
+    await _digest()
 
 
 async def _bot(stack: AsyncExitStack, load: Load, path: Path, cores: list[int], *, warm_up: int = 100) -> Target:
@@ -134,6 +136,30 @@ async def _clusters() -> None:
                     each = 1000 * (bot.cpu - began) / (CYCLES * clusters)
                     print(
                         f"  {clusters:4}: {each:.2f} ms of CPU for each cluster and cycle, {bot.memory:.0f} MiB",
+                        flush=True,
+                    )
+
+
+async def _digest() -> None:
+    print(f"\n{PACED} commands at {PER_SECOND:g} a second beside a digest of {NODES} nodes")
+    with tempfile.TemporaryDirectory() as name:
+        async with Slack() as slack, Together(slack.now) as together:
+            together.clusters["cluster-1"] = "H100"
+            async with bot_beside(slack, together, Path(name)):
+                ids = await false_alarm(together, NODES)
+                digest = await digest_of(slack, NODES)
+                for is_edited in (False, True):
+                    edits, acks = digest.edits, []
+                    for number in range(PACED):
+                        one = ids[number] if is_edited else together.add(("unwatched", f"i-{number}", f"r-{number}"))
+                        began = time.perf_counter()
+                        await slack.command(" ".join(one))
+                        acks.append(1000 * (time.perf_counter() - began))
+                        await asyncio.sleep(1 / PER_SECOND)
+                    acks.sort()
+                    print(
+                        f"  {digest.edits - edits} edits: ack p50 {acks[PACED // 2]:.1f} ms, "
+                        f"p90 {acks[-PACED // 10]:.1f}, most {acks[-1]:.1f}",
                         flush=True,
                     )
 

@@ -19,7 +19,7 @@ from bot.watcher.poller import fingerprint_of
 from bot.wiring import card_config, watch_config
 from handlers.connection import Identity
 from tests.simulator.process import free_port, ready, start_bot, variables
-from tests.simulator.slack import Slack
+from tests.simulator.slack import Posted, Slack
 from tests.simulator.slack.limits import Limits
 from tests.simulator.slack.workspace import BOT_USER, TEAM
 from tests.simulator.together import Ids, Together
@@ -194,14 +194,9 @@ async def storm(nodes: int = STORM) -> bool:
             together.clusters["cluster-1"] = "H100"
             slack.limits = Limits()
             async with bot_beside(slack, together, Path(name)) as bot:
-                while not [call for call in together.calls if call.verb == "list"]:
-                    await together.news()
-                ids = [together.add(("cluster-1", f"node-{number}", f"r-{number:05d}")) for number in range(nodes)]
-                fell_ill = time.monotonic()
-                while not (digests := slack.digests()) or not digests[0].text.startswith(f"{nodes} "):
-                    await slack.news()
+                ids, fell_ill = await false_alarm(together, nodes), time.monotonic()
+                message = await digest_of(slack, nodes)
                 told = time.monotonic()
-                message = digests[0]
                 await slack.press(message, REVIEW)
                 while not slack.views:
                     await slack.news()
@@ -226,3 +221,20 @@ async def storm(nodes: int = STORM) -> bool:
                     f"  Slack: {_counted(calls)}; refused for its limits: {len(slack.refused_for_limits)}", flush=True
                 )
                 return not slack.refused_for_limits
+
+
+async def false_alarm(together: Together, nodes: int) -> list[Ids]:
+    """Let so many nodes break at once, after the bot has looked at what there was before."""
+    while not [call for call in together.calls if call.verb == "list"]:
+        await together.news()
+    return [
+        together.add(("cluster-1", f"node-{number}", f"r-{number:05d}"), instance_name=f"gpu-node-{number:04}")
+        for number in range(nodes)
+    ]
+
+
+async def digest_of(slack: Slack, nodes: int) -> Posted:
+    """Wait until a digest has so many nodes."""
+    while not (digests := slack.digests()) or not digests[0].text.startswith(f"{nodes} "):
+        await slack.news()
+    return digests[0]

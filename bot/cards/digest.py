@@ -158,8 +158,9 @@ def _groups(groups: Sequence[Group], called: Mapping[RemediationRef, str], first
             lines.append(_DELETES)
         nodes = [called[each.remediation.ref] for each in group.alerts]
         head = elements(f"{escape(group.title, 150)} ({len(group.alerts)}): ", bold=True)
-        rest = elements(f"  …and {len(group.alerts)} in all") if len(named(nodes)) > 1 else []
-        lines.append([*head, _some_of(nodes), *rest])
+        shown, *more = named(nodes)
+        rest = elements(f"  …and {len(group.alerts)} in all") if more else []
+        lines.append([*head, _in_a_line(shown), *rest])
         lines += _marked(group.alerts, called, firsts)
     return lines
 
@@ -176,12 +177,11 @@ def _marked(
             said = f": on hold by <@{hold.user_id}> until {when(hold.until)}"
             some.setdefault(said, []).append(called[each.remediation.ref])
     for said, nodes in some.items():
-        yield [*elements("↳ "), _some_of(nodes), *elements(said)]
+        yield [*elements("↳ "), _in_a_line(named(nodes)[0]), *elements(said)]
 
 
-def _some_of(nodes: Sequence[str]) -> Element:
-    """Return the names of nodes, as many as fit into a line."""
-    shown = named(nodes)[0]
+def _in_a_line(shown: Element) -> Element:
+    """Return names of nodes, as many as fit into a line."""
     return {**shown, "text": clean(shown["text"], NAMES)}
 
 

@@ -97,15 +97,16 @@ def named(names: Sequence[str]) -> list[Element]:
 def ranges(names: Sequence[str]) -> list[str]:
     """Return names in as few words as say them, in pieces of Slack's size: "gpu-node-2, 4–40"."""
     lines: list[str] = []
-    before = ""
+    before, size = "", 0
     for prefix, first, last in _runs(sorted((clean(each, 100) or "-" for each in names), key=_sorted_by)):
-        word = first if first == last else f"{first}–{last}"
-        if lines and prefix and prefix == before and units(lines[-1]) + units(word) < _LONGEST:
+        numbers = first if first == last else f"{first}–{last}"
+        word = numbers if prefix and prefix == before else f"{prefix}{numbers}"
+        if lines and size + units(word) < _LONGEST:
             lines[-1] += f", {word}"
-        elif lines and units(lines[-1]) + units(prefix) + units(word) < _LONGEST:
-            lines[-1] += f", {prefix}{word}"
+            size += units(f", {word}")
         else:
-            lines.append(f"{prefix}{word}")
+            lines.append(f"{prefix}{numbers}")
+            size = units(lines[-1])
         before = prefix
     return lines
 

@@ -168,13 +168,13 @@ def read_alerts(connection: Connection, statement: Executable, values: Values = 
 
 def readable_alert(row: Any) -> Alert | None:  # noqa: ANN401 - of any select with these columns
     """Read the alert of a row; None for one of another version: nothing else must fail for it."""
-    alert = _alert_of(row.body)
-    return replace(alert, message_id=row.message_id) if alert else None
+    return _alert_of(row.body, row.message_id)
 
 
 @lru_cache(_KEPT)
-def _alert_of(body: str) -> Alert | None:
-    return read_json(_ALERTS, body, "An alert")
+def _alert_of(body: str, message_id: str) -> Alert | None:
+    alert = read_json(_ALERTS, body, "An alert")
+    return replace(alert, message_id=message_id) if alert else None
 
 
 def readable_message(body: str) -> TrackedMessage | None:

@@ -282,6 +282,9 @@ class Intake:
         if remediation is None and before and after is None and before.is_closed and not before.is_stale:
             self._index.drop(ref)  # it has ended, nobody was answered otherwise since, and Together doesn't know it
             return
+        if before is None and not await self._database.read(messages.existing, [ref]):
+            self._index.drop(ref)  # its message was dropped since, so what waits is new
+            return
         if before is None or after is None:
             # Somebody decides on it, was answered since, or it is listed as it was before: it is to be read again.
             self._index.doubt(ref)

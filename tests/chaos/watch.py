@@ -46,18 +46,16 @@ class WatchChaos(Chaos):
 
     def unsettled(self) -> list[str]:
         """What is not shown as it is: each remediation that waits has a card, and each card says what is."""
-        problems = []
+        problems: list[str] = []
+        untold: list[str] = []
+        digests = self.slack.digests()
         for ids in self._ids:
             state, cards = self.together.state(ids), self.slack.cards(ids[2])
             # On a slow machine many are found at once, and gathered.
-            if (
-                state == "PENDING_APPROVAL"
-                and not cards
-                and not any(_names(each, ids) for each in self.slack.digests())
-            ):
-                problems.append(f"{ids[2]} waits, and no card or digest says so")
+            if state == "PENDING_APPROVAL" and not cards and not any(_names(each, ids) for each in digests):
+                untold.append(f"{ids[2]} waits, and no card or digest says so")
             problems += [f"{ids[2]} is {state}: {card.text[:60]}" for card in cards if not _says(card, state)]
-        return problems
+        return problems + untold[sum(map(_unnamed, digests)) :]
 
     def verdict(self) -> list[str]:
         """What was posted twice, or came after a decision."""
@@ -150,6 +148,12 @@ def _names(digest: Posted, ids: Ids) -> bool:
     runs = [run for found in re.findall("node-([0-9, –]+)", digest.text) for run in found.split(",") if run.strip()]
     ends = [run.strip().partition("–") for run in runs]
     return any(int(first) <= number <= int(last or first) for first, _, last in ends)
+
+
+def _unnamed(digest: Posted) -> int:
+    """How many a digest counts and has no room to name, as in "Reboot (9): node-1 in cluster-1, node-2 in c…"."""
+    cut = re.findall(r"\((\d+)\): (node-\d+ in .*)…$", digest.text, re.MULTILINE)
+    return sum(int(count) - len(re.findall(r"node-\d+ in", names)) for count, names in cut)
 
 
 def _says(card: Posted, state: str) -> bool:

@@ -15,10 +15,12 @@ from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
 from bot.decisions.service import DecisionService, Unrecorded
 from bot.decisions.verdict import Judge
+from bot.errors import StorageUnavailable
 from bot.models import FirstApproval, Found, Job
 from bot.policy import Policy
 from bot.store import DecisionStore, Lease, approvals
 from bot.store import decisions as stored
+from bot.store.groups import Member
 from bot.store.ownership import Ownership
 from bot.store.tables import decisions
 from bot.watcher import schedule
@@ -164,6 +166,14 @@ async def _never_finished(self: AnswerDelivery, job: Job, answer: Any) -> None:
     await self.store.release(job)
 
 
+def _whatever_became_of_the_commit(self: Member, error: BaseException | None = None) -> None:
+    is_in_doubt = self.is_alone and isinstance(error, StorageUnavailable) and error.in_doubt
+    _end(self, None if is_in_doubt else error)
+
+
+_end = Member.end
+
+
 FROZEN = ("process suspended", "database frozen", "line frozen")
 EXCUSES = [name for name in faults.EVERY if name.startswith(("slack", "process", "transaction", "database", "line"))]
 EVERY = (
@@ -184,6 +194,11 @@ EVERY = (
         "void of a commit in doubt",
         [(DecisionStore, "void", _awaited(True))],
         needs=("transaction lost", "transaction undone"),
+    ),
+    Ablation(
+        "doubt about a group",
+        [(Member, "end", _whatever_became_of_the_commit)],
+        needs=("transaction undone",),
     ),
     Ablation("dedup key", [(DecisionStore, "_insert", _own_key)]),
     Ablation("authority", [(Policy, "authorize", _awaited(None))]),

@@ -26,9 +26,25 @@ T = TypeVar("T")
 MARKS = {"undone": "commit cut before", "lost": "commit cut after"}
 
 
-class _Shared(Pool):
-    """The one connection."""
+class Line(Connection):
+    """The one connection.
 
+    Attributes:
+        trouble: with the commit that comes next.
+    """
+
+    trouble = ""
+
+    def commit(self) -> None:
+        if self.trouble == "undone":
+            self.roll_back()
+        else:
+            super().commit()
+        if self.trouble in MARKS:
+            raise sqlite3.OperationalError("cut")
+
+
+class _Shared(Pool):
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
@@ -49,33 +65,38 @@ class SharedDatabase(Database):
         self.world = world
         self.process = process
         super().__init__("sqlite:///", world.clock)
-        self._pool = _Shared(Connection(world.raw, DIALECT))
+        self._line = Line(world.raw, DIALECT)
+        self._pool = _Shared(self._line)
         self.is_sqlite = world.is_alone  # only then whoever had a lease before is gone for certain
 
     async def open(self, *, migrate: bool = True) -> None:
         pass
 
     def _transact(self, function: Callable[[Connection], T], begin: str, running: Any) -> T:
-        trouble = self._trouble()
-        if trouble == "before":
-            raise StorageUnavailable("cut")
-        if trouble == "undone":
-            raise StorageUnavailable("cut", in_doubt=True)
-        with self._counted():
-            result = super()._transact(function, begin, running)
-        if trouble == "lost":
-            raise StorageUnavailable("cut", in_doubt=True)
-        return result
+        with self._troubled() as is_reached:
+            if is_reached:
+                return super()._transact(function, begin, running)
+        raise StorageUnavailable("cut")
 
     def _commit_together(self, members: Sequence[Member]) -> None:
-        trouble = self._trouble()
-        if trouble not in {"before", "undone"}:
-            with self._counted():
-                super()._commit_together(members)
         self.world.history.marks.add("several in one commit")
-        if trouble in {"before", *MARKS}:
-            for each in members:
-                each.end(StorageUnavailable("cut", in_doubt=trouble != "before"))
+        with self._troubled() as is_reached:
+            if is_reached:
+                super()._commit_together(members)
+                return
+        for each in members:
+            each.end(StorageUnavailable("cut"))
+
+    @contextmanager
+    def _troubled(self) -> Iterator[bool]:
+        """Let something go wrong with a transaction, and count it. Yields whether the database is reached."""
+        trouble = self._trouble()
+        self._line.trouble = trouble
+        if trouble == "before":
+            yield False
+        else:
+            with self._counted():
+                yield True
 
     def _trouble(self) -> str:
         world, bot = self.world, self.world.bot_of(self.process)

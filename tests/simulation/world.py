@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
@@ -222,10 +223,15 @@ class World:
             self.bots.remove(running)
         self.history.note(self.loop.time(), f"{running.process} has ended")
 
+    @cached_property
+    def _slowness(self) -> float:
+        """How slow the disk of the only bot is: on a slow one, more is committed together."""
+        return self.streams["slowness"].choice((1.0, 40.0)) if self.is_alone else 1.0
+
     def _database_delays(self) -> tuple[float, float]:
         """Return how long a transaction waits before it is run, and its result after that."""
         stream, running = self.streams["threads"], self.bot_of(PROCESS.get())
-        before = stream.choice((0.0, 0.001, 0.004, 0.02))
+        before = stream.choice((0.0, 0.001, 0.004, 0.02)) * self._slowness
         if self.faults.strikes("transaction busy"):
             before += stream.uniform(0.5, 4.0)
         if self.database_is == "frozen" or (running and running.line == "frozen"):

@@ -1,8 +1,11 @@
 """Remediations that vanish, come back or end out of sight."""
 
 import pytest
+from sqlalchemy import delete
 
+from bot.store.tables import alerts, messages
 from tests.deaths import free_the_lease, kill_the_watch
+from tests.rows import execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import REVIEW, XID, began, choose, digest, storm
@@ -470,3 +473,16 @@ async def test_one_list_that_lags_behind_the_next_incident_makes_no_further_one(
     await pass_time(bot, 1200)
     assert "On hold" in alert.everything
     assert [line for line in thread(bot, alert) if "waiting for approval again" in line] == before
+
+
+async def test_what_waits_is_told_although_its_message_was_dropped_behind_the_watch(bot: World) -> None:
+    """As when a process that lost the watch drops what it never posted, after the next one has read what is known."""
+    await began(bot)
+    fault = SlackFault("chat.postMessage", "internal_error", times=-1)
+    bot.slack.faults.append(fault)
+    bot.together.add()
+    await poll(bot)
+    await execute_beside(bot, delete(alerts), delete(messages))
+    bot.slack.faults.remove(fault)
+    bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+    assert (await card(bot)).title
