@@ -26,7 +26,7 @@ PURGED = 100_000
 PACED, PER_SECOND = 100, 20.0
 CLUSTERS = (10, 100, 1_000)
 CYCLES = 3
-NODES = 1_000
+NODES, CANCELS = 1_000, 40
 DAY = 86_400.0
 
 
@@ -141,27 +141,23 @@ async def _clusters() -> None:
 
 
 async def _digest() -> None:
-    print(f"\n{PACED} commands at {PER_SECOND:g} a second beside a digest of {NODES} nodes")
+    print(f"\nAcks at {PER_SECOND:g} a second, asked for by a process of its own, while {CANCELS} nodes are cancelled")
     with tempfile.TemporaryDirectory() as name:
         async with Slack() as slack, Together(slack.now) as together:
             together.clusters["cluster-1"] = "H100"
             async with bot_beside(slack, together, Path(name)):
-                ids = await false_alarm(together, NODES)
+                shown = await false_alarm(together, NODES)
                 digest = await digest_of(slack, NODES)
-                for is_edited in (False, True):
-                    edits, acks = digest.edits, []
-                    for number in range(PACED):
-                        one = ids[number] if is_edited else together.add(("unwatched", f"i-{number}", f"r-{number}"))
-                        began = time.perf_counter()
+                other = [together.add(("not watched", f"i-{number}", f"r-{number}")) for number in range(CANCELS)]
+                for title, ids in (("none of them in a digest", other), (f"of a digest of {NODES}", shown)):
+                    edits = digest.edits
+                    words = ("-m", "bench.load", slack.bot_url, str(PACED), str(PER_SECOND))
+                    load = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.PIPE)
+                    for one in ids[:CANCELS]:
                         await slack.command(" ".join(one))
-                        acks.append(1000 * (time.perf_counter() - began))
-                        await asyncio.sleep(1 / PER_SECOND)
-                    acks.sort()
-                    print(
-                        f"  {digest.edits - edits} edits: ack p50 {acks[PACED // 2]:.1f} ms, "
-                        f"p90 {acks[-PACED // 10]:.1f}, most {acks[-1]:.1f}",
-                        flush=True,
-                    )
+                        await asyncio.sleep(PACED / PER_SECOND / CANCELS)
+                    told, _ = await load.communicate()
+                    print(f"  {title}, {digest.edits - edits} edits: {told.decode().strip()}", flush=True)
 
 
 async def _lists(together: Together, count: int) -> None:

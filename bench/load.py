@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -164,3 +165,18 @@ def _done(took: tuple[float, float] | None) -> tuple[float, float]:
     if took is None:
         raise AssertionError("a command was not acked")
     return took
+
+
+async def _acks(url: str, commands: int, per_second: float) -> None:
+    """Print how long the acks of commands take, of remediations that nobody has."""
+    async with Load() as load:
+        typing = []
+        for _ in range(commands):
+            typing.append(asyncio.create_task(load.command(url, until_card=False)))
+            await asyncio.sleep(1 / per_second)
+        acks = sorted(1000 * _done(took)[0] for took in await asyncio.gather(*typing))
+    print(f"ack p50 {acks[commands // 2]:.1f} ms, p90 {acks[-commands // 10]:.1f}, most {acks[-1]:.1f}")
+
+
+if __name__ == "__main__":
+    asyncio.run(_acks(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

@@ -198,12 +198,7 @@ class DecisionService:
         try:
             return await self._process(job)
         except LeaseLost:
-            if await or_none(self._store.is_gone(job)):
-                await self._tell_lost(job)
-                return None
-            logger.warning("Taken over by another process, or about to be")
-            with suppress(LeaseLost, StorageUnavailable):
-                await self._store.release(job)  # where it is still ours, nobody need wait for the lease to run out
+            await self._let_go(job)
         except StorageUnavailable as error:
             logger.warning("Left for later: %s", error)
         except asyncio.CancelledError:
@@ -211,13 +206,26 @@ class DecisionService:
             raise
         except Exception:  # a row that can't be written would be taken over again and again
             logger.exception("Can't be recorded; set aside")
-            following = await self._storing.forever(partial(self._store.set_aside, job))
+            try:
+                following = await self._storing.forever(partial(self._store.set_aside, job))
+            except LeaseLost:
+                await self._let_go(job)
+                return None
             await self._tell_failure(job, self._bug(job))
             return following
         finally:
             if self.working.get(job.id) is job:  # else this process has taken it over from itself
                 del self.working[job.id]
         return None
+
+    async def _let_go(self, job: Job) -> None:
+        """Leave a decision to the process that has it now, and answer it where its row is lost."""
+        if await or_none(self._store.is_gone(job)):
+            await self._tell_lost(job)
+            return
+        logger.warning("Taken over by another process, or about to be")
+        with suppress(LeaseLost, StorageUnavailable):
+            await self._store.release(job)  # where it is still ours, nobody need wait for the lease to run out
 
     async def _process(self, job: Job) -> Job | None:
         """Do what is left of a job. Returns the next one of its batch."""

@@ -65,6 +65,12 @@ _GIVE_TURN = (
     )
     .returning(*c)
 )  # fmt: skip
+_ASK_AGAIN = (
+    update(decisions)
+    .where(c.id == bindparam("b_job"), c.owner == bindparam("b_owner"), c.status == RECEIVED)
+    .values(fence=c.fence + 1, lease_until=now() + bindparam("b_lease"))
+    .returning(*c)
+)  # fmt: skip
 _SET_ASIDE = update(decisions).where(c.id == bindparam("b_job")).values(status=SET_ASIDE)
 _LEAVE = update(decisions).where(_OF_BATCH, c.status == QUEUED).values(status=VOID, request=None, done_at=now())
 _STOP = update(batches).where(_ID).values(stopped=bindparam("b_stopped"))
@@ -161,8 +167,11 @@ def advance(connection: Connection, batch_id: str, turn: Owner, began_at: float 
     """
     digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
     if under_way := connection.execute(_UNDER_WAY, {"b_id": batch_id}).first():
-        # The commit that gave it its turn was in doubt, so this is the second time that it is asked for.
-        return _job(under_way) if (under_way.owner, under_way.status) == (turn.owner, RECEIVED) else None
+        # The commit that gave it its turn was in doubt, so this is the second time that it is asked for. Another task
+        # of this process may have it by now, by a takeover: with a new fence, that one has lost it.
+        values = {"b_job": under_way.id, "b_owner": turn.owner, "b_lease": turn.lease_seconds}
+        row = connection.execute(_ASK_AGAIN, values).first()
+        return _job(row) if row else None
     is_late = began_at is not None and read_clock(connection) - began_at > LIFETIME
     latest = connection.execute(_LATEST, {"b_id": batch_id}).scalars()
     reason = StopReason.TOO_OLD if is_late else reason_to_stop(latest)

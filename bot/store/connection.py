@@ -67,6 +67,9 @@ class Driver(Protocol):
     def wrong_database(self, error: BaseException) -> str:
         """Return what is wrong where an error says that this isn't a database for the bot; else an empty text."""
 
+    def is_refusal(self, error: BaseException) -> bool:
+        """Return whether the database itself has said so, and not this program about what it has received."""
+
     def is_cut(self, raw: Any) -> bool:  # noqa: ANN401 - the driver's own connection
         """Return whether a connection is lost."""
 
@@ -173,12 +176,12 @@ class Running:
         """Whether its time is over."""
         return self.time() >= self.give_up_at
 
-    def start(self) -> None:
-        """Begin, unless its time is over, or somebody has withdrawn it."""
+    def start(self, raw: Any = None) -> None:  # noqa: ANN401 - the driver's own connection
+        """Begin, on its connection, unless its time is over or somebody has withdrawn it: nobody would break it off."""
         with self.lock:
-            self.has_begun = not self.is_withdrawn and self.time() < self.give_up_at
-        if not self.has_begun:
-            raise StorageUnavailable("closed")
+            if self.is_withdrawn or self.is_over:
+                raise StorageUnavailable("closed")
+            self.has_begun, self.raw = True, raw
 
     def withdraw(self) -> bool:
         """Keep it from beginning. Returns whether that was in time."""

@@ -264,11 +264,10 @@ class Database:
     def _run_member(self, connection: Connection, member: Member) -> None:
         driver, raw = self._driver, connection.raw
         try:
-            member.running.start()
+            member.running.start(raw)
         except StorageUnavailable as error:
             member.error = error
             return
-        member.running.raw = raw
         raw.execute("SAVEPOINT member")
         try:
             member.result = member.function(connection)
@@ -285,13 +284,12 @@ class Database:
         A connection that was cut before the commit has done nothing, nor has the loser of a deadlock, so the function
         runs again, twice at most.
         """
-        running.start()
         driver = self._driver
         for is_last in (False, False, True):
             is_committing, connection = False, None
             try:
                 connection = self._pool.take(running)
-                running.raw = connection.raw
+                running.start(connection.raw)
                 connection.begin(begin, running.time())
                 result = function(connection)
                 is_committing = True
@@ -300,6 +298,8 @@ class Database:
                 is_cut = connection is not None and self._roll_back(connection, error)
                 if isinstance(error, driver.conflict):
                     raise Conflict from error
+                if is_committing and not driver.is_refusal(error):
+                    raise StorageUnavailable(type(error).__name__, in_doubt=True) from error
                 if not isinstance(error, (driver.Error, OSError)) or isinstance(error, driver.faults):
                     raise
                 in_doubt = is_committing and (is_cut or not driver.refusal_is_certain)

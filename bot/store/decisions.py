@@ -65,17 +65,17 @@ _VOID = (
     )
     .returning(c.status)
 )
+_NO_OUTCOME = c.status.in_((RECEIVED, ACTIVE))  # a write that was given up may come after it
 _TURN_OR_NOW: ColumnElement[float] = func.coalesce(bindparam("b_turn", type_=Double()), now())
-_CLAIM = update_mine(status=ACTIVE, active_at=_TURN_OR_NOW)
-_CLAIM_AND_SEND = update_mine(status=ACTIVE, active_at=_TURN_OR_NOW, sent_at=now())
+_CLAIM = update_mine(_NO_OUTCOME, status=ACTIVE, active_at=_TURN_OR_NOW)
+_CLAIM_AND_SEND = update_mine(_NO_OUTCOME, status=ACTIVE, active_at=_TURN_OR_NOW, sent_at=now())
 _LAST_TURN = select(func.max(c.active_at), now()).where(c.cluster_id == bindparam("b_cluster"), c.status == ACTIVE)
 _HOLDER = select(c.user_id, c.verb, c.active_at).where(one_remediation(c), c.status == ACTIVE)
 _RECORD_SEND = update_mine(
-    sent_at=now(), seen_mode=bindparam("b_mode"), seen_state=bindparam("b_state"),
+    _NO_OUTCOME, sent_at=now(), seen_mode=bindparam("b_mode"), seen_state=bindparam("b_state"),
     repeats=c.repeats + bindparam("b_repeat"),
 )  # fmt: skip
-_SEND_AGAIN = update_mine(sent_at=now())
-_NO_OUTCOME = c.status.in_((RECEIVED, ACTIVE))
+_SEND_AGAIN = update_mine(_NO_OUTCOME, sent_at=now())
 _RECORD_OUTCOME = update_mine(
     _NO_OUTCOME, status=ANSWERED, answer=bindparam("b_answer"), outcome=bindparam("b_outcome"), answered_at=now()
 )

@@ -68,6 +68,10 @@ _TAKE_OVER = (
 )  # fmt: skip
 _IS_THERE = select(c.id).where(c.id == bindparam("b_id"))
 _SET_ASIDE = update(decisions).where(c.id == bindparam("b_id")).values(status=SET_ASIDE)
+# Or set aside already, by an attempt whose commit was in doubt.
+_SET_MINE_ASIDE = (
+    update(decisions).where(MINE, or_(UNFINISHED, c.status == SET_ASIDE)).values(status=SET_ASIDE).returning(c.id)
+)
 _COUNT_SET_ASIDE = select(func.count()).where(c.status == SET_ASIDE)
 
 
@@ -144,10 +148,20 @@ class Ownership:
         return jobs + [following for following in aside if following]
 
     async def set_aside(self, job: Job) -> Job | None:
-        """Keep a job from being taken over again. Returns the decision of the same batch whose turn it is now."""
+        """Keep a job from being taken over again. Returns the decision of the same batch whose turn it is now.
+
+        Raises:
+            LeaseLost: another process has it.
+        """
         asked_at = self._clock.monotonic()
-        following = await self.database.run(self._set_aside, job.id, job.request.batch_id, job.received_at)
+        following = await self.database.run(self._set_mine_aside, job)
         return self._hold(following, asked_at) if following else None
+
+    def _set_mine_aside(self, connection: Connection, job: Job) -> Job | None:
+        if connection.execute(_SET_MINE_ASIDE, self._key(job)).first() is None:
+            raise LeaseLost
+        batch_id = job.request.batch_id
+        return batches.advance(connection, batch_id, self._turn, job.received_at) if batch_id else None
 
     def _set_aside(self, connection: Connection, job_id: str, batch_id: str | None, began_at: float) -> Job | None:
         connection.execute(_SET_ASIDE, {"b_id": job_id})

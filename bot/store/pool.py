@@ -28,22 +28,23 @@ class Pool:
             Exception: the driver's own, where none can be opened, and none is given back in time.
         """
         driver = self._driver
-        while idle := self._take_idle():
-            if not driver.has_ended(idle.raw):
-                return idle
-            self.drop(idle)
-        try:
-            connection = driver.connection(driver.connect(), driver.dialect, self.targets)
-        except driver.Error:
+        while True:
+            while idle := self._take_idle():
+                if not driver.has_ended(idle.raw):
+                    return idle
+                self.drop(idle)
+            try:
+                connection = driver.connection(driver.connect(), driver.dialect, self.targets)
+            except driver.Error:
+                with self._changed:
+                    while not self._idle:
+                        left = running.give_up_at - running.time()
+                        if self._is_closed or not self._open or not self._changed.wait(left):
+                            raise
+                continue  # what was given back may have ended by then
             with self._changed:
-                while not self._idle:
-                    left = running.give_up_at - running.time()
-                    if self._is_closed or not self._open or not self._changed.wait(left):
-                        raise
-                return self._idle.pop()
-        with self._changed:
-            self._open.add(connection)
-        return connection
+                self._open.add(connection)
+            return connection
 
     def _take_idle(self) -> Connection | None:
         with self._changed:

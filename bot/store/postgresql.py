@@ -139,6 +139,10 @@ class PostgreSQL:
             return ""
         return f"{error.diag.message_primary}. Grant the bot's role all rights on the bot's tables and their schema."
 
+    def is_refusal(self, error: BaseException) -> bool:
+        """Return whether the server itself has said so, and not this program about what it has received."""
+        return isinstance(error, psycopg.Error) and (error.sqlstate is not None and error.pgresult is not None)
+
     def is_cut(self, raw: "psycopg.Connection[Any]") -> bool:
         """Return whether a connection is lost."""
         return raw.closed

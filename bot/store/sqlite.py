@@ -24,6 +24,19 @@ class FileMoved(sqlite3.OperationalError):
     """The file no longer has its name."""
 
 
+class _InFile(Connection):
+    """Says of a commit only that it was done where the file has its name still."""
+
+    def __init__(self, raw: Any, dialect: Dialect, targets: Sequence[str], file: "SQLiteFile") -> None:  # noqa: ANN401 - the driver's own
+        super().__init__(raw, dialect, targets)
+        self._file = file
+
+    def commit(self) -> None:
+        super().commit()
+        if self._file.has_ended(self.raw):
+            raise FileMoved
+
+
 def _is_same(handle: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
@@ -46,7 +59,6 @@ class SQLiteFile:
     undone: tuple[type[Exception], ...] = ()
     misled: tuple[type[Exception], ...] = ()
     refusal_is_certain = False
-    connection = Connection
     threads = 1
     begin_write = "BEGIN IMMEDIATE"
     begin_read = "BEGIN"
@@ -57,6 +69,10 @@ class SQLiteFile:
         self._clock = clock
         self._busy_seconds = busy_seconds
         self._owned: Sequence[int] = ()
+
+    def connection(self, raw: Any, dialect: Dialect, targets: Sequence[str]) -> Connection:  # noqa: ANN401 - as the protocol says
+        """Return how statements are run on a connection."""
+        return _InFile(raw, dialect, targets, self)
 
     def connect(self) -> sqlite3.Connection:
         """Open the file, with every commit on the disk before it returns.
@@ -78,6 +94,10 @@ class SQLiteFile:
         if code not in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
             return ""
         return f"{self.path} is damaged, or no database. Restore a backup (docs/operations.md)."
+
+    def is_refusal(self, error: BaseException) -> bool:
+        """Return whether the database itself has said so."""
+        return isinstance(error, sqlite3.Error)
 
     def is_cut(self, raw: Any) -> bool:  # noqa: ANN401, ARG002 - as the protocol says
         """Return False: a file is never cut off."""

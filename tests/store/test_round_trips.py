@@ -104,3 +104,18 @@ async def test_reads_write_nothing(postgresql: str) -> None:
         await database.read(Connection.execute, text("CREATE TABLE written (id INTEGER)"))
     assert isinstance(refused.value.__cause__, psycopg.errors.ReadOnlySqlTransaction)
     await database.close()
+
+
+async def test_what_cannot_be_read_after_the_commit_is_not_called_refused(postgresql: str) -> None:
+    database = Database(postgresql)
+    await database.open()
+    await database.run(Connection.execute, text("CREATE TABLE written (id INTEGER)"))
+
+    def write(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO written VALUES (1) RETURNING CAST('infinity' AS timestamp) AS at"))
+
+    with pytest.raises(StorageUnavailable) as refused:
+        await database.run(write)
+    assert refused.value.in_doubt
+    assert len(await database.read(Connection.execute, text("SELECT id FROM written"))) == 1
+    await database.close()
