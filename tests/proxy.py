@@ -14,6 +14,7 @@ class Line:
     Attributes:
         url: by which the database is reached through the line.
         is_down: whether new connections are refused.
+        opens: cleared, new connections wait until it is set, while those that are open work.
         cut_after: what a bot may still send before all is cut: the server has done it, and the bot doesn't learn it.
         freeze_after: what a bot may still send, in this order, before the line passes nothing until `thaw`, though up.
             A COMMIT counts on the connection of what comes before it: a heartbeat may commit at any moment.
@@ -26,6 +27,8 @@ class Line:
         self._target = url
         self._writers: set[asyncio.StreamWriter] = set()
         self.is_down = False
+        self.opens = asyncio.Event()
+        self.opens.set()
         self.cut_after: bytes | None = None
         self._unheard: asyncio.StreamReader | None = None
         self.freeze_after: list[bytes] = []
@@ -63,6 +66,7 @@ class Line:
         self.frozen.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.opens.wait()
         if self.is_down:
             writer.transport.abort()
             return
@@ -111,6 +115,7 @@ async def line_to(url: str) -> AsyncIterator[Line]:
         yield line
     finally:
         line.is_down = True
+        line.opens.set()
         line.thaw()
         line.cut()
         server.close()

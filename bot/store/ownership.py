@@ -137,15 +137,16 @@ class Ownership:
 
     def _take_over(self, connection: Connection, limit: int, *, take_all: bool) -> list[Job]:
         values = {"b_limit": limit, "b_owner": self._owner, "b_lease": self._lease, "b_all": take_all}
-        jobs, odd = [], []
+        jobs = []
         for row in connection.execute(_TAKE_OVER, values):
             try:
                 jobs.append(to_job(row))
             except (ValueError, TypeError, KeyError) as error:
                 logger.error("Decision %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
-                odd.append(row)
-        aside = (self._set_aside(connection, row.id, row.batch_id, row.received_at) for row in odd)
-        return jobs + [following for following in aside if following]
+                connection.execute(_SET_ASIDE, {"b_id": row.id})
+                if following := self._pass_on(connection, row.batch_id, row.received_at):
+                    jobs.append(following)
+        return jobs
 
     async def set_aside(self, job: Job) -> Job | None:
         """Keep a job from being taken over again. Returns the decision of the same batch whose turn it is now.
@@ -160,11 +161,9 @@ class Ownership:
     def _set_mine_aside(self, connection: Connection, job: Job) -> Job | None:
         if connection.execute(_SET_MINE_ASIDE, self._key(job)).first() is None:
             raise LeaseLost
-        batch_id = job.request.batch_id
-        return batches.advance(connection, batch_id, self._turn, job.received_at) if batch_id else None
+        return self._pass_on(connection, job.request.batch_id, job.received_at)
 
-    def _set_aside(self, connection: Connection, job_id: str, batch_id: str | None, began_at: float) -> Job | None:
-        connection.execute(_SET_ASIDE, {"b_id": job_id})
+    def _pass_on(self, connection: Connection, batch_id: str | None, began_at: float) -> Job | None:
         return batches.advance(connection, batch_id, self._turn, began_at) if batch_id else None
 
     async def count_set_aside(self) -> int:

@@ -36,15 +36,21 @@ class Pool:
             try:
                 connection = driver.connection(driver.connect(), driver.dialect, self.targets)
             except driver.Error:
-                with self._changed:
-                    while not self._idle:
-                        left = running.give_up_at - running.time()
-                        if self._is_closed or not self._open or not self._changed.wait(left):
-                            raise
+                if not self._is_given_back(running):
+                    raise
                 continue  # what was given back may have ended by then
             with self._changed:
                 self._open.add(connection)
             return connection
+
+    def _is_given_back(self, running: Running) -> bool:
+        """Wait for another transaction's connection, while there may be one in time."""
+        with self._changed:
+            while not self._idle:
+                left = running.give_up_at - running.time()
+                if self._is_closed or not self._open or not self._changed.wait(left):
+                    return False
+            return True
 
     def _take_idle(self) -> Connection | None:
         with self._changed:

@@ -105,7 +105,7 @@ async def pane(page: Page, name: str) -> None:
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 async def test_axe_finds_nothing(open_page: OpenPage, running: Demo, axe: str, size: dict[str, int]) -> None:
-    """Contrast among it, by day and at night, and all else that axe-core judges by itself."""
+    """All rules of axe-core that need no person to judge, contrast by day and at night among them."""
     page = await everything(open_page, running, viewport=size, reduced_motion="reduce")
     await page.evaluate(axe)
     found: list[str] = []

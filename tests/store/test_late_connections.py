@@ -1,8 +1,6 @@
 """Connections that open after the caller's time: nothing begins on them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from sqlalchemy import select, text
@@ -12,39 +10,10 @@ from bot.store import Database, DecisionStore
 from bot.store.connection import Connection
 from bot.store.tables import audit, decisions
 from tests.manual_clock import ManualClock
-from tests.proxy import Line
+from tests.proxy import line_to
 from tests.rows import execute
 from tests.store.examples import ANSWER, APPROVED, LEASE, received
 from tests.store.test_frozen import opened
-
-
-class SlowLine(Line):
-    """A line on which new connections are slow to open, while those that are open work."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.opens = asyncio.Event()
-        self.opens.set()
-        self.waiting = 0
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.waiting += 1
-        await self.opens.wait()
-        await super()._serve(reader, writer)
-
-
-@asynccontextmanager
-async def slow_line(url: str) -> AsyncIterator[SlowLine]:
-    line = SlowLine(url)
-    server = await line.start()
-    try:
-        yield line
-    finally:
-        line.opens.set()
-        line.is_down = True
-        line.thaw()
-        line.cut()
-        server.close()
 
 
 async def busy(store: DecisionStore) -> "asyncio.Task[object]":
@@ -57,7 +26,7 @@ async def busy(store: DecisionStore) -> "asyncio.Task[object]":
 async def test_claim_that_was_given_up_while_it_connected_is_not_made_after_the_outcome(
     postgresql: str, time: ManualClock
 ) -> None:
-    async with slow_line(postgresql) as line:
+    async with line_to(postgresql) as line:
         async with opened(postgresql, time):
             pass  # the tables are there
         store = DecisionStore(Database(line.url, time.clock, seconds=0.5), LEASE, time.clock)
@@ -80,7 +49,7 @@ async def test_claim_that_was_given_up_while_it_connected_is_not_made_after_the_
 async def test_thread_whose_connection_came_after_its_time_is_not_stuck_for_ever(
     postgresql: str, time: ManualClock
 ) -> None:
-    async with slow_line(postgresql) as line:
+    async with line_to(postgresql) as line:
         line.opens.clear()
         database = Database(line.url, time.clock, seconds=0.2)
         pulse = asyncio.ensure_future(database.keep(Connection.execute, text("SELECT 'beat'")))

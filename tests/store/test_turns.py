@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from bot.errors import LeaseLost, OutcomeKind
-from bot.models import Job, Outcome, RemediationRef
+from bot.models import Batch, Job, Outcome, RemediationRef
 from bot.store import DecisionStore, batches
 from bot.store.tables import decisions
 from tests.rows import execute
@@ -20,7 +20,7 @@ APPROVED = Outcome(OutcomeKind.APPROVED, "PENDING")
 async def sends(store: DecisionStore, *jobs: Job | None) -> int:
     """Let every task of this process that has a job do what it does up to its POST; return how many may send."""
     claimed = []
-    for job in jobs:  # each is asked in turn: both were authorized meanwhile
+    for job in jobs:  # all are claimed before one is sent, as where both are being authorized
         with suppress(LeaseLost):
             if job is not None:
                 await store.claim(job)
@@ -33,14 +33,20 @@ async def sends(store: DecisionStore, *jobs: Job | None) -> int:
     return count
 
 
-async def test_next_decision_that_this_process_took_over_meanwhile_is_sent_once(store: DecisionStore) -> None:
-    """The first commit was done, but not heard of for longer than a lease; recovery is the first to be back."""
-    await store.database.run(batches.ask, selection("b1"))
-    first = await store.confirm("b1", "U0ALICE")
+async def first_of_an_unheard_answer(store: DecisionStore, asked: Batch) -> Job:
+    """Answer a selection's first decision, with a commit that nobody hears of for longer than a lease."""
+    await store.database.run(batches.ask, asked)
+    first = await store.confirm(asked.id, "U0ALICE")
     assert first is not None
     await store.claim(first)
-    assert await store.record_outcome(first, APPROVED, ANSWER) is not None  # nobody hears of it
+    assert await store.record_outcome(first, APPROVED, ANSWER) is not None
     await silence(store)
+    return first
+
+
+async def test_next_decision_that_this_process_took_over_meanwhile_is_sent_once(store: DecisionStore) -> None:
+    """Recovery is back before the commit is repeated."""
+    first = await first_of_an_unheard_answer(store, selection("b1"))
     (taken,) = await store.take_over(20)
     again = await store.record_outcome(first, APPROVED, ANSWER)
     assert await sends(store, taken, again) == 1
@@ -51,12 +57,7 @@ async def test_decision_that_another_chain_of_this_process_works_on_is_sent_once
     """As before, but what recovery took over has ended by then, and has given the one after it its turn."""
     asked = selection("b1")
     third = replace(asked.items[1], number=2, ref=RemediationRef("c", "i2", "r2"))
-    await store.database.run(batches.ask, replace(asked, items=[*asked.items, third]))
-    first = await store.confirm("b1", "U0ALICE")
-    assert first is not None
-    await store.claim(first)
-    assert await store.record_outcome(first, APPROVED, ANSWER) is not None  # nobody hears of it
-    await silence(store)
+    first = await first_of_an_unheard_answer(store, replace(asked, items=[*asked.items, third]))
     (taken,) = await store.take_over(20)
     await store.claim(taken)
     following = await store.record_outcome(taken, APPROVED, ANSWER)
