@@ -55,7 +55,12 @@ simulate: .venv/runtime ## let seeded worlds look for what goes wrong (SEEDS=100
 bench/peers/node_modules: bench/peers/package-lock.json
 	npm ci --prefix bench/peers --silent --ignore-scripts --no-audit --no-fund || echo "Bolt for JavaScript could not be installed"
 
-bench: .venv/dev bench/peers/node_modules ## run benchmarks
+build/production: requirements.lock
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+bench: .venv/dev build/production bench/peers/node_modules ## run benchmarks
 	$(BIN)/python -m bench
 
 cards: .venv/dev ## draw every card, error, and dialog into docs/cards with Chromium

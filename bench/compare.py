@@ -32,6 +32,8 @@ WARM_UP = 100
 ACK_LIMIT = 0.35
 SQLITE, POSTGRESQL = "bot, SQLite", "bot, PostgreSQL"
 WSGI, ASYNC, JAVASCRIPT = "Bolt for Python, App", "Bolt for Python, AsyncApp", "Bolt for JavaScript"
+# The bot as it is deployed, with nothing beside what its lock file names: httpx loads rich where it finds it.
+PRODUCTION = ROOT / "build" / "production" / "bin" / "python"
 TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024
 NODE = shutil.which("node")
@@ -77,6 +79,7 @@ class Target:
     url: str
     first_ack: float = 0.0
     idle: float = 0.0
+    warm: float = 0.0
     after: float = 0.0
     rounds: list[Round] = field(default_factory=list)
 
@@ -103,9 +106,9 @@ class Target:
         return total / TICKS
 
     def memory(self) -> float:
-        """Resident memory in MiB."""
-        lines = [Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines() for pid in self.tree()]
-        return sum(int(line.split()[1]) for each in lines for line in each if line.startswith("VmRSS")) / MIB
+        """Proportional set size in MiB: what is shared with other programs counts in part."""
+        lines = [Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines() for pid in self.tree()]
+        return sum(int(line.split()[1]) for each in lines for line in each if line.startswith("Pss:")) / MIB
 
 
 async def main() -> bool:
@@ -133,7 +136,7 @@ async def main() -> bool:
 
 
 def _programs(folder: Path, postgresql: str) -> list[Program]:
-    bot = (sys.executable, "-m", "bot")
+    bot = (str(PRODUCTION), "-m", "bot")
     gunicorn = (sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:{port}", "bench.peers.bolt_wsgi:api")
     found = [
         Program(SQLITE, bot, {"DATABASE_URL": f"sqlite:///{folder}/bot.db"}),
@@ -173,8 +176,9 @@ async def start(
         if process.poll() is not None:
             raise SystemExit(f"{program.name} did not start:\n{log.read_text('utf-8')}")
     target.first_ack = time.perf_counter() - began
-    await load.flood(target.url, warm_up, IN_FLIGHT)
     target.idle = target.memory()
+    await load.flood(target.url, warm_up, IN_FLIGHT)
+    target.warm = target.memory()
     return target
 
 
@@ -226,7 +230,8 @@ def _print(targets: list[Target], *, same_core: bool) -> None:
         values = (statistics.median(map(read, target.rounds)) * unit for target in targets)
         print(f"{figure:26}" + "".join(f"{value:>{width}.2f}" for value in values))
     print(f"{'start to first ack, s':26}" + "".join(f"{target.first_ack:>{width}.2f}" for target in targets))
-    print(f"{'memory warm, MiB':26}" + "".join(f"{target.idle:>{width}.0f}" for target in targets))
+    print(f"{'memory idle, MiB PSS':26}" + "".join(f"{target.idle:>{width}.0f}" for target in targets))
+    print(f"{'memory warm, MiB':26}" + "".join(f"{target.warm:>{width}.0f}" for target in targets))
     print(f"{'memory after, MiB':26}" + "".join(f"{target.after:>{width}.0f}" for target in targets))
     by_name = {target.name: target for target in targets}
     for base in (JAVASCRIPT, ASYNC):
