@@ -45,7 +45,7 @@ class Digests:
         if not only:
             raise NothingSelected
         known = Review(press.value, press.place.channel_id)
-        refs = [each.remediation.ref for each in only] if verb else ()
+        refs = [each.ref for each in only] if verb else ()
         view = cards.review.dialog(known, waiting, self.config, verb=verb or Verb.APPROVE, only=refs)
         await self.dialogs.open(press.trigger_id, view)
 

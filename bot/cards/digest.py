@@ -68,14 +68,14 @@ def draw(  # noqa: PLR0913 - what a digest shows
     running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
     ages = [each.as_of for each in alerts if each.as_of]
     warnings = [labels.as_of(min(ages))] if ages else []
-    decidable = sum(each.remediation.cluster_id not in observed for each in open_ones)
-    is_observed = bool(observed) and {each.remediation.cluster_id for each in alerts} <= set(observed)
+    decidable = sum(each.cluster_id not in observed for each in open_ones)
+    is_observed = bool(observed) and {each.cluster_id for each in alerts} <= set(observed)
     some = f"The bot only observes {', '.join(escape(each, 60) for each in observed[:5])}: decide there in Together."
     warnings += [labels.OBSERVED if is_observed else some] if observed and open_ones else []
     warnings += [pause_line(pause)] if pause and open_ones else []
     warnings += [looking_line(of.looking)] if of.looking and open_ones else []
     called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and open_ones else ""
-    waits = {each.remediation.ref for each in open_ones}
+    waits = {each.ref for each in open_ones}
     states = _others(alerts, batches)
     groups = grouped(open_ones)
     listed = _groups(groups, names(alerts), firsts or {}) if groups else _failed(alerts)
@@ -109,7 +109,7 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
     name, nodes = cluster_of(of.cluster_id, alerts) if of.cluster_id else ("", None)
     left = [each for each in alerts if not each.is_closed]
     many = f"{blast_radius(left or alerts, nodes)} {f'of {clean(name, 60)} ' if name else ''}"
-    is_well = all(each.remediation.state == State.SUCCEEDED for each in alerts)
+    is_well = all(each.state == State.SUCCEEDED for each in alerts)
     is_automatic = all(each.remediation.has_no_reviewer for each in alerts)
     how = f"started {'automatically' if is_automatic else 'in Together'}" if name else "since before monitoring started"
     ended = "repaired" if is_well else "no longer in repair"
@@ -156,7 +156,7 @@ def _groups(groups: Sequence[Group], called: Mapping[RemediationRef, str], first
     for group in groups:
         if labels.deletes_data(group.mode) and _DELETES not in lines:
             lines.append(_DELETES)
-        nodes = [called[each.remediation.ref] for each in group.alerts]
+        nodes = [called[each.ref] for each in group.alerts]
         head = elements(f"{escape(group.title, 150)} ({len(group.alerts)}): ", bold=True)
         shown, *more = named(nodes)
         rest = elements(f"  …and {len(group.alerts)} in all") if more else []
@@ -171,11 +171,11 @@ def _marked(
     """Yield who has asked to wait, or has approved as the first of two, for which nodes."""
     some: dict[str, list[str]] = {}
     for each, first in half_approved(alerts, firsts):
-        some.setdefault(f": 1 of 2 approvals (<@{first.user_id}>)", []).append(called[each.remediation.ref])
+        some.setdefault(f": 1 of 2 approvals (<@{first.user_id}>)", []).append(called[each.ref])
     for each in alerts:
         for hold in (each.hold, *each.hold.others) if each.hold else ():
             said = f": on hold by <@{hold.user_id}> until {when(hold.until)}"
-            some.setdefault(said, []).append(called[each.remediation.ref])
+            some.setdefault(said, []).append(called[each.ref])
     for said, nodes in some.items():
         yield [*elements("↳ "), _in_a_line(named(nodes)[0]), *elements(said)]
 
@@ -187,14 +187,14 @@ def _in_a_line(shown: Element) -> Element:
 
 def _failed(alerts: Sequence[Alert]) -> list[Sequence[Element]]:
     """Return a line for each of the first ten that failed, and the rest counted."""
-    failed = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
+    failed = [each for each in alerts if each.state == State.FAILED and not each.is_unlisted]
     return _lines(failed, alerts)
 
 
 def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Sequence[Element]]:
     """Return a line for each of the first ten, and the rest counted, named as nowhere else among all alerts."""
     called = names(alerts)
-    lines: list[Sequence[Element]] = [_line(each, called[each.remediation.ref]) for each in ordered[:LISTED]]
+    lines: list[Sequence[Element]] = [_line(each, called[each.ref]) for each in ordered[:LISTED]]
     if rest := ordered[LISTED:]:
         lines.append(elements(f"…and {len(rest)} more: {counted([mode_name(each) for each in rest])}"))
     return lines
@@ -214,8 +214,8 @@ def _line(alert: Alert, name: str) -> Sequence[Element]:
 def _others(alerts: Sequence[Alert], batches: Sequence[Batch]) -> str:
     """Return how many are in which other state."""
     done = decided_in(batches)
-    open_ones = {each.remediation.ref for each in still_waiting(alerts, batches)}
-    states = [_state(each, done) for each in alerts if each.remediation.ref not in open_ones]
+    open_ones = {each.ref for each in still_waiting(alerts, batches)}
+    states = [_state(each, done) for each in alerts if each.ref not in open_ones]
     told = [f"{count} {escape(state.lower(), 60)}" for state, count in Counter(states).most_common()]
     return f"Others: {', '.join(told)}." if told and open_ones else f"In all: {', '.join(told)}." if told else ""
 
@@ -238,7 +238,7 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
         called: whom to call where nobody approved one through Slack: a user or group ID, or empty.
     """
     approved = [each for each in alerts if each.decided and each.decided.verb is Verb.APPROVE]
-    first_ones = [(each.remediation.mode, firsts.get(each.remediation.ref)) for each in approved]
+    first_ones = [(each.mode, firsts.get(each.ref)) for each in approved]
     people = sorted(
         {each.decided.user_id for each in approved if each.decided}
         | {first.user_id for mode, first in first_ones if first and first.mode == mode}
@@ -259,7 +259,7 @@ def _failure(alert: Alert) -> Sequence[Element]:
     error, reviewer = alert.remediation.error_message, alert.remediation.reviewed_by
     said = f"“{escape(error, 200)}”" if error else "no reason given"
     by = f" (approved by {escape(reviewer, 100)} in Together)" if reviewer and alert.decided is None else ""
-    return [*node(alert.remediation.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
+    return [*node(alert.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
 
 
 def reminder(of: TrackedMessage, alerts: Sequence[Alert], count: int, called: str, waited: float) -> Message:

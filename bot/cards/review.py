@@ -60,7 +60,7 @@ def dialog(
         only: what is chosen to begin with; empty for all.
     """
     alerts = waiting.alerts
-    clusters = sorted({each.remediation.cluster_id for each in alerts})
+    clusters = sorted({each.cluster_id for each in alerts})
     name, nodes = cluster_of(clusters[0], alerts) if len(clusters) == 1 else (f"{len(clusters)} clusters", None)
     count, called = len(alerts), names(alerts)
     is_part = waiting.total > count
@@ -107,7 +107,7 @@ def _group(
     only: Collection[RemediationRef],
 ) -> list[Element]:
     """Return what is chosen from a group: a box for each node of a small one; of a large one all, or by search."""
-    name, mine = group.value, [each for each in group.alerts if not only or each.remediation.ref in only]
+    name, mine = group.value, [each for each in group.alerts if not only or each.ref in only]
     title = f"{'⚠️ ' if labels.deletes_data(group.mode) else ''}{clean(group.title, 150)} ({len(group.alerts)})"
     effect = labels.mode(group.mode).effect
     if len(group.alerts) <= BOXES:
@@ -133,7 +133,7 @@ def _box(alert: Alert, firsts: Firsts, called: Mapping[RemediationRef, str], con
     """Return a node's box, with what changes the decision on it beneath."""
     half = half_approved([alert], firsts)
     told = [f"1 of 2 approvals: <@{first.user_id}>" for _, first in half]
-    if not half and config.needs_two(alert.remediation.mode, alert.history):
+    if not half and config.needs_two(alert.mode, alert.history):
         told.append("Needs two approvers")
     told += [f"On hold by <@{alert.hold.user_id}>"] if alert.hold else []
     option, fits = _option(alert, called), blocks.pages(told, " · ", blocks.MAX_OPTION_TEXT)[:1]
@@ -141,7 +141,7 @@ def _box(alert: Alert, firsts: Firsts, called: Mapping[RemediationRef, str], con
 
 
 def _option(alert: Alert, called: Mapping[RemediationRef, str]) -> Element:
-    return blocks.option(called[alert.remediation.ref], value_of(alert))
+    return blocks.option(called[alert.ref], value_of(alert))
 
 
 def _marks(group: Group, firsts: Firsts, effect: str) -> str:

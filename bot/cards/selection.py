@@ -49,7 +49,7 @@ def dialog(batch: Batch, chosen: Decidable, called: Mapping[RemediationRef, str]
     """
     alerts, load = chosen.alerts, chosen.load
     count, is_approval = len(alerts), batch.verb is Verb.APPROVE
-    clusters = {each.remediation.cluster_id for each in alerts}
+    clusters = {each.cluster_id for each in alerts}
     waits = {config.wait_of(each) for each in clusters}
     name, nodes = (
         cluster_of(next(iter(clusters)), alerts) if len(clusters) == 1 else (f"{len(clusters)} clusters", None)
@@ -93,13 +93,13 @@ def _nodes(
     told = [escape(labels.mode(group.mode).effect, 250) if is_approval else "won't run."]
     if is_approval:
         held = sum(each.hold is not None for each in group.alerts)
-        half = {each.remediation.ref: first.user_id for each, first in half_approved(group.alerts, firsts)}
+        half = {each.ref: first.user_id for each, first in half_approved(group.alerts, firsts)}
         needing = [each for each in group.alerts if config.needs_two(group.mode, each.history)]
-        two = sum(half.get(each.remediation.ref, batch.actor.user_id) == batch.actor.user_id for each in needing)
+        two = sum(half.get(each.ref, batch.actor.user_id) == batch.actor.user_id for each in needing)
         told += [f"{held} {'is' if held == 1 else 'are'} on hold."] if held else []
         told += [f"{two} of {count} need{'s' if two == 1 else ''} a second person's approval."] if two else []
     lines: list[Sequence[Element]] = [[*elements(head, bold=True), *elements(" ".join(told))]]
-    return lines + [[each] for each in named([called[each.remediation.ref] for each in group.alerts])]
+    return lines + [[each] for each in named([called[each.ref] for each in group.alerts])]
 
 
 def refusal(error: BotError) -> Json:

@@ -58,12 +58,12 @@ class BatchService:
                 load = await self._load(open_ones)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error
-        decidable = [each for each in open_ones if not self.config.observes(each.remediation.cluster_id)]
+        decidable = [each for each in open_ones if not self.config.observes(each.cluster_id)]
         oldest = sorted(decidable, key=cards.listing.since)[:MAX_CHOSEN]
         return Decidable(oldest, len(decidable), snapshot.firsts if snapshot else {}, load)
 
     async def _load(self, alerts: Sequence[Alert]) -> RepairLoad | None:
-        clusters = {each.remediation.cluster_id for each in alerts}
+        clusters = {each.cluster_id for each in alerts}
         known = max((each.share for each in alerts if each.share), key=lambda each: each.at, default=None)
         if known is None or len(clusters) != 1:
             return None
@@ -98,7 +98,7 @@ class BatchService:
         try:
             async with self.clock.timeout(RECEIVE_SECONDS):
                 if asked.verb is Verb.APPROVE:
-                    await self._check_pauses({each.remediation.cluster_id for each in wanted})
+                    await self._check_pauses({each.cluster_id for each in wanted})
                 await self.store.database.run(batches.ask, batch)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error  # what was written is carried out by nobody who doesn't confirm it

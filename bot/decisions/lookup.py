@@ -150,7 +150,7 @@ class Lookup:
     async def returned(self, cluster_id: str = "") -> Sequence[Alert]:
         """Return the repairs in one cluster or in all whose fault came back, or didn't stop, within the last day."""
         back = await self.database.read(ended.came_back_lately, PAST_SECONDS)
-        return [each for each in back if cluster_id in {"", each.remediation.cluster_id}]
+        return [each for each in back if cluster_id in {"", each.cluster_id}]
 
     async def of_node(self, name: str) -> Sequence[Alert]:
         """Return the repairs within a year of nodes with this name or ID, the latest first."""
@@ -183,8 +183,8 @@ class Lookup:
     async def _tracked(self) -> LookupResult:
         tracked = await self.database.read(messages.tracked)
         stale = [each for each in tracked if each.is_stale]
-        outdated = {each.remediation.ref: (each.remark or each.remediation).state for each in stale}
-        shown_on = {each.remediation.ref: each.message_id for each in tracked}
+        outdated = {each.ref: (each.remark or each.remediation).state for each in stale}
+        shown_on = {each.ref: each.message_id for each in tracked}
         return LookupResult(oldest_first(each.remediation for each in tracked), (), outdated, shown_on)
 
     async def in_time_for_a_menu(self, allow: Awaitable[None]) -> LookupResult:

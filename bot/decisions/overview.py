@@ -93,7 +93,7 @@ class Overviews:
         found = list[tuple[str, int, str]]()
         for message_id in [each for each, count in shown.most_common(_DIGESTS) if count > 1]:
             known = await self.batches.waiting(message_id)
-            clusters = {each.remediation.cluster_id for each in known.alerts}
+            clusters = {each.cluster_id for each in known.alerts}
             if known.total > 1:
                 found.append((message_id, known.total, clusters.pop() if len(clusters) == 1 else ""))
         return found

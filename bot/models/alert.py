@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from bot.models.approval import FirstApproval
-from bot.models.ids import short_hash
+from bot.models.ids import RemediationRef, short_hash
 from bot.models.job import CardNote, DecidedBy
 from bot.models.remediation import FINAL, Remediation, State
 from bot.models.verbs import Verb
@@ -338,9 +338,34 @@ class Alert:
     override: Override | None = None
 
     @property
+    def ref(self) -> RemediationRef:
+        """The remediation's IDs."""
+        return self.remediation.ref
+
+    @property
+    def cluster_id(self) -> str:
+        """Its cluster."""
+        return self.remediation.cluster_id
+
+    @property
+    def state(self) -> str:
+        """As it was last seen."""
+        return self.remediation.state
+
+    @property
+    def node(self) -> str:
+        """What its node is called."""
+        return self.remediation.node
+
+    @property
+    def mode(self) -> str:
+        """As it was last seen."""
+        return self.remediation.mode
+
+    @property
     def is_waiting(self) -> bool:
         """Whether it waits for approval."""
-        return self.remediation.state == State.PENDING_APPROVAL and not self.is_unlisted
+        return self.state == State.PENDING_APPROVAL and not self.is_unlisted
 
     @property
     def as_told(self) -> Remediation:

@@ -181,7 +181,7 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
     if not waiting:
         return Looked.NOTHING_WAITS
     write(connection, before, before.message.looked_into(actor.user_id, before.now), None, None)
-    for cluster_id in sorted({each.remediation.cluster_id for each in waiting}):
+    for cluster_id in sorted({each.cluster_id for each in waiting}):
         audit.note(connection, AuditNote("looking", actor, channel_id, cluster_id=cluster_id))
     for each in waiting:
         outbox.looked_into(connection, each, actor.user_id)

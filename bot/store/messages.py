@@ -122,7 +122,7 @@ def shown_in(connection: Connection, channel_id: str, ts: str) -> list[Remediati
 def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
     """Return the names of nodes, of the remediations that the bot has told of."""
     found = read_alerts(connection, _BODIES, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
-    return {each.remediation.ref: each.remediation.node for each in found}
+    return {each.ref: each.node for each in found}
 
 
 def is_empty(connection: Connection) -> bool:
@@ -146,7 +146,7 @@ def withdrawn(connection: Connection, refs: Sequence[RemediationRef]) -> set[Rem
 def lost(connection: Connection) -> list[RemediationRef]:
     """Return what vanished in the middle of its work, of the last day: it may have ended badly."""
     gone = read_alerts(connection, _GONE, {"b_seconds": 86_400.0})
-    return [each.remediation.ref for each in gone if each.remediation.state in IN_REPAIR or each.decided]
+    return [each.ref for each in gone if each.state in IN_REPAIR or each.decided]
 
 
 def arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
@@ -202,15 +202,15 @@ def gather(
     """
     ended.note_returns(connection, new, verified)
     present = read_clock(connection)
-    new = list({each.remediation.ref: each for each in new}.values())  # one may be on two pages of a list
+    new = list({each.ref: each for each in new}.values())  # one may be on two pages of a list
     growing = map(readable_message, connection.execute(_GROWING, {"b_seconds": seconds}).scalars())
     known = next((each for each in growing if each and _place(each) == _place(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
     rows = [alert_row(replace(each, seen_at=present, message_id=into.id)) for each in new]
     if connection.targets:
-        known_before = existing(connection, [each.remediation.ref for each in new])
+        known_before = existing(connection, [each.ref for each in new])
         for each in new:
-            if each.remediation.ref not in known_before:
+            if each.ref not in known_before:
                 outbox.opened(connection, each)
     count = connection.execute(_ADD_ALERTS, rows).rowcount
     bodies = connection.execute(_UNPOSTED, {"b_cluster": digest.cluster_id}).scalars()
@@ -301,7 +301,7 @@ def observe(
     def changed(look: Look) -> Tracked | None:
         nonlocal before
         before = look.alert
-        if seen and seen.state != before.remediation.state:
+        if seen and seen.state != before.state:
             look = replace(look, decided=audit.who_decided(connection, seen))
         return change(look)
 

@@ -110,14 +110,14 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
 
 def opened(connection: Connection, alert: Alert) -> None:
     """Write down that a remediation waits for approval, or what is under way when it is first seen."""
-    kind = EventKind.OPENED if alert.is_waiting else _KINDS.get(alert.remediation.state)  # type: ignore[call-overload] # the set of states is open
+    kind = EventKind.OPENED if alert.is_waiting else _KINDS.get(alert.state)  # type: ignore[call-overload] # the set of states is open
     if kind:
-        emit(connection, kind, str(alert.remediation.ref), about(alert))
+        emit(connection, kind, str(alert.ref), about(alert))
 
 
 def told(connection: Connection, kind: EventKind, alert: Alert, message: TrackedMessage) -> None:
     """Write down of what people are reminded, or that a repair may be stuck; once, even if Slack is tried again."""
-    subject, data = str(alert.remediation.ref), about(alert)
+    subject, data = str(alert.ref), about(alert)
     if kind is EventKind.REMINDED:
         emit(
             connection, kind, subject, data | {"reminder": message.reminders},
@@ -143,12 +143,12 @@ def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
 
 def looked_into(connection: Connection, alert: Alert, user_id: str) -> None:
     """Write down that somebody looks into what waits for a decision."""
-    emit(connection, EventKind.LOOKING, str(alert.remediation.ref), about(alert) | {"by": user_id})
+    emit(connection, EventKind.LOOKING, str(alert.ref), about(alert) | {"by": user_id})
 
 
 def changed(connection: Connection, before: Alert, after: Alert) -> None:
     """Write down what has become of a remediation."""
-    subject, told = str(after.remediation.ref), about(after)
+    subject, told = str(after.ref), about(after)
     is_new_hold = after.hold and (before.hold is None or after.hold.until > before.hold.until)
     if is_new_hold and after.hold:
         emit(connection, EventKind.HELD, subject, told | {"by": after.hold.user_id, "until": after.hold.until})
@@ -160,10 +160,10 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     elif after.worsened_at != before.worsened_at:
         emit(connection, EventKind.WORSENED, subject, told)
     if after.is_unlisted and not before.is_unlisted:
-        if before.remediation.state not in FINAL:
+        if before.state not in FINAL:
             emit(connection, EventKind.RESOLVED, subject, told | {"state": "WITHDRAWN"})
-    elif after.remediation.state != before.remediation.state and (
-        kind := _KINDS.get(after.remediation.state)  # type: ignore[call-overload] # the set of states is open
+    elif after.state != before.state and (
+        kind := _KINDS.get(after.state)  # type: ignore[call-overload] # the set of states is open
     ):
         emit(connection, kind, subject, told)
 

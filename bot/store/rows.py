@@ -93,10 +93,10 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
         shown.append(alert.at(present))
         deciding = deciding or bool(row.deciding)
         if approval := to_first_approval(row):
-            firsts[alert.remediation.ref] = approval
+            firsts[alert.ref] = approval
     confirmed = batches.of_digest(connection, message_id) if message.is_digest else []
     is_being_decided = deciding and not message.is_digest
-    clusters = {each.remediation.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
+    clusters = {each.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
     pause = pauses.active(connection, sorted(clusters))
     return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, found.version, pause)
 
@@ -113,12 +113,12 @@ def write(
     if not connection.execute(_WRITE_SAME, same | message_columns(after)).rowcount:
         return None
     for each in before.alerts:
-        if (kind := (told or {}).get(each.remediation.ref)) and not (each.is_closed and kind in WHILE_OPEN):
+        if (kind := (told or {}).get(each.ref)) and not (each.is_closed and kind in WHILE_OPEN):
             outbox.told(connection, kind, each, after)
     if learned and learned != Learned():
         alert = before.alerts[0]
         alert = replace(alert, history=learned.history or alert.history, impact=learned.impact or alert.impact)
-        connection.execute(_WRITE_ALERT, key_of(alert.remediation.ref) | _alert_columns(alert))
+        connection.execute(_WRITE_ALERT, key_of(alert.ref) | _alert_columns(alert))
         before = replace(before, alerts=[alert])
     return replace(before, message=after, version=before.version + 1)
 
@@ -191,13 +191,13 @@ def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row
 
 def alert_row(alert: Alert) -> Record:
     """Return the columns of a new alert."""
-    return ids_of(alert.remediation.ref) | _alert_columns(alert)
+    return ids_of(alert.ref) | _alert_columns(alert)
 
 
 def _alert_columns(alert: Alert) -> Record:
     return {
         "message_id": alert.message_id,
-        "state": WITHDRAWN if alert.is_unlisted else alert.remediation.state,
+        "state": WITHDRAWN if alert.is_unlisted else alert.state,
         "is_open": not alert.is_closed,
         "seen_at": alert.seen_at,
         "fingerprint": alert.fingerprint,

@@ -48,7 +48,7 @@ class Due(NamedTuple):
     @property
     def place(self) -> tuple[Check, str]:
         """What is the same for those that one answer of Together's settles."""
-        return self.check, self.alert.remediation.cluster_id
+        return self.check, self.alert.cluster_id
 
 
 def missing_key(alert: Alert) -> str:
@@ -72,7 +72,7 @@ def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float
         return {Check.STUCK: config.cards.stuck_at(alert.remediation)}
     moments = {Check.BACK: ended + BACK_SECONDS, Check.LASTS: ended + watched}
     is_out_of_date = now > ended + BACK_SECONDS + LATE_BACK_SECONDS
-    if alert.came_back or is_out_of_date or alert.remediation.mode not in _KEEP_THE_NODE:
+    if alert.came_back or is_out_of_date or alert.mode not in _KEEP_THE_NODE:
         del moments[Check.BACK]
     if alert.came_back or not alert.remediation.is_fault_known:
         del moments[Check.LASTS]
@@ -101,14 +101,14 @@ def reply(made: Sequence[Due], found: Found, snapshot: Snapshot, config: WatchCo
         well = [each for each in some if missing_key(each) not in snapshot.message.announced]
         said = cards.lasted_repairs([each.remediation for each in well], config.cards.verify_seconds)
         return _reply(said, keys, EventKind.LASTED, well) if well else None
-    slow = [each for each in some if each.remediation.ref in found]
+    slow = [each for each in some if each.ref in found]
     repairs, has_card = [each.remediation for each in slow], not snapshot.message.is_digest
     said = cards.stuck(repairs, config.on_call(slow, cluster_id), snapshot.now, has_card=has_card)
     return _reply(said, {Check.STUCK.key(each) for each in slow}, EventKind.STUCK, slow)
 
 
 def _reply(said: Message, keys: Collection[str], event: EventKind, some: Sequence[Alert]) -> PendingReply:
-    refs = tuple(each.remediation.ref for each in some)
+    refs = tuple(each.ref for each in some)
     return PendingReply(said, frozenset(keys), broadcast=event is not EventKind.LASTED, event=event, about=refs)
 
 

@@ -108,7 +108,7 @@ class Comparer:
             if kept is None or kept.message.ts in {None, ts}:
                 continue
             link = self.config.cards.permalink(kept.message.channel_id, kept.message.ts or "")
-            shown = [each for each in kept.alerts if isinstance(about, str) or each.remediation.ref == about]
+            shown = [each for each in kept.alerts if isinstance(about, str) or each.ref == about]
             await self._point(channel_id, ts, cards.posted_twice(shown, link), about)
 
     async def _point(self, channel_id: str, ts: str, pointer: Message, about: RemediationRef | str) -> None:

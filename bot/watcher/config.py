@@ -17,8 +17,8 @@ def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
     """
     if cluster_id is None:
         return []
-    running = [each for each in started if each.remediation.state not in FINAL]
-    return [each for each in running if each.remediation.is_automatic and labels.deletes_data(each.remediation.mode)]
+    running = [each for each in started if each.state not in FINAL]
+    return [each for each in running if each.remediation.is_automatic and labels.deletes_data(each.mode)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class WatchConfig:
         message = snapshot.message
         if message.cluster_id or not message.is_digest:
             return self.route(message.cluster_id).channel_id
-        channels = [self.route(each.remediation.cluster_id).channel_id for each in snapshot.alerts]
+        channels = [self.route(each.cluster_id).channel_id for each in snapshot.alerts]
         return message.channel_id if not channels or message.channel_id in channels else channels[0]
 
     def on_call_now(self, alerts: Sequence[Alert], cluster_id: str | None, now: float) -> str:
@@ -108,7 +108,7 @@ class WatchConfig:
 
     def on_call(self, alerts: Sequence[Alert], cluster_id: str | None) -> str:
         """Return the users and groups on call for alerts, apart by spaces; of several clusters where none is given."""
-        clusters = [cluster_id] if cluster_id else [each.remediation.cluster_id for each in alerts]
+        clusters = [cluster_id] if cluster_id else [each.cluster_id for each in alerts]
         return " ".join(dict.fromkeys(oncall for each in clusters if (oncall := self.route(each).oncall)))
 
     @property

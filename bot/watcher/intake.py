@@ -315,7 +315,7 @@ class Intake:
         for each in behind[:LOADS_AT_ONCE]:
             changed = await self._database.run(
                 messages.observe,
-                each.remediation.ref,
+                each.ref,
                 None,
                 partial(alerts.loaded, share=share),
                 self._config.cards.verify_seconds,
@@ -362,7 +362,7 @@ class Intake:
         if new:
             await self._database.run(messages.add_cards, new, self._config.cards.verify_seconds)
         for alert, message in new:
-            self._index.note(alert.remediation.ref, alert.fingerprint)
+            self._index.note(alert.ref, alert.fingerprint)
             self._queue.put(message.id, *((Lane.LOOK, "") if message.ts else (Lane.POST, message.channel_id)))
 
     async def _add_to_digest(
@@ -377,7 +377,7 @@ class Intake:
             messages.gather, digest, new, 0.0 if is_posted else GROWS_SECONDS, self._config.cards.verify_seconds
         )
         for alert in new:
-            self._index.note(alert.remediation.ref, alert.fingerprint)
+            self._index.note(alert.ref, alert.fingerprint)
         logger.info("%d new alerts at once: posting one digest", len(new))
         self._queue.put(digest_id)
 

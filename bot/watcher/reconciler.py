@@ -187,10 +187,10 @@ class Reconciler:
             return None
         for alert in snapshot.alerts:
             if alert.is_stale:
-                self._index.mark_stale(alert.remediation.ref)
+                self._index.mark_stale(alert.ref)
             if alert.can_settle(snapshot.now):
-                self._index.mark_stale(alert.remediation.ref)
-                self._index.doubt(alert.remediation.ref)
+                self._index.mark_stale(alert.ref)
+                self._index.doubt(alert.ref)
         step = self._next_step(snapshot)
         if step.lane is not lane:
             return None if self._is_too_early(snapshot, step) else snapshot

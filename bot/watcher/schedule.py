@@ -49,7 +49,7 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     """Return what the message should say: a card as the last answer on it was drawn, as long as that holds."""
     if snapshot.message.is_digest:
         shown = snapshot.message, snapshot.alerts, snapshot.batches, snapshot.pause
-        clusters = sorted({each.remediation.cluster_id for each in snapshot.alerts})
+        clusters = sorted({each.cluster_id for each in snapshot.alerts})
         observed = [each for each in clusters if config.cards.observes(each)]
         return cards.digest.draw(*shown, firsts=snapshot.firsts, observed=observed)
     alert = snapshot.alerts[0]
@@ -57,7 +57,7 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     remark = alert.remark if holds(alert.remark, remediation) else None
     notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
     decided = (remark.decided if remark else None) or alert.decided
-    about = alert.about(snapshot.firsts.get(alert.remediation.ref))
+    about = alert.about(snapshot.firsts.get(alert.ref))
     is_automatic = snapshot.message.is_started and remediation.is_automatic
     about = replace(
         about, pause=snapshot.pause, mentioned=snapshot.message.mentioned, is_automatic=is_automatic, now=snapshot.now,
@@ -91,7 +91,7 @@ def answers_on(snapshot: Snapshot) -> object:
 def subject_of(snapshot: Snapshot) -> RemediationRef | str:
     """Return what a message in Slack is marked with, and called in the log."""
     is_card = snapshot.alerts and not snapshot.message.is_digest
-    return snapshot.alerts[0].remediation.ref if is_card else snapshot.message.id
+    return snapshot.alerts[0].ref if is_card else snapshot.message.id
 
 
 def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911 - one line for each step, in their order
@@ -182,5 +182,5 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
             yield alert.remark.until
         if alert.remark and alert.remark.settles_at is not None:
             yield max(alert.remark.settles_at, snapshot.now + config.poll_seconds)
-        if alert.is_waiting and (first := snapshot.firsts.get(alert.remediation.ref)):
+        if alert.is_waiting and (first := snapshot.firsts.get(alert.ref)):
             yield first.at + FIRST_APPROVAL_SECONDS

@@ -85,7 +85,7 @@ class SummaryTeller:
 
     async def _drawn(self, channel_id: str, began: float) -> Message:
         alerts, _ = await self.database.read(ended.lately, handover.LONGEST_SHIFT)
-        shown = [each for each in alerts if self._goes_to(each.remediation.cluster_id, channel_id)]
+        shown = [each for each in alerts if self._goes_to(each.cluster_id, channel_id)]
         faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
         unreadable = [each for each in await self.database.read(outages.known) if self._goes_to(each, channel_id)]
         draw = partial(handover.shift, shown, faults, sorted(unreadable), began)

@@ -134,7 +134,7 @@ class Teller:
     async def _found_by(self, made: Sequence[checks.Due]) -> checks.Found | None:
         """Return what checks are judged by; None where it can't be read now."""
         check, cluster_id = made[0].place
-        refs = [each.alert.remediation.ref for each in made]
+        refs = [each.alert.ref for each in made]
         try:
             if check is Check.BACK:
                 return await self._together.get_cluster(cluster_id)
@@ -218,9 +218,9 @@ class Teller:
         self.forget(key)
         told = dict.fromkeys(part.about, part.event) if part.event else {}
         after = await self._settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
-        for each in [each for each in (after.alerts if after else ()) if each.remediation.ref in told]:
+        for each in [each for each in (after.alerts if after else ()) if each.ref in told]:
             if part.event is not EventKind.STUCK:
-                metrics.VERIFIED.labels(each.remediation.mode, part.event).inc()
+                metrics.VERIFIED.labels(each.mode, part.event).inc()
             elif not each.is_closed:
                 metrics.STUCK.inc()
         return after
@@ -239,7 +239,7 @@ class Teller:
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
         alerts = calls.unheld(snapshot)
-        waiting = await self._are_still({State.PENDING_APPROVAL}, [each.remediation.ref for each in alerts])
+        waiting = await self._are_still({State.PENDING_APPROVAL}, [each.ref for each in alerts])
         if waiting is None or (not waiting and not snapshot.message.is_digest):
             self.asking[Step.REMIND].failed(snapshot.message.id)  # the next list says what has become of it
             return None
@@ -269,7 +269,7 @@ class Teller:
             alert = after.alerts[0]
             created = alert.remediation.create_time
             since = alert.waiting_since or (created.timestamp() if created else alert.seen_at)
-            is_observed = self._config.cards.observes(alert.remediation.cluster_id)
+            is_observed = self._config.cards.observes(alert.cluster_id)
             reminder = cards.reminder(
                 alert.remediation, alert.share, called, after.now - since, is_observed=is_observed
             )

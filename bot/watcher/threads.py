@@ -89,7 +89,7 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
     """Yield what one of two people has approved that waits still."""
     message, new = snapshot.message, dict[str, dict[str, Alert]]()
     for alert in snapshot.alerts:
-        first = snapshot.firsts.get(alert.remediation.ref)
+        first = snapshot.firsts.get(alert.ref)
         if first is None or not alert.is_waiting or not first.counts_for(alert.remediation):
             continue
         if (key := f"first {first.job_id}") not in message.announced:
@@ -123,8 +123,8 @@ def _failures(snapshot: Snapshot, oncall: str) -> Iterator[PendingReply]:
     if message.is_digest:
         yield PendingReply(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)
         return
-    first = snapshot.firsts.get(new[0].remediation.ref)
-    first_user = first.user_id if first and first.mode == new[0].remediation.mode else ""
+    first = snapshot.firsts.get(new[0].ref)
+    first_user = first.user_id if first and first.mode == new[0].mode else ""
     said = cards.failed_repair(new[0].remediation, new[0].decided, first_user, oncall, snapshot.now)
     yield PendingReply(said, told, broadcast=True)
 
@@ -132,7 +132,7 @@ def _failures(snapshot: Snapshot, oncall: str) -> Iterator[PendingReply]:
 def new_failures(snapshot: Snapshot) -> list[Alert]:
     """Return what has failed lately and wasn't told."""
     told, now = snapshot.message.announced, snapshot.now
-    failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
+    failed = [each for each in snapshot.alerts if each.state == State.FAILED]
     return [each for each in failed if alerts.episode_of(each) not in told and not _is_old(each, now)]
 
 
@@ -148,7 +148,7 @@ def _returns(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     new = {key: each for key, each in keys.items() if each.came_back and key not in message.announced}
     if new:
         said = cards.came_back(list(new.values()), config.on_call(list(new.values()), message.cluster_id))
-        refs = tuple(each.remediation.ref for each in new.values())
+        refs = tuple(each.ref for each in new.values())
         yield PendingReply(said, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=refs)
 
 
@@ -180,4 +180,4 @@ def _warnings(alert: Alert, message: TrackedMessage, now: float) -> Iterator[Pen
 
 def warning(alert: Alert, hold: Hold) -> str:
     """Return as what it is remembered that somebody was told that a hold ends soon."""
-    return f"hold {alert.remediation.ref} {hold.user_id} {hold.until:.0f}"
+    return f"hold {alert.ref} {hold.user_id} {hold.until:.0f}"
