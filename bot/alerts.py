@@ -1,5 +1,6 @@
 """An alert and its message: what each thing that happens makes of them. Pure functions; times are Unix times."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from bot import cards, readings
@@ -317,12 +318,21 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Track
     return replace(alert, hold=joined, asked_since=joined.until), message
 
 
-def released(alert: Alert, message: TrackedMessage, user_id: str, now: float) -> Tracked | None:
-    """End a hold. Returns None if there was no hold."""
-    if alert.hold is None or alert.hold.at(now) is None:
+def released(
+    alert: Alert, message: TrackedMessage, user_id: str, now: float, shown: AbstractSet[str] = frozenset()
+) -> Tracked | None:
+    """End a hold. Returns None if there was no hold, or somebody has joined it since it was shown.
+
+    Args:
+        shown: the keys of what was shown; empty where that isn't known.
+    """
+    hold = alert.hold.at(now) if alert.hold else None
+    if hold is None or (shown and not hold.keys <= shown):
         return None
-    line = f"{escape(alert.node, 100)}: <@{user_id}> released the hold."
-    message = replace(message, next_at=0.0).saying(line)
+    theirs = [f"<@{each.user_id}>" for each in (hold, *hold.others) if each.user_id != user_id]
+    whose = f" of {', '.join(theirs)}" if theirs else ""
+    message = message.saying(f"{escape(alert.node, 100)}: <@{user_id}> released the hold{whose}.")
+    message = replace(message, next_at=0.0)
     return replace(alert, hold=None, asked_since=now), message
 
 

@@ -1,6 +1,6 @@
 """All buttons, on any message that was posted with this bot's token."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -73,15 +73,18 @@ def read(body: Json) -> Request | None:
         raise UnknownControl(f"the button {action_id}")
     seconds: float | None = None
     value = action.get("value")
+    holds: list[str] = []
     if action.get("type") == "static_select":
         chosen, value = option_of(action), value_beside(body, action)
-        if chosen == cards.RELEASE:
+        name, *holds = chosen.split(":")
+        if name == cards.RELEASE:
             verb = Verb.RELEASE
         elif chosen.isdecimal():
             seconds = float(chosen)
         elif chosen != cards.WITH_REASON:
             raise UnknownControl(f"the choice {chosen}")
     ref, shown = read_button_value(value)
+    shown = replace(shown, holds=tuple(holds))
     return Request(verb, ref, actor_of(body), place_of(body), shown=shown, trigger_id=key_of(body), seconds=seconds)
 
 

@@ -179,6 +179,7 @@ class Surface:
         try:
             return await change(held)
         except NotAttempted as error:
+            await held.refuse(error)
             return await self.refuse(error, Interaction(entry.actor, entry.place, entry.key, entry.key, {}))
 
     async def change(self, ack: AsyncAck, body: Json, what: str) -> BoltResponse | None:

@@ -26,7 +26,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
     """Return the row of controls: what the state allows, else "Check again"; then links, and a menu with the rest."""
     url = link(config.runbook_url, remediation.ref, remediation)
     links = [blocks.press(RUNBOOK, "Runbook", url=url)] if url else []
-    value = button_value(remediation)
+    value = button_value(remediation, is_first=_is_first(remediation, about, config))
     more = [_more_menu(remediation, about, config)]
     if about.is_unlisted:
         controls = []
@@ -48,13 +48,19 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
 
 def _hold_menu(about: CardContext) -> Json:
     """Return for how long: the value of the buttons beside it says of what, since an option is too short for that."""
-    choices = [*HOLDS, ("With a reason…", WITH_REASON), *([("Release hold", RELEASE)] if about.hold else [])]
+    choices = [*HOLDS, ("With a reason…", WITH_REASON), *_release(about.hold)]
     return {
         "type": "static_select",
         "action_id": Verb.HOLD.action_id,
         "placeholder": blocks.plain("Hold"),
         "options": [{"text": blocks.plain(text), "value": chosen} for text, chosen in choices],
     }
+
+
+def _release(hold: Hold | None) -> list[tuple[str, str]]:
+    """Return the choice that ends a hold, with what is shown of it where it fits: somebody may have joined it since."""
+    whole = ":".join([RELEASE, *sorted(hold.keys)]) if hold else ""
+    return [("Release hold", whole if len(whole) <= blocks.MAX_OPTION_TEXT else RELEASE)] if whole else []
 
 
 def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig) -> Json:
@@ -109,8 +115,14 @@ def _approvals(remediation: Remediation, about: CardContext, config: CardConfig)
     """Return what one more approval does where two people must approve."""
     if not config.needs_two(remediation.mode, about.history):
         return ""
-    is_second = about.first is not None and about.first.counts_for(remediation)
-    return "Second of 2 approvals: the repair starts. " if is_second else "First of 2 approvals: nothing runs yet. "
+    is_first = _is_first(remediation, about, config)
+    return "First of 2 approvals: nothing runs yet. " if is_first else "Second of 2 approvals: the repair starts. "
+
+
+def _is_first(remediation: Remediation, about: CardContext, config: CardConfig) -> bool:
+    """Return whether an approval would be the first of two."""
+    has_first = about.first is not None and about.first.counts_for(remediation)
+    return config.needs_two(remediation.mode, about.history) and not has_first
 
 
 class Question(NamedTuple):

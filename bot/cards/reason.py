@@ -102,7 +102,7 @@ def remember(request: Request) -> str:
         "verb": request.verb,
         "value": {
             **asdict(ref),
-            **{name: value for name, value in asdict(shown).items() if value is not None},
+            **{name: value for name, value in asdict(shown).items() if value},
             "at": place.clicked_at,
         },
         "channel": place.channel_id,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from bot import cards
+from bot.cards.groups import half_approved
 from bot.clock import Clock
 from bot.decisions.guardrails import paused
 from bot.decisions.inbox import Held
@@ -88,9 +89,12 @@ class BatchService:
         if not wanted:
             raise NothingSelected
         names = cards.listing.names(waiting.alerts)
+        half = {
+            each.ref for each, first in half_approved(wanted, waiting.firsts) if first.user_id != asked.actor.user_id
+        }
         items = [
-            BatchItem(number, each.ref, names[each.ref], SeenState(each.mode, each.state, each.episode_key))
-            for number, each in enumerate(alert.remediation for alert in wanted)
+            BatchItem(number, each.ref, names[each.ref], self._shown(each, is_half=each.ref in half))
+            for number, each in enumerate(wanted)
         ]
         # Of everything that its confirmation shows, so that what is confirmed is what was kept.
         batch = replace(asked, items=items)
@@ -103,6 +107,10 @@ class BatchService:
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error  # what was written is carried out by nobody who doesn't confirm it
         return batch, replace(waiting, alerts=wanted)
+
+    def _shown(self, alert: Alert, *, is_half: bool) -> SeenState:
+        is_first = self.config.needs_two(alert.mode, alert.history) and not is_half
+        return SeenState(alert.mode, alert.state, alert.remediation.episode_key, is_first=is_first)
 
     async def _check_pauses(self, clusters: Collection[str]) -> None:
         """Return where anything of it could be approved now.

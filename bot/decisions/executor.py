@@ -1,7 +1,8 @@
 """What a decision does at Together: look, send, repeat. It draws nothing, and writes only that a POST leaves."""
 
 import logging
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import NamedTuple, assert_never
 
@@ -11,6 +12,7 @@ from bot.decisions.preconditions import changes, changes_since, comment, mode_to
 from bot.decisions.verdict import Judge, Verdict
 from bot.errors import (
     AmbiguousResponse,
+    Expired,
     GuardrailRefusal,
     LeaseLost,
     NoAnswer,
@@ -42,6 +44,7 @@ logger = logging.getLogger(__name__)
 # Seconds after which a POST has either arrived or never will: the client gives up 15 s after it left, and "a POST
 # leaves" was recorded a little earlier. Counted from the takeover, because the database's clock may have been set.
 REPEAT_AFTER = 15.0 + SEND_WITHIN
+_FRESH_SECONDS = 2.0  # a look that is older when a POST is to leave is repeated
 LOOK_SECONDS = SEND_WITHIN - 1.0  # for the look between "a POST leaves" and the POST
 
 
@@ -57,6 +60,7 @@ class Executor(Judge):
     """Carries out one decision at Together, and judges its result."""
 
     guardrails: Guardrails
+    _looked_at: float = field(default=math.inf, init=False)  # on this process's monotonic clock
 
     async def decide(self) -> Verdict:
         """Decide, or continue what another process began.
@@ -71,6 +75,7 @@ class Executor(Judge):
         request = self.job.request
         seen: SeenState | None = None
         if request.shown is not None:
+            self._looked_at = self.clock.monotonic()
             present = await self._read_before()
             if precondition_failure(self.job, request.shown, present):
                 return await self.decide_again(request.shown, present)
@@ -225,7 +230,8 @@ class Executor(Judge):
             GuardrailRefusal: a repeated POST, here or after a takeover, must pass the guard rails again; and approvals
                 may have been paused while the others were asked.
             NotAllowed: the person may not any more.
-            LeaseLost: all this took so long that another process may have the job.
+            Expired: all this took so long that the person has long looked elsewhere.
+            LeaseLost: or that another process may have the job.
         """
         job = self.job
         is_recorded, job.send_is_recorded = job.send_is_recorded, False
@@ -235,9 +241,13 @@ class Executor(Judge):
             await self.guardrails.check_again(job, (seen.mode if seen else None) or "", self.about)
         if not is_recorded:
             await self.guardrails.check_person(job)
+        if job.sent is None and await self.store.age(job) > LIFETIME:
+            raise Expired(job.request.rule.noun)
         if not is_recorded and (pause := await self.store.record_send(job, seen, is_again=attempt > 1)):
             raise paused(pause)
-        is_blind = seen is not None and not (is_approval and mode_to_send(seen))
+        names_mode = is_approval and mode_to_send(seen) is not None
+        is_old = self.clock.monotonic() - self._looked_at > _FRESH_SECONDS
+        is_blind = seen is not None and (is_old or not names_mode)
         if (is_repeat or is_blind) and (changed := await self._look_again(seen)):
             return changed
         if not self.store.may_send(job):

@@ -26,6 +26,7 @@ from bot.models import (
     FirstApproval,
     Job,
     Pause,
+    Pauser,
     Remediation,
     RemediationRef,
     RepairLimit,
@@ -44,18 +45,25 @@ LOOKS = 20  # nodes are looked at one by one; more of them count as in repair
 
 def paused(pause: Pause) -> Paused:
     """Return that approvals are paused, as an error."""
-    longest = pause.people[0] if pause.people else None
-    who = " and ".join(f"<@{each}>" for each in dict.fromkeys(each.user_id for each in pause.people))
-    if pause.brakes or longest is None:
-        also = f", and by {who} until {when(longest.until)}" if longest else ""
+    longest: dict[str, Pauser] = {}
+    for each in pause.people:
+        longest.setdefault(each.user_id, each)
+    until = [f"<@{each.user_id}> until {when(each.until)}" for each in longest.values()]
+    if pause.brakes or not until:
+        also = f", and by {' and '.join(until)}" if until else ""
         return Paused(
             f"approvals are paused automatically, because {pause.brakes[0].broken} are broken at once{also}.",
             "You can still cancel. To approve now, press Resume approvals… on its message in the channel.",
         )
-    why = f": “{escape(longest.reason, 200)}”" if longest.reason else "."
+    first, *others = longest.values()
+    why = f"“{escape(first.reason, 200)}”" if first.reason else ""
+    said = f"<@{first.user_id}> paused approvals until {when(first.until)}"
+    if others:
+        said += f"{f' ({why})' if why else ''}, and {' and '.join(until[1:])}."
+    else:
+        said += f": {why}" if why else "."
     return Paused(
-        f"{who} paused approvals until {when(longest.until)}{why}",
-        "You can still cancel. To approve now, ask them, or choose Resume approvals… in the card's menu ⋯.",
+        said, "You can still cancel. To approve now, ask them, or choose Resume approvals… in the card's menu ⋯."
     )
 
 
@@ -140,9 +148,14 @@ class Guardrails:
             await self._check_override(job)
             return
         await self._check_limit(job)
-        first, _ = await self.database.read(approvals.first_and_now, job.request.ref)
-        needs_two = mode in self.config.two_people.modes or await self._is_too_often(job, about)
-        if needs_two and (first is None or first.mode != mode or not await self._may_still(first, job)):
+        request, modes = job.request, set(self.config.two_people.modes)
+        if not {mode, request.instead_of} & modes and not await self._is_too_often(job, about):
+            return
+        if request.instead_of is not None:
+            raise two_needed()
+        first, _ = await self.database.read(approvals.first_and_now, request.ref)
+        is_second = first is not None and first.mode == mode and first.user_id != request.actor.user_id
+        if first is None or not is_second or not await self._may_still(first, job):
             raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
 
     async def _check_pause(self, job: Job) -> None:
@@ -249,6 +262,11 @@ class Guardrails:
                     "Ask another operator to approve.",
                 )
             if await self._may_still(first, job):
+                if request.shown and request.shown.is_first:
+                    raise SecondPersonNeeded(
+                        f"<@{first.user_id}> approved it first, so your approval would start the repair.",
+                        "Review it and approve again.",
+                    )
                 return None
         return FirstApproval(user_id, present.mode, now, job.id, present.episode)
 

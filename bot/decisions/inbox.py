@@ -11,7 +11,15 @@ from bot import cards
 from bot.clock import Clock
 from bot.decisions.service import RECEIVE_SECONDS, Receipt, Unrecorded
 from bot.decisions.storing import Storing, or_none
-from bot.errors import BotError, LeaseLost, MayBeDone, RefusedWithoutDatabase, RequestExpired, StorageUnavailable
+from bot.errors import (
+    BotError,
+    LeaseLost,
+    MayBeDone,
+    NotAttempted,
+    RefusedWithoutDatabase,
+    RequestExpired,
+    StorageUnavailable,
+)
 from bot.models import LIFETIME, Actor, Entry, Messenger, ReplyTarget, new_id
 from bot.store import Database, InboxStore
 from bot.store.connection import Connection
@@ -49,6 +57,14 @@ class Held:
         """
         act = partial(self.store.act, self.entry.key, self.owner, change, *args, **kwargs)
         return await self.storing.briefly(act)
+
+    async def refuse(self, error: BotError) -> None:
+        """Record that this isn't carried out, before anybody is told so: the next process would try it again.
+
+        Raises:
+            StorageUnavailable: it may be recorded, or not.
+        """
+        await self.storing.briefly(partial(self.store.refuse, self.entry.key, self.owner, error))
 
     async def leave(self, entry: Entry) -> None:
         """Write down what follows from the change: any process takes it from there, for a day, if need be.
@@ -89,7 +105,7 @@ class Inbox:
                 return await self._store.receive_once(key)
         except (StorageUnavailable, TimeoutError) as error:
             logger.error("Couldn't record a request of %s: %s", actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
-            return Unrecorded(down := RefusedWithoutDatabase(), self._tell(place, down))
+            return Unrecorded(down := RefusedWithoutDatabase(), self._say(place, down))
 
     async def receive(self, entry: Entry) -> Receipt:
         """Write down what was asked, before Slack is told "received"."""
@@ -102,7 +118,7 @@ class Inbox:
             logger.error("Couldn't record a request of %s: %s", entry.actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
             self._held.discard(owner)
             if isinstance(error, StorageUnavailable) and not error.in_doubt:
-                return Unrecorded(down := RefusedWithoutDatabase(), self._tell(entry.place, down))
+                return Unrecorded(down := RefusedWithoutDatabase(), self._say(entry.place, down))
             return Unrecorded(MayBeDone(entry.what), self._void_uncertain(entry, owner))
         if not is_new:
             self._held.discard(owner)
@@ -110,34 +126,44 @@ class Inbox:
             return None
         return self._work(Held(entry, owner, self._store, self._storing))
 
-    async def round(self, tasks: Tasks, *, at_start: bool) -> None:
-        """Keep what this process works on, and take over what dead ones left.
+    async def keep(self) -> None:
+        """Keep what this process works on.
 
         Raises:
             StorageUnavailable: the database did not answer.
         """
         if self._held:
             await self._store.heartbeat(self._held)
-        while tasks.accepting and (taken := await self._store.take_over(self._held, at_start=at_start)):
-            if taken.entry is None:
-                continue
-            logger.info("Taking over a request: %s", taken.entry.kind)
-            self._held.add(taken.owner)
-            held = Held(taken.entry, taken.owner, self._store, self._storing)
-            is_late = taken.age > (TELL_SECONDS if taken.is_acted else LIFETIME)
-            work = self._give_up(held, is_acted=taken.is_acted) if is_late else self._work(held)
-            tasks.spawn(work, f"take over {taken.entry.key}")
 
-    async def _work(self, held: Held) -> None:
+    async def round(self, tasks: Tasks, *, at_start: bool) -> None:
+        """Take over what dead processes left.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        unreadable: set[str] = set()
+        while tasks.accepting and (taken := await self._store.take_over(self._held | unreadable, at_start=at_start)):
+            entry = taken.entry
+            if entry is None:
+                unreadable.add(taken.owner)
+                continue
+            logger.info("Taking over a request: %s", entry.kind)
+            self._held.add(taken.owner)
+            held = Held(entry, taken.owner, self._store, self._storing)
+            refusal: BotError | None = NotAttempted(*taken.refusal) if taken.refusal else None
+            if taken.age > LIFETIME and not taken.is_acted:
+                refusal = RequestExpired(entry.what)
+            is_late = taken.is_acted and taken.age > TELL_SECONDS
+            tasks.spawn(self._drop(held) if is_late else self._work(held, refusal), f"take over {entry.key}")
+
+    async def _work(self, held: Held, refusal: BotError | None = None) -> None:
         entry = held.entry
         try:
-            is_told = await self._ways[entry.action or entry.kind](held)
+            is_told = await self._carry_out(held, refusal)
             if is_told:
                 await finish(self._finish(held))
             else:
                 await finish(self._storing.forever(self._release(held, TELL_AGAIN_SECONDS)))
-        except RequestExpired:
-            await self._give_up(held)
         except LeaseLost:
             if await or_none(self._store.is_gone(entry.key)):
                 logger.error("The database has lost a request: %s", entry.kind)  # noqa: TRY400 - it isn't this program's
@@ -152,15 +178,25 @@ class Inbox:
             raise
         except Exception:  # a bug must not leave the person without an answer
             logger.exception("Failed")
-            await self._tell(entry.place, MayBeDone(entry.what, is_bug=True))
-            await self._finish(held)
+            is_told = await self._tell(entry.place, MayBeDone(entry.what, is_bug=True))
+            await (self._finish(held) if is_told else self._storing.forever(self._release(held, TELL_AGAIN_SECONDS)))
         finally:
             self._held.discard(held.owner)
 
-    async def _give_up(self, held: Held, *, is_acted: bool = False) -> None:
+    async def _carry_out(self, held: Held, refusal: BotError | None) -> bool:
+        """Do what was asked for, or say why it isn't done. Returns whether Slack took what is said of it."""
+        entry = held.entry
         try:
-            if not is_acted:  # else it is only too late to tell
-                await self._tell(held.entry.place, RequestExpired(held.entry.what))
+            if refusal is None:
+                return await self._ways[entry.action or entry.kind](held)
+        except RequestExpired:
+            refusal = RequestExpired(entry.what)
+        await held.refuse(refusal)
+        return await self._tell(entry.place, refusal)
+
+    async def _drop(self, held: Held) -> None:
+        """Close what it is too late to tell."""
+        try:
             await self._finish(held)
         finally:
             self._held.discard(held.owner)
@@ -189,5 +225,8 @@ class Inbox:
         if is_void:
             await self._tell(entry.place, RefusedWithoutDatabase())
 
-    async def _tell(self, place: ReplyTarget, error: BotError, *, once: bool = False) -> None:
-        await self._messenger.reply_privately(place, cards.private(error), once=once)
+    async def _tell(self, place: ReplyTarget, error: BotError, *, once: bool = False) -> bool:
+        return await self._messenger.reply_privately(place, cards.private(error), once=once)
+
+    async def _say(self, place: ReplyTarget, error: BotError) -> None:
+        await self._tell(place, error)

@@ -49,6 +49,7 @@ class Recovery:
         while True:
             try:
                 await self.store.heartbeat(self.decisions.working)
+                await self.inbox.keep()
             except StorageUnavailable as error:
                 self.report(f"Can't reach the database ({error}).")
             else:

@@ -11,7 +11,7 @@ from typing import assert_never
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
 from bot.decisions.answers import Answers
-from bot.decisions.delivery import AnswerDelivery
+from bot.decisions.delivery import DELIVER_AFTER, DELIVER_SECONDS, AnswerDelivery
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
 from bot.decisions.storing import Storing, or_none
@@ -202,7 +202,9 @@ class DecisionService:
         except StorageUnavailable as error:
             logger.warning("Left for later: %s", error)
         except asyncio.CancelledError:
-            await finish(self._hand_back(job))
+            for each in [job, *self._following(job)]:
+                await finish(self._hand_back(each))
+                self.working.pop(each.id, None)
             raise
         except Exception:  # a row that can't be written would be taken over again and again
             logger.exception("Can't be recorded; set aside")
@@ -211,7 +213,7 @@ class DecisionService:
             except LeaseLost:
                 await self._let_go(job)
                 return None
-            await self._tell_failure(job, self._bug(job))
+            await self._tell_until_taken(job, self._bug(job))
             return following
         finally:
             if self.working.get(job.id) is job:  # else this process has taken it over from itself
@@ -370,10 +372,10 @@ class DecisionService:
     async def _report_uncertain(self, job: Job) -> None:
         await self._tell_failure(job, NotRecorded(job.request.rule.noun, sent=job.sent is not None))
 
-    async def _tell_failure(self, job: Job, error: BotError) -> None:
+    async def _tell_failure(self, job: Job, error: BotError) -> bool:
         """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""
         answer, _ = self._answers.of_failure(job, error)
-        await self._delivery.tell(job, answer)
+        return await self._delivery.tell(job, answer)
 
     async def _tell_lost(self, job: Job) -> None:
         """Say that nothing is certain, and record it: the database has lost what it had committed."""
@@ -384,7 +386,19 @@ class DecisionService:
         await self.note(
             AuditNote("lost", request.actor, request.place.channel_id, request.verb, lost.code, reason=reason)
         )
-        await self._tell_failure(job, lost)
+        await self._tell_until_taken(job, lost)
+
+    async def _tell_until_taken(self, job: Job, error: BotError) -> None:
+        """Say what no row says, as long as Slack doesn't take it: no other process would."""
+        give_up_at = self._clock.monotonic() + DELIVER_SECONDS
+        while not await self._tell_failure(job, error) and self._clock.monotonic() < give_up_at:
+            await self._clock.sleep(DELIVER_AFTER[-1], WaitReason.TELL_AGAIN)
+
+    def _following(self, job: Job) -> list[Job]:
+        """Return what a batch has given its turn while a decision of it was being recorded."""
+        batch_id = job.request.batch_id
+        others = [each for each in self.working.values() if each is not job]
+        return [each for each in others if batch_id and each.request.batch_id == batch_id]
 
     async def _hand_back(self, job: Job) -> None:
         """Let the next process continue; where that can't be recorded, say that nothing is certain."""

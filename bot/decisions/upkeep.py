@@ -37,7 +37,7 @@ class Upkeep:
             CheckFailed: it can't be read.
         """
         try:
-            present = await self.together.get(job.request.ref)
+            present = await self._read(job)
         except TogetherError as cause:
             raise CheckFailed(cause) from cause
         if claim := await self.store.claimed_by(job.request):
@@ -48,6 +48,13 @@ class Upkeep:
         if doubt := self._doubt(about, present):
             return Verdict(OutcomeKind.READ, present, notice=doubt.notice, buttons=False, about=about)
         return Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present), about=about)
+
+    async def _read(self, job: Job) -> Remediation:
+        """Read the remediation, again where a decision on it was answered since: this may be from before it."""
+        present = await self.together.get(job.request.ref)
+        if await or_none(self.store.is_answered_since(job)):
+            return await self.together.get(job.request.ref)
+        return present
 
     def _doubt(self, about: CardContext | None, present: Remediation) -> CardNote | None:
         """What was said of a decision that may be on its way yet: that nothing has changed ends no such doubt."""
@@ -65,7 +72,7 @@ class Upkeep:
             RefusedWithoutDatabase: it was not written.
             MayBeDone: it may have been.
         """
-        present = await self.together.get(job.request.ref)
+        present = await self._read(job)
         decided = await who_decided(self.store.database, present)
         if present.state not in RULES[Verb.HOLD].allowed:
             notice = f"Too late to hold: it's already “{escape(cards.labels.state(present.state)[0], 90)}”."
@@ -90,14 +97,22 @@ class Upkeep:
             RefusedWithoutDatabase: it was not written.
             MayBeDone: it may have been.
         """
-        present = await self.together.get(job.request.ref)
+        present, shown = await self.together.get(job.request.ref), job.request.shown
+        holds = frozenset(shown.holds if shown else ())
         try:
-            is_released = await self.store.database.run(approvals.release, present.ref, job.request.actor.user_id)
+            is_released = await self.store.database.run(
+                approvals.release, present.ref, job.request.actor.user_id, holds
+            )
         except StorageUnavailable as error:
             raise _not_kept(error, "release this hold") from error
         decided = await who_decided(self.store.database, present)
         if is_released:
             return Verdict(OutcomeKind.RELEASED, present, decided)
+        about = await or_none(self.store.database.read(approvals.card_context, present.ref))
+        if about and about.hold:
+            joined = f"{when(about.hold.until)} by {cards.asked_to_wait(about.hold)}"
+            kept = f"Nothing was released: this is on hold until {joined} now."
+            return Verdict(OutcomeKind.CHANGED, present, decided, kept, about=about)
         none = "It isn't on hold." if job.taken_over else "There was no hold to release."  # another process may have
         return Verdict(OutcomeKind.CHANGED, present, decided, none)
 

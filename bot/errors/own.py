@@ -62,11 +62,11 @@ class NotShown(BotError):
 
 
 class RequestExpired(BotError):
-    """A change of the bot's own lay for so long while no process ran that it isn't made any more."""
+    """A change of the bot's own waited for so long that it isn't made any more."""
 
     def __init__(self, what: str = "do this") -> None:
         super().__init__(
-            f"Your request to {what} wasn't carried out: the bot was down for more than 10 min.",
+            f"Your request to {what} wasn't carried out: the bot couldn't act on it for more than 10 min.",
             "Ask again if you still want it.",
         )
 

@@ -40,6 +40,11 @@ class Hold:
             return None
         return replace(self, others=tuple(each for each in self.others if each.until > now))
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """What each person's is known by, in a button."""
+        return frozenset(short_hash([each.user_id, each.until], 8) for each in (self, *self.others))
+
     def joined(self, other: "Hold") -> "Hold":
         """Return this hold with another person's: it extends it, and never shortens or hides it.
 

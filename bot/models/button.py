@@ -16,15 +16,19 @@ class SeenState:
     Attributes:
         episode: `Remediation.episode_key`: another one after it has ended and come back under the same ID.
         at: when it was shown, as Unix time in seconds, where a dialog stood between the message and the decision.
+        holds: the keys of the hold that it showed, to one who releases it.
+        is_first: it said that an approval is the first of two, so nothing runs yet.
     """
 
     mode: str | None
     state: str | None
     episode: str | None = None
     at: float | None = None
+    is_first: bool = False
+    holds: tuple[str, ...] = ()
 
 
-def button_value(remediation: Remediation) -> str:
+def button_value(remediation: Remediation, *, is_first: bool = False) -> str:
     """Write a button's value: the reference, and what the person is shown."""
     value = {
         "cluster_id": remediation.cluster_id,
@@ -33,6 +37,7 @@ def button_value(remediation: Remediation) -> str:
         "mode": remediation.mode,
         "state": remediation.state,
         "episode": remediation.episode_key,
+        **({"is_first": True} if is_first else {}),
     }
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
@@ -67,6 +72,7 @@ def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:
     if not all(each is None or (isinstance(each, str) and _is_plain(each)) for each in shown):
         raise UnreadableButton("mode or state isn't plain text")
     try:
-        return RemediationRef(*ids), SeenState(mode or None, state or None, episode or None)
+        shown_state = SeenState(mode or None, state or None, episode or None, is_first=fields.get("is_first") is True)
+        return RemediationRef(*ids), shown_state
     except InvalidId as error:
         raise UnreadableButton(str(error).removesuffix(".")) from None

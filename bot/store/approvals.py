@@ -1,6 +1,7 @@
 """What people agreed on before a decision: holds, first approvals, and what keeps nodes busy."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 
 from sqlalchemy import and_, bindparam, insert, or_, select
@@ -95,11 +96,11 @@ def hold(connection: Connection, ref: RemediationRef, actor: Actor, seconds: flo
     return changed.hold if changed else None
 
 
-def release(connection: Connection, ref: RemediationRef, user_id: str) -> bool:
-    """End a hold. Returns False where there is none."""
+def release(connection: Connection, ref: RemediationRef, user_id: str, shown: AbstractSet[str] = frozenset()) -> bool:
+    """End a hold. Returns False where there is none, or another one than was shown."""
 
     def change(look: Look) -> Tracked | None:
-        return released(look.alert, look.message, user_id, look.now)
+        return released(look.alert, look.message, user_id, look.now, shown)
 
     return change_alert(connection, ref, change) is not None
 
@@ -189,9 +190,11 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
 
 
 def note_first(connection: Connection, request: Request, outcome: Outcome) -> None:
-    """Let a first approval count from now on, or no longer where somebody approved alone; with the outcome."""
+    """Let a first approval count from now on, or no longer: it is used up, or its person decided otherwise since."""
     if outcome.first or outcome.kind is OutcomeKind.APPROVED:
         forget_first_approval(connection, request.ref)
+    elif request.verb is not Verb.APPROVE:
+        forget_first_approval(connection, request.ref, of=request.actor.user_id)
     if outcome.first:
         connection.execute(_INSERT_FIRST, asdict(outcome.first) | ids_of(request.ref))
 

@@ -75,6 +75,7 @@ _SET_ASIDE = update(decisions).where(c.id == bindparam("b_job")).values(status=S
 _LEAVE = update(decisions).where(_OF_BATCH, c.status == QUEUED).values(status=VOID, request=None, done_at=now())
 _STOP = update(batches).where(_ID).values(stopped=bindparam("b_stopped"))
 _VOID = update(batches).where(_ID).values(status=VOID)
+_BEGUN = select(c.id).where(_OF_BATCH, c.status != VOID).limit(1)
 _TAKE_BACK = (
     update(decisions)
     .where(_OF_BATCH, c.status.in_((QUEUED, RECEIVED)))
@@ -116,10 +117,11 @@ def ask(connection: Connection, batch: Batch) -> bool:
 
 
 def take_back(connection: Connection, batch_id: str) -> None:
-    """Make sure that nothing of a batch begins from now on."""
+    """Make sure that nothing of a batch begins from now on. What another process has begun is still reported."""
     digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
-    connection.execute(_VOID, {"b_id": batch_id})
-    connection.execute(_TAKE_BACK, {"b_id": batch_id})
+    _leave(connection, batch_id, StopReason.OTHER.value, _TAKE_BACK)
+    if connection.execute(_BEGUN, {"b_id": batch_id}).first() is None:
+        connection.execute(_VOID, {"b_id": batch_id})
     if digest_id:
         _wake(connection, digest_id)
 

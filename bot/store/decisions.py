@@ -95,7 +95,7 @@ _ANSWERED_SINCE = (
 )  # fmt: skip
 _MOVE = update_mine(request=bindparam("b_request"))
 _POSTPONE = update_mine(
-    deliveries=c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), request=bindparam("b_request")
+    deliveries=c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), request=bindparam("b_request"), owner=""
 )
 
 
@@ -254,7 +254,7 @@ class DecisionStore(Ownership):
                 self._execute(connection, KEEP, job)
             at = float(recorded.answered_at)
         else:
-            if outcome.first or request.overrides:
+            if request.rule.decides:
                 note_first(connection, request, outcome)
             seq = audit.record(connection, job, audit.OUTCOME, outcome, at, end)
             if kind == request.rule.done and request.rule.decides:
@@ -287,6 +287,11 @@ class DecisionStore(Ownership):
         sent_at(written)
         if is_outdated:
             change_alert(connection, job.request.ref, lambda look: (look.alert, outdated(look.message, look.now)))
+
+    async def is_answered_since(self, job: Job) -> bool:
+        """Return whether another decision on the remediation was answered since this one was received."""
+        values = key_of(job.request.ref) | {"b_id": job.id, "b_answered_at": job.received_at}
+        return (await self.database.read(Connection.execute, _ANSWERED_SINCE, values)).first() is not None
 
     async def postpone(self, job: Job, seconds: float) -> None:
         """Let any process deliver the answer again after `seconds`."""

@@ -13,15 +13,16 @@ from pydantic import TypeAdapter
 from sqlalchemy import Executable, and_, bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.errors import LeaseLost, RequestExpired
+from bot.errors import BotError, LeaseLost, RequestExpired
 from bot.models import LIFETIME, Entry, new_id
-from bot.store.connection import Connection, dump, is_among, listed, now
+from bot.store.connection import Connection, Values, dump, is_among, listed, now
 from bot.store.database import Database
 from bot.store.lease import is_free
 from bot.store.tables import inbox
 
 logger = logging.getLogger(__name__)
 
+_UNREADABLE_SECONDS = 600.0  # until a request of another version is looked at again
 KEPT_SECONDS = 2 * 86_400.0  # Slack repeats an event for a day at most (docs.slack.dev, Events API)
 P = ParamSpec("P")
 T = TypeVar("T", bool, float, str)
@@ -48,7 +49,9 @@ _VOID = (
 _HELD = select(i.result, (now() - i.received_at).label("age")).where(_MINE, _OPEN).with_for_update()
 _IS_THERE = select(i.key).where(i.key == bindparam("b_key"))
 _ACTED = update(inbox).where(_MINE).values(result=bindparam("b_result"), lease_until=_LEASE_UNTIL)
+_REFUSE = update(inbox).where(_MINE, i.result.is_(None)).values(result=bindparam("b_result"), lease_until=_LEASE_UNTIL)
 _FINISH = update(inbox).where(_MINE).values(_ENDED)
+_LEAVE_ALONE = update(inbox).where(_MINE).values(lease_until=_LEASE_UNTIL)
 # Nobody's from then on: a heartbeat that is on its way must not keep it.
 _RELEASE = update(inbox).where(_MINE, _OPEN).values(owner="", lease_until=now() + bindparam("b_seconds"))
 _HEARTBEAT = update(inbox).where(is_among("b_owners", i.owner), _OPEN).values(lease_until=_LEASE_UNTIL)
@@ -68,12 +71,14 @@ class Taken(NamedTuple):
     Attributes:
         entry: None where this version can't read it.
         is_acted: what it changes is changed already.
+        refusal: why it isn't carried out, and what to do now; None where that wasn't recorded.
         age: in seconds.
     """
 
     owner: str
     entry: Entry | None
     is_acted: bool
+    refusal: tuple[str, str] | None
     age: float
 
 
@@ -129,6 +134,12 @@ class InboxStore:
 
         return await self.database.run(work)
 
+    async def refuse(self, key: str, owner: str, error: BotError) -> None:
+        """Record that a request isn't carried out, unless its change was made: no process may change its mind."""
+        result = json.dumps({"refused": [error.sentence, error.next_step]})
+        values = {"b_key": key, "b_owner": owner, "b_result": result, "b_lease": self.lease_seconds}
+        await self.database.run(Connection.execute, _REFUSE, values)
+
     async def is_gone(self, key: str) -> bool:
         """Return whether the database has lost a request, as one does that took over and lacks the last commits."""
         return (await self.database.read(Connection.execute, _IS_THERE, {"b_key": key})).first() is None
@@ -144,7 +155,7 @@ class InboxStore:
     async def heartbeat(self, owners: Collection[str]) -> None:
         """Keep what this process works on."""
         values = {"b_owners": listed(owners), "b_lease": self.lease_seconds}
-        await self.database.run(Connection.execute, _HEARTBEAT, values)
+        await self.database.keep(Connection.execute, _HEARTBEAT, values)
 
     async def take_over(self, owners: Collection[str], *, at_start: bool) -> Taken | None:
         """Take a request that another process has left behind.
@@ -164,10 +175,13 @@ class InboxStore:
         try:
             entry = _ENTRIES.validate_python(json.loads(row.body))
         except (ValueError, TypeError) as error:
-            logger.error("Request %s can't be read and is set aside: %s", row.key, type(error).__name__)  # noqa: TRY400 - it may hold a response_url
-            connection.execute(_FINISH, {"b_key": row.key, "b_owner": owner})
+            logger.error("Request %s can't be read and is left for another version: %s", row.key, type(error).__name__)  # noqa: TRY400 - it may hold a response_url
+            left: Values = {"b_key": row.key, "b_owner": owner, "b_lease": _UNREADABLE_SECONDS}
+            connection.execute(_FINISH if row.age > KEPT_SECONDS else _LEAVE_ALONE, left)
             entry = None
-        return Taken(owner, entry, row.result is not None, row.age)
+        result = json.loads(row.result or "null")
+        refusal = tuple(result["refused"]) if isinstance(result, dict) else None
+        return Taken(owner, entry, row.result is not None, refusal, row.age)
 
 
 def purge(connection: Connection) -> None:

@@ -46,7 +46,8 @@ def sent_at(written: Rows) -> float:
 
 
 KEEP = update_mine()
-_RELEASE = update_mine(lease_until=0.0)
+# Nobody's from then on: a heartbeat that is on its way must not keep it.
+_RELEASE = update_mine(lease_until=0.0, owner="")
 _HEARTBEAT = (
     update(decisions)
     .where(is_among("b_ids", c.id), c.owner == bindparam("b_owner"), UNFINISHED)

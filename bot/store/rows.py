@@ -73,6 +73,7 @@ WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1
 _WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version"))
 _WRITE_ALERT = update(alerts).where(one_remediation(a)).values(changed_at=now())
 _FORGET_FIRST = delete(first_approvals).where(one_remediation(first))
+_FORGET_THEIRS = _FORGET_FIRST.where(first.user_id == bindparam("b_user"))
 
 
 def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:
@@ -142,7 +143,9 @@ def change_alert(
     alert, message = after
     first_one = to_first_approval(row)
     is_news = alert.is_waiting and alert.remediation is not before.remediation
-    if first_one and is_news and not (before.is_waiting and first_one.counts_for(alert.remediation)):
+    # Without times, nothing tells an incident from the one before it.
+    may_be_of_another = not (before.is_waiting or alert.remediation.began_at)
+    if first_one and is_news and (may_be_of_another or not first_one.counts_for(alert.remediation)):
         forget_first_approval(connection, ref)
     connection.execute(_WRITE_ALERT, key_of(ref) | _alert_columns(alert))
     connection.execute(WRITE_MESSAGE, {"b_message": message.id, **message_columns(message)})
@@ -150,9 +153,12 @@ def change_alert(
     return alert
 
 
-def forget_first_approval(connection: Connection, ref: RemediationRef) -> None:
-    """Let a first approval count no longer."""
-    connection.execute(_FORGET_FIRST, key_of(ref))
+def forget_first_approval(connection: Connection, ref: RemediationRef, of: str | None = None) -> None:
+    """Let a first approval count no longer; with `of`, only that person's."""
+    if of is None:
+        connection.execute(_FORGET_FIRST, key_of(ref))
+    else:
+        connection.execute(_FORGET_THEIRS, key_of(ref) | {"b_user": of})
 
 
 def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a select with these columns

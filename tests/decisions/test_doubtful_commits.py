@@ -1,15 +1,19 @@
 """What a commit in doubt leaves behind once somebody was told so, and who may decide while nobody knows."""
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from bot.app import App
+from bot.clock import WaitReason
 from bot.models import Actor
+from bot.store import Database
 from bot.store.tables import batches, decisions, first_approvals
+from tests.manual_clock import ON_THE_WAY
 from tests.proxy import COMMIT, line_to
-from tests.rows import execute_beside, outcomes_by_user, pause_beside
+from tests.rows import execute, execute_beside, outcomes_by_user, pause_beside
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
 from tests.watch import card, pass_time, quiet, watching
-from tests.world import APPROVE, IDS, REF, REJECT, world
+from tests.world import APPROVE, IDS, REF, REJECT, running, settings_for, world
 
 
 async def test_typed_command_whose_commit_is_in_doubt_is_not_run_later(postgresql: str) -> None:
@@ -75,3 +79,25 @@ async def test_tracked_node_that_waits_again_is_not_in_repair() -> None:
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved by <@U0ALICE>")
         assert bot.together.state(IDS) == "PENDING"
+
+
+async def test_selection_that_another_process_has_carried_out_is_reported(postgresql: str) -> None:
+    async with line_to(postgresql) as line, watching(database=line.url) as bot:
+        await began(bot)
+        storm(bot, 6)
+        view = await choose(bot, await digest(bot))
+        await quiet(bot)
+        bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
+        line.cut_after = COMMIT
+        assert "may still be sent" in (await bot.slack.submit(view)).body
+        database = Database(postgresql)
+        await execute(database, update(decisions).values(lease_until=0.0))
+        theirs = settings_for(bot.slack, bot.together, DATABASE_URL=postgresql)
+        async with running(App(theirs, clock=bot.time.clock), bot.slack):
+            await bot.together.until(lambda: len(bot.together.posts) == 6)
+        bot.time.follower, line.is_down = None, False
+        await pass_time(bot, 120)
+        (row,) = await execute(database, select(batches.c.status))
+        await database.close()
+        assert row["status"] == "confirmed", "its results are shown nowhere else"
+        assert any("6 of 6 approved" in each.everything for each in bot.slack.visible())

@@ -7,8 +7,11 @@ import pytest
 
 from bot import cards
 from bot.clock import WaitReason
-from bot.models import Actor
+from bot.decisions.guardrails import paused
+from bot.models import Actor, Pause, Pauser
+from bot.mrkdwn import when
 from tests.deaths import died_while, left_behind
+from tests.manual_clock import START
 from tests.rows import outcomes_by_user, pause_beside
 from tests.simulator.slack import SlackFault
 from tests.simulator.together import Fault
@@ -599,3 +602,9 @@ async def test_cancellation_says_what_the_repair_had_become() -> None:
         await bot.slack.press(alert, CANCEL)
         await bot.edited(alert)
         assert "Cancelled, but the repair had become “Quick reprovision”. You saw “Reboot”." in alert.text
+
+
+def test_refusal_says_of_nobody_that_they_paused_for_longer_than_they_did() -> None:
+    mine, theirs = Pauser("U0ALICE", START + 14_400, "c-1", "switch upgrade"), Pauser("U0BOB", START + 1800, "c-1")
+    why = paused(Pause((mine, theirs))).why
+    assert f"<@U0BOB> paused approvals until {when(mine.until)}" not in why, why

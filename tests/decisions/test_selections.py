@@ -1,5 +1,6 @@
 """Selecting many in a digest, and the dialog before they are decided."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot.store.tables import audit
+from bot.store.tables import audit, decisions
+from tests.proxy import line_to
 from tests.rows import execute_beside
 from tests.simulator.render import render_view
 from tests.simulator.slack.workspace import SlackFault
@@ -412,3 +414,31 @@ async def test_each_selection_that_runs_is_shown_and_can_be_stopped(bot: World) 
     await until(
         bot, lambda: sum("Stopped: <@U0ALICE> stopped it." in each.text for each in bot.slack.replies(message)) == 1
     )
+
+
+async def cancelled(name: str) -> None:
+    """Wait until a task whose name begins so was cancelled."""
+    while not any(each.cancelling() for each in asyncio.all_tasks() if each.get_name().startswith(name)):  # noqa: ASYNC110 - nothing is set then
+        await asyncio.sleep(0.01)
+
+
+async def test_next_decision_of_a_selection_is_handed_over_at_once_by_a_stop(postgresql: str) -> None:
+    """The stop comes while the result of one decision, which gives the next one its turn, is being recorded."""
+    async with line_to(postgresql) as line, watching(database=line.url, drain_seconds=0.05) as bot:
+        await began(bot)
+        storm(bot, 8)
+        view = await choose(bot, await digest(bot))
+
+        def at_the_third() -> None:
+            if len(bot.together.posts) == 3:
+                line.freeze_after = [b"INSERT INTO audit"]
+
+        bot.together.on_call["approve"] = at_the_third
+        await bot.slack.submit(view)
+        await line.frozen.wait()
+        bot.stop.set()
+        await cancelled("batch")  # the drain is over, and what is being recorded is waited for
+        line.thaw()
+        await bot.running
+        (left,) = await execute_beside(bot, select(decisions.c.lease_until).where(decisions.c.status == "received"))
+        assert left["lease_until"] == 0.0

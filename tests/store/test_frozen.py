@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from bot.errors import StorageUnavailable
 from bot.models import Actor, AuditNote
-from bot.store import Database, DecisionStore
+from bot.store import Database, DecisionStore, InboxStore
 from bot.store.audit import end_of_trail
 from bot.store.connection import Connection
 from bot.store.database import MIGRATIONS
@@ -110,6 +110,7 @@ async def test_heartbeat_waits_behind_no_other_transactions(postgresql: str, tim
         free = threading.Event()
         stuck = [asyncio.ensure_future(database.run(_wait_for, free)) for _ in range(8)]
         await asyncio.wait_for(DecisionStore(database, LEASE, time.clock).heartbeat({}), SECONDS)
+        await asyncio.wait_for(InboxStore(database, LEASE).heartbeat({"a request's"}), SECONDS)
         free.set()
         await asyncio.gather(*stuck, return_exceptions=True)
 

@@ -96,3 +96,11 @@ async def test_stale_process_begins_no_second_decision_of_a_selection(store: Dec
     rows = await execute(store.database, select(decisions.c.status).order_by(decisions.c.batch_number))
     assert [row["status"] for row in rows] == ["active", "queued"]
     assert (await beside.record_outcome(again, APPROVED, ANSWER)) is not None
+
+
+async def test_heartbeat_on_its_way_keeps_nothing_that_was_handed_back(store: DecisionStore) -> None:
+    job = await received(store)
+    working = {job.id: job}  # what a heartbeat asks for, whose connection is slow
+    await store.release(job)
+    await store.heartbeat(working)
+    assert [each.id for each in await other(store).take_over(1)] == [job.id]

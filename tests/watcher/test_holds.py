@@ -9,8 +9,8 @@ from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
 from tests.test_flow_menu import opened
-from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until
-from tests.world import APPROVE, CANCEL, IDS, OTHER, World
+from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until
+from tests.world import APPROVE, CANCEL, IDS, OTHER, REFRESH, World
 
 pytestmark = pytest.mark.bot(watching=True)
 
@@ -147,7 +147,7 @@ async def test_whoever_may_decide_may_release_a_hold(bot: World) -> None:
     assert "Only operators can release holds." in (await bot.reply_privately("U0CAROL")).text
     await hold(bot, alert, "release", "U0BOB")
     assert "On hold" not in alert.text
-    await until(bot, lambda: "instance-1: <@U0BOB> released the hold." in thread(bot, alert))
+    await until(bot, lambda: "instance-1: <@U0BOB> released the hold of <@U0ALICE>." in thread(bot, alert))
     assert await outcomes_by_user(bot) == [("U0ALICE", "held"), ("U0CAROL", "not_allowed"), ("U0BOB", "released")]
     await pass_time(bot, 16 * 60)
     assert [line for line in thread(bot, alert) if "has been waiting" in line], "reminders begin again"
@@ -299,3 +299,44 @@ async def test_reason_that_is_added_to_a_hold_at_once_is_told(bot: World) -> Non
     await until(bot, lambda: "saving at 3:20" in alert.text)
     await pass_time(bot, 60)
     assert any("saving at 3:20" in each for each in thread(bot, alert))
+
+
+@pytest.mark.parametrize("action", [HOLD, REFRESH])
+async def test_slow_look_does_not_take_an_approval_off_the_card(bot: World, action: str) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    pressed = {**alert.controls[APPROVE], "type": "button"} if action == REFRESH else None
+    with bot.together.paused("get answered"):
+        await bot.slack.press(alert, action, user="U0BOB", button=pressed)
+        await bot.together.until(lambda: bot.together.is_waiting("get answered"))
+        with bot.together.open_for_others("get answered"):
+            await bot.slack.press(alert, APPROVE)
+            await card(bot, words="Approved by <@U0ALICE>")
+    await quiet(bot)
+    bot.together.faults.append(Fault("rpc", code=14, times=-1))
+    await pass_time(bot, 60)
+    assert (alert.title.startswith("Approval needed"), APPROVE in alert.buttons) == (False, False)
+    assert "put this on hold" not in str(thread(bot, alert))
+
+
+async def test_release_ends_only_the_holds_that_were_shown(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, choice="1800", user="U0BOB")
+    await until(bot, lambda: "On hold until" in alert.text)
+    seen_by_bob = dict(alert.controls[HOLD])
+    await bot.slack.press(alert, HOLD, choice="14400")
+    await until(bot, lambda: "<@U0ALICE>" in alert.text)
+    await bot.slack.press(alert, HOLD, choice="release", user="U0BOB", button=seen_by_bob)
+    await pass_time(bot, 5)
+    assert "<@U0ALICE>" in alert.text
+
+
+async def test_who_asked_to_wait_learns_that_somebody_released_their_hold(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, choice="14400", user="U0BOB")
+    await until(bot, lambda: "On hold until" in alert.text)
+    await bot.slack.press(alert, HOLD, choice="release")
+    await until(bot, lambda: "released" in str(thread(bot, alert)))
+    assert "<@U0BOB>" in thread(bot, alert)[-1]

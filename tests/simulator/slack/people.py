@@ -103,7 +103,9 @@ class Slack(Workspace):
             chosen = {"text": {"type": "plain_text", "text": choice}, "value": choice}
             action = {"type": seen["type"], "selected_option": chosen}
         elif seen["type"] in {"static_select", "overflow"}:
-            option = next(each for each in seen["options"] if choice in {"", each["value"]})
+            option = next(
+                each for each in seen["options"] if choice in {"", each["value"], each["value"].partition(":")[0]}
+            )
             action = {"type": seen["type"], "selected_option": option}
         else:
             action = {"type": "button", "text": seen["text"], "value": seen.get("value", "")}
@@ -197,7 +199,9 @@ class Slack(Workspace):
         """
         seen = button or message.controls[action_id]
         if seen["type"] in {"static_select", "overflow"}:
-            option = next(each for each in seen["options"] if choice in {"", each["value"]})
+            option = next(
+                each for each in seen["options"] if choice in {"", each["value"], each["value"].partition(":")[0]}
+            )
             action = {"type": seen["type"], "block_id": message.row_of(action_id), "selected_option": option}
         else:
             action = {"type": "button", "block_id": "b1", "text": seen["text"], "value": seen.get("value", "")}
@@ -444,3 +448,9 @@ def _is_signed(body: bytes, headers: dict[str, str]) -> bool:
         return SignatureVerifier(SIGNING_SECRET).is_valid_request(body, headers)
     except (ValueError, TypeError):
         return False  # a time that is no number, a signature that is no ASCII
+
+
+def _option(menu: dict[str, Any], choice: str) -> dict[str, Any]:
+    """Return what is chosen: by its value, or what that begins with before a colon; the first where nothing is said."""
+    options: list[dict[str, Any]] = menu["options"]
+    return next(each for each in options if choice in {"", each["value"], each["value"].partition(":")[0]})

@@ -1,0 +1,167 @@
+"""Two people must approve: who counts as the first, for what, and what the second one was told."""
+
+import pytest
+
+from bot import cards
+from bot.app import App
+from bot.models import FirstApproval, Mode, SeenState
+from bot.store import Database, DecisionStore
+from tests.deaths import died_while
+from tests.manual_clock import START
+from tests.samples import remediation
+from tests.simulator.together import Fault
+from tests.storms import began, choose, digest, storm
+from tests.test_flow_menu import opened
+from tests.watch import card, pass_time, poll, until, watching
+from tests.world import APPROVE, CANCEL, IDS, running, settings_for, world
+
+
+async def test_click_whose_question_said_that_nothing_runs_yet_runs_nothing() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        seen_by_bob = dict(alert.controls[APPROVE])
+        assert "First of 2 approvals: nothing runs yet." in str(seen_by_bob["confirm"])
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals: <@U0ALICE>")
+        await bot.slack.press(alert, APPROVE, user="U0BOB", button=seen_by_bob)
+        await pass_time(bot, 5)
+        assert bot.together.posts == []
+
+
+async def test_selection_whose_dialog_said_that_a_second_person_is_needed_runs_nothing() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="VM_ONLY") as bot:
+        await began(bot)
+        storm(bot, 8)
+        message = await digest(bot)
+        theirs = await choose(bot, message, "gpu-node-0003", "gpu-node-0007", user="U0BOB")
+        assert "2 of 2 need a second person's approval." in str(theirs)
+        bot.slack.views.clear()
+        await bot.slack.submit(await choose(bot, message, "gpu-node-0003", "gpu-node-0007"))
+        await digest(bot, "1 of 2 approvals (@U0ALICE)")
+        bot.slack.views[:] = [theirs]
+        await bot.slack.submit(theirs, user="U0BOB")
+        await pass_time(bot, 20)
+        assert bot.together.posts == []
+
+
+async def test_first_approval_is_used_up_by_the_second_one() -> None:
+    """Together says no times, which are optional; nothing watches, as the alerts are another tool's."""
+    async with world(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add(create_time=None)
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await bot.edited(alert, 2)
+        assert bot.together.state(IDS) == "PENDING"
+        for _ in range(4):
+            bot.together.advance(IDS)
+        await bot.time.advance(3600)
+        bot.together.add(create_time=None)  # the next incident, under the same ID
+        again = bot.alert()
+        await bot.slack.press(again, APPROVE, user="U0BOB")
+        await bot.edited(again)
+        assert len(bot.together.posts) == 1, again.text
+
+
+async def test_who_wanted_to_cancel_since_is_no_first_approver() -> None:
+    async with world(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        bot.together.faults.append(Fault("rpc", verb="cancel", code=14))
+        await bot.slack.press(alert, CANCEL)
+        await bot.edited(alert, 2)
+        assert "your cancellation hadn't taken effect" in alert.text
+        await bot.time.advance(61)
+        second = bot.alert()
+        await bot.slack.press(second, APPROVE, user="U0BOB")
+        await bot.edited(second)
+        assert [each.verb for each in bot.together.posts] == ["cancel"], second.text
+
+
+async def test_one_person_is_not_both_of_two_after_a_takeover() -> None:
+    """The rule is on, off, and on again: Alice approves in each of the first two, and the second process dies."""
+    async with world(BOT_TWO_PEOPLE_MODES="REBOOT_VM", drain_seconds=0.05) as bot:
+        bot.together.add()
+        first = bot.alert()
+        await bot.slack.press(first, APPROVE)
+        await bot.edited(first)
+        await bot.settle()
+        alert = bot.alert()
+        with bot.together.paused("get"):
+            theirs = settings_for(bot.slack, bot.together, DATABASE_URL=bot.settings.database_url)
+            async with running(App(theirs, clock=bot.time.clock, drain_seconds=0.05), bot.slack):
+                await bot.slack.press(alert, APPROVE)
+                await bot.together.until(lambda: bot.together.is_waiting("get"))
+        database = Database(bot.settings.database_url, bot.time.clock)
+        store = DecisionStore(database, 15, bot.time.clock)
+        (job,) = await store.take_over(1)
+        await store.record_send(job, SeenState("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL"))
+        await store.release(job)
+        await database.close()
+        async with bot.another():
+            await bot.edited(alert)
+        assert bot.together.posts == [], alert.text
+
+
+async def test_other_mode_is_not_repeated_where_the_suggested_one_takes_two_since_the_restart() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        bot.together.add(mode="REMEDIATION_MODE_VM_ONLY")
+        view = await opened(bot, await card(bot), cards.OTHER_MODE)
+        with bot.together.paused("get"):
+            await bot.slack.submit(view, reason="a reboot is enough", mode="REMEDIATION_MODE_REBOOT_VM")
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            await bot.settle()
+        theirs = settings_for(
+            bot.slack, bot.together, DATABASE_URL=bot.settings.database_url, BOT_TWO_PEOPLE_MODES="VM_ONLY"
+        )
+        async with died_while(bot, at="sent"), bot.another(theirs):
+            alert = await card(bot, words="It wasn't sent again: this needs two approvers")
+        assert bot.together.posts == [], alert.text
+
+
+async def test_first_approval_of_what_the_card_did_not_show_yet_is_kept() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="Cancelled")
+        await pass_time(bot, 120)
+        bot.together.add()  # the next incident, of which another tool tells first
+        other_tools = bot.alert()
+        await bot.slack.press(other_tools, APPROVE)
+        await until(bot, lambda: "1 of 2 approvals: <@U0ALICE>" in other_tools.text, 5)
+        await poll(bot)
+        assert "1 of 2 approvals: <@U0ALICE>" in alert.text
+        assert "Second of 2 approvals: the repair starts." in str(other_tools.buttons[APPROVE]["confirm"])
+        await bot.slack.press(other_tools, APPROVE, user="U0BOB")
+        await pass_time(bot, 5)
+        assert [each.verb for each in bot.together.posts] == ["cancel", "approve"]
+
+
+@pytest.mark.parametrize("read", ["2026-11-24T03:00:00.9Z", "2026-11-24T03:00:00Z", "2026-11-24T03:00:01Z"])
+def test_first_approval_counts_though_a_list_rounds_times(read: str) -> None:
+    drawn = remediation(create_time="2026-11-24T03:00:00.9Z")
+    first = FirstApproval("U0ALICE", Mode.REBOOT_VM, START, episode=drawn.episode)
+    assert first.counts_for(remediation(create_time=read))
+
+
+async def test_who_approved_an_earlier_incident_is_not_named_for_the_next_one() -> None:
+    async with world(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        first = bot.alert()
+        await bot.slack.press(first, APPROVE)
+        await bot.edited(first)
+        bot.together.resolve(IDS)
+        await bot.settle()
+        await bot.time.advance(3600)
+        bot.together.add()
+        theirs = settings_for(bot.slack, bot.together, DATABASE_URL=bot.settings.database_url)  # the rule is off
+        async with bot.another(theirs):
+            alert = bot.alert()
+            await bot.slack.press(alert, APPROVE, user="U0BOB")
+            await bot.edited(alert)
+        assert "U0ALICE" not in alert.text, alert.text
