@@ -28,6 +28,7 @@ HISTORY_PAGE = 200
 MAX_PAGES = 50
 LONGEST_WAIT = 900.0  # even if Slack asks for more: people wait for alerts
 CARD, DIGEST, OTHER = "remediation_alert", "remediation_digest", "remediation_notice"
+_OWN = "is_card"  # release 0.1 marked its cards by the ID of their first block alone
 _DECIDES = {verb.action_id for verb in (Verb.APPROVE, Verb.CANCEL, Verb.REJECT)} | {review.REVIEW, *selection.VERBS}
 _LASTING = {
     "message_not_found",
@@ -180,7 +181,7 @@ class SlackAlertChannels:
 def _metadata(about: RemediationRef | str) -> Json:
     if isinstance(about, str):
         return {"event_type": DIGEST, "event_payload": {"digest_id": about}}
-    return {"event_type": CARD, "event_payload": asdict(about)}
+    return {"event_type": CARD, "event_payload": {**asdict(about), _OWN: True}}
 
 
 def _marked(mark: str) -> Json:
@@ -193,7 +194,7 @@ def _read_metadata(message: Json, found: Found) -> None:
     about: RemediationRef | str | None = None
     if kind == DIGEST:
         about = str(payload.get("digest_id"))
-    elif kind == CARD:
+    elif kind == CARD and _is_own(message, payload):
         try:
             about = RemediationRef(*(str(payload.get(f"{part}_id")) for part in ("cluster", "instance", "remediation")))
         except InvalidId:
@@ -206,6 +207,12 @@ def _read_metadata(message: Json, found: Found) -> None:
         found.drawn[ts] = str(blocks[0].get("block_id") or "").removeprefix(MARK)
         if _DECIDES & {element.get("action_id") for block in blocks for element in block.get("elements") or []}:
             found.live.add(ts)
+
+
+def _is_own(message: Json, payload: Json) -> bool:
+    """Return whether a card is the bot's: another tool's alert, posted as its app, has the same kind of metadata."""
+    first = (message.get("blocks") or [{}])[0]
+    return bool(payload.get(_OWN)) or str(first.get("block_id") or "").startswith(MARK)
 
 
 class _Pace:

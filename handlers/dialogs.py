@@ -1,10 +1,12 @@
 """Slack's views: dialogs, opened within the 3 s that a `trigger_id` lives (docs.slack.dev, views.open), and homes."""
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from weakref import WeakValueDictionary
 
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -29,6 +31,7 @@ class Dialogs:
 
     client: AsyncWebClient
     clock: Clock
+    _changing: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary, init=False)
     _shown: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False)  # the last `hash` from here, by ID
 
     async def open(self, trigger_id: str | None, view: Json) -> str:
@@ -55,9 +58,9 @@ class Dialogs:
         Raises:
             DialogNotShown: Slack did not say that it did.
         """
-        for known in dict.fromkeys((seen, self._shown.get(view_id, seen))):
+        for is_again in (False, True):
             try:
-                await patiently(self.clock, partial(self._update, view_id, view, known), is_wanted)
+                await patiently(self.clock, partial(self._update, view_id, view, seen, is_again=is_again), is_wanted)
             except SlackFailure as error:
                 logger.info("A dialog wasn't filled: %s", error)
                 if error.code == "not_found":  # it was closed (docs.slack.dev, views.update)
@@ -67,8 +70,13 @@ class Dialogs:
             else:
                 return
 
-    async def _update(self, view_id: str, view: Json, known: str) -> None:
-        shown = await self.client.views_update(view_id=view_id, view=view, hash=known or None)
+    async def _update(self, view_id: str, view: Json, seen: str, *, is_again: bool) -> None:
+        # What is on its way into it from here has its `hash` once it has arrived.
+        async with self._changing.setdefault(view_id, asyncio.Lock()):
+            known = self._shown.get(view_id, seen) if is_again else seen
+            if is_again and known == seen:
+                return  # it is another process's
+            shown = await self.client.views_update(view_id=view_id, view=view, hash=known or None)
         drawn: Json = (shown.data or {}).get("view") or {}  # type: ignore[union-attr] # checked: an object
         if given := drawn.get("hash"):  # without one, the next attempt would change anything
             self._shown[view_id] = str(given)

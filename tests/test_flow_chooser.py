@@ -402,3 +402,20 @@ async def test_dialog_shows_the_last_choice_though_together_answered_the_first_o
         await bot.together.until(lambda: bot.together.posts)
         await quiet(bot)
         assert [ids for ids in bot.together.remediations if bot.together.state(ids) == "CANCELLED"] == [second]
+
+
+async def test_dialog_shows_the_last_choice_though_both_are_on_their_way(bot: World) -> None:
+    view, (seven, eight), _ = await two_to_choose_from(bot)
+    known = len([1 for method, _ in bot.slack.calls if method == "views.update"])
+
+    def sent() -> int:
+        return len([1 for method, _ in bot.slack.calls if method == "views.update"]) - known
+
+    with bot.slack.paused("views.update"):
+        await bot.slack.pick(view, chooser.REMEDIATION, seven)
+        await bot.slack.until(lambda: sent() == 1)
+        looked = len(bot.together.calls)
+        await bot.slack.pick(view, chooser.REMEDIATION, eight)
+        await bot.together.until(lambda: any(each.verb == "get" for each in bot.together.calls[looked:]))
+    await quiet(bot)
+    assert "gpu-node-8" in shown_in(bot.slack.views[0]), shown_in(bot.slack.views[0])

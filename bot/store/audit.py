@@ -137,7 +137,8 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
     """
     for row in connection.execute(_WHO_DECIDED, key_of(present.ref)):
         rule = RULES[Verb(row.verb)]
-        if present.state not in rule.effect:
+        is_of_another = present.create_time and row.at < present.create_time.timestamp() - DOUBT_SECONDS
+        if present.state not in rule.effect or is_of_another:
             continue
         is_own = present.is_reviewed_with(token_of(row.decision_id))
         is_sure = is_own or (row.outcome == rule.done and _is_since_told(present, row.verb, row.at))

@@ -215,12 +215,13 @@ def gather(
     count = connection.execute(_ADD_ALERTS, rows).rowcount
     bodies = connection.execute(_UNPOSTED, {"b_cluster": digest.cluster_id}).scalars()
     read = [card for body in bodies if (card := readable_message(body))]
-    # What somebody has deleted stays so, and so does what is told only if it fails.
+    # What somebody has deleted keeps what was told of it, and what is told only if it fails stays so.
     unposted = [
         card.id
         for card in read
         if card.is_started is digest.is_started
-        and (not card.is_started or (not card.edited_at and card.opened_at > present - seconds))
+        and not card.edited_at
+        and (not card.is_started or card.opened_at > present - seconds)
     ]
     connection.execute(_MOVE, {"b_ids": listed(unposted), "b_to": into.id})
     connection.execute(_DROP_MESSAGES, {"b_ids": listed(unposted)})

@@ -97,7 +97,7 @@ def reminded(snapshot: Snapshot, config: WatchConfig, *, calls: bool = True) -> 
         message = replace(message, escalated_at=snapshot.now)
     while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
-    return asked(message, unheld(snapshot), config, snapshot.now)
+    return asked(message, unheld(snapshot), config, snapshot.now) if calls else message
 
 
 def not_reminded(message: TrackedMessage, before: TrackedMessage) -> TrackedMessage:

@@ -82,10 +82,13 @@ class WatchConfig:
     named: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def tells(self, alert: Alert) -> bool:
-        """Return whether people are told of what has begun before the bot saw it: also of what failed."""
+        """Return whether people are told of what has begun before the bot saw it: also of what failed.
+
+        Who approved it through the bot was answered.
+        """
         one = alert.remediation
-        is_told = self.automatic == "all" or labels.deletes_data(one.mode) or one.state == State.FAILED
-        return is_told or not one.is_automatic
+        is_told = self.automatic == "all" or labels.deletes_data(one.mode) or not one.is_automatic
+        return one.state == State.FAILED or (is_told and not one.is_ours)
 
     def route(self, cluster_id: str | None) -> Route:
         """Return where the alerts of a cluster go."""

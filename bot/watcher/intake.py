@@ -209,9 +209,9 @@ class Intake:
         return [started[ref] for ref in reopened]
 
     def _begun(self, observation: Observation) -> Observation | None:
-        """Read what is under way; None for what gets no message: one that this bot approved has an answer."""
+        """Read what is under way; None for what gets no message."""
         one = observation.remediation()
-        if one is None or one.is_ours or (one.is_automatic and self._config.automatic == "none"):
+        if one is None or (one.is_automatic and self._config.automatic == "none"):
             return None
         return replace(observation, raw=one, fingerprint=fingerprint_of(observation.raw or one))
 
@@ -338,7 +338,9 @@ class Intake:
             changed = await self._database.run(
                 messages.observe, ref, None, partial(alerts.unconfirmed, as_of=as_of), self._config.cards.verify_seconds
             )
-            if changed and changed[1]:
+            if changed is None:  # somebody decides on it right now
+                self._aged.discard(ref)
+            elif changed[1]:
                 self._index.mark_stale(ref)
                 self._queue.put(changed[1].message_id)
 

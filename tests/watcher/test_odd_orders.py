@@ -1,0 +1,162 @@
+"""Orders of events in which a message showed what wasn't so, or nobody was called."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.simulator.slack.workspace import Posted, SlackFault
+from tests.simulator.together import Fault
+from tests.storms import began, digest, storm
+from tests.watch import card, pass_time, thread, until, watching
+from tests.world import APPROVE, IDS, World, as_alert
+
+pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
+CALL = "<!subteam^S0ONCALL>"
+METADATA = {
+    "event_type": "remediation_alert",
+    "event_payload": dict(zip(("cluster_id", "instance_id", "remediation_id"), IDS, strict=True)),
+}
+
+
+def moment(bot: World, seconds: float = 0.0) -> str:
+    return datetime.fromtimestamp(bot.time.now() + seconds, UTC).isoformat()
+
+
+def tools_alert(bot: World) -> Posted:
+    """Post an alert of another tool, as docs/extending.md says."""
+    return bot.slack.post_as_tool(as_alert(bot.together.remediations[IDS]), metadata=METADATA)
+
+
+async def test_alert_of_another_tool_in_the_alert_channel_keeps_its_words(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    own = await card(bot)
+    tool = tools_alert(bot)
+    await pass_time(bot, 2 * 3600)
+    assert "GPU has fallen off the bus" in tool.everything, (tool.text, own.text)
+
+
+async def test_alert_of_another_tool_is_not_taken_for_the_own_card_after_an_unclear_post(bot: World) -> None:
+    await began(bot)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error"))  # it didn't take it
+    bot.together.add()
+    tool = tools_alert(bot)
+    await pass_time(bot, 300)
+    said = [each.text for each in bot.slack.visible() if each is not tool]
+    assert "GPU has fallen off the bus" in tool.everything, tool.text
+    assert [each for each in said if CALL in each], "on-call was called by no message that arrived"
+
+
+async def test_alert_of_another_tool_is_not_taken_for_the_own_card_at_the_first_start() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        tool = tools_alert(bot)
+        await pass_time(bot, 120)
+        said = [each.text for each in bot.slack.visible() if each is not tool]
+        assert "GPU has fallen off the bus" in tool.everything, tool.text
+        assert said
+
+
+async def test_failure_of_what_was_approved_on_another_tools_alert_before_the_first_look_is_told(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    tool = bot.alert()
+    await bot.slack.press(tool, APPROVE)
+    await bot.edited(tool)
+    await pass_time(bot, 120)
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot)}
+    await pass_time(bot, 120)
+    bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": moment(bot), "error_message": "no host"}
+    await pass_time(bot, 1800)
+    assert [each.text for each in bot.slack.visible() if "ailed" in each.text], [e.text for e in bot.slack.visible()]
+
+
+async def test_failure_of_the_next_incident_does_not_call_who_approved_the_one_before(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
+    await until(bot, lambda: "Rebooted" in alert.text)
+    await pass_time(bot, 3600)
+    one = bot.together.remediations[IDS]
+    for name in ("review_time", "reviewed_by", "review_comment", "end_time", "start_time"):
+        one.pop(name, None)
+    one |= {"state": "PENDING_APPROVAL", "create_time": moment(bot), "update_time": moment(bot)}
+    await card(bot, words="Approve reboot")
+    await pass_time(bot, 60)
+    one |= {
+        "state": "RUNNING",
+        "reviewed_by": "Auto-Approved",
+        "review_comment": "auto-approved: approved",
+        "start_time": moment(bot),
+        "update_time": moment(bot),
+    }
+    await pass_time(bot, 60)
+    one |= {"state": "FAILED", "end_time": moment(bot), "update_time": moment(bot)}
+    (told,) = await until(bot, lambda: [line for line in thread(bot, alert) if "failed on" in line])
+    assert "U0ALICE" not in told, told
+
+
+async def test_card_that_was_being_decided_on_says_later_that_it_is_not_confirmed(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await pass_time(bot, 76)  # two polls and a minute are 82 s
+    with bot.together.paused("get"):
+        await bot.slack.press(alert, APPROVE)
+        await bot.together.until(lambda: bot.together.is_waiting("get"))
+        for _ in range(40):
+            await pass_time(bot, 1)
+    bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
+    await pass_time(bot, 1200)
+    assert "Last confirmed" in alert.text, alert.text
+
+
+async def test_deleted_card_of_a_repair_under_way_stays_out_of_the_next_storm(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    start = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": start}
+    await card(bot, words="Rebooting")
+
+    def stuck() -> list[str]:
+        posted = [str(body["text"]) for method, body in bot.slack.calls if method == "chat.postMessage"]
+        return [each for each in posted if "may be stuck" in each]
+
+    await until(bot, stuck, 4 * 3600)
+    bot.slack.messages.remove(alert)
+    await pass_time(bot, 2 * 3600)
+    assert len(stuck()) == 1
+    storm(bot, 6, start=10)
+    message = await digest(bot)
+    await pass_time(bot, 1500)
+    assert len(stuck()) == 1, (stuck(), message.text)
+
+
+@pytest.mark.bot(BOT_REMIND_MINUTES="240", BOT_QUIET_HOURS="22:00-07:00 UTC")
+async def test_call_that_is_owed_after_quiet_hours_is_made_although_one_list_lacked_what_waits(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    for each in ids:
+        bot.together.remediations[each]["linked_alerts"] = [{"severity": "PHC_SEVERITY_WARNING", "alert_name": "x"}]
+    message = await digest(bot)
+    assert CALL not in message.text
+
+    def calling() -> list[str]:
+        posted = [str(body["text"]) for method, body in bot.slack.calls if method == "chat.postMessage"]
+        return [each for each in posted if CALL in each]
+
+    end = 1_795_489_200.0 + 4 * 3600
+    await pass_time(bot, end - 5 - bot.time.now())
+    bot.together.lists_as.update(dict.fromkeys(ids, "AUTO_RESOLVED"))  # a replica that lags, for half a minute
+    await pass_time(bot, 45)
+    bot.together.lists_as.clear()
+    await pass_time(bot, 1800)
+    assert "6 nodes" in message.text
+    assert calling(), thread(bot, message)
