@@ -90,6 +90,9 @@ async def test_life_of_a_remediation_is_told_in_order_and_signed(webhook: Webhoo
             assert event["subject"] == REF
         data = {each["type"].rpartition(".")[2]: each["data"] for each in webhook.events}
         assert data["opened"]["node"] == "gpu-node-7"
+        times = [each["time"] for each in webhook.events]
+        assert times == sorted(times)
+        assert times[0].startswith("2026-11-24T03:00:")
         assert (data["held"]["by"], data["decided"]["by"]) == ("U0BOB", "U0ALICE")
         assert data["decided"]["decision"] == "approved"
 

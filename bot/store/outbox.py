@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
-from sqlalchemy import bindparam, delete, exists, insert, select, update
+from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, literal, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
 from bot.store.connection import Connection, dump, now, read_clock, read_json
@@ -14,7 +14,9 @@ _EVENTS = TypeAdapter(Event)
 _IDS = uuid.UUID("6f1c6f0e-6f5b-4f1e-9a43-0b6c2f6f7b51")  # any, of this bot's events
 o = outbox.c
 _earlier = outbox.alias("earlier")
-_ADD = insert(outbox).values(created_at=now(), next_at=now(), attempts=0)
+# The database fills in when: to ask it first would be a round trip for each event of a storm.
+_BODY = func.replace(bindparam("b_body"), '"at": 0.0', literal('"at": ') + cast(now(), Text()))
+_ADD = insert(outbox).values(body=_BODY, created_at=now(), next_at=now(), attempts=0)
 # The first of each remediation: what comes after it waits.
 _DUE = (
     select(o.id, o.target, o.subject, o.body, o.created_at, o.attempts)
@@ -102,10 +104,9 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
     if not connection.targets:
         return
     event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
-    event = Event(event_id, kind, subject, read_clock(connection), data)
-    body = dump(_EVENTS, event)
+    body = dump(_EVENTS, Event(event_id, kind, subject, 0.0, data))
     targets = connection.targets
-    connection.execute(_ADD, [{"target": target, "subject": subject, "body": body} for target in targets])
+    connection.execute(_ADD, [{"target": target, "subject": subject, "b_body": body} for target in targets])
 
 
 def opened(connection: Connection, alert: Alert) -> None:

@@ -2,20 +2,26 @@
 
 import asyncio
 import time
+from dataclasses import replace
+from itertools import pairwise
 
 import psycopg
 import pytest
 from sqlalchemy import text
 
 from bot.errors import StorageUnavailable
-from bot.store import Database
+from bot.models import Actor, Alert, EventKind, Target
+from bot.store import Database, approvals, messages, outbox, rows
 from bot.store.connection import Connection
 from bot.store.postgresql import Messages, PostgreSQL
+from tests.manual_clock import HANGS_AFTER
 from tests.proxy import line_to
+from tests.samples import DIGEST, remediation
 from tests.test_audit_command import as_user
 from tests.watch import quiet
 from tests.world import REF, world
 
+ALICE = Actor("U0ALICE", "alice", "T0HOME")
 MESSAGES_OF_A_COMMAND = 8
 ONE = text("SELECT 1")
 
@@ -30,6 +36,35 @@ async def test_typed_cancel_asks_postgresql_eight_times(postgresql: str) -> None
             await quiet(bot)
             counts.append(line.questions - before)
         assert min(counts) == MESSAGES_OF_A_COMMAND
+
+
+async def test_storm_asks_postgresql_as_often_however_many_nodes_a_webhook_is_told_of(postgresql: str) -> None:
+    async def questions(count: int) -> list[int]:
+        new = [Alert(remediation(id=f"r-{count}-{number}", cluster_id=f"c-{count}"), "") for number in range(count)]
+        digest = replace(DIGEST, id=f"digest-{count}", cluster_id=f"c-{count}")
+        asked = [line.questions]
+        await database.run(messages.gather, digest, new, 0.0, 24.0)
+        asked.append(line.questions)
+        before = await database.read(rows.load, digest.id)
+        assert before is not None
+        asked.append(line.questions)
+        told = {each.ref: EventKind.REMINDED for each in before.alerts}
+        await database.run(rows.write, before, before.message, None, told)
+        asked.append(line.questions)
+        await database.run(approvals.look_into, digest.id, ALICE, "C0OPS")
+        asked.append(line.questions)
+        return [after - before for before, after in pairwise(asked)]
+
+    async with line_to(postgresql) as line:
+        database = Database(line.url)
+        database.tell([Target.WEBHOOK])
+        await database.open()
+        few, many = await questions(2), await questions(50)
+        (first, *_) = await database.read(outbox.due, Target.WEBHOOK, 1)
+        await database.close()
+    assert all(after <= before + 1 for before, after in zip(few, many, strict=True))  # a line that was idle is tried
+    assert first.event is not None
+    assert first.event.at == pytest.approx(time.time(), abs=HANGS_AFTER)
 
 
 async def test_line_that_was_idle_is_tried_before_a_commit_goes_over_it(postgresql: str) -> None:
