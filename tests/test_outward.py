@@ -29,10 +29,12 @@ from tests.simulator.slack import Posted, Slack
 from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault, Together
 from tests.storms import XID, began
+from tests.test_flow_reasons import opened
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, settings_for, world
 
 COUNTER = "remediation_bot_outward_events_total"
+OTHER = ("cluster-1", "i-2", "r-2")
 REASONS = {0: "RemoteProtocolError"}
 CLOUD_EVENT = {
     "type": "object",
@@ -325,6 +327,35 @@ async def test_event_that_cannot_be_read_is_dropped_and_stops_no_other(
         await card(bot)
         await until(bot, lambda: webhook.of(IDS[2]) == ["opened"])
         assert f"An event about {REF} can't be read and is dropped" in caplog.text
+
+
+async def test_half_an_emoji_in_a_reason_keeps_no_event_from_other_tools(
+    webhook: WebhookReceiver, pagerduty: PagerDuty
+) -> None:
+    async with watching(BOT_REASON="cancel", **told(webhook), **paged(pagerduty)) as bot:
+        bot.together.add()
+        view = await opened(bot, await card(bot), CANCEL)
+        await bot.slack.submit(view, reason="not now \ud83d")  # as a client that cuts an emoji sends it
+        await card(bot, words="Cancelled")
+        await until(bot, lambda: webhook.of(IDS[2]) == ["opened", "decided", "resolved"])
+        assert webhook.events[1]["data"]["reason"] == "not now ?"
+
+
+async def test_event_that_cannot_be_sent_waits_like_one_that_is_refused(
+    webhook: WebhookReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watching(**told(webhook)) as bot:
+        event = {"id": "e", "kind": "decided", "subject": REF, "at": START, "data": {"reason": "\ud83d"}}
+        older = insert(outbox).values(
+            target="webhook", subject=REF, body=json.dumps(event), created_at=START, next_at=START, attempts=0
+        )
+        await execute_beside(bot, older)
+        bot.together.add(OTHER)
+        await card(bot, OTHER)
+        await until(bot, lambda: webhook.of(OTHER[2]) == ["opened"])
+        await pass_time(bot, 60)
+        assert caplog.text.count(f"Couldn't send an event about {REF}") == 3
+        assert "The webhook isn't taking events (UnicodeEncodeError)." in (await get(bot.app, "/readyz"))[1]
 
 
 async def test_webhook_on_loopback_leaves_pagerduty_on_its_proxy(

@@ -138,7 +138,11 @@ class Sender:
             logger.error("An event about %s can't be read and is dropped: a newer version wrote it", letter.subject)
             await self._database.run(outbox.drop, letter)
             return
-        result = await self._deliver(letter.target, letter.event)
+        try:
+            result = await self._deliver(letter.target, letter.event)
+        except Exception as error:  # it would be tried again and again, and the others with it
+            logger.exception("Couldn't send an event about %s", letter.subject)
+            result = type(error).__name__
         if result is None:
             await self._database.run(outbox.drop, letter)
             return

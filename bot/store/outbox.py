@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, literal, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
+from bot.store.audit import storable
 from bot.store.connection import Connection, dump, now, read_clock, read_json
 from bot.store.tables import ids_of, outbox
 
@@ -104,7 +105,8 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
     if not connection.targets:
         return
     event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
-    body = dump(_EVENTS, Event(event_id, kind, subject, 0.0, data))
+    told = {name: storable(value) for name, value in data.items()}
+    body = dump(_EVENTS, Event(event_id, kind, subject, 0.0, told))
     targets = connection.targets
     connection.execute(_ADD, [{"target": target, "subject": subject, "b_body": body} for target in targets])
 
