@@ -419,6 +419,12 @@ def test_longest_texts_fit_into_pagerdutys_limits() -> None:
     assert json.loads(cloud_event(Event("e", EventKind.OPENED, "s", START, {"none": None})))["data"] == {}
 
 
+def test_outage_of_the_list_of_clusters_is_a_cloud_event_without_a_subject() -> None:
+    event = json.loads(cloud_event(Event("e", EventKind.OUTAGE, "", START, {"is_over": False})))
+    jsonschema.validate(event, CLOUD_EVENT)
+    assert "subject" not in event
+
+
 @pytest.mark.parametrize(
     ("environ", "words"),
     [

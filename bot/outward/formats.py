@@ -30,11 +30,12 @@ def cloud_event(event: Event) -> bytes:
         "id": event.id,
         "source": "/remediation-bot",
         "type": f"{_TYPE}.{event.kind}",
-        "subject": event.subject,
         "time": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "datacontenttype": "application/json",
         "data": {name: value for name, value in event.data.items() if value is not None},
     }
+    if event.subject:
+        told["subject"] = event.subject
     return json.dumps(told, ensure_ascii=False).encode()
 
 

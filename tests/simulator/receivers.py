@@ -89,7 +89,7 @@ class WebhookReceiver(Receiver):
 
     def of(self, remediation_id: str) -> list[str]:
         """What was told of a remediation, each once, in order."""
-        told = {each["id"]: each for each in self.events if each["subject"].endswith(f"/{remediation_id}")}
+        told = {each["id"]: each for each in self.events if each.get("subject", "").endswith(f"/{remediation_id}")}
         return [each["type"].rpartition(".")[2] for each in told.values()]
 
 
