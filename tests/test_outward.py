@@ -419,6 +419,19 @@ def test_longest_texts_fit_into_pagerdutys_limits() -> None:
     assert json.loads(cloud_event(Event("e", EventKind.OPENED, "s", START, {"none": None})))["data"] == {}
 
 
+def test_two_remediations_are_two_incidents_however_long_their_ids_are() -> None:
+    def key(subject: str) -> Any:
+        made = incident(Event("e", EventKind.REMINDED, subject, START, {}), ROUTING_KEY)
+        assert made is not None
+        return made["dedup_key"]
+
+    node = "c" * 130 + "/" + "i" * 130
+    one, two = key(f"{node}/r-1"), key(f"{node}/r-2")
+    assert one != two
+    assert len(one) == len(two) == 255
+    assert key("s" * 255) == "s" * 255  # as an older version has opened it
+
+
 def test_outage_of_the_list_of_clusters_is_a_cloud_event_without_a_subject() -> None:
     event = json.loads(cloud_event(Event("e", EventKind.OUTAGE, "", START, {"is_over": False})))
     jsonschema.validate(event, CLOUD_EVENT)

@@ -7,11 +7,12 @@ import json
 from datetime import UTC, datetime
 
 from bot.cards import labels
-from bot.models import Event, EventKind, Json
+from bot.models import Event, EventKind, Json, short_hash
 
 PREFIX = "whsec_"
 _TYPE = "com.github.remediation-bot"
 _MAX_SUMMARY = 1024  # PagerDuty, Events API v2, payload.summary
+_MAX_KEY = 255  # PagerDuty, Events API v2, dedup_key
 _ACTIONS = {
     EventKind.REMINDED: "trigger",
     EventKind.FAILED: "trigger",
@@ -69,7 +70,7 @@ def incident(event: Event, routing_key: str, *, at_once: bool = False) -> Json |
     action = "trigger" if is_urgent else _ACTIONS.get(event.kind)
     if action is None:
         return None
-    told: Json = {"routing_key": routing_key, "event_action": action, "dedup_key": event.subject[:255]}
+    told: Json = {"routing_key": routing_key, "event_action": action, "dedup_key": _dedup_key(event.subject)}
     if action != "trigger":
         return told
     node, cluster = event.data.get("node"), event.data.get("cluster_name") or event.data.get("cluster_id")
@@ -88,3 +89,11 @@ def incident(event: Event, routing_key: str, *, at_once: bool = False) -> Json |
             "custom_details": {name: value for name, value in event.data.items() if value is not None},
         },
     }
+
+
+def _dedup_key(subject: str) -> str:
+    """Return the key of an incident: the subject, or its beginning and a hash where it is too long."""
+    if len(subject) <= _MAX_KEY:
+        return subject
+    end = short_hash(subject)
+    return subject[: _MAX_KEY - len(end)] + end
