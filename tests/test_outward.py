@@ -358,6 +358,18 @@ async def test_event_that_cannot_be_sent_waits_like_one_that_is_refused(
         assert "The webhook isn't taking events (UnicodeEncodeError)." in (await get(bot.app, "/readyz"))[1]
 
 
+async def test_event_of_a_clock_that_was_ahead_is_told_once_it_is_right(webhook: WebhookReceiver) -> None:
+    async with watching(**told(webhook)) as bot:
+        bot.time.set_back = -30 * 86_400.0
+        webhook.statuses = [500] * 2
+        bot.together.add()
+        await card(bot)
+        await until(bot, lambda: not webhook.statuses)
+        assert webhook.events == []
+        bot.time.set_back = 0.0
+        await until(bot, lambda: webhook.of(IDS[2]) == ["opened"])
+
+
 async def test_webhook_on_loopback_leaves_pagerduty_on_its_proxy(
     webhook: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

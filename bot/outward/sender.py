@@ -21,7 +21,7 @@ AT_ONCE = 20
 TICK = 1.0
 SECONDS = 10.0  # one request in all
 GIVE_UP_AFTER = 86_400.0
-BACKOFF = (5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+BACKOFF = (5.0, 15.0, 60.0, 300.0, 900.0, outbox.LONGEST_PAUSE)
 _NAMES = {
     Target.WEBHOOK: ("The webhook", "BOT_WEBHOOK_URL and what receives it"),
     Target.PAGERDUTY: ("PagerDuty", "BOT_PAGERDUTY_KEY and BOT_PAGERDUTY_URL"),

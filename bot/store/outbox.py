@@ -4,13 +4,14 @@ import uuid
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
-from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, literal, select, update
+from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, literal, or_, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
 from bot.store.audit import storable
 from bot.store.connection import Connection, dump, now, read_clock, read_json
 from bot.store.tables import ids_of, outbox
 
+LONGEST_PAUSE = 3600.0  # before what wasn't taken is tried again
 _EVENTS = TypeAdapter(Event)
 _IDS = uuid.UUID("6f1c6f0e-6f5b-4f1e-9a43-0b6c2f6f7b51")  # any, of this bot's events
 o = outbox.c
@@ -23,7 +24,8 @@ _DUE = (
     select(o.id, o.target, o.subject, o.body, o.created_at, o.attempts)
     .where(
         o.target == bindparam("b_target"),
-        o.next_at <= now(),
+        # A clock that was set back makes it impossibly late.
+        or_(o.next_at <= now(), o.next_at > now() + 2 * LONGEST_PAUSE),
         ~exists().where(
             _earlier.c.target == o.target, _earlier.c.subject == o.subject, _earlier.c.id < o.id
         ),
