@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from bot.metrics import OUTWARD
 from bot.models import Event, EventKind, Target
@@ -192,7 +192,39 @@ async def test_webhook_that_hangs_keeps_no_decision_waiting_and_is_given_up_afte
         webhook.statuses = [500] * 1000
         await pass_time(bot, GIVE_UP_AFTER + BACKOFF[-1] + TICK)
         assert "giving up" in caplog.text
+        assert "The webhook isn't taking events (500)." in (await get(bot.app, "/readyz"))[1]
         assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("days", [1, 3])
+async def test_event_that_waited_while_no_bot_ran_is_tried_more_than_once(
+    webhook: WebhookReceiver, database_url: str, days: int
+) -> None:
+    async with watching(database_url, **told(webhook)) as bot:
+        with webhook.paused("receive"):
+            bot.together.add()
+            await card(bot)
+            await bot.settle()
+        webhook.events.clear()
+        await bot.time.advance(days * GIVE_UP_AFTER + 60)
+        webhook.statuses = [503]
+        async with bot.another():
+            await until(bot, lambda: "opened" in webhook.of(IDS[2]))
+
+
+async def test_event_for_a_target_that_is_no_longer_set_is_deleted_after_two_days(
+    webhook: WebhookReceiver, database_url: str
+) -> None:
+    async with watching(database_url, **told(webhook)) as bot:
+        await bot.settle()
+        rows = [
+            {"target": "pagerduty", "subject": REF, "body": "{}", "created_at": at, "next_at": at, "attempts": 0}
+            for at in (START, START - 2 * GIVE_UP_AFTER - 1)
+        ]
+        await execute_beside(bot, *(insert(outbox).values(row) for row in rows))
+        async with bot.another():
+            await pass_time(bot, TICK)
+        assert await execute_beside(bot, select(outbox.c.created_at)) == [{"created_at": START}]
 
 
 async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hold_and_resolved(

@@ -94,7 +94,7 @@ class Sender:
                     for target in Target:  # the process that sends knows
                         self._warn(target, "")
                 if self._is_ours and self._clock.monotonic() >= drop_at:
-                    await self._database.run(outbox.drop_old, 2 * GIVE_UP_AFTER)
+                    await self._database.run(outbox.drop_old, 2 * GIVE_UP_AFTER, self._to.targets)
                     drop_at = self._clock.monotonic() + GIVE_UP_AFTER
             except StorageUnavailable as error:
                 logger.warning("Events for other tools: can't reach the database: %s", error)
@@ -151,7 +151,7 @@ class Sender:
             self._warn(letter.target, _problem(letter.target, result))
         if not result:
             await self._database.run(outbox.drop, letter)
-        elif letter.age > GIVE_UP_AFTER:
+        elif letter.age > GIVE_UP_AFTER and letter.attempts >= len(BACKOFF):  # it may have waited while no bot ran
             logger.error("%s didn't take “%s” of %s: %s; giving up", letter.target, letter.event.kind,
                          letter.event.subject, result)  # fmt: skip
             await self._database.run(outbox.drop, letter)

@@ -1,6 +1,7 @@
 """Events on their way to other tools: written with what they are about, told later, in order for each remediation."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
@@ -8,7 +9,7 @@ from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, lite
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
 from bot.store.audit import storable
-from bot.store.connection import Connection, dump, now, read_clock, read_json
+from bot.store.connection import Connection, dump, is_among, listed, now, read_clock, read_json
 from bot.store.tables import ids_of, outbox
 
 LONGEST_PAUSE = 3600.0  # before what wasn't taken is tried again
@@ -34,7 +35,7 @@ _DUE = (
     .limit(bindparam("b_limit"))
 )  # fmt: skip
 _DROP = delete(outbox).where(o.id == bindparam("b_id"))
-_DROP_OLD = delete(outbox).where(o.created_at < now() - bindparam("b_seconds"))
+_DROP_OLD = delete(outbox).where(~is_among("b_targets", o.target), o.created_at < now() - bindparam("b_seconds"))
 _POSTPONE = (
     update(outbox)
     .where(o.id == bindparam("b_id"))
@@ -80,9 +81,9 @@ def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]
     ]
 
 
-def drop_old(connection: Connection, seconds: float) -> None:
-    """Drop what couldn't be told for so long."""
-    connection.execute(_DROP_OLD, {"b_seconds": seconds})
+def drop_old(connection: Connection, seconds: float, targets: Sequence[Target]) -> None:
+    """Drop what is older and for none of these targets."""
+    connection.execute(_DROP_OLD, {"b_seconds": seconds, "b_targets": listed(targets)})
 
 
 def drop(connection: Connection, entry: OutboxEntry) -> None:
