@@ -16,7 +16,7 @@ from sqlalchemy import insert, select
 from bot.metrics import OUTWARD
 from bot.models import Event, EventKind, Target
 from bot.outward.formats import cloud_event, incident
-from bot.outward.sender import BACKOFF, GIVE_UP_AFTER, TICK
+from bot.outward.sender import GIVE_UP_AFTER, TICK
 from bot.settings import SettingsError
 from bot.store.tables import outbox
 from bot.wiring import outward_clients
@@ -190,7 +190,9 @@ async def test_webhook_that_hangs_keeps_no_decision_waiting_and_is_given_up_afte
             await bot.slack.press(alert, CANCEL)
             await card(bot, words="Cancelled")
         webhook.statuses = [500] * 1000
-        await pass_time(bot, GIVE_UP_AFTER + BACKOFF[-1] + TICK)
+        await pass_time(bot, GIVE_UP_AFTER - TICK)
+        assert "giving up" not in caplog.text
+        await pass_time(bot, GIVE_UP_AFTER)  # in leaps, which lose the lease, and with it every other attempt
         assert "giving up" in caplog.text
         assert "The webhook isn't taking events (500)." in (await get(bot.app, "/readyz"))[1]
         assert SECRET not in caplog.text
@@ -317,6 +319,24 @@ async def test_incident_that_pagerduty_refuses_is_triggered_once_its_key_is_righ
         assert f"PagerDuty isn't taking events ({status})." in said
         assert "BOT_PAGERDUTY_KEY" in said
         await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=400)
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
+
+
+async def test_remediation_whose_events_are_refused_is_a_problem_while_others_are_taken(
+    webhook: WebhookReceiver,
+) -> None:
+    webhook.unwanted = b"/remediation-1"
+    problem = "The webhook isn't taking events (422)."
+    async with watching(**told(webhook)) as bot:
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 30)
+        assert problem in (await get(bot.app, "/readyz"))[1]
+        bot.together.add(OTHER)
+        await until(bot, lambda: webhook.of(OTHER[2]) == ["opened"])
+        assert problem in (await get(bot.app, "/readyz"))[1]
+        webhook.unwanted = b""
+        await until(bot, lambda: webhook.of(IDS[2]) == ["opened"])
         assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 

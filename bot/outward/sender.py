@@ -79,6 +79,7 @@ class Sender:
         self._lease = Lease(database, "outbox", lease_seconds, clock)
         self._renew = lease_seconds * 0.3
         self._is_ours = False
+        self._refused: dict[Target, dict[str, str]] = {target: {} for target in Target}  # why, by subject
 
     async def run(self) -> None:
         """Send forever, whenever no other process does; what one target doesn't take keeps no other waiting."""
@@ -92,6 +93,7 @@ class Sender:
                 at_start = False
                 if not self._is_ours:
                     for target in Target:  # the process that sends knows
+                        self._refused[target].clear()
                         self._warn(target, "")
                 if self._is_ours and self._clock.monotonic() >= drop_at:
                     await self._database.run(outbox.drop_old, 2 * GIVE_UP_AFTER, self._to.targets)
@@ -147,13 +149,19 @@ class Sender:
             await self._database.run(outbox.drop, letter)
             return
         metrics.OUTWARD.labels(letter.target.value, result or "taken").inc()
-        if letter.attempts or not result:  # one failure passes
-            self._warn(letter.target, _problem(letter.target, result))
+        refused = self._refused[letter.target]
+        if not result:
+            refused.pop(letter.subject, None)
+        elif letter.attempts:  # one failure passes
+            refused[letter.subject] = result
+        if letter.attempts or not result:
+            self._warn(letter.target, _problem(letter.target, next(iter(refused.values()), "")))
         if not result:
             await self._database.run(outbox.drop, letter)
         elif letter.age > GIVE_UP_AFTER and letter.attempts >= len(BACKOFF):  # it may have waited while no bot ran
             logger.error("%s didn't take “%s” of %s: %s; giving up", letter.target, letter.event.kind,
                          letter.event.subject, result)  # fmt: skip
+            del refused[letter.subject]
             await self._database.run(outbox.drop, letter)
         else:
             seconds = BACKOFF[min(letter.attempts, len(BACKOFF) - 1)]

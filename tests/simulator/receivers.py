@@ -60,6 +60,9 @@ class WebhookReceiver(Receiver):
 
     Args:
         is_real_time: whether the bot's clock is the real one, so that the time of a signature counts.
+
+    Attributes:
+        unwanted: what is in an event that isn't taken; empty for nothing.
     """
 
     name = "webhook"
@@ -68,11 +71,14 @@ class WebhookReceiver(Receiver):
         super().__init__()
         self.is_real_time = is_real_time
         self.events: list[dict[str, Any]] = []
+        self.unwanted = b""
         self.routes = [web.post("/events", self.answer)]
 
     def take(self, request: web.Request, body: bytes) -> int:
         if request.content_type != "application/cloudevents+json":
             return 415
+        if self.unwanted and self.unwanted in body:
+            return 422
         headers = dict(request.headers)
         at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
         if Webhook(SECRET).sign(headers["webhook-id"], at, body.decode()) != headers["webhook-signature"]:
