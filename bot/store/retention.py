@@ -8,6 +8,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    or_,
     select,
     true,
     tuple_,
@@ -18,7 +19,7 @@ from bot.store import batches, inbox
 from bot.store.connection import Connection, now, read_clock
 from bot.store.database import Database
 from bot.store.ownership import UNFINISHED
-from bot.store.tables import alerts, decisions, first_approvals, leases, messages, pauses
+from bot.store.tables import SET_ASIDE, alerts, decisions, first_approvals, leases, messages, pauses
 
 _DAY = 86_400.0
 RESPONSE_URL_SECONDS = 1800.0  # docs.slack.dev, "Handling user interaction": 30 minutes
@@ -27,9 +28,16 @@ c = decisions.c
 _OLD_PROBES = delete(leases).where(leases.c.name.startswith("process "), leases.c.until < now() - _DAY)
 _OLD_PAUSES = delete(pauses).where(pauses.c.until < now() - _DAY)
 _OLD_REQUESTS = select(c.id, c.request).where(
-    UNFINISHED, c.received_at < now() - RESPONSE_URL_SECONDS, c.request.contains('"response_url": "')
+    or_(UNFINISHED, c.status == SET_ASIDE),
+    c.received_at < now() - RESPONSE_URL_SECONDS,
+    c.request.contains('"response_url": "'),
 )
-_REWRITE = update(decisions).where(c.id == bindparam("b_id")).values(request=bindparam("b_request"))
+# Its owner may have finished it since it was read, and dropped the request.
+_REWRITE = (
+    update(decisions)
+    .where(c.id == bindparam("b_id"), c.request == bindparam("b_before"))
+    .values(request=bindparam("b_request"))
+)
 
 
 def _some(table: Table, *where: ColumnElement[bool]) -> Delete:
@@ -90,7 +98,8 @@ def _purge_small(connection: Connection, oldest: float) -> None:
 def drop_old_response_urls(connection: Connection) -> None:
     """Forget response_urls that Slack no longer takes, inside a transaction."""
     for row in connection.execute(_OLD_REQUESTS):
-        connection.execute(_REWRITE, {"b_id": row.id, "b_request": without_response_url(row.request)})
+        after = without_response_url(row.request)
+        connection.execute(_REWRITE, {"b_id": row.id, "b_before": row.request, "b_request": after})
 
 
 def without_response_url(request: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from sqlalchemy import insert, select, text, update
 
 from bot.errors import LeaseLost, OutcomeKind
 from bot.models import Alert, Claim, Job, Outcome, RemediationRef, ReplyTarget, SeenState, TrackedMessage
-from bot.store import DecisionStore, audit, purge
+from bot.store import DecisionStore, audit, drop_old_response_urls, purge
 from bot.store.messages import add_cards
 from bot.store.tables import DONE, alerts, decisions, messages
 from bot.store.tables import audit as audit_table
@@ -198,6 +199,30 @@ async def test_old_decisions_are_purged_and_the_trail_is_kept(store: DecisionSto
     await execute(store.database, update(decisions).values(done_at=decisions.c.done_at - 400 * 86_400 - 1))
     assert await purge(store.database, 400) == 1
     assert await events(store) == [("outcome", "approved")]
+
+
+async def test_request_of_a_decision_that_just_ended_is_not_written_back(postgresql: str, time: ManualClock) -> None:
+    async with open_store(postgresql, time) as store:
+        job = await received(store)
+        await store.claim(job)
+        await store.record_outcome(job, APPROVED, ANSWER)
+        await execute(store.database, update(decisions).values(received_at=0.0))
+        async with await psycopg.AsyncConnection.connect(postgresql) as owner:
+            await owner.execute("UPDATE decisions SET status = 'done', request = NULL, answer = NULL")
+            dropping = asyncio.ensure_future(store.database.run(drop_old_response_urls))
+            while not await (await owner.execute("SELECT 1 FROM pg_locks WHERE NOT granted")).fetchone():
+                pass
+            await owner.commit()
+        await dropping
+        assert (await column(store, "status"), await column(store, "request")) == ("done", None)
+
+
+async def test_decision_that_was_set_aside_keeps_no_response_url(store: DecisionStore) -> None:
+    job = await received(store)
+    await store.set_aside(job)
+    await execute(store.database, update(decisions).values(received_at=0.0))
+    await store.database.run(drop_old_response_urls)
+    assert "hooks.slack.com" not in await column(store, "request")
 
 
 async def test_alerts_are_purged_only_once_they_are_closed(store: DecisionStore) -> None:
