@@ -235,12 +235,6 @@ class DecisionService:
             await finish(self._delivery.deliver(job, job.answer))
             return None
         answer, outcome = await self._work(job)
-        request = job.request
-        metrics.DECISIONS.labels(request.verb.value, outcome.kind.value).inc()
-        if request.overrides and outcome.kind is OutcomeKind.APPROVED:
-            metrics.OVERRIDES.inc()
-        if not job.taken_over:
-            metrics.DECISION_SECONDS.labels(request.verb.value).observe(self._clock.monotonic() - job.received_mono)
         return await finish(self._record_and_deliver(job, answer, outcome))
 
     async def _record_and_deliver(self, job: Job, answer: Answer, outcome: Outcome) -> Job | None:
@@ -252,6 +246,12 @@ class DecisionService:
             await self._report_uncertain(job)
             following = await self._storing.forever(record)
         logger.info("Recorded", extra={"outcome": outcome.kind.value})
+        request = job.request
+        metrics.DECISIONS.labels(request.verb.value, outcome.kind.value).inc()
+        if request.overrides and outcome.kind is OutcomeKind.APPROVED:
+            metrics.OVERRIDES.inc()
+        if not job.taken_over:
+            metrics.DECISION_SECONDS.labels(request.verb.value).observe(self._clock.monotonic() - job.received_mono)
         if following:
             self.working[following.id] = following
         if not is_reported_in_digest(job.request, outcome):

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from bot.clock import WaitReason
+from bot.metrics import DECISIONS
 from bot.models import Actor, Mode, RemediationRef
 from bot.settings import Settings
 from bot.store import Database, approvals
@@ -19,6 +20,7 @@ from tests.simulator.together import Fault
 from tests.watch import HOLD, card, in_step, pass_time, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, world
 
+COUNTER = "remediation_bot_decisions_total"
 BOB = Actor("U0BOB", "bob", "T0HOME")
 
 
@@ -73,6 +75,25 @@ async def test_answer_is_told_once_when_its_record_is_answered_after_the_lease(p
         unsure, sure = bot.slack.visible()
         assert "The bot can't reach its database. Your cancellation may have gone through." in unsure.text
         assert "Cancelled by <@U0ALICE>" in sure.text
+
+
+async def test_decision_that_is_taken_over_while_its_outcome_is_recorded_is_counted_once(postgresql: str) -> None:
+    def counted() -> float:
+        return sum(each.value for family in DECISIONS.collect() for each in family.samples if each.name == COUNTER)
+
+    async with line_to(postgresql) as line, world(database=line.url, drain_seconds=0.05) as bot:
+        bot.together.add()
+        before = counted()
+        async with bot.another(direct(bot, postgresql)):
+            bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
+            bot.together.on_call["cancel"] = line.freeze
+            await bot.slack.command(REF)
+            await overtake(bot, postgresql, line)
+            await bot.answer(2)
+            line.cut()
+            line.thaw()
+            await bot.settle()
+    assert counted() == before + 1
 
 
 @pytest.mark.parametrize(
