@@ -8,11 +8,11 @@ import aiohttp
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from bot import cards
 from bot.models import OPEN
-from bot.store.tables import audit
+from bot.store.tables import audit, leases
 from tests.rows import execute_beside
 from tests.simulator.process import ROOT
 from tests.simulator.slack.workspace import SlackFault
@@ -224,6 +224,20 @@ async def test_gauges_say_what_is_under_way_and_what_waits(bot: World) -> None:
             bot.together.add(("cluster-1", f"instance-{number}", f"remediation-{number}"))
         await poll(bot)
         assert Counted({}, await metrics(bot)).now("watch_queue", lane="post") == 2
+
+
+async def test_process_that_lost_the_watch_has_no_queue(bot: World) -> None:
+    await began(bot)
+    for number in (2, 3, 4):
+        bot.together.add(("cluster-1", f"instance-{number}", f"remediation-{number}"))
+    with bot.slack.paused("chat.postMessage"):
+        await poll(bot)
+        another = update(leases).where(leases.c.name == "watch").values(owner="another", until=bot.time.now() + 800)
+        await execute_beside(bot, another)
+        await pass_time(bot, 120)
+    await quiet(bot)
+    counted = Counted({}, await metrics(bot))
+    assert (counted.now("watch_leader"), counted.now("watch_queue", lane="post")) == (0, 0)
 
 
 @pytest.mark.bot(busy_seconds=0.1)

@@ -123,7 +123,7 @@ class Watcher:
         metrics.IS_WATCHING.set(self._is_watching)
         metrics.WATCH_LAG.set(self._index.lag(self._clock.monotonic()) if self._is_watching else 0.0)
         for lane in Lane:
-            metrics.QUEUE.labels(lane.value).set(self._queue.waiting(lane))
+            metrics.QUEUE.labels(lane.value).set(self._queue.waiting(lane) if self._is_watching else 0)
         self._faults.measure(is_watching=self._is_watching)
 
     async def end(self) -> None:
