@@ -58,6 +58,7 @@ class AuditExporter:
         self._sign_at = 0.0
         self._copying: asyncio.Task[None] | None = None
         self._copying_since = 0.0
+        self._is_cut = False
 
     async def run(self) -> None:
         """Keep it forever, whenever no other process does."""
@@ -125,7 +126,12 @@ class AuditExporter:
         """
         while rows := await self._database.read(trail.news, _COPY, _PAGE):
             self._lease.ensure_held()
-            await blocking.call(_write, self._path, _lines(rows))
+            lines = _lines(rows)
+            if self._is_cut and self._path == STANDARD_OUTPUT:
+                lines = b"\n" + lines  # half a line may be there, which can't be taken back
+            self._is_cut = True
+            await blocking.call(_write, self._path, lines)
+            self._is_cut = False
             self._lease.ensure_held()
             await self._database.run(trail.copied, _COPY, rows[-1]["seq"])
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import csv
+import fcntl
 import io
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,13 +22,14 @@ from bot.__main__ import main
 from bot.audit import print_trail, print_verdict, read_since
 from bot.clock import WaitReason
 from bot.errors import LeaseLost, StartError, StorageUnavailable
+from bot.models import Actor, AuditNote
 from bot.store import Database, audit, check_signatures
 from bot.store.tables import audit as audit_rows
 from bot.store.tables import cursors, signed_heads
 from bot.store.trail import key_id
 from bot.trail import SIGN_EVERY, AuditExporter
 from tests.fetch import get
-from tests.manual_clock import START
+from tests.manual_clock import START, ManualClock
 from tests.rows import execute, execute_beside
 from tests.simulator.process import ROOT, free_port, ready, start_bot, stop_bot, variables
 from tests.simulator.slack import Slack
@@ -256,6 +259,37 @@ async def test_row_that_a_full_disk_cut_in_half_is_written_whole_again(kept: Wor
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert path.read_text().startswith(whole)
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+
+
+async def test_row_that_was_cut_in_half_on_standard_output_is_written_whole_again(
+    tmp_path: Path, time: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe that is full, and doesn't wait until somebody reads it."""
+    database = Database(f"sqlite:///{tmp_path}/bot.db", time.clock)
+    await database.open()
+    for _ in range(10):
+        noted = AuditNote("refused", Actor("U0ALICE", "alice", "T0HOME"), "C0OPS", reason="x" * 1000)
+        await database.run(audit.note, noted)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    told: list[str] = []
+    keeper = AuditExporter(database, "-", "", clock=time.clock, lease_seconds=15, warn=told.append)
+    with os.fdopen(writer, "wb") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        copying = asyncio.create_task(keeper.run())
+        await time.until_sleeping(WaitReason.AUDIT)
+        assert LATER in told[-1]
+        written = os.read(reader, 65_536)
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 65_536)
+        await time.end_pause(WaitReason.AUDIT)
+        await time.until_sleeping(WaitReason.AUDIT)
+        assert told[-1] == ""
+        copying.cancel()
+    written += os.read(reader, 65_536)
+    os.close(reader)
+    await database.close()
+    assert [json.loads(line)["seq"] for line in written.splitlines() if line.endswith(b"}")][-10:] == [*range(1, 11)]
 
 
 NEW_KEY = "another key of at least thirty-two characters"
