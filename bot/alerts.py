@@ -223,7 +223,7 @@ def fires_again(one: Remediation, fault: str, firing: LinkedAlert, seconds: floa
 
 def returned(look: Look, back: CameBack) -> Tracked | None:
     """Return a repaired alert whose fault is back; None where that is known."""
-    if look.alert.came_back or look.alert.state != State.SUCCEEDED:
+    if look.alert.came_back or look.alert.remediation.state != State.SUCCEEDED:
         return None
     return replace(look.alert, came_back=back), replace(look.message, next_at=0.0, done=False)
 
@@ -245,7 +245,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         at: the present, as Unix time in seconds.
     """
     decides, remark = request.rule.decides, answer.remark
-    known = alert.state, alert.mode
+    known = alert.remediation.state, alert.remediation.mode
     is_told = remark is not None and answer.manner is ReplyKind.CARD  # an error says nothing of the state
     is_stale = is_told and remark is not None and (alert.is_unlisted or (remark.state, remark.mode) != known)
     if is_stale and remark:
@@ -284,7 +284,7 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, decided: DecidedB
     waited = [each for each in (hold, *hold.others) if each.user_id not in deciders] if hold else []
     if not waited:
         return message
-    node, who = escape(alert.node, 100), ", ".join(f"<@{each.user_id}>" for each in waited)
+    node, who = escape(alert.remediation.node, 100), ", ".join(f"<@{each.user_id}>" for each in waited)
     did = f"{RULES[decided.verb].done}{'' if decided.is_sure else ', apparently,'}"
     line = f"{node}: {did} by {decided.people} during your hold, {who}."
     return replace(message, pending_lines=(*message.pending_lines, line))
@@ -311,7 +311,7 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Track
         and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
         and hold.reason in {"", before.reason}
     )
-    message, node = replace(message, next_at=0.0, done=False), escape(alert.node, 100)
+    message, node = replace(message, next_at=0.0, done=False), escape(alert.remediation.node, 100)
     if not is_again:
         why = f": “{escape(hold.reason, 300)}”" if hold.reason else "."
         message = message.saying(f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}{why}")
@@ -331,7 +331,7 @@ def released(
         return None
     theirs = [f"<@{each.user_id}>" for each in (hold, *hold.others) if each.user_id != user_id]
     whose = f" of {', '.join(theirs)}" if theirs else ""
-    message = message.saying(f"{escape(alert.node, 100)}: <@{user_id}> released the hold{whose}.")
+    message = message.saying(f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold{whose}.")
     message = replace(message, next_at=0.0)
     return replace(alert, hold=None, asked_since=now), message
 

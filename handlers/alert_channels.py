@@ -28,7 +28,6 @@ HISTORY_PAGE = 200
 MAX_PAGES = 50
 LONGEST_WAIT = 900.0  # even if Slack asks for more: people wait for alerts
 CARD, DIGEST, OTHER = "remediation_alert", "remediation_digest", "remediation_notice"
-_OWN = "is_card"  # release 0.1 marked its cards by the ID of their first block alone
 _DECIDES = {verb.action_id for verb in (Verb.APPROVE, Verb.CANCEL, Verb.REJECT)} | {review.REVIEW, *selection.VERBS}
 _LASTING = {
     "message_not_found",
@@ -96,10 +95,14 @@ class SlackAlertChannels:
         arguments: Json = {"channel": channel_id, "unfurl_links": False, "unfurl_media": False}
         if thread_ts:
             arguments |= {"thread_ts": thread_ts, **({"reply_broadcast": True} if broadcast else {})}
-        if about:
-            arguments["metadata"] = _metadata(about)
-        elif mark:
-            arguments["metadata"] = _marked(mark)
+        kind: str = OTHER
+        payload: Json = {"mark": mark}
+        if isinstance(about, str):
+            kind, payload = DIGEST, {"digest_id": about}
+        elif about:
+            kind, payload = CARD, asdict(about)
+        if about or mark:
+            arguments["metadata"] = {"event_type": kind, "event_payload": payload}
         answer = await self._call("chat.postMessage", self._pace_of(channel_id), message, arguments)
         return str(answer.get("ts"))
 
@@ -107,7 +110,7 @@ class SlackAlertChannels:
         """Change a message. One that is no card from now on is found as such no more."""
         arguments: Json = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
         if not is_card:
-            arguments["metadata"] = _marked(ts)
+            arguments["metadata"] = {"event_type": OTHER, "event_payload": {"mark": ts}}
         await self._call("chat.update", self._updates, message, arguments)
 
     async def find(self, since: float, channel_id: str) -> Found | None:
@@ -178,23 +181,13 @@ class SlackAlertChannels:
             raise PostFailed(str(error), is_lasting=is_lasting, is_gone=code in _GONE, is_closed=is_closed) from error
 
 
-def _metadata(about: RemediationRef | str) -> Json:
-    if isinstance(about, str):
-        return {"event_type": DIGEST, "event_payload": {"digest_id": about}}
-    return {"event_type": CARD, "event_payload": {**asdict(about), _OWN: True}}
-
-
-def _marked(mark: str) -> Json:
-    return {"event_type": OTHER, "event_payload": {"mark": mark}}
-
-
 def _read_metadata(message: Json, found: Found) -> None:
     metadata = message.get("metadata") or {}
     kind, payload, ts = metadata.get("event_type"), metadata.get("event_payload") or {}, str(message.get("ts"))
     about: RemediationRef | str | None = None
     if kind == DIGEST:
         about = str(payload.get("digest_id"))
-    elif kind == CARD and _is_own(message, payload):
+    elif kind == CARD and _is_own(message):
         try:
             about = RemediationRef(*(str(payload.get(f"{part}_id")) for part in ("cluster", "instance", "remediation")))
         except InvalidId:
@@ -209,10 +202,11 @@ def _read_metadata(message: Json, found: Found) -> None:
             found.live.add(ts)
 
 
-def _is_own(message: Json, payload: Json) -> bool:
+def _is_own(message: Json) -> bool:
     """Return whether a card is the bot's: another tool's alert, posted as its app, has the same kind of metadata."""
-    first = (message.get("blocks") or [{}])[0]
-    return bool(payload.get(_OWN)) or str(first.get("block_id") or "").startswith(MARK)
+    blocks = message.get("blocks") or []
+    is_plain = not (blocks or message.get("attachments"))  # Slack refused its blocks
+    return is_plain or any(str(each.get("block_id") or "").startswith(MARK) for each in blocks[:1])
 
 
 class _Pace:
@@ -238,10 +232,7 @@ class _Pace:
 
     async def turn(self) -> None:
         async with self._queue:
-            while (wait := self._wait()) > 0:
+            free_at = self._taken[0] + self._seconds if len(self._taken) == self._calls else 0.0
+            while (wait := max(free_at, self._not_before) - self._clock.monotonic()) > 0:
                 await self._clock.sleep(wait, WaitReason.SLACK_LIMIT)
             self._taken.append(self._clock.monotonic())
-
-    def _wait(self) -> float:
-        free_at = self._taken[0] + self._seconds if len(self._taken) == self._calls else 0.0
-        return max(free_at, self._not_before) - self._clock.monotonic()

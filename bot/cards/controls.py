@@ -19,6 +19,8 @@ ALONE = "alone"  # approve over the two-person rule and the repair limit
 PAUSE_CHOICE, RESUME_CHOICE = "pause", "resume"  # approvals of the cluster
 _MAX_CHOICES = 5  # of an overflow menu (docs.slack.dev, overflow menu element)
 WITH_REASON = "reason"
+_FIRST = "First of 2 approvals: nothing runs yet. "
+_SECOND = "Second of 2 approvals: the repair starts. "
 HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until released (at most 24 h)", "86400"))
 
 
@@ -26,7 +28,8 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
     """Return the row of controls: what the state allows, else "Check again"; then links, and a menu with the rest."""
     url = link(config.runbook_url, remediation.ref, remediation)
     links = [blocks.press(RUNBOOK, "Runbook", url=url)] if url else []
-    value = button_value(remediation, is_first=_is_first(remediation, about, config))
+    is_first = remediation.state in RULES[Verb.APPROVE].allowed and _is_first(remediation, about, config)
+    value = button_value(remediation, is_first=is_first)
     more = [_more_menu(remediation, about, config)]
     if about.is_unlisted:
         controls = []
@@ -91,7 +94,9 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
     if RULES[verb].decides and not asks_reason:
         held = hold_lines(about.hold) if about.hold and verb is Verb.APPROVE else ()
         approved = "This repair is already approved. " if remediation.is_reviewed and verb is Verb.CANCEL else ""
-        known = approved + (_approvals(remediation, about, config) if verb is Verb.APPROVE else "")
+        known = approved
+        if verb is Verb.APPROVE and config.needs_two(remediation.mode, about.history):
+            known = _FIRST if _is_first(remediation, about, config) else _SECOND
         wait = config.wait_of(remediation.cluster_id)
         asked = question(verb, remediation.mode, remediation.node, known, wait)
         fitting = (each for each in held if blocks.units(f"{each} {asked.text}") <= _MAX_DIALOG)
@@ -109,14 +114,6 @@ def hold_lines(hold: Hold) -> tuple[str, str]:
     who, until = clean(hold.name, 30) or "Somebody", f"{datetime.fromtimestamp(hold.until, UTC):%H:%M}"
     asked = f"{who} asked to wait until {until} UTC"
     return f"{asked}: “{clean(hold.reason, 80)}”." if hold.reason else f"{asked}.", f"{asked}."
-
-
-def _approvals(remediation: Remediation, about: CardContext, config: CardConfig) -> str:
-    """Return what one more approval does where two people must approve."""
-    if not config.needs_two(remediation.mode, about.history):
-        return ""
-    is_first = _is_first(remediation, about, config)
-    return "First of 2 approvals: nothing runs yet. " if is_first else "Second of 2 approvals: the repair starts. "
 
 
 def _is_first(remediation: Remediation, about: CardContext, config: CardConfig) -> bool:

@@ -109,7 +109,7 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
     name, nodes = cluster_of(of.cluster_id, alerts) if of.cluster_id else ("", None)
     left = [each for each in alerts if not each.is_closed]
     many = f"{blast_radius(left or alerts, nodes)} {f'of {clean(name, 60)} ' if name else ''}"
-    is_well = all(each.state == State.SUCCEEDED for each in alerts)
+    is_well = all(each.remediation.state == State.SUCCEEDED for each in alerts)
     is_automatic = all(each.remediation.has_no_reviewer for each in alerts)
     how = f"started {'automatically' if is_automatic else 'in Together'}" if name else "since before monitoring started"
     ended = "repaired" if is_well else "no longer in repair"
@@ -187,7 +187,7 @@ def _in_a_line(shown: Element) -> Element:
 
 def _failed(alerts: Sequence[Alert]) -> list[Sequence[Element]]:
     """Return a line for each of the first ten that failed, and the rest counted."""
-    failed = [each for each in alerts if each.state == State.FAILED and not each.is_unlisted]
+    failed = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
     return _lines(failed, alerts)
 
 
@@ -238,9 +238,9 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
         called: whom to call where nobody approved one through Slack: a user or group ID, or empty.
     """
     approved = [each for each in alerts if each.decided and each.decided.verb is Verb.APPROVE]
-    first_ones = [(each.mode, firsts.get(each.ref)) for each in approved]
+    first_ones = [(each.remediation.mode, firsts.get(each.ref)) for each in approved]
     people = sorted(
-        {each.decided.user_id for each in approved if each.decided}
+        {user for each in approved if each.decided for user in (each.decided.user_id, each.decided.first_user) if user}
         | {first.user_id for mode, first in first_ones if first and first.mode == mode}
     )
     who = " ".join(f"<@{each}>" for each in people[:10])
@@ -259,7 +259,7 @@ def _failure(alert: Alert) -> Sequence[Element]:
     error, reviewer = alert.remediation.error_message, alert.remediation.reviewed_by
     said = f"“{escape(error, 200)}”" if error else "no reason given"
     by = f" (approved by {escape(reviewer, 100)} in Together)" if reviewer and alert.decided is None else ""
-    return [*node(alert.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
+    return [*node(alert.remediation.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
 
 
 def reminder(of: TrackedMessage, alerts: Sequence[Alert], count: int, called: str, waited: float) -> Message:

@@ -51,7 +51,7 @@ def grouped(alerts: Sequence[Alert]) -> list[Group]:
 def _by_fault(alerts: Sequence[Alert], *, is_told: bool) -> Iterator[Group]:
     some: dict[tuple[str, str | None], list[Alert]] = {}
     for each in sorted(alerts, key=since):
-        some.setdefault((each.mode, _fault(each) if is_told else None), []).append(each)
+        some.setdefault((each.remediation.mode, _fault(each) if is_told else None), []).append(each)
     for (mode, what), members in some.items():
         yield Group(mode, what, members)
 
@@ -77,8 +77,8 @@ def chosen(alerts: Sequence[Alert], values: Collection[str]) -> list[Alert]:
         for each in waiting(alerts)
         if wanted
         & {
-            value_of(each), _value(each.mode, _fault(each)), _value(each.mode, None),
-            f"mode:{each.mode}", EVERYTHING,
+            value_of(each), _value(each.remediation.mode, _fault(each)), _value(each.remediation.mode, None),
+            f"mode:{each.remediation.mode}", EVERYTHING,
         }
     ]  # fmt: skip
 

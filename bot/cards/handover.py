@@ -47,7 +47,7 @@ def shift(
     lines: list[Sequence[Element]] = [elements(each) for each in told if each]
     waiting = [each for each in alerts if each.is_waiting and each.as_told.state == State.PENDING_APPROVAL]
     lines += _waiting(sorted(waiting, key=since), is_sure=not unreadable)
-    if failed := [each for each in ended if each.state == State.FAILED]:
+    if failed := [each for each in ended if each.remediation.state == State.FAILED]:
         lines += [elements("Failed", bold=True), *_lines(failed)]
     if returned := [each for each in alerts if each.came_back and each.came_back.at >= began]:
         lines += [elements("Didn't help", bold=True), *returned_lines(returned, LISTED)]
@@ -81,7 +81,7 @@ def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
             f"{escape(name, 100)}: the bot has seen no remediation of a node with exactly this name or instance ID.", []
         )
     many = f"the last {LISTED} of {len(alerts)}" if len(alerts) > LISTED else f"{len(alerts)}"
-    head = f"{escape(alerts[0].node, 100)}: {many} {plural('remediation', len(alerts))}, latest first"
+    head = f"{escape(alerts[0].remediation.node, 100)}: {many} {plural('remediation', len(alerts))}, latest first"
     clusters = {each.cluster_id for each in alerts}
     return lines_message(head, [_past(each, with_cluster=len(clusters) > 1) for each in alerts[:LISTED]])
 
@@ -111,7 +111,7 @@ def _result(alert: Alert) -> str:
         return "didn't help" if back.was_firing else f"came back after {after}"
     if alert.is_unlisted:
         return labels.WITHDRAWN[0].lower()
-    state, _ = labels.state(alert.state, reviewed=alert.remediation.is_reviewed)
+    state, _ = labels.state(alert.remediation.state, reviewed=alert.remediation.is_reviewed)
     return escape(state.lower(), 60)
 
 
@@ -161,7 +161,7 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
     """Return who has decided how often since then."""
     people = Counter[str]()
     for each in alerts:
-        one, is_cancelled = each.remediation, each.state == State.CANCELLED
+        one, is_cancelled = each.remediation, each.remediation.state == State.CANCELLED
         moment = one.review_time or one.start_time or (one.end_time if is_cancelled else None)
         at = each.decided.at if each.decided else moment.timestamp() if moment else 0.0
         if at >= began and (user_id := _decider(each)):
@@ -174,7 +174,7 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
 
 def _often(opened: Sequence[Alert]) -> str:
     """Return the nodes that had more than one remediation."""
-    counts = Counter((each.node, each.cluster_id) for each in opened)
+    counts = Counter((each.remediation.node, each.cluster_id) for each in opened)
     several = len({cluster_id for _, cluster_id in counts}) > 1
     often = [
         f"{escape(name, 60)}{f' in {escape(cluster_id, 60)}' if several else ''} ({count})"

@@ -15,7 +15,7 @@ LISTED = 10
 def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
     """Return what each node is called in a list: its name, with its cluster or IDs where others have the same."""
     clusters = {each.cluster_id for each in alerts}
-    called = {each.ref: each.node for each in alerts}
+    called = {each.ref: each.remediation.node for each in alerts}
     if len(clusters) > 1:
         called = {ref: f"{name} in {ref.cluster_id}" for ref, name in called.items()}
     called = _distinct(called, lambda ref: ref.instance_id)
@@ -60,7 +60,7 @@ def since(alert: Alert) -> float:
 
 def mode_name(alert: Alert) -> str:
     """Return what the repair is called, raw."""
-    return labels.mode(alert.mode).name
+    return labels.mode(alert.remediation.mode).name
 
 
 def counted(values: Sequence[str]) -> str:

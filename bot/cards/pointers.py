@@ -29,5 +29,5 @@ def posted_twice(alerts: Sequence[Alert], link: str) -> Message:
 
 def _named(alerts: Sequence[Alert]) -> str:
     """Return the nodes of a message: one by its name."""
-    nodes = {each.node for each in alerts}
+    nodes = {each.remediation.node for each in alerts}
     return escape(nodes.pop(), 100) if len(nodes) == 1 else f"{len(nodes)} nodes"

@@ -133,7 +133,7 @@ def _box(alert: Alert, firsts: Firsts, called: Mapping[RemediationRef, str], con
     """Return a node's box, with what changes the decision on it beneath."""
     half = half_approved([alert], firsts)
     told = [f"1 of 2 approvals: <@{first.user_id}>" for _, first in half]
-    if not half and config.needs_two(alert.mode, alert.history):
+    if not half and config.needs_two(alert.remediation.mode, alert.history):
         told.append("Needs two approvers")
     told += [f"On hold by <@{alert.hold.user_id}>"] if alert.hold else []
     option, fits = _option(alert, called), blocks.pages(told, " · ", blocks.MAX_OPTION_TEXT)[:1]

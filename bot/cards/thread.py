@@ -125,7 +125,7 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
     Args:
         called: the user or group on call; empty for nobody.
     """
-    nodes, remediation = _first([each.node for each in alerts], 100), alerts[0].remediation
+    nodes, remediation = _first([each.remediation.node for each in alerts], 100), alerts[0].remediation
     back = alerts[0].came_back
     assert back is not None  # noqa: S101 - that is what this tells
     fault, repair = escape(back.fault, 80), escape(labels.mode(remediation.mode).noun, 80)
@@ -144,7 +144,7 @@ def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
     Args:
         now: Unix time in seconds.
     """
-    nodes, after = _first([each.node for each in alerts], 100), [each.remediation for each in alerts]
+    nodes, after = _first([each.remediation.node for each in alerts], 100), [each.remediation for each in alerts]
     passed = lasted(now - max((each.succeeded_at for each in after), default=now))
     are, its, node = ("isn't", "its", "node") if len(alerts) == 1 else ("aren't", "their", "nodes")
     said = f"{nodes} {are} running in the cluster {passed} after {its} repair, as Together lists it. Check the {node}."

@@ -109,8 +109,9 @@ class BatchService:
         return batch, replace(waiting, alerts=wanted)
 
     def _shown(self, alert: Alert, *, is_half: bool) -> SeenState:
-        is_first = self.config.needs_two(alert.mode, alert.history) and not is_half
-        return SeenState(alert.mode, alert.state, alert.remediation.episode_key, is_first=is_first)
+        shown = alert.remediation
+        is_first = self.config.needs_two(shown.mode, alert.history) and not is_half
+        return SeenState(shown.mode, shown.state, shown.episode_key, is_first=is_first)
 
     async def _check_pauses(self, clusters: Collection[str]) -> None:
         """Return where anything of it could be approved now.

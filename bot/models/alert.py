@@ -353,24 +353,9 @@ class Alert:
         return self.remediation.cluster_id
 
     @property
-    def state(self) -> str:
-        """As it was last seen."""
-        return self.remediation.state
-
-    @property
-    def node(self) -> str:
-        """What its node is called."""
-        return self.remediation.node
-
-    @property
-    def mode(self) -> str:
-        """As it was last seen."""
-        return self.remediation.mode
-
-    @property
     def is_waiting(self) -> bool:
         """Whether it waits for approval."""
-        return self.state == State.PENDING_APPROVAL and not self.is_unlisted
+        return self.remediation.state == State.PENDING_APPROVAL and not self.is_unlisted
 
     @property
     def as_told(self) -> Remediation:
@@ -405,11 +390,6 @@ class Alert:
             return self  # nearly every one of a digest's thousand
         hold = self.hold.at(now) if self.hold else None
         return replace(self, hold=hold, remark=None if is_over else self.remark)
-
-    def can_settle(self, now: float) -> bool:
-        """Return whether a reading would end the doubt about what somebody was answered."""
-        settles_at = self.remark.settles_at if self.remark else None
-        return settles_at is not None and settles_at <= now
 
     def about(self, first: FirstApproval | None) -> CardContext:
         """Return what its card says beyond the remediation."""

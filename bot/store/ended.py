@@ -77,7 +77,7 @@ def note_returns(connection: Connection, new: Sequence[Alert], verified: float) 
     """Let repairs say that what they were to mend is back."""
     nodes: dict[tuple[str, str], list[Remediation]] = {}
     for each in new:
-        for name in {each.remediation.instance_id, each.node}:
+        for name in {each.remediation.instance_id, each.remediation.node}:
             nodes.setdefault((each.cluster_id, name), []).append(each.remediation)
     for cluster_id in {each.cluster_id for each in new} if verified else ():
         for one in _repaired(connection, cluster_id):

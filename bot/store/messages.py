@@ -122,7 +122,7 @@ def shown_in(connection: Connection, channel_id: str, ts: str) -> list[Remediati
 def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
     """Return the names of nodes, of the remediations that the bot has told of."""
     found = read_alerts(connection, _BODIES, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
-    return {each.ref: each.node for each in found}
+    return {each.ref: each.remediation.node for each in found}
 
 
 def is_empty(connection: Connection) -> bool:
@@ -146,7 +146,7 @@ def withdrawn(connection: Connection, refs: Sequence[RemediationRef]) -> set[Rem
 def lost(connection: Connection) -> list[RemediationRef]:
     """Return what vanished in the middle of its work, of the last day: it may have ended badly."""
     gone = read_alerts(connection, _GONE, {"b_seconds": 86_400.0})
-    return [each.ref for each in gone if each.state in IN_REPAIR or each.decided]
+    return [each.ref for each in gone if each.remediation.state in IN_REPAIR or each.decided]
 
 
 def arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
@@ -302,7 +302,7 @@ def observe(
     def changed(look: Look) -> Tracked | None:
         nonlocal before
         before = look.alert
-        if seen and seen.state != before.state:
+        if seen and seen.state != before.remediation.state:
             look = replace(look, decided=audit.who_decided(connection, seen))
         return change(look)
 

@@ -116,7 +116,7 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
 
 def opened(connection: Connection, alert: Alert) -> None:
     """Write down that a remediation waits for approval, or what is under way when it is first seen."""
-    kind = EventKind.OPENED if alert.is_waiting else _KINDS.get(alert.state)  # type: ignore[call-overload] # the set of states is open
+    kind = EventKind.OPENED if alert.is_waiting else _KINDS.get(alert.remediation.state)  # type: ignore[call-overload] # the set of states is open
     if kind:
         emit(connection, kind, str(alert.ref), about(alert))
 
@@ -166,10 +166,10 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     elif after.worsened_at != before.worsened_at:
         emit(connection, EventKind.WORSENED, subject, told)
     if after.is_unlisted and not before.is_unlisted:
-        if before.state not in FINAL:
+        if before.remediation.state not in FINAL:
             emit(connection, EventKind.RESOLVED, subject, told | {"state": "WITHDRAWN"})
-    elif after.state != before.state and (
-        kind := _KINDS.get(after.state)  # type: ignore[call-overload] # the set of states is open
+    elif after.remediation.state != before.remediation.state and (
+        kind := _KINDS.get(after.remediation.state)  # type: ignore[call-overload] # the set of states is open
     ):
         emit(connection, kind, subject, told)
 

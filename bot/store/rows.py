@@ -203,7 +203,7 @@ def alert_row(alert: Alert) -> Record:
 def _alert_columns(alert: Alert) -> Record:
     return {
         "message_id": alert.message_id,
-        "state": WITHDRAWN if alert.is_unlisted else alert.state,
+        "state": WITHDRAWN if alert.is_unlisted else alert.remediation.state,
         "is_open": not alert.is_closed,
         "seen_at": alert.seen_at,
         "fingerprint": alert.fingerprint,

@@ -72,7 +72,7 @@ def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float
         return {Check.STUCK: config.cards.stuck_at(alert.remediation)}
     moments = {Check.BACK: ended + BACK_SECONDS, Check.LASTS: ended + watched}
     is_out_of_date = now > ended + BACK_SECONDS + LATE_BACK_SECONDS
-    if alert.came_back or is_out_of_date or alert.mode not in _KEEP_THE_NODE:
+    if alert.came_back or is_out_of_date or alert.remediation.mode not in _KEEP_THE_NODE:
         del moments[Check.BACK]
     if alert.came_back or not alert.remediation.is_fault_known:
         del moments[Check.LASTS]

@@ -17,8 +17,8 @@ def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
     """
     if cluster_id is None:
         return []
-    running = [each for each in started if each.state not in FINAL]
-    return [each for each in running if each.remediation.is_automatic and labels.deletes_data(each.mode)]
+    running = [each for each in started if each.remediation.state not in FINAL]
+    return [each for each in running if each.remediation.is_automatic and labels.deletes_data(each.remediation.mode)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,8 @@ class Reconciler:
         for alert in snapshot.alerts:
             if alert.is_stale:
                 self._index.mark_stale(alert.ref)
-            if alert.can_settle(snapshot.now):
+            settles_at = alert.remark.settles_at if alert.remark else None
+            if settles_at is not None and settles_at <= snapshot.now:  # a reading would end the doubt
                 self._index.mark_stale(alert.ref)
                 self._index.doubt(alert.ref)
         step = self._next_step(snapshot)

@@ -220,7 +220,7 @@ class Teller:
         after = await self._settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
         for each in [each for each in (after.alerts if after else ()) if each.ref in told]:
             if part.event is not EventKind.STUCK:
-                metrics.VERIFIED.labels(each.mode, part.event).inc()
+                metrics.VERIFIED.labels(each.remediation.mode, part.event).inc()
             elif not each.is_closed:
                 metrics.STUCK.inc()
         return after

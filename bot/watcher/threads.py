@@ -123,16 +123,18 @@ def _failures(snapshot: Snapshot, oncall: str) -> Iterator[PendingReply]:
     if message.is_digest:
         yield PendingReply(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)
         return
-    first = snapshot.firsts.get(new[0].ref)
-    first_user = first.user_id if first and first.mode == new[0].mode else ""
-    said = cards.failed_repair(new[0].remediation, new[0].decided, first_user, oncall, snapshot.now)
+    remediation, decided, first = new[0].remediation, new[0].decided, snapshot.firsts.get(new[0].ref)
+    first_user = decided.first_user if decided else ""
+    if not first_user and first and first.mode == remediation.mode:
+        first_user = first.user_id  # where it wasn't clear whether the second approval had taken effect
+    said = cards.failed_repair(remediation, decided, first_user, oncall, snapshot.now)
     yield PendingReply(said, told, broadcast=True)
 
 
 def new_failures(snapshot: Snapshot) -> list[Alert]:
     """Return what has failed lately and wasn't told."""
     told, now = snapshot.message.announced, snapshot.now
-    failed = [each for each in snapshot.alerts if each.state == State.FAILED]
+    failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
     return [each for each in failed if alerts.episode_of(each) not in told and not _is_old(each, now)]
 
 
