@@ -221,6 +221,12 @@ def fires_again(one: Remediation, fault: str, firing: LinkedAlert, seconds: floa
     return CameBack(fault, now, was_firing=True, is_suggested=False) if is_still else None
 
 
+def may_still_clear(one: Remediation, firing: LinkedAlert, now: float) -> bool:
+    """Return whether it is too early to say that an alert, which a repair was to end, didn't stop with it."""
+    started, ended = firing.started_at, one.succeeded_at
+    return started is not None and started.timestamp() < ended and now - ended < CLEARS_SECONDS
+
+
 def returned(look: Look, back: CameBack) -> Tracked | None:
     """Return a repaired alert whose fault is back; None where that is known."""
     if look.alert.came_back or look.alert.remediation.state != State.SUCCEEDED:

@@ -90,6 +90,7 @@ class FaultMessage:
         is_repeated: it was sent once more, though the bot may not read the channel to look for it.
         is_read_only: Slack takes no edit of it any more.
         has_brake: it has said that approvals are paused.
+        is_silent: nobody was called by its post, nor in its thread: an edit notifies nobody.
     """
 
     channel_id: str
@@ -101,6 +102,7 @@ class FaultMessage:
     is_repeated: bool = False
     is_read_only: bool = False
     has_brake: bool = False
+    is_silent: bool = False
 
     def arrived(self, ts: str, content_hash: str) -> "FaultMessage":
         """Return it once its post is in the channel, or a reply in its thread."""
@@ -112,6 +114,7 @@ class FaultMessage:
             calls=frozenset(),
             is_repeated=False,
             has_brake=self.has_brake or any(each.startswith(_BRAKE) for each in self.calls),
+            is_silent=not self.calls and (self.is_silent or not self.ts),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, or_
 
-from bot.alerts import came_back, fault_of, fires_again, returned
+from bot.alerts import came_back, fault_of, fires_again, may_still_clear, returned
 from bot.models import Alert, LinkedAlert, Remediation, RemediationRef, State
 from bot.store.connection import Connection, Values, read_clock
 from bot.store.rows import ALERTS, change_alert, read_alerts
@@ -87,7 +87,11 @@ def note_returns(connection: Connection, new: Sequence[Alert], verified: float) 
 
 
 def note_firing(connection: Connection, cluster_id: str, firing: Sequence[LinkedAlert], verified: float) -> set[str]:
-    """Let repairs say that what they were to mend fires again, or still. Returns the keys of those alerts."""
+    """Let repairs say that what they were to mend fires again, or still.
+
+    Returns:
+        The keys of those alerts that people are called for by that, now or once they had the time to clear.
+    """
     if not verified:
         return set()
     present, found = read_clock(connection), set()
@@ -95,13 +99,16 @@ def note_firing(connection: Connection, cluster_id: str, firing: Sequence[Linked
     for each in firing:
         for name in each.names:
             by_node.setdefault(name, []).append(each)
-    for one in _repaired(connection, cluster_id):
+    repaired = read_alerts(connection, _REPAIRED, {"b_cluster": cluster_id})
+    for one in [each.remediation for each in repaired if not each.came_back]:
         for each in {id(each): each for name in (one.instance_id, one.node) for each in by_node.get(name, ())}.values():
             fault = fault_of(one, each)
-            if fault and present <= one.succeeded_at + verified:
+            if not fault or present > one.succeeded_at + verified:
+                continue
+            if back := fires_again(one, fault, each, verified, present):
+                change_alert(connection, one.ref, partial(returned, back=back))
+            if back or may_still_clear(one, each, present):
                 found.add(each.key)
-                if back := fires_again(one, fault, each, verified, present):
-                    change_alert(connection, one.ref, partial(returned, back=back))
     return found
 
 

@@ -40,7 +40,7 @@ class View:
 
     Attributes:
         overdue: the faults that people are to be called for, or were.
-        draw: gives what it shows, without the mention in a post that calls nobody.
+        draw: gives what it shows, with the mention of who was called.
         is_fresh: the alerts were read lately: nobody is called, and nothing said to be over, by what is old.
         is_over: nothing is left that the message is about.
         is_elsewhere: the cluster's alerts go to another channel than the message's now.
@@ -139,7 +139,8 @@ class FaultTeller:
         if is_over:
             draw = partial(cards.none_left, report, now)
         else:
-            oncall = self.config.route(cluster_id).oncall
+            is_silent = report.message is not None and report.message.is_silent
+            oncall = "" if is_silent else self.config.route(cluster_id).oncall
             draw = partial(cards.unrepaired, cluster_id, report, left if stands else overdue, oncall)
         is_fresh = self.reports.is_fresh(cluster_id, self.clock.monotonic())
         is_elsewhere = self._channel_of(cluster_id) != self.config.route(cluster_id).channel_id

@@ -126,7 +126,7 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
         return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
     if waiting(snapshot.alerts) or threads.untold_overrides(snapshot):
         return Step.POST
-    if message.edited_at and threads.new_failures(snapshot):
+    if message.edited_at and (threads.new_failures(snapshot) or threads.new_returns(snapshot)):
         return Step.POST
     if message.is_started and not message.edited_at:
         return Step.POST if any(config.tells(each) for each in snapshot.alerts) else _quietly(snapshot)

@@ -146,12 +146,16 @@ def _is_old(alert: Alert, now: float) -> bool:
 
 def _returns(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield that what repairs were to mend is back, for the channel too."""
-    message, keys = snapshot.message, {f"came back {alerts.episode_of(each)}": each for each in snapshot.alerts}
-    new = {key: each for key, each in keys.items() if each.came_back and key not in message.announced}
-    if new:
-        said = cards.came_back(list(new.values()), config.on_call(list(new.values()), message.cluster_id))
+    if new := new_returns(snapshot):
+        said = cards.came_back(list(new.values()), config.on_call(list(new.values()), snapshot.message.cluster_id))
         refs = tuple(each.ref for each in new.values())
         yield PendingReply(said, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=refs)
+
+
+def new_returns(snapshot: Snapshot) -> dict[str, Alert]:
+    """Return the repairs whose fault is back, where that wasn't told, by as what it is remembered."""
+    keys = {f"came back {alerts.episode_of(each)}": each for each in snapshot.alerts if each.came_back}
+    return {key: each for key, each in keys.items() if key not in snapshot.message.announced}
 
 
 def _results(snapshot: Snapshot) -> Iterator[PendingReply]:

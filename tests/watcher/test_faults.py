@@ -292,3 +292,17 @@ async def test_message_moves_with_the_alerts_of_its_cluster_and_calls_there(bot:
             assert old.text == "Cluster cluster-1 (H100): moved to <#C0OTHER>."
         bot.together.fire("a-2", "cluster-1", "gpu-2")
         await until(bot, lambda: "gpu-2" in new.everything, 1800)
+
+
+async def test_message_whose_post_called_nobody_never_says_who_is_on_call(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    alert = await message(bot)
+    bot.slack.messages.remove(alert)
+    bot.together.fire("a-2", "cluster-1", "gpu-2", **WARNING)
+    bot.together.alerts["a-1"]["annotation"] = XID["annotation"]
+    again = await until(bot, lambda: next((each for each in told(bot) if each is not alert), None), 600)
+    await pass_time(bot, 120)
+    assert "On call" not in again.text
+    bot.together.fire("a-3", "cluster-1", "gpu-3")
+    await until(bot, lambda: CALL in str(thread(bot, again)), 1200)
+    await until(bot, lambda: f"On call: {CALL}" in again.text)

@@ -289,3 +289,56 @@ async def test_setting_switches_it_off() -> None:
         await pass_time(bot, 2 * DAY)
         assert "Rebooted" in alert.text
         assert not [each for each in thread(bot, alert) if "running" in each or "Held" in each]
+
+
+def calls(bot: World) -> list[str]:
+    """What was posted with a mention of who is on call: an edit notifies nobody."""
+    posted = [body for method, body in bot.slack.calls if method == "chat.postMessage"]
+    return [str(each["text"]) for each in posted if CALL in str(each)]
+
+
+async def test_fault_that_comes_back_twice_to_a_node_of_an_open_digest_calls_twice(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    for each in ids:
+        bot.together.remediations[each]["linked_alerts"] = firing("79")
+    message = await digest(bot)
+    for each in ids:
+        ended = {"state": "SUCCEEDED", "start_time": moment(bot, -60), "end_time": moment(bot)}
+        bot.together.remediations[each] |= ended
+    await pass_time(bot, 3600)
+    xid = firing("79")[0]["annotation"]
+    bot.together.fire("a-1", "cluster-1", "instance-0", annotation=xid)
+    await until(bot, lambda: [each for each in thread(bot, message) if "came back" in each], 1800)
+    await pass_time(bot, 600)
+    bot.together.alerts.clear()
+    await pass_time(bot, 6 * 3600)
+    before = len(calls(bot))
+    bot.together.fire("a-2", "cluster-1", "instance-0", annotation=xid)
+    await pass_time(bot, 3600)
+    (call,) = calls(bot)[before:]
+    assert "no repair is open" in call
+
+
+@pytest.mark.parametrize("seconds", [60, 2 * 3600])  # before and after the bot has noticed it
+async def test_fault_that_comes_back_calls_although_its_card_was_deleted(bot: World, seconds: int) -> None:
+    alert = await repaired(bot)
+    bot.slack.messages.remove(alert)
+    await pass_time(bot, seconds)
+    before = len(calls(bot))
+    bot.together.fire("a-1", "cluster-1", "instance-1", annotation=firing("79")[0]["annotation"])
+    await pass_time(bot, 3600)
+    (call,) = calls(bot)[before:]
+    assert "Xid 79 came back on instance-1" in call
+    (again,) = bot.slack.cards(IDS[2])
+    assert "Fault came back" in again.text
+
+
+async def test_fault_of_a_repaired_node_that_names_no_beginning_calls(bot: World) -> None:
+    await repaired(bot)
+    await pass_time(bot, 2 * 3600)
+    before = len(calls(bot))
+    bot.together.fire("a-1", "cluster-1", "instance-1", annotation=firing("79")[0]["annotation"])
+    del bot.together.alerts["a-1"]["started_at"]
+    await pass_time(bot, 3600)
+    assert len(calls(bot)) == before + 1
