@@ -69,6 +69,7 @@ class OutageNotifier:
     _over: dict[str, float] = field(default_factory=dict, init=False)
     _gone: set[str] = field(default_factory=set, init=False)
     _ended: dict[str, float] = field(default_factory=dict, init=False)
+    _sending: set[_Notice] = field(default_factory=set, init=False)
     _unclear: dict[str, _Unclear] = field(default_factory=dict, init=False)
     _told_blindly: set[str] = field(default_factory=set, init=False)
 
@@ -124,7 +125,7 @@ class OutageNotifier:
         if notice.kind is not _Kind.LASTS:
             await self._take_buttons(notice.clusters)
         self.database.lease.ensure_held()
-        await finish(self._say(notice))
+        await finish(self._send(notice))
 
     def _notices(self) -> Iterator[_Notice]:
         now = self.clock.now()
@@ -143,6 +144,13 @@ class OutageNotifier:
         """Return whether what is readable now may be said to be so: what comes and goes is told once."""
         is_again = self._known[cluster_id].since - self._ended.get(cluster_id, -FLAPS_WITHIN) < FLAPS_WITHIN
         return not is_again or self.clock.now() - over_since >= STEADY_SECONDS
+
+    async def _send(self, notice: _Notice) -> None:
+        self._sending.add(notice)
+        try:
+            await self._say(notice)
+        finally:
+            self._sending.discard(notice)
 
     async def _say(self, notice: _Notice) -> None:
         message, mark = self._message(notice), new_id()
@@ -225,7 +233,8 @@ class OutageNotifier:
                 logger.warning("The message about an outage can't be changed any more: %s", error)
 
     def _may_be_told(self, cluster_id: str) -> bool:
-        return any(cluster_id in each.notice.clusters for each in self._unclear.values())
+        notices = [*self._sending, *(each.notice for each in self._unclear.values())]
+        return any(cluster_id in each.clusters for each in notices)
 
     def _grouped(self, ids: set[str]) -> list[list[str]]:
         """Group the clusters by channel, apart from the list of clusters."""

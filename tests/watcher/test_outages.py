@@ -113,6 +113,26 @@ async def test_outage_is_posted_once_although_slack_answers_unclearly(bot: World
     assert len([each for each in bot.slack.visible() if "Together hasn't answered for" in each.text]) == 1
 
 
+def lists(bot: World) -> int:
+    return sum(call.verb == "list" for call in bot.together.calls)
+
+
+async def test_outage_that_ends_while_its_message_is_on_its_way_is_told_to_be_over(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await pass_time(bot, 280)
+    with bot.slack.paused("chat.postMessage"):
+        await until(bot, lambda: bot.slack.is_waiting("chat.postMessage"), 150)
+        bot.together.faults.clear()
+        before = lists(bot)
+        await until(bot, lambda: lists(bot) > before, 9)  # the client gives up after 10 s
+        await quiet(bot)
+    await until(bot, lambda: [each for each in bot.slack.visible() if "Together is reachable again" in each.text])
+    await pass_time(bot, 600)
+    assert [each.text for each in bot.slack.visible() if "hasn't answered" in each.text] == []
+
+
 async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_read_on(bot: World) -> None:
     bot.together.add()
     await card(bot)
