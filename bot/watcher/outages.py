@@ -72,19 +72,21 @@ class OutageNotifier:
     _sending: set[_Notice] = field(default_factory=set, init=False)
     _unclear: dict[str, _Unclear] = field(default_factory=dict, init=False)
     _told_blindly: set[str] = field(default_factory=set, init=False)
+    _shown_over: set[str] = field(default_factory=set, init=False)
 
     async def load(self) -> None:
         """Begin with what the last process knew."""
         self._known = await self.database.read(outages.known)
-        for each in (self._over, self._gone, self._unclear, self._told_blindly):
+        for each in (self._over, self._gone, self._unclear, self._told_blindly, self._shown_over):
             each.clear()
 
     async def failed(self, cluster_id: str) -> None:
         """A cluster, or the list of clusters, could not be read."""
         self._over.pop(cluster_id, None)
-        if cluster_id not in self._known:
-            self._known[cluster_id] = outage = Outage(self.clock.now(), told=False)
-            await self.database.run(outages.note, cluster_id, outage)
+        outage = self._known.get(cluster_id)
+        if outage is None or outage.ts in self._shown_over:
+            self._known[cluster_id] = again = Outage(outage.since if outage else self.clock.now(), told=False)
+            await self.database.run(outages.note, cluster_id, again)
 
     async def succeeded(self, cluster_id: str) -> None:
         """It was read."""
@@ -123,7 +125,9 @@ class OutageNotifier:
         if notice is None:
             return
         if notice.kind is not _Kind.LASTS:
-            await self._take_buttons(notice.clusters)
+            await self._take_buttons(notice)
+            if notice not in self._notices():
+                return
         self.database.lease.ensure_held()
         await finish(self._send(notice))
 
@@ -212,22 +216,26 @@ class OutageNotifier:
                 await self._forget(each)  # nobody has heard of it, and it is over
         return True
 
-    async def _take_buttons(self, clusters: Collection[str]) -> None:
+    async def _take_buttons(self, notice: _Notice) -> None:
         """Take the button off each message about an outage that is over for all whom it was about."""
-        for ts in sorted({self._known[each].ts for each in clusters} - {""}):
+        for ts in sorted({self._known[each].ts for each in notice.clusters} - {""}):
             about = [each for each, outage in self._known.items() if outage.ts == ts]
-            if not set(about) <= set(clusters):
+            if not set(about) <= set(notice.clusters):
                 continue
+            await self.channels.turn_to_update()
+            if notice not in self._notices():
+                return
             since, until = (
                 min(self._known[each].since for each in about),
                 max(self._over.get(each, self.clock.now()) for each in about),
             )
             shown = cards.was_unreadable(_named(about), since, until)
-            await self.channels.turn_to_update()
             self.database.lease.ensure_held()
+            self._shown_over.add(ts)
             try:
                 await self.channels.update(ts, shown, self._known[about[0]].channel_id)
             except PostFailed as error:
+                self._shown_over.discard(ts)
                 if not (error.is_lasting or error.is_closed):
                     raise
                 logger.warning("The message about an outage can't be changed any more: %s", error)

@@ -117,6 +117,7 @@ def lists(bot: World) -> int:
     return sum(call.verb == "list" for call in bot.together.calls)
 
 
+@pytest.mark.bot(BOT_POLL_SECONDS="5")
 async def test_outage_that_ends_while_its_message_is_on_its_way_is_told_to_be_over(bot: World) -> None:
     bot.together.add()
     await card(bot)
@@ -131,6 +132,32 @@ async def test_outage_that_ends_while_its_message_is_on_its_way_is_told_to_be_ov
     await until(bot, lambda: [each for each in bot.slack.visible() if "Together is reachable again" in each.text])
     await pass_time(bot, 600)
     assert [each.text for each in bot.slack.visible() if "hasn't answered" in each.text] == []
+
+
+@pytest.mark.bot(BOT_POLL_SECONDS="5")
+@pytest.mark.parametrize("result", ["arrives", "internal_error"])
+async def test_outage_that_continues_while_its_message_is_being_ended_is_told_again(bot: World, result: str) -> None:
+    bot.together.add()
+    await card(bot)
+    outage = Fault("rpc", verb="list", code=14, times=-1)
+    bot.together.faults.append(outage)
+    (message,) = await until(bot, lambda: [each for each in bot.slack.visible() if "hasn't answered" in each.text], 600)
+    await pass_time(bot, 60)
+    if result != "arrives":
+        bot.slack.faults.append(SlackFault("chat.update", result, after=True))
+    with bot.slack.paused("chat.update"):
+        bot.together.faults.clear()
+        await until(bot, lambda: bot.slack.is_waiting("chat.update"))
+        bot.together.faults.append(outage)
+        before = lists(bot)
+        await until(bot, lambda: lists(bot) > before, 9)  # the client gives up after 10 s
+        await quiet(bot)
+    await pass_time(bot, 1800)
+    assert "didn't answer" in message.text
+    (again,) = [each for each in bot.slack.visible() if "hasn't answered" in each.text]
+    bot.together.faults.clear()
+    await until(bot, lambda: [each for each in bot.slack.visible() if "Together is reachable again" in each.text], 1800)
+    assert "didn't answer" in again.text
 
 
 async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_read_on(bot: World) -> None:
