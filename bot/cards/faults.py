@@ -14,12 +14,15 @@ from bot.models import QUIET_SECONDS, Fault, FaultReport, Message
 from bot.mrkdwn import escape, lasted, when
 
 
-def unrepaired(cluster_id: str, report: FaultReport, overdue: Sequence[Fault], called: str) -> Message:
+def unrepaired(
+    cluster_id: str, report: FaultReport, overdue: Sequence[Fault], called: str, as_of: float = 0.0
+) -> Message:
     """Return what is wrong in a cluster: approvals that paused automatically, and critical alerts without a repair.
 
     Args:
         overdue: alerts to tell of.
         called: a user or group ID to mention; empty for nobody.
+        as_of: when the alerts were last read, where that is long ago, as Unix time in seconds; else 0.
     """
     where, count = escape(report.cluster, 100), len({each.alert.node for each in overdue})
     lines = _brake_lines(report)
@@ -29,6 +32,7 @@ def unrepaired(cluster_id: str, report: FaultReport, overdue: Sequence[Fault], c
         lines.append(elements(f"{_nodes(overdue, unnamed)} ({where}): {what}, and no repair is open ⚠️", bold=True))
         lines += _first(overdue, len(overdue) + unnamed)
         lines.append(elements(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together."))
+        lines += [elements(_confirmed(as_of))] if as_of else []
     if called and (overdue or report.brake_key):
         lines.append(elements(f"On call: {mention(called)}"))
     told = _message(lines)
@@ -46,15 +50,27 @@ def more_unrepaired(report: FaultReport, faults: Sequence[Fault], seconds: float
     return _message([*lines, *([elements(mention(called))] if called else [])])
 
 
-def none_left(report: FaultReport, now: float) -> Message:
-    """Return what the message says once nothing of it is left; `now` in Unix time in seconds."""
+def none_left(report: FaultReport, now: float, as_of: float) -> Message:
+    """Return what the message says once nothing of it is left.
+
+    Args:
+        now: Unix time in seconds.
+        as_of: when the alerts were last read, where that is long ago, likewise; else 0.
+    """
     where = escape(report.cluster, 100)
     if not report.is_watched:
         return _message([elements(f"{where} isn't monitored any more, {when(now)}.", bold=True)])
+    if as_of and report.is_announced:
+        head = elements(f"{where}: no critical fault without a repair is known", bold=True)
+        return _message([head, elements(_confirmed(as_of))])
     told = ["the storm brake is released"] if report.message and report.message.has_brake else []
     if report.is_announced or not told:
         told.append("Together lists no critical fault without a repair")
     return _message([elements(f"{where}: {', and '.join(told)}, {when(now)} ✅", bold=True)])
+
+
+def _confirmed(as_of: float) -> str:
+    return f"Last confirmed {when(as_of)}. Can't read Together's alerts to check again."
 
 
 def _brake_lines(report: FaultReport) -> list[list[Element]]:

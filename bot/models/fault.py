@@ -91,6 +91,7 @@ class FaultMessage:
         is_read_only: Slack takes no edit of it any more.
         has_brake: it has said that approvals are paused.
         is_silent: nobody was called by its post, nor in its thread: an edit notifies nobody.
+        as_of: when the alerts were last read, where it says so because that is long ago; else 0.
     """
 
     channel_id: str
@@ -103,6 +104,7 @@ class FaultMessage:
     is_read_only: bool = False
     has_brake: bool = False
     is_silent: bool = False
+    as_of: float = 0.0
 
     def arrived(self, ts: str, content_hash: str) -> "FaultMessage":
         """Return it once its post is in the channel, or a reply in its thread."""
@@ -147,8 +149,8 @@ class FaultReport:
     def noting(self, cluster: str, faults: Sequence[Fault], most: int, now: float) -> "FaultReport":
         """Return it with what fires now; of very many, what people weren't called for yet comes first."""
         keys = {each.alert.key for each in faults} | self.brake_key
-        gone = {key: 0.0 if key in keys else at or now for key, at in self.told.items()}
-        told = {key: at for key, at in gone.items() if not at or now - at < FORGOTTEN_SECONDS}
+        remembered = {key: at for key, at in self.told.items() if not at or now - at < FORGOTTEN_SECONDS}
+        told = {key: 0.0 if key in keys else at or now for key, at in remembered.items()}
         ordered = sorted(
             faults,
             key=lambda each: (not each.alert.is_critical, each.alert.key in told, each.since, each.alert.key),
@@ -162,6 +164,20 @@ class FaultReport:
             nodes=len({each.alert.node for each in faults if each.alert.is_critical}),
             told=told,
             is_watched=True,
+        )
+
+    def without(self, keys: Collection[str], now: float) -> "FaultReport":
+        """Return it without these alerts: a repair of their nodes is open now."""
+        left = tuple(each for each in self.faults if each.alert.key not in keys)
+        critical = [each.alert.node for each in self.faults if each.alert.key in keys and each.alert.is_critical]
+        nodes = {*critical}.difference(each.alert.node for each in left if each.alert.is_critical)
+        return replace(
+            self,
+            faults=left,
+            count=self.count - len(self.faults) + len(left),
+            critical=self.critical - len(critical),
+            nodes=self.nodes - len(nodes),
+            told={key: at or (now if key in keys else 0.0) for key, at in self.told.items()},
         )
 
     def having_told(self, keys: Collection[str]) -> "FaultReport":

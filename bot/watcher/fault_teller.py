@@ -42,6 +42,7 @@ class View:
         overdue: the faults that people are to be called for, or were.
         draw: gives what it shows, with the mention of who was called.
         is_fresh: the alerts were read lately: nobody is called, and nothing said to be over, by what is old.
+        as_of: when they were, where that is long ago; else 0, or where nobody knows.
         is_over: nothing is left that the message is about.
         is_elsewhere: the cluster's alerts go to another channel than the message's now.
     """
@@ -50,6 +51,7 @@ class View:
     overdue: list[Fault]
     draw: Callable[[], Message]
     is_fresh: bool
+    as_of: float
     is_over: bool
     is_elsewhere: bool
 
@@ -65,17 +67,24 @@ class View:
         if message and message.mark:
             return Step.FIND
         if self.is_over:
-            is_known = self.is_fresh or not report.is_announced or not report.is_watched
-            return Step.END if (message or report.is_announced) and is_known else None
+            if self.is_fresh or not report.is_announced or not report.is_watched:
+                return Step.END if message or report.is_announced else None
+            return Step.EDIT if self.as_of and self._is_outdated else None
         if self.is_elsewhere:
             return Step.MOVE
         if message is None:
             return Step.POST if self.news or report.brake_key or (self.is_fresh and self.overdue) else None
         if not message.ts:
             return Step.POST if self.news else None
-        if message.content_hash != self.draw().fingerprint and not message.is_read_only:
+        if self._is_outdated:
             return Step.EDIT
         return Step.REPLY if self.news else None
+
+    @property
+    def _is_outdated(self) -> bool:
+        message = self.report.message
+        is_takeable = message is not None and message.ts and not message.is_read_only
+        return bool(message and is_takeable and message.content_hash != self.draw().fingerprint)
 
 
 @dataclass(slots=True)
@@ -136,15 +145,17 @@ class FaultTeller:
         # Once it is there, it shows the younger ones too.
         left = report.worst if self.config.unrepaired_seconds else overdue
         is_over = not (left or report.brake) or not report.is_watched
+        is_fresh = self.reports.is_fresh(cluster_id, self.clock.monotonic())
+        confirmed_at = self.reports.confirmed_at.get(cluster_id) or (report.message.as_of if report.message else 0.0)
+        as_of = 0.0 if is_fresh else confirmed_at
         if is_over:
-            draw = partial(cards.none_left, report, now)
+            draw = partial(cards.none_left, report, now, as_of)
         else:
             is_silent = report.message is not None and report.message.is_silent
             oncall = "" if is_silent else self.config.route(cluster_id).oncall
-            draw = partial(cards.unrepaired, cluster_id, report, left if stands else overdue, oncall)
-        is_fresh = self.reports.is_fresh(cluster_id, self.clock.monotonic())
+            draw = partial(cards.unrepaired, cluster_id, report, left if stands else overdue, oncall, as_of)
         is_elsewhere = self._channel_of(cluster_id) != self.config.route(cluster_id).channel_id
-        return View(report, overdue, draw, is_fresh, is_over, is_elsewhere)
+        return View(report, overdue, draw, is_fresh, as_of, is_over, is_elsewhere)
 
     def _channel_of(self, cluster_id: str) -> str:
         message = self.reports[cluster_id].message
@@ -161,8 +172,8 @@ class FaultTeller:
         else:
             # By what was read long ago nobody is called, so it isn't beside the mention either.
             shown = [each for each in view.overdue if each.alert.key in {*new, *report.told}]
-            said = cards.unrepaired(cluster_id, report, shown, oncall if new else "")
-        known = report.message or FaultMessage(self._channel_of(cluster_id))
+            said = cards.unrepaired(cluster_id, report, shown, oncall if new else "", view.as_of)
+        known = replace(report.message or FaultMessage(self._channel_of(cluster_id)), as_of=view.as_of)
         sending = replace(known, mark=new_id(), sent_at=await self.reports.database.read(read_clock), calls=new)
         # Before it leaves, so that the next process with the watch looks for it.
         await self.reports.change(cluster_id, partial(replace, message=sending))
@@ -222,7 +233,7 @@ class FaultTeller:
                 logger.warning("The message about cluster %s can't be changed any more: %s", cluster_id, error)
                 message = None if error.is_gone else replace(message, is_read_only=True)
             else:
-                message = replace(message, content_hash=shown.fingerprint)
+                message = replace(message, content_hash=shown.fingerprint, as_of=view.as_of)
         if is_end and cluster_id in self._doubted:  # an earlier edit may arrive over this one: it is made once more
             self._doubted.discard(cluster_id)
             self._arrives_by[cluster_id] = self.clock.monotonic() + LATE_SECONDS

@@ -82,10 +82,13 @@ class FaultWatch:
         metrics.UNREPAIRED.labels("other").set(sum(each.count for each in reports) - critical)
         metrics.BRAKES.set(sum(bool(each.brake_key) for each in reports))
 
-    def take(self, listing: Listing) -> None:
+    async def take(self, listing: Listing) -> None:
         """Have the alerts of a cluster read whose remediations were listed, where it is time."""
         now, cluster_id = self.clock.monotonic(), listing.cluster_id
-        if listing.error or listing.alone or not listing.is_watched or cluster_id in self._reading:
+        if listing.error or listing.alone or not listing.is_watched:
+            return
+        await self._leave_out(cluster_id, listing.under_repair)
+        if cluster_id in self._reading:
             return
         taken_at, under_repair = self._taken.get(cluster_id, (-math.inf, ()))
         is_slow = now - listing.asked_at > SLOW_SECONDS
@@ -96,6 +99,14 @@ class FaultWatch:
             self._reading.add(cluster_id)
             self._taken[cluster_id] = now, listing.under_repair
             self._wanted.put_nowait(listing)
+
+    async def _leave_out(self, cluster_id: str, under_repair: Collection[str]) -> None:
+        """Forget what a repair was opened for, also where the alerts can't be read."""
+        known = self.reports[cluster_id].faults
+        covered = {each.alert.key for each in known if not each.alert.names.isdisjoint(under_repair)}
+        if covered:
+            self._covered[cluster_id] = covered.union(self._covered.get(cluster_id, ()))
+            await self.reports.change(cluster_id, lambda report: report.without(covered, self.clock.now()))
 
     def _is_undecided(self, cluster_id: str) -> bool:
         """Whether the next answer says that an alert has cleared, or that people are to be called for it."""
@@ -166,7 +177,7 @@ class FaultWatch:
             if key not in firing and not is_gone and each.alert.names.isdisjoint(under_repair):
                 faults.append(replace(each, missed=each.missed + 1 if is_whole else 0))
         name = self.poller.name_of(cluster_id)
-        self.reports.read_at[cluster_id] = mono
+        self.reports.read_at[cluster_id], self.reports.confirmed_at[cluster_id] = mono, now
         # A fault of a repaired node is told in its thread: it calls nobody again.
         came_back = await self._look_for_returns(cluster_id, firing)
 

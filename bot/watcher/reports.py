@@ -20,10 +20,12 @@ class Reports:
     Attributes:
         database: others resume approvals there, so a report with a brake is always changed as it is in the database.
         read_at: when the alerts of a cluster were read by this process, on its monotonic clock.
+        confirmed_at: likewise, as Unix time in seconds.
     """
 
     database: LeasedDatabase
     read_at: dict[str, float] = field(default_factory=dict, init=False)
+    confirmed_at: dict[str, float] = field(default_factory=dict, init=False)
     _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
@@ -32,6 +34,7 @@ class Reports:
         await self.database.run(faults.drop_unreadable)
         self._known = await self.database.read(faults.known)
         self.read_at.clear()
+        self.confirmed_at.clear()
 
     async def refresh(self) -> None:
         """Learn who has resumed approvals, though Together can't be read."""

@@ -225,7 +225,7 @@ class Watcher:
                 await self._outages.succeeded(listing.cluster_id)
             if listing.cluster_id:
                 await self._intake.take(listing)
-                self._faults.take(listing)
+                await self._faults.take(listing)
                 await self._brake.look(listing)
                 continue
             if not listing.error:

@@ -516,3 +516,62 @@ async def test_post_about_the_brake_calls_for_no_alert_that_was_read_long_ago(bo
         body for method, body in bot.slack.calls if method == "chat.postMessage" and "S0ONCALL" in json.dumps(body)
     ]
     assert sum("gpu-1" in json.dumps(each) for each in calling) == 1, calling
+
+
+@pytest.mark.parametrize("code", [7, 13])
+async def test_repair_that_opens_while_alerts_can_not_be_read_ends_the_message(bot: World, code: int) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "instance-1")
+    alert = await message(bot)
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=code, times=-1))
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    await until(bot, lambda: OVER in alert.text)
+    await pass_time(bot, 1800)
+    assert told(bot) == [alert]
+
+
+async def test_message_says_when_alerts_were_last_read_and_names_no_node_whose_repair_is_open(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "instance-1")
+    alert = await message(bot)
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=13, times=-1))
+    await until(bot, lambda: "Last confirmed" in alert.text, 600)
+    assert TOLD in alert.text
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    await until(bot, lambda: TOLD not in alert.text)
+    assert OVER not in alert.text
+    assert "Last confirmed" in alert.text
+    bot.together.faults.clear()
+    await until(bot, lambda: OVER in alert.text, 600)
+    assert "Last confirmed" not in alert.text
+
+
+async def test_message_still_says_after_a_restart_when_alerts_were_last_read(database_url: str) -> None:
+    async with watching(database=database_url, BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.fire("a-1", "cluster-1", "gpu-1")
+        alert = await message(bot)
+        bot.together.faults.append(Fault("rpc", verb="alerts", code=13, times=-1))
+        await until(bot, lambda: "Last confirmed" in alert.text, 600)
+        text, edits = alert.text, alert.edits
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another():
+            await pass_time(bot, 1800)
+            assert (alert.text, alert.edits) == (text, edits)
+
+
+async def test_repair_that_opened_while_alerts_could_not_be_read_gives_its_minutes_once_it_ends(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "instance-1")
+    alert = await message(bot)
+    unreadable = Fault("rpc", verb="alerts", code=13, times=-1)
+    bot.together.faults.append(unreadable)
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    await until(bot, lambda: OVER in alert.text)
+    await pass_time(bot, 7200)
+    bot.together.review(IDS, "cancel")
+    await pass_time(bot, 60)
+    bot.together.faults.remove(unreadable)
+    await pass_time(bot, 800)
+    assert told(bot) == [alert], "somebody has just decided to leave the node as it is"
+    await until(bot, lambda: len(told(bot)) == 2, 600)
