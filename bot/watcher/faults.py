@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 READERS = 4
 KEPT = 200  # faults of a cluster
 MISSED = 2  # lists in a row without an alert: it has cleared
-UNSEEN_SECONDS = 600.0  # likewise, where there are more alerts than can be read
+UNSEEN_SECONDS = 600.0  # likewise, where there are more alerts than can be read; not one that people were called for
 UNAVAILABLE = {403, 404, 501}  # not every key may read the list
 ASK_AGAIN_SECONDS = 3600.0
 READ_SECONDS = 60.0  # between two readings of a cluster where nothing is to be decided on it
@@ -173,7 +173,9 @@ class FaultWatch:
 
         faults = [Fault(each.brief(), since(each)) for key, each in firing.items() if key not in covered]
         for key, each in known.items():
-            is_gone = each.missed + 1 >= MISSED if is_whole else mono - seen_at[key] > UNSEEN_SECONDS
+            is_called_for = each.alert.is_critical and key in self.reports[cluster_id].told
+            is_unseen = mono - seen_at[key] > UNSEEN_SECONDS and not is_called_for
+            is_gone = each.missed + 1 >= MISSED if is_whole else is_unseen
             if key not in firing and not is_gone and each.alert.names.isdisjoint(under_repair):
                 faults.append(replace(each, missed=each.missed + 1 if is_whole else 0))
         name = self.poller.name_of(cluster_id)
