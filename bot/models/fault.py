@@ -89,6 +89,7 @@ class FaultMessage:
         calls: the keys of what it calls people for.
         is_repeated: it was sent once more, though the bot may not read the channel to look for it.
         is_read_only: Slack takes no edit of it any more.
+        is_locked: Slack takes no reply in its thread, so what has come since is posted in the channel.
         has_brake: it has said that approvals are paused.
         is_silent: nobody was called by its post, nor in its thread: an edit notifies nobody.
         as_of: when the alerts were last read, where it says so because that is long ago; else 0.
@@ -102,6 +103,7 @@ class FaultMessage:
     calls: frozenset[str] = frozenset()
     is_repeated: bool = False
     is_read_only: bool = False
+    is_locked: bool = False
     has_brake: bool = False
     is_silent: bool = False
     as_of: float = 0.0

@@ -181,19 +181,22 @@ class FaultTeller:
             await self.reports.change(cluster_id, partial(replace, message=known if known.ts else None))
             return
         self._called_at[cluster_id] = self.clock.monotonic()
+        is_in_thread = is_reply and not known.is_locked
         try:
             ts = await self.channels.post(
                 said,
                 channel_id=known.channel_id,
                 mark=sending.mark,
-                thread_ts=known.ts or None,
-                broadcast=is_reply,
+                thread_ts=known.ts if is_in_thread else None,
+                broadcast=is_in_thread,
             )
         except PostUncertain:
             self._arrives_by[cluster_id] = self.clock.monotonic() + ARRIVED_SECONDS
             raise
         except PostFailed as error:
             left = known if (known.ts or known.is_repeated) and not error.is_gone else None
+            if left and is_in_thread and error.is_lasting:
+                left = replace(left, is_locked=True)
             await self.reports.change(cluster_id, partial(replace, message=left))
             raise
         await self._arrived(cluster_id, ts, said.fingerprint)
@@ -266,7 +269,7 @@ class FaultTeller:
         is_there: bool | None
         ts = message.ts
         try:
-            if ts:
+            if ts and not message.is_locked:
                 is_there = await self.channels.has_reply(message.mark, thread_ts=ts, channel_id=message.channel_id)
             else:
                 found = await self.channels.find(message.sent_at - HISTORY_BEFORE, message.channel_id)

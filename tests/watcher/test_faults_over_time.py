@@ -577,3 +577,30 @@ async def test_repair_that_opened_while_alerts_could_not_be_read_gives_its_minut
     await pass_time(bot, 800)
     assert told(bot) == [alert], "somebody has just decided to leave the node as it is"
     await until(bot, lambda: len(told(bot)) == 2, 600)
+
+
+class LockedThread(SlackFault):
+    """Slack takes no reply."""
+
+    def strikes(self, method: str, body: dict[str, Any]) -> bool:
+        return method == "chat.postMessage" and "thread_ts" in body
+
+
+@pytest.mark.parametrize("is_clear", [True, False])
+async def test_further_fault_calls_in_the_channel_where_the_thread_is_locked(bot: World, *, is_clear: bool) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    alert = await message(bot)
+    bot.slack.faults.append(LockedThread("chat.postMessage", "cannot_reply_to_message", times=-1))
+    if not is_clear:
+        bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", after=True))
+    bot.together.fire("a-2", "cluster-1", "gpu-2")
+
+    def look() -> list[Any]:
+        return [each for each in bot.slack.visible() if each.text.startswith("gpu-2: critical for 15 min")]
+
+    (call,) = await until(bot, look, 1800)
+    assert CALL in call.text
+    await pass_time(bot, 3600)
+    assert look() == [call]
+    assert "gpu-2" in alert.text
