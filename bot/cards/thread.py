@@ -249,10 +249,10 @@ def approving_alone(remediation: Remediation, override: Override, called: str) -
     return line(f"{said} {mention(called)}".rstrip())
 
 
-def hold_ends(remediation: Remediation, hold: Hold) -> Message:
-    """Tell the person who put a repair on hold that the hold ends soon."""
-    node = escape(remediation.node, 200)
-    return line(f"{node}: <@{hold.user_id}>, your hold ends in 2 min. Extend it on the card.")
+def hold_ends(remediation: Remediation, hold: Hold, now: float) -> Message:
+    """Tell the person who put a repair on hold that the hold ends soon; `now` in Unix time in seconds."""
+    node, left = escape(remediation.node, 200), lasted(hold.until - now)
+    return line(f"{node}: <@{hold.user_id}>, your hold ends in {left}. Extend it on the card.")
 
 
 def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:

@@ -26,6 +26,7 @@ class Hold:
         others: who asked for it too, and until when; none of them is later than this one.
         reason: as it was typed; may be empty.
         name: of who asked, for texts without mentions; may be empty.
+        since: when they asked, as Unix time in seconds; 0 where that isn't known.
     """
 
     user_id: str
@@ -33,6 +34,7 @@ class Hold:
     others: "tuple[Hold, ...]" = ()
     reason: str = ""
     name: str = ""
+    since: float = 0.0
 
     def at(self, now: float) -> "Hold | None":
         """Return what of it holds at a moment; None when it is over."""

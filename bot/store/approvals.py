@@ -89,7 +89,7 @@ def hold(connection: Connection, ref: RemediationRef, actor: Actor, seconds: flo
     """Keep the bot from reminding of a remediation. Returns until when; None where the bot does not track it."""
 
     def change(look: Look) -> Tracked:
-        asked = Hold(actor.user_id, look.now + seconds, reason=reason, name=actor.name)
+        asked = Hold(actor.user_id, look.now + seconds, reason=reason, name=actor.name, since=look.now)
         return held(look.alert, look.message, asked, look.now)
 
     changed = change_alert(connection, ref, change)

@@ -11,7 +11,6 @@ from bot.models import (
     ARRIVED_SECONDS,
     FINAL,
     FIRST_APPROVAL_SECONDS,
-    HOLD_ENDS_SOON_SECONDS,
     Alert,
     Message,
     RemediationRef,
@@ -177,7 +176,7 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
         for hold in threads.holds_of(alert):
             yield hold.until
             if threads.warning(alert, hold) not in snapshot.message.announced:
-                yield hold.until - HOLD_ENDS_SOON_SECONDS
+                yield threads.warns_at(hold)
         if alert.remark and alert.remark.until is not None:
             yield alert.remark.until
         if alert.remark and alert.remark.settles_at is not None:

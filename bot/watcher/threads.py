@@ -1,5 +1,6 @@
 """What the thread of a message lacks: pure functions. Times are Unix times."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -180,8 +181,14 @@ def _warnings(alert: Alert, message: TrackedMessage, now: float) -> Iterator[Pen
     """Yield what tells people that their holds end soon."""
     for hold in holds_of(alert):
         key = warning(alert, hold)
-        if alert.is_waiting and hold.until - HOLD_ENDS_SOON_SECONDS <= now and key not in message.announced:
-            yield PendingReply(cards.hold_ends(alert.remediation, hold), frozenset({key}))
+        if alert.is_waiting and warns_at(hold) <= now and key not in message.announced:
+            yield PendingReply(cards.hold_ends(alert.remediation, hold, now), frozenset({key}))
+
+
+def warns_at(hold: Hold) -> float:
+    """Return when somebody is told that their hold ends soon; never for one that was short from the start."""
+    at = hold.until - HOLD_ENDS_SOON_SECONDS
+    return at if at > hold.since else math.inf
 
 
 def warning(alert: Alert, hold: Hold) -> str:

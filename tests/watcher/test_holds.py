@@ -5,7 +5,7 @@ import pytest
 from bot import cards
 from tests.rows import outcomes_by_user
 from tests.simulator.slack import Posted
-from tests.simulator.slack.workspace import BOT_USER
+from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
 from tests.test_flow_menu import opened
@@ -121,6 +121,21 @@ async def test_menu_holds_for_as_long_as_was_chosen(bot: World) -> None:
     await pass_time(bot, 120)
     assert "On hold" not in alert.text
     assert [line for line in thread(bot, alert) if "has been waiting" in line] == []
+
+
+async def test_person_is_told_how_long_their_hold_lasts_yet(bot: World) -> None:
+    bot.together.add(instance_name="gpu-1")
+    alert = await card(bot)
+    await bot.slack.say("<@U0BOT> hold 1m gpu-1", user="U0ALICE")
+    await bot.slack.say("<@U0BOT> hold 5m gpu-1", user="U0BOB")
+    await until(bot, lambda: len([line for line in thread(bot, alert) if "put this on hold" in line]) == 2)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "drop", times=-1))
+    await pass_time(bot, 230)
+    bot.slack.faults.clear()
+    await pass_time(bot, 60)
+    (told,) = [line for line in thread(bot, alert) if "your hold ends" in line]
+    assert told.startswith("gpu-1: <@U0BOB>, your hold ends in ")
+    assert told.endswith(" s. Extend it on the card.")
 
 
 async def test_second_persons_hold_extends_and_hides_nothing(bot: World) -> None:
