@@ -293,7 +293,7 @@ def readable(clusters: Sequence[str], since: float, now: float) -> Message:
         now: likewise.
     """
     what = _named(clusters) if clusters else "the list of clusters"
-    text = f"Together is reachable again for {what} after {lasted(now - since)}. Cards are up to date."
+    text = f"Together is reachable again for {what} after {lasted(now - since)}. Cards are being updated."
     return Message(text, [blocks.paragraph(f"{text} ✅")])
 
 
