@@ -19,20 +19,25 @@ class Outage:
 
     Attributes:
         since: Unix time in seconds.
-        channel_id: where it was told; empty where it wasn't.
-        ts: likewise, Slack's name of that message; several clusters may share it.
+        channel_id: where it was told, or may have been; empty where it wasn't.
+        ts: Slack's name of that message, where it was; several clusters may share it.
+        mark: by what the message is found, once it has left; several clusters may share it.
+        sent_at: when that left, by the database's clock, as Unix time in seconds.
     """
 
     since: float
     told: bool
     channel_id: str = ""
     ts: str = ""
+    mark: str = ""
+    sent_at: float = 0.0
 
 
 def known(connection: Connection) -> dict[str, Outage]:
     """Return the clusters that cannot be read."""
     return {
-        row.cluster_id: Outage(row.since, bool(row.told), row.channel_id, row.ts) for row in connection.execute(_KNOWN)
+        row.cluster_id: Outage(row.since, bool(row.told), row.channel_id, row.ts, row.mark, row.sent_at)
+        for row in connection.execute(_KNOWN)
     }
 
 

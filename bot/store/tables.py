@@ -219,6 +219,8 @@ outages = Table(
     _required("told", Boolean),
     _required("channel_id", server_default=""),
     _required("ts", server_default=""),
+    _required("mark", server_default=""),
+    _required("sent_at", Double, server_default="0"),
 )
 
 # What is wrong in a cluster as a whole, and the message about it; `brake` says how much is broken, while it is latched.

@@ -79,6 +79,15 @@ class OutageNotifier:
         self._known = await self.database.read(outages.known)
         for each in (self._over, self._gone, self._unclear, self._told_blindly, self._shown_over):
             each.clear()
+        self._look_for_sent()
+
+    def _look_for_sent(self) -> None:
+        """Look for what the last process sent, and ended before it could write down that it had arrived."""
+        untold = {cluster_id: each for cluster_id, each in self._known.items() if each.mark and not each.told}
+        for outage in sorted(untold.values(), key=lambda each: each.sent_at):
+            clusters = tuple(sorted(each for each, other in untold.items() if other.mark == outage.mark))
+            notice, until = _Notice(_Kind.LASTS, clusters, outage.channel_id), self.clock.monotonic() + ARRIVED_SECONDS
+            self._unclear[outage.channel_id] = _Unclear(notice, outage.mark, until, outage.sent_at)
 
     async def failed(self, cluster_id: str) -> None:
         """A cluster, or the list of clusters, could not be read."""
@@ -160,6 +169,12 @@ class OutageNotifier:
         message, mark = self._message(notice), new_id()
         since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
         logger.warning("%s", message.text)
+        if notice.kind is _Kind.LASTS:
+            # Before it leaves, so that the next process with the watch looks for it.
+            for each in notice.clusters:
+                sending = replace(self._known[each], channel_id=notice.channel_id, mark=mark, sent_at=since)
+                self._known[each] = sending
+                await self.database.run(outages.note, each, sending)
         try:
             ts = await self.channels.post(message, channel_id=notice.channel_id, mark=mark)
         except PostUncertain:

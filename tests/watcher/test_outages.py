@@ -7,9 +7,10 @@ from sqlalchemy import update
 
 from bot.store import Database, Lease
 from bot.store.tables import leases
+from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import POLL
 from tests.rows import execute
-from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
 from tests.watch import card, pass_time, poll, quiet, until, watching
@@ -132,6 +133,35 @@ async def test_outage_that_ends_while_its_message_is_on_its_way_is_told_to_be_ov
     await until(bot, lambda: [each for each in bot.slack.visible() if "Together is reachable again" in each.text])
     await pass_time(bot, 600)
     assert [each.text for each in bot.slack.visible() if "hasn't answered" in each.text] == []
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+async def test_outage_whose_process_died_as_its_message_arrived_is_told_once(*, is_over: bool) -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        bot.together.add()
+        await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await pass_time(bot, 250)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
+
+        def look() -> list[Posted]:
+            return [each for each in bot.slack.visible() if "hasn't answered" in each.text]
+
+        (message,) = await until(bot, look, 200)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(bot.settings.database_url)
+        if is_over:
+            bot.together.faults.clear()
+        async with bot.another():
+            await pass_time(bot, 600)
+            if not is_over:
+                assert look() == [message]
+                bot.together.faults.clear()
+            await until(
+                bot, lambda: [each for each in bot.slack.visible() if "Together is reachable again" in each.text], 600
+            )
+            assert "didn't answer" in message.text
 
 
 @pytest.mark.bot(BOT_POLL_SECONDS="5")
