@@ -190,11 +190,8 @@ class DecisionStore(Ownership):
     def _record_send(
         self, connection: Connection, job: Job, seen: SeenState | None, *, repeat: bool, is_again: bool
     ) -> Sent | Pause | None:
-        if job.request.verb is Verb.APPROVE:
-            # A pause is written under the same lock, so it comes before this look or after what this look lets pass.
-            audit.end_of_trail(connection)
-            if pause := pauses.active(connection, [job.request.ref.cluster_id]):
-                return pause
+        if job.request.verb is Verb.APPROVE and (pause := _pause_of(connection, job.request)):
+            return pause
         if is_again:
             self._execute(connection, _SEND_AGAIN, job)
             return job.sent
@@ -334,6 +331,15 @@ class DecisionStore(Ownership):
 def _claimed_by(connection: Connection, request: Request) -> Claim | None:
     row = connection.execute(_HOLDER, key_of(request.ref)).first()
     return Claim(row.user_id, Verb(row.verb), row.active_at) if row else None
+
+
+def _pause_of(connection: Connection, request: Request) -> Pause | None:
+    """Return the pause that keeps an approval from being sent.
+
+    A pause is written under the same lock, so it comes before this look or after what this look lets pass.
+    """
+    audit.end_of_trail(connection)
+    return pauses.active(connection, [request.ref.cluster_id])
 
 
 def _next_turn(connection: Connection, request: Request) -> float:
