@@ -204,14 +204,21 @@ class Teller:
         part: PendingReply,
         undo: Callable[[Snapshot], TrackedMessage | None] | None = None,
     ) -> None:
-        mark = _mark_of(message.id, part)
+        post = partial(
+            self._channels.post, part.message, channel_id=message.channel_id, mark=_mark_of(message.id, part)
+        )
         try:
-            await self._channels.post(
-                part.message, thread_ts=message.ts, channel_id=message.channel_id, broadcast=part.broadcast, mark=mark
-            )
+            try:
+                await post(thread_ts=message.ts, broadcast=part.broadcast)
+            except PostFailed as error:
+                if part.lines or error.is_gone or error.is_closed or not error.is_lasting:
+                    raise
+                await post()  # the thread is locked, and this is for somebody
         except PostUncertain:
             until = self._clock.monotonic() + ARRIVED_SECONDS
-            self.unclear[message.id] = Unclear(part, mark, until, undo or (lambda each: each.message))
+            self.unclear[message.id] = Unclear(
+                part, _mark_of(message.id, part), until, undo or (lambda each: each.message)
+            )
             raise
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:

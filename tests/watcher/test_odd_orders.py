@@ -1,6 +1,7 @@
 """Orders of events in which a message showed what wasn't so, or nobody was called."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -160,3 +161,24 @@ async def test_call_that_is_owed_after_quiet_hours_is_made_although_one_list_lac
     await pass_time(bot, 1800)
     assert "6 nodes" in message.text
     assert calling(), thread(bot, message)
+
+
+class Locked(SlackFault):
+    """Nobody may reply in a thread."""
+
+    def strikes(self, method: str, body: dict[str, Any]) -> bool:
+        return method == "chat.postMessage" and "thread_ts" in body
+
+
+async def test_failure_and_reminder_are_told_in_the_channel_where_the_thread_is_locked(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    bot.slack.faults.append(Locked("chat.postMessage", "cannot_reply_to_message", times=-1))
+    await until(bot, lambda: [each for each in bot.slack.visible() if "has been waiting" in each.text], 1800)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    bot.together.remediations[IDS]["state"] = "RUNNING"
+    await card(bot, words="Rebooting")
+    bot.together.fail(IDS, "no host left")
+    await until(bot, lambda: [each for each in bot.slack.visible() if "<@U0ALICE>, Reboot failed" in each.text])
