@@ -44,7 +44,9 @@ logger = logging.getLogger(__name__)
 # Seconds after which a POST has either arrived or never will: the client gives up 15 s after it left, and "a POST
 # leaves" was recorded a little earlier. Counted from the takeover, because the database's clock may have been set.
 REPEAT_AFTER = 15.0 + SEND_WITHIN
-_FRESH_SECONDS = 2.0  # a look that is older when a POST is to leave is repeated
+# A look that is older when a POST is to leave is repeated: one takes 10 s at most (the client gives up then), so the
+# machine was suspended, or the guard rails took long.
+_FRESH_SECONDS = 15.0
 LOOK_SECONDS = SEND_WITHIN - 1.0  # for the look between "a POST leaves" and the POST
 
 
