@@ -105,7 +105,7 @@ class Inbox:
                 return await self._store.receive_once(key)
         except (StorageUnavailable, TimeoutError) as error:
             logger.error("Couldn't record a request of %s: %s", actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
-            return Unrecorded(down := RefusedWithoutDatabase(), self._say(place, down))
+            return Unrecorded(down := RefusedWithoutDatabase(), self._tell(place, down))
 
     async def receive(self, entry: Entry) -> Receipt:
         """Write down what was asked, before Slack is told "received"."""
@@ -118,7 +118,7 @@ class Inbox:
             logger.error("Couldn't record a request of %s: %s", entry.actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
             self._held.discard(owner)
             if isinstance(error, StorageUnavailable) and not error.in_doubt:
-                return Unrecorded(down := RefusedWithoutDatabase(), self._say(entry.place, down))
+                return Unrecorded(down := RefusedWithoutDatabase(), self._tell(entry.place, down))
             return Unrecorded(MayBeDone(entry.what), self._void_uncertain(entry, owner))
         if not is_new:
             self._held.discard(owner)
@@ -227,6 +227,3 @@ class Inbox:
 
     async def _tell(self, place: ReplyTarget, error: BotError, *, once: bool = False) -> bool:
         return await self._messenger.reply_privately(place, cards.private(error), once=once)
-
-    async def _say(self, place: ReplyTarget, error: BotError) -> None:
-        await self._tell(place, error)

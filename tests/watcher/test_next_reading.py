@@ -52,3 +52,20 @@ async def test_home_shows_no_report_of_faults_that_are_gone() -> None:
         bot.together.alerts.clear()
         await pass_time(bot, 60)
         assert "without a repair" not in said(await opened(bot))
+
+
+async def test_card_that_was_being_decided_on_says_later_that_it_is_not_confirmed() -> None:
+    async with watching() as bot:
+        await began(bot)
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await pass_time(bot, 76)  # two polls and a minute are 82 s
+        with bot.together.paused("get"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            for _ in range(40):
+                await pass_time(bot, 1)
+        bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
+        await pass_time(bot, 1200)
+        assert "Last confirmed" in alert.text, alert.text

@@ -1,0 +1,114 @@
+"""Calls that must reach somebody, or nobody: after quiet hours, in a locked thread, and of another incident."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.simulator.slack.workspace import SlackFault
+from tests.storms import began, digest, storm
+from tests.watch import card, pass_time, thread, until
+from tests.world import APPROVE, IDS, World
+
+pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
+CALL = "<!subteam^S0ONCALL>"
+
+
+def moment(bot: World, seconds: float = 0.0) -> str:
+    return datetime.fromtimestamp(bot.time.now() + seconds, UTC).isoformat()
+
+
+async def test_failure_of_the_next_incident_does_not_call_who_approved_the_one_before(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
+    await until(bot, lambda: "Rebooted" in alert.text)
+    await pass_time(bot, 3600)
+    one = bot.together.remediations[IDS]
+    for name in ("review_time", "reviewed_by", "review_comment", "end_time", "start_time"):
+        one.pop(name, None)
+    one |= {"state": "PENDING_APPROVAL", "create_time": moment(bot), "update_time": moment(bot)}
+    await card(bot, words="Approve reboot")
+    await pass_time(bot, 60)
+    one |= {
+        "state": "RUNNING",
+        "reviewed_by": "Auto-Approved",
+        "review_comment": "auto-approved: approved",
+        "start_time": moment(bot),
+        "update_time": moment(bot),
+    }
+    await pass_time(bot, 60)
+    one |= {"state": "FAILED", "end_time": moment(bot), "update_time": moment(bot)}
+    (told,) = await until(bot, lambda: [line for line in thread(bot, alert) if "failed on" in line])
+    assert "U0ALICE" not in told, told
+
+
+@pytest.mark.bot(BOT_REMIND_MINUTES="240", BOT_QUIET_HOURS="22:00-07:00 UTC")
+async def test_call_that_is_owed_after_quiet_hours_is_made_although_one_list_lacked_what_waits(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    for each in ids:
+        bot.together.remediations[each]["linked_alerts"] = [{"severity": "PHC_SEVERITY_WARNING", "alert_name": "x"}]
+    message = await digest(bot)
+    assert CALL not in message.text
+
+    def calling() -> list[str]:
+        posted = [str(body["text"]) for method, body in bot.slack.calls if method == "chat.postMessage"]
+        return [each for each in posted if CALL in each]
+
+    end = 1_795_489_200.0 + 4 * 3600
+    await pass_time(bot, end - 5 - bot.time.now())
+    bot.together.lists_as.update(dict.fromkeys(ids, "AUTO_RESOLVED"))  # a replica that lags, for half a minute
+    await pass_time(bot, 45)
+    bot.together.lists_as.clear()
+    await pass_time(bot, 1800)
+    assert "6 nodes" in message.text
+    assert calling(), thread(bot, message)
+
+
+class Locked(SlackFault):
+    """Nobody may reply in a thread."""
+
+    def strikes(self, method: str, body: dict[str, Any]) -> bool:
+        return method == "chat.postMessage" and "thread_ts" in body
+
+
+async def test_failure_and_reminder_are_told_in_the_channel_where_the_thread_is_locked(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    bot.slack.faults.append(Locked("chat.postMessage", "cannot_reply_to_message", times=-1))
+    await until(bot, lambda: [each for each in bot.slack.visible() if "has been waiting" in each.text], 1800)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    bot.together.remediations[IDS]["state"] = "RUNNING"
+    await card(bot, words="Rebooting")
+    bot.together.fail(IDS, "no host left")
+    await until(bot, lambda: [each for each in bot.slack.visible() if "<@U0ALICE>, Reboot failed" in each.text])
+
+
+async def test_deleted_card_of_a_repair_under_way_stays_out_of_the_next_storm(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    start = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": start}
+    await card(bot, words="Rebooting")
+
+    def stuck() -> list[str]:
+        posted = [str(body["text"]) for method, body in bot.slack.calls if method == "chat.postMessage"]
+        return [each for each in posted if "may be stuck" in each]
+
+    await until(bot, stuck, 4 * 3600)
+    bot.slack.messages.remove(alert)
+    await pass_time(bot, 2 * 3600)
+    assert len(stuck()) == 1
+    storm(bot, 6, start=10)
+    message = await digest(bot)
+    await pass_time(bot, 1500)
+    assert len(stuck()) == 1, (stuck(), message.text)
