@@ -31,7 +31,7 @@ class FirstApproval:
         return is_same and self.mode == remediation.mode
 
     def is_of(self, episode_key: str | None) -> bool:
-        """Return whether it was given for the incident of a button, as far as both say which that is."""
+        """Return whether it was given for the incident of a button, where both say when that began."""
         began_at = int(max(_times(self.episode)))
         if not (began_at and episode_key and episode_key.isdecimal() and int(episode_key)):
             return True

@@ -97,7 +97,7 @@ def hold(connection: Connection, ref: RemediationRef, actor: Actor, seconds: flo
 
 
 def release(connection: Connection, ref: RemediationRef, user_id: str, shown: AbstractSet[str] = frozenset()) -> bool:
-    """End a hold. Returns False where there is none, or another one than was shown."""
+    """End a hold. Returns False where there is none, or somebody has joined it since it was shown."""
 
     def change(look: Look) -> Tracked | None:
         return released(look.alert, look.message, user_id, look.now, shown)

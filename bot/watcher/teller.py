@@ -204,9 +204,8 @@ class Teller:
         part: PendingReply,
         undo: Callable[[Snapshot], TrackedMessage | None] | None = None,
     ) -> None:
-        post = partial(
-            self._channels.post, part.message, channel_id=message.channel_id, mark=_mark_of(message.id, part)
-        )
+        mark = _mark_of(message.id, part)
+        post = partial(self._channels.post, part.message, channel_id=message.channel_id, mark=mark)
         try:
             try:
                 await post(thread_ts=message.ts, broadcast=part.broadcast)
