@@ -37,12 +37,14 @@ class _Viewer:
         is_first: they have never seen it.
         is_asked_for: somebody has asked for it since it was last drawn.
         is_drawing: a task is drawing it, until nothing more is asked for.
+        shown: the `hash` (docs.slack.dev, views.publish) of what they have; empty where that isn't known.
     """
 
     looks_at: home.Filter = field(default_factory=home.Filter)
     is_first: bool = False
     is_asked_for: bool = False
     is_drawing: bool = False
+    shown: str = ""
 
 
 @dataclass(slots=True)
@@ -68,12 +70,12 @@ class Home:
 
     async def then_refresh(self, work: Awaitable[object], actor: Actor, body: Json) -> None:
         """Do what somebody asked for in their home, then draw it again; `body` says what they look at, or a dialog."""
-        viewer = self._viewer(actor.user_id)
+        viewer = self._viewer(actor.user_id, body)
         if view_of(body).get("type") == "home":  # another process may have drawn it
             viewer.looks_at = _looks_at(body)
         await work
         self.overviews.forget()
-        self._draw_soon(actor, viewer.looks_at)
+        self._draw_soon(actor, body, viewer.looks_at)
 
     async def opened(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Somebody has opened the app's home, or its messages."""
@@ -83,7 +85,7 @@ class Home:
             return BoltResponse(status=503, body="")
         await ack()
         if event.get("tab") == "home":
-            self._draw_soon(actor, _looks_at(event), is_first=not event.get("view"))
+            self._draw_soon(actor, event, _looks_at(event), is_first=not event.get("view"))
         return None
 
     async def act(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
@@ -99,7 +101,7 @@ class Home:
         elif action_id == home.OPEN:
             looks_at = looks_at.toggled(str(action.get("value")))
         looks_at = replace(looks_at, page=max(0, looks_at.page + _TURNS.get(action_id, 0)))
-        self._draw_soon(actor, looks_at)
+        self._draw_soon(actor, body, looks_at)
         return None
 
     async def options(self, ack: AsyncAck, body: Json) -> None:
@@ -114,16 +116,18 @@ class Home:
             found = []
         await ack(options=home.options(found, str(body.get("value") or "")))
 
-    def _draw_soon(self, actor: Actor, looks_at: home.Filter, *, is_first: bool = False) -> None:
+    def _draw_soon(self, actor: Actor, body: Json, looks_at: home.Filter, *, is_first: bool = False) -> None:
         """Draw it once, however often it is asked for until then; that takes none of the person's seats."""
-        viewer = self._viewer(actor.user_id)
+        viewer = self._viewer(actor.user_id, body)
         viewer.looks_at, viewer.is_asked_for, viewer.is_first = looks_at, True, viewer.is_first or is_first
         if not viewer.is_drawing:
             viewer.is_drawing = True
             self.tasks.spawn(self._draw(actor, viewer), f"home of {actor.user_id}")
 
-    def _viewer(self, user_id: str) -> _Viewer:
-        viewer = self._viewers.setdefault(user_id, _Viewer())
+    def _viewer(self, user_id: str, body: Json) -> _Viewer:
+        viewer, view = self._viewers.setdefault(user_id, _Viewer()), view_of(body)
+        if view.get("type") == "home":
+            viewer.shown = viewer.shown or str(view.get("hash") or "")
         self._viewers.move_to_end(user_id)
         if len(self._viewers) > REMEMBERED:
             self._viewers.popitem(last=False)
@@ -134,7 +138,7 @@ class Home:
             if viewer.is_first:
                 viewer.is_first = False
                 with suppress(SlackFailure):
-                    await self._publish(actor.user_id, home.loading())
+                    await self._publish(actor.user_id, viewer, home.loading())
             while viewer.is_asked_for:
                 await patiently(self.clock, partial(self._show, actor, viewer))
         except SlackFailure as error:
@@ -145,7 +149,15 @@ class Home:
     async def _show(self, actor: Actor, viewer: _Viewer) -> None:
         """Show what is there now: an attempt that comes late must not bring back what was decided since."""
         viewer.is_asked_for = False
-        await self._publish(actor.user_id, await self._view(actor, viewer.looks_at))
+        for seen in (viewer.shown, ""):
+            view = await self._view(actor, viewer.looks_at)
+            try:
+                await self._publish(actor.user_id, viewer, view, seen)
+            except SlackFailure as error:
+                if error.code != "hash_conflict" or not seen:
+                    raise  # where another process has drawn it meanwhile, what is there now is read once more
+            else:
+                return
 
     async def _view(self, actor: Actor, looks_at: home.Filter) -> Json:
         channel_id = self.channel_for(looks_at.cluster_id)
@@ -157,8 +169,10 @@ class Home:
             return home.problem(RefusedWithoutDatabase(), looks_at)
         return home.home(shown, looks_at, self.config, self.clock.now())
 
-    async def _publish(self, user_id: str, view: Json) -> None:
-        await self.client.views_publish(user_id=user_id, view=view)
+    async def _publish(self, user_id: str, viewer: _Viewer, view: Json, seen: str = "") -> None:
+        drawn = await self.client.views_publish(user_id=user_id, view=view, hash=seen or None)
+        shown: Json = (drawn.data or {}).get("view") or {}  # type: ignore[union-attr] # checked: an object
+        viewer.shown = str(shown.get("hash") or "")
 
 
 def _looks_at(shown: Json) -> home.Filter:

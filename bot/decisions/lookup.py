@@ -17,6 +17,7 @@ from bot.models import (
     PastDecision,
     Remediation,
     RemediationRef,
+    State,
     Verb,
     read_reference,
 )
@@ -165,10 +166,16 @@ class Lookup:
         return sorted(await self.database.read(outages.known))
 
     async def open(self) -> LookupResult:
-        """Return what is open, of what the bot tracks where it watches."""
+        """Return what is open, of what the bot tracks where it watches; that nothing waits only after a look."""
         if not self.is_watching:
             return await self._scan()
-        return replace(await self._tracked(), unreadable=await self.unreadable())
+        tracked = replace(await self._tracked(), unreadable=await self.unreadable())
+        if any(each.state == State.PENDING_APPROVAL for each in tracked.found):
+            return tracked
+        with suppress(TimeoutError):
+            async with self.clock.timeout(MENU_SECONDS):
+                return await self._everything()
+        return replace(tracked, unreadable=("",))
 
     async def _everything(self, as_of: float | None = None) -> LookupResult:
         """Return what is open at Together, as `_scan` does, and what the bot tracks beside it."""

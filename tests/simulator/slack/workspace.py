@@ -4,6 +4,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -264,10 +265,11 @@ class Workspace(Listener):
         return 200, answer, {"X-OAuth-Scopes": ",".join(sorted(self.scopes))} if answer["ok"] else {}
 
     def execute_late(self) -> None:
-        """Execute what was left open."""
+        """Execute what was left open, but for what is refused by then."""
         late, self._late = self._late, []
         for each in late:
-            self._call(*each)
+            with suppress(Refused):
+                self._call(*each)
 
     async def _break(self, request: web.Request, fault: SlackFault) -> web.StreamResponse:
         match fault.kind:
@@ -350,7 +352,7 @@ class Workspace(Listener):
                 if body.get("user_id") not in self.users:
                     raise Refused("user_not_found")
                 check_home(body["view"])
-                return {"ok": True, "view": self.publish(body["user_id"], body["view"])}
+                return {"ok": True, "view": self.publish(body["user_id"], body["view"], body.get("hash"))}
             case "views.update":
                 check_view(body["view"])
                 return {"ok": True, "view": self._update_view(str(body.get("view_id")), body["view"], body.get("hash"))}
@@ -537,10 +539,19 @@ class Workspace(Listener):
         self.changed()
         return self.views[number]
 
-    def publish(self, user: str, view: dict[str, Any]) -> dict[str, Any]:
-        """Put a view in somebody's home."""
+    def publish(self, user: str, view: dict[str, Any], seen: str | None = None) -> dict[str, Any]:
+        """Put a view in somebody's home.
+
+        Args:
+            user: whose home it is.
+            view: what is put there.
+            seen: the hash of what is to be changed (docs.slack.dev, views.publish); None for whatever is there.
+        """
         known = self.homes.get(user, {})
-        shown = {**view, "id": known.get("id") or f"VHOME{user}", "version": known.get("version", 0) + 1}
+        if seen not in {None, known.get("hash")}:
+            raise Refused("hash_conflict", "something newer is shown")
+        version = known.get("version", 0) + 1
+        shown = {**view, "id": known.get("id") or f"VHOME{user}", "version": version, "hash": str(version)}
         self.homes[user] = {**shown, "blocks": self._stored(view)}
         self.changed()
         return self.homes[user]
