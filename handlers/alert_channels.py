@@ -34,6 +34,8 @@ _LASTING = {
     "cant_update_message",
     "edit_window_closed",
     "cannot_reply_to_message",
+    "restricted_action_non_threadable_channel",
+    "restricted_action_thread_locked",
     "thread_not_found",
     "msg_too_long",
 }
@@ -46,6 +48,7 @@ _CLOSED = {
     "not_in_channel",
     "restricted_action",
     "restricted_action_read_only_channel",
+    "restricted_action_thread_only_channel",
 }
 
 

@@ -76,11 +76,16 @@ class Locked(SlackFault):
         return method == "chat.postMessage" and "thread_ts" in body
 
 
-async def test_failure_and_reminder_are_told_in_the_channel_where_the_thread_is_locked(bot: World) -> None:
+# The errors of docs.slack.dev, chat.postMessage, that say so of a thread.
+@pytest.mark.parametrize(
+    "code",
+    ["cannot_reply_to_message", "restricted_action_thread_locked", "restricted_action_non_threadable_channel"],
+)
+async def test_failure_and_reminder_are_told_in_the_channel_where_the_thread_is_locked(bot: World, code: str) -> None:
     await began(bot)
     bot.together.add()
     alert = await card(bot)
-    bot.slack.faults.append(Locked("chat.postMessage", "cannot_reply_to_message", times=-1))
+    bot.slack.faults.append(Locked("chat.postMessage", code, times=-1))
     await until(bot, lambda: [each for each in bot.slack.visible() if "has been waiting" in each.text], 1800)
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved")

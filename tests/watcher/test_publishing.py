@@ -316,7 +316,9 @@ async def test_unclear_post_in_a_new_channel_is_looked_for_there(bot: World, cou
         assert [each.channel for each in bot.slack.visible()] == ["C0OTHER"]
 
 
-@pytest.mark.parametrize("code", ["channel_not_found", "not_in_channel", "is_archived"])
+@pytest.mark.parametrize(
+    "code", ["channel_not_found", "not_in_channel", "is_archived", "restricted_action_thread_only_channel"]
+)
 async def test_card_in_a_closed_former_channel_is_given_up(bot: World, code: str) -> None:
     bot.together.add()
     await card(bot)
