@@ -81,6 +81,17 @@ class SlackAlertChannels:
         """Wait until a message may be changed."""
         await self._updates.turn()
 
+    async def check(self, channel_id: str) -> None:
+        """Return where the bot may post in a channel, as far as Slack says."""
+        try:
+            channel = (await self._reading.conversations_info(channel=channel_id)).get("channel") or {}
+        except SlackFailure as error:
+            if error.code in _CLOSED or error.is_passing or error.retry_after is not None:
+                raise PostFailed(str(error)) from error
+            return  # a scope is missing
+        if channel.get("is_archived") or (channel.get("is_private") and not channel.get("is_member")):
+            raise PostFailed("not_in_channel")
+
     async def post(  # noqa: PLR0913 - what a post has
         self,
         message: Message,

@@ -88,6 +88,9 @@ class AlertChannels(Protocol):
     async def turn_to_update(self) -> None:
         """Wait until a message may be changed."""
 
+    async def check(self, channel_id: str) -> None:
+        """Return where the bot may post in a channel, as far as Slack says."""
+
     async def post(  # noqa: PLR0913 - what a post has
         self,
         message: Message,

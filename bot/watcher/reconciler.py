@@ -354,6 +354,7 @@ class Reconciler:
         return await self._settle(before, drawn)
 
     async def _move(self, snapshot: Snapshot) -> Snapshot | None:
+        await self._channels.check(self._config.channel_of(snapshot))  # else its buttons would be nowhere
         await self._channels.turn_to_update()
         self._database.lease.ensure_held()
         return await finish(self._leave(snapshot))
