@@ -175,7 +175,7 @@ class Lookup:
         with suppress(TimeoutError):
             async with self.clock.timeout(MENU_SECONDS):
                 return await self._everything()
-        return replace(tracked, unreadable=("",))
+        return replace(tracked, unreadable=(*tracked.unreadable, ""))
 
     async def _everything(self, as_of: float | None = None) -> LookupResult:
         """Return what is open at Together, as `_scan` does, and what the bot tracks beside it."""
