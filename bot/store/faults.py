@@ -4,24 +4,18 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from pydantic import TypeAdapter
-from sqlalchemy import Text, bindparam, delete, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import bindparam, delete, select
 
 from bot.models import Actor, AuditNote, Brake, EventKind, FaultReport
 from bot.store import audit, pauses
 from bot.store.connection import Connection, dump, read_json
 from bot.store.outbox import Data, emit
-from bot.store.tables import faults
+from bot.store.tables import faults, upsert
 
 _REPORTS = TypeAdapter(FaultReport)
 _KNOWN = select(faults)
 _ONE = _KNOWN.where(faults.c.cluster_id == bindparam("b_cluster")).with_for_update()
-_VALUES = {"brake": bindparam("b_brake", type_=Text), "body": bindparam("b_body", type_=Text)}
-_WRITE = (
-    insert(faults)
-    .values(cluster_id=bindparam("b_cluster"), **_VALUES)
-    .on_conflict_do_update(index_elements=["cluster_id"], set_=_VALUES)
-)
+_WRITE = upsert(faults)
 _DROP = delete(faults).where(faults.c.cluster_id == bindparam("b_cluster"))
 _BRAKE = Actor("", "storm brake", None)
 
@@ -90,8 +84,7 @@ def _write(connection: Connection, cluster_id: str, before: FaultReport, after: 
     if after.is_empty:
         connection.execute(_DROP, {"b_cluster": cluster_id})
         return
-    values = {"b_cluster": cluster_id, "b_brake": after.braked, "b_body": dump(_REPORTS, after)}
-    connection.execute(_WRITE, values)
+    connection.execute(_WRITE, {"cluster_id": cluster_id, "brake": after.braked, "body": dump(_REPORTS, after)})
 
 
 def _is_latched(brake: Brake | None) -> bool:

@@ -78,15 +78,10 @@ class Lease:
     async def _keep(self, statement: Executable, more: dict[str, object]) -> bool:
         asked_at, present = self._clock.monotonic(), self._clock.now()
         values = {**self._keys, "b_seconds": self._seconds, **more}
-        taken = await self.database.keep(self._write, statement, values)
-        self._sure_until, self._no_later_than = asked_at + self._seconds, present + self._seconds
-        if not taken:
-            self._sure_until = 0.0
-        return taken
-
-    @staticmethod
-    def _write(connection: Connection, statement: Executable, values: dict[str, object]) -> bool:
-        return connection.execute(statement, values).first() is not None
+        is_ours = bool(await self.database.keep(Connection.execute, statement, values))
+        self._sure_until = asked_at + self._seconds if is_ours else 0.0
+        self._no_later_than = present + self._seconds
+        return is_ours
 
     def check(self, connection: Connection) -> None:
         """Make sure, inside a transaction, that nobody else has it or gets it before the end of the transaction.
@@ -105,10 +100,7 @@ class Lease:
             StorageUnavailable: it could not be written; it will run out.
         """
         self._sure_until = 0.0
-        await self.database.run(self._release)
-
-    def _release(self, connection: Connection) -> None:
-        connection.execute(_RELEASE, self._keys)
+        await self.database.run(Connection.execute, _RELEASE, self._keys)
 
 
 @dataclass(slots=True)

@@ -2,15 +2,15 @@
 
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, select
 
 from bot.models import EventKind
 from bot.store.connection import Connection
 from bot.store.outbox import Data, emit
-from bot.store.tables import outages
+from bot.store.tables import outages, upsert
 
 _KNOWN = select(outages)
-_INSERT, _DELETE = insert(outages), delete(outages).where(outages.c.cluster_id == bindparam("b_cluster"))
+_WRITE, _DELETE = upsert(outages), delete(outages).where(outages.c.cluster_id == bindparam("b_cluster"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ def note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_w
     if was_told != is_told:
         told: Data = {"cluster_id": cluster_id, "is_over": was_told, "is_watched": is_watched}
         emit(connection, EventKind.OUTAGE, cluster_id, told)
-    connection.execute(_DELETE, {"b_cluster": cluster_id})
     if outage:
-        connection.execute(_INSERT, {"cluster_id": cluster_id, **asdict(outage)})
+        connection.execute(_WRITE, {"cluster_id": cluster_id, **asdict(outage)})
+    else:
+        connection.execute(_DELETE, {"b_cluster": cluster_id})

@@ -1,17 +1,16 @@
 """Pauses: approvals that somebody has stopped for a time, in one cluster or in all."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import BindParameter, bindparam, or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import Actor, AuditNote, Braked, Pause, Pauser
 from bot.store import audit
 from bot.store.audit import storable
 from bot.store.connection import Connection, Rows, dump, is_among, listed, read_clock, read_json
-from bot.store.tables import faults, messages, pauses
+from bot.store.tables import faults, messages, pauses, upsert
 
 _MOST = 20  # people with a pause of the same clusters; those that would end first are left out
 # The key of the row with the shorter pauses of a cluster: release 0.1 deletes the other one when the longest ends.
@@ -27,14 +26,7 @@ _BRAKED = (
 )
 # There from the beginning, so that of two that pause at once neither forgets the other.
 _MAKE = insert(pauses).values(user_id="", until=0.0).on_conflict_do_nothing()
-_VALUES: dict[str, BindParameter[Any]] = {
-    name: bindparam(f"b_{name}") for name in ("user_id", "until", "reason", "others")
-}
-_WRITE = (
-    insert(pauses)
-    .values(cluster_id=bindparam("b_cluster"), **_VALUES)
-    .on_conflict_do_update(index_elements=["cluster_id"], set_=_VALUES)
-)
+_WRITE = upsert(pauses)
 _CONCERNS = or_(bindparam("b_cluster") == "", m.cluster_id == bindparam("b_cluster"), m.cluster_id.is_(None))
 _WAKE = update(messages).where(m.is_open, _CONCERNS).values(next_at=0.0, version=m.version + 1)
 
@@ -117,11 +109,11 @@ def end(  # noqa: PLR0913, PLR0917 - whose pauses, who ends them, and why
 
 def _write(connection: Connection, cluster_id: str, people: Sequence[Pauser]) -> None:
     longest, *others = sorted(people, key=lambda each: -each.until) or [Pauser("", 0.0)]
-    values = {"b_user_id": longest.user_id, "b_until": longest.until, "b_reason": longest.reason, "b_others": "[]"}
-    connection.execute(_WRITE, {"b_cluster": cluster_id, **values})
-    others = others[: _MOST - 1]
-    values = {"b_user_id": "", "b_until": max((each.until for each in others), default=0.0), "b_reason": ""}
-    connection.execute(_WRITE, {"b_cluster": cluster_id + _AND_OTHERS, "b_others": dump(_OTHERS, others), **values})
+    next_one = Pauser("", others[0].until if others else 0.0)
+    beside = cluster_id + _AND_OTHERS
+    for key, one, rest in (cluster_id, longest, list[Pauser]()), (beside, next_one, others[: _MOST - 1]):
+        values = {"user_id": one.user_id, "until": one.until, "reason": one.reason, "others": dump(_OTHERS, rest)}
+        connection.execute(_WRITE, {"cluster_id": key, **values})
 
 
 def wake(connection: Connection, cluster_id: str) -> None:

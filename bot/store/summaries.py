@@ -1,19 +1,14 @@
 """When each channel had its last summary."""
 
-from sqlalchemy import bindparam, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 
 from bot.store.connection import Connection
-from bot.store.tables import cursors
+from bot.store.tables import cursors, upsert
 
 _PREFIX = "summary "
 _MINUTE = 60.0
 _TOLD = select(cursors.c.name, cursors.c.seq).where(cursors.c.name.startswith(_PREFIX))
-_NOTE = (
-    insert(cursors)
-    .values(name=bindparam("b_name"), seq=bindparam("b_minute"))
-    .on_conflict_do_update(index_elements=["name"], set_={"seq": bindparam("b_minute")})
-)
+_NOTE = upsert(cursors)
 
 
 def told(connection: Connection) -> dict[str, float]:
@@ -23,4 +18,4 @@ def told(connection: Connection) -> dict[str, float]:
 
 def note(connection: Connection, channel_id: str, due_at: float) -> None:
     """Write down that a channel has the summary of a moment."""
-    connection.execute(_NOTE, {"b_name": f"{_PREFIX}{channel_id}", "b_minute": int(due_at // _MINUTE)})
+    connection.execute(_NOTE, {"name": f"{_PREFIX}{channel_id}", "seq": int(due_at // _MINUTE)})

@@ -20,6 +20,7 @@ from sqlalchemy import (
     bindparam,
     text,
 )
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.types import TypeEngine
 
 from bot.errors import OutcomeKind
@@ -258,6 +259,13 @@ signed_heads = Table(
 
 # How far something has got in the audit trail.
 cursors = Table("cursors", metadata, Column("name", Text, primary_key=True), _required("seq", Integer))
+
+
+def upsert(table: Table, where: ColumnElement[bool] | None = None) -> Insert:
+    """Build the statement that writes a row, in place of the one with the same key; of that, only if `where` holds."""
+    written = insert(table)
+    values = {each.name: each for each in written.excluded if not each.primary_key}
+    return written.on_conflict_do_update(index_elements=list(table.primary_key), set_=values, where=where)
 
 
 def one_remediation(columns: Any) -> ColumnElement[bool]:  # noqa: ANN401 - of any table with the three IDs

@@ -11,17 +11,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bot.store.audit import last_row
 from bot.store.connection import Connection, Record, now
-from bot.store.tables import audit, cursors, signed_heads
+from bot.store.tables import audit, cursors, signed_heads, upsert
 
 _CURSOR = select(cursors.c.seq).where(cursors.c.name == bindparam("b_name"))
 _AFTER = select(audit).where(audit.c.seq > bindparam("b_seq")).order_by(audit.c.seq).limit(bindparam("b_limit"))
-_MOVE = (
-    insert(cursors)
-    .values(name=bindparam("b_name"), seq=bindparam("b_seq"))
-    .on_conflict_do_update(
-        index_elements=["name"], set_={"seq": bindparam("b_seq")}, where=cursors.c.seq < bindparam("b_seq")
-    )
-)
+_MOVE = upsert(cursors, where=cursors.c.seq < bindparam("b_seq"))
 _SIGN = insert(signed_heads).on_conflict_do_nothing()
 _SIGNED = select(signed_heads).order_by(signed_heads.c.seq, signed_heads.c.at)
 _SIGNED_AS = b"remediation-bot audit head 1\n"  # what is signed begins with what it is
@@ -36,7 +30,7 @@ def news(connection: Connection, name: str, limit: int) -> Sequence[Record]:
 
 def copied(connection: Connection, name: str, seq: int) -> None:
     """Note that a copy has all rows up to one."""
-    connection.execute(_MOVE, {"b_name": name, "b_seq": seq})
+    connection.execute(_MOVE, {"name": name, "seq": seq, "b_seq": seq})
 
 
 def sign(connection: Connection, key: str) -> tuple[int, str] | None:
