@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 
 from bot.errors import StartError, StorageUnavailable
 from bot.mrkdwn import clean
-from bot.store import Database, audit, check_signatures
+from bot.store import Database, audit, check_signatures, count_set_aside
 from bot.store.connection import Connection, Record
-from bot.store.tables import SET_ASIDE, decisions
 from bot.store.tables import audit as columns
+from bot.store.tables import decisions
 
 _NAMES = list(columns.columns.keys())
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
@@ -101,8 +101,7 @@ def _signed(at: float | None) -> str:
 
 def _counts(connection: Connection) -> tuple[int, int]:
     repeats = connection.execute(select(func.sum(decisions.c.repeats))).scalar() or 0
-    set_aside = select(func.count()).where(decisions.c.status == SET_ASIDE)
-    return repeats, connection.execute(set_aside).scalar()
+    return repeats, count_set_aside(connection)
 
 
 async def _open(url: str) -> Database:

@@ -10,7 +10,7 @@ from bot.decisions.inbox import Inbox
 from bot.decisions.service import DecisionService
 from bot.errors import StorageUnavailable
 from bot.logs import about_decision
-from bot.store import DecisionStore, audit, batches, drop_old_response_urls, purge
+from bot.store import DecisionStore, audit, batches, count_set_aside, drop_old_response_urls, purge
 from bot.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Recovery:
     async def _purge(self) -> None:
         if purged := await purge(self.store.database, self.retention_days):
             logger.info("Deleted %d decisions older than %d days", purged, self.retention_days)
-        if set_aside := await self.store.count_set_aside():
+        if set_aside := await self.store.database.read(count_set_aside):
             logger.warning("%d decisions can't be read and are set aside", set_aside)
         await self._log_head()
 

@@ -48,7 +48,7 @@ from bot.models import (
 )
 from bot.mrkdwn import clock_time
 from bot.policy import Policy
-from bot.store import DecisionStore, approvals
+from bot.store import DecisionStore, approvals, audit
 from bot.tasks import finish
 from bot.together import TogetherClient
 
@@ -151,7 +151,7 @@ class DecisionService:
         if note.kind:
             metrics.REFUSALS.labels(note.kind.value).inc()
         try:
-            await self._store.note(note)
+            await self._store.database.run(audit.note, note)
         except StorageUnavailable as error:
             logger.warning("Couldn't record %s by %s: %s", note.event, note.actor.user_id, error)
 

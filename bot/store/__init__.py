@@ -20,7 +20,7 @@ from bot.store import (
 from bot.store.connection import read_clock
 from bot.store.database import Database
 from bot.store.decisions import DecisionStore
-from bot.store.health import health
+from bot.store.health import count_set_aside, health
 from bot.store.inbox import InboxStore
 from bot.store.lease import Lease, LeasedDatabase
 from bot.store.messages import InChannel

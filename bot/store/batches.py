@@ -4,12 +4,11 @@ The decisions of a batch are queued. Each one's outcome gives the next one its t
 always one that a process works on, or that another one takes over, until all have ended or the rest is left alone.
 """
 
-import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Update, bindparam, func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import OutcomeKind
@@ -28,11 +27,9 @@ from bot.models import (
 )
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
-from bot.store.connection import Connection, Record, dump, now, read_clock, read_json
-from bot.store.serialization import REQUESTS, load_request
+from bot.store.connection import Connection, Record, Values, dump, now, read_clock, read_json
+from bot.store.serialization import REQUESTS, read_job
 from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, batches, decisions, ids_of, messages
-
-logger = logging.getLogger(__name__)
 
 _ASKED, _CONFIRMED = "asked", "confirmed"
 _BATCHES = TypeAdapter(Batch)
@@ -71,12 +68,10 @@ _ASK_AGAIN = (
     .values(fence=c.fence + 1, lease_until=now() + bindparam("b_lease"))
     .returning(*c)
 )  # fmt: skip
-_SET_ASIDE = update(decisions).where(c.id == bindparam("b_job")).values(status=SET_ASIDE)
-_LEAVE = update(decisions).where(_OF_BATCH, c.status == QUEUED).values(status=VOID, request=None, done_at=now())
 _STOP = update(batches).where(_ID).values(stopped=bindparam("b_stopped"))
 _VOID = update(batches).where(_ID).values(status=VOID)
 _BEGUN = select(c.id).where(_OF_BATCH, c.status != VOID).limit(1)
-_TAKE_BACK = (
+_LEAVE = (
     update(decisions)
     .where(_OF_BATCH, c.status.in_((QUEUED, RECEIVED)))
     .values(status=VOID, request=None, done_at=now())
@@ -102,14 +97,6 @@ _OF_DIGEST = (
 _RESULTS = select(c.batch_number, c.status, c.outcome, c.summary).where(_OF_BATCH)
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Which process carries out a decision, and for how long without a sign of life."""
-
-    owner: str
-    lease_seconds: float
-
-
 def ask(connection: Connection, batch: Batch) -> bool:
     """Keep what a person has selected until they confirm it. Returns False for a redelivery of the same press."""
     row = {"id": batch.id, "digest_id": batch.digest_id, "asked_at": read_clock(connection)}
@@ -119,14 +106,14 @@ def ask(connection: Connection, batch: Batch) -> bool:
 def take_back(connection: Connection, batch_id: str) -> None:
     """Make sure that nothing of a batch begins from now on. What another process has begun is still reported."""
     digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
-    _leave(connection, batch_id, StopReason.OTHER.value, _TAKE_BACK)
+    _leave(connection, batch_id, StopReason.OTHER.value)
     if connection.execute(_BEGUN, {"b_id": batch_id}).first() is None:
         connection.execute(_VOID, {"b_id": batch_id})
     if digest_id:
         _wake(connection, digest_id)
 
 
-def confirm(connection: Connection, batch_id: str, user_id: str, turn: Owner) -> Job | None:
+def confirm(connection: Connection, batch_id: str, user_id: str, holder: Values) -> Job | None:
     """Write the decisions of a batch that its person confirms, and give the first one its turn.
 
     Returns:
@@ -137,11 +124,10 @@ def confirm(connection: Connection, batch_id: str, user_id: str, turn: Owner) ->
     if batch is None or batch.actor.user_id != user_id:
         return None
     connection.execute(_CONFIRM, {"b_id": batch_id})
-    rows = [_row(batch, item) | {"owner": turn.owner} for item in batch.items]
-    connection.execute(_QUEUE, [row | {"b_id": batch_id} for row in rows])
+    connection.execute(_QUEUE, [_row(batch, item) | {"owner": holder["b_owner"]} for item in batch.items])
     audit.note(connection, AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, selection=batch_id))
     _wake(connection, batch.digest_id)
-    return advance(connection, batch_id, turn)
+    return advance(connection, batch_id, holder)
 
 
 def _row(batch: Batch, item: BatchItem) -> Record:
@@ -153,15 +139,17 @@ def _row(batch: Batch, item: BatchItem) -> Record:
         "verb": batch.verb.value,
         "user_id": batch.actor.user_id,
         "request": dump(REQUESTS, request),
+        "b_id": batch.id,
         "batch_number": item.number,
         **ids_of(item.ref),
     }
 
 
-def advance(connection: Connection, batch_id: str, turn: Owner, began_at: float | None = None) -> Job | None:
+def advance(connection: Connection, batch_id: str, holder: Values, began_at: float | None = None) -> Job | None:
     """Give the next decision of a batch its turn, or leave the rest alone where something stops it.
 
     Args:
+        holder: which process carries it out, and for how long without a sign of life, as values of the statements.
         began_at: when the decision that has just ended got its turn, as Unix time in seconds.
 
     Returns:
@@ -171,9 +159,8 @@ def advance(connection: Connection, batch_id: str, turn: Owner, began_at: float 
     if under_way := connection.execute(_UNDER_WAY, {"b_id": batch_id}).first():
         # The commit that gave it its turn was in doubt, so this is the second time that it is asked for. Another task
         # of this process may have it by now, by a takeover: with a new fence, that one has lost it.
-        values = {"b_job": under_way.id, "b_owner": turn.owner, "b_lease": turn.lease_seconds}
-        row = connection.execute(_ASK_AGAIN, values).first()
-        return _job(row) if row else None
+        row = connection.execute(_ASK_AGAIN, {"b_job": under_way.id, **holder}).first()
+        return read_job(connection, row) if row else None
     is_late = began_at is not None and read_clock(connection) - began_at > LIFETIME
     latest = connection.execute(_LATEST, {"b_id": batch_id}).scalars()
     reason = StopReason.TOO_OLD if is_late else reason_to_stop(latest)
@@ -182,20 +169,16 @@ def advance(connection: Connection, batch_id: str, turn: Owner, began_at: float 
     if reason:
         _leave(connection, batch_id, reason.value)
     else:
-        values = {"b_id": batch_id, "b_owner": turn.owner, "b_lease": turn.lease_seconds}
-        while row := connection.execute(_GIVE_TURN, values).first():
-            try:
-                return _job(row)
-            except (ValueError, TypeError, KeyError) as error:
-                logger.error("Decision %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
-                connection.execute(_SET_ASIDE, {"b_job": row.id})
+        while row := connection.execute(_GIVE_TURN, {"b_id": batch_id, **holder}).first():
+            if job := read_job(connection, row):
+                return job
     _wake(connection, str(digest_id))
     return None
 
 
-def _leave(connection: Connection, batch_id: str, why: str, which: Update = _LEAVE) -> bool:
+def _leave(connection: Connection, batch_id: str, why: str) -> bool:
     """Leave alone what has not begun: a decision has begun once it has claimed its remediation."""
-    is_any = connection.execute(which, {"b_id": batch_id}).rowcount > 0
+    is_any = connection.execute(_LEAVE, {"b_id": batch_id}).rowcount > 0
     if is_any:
         connection.execute(_STOP, {"b_id": batch_id, "b_stopped": why})
     return is_any
@@ -205,7 +188,7 @@ def stop(connection: Connection, batch_id: str, actor: Actor, channel_id: str | 
     """Leave alone what of a batch has not begun, because a person says so. Returns whether there was anything."""
     digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
     why = f"{StopReason.PERSON}:{actor.user_id}"
-    if not digest_id or not _leave(connection, batch_id, why, _TAKE_BACK):
+    if not digest_id or not _leave(connection, batch_id, why):
         return False
     audit.note(connection, AuditNote("stopped", actor, channel_id, selection=batch_id))
     _wake(connection, digest_id)
@@ -217,7 +200,7 @@ def stop_stuck(connection: Connection) -> int:
     stuck = connection.execute(_STUCK).scalars()
     for batch_id in stuck:
         digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
-        _leave(connection, batch_id, StopReason.TOO_OLD.value, _TAKE_BACK)
+        _leave(connection, batch_id, StopReason.TOO_OLD.value)
         _wake(connection, str(digest_id))
     return len(stuck)
 
@@ -230,10 +213,6 @@ def lock(connection: Connection, batch_id: str) -> None:
 def _wake(connection: Connection, digest_id: str) -> None:
     """Let a digest be looked at now, also one that was closed."""
     connection.execute(_WAKE, {"b_digest": digest_id})
-
-
-def _job(row: Any) -> Job:  # noqa: ANN401 - a whole row of decisions
-    return Job(row.id, load_request(row.request), fence=row.fence, received_at=row.received_at)
 
 
 def of_digest(connection: Connection, digest_id: str) -> list[Batch]:

@@ -14,7 +14,6 @@ from bot.alerts import Look, Tracked, answered, outdated, overridden
 from bot.errors import LeaseLost
 from bot.models import (
     Answer,
-    AuditNote,
     CardContext,
     Claim,
     Job,
@@ -129,8 +128,8 @@ class DecisionStore(Ownership):
     def _insert(self, request: Request, job_id: str, status: str, written: str | None) -> Record:
         return {
             "id": job_id, "dedup_key": request.trigger_id or job_id, "status": status, "verb": request.verb.value,
-            "user_id": request.actor.user_id, "request": written, "owner": self._owner, "b_lease": self._lease,
-            **ids_of(request.ref),
+            "user_id": request.actor.user_id, "request": written, "owner": self._owner, **ids_of(request.ref),
+            **self._holder,
         }  # fmt: skip
 
     async def claim(self, job: Job, *, sends: bool = False) -> Claim | CardContext:
@@ -226,7 +225,7 @@ class DecisionStore(Ownership):
         job.answered_at, following = await self.database.run(self._record_outcome, job, outcome, answer)
         self._hold(job, asked_at)
         job.answer = answer
-        return self._hold(following, asked_at) if following else None
+        return self._hold(following, asked_at)
 
     def _record_outcome(
         self, connection: Connection, job: Job, outcome: Outcome, answer: Answer
@@ -265,13 +264,12 @@ class DecisionStore(Ownership):
 
             change_alert(connection, request.ref, answer_given)
         batch_id = request.batch_id
-        return at, batches.advance(connection, batch_id, self._turn, job.received_at) if batch_id else None
+        return at, batches.advance(connection, batch_id, self._holder, job.received_at) if batch_id else None
 
     async def confirm(self, batch_id: str, user_id: str) -> Job | None:
         """Write the decisions of a selection; like `batches.confirm`."""
         asked_at = self._clock.monotonic()
-        job = await self.database.run(batches.confirm, batch_id, user_id, self._turn)
-        return self._hold(job, asked_at) if job else None
+        return self._hold(await self.database.run(batches.confirm, batch_id, user_id, self._holder), asked_at)
 
     async def finish(self, job: Job, *, delivered: bool = True) -> None:
         """Close a job whose answer was delivered or given up, and drop what only the delivery needed.
@@ -298,18 +296,12 @@ class DecisionStore(Ownership):
         request, place = job.request, job.request.place
         if await self.seconds_since(job.received_at) > RESPONSE_URL_SECONDS:
             request = request.at(replace(place, response_url=None))
-        await self.database.run(
-            self._execute, _POSTPONE, job, keep=False, b_seconds=seconds, b_request=dump(REQUESTS, request)
-        )
+        await self.database.run(self._execute, _POSTPONE, job, b_seconds=seconds, b_request=dump(REQUESTS, request))
 
     async def set_place(self, job: Job, place: ReplyTarget) -> None:
         """Remember where "in progress" is shown, so that the process that finishes the job finds it."""
         job.request = job.request.at(place)
         await self.database.run(self._execute, _MOVE, job, b_request=dump(REQUESTS, job.request))
-
-    async def note(self, note: AuditNote) -> None:
-        """Put a row into the audit trail that is about no decision."""
-        await self.database.run(audit.note, note)
 
     async def seconds_since(self, moment: float) -> float:
         """Return how many seconds ago a moment on the database's clock was."""

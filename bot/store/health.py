@@ -52,10 +52,15 @@ def health(connection: Connection) -> Health:
     return Health(
         undelivered,
         present - oldest if oldest else 0.0,
-        connection.execute(_SET_ASIDE).scalar(),
+        count_set_aside(connection),
         {row.state: row.number for row in connection.execute(_ALERTS)},
         present - waiting if waiting else 0.0,
     )
+
+
+def count_set_aside(connection: Connection) -> int:
+    """Return how many decisions no version that ran here could read."""
+    return int(connection.execute(_SET_ASIDE).scalar())
 
 
 def _waiting_since(connection: Connection, present: float) -> float | None:

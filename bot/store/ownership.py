@@ -1,10 +1,8 @@
 """Whose a decision is: the lease on its row, the fence on each write to it, and how another process takes it over."""
 
-import logging
 from collections.abc import Mapping
 
-from sqlalchemy import ColumnElement, Update, and_, bindparam, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Update, and_, bindparam, or_, select, update
 
 from bot.clock import Clock
 from bot.errors import LeaseLost
@@ -13,10 +11,8 @@ from bot.store import batches
 from bot.store.connection import Connection, Record, Rows, is_among, listed, now
 from bot.store.database import Database
 from bot.store.lease import is_free
-from bot.store.serialization import to_job
-from bot.store.tables import ACTIVE, ANSWERED, RECEIVED, SET_ASIDE, decisions, leases
-
-logger = logging.getLogger(__name__)
+from bot.store.serialization import read_job
+from bot.store.tables import ACTIVE, ANSWERED, RECEIVED, SET_ASIDE, decisions, leases, upsert
 
 _RESERVE = 1.0  # seconds of a lease that this process doesn't count on
 # Seconds from "a POST leaves" to the POST. Later, others may count on its having arrived, or never arriving.
@@ -54,7 +50,7 @@ _HEARTBEAT = (
     .values(lease_until=LEASE_UNTIL)
     .returning(c.id)
 )
-_PROBE = insert(leases).values(until=now()).on_conflict_do_update(index_elements=["name"], set_={"until": now()})
+_PROBE = upsert(leases).values(until=now())
 _LEFT = or_(is_free(c.lease_until), and_(bindparam("b_all"), c.owner != bindparam("b_owner")))
 _TAKE_OVER = (
     update(decisions)
@@ -68,12 +64,10 @@ _TAKE_OVER = (
     .returning(*c)
 )  # fmt: skip
 _IS_THERE = select(c.id).where(c.id == bindparam("b_id"))
-_SET_ASIDE = update(decisions).where(c.id == bindparam("b_id")).values(status=SET_ASIDE)
 # Or set aside already, by an attempt whose commit was in doubt.
 _SET_MINE_ASIDE = (
     update(decisions).where(MINE, or_(UNFINISHED, c.status == SET_ASIDE)).values(status=SET_ASIDE).returning(c.id)
 )
-_COUNT_SET_ASIDE = select(func.count()).where(c.status == SET_ASIDE)
 
 
 class Ownership:
@@ -84,7 +78,7 @@ class Ownership:
         self._lease = lease_seconds
         self._clock = clock
         self._owner = new_id()
-        self._turn = batches.Owner(self._owner, lease_seconds)
+        self._holder: Record = {"b_owner": self._owner, "b_lease": lease_seconds}
 
     def holds(self, job: Job) -> bool:
         """Return whether no other process can have a job now, by this process's own clock."""
@@ -113,10 +107,7 @@ class Ownership:
 
     def _heartbeat(self, connection: Connection, job_ids: list[str]) -> list[str]:
         connection.execute(_PROBE, {"name": f"process {self._owner}", "owner": self._owner})
-        kept = connection.execute(
-            _HEARTBEAT, {"b_ids": listed(job_ids), "b_owner": self._owner, "b_lease": self._lease}
-        )
-        return kept.scalars()
+        return connection.execute(_HEARTBEAT, {"b_ids": listed(job_ids), **self._holder}).scalars()
 
     async def is_gone(self, job: Job) -> bool:
         """Return whether the database has lost a job, as one does that took over and lacks the last commits."""
@@ -124,7 +115,7 @@ class Ownership:
 
     async def release(self, job: Job) -> None:
         """Let the next process continue with a job at once."""
-        await self.database.run(self._execute, _RELEASE, job, keep=False)
+        await self.database.run(self._execute, _RELEASE, job)
 
     async def take_over(self, limit: int, *, at_start: bool = False) -> list[Job]:
         """Take what other processes have left behind. What this version can't read is set aside.
@@ -134,19 +125,18 @@ class Ownership:
         """
         asked_at, take_all = self._clock.monotonic(), at_start and self.database.is_sqlite
         jobs = await self.database.run(self._take_over, limit, take_all=take_all)
-        return [self._hold(job, asked_at) for job in jobs]
+        for job in jobs:
+            self._hold(job, asked_at)
+        return jobs
 
     def _take_over(self, connection: Connection, limit: int, *, take_all: bool) -> list[Job]:
-        values = {"b_limit": limit, "b_owner": self._owner, "b_lease": self._lease, "b_all": take_all}
         jobs = []
-        for row in connection.execute(_TAKE_OVER, values):
-            try:
-                jobs.append(to_job(row))
-            except (ValueError, TypeError, KeyError) as error:
-                logger.error("Decision %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
-                connection.execute(_SET_ASIDE, {"b_id": row.id})
-                if following := self._pass_on(connection, row.batch_id, row.received_at):
-                    jobs.append(following)
+        for row in connection.execute(_TAKE_OVER, {"b_limit": limit, "b_all": take_all, **self._holder}):
+            if job := read_job(connection, row):
+                job.taken_over = True
+            elif row.batch_id:
+                job = batches.advance(connection, row.batch_id, self._holder, row.received_at)
+            jobs += [job] if job else []
         return jobs
 
     async def set_aside(self, job: Job) -> Job | None:
@@ -157,39 +147,25 @@ class Ownership:
         """
         asked_at = self._clock.monotonic()
         following = await self.database.run(self._set_mine_aside, job)
-        return self._hold(following, asked_at) if following else None
+        return self._hold(following, asked_at)
 
     def _set_mine_aside(self, connection: Connection, job: Job) -> Job | None:
         if connection.execute(_SET_MINE_ASIDE, self._key(job)).first() is None:
             raise LeaseLost
-        return self._pass_on(connection, job.request.batch_id, job.received_at)
+        batch_id = job.request.batch_id
+        return batches.advance(connection, batch_id, self._holder, job.received_at) if batch_id else None
 
-    def _pass_on(self, connection: Connection, batch_id: str | None, began_at: float) -> Job | None:
-        return batches.advance(connection, batch_id, self._turn, began_at) if batch_id else None
-
-    async def count_set_aside(self) -> int:
-        """Return how many rows no version that ran here could read."""
-        return int((await self.database.read(Connection.execute, _COUNT_SET_ASIDE)).scalar())
-
-    def _hold(self, job: Job, asked_at: float) -> Job:
-        job.held_until = asked_at + self._lease
+    def _hold(self, job: Job | None, asked_at: float) -> Job | None:
+        if job:
+            job.held_until = asked_at + self._lease
         return job
 
-    def _execute(
-        self, connection: Connection, statement: Update, job: Job, /, *, keep: bool = True, **values: object
-    ) -> float:
-        return sent_at(self._write(connection, statement, job, keep=keep, **values))
+    def _execute(self, connection: Connection, statement: Update, job: Job, /, **values: object) -> float:
+        return sent_at(self._write(connection, statement, job, **values))
 
-    def _write(
-        self, connection: Connection, statement: Update, job: Job, /, *, keep: bool = True, **values: object
-    ) -> Rows:
-        """Write to a job's row if it is still ours, with what `update_mine` built; `sent_at` says whether it was.
-
-        Args:
-            keep: for another lease; without it, the statement itself says until when.
-        """
-        more = values | {"b_lease": self._lease} if keep else values
-        return connection.execute(statement, self._key(job) | more)
+    def _write(self, connection: Connection, statement: Update, job: Job, /, **values: object) -> Rows:
+        """Write to a job's row if it is still ours, with what `update_mine` built; `sent_at` says whether it was."""
+        return connection.execute(statement, self._key(job) | values)
 
     def _key(self, job: Job) -> Record:
-        return {"b_id": job.id, "b_owner": self._owner, "b_fence": job.fence}
+        return {"b_id": job.id, "b_fence": job.fence, **self._holder}

@@ -1,28 +1,37 @@
-"""Rows as the bot's own values, and back."""
+"""Rows of decisions as jobs."""
 
 import json
+import logging
 from typing import Any
 
 from pydantic import TypeAdapter
+from sqlalchemy import bindparam, update
 
 from bot.models import Answer, Job, Request, SeenState, Sent
-from bot.store.tables import ACTIVE, ANSWERED
+from bot.store.connection import Connection
+from bot.store.tables import ACTIVE, ANSWERED, SET_ASIDE, decisions
+
+logger = logging.getLogger(__name__)
 
 REQUESTS, ANSWERS = TypeAdapter(Request), TypeAdapter(Answer)
+_SET_ASIDE = update(decisions).where(decisions.c.id == bindparam("b_id")).values(status=SET_ASIDE)
 
 
-def to_job(row: Any) -> Job:  # noqa: ANN401 - a whole row of decisions
-    """Read the job of a row, for a process that takes it over.
+def read_job(connection: Connection, row: Any) -> Job | None:  # noqa: ANN401 - a whole row of decisions
+    """Read the job of a row. One that this version of the bot can't read is set aside."""
+    try:
+        return _job(row)
+    except (ValueError, TypeError, KeyError) as error:
+        logger.error("Decision %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
+        connection.execute(_SET_ASIDE, {"b_id": row.id})
+        return None
 
-    Raises:
-        ValueError: the row isn't one that this version of the bot can read.
-    """
-    if row.request is None or row.verb is None:
-        raise ValueError("nothing is known of what was asked")
+
+def _job(row: Any) -> Job:  # noqa: ANN401 - a whole row of decisions
     seen = None if row.seen_state is None else SeenState(row.seen_mode, row.seen_state)
     return Job(
         row.id,
-        load_request(row.request),
+        REQUESTS.validate_python(json.loads(row.request)),
         fence=row.fence,
         received_at=row.received_at,
         is_active=row.status in {ACTIVE, ANSWERED},
@@ -30,14 +39,4 @@ def to_job(row: Any) -> Job:  # noqa: ANN401 - a whole row of decisions
         answer=None if row.answer is None else ANSWERS.validate_python(json.loads(row.answer)),
         answered_at=row.answered_at,
         deliveries=row.deliveries,
-        taken_over=True,
     )
-
-
-def load_request(written: str) -> Request:
-    """Read a request.
-
-    Raises:
-        ValueError: it isn't one that this version of the bot can read.
-    """
-    return REQUESTS.validate_python(json.loads(written))

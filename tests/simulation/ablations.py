@@ -87,13 +87,10 @@ def _awaited(value: Any) -> Callable[..., Any]:
     return answer
 
 
-def _without_fence(
-    self: Ownership, connection: Any, statement: Any, job: Job, /, *, keep: bool = True, **values: object
-) -> float:
+def _without_fence(self: Ownership, connection: Any, statement: Any, job: Job, /, **values: object) -> float:
     present = connection.execute(select(decisions).where(decisions.c.id == job.id)).one()
     keys = {"b_id": job.id, "b_owner": present.owner, "b_fence": present.fence}
-    lease = {"b_lease": self._lease} if keep else {}
-    row = connection.execute(statement, keys | values | lease).first()
+    row = connection.execute(statement, keys | values | {"b_lease": self._lease}).first()
     return float(row[0] or 0.0) if row else 0.0
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from bot.errors import StorageUnavailable
 from bot.models import Actor, AuditNote
-from bot.store import Database, DecisionStore, InboxStore
+from bot.store import Database, DecisionStore, InboxStore, audit
 from bot.store.audit import end_of_trail
 from bot.store.connection import Connection
 from bot.store.database import MIGRATIONS
@@ -56,7 +56,7 @@ async def test_commit_that_gets_no_answer_is_in_doubt(postgresql: str, time: Man
     async with line_to(postgresql) as line, opened(line.url, time) as database:
         line.freeze_after = [COMMIT]
         with pytest.raises(StorageUnavailable) as unknown:
-            await asyncio.wait_for(DecisionStore(database, LEASE, time.clock).note(NOTE), 10)
+            await asyncio.wait_for(database.run(audit.note, NOTE), 10)
         assert unknown.value.in_doubt
 
 
@@ -94,7 +94,7 @@ async def test_process_that_stands_still_in_a_transaction_blocks_nobody_for_long
         await asyncio.to_thread(has_lock.wait, 10)
         for _ in range(20):
             try:
-                await DecisionStore(alive, LEASE, time.clock).note(NOTE)
+                await alive.run(audit.note, NOTE)
                 break
             except StorageUnavailable:
                 continue
