@@ -31,12 +31,12 @@ from bot.store.connection import Connection, Record, Values, dump, now, read_clo
 from bot.store.serialization import REQUESTS, read_job
 from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, batches, decisions, ids_of, messages
 
-_ASKED, _CONFIRMED = "asked", "confirmed"
+ASKED, _CONFIRMED = "asked", "confirmed"
 _BATCHES = TypeAdapter(Batch)
 b, c = batches.c, decisions.c
 _ID, _OF_BATCH = b.id == bindparam("b_id"), c.batch_id == bindparam("b_id")
-_INSERT = insert(batches).values(status=_ASKED).on_conflict_do_nothing().returning(b.id)
-_ASKED_FOR = select(b.body).where(_ID, b.status == _ASKED).with_for_update()
+_INSERT = insert(batches).values(status=ASKED).on_conflict_do_nothing().returning(b.id)
+_ASKED_FOR = select(b.body).where(_ID, b.status == ASKED).with_for_update()
 _CONFIRM = update(batches).where(_ID).values(status=_CONFIRMED, asked_at=now())
 _QUEUE = insert(decisions).values(
     status=QUEUED, received_at=now(), lease_until=0.0, repeats=0, deliveries=0, fence=1, batch_id=bindparam("b_id")
@@ -251,9 +251,3 @@ def _with_result(item: BatchItem, row: Any) -> BatchItem:  # noqa: ANN401 - a ro
 
 def _read(batch_id: str, body: str) -> Batch | None:
     return read_json(_BATCHES, body, f"Batch {batch_id}")
-
-
-def purge(connection: Connection, oldest: float, never_confirmed: float) -> None:
-    """Delete what was asked for before `oldest`, or before `never_confirmed` and not confirmed, in Unix time."""
-    connection.execute(batches.delete().where(b.asked_at < oldest))
-    connection.execute(batches.delete().where(b.asked_at < never_confirmed, b.status == _ASKED))

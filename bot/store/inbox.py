@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Executable, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Executable, and_, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import BotError, LeaseLost, RequestExpired
@@ -37,8 +37,7 @@ _INSERT = insert(inbox).values(
     lease_until=_LEASE_UNTIL,
 )  # fmt: skip
 _RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["key"]).returning(i.key)
-_LEAVE = _INSERT.values(result="true").on_conflict_do_nothing(index_elements=["key"])
-_RECEIVE_ENDED = _INSERT.values(done_at=now()).on_conflict_do_nothing(index_elements=["key"]).returning(i.key)
+_RECEIVE_ENDED, _LEAVE = _RECEIVE.values(done_at=now()), _RECEIVE.values(result="true")
 _VOID = (
     _INSERT.values(done_at=now())
     .on_conflict_do_update(
@@ -49,7 +48,7 @@ _VOID = (
 _HELD = select(i.result, (now() - i.received_at).label("age")).where(_MINE, _OPEN).with_for_update()
 _IS_THERE = select(i.key).where(i.key == bindparam("b_key"))
 _ACTED = update(inbox).where(_MINE).values(result=bindparam("b_result"), lease_until=_LEASE_UNTIL)
-_REFUSE = update(inbox).where(_MINE, i.result.is_(None)).values(result=bindparam("b_result"), lease_until=_LEASE_UNTIL)
+_REFUSE = _ACTED.where(i.result.is_(None))
 _FINISH = update(inbox).where(_MINE).values(_ENDED)
 _LEAVE_ALONE = update(inbox).where(_MINE).values(lease_until=_LEASE_UNTIL)
 # Nobody's from then on: a heartbeat that is on its way must not keep it.
@@ -62,7 +61,6 @@ _TAKE_OVER = (
     .values(owner=bindparam("b_owner"), lease_until=_LEASE_UNTIL)
     .returning(i.key, i.body, i.result, (now() - i.received_at).label("age"))
 )
-_PURGE = delete(inbox).where(i.done_at < now() - KEPT_SECONDS)
 
 
 class Taken(NamedTuple):
@@ -91,7 +89,7 @@ class InboxStore:
 
     async def receive(self, entry: Entry, owner: str) -> bool:
         """Write down what was asked. Returns False for a redelivery."""
-        return await self.database.run(self._insert, _RECEIVE, entry.key, owner, dump(_ENTRIES, entry))
+        return await self._insert(_RECEIVE, entry.key, owner, dump(_ENTRIES, entry))
 
     async def leave(self, entry: Entry) -> None:
         """Write down what follows from a change that was made, for the next round of any process."""
@@ -100,15 +98,15 @@ class InboxStore:
 
     async def receive_once(self, key: str) -> bool:
         """Write down that something was asked that changes nothing. Returns False for a redelivery."""
-        return await self.database.run(self._insert, _RECEIVE_ENDED, key, "", None)
+        return await self._insert(_RECEIVE_ENDED, key, "", None)
 
     async def void(self, entry: Entry, owner: str) -> bool:
         """Make sure that a row whose commit is in doubt isn't worked on. False: another process has taken it."""
-        return await self.database.run(self._insert, _VOID, entry.key, owner, None)
+        return await self._insert(_VOID, entry.key, owner, None)
 
-    def _insert(self, connection: Connection, statement: Executable, key: str, owner: str, body: str | None) -> bool:
+    async def _insert(self, statement: Executable, key: str, owner: str, body: str | None) -> bool:
         values = {"b_key": key, "b_owner": owner, "b_body": body, "b_lease": self.lease_seconds}
-        return connection.execute(statement, values).first() is not None
+        return bool(await self.database.run(Connection.execute, statement, values))
 
     async def act(
         self, key: str, owner: str, change: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -182,8 +180,3 @@ class InboxStore:
         result = json.loads(row.result or "null")
         refusal = tuple(result["refused"]) if isinstance(result, dict) else None
         return Taken(owner, entry, row.result is not None, refusal, row.age)
-
-
-def purge(connection: Connection) -> None:
-    """Delete what Slack no longer repeats."""
-    connection.execute(_PURGE)

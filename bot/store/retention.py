@@ -1,10 +1,13 @@
 """Deleting what is old, a little at a time: no ack waits long for it. The audit trail stays."""
 
+from collections import Counter
+
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Delete,
     Table,
+    and_,
     bindparam,
     delete,
     exists,
@@ -15,18 +18,17 @@ from sqlalchemy import (
     update,
 )
 
-from bot.store import batches, inbox
+from bot.store.batches import ASKED
 from bot.store.connection import Connection, now, read_clock
 from bot.store.database import Database
+from bot.store.inbox import KEPT_SECONDS
 from bot.store.ownership import UNFINISHED
-from bot.store.tables import SET_ASIDE, alerts, decisions, first_approvals, leases, messages, pauses
+from bot.store.tables import SET_ASIDE, alerts, batches, decisions, first_approvals, inbox, leases, messages, pauses
 
 _DAY = 86_400.0
 RESPONSE_URL_SECONDS = 1800.0  # docs.slack.dev, "Handling user interaction": 30 minutes
 _AT_ONCE = 500
-c = decisions.c
-_OLD_PROBES = delete(leases).where(leases.c.name.startswith("process "), leases.c.until < now() - _DAY)
-_OLD_PAUSES = delete(pauses).where(pauses.c.until < now() - _DAY)
+c, b = decisions.c, batches.c
 _OLD_REQUESTS = select(c.id, c.request).where(
     or_(UNFINISHED, c.status == SET_ASIDE),
     c.received_at < now() - RESPONSE_URL_SECONDS,
@@ -44,12 +46,20 @@ def _some(table: Table, *where: ColumnElement[bool]) -> Delete:
     """Build the deletion of some of what is old."""
     key = list(table.primary_key.columns)
     some = select(*key).where(*where).limit(_AT_ONCE)
-    return delete(table).where((tuple_(*key) if len(key) > 1 else key[0]).in_(some))
+    return delete(table).where(tuple_(*key).in_(some))
 
 
 _OLDEST: BindParameter[float] = bindparam("b_oldest")
+_FEW = (
+    delete(first_approvals).where(first_approvals.c.at < _OLDEST),
+    delete(leases).where(leases.c.name.startswith("process "), leases.c.until < now() - _DAY),
+    delete(pauses).where(pauses.c.until < now() - _DAY),
+    delete(inbox).where(inbox.c.done_at < now() - KEPT_SECONDS),
+    delete(batches).where(or_(b.asked_at < _OLDEST, and_(b.asked_at < now() - _DAY, b.status == ASKED))),
+)
+_OLD_DECISIONS = _some(decisions, c.done_at < _OLDEST)
 _OLD = (
-    _some(decisions, c.done_at < _OLDEST),
+    _OLD_DECISIONS,
     # Worded so that SQLite looks by age: almost all rows are closed.
     _some(
         alerts,
@@ -73,26 +83,19 @@ async def purge(database: Database, days: int) -> int:
         StorageUnavailable: some of it may be deleted.
     """
     oldest = await database.read(read_clock) - days * _DAY
-    await database.run(_purge_small, oldest)
-    purged = [await _purge_all(database, each, oldest) for each in _OLD]
-    return purged[0]
+    await database.run(_purge_few, oldest)
+    purged = Counter[Delete]()
+    for statement in _OLD:
+        count = _AT_ONCE
+        while count == _AT_ONCE:
+            count = (await database.run(Connection.execute, statement, {"b_oldest": oldest})).rowcount
+            purged[statement] += count
+    return purged[_OLD_DECISIONS]
 
 
-async def _purge_all(database: Database, statement: Delete, oldest: float) -> int:
-    total = 0
-    while count := (await database.run(Connection.execute, statement, {"b_oldest": oldest})).rowcount:
-        total += count
-        if count < _AT_ONCE:
-            break
-    return total
-
-
-def _purge_small(connection: Connection, oldest: float) -> None:
-    connection.execute(delete(first_approvals).where(first_approvals.c.at < oldest))
-    connection.execute(_OLD_PROBES)
-    connection.execute(_OLD_PAUSES)
-    inbox.purge(connection)
-    batches.purge(connection, oldest, never_confirmed=read_clock(connection) - _DAY)
+def _purge_few(connection: Connection, oldest: float) -> None:
+    for statement in _FEW:
+        connection.execute(statement, {"b_oldest": oldest})
 
 
 def drop_old_response_urls(connection: Connection) -> None:
