@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -59,18 +59,26 @@ def naming(name: str, since: float) -> tuple[Select[Any], Values]:
 
 def failed(connection: Connection, seconds: float) -> list[Remediation]:
     """Return what failed within the last `seconds`, the latest first."""
-    since = read_clock(connection) - seconds
-    seen = [each.remediation for each in read_alerts(connection, _FAILED, {"b_since": since - _LONGEST_REPAIR})]
-    ended = [(moment.timestamp(), each) for each in seen if (moment := each.end_time or each.update_time)]
-    return [each for at, each in sorted(ended, key=lambda both: -both[0]) if at > since]
+
+    def ended_at(alert: Alert) -> float:
+        moment = alert.remediation.end_time or alert.remediation.update_time
+        return moment.timestamp() if moment else 0.0
+
+    return [each.remediation for each in _latest(connection, _FAILED, seconds, ended_at)]
 
 
 def came_back_lately(connection: Connection, seconds: float) -> list[Alert]:
     """Return the repairs whose fault came back, or didn't stop, within the last `seconds`, the latest first."""
+    return _latest(connection, _SUCCEEDED, seconds, lambda each: each.came_back.at if each.came_back else 0.0)
+
+
+def _latest(
+    connection: Connection, statement: Select[Any], seconds: float, at: Callable[[Alert], float]
+) -> list[Alert]:
+    """Return what something happened to within the last `seconds`, the latest first; `at` says when, or 0 for never."""
     since = read_clock(connection) - seconds
-    repaired = read_alerts(connection, _SUCCEEDED, {"b_since": since - _LONGEST_REPAIR})
-    back = [(alert.came_back.at, alert) for alert in repaired if alert.came_back]
-    return [alert for at, alert in sorted(back, key=lambda both: -both[0]) if at > since]
+    found = read_alerts(connection, statement, {"b_since": since - _LONGEST_REPAIR})
+    return sorted((each for each in found if at(each) > since), key=lambda each: -at(each))
 
 
 def note_returns(connection: Connection, new: Sequence[Alert], verified: float) -> None:
@@ -99,8 +107,7 @@ def note_firing(connection: Connection, cluster_id: str, firing: Sequence[Linked
     for each in firing:
         for name in each.names:
             by_node.setdefault(name, []).append(each)
-    repaired = read_alerts(connection, _REPAIRED, {"b_cluster": cluster_id})
-    for one in [each.remediation for each in repaired if not each.came_back]:
+    for one in _repaired(connection, cluster_id):
         for each in {id(each): each for name in (one.instance_id, one.node) for each in by_node.get(name, ())}.values():
             fault = fault_of(one, each)
             if not fault or present > one.succeeded_at + verified:
@@ -120,4 +127,5 @@ def note_earlier_returns(connection: Connection, ref: RemediationRef, verified: 
 
 def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:
     """Return the repairs that may still answer for what they were to mend."""
-    return [each.remediation for each in read_alerts(connection, _REPAIRED, {"b_cluster": cluster_id})]
+    repaired = read_alerts(connection, _REPAIRED, {"b_cluster": cluster_id})
+    return [each.remediation for each in repaired if not each.came_back]
