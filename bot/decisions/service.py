@@ -49,6 +49,7 @@ from bot.models import (
 from bot.mrkdwn import clock_time
 from bot.policy import Policy
 from bot.store import DecisionStore, approvals, audit
+from bot.store.decisions import claimed_by
 from bot.tasks import finish
 from bot.together import TogetherClient
 
@@ -309,7 +310,7 @@ class DecisionService:
             if job.is_active:
                 return await self._claimed_before(request)
             if not rule.decides:
-                claim: Claim | CardContext | None = await self._store.claimed_by(request)
+                claim: Claim | CardContext | None = await self._store.database.read(claimed_by, request)
             else:
                 # A typed command shows nothing first, so nothing is read between the claim and the POST.
                 claim = await self._store.claim(job, sends=request.shown is None)

@@ -19,6 +19,7 @@ from bot.errors import (
 from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, CardContext, CardNote, Job, Remediation, Verb
 from bot.mrkdwn import clock_time, escape, when
 from bot.store import DecisionStore, approvals
+from bot.store.decisions import claimed_by
 from bot.together import TogetherClient
 
 
@@ -40,7 +41,7 @@ class Upkeep:
             present = await self._read(job)
         except TogetherError as cause:
             raise CheckFailed(cause) from cause
-        if claim := await self.store.claimed_by(job.request):
+        if claim := await self.store.database.read(claimed_by, job.request):
             # A decision has begun since the click: buttons drawn now could outlive its answer.
             notice = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
             return Verdict(OutcomeKind.READ, present, notice=notice, buttons=False)

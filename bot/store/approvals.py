@@ -47,6 +47,7 @@ from bot.store.tables import (
     alerts,
     decisions,
     first_approvals,
+    ids_in,
     ids_of,
     key_of,
     messages,
@@ -54,14 +55,14 @@ from bot.store.tables import (
 )
 
 LISTED_SECONDS = 180.0  # cards that wait follow their cluster's load within this time
+a, c = alerts.c, decisions.c
 _FIRST = select(*FIRST_APPROVAL).where(one_remediation(first_approvals.c), FIRST_COUNTS)
 _INSERT_FIRST = insert(first_approvals)
 _BODY = (
-    select(alerts.c.body, alerts.c.message_id, messages.c.body.label("message"))
-    .outerjoin(messages, messages.c.id == alerts.c.message_id)
-    .where(one_remediation(alerts.c))
+    select(a.body, a.message_id, messages.c.body.label("message"))
+    .outerjoin(messages, messages.c.id == a.message_id)
+    .where(one_remediation(a))
 )
-c = decisions.c
 _MINE = select(c.active_at).where(c.id == bindparam("b_id")).scalar_subquery()
 _BEFORE_ME = or_(c.active_at < _MINE, and_(c.active_at == _MINE, c.id < bindparam("b_id")))
 _IN_DOUBT = and_(c.outcome.in_(DOUBTFUL), c.answered_at > now() - DOUBT_SECONDS)
@@ -69,15 +70,10 @@ _OTHERS = select(c.instance_id).where(
     c.verb == Verb.APPROVE, c.cluster_id == bindparam("b_cluster"), c.id != bindparam("b_id")
 )
 _ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(c.status == ACTIVE, _BEFORE_ME).union_all(_OTHERS.where(_IN_DOUBT))
-_AT_WORK = select(alerts.c.cluster_id, alerts.c.instance_id, alerts.c.remediation_id).where(
-    alerts.c.cluster_id == bindparam("b_cluster"),
-    alerts.c.is_open,
-    alerts.c.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *sorted(FINAL)]),
-)
-_WAITING = select(alerts.c.instance_id).where(
-    alerts.c.cluster_id == bindparam("b_cluster"), alerts.c.is_open, alerts.c.state == State.PENDING_APPROVAL
-)
-_APPROVED_LATELY = select(c.cluster_id, c.instance_id, c.remediation_id).where(
+_OPEN = and_(a.cluster_id == bindparam("b_cluster"), a.is_open)
+_AT_WORK = select(*ids_in(a)).where(_OPEN, a.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *sorted(FINAL)]))
+_WAITING = select(a.instance_id).where(_OPEN, a.state == State.PENDING_APPROVAL)
+_APPROVED_LATELY = select(*ids_in(c)).where(
     c.verb == Verb.APPROVE,
     c.cluster_id == bindparam("b_cluster"),
     c.outcome == OutcomeKind.APPROVED.value,
@@ -98,20 +94,17 @@ def hold(connection: Connection, ref: RemediationRef, actor: Actor, seconds: flo
 
 def release(connection: Connection, ref: RemediationRef, user_id: str, shown: AbstractSet[str] = frozenset()) -> bool:
     """End a hold. Returns False where there is none, or somebody has joined it since it was shown."""
-
-    def change(look: Look) -> Tracked | None:
-        return released(look.alert, look.message, user_id, look.now, shown)
-
-    return change_alert(connection, ref, change) is not None
+    after = change_alert(connection, ref, lambda look: released(look.alert, look.message, user_id, look.now, shown))
+    return after is not None
 
 
 def mark_stale(connection: Connection, ref: RemediationRef, *, may_overwrite: bool = False) -> None:
     """Let an alert's card be drawn again, because what it shows isn't known, or may be overwritten yet."""
-
-    def change(look: Look) -> Tracked:
-        return look.alert, outdated(look.message, look.now, may_overwrite=may_overwrite)
-
-    change_alert(connection, ref, change)
+    change_alert(
+        connection,
+        ref,
+        lambda look: (look.alert, outdated(look.message, look.now, may_overwrite=may_overwrite)),
+    )
 
 
 def contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:

@@ -63,21 +63,21 @@ def end_of_trail(connection: Connection) -> Rows:
     return connection.execute(_LAST)
 
 
-def append(connection: Connection, fields: Record, end: Rows | None = None) -> int:
+def append(connection: Connection, fields: Record, end: Rows) -> int:
     """Append a row, inside the transaction of what it records. Returns its number.
 
     Args:
-        fields: the columns, but for `seq`, `hash` and `previous`.
-        end: of the trail, where it was asked for already, together with something else.
+        fields: the columns, but for `seq`, `hash` and `previous`; those without a value may be missing.
+        end: of the trail, as `end_of_trail` says it, which may be asked together with something else.
     """
-    seq, previous = last_row(connection, end_of_trail(connection) if end is None else end)
+    seq, previous = _number_and_hash(end)
     row = {name: storable(value) for name, value in fields.items()} | {"seq": seq + 1, "previous": previous}
     connection.execute(_INSERT, {**row, "hash": digest(row)})
     return seq + 1
 
 
 def record(  # noqa: PLR0913, PLR0917 - what has happened to what, when, and after what
-    connection: Connection, job: Job, event: str, outcome: Outcome | None, at: float, end: Rows | None = None
+    connection: Connection, job: Job, event: str, outcome: Outcome | None, at: float, end: Rows
 ) -> int:
     """Append what happened to a decision at a moment, in Unix time in seconds; like `append`."""
     request, shown = job.request, job.request.shown
@@ -103,8 +103,7 @@ def record(  # noqa: PLR0913, PLR0917 - what has happened to what, when, and aft
 
 def note(connection: Connection, noted: AuditNote) -> None:
     """Append what is about no decision."""
-    row = {column.name: None for column in audit.columns}
-    append(connection, row | {
+    fields = {
         "at": read_clock(connection),
         "event": noted.event,
         "decision_id": noted.selection,
@@ -114,18 +113,20 @@ def note(connection: Connection, noted: AuditNote) -> None:
         "verb": noted.verb.value if noted.verb else "",
         "outcome": noted.kind.value if noted.kind else None,
         "cluster_id": noted.cluster_id,
+        "instance_id": "",
+        "remediation_id": "",
         "reason": noted.reason or None,
-        **dict.fromkeys(("instance_id", "remediation_id"), ""),
-    })  # fmt: skip
+    }
+    append(connection, fields, end_of_trail(connection))
 
 
-def last_row(connection: Connection, end: Rows | None = None) -> tuple[int, str]:
-    """Return the number and the hash of the last row; 0 and `GENESIS` for an empty trail.
+def last_row(connection: Connection) -> tuple[int, str]:
+    """Return the number and the hash of the last row; 0 and `GENESIS` for an empty trail."""
+    return _number_and_hash(connection.execute(_LAST))
 
-    Args:
-        end: of the trail, where it was asked for already, together with something else.
-    """
-    last = (connection.execute(_LAST) if end is None else end).first()
+
+def _number_and_hash(end: Rows) -> tuple[int, str]:
+    last = end.first()
     return (last.seq, last.hash) if last else (0, GENESIS)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from sqlalchemy import ColumnElement, Double, and_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.alerts import Look, Tracked, answered, outdated, overridden
+from bot.alerts import answered, overridden
 from bot.errors import LeaseLost
 from bot.models import (
     Answer,
@@ -28,8 +28,8 @@ from bot.models import (
     is_reported_in_digest,
 )
 from bot.store import audit, batches, outbox, pauses
-from bot.store.approvals import card_context, note_first
-from bot.store.connection import NOW, Connection, Record, Rows, dump, lock_cluster, now, read_clock
+from bot.store.approvals import card_context, mark_stale, note_first
+from bot.store.connection import NOW, Connection, Record, dump, lock_cluster, now, read_clock
 from bot.store.database import Conflict
 from bot.store.ownership import KEEP, LEASE_UNTIL, MINE, Ownership, sent_at, update_mine
 from bot.store.retention import RESPONSE_URL_SECONDS
@@ -143,7 +143,7 @@ class DecisionStore(Ownership):
             try:
                 left_at, context = await self.database.run(self._claim, job, sends=sends)
             except Conflict:
-                if claim := await self.claimed_by(job.request):
+                if claim := await self.database.read(claimed_by, job.request):
                     return claim
                 if is_last:
                     raise
@@ -160,13 +160,9 @@ class DecisionStore(Ownership):
         written = self._write(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_turn=turn)
         end = audit.end_of_trail(connection) if sends else None
         context, left_at = card_context(connection, job.request.ref), sent_at(written)
-        if sends:
+        if end is not None:
             audit.record(connection, job, "send", None, left_at, end)
         return left_at, context
-
-    async def claimed_by(self, request: Request) -> Claim | None:
-        """Return who is deciding on this remediation right now."""
-        return await self.database.read(_claimed_by, request)
 
     async def record_send(self, job: Job, seen: SeenState | None, *, is_again: bool = False) -> Pause | None:
         """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.
@@ -178,8 +174,8 @@ class DecisionStore(Ownership):
             The pause that keeps an approval from leaving. A pause is confirmed only after every POST that this
             lets pass was recorded.
         """
-        asked_at, repeat = self._clock.monotonic(), job.sent is not None
-        sent = await self.database.run(self._record_send, job, seen, repeat=repeat, is_again=is_again)
+        asked_at = self._clock.monotonic()
+        sent = await self.database.run(self._record_send, job, seen, is_again=is_again)
         if isinstance(sent, Pause):
             return sent
         self._hold(job, asked_at)
@@ -187,33 +183,28 @@ class DecisionStore(Ownership):
         return None
 
     def _record_send(
-        self, connection: Connection, job: Job, seen: SeenState | None, *, repeat: bool, is_again: bool
+        self, connection: Connection, job: Job, seen: SeenState | None, *, is_again: bool
     ) -> Sent | Pause | None:
-        if job.request.verb is Verb.APPROVE and (pause := _pause_of(connection, job.request)):
+        request, before = job.request, job.sent
+        if request.verb is Verb.APPROVE and (pause := _pause_of(connection, request)):
             return pause
         if is_again:
             self._execute(connection, _SEND_AGAIN, job)
-            return job.sent
-        before = job.sent.seen if job.sent else None
-        kept = seen or before
+            return before
+        kept = seen or (before.seen if before else None)
+        mode, state = (kept.mode, kept.state) if kept else (None, None)
         written = self._write(
-            connection, _RECORD_SEND, job, b_repeat=int(repeat), b_mode=kept.mode if kept else None,
-            b_state=kept.state if kept else None,
-        )  # fmt: skip
+            connection, _RECORD_SEND, job, b_repeat=int(before is not None), b_mode=mode, b_state=state
+        )
         end = audit.end_of_trail(connection)
         left_at = sent_at(written)
-        if job.request.overrides and not repeat:
-            self._record_override(connection, job, left_at, end)
+        if request.overrides and not before:  # everybody learns that one person approves alone, whatever comes of it
+            audit.record(connection, job, "override", None, left_at, end)
+            override = Override(request.actor.user_id, request.reason, job.id)
+            change_alert(connection, request.ref, lambda look: overridden(look.alert, look.message, override))
             end = audit.end_of_trail(connection)
-        audit.record(connection, job, "repeat" if repeat else "send", None, left_at, end)
+        audit.record(connection, job, "repeat" if before else "send", None, left_at, end)
         return Sent(left_at, seen)
-
-    def _record_override(self, connection: Connection, job: Job, left_at: float, end: Rows) -> None:
-        """Record that one person approves alone, and let everybody learn it, also where its result stays unknown."""
-        request = job.request
-        audit.record(connection, job, "override", None, left_at, end)
-        override = Override(request.actor.user_id, request.reason, job.id)
-        change_alert(connection, request.ref, lambda look: overridden(look.alert, look.message, override))
 
     async def record_outcome(self, job: Job, outcome: Outcome, answer: Answer) -> Job | None:
         """Record the outcome and what to tell, with its row in the audit trail. Frees the remediation for others.
@@ -240,31 +231,26 @@ class DecisionStore(Ownership):
         else:
             written = self._write(connection, _RECORD_OUTCOME, job, b_answer=dump(ANSWERS, answer), b_outcome=kind)
         end, at = audit.end_of_trail(connection), float(clock.scalar())
-        try:
-            sent_at(written)
-        except LeaseLost:
-            recorded = connection.execute(
-                _RECORDED, self._key(job) | {"b_status": DONE if is_told else ANSWERED}
-            ).first()
-            if recorded is None:
-                raise
+        if not written:
+            status = DONE if is_told else ANSWERED
+            at = connection.execute(_RECORDED, self._key(job) | {"b_status": status}).scalar()
+            if at is None:
+                raise LeaseLost
             # By an attempt of this process whose commit was in doubt.
             if not is_told:
                 self._execute(connection, KEEP, job)
-            at = float(recorded.answered_at)
         else:
             if request.rule.decides:
                 note_first(connection, request, outcome)
             seq = audit.record(connection, job, audit.OUTCOME, outcome, at, end)
             if kind == request.rule.done and request.rule.decides:
                 outbox.decided(connection, job, outcome)
-
-            def answer_given(look: Look) -> Tracked:
-                return answered(look.alert, look.message, request, answer, look.now, seq)
-
-            change_alert(connection, request.ref, answer_given)
-        batch_id = request.batch_id
-        return at, batches.advance(connection, batch_id, self._holder, job.received_at) if batch_id else None
+            change_alert(
+                connection,
+                request.ref,
+                lambda look: answered(look.alert, look.message, request, answer, look.now, seq),
+            )
+        return at, self._advance(connection, request.batch_id, job.received_at)
 
     async def confirm(self, batch_id: str, user_id: str) -> Job | None:
         """Write the decisions of a selection; like `batches.confirm`."""
@@ -284,7 +270,7 @@ class DecisionStore(Ownership):
         is_outdated = job.request.rule.decides and connection.execute(_ANSWERED_SINCE, values)
         sent_at(written)
         if is_outdated:
-            change_alert(connection, job.request.ref, lambda look: (look.alert, outdated(look.message, look.now)))
+            mark_stale(connection, job.request.ref)
 
     async def is_answered_since(self, job: Job) -> bool:
         """Return whether another decision on the remediation was answered since this one was received."""
@@ -320,7 +306,8 @@ class DecisionStore(Ownership):
         return math.inf if min(ages) < -_CLOCK_STEP else max(ages)
 
 
-def _claimed_by(connection: Connection, request: Request) -> Claim | None:
+def claimed_by(connection: Connection, request: Request) -> Claim | None:
+    """Return who is deciding on a remediation right now."""
     row = connection.execute(_HOLDER, key_of(request.ref)).first()
     return Claim(row.user_id, Verb(row.verb), row.active_at) if row else None
 

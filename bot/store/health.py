@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, func, select
 
 from bot.models import State
 from bot.store.connection import Connection, read_clock
-from bot.store.tables import ANSWERED, SET_ASIDE, alerts, decisions
+from bot.store.tables import ANSWERED, SET_ASIDE, alerts, decisions, ids_in
 
 c, a = decisions.c, alerts.c
 _UNDELIVERED = select(func.count(), func.min(c.answered_at)).where(c.status == ANSWERED)
@@ -19,7 +19,7 @@ _PAGE = 100
 _WAITING = (
     select(a.seen_at, a.body)
     .where(a.is_open, a.state == State.PENDING_APPROVAL)
-    .order_by(a.seen_at, a.cluster_id, a.instance_id, a.remediation_id)
+    .order_by(a.seen_at, *ids_in(a))
     .limit(_PAGE)
     .offset(bindparam("b_offset"))
 )

@@ -37,12 +37,12 @@ from bot.store.rows import (
     readable_message,
     write,
 )
-from bot.store.tables import alerts, ids_of, key_of, messages
+from bot.store.tables import alerts, ids_in, ids_of, key_of, messages
 
 _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
 a, m = alerts.c, messages.c
-_IDS = a.cluster_id, a.instance_id, a.remediation_id
+_IDS = ids_in(a)
 _KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
 _TRACKED = ALERTS.where(a.is_open, a.state != WITHDRAWN)
 _WAITING_CARDS = (
@@ -214,12 +214,12 @@ def gather(
                 outbox.opened(connection, each)
     count = connection.execute(_ADD_ALERTS, rows).rowcount
     bodies = connection.execute(_UNPOSTED, {"b_cluster": digest.cluster_id}).scalars()
-    read = [card for body in bodies if (card := readable_message(body))]
     # What somebody has deleted keeps what was told of it, and what is told only if it fails stays so.
     unposted = [
         card.id
-        for card in read
-        if card.is_started is digest.is_started
+        for card in map(readable_message, bodies)
+        if card
+        and card.is_started is digest.is_started
         and not card.edited_at
         and (not card.is_started or card.opened_at > present - seconds)
     ]

@@ -134,8 +134,8 @@ class Ownership:
         for row in connection.execute(_TAKE_OVER, {"b_limit": limit, "b_all": take_all, **self._holder}):
             if job := read_job(connection, row):
                 job.taken_over = True
-            elif row.batch_id:
-                job = batches.advance(connection, row.batch_id, self._holder, row.received_at)
+            else:
+                job = self._advance(connection, row.batch_id, row.received_at)
             jobs += [job] if job else []
         return jobs
 
@@ -152,8 +152,10 @@ class Ownership:
     def _set_mine_aside(self, connection: Connection, job: Job) -> Job | None:
         if connection.execute(_SET_MINE_ASIDE, self._key(job)).first() is None:
             raise LeaseLost
-        batch_id = job.request.batch_id
-        return batches.advance(connection, batch_id, self._holder, job.received_at) if batch_id else None
+        return self._advance(connection, job.request.batch_id, job.received_at)
+
+    def _advance(self, connection: Connection, batch_id: str | None, began_at: float) -> Job | None:
+        return batches.advance(connection, batch_id, self._holder, began_at) if batch_id else None
 
     def _hold(self, job: Job | None, asked_at: float) -> Job | None:
         if job:

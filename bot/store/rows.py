@@ -29,10 +29,12 @@ from bot.store.tables import (
     alerts,
     decisions,
     first_approvals,
+    ids_in,
     ids_of,
     key_of,
     messages,
     one_remediation,
+    same_remediation,
 )
 
 logger = logging.getLogger(__name__)
@@ -40,34 +42,23 @@ logger = logging.getLogger(__name__)
 _ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
 _KEPT = 2048  # alerts that were read last: most of a digest is what it was when it was last drawn
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
-a, m, first = alerts.c, messages.c, first_approvals.c
+a, d, m, first = alerts.c, decisions.c, messages.c, first_approvals.c
 ALERTS = select(a.body, a.message_id)
 FIRST_APPROVAL = first.user_id, first.mode, first.at, first.job_id, first.episode
 FIRST_COUNTS = first.at > now() - FIRST_APPROVAL_SECONDS
-_OF_ALERT = and_(
-    first.cluster_id == a.cluster_id, first.instance_id == a.instance_id, first.remediation_id == a.remediation_id,
-    FIRST_COUNTS,
-)  # fmt: skip
 _DECIDING = exists().where(
-    decisions.c.cluster_id == a.cluster_id, decisions.c.instance_id == a.instance_id,
-    decisions.c.remediation_id == a.remediation_id,
+    same_remediation(d, a),
     # Until its first delivery: the edit that answers somebody must not be followed by one that was drawn before it.
-    or_(
-        decisions.c.status == ACTIVE,
-        and_(decisions.c.status == ANSWERED, decisions.c.active_at.is_not(None), decisions.c.deliveries == 0),
-    ),
-)  # fmt: skip
+    or_(d.status == ACTIVE, and_(d.status == ANSWERED, d.active_at.is_not(None), d.deliveries == 0)),
+)
 _WITH_FIRST = select(a.body, a.message_id, *FIRST_APPROVAL, _DECIDING.label("deciding")).select_from(
-    alerts.outerjoin(first_approvals, _OF_ALERT)
+    alerts.outerjoin(first_approvals, and_(same_remediation(first, a), FIRST_COUNTS))
 )
 PLACE = select(a.message_id).where(one_remediation(a))
 _MESSAGE_ID = m.id == bindparam("b_message")
 _FIND = select(m.body, m.is_open, m.version).where(_MESSAGE_ID)
 _TO_CHANGE = _FIND.with_for_update()
-_SHOWN = (
-    _WITH_FIRST.where(a.message_id == bindparam("b_message"))
-    .order_by(a.seen_at, a.cluster_id, a.instance_id, a.remediation_id)
-)  # fmt: skip
+_SHOWN = _WITH_FIRST.where(a.message_id == bindparam("b_message")).order_by(a.seen_at, *ids_in(a))
 _ONE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
 WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1)
 _WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version"))
@@ -80,23 +71,20 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     """Return a message with everything that it is drawn from and that has not run out, inside a transaction."""
     found = connection.execute(_TO_CHANGE if to_change else _FIND, {"b_message": message_id}).first()
     message = message_of(found)
-    if found is None or message is None:
+    if message is None:
         return None
     present = read_clock(connection)
     message = message.at(present) if message.looking else message
     shown: list[Alert] = []
     firsts: dict[RemediationRef, FirstApproval] = {}
-    deciding = False
+    is_being_decided = False
     for row in connection.execute(_SHOWN, {"b_message": message_id}):
-        alert = readable_alert(row)
-        if alert is None:
-            continue
-        shown.append(alert.at(present))
-        deciding = deciding or bool(row.deciding)
-        if approval := to_first_approval(row):
-            firsts[alert.ref] = approval
+        if alert := readable_alert(row):
+            shown.append(alert.at(present))
+            is_being_decided |= bool(row.deciding) and not message.is_digest
+            if approval := to_first_approval(row):
+                firsts[alert.ref] = approval
     confirmed = batches.of_digest(connection, message_id) if message.is_digest else []
-    is_being_decided = deciding and not message.is_digest
     clusters = {each.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
     pause = pauses.active(connection, sorted(clusters))
     return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, found.version, pause)
@@ -137,11 +125,11 @@ def change_alert(
     if row is None or before is None or (unless_being_decided and row.deciding):
         return None
     message = message_of(connection.execute(_TO_CHANGE, {"b_message": before.message_id}).first())
-    after = change(Look(before, message, to_first_approval(row), None, read_clock(connection))) if message else None
+    first_one = to_first_approval(row)
+    after = change(Look(before, message, first_one, None, read_clock(connection))) if message else None
     if after is None:
         return None
     alert, message = after
-    first_one = to_first_approval(row)
     is_news = alert.is_waiting and alert.remediation is not before.remediation
     # Without times, nothing tells an incident from the one before it.
     may_be_of_another = not (before.is_waiting or alert.remediation.began_at)
@@ -189,7 +177,7 @@ def readable_message(body: str) -> TrackedMessage | None:
 
 
 def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row of any select with these columns
-    """Read the first approval of a row that may have none."""
+    """Read the first approval of a row that may be missing, or have none."""
     if row is None or row.user_id is None:
         return None
     return FirstApproval(row.user_id, row.mode, row.at, row.job_id, row.episode)

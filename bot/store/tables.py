@@ -27,7 +27,7 @@ from bot.errors import OutcomeKind
 from bot.models import RemediationRef
 
 metadata = MetaData()
-_IDS = ("cluster_id", "instance_id", "remediation_id")
+_IDS = ("cluster_id", "instance_id", "remediation_id")  # of a remediation
 
 
 def _required(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]] = Text, **more: Any) -> Column[Any]:  # noqa: ANN401 - what Column takes
@@ -268,9 +268,19 @@ def upsert(table: Table, where: ColumnElement[bool] | None = None) -> Insert:
     return written.on_conflict_do_update(index_elements=list(table.primary_key), set_=values, where=where)
 
 
+def ids_in(columns: Any) -> list[Any]:  # noqa: ANN401 - of any table with the three IDs
+    """Return the columns that `ids_of` has the values of."""
+    return [columns[name] for name in _IDS]
+
+
 def one_remediation(columns: Any) -> ColumnElement[bool]:  # noqa: ANN401 - of any table with the three IDs
     """Build the clause that chooses one remediation; its values come from `key_of`."""
     return and_(*(columns[name] == bindparam(f"b_{name}") for name in _IDS))
+
+
+def same_remediation(columns: Any, others: Any) -> ColumnElement[bool]:  # noqa: ANN401 - of any tables with the three IDs
+    """Build the clause that joins rows about the same remediation."""
+    return and_(*(columns[name] == others[name] for name in _IDS))
 
 
 def key_of(ref: RemediationRef) -> dict[str, str]:
