@@ -14,7 +14,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.cards import review, selection
 from bot.clock import Clock, WaitReason
 from bot.errors import InvalidId, PostFailed, PostUncertain
-from bot.models import MARK, Found, Json, Message, RemediationRef, Verb
+from bot.models import HISTORY_BEFORE, MARK, Found, Json, Message, RemediationRef, Verb
 from handlers.client import REFUSED_BLOCKS, SlackFailure
 
 logger = logging.getLogger(__name__)
@@ -131,11 +131,22 @@ class SlackAlertChannels:
         """Return what the bot has posted since then; None where it may not read the channel."""
         return await self._look(partial(self._reading.conversations_history, channel=channel_id), since)
 
-    async def has_reply(self, mark: str, *, thread_ts: str, channel_id: str) -> bool | None:
-        """Return whether a thread has what was posted with this mark; None where the bot may not read it."""
+    async def look_for(self, mark: str, channel_id: str, *, since: float = 0.0, thread_ts: str = "") -> str | None:
+        """Return the `ts` of what was posted with this mark since a moment, or in a thread; empty where it isn't there.
+
+        None where the bot can't read that, now or later.
+        """
         replies = partial(self._reading.conversations_replies, channel=channel_id, ts=thread_ts)
-        found = await self._look(replies, float(thread_ts))  # by Slack's clock: the bot's may be wrong
-        return None if found is None else mark in found.marks
+        try:
+            if thread_ts:
+                found = await self._look(replies, float(thread_ts))  # by Slack's clock: the bot's may be wrong
+            else:
+                found = await self.find(since - HISTORY_BEFORE, channel_id)
+        except PostFailed as error:
+            if not error.is_lasting:
+                raise
+            return None
+        return None if found is None else found.marks.get(mark, "")
 
     async def _look(self, read: Callable[..., Awaitable[AsyncSlackResponse]], since: float) -> Found | None:
         found = Found()

@@ -60,7 +60,16 @@ from bot.models.job import (
 )
 from bot.models.message import ARRIVED_SECONDS, Snapshot, TrackedMessage
 from bot.models.overview import PER_PAGE, Overview
-from bot.models.ports import AlertChannels, Delivery, Directory, Found, Impacts, Messenger, Person
+from bot.models.ports import (
+    HISTORY_BEFORE,
+    AlertChannels,
+    Delivery,
+    Directory,
+    Found,
+    Impacts,
+    Messenger,
+    Person,
+)
 from bot.models.remediation import (
     FINAL,
     IN_REPAIR,

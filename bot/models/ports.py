@@ -8,6 +8,8 @@ from bot.models.ids import RemediationRef
 from bot.models.remediation import Remediation
 from bot.models.request import Message, ReplyTarget
 
+HISTORY_BEFORE = 300.0  # the database's clock and Slack's may differ
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -109,11 +111,14 @@ class AlertChannels(Protocol):
     async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
         """Change a message. One that is no card from now on is found as such no more."""
 
-    async def has_reply(self, mark: str, *, thread_ts: str, channel_id: str) -> bool | None:
-        """Return whether a thread has what was posted with this mark; None where the bot may not read it."""
-
     async def find(self, since: float, channel_id: str) -> Found | None:
         """Return what the bot has posted since then, in Unix time; None where it may not read the channel."""
+
+    async def look_for(self, mark: str, channel_id: str, *, since: float = 0.0, thread_ts: str = "") -> str | None:
+        """Return the `ts` of what was posted with this mark since a moment, or in a thread; empty where it isn't there.
+
+        None where the bot can't read that, now or later.
+        """
 
 
 class Impacts(Protocol):

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field, replace
 from bot import cards
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
-from bot.models import AlertChannels, Found, Message, RemediationRef, Snapshot, TrackedMessage, decision_of
+from bot.models import (
+    HISTORY_BEFORE,
+    AlertChannels,
+    Found,
+    Message,
+    RemediationRef,
+    Snapshot,
+    TrackedMessage,
+    decision_of,
+)
 from bot.store import InChannel, LeasedDatabase, messages
 from bot.tasks import finish
 from bot.watcher.config import WatchConfig
@@ -17,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 COMPARED_SECONDS = 7 * 86_400.0  # what was posted before that isn't looked up in the channel's history
 CLOSED_SECONDS = 86_400.0  # so long after it was opened a message that is done is compared too
-HISTORY_BEFORE = 300.0  # the database's clock and Slack's may differ
 LATE_SECONDS = 60.0  # Slack has executed by then what it left open, as a rule
 
 

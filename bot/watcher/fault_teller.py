@@ -12,7 +12,7 @@ from bot.models import ARRIVED_SECONDS, AlertChannels, Fault, FaultMessage, Faul
 from bot.store import read_clock
 from bot.store.outbox import Data
 from bot.tasks import finish
-from bot.watcher.comparison import HISTORY_BEFORE, LATE_SECONDS
+from bot.watcher.comparison import LATE_SECONDS
 from bot.watcher.config import WatchConfig
 from bot.watcher.reports import Reports
 from bot.watcher.workqueue import Lane, Laned, WorkQueue
@@ -266,22 +266,11 @@ class FaultTeller:
         assert message is not None  # noqa: S101 - it is looked for
         if 0 <= await self.reports.database.read(read_clock) - message.sent_at < ARRIVED_SECONDS:  # clocks can go back
             return
-        is_there: bool | None
-        ts = message.ts
-        try:
-            if ts and not message.is_locked:
-                is_there = await self.channels.has_reply(message.mark, thread_ts=ts, channel_id=message.channel_id)
-            else:
-                found = await self.channels.find(message.sent_at - HISTORY_BEFORE, message.channel_id)
-                ts = found.marks.get(message.mark, "") if found else ""
-                is_there = None if found is None else bool(ts)
-        except PostFailed as error:
-            if not error.is_lasting:
-                raise
-            is_there = None
-        if is_there or (is_there is None and message.is_repeated):
-            await self._arrived(cluster_id, ts)
+        thread_ts = "" if message.is_locked else message.ts
+        ts = await self.channels.look_for(message.mark, message.channel_id, since=message.sent_at, thread_ts=thread_ts)
+        if ts or (ts is None and message.is_repeated):
+            await self._arrived(cluster_id, ts or "")
             return
-        again = replace(message, mark="", is_repeated=message.is_repeated or is_there is None)
+        again = replace(message, mark="", is_repeated=message.is_repeated or ts is None)
         left = again if again.ts or again.is_repeated else None
         await self.reports.change(cluster_id, partial(replace, message=left))

@@ -1,9 +1,10 @@
 """When Together cannot be read: told once when it has lasted, and once when it is over."""
 
 import logging
-from collections.abc import Collection, Iterator
+import math
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from enum import IntEnum
 
 from bot import cards
 from bot.clock import Clock
@@ -11,7 +12,6 @@ from bot.errors import PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Message, new_id
 from bot.store import LeasedDatabase, Outage, outages, read_clock
 from bot.tasks import finish
-from bot.watcher.comparison import HISTORY_BEFORE
 from bot.watcher.config import WatchConfig
 from bot.watcher.poller import ALL_CLUSTERS
 from bot.watcher.workqueue import Lane, WorkQueue
@@ -24,12 +24,12 @@ FLAPS_WITHIN, STEADY_SECONDS = 1800.0, 900.0
 KEY = "outages of "  # begins a key of the queue that is one of these; the others are the IDs of messages
 
 
-class _Kind(Enum):
+class _Kind(IntEnum):
     """What is to be told of clusters, in the order in which it is."""
 
-    LASTS = "lasts"
-    GONE = "gone"
-    OVER = "over"
+    LASTS = 1
+    GONE = 2
+    OVER = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,36 @@ class _Notice:
     channel_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Unclear:
-    """What a channel may have been told: it is looked for before it is repeated.
+@dataclass(slots=True)
+class _Sent:
+    """What a channel is being told, or may have been told: then it is looked for before it is repeated.
 
     Attributes:
-        until: when it has arrived or never will, on this process's monotonic clock.
         since: when it was sent, by the database's clock, as Unix time in seconds.
+        until: when it has arrived or never will, on this process's monotonic clock.
     """
 
     notice: _Notice
     mark: str
-    until: float
-    since: float
+    since: float = 0.0
+    until: float = math.inf
+
+
+@dataclass(slots=True)
+class _Known:
+    """A cluster that can't be read, or whose channel hasn't heard yet that it can be again.
+
+    Attributes:
+        outage: as it is in the database.
+        over_at: since when it can be read again; None while it can't.
+        is_gone: it is read no more: the list of clusters has lost it, or the settings have.
+        is_shown_over: the message about it says that it is over.
+    """
+
+    outage: Outage
+    over_at: float | None = None
+    is_gone: bool = False
+    is_shown_over: bool = False
 
 
 @dataclass(slots=True)
@@ -65,62 +82,56 @@ class OutageNotifier:
     queue: WorkQueue
     config: WatchConfig
     clock: Clock
-    _known: dict[str, Outage] = field(default_factory=dict, init=False)
-    _over: dict[str, float] = field(default_factory=dict, init=False)
-    _gone: set[str] = field(default_factory=set, init=False)
+    _known: dict[str, _Known] = field(default_factory=dict, init=False)
     _ended: dict[str, float] = field(default_factory=dict, init=False)
-    _sending: set[_Notice] = field(default_factory=set, init=False)
-    _unclear: dict[str, _Unclear] = field(default_factory=dict, init=False)
+    _sent: dict[str, _Sent] = field(default_factory=dict, init=False)
     _told_blindly: set[str] = field(default_factory=set, init=False)
-    _shown_over: set[str] = field(default_factory=set, init=False)
 
     async def load(self) -> None:
-        """Begin with what the last process knew."""
-        self._known = await self.database.read(outages.known)
-        for each in (self._over, self._gone, self._unclear, self._told_blindly, self._shown_over):
-            each.clear()
-        self._look_for_sent()
-
-    def _look_for_sent(self) -> None:
-        """Look for what the last process sent, and ended before it could write down that it had arrived."""
-        untold = {cluster_id: each for cluster_id, each in self._known.items() if each.mark and not each.told}
+        """Begin with what the last process knew, and look for what it sent without writing down that it had arrived."""
+        known = await self.database.read(outages.known)
+        self._known = {cluster_id: _Known(outage) for cluster_id, outage in known.items()}
+        self._told_blindly.clear()
+        self._sent.clear()
+        arrived = self.clock.monotonic() + ARRIVED_SECONDS
+        untold = {cluster_id: each for cluster_id, each in known.items() if each.mark and not each.told}
         for outage in sorted(untold.values(), key=lambda each: each.sent_at):
             clusters = tuple(sorted(each for each, other in untold.items() if other.mark == outage.mark))
-            notice, until = _Notice(_Kind.LASTS, clusters, outage.channel_id), self.clock.monotonic() + ARRIVED_SECONDS
-            self._unclear[outage.channel_id] = _Unclear(notice, outage.mark, until, outage.sent_at)
+            notice = _Notice(_Kind.LASTS, clusters, outage.channel_id)
+            self._sent[outage.channel_id] = _Sent(notice, outage.mark, outage.sent_at, arrived)
 
     async def failed(self, cluster_id: str) -> None:
         """A cluster, or the list of clusters, could not be read."""
-        self._over.pop(cluster_id, None)
-        outage = self._known.get(cluster_id)
-        if outage is None or outage.ts in self._shown_over:
-            self._known[cluster_id] = again = Outage(outage.since if outage else self.clock.now(), told=False)
+        known = self._known.get(cluster_id)
+        if known is None or known.is_shown_over:
+            again = Outage(known.outage.since if known else self.clock.now(), told=False)
+            self._known[cluster_id] = _Known(again, is_gone=bool(known and known.is_gone))
             await self.database.run(outages.note, cluster_id, again)
+        else:
+            known.over_at = None
 
     async def succeeded(self, cluster_id: str) -> None:
         """It was read."""
-        outage = self._known.get(cluster_id)
-        if outage and (outage.told or self._may_be_told(cluster_id)):
-            self._over.setdefault(cluster_id, self.clock.now())
-        elif outage:
+        known = self._known.get(cluster_id)
+        if known and self._is_told(cluster_id, known):
+            known.over_at = self.clock.now() if known.over_at is None else known.over_at
+        elif known:
             await self._forget(cluster_id)
 
     async def keep(self, clusters: Collection[str]) -> None:
-        """Forget what is read no more: the list of clusters has lost it, or the settings have."""
-        self._gone.difference_update(clusters)  # one that is listed again is not gone
-        for cluster_id in [each for each in self._known if each != ALL_CLUSTERS and each not in clusters]:
-            if self._known[cluster_id].told or self._may_be_told(cluster_id):
-                self._gone.add(cluster_id)
-            else:
+        """Forget what is read no more."""
+        for cluster_id, known in list(self._known.items()):
+            known.is_gone = cluster_id != ALL_CLUSTERS and cluster_id not in clusters
+            if known.is_gone and not self._is_told(cluster_id, known):
                 await self._forget(cluster_id)
 
     def look(self) -> None:
         """Put on the queue what has lasted and what is over, for its channel's next turn to post."""
         now = self.clock.monotonic()
-        unclear = {channel_id for channel_id, each in self._unclear.items() if each.until <= now}
-        due = {each.channel_id for each in self._notices()} - self._unclear.keys()
+        unclear = {channel_id for channel_id, each in self._sent.items() if each.until <= now}
+        due = {each.channel_id for each in self._notices()} - self._sent.keys()
         for channel_id in unclear | due:
-            self.queue.put(key_of(channel_id), Lane.REPLY, channel_id, urgent=True)
+            self.queue.put(f"{KEY}{channel_id}", Lane.REPLY, channel_id, urgent=True)
 
     async def tell(self, channel_id: str, _lane: Lane) -> None:
         """Tell a channel the next thing, at its turn.
@@ -128,7 +139,7 @@ class OutageNotifier:
         Raises:
             PostFailed, PostUncertain: Slack did not take it, or may have: it is looked at the next time.
         """
-        if (unclear := self._unclear.get(channel_id)) and not await self._is_settled(unclear):
+        if (sent := self._sent.get(channel_id)) and not await self._is_settled(sent):
             return
         notice = next((each for each in self._notices() if each.channel_id == channel_id), None)
         if notice is None:
@@ -140,142 +151,126 @@ class OutageNotifier:
         self.database.lease.ensure_held()
         await finish(self._send(notice))
 
-    def _notices(self) -> Iterator[_Notice]:
-        now = self.clock.now()
-        lasting = {
-            cluster_id
-            for cluster_id, outage in self._known.items()
-            if not outage.told and now - outage.since >= TOLD_AFTER and cluster_id not in self._over
-        }
-        over = {each for each, since in self._over.items() if self._known[each].told and self._is_steady(each, since)}
-        gone = {each for each in self._gone if self._known[each].told}
-        for kind, clusters in ((_Kind.LASTS, lasting), (_Kind.GONE, gone), (_Kind.OVER, over - gone)):
-            for group in self._grouped(clusters):
-                yield _Notice(kind, tuple(group), self.config.route(group[0]).channel_id)
+    def _notices(self) -> list[_Notice]:
+        """Return what is to be told now, of the list of clusters apart from all else."""
+        groups: dict[tuple[_Kind, bool, str], list[str]] = {}
+        for cluster_id in sorted(self._known):
+            if kind := self._kind_of(cluster_id):
+                key = kind, cluster_id != ALL_CLUSTERS, self.config.route(cluster_id).channel_id
+                groups.setdefault(key, []).append(cluster_id)
+        return [_Notice(key[0], tuple(clusters), key[2]) for key, clusters in sorted(groups.items())]
 
-    def _is_steady(self, cluster_id: str, over_since: float) -> bool:
-        """Return whether what is readable now may be said to be so: what comes and goes is told once."""
-        is_again = self._known[cluster_id].since - self._ended.get(cluster_id, -FLAPS_WITHIN) < FLAPS_WITHIN
-        return not is_again or self.clock.now() - over_since >= STEADY_SECONDS
+    def _kind_of(self, cluster_id: str) -> _Kind | None:
+        known, now = self._known[cluster_id], self.clock.now()
+        if not known.outage.told:
+            return _Kind.LASTS if known.over_at is None and now - known.outage.since >= TOLD_AFTER else None
+        if known.is_gone:
+            return _Kind.GONE
+        # What comes and goes is told once.
+        is_again = known.outage.since - self._ended.get(cluster_id, -FLAPS_WITHIN) < FLAPS_WITHIN
+        steady_at = math.inf if known.over_at is None else known.over_at + (STEADY_SECONDS if is_again else 0.0)
+        return _Kind.OVER if now >= steady_at else None
 
     async def _send(self, notice: _Notice) -> None:
-        self._sending.add(notice)
+        self._sent[notice.channel_id] = sent = _Sent(notice, new_id())
         try:
-            await self._say(notice)
+            await self._say(notice, sent)
+        except PostUncertain:
+            sent.until = self.clock.monotonic() + ARRIVED_SECONDS
+            raise
         finally:
-            self._sending.discard(notice)
+            if sent.until == math.inf:
+                del self._sent[notice.channel_id]
 
-    async def _say(self, notice: _Notice) -> None:
-        message, mark = self._message(notice), new_id()
-        since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
+    async def _say(self, notice: _Notice, sent: _Sent) -> None:
+        message, channel_id = self._message(notice), notice.channel_id
+        sent.since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
         logger.warning("%s", message.text)
         if notice.kind is _Kind.LASTS:
             # Before it leaves, so that the next process with the watch looks for it.
             for each in notice.clusters:
-                sending = replace(self._known[each], channel_id=notice.channel_id, mark=mark, sent_at=since)
-                self._known[each] = sending
-                await self.database.run(outages.note, each, sending)
-        try:
-            ts = await self.channels.post(message, channel_id=notice.channel_id, mark=mark)
-        except PostUncertain:
-            until = self.clock.monotonic() + ARRIVED_SECONDS
-            self._unclear[notice.channel_id] = _Unclear(notice, mark, until, since)
-            raise
-        self._told_blindly.discard(notice.channel_id)
-        await self._told(notice, ts)
+                sending = replace(self._known[each].outage, channel_id=channel_id, mark=sent.mark, sent_at=sent.since)
+                await self._note(each, sending)
+        await self._told(notice, await self.channels.post(message, channel_id=channel_id, mark=sent.mark))
 
     def _message(self, notice: _Notice) -> Message:
         named = _named(notice.clusters)
-        since = min(self._known[each].since for each in notice.clusters)
+        since, until = self._lasted(notice.clusters)
         match notice.kind:
             case _Kind.LASTS:
-                return cards.unreadable(named, since, self.clock.now())
+                return cards.unreadable(named, since, until)
             case _Kind.GONE:
                 return cards.unwatched(named)
             case _Kind.OVER:
-                return cards.readable(named, since, max(self._over[each] for each in notice.clusters))
+                return cards.readable(named, since, until)
+
+    def _lasted(self, clusters: Collection[str]) -> tuple[float, float]:
+        """Return since when some of these couldn't be read, and until when."""
+        found, now = [self._known[each] for each in clusters], self.clock.now()
+        return min(each.outage.since for each in found), max(each.over_at or now for each in found)
 
     async def _told(self, notice: _Notice, ts: str) -> None:
         for each in notice.clusters:
             if each not in self._known:
                 continue
             if notice.kind is _Kind.LASTS:
-                told = replace(self._known[each], told=True, channel_id=notice.channel_id, ts=ts)
-                self._known[each] = told
-                await self.database.run(outages.note, each, told)
+                outage = self._known[each].outage
+                await self._note(each, replace(outage, told=True, channel_id=notice.channel_id, ts=ts))
             else:
                 self._ended[each] = self.clock.now()
                 await self._forget(each, is_watched=notice.kind is _Kind.OVER)
+        self._told_blindly.discard(notice.channel_id)
 
-    async def _is_settled(self, unclear: _Unclear) -> bool:
+    async def _is_settled(self, sent: _Sent) -> bool:
         """Look for what a channel may have been told. Where the bot may not read it, it is repeated, but only once."""
-        if self.clock.monotonic() < unclear.until:
+        if self.clock.monotonic() < sent.until:
             return False
-        notice = unclear.notice
-        try:
-            found = await self.channels.find(unclear.since - HISTORY_BEFORE, notice.channel_id)
-        except PostFailed as error:
-            if not error.is_lasting:
-                raise
-            found = None
-        is_blind = found is None
-        ts = found.marks.get(unclear.mark) if found else None
-        del self._unclear[notice.channel_id]
-        if ts or (is_blind and notice.channel_id in self._told_blindly):
-            self._told_blindly.discard(notice.channel_id)
-            await self._told(notice, ts or "")
-        else:
-            if is_blind:
-                self._told_blindly.add(notice.channel_id)
-            for each in [each for each in notice.clusters if each in self._over and not self._known[each].told]:
+        channel_id = sent.notice.channel_id
+        ts = await self.channels.look_for(sent.mark, channel_id, since=sent.since)
+        if ts or (ts is None and channel_id in self._told_blindly):
+            await self._told(sent.notice, ts or "")
+        elif ts is None:
+            self._told_blindly.add(channel_id)
+        del self._sent[channel_id]
+        for each in sent.notice.clusters:
+            known = self._known.get(each)
+            if known and known.over_at is not None and not known.outage.told:
                 await self._forget(each)  # nobody has heard of it, and it is over
         return True
 
     async def _take_buttons(self, notice: _Notice) -> None:
         """Take the button off each message about an outage that is over for all whom it was about."""
-        for ts in sorted({self._known[each].ts for each in notice.clusters} - {""}):
-            about = [each for each, outage in self._known.items() if outage.ts == ts]
-            if not set(about) <= set(notice.clusters):
+        for ts in sorted({self._known[each].outage.ts for each in notice.clusters} - {""}):
+            about = {each: known for each, known in self._known.items() if known.outage.ts == ts}
+            if not about.keys() <= set(notice.clusters):
                 continue
             await self.channels.turn_to_update()
             if notice not in self._notices():
                 return
-            since, until = (
-                min(self._known[each].since for each in about),
-                max(self._over.get(each, self.clock.now()) for each in about),
-            )
-            shown = cards.was_unreadable(_named(about), since, until)
+            shown = cards.was_unreadable(_named(about), *self._lasted(about))
             self.database.lease.ensure_held()
-            self._shown_over.add(ts)
+            for known in about.values():
+                known.is_shown_over = True
             try:
-                await self.channels.update(ts, shown, self._known[about[0]].channel_id)
+                await self.channels.update(ts, shown, next(iter(about.values())).outage.channel_id)
             except PostFailed as error:
-                self._shown_over.discard(ts)
+                for known in about.values():
+                    known.is_shown_over = False
                 if not (error.is_lasting or error.is_closed):
                     raise
                 logger.warning("The message about an outage can't be changed any more: %s", error)
 
-    def _may_be_told(self, cluster_id: str) -> bool:
-        notices = [*self._sending, *(each.notice for each in self._unclear.values())]
-        return any(cluster_id in each.clusters for each in notices)
+    def _is_told(self, cluster_id: str, known: _Known) -> bool:
+        """Return whether people were told that it can't be read, or may have been."""
+        return known.outage.told or any(cluster_id in each.notice.clusters for each in self._sent.values())
 
-    def _grouped(self, ids: set[str]) -> list[list[str]]:
-        """Group the clusters by channel, apart from the list of clusters."""
-        groups: dict[tuple[bool, str], list[str]] = {}
-        for each in sorted(ids):
-            groups.setdefault((each != ALL_CLUSTERS, self.config.route(each).channel_id), []).append(each)
-        return [groups[key] for key in sorted(groups)]
+    async def _note(self, cluster_id: str, outage: Outage) -> None:
+        self._known[cluster_id].outage = outage
+        await self.database.run(outages.note, cluster_id, outage)
 
     async def _forget(self, cluster_id: str, *, is_watched: bool = True) -> None:
         await self.database.run(outages.note, cluster_id, None, is_watched=is_watched)
         self._known.pop(cluster_id, None)
-        self._over.pop(cluster_id, None)
-        self._gone.discard(cluster_id)
-
-
-def key_of(channel_id: str) -> str:
-    """Return the queue's key for notices about outages in a channel."""
-    return f"{KEY}{channel_id}"
 
 
 def _named(group: Collection[str]) -> list[str]:

@@ -12,6 +12,7 @@ from bot.clock import Clock
 from bot.errors import LeaseLost, PostFailed, PostUncertain, StorageUnavailable
 from bot.models import (
     ARRIVED_SECONDS,
+    HISTORY_BEFORE,
     AlertChannels,
     EventKind,
     Found,
@@ -26,7 +27,7 @@ from bot.store import LeasedDatabase, messages, rows
 from bot.tasks import finish
 from bot.together import TogetherClient
 from bot.watcher import calls, schedule
-from bot.watcher.comparison import HISTORY_BEFORE, Comparer
+from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex

@@ -7,10 +7,9 @@ from functools import partial
 from bot.cards import handover
 from bot.clock import Clock
 from bot.daily import DailyTime
-from bot.errors import DirectoryUnavailable, PostFailed, PostUncertain
+from bot.errors import DirectoryUnavailable, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Directory, Message
 from bot.store import LeasedDatabase, ended, outages, summaries
-from bot.watcher.comparison import HISTORY_BEFORE
 from bot.watcher.config import WatchConfig
 from bot.watcher.reports import Reports
 from bot.watcher.workqueue import Lane, WorkQueue
@@ -70,7 +69,8 @@ class SummaryTeller:
             return
         now = self.clock.now()
         due_at, mark = at.last_before(now), f"summary {at.day_of(now)}"
-        if not await self._is_there(channel_id, mark, at.midnight_before(now)):
+        ts = await self.channels.look_for(mark, channel_id, since=at.midnight_before(now))
+        if not ts and not (ts is None and channel_id in self._unclear):  # where it can't be read, after a doubt only
             told = await self._drawn(channel_id, at.shift_began(due_at))
             self.database.lease.ensure_held()
             try:
@@ -104,13 +104,3 @@ class SummaryTeller:
 
     def _goes_to(self, cluster_id: str, channel_id: str) -> bool:
         return self.config.route(cluster_id).channel_id == channel_id
-
-    async def _is_there(self, channel_id: str, mark: str, since: float) -> bool:
-        """Return whether a summary may be in its channel; where it can't be read, after a doubt only."""
-        try:
-            found = await self.channels.find(since - HISTORY_BEFORE, channel_id)
-        except PostFailed as error:
-            if not error.is_lasting:
-                raise
-            found = None
-        return mark in found.marks if found else channel_id in self._unclear

@@ -41,15 +41,13 @@ class Unclear:
     """What a thread may have been told. It is looked for before it is repeated.
 
     Attributes:
-        mark: by what it is found.
         until: when it has arrived or never will, on this process's monotonic clock.
         undo: what becomes of the message where it did not arrive.
     """
 
     part: PendingReply
-    mark: str
     until: float
-    undo: Callable[[Snapshot], TrackedMessage | None] = lambda each: each.message
+    undo: Callable[[Snapshot], TrackedMessage | None]
 
 
 class Settle(Protocol):
@@ -173,17 +171,12 @@ class Teller:
         """Return whether the watch before this one told it, and ended before it could write that down."""
         if message.id not in self.left:
             return False
-        return bool(await self._has_reply(message, _mark_of(message.id, part)))
+        return bool(await self._find(message, part))
 
-    async def _has_reply(self, message: TrackedMessage, mark: str) -> bool | None:
-        """Return whether a thread has a reply; None where that can't be read, now or later."""
+    async def _find(self, message: TrackedMessage, part: PendingReply) -> str | None:
+        """Look for a reply in its thread, as `AlertChannels.look_for` does."""
         assert message.ts is not None  # noqa: S101 - it has a thread
-        try:
-            return await self._channels.has_reply(mark, thread_ts=message.ts, channel_id=message.channel_id)
-        except PostFailed as error:
-            if not error.is_lasting:
-                raise
-            return None
+        return await self._channels.look_for(_mark_of(message.id, part), message.channel_id, thread_ts=message.ts)
 
     async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         """Tell the thread; what it takes no more counts as told."""
@@ -202,7 +195,7 @@ class Teller:
         self,
         message: TrackedMessage,
         part: PendingReply,
-        undo: Callable[[Snapshot], TrackedMessage | None] | None = None,
+        undo: Callable[[Snapshot], TrackedMessage | None] = lambda each: each.message,
     ) -> None:
         mark = _mark_of(message.id, part)
         post = partial(self._channels.post, part.message, channel_id=message.channel_id, mark=mark)
@@ -215,9 +208,7 @@ class Teller:
                 await post()  # the thread is locked, and this is for somebody
         except PostUncertain:
             until = self._clock.monotonic() + ARRIVED_SECONDS
-            self.unclear[message.id] = Unclear(
-                part, _mark_of(message.id, part), until, undo or (lambda each: each.message)
-            )
+            self.unclear[message.id] = Unclear(part, until, undo)
             raise
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
@@ -234,11 +225,11 @@ class Teller:
     async def make_sure(self, snapshot: Snapshot) -> Snapshot | None:
         """Look in the thread for what it may have been told. Where the bot may not, a line twice rather than none."""
         message, unclear = snapshot.message, self.unclear[snapshot.message.id]
-        has_it = await self._has_reply(message, unclear.mark)
-        if has_it or (has_it is None and message.id in self._told_blindly):
+        ts = await self._find(message, unclear.part)
+        if ts or (ts is None and message.id in self._told_blindly):
             return await self._count_as_told(message.id, unclear.part)
         del self.unclear[message.id]
-        if has_it is None:
+        if ts is None:
             self._told_blindly.add(message.id)  # but not forever
         return await self._settle(message.id, unclear.undo)
 
