@@ -108,6 +108,11 @@ class FaultMessage:
     is_silent: bool = False
     as_of: float = 0.0
 
+    @property
+    def takes_edits(self) -> bool:
+        """Whether it is in the channel, and Slack takes edits of it."""
+        return bool(self.ts) and not self.is_read_only
+
     def arrived(self, ts: str, content_hash: str) -> "FaultMessage":
         """Return it once its post is in the channel, or a reply in its thread."""
         return replace(

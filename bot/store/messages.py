@@ -288,11 +288,15 @@ def _change(
 def observe(
     connection: Connection,
     ref: RemediationRef,
-    seen: Remediation | None,
     change: Callable[[Look], Tracked | None],
-    verified: float,
+    seen: Remediation | None = None,
+    verified: float = 0.0,
 ) -> tuple[Alert, Alert | None] | None:
     """Change an alert after Together has said something about it, unless somebody decides on it right now.
+
+    Args:
+        seen: what Together said.
+        verified: how long after its end a repair answers for what it was to mend.
 
     Returns:
         What it was and has become, None where it was left; None where somebody decides, or it isn't tracked.

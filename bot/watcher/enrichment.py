@@ -1,9 +1,9 @@
-"""What a card says beyond the remediation: the node's history, and how much of the cluster is in repair."""
+"""What a card says beyond the remediation: the node's history, and who is affected."""
 
 import asyncio
 import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bot.clock import Clock
 from bot.errors import TogetherError
@@ -14,12 +14,10 @@ from bot.models import (
     Impacts,
     Learned,
     Remediation,
-    RepairLoad,
     TwoPeople,
     repairs_since,
 )
 from bot.together import TogetherClient
-from bot.watcher.poller import Poller
 
 logger = logging.getLogger(__name__)
 
@@ -29,28 +27,16 @@ _DAY = 86_400.0
 
 @dataclass(slots=True)
 class Enricher:
-    """Knows nodes and clusters.
+    """Knows nodes.
 
     Attributes:
         impacts: says who is affected; None where nothing does.
-        loads: how many nodes of a cluster are in repair, and how many wait for approval, as far as it was read.
     """
 
     together: TogetherClient
-    poller: Poller
     clock: Clock
     two_people: TwoPeople
     impacts: Impacts | None = None
-    loads: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
-
-    def share(self, cluster_id: str) -> RepairLoad | None:
-        """Return how much of a cluster is in repair, as far as it was read."""
-        if cluster_id not in self.loads:
-            return None
-        in_repair, waiting = self.loads[cluster_id]
-        cluster = self.poller.clusters.get(cluster_id)
-        name, nodes = (cluster.cluster_name or "", cluster.nodes) if cluster else ("", None)
-        return RepairLoad(in_repair, nodes, self.clock.now(), name, waiting)
 
     async def learn(self, of: Remediation) -> Learned:
         """Return what is said about a node when its alert is first posted."""

@@ -14,7 +14,7 @@ from bot.store.outbox import Data
 from bot.tasks import finish
 from bot.watcher.comparison import LATE_SECONDS
 from bot.watcher.config import WatchConfig
-from bot.watcher.reports import Reports
+from bot.watcher.faults import Reports
 from bot.watcher.workqueue import Lane, Laned, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ class View:
         is_fresh: the alerts were read lately: nobody is called, and nothing said to be over, by what is old.
         as_of: when they were, where that is long ago; else 0, or where nobody knows.
         is_over: nothing is left that the message is about.
-        is_elsewhere: the cluster's alerts go to another channel than the message's now.
+        channel_id: of the message.
+        is_elsewhere: the cluster's alerts go to another channel now.
     """
 
     report: FaultReport
@@ -53,6 +54,7 @@ class View:
     is_fresh: bool
     as_of: float
     is_over: bool
+    channel_id: str
     is_elsewhere: bool
 
     @property
@@ -83,8 +85,7 @@ class View:
     @property
     def _is_outdated(self) -> bool:
         message = self.report.message
-        is_takeable = message is not None and message.ts and not message.is_read_only
-        return bool(message and is_takeable and message.content_hash != self.draw().fingerprint)
+        return message is not None and message.takes_edits and message.content_hash != self.draw().fingerprint
 
 
 @dataclass(slots=True)
@@ -110,13 +111,14 @@ class FaultTeller:
         now = self.clock.monotonic()
         for cluster_id in self.reports.clusters:
             try:
-                step = self._view(cluster_id).step()
+                view = self._view(cluster_id)
+                step = view.step()
             except Exception:  # what is odd about one cluster must not blind the bot to all others
                 logger.exception("Cluster %s: drawing what is wrong failed", cluster_id)
                 continue
             is_early = step is Step.REPLY and now < self._called_at.get(cluster_id, -CALM_SECONDS) + CALM_SECONDS
             if step and not is_early and now >= self._arrives_by.get(cluster_id, 0.0):
-                self.queue.put(f"{KEY}{cluster_id}", step.lane, self._channel_of(cluster_id))
+                self.queue.put(f"{KEY}{cluster_id}", step.lane, view.channel_id)
 
     async def tell(self, cluster_id: str, lane: Lane) -> None:
         """Do the next thing that the message of a cluster needs, at a turn that was waited for.
@@ -131,35 +133,28 @@ class FaultTeller:
         self.reports.database.lease.ensure_held()
         if step is Step.FIND:
             await self._find(cluster_id)
-        elif step is Step.MOVE:
-            await finish(self._move(cluster_id, view))
         elif lane is Lane.EDIT:
-            await finish(self._edit(cluster_id, view, is_end=step is Step.END))
+            await finish(self._edit(cluster_id, view, step))
         else:
             await finish(self._send(cluster_id, view, is_reply=step is Step.REPLY))
 
     def _view(self, cluster_id: str) -> View:
-        report, now = self.reports[cluster_id], self.clock.now()
-        overdue = report.overdue(now, self.config.unrepaired_seconds)
-        stands = report.message is not None and report.message.ts
+        report, now, route = self.reports[cluster_id], self.clock.now(), self.config.route(cluster_id)
+        message, overdue = report.message, report.overdue(now, self.config.unrepaired_seconds)
         # Once it is there, it shows the younger ones too.
         left = report.worst if self.config.unrepaired_seconds else overdue
         is_over = not (left or report.brake) or not report.is_watched
         is_fresh = self.reports.is_fresh(cluster_id, self.clock.monotonic())
-        confirmed_at = self.reports.confirmed_at.get(cluster_id) or (report.message.as_of if report.message else 0.0)
-        as_of = 0.0 if is_fresh else confirmed_at
+        _, read_at = self.reports.read_at.get(cluster_id, (0.0, message.as_of if message else 0.0))
+        as_of = 0.0 if is_fresh else read_at
         if is_over:
             draw = partial(cards.none_left, report, now, as_of)
         else:
-            is_silent = report.message is not None and report.message.is_silent
-            oncall = "" if is_silent else self.config.route(cluster_id).oncall
-            draw = partial(cards.unrepaired, cluster_id, report, left if stands else overdue, oncall, as_of)
-        is_elsewhere = self._channel_of(cluster_id) != self.config.route(cluster_id).channel_id
-        return View(report, overdue, draw, is_fresh, as_of, is_over, is_elsewhere)
-
-    def _channel_of(self, cluster_id: str) -> str:
-        message = self.reports[cluster_id].message
-        return message.channel_id if message else self.config.route(cluster_id).channel_id
+            oncall = "" if message and message.is_silent else route.oncall
+            shown = left if message and message.ts else overdue
+            draw = partial(cards.unrepaired, cluster_id, report, shown, oncall, as_of)
+        channel_id = message.channel_id if message else route.channel_id
+        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, channel_id != route.channel_id)
 
     async def _send(self, cluster_id: str, view: View, *, is_reply: bool) -> None:
         """Post the message, or a reply that calls people for what has come since."""
@@ -173,7 +168,7 @@ class FaultTeller:
             # By what was read long ago nobody is called, so it isn't beside the mention either.
             shown = [each for each in view.overdue if each.alert.key in {*new, *report.told}]
             said = cards.unrepaired(cluster_id, report, shown, oncall if new else "", view.as_of)
-        known = replace(report.message or FaultMessage(self._channel_of(cluster_id)), as_of=view.as_of)
+        known = replace(report.message or FaultMessage(view.channel_id), as_of=view.as_of)
         sending = replace(known, mark=new_id(), sent_at=await self.reports.database.read(read_clock), calls=new)
         # Before it leaves, so that the next process with the watch looks for it.
         await self.reports.change(cluster_id, partial(replace, message=sending))
@@ -216,12 +211,16 @@ class FaultTeller:
             cluster_id, arrived, told={"is_over": False, "nodes": len(called)} if called else None
         )
 
-    async def _edit(self, cluster_id: str, view: View, *, is_end: bool) -> None:
-        """Bring the message up to date; at the end it says so, and is left."""
+    async def _edit(self, cluster_id: str, view: View, step: Step) -> None:
+        """Bring the message up to date. At the end it says so, and is left.
+
+        Where it moves, it is left with a pointer: it is posted, and calls, where the cluster's alerts go now.
+        """
         report, message = view.report, view.report.message
-        is_takeable = message is not None and message.ts and not message.is_read_only
-        if message and is_takeable:
+        if message and message.takes_edits:
             shown = view.draw()
+            if step is Step.MOVE:
+                shown = cards.moved_cluster(report.cluster or cluster_id, self.config.route(cluster_id).channel_id)
             # Before it leaves: if this process dies, what the message shows isn't known.
             await self.reports.change(cluster_id, partial(replace, message=replace(message, content_hash="")))
             try:
@@ -237,28 +236,19 @@ class FaultTeller:
                 message = None if error.is_gone else replace(message, is_read_only=True)
             else:
                 message = replace(message, content_hash=shown.fingerprint, as_of=view.as_of)
-        if is_end and cluster_id in self._doubted:  # an earlier edit may arrive over this one: it is made once more
+        told: Data | None = None
+        if step is Step.MOVE:
+            change = partial(replace, message=None, told={})
+        elif step is Step.EDIT:
+            change = partial(replace, message=message)
+        elif cluster_id in self._doubted:  # an earlier edit may arrive over this one: it is made once more
             self._doubted.discard(cluster_id)
             self._arrives_by[cluster_id] = self.clock.monotonic() + LATE_SECONDS
             return
-        if not is_end:
-            await self.reports.change(cluster_id, partial(replace, message=message))
-            return
-        told: Data | None = {"is_over": True, "is_watched": report.is_watched} if report.is_announced else None
-        await self.reports.change(cluster_id, partial(replace, message=None, is_announced=False), told=told)
-
-    async def _move(self, cluster_id: str, view: View) -> None:
-        """Leave a pointer, and forget who was called: it is posted, and calls, where the cluster's alerts go now."""
-        message = view.report.message
-        if message and message.ts and not message.is_read_only:
-            said = cards.moved_cluster(view.report.cluster or cluster_id, self.config.route(cluster_id).channel_id)
-            try:
-                await self.channels.update(message.ts, said, message.channel_id)
-            except PostFailed as error:
-                if not error.is_lasting:
-                    raise
-                logger.warning("The message about cluster %s can't be changed any more: %s", cluster_id, error)
-        await self.reports.change(cluster_id, partial(replace, message=None, told={}))
+        else:
+            change = partial(replace, message=None, is_announced=False)
+            told = {"is_over": True, "is_watched": report.is_watched} if report.is_announced else None
+        await self.reports.change(cluster_id, change, told=told)
 
     async def _find(self, cluster_id: str) -> None:
         """Look for what may have arrived. Where the bot may not read it, it is repeated, but only once."""

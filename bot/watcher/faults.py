@@ -1,20 +1,22 @@
-"""Alerts that fire while no repair is open: read each minute, and whenever it matters at once."""
+"""What is wrong in clusters as a whole: alerts that fire while no repair is open, and the storm brake."""
 
 import asyncio
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from bot import metrics
+from bot import cards, metrics
 from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, RateLimited, StorageUnavailable, TogetherError
-from bot.models import Fault, FaultReport, LinkedAlert
-from bot.store import LeasedDatabase, ended
+from bot.models import Brake, Fault, FaultReport, LinkedAlert
+from bot.store import LeasedDatabase, ended, faults, messages
+from bot.store.outbox import Data
 from bot.together import TogetherClient
+from bot.watcher.config import StormBrake
 from bot.watcher.poller import LONGEST_RETRY_AFTER, SLOW_SECONDS, Listing, Poller
-from bot.watcher.reports import Reports
 from bot.watcher.workqueue import Backoff
 
 logger = logging.getLogger(__name__)
@@ -27,13 +29,95 @@ UNAVAILABLE = {403, 404, 501}  # not every key may read the list
 ASK_AGAIN_SECONDS = 3600.0
 READ_SECONDS = 60.0  # between two readings of a cluster where nothing is to be decided on it
 SLOW_POLL_SECONDS = 300.0  # likewise, where the list of remediations takes long
+FRESH_SECONDS = 420.0  # since the alerts of a cluster were read: while Together is slow, that is every five minutes
 LONGEST_WAIT = 300.0  # between two attempts to read what fails
 LOOK_SECONDS = 600.0  # between two looks for repairs that didn't help, while the same alerts fire
+Change = Callable[[FaultReport], FaultReport]
+
+
+@dataclass(slots=True)
+class Reports:
+    """Keeps a report for each cluster in which something is wrong: it is written down before it counts.
+
+    Attributes:
+        database: others resume approvals there, so a report with a brake is always changed as it is in the database.
+        read_at: when this process read the alerts of a cluster, on its monotonic clock, and in Unix time.
+    """
+
+    database: LeasedDatabase
+    read_at: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
+    _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    async def load(self) -> None:
+        """Begin with what the last process knew."""
+        await self.database.run(faults.drop_unreadable)
+        self._known = await self.database.read(faults.known)
+        self.read_at.clear()
+
+    async def refresh(self) -> None:
+        """Learn who has resumed approvals, though Together can't be read."""
+        if any(each.brake for each in self._known.values()):
+            async with self._writing:
+                self._known = await self.database.read(faults.known)
+
+    def __getitem__(self, cluster_id: str) -> FaultReport:
+        return self._known.get(cluster_id, FaultReport())
+
+    @property
+    def clusters(self) -> Collection[str]:
+        """Those in which something is wrong, or a message says so."""
+        return list(self._known)
+
+    def is_fresh(self, cluster_id: str, now: float) -> bool:
+        """Return whether the alerts of a cluster were read lately; `now` on this process's monotonic clock."""
+        return now - self.read_at.get(cluster_id, (-math.inf, 0.0))[0] <= FRESH_SECONDS
+
+    async def change(self, cluster_id: str, change: Change, *, told: Data | None = None) -> None:
+        """Change a report. `told` is what other tools are told with it.
+
+        Raises:
+            LeaseLost, StorageUnavailable: it may have been changed, or not.
+        """
+        async with self._writing:
+            known = self[cluster_id]
+            after = change(known)
+            is_same = after == known or (after.is_empty and known.is_empty)
+            if is_same and told is None and known.brake is None:
+                return
+            after = await self.database.run(faults.change, cluster_id, change, told)
+            if after.is_empty:
+                self._known.pop(cluster_id, None)
+            else:
+                self._known[cluster_id] = after
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of a cluster since the watch began. Times are on this process's monotonic clock.
+
+    Attributes:
+        is_reading: its alerts are being read, or are next.
+        taken_at: when that was last wanted.
+        under_repair: what was under repair then.
+        covered: the keys of the alerts that a repair was open for; None before the first answer.
+        alerts: when each alert was last there, by its key.
+        looked_at: when repairs that didn't help were last looked for.
+        looked_for: the keys of the alerts that fired then.
+    """
+
+    is_reading: bool = False
+    taken_at: float = -math.inf
+    under_repair: Collection[str] = ()
+    covered: set[str] | None = None
+    alerts: Mapping[str, float] = field(default_factory=dict)
+    looked_at: float = -math.inf
+    looked_for: Collection[str] = ()
 
 
 @dataclass(slots=True)
 class FaultWatch:
-    """Reads what fires, and notes what of it no repair is open for.
+    """Reads what fires, notes what of it no repair is open for, and pauses approvals while too much is broken.
 
     Attributes:
         unrepaired_seconds: after how long people are called for a critical one; 0 for never.
@@ -46,12 +130,9 @@ class FaultWatch:
     clock: Clock
     unrepaired_seconds: float
     verify_seconds: float
+    storm_brake: StormBrake | None
     _wanted: asyncio.Queue[Listing] = field(default_factory=asyncio.Queue, init=False)
-    _reading: set[str] = field(default_factory=set, init=False)
-    _taken: dict[str, tuple[float, Collection[str]]] = field(default_factory=dict, init=False)
-    _covered: dict[str, Collection[str]] = field(default_factory=dict, init=False)
-    _seen_at: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
-    _looked: dict[str, tuple[float, Collection[str]]] = field(default_factory=dict, init=False)
+    _seen: defaultdict[str, _Seen] = field(default_factory=lambda: defaultdict(_Seen), init=False)
     _not_before: dict[str, float] = field(default_factory=dict, init=False)
     _is_unavailable: bool = field(default=False, init=False)
     _failing: Backoff[str] = field(init=False)
@@ -62,9 +143,7 @@ class FaultWatch:
     def begin(self) -> None:
         """Forget what an earlier watch had in hand."""
         self._wanted = asyncio.Queue()
-        self._reading.clear()
-        for each in (self._taken, self._covered, self._seen_at, self._looked):
-            each.clear()
+        self._seen.clear()
 
     async def keep(self, clusters: Collection[str]) -> None:
         """Let nothing be wrong in clusters that are no longer watched."""
@@ -83,30 +162,65 @@ class FaultWatch:
         metrics.BRAKES.set(sum(bool(each.brake_key) for each in reports))
 
     async def take(self, listing: Listing) -> None:
-        """Have the alerts of a cluster read whose remediations were listed, where it is time."""
-        now, cluster_id = self.clock.monotonic(), listing.cluster_id
+        """Take what a list says of its cluster, and have the alerts read too where it is time."""
         if listing.error or listing.alone or not listing.is_watched:
             return
+        now, cluster_id = self.clock.monotonic(), listing.cluster_id
+        seen = self._seen[cluster_id]
         await self._leave_out(cluster_id, listing.under_repair)
-        if cluster_id in self._reading:
-            return
-        taken_at, under_repair = self._taken.get(cluster_id, (-math.inf, ()))
+        await self._brake(listing)
         is_slow = now - listing.asked_at > SLOW_SECONDS
-        is_urgent = listing.under_repair != under_repair or self._is_undecided(cluster_id)
+        is_urgent = listing.under_repair != seen.under_repair or self._is_undecided(cluster_id)
         pause = SLOW_POLL_SECONDS if is_slow else 0.0 if is_urgent else READ_SECONDS
         is_early = any(now < self._not_before.get(each, -math.inf) for each in (cluster_id, ""))
-        if now >= taken_at + pause and not is_early and not self._failing.is_to_wait(cluster_id):
-            self._reading.add(cluster_id)
-            self._taken[cluster_id] = now, listing.under_repair
+        is_due = now >= seen.taken_at + pause and not is_early and not self._failing.is_to_wait(cluster_id)
+        if is_due and not seen.is_reading:
+            seen.is_reading, seen.taken_at, seen.under_repair = True, now, listing.under_repair
             self._wanted.put_nowait(listing)
 
     async def _leave_out(self, cluster_id: str, under_repair: Collection[str]) -> None:
         """Forget what a repair was opened for, also where the alerts can't be read."""
-        known = self.reports[cluster_id].faults
+        known, seen = self.reports[cluster_id].faults, self._seen[cluster_id]
         covered = {each.alert.key for each in known if not each.alert.names.isdisjoint(under_repair)}
         if covered:
-            self._covered[cluster_id] = covered.union(self._covered.get(cluster_id, ()))
+            seen.covered = covered | (seen.covered or set())
             await self.reports.change(cluster_id, lambda report: report.without(covered, self.clock.now()))
+
+    async def _brake(self, listing: Listing) -> None:
+        """Count the nodes that a list has, and those of the critical alerts that fire beside it: pause, or resume."""
+        cluster_id, now = listing.cluster_id, self.clock.now()
+        cluster, report = self.poller.clusters.get(cluster_id), self.reports[cluster_id]
+        if self.storm_brake is None:
+            if report.brake:  # it was set before a restart
+                await self.reports.change(cluster_id, partial(replace, brake=None))
+            return
+        nodes = cluster.nodes if cluster else None
+        limit = self.storm_brake.limit(nodes) or (report.brake.limit if report.brake else None)
+        broken = len(listing.in_repair | listing.waiting) + self._firing(report, listing)
+        if limit is None or (report.brake is None and broken < limit):
+            return
+        cause = ("", 0)
+        if report.brake is None:
+            tracked = [each.remediation for each in await self.database.read(messages.tracked)]
+            cause = cards.most_common_fault(each for each in tracked if each.cluster_id == cluster_id)
+        name = self.poller.name_of(cluster_id)
+
+        def braked(known: FaultReport) -> FaultReport:
+            first = Brake(broken, limit, nodes, now, cause, peak=broken, looked_at=now) if broken >= limit else None
+            brake = known.brake.then(broken, nodes, limit, now) if known.brake else first
+            return replace(known, cluster=known.cluster or name, brake=brake, is_watched=True)
+
+        await self.reports.change(cluster_id, braked)
+
+    def _firing(self, report: FaultReport, listing: Listing) -> int:
+        """Return on how many nodes critical alerts fire that the list doesn't have, where they were read lately."""
+        if not self.reports.is_fresh(listing.cluster_id, self.clock.monotonic()):
+            return 0
+        known = [each for each in report.faults if each.alert.is_critical]
+        counted = {
+            each.alert.node for each in known if each.missed or not each.alert.names.isdisjoint(listing.under_repair)
+        }
+        return report.nodes - len(counted)
 
     def _is_undecided(self, cluster_id: str) -> bool:
         """Whether the next answer says that an alert has cleared, or that people are to be called for it."""
@@ -135,7 +249,7 @@ class FaultWatch:
                 self._failing.succeeded(cluster_id)
                 self._is_unavailable = False
             finally:
-                self._reading.discard(cluster_id)
+                self._seen[cluster_id].is_reading = False
 
     def _failed(self, cluster_id: str, error: TogetherError) -> None:
         now = self.clock.monotonic()
@@ -154,32 +268,29 @@ class FaultWatch:
         self, cluster_id: str, alerts: Sequence[LinkedAlert], under_repair: Collection[str], *, is_whole: bool
     ) -> None:
         """Write down what has changed."""
-        now, mono = self.clock.now(), self.clock.monotonic()
+        now, mono, seen = self.clock.now(), self.clock.monotonic(), self._seen[cluster_id]
         firing = {each.key: each for each in alerts if each.resolved_at is None}
         known = {each.alert.key: each for each in self.reports[cluster_id].faults}
-        before = self._seen_at.get(cluster_id, {})
-        seen_at = {key: before.get(key, mono) for key in known} | dict.fromkeys(firing, mono)
-        self._seen_at[cluster_id] = seen_at
-        is_first, was_covered = cluster_id not in self._covered, self._covered.get(cluster_id, ())
-        covered = {key for key, each in firing.items() if not each.names.isdisjoint(under_repair)}
-        self._covered[cluster_id] = covered
+        seen.alerts = {key: seen.alerts.get(key, mono) for key in known} | dict.fromkeys(firing, mono)
+        was_covered = seen.covered
+        seen.covered = covered = {key for key, each in firing.items() if not each.names.isdisjoint(under_repair)}
 
         def since(alert: LinkedAlert) -> float:
             if alert.key in known:
                 return min(now, known[alert.key].since)
-            if is_first or alert.key in was_covered or alert.started_at is None:
+            if was_covered is None or alert.key in was_covered or alert.started_at is None:
                 return now  # its repair may have just ended, or nobody knows
             return min(now, alert.started_at.timestamp())
 
         faults = [Fault(each.brief(), since(each)) for key, each in firing.items() if key not in covered]
         for key, each in known.items():
             is_called_for = each.alert.is_critical and key in self.reports[cluster_id].told
-            is_unseen = mono - seen_at[key] > UNSEEN_SECONDS and not is_called_for
+            is_unseen = mono - seen.alerts[key] > UNSEEN_SECONDS and not is_called_for
             is_gone = each.missed + 1 >= MISSED if is_whole else is_unseen
             if key not in firing and not is_gone and each.alert.names.isdisjoint(under_repair):
                 faults.append(replace(each, missed=each.missed + 1 if is_whole else 0))
         name = self.poller.name_of(cluster_id)
-        self.reports.read_at[cluster_id], self.reports.confirmed_at[cluster_id] = mono, now
+        self.reports.read_at[cluster_id] = mono, now
         # A fault of a repaired node is told in its thread: it calls nobody again.
         came_back = await self._look_for_returns(cluster_id, firing)
 
@@ -190,9 +301,8 @@ class FaultWatch:
 
     async def _look_for_returns(self, cluster_id: str, firing: Mapping[str, LinkedAlert]) -> Collection[str]:
         """Let repairs say that what they were to mend fires again, or still. Returns the keys of those alerts."""
-        now, keys = self.clock.monotonic(), set(firing)
-        at, looked = self._looked.get(cluster_id, (-math.inf, ()))
-        if not keys or (keys == looked and now - at <= LOOK_SECONDS):
+        now, keys, seen = self.clock.monotonic(), set(firing), self._seen[cluster_id]
+        if not keys or (keys == seen.looked_for and now - seen.looked_at <= LOOK_SECONDS):
             return ()
-        self._looked[cluster_id] = now, keys
+        seen.looked_at, seen.looked_for = now, keys
         return await self.database.run(ended.note_firing, cluster_id, list(firing.values()), self.verify_seconds)

@@ -12,7 +12,6 @@ from bot.errors import LeaseLost, StorageUnavailable
 from bot.models import Alert, Cluster, RemediationRef, RepairLoad, State, TrackedMessage, new_id
 from bot.store import LeasedDatabase, messages
 from bot.watcher.config import WatchConfig, calling
-from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
 from bot.watcher.poller import Listing, Observation, Poller, fingerprint_of, reference_of
 from bot.watcher.schedule import GROWS_SECONDS
@@ -31,15 +30,15 @@ LOADS_AT_ONCE = 10  # of 40 edits a minute that there are for all
 
 
 class Storms:
-    """Counts what is new in each cluster, to tell a few from many at once."""
+    """Counts what is new in each cluster, to tell a few from many at once.
 
-    def __init__(self) -> None:
+    Args:
+        lately: what has come within the minute before `now`.
+    """
+
+    def __init__(self, lately: Collection[RemediationRef] = (), now: float = 0.0) -> None:
         self._arrived: dict[str, dict[RemediationRef, float]] = {}
-
-    def load(self, refs: Collection[RemediationRef], now: float) -> None:
-        """Begin with what has come within the last minute."""
-        self._arrived.clear()
-        for ref in refs:
+        for ref in lately:
             self._arrived.setdefault(ref.cluster_id, {})[ref] = now
 
     def is_storm(self, cluster_id: str, fresh: Collection[RemediationRef], now: float) -> bool:
@@ -114,7 +113,6 @@ class Intake:
         index: TrackedIndex,
         queue: WorkQueue,
         poller: Poller,
-        enricher: Enricher,
         config: WatchConfig,
         clock: Clock,
     ) -> None:
@@ -122,7 +120,6 @@ class Intake:
         self._index = index
         self._queue = queue
         self._poller = poller
-        self._enricher = enricher
         self._config = config
         self._clock = clock
         self._storms, self._started = Storms(), Storms()  # what is under way buries no decision
@@ -143,8 +140,8 @@ class Intake:
         """
         now = self._clock.monotonic()
         self._index.load((await self._database.read(messages.known)).items(), now)
-        self._started.load((), now)
-        self._storms.load(await self._database.read(messages.arrivals, STORM_SECONDS), now)
+        self._started = Storms()
+        self._storms = Storms(await self._database.read(messages.arrivals, STORM_SECONDS), now)
         for ref in await self._database.read(messages.lost):
             self._poller.watch_for_return(ref)
         self._started_elsewhere.clear()
@@ -163,18 +160,14 @@ class Intake:
                 await self._observe_safely(each, listing)
             return
         if listing.error is None:
-            self._enricher.loads[cluster_id] = len(listing.in_repair), len(listing.waiting)
+            self._poller.loads[cluster_id] = len(listing.in_repair), len(listing.waiting)
             self._index.confirm(cluster_id, listing.unconfirmed, listing.asked_at)
         for each in (*await self._take_started(listing), *listing.changed):
             await self._observe_safely(each, listing)
-        await self._follow_load(listing)
-        unknown = (each for each in listing.new if each.ref not in self._index and each.ref not in self.backlog)
-        fresh = [replace(each, raw=read) for each in unknown if (read := each.remediation())]
-        if fresh and listing.is_watched:
-            fresh = await self._without_known(fresh, listing)
-        is_new = listing.is_watched and listing.error is None
-        if is_new and not self.backlog.take(cluster_id, fresh, self._clock.monotonic()) and fresh:
-            await self._announce(cluster_id, fresh)
+        if listing.error is None:
+            await self._follow_load(listing)
+            if listing.is_watched:
+                await self._take_new(listing)
         await self.release_backlog()
 
     async def take_ended(self, clusters: Iterable[Cluster]) -> None:
@@ -184,11 +177,8 @@ class Intake:
             latest = [each.latest_remediation for each in cluster.gpu_worker_nodes or () if each]
             ran = [each for each in latest if each and each.state in _RAN and each.ended_at > lately]
             ended = {ref: each for each in ran if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
-            if not ended or not self._poller.is_watched(cluster.cluster_id):
-                continue
-            told = await self._database.read(messages.existing, list(ended))
-            unknown = [Observation(ref, each, "") for ref, each in ended.items() if ref not in told]
-            await self._announce_started(cluster.cluster_id, [each for one in unknown if (each := self._begun(one))])
+            if ended and self._poller.is_watched(cluster.cluster_id):
+                await self._take_begun(cluster.cluster_id, [Observation(ref, each, "") for ref, each in ended.items()])
 
     async def _take_started(self, listing: Listing) -> list[Observation]:
         """Tell of what is under way and was never seen before.
@@ -197,60 +187,43 @@ class Intake:
             What the bot had closed as withdrawn, and is listed again in the middle of its work.
         """
         known, started = self._started_elsewhere.get(listing.cluster_id, set()), listing.started_elsewhere
-        unknown = [ref for ref in started if ref not in known]
-        reopened = await self._database.read(messages.withdrawn, unknown) if unknown else set()
-        handled: set[RemediationRef] = set()
+        unknown = started.keys() - known
+        reopened = await self._database.read(messages.withdrawn, list(unknown)) if unknown else set()
         if unknown and listing.is_watched:
-            told = await self._database.read(messages.existing, unknown)
-            fresh = [each for ref in unknown if ref not in told and (each := self._begun(started[ref]))]
-            await self._announce_started(listing.cluster_id, fresh)
-            handled.update(unknown)
-        self._started_elsewhere[listing.cluster_id] = ((known | handled) & set(started)) - reopened
+            await self._take_begun(listing.cluster_id, [each for ref, each in started.items() if ref in unknown])
+            known |= unknown
+        self._started_elsewhere[listing.cluster_id] = (known & started.keys()) - reopened
         return [started[ref] for ref in reopened]
 
-    def _begun(self, observation: Observation) -> Observation | None:
-        """Read what is under way; None for what gets no message."""
-        one = observation.remediation()
-        if one is None or (one.is_automatic and self._config.automatic == "none"):
-            return None
-        return replace(observation, raw=one, fingerprint=fingerprint_of(observation.raw or one))
-
-    async def _announce_started(self, cluster_id: str, fresh: Sequence[Observation]) -> None:
-        """Tell of what is under way: by cards, or by a digest where there are many or the bot begins to watch."""
-        if not fresh:
-            return
-        channel_id, refs = self._config.route(cluster_id).channel_id, [each.ref for each in fresh]
+    async def _take_begun(self, cluster_id: str, found: Sequence[Observation]) -> None:
+        """Tell of what has begun and was never told of: by a digest where there are many, or monitoring starts."""
+        told, fresh = await self._database.read(messages.existing, [each.ref for each in found]), []
+        for each in found:
+            one = None if each.ref in told else each.remediation()
+            if one and not (one.is_automatic and self._config.automatic == "none"):
+                fresh.append(replace(each, raw=one, fingerprint=fingerprint_of(each.raw or one)))
         if self.backlog.awaits(cluster_id):
-            adopted = [each for each in fresh if each.ref in self._adopted]
-            await self._add_cards(adopted, is_started=True)
-            if new := [each for each in fresh if each.ref not in self._adopted]:
-                await self._add_to_digest(None, channel_id, new, is_started=True)
-        elif self._started.is_storm(cluster_id, refs, self._clock.monotonic()):
-            await self._add_to_digest(cluster_id, channel_id, fresh, is_started=True)
+            await self._announce_backlog(fresh, is_many=True, is_started=True)
         else:
-            await self._add_cards(fresh, is_started=True)
+            await self._announce(cluster_id, fresh, is_started=True)
 
-    async def _without_known(self, fresh: Sequence[Observation], listing: Listing) -> list[Observation]:
-        """Return what the bot has never told of; what has come back continues in its message."""
-        existing = await self._database.read(messages.existing, [each.ref for each in fresh])
+    async def _take_new(self, listing: Listing) -> None:
+        """Tell of what waits and was never told of; what has come back continues in its message."""
+        unknown = (each for each in listing.new if each.ref not in self._index and each.ref not in self.backlog)
+        fresh = [replace(each, raw=read) for each in unknown if (read := each.remediation())]
+        existing = await self._database.read(messages.existing, [each.ref for each in fresh]) if fresh else set()
         for each in fresh:
             if each.ref in existing:
                 await self._observe_safely(each, listing)
-        return [each for each in fresh if each.ref not in existing]
+        fresh = [each for each in fresh if each.ref not in existing]
+        if not self.backlog.take(listing.cluster_id, fresh, self._clock.monotonic()):
+            await self._announce(listing.cluster_id, fresh)
 
     async def release_backlog(self) -> None:
         """Tell of what was waiting when the bot began to watch."""
         patience = min(BACKLOG_SECONDS, self._config.poll_seconds)
         held = self.backlog.release(self._clock.monotonic(), patience)
-        adopted = [each for each in held if each.ref in self._adopted]
-        new = [each for each in held if each.ref not in self._adopted]
-        await self._add_cards(adopted)
-        if not self.backlog.is_many:
-            await self._add_cards(new)
-            return
-        for channel_id in {self._config.route(each.ref.cluster_id).channel_id for each in new}:
-            here = [each for each in new if self._config.route(each.ref.cluster_id).channel_id == channel_id]
-            await self._add_to_digest(None, channel_id, here)
+        await self._announce_backlog(held, is_many=self.backlog.is_many)
 
     async def _observe_safely(self, observation: Observation, listing: Listing) -> None:
         try:
@@ -271,23 +244,23 @@ class Intake:
                 alerts.seen,
                 remediation=remediation,
                 fingerprint=observation.fingerprint,
-                share=self._enricher.share(ref.cluster_id),
+                share=self._poller.share(ref.cluster_id),
                 sequence=listing.sequence,
                 read_alone=observation.read_alone,
             )
         before, after = await self._database.run(
-            messages.observe, ref, remediation, change, self._config.cards.verify_seconds
+            messages.observe, ref, change, remediation, self._config.cards.verify_seconds
         ) or (None, None)
         self._aged.discard(ref)
-        if remediation is None and before and after is None and before.is_closed and not before.is_stale:
-            self._index.drop(ref)  # it has ended, nobody was answered otherwise since, and Together doesn't know it
-            return
-        if before is None and not await self._database.read(messages.existing, [ref]):
-            self._index.drop(ref)  # its message was dropped since, so what waits is new
-            return
         if before is None or after is None:
-            # Somebody decides on it, was answered since, or it is listed as it was before: it is to be read again.
-            self._index.doubt(ref)
+            # It has ended, nobody was answered otherwise since, and Together doesn't know it.
+            is_over = remediation is None and before and before.is_closed and not before.is_stale
+            # Its message was dropped since, so what waits is new.
+            is_new = before is None and not await self._database.read(messages.existing, [ref])
+            if is_over or is_new:
+                self._index.drop(ref)
+            else:  # somebody decides on it, was answered since, or it is listed as it was before: it is read again
+                self._index.doubt(ref)
             return
         if after.is_closed:
             self._index.drop(ref)
@@ -300,8 +273,8 @@ class Intake:
     async def _follow_load(self, listing: Listing) -> None:
         """Let the cards that wait say how much of their cluster is in repair: some at a time, as edits are few."""
         cluster_id, now = listing.cluster_id, self._clock.monotonic()
-        share = self._enricher.share(cluster_id)
-        if listing.error or share is None:
+        share = self._poller.share(cluster_id)
+        if share is None:
             return
         if not share.is_like(self._loads.get(cluster_id)):
             self._loads[cluster_id] = share
@@ -313,13 +286,7 @@ class Intake:
         behind = [each for each in waiting if alerts.is_behind(each, share)]
         behind.sort(key=lambda each: each.share.at if each.share else 0.0)
         for each in behind[:LOADS_AT_ONCE]:
-            changed = await self._database.run(
-                messages.observe,
-                each.ref,
-                None,
-                partial(alerts.loaded, share=share),
-                self._config.cards.verify_seconds,
-            )
+            changed = await self._database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
             if changed and changed[1]:
                 self._queue.put(changed[1].message_id)
         if behind:
@@ -335,9 +302,7 @@ class Intake:
                 continue
             self._aged.add(ref)
             as_of = self._clock.now() - (now - at)
-            changed = await self._database.run(
-                messages.observe, ref, None, partial(alerts.unconfirmed, as_of=as_of), self._config.cards.verify_seconds
-            )
+            changed = await self._database.run(messages.observe, ref, partial(alerts.unconfirmed, as_of=as_of))
             if changed is None:  # somebody decides on it right now
                 self._aged.discard(ref)
             elif changed[1]:
@@ -346,13 +311,27 @@ class Intake:
 
     # What is new.
 
-    async def _announce(self, cluster_id: str, fresh: Sequence[Observation]) -> None:
+    async def _announce(self, cluster_id: str, fresh: Sequence[Observation], *, is_started: bool = False) -> None:
         """Tell of what is new: each by a card of its own, unless there are too many at once."""
-        refs = [each.ref for each in fresh]
-        if self._storms.is_storm(cluster_id, refs, self._clock.monotonic()):
-            await self._add_to_digest(cluster_id, self._config.route(cluster_id).channel_id, fresh)
+        if not fresh:
+            return
+        storms = self._started if is_started else self._storms
+        if storms.is_storm(cluster_id, [each.ref for each in fresh], self._clock.monotonic()):
+            channel_id = self._config.route(cluster_id).channel_id
+            await self._add_to_digest(cluster_id, channel_id, fresh, is_started=is_started)
         else:
-            await self._add_cards(fresh)
+            await self._add_cards(fresh, is_started=is_started)
+
+    async def _announce_backlog(self, found: Sequence[Observation], *, is_many: bool, is_started: bool = False) -> None:
+        """Tell of what there was when the bot began to watch; what has a card in a channel keeps that."""
+        few = [each for each in found if not is_many or each.ref in self._adopted]
+        await self._add_cards(few, is_started=is_started)
+        digests: dict[str, list[Observation]] = {}
+        for each in found:
+            if is_many and each.ref not in self._adopted:
+                digests.setdefault(self._config.route(each.ref.cluster_id).channel_id, []).append(each)
+        for channel_id, here in digests.items():
+            await self._add_to_digest(None, channel_id, here, is_started=is_started)
 
     async def _add_cards(self, fresh: Sequence[Observation], *, is_started: bool = False) -> None:
         new = []
@@ -365,7 +344,10 @@ class Intake:
             await self._database.run(messages.add_cards, new, self._config.cards.verify_seconds)
         for alert, message in new:
             self._index.note(alert.ref, alert.fingerprint)
-            self._queue.put(message.id, *((Lane.LOOK, "") if message.ts else (Lane.POST, message.channel_id)))
+            if message.ts:
+                self._queue.put(message.id)
+            else:
+                self._queue.put(message.id, Lane.POST, message.channel_id)
 
     async def _add_to_digest(
         self, cluster_id: str | None, channel_id: str, fresh: Sequence[Observation], *, is_started: bool = False
@@ -386,5 +368,5 @@ class Intake:
     def _alert(self, observation: Observation) -> Alert:
         remediation = observation.remediation()
         assert remediation is not None  # noqa: S101 - what can't be read was left out before
-        share = self._enricher.share(observation.ref.cluster_id)
+        share = self._poller.share(observation.ref.cluster_id)
         return Alert(remediation, observation.fingerprint, share=share)

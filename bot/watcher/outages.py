@@ -180,7 +180,7 @@ class OutageNotifier:
             raise
         finally:
             if sent.until == math.inf:
-                del self._sent[notice.channel_id]
+                self._sent.pop(notice.channel_id, None)
 
     async def _say(self, notice: _Notice, sent: _Sent) -> None:
         message, channel_id = self._message(notice), notice.channel_id

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bot.clock import Clock
 from bot.errors import InvalidId, NotFound, RateLimited, TogetherError
-from bot.models import IN_REPAIR, OPEN, Cluster, Remediation, RemediationRef, State
+from bot.models import IN_REPAIR, OPEN, Cluster, Remediation, RemediationRef, RepairLoad, State
 from bot.together import TogetherClient
 from bot.watcher.index import TrackedIndex
 from bot.watcher.workqueue import Backoff
@@ -103,6 +103,7 @@ class Poller:
 
     Attributes:
         clusters: what is known of each cluster.
+        loads: how many nodes of a cluster are in repair, and how many wait for approval, as far as it was taken in.
     """
 
     def __init__(self, together: TogetherClient, clusters: tuple[str, ...], index: TrackedIndex, clock: Clock) -> None:
@@ -123,6 +124,7 @@ class Poller:
         self._maybe_deleted: set[str] = set()
         self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self.clusters: dict[str, Cluster] = {}
+        self.loads: dict[str, tuple[int, int]] = {}
 
     async def start_round(self, sequence: int) -> Collection[str] | None:
         """Begin to read every cluster that is not being read still.
@@ -298,6 +300,15 @@ class Poller:
         """Return a cluster's name, raw; its ID where that isn't known."""
         cluster = self.clusters.get(cluster_id)
         return (cluster and cluster.cluster_name) or cluster_id
+
+    def share(self, cluster_id: str) -> RepairLoad | None:
+        """Return how much of a cluster is in repair, as far as it was read."""
+        if cluster_id not in self.loads:
+            return None
+        in_repair, waiting = self.loads[cluster_id]
+        cluster = self.clusters.get(cluster_id)
+        name, nodes = (cluster.cluster_name or "", cluster.nodes) if cluster else ("", None)
+        return RepairLoad(in_repair, nodes, self._clock.now(), name, waiting)
 
     def is_watched(self, cluster_id: str) -> bool:
         """Return whether what is new in a cluster is to be told, as far as it is known which clusters there are."""

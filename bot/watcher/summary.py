@@ -11,7 +11,7 @@ from bot.errors import DirectoryUnavailable, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Directory, Message
 from bot.store import LeasedDatabase, ended, outages, summaries
 from bot.watcher.config import WatchConfig
-from bot.watcher.reports import Reports
+from bot.watcher.faults import Reports
 from bot.watcher.workqueue import Lane, WorkQueue
 
 KEY = "summary of "  # begins a key of the queue; a channel's ID follows

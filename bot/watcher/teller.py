@@ -151,13 +151,7 @@ class Teller:
         for one in [each.alert.remediation for each in made]:
             backs = (alerts.came_back(one, each, seconds, is_last_look=True) for each in others)
             if back := next((each for each in backs if each), None):
-                await self._database.run(
-                    messages.observe,
-                    one.ref,
-                    None,
-                    partial(alerts.returned, back=back),
-                    self._config.cards.verify_seconds,
-                )
+                await self._database.run(messages.observe, one.ref, partial(alerts.returned, back=back))
                 found = True
         return found
 

@@ -11,20 +11,18 @@ from bot.errors import LeaseLost, PostFailed, StorageUnavailable
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, Impacts, RemediationRef
 from bot.store import DecisionStore, Lease, LeasedDatabase, audit, messages
 from bot.together import TogetherClient
-from bot.watcher.brake import BrakeWatch
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.fault_teller import KEY as FAULTS
 from bot.watcher.fault_teller import FaultTeller
-from bot.watcher.faults import READERS, FaultWatch
+from bot.watcher.faults import READERS, FaultWatch, Reports
 from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
 from bot.watcher.outages import KEY as OUTAGES
 from bot.watcher.outages import OutageNotifier
 from bot.watcher.poller import Poller
 from bot.watcher.reconciler import Reconciler
-from bot.watcher.reports import Reports
 from bot.watcher.summary import KEY as SUMMARY
 from bot.watcher.summary import SummaryTeller
 from bot.watcher.workqueue import Lane, WorkQueue
@@ -70,8 +68,8 @@ class Watcher:
         self._index = index = TrackedIndex()
         self._is_watching = False
         self._poller = Poller(together, config.clusters, index, clock)
-        enricher = Enricher(together, self._poller, clock, config.cards.two_people, impacts)
-        self._intake = Intake(database, index, self._queue, self._poller, enricher, config, clock)
+        enricher = Enricher(together, clock, config.cards.two_people, impacts)
+        self._intake = Intake(database, index, self._queue, self._poller, config, clock)
         self._outages = OutageNotifier(database, channels, self._queue, config, clock)
         self._reports = Reports(database)
         self._faults = FaultWatch(
@@ -82,8 +80,8 @@ class Watcher:
             clock,
             config.unrepaired_seconds,
             config.cards.verify_seconds,
+            config.storm_brake,
         )
-        self._brake = BrakeWatch(self._reports, database, self._poller, config.storm_brake, clock)
         self._fault_teller = FaultTeller(self._reports, channels, self._queue, config, clock)
         self._summary = SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)
         self._comparer = Comparer(database, channels, self._queue, config, clock)
@@ -226,7 +224,6 @@ class Watcher:
             if listing.cluster_id:
                 await self._intake.take(listing)
                 await self._faults.take(listing)
-                await self._brake.look(listing)
                 continue
             if not listing.error:
                 await self._intake.take_ended(self._poller.clusters.values())
