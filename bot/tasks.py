@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -103,6 +103,13 @@ class Tasks:
             del self._of_person[person]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("Task %s failed", task.get_name(), exc_info=error)
+
+
+async def cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks, and wait for their end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def finish(saying: Coroutine[Any, Any, T]) -> T:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bot.alerts import CALM_SECONDS
 from bot.models import Alert, Snapshot, TrackedMessage, still_waiting, waiting
@@ -10,22 +10,6 @@ from bot.watcher.config import WatchConfig, calling
 
 MAX_REMINDERS = 3
 AGAIN_SECONDS = 3600.0  # between two reminders of what was escalated
-SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
-
-
-@dataclass(frozen=True, slots=True)
-class LateCall:
-    """A call that the message itself didn't make.
-
-    Attributes:
-        alerts: what it is about.
-        called: the users and groups on call; empty for nobody.
-        is_new: nothing else waits, so the channel is told too.
-    """
-
-    alerts: Sequence[Alert]
-    called: str
-    is_new: bool
 
 
 def unheld(snapshot: Snapshot) -> list[Alert]:
@@ -131,25 +115,6 @@ def leaving(message: TrackedMessage, snapshot: Snapshot, config: WatchConfig) ->
         return replace(message, mentioned="")  # nobody is to do anything now
     called = config.on_call_now(some, message.cluster_id, snapshot.now)
     return asked(replace(message, mentioned=called), some, config, snapshot.now)
-
-
-def late_call(snapshot: Snapshot, config: WatchConfig) -> LateCall | None:
-    """Return the call for what nobody was called for when it came; None while there is none to make."""
-    message, now, asking = snapshot.message, snapshot.now, unheld(snapshot)
-    if not asking:
-        return None
-    called = config.on_call_now(asking, message.cluster_id, now)
-    due = remind_at(snapshot, config)
-    if called and due is not None and -LATE_SECONDS < due - now < SOON_SECONDS:
-        return None  # the reminder calls
-    if not called and config.on_call(asking, message.cluster_id):
-        return None  # in quiet hours
-    came = [each for each in asking if calls_at(each, message) <= now]
-    new = came if len(came) == len(asking) else []
-    worse = [each for each in asking if called and each.worsened_at > message.called_at]
-    owed = asking if called and message.owes_call else []
-    some = worse or new or owed
-    return LateCall(some, called, is_new=bool(new)) if some else None
 
 
 def calls_at(alert: Alert, message: TrackedMessage) -> float:

@@ -11,8 +11,6 @@ from bot.models import (
     HISTORY_BEFORE,
     AlertChannels,
     Found,
-    Message,
-    RemediationRef,
     Snapshot,
     TrackedMessage,
     decision_of,
@@ -117,16 +115,14 @@ class Comparer:
                 continue
             link = self.config.cards.permalink(kept.message.channel_id, kept.message.ts or "")
             shown = [each for each in kept.alerts if isinstance(about, str) or each.ref == about]
-            await self._point(channel_id, ts, cards.posted_twice(shown, link), about)
-
-    async def _point(self, channel_id: str, ts: str, pointer: Message, about: RemediationRef | str) -> None:
-        await self.channels.turn_to_update()
-        self.database.lease.ensure_held()
-        try:
-            await finish(self.channels.update(ts, pointer, channel_id, is_card=False))
-        except (PostFailed, PostUncertain) as error:
-            logger.warning("%s: a second message can't be changed right now: %s", about, error)
-            if not (isinstance(error, PostFailed) and (error.is_lasting or error.is_closed)):
-                self.doubt(channel_id)
-        else:
-            logger.warning("%s: was posted twice; the second message points to the first", about)
+            pointer = cards.posted_twice(shown, link)
+            await self.channels.turn_to_update()
+            self.database.lease.ensure_held()
+            try:
+                await finish(self.channels.update(ts, pointer, channel_id, is_card=False))
+            except (PostFailed, PostUncertain) as error:
+                logger.warning("%s: a second message can't be changed right now: %s", about, error)
+                if not (isinstance(error, PostFailed) and (error.is_lasting or error.is_closed)):
+                    self.doubt(channel_id)
+            else:
+                logger.warning("%s: was posted twice; the second message points to the first", about)

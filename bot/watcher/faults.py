@@ -133,7 +133,6 @@ class FaultWatch:
     storm_brake: StormBrake | None
     _wanted: asyncio.Queue[Listing] = field(default_factory=asyncio.Queue, init=False)
     _seen: defaultdict[str, _Seen] = field(default_factory=lambda: defaultdict(_Seen), init=False)
-    _not_before: dict[str, float] = field(default_factory=dict, init=False)
     _is_unavailable: bool = field(default=False, init=False)
     _failing: Backoff[str] = field(init=False)
 
@@ -172,9 +171,8 @@ class FaultWatch:
         is_slow = now - listing.asked_at > SLOW_SECONDS
         is_urgent = listing.under_repair != seen.under_repair or self._is_undecided(cluster_id)
         pause = SLOW_POLL_SECONDS if is_slow else 0.0 if is_urgent else READ_SECONDS
-        is_early = any(now < self._not_before.get(each, -math.inf) for each in (cluster_id, ""))
-        is_due = now >= seen.taken_at + pause and not is_early and not self._failing.is_to_wait(cluster_id)
-        if is_due and not seen.is_reading:
+        is_to_wait = self._failing.is_to_wait(cluster_id) or self._failing.is_to_wait("")
+        if now >= seen.taken_at + pause and not is_to_wait and not seen.is_reading:
             seen.is_reading, seen.taken_at, seen.under_repair = True, now, listing.under_repair
             self._wanted.put_nowait(listing)
 
@@ -252,9 +250,8 @@ class FaultWatch:
                 self._seen[cluster_id].is_reading = False
 
     def _failed(self, cluster_id: str, error: TogetherError) -> None:
-        now = self.clock.monotonic()
         if error.http_status in UNAVAILABLE:
-            self._not_before[cluster_id] = now + ASK_AGAIN_SECONDS
+            self._failing.pause(cluster_id, ASK_AGAIN_SECONDS)
             if not self._is_unavailable:
                 logger.warning("Together doesn't list firing alerts for this API key: HTTP %s", error.http_status)
             self._is_unavailable = True
@@ -262,7 +259,7 @@ class FaultWatch:
         logger.warning("Can't read the alerts of cluster %s: %s", cluster_id, type(error).__name__)
         self._failing.failed(cluster_id)
         if isinstance(error, RateLimited) and error.retry_after:
-            self._not_before[""] = now + min(error.retry_after, LONGEST_RETRY_AFTER)  # that is for all of them
+            self._failing.pause("", min(error.retry_after, LONGEST_RETRY_AFTER))  # that is for all of them
 
     async def _note(
         self, cluster_id: str, alerts: Sequence[LinkedAlert], under_repair: Collection[str], *, is_whole: bool

@@ -39,9 +39,7 @@ class TrackedIndex:
         """Remember that a cluster was read, but for what wasn't listed."""
         before = self._confirmed.get(cluster_id, at)
         missed = {ref: self._missed.get(ref, before) for ref in unlisted}
-        for ref in [ref for ref in self._missed if ref.cluster_id == cluster_id and ref not in missed]:
-            del self._missed[ref]
-        self._missed |= missed
+        self._missed = {ref: each for ref, each in self._missed.items() if ref.cluster_id != cluster_id} | missed
         self._confirmed[cluster_id] = at
 
     def confirm_one(self, ref: RemediationRef) -> None:
@@ -87,8 +85,7 @@ class TrackedIndex:
 
     def keep(self, clusters: Collection[str]) -> None:
         """Forget when the others were read: they aren't read any more."""
-        for cluster_id in self._confirmed.keys() - set(clusters):
-            del self._confirmed[cluster_id]
+        self._confirmed = {cluster_id: at for cluster_id, at in self._confirmed.items() if cluster_id in clusters}
 
     def lag(self, now: float) -> float:
         """Return how many seconds ago the longest unread cluster was read; 0 where none was."""

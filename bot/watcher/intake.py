@@ -37,16 +37,13 @@ class Storms:
     """
 
     def __init__(self, lately: Collection[RemediationRef] = (), now: float = 0.0) -> None:
-        self._arrived: dict[str, dict[RemediationRef, float]] = {}
-        for ref in lately:
-            self._arrived.setdefault(ref.cluster_id, {})[ref] = now
+        self._arrived = dict.fromkeys(lately, now)
 
     def is_storm(self, cluster_id: str, fresh: Collection[RemediationRef], now: float) -> bool:
         """Return whether these, with all that came in the last minute, are too many for cards of their own."""
-        recent = {ref: at for ref, at in self._arrived.get(cluster_id, {}).items() if at >= now - STORM_SECONDS}
-        arrived = dict.fromkeys(fresh, now) | recent
-        self._arrived[cluster_id] = arrived
-        return len(arrived) > STORM
+        recent = {ref: at for ref, at in self._arrived.items() if at >= now - STORM_SECONDS}
+        self._arrived = dict.fromkeys(fresh, now) | recent
+        return sum(ref.cluster_id == cluster_id for ref in self._arrived) > STORM
 
 
 class Backlog:
@@ -246,7 +243,7 @@ class Intake:
                 fingerprint=observation.fingerprint,
                 share=self._poller.share(ref.cluster_id),
                 sequence=listing.sequence,
-                read_alone=observation.read_alone,
+                read_alone=listing.alone is not None,
             )
         before, after = await self._database.run(
             messages.observe, ref, change, remediation, self._config.cards.verify_seconds

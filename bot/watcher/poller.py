@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from bot.clock import Clock
 from bot.errors import InvalidId, NotFound, RateLimited, TogetherError
 from bot.models import IN_REPAIR, OPEN, Cluster, Remediation, RemediationRef, RepairLoad, State
+from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher.index import TrackedIndex
 from bot.watcher.workqueue import Backoff
@@ -41,13 +43,11 @@ class Observation:
     Attributes:
         raw: as it was listed or read; None where Together knows it no longer.
         fingerprint: of `raw`.
-        read_alone: it is no item of a list, which may lag behind.
     """
 
     ref: RemediationRef
     raw: Raw | None
     fingerprint: str
-    read_alone: bool = False
 
     def remediation(self) -> Remediation | None:
         """Read it; None where it is gone, or can't be read."""
@@ -77,7 +77,7 @@ class Listing:
         waiting: the instances whose repair waits for approval, and doesn't run already.
         under_repair: the nodes and alerts that open remediations are about, by their IDs and names.
         is_watched: whether what is new in it is to be told; otherwise it is read only for what was told before.
-        alone: what was read alone; None for a list.
+        alone: what was read alone, and so is later than any list; None for a list, which may lag behind.
     """
 
     cluster_id: str
@@ -153,12 +153,9 @@ class Poller:
         tasks = [*self._running.values(), *self._reads.values()]
         self._running.clear()
         self._reads.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(tasks)
         self._vanished.clear()
-        while not self.listings.empty():
-            self.listings.get_nowait()
+        self.listings = asyncio.Queue(LISTINGS_AT_ONCE)
 
     def watch_for_return(self, ref: RemediationRef) -> None:
         """Ask for an hour, ever more seldom, for what has vanished in the middle of its work: it may end badly yet."""
@@ -205,14 +202,11 @@ class Poller:
         lane = self._failing_lane if cluster_id in self._failing else self._lane
         await lane.acquire()
         self._failing.add(cluster_id)  # until it has been read
-        place = _Place(lane)
-        leaving = asyncio.get_running_loop().call_later(SLOW_SECONDS, place.leave)
-        try:
+        with ExitStack() as place:  # closing it again leaves nothing twice
+            place.callback(lane.release)
+            place.callback(asyncio.get_running_loop().call_later(SLOW_SECONDS, place.close).cancel)
             if listing := await self._listing(cluster_id, sequence):
                 await self.listings.put(listing)
-        finally:
-            leaving.cancel()
-            place.leave()
 
     async def _listing(self, cluster_id: str, sequence: int) -> Listing | None:
         listing = Listing(cluster_id, self._clock.monotonic(), sequence)
@@ -335,7 +329,7 @@ class Poller:
         try:
             found = await self._together.get(ref)
         except NotFound:
-            return Observation(ref, None, "", read_alone=True)
+            return Observation(ref, None, "")
         except TogetherError as error:
             self._honor_retry_after(ref.cluster_id, error)
             logger.warning("%s can't be read: %s", ref, type(error).__name__)
@@ -343,7 +337,7 @@ class Poller:
         except Exception:  # what is odd about one must not blind the bot to all others
             logger.exception("%s: reading it failed", ref)
             return None
-        return Observation(ref, found, fingerprint_of(found), read_alone=True)
+        return Observation(ref, found, fingerprint_of(found))
 
     def _vanished_of(self, cluster_id: str) -> list[RemediationRef]:
         """Return what has vanished in the middle of its work and is to be looked for now."""
@@ -355,18 +349,6 @@ class Poller:
     def _forget_vanished(self, ref: RemediationRef) -> None:
         del self._vanished[ref]
         self._looking.succeeded(ref)
-
-
-class _Place:
-    """A place in a lane, left once."""
-
-    def __init__(self, lane: asyncio.Semaphore) -> None:
-        self._lane: asyncio.Semaphore | None = lane
-
-    def leave(self) -> None:
-        if self._lane:
-            self._lane.release()
-            self._lane = None
 
 
 def reference_of(item: object, cluster_id: str) -> RemediationRef | None:

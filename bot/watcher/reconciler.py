@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from bot import alerts, cards
@@ -14,18 +14,14 @@ from bot.models import (
     ARRIVED_SECONDS,
     HISTORY_BEFORE,
     AlertChannels,
-    EventKind,
     Found,
     Learned,
-    Message,
-    RemediationRef,
     Snapshot,
     TrackedMessage,
     decision_of,
 )
 from bot.store import LeasedDatabase, messages, rows
-from bot.tasks import finish
-from bot.together import TogetherClient
+from bot.tasks import cancel, finish
 from bot.watcher import calls, schedule
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
@@ -54,56 +50,46 @@ class _Look(NamedTuple):
     found: Found | None
 
 
+@dataclass(slots=True)
 class Reconciler:
     """Writes cards and digests, and their threads.
 
-    Args:
+    Attributes:
         notices: what tells that which is no card or digest, by what its keys begin with.
         report: told what keeps alerts from being posted in a channel, or "" when nothing does.
     """
 
-    def __init__(  # noqa: PLR0913 - what writing needs
-        self,
-        *,
-        database: LeasedDatabase,
-        channels: AlertChannels,
-        together: TogetherClient,
-        queue: WorkQueue,
-        index: TrackedIndex,
-        enricher: Enricher,
-        notices: Mapping[str, Notice],
-        comparer: Comparer,
-        config: WatchConfig,
-        clock: Clock,
-        report: Callable[[str, str], None],
-    ) -> None:
-        self._database = database
-        self._channels = channels
-        self._queue = queue
-        self._index = index
-        self._enricher = enricher
-        self._notices = notices
-        self._comparer = comparer
-        self._config = config
-        self._clock = clock
-        self._report = report
-        self._teller = Teller(database, channels, together, config, clock, self._settle)
-        self._steps: dict[Step, Callable[[Snapshot], Awaitable[Snapshot | None]]] = {
+    database: LeasedDatabase
+    channels: AlertChannels
+    queue: WorkQueue
+    index: TrackedIndex
+    enricher: Enricher
+    notices: Mapping[str, Notice]
+    teller: Teller
+    comparer: Comparer
+    config: WatchConfig
+    clock: Clock
+    report: Callable[[str, str], None]
+    _steps: dict[Step, Callable[[Snapshot], Awaitable[Snapshot | None]]] = field(init=False)
+    _edited: dict[str, tuple[float, str]] = field(default_factory=dict, init=False)
+    # Posts whose result wasn't clear, on this process's monotonic clock.
+    _arrives_by: dict[str, float] = field(default_factory=dict, init=False)
+    _looks: dict[str, _Look] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._steps = {
             Step.POST: self._post,
             Step.EDIT: self._edit,
-            Step.REPLY: self._teller.tell,
-            Step.CHECK: self._teller.check,
-            Step.REMIND: self._teller.remind,
+            Step.REPLY: self.teller.tell,
+            Step.CHECK: self.teller.check,
+            Step.REMIND: self.teller.remind,
             Step.FIND: self._find,
-            Step.MAKE_SURE: self._teller.make_sure,
+            Step.MAKE_SURE: self.teller.make_sure,
             Step.MOVE: self._move,
             Step.DROP: self._drop,
             Step.WAIT: self._wait,
             Step.IDLE: self._idle,
         }
-        self._edited: dict[str, tuple[float, str]] = {}
-        self._arrives_by: dict[str, float] = {}  # posts whose result wasn't clear, on this process's monotonic clock
-        self._looks: dict[str, _Look] = {}
 
     def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand: the store knows better.
@@ -113,92 +99,89 @@ class Reconciler:
         """
         self._edited.clear()
         self._looks.clear()
-        self._teller.begin(due)
+        self.teller.begin(due)
 
     async def work(self) -> None:
         """Do what there is to do, each lane of each channel with a worker of its own, forever."""
         workers: dict[Line, asyncio.Task[None]] = {}
-        opened = asyncio.create_task(self._queue.opened.wait(), name="watch lines")
+        opened = asyncio.create_task(self.queue.opened.wait(), name="watch lines")
         try:
             while True:
-                self._queue.opened.clear()
-                for line in self._queue.lines - workers.keys():
+                self.queue.opened.clear()
+                for line in self.queue.lines - workers.keys():
                     workers[line] = asyncio.create_task(self._work(*line), name="watch work")
                 ended, _ = await asyncio.wait({opened, *workers.values()}, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended - {opened}:
                     task.result()
-                opened = asyncio.create_task(self._queue.opened.wait(), name="watch lines")
+                opened = asyncio.create_task(self.queue.opened.wait(), name="watch lines")
         finally:
-            tasks = [opened, *workers.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel([opened, *workers.values()])
 
     async def _work(self, lane: Lane, channel_id: str) -> None:
         """Do what a lane has to do in a channel, forever."""
         while True:
-            key = await self._queue.get(lane, channel_id)
+            key = await self.queue.get(lane, channel_id)
             after = None
             try:
                 after = await self._do(key, lane, channel_id)
-            except (PostFailed, PostUncertain) as error:
-                self._postpone(key, lane, channel_id, error)
+            except PostFailed as error:
+                logger.warning("%s: Slack didn't take it: %s", key, error)
+                if error.is_closed:
+                    self.queue.closed(channel_id, lane)
+                else:
+                    self.queue.failed(key, lane)
+            except PostUncertain as error:
+                logger.warning("%s: unclear whether Slack took it: %s", key, error)
+                self.comparer.doubt(channel_id)
+                self.queue.failed(key, lane)
             except (LeaseLost, StorageUnavailable):
                 raise
             except Exception:  # one message that can't be written must not blind the bot to all others
                 logger.exception("%s: writing it failed", key)
-                self._queue.failed(key, lane)
+                self.queue.failed(key, lane)
             else:
-                self._queue.succeeded(key, lane, channel_id)
+                self.queue.succeeded(key, lane, channel_id)
             finally:
                 if after:
                     self._give_on(key, after)
                 else:
-                    self._queue.done(key)
+                    self.queue.done(key)
 
     async def _do(self, key: str, lane: Lane, channel_id: str) -> Snapshot | None:
         if lane is Lane.EDIT:
-            await self._channels.turn_to_update()
+            await self.channels.turn_to_update()
         elif lane is Lane.REPLY:
-            await self._channels.turn_to_post(channel_id)
-        for prefix, tell in self._notices.items():
+            await self.channels.turn_to_post(channel_id)
+        for prefix, tell in self.notices.items():
             if key.startswith(prefix):
                 await tell(key.removeprefix(prefix), lane)
                 return None
         return await self._reconcile(key, lane)
 
-    def _postpone(self, key: str, lane: Lane, channel_id: str, error: PostFailed | PostUncertain) -> None:
-        if isinstance(error, PostFailed):
-            logger.warning("%s: Slack didn't take it: %s", key, error)
-        else:
-            logger.warning("%s: unclear whether Slack took it: %s", key, error)
-            self._comparer.doubt(channel_id)
-        if isinstance(error, PostFailed) and error.is_closed:
-            self._queue.closed(channel_id, lane)
-        else:
-            self._queue.failed(key, lane)
-
     async def _reconcile(self, key: str, lane: Lane) -> Snapshot | None:
         """Do the next thing that a message needs, if this lane does it. Returns it where more is to be done at once."""
         if lane is Lane.LOOK and self._was_just_edited(key):
             return None  # a digest of 1,000 takes long to load, and each of them puts its key
-        snapshot = await self._database.read(rows.load, key)
+        snapshot = await self.database.read(rows.load, key)
         if snapshot is None:
-            await self._database.run(messages.close, key)
+            await self.database.run(messages.close, key)
             return None
         for alert in snapshot.alerts:
             if alert.is_stale:
-                self._index.mark_stale(alert.ref)
+                self.index.mark_stale(alert.ref)
             settles_at = alert.remark.settles_at if alert.remark else None
             if settles_at is not None and settles_at <= snapshot.now:  # a reading would end the doubt
-                self._index.mark_stale(alert.ref)
-                self._index.doubt(alert.ref)
+                self.index.mark_stale(alert.ref)
+                self.index.doubt(alert.ref)
         step = self._next_step(snapshot)
         if step.lane is not lane:
             return None if self._is_too_early(snapshot, step) else snapshot
         if lane is not Lane.LOOK and self._is_too_early(snapshot, step):
             return None
         after = await self._steps[step](snapshot)
+        if after and after.message.done:
+            self._edited.pop(key, None)
+            self._arrives_by.pop(key, None)
         if after is None or after.message.next_at != 0.0:  # it says when there is something to do
             return None
         following = self._next_step(after)
@@ -207,144 +190,117 @@ class Reconciler:
     def _give_on(self, key: str, snapshot: Snapshot) -> None:
         """Hand a message to the lane that continues: what changes the decision before what merely looks different."""
         step, message = self._next_step(snapshot), snapshot.message
-        channel_id = self._config.channel_of(snapshot) if step.lane is Lane.POST else message.channel_id
+        channel_id = self.config.channel_of(snapshot) if step.lane is Lane.POST else message.channel_id
         is_urgent = step is Step.EDIT and (
-            decision_of(message.content_hash) != decision_of(schedule.content(snapshot, self._config).fingerprint)
+            decision_of(message.content_hash) != decision_of(schedule.content(snapshot, self.config).fingerprint)
         )
-        self._queue.done(key, step.lane, "" if step.lane is Lane.LOOK else channel_id, urgent=is_urgent)
+        self.queue.done(key, step.lane, "" if step.lane is Lane.LOOK else channel_id, urgent=is_urgent)
 
     def _next_step(self, snapshot: Snapshot) -> Step:
         """Return what a message needs next; its thread isn't told more until it is known what it was told."""
-        step = schedule.next_step(snapshot, self._config)
-        is_unclear = snapshot.message.id in self._teller.unclear and step in _NOT_WHILE_UNCLEAR
+        step = schedule.next_step(snapshot, self.config)
+        is_unclear = snapshot.message.id in self.teller.unclear and step in _NOT_WHILE_UNCLEAR
         return Step.MAKE_SURE if is_unclear else step
 
     def _is_too_early(self, snapshot: Snapshot, step: Step) -> bool:
         """Return whether a step is left to a later tick. A key in the queue means that the message is due."""
-        key, now = snapshot.message.id, self._clock.monotonic()
+        key, now = snapshot.message.id, self.clock.monotonic()
         if step is Step.EDIT:
             shown = self._edited.get(key, (0.0, ""))[1]
             is_same = (
                 snapshot.message.is_unsure(snapshot.now)
-                and schedule.content(snapshot, self._config).fingerprint == shown
+                and schedule.content(snapshot, self.config).fingerprint == shown
             )
             return is_same or self._was_just_edited(key)
         if step is Step.MAKE_SURE:
-            return now < self._teller.unclear[key].until
+            return now < self.teller.unclear[key].until
         if step is Step.FIND:
             return now < self._arrives_by.get(key, 0.0)  # the database's clock may have been set since
-        return step in _ASKING and self._teller.asking[step].is_to_wait(key)
+        return step in _ASKING and self.teller.asking.is_to_wait((step, key))
 
     def _was_just_edited(self, key: str) -> bool:
         """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""
-        return self._clock.monotonic() - self._edited.get(key, (-SECONDS_PER_EDIT, ""))[0] < SECONDS_PER_EDIT
+        return self.clock.monotonic() - self._edited.get(key, (-SECONDS_PER_EDIT, ""))[0] < SECONDS_PER_EDIT
 
     async def _drop(self, snapshot: Snapshot) -> None:
-        for ref in await self._database.run(messages.forget, snapshot.message.id):
-            self._index.drop(ref)
+        for ref in await self.database.run(messages.forget, snapshot.message.id):
+            self.index.drop(ref)
 
     async def _wait(self, snapshot: Snapshot) -> Snapshot | None:
         """Come back to it with the next tick, or once Together has been read."""
         return await self._idle(snapshot) if schedule.awaits_reading(snapshot) else None
 
     async def _idle(self, snapshot: Snapshot) -> Snapshot | None:
-        self._teller.left.discard(snapshot.message.id)
-        return await self._settle(snapshot, lambda each: each.message)
-
-    async def _settle(
-        self,
-        known: Snapshot | str,
-        change: Callable[[Snapshot], TrackedMessage | None],
-        *,
-        told: Mapping[RemediationRef, EventKind] | None = None,
-    ) -> Snapshot | None:
-        """Change a message, and set when to check it next.
-
-        Args:
-            known: the message; or its ID, where what was loaded is too old to judge by.
-            told: the events that other tools get with it.
-        """
-        key = known if isinstance(known, str) else known.message.id
-
-        def settled(snapshot: Snapshot) -> TrackedMessage | None:
-            if (changed := change(snapshot)) is None:
-                return None
-            after = schedule.settled(replace(snapshot, message=changed), self._config)
-            return replace(after, next_at=0.0) if key in self._teller.unclear and not after.done else after
-
-        after = await messages.change(self._database, known, settled, told=told)
-        if after and after.message.done:
-            self._edited.pop(key, None)
-            self._arrives_by.pop(key, None)
-            self._teller.left.discard(key)
-            self._teller.forget(key)
-        return after
+        self.teller.left.discard(snapshot.message.id)
+        return await self.teller.settle(snapshot, lambda each: each.message)
 
     # The message.
 
     async def _post(self, snapshot: Snapshot) -> Snapshot | None:
-        began, is_card = self._clock.monotonic(), not snapshot.message.is_digest
-        learned = await self._enricher.learn(snapshot.alerts[0].remediation) if is_card else None
-        await self._channels.turn_to_post(self._config.channel_of(snapshot))
-        self._database.lease.ensure_held()
-        is_fresh = self._clock.monotonic() - began < FRESH_SECONDS
+        began, is_card = self.clock.monotonic(), not snapshot.message.is_digest
+        learned = await self.enricher.learn(snapshot.alerts[0].remediation) if is_card else None
+        await self.channels.turn_to_post(self.config.channel_of(snapshot))
+        self.database.lease.ensure_held()
+        is_fresh = self.clock.monotonic() - began < FRESH_SECONDS
         return await finish(self._say(snapshot if is_fresh else snapshot.message.id, learned))
 
     async def _say(self, known: Snapshot | str, learned: Learned | None) -> Snapshot | None:
         """Write down that a message is about to be posted, then post it: after a crash it is looked for first."""
 
         def leaving(snapshot: Snapshot) -> TrackedMessage | None:
-            if snapshot.message.ts or schedule.next_step(snapshot, self._config) is not Step.POST:
+            if snapshot.message.ts or schedule.next_step(snapshot, self.config) is not Step.POST:
                 return None
             # The settings may have changed since it was first about to be posted.
-            channel_id = self._config.channel_of(snapshot)
-            return calls.leaving(replace(snapshot.message, channel_id=channel_id), snapshot, self._config)
+            channel_id = self.config.channel_of(snapshot)
+            return calls.leaving(replace(snapshot.message, channel_id=channel_id), snapshot, self.config)
 
-        left = await messages.change(self._database, known, leaving, learned=learned)
+        left = await messages.change(self.database, known, leaving, learned=learned)
         if left is None:
             return None
         key = left.message.id
-        message, shown = left.message, schedule.content(left, self._config)
+        message, shown = left.message, schedule.content(left, self.config)
         # Writing it down may have taken so long that another process posts it by now.
-        self._database.lease.ensure_held()
+        self.database.lease.ensure_held()
         try:
-            ts = await self._channels.post(shown, about=schedule.subject_of(left), channel_id=message.channel_id)
+            ts = await self.channels.post(shown, about=schedule.subject_of(left), channel_id=message.channel_id)
         except PostUncertain:
-            self._arrives_by[key] = self._clock.monotonic() + ARRIVED_SECONDS
+            self._arrives_by[key] = self.clock.monotonic() + ARRIVED_SECONDS
             raise
         except PostFailed as error:
-            self._report(message.channel_id, f"Can't post alerts in {message.channel_id}: {error}.")
-            await messages.change(self._database, key, lambda each: replace(each.message, posted_at=0.0))
+            self.report(message.channel_id, f"Can't post alerts in {message.channel_id}: {error}.")
+            await messages.change(self.database, key, lambda each: replace(each.message, posted_at=0.0))
             raise
-        self._report(message.channel_id, "")
+        self.report(message.channel_id, "")
         logger.info("%s: posted in %s", schedule.subject_of(left), message.channel_id)
-        self._edited[key] = self._clock.monotonic(), shown.fingerprint
+        self._edited[key] = self.clock.monotonic(), shown.fingerprint
         at = left.now
-        return await self._settle(
+        return await self.teller.settle(
             left, lambda each: replace(each.message, ts=ts, content_hash=shown.fingerprint, edited_at=at)
         )
 
     async def _edit(self, snapshot: Snapshot) -> Snapshot | None:
-        self._database.lease.ensure_held()
-        return await finish(self._update(snapshot, schedule.content(snapshot, self._config)))
+        self.database.lease.ensure_held()
+        return await finish(self._update(snapshot))
 
-    async def _update(self, before: Snapshot, shown: Message) -> Snapshot | None:
-        key, ts = before.message.id, before.message.ts
+    async def _update(self, before: Snapshot) -> Snapshot | None:
+        key, ts, shown = before.message.id, before.message.ts, schedule.content(before, self.config)
         assert ts is not None  # noqa: S101 - its next step is an edit
         try:
-            await self._channels.update(ts, shown, before.message.channel_id)
+            await self.channels.update(ts, shown, before.message.channel_id)
         except PostUncertain:
             self._edited.pop(key, None)
-            await self._settle(key, lambda each: outdated(each.message, each.now, may_overwrite=True))
+            await self.teller.settle(key, lambda each: outdated(each.message, each.now, may_overwrite=True))
             raise
         except PostFailed as error:
             if error.is_gone:
-                return await self._teller.lose(before, error)
+                return await self.teller.lose(before, error)
             if not error.is_lasting:
                 raise
             logger.warning("%s: card can no longer be updated: %s", schedule.subject_of(before), error)
-            return await self._settle(before, lambda each: replace(each.message, is_read_only=True, last_added_at=0.0))
-        self._edited[key] = self._clock.monotonic(), shown.fingerprint
+            return await self.teller.settle(
+                before, lambda each: replace(each.message, is_read_only=True, last_added_at=0.0)
+            )
+        self._edited[key] = self.clock.monotonic(), shown.fingerprint
 
         def drawn(snapshot: Snapshot) -> TrackedMessage:
             # If somebody was answered on the card since, it is not known which of the two it shows.
@@ -352,29 +308,29 @@ class Reconciler:
             is_known = is_same and not before.message.is_unsure(before.now)
             return replace(snapshot.message, content_hash=shown.fingerprint if is_known else "", edited_at=before.now)
 
-        return await self._settle(before, drawn)
+        return await self.teller.settle(before, drawn)
 
     async def _move(self, snapshot: Snapshot) -> Snapshot | None:
-        await self._channels.check(self._config.channel_of(snapshot))  # else its buttons would be nowhere
-        await self._channels.turn_to_update()
-        self._database.lease.ensure_held()
+        await self.channels.check(self.config.channel_of(snapshot))  # else its buttons would be nowhere
+        await self.channels.turn_to_update()
+        self.database.lease.ensure_held()
         return await finish(self._leave(snapshot))
 
     async def _leave(self, before: Snapshot) -> Snapshot | None:
         """Let the message in a former channel name the present one, where it is posted then."""
         message = before.message
         assert message.ts is not None  # noqa: S101 - it is in a channel
-        channel_id = self._config.channel_of(before)
+        channel_id = self.config.channel_of(before)
         pointer = cards.moved(before.alerts, channel_id)
         try:
-            await self._channels.update(message.ts, pointer, message.channel_id, is_card=False)
+            await self.channels.update(message.ts, pointer, message.channel_id, is_card=False)
         except PostFailed as error:
             if not (error.is_lasting or error.is_closed):
                 raise
             logger.warning("%s: can't be changed in its former channel: %s", schedule.subject_of(before), error)
         logger.info("%s: moves from %s to %s", schedule.subject_of(before), message.channel_id, channel_id)
-        self._teller.forget(message.id)
-        return await self._settle(before, alerts.moved)
+        self.teller.forget(message.id)
+        return await self.teller.settle(before, alerts.moved)
 
     # What a dead process left, or Slack may have taken.
 
@@ -387,13 +343,13 @@ class Reconciler:
             if not error.is_lasting:
                 raise
             found = None  # the channel is gone, and with it the message
-        if found is None or (about := schedule.subject_of(snapshot)) not in found.messages:
+        all_ts = found.messages.get(schedule.subject_of(snapshot)) if found else None
+        if not all_ts:
             return await messages.change(
-                self._database, key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0)
+                self.database, key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0)
             )
         logger.info("%s: already in the channel", schedule.subject_of(snapshot))
-        ts = found.messages[about][0]
-        return await self._settle(key, lambda each: replace(each.message, ts=ts, content_hash=""))
+        return await self.teller.settle(key, lambda each: replace(each.message, ts=all_ts[0], content_hash=""))
 
     async def _what_is_in(self, snapshot: Snapshot) -> Found | None:
         """Return what is in a message's channel, as it was looked at once everything posted until then had arrived.
@@ -406,7 +362,7 @@ class Reconciler:
         # The row says when it was begun to be written, which may be long before the post left.
         is_late = look and look.monotonic >= self._arrives_by.get(message.id, 0.0) and look.at >= arrived
         if look is None or not is_late or look.since > since:
-            began = self._clock.monotonic()
-            found = await self._channels.find(since, message.channel_id)
+            began = self.clock.monotonic()
+            found = await self.channels.find(since, message.channel_id)
             look = self._looks[message.channel_id] = _Look(snapshot.now, began, since, found)
         return look.found

@@ -19,9 +19,9 @@ from bot.models import (
     TrackedMessage,
     waiting,
 )
-from bot.watcher import calls, checks, threads
-from bot.watcher.checks import Check
+from bot.watcher import calls, threads
 from bot.watcher.config import WatchConfig
+from bot.watcher.threads import Check
 from bot.watcher.workqueue import Lane, Laned
 
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
@@ -64,7 +64,7 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     )  # fmt: skip
     if remediation.state == State.SUCCEEDED:
         announced = snapshot.message.announced
-        is_missing = checks.missing_key(alert) in announced
+        is_missing = threads.missing_key(alert) in announced
         has_lasted = not is_missing and Check.LASTS.key(alert) in announced
         about = replace(about, is_missing=is_missing, has_lasted=has_lasted)
     if alert.is_stale:
@@ -113,7 +113,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
     if (moment := calls.remind_at(snapshot, config)) is not None and moment <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
         return Step.REMIND if message.is_read_only or message.edited_at >= moment else Step.EDIT
-    return Step.CHECK if any(each.at <= now for each in checks.outstanding(snapshot, config)) else Step.IDLE
+    return Step.CHECK if any(each.at <= now for each in threads.outstanding_checks(snapshot, config)) else Step.IDLE
 
 
 def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
@@ -156,7 +156,7 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
         return replace(message, next_at=now + config.stale_seconds if is_left_alone else 0.0)
     if any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts):
         return replace(message, next_at=min(_moments(snapshot, config), default=None))
-    moments = [each.at for each in checks.outstanding(snapshot, config) if each.at > now]
+    moments = [each.at for each in threads.outstanding_checks(snapshot, config) if each.at > now]
     if message.is_digest and message.last_added_at + GROWS_SECONDS > now:
         moments.append(message.last_added_at + GROWS_SECONDS)
     return replace(message, next_at=min(moments, default=None), done=not moments)
@@ -171,7 +171,7 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     if config.quiet and asking and config.quiet.cover(snapshot.now):
         yield config.quiet.end_after(snapshot.now)
     yield from (at for each in asking if snapshot.now < (at := calls.calls_at(each, snapshot.message)) < math.inf)
-    yield from (each.at for each in checks.outstanding(snapshot, config) if each.at > snapshot.now)
+    yield from (each.at for each in threads.outstanding_checks(snapshot, config) if each.at > snapshot.now)
     for alert in snapshot.alerts:
         for hold in threads.holds_of(alert):
             yield hold.until

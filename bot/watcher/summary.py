@@ -32,22 +32,18 @@ class SummaryTeller:
     clock: Clock
     _told: dict[str, float] = field(default_factory=dict, init=False)
     _unclear: set[str] = field(default_factory=set, init=False)
-    _wait_until: float = field(default=0.0, init=False)  # what was sent has arrived by then, or never will
+    _wait_until: float = field(default=0.0, init=False)  # what this or an earlier process sent has arrived, or won't
 
     async def begin(self) -> None:
         """Begin with what the last process knew."""
         self._told = await self.database.read(summaries.told) if self.config.cards.summary else {}
-        self._let_it_arrive()
+        self._wait_until = self.clock.monotonic() + ARRIVED_SECONDS
 
     def look(self) -> None:
         """Put on the queue what is due."""
         for channel_id in self.config.channels:
             if self._due(channel_id):
                 self.queue.put(f"{KEY}{channel_id}", Lane.REPLY, channel_id)
-
-    def _let_it_arrive(self) -> None:
-        """Look for what this or an earlier process has sent only once it is there, or never will be."""
-        self._wait_until = self.clock.monotonic() + ARRIVED_SECONDS
 
     def _due(self, channel_id: str) -> DailyTime | None:
         """Return when it is sent, where it is due now."""
@@ -77,7 +73,7 @@ class SummaryTeller:
                 await self.channels.post(told, channel_id=channel_id, mark=mark)
             except PostUncertain:
                 self._unclear.add(channel_id)
-                self._let_it_arrive()
+                self._wait_until = self.clock.monotonic() + ARRIVED_SECONDS
                 raise
         await self.database.run(summaries.note, channel_id, due_at)
         self._told[channel_id] = due_at
@@ -89,18 +85,14 @@ class SummaryTeller:
         faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
         unreadable = [each for each in await self.database.read(outages.known) if self._goes_to(each, channel_id)]
         draw = partial(handover.shift, shown, faults, sorted(unreadable), began)
-        return draw(await self._names(handover.people_in(draw())))
+        return draw(dict(await asyncio.gather(*map(self._named, sorted(handover.people_in(draw()))))))
 
-    async def _names(self, people: set[str]) -> dict[str, str]:
-        """Return what Slack calls people: they aren't to be woken by a mention. Without an answer, it's their ID."""
-        asked = sorted(people)
-        return dict(zip(asked, await asyncio.gather(*map(self._name, asked)), strict=True))
-
-    async def _name(self, user_id: str) -> str:
+    async def _named(self, user_id: str) -> tuple[str, str]:
+        """Return a person with what Slack calls them: a mention would wake them. Without an answer, it's their ID."""
         try:
-            return await self.directory.name_of(user_id)
+            return user_id, await self.directory.name_of(user_id)
         except DirectoryUnavailable:
-            return user_id
+            return user_id, user_id
 
     def _goes_to(self, cluster_id: str, channel_id: str) -> bool:
         return self.config.route(cluster_id).channel_id == channel_id

@@ -3,10 +3,9 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
 
 from bot import alerts, cards, metrics
 from bot.clock import Clock
@@ -25,12 +24,11 @@ from bot.models import (
 from bot.store import LeasedDatabase, messages
 from bot.tasks import finish
 from bot.together import ALL_INSTANCES, TogetherClient
-from bot.watcher import calls, checks, schedule, threads
-from bot.watcher.checks import Check
+from bot.watcher import calls, schedule, threads
 from bot.watcher.config import WatchConfig
 from bot.watcher.poller import reference_of
 from bot.watcher.schedule import Step
-from bot.watcher.threads import PendingReply
+from bot.watcher.threads import Check, PendingReply
 from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane
 
 logger = logging.getLogger(__name__)
@@ -47,22 +45,10 @@ class Unclear:
 
     part: PendingReply
     until: float
-    undo: Callable[[Snapshot], TrackedMessage | None]
+    undo: messages.Change
 
 
-class Settle(Protocol):
-    """Changes a message, or the one with an ID, and sets when to check it next."""
-
-    async def __call__(
-        self,
-        known: Snapshot | str,
-        change: Callable[[Snapshot], TrackedMessage | None],
-        *,
-        told: Mapping[RemediationRef, EventKind] | None = None,
-    ) -> Snapshot | None:
-        """Return what it has become; None where it was left."""
-
-
+@dataclass(slots=True)
 class Teller:
     """Writes into the threads of cards and digests.
 
@@ -72,26 +58,18 @@ class Teller:
         left: messages that the watch before this one may have been in the middle of.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what telling needs
-        self,
-        database: LeasedDatabase,
-        channels: AlertChannels,
-        together: TogetherClient,
-        config: WatchConfig,
-        clock: Clock,
-        settle: Settle,
-    ) -> None:
-        self._database = database
-        self._channels = channels
-        self._together = together
-        self._config = config
-        self._clock = clock
-        self._settle = settle
-        self._told_blindly: set[str] = set()
-        self.unclear: dict[str, Unclear] = {}
-        waits = LONGEST_WAIT[Lane.REPLY]
-        self.asking = {step: Backoff[str](clock.monotonic, waits) for step in (Step.CHECK, Step.REMIND)}
-        self.left: set[str] = set()
+    database: LeasedDatabase
+    channels: AlertChannels
+    together: TogetherClient
+    config: WatchConfig
+    clock: Clock
+    unclear: dict[str, Unclear] = field(default_factory=dict, init=False)
+    asking: Backoff[tuple[Step, str]] = field(init=False)
+    left: set[str] = field(default_factory=set, init=False)
+    _told_blindly: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self.asking = Backoff(self.clock.monotonic, LONGEST_WAIT[Lane.REPLY])
 
     def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand; `due` are the messages that it left something to do on."""
@@ -104,73 +82,96 @@ class Teller:
         self.unclear.pop(key, None)
         self._told_blindly.discard(key)
 
+    async def settle(
+        self,
+        known: Snapshot | str,
+        change: messages.Change,
+        *,
+        told: Mapping[RemediationRef, EventKind] | None = None,
+    ) -> Snapshot | None:
+        """Change a message, and set when to check it next. Returns None where it was left.
+
+        Args:
+            known: the message; or its ID, where what was loaded is too old to judge by.
+            told: the events that other tools get with it.
+        """
+        key = known if isinstance(known, str) else known.message.id
+
+        def settled(snapshot: Snapshot) -> TrackedMessage | None:
+            if (changed := change(snapshot)) is None:
+                return None
+            after = schedule.settled(replace(snapshot, message=changed), self.config)
+            return replace(after, next_at=0.0) if key in self.unclear and not after.done else after
+
+        after = await messages.change(self.database, known, settled, told=told)
+        if after and after.message.done:
+            self.left.discard(key)
+            self.forget(key)
+        return after
+
     async def lose(self, snapshot: Snapshot, error: PostFailed) -> Snapshot | None:
         """Note that somebody has deleted a message in Slack."""
         logger.warning("%s: deleted in Slack: %s", schedule.subject_of(snapshot), error)
         self.forget(snapshot.message.id)
-        return await messages.change(self._database, snapshot, alerts.deleted)
+        return await messages.change(self.database, snapshot, alerts.deleted)
 
     async def tell(self, snapshot: Snapshot) -> Snapshot | None:
         """Tell a thread the first thing that it lacks."""
-        return await self._tell(snapshot, next(threads.thread_parts(snapshot, self._config)))
+        return await self._tell(snapshot, next(threads.thread_parts(snapshot, self.config)))
 
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
-        key, made = snapshot.message.id, checks.due(snapshot, self._config)
+        key, made = snapshot.message.id, threads.due_checks(snapshot, self.config)
         found = await self._found_by(made)
         if found is None or (made[0].check is Check.STUCK and not found):
-            self.asking[Step.CHECK].failed(key)
+            self.asking.failed((Step.CHECK, key))
             return None
-        self.asking[Step.CHECK].succeeded(key)
+        self.asking.succeeded((Step.CHECK, key))
         if made[0].check is Check.LASTS and await self._note_returns(made, found):
             return None  # that is told first
-        if part := checks.reply(made, found, snapshot, self._config):
+        if part := threads.check_reply(made, found, snapshot, self.config):
             return await self._tell(snapshot, part)
         keys = {each.check.key(each.alert) for each in made}
-        return await self._settle(snapshot, lambda each: replace(each.message, announced=each.message.announced | keys))
+        return await self.settle(snapshot, lambda each: replace(each.message, announced=each.message.announced | keys))
 
-    async def _found_by(self, made: Sequence[checks.Due]) -> checks.Found | None:
+    async def _found_by(self, made: Sequence[threads.Due]) -> threads.Found | None:
         """Return what checks are judged by; None where it can't be read now."""
         check, cluster_id = made[0].place
         refs = [each.alert.ref for each in made]
         try:
             if check is Check.BACK:
-                return await self._together.get_cluster(cluster_id)
+                return await self.together.get_cluster(cluster_id)
             if check is Check.LASTS:
                 instance_id = refs[0].instance_id if len(refs) == 1 else ALL_INSTANCES
-                return await self._together.list_remediations(cluster_id, instance_id)
+                return await self.together.list_remediations(cluster_id, instance_id)
         except TogetherError as error:
             logger.warning("Cluster %s can't be read after a repair: %s", cluster_id, type(error).__name__)
             return None
         return await self._are_still(IN_REPAIR, refs)
 
-    async def _note_returns(self, made: Sequence[checks.Due], listed: checks.Found) -> bool:
+    async def _note_returns(self, made: Sequence[threads.Due], listed: threads.Found) -> bool:
         """Note which faults have come back without the bot having seen it then. Returns whether there are any."""
-        seconds, found = self._config.cards.verify_seconds, False
+        seconds, found = self.config.cards.verify_seconds, False
         others = [each for each in listed if isinstance(each, Remediation)]
         for one in [each.alert.remediation for each in made]:
             backs = (alerts.came_back(one, each, seconds, is_last_look=True) for each in others)
             if back := next((each for each in backs if each), None):
-                await self._database.run(messages.observe, one.ref, partial(alerts.returned, back=back))
+                await self.database.run(messages.observe, one.ref, partial(alerts.returned, back=back))
                 found = True
         return found
 
     async def _tell(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
-        if await self._was_told_before(snapshot.message, part):
-            return await self._count_as_told(snapshot.message.id, part)
-        self._database.lease.ensure_held()
+        message = snapshot.message
+        # The watch before this one may have told it, and ended before it could write that down.
+        if message.id in self.left and await self._find(message, part):
+            return await self._count_as_told(message.id, part)
+        self.database.lease.ensure_held()
         return await finish(self._reply(snapshot, part))
-
-    async def _was_told_before(self, message: TrackedMessage, part: PendingReply) -> bool:
-        """Return whether the watch before this one told it, and ended before it could write that down."""
-        if message.id not in self.left:
-            return False
-        return bool(await self._find(message, part))
 
     async def _find(self, message: TrackedMessage, part: PendingReply) -> str | None:
         """Look for a reply in its thread, as `AlertChannels.look_for` does."""
         assert message.ts is not None  # noqa: S101 - it has a thread
-        return await self._channels.look_for(_mark_of(message.id, part), message.channel_id, thread_ts=message.ts)
+        return await self.channels.look_for(_mark_of(message.id, part), message.channel_id, thread_ts=message.ts)
 
     async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         """Tell the thread; what it takes no more counts as told."""
@@ -189,10 +190,10 @@ class Teller:
         self,
         message: TrackedMessage,
         part: PendingReply,
-        undo: Callable[[Snapshot], TrackedMessage | None] = lambda each: each.message,
+        undo: messages.Change = lambda each: each.message,
     ) -> None:
         mark = _mark_of(message.id, part)
-        post = partial(self._channels.post, part.message, channel_id=message.channel_id, mark=mark)
+        post = partial(self.channels.post, part.message, channel_id=message.channel_id, mark=mark)
         try:
             try:
                 await post(thread_ts=message.ts, broadcast=part.broadcast)
@@ -201,14 +202,14 @@ class Teller:
                     raise
                 await post()  # the thread is locked, and this is for somebody
         except PostUncertain:
-            until = self._clock.monotonic() + ARRIVED_SECONDS
+            until = self.clock.monotonic() + ARRIVED_SECONDS
             self.unclear[message.id] = Unclear(part, until, undo)
             raise
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
         self.forget(key)
         told = dict.fromkeys(part.about, part.event) if part.event else {}
-        after = await self._settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
+        after = await self.settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
         for each in [each for each in (after.alerts if after else ()) if each.ref in told]:
             if part.event is not EventKind.STUCK:
                 metrics.VERIFIED.labels(each.remediation.mode, part.event).inc()
@@ -225,34 +226,34 @@ class Teller:
         del self.unclear[message.id]
         if ts is None:
             self._told_blindly.add(message.id)  # but not forever
-        return await self._settle(message.id, unclear.undo)
+        return await self.settle(message.id, unclear.undo)
 
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
         alerts = calls.unheld(snapshot)
         waiting = await self._are_still({State.PENDING_APPROVAL}, [each.ref for each in alerts])
         if waiting is None or (not waiting and not snapshot.message.is_digest):
-            self.asking[Step.REMIND].failed(snapshot.message.id)  # the next list says what has become of it
+            self.asking.failed((Step.REMIND, snapshot.message.id))  # the next list says what has become of it
             return None
-        self.asking[Step.REMIND].succeeded(snapshot.message.id)
-        self._database.lease.ensure_held()
+        self.asking.succeeded((Step.REMIND, snapshot.message.id))
+        self.database.lease.ensure_held()
         return await finish(self._count_and_remind(snapshot, waiting))
 
     async def _count_and_remind(self, before: Snapshot, still: Collection[RemediationRef]) -> Snapshot | None:
         key, count = before.message.id, len(still)
 
         def counted(snapshot: Snapshot) -> TrackedMessage | None:
-            is_due = schedule.next_step(snapshot, self._config) is Step.REMIND
+            is_due = schedule.next_step(snapshot, self.config) is Step.REMIND
             is_same = schedule.answers_on(snapshot) == schedule.answers_on(before)
-            return calls.reminded(snapshot, self._config, calls=bool(count)) if is_due and is_same else None
+            return calls.reminded(snapshot, self.config, calls=bool(count)) if is_due and is_same else None
 
-        after = await self._settle(key, counted, told=dict.fromkeys(still, EventKind.REMINDED))
+        after = await self.settle(key, counted, told=dict.fromkeys(still, EventKind.REMINDED))
         if after is None or not count:
             return after
         message = after.message
         waiting = calls.unheld(after)
-        called = self._config.on_call_now(waiting, message.cluster_id, after.now)
-        called = " ".join(dict.fromkeys([*called.split(), *calls.escalated(message, self._config).split()]))
+        called = self.config.on_call_now(waiting, message.cluster_id, after.now)
+        called = " ".join(dict.fromkeys([*called.split(), *calls.escalated(message, self.config).split()]))
         if message.is_digest:
             waited = after.now - max((each.came_at for each in waiting), default=message.remind_from)
             reminder = cards.digest.reminder(message, after.alerts, count, called, waited)
@@ -260,7 +261,7 @@ class Teller:
             alert = after.alerts[0]
             created = alert.remediation.create_time
             since = alert.waiting_since or (created.timestamp() if created else alert.seen_at)
-            is_observed = self._config.cards.observes(alert.cluster_id)
+            is_observed = self.config.cards.observes(alert.cluster_id)
             reminder = cards.reminder(
                 alert.remediation, alert.share, called, after.now - since, is_observed=is_observed
             )
@@ -269,7 +270,7 @@ class Teller:
             is_ours = snapshot.message.reminded_at == message.reminded_at
             return calls.not_reminded(snapshot.message, before.message) if is_ours else snapshot.message
 
-        self._database.lease.ensure_held()
+        self.database.lease.ensure_held()
         try:
             mark = f"reminder {message.reminded_at}"
             await self._post_in_thread(message, PendingReply(reminder, mark=mark), undo=taken_back)
@@ -277,12 +278,11 @@ class Teller:
             if error.is_lasting:
                 logger.warning("%s: can no longer post to thread: %s", schedule.subject_of(before), error)
                 return after
-            await self._settle(key, taken_back)
+            await self.settle(key, taken_back)
             raise
         except PostUncertain:
-            await messages.change(
-                self._database, key, lambda each: replace(each.message, next_at=0.0)
-            )  # to make sure of it
+            # It is made sure of.
+            await messages.change(self.database, key, lambda each: replace(each.message, next_at=0.0))
             raise
         return after
 
@@ -290,7 +290,7 @@ class Teller:
         """Return which of these are certainly in such a state; None where none is, but not all can be read now."""
         if len(refs) == 1:
             try:
-                present = await self._together.get(refs[0])
+                present = await self.together.get(refs[0])
             except TogetherError:
                 return None
             return set(refs) if present.state in states else set()
@@ -302,7 +302,7 @@ class Teller:
     async def _listed(self, cluster_id: str, states: Collection[State]) -> set[RemediationRef] | None:
         """Return what is in such a state in a cluster; None where it can't be read now."""
         try:
-            found = await self._together.scan(cluster_id, states=sorted(states))
+            found = await self.together.scan(cluster_id, states=sorted(states))
         except (InvalidId, TogetherError) as error:
             logger.warning("Cluster %s can't be read before its thread is told: %s", cluster_id, type(error).__name__)
             return None

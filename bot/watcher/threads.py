@@ -1,17 +1,23 @@
 """What the thread of a message lacks: pure functions. Times are Unix times."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
+from typing import NamedTuple
 
 from bot import alerts, cards
 from bot.models import (
     HOLD_ENDS_SOON_SECONDS,
+    IN_REPAIR,
     Alert,
+    Cluster,
     EventKind,
     Hold,
     Message,
+    Mode,
     Override,
+    Remediation,
     RemediationRef,
     Snapshot,
     State,
@@ -21,6 +27,13 @@ from bot.watcher import calls
 from bot.watcher.config import WatchConfig
 
 FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
+GATHERED_SECONDS = 600.0  # what is due in a digest is told together, at the next full ten minutes
+BACK_SECONDS = 900.0  # within which a repaired node is to run again
+# What is looked for so long after its moment says nothing of the repair any more.
+LATE_BACK_SECONDS, TOO_LATE_SECONDS = 3600.0, 86_400.0
+# Of what replaces the VM, neither its new ID nor its name is known before; and what is removed is not to come back.
+_KEEP_THE_NODE = {Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE}
+SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +91,22 @@ def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedM
 
 
 def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
-    """Yield the call for what nobody was called for when it came; what is new is shown in the channel too."""
-    if call := calls.late_call(snapshot, config):
-        first, again = call.alerts[0].remediation, call.is_new and all(each.waiting_since for each in call.alerts)
-        told = cards.late_call(first, len(call.alerts), call.called, again=again)
-        mark = f"call {snapshot.message.called_at}"
-        yield PendingReply(told, broadcast=call.is_new, is_call=True, mark=mark)
+    """Yield the call for what nobody was called for when it came; where nothing else waits, for the channel too."""
+    message, now, asking = snapshot.message, snapshot.now, calls.unheld(snapshot)
+    called = config.on_call_now(asking, message.cluster_id, now)
+    due = calls.remind_at(snapshot, config)
+    if called and due is not None and -LATE_SECONDS < due - now < SOON_SECONDS:
+        return  # the reminder calls
+    if not called and config.on_call(asking, message.cluster_id):
+        return  # in quiet hours
+    came = [each for each in asking if calls.calls_at(each, message) <= now]
+    new = came if len(came) == len(asking) else []
+    worse = [each for each in asking if called and each.worsened_at > message.called_at]
+    owed = asking if called and message.owes_call else []
+    if some := worse or new or owed:
+        again = bool(new) and all(each.waiting_since for each in some)
+        told = cards.late_call(some[0].remediation, len(some), called, again=again)
+        yield PendingReply(told, broadcast=bool(new), is_call=True, mark=f"call {message.called_at}")
 
 
 def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
@@ -134,15 +157,13 @@ def _failures(snapshot: Snapshot, oncall: str) -> Iterator[PendingReply]:
 
 def new_failures(snapshot: Snapshot) -> list[Alert]:
     """Return what has failed lately and wasn't told."""
-    told, now = snapshot.message.announced, snapshot.now
-    failed = [each for each in snapshot.alerts if each.remediation.state == State.FAILED]
-    return [each for each in failed if alerts.episode_of(each) not in told and not _is_old(each, now)]
-
-
-def _is_old(alert: Alert, now: float) -> bool:
-    """Return whether a repair failed so long ago that nobody is to be called for it: it was told then."""
-    ended = alert.remediation.end_time or alert.remediation.update_time
-    return ended is not None and now - ended.timestamp() > FAILURE_SECONDS
+    new = []
+    for each in [each for each in snapshot.alerts if each.remediation.state == State.FAILED]:
+        ended = each.remediation.end_time or each.remediation.update_time
+        is_old = ended is not None and snapshot.now - ended.timestamp() > FAILURE_SECONDS
+        if not is_old and alerts.episode_of(each) not in snapshot.message.announced:
+            new.append(each)
+    return new
 
 
 def _returns(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
@@ -194,3 +215,107 @@ def warns_at(hold: Hold) -> float:
 def warning(alert: Alert, hold: Hold) -> str:
     """Return as what it is remembered that somebody was told that a hold ends soon."""
     return f"hold {alert.ref} {hold.user_id} {hold.until:.0f}"
+
+
+# What time alone says of a repair, so that Together is asked before it is told: may it be stuck, is the node back in
+# its cluster, has its fault stayed away?
+
+
+class Check(Enum):
+    """What is looked for, in this order: what can't be read keeps nothing waiting that can."""
+
+    STUCK = "stuck"
+    LASTS = "lasts"
+    BACK = "back"
+
+    def key(self, alert: Alert) -> str:
+        """Return as what it is remembered that this was looked for."""
+        key = f"{self.value} {alerts.episode_of(alert)}"
+        return f"{key} {alert.remediation.under_way_since}" if self is Check.STUCK else key
+
+
+# The cluster for nodes that are to be back; what is still under way, for what may be stuck; else a list of repairs.
+Found = Cluster | Collection[RemediationRef] | Collection[Remediation]
+
+
+class Due(NamedTuple):
+    """A check that is yet to be made, and when."""
+
+    check: Check
+    alert: Alert
+    at: float
+
+    @property
+    def place(self) -> tuple[Check, str]:
+        """What is the same for those that one answer of Together's settles."""
+        return self.check, self.alert.cluster_id
+
+
+def missing_key(alert: Alert) -> str:
+    """Return as what it is remembered that a node wasn't back in its cluster."""
+    return f"missing {alerts.episode_of(alert)}"
+
+
+def outstanding_checks(snapshot: Snapshot, config: WatchConfig) -> Iterator[Due]:
+    """Yield the checks that are yet to be made."""
+    for alert in snapshot.alerts:
+        is_sure = not (alert.is_waiting or alert.is_unlisted or alert.is_stale)
+        for check, at in _moments(alert, config, snapshot.now).items() if is_sure else ():
+            if at < math.inf and check.key(alert) not in snapshot.message.announced:
+                gathered = math.ceil(at / GATHERED_SECONDS) * GATHERED_SECONDS
+                yield Due(check, alert, gathered if snapshot.message.is_digest else at)
+
+
+def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float]:
+    ended, watched = alert.remediation.succeeded_at, config.cards.verify_seconds
+    if not ended or now > ended + watched + TOO_LATE_SECONDS or not watched:
+        return {Check.STUCK: config.cards.stuck_at(alert.remediation)}
+    moments = {Check.BACK: ended + BACK_SECONDS, Check.LASTS: ended + watched}
+    is_out_of_date = now > ended + BACK_SECONDS + LATE_BACK_SECONDS
+    if alert.came_back or is_out_of_date or alert.remediation.mode not in _KEEP_THE_NODE:
+        del moments[Check.BACK]
+    if alert.came_back or not alert.remediation.is_fault_known:
+        del moments[Check.LASTS]
+    return moments
+
+
+def due_checks(snapshot: Snapshot, config: WatchConfig) -> Sequence[Due]:
+    """Return the checks that are to be made now, as far as one answer of Together's settles them."""
+    now = sorted(
+        (each for each in outstanding_checks(snapshot, config) if each.at <= snapshot.now),
+        key=lambda each: list(Check).index(each.check),
+    )
+    return [each for each in now if each.place == now[0].place]
+
+
+def check_reply(made: Sequence[Due], found: Found, snapshot: Snapshot, config: WatchConfig) -> PendingReply | None:
+    """Return what the thread is told after checks of one place; None where there is nothing to tell."""
+    some, cluster_id = [each.alert for each in made], snapshot.message.cluster_id
+    keys = {each.check.key(each.alert) for each in made}
+    if isinstance(found, Cluster):
+        event, some = EventKind.NOT_BACK, [each for each in some if not _is_back(each.remediation, found)]
+        said = cards.not_back(some, config.on_call(some, cluster_id), snapshot.now)
+        keys |= {missing_key(each) for each in some}
+    elif made[0].check is Check.LASTS:
+        event, some = EventKind.LASTED, [each for each in some if missing_key(each) not in snapshot.message.announced]
+        said = cards.lasted_repairs([each.remediation for each in some], config.cards.verify_seconds)
+    else:
+        event, some = EventKind.STUCK, [each for each in some if each.ref in found]
+        repairs, has_card = [each.remediation for each in some], not snapshot.message.is_digest
+        said = cards.stuck(repairs, config.on_call(some, cluster_id), snapshot.now, has_card=has_card)
+        keys = {Check.STUCK.key(each) for each in some}
+    if not some:
+        return None
+    refs = tuple(each.ref for each in some)
+    return PendingReply(said, frozenset(keys), broadcast=event is not EventKind.LASTED, event=event, about=refs)
+
+
+def _is_back(one: Remediation, cluster: Cluster) -> bool:
+    """Return whether a node runs again, or Together's answer doesn't say that it doesn't."""
+    nodes = [each for each in cluster.gpu_worker_nodes or () if each]
+    own = [each for each in nodes if each.is_of(one)]
+    if not own:
+        return not any(each.instance_id for each in nodes)  # which is optional in that answer
+    latest = [each.latest_remediation for each in own if each.latest_remediation]
+    is_in_repair_again = any(each.id != one.id and each.state in IN_REPAIR for each in latest)
+    return is_in_repair_again or any(each.is_running for each in own)

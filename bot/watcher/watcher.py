@@ -10,6 +10,7 @@ from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, PostFailed, StorageUnavailable
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, Impacts, RemediationRef
 from bot.store import DecisionStore, Lease, LeasedDatabase, audit, messages
+from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
@@ -25,6 +26,7 @@ from bot.watcher.poller import Poller
 from bot.watcher.reconciler import Reconciler
 from bot.watcher.summary import KEY as SUMMARY
 from bot.watcher.summary import SummaryTeller
+from bot.watcher.teller import Teller
 from bot.watcher.workqueue import Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -88,11 +90,11 @@ class Watcher:
         self._reconciler = Reconciler(
             database=database,
             channels=channels,
-            together=together,
             queue=self._queue,
             index=index,
             enricher=enricher,
             notices={OUTAGES: self._outages.tell, FAULTS: self._fault_teller.tell, SUMMARY: self._summary.tell},
+            teller=Teller(database, channels, together, config, clock),
             comparer=self._comparer,
             config=config,
             clock=clock,
@@ -151,9 +153,7 @@ class Watcher:
         except Exception:  # clicks and commands must keep working
             logger.exception("Watch failed; restarting")
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel(tasks)
             await self._poller.stop()
 
     async def _begin(self) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -34,22 +35,26 @@ Line = tuple[Lane, str]  # a lane of one channel: one that is closed or slow kee
 LONGEST_WAIT = {Lane.LOOK: 60.0, Lane.FIND: 60.0, Lane.POST: 10.0, Lane.EDIT: 60.0, Lane.REPLY: 300.0}
 
 
+@dataclass(slots=True)
 class Backoff(Generic[K]):
     """How long to leave what has failed: 5 s after the first failure, twice as long after each further one.
 
-    Args:
+    Attributes:
         longest: seconds, beyond which it grows no more.
     """
 
-    def __init__(self, monotonic: Callable[[], float], longest: float) -> None:
-        self._monotonic = monotonic
-        self._longest = longest
-        self._failures: dict[K, tuple[int, float]] = {}
+    monotonic: Callable[[], float]
+    longest: float
+    _failures: dict[K, tuple[int, float]] = field(default_factory=dict, init=False)
 
     def failed(self, key: K) -> None:
         """Note a failure."""
         count = self._failures.get(key, (0, 0.0))[0] + 1
-        self._failures[key] = count, self._monotonic() + min(self._longest, FIRST_WAIT * 2.0 ** min(count - 1, 16))
+        self._failures[key] = count, self.monotonic() + min(self.longest, FIRST_WAIT * 2.0 ** min(count - 1, 16))
+
+    def pause(self, key: K, seconds: float) -> None:
+        """Leave it for so long."""
+        self._failures[key] = 0, self.monotonic() + seconds
 
     def succeeded(self, key: K) -> None:
         """Forget the failures."""
@@ -57,7 +62,7 @@ class Backoff(Generic[K]):
 
     def is_to_wait(self, key: K) -> bool:
         """Return whether it is too early to try again."""
-        return self._monotonic() < self._failures.get(key, (0, 0.0))[1]
+        return self.monotonic() < self._failures.get(key, (0, 0.0))[1]
 
 
 class _Waiting:
