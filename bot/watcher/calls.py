@@ -54,11 +54,6 @@ def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
     return min(moments, default=None)
 
 
-def escalated(message: TrackedMessage, config: WatchConfig) -> str:
-    """Return whom the reminder that was just counted calls because nobody has decided; empty for nobody."""
-    return config.escalation[0] if config.escalation and 0 < message.escalated_at == message.reminded_at else ""
-
-
 def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
     """Return since when reminders count, and how many of them were sent; None where none is to be sent.
 
@@ -105,9 +100,9 @@ def asked(message: TrackedMessage, alerts: Sequence[Alert], config: WatchConfig,
     return replace(message, called_at=now, owes_call=False)
 
 
-def leaving(message: TrackedMessage, snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
-    """Return a message that is about to be posted."""
-    message = replace(message, posted_at=snapshot.now)
+def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
+    """Return a message that is about to be posted: the settings may have changed since it was the first time."""
+    message = replace(snapshot.message, channel_id=config.channel_of(snapshot), posted_at=snapshot.now)
     some = waiting(snapshot.alerts)
     if message.is_started and not some:
         some = calling(snapshot.alerts, message.cluster_id)

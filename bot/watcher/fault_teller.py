@@ -171,9 +171,9 @@ class FaultTeller:
         known = replace(report.message or FaultMessage(view.channel_id), as_of=view.as_of)
         sending = replace(known, mark=new_id(), sent_at=await self.reports.database.read(read_clock), calls=new)
         # Before it leaves, so that the next process with the watch looks for it.
-        await self.reports.change(cluster_id, partial(replace, message=sending))
+        await self._keep(cluster_id, sending)
         if report.brake_key - self.reports[cluster_id].brake_key:  # somebody has resumed since
-            await self.reports.change(cluster_id, partial(replace, message=known if known.ts else None))
+            await self._keep(cluster_id, known if known.ts else None)
             return
         self._called_at[cluster_id] = self.clock.monotonic()
         is_in_thread = is_reply and not known.is_locked
@@ -192,9 +192,12 @@ class FaultTeller:
             left = known if (known.ts or known.is_repeated) and not error.is_gone else None
             if left and is_in_thread and error.is_lasting:
                 left = replace(left, is_locked=True)
-            await self.reports.change(cluster_id, partial(replace, message=left))
+            await self._keep(cluster_id, left)
             raise
         await self._arrived(cluster_id, ts, said.fingerprint)
+
+    async def _keep(self, cluster_id: str, message: FaultMessage | None) -> None:
+        await self.reports.change(cluster_id, partial(replace, message=message))
 
     async def _arrived(self, cluster_id: str, ts: str, fingerprint: str = "") -> None:
         """Note that a post is in the channel, or a reply in the thread."""
@@ -222,7 +225,7 @@ class FaultTeller:
             if step is Step.MOVE:
                 shown = cards.moved_cluster(report.cluster or cluster_id, self.config.route(cluster_id).channel_id)
             # Before it leaves: if this process dies, what the message shows isn't known.
-            await self.reports.change(cluster_id, partial(replace, message=replace(message, content_hash="")))
+            await self._keep(cluster_id, replace(message, content_hash=""))
             try:
                 await self.channels.update(message.ts, shown, message.channel_id)
             except PostUncertain:
@@ -263,4 +266,4 @@ class FaultTeller:
             return
         again = replace(message, mark="", is_repeated=message.is_repeated or ts is None)
         left = again if again.ts or again.is_repeated else None
-        await self.reports.change(cluster_id, partial(replace, message=left))
+        await self._keep(cluster_id, left)

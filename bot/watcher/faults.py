@@ -15,7 +15,7 @@ from bot.models import Brake, Fault, FaultReport, LinkedAlert
 from bot.store import LeasedDatabase, ended, faults, messages
 from bot.store.outbox import Data
 from bot.together import TogetherClient
-from bot.watcher.config import StormBrake
+from bot.watcher.config import WatchConfig
 from bot.watcher.poller import LONGEST_RETRY_AFTER, SLOW_SECONDS, Listing, Poller
 from bot.watcher.workqueue import Backoff
 
@@ -117,20 +117,14 @@ class _Seen:
 
 @dataclass(slots=True)
 class FaultWatch:
-    """Reads what fires, notes what of it no repair is open for, and pauses approvals while too much is broken.
-
-    Attributes:
-        unrepaired_seconds: after how long people are called for a critical one; 0 for never.
-    """
+    """Reads what fires, notes what of it no repair is open for, and pauses approvals while too much is broken."""
 
     together: TogetherClient
     reports: Reports
     database: LeasedDatabase
     poller: Poller
+    config: WatchConfig
     clock: Clock
-    unrepaired_seconds: float
-    verify_seconds: float
-    storm_brake: StormBrake | None
     _wanted: asyncio.Queue[Listing] = field(default_factory=asyncio.Queue, init=False)
     _seen: defaultdict[str, _Seen] = field(default_factory=lambda: defaultdict(_Seen), init=False)
     _is_unavailable: bool = field(default=False, init=False)
@@ -166,7 +160,11 @@ class FaultWatch:
             return
         now, cluster_id = self.clock.monotonic(), listing.cluster_id
         seen = self._seen[cluster_id]
-        await self._leave_out(cluster_id, listing.under_repair)
+        known = self.reports[cluster_id].faults
+        covered = {each.alert.key for each in known if not each.alert.names.isdisjoint(listing.under_repair)}
+        if covered:  # forget what a repair was opened for, also where the alerts can't be read
+            seen.covered = covered | (seen.covered or set())
+            await self.reports.change(cluster_id, lambda report: report.without(covered, self.clock.now()))
         await self._brake(listing)
         is_slow = now - listing.asked_at > SLOW_SECONDS
         is_urgent = listing.under_repair != seen.under_repair or self._is_undecided(cluster_id)
@@ -176,25 +174,24 @@ class FaultWatch:
             seen.is_reading, seen.taken_at, seen.under_repair = True, now, listing.under_repair
             self._wanted.put_nowait(listing)
 
-    async def _leave_out(self, cluster_id: str, under_repair: Collection[str]) -> None:
-        """Forget what a repair was opened for, also where the alerts can't be read."""
-        known, seen = self.reports[cluster_id].faults, self._seen[cluster_id]
-        covered = {each.alert.key for each in known if not each.alert.names.isdisjoint(under_repair)}
-        if covered:
-            seen.covered = covered | (seen.covered or set())
-            await self.reports.change(cluster_id, lambda report: report.without(covered, self.clock.now()))
-
     async def _brake(self, listing: Listing) -> None:
         """Count the nodes that a list has, and those of the critical alerts that fire beside it: pause, or resume."""
         cluster_id, now = listing.cluster_id, self.clock.now()
         cluster, report = self.poller.clusters.get(cluster_id), self.reports[cluster_id]
-        if self.storm_brake is None:
+        if self.config.storm_brake is None:
             if report.brake:  # it was set before a restart
                 await self.reports.change(cluster_id, partial(replace, brake=None))
             return
         nodes = cluster.nodes if cluster else None
-        limit = self.storm_brake.limit(nodes) or (report.brake.limit if report.brake else None)
-        broken = len(listing.in_repair | listing.waiting) + self._firing(report, listing)
+        limit = self.config.storm_brake.limit(nodes) or (report.brake.limit if report.brake else None)
+        broken = len(listing.in_repair | listing.waiting)
+        if self.reports.is_fresh(cluster_id, self.clock.monotonic()):
+            critical = [each for each in report.faults if each.alert.is_critical]
+            # The list may have a node already, and an alert that the last answer lacked may have cleared.
+            counted = [
+                each for each in critical if each.missed or not each.alert.names.isdisjoint(listing.under_repair)
+            ]
+            broken += report.nodes - len({each.alert.node for each in counted})
         if limit is None or (report.brake is None and broken < limit):
             return
         cause = ("", 0)
@@ -210,20 +207,10 @@ class FaultWatch:
 
         await self.reports.change(cluster_id, braked)
 
-    def _firing(self, report: FaultReport, listing: Listing) -> int:
-        """Return on how many nodes critical alerts fire that the list doesn't have, where they were read lately."""
-        if not self.reports.is_fresh(listing.cluster_id, self.clock.monotonic()):
-            return 0
-        known = [each for each in report.faults if each.alert.is_critical]
-        counted = {
-            each.alert.node for each in known if each.missed or not each.alert.names.isdisjoint(listing.under_repair)
-        }
-        return report.nodes - len(counted)
-
     def _is_undecided(self, cluster_id: str) -> bool:
         """Whether the next answer says that an alert has cleared, or that people are to be called for it."""
         report, soon = self.reports[cluster_id], self.clock.now() + READ_SECONDS
-        due = {each.alert.key for each in report.overdue(soon, self.unrepaired_seconds)}
+        due = {each.alert.key for each in report.overdue(soon, self.config.unrepaired_seconds)}
         return any(each.missed for each in report.faults) or not due <= report.told.keys()
 
     async def read(self) -> None:
@@ -302,4 +289,6 @@ class FaultWatch:
         if not keys or (keys == seen.looked_for and now - seen.looked_at <= LOOK_SECONDS):
             return ()
         seen.looked_at, seen.looked_for = now, keys
-        return await self.database.run(ended.note_firing, cluster_id, list(firing.values()), self.verify_seconds)
+        return await self.database.run(
+            ended.note_firing, cluster_id, list(firing.values()), self.config.cards.verify_seconds
+        )

@@ -1,5 +1,6 @@
 """What is tracked, in memory: the store knows better, and fills it when the watch begins."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
 from bot.models import RemediationRef
@@ -12,27 +13,22 @@ class TrackedIndex:
     """
 
     def __init__(self) -> None:
-        self._fingerprints: dict[RemediationRef, str] = {}
-        self._of_cluster: dict[str, set[RemediationRef]] = {}
+        self._fingerprints: defaultdict[str, dict[RemediationRef, str]] = defaultdict(dict)  # by cluster
         self._confirmed: dict[str, float] = {}
         self._missed: dict[RemediationRef, float] = {}
         self._doubted: set[RemediationRef] = set()
 
-    def __contains__(self, ref: object) -> bool:
-        return ref in self._fingerprints
-
     def load(self, known: Iterable[tuple[RemediationRef, str]], at: float) -> None:
         """Begin with what is in the store, as of a moment on this process's monotonic clock."""
-        for each in (self._fingerprints, self._of_cluster, self._confirmed, self._missed, self._doubted):
+        for each in (self._fingerprints, self._confirmed, self._missed, self._doubted):
             each.clear()
         for ref, fingerprint in known:
             self.note(ref, fingerprint)
-        self._confirmed.update(dict.fromkeys(self._of_cluster, at))
+        self._confirmed.update(dict.fromkeys(self._fingerprints, at))
 
     def note(self, ref: RemediationRef, fingerprint: str) -> None:
         """Remember what was seen."""
-        self._fingerprints[ref] = fingerprint
-        self._of_cluster.setdefault(ref.cluster_id, set()).add(ref)
+        self._fingerprints[ref.cluster_id][ref] = fingerprint
         self._missed.pop(ref, None)
 
     def confirm(self, cluster_id: str, unlisted: Iterable[RemediationRef], at: float) -> None:
@@ -48,8 +44,7 @@ class TrackedIndex:
 
     def mark_stale(self, ref: RemediationRef) -> None:
         """Treat the next reading as news, even if it says the same; also of what had ended, and isn't read any more."""
-        self._fingerprints[ref] = ""
-        self._of_cluster.setdefault(ref.cluster_id, set()).add(ref)
+        self._fingerprints[ref.cluster_id][ref] = ""
 
     def doubt(self, ref: RemediationRef) -> None:
         """Let it be read alone, should the next list have it: it may be listed as it was a while ago."""
@@ -63,24 +58,23 @@ class TrackedIndex:
 
     def drop(self, ref: RemediationRef) -> None:
         """Track it no longer."""
-        self._fingerprints.pop(ref, None)
+        self._fingerprints[ref.cluster_id].pop(ref, None)
         self._missed.pop(ref, None)
-        self._of_cluster.get(ref.cluster_id, set()).discard(ref)
 
     def seen(self, ref: RemediationRef) -> str | None:
         """Return the fingerprint of what was seen last; None where it is not tracked."""
-        return self._fingerprints.get(ref)
+        return self._fingerprints[ref.cluster_id].get(ref)
 
     def of_cluster(self, cluster_id: str) -> Collection[RemediationRef]:
         """Return what is tracked in a cluster."""
-        return tuple(self._of_cluster.get(cluster_id, ()))
+        return tuple(self._fingerprints[cluster_id])
 
     def confirmed_before(self, moment: float) -> Mapping[RemediationRef, float]:
         """Return what was last confirmed before a moment, and when."""
         old = {ref: at for ref, at in self._missed.items() if at < moment}
         for cluster_id, at in self._confirmed.items():
             if at < moment:
-                old |= {ref: self._missed.get(ref, at) for ref in self._of_cluster.get(cluster_id, ())}
+                old |= {ref: self._missed.get(ref, at) for ref in self._fingerprints[cluster_id]}
         return old
 
     def keep(self, clusters: Collection[str]) -> None:
@@ -94,4 +88,4 @@ class TrackedIndex:
     @property
     def clusters(self) -> Collection[str]:
         """The clusters in which something is tracked."""
-        return [cluster_id for cluster_id, refs in self._of_cluster.items() if refs]
+        return [cluster_id for cluster_id, refs in self._fingerprints.items() if refs]

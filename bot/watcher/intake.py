@@ -56,7 +56,7 @@ class Backlog:
         self.is_over = is_over
         self._until = now + BACKLOG_LASTS
         self._held: dict[RemediationRef, Observation] = {}
-        self._held_since: float | None = None
+        self._held_since = math.inf
         self._read: set[str] = set()
         self._names: frozenset[str] | None = None
         self._told = 0
@@ -71,8 +71,8 @@ class Backlog:
             return False
         self._read.add(cluster_id)
         self._held |= {each.ref: each for each in fresh}
-        if self._held and self._held_since is None:
-            self._held_since = now
+        if self._held:
+            self._held_since = min(self._held_since, now)
         return True
 
     def awaits(self, cluster_id: str) -> bool:
@@ -84,11 +84,11 @@ class Backlog:
         if self.is_over:
             return []
         is_whole = self._names is not None and self._names <= self._read
-        is_ripe = self._held_since is not None and now - self._held_since >= patience
-        if not (is_whole or is_ripe or now > self._until):
+        is_over = is_whole or now > self._until
+        if not is_over and now - self._held_since < patience:
             return []
-        held, self._held, self._held_since = list(self._held.values()), {}, None
-        self.is_over = is_whole or now > self._until
+        held, self._held, self._held_since = list(self._held.values()), {}, math.inf
+        self.is_over = is_over
         self._told += len(held)
         return held
 
@@ -200,13 +200,13 @@ class Intake:
             if one and not (one.is_automatic and self._config.automatic == "none"):
                 fresh.append(replace(each, raw=one, fingerprint=fingerprint_of(each.raw or one)))
         if self.backlog.awaits(cluster_id):
-            await self._announce_backlog(fresh, is_many=True, is_started=True)
+            await self._announce_backlog(fresh, is_many=True)
         else:
-            await self._announce(cluster_id, fresh, is_started=True)
+            await self._announce(cluster_id, fresh)
 
     async def _take_new(self, listing: Listing) -> None:
         """Tell of what waits and was never told of; what has come back continues in its message."""
-        unknown = (each for each in listing.new if each.ref not in self._index and each.ref not in self.backlog)
+        unknown = (each for each in listing.new if self._index.seen(each.ref) is None and each.ref not in self.backlog)
         fresh = [replace(each, raw=read) for each in unknown if (read := each.remediation())]
         existing = await self._database.read(messages.existing, [each.ref for each in fresh]) if fresh else set()
         for each in fresh:
@@ -308,50 +308,48 @@ class Intake:
 
     # What is new.
 
-    async def _announce(self, cluster_id: str, fresh: Sequence[Observation], *, is_started: bool = False) -> None:
+    async def _announce(self, cluster_id: str, fresh: Sequence[Observation]) -> None:
         """Tell of what is new: each by a card of its own, unless there are too many at once."""
         if not fresh:
             return
-        storms = self._started if is_started else self._storms
-        if storms.is_storm(cluster_id, [each.ref for each in fresh], self._clock.monotonic()):
-            channel_id = self._config.route(cluster_id).channel_id
-            await self._add_to_digest(cluster_id, channel_id, fresh, is_started=is_started)
-        else:
-            await self._add_cards(fresh, is_started=is_started)
-
-    async def _announce_backlog(self, found: Sequence[Observation], *, is_many: bool, is_started: bool = False) -> None:
-        """Tell of what there was when the bot began to watch; what has a card in a channel keeps that."""
-        few = [each for each in found if not is_many or each.ref in self._adopted]
-        await self._add_cards(few, is_started=is_started)
-        digests: dict[str, list[Observation]] = {}
-        for each in found:
-            if is_many and each.ref not in self._adopted:
-                digests.setdefault(self._config.route(each.ref.cluster_id).channel_id, []).append(each)
-        for channel_id, here in digests.items():
-            await self._add_to_digest(None, channel_id, here, is_started=is_started)
-
-    async def _add_cards(self, fresh: Sequence[Observation], *, is_started: bool = False) -> None:
-        new = []
-        for each in fresh:
-            alert, cluster_id = self._alert(each), each.ref.cluster_id
-            channel_id, ts = self._adopted.get(each.ref, (self._config.route(cluster_id).channel_id, None))
-            message = TrackedMessage(new_id(), False, cluster_id, channel_id, ts=ts, is_started=is_started)
-            new.append((alert, message))
-        if new:
-            await self._database.run(messages.add_cards, new, self._config.cards.verify_seconds)
-        for alert, message in new:
-            self._index.note(alert.ref, alert.fingerprint)
-            if message.ts:
-                self._queue.put(message.id)
-            else:
-                self._queue.put(message.id, Lane.POST, message.channel_id)
-
-    async def _add_to_digest(
-        self, cluster_id: str | None, channel_id: str, fresh: Sequence[Observation], *, is_started: bool = False
-    ) -> None:
-        """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""
         new = [self._alert(each) for each in fresh]
-        digest = TrackedMessage(new_id(), True, cluster_id, channel_id, is_started=is_started)
+        storms = self._storms if new[0].is_waiting else self._started
+        if storms.is_storm(cluster_id, [each.ref for each in new], self._clock.monotonic()):
+            await self._add_to_digest(cluster_id, self._config.route(cluster_id).channel_id, new)
+        else:
+            await self._add_cards(new)
+
+    async def _announce_backlog(self, found: Sequence[Observation], *, is_many: bool) -> None:
+        """Tell of what there was when the bot began to watch; what has a card in a channel keeps that."""
+        cards: list[Alert] = []
+        digests: dict[str, list[Alert]] = {}
+        for alert in [self._alert(each) for each in found]:
+            if is_many and alert.ref not in self._adopted:
+                digests.setdefault(self._config.route(alert.cluster_id).channel_id, []).append(alert)
+            else:
+                cards.append(alert)
+        await self._add_cards(cards)
+        for channel_id, new in digests.items():
+            await self._add_to_digest(None, channel_id, new)
+
+    async def _add_cards(self, new: Sequence[Alert]) -> None:
+        cards = []
+        for alert in new:
+            channel_id, ts = self._adopted.get(alert.ref, (self._config.route(alert.cluster_id).channel_id, None))
+            card = TrackedMessage(new_id(), False, alert.cluster_id, channel_id, ts=ts, is_started=not alert.is_waiting)
+            cards.append((alert, card))
+        if cards:
+            await self._database.run(messages.add_cards, cards, self._config.cards.verify_seconds)
+        for alert, card in cards:
+            self._index.note(alert.ref, alert.fingerprint)
+            if card.ts:
+                self._queue.put(card.id)
+            else:
+                self._queue.put(card.id, Lane.POST, card.channel_id)
+
+    async def _add_to_digest(self, cluster_id: str | None, channel_id: str, new: Sequence[Alert]) -> None:
+        """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""
+        digest = TrackedMessage(new_id(), True, cluster_id, channel_id, is_started=not new[0].is_waiting)
         # What calls people is posted, and is no edit of what was posted before.
         is_posted = calling(new, cluster_id)
         digest_id = await self._database.run(
@@ -365,5 +363,4 @@ class Intake:
     def _alert(self, observation: Observation) -> Alert:
         remediation = observation.remediation()
         assert remediation is not None  # noqa: S101 - what can't be read was left out before
-        share = self._poller.share(observation.ref.cluster_id)
-        return Alert(remediation, observation.fingerprint, share=share)
+        return Alert(remediation, observation.fingerprint, share=self._poller.share(remediation.cluster_id))

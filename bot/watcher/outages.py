@@ -172,26 +172,22 @@ class OutageNotifier:
         return _Kind.OVER if now >= steady_at else None
 
     async def _send(self, notice: _Notice) -> None:
-        self._sent[notice.channel_id] = sent = _Sent(notice, new_id())
+        message, channel_id, mark = self._message(notice), notice.channel_id, new_id()
+        self._sent[channel_id] = sent = _Sent(notice, mark)
         try:
-            await self._say(notice, sent)
+            sent.since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
+            logger.warning("%s", message.text)
+            for each in notice.clusters if notice.kind is _Kind.LASTS else ():
+                # Before it leaves, so that the next process with the watch looks for it.
+                sending = replace(self._known[each].outage, channel_id=channel_id, mark=mark, sent_at=sent.since)
+                await self._note(each, sending)
+            await self._told(notice, await self.channels.post(message, channel_id=channel_id, mark=mark))
         except PostUncertain:
             sent.until = self.clock.monotonic() + ARRIVED_SECONDS
             raise
         finally:
             if sent.until == math.inf:
-                self._sent.pop(notice.channel_id, None)
-
-    async def _say(self, notice: _Notice, sent: _Sent) -> None:
-        message, channel_id = self._message(notice), notice.channel_id
-        sent.since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
-        logger.warning("%s", message.text)
-        if notice.kind is _Kind.LASTS:
-            # Before it leaves, so that the next process with the watch looks for it.
-            for each in notice.clusters:
-                sending = replace(self._known[each].outage, channel_id=channel_id, mark=sent.mark, sent_at=sent.since)
-                await self._note(each, sending)
-        await self._told(notice, await self.channels.post(message, channel_id=channel_id, mark=sent.mark))
+                self._sent.pop(channel_id, None)
 
     def _message(self, notice: _Notice) -> Message:
         named = _named(notice.clusters)

@@ -181,21 +181,18 @@ class Poller:
                 return
             listing.error = error
         else:
-            self._take_clusters(found, now)
-        await self.listings.put(listing)
-
-    def _take_clusters(self, found: Sequence[Cluster], now: float) -> None:
-        listed = {each.cluster_id: each for each in found}
-        self._missing = {each: self._missing.get(each, 0) + 1 for each in self.clusters if each not in listed}
-        kept = {each: self.clusters[each] for each, times in self._missing.items() if times < MISSING_TIMES}
-        self.clusters = {**listed, **kept}
-        if kept or not listed:
-            self._not_before[ALL_CLUSTERS] = now + CLUSTERS_AGAIN_SECONDS
+            listed = {each.cluster_id: each for each in found}
+            self._missing = {each: self._missing.get(each, 0) + 1 for each in self.clusters if each not in listed}
+            kept = {each: self.clusters[each] for each, times in self._missing.items() if times < MISSING_TIMES}
+            self.clusters = {**listed, **kept}
             if kept:
                 logger.warning("Together's list of clusters lacks %d that it had; asking again", len(kept))
-            self._known_at = None if self._known_at is None else now - CLUSTERS_FRESH_SECONDS
-        else:
-            self._known_at = now
+            if listed and not kept:
+                self._known_at = now
+            else:
+                self._not_before[ALL_CLUSTERS] = now + CLUSTERS_AGAIN_SECONDS
+                self._known_at = None if self._known_at is None else now - CLUSTERS_FRESH_SECONDS
+        await self.listings.put(listing)
 
     async def _read(self, cluster_id: str, sequence: int) -> None:
         """Read a cluster. A slow one leaves its place to the next, and continues beside it."""
@@ -257,17 +254,13 @@ class Poller:
         listing.under_repair.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
         if cluster_id in self._reads and not self._reads[cluster_id].done():
             return
-        alone = [*listing.unconfirmed, *self._vanished_of(cluster_id), *self._hold_back(listing)]
-        if alone:
-            self._reads[cluster_id] = asyncio.create_task(self._read_alone(listing, alone), name=f"read {cluster_id}")
-
-    def _hold_back(self, listing: Listing) -> list[RemediationRef]:
-        """Take out what was listed as it had been before: a list that lags behind undoes nothing until it is read."""
-        doubtful = self._index.take_doubts(listing.cluster_id)
+        # A list that lags behind undoes nothing: what is listed as it had been before is held back until it is read.
+        doubtful = self._index.take_doubts(cluster_id)
         held = [each.ref for each in (*listing.new, *listing.changed) if each.ref in doubtful]
         listing.new = [each for each in listing.new if each.ref not in doubtful]
         listing.changed = [each for each in listing.changed if each.ref not in doubtful]
-        return held
+        if alone := [*listing.unconfirmed, *self._vanished_of(cluster_id), *held]:
+            self._reads[cluster_id] = asyncio.create_task(self._read_alone(listing, alone), name=f"read {cluster_id}")
 
     async def _read_alone(self, of: Listing, refs: Sequence[RemediationRef]) -> None:
         """Read what a list doesn't have, or has as it was, beside the next lists: what hangs keeps nothing waiting."""

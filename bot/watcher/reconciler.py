@@ -42,7 +42,10 @@ _NOT_WHILE_UNCLEAR = {Step.REPLY, Step.IDLE} | _ASKING
 
 
 class _Look(NamedTuple):
-    """What was in a channel since a moment, and when that was looked for: by the database's clock, and by our own."""
+    """What was in a channel since a moment, and when that was looked for: by the database's clock, and by our own.
+
+    Everything posted until then has arrived, so one look is enough for many messages.
+    """
 
     at: float
     monotonic: float
@@ -174,10 +177,10 @@ class Reconciler:
                 self.index.mark_stale(alert.ref)
                 self.index.doubt(alert.ref)
         step = self._next_step(snapshot)
-        if step.lane is not lane:
-            return None if self._is_too_early(snapshot, step) else snapshot
-        if lane is not Lane.LOOK and self._is_too_early(snapshot, step):
+        if self._is_too_early(snapshot, step):
             return None
+        if step.lane is not lane:
+            return snapshot
         after = await self._steps[step](snapshot)
         if after and after.message.done:
             self._edited.pop(key, None)
@@ -250,9 +253,7 @@ class Reconciler:
         def leaving(snapshot: Snapshot) -> TrackedMessage | None:
             if snapshot.message.ts or schedule.next_step(snapshot, self.config) is not Step.POST:
                 return None
-            # The settings may have changed since it was first about to be posted.
-            channel_id = self.config.channel_of(snapshot)
-            return calls.leaving(replace(snapshot.message, channel_id=channel_id), snapshot, self.config)
+            return calls.leaving(snapshot, self.config)
 
         left = await messages.change(self.database, known, leaving, learned=learned)
         if left is None:
@@ -336,33 +337,25 @@ class Reconciler:
 
     async def _find(self, snapshot: Snapshot) -> Snapshot | None:
         """Look in the channel for a message that may be there though nobody noted it."""
-        key = snapshot.message.id
-        try:
-            found = await self._what_is_in(snapshot)
-        except PostFailed as error:
-            if not error.is_lasting:
-                raise
-            found = None  # the channel is gone, and with it the message
-        all_ts = found.messages.get(schedule.subject_of(snapshot)) if found else None
-        if not all_ts:
-            return await messages.change(
-                self.database, key, lambda each: replace(each.message, posted_at=0.0, next_at=0.0)
-            )
-        logger.info("%s: already in the channel", schedule.subject_of(snapshot))
-        return await self.teller.settle(key, lambda each: replace(each.message, ts=all_ts[0], content_hash=""))
-
-    async def _what_is_in(self, snapshot: Snapshot) -> Found | None:
-        """Return what is in a message's channel, as it was looked at once everything posted until then had arrived.
-
-        Times in rows are the database's: this process's clock may differ from it.
-        """
         message = snapshot.message
+        # Times in rows are the database's: this process's clock may differ from it.
         since, arrived = message.opened_at - HISTORY_BEFORE, message.posted_at + ARRIVED_SECONDS
         look = self._looks.get(message.channel_id)
         # The row says when it was begun to be written, which may be long before the post left.
         is_late = look and look.monotonic >= self._arrives_by.get(message.id, 0.0) and look.at >= arrived
-        if look is None or not is_late or look.since > since:
-            began = self.clock.monotonic()
-            found = await self.channels.find(since, message.channel_id)
-            look = self._looks[message.channel_id] = _Look(snapshot.now, began, since, found)
-        return look.found
+        try:
+            if look is None or not is_late or look.since > since:
+                began = self.clock.monotonic()
+                found = await self.channels.find(since, message.channel_id)
+                look = self._looks[message.channel_id] = _Look(snapshot.now, began, since, found)
+            all_ts = look.found.messages.get(schedule.subject_of(snapshot)) if look.found else None
+        except PostFailed as error:
+            if not error.is_lasting:
+                raise
+            all_ts = None  # the channel is gone, and with it the message
+        if not all_ts:
+            return await messages.change(
+                self.database, message.id, lambda each: replace(each.message, posted_at=0.0, next_at=0.0)
+            )
+        logger.info("%s: already in the channel", schedule.subject_of(snapshot))
+        return await self.teller.settle(message.id, lambda each: replace(each.message, ts=all_ts[0], content_hash=""))

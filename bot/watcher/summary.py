@@ -8,7 +8,7 @@ from bot.cards import handover
 from bot.clock import Clock
 from bot.daily import DailyTime
 from bot.errors import DirectoryUnavailable, PostUncertain
-from bot.models import ARRIVED_SECONDS, AlertChannels, Directory, Message
+from bot.models import ARRIVED_SECONDS, AlertChannels, Directory
 from bot.store import LeasedDatabase, ended, outages, summaries
 from bot.watcher.config import WatchConfig
 from bot.watcher.faults import Reports
@@ -67,7 +67,14 @@ class SummaryTeller:
         due_at, mark = at.last_before(now), f"summary {at.day_of(now)}"
         ts = await self.channels.look_for(mark, channel_id, since=at.midnight_before(now))
         if not ts and not (ts is None and channel_id in self._unclear):  # where it can't be read, after a doubt only
-            told = await self._drawn(channel_id, at.shift_began(due_at))
+            alerts, _ = await self.database.read(ended.lately, handover.LONGEST_SHIFT)
+            shown = [each for each in alerts if self._goes_to(each.cluster_id, channel_id)]
+            faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
+            known = sorted(await self.database.read(outages.known))
+            unreadable = [each for each in known if self._goes_to(each, channel_id)]
+            draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at))
+            people = sorted(handover.people_in(draw()))
+            told = draw(dict(await asyncio.gather(*map(self._named, people))))
             self.database.lease.ensure_held()
             try:
                 await self.channels.post(told, channel_id=channel_id, mark=mark)
@@ -78,14 +85,6 @@ class SummaryTeller:
         await self.database.run(summaries.note, channel_id, due_at)
         self._told[channel_id] = due_at
         self._unclear.discard(channel_id)
-
-    async def _drawn(self, channel_id: str, began: float) -> Message:
-        alerts, _ = await self.database.read(ended.lately, handover.LONGEST_SHIFT)
-        shown = [each for each in alerts if self._goes_to(each.cluster_id, channel_id)]
-        faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
-        unreadable = [each for each in await self.database.read(outages.known) if self._goes_to(each, channel_id)]
-        draw = partial(handover.shift, shown, faults, sorted(unreadable), began)
-        return draw(dict(await asyncio.gather(*map(self._named, sorted(handover.people_in(draw()))))))
 
     async def _named(self, user_id: str) -> tuple[str, str]:
         """Return a person with what Slack calls them: a mention would wake them. Without an answer, it's their ID."""

@@ -115,9 +115,14 @@ class Teller:
         self.forget(snapshot.message.id)
         return await messages.change(self.database, snapshot, alerts.deleted)
 
-    async def tell(self, snapshot: Snapshot) -> Snapshot | None:
-        """Tell a thread the first thing that it lacks."""
-        return await self._tell(snapshot, next(threads.thread_parts(snapshot, self.config)))
+    async def tell(self, snapshot: Snapshot, part: PendingReply | None = None) -> Snapshot | None:
+        """Tell a thread this, or else the first thing that it lacks."""
+        part, message = part or next(threads.thread_parts(snapshot, self.config)), snapshot.message
+        # The watch before this one may have told it, and ended before it could write that down.
+        if message.id in self.left and await self._find(message, part):
+            return await self._count_as_told(message.id, part)
+        self.database.lease.ensure_held()
+        return await finish(self._reply(snapshot, part))
 
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
@@ -130,7 +135,7 @@ class Teller:
         if made[0].check is Check.LASTS and await self._note_returns(made, found):
             return None  # that is told first
         if part := threads.check_reply(made, found, snapshot, self.config):
-            return await self._tell(snapshot, part)
+            return await self.tell(snapshot, part)
         keys = {each.check.key(each.alert) for each in made}
         return await self.settle(snapshot, lambda each: replace(each.message, announced=each.message.announced | keys))
 
@@ -159,14 +164,6 @@ class Teller:
                 await self.database.run(messages.observe, one.ref, partial(alerts.returned, back=back))
                 found = True
         return found
-
-    async def _tell(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
-        message = snapshot.message
-        # The watch before this one may have told it, and ended before it could write that down.
-        if message.id in self.left and await self._find(message, part):
-            return await self._count_as_told(message.id, part)
-        self.database.lease.ensure_held()
-        return await finish(self._reply(snapshot, part))
 
     async def _find(self, message: TrackedMessage, part: PendingReply) -> str | None:
         """Look for a reply in its thread, as `AlertChannels.look_for` does."""
@@ -253,7 +250,8 @@ class Teller:
         message = after.message
         waiting = calls.unheld(after)
         called = self.config.on_call_now(waiting, message.cluster_id, after.now)
-        called = " ".join(dict.fromkeys([*called.split(), *calls.escalated(message, self.config).split()]))
+        if self.config.escalation and message.escalated_at == message.reminded_at:  # nobody has decided
+            called = " ".join(dict.fromkeys([*called.split(), *self.config.escalation[0].split()]))
         if message.is_digest:
             waited = after.now - max((each.came_at for each in waiting), default=message.remind_from)
             reminder = cards.digest.reminder(message, after.alerts, count, called, waited)

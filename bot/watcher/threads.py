@@ -65,16 +65,22 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     if message.pending_lines:
         told = cards.lines(message.pending_lines)
         yield PendingReply(told, lines=len(message.pending_lines), mark=f"{message.told_lines} {told.text}")
-    if any(alert.override for alert in snapshot.alerts):
-        yield from _overrides(snapshot, config)
+    for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
+        told = cards.approving_alone(alert.remediation, override, config.on_call([alert], message.cluster_id))
+        yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
     yield from _failures(snapshot, config.on_call(snapshot.alerts, message.cluster_id))
-    if any(alert.came_back for alert in snapshot.alerts):
-        yield from _returns(snapshot, config)
+    if new := new_returns(snapshot):
+        back = list(new.values())
+        told, refs = cards.came_back(back, config.on_call(back, message.cluster_id)), tuple(each.ref for each in back)
+        yield PendingReply(told, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=refs)
     yield from _late_calls(snapshot, config)
     if snapshot.firsts and not any(each.is_running for each in snapshot.batches):
         yield from _first_approvals(snapshot, config)
     for alert in snapshot.alerts:
-        yield from _warnings(alert, message, snapshot.now)
+        for hold in holds_of(alert):
+            key = warning(alert, hold)
+            if alert.is_waiting and warns_at(hold) <= snapshot.now and key not in message.announced:
+                yield PendingReply(cards.hold_ends(alert.remediation, hold, snapshot.now), frozenset({key}))
     if message.is_digest:
         yield from _results(snapshot)
 
@@ -125,13 +131,6 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
         yield PendingReply(said, frozenset(approved))
 
 
-def _overrides(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
-    """Yield who approves alone, for the channel too: on-call learns of it also in quiet hours."""
-    for alert, override in untold_overrides(snapshot):
-        told = cards.approving_alone(alert.remediation, override, config.on_call([alert], snapshot.message.cluster_id))
-        yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
-
-
 def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:
     """Return the approvals by one person alone that the thread doesn't have yet."""
     found = [(each, each.override) for each in snapshot.alerts if each.override]
@@ -166,14 +165,6 @@ def new_failures(snapshot: Snapshot) -> list[Alert]:
     return new
 
 
-def _returns(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
-    """Yield that what repairs were to mend is back, for the channel too."""
-    if new := new_returns(snapshot):
-        said = cards.came_back(list(new.values()), config.on_call(list(new.values()), snapshot.message.cluster_id))
-        refs = tuple(each.ref for each in new.values())
-        yield PendingReply(said, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=refs)
-
-
 def new_returns(snapshot: Snapshot) -> dict[str, Alert]:
     """Return the repairs whose fault is back, where that wasn't told, by as what it is remembered."""
     keys = {f"came back {alerts.episode_of(each)}": each for each in snapshot.alerts if each.came_back}
@@ -196,14 +187,6 @@ def _results(snapshot: Snapshot) -> Iterator[PendingReply]:
 def holds_of(alert: Alert) -> tuple[Hold, ...]:
     """Return the holds of all who asked to wait."""
     return (alert.hold, *alert.hold.others) if alert.hold else ()
-
-
-def _warnings(alert: Alert, message: TrackedMessage, now: float) -> Iterator[PendingReply]:
-    """Yield what tells people that their holds end soon."""
-    for hold in holds_of(alert):
-        key = warning(alert, hold)
-        if alert.is_waiting and warns_at(hold) <= now and key not in message.announced:
-            yield PendingReply(cards.hold_ends(alert.remediation, hold, now), frozenset({key}))
 
 
 def warns_at(hold: Hold) -> float:

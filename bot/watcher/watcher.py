@@ -74,16 +74,7 @@ class Watcher:
         self._intake = Intake(database, index, self._queue, self._poller, config, clock)
         self._outages = OutageNotifier(database, channels, self._queue, config, clock)
         self._reports = Reports(database)
-        self._faults = FaultWatch(
-            together,
-            self._reports,
-            database,
-            self._poller,
-            clock,
-            config.unrepaired_seconds,
-            config.cards.verify_seconds,
-            config.storm_brake,
-        )
+        self._faults = FaultWatch(together, self._reports, database, self._poller, config, clock)
         self._fault_teller = FaultTeller(self._reports, channels, self._queue, config, clock)
         self._summary = SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)
         self._comparer = Comparer(database, channels, self._queue, config, clock)

@@ -91,10 +91,6 @@ class _Waiting:
         self.urgent.pop(key, None)
         self.others.pop(key, None)
 
-    def clear(self) -> None:
-        self.urgent.clear()
-        self.others.clear()
-
 
 class WorkQueue:
     """Keys that wait for the worker of their line: what is urgent first, then first come first served.
@@ -161,10 +157,9 @@ class WorkQueue:
     def closed(self, channel_id: str, lane: Lane) -> None:
         """Leave a channel alone in this lane for a while, with all that waits there: it comes back when it is due."""
         self._backoff[lane].failed(channel_id)
-        waiting = self._waiting((lane, channel_id))
+        waiting = self._lines.pop((lane, channel_id))
         for key in (*waiting.urgent, *waiting.others):
             del self._line_of[key]
-        waiting.clear()
 
     def succeeded(self, key: str, lane: Lane, channel_id: str = "") -> None:
         """Forget the failures of a key, and of its channel, in this lane."""
@@ -173,8 +168,7 @@ class WorkQueue:
 
     def clear(self) -> None:
         """Forget what waits: the store knows what is due."""
-        for waiting in self._lines.values():
-            waiting.clear()
+        self._lines.clear()
         self._line_of.clear()
         self._active.clear()
 

@@ -104,7 +104,7 @@ class Model:
         step, message = schedule.next_step(snapshot, CONFIG), snapshot.message
         match step:
             case Step.POST:
-                self.message = calls.leaving(message, snapshot, CONFIG)
+                self.message = calls.leaving(snapshot, CONFIG)
                 self._post(schedule.content(snapshot, CONFIG), fate)
             case Step.EDIT:
                 self._edit(schedule.content(snapshot, CONFIG), fate)
