@@ -291,7 +291,7 @@ def observe(
     change: Callable[[Look], Tracked | None],
     seen: Remediation | None = None,
     verified: float = 0.0,
-) -> tuple[Alert, Alert | None] | None:
+) -> tuple[Alert | None, Alert | None]:
     """Change an alert after Together has said something about it, unless somebody decides on it right now.
 
     Args:
@@ -299,7 +299,7 @@ def observe(
         verified: how long after its end a repair answers for what it was to mend.
 
     Returns:
-        What it was and has become, None where it was left; None where somebody decides, or it isn't tracked.
+        What it was, None where somebody decides, or it isn't tracked; what it has become, None where it was left.
     """
     before: Alert | None = None
 
@@ -314,7 +314,7 @@ def observe(
     has_succeeded = before and after and after.remediation.succeeded_at and not before.remediation.succeeded_at
     if verified and has_succeeded:
         ended.note_earlier_returns(connection, ref, verified)
-    return (before, after) if before else None
+    return before, after
 
 
 def close(connection: Connection, message_id: str) -> None:

@@ -247,7 +247,7 @@ class Intake:
             )
         before, after = await self._database.run(
             messages.observe, ref, change, remediation, self._config.cards.verify_seconds
-        ) or (None, None)
+        )
         self._aged.discard(ref)
         if before is None or after is None:
             # It has ended, nobody was answered otherwise since, and Together doesn't know it.
@@ -283,9 +283,9 @@ class Intake:
         behind = [each for each in waiting if alerts.is_behind(each, share)]
         behind.sort(key=lambda each: each.share.at if each.share else 0.0)
         for each in behind[:LOADS_AT_ONCE]:
-            changed = await self._database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
-            if changed and changed[1]:
-                self._queue.put(changed[1].message_id)
+            _, after = await self._database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
+            if after:
+                self._queue.put(after.message_id)
         if behind:
             self._load_due[cluster_id] = now + LOAD_SECONDS
         else:
@@ -299,12 +299,12 @@ class Intake:
                 continue
             self._aged.add(ref)
             as_of = self._clock.now() - (now - at)
-            changed = await self._database.run(messages.observe, ref, partial(alerts.unconfirmed, as_of=as_of))
-            if changed is None:  # somebody decides on it right now
+            before, after = await self._database.run(messages.observe, ref, partial(alerts.unconfirmed, as_of=as_of))
+            if before is None:  # somebody decides on it right now
                 self._aged.discard(ref)
-            elif changed[1]:
+            elif after:
                 self._index.mark_stale(ref)
-                self._queue.put(changed[1].message_id)
+                self._queue.put(after.message_id)
 
     # What is new.
 
