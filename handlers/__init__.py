@@ -15,7 +15,6 @@ from bot.cards import (
     RESUME_DIALOG,
     CardConfig,
     review,
-    selection,
 )
 from bot.cards.chooser import CHOOSER
 from bot.cards.home import TONIGHT
@@ -41,7 +40,7 @@ _REMEDIATION = re.compile("^remediation:")
 _SAID = re.compile(f"^({PAUSE}|{PAUSE_DIALOG}|{RESUME}|{RESUME_DIALOG}|{LOOKING})$")
 _CHOOSER = re.compile("^chooser:")
 _HOME = re.compile("^home:")
-_REVIEW = re.compile(f"^({review.REVIEW}|{selection.APPROVE}|{selection.CANCEL})$")
+_REVIEW = re.compile(f"^({review.REVIEW}|{review.APPROVE}|{review.CANCEL})$")
 
 
 def register(  # noqa: PLR0913 - what the surfaces need
@@ -72,11 +71,11 @@ def register(  # noqa: PLR0913 - what the surfaces need
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
     app.action(_REVIEW)(digests.review)
-    app.action(selection.STOP)(digests.stop)
-    app.action(selection.SELECT)(digests.select)
+    app.action(review.STOP)(digests.stop)
+    app.action(review.SELECT)(digests.select)
     app.options(review.SOME)(digests.options)
     app.view(review.REVIEW)(digests.choose)
-    app.view(selection.BATCH)(digests.submit)
+    app.view(review.BATCH)(digests.submit)
     app.view(REASON)(reasons.submit)
     app.view(CHOOSER)(chooser.submit)
     app.view(PAUSE_DIALOG)(pausing.submit_pause)

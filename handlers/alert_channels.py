@@ -11,7 +11,7 @@ from typing import Any
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.cards import review, selection
+from bot.cards import review
 from bot.clock import Clock, WaitReason
 from bot.errors import InvalidId, PostFailed, PostUncertain
 from bot.models import HISTORY_BEFORE, MARK, Found, Json, Message, RemediationRef, Verb
@@ -28,7 +28,7 @@ HISTORY_PAGE = 200
 MAX_PAGES = 50
 LONGEST_WAIT = 900.0  # even if Slack asks for more: people wait for alerts
 CARD, DIGEST, OTHER = "remediation_alert", "remediation_digest", "remediation_notice"
-_DECIDES = {verb.action_id for verb in (Verb.APPROVE, Verb.CANCEL, Verb.REJECT)} | {review.REVIEW, *selection.VERBS}
+_DECIDES = {verb.action_id for verb in (Verb.APPROVE, Verb.CANCEL, Verb.REJECT)} | {review.REVIEW, *review.VERBS}
 _LASTING = {
     "message_not_found",
     "cant_update_message",

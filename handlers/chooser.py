@@ -190,16 +190,16 @@ class Chooser:
         try:
             view = await make()
         except BotError as error:
-            view = cards.selection.refusal(error)
+            view = cards.review.refusal(error)
             if isinstance(error, NotAttempted):
                 await self.surface.note(error, of)
         except StorageUnavailable:
-            view = cards.selection.refusal(RefusedWithoutDatabase())
+            view = cards.review.refusal(RefusedWithoutDatabase())
         except InvalidId as error:
             view = chooser.nothing(str(error))
         except Exception:  # the last net: a dialog isn't left looking
             logger.exception("Failed")
-            view = cards.selection.refusal(NotShown())
+            view = cards.review.refusal(NotShown())
         try:
             await self.dialogs.change(view_id, view, seen, lambda: self._asked.get(view_id) is of)
         except DialogNotShown as error:

@@ -30,7 +30,7 @@ class Digests:
     config: cards.CardConfig
 
     def __post_init__(self) -> None:
-        self.surface.on(cards.selection.STOP, self._stop)
+        self.surface.on(cards.review.STOP, self._stop)
 
     async def review(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take it, then open the dialog with what waits."""
@@ -38,10 +38,10 @@ class Digests:
         return await self.surface.take(ack, press, partial(self.surface.once, press, partial(self._review, press)))
 
     async def _review(self, press: Interaction) -> None:
-        verb = cards.selection.VERBS.get(press.action_id)  # of a message of release 0.1
+        verb = cards.review.VERBS.get(press.action_id)  # of a message of release 0.1
         await self.lookup.authorize_in_time(verb or Verb.APPROVE, press.actor, press.place.channel_id)
         waiting = await self.batches.waiting(press.value)
-        only = cards.groups.chosen(waiting.alerts, chosen_in(press.body)) if verb else waiting.alerts
+        only = cards.listing.chosen(waiting.alerts, chosen_in(press.body)) if verb else waiting.alerts
         if not only:
             raise NothingSelected
         known = Review(press.value, press.place.channel_id)
@@ -97,7 +97,7 @@ class Digests:
             Batch(press, known.digest_id, verb, actor, place, asked_at=0.0), chosen_in(view)
         )
         called = {each.ref: each.node for each in asked.items}
-        return cards.selection.dialog(asked, waiting, called, self.config)
+        return cards.review.confirmation(asked, waiting, called, self.config)
 
     async def stop(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Write it down, ack, then leave alone what of a running selection has not begun."""

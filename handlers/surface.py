@@ -247,4 +247,4 @@ class Surface:
 
 async def say_in_dialog(ack: AsyncAck, error: BotError) -> None:
     """Ack with a dialog that says why what was submitted isn't done."""
-    await ack(response_action="update", view=cards.selection.refusal(error))
+    await ack(response_action="update", view=cards.review.refusal(error))

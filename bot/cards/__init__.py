@@ -1,7 +1,6 @@
 """What people see: pure functions from values to Slack messages. Escaping, limits and fallback text are theirs."""
 
-from bot.cards import batch, chooser, digest, groups, handover, home, labels, listing, review, selection
-from bot.cards.additions import decision_beneath
+from bot.cards import chooser, digest, handover, home, labels, listing, review
 from bot.cards.blocks import line, plainer
 from bot.cards.config import CardConfig, link
 from bot.cards.controls import (
@@ -19,18 +18,22 @@ from bot.cards.controls import (
     TIMELINE,
     WITH_REASON,
 )
-from bot.cards.evidence import most_common_fault
 from bot.cards.faults import more_unrepaired, none_left, unrepaired
 from bot.cards.history import copyable, history, support, timeline
+from bot.cards.labels import most_common_fault
 from bot.cards.notices import (
     after_failure,
     as_copy,
+    decision_beneath,
     failed,
     failure,
     how_to_decide,
     in_progress,
     mentions,
+    moved,
+    moved_cluster,
     pointer,
+    posted_twice,
     private,
     unfollowed,
     usage,
@@ -52,7 +55,6 @@ from bot.cards.pause import (
     resume_dialog,
     resumed,
 )
-from bot.cards.pointers import moved, moved_cluster, posted_twice
 from bot.cards.reason import HOLD_FOR, MODE, REASON, hold_dialog, reason_dialog, recall
 from bot.cards.remediation_card import asked_to_wait, brief, card
 from bot.cards.thread import (

@@ -5,11 +5,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from bot.cards import blocks, faults, labels
-from bot.cards.additions import without_header
 from bot.cards.blocks import elements
 from bot.cards.config import CardConfig
-from bot.cards.evidence import fault
+from bot.cards.labels import fault
 from bot.cards.listing import lines_message, remediation_lines, returned_lines
+from bot.cards.notices import without_header
 from bot.cards.remediation_card import card
 from bot.models import Alert, CardContext, FaultReport, Json, Message, Remediation, key
 from bot.mrkdwn import ago, clean, escape

@@ -4,17 +4,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bot.cards import blocks, labels
-from bot.cards.batch import REPORT_LINES, progress_lines
 from bot.cards.blocks import Element, elements, line
-from bot.cards.evidence import fault, most_common_fault
-from bot.cards.groups import Firsts, Group, grouped, half_approved, named
+from bot.cards.labels import fault, most_common_fault
 from bot.cards.listing import (
     LISTED,
+    Firsts,
+    Group,
     blast_radius,
     cluster_of,
     counted,
+    grouped,
+    half_approved,
     lines_message,
     mode_name,
+    named,
     names,
     node,
     nodes_of,
@@ -23,7 +26,7 @@ from bot.cards.listing import (
 )
 from bot.cards.pause import pause_line
 from bot.cards.remediation_card import ON_CALL, looking_line, mention
-from bot.cards.selection import controls, stop_button
+from bot.cards.review import REPORT_LINES, controls, progress_lines, stop_button
 from bot.models import (
     Alert,
     Batch,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bot.cards import blocks, listing
 from bot.cards.blocks import Element, elements
-from bot.cards.evidence import common_fault, severity_and_fault
+from bot.cards.labels import common_fault, severity_and_fault
 from bot.cards.listing import plural
 from bot.cards.pause import resume_button
 from bot.cards.remediation_card import mention

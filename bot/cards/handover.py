@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from bot.cards import labels
 from bot.cards.blocks import Element, elements
 from bot.cards.chooser import not_read
-from bot.cards.evidence import fault
+from bot.cards.labels import fault
 from bot.cards.listing import LISTED, lines_message, mode_name, node, plural, returned_lines, since, with_rest
 from bot.daily import DailyTime
 from bot.models import IN_REPAIR, OWN_COMMENT, Alert, FaultReport, Message, State

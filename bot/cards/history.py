@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, elements
-from bot.cards.evidence import alert_line, plain_alerts
+from bot.cards.labels import alert_line, plain_alerts
 from bot.cards.listing import lines_message
 from bot.errors import OutcomeKind
 from bot.models import OWN_COMMENT, RULES, CardContext, Message, PastDecision, Remediation, RemediationRef, State, Verb

@@ -8,7 +8,7 @@ from itertools import chain
 from bot.cards import blocks, labels
 from bot.cards.config import CardConfig, link
 from bot.cards.controls import actions
-from bot.cards.evidence import broken, fault
+from bot.cards.labels import broken, fault
 from bot.cards.pause import pause_line
 from bot.models import (
     HISTORY_DAYS,

@@ -1,17 +1,49 @@
-"""The dialog in which somebody reviews a digest: what waits, in groups to choose from, and what to do with it."""
+"""Many decisions at once: the dialogs in which somebody reviews a digest, how a selection is going, and its results."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from bot.cards import blocks, labels
-from bot.cards.blocks import Element
+from bot.cards.blocks import Element, elements
 from bot.cards.config import CardConfig
-from bot.cards.evidence import fault
-from bot.cards.groups import Firsts, Group, chosen, grouped, half_approved, value_of
-from bot.cards.listing import blast_radius, cluster_of, mode_name, names, plural
-from bot.models import Alert, Decidable, Json, RemediationRef, RepairLoad, Verb
-from bot.mrkdwn import clean, escape
+from bot.cards.controls import LOOKING
+from bot.cards.labels import fault
+from bot.cards.listing import (
+    Firsts,
+    Group,
+    blast_radius,
+    chosen,
+    cluster_of,
+    grouped,
+    half_approved,
+    lines_message,
+    mode_name,
+    named,
+    names,
+    plural,
+    value_of,
+)
+from bot.cards.pause import pause_buttons
+from bot.errors import BotError, OutcomeKind
+from bot.models import (
+    RULES,
+    TROUBLES,
+    Alert,
+    Batch,
+    BatchItem,
+    Blocks,
+    Decidable,
+    Json,
+    Message,
+    Pause,
+    RemediationRef,
+    RepairLoad,
+    StopReason,
+    TrackedMessage,
+    Verb,
+)
+from bot.mrkdwn import clean, escape, when
 
 REVIEW = "digest:review"  # opens the dialog, and is its name
 VERB, NODES, ALL, SOME = "review:verb", "review:nodes", "review:all", "review:some"
@@ -161,3 +193,199 @@ def options(alerts: Sequence[Alert], group: str, query: str) -> list[Json]:
 def _searched(alert: Alert, called: Mapping[RemediationRef, str]) -> str:
     one = alert.remediation
     return f"{called[one.ref]} {mode_name(alert)} {one.cluster_id} {fault(one)}".casefold()
+
+
+# The menu and the buttons of release 0.1's digests, which open the dialog with what was chosen there.
+SELECT, APPROVE, CANCEL = "digest:select", "digest:approve", "digest:cancel"
+VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
+STOP = "digest:stop"
+BATCH = "batch"
+
+
+def stop_button(batch: Batch) -> Json:
+    """Return the button that stops a selection; a row takes one."""
+    return blocks.press(STOP, "Stop", value=batch.id)
+
+
+def controls(of: TrackedMessage, count: int, decidable: int, running: Batch | None, pause: Pause | None) -> Blocks:
+    """Return what can be done with what waits, and with a selection that runs.
+
+    Args:
+        decidable: how many of those that wait are in clusters that the bot doesn't only observe.
+    """
+    some = [stop_button(running)] if running else []
+    if decidable:
+        some.append(review_button(of.id, decidable))
+    if count:
+        some.append(blocks.press(LOOKING, "I'm looking", value=of.id))
+        some += pause_buttons(of.cluster_id, pause)
+    return [blocks.actions(some)] if some else []
+
+
+def confirmation(batch: Batch, chosen: Decidable, called: Mapping[RemediationRef, str], config: CardConfig) -> Json:
+    """Return the view that shows what would happen to which node, before a batch is begun.
+
+    Args:
+        called: what nodes are called.
+    """
+    alerts, load = chosen.alerts, chosen.load
+    count, is_approval = len(alerts), batch.verb is Verb.APPROVE
+    clusters = {each.cluster_id for each in alerts}
+    waits = {config.wait_of(each) for each in clusters}
+    name, nodes = (
+        cluster_of(next(iter(clusters)), alerts) if len(clusters) == 1 else (f"{len(clusters)} clusters", None)
+    )
+    # "Cancel" alone could be taken for the way out of the dialog.
+    noun = "remediation" if count == 1 else "remediations"
+    submit = f"Approve {count}" if is_approval else f"Cancel {count} {noun}"
+    do = "Approves repairs" if is_approval else "Cancels the remediations"
+    left = "The nodes are left as they are. Together won't suggest repairs for them for about 30 minutes."
+    return blocks.modal(
+        f"Approve {count} repair{'' if count == 1 else 's'}" if is_approval else submit,
+        [
+            blocks.statement(
+                f"{do} on {blast_radius(alerts, nodes)} in {escape(name, 100)}.",
+                labels.drain(waits.pop() if len(waits) == 1 else None, "each node") if is_approval else left,
+            ),
+            *([blocks.context(f"Cluster: {room(load, config, count)}.")] if load and is_approval else []),
+            *(
+                block
+                for each in grouped(alerts)
+                for block in blocks.rich_texts(_nodes(batch, each, called, chosen.firsts, config))
+            ),
+            blocks.context(
+                f"{RULES[batch.verb].done.capitalize()} one at a time. "
+                "Anything that changes before its turn is skipped and reported."
+            ),
+        ],
+        name=BATCH,
+        private_metadata=batch.id,
+        submit=submit,
+    )
+
+
+def _nodes(
+    batch: Batch, group: Group, called: Mapping[RemediationRef, str], firsts: Firsts, config: CardConfig
+) -> list[Sequence[Element]]:
+    """Return what is done to which nodes, and what becomes of those that one approval isn't enough for."""
+    is_approval, count = batch.verb is Verb.APPROVE, len(group.alerts)
+    warning = "⚠️ " if is_approval and labels.deletes_data(group.mode) else ""
+    head = f"{warning}{escape(group.title, 150)} ({blast_radius(group.alerts, None)}): "
+    told = [escape(labels.mode(group.mode).effect, 250) if is_approval else "won't run."]
+    if is_approval:
+        held = sum(each.hold is not None for each in group.alerts)
+        half = {each.ref: first.user_id for each, first in half_approved(group.alerts, firsts)}
+        needing = [each for each in group.alerts if config.needs_two(group.mode, each.history)]
+        two = sum(half.get(each.ref, batch.actor.user_id) == batch.actor.user_id for each in needing)
+        told += [f"{held} {'is' if held == 1 else 'are'} on hold."] if held else []
+        told += [f"{two} of {count} need{'s' if two == 1 else ''} a second person's approval."] if two else []
+    lines: list[Sequence[Element]] = [[*elements(head, bold=True), *elements(" ".join(told))]]
+    return lines + [[each] for each in named([called[each.ref] for each in group.alerts])]
+
+
+def refusal(error: BotError) -> Json:
+    """Return the view in place of a dialog whose batch can't be begun."""
+    title = "Result unknown" if error.check_again else "Nothing was sent"
+    return blocks.modal(title, [blocks.statement(error.sentence, error.next_step)], close="Close")
+
+
+SHOWN = 3  # kinds of results beneath a selection in the channel; the thread has all
+REPORT_LINES = 12  # which may be of 2,000 characters each
+_WHY = {
+    StopReason.NOT_ALLOWED: "couldn't confirm that <@{person}> is allowed to decide.",
+    StopReason.REPAIR_LIMIT: "the cluster reached its repair limit. Approve the rest when a repair finishes.",
+    StopReason.TROUBLE: f"Together failed {TROUBLES} times in a row. Try the rest again when it responds.",
+    StopReason.PAUSED: "approvals are paused.",
+    StopReason.PERSON: "<@{stopped_by}> stopped it.",
+    StopReason.TOO_OLD: "there was no progress for 10 min, so the rest expired.",
+    StopReason.OTHER: "another version of the bot stopped it.",
+}
+
+
+def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = None) -> list[Sequence[Element]]:
+    """Return how it goes or went, in a line, and what wasn't done and why.
+
+    Args:
+        waiting: what waits still; what no longer does is not named any more. None names all.
+    """
+    rule, known = RULES[batch.verb], [each for each in batch.items if each.outcome is not None]
+    asked = f"<@{batch.actor.user_id}>, {when(batch.asked_at)}"
+    head = f"{_counts(batch)} · {asked}"
+    if batch.is_running:
+        so_far = [f"{_well(batch)} {rule.done}", *_others(batch), f"{len(batch.items) - len(known)} to go"]
+        head = f"{rule.doing.capitalize()} {len(batch.items)}, started by {asked}: {', '.join(so_far)}"
+    lines: list[Sequence[Element]] = [elements(head, bold=True)]
+    if stopped := _stopped(batch):
+        lines.append(elements(stopped, bold=True))
+    failed = [each for each in known if each.outcome != rule.done and (waiting is None or each.ref in waiting)]
+    results = _results(failed, batch.verb)
+    lines += results[:SHOWN]
+    if len(results) > SHOWN:
+        lines.append(elements(f"…and {len(results) - SHOWN} more results. All are in the thread when it has finished."))
+    return lines
+
+
+def _well(batch: Batch) -> int:
+    return sum(each.outcome == RULES[batch.verb].done for each in batch.items)
+
+
+def _counts(batch: Batch) -> str:
+    """Return how many came out how."""
+    return " · ".join([f"{_well(batch)} of {len(batch.items)} {RULES[batch.verb].done}", *_others(batch)])
+
+
+def _others(batch: Batch) -> list[str]:
+    known = [each.outcome for each in batch.items if each.outcome is not None]
+    halves = known.count(OutcomeKind.FIRST_OF_TWO)
+    skipped = len(known) - _well(batch) - halves
+    told = [f"{halves} need{'s' if halves == 1 else ''} one more approval"] if halves else []
+    return told + ([f"{skipped} skipped"] if skipped else [])
+
+
+def _stopped(batch: Batch) -> str:
+    """Return why the rest was left alone, and what can be done; empty where nothing was."""
+    if not batch.stopped:
+        return ""
+    left = sum(each.is_left for each in batch.items)
+    why = _WHY[batch.stopped].format(person=batch.actor.user_id, stopped_by=batch.stopped_by)
+    return f"Stopped: {why} {left} not attempted."
+
+
+def _results(items: Sequence[BatchItem], verb: Verb) -> list[Sequence[Element]]:
+    """Return results, a line for all that have the same: the result first where it is short, else the nodes."""
+    some: dict[str, list[str]] = {}
+    for each in items:
+        some.setdefault(_said(each, verb), []).append(each.node)
+    return [_result(said, len(nodes), names) for said, nodes in some.items() for names in named(nodes)]
+
+
+def _result(said: str, count: int, names: Element) -> Sequence[Element]:
+    many = f" ({count})" if count > 1 else ""
+    if said.endswith("."):
+        return [names, *elements(f"{many}: {said}")]
+    return [*elements(f"{said[0].upper()}{said[1:]}{many}: "), names]
+
+
+def _said(item: BatchItem, verb: Verb) -> str:
+    """Return the result of one decision, as trusted markup."""
+    rule = RULES[verb]
+    if item.outcome is None:
+        return "not attempted"
+    if item.outcome == rule.done and not item.summary:
+        return rule.done
+    return item.summary or escape(item.outcome.replace("_", " "), 100)
+
+
+def report(batch: Batch) -> list[Message]:
+    """Return the result of every decision of a batch, for the thread, in as few messages as hold them."""
+    done = RULES[batch.verb].done
+    items = sorted(batch.items, key=lambda each: (each.outcome == done, each.number))  # what needs a look comes first
+    lines = _results(items, batch.verb)
+    chunks = [lines[start : start + REPORT_LINES] for start in range(0, len(lines), REPORT_LINES)]
+    stopped = f" {_stopped(batch)}" if batch.stopped else ""
+    told = []
+    for number, chunk in enumerate(chunks, start=1):
+        of = f" ({number} of {len(chunks)})" if len(chunks) > 1 else ""
+        head = f"<@{batch.actor.user_id}>, results{of}: {_counts(batch)}.{stopped}"
+        told.append(lines_message(head, chunk))
+    return told

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import line
-from bot.cards.evidence import fault
+from bot.cards.labels import fault
 from bot.cards.pause import pause_buttons
 from bot.cards.remediation_card import mention, where
 from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb

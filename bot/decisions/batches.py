@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from bot import cards
-from bot.cards.groups import half_approved
+from bot.cards.listing import half_approved
 from bot.clock import Clock
 from bot.decisions.guardrails import paused
 from bot.decisions.inbox import Held
@@ -85,7 +85,7 @@ class BatchService:
             RefusedWithoutDatabase: it could not be written.
         """
         waiting = await self.waiting(asked.digest_id)
-        wanted = cards.groups.chosen(waiting.alerts, values)
+        wanted = cards.listing.chosen(waiting.alerts, values)
         if not wanted:
             raise NothingSelected
         names = cards.listing.names(waiting.alerts)

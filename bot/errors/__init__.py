@@ -58,15 +58,20 @@
 from bot.errors.base import (
     BotError,
     DirectoryUnavailable,
+    Expired,
+    InternalError,
     InvalidId,
     LeaseLost,
+    MayBeDone,
+    NotRecorded,
+    NotShown,
+    OutcomeKind,
     PostFailed,
     PostUncertain,
+    RequestExpired,
     StartError,
     StorageUnavailable,
 )
-from bot.errors.codes import OutcomeKind
-from bot.errors.own import Expired, InternalError, MayBeDone, NotRecorded, NotShown, RequestExpired
 from bot.errors.refusals import (
     AlreadyInFlight,
     DialogNotShown,

@@ -1,8 +1,82 @@
-"""What every error to be told has, and the signals that are told to nobody."""
+"""What every error to be told has, the bot's own errors, and the signals that are told to nobody."""
 
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, Self
 
-from bot.errors.codes import OutcomeKind
+_DOUBTFUL = "doubtful"
+_TROUBLE = "trouble"
+
+
+class OutcomeKind(StrEnum):
+    """The code of an outcome or error; stored, so a released one keeps its value.
+
+    Attributes:
+        said: what histories say; empty for the code's own words.
+        is_doubtful: the decision may have taken effect all the same.
+        is_trouble: it is Together's or the bot's fault rather than the node's: many in a row stop a batch.
+    """
+
+    said: str
+    is_doubtful: bool
+    is_trouble: bool
+
+    def __new__(cls, code: str, said: str = "", *flags: str) -> Self:
+        """Make a member of its code and what is known of it."""
+        kind = str.__new__(cls, code)
+        kind._value_ = code
+        kind.said, kind.is_doubtful, kind.is_trouble = said, _DOUBTFUL in flags, _TROUBLE in flags
+        return kind
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    HELD = "held"
+    RELEASED = "released"
+    READ = "read"
+    FIRST_OF_TWO = "first_of_two", "first of 2 approvals"
+    CHANGED = "changed", "not sent, it had changed"
+    REFUSED_FOR_STATE = "refused_for_state"
+    TOO_LATE = "too_late"
+    NOT_IN_EFFECT = "not_in_effect", "unclear, not in effect when checked", _DOUBTFUL, _TROUBLE
+    OPENED_AGAIN = "opened_again", "unclear, it ended and opened again", _DOUBTFUL
+    NO_EFFECT_SHOWN = "no_effect_shown", "", _DOUBTFUL
+    NOT_ALLOWED = "not_allowed"
+    NOT_CHECKED = "not_checked"
+    ALREADY_IN_FLIGHT = "already_in_flight", "ignored, somebody was already deciding"
+    SECOND_PERSON_NEEDED = "second_person_needed", "not sent, a second person is needed"
+    LIMIT_REACHED = "limit_reached", "not sent, repair limit reached"
+    PAUSED = "paused"
+    OBSERVING = "observing", "not sent, the bot only observes the cluster"
+    NOT_TRACKED = "not_tracked", "not possible, the bot doesn't track it"
+    REFUSED_WITHOUT_DATABASE = "refused_without_database", "not sent, the bot's database was down"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    UNREADABLE_COMMAND = "unreadable_command"
+    UNREADABLE_BUTTON = "unreadable_button"
+    UNKNOWN_CONTROL = "unknown_control"
+    NO_MATCH = "no_match"
+    NO_REFERENCE = "no_reference"
+    NOTHING_SELECTED = "nothing_selected"
+    NOT_CONFIRMED = "not_confirmed"
+    NOTHING_TO_STOP = "nothing_to_stop"
+    NOTHING_TO_RESUME = "nothing_to_resume"
+    OVERLOADED = "overloaded"
+    NOT_REACHED = "not_reached", "not sent, couldn't reach Together", _TROUBLE
+    RATE_LIMITED = "rate_limited", "", _TROUBLE
+    INVALID_IDS = "invalid_ids"
+    NOT_FOUND = "not_found", "Together doesn't know it"
+    WRONG_STATE = "wrong_state"
+    KEY_REFUSED = "key_refused", "", _TROUBLE
+    REQUEST_REFUSED = "request_refused", "", _TROUBLE
+    SERVER_ERROR = "server_error", "", _TROUBLE
+    NO_ANSWER = "no_answer", "unclear, Together didn't respond", _TROUBLE
+    UNREADABLE_ANSWER = "unreadable_answer", "", _TROUBLE
+    READ_FAILED = "read_failed", "not sent, couldn't read it from Together", _TROUBLE
+    CHECK_FAILED = "check_failed"
+    OUTCOME_UNKNOWN = "outcome_unknown", "unclear, couldn't check the result", _DOUBTFUL, _TROUBLE
+    EXPIRED = "expired"
+    NOT_RECORDED = "not_recorded"
+    MAY_BE_DONE = "may_be_done"
+    INTERNAL_ERROR = "internal_error", "", _DOUBTFUL, _TROUBLE
 
 
 class InvalidId(ValueError):
@@ -84,3 +158,88 @@ class BotError(Exception):
         self.next_step = next_step or self.next_step
         self.quote = quote
         super().__init__(f"{self.sentence} {self.next_step}".strip())
+
+
+class Expired(BotError):
+    """A decision lay for so long while no process ran that it is no longer sent; `noun` such as "approval"."""
+
+    code = OutcomeKind.EXPIRED
+    check_again = True
+
+    def __init__(self, noun: str) -> None:
+        super().__init__(
+            f"Your {noun} wasn't sent: the bot couldn't act on it for more than 10 min.",
+            "Press “Check again”, then decide.",
+        )
+
+
+class NotRecorded(BotError):
+    """The database is away, so what became of a decision can't be recorded. Nothing certain can be said.
+
+    Args:
+        noun: the decision as a noun, such as "approval".
+        is_lost: the database is there, and has lost what it had committed.
+    """
+
+    code = OutcomeKind.NOT_RECORDED
+    check_again = True
+
+    def __init__(self, noun: str, *, sent: bool, is_lost: bool = False) -> None:
+        why = "The bot's database has lost this" if is_lost else "The bot can't reach its database"
+        what = "may have gone through" if sent else "may still be sent"
+        super().__init__(
+            f"{why}. Your {noun} {what}.", "Press “Check again” in a minute, before you decide anything else."
+        )
+
+
+class MayBeDone(BotError):
+    """A change of the bot's own, such as a pause, of which it isn't known whether it was made or still will be.
+
+    Args:
+        what: it is, as in "your request to pause approvals".
+    """
+
+    code = OutcomeKind.MAY_BE_DONE
+
+    def __init__(self, what: str, *, is_bug: bool = False) -> None:
+        why = "something went wrong in the bot" if is_bug else "the bot can't reach its database"
+        super().__init__(
+            f"Your request to {what} may have been carried out, or may still be: {why}.",
+            "Wait a minute, then see whether it took effect before you ask again.",
+        )
+
+
+class NotShown(BotError):
+    """A bug in this bot, met where something was only to be shown."""
+
+    code = OutcomeKind.INTERNAL_ERROR
+    sentence = "Something went wrong in the bot, so it can't show this. Nothing was sent."
+    next_step = "Use the Together console if it's urgent, and tell the bot's admin: details are in its log."
+
+
+class RequestExpired(BotError):
+    """A change of the bot's own waited for so long that it isn't made any more."""
+
+    def __init__(self, what: str = "do this") -> None:
+        super().__init__(
+            f"Your request to {what} wasn't carried out: the bot couldn't act on it for more than 10 min.",
+            "Ask again if you still want it.",
+        )
+
+
+class InternalError(BotError):
+    """A bug in this bot.
+
+    Args:
+        noun: the decision as a noun, such as "approval".
+    """
+
+    code = OutcomeKind.INTERNAL_ERROR
+    check_again = True
+
+    def __init__(self, noun: str, *, sent: bool) -> None:
+        what = f"Your {noun} may have gone through." if sent else f"Your {noun} wasn't sent."
+        first = "Press “Check again” before you decide anything else" if sent else "Try again"
+        super().__init__(
+            f"Something went wrong in the bot. {what}", f"{first}, and tell the bot's admin: details are in its log."
+        )

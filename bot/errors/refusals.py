@@ -1,7 +1,6 @@
 """Refused before anything was sent to Together; told to the person alone."""
 
-from bot.errors.base import BotError
-from bot.errors.codes import OutcomeKind
+from bot.errors.base import BotError, OutcomeKind
 from bot.mrkdwn import escape
 
 _SHOWN = 600  # characters of outside words in a sentence: enough for two IDs of full length

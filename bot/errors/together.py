@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from bot.errors.base import BotError
-from bot.errors.codes import OutcomeKind
+from bot.errors.base import BotError, OutcomeKind
 from bot.mrkdwn import lasted
 
 _LONG_WAIT = 300.0  # seconds

@@ -22,7 +22,6 @@ from bot.models.alert import (
     RepairLimit,
     RepairLoad,
 )
-from bot.models.approval import FIRST_APPROVAL_SECONDS, FirstApproval
 from bot.models.batch import (
     EVERYTHING,
     MAX_CHOSEN,
@@ -37,19 +36,19 @@ from bot.models.batch import (
     stop_reason,
     waiting,
 )
-from bot.models.button import SeenState, button_value, read_button_value, reference_value
-from bot.models.entry import Entry
 from bot.models.event import WHILE_OPEN, Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
 from bot.models.ids import RemediationRef, check_id, new_id, read_reference, short_hash
 from bot.models.job import (
     DOUBT_SECONDS,
+    FIRST_APPROVAL_SECONDS,
     LIFETIME,
     Answer,
     AuditNote,
     CardNote,
     Claim,
     DecidedBy,
+    FirstApproval,
     Job,
     Outcome,
     PastDecision,
@@ -87,5 +86,20 @@ from bot.models.remediation import (
     is_weaker,
     repairs_since,
 )
-from bot.models.request import MARK, Actor, Blocks, Json, Message, ReplyTarget, Request, decision_of
-from bot.models.verbs import RULES, Verb
+from bot.models.request import (
+    MARK,
+    RULES,
+    Actor,
+    Blocks,
+    Entry,
+    Json,
+    Message,
+    ReplyTarget,
+    Request,
+    SeenState,
+    Verb,
+    button_value,
+    decision_of,
+    read_button_value,
+    reference_value,
+)

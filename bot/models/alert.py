@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from bot.models.approval import FirstApproval
 from bot.models.ids import RemediationRef, short_hash
-from bot.models.job import CardNote, DecidedBy
+from bot.models.job import CardNote, DecidedBy, FirstApproval
 from bot.models.remediation import FINAL, Remediation, State
-from bot.models.verbs import Verb
+from bot.models.request import Verb
 
 HOLD_SECONDS = 30 * 60
 MAX_HOLD_SECONDS = 24 * 3600.0

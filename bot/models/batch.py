@@ -6,12 +6,10 @@ from enum import StrEnum
 
 from bot.errors import OutcomeKind
 from bot.models.alert import Alert, RepairLoad
-from bot.models.approval import FirstApproval
-from bot.models.button import SeenState
 from bot.models.ids import RemediationRef, short_hash
+from bot.models.job import FirstApproval
 from bot.models.remediation import Remediation, State
-from bot.models.request import Actor, ReplyTarget
-from bot.models.verbs import RULES, Verb
+from bot.models.request import RULES, Actor, ReplyTarget, SeenState, Verb
 
 EVERYTHING = "all"
 MAX_CHOSEN = 1000  # at once: that many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.models.alert import Alert, Looking, Pause
-from bot.models.approval import FirstApproval
 from bot.models.batch import Batch
 from bot.models.ids import RemediationRef
+from bot.models.job import FirstApproval
 
 ARRIVED_SECONDS = 15.0  # what was sent so long ago has arrived or never will: the client gives up after 10
 

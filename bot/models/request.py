@@ -1,12 +1,180 @@
-"""One thing that a person asked for: who, what, where."""
+"""One thing that a person asked for: who, what, where. Verbs are data: `RULES` drives buttons, wording, and policy."""
 
-from dataclasses import dataclass, field, replace
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from bot.models.button import SeenState
-from bot.models.ids import RemediationRef, short_hash
-from bot.models.verbs import RULES, Rule, Verb
+from bot.errors import InvalidId, UnreadableButton
+from bot.models.ids import MAX_ID_LENGTH, RemediationRef, short_hash
+from bot.models.remediation import BEGUN, Remediation, State
+
+
+class Verb(StrEnum):
+    """What a person can ask for. The value is the end of a button's `action_id`."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    CANCEL = "cancel"
+    REFRESH = "refresh"
+    HOLD = "hold"
+    RELEASE = "release"
+
+    @property
+    def action_id(self) -> str:
+        """The `action_id` of its button."""
+        return f"remediation:{self}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a verb means.
+
+    Attributes:
+        label: on its button.
+        doing: in progress, as in "is approving".
+        done: finished, as in "was approved".
+        noun: as in "your approval".
+        allowed: the states from which Together takes it.
+        effect: the states that show that it took effect.
+        on_card: whether the bot's own cards carry its button where the state allows it.
+        open_to_all: whether it takes no operator.
+    """
+
+    label: str
+    doing: str
+    done: str
+    noun: str
+    allowed: frozenset[str] = frozenset()
+    effect: frozenset[str] = frozenset()
+    on_card: bool = False
+    open_to_all: bool = False
+
+    @property
+    def decides(self) -> bool:
+        """Whether it changes a remediation."""
+        return bool(self.effect)
+
+
+# Allowed states and results: docs.together.ai/reference, remediation-cancel, -approve and -reject.
+RULES: Mapping[Verb, Rule] = {
+    Verb.APPROVE: Rule(
+        label="Approve",
+        doing="approving",
+        done="approved",
+        noun="approval",
+        allowed=frozenset({State.PENDING_APPROVAL}),
+        effect=BEGUN,
+        on_card=True,
+    ),
+    # Not on the bot's cards: it ends like cancel, and two buttons with one outcome make a tired person wonder.
+    Verb.REJECT: Rule(
+        label="Reject",
+        doing="rejecting",
+        done="rejected",
+        noun="rejection",
+        allowed=frozenset({State.PENDING_APPROVAL}),
+        effect=frozenset({State.CANCELLED}),
+    ),
+    Verb.CANCEL: Rule(
+        label="Cancel remediation",
+        doing="cancelling",
+        done="cancelled",
+        noun="cancellation",
+        allowed=frozenset({State.PENDING_APPROVAL, State.PENDING}),
+        effect=frozenset({State.CANCELLED}),
+        on_card=True,
+    ),
+    Verb.REFRESH: Rule(label="Check again", doing="checking", done="checked", noun="check", open_to_all=True),
+    # Together knows no hold: it is the bot's own, on remediations that the bot follows.
+    Verb.HOLD: Rule(
+        label="Hold for 30 min",
+        doing="holding",
+        done="held",
+        noun="hold",
+        allowed=frozenset({State.PENDING_APPROVAL}),
+    ),
+    Verb.RELEASE: Rule(
+        label="Release hold",
+        doing="releasing",
+        done="released",
+        noun="release",
+        allowed=frozenset({State.PENDING_APPROVAL}),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SeenState:
+    """What was seen: by a person on a card, or by the bot in a read. None where it isn't known.
+
+    Attributes:
+        episode: `Remediation.episode_key`: another one after it has ended and come back under the same ID.
+        at: when it was shown, as Unix time in seconds, where a dialog stood between the message and the decision.
+        holds: the keys of the hold that it showed, to one who releases it.
+        is_first: it said that an approval is the first of two, so nothing runs yet.
+    """
+
+    mode: str | None
+    state: str | None
+    episode: str | None = None
+    at: float | None = None
+    is_first: bool = False
+    holds: tuple[str, ...] = ()
+
+
+def button_value(remediation: Remediation, *, is_first: bool = False) -> str:
+    """Write a button's value: the reference, and what the person is shown."""
+    value = {
+        "cluster_id": remediation.cluster_id,
+        "instance_id": remediation.instance_id,
+        "remediation_id": remediation.id,
+        "mode": remediation.mode,
+        "state": remediation.state,
+        "episode": remediation.episode_key,
+        **({"is_first": True} if is_first else {}),
+    }
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def reference_value(ref: RemediationRef) -> str:
+    """Write the value of a button on a message that shows no remediation, only which one it is about."""
+    return json.dumps(asdict(ref), ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_plain(value: str) -> bool:
+    """Whether a text is short and has no control, format or surrogate characters: no database takes all of these."""
+    return len(value) <= MAX_ID_LENGTH and not any(unicodedata.category(each)[0] == "C" for each in value)
+
+
+def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:
+    """Read a button's value, as this or any earlier release or another tool wrote it.
+
+    Raises:
+        UnreadableButton: it is no such value.
+    """
+    try:
+        fields = json.loads(value) if isinstance(value, str) else None
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise UnreadableButton("its value isn't a JSON object")
+    names = ("cluster_id", "instance_id", "remediation_id")
+    ids = [value for name in names if isinstance(value := fields.get(name), str)]
+    if len(ids) < len(names):
+        raise UnreadableButton("cluster_id, instance_id or remediation_id is missing")
+    mode, state, episode = shown = [fields.get(name) for name in ("mode", "state", "episode")]
+    if not all(each is None or (isinstance(each, str) and _is_plain(each)) for each in shown):
+        raise UnreadableButton("mode or state isn't plain text")
+    try:
+        shown_state = SeenState(mode or None, state or None, episode or None, is_first=fields.get("is_first") is True)
+        return RemediationRef(*ids), shown_state
+    except InvalidId as error:
+        raise UnreadableButton(str(error).removesuffix(".")) from None
+
 
 Json = dict[str, Any]  # an object in a payload
 Blocks = list[Json]
@@ -144,3 +312,28 @@ class Request:
 def decision_of(fingerprint: str) -> str:
     """Return the part of a message's fingerprint that changes with what may be decided on it."""
     return fingerprint[:_DECISION]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing to do, with all that another process needs to do it.
+
+    Attributes:
+        key: Slack's ID of the click or message, by which a redelivery is known.
+        kind: the way in, which knows how it is done.
+        what: it is, as in "your request to pause approvals".
+        action: the control that was used; empty for a message.
+        value: the control's value, or the message's text.
+        ts: of the message.
+        reason: that was given.
+    """
+
+    key: str
+    kind: str
+    what: str
+    actor: Actor
+    place: ReplyTarget
+    action: str = ""
+    value: str = ""
+    ts: str = ""
+    reason: str = ""

@@ -177,7 +177,7 @@ def _results(snapshot: Snapshot) -> Iterator[PendingReply]:
     for batch in snapshot.batches:
         if batch.is_running or batch.id in message.announced:
             continue
-        parts = cards.batch.report(batch)
+        parts = cards.review.report(batch)
         for number, part in enumerate(parts):
             if (key := f"{batch.id} {number}") not in message.announced:
                 is_last = number == len(parts) - 1

@@ -188,7 +188,7 @@ def view() -> dict[str, Any]:
     """The dialog before a selection is carried out."""
     open_ones = waiting(alerts(20))
     called, config = cards.listing.names(open_ones), cards.CardConfig(limit=RepairLimit(nodes=4))
-    return cards.selection.dialog(batch(0), decidable(open_ones, {}, ABOUT.share), called, config)
+    return cards.review.confirmation(batch(0), decidable(open_ones, {}, ABOUT.share), called, config)
 
 
 def review() -> dict[str, Any]:

@@ -63,10 +63,10 @@ def test_only_approved_items_are_called_approved(outcomes: list[str | None], wor
 
 def test_dialog_and_report_of_a_batch() -> None:
     shown, open_ones = batch(6), waiting(alerts(20))
-    view = cards.selection.dialog(
+    view = cards.review.confirmation(
         shown, decidable(open_ones, {}, None), cards.listing.names(open_ones), cards.CardConfig()
     )
-    (report,) = cards.batch.report(shown)
+    (report,) = cards.review.report(shown)
     failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
     failures = cards.digest.failures(failed, {})
     compare("digest-dialog", "\n\n".join([render_view(view), render(report.text, report.blocks), failures.text]) + "\n")
@@ -74,7 +74,7 @@ def test_dialog_and_report_of_a_batch() -> None:
 
 def test_dialog_and_choices_of_a_thousand_nodes_fit_into_slack() -> None:
     thousand = [each for each in alerts(2500) if each.remediation.state == State.PENDING_APPROVAL]
-    view = cards.selection.dialog(
+    view = cards.review.confirmation(
         batch(0), decidable(thousand, {}, None), cards.listing.names(thousand), cards.CardConfig()
     )
     check_view(view)
@@ -87,7 +87,7 @@ def test_dialog_and_choices_of_a_thousand_nodes_fit_into_slack() -> None:
     assert len(options) == 100
     check_options(options)
     shown = batch(1000, 1000)
-    report = cards.batch.report(shown)
+    report = cards.review.report(shown)
     assert len(report) == 1
     for message in [*report, cards.digest.draw(DIGEST, thousand, [shown])]:
         check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
@@ -114,7 +114,7 @@ def test_remediations_of_one_node_count_as_one_node_and_have_names_of_their_own(
     message = cards.digest.draw(DIGEST, many, [])
     assert message.text.startswith("4 of 4 nodes of c need a decision (7 remediations).")
     assert len(set(cards.listing.names(many).values())) == 7
-    view = cards.selection.dialog(batch(0), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
+    view = cards.review.confirmation(batch(0), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
     assert "on 4 of 4 nodes in c." in str(view)
     assert "(4 nodes)" in str(view)
 
@@ -124,7 +124,7 @@ def test_more_nodes_than_the_cluster_is_said_to_have_are_not_counted_against_it(
     many = [replace(each, share=share) for each in waiting(alerts(25))]
     assert cards.digest.draw(DIGEST, many, []).text.startswith("10 nodes in c need a decision.")
     assert "on 10 nodes in c." in str(
-        cards.selection.dialog(batch(0), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
+        cards.review.confirmation(batch(0), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
     )
 
 
@@ -159,7 +159,7 @@ def test_dialog_counts_who_needs_a_second_person_node_by_node() -> None:
     ask, config = batch(0), cards.CardConfig(two_people=TwoPeople(repairs=3, seconds=86_400))
     first = FirstApproval("U0BOB", one.remediation.mode, START, episode=one.remediation.episode)
     called = cards.listing.names([one, often])
-    view = cards.selection.dialog(ask, decidable([one, often], {one.remediation.ref: first}, None), called, config)
+    view = cards.review.confirmation(ask, decidable([one, often], {one.remediation.ref: first}, None), called, config)
     assert "1 of 2 needs a second person's approval." in str(view)
 
 

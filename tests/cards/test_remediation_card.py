@@ -226,7 +226,7 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
                 assert text["verbatim"] is True
                 assert not MARKUP.search(text["text"])
     check_view(
-        cards.selection.dialog(batch(8), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
+        cards.review.confirmation(batch(8), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
     )
     check_view(
         cards.review.dialog(Review(DIGEST.id, "C0OPS"), decidable(many, {}, None, len(many)), cards.CardConfig())
