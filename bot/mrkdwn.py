@@ -28,11 +28,6 @@ def entities(value: str) -> str:
     return value.translate(_ENTITIES)
 
 
-def code(value: str, limit: int) -> str:
-    """Return a value that can be copied. A backtick in it would end the code, so it becomes an apostrophe."""
-    return f"`{escape(value.replace('`', chr(39)), limit - 2) or '-'}`"
-
-
 def when(moment: datetime | float) -> str:
     """Return a moment in the reader's own time zone and words, with UTC for clients that can't; Unix time or a time."""
     utc = _utc(moment)

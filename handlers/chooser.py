@@ -120,7 +120,7 @@ class Chooser:
                 return
             ref = _first(looked, text).ref
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
-        await self.replies.reply_privately(place, chooser.only_shown(present, about, self.config))
+        await self.replies.reply_privately(place, cards.unfollowed(present, about, self.config))
 
     async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> None:
         """Open the dialog at once, then fill it."""

@@ -115,7 +115,9 @@ class Mentions:
         notice = f"<@{actor.user_id}> asked to {verb} this. {told}"
         about = replace(about, mentioned="", is_unlisted=False)  # Together has just listed it
         shown = (
-            cards.pointer(present, notice, about, self.config) if about.ts else cards.unfollowed(present, notice, about)
+            cards.pointer(present, notice, about, self.config)
+            if about.ts
+            else cards.unfollowed(present, about, notice=notice)
         )
         in_thread = place if place.is_direct else replace(place, thread_ts=place.thread_ts or ts)
         await self.replies.answer(in_thread, shown)

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import unescape
+from typing import TypeVar
 
 from bot.models import RULES, Json, Message, Verb
 from bot.mrkdwn import clean, entities
+from bot.parsing import MAX_REASON
 
 MAX_HEADER = 150  # docs.slack.dev, header block
 MAX_VALUE = 2000  # of a button (docs.slack.dev, button element)
@@ -16,8 +18,8 @@ MAX_CONTEXT = 10  # elements of small print (docs.slack.dev, context block)
 MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
 MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
 _MAX_ALARM = 200  # docs.slack.dev, alert block
-NOTICE = "notice-"
 Element = Json
+T = TypeVar("T")
 _TOKEN = re.compile(
     r"<(?:@(?P<user>[A-Z0-9]+)|!subteam\^(?P<group>[A-Z0-9]+)|#(?P<channel>[A-Z0-9]+)"
     r"|!date\^(?P<at>\d+)\^(?P<format>[^|>]+)\|(?P<fallback>[^>]+)|(?P<url>https?://[^|>]+)\|(?P<label>[^>]+))>"
@@ -105,16 +107,21 @@ def rich_text(lines: Iterable[Sequence[Element]]) -> Json:
 
 def rich_texts(lines: Iterable[Sequence[Element]]) -> list[Json]:
     """Return lines of elements in as few blocks as hold them; no line is cut."""
-    chunks: list[list[Sequence[Element]]] = []
-    size = MAX_TEXT
-    for line in lines:
-        length = 1 + sum(units(str(each.get("text", ""))) for each in line)
+    sized = ((line, 1 + sum(units(str(each.get("text", ""))) for each in line)) for line in lines)
+    return [rich_text(chunk) for chunk in _chunks(sized, MAX_TEXT)]
+
+
+def _chunks(sized: Iterable[tuple[T, int]], limit: int) -> list[list[T]]:
+    """Return lines, each of which came with its length, in as few chunks as hold them."""
+    chunks: list[list[T]] = []
+    size = limit
+    for line, length in sized:
         size += length
-        if size > MAX_TEXT:
+        if size > limit:
             chunks.append([])
             size = length
         chunks[-1].append(line)
-    return [rich_text(chunk) for chunk in chunks]
+    return chunks
 
 
 def units(text: str) -> int:
@@ -122,11 +129,16 @@ def units(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def title(text: str, url: str = "", beside: str = "") -> Json:
+def header(text: str) -> Json:
+    """Return a heading, raw."""
+    return {"type": "header", "text": plain(clean(text, MAX_HEADER))}
+
+
+def title(text: str, url: str, beside: str) -> Json:
     """Return a card's first line, raw: a link in bold where there is something to link to, which no header can be."""
     rest = f" · {beside}" if beside else ""
     if not url:
-        return {"type": "header", "text": plain(clean(f"{text}{rest}", MAX_HEADER))}
+        return header(f"{text}{rest}")
     link = {"type": "link", "url": url, "text": text, "style": {"bold": True}}
     return rich_text([[link, *([{"type": "text", "text": rest}] if rest else [])]])
 
@@ -146,9 +158,9 @@ def paragraph(text: str, *, bold: bool = False) -> Json:
     return rich_text([elements(text, bold=bold)])
 
 
-def notices(lines: Iterable[str]) -> list[Json]:
-    """Return lines in bold that hold for now: by their IDs they are taken away again."""
-    return [{**paragraph(line, bold=True), "block_id": f"{NOTICE}{number}"} for number, line in enumerate(lines)]
+def paragraphs(*texts: str) -> list[Json]:
+    """Return escaped texts as a paragraph each, but for empty ones."""
+    return [paragraph(each) for each in texts if each]
 
 
 def preformatted(lines: Sequence[str]) -> list[Json]:
@@ -174,11 +186,8 @@ def context(*texts: str) -> Json:
 
 def literal(text: str) -> Json:
     """Return escaped text as small print: mentions, times and links are live, and all else is drawn literally."""
-    found, end = list[Element](), 0
-    for token in _TOKEN.finditer(text):
-        found += [plain(unescape(text[end : token.start()]).strip()), mrkdwn(token[0])]
-        end = token.end()
-    found.append(plain(unescape(text[end:]).strip()))
+    parts = elements(text)
+    found = [plain(each["text"].strip()) if each["type"] == "text" else mrkdwn(_marked_up(each)) for each in parts]
     return {"type": "context", "elements": [each for each in found if each["text"]][:MAX_CONTEXT]}
 
 
@@ -252,24 +261,15 @@ def without_controls(blocks: Sequence[Json]) -> Iterator[Json]:
             yield {name: value for name, value in block.items() if name != "accessory"}
 
 
-def pages(lines: Sequence[str], between: str = "\n", limit: int = MAX_TEXT) -> list[str]:
+def pages(lines: Iterable[str], between: str = "\n", limit: int = MAX_TEXT) -> list[str]:
     """Return lines in as few texts of Slack's size as hold them; no line is cut."""
-    found: list[str] = []
-    size = limit
-    for line in lines:
-        length = len(between) + units(line)
-        size += length
-        if size > limit:
-            found.append(line)
-            size = length
-        else:
-            found[-1] += f"{between}{line}"
-    return found
+    chunks = _chunks(((line, len(between) + units(line)) for line in lines), limit)
+    return [between.join(chunk) for chunk in chunks]
 
 
-def story(lines: Sequence[str], between: str = "\n") -> str:
+def story(lines: Iterable[str]) -> str:
     """Return as many lines as the text beside the blocks holds."""
-    return pages(lines, between, MAX_STORY)[0]
+    return pages(lines, limit=MAX_STORY)[0]
 
 
 def modal(
@@ -306,7 +306,7 @@ def boxes(name: str, options: Sequence[Element], first: Sequence[Element]) -> El
     return drawn | {"initial_options": [*first]} if first else drawn
 
 
-def reason_field(name: str, hint: str, longest: int, *, is_optional: bool) -> Element:
+def reason_field(name: str, hint: str, *, is_optional: bool = True) -> Element:
     """Return a dialog's field for a reason."""
-    typed: Element = {"type": "plain_text_input", "action_id": name, "multiline": True, "max_length": longest}
+    typed: Element = {"type": "plain_text_input", "action_id": name, "multiline": True, "max_length": MAX_REASON}
     return field(name, "Reason", typed, hint, is_optional=is_optional)

@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass
 
 from bot.cards import blocks, faults, labels
 from bot.cards.blocks import elements
-from bot.cards.config import CardConfig
 from bot.cards.labels import fault
-from bot.cards.listing import lines_message, remediation_lines, returned_lines
+from bot.cards.listing import first_of, lines_message, remediation_lines, returned_lines
 from bot.cards.notices import without_header
 from bot.cards.remediation_card import card
-from bot.models import Alert, CardContext, FaultReport, Json, Message, Remediation, key
+from bot.models import Alert, FaultReport, Json, Message, Remediation, key
 from bot.mrkdwn import ago, clean, escape
 from bot.parsing import MAX_REASON
 
@@ -109,7 +108,7 @@ def chooser(choice: Choice, shown: Remediation | None, note: str = "") -> Json:
         **loading(),
         "private_metadata": choice.dump(),
         "submit": blocks.plain("Cancel remediation"),
-        "blocks": [*([blocks.paragraph(note)] if note else []), remediation, *preview, reason],
+        "blocks": [*blocks.paragraphs(note), remediation, *preview, reason],
     }
 
 
@@ -179,9 +178,8 @@ def not_read(unreadable: Sequence[str]) -> str:
     """Return which clusters couldn't be read, as trusted markup; empty for none."""
     if not unreadable:
         return ""
-    named = [escape(each, 60) for each in unreadable if each][:5]
-    more = f" and {len(unreadable) - len(named)} more" if len(unreadable) > len(named) and named else ""
-    what = ", ".join(named) + more if named else "the list of clusters"
+    named = [each for each in unreadable if each]
+    what = first_of(named, 5, 60, len(unreadable) - len(named)) if named else "the list of clusters"
     return f"Couldn't read {what} from Together, so some may be missing."
 
 
@@ -190,9 +188,3 @@ def places(within: Sequence[str]) -> str:
     if len(within) == 1:
         return f"{escape(within[0], 60)}, the only cluster that this bot reads"
     return f"the {len(within)} clusters that this bot reads" if within else ""
-
-
-def only_shown(remediation: Remediation, about: CardContext, config: CardConfig) -> Message:
-    """Return a card without controls, for one person."""
-    drawn = card(remediation, about=about, config=config)
-    return Message(drawn.text, list(blocks.without_controls(drawn.blocks)))

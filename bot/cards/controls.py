@@ -36,13 +36,12 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
     elif not buttons or len(value) > blocks.MAX_VALUE:
         controls, more = [blocks.button(Verb.REFRESH, reference_value(remediation.ref))], []
     else:
-        offered = [verb for verb, rule in RULES.items() if (about.followed if verb is Verb.HOLD else rule.on_card)]
-        allowed = [verb for verb in offered if remediation.state in RULES[verb].allowed]
-        if about.is_observed:
-            allowed = [verb for verb in allowed if not RULES[verb].decides]
         controls = [
             _hold_menu(about) if verb is Verb.HOLD else _button(verb, remediation, value, about, config)
-            for verb in allowed
+            for verb, rule in RULES.items()
+            if (about.followed if verb is Verb.HOLD else rule.on_card)
+            and remediation.state in rule.allowed
+            and not (about.is_observed and rule.decides)
         ]
         if about.followed and not about.is_one_of_many and remediation.state == State.PENDING_APPROVAL:
             controls.append(blocks.press(LOOKING, "I'm looking", value=value))
@@ -51,19 +50,17 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
 
 def _hold_menu(about: CardContext) -> Json:
     """Return for how long: the value of the buttons beside it says of what, since an option is too short for that."""
-    choices = [*HOLDS, ("With a reason…", WITH_REASON), *_release(about.hold)]
+    choices = [*HOLDS, ("With a reason…", WITH_REASON)]
+    if about.hold:
+        # What is shown of the hold, where it fits: somebody may have joined it since.
+        shown = ":".join([RELEASE, *sorted(about.hold.keys)])
+        choices.append(("Release hold", shown if len(shown) <= blocks.MAX_OPTION_TEXT else RELEASE))
     return {
         "type": "static_select",
         "action_id": Verb.HOLD.action_id,
         "placeholder": blocks.plain("Hold"),
-        "options": [{"text": blocks.plain(text), "value": chosen} for text, chosen in choices],
+        "options": [blocks.option(*each) for each in choices],
     }
-
-
-def _release(hold: Hold | None) -> list[tuple[str, str]]:
-    """Return the choice that ends a hold, with what is shown of it where it fits: somebody may have joined it since."""
-    whole = ":".join([RELEASE, *sorted(hold.keys)]) if hold else ""
-    return [("Release hold", whole if len(whole) <= blocks.MAX_OPTION_TEXT else RELEASE)] if whole else []
 
 
 def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig) -> Json:
@@ -93,8 +90,7 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
         button["style"] = "primary"
     if RULES[verb].decides and not asks_reason:
         held = hold_lines(about.hold) if about.hold and verb is Verb.APPROVE else ()
-        approved = "This repair is already approved. " if remediation.is_reviewed and verb is Verb.CANCEL else ""
-        known = approved
+        known = "This repair is already approved. " if remediation.is_reviewed and verb is Verb.CANCEL else ""
         if verb is Verb.APPROVE and config.needs_two(remediation.mode, about.history):
             known = _FIRST if _is_first(remediation, about, config) else _SECOND
         wait = config.wait_of(remediation.cluster_id)
@@ -105,7 +101,13 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
         load = f" Cluster: {labels.load(about.share)}." if verb is Verb.APPROVE and about.share else ""
         if blocks.units(asked.text + load) <= _MAX_DIALOG:  # the effect matters more
             asked = asked._replace(text=asked.text + load)
-        button["confirm"] = _dialog(asked)
+        button["confirm"] = {
+            "title": blocks.plain(clean(asked.title, 100)),
+            "text": blocks.plain(clean(asked.text, _MAX_DIALOG)),
+            "confirm": blocks.plain(asked.yes),
+            "deny": blocks.plain(asked.no),
+            **({"style": "danger"} if asked.is_destructive else {}),
+        }
     return button
 
 
@@ -156,13 +158,3 @@ def question(verb: Verb, mode: str, node: str, known: str = "", wait: int | None
             raise ValueError(f"{verb} decides nothing")
         case _:
             assert_never(verb)
-
-
-def _dialog(asked: Question) -> Json:
-    dialog: Json = {
-        "title": blocks.plain(clean(asked.title, 100)),
-        "text": blocks.plain(clean(asked.text, _MAX_DIALOG)),
-        "confirm": blocks.plain(asked.yes),
-        "deny": blocks.plain(asked.no),
-    }
-    return {**dialog, "style": "danger"} if asked.is_destructive else dialog

@@ -13,6 +13,7 @@ from bot.cards.listing import (
     blast_radius,
     cluster_of,
     counted,
+    entry,
     grouped,
     half_approved,
     lines_message,
@@ -23,9 +24,10 @@ from bot.cards.listing import (
     nodes_of,
     plural,
     since,
+    with_rest,
 )
 from bot.cards.pause import pause_line
-from bot.cards.remediation_card import ON_CALL, looking_line, mention
+from bot.cards.remediation_card import looking_line, mention, on_call
 from bot.cards.review import REPORT_LINES, controls, progress_lines, stop_button
 from bot.models import (
     Alert,
@@ -77,25 +79,26 @@ def draw(  # noqa: PLR0913 - what a digest shows
     warnings += [labels.OBSERVED if is_observed else some] if observed and open_ones else []
     warnings += [pause_line(pause)] if pause and open_ones else []
     warnings += [looking_line(of.looking)] if of.looking and open_ones else []
-    called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and open_ones else ""
+    called = on_call(of.mentioned) if open_ones else ""
     waits = {each.ref for each in open_ones}
     states = _others(alerts, batches)
     groups = grouped(open_ones)
-    listed = _groups(groups, names(alerts), firsts or {}) if groups else _failed(alerts)
+    failed = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
+    listed = _groups(groups, names(alerts), firsts or {}) if groups else _lines(failed, alerts)
     cause = _cause(open_ones, groups)
     drawn = [
-        {"type": "header", "text": blocks.plain(f"{clean(title, 145)} {'🌩️' if open_ones else '✅'}")},
-        *([blocks.paragraph(cause)] if cause else []),
+        blocks.header(f"{clean(title, 145)} {'🌩️' if open_ones else '✅'}"),
+        *blocks.paragraphs(cause),
         *(blocks.paragraph(each, bold=True) for each in warnings),
         *_running(running),
         *controls(of, len(open_ones), decidable, running[-1] if running else None, pause),
         *blocks.rich_texts(listed),
-        *([blocks.paragraph(states)] if states else []),
+        *blocks.paragraphs(states),
         *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, waits))),
-        *([blocks.paragraph(called)] if called else []),
+        *blocks.paragraphs(called),
     ]
     told = [f"{escape(title, 200)}.", cause, *warnings, called, *map(blocks.markup, listed), states]
-    return Message(text=blocks.story([each for each in told if each]), blocks=drawn)
+    return Message(text=blocks.story(filter(None, told)), blocks=drawn)
 
 
 def _running(batches: Sequence[Batch]) -> Iterator[Json]:
@@ -117,16 +120,16 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
     how = f"started {'automatically' if is_automatic else 'in Together'}" if name else "since before monitoring started"
     ended = "repaired" if is_well else "no longer in repair"
     title = f"{many}in repair, {how}" if left else f"Over: {many}{ended}, {how}"
-    called = f"{ON_CALL}{mention(of.mentioned)}" if of.mentioned and left else ""
+    called = on_call(of.mentioned) if left else ""
     lines = _lines(sorted(left or alerts, key=since), alerts)
     states = _others(alerts, [])
     drawn = [
-        {"type": "header", "text": blocks.plain(f"{clean(title, 145)} {'🔧' if left else '✅' if is_well else '❕'}")},
+        blocks.header(f"{clean(title, 145)} {'🔧' if left else '✅' if is_well else '❕'}"),
         *blocks.rich_texts(lines),
-        *([blocks.paragraph(each) for each in (states, called) if each]),
+        *blocks.paragraphs(states, called),
     ]
     told = [f"{escape(title, 200)}.", called, *map(blocks.markup, lines), states]
-    return Message(text=blocks.story([each for each in told if each]), blocks=drawn)
+    return Message(text=blocks.story(filter(None, told)), blocks=drawn)
 
 
 def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Alert]) -> str:
@@ -188,12 +191,6 @@ def _in_a_line(shown: Element) -> Element:
     return {**shown, "text": clean(shown["text"], NAMES)}
 
 
-def _failed(alerts: Sequence[Alert]) -> list[Sequence[Element]]:
-    """Return a line for each of the first ten that failed, and the rest counted."""
-    failed = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
-    return _lines(failed, alerts)
-
-
 def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Sequence[Element]]:
     """Return a line for each of the first ten, and the rest counted, named as nowhere else among all alerts."""
     called = names(alerts)
@@ -206,12 +203,11 @@ def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Sequence[E
 def _line(alert: Alert, name: str) -> Sequence[Element]:
     remediation = alert.remediation
     told = [escape(mode_name(alert), 60)]
-    if found := fault(remediation, is_brief=True):
-        told.append(escape(found, 100))
+    told.append(escape(fault(remediation, is_brief=True), 100))
     if remediation.state == State.FAILED:
         error = remediation.error_message
         told.append(f"failed{f': “{escape(error, 150)}”' if error else ''}")
-    return [*node(name), *elements(f"  {' · '.join(told)}")]
+    return entry(name, *told)
 
 
 def _others(alerts: Sequence[Alert], batches: Sequence[Batch]) -> str:
@@ -251,13 +247,11 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
         who = f"{who} {mention(called)}".strip()
     what = "these repairs you approved failed" if people and len(approved) == len(alerts) else "these repairs failed"
     head = f"{who}, {what}:" if who else f"{what[0].upper()}{what[1:]}:"
-    lines = [_failure(each) for each in alerts[:REPORT_LINES]]
-    if (more := len(alerts) - len(lines)) > 0:
-        lines.append(elements(f"…and {more} more"))
+    lines = with_rest([_failure(each) for each in alerts[:REPORT_LINES]], len(alerts))
     return lines_message(head, lines)
 
 
-def _failure(alert: Alert) -> Sequence[Element]:
+def _failure(alert: Alert) -> list[Element]:
     """Return a failure in a line, and who approved it where that was not through Slack."""
     error, reviewer = alert.remediation.error_message, alert.remediation.reviewed_by
     said = f"“{escape(error, 200)}”" if error else "no reason given"

@@ -9,7 +9,7 @@ from bot.cards.blocks import Element, elements
 from bot.cards.labels import common_fault, severity_and_fault
 from bot.cards.listing import plural
 from bot.cards.pause import resume_button
-from bot.cards.remediation_card import mention
+from bot.cards.remediation_card import mention, on_call
 from bot.models import QUIET_SECONDS, Fault, FaultReport, Message
 from bot.mrkdwn import escape, lasted, when
 
@@ -34,8 +34,8 @@ def unrepaired(
         lines.append(elements(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together."))
         lines += [elements(_confirmed(as_of))] if as_of else []
     if called and (overdue or report.brake_key):
-        lines.append(elements(f"On call: {mention(called)}"))
-    told = _message(lines)
+        lines.append(elements(on_call(called)))
+    told = listing.message(lines)
     if not report.brake_key:
         return told
     return replace(told, blocks=[*told.blocks, blocks.actions([resume_button(cluster_id)])])
@@ -47,7 +47,7 @@ def more_unrepaired(report: FaultReport, faults: Sequence[Fault], seconds: float
     if faults:
         lines.append(elements(f"{_nodes(faults)}: critical for {lasted(seconds)} or longer, and no repair is open."))
         lines += _first(faults, len(faults))
-    return _message([*lines, *([elements(mention(called))] if called else [])])
+    return listing.message([*lines, *([elements(mention(called))] if called else [])])
 
 
 def none_left(report: FaultReport, now: float, as_of: float) -> Message:
@@ -59,14 +59,14 @@ def none_left(report: FaultReport, now: float, as_of: float) -> Message:
     """
     where = escape(report.cluster, 100)
     if not report.is_watched:
-        return _message([elements(f"{where} isn't monitored any more, {when(now)}.", bold=True)])
+        return listing.message([elements(f"{where} isn't monitored any more, {when(now)}.", bold=True)])
     if as_of and report.is_announced:
         head = elements(f"{where}: no critical fault without a repair is known", bold=True)
-        return _message([head, elements(_confirmed(as_of))])
+        return listing.message([head, elements(_confirmed(as_of))])
     told = ["the storm brake is released"] if report.message and report.message.has_brake else []
     if report.is_announced or not told:
         told.append("Together lists no critical fault without a repair")
-    return _message([elements(f"{where}: {', and '.join(told)}, {when(now)} ✅", bold=True)])
+    return listing.message([elements(f"{where}: {', and '.join(told)}, {when(now)} ✅", bold=True)])
 
 
 def _confirmed(as_of: float) -> str:
@@ -110,16 +110,10 @@ def _first(faults: Sequence[Fault], count: int) -> list[list[Element]]:
 
 def _line(each: Fault, cluster: str = "") -> list[Element]:
     told = [escape(cluster, 60), severity_and_fault(each.alert), f"since {when(each.alert.started_at or each.since)}"]
-    return [*listing.node(each.alert.node or "unknown node"), *elements(f"  {' · '.join(filter(None, told))}")]
-
-
-def _message(lines: Sequence[list[Element]]) -> Message:
-    return Message(blocks.story([blocks.markup(each) for each in lines]), blocks.rich_texts(lines))
+    return listing.entry(each.alert.node or "unknown node", *told)
 
 
 def _nodes(faults: Sequence[Fault], unnamed: int = 0) -> str:
     """Return the names of the first nodes, escaped, and how many more there are."""
     names = list(dict.fromkeys(each.alert.node or "unknown node" for each in faults))
-    more = len(names) + unnamed - 3  # which fit into a notification
-    shown = ", ".join(escape(each, 60) for each in names[:3])
-    return f"{shown} and {more} more" if more > 0 else shown
+    return listing.first_of(names, 3, 60, unnamed)  # three fit into a notification

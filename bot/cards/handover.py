@@ -7,7 +7,7 @@ from bot.cards import labels
 from bot.cards.blocks import Element, elements
 from bot.cards.chooser import not_read
 from bot.cards.labels import fault
-from bot.cards.listing import LISTED, lines_message, mode_name, node, plural, returned_lines, since, with_rest
+from bot.cards.listing import LISTED, entry, lines_message, mode_name, plural, returned_lines, since, with_rest
 from bot.daily import DailyTime
 from bot.models import IN_REPAIR, OWN_COMMENT, Alert, FaultReport, Message, State
 from bot.mrkdwn import clean, escape, lasted, when
@@ -42,9 +42,8 @@ def shift(
     running = [each for each in alerts if each.as_told.state in IN_REPAIR and not each.is_unlisted]
     ended = [each for each in alerts if each.is_closed and _ended_at(each) >= began]
     new = f"{len(opened) or 'no'} new {plural('remediation', len(opened))}. {_results(ended)}"
-    told = [f"In repair now: {len(running)}." if running else ""]
     rest = [_decided(alerts, began), _often(opened), _unrepaired(faults), not_read(unreadable)]
-    lines: list[Sequence[Element]] = [elements(each) for each in told if each]
+    lines: list[Sequence[Element]] = [elements(f"In repair now: {len(running)}.")] if running else []
     waiting = [each for each in alerts if each.is_waiting and each.as_told.state == State.PENDING_APPROVAL]
     lines += _waiting(sorted(waiting, key=since), is_sure=not unreadable)
     if failed := [each for each in ended if each.remediation.state == State.FAILED]:
@@ -153,7 +152,7 @@ def _lines(found: Sequence[Alert]) -> list[list[Element]]:
         told = [escape(part, 60) for part in (one.cluster_id, mode_name(each), fault(one, is_brief=True))]
         error = f"“{escape(one.error_message, 150)}”" if one.error_message else ""
         told += [f"since {when(since(each))}"] if each.is_waiting else [error, _who(each)]
-        lines.append([*node(one.node), *elements(f"  {' · '.join(part for part in told if part)}")])
+        lines.append(entry(one.node, *told))
     return with_rest(lines, len(found))
 
 

@@ -57,8 +57,13 @@ def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
     told += [f"{name}: {value}" for name, value in words if value]
     told += [f"Alert {each}" for each in plain_alerts(remediation)]
     told += [f"{plain_when(each.at)}: {each.verb} by {each.user_id} in Slack: {each.outcome}" for each in past]
+    return _to_copy(told)
+
+
+def _to_copy(told: Sequence[str]) -> Message:
+    """Return raw lines as a message to copy from."""
     lines = [clean(each, 400) for each in told]
-    return Message(blocks.story([entities(each) for each in lines]), blocks.preformatted(lines))
+    return Message(blocks.story(map(entities, lines)), blocks.preformatted(lines))
 
 
 def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDecision]) -> Message:
@@ -88,9 +93,7 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
         happened.append((back.at, f"{back.fault} {'still fired' if back.was_firing else 'came back'}"))
     cluster = about.share.cluster if about.share and about.share.cluster else remediation.cluster_id
     lines = [f"### {remediation.node} ({cluster}): {mode}, {state.lower()}", ""]
-    lines += [f"- {plain_when(at)}: {what}" for at, what in sorted(happened)]
-    lines = [clean(each, 400) for each in lines]
-    return Message(blocks.story([entities(each) for each in lines]), blocks.preformatted(lines))
+    return _to_copy(lines + [f"- {plain_when(at)}: {what}" for at, what in sorted(happened)])
 
 
 def _did(past: PastDecision) -> str:

@@ -88,6 +88,11 @@ def node(name: str) -> list[Element]:
     return elements(escape(name, 100) or "-", code=True)
 
 
+def entry(name: str, *told: str) -> list[Element]:
+    """Return a line about a node: its name, raw, and what is told of it, escaped."""
+    return [*node(name), *elements(f"  {' · '.join(filter(None, told))}")]
+
+
 def remediation_lines(
     found: Sequence[Remediation], most: int, when: Callable[[Remediation], str]
 ) -> list[list[Element]]:
@@ -112,20 +117,29 @@ def _returned_line(alert: Alert) -> list[Element]:
     if back:
         did = "didn't stop" if back.was_firing else f"came back after {lasted(back.at - one.succeeded_at)}"
         told.append(f"{escape(back.fault, 60)} {did}")
-    return [*node(one.node), *elements(f"  {' · '.join(told)}")]
+    return entry(one.node, *told)
 
 
 def _line(each: Remediation, when: str) -> list[Element]:
     told = [each.cluster_id, labels.mode(each.mode).name, fault(each, is_brief=True)]
     told += [labels.state(each.state, reviewed=each.is_reviewed)[0].lower()]
-    shown = [escape(part, 60) for part in told if part] + ([when] if when else [])
-    return [*node(each.node), *elements(f"  {' · '.join(shown)}")]
+    return entry(each.node, *(escape(part, 60) for part in told), when)
 
 
 def lines_message(head: str, lines: Sequence[Sequence[Element]]) -> Message:
     """Return a message of a heading and lines."""
-    shown = blocks.rich_texts([elements(head, bold=True), *lines])
-    return Message(blocks.story([head, *map(blocks.markup, lines)]), shown)
+    return message([elements(head, bold=True), *lines])
+
+
+def message(lines: Sequence[Sequence[Element]]) -> Message:
+    """Return a message of lines."""
+    return Message(blocks.story(map(blocks.markup, lines)), blocks.rich_texts(lines))
+
+
+def first_of(names: Sequence[str], most: int, limit: int, beyond: int = 0) -> str:
+    """Return the first of raw names, each of at most `limit` characters, and how many more and `beyond` there are."""
+    more = len(names) + beyond - most
+    return f"{', '.join(escape(each, limit) for each in names[:most])}{f' and {more} more' if more > 0 else ''}"
 
 
 Firsts = Mapping[RemediationRef, FirstApproval]

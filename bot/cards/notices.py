@@ -7,7 +7,7 @@ from bot.cards import blocks
 from bot.cards.blocks import line
 from bot.cards.config import CardConfig
 from bot.cards.controls import LOOKING, MORE
-from bot.cards.remediation_card import ON_CALL, card, ids
+from bot.cards.remediation_card import NOTICE, ON_CALL, card, ids
 from bot.errors import BotError, UnreadableCommand
 from bot.models import (
     MARK,
@@ -37,7 +37,7 @@ def decision_beneath(alert: Message, card: Message) -> Message:
     """Return another tool's alert with a card beneath it: the alert keeps its own words, and loses its buttons."""
     added = [{"type": "divider"}, *without_header(card)]
     named = [{**block, "block_id": f"{ADDED}{number}"} for number, block in enumerate(added)]
-    theirs = [each for each in _unmarked(alert.blocks) if not _is_added(each)]
+    theirs = [each for each in _unmarked(alert.blocks) if not str(each.get("block_id", "")).startswith(ADDED)]
     kept = list(blocks.without_controls(theirs))[: blocks.MAX_BLOCKS - len(named)]
     return Message(_told(alert, card.text), [*kept, *named], _without_controls(alert.attachments))
 
@@ -69,7 +69,7 @@ def with_line(place: ReplyTarget, line: str, *, keeps_controls: bool) -> Message
     original = place.original or Message("")
     kept = [each for each in _unmarked(original.blocks) if each.get("block_id") != _LINE]
     if not place.is_foreign:  # what was said before no longer holds
-        kept = [each for each in kept if not str(each.get("block_id", "")).startswith(blocks.NOTICE)]
+        kept = [each for each in kept if not str(each.get("block_id", "")).startswith(NOTICE)]
     attachments = original.attachments
     if not keeps_controls:
         kept, attachments = list(blocks.without_controls(kept)), _without_controls(attachments)
@@ -80,10 +80,6 @@ def with_line(place: ReplyTarget, line: str, *, keeps_controls: bool) -> Message
     drawn = [*kept, added] if place.is_foreign else [*own, added, *kept[1:]]
     text = _told(original, line) if place.is_foreign else blocks.story([line, original.text])
     return Message(text, drawn, attachments)
-
-
-def _is_added(block: Json) -> bool:
-    return str(block.get("block_id", "")).startswith(ADDED)
 
 
 def _unmarked(alert: Blocks) -> Blocks:
@@ -129,7 +125,10 @@ def in_progress(request: Request, since: float) -> Message:
     if request.place.original is not None:
         shown = with_line(request.place, doing, keeps_controls=False)
         return shown if request.place.is_foreign else replace(shown, blocks=_under_way(shown.blocks, request.verb))
-    return Message(f"{doing} {escape(str(request.ref), 1500)}", [blocks.paragraph(doing, bold=True), _ids(request.ref)])
+    return Message(
+        f"{doing} {escape(str(request.ref), 1500)}",
+        [blocks.paragraph(doing, bold=True), blocks.context(ids(request.ref))],
+    )
 
 
 def _under_way(drawn: Blocks, verb: Verb) -> Blocks:
@@ -170,7 +169,7 @@ def failure(error: BotError, request: Request, node: str = "", console: str = ""
     about = f"{escape(node or ref.instance_id, 100)}, {request.rule.noun}: <@{request.actor.user_id}>"
     next_step = error.next_step.replace(CONSOLE, f"<{entities(console)}|{CONSOLE}>") if console else error.next_step
     shown = [blocks.statement(f"⚠️ {about} {error.sentence}", next_step), *_quotation(error)]
-    return Message(f"{about} {error} {escape(str(ref), 1500)}", [*shown, _ids(ref), *buttons])
+    return Message(f"{about} {error} {escape(str(ref), 1500)}", [*shown, blocks.context(ids(ref)), *buttons])
 
 
 def private(error: BotError) -> Message:
@@ -187,9 +186,11 @@ def pointer(remediation: Remediation, said: str, about: CardContext, config: Car
     return blocks.line(f"{escape(remediation.node, 100)}: {said} {where}")
 
 
-def unfollowed(remediation: Remediation, notice: str, about: CardContext) -> Message:
+def unfollowed(
+    remediation: Remediation, about: CardContext, config: CardConfig | None = None, notice: str = ""
+) -> Message:
     """Return a card that nobody keeps current, without controls that would outlive it."""
-    drawn = card(remediation, notice=notice, about=about)
+    drawn = card(remediation, notice=notice, about=about, config=config)
     return Message(drawn.text, list(blocks.without_controls(drawn.blocks)))
 
 
@@ -233,10 +234,6 @@ def usage() -> Message:
 def mentions() -> Message:
     """Return what can be asked in a message."""
     return Message(MENTIONS, [blocks.section(MENTIONS)])
-
-
-def _ids(ref: RemediationRef) -> Json:
-    return blocks.context(ids(ref))
 
 
 def _quotation(error: BotError) -> Blocks:

@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 from bot.cards import blocks
 from bot.cards.blocks import line
 from bot.models import LOOKING_SECONDS, Json, Looked, Message, Pause, Pauser, ReplyTarget
 from bot.mrkdwn import clean, clock_time, escape, when
-from bot.parsing import MAX_REASON
 
 PAUSE, RESUME = "approvals:pause", "approvals:resume"
 PAUSE_DIALOG = "approvals:pause-for"  # opens the dialog, and is its name
@@ -58,7 +56,7 @@ def pause_dialog(cluster_id: str, place: ReplyTarget) -> Json:
     drawn = [
         blocks.statement(f"Nobody can approve {where} until then.", "Cancel still works. Any operator can resume."),
         length,
-        blocks.reason_field(PAUSE_DIALOG, hint, MAX_REASON, is_optional=True),
+        blocks.reason_field(PAUSE_DIALOG, hint),
     ]
     known = json.dumps([cluster_id, place.channel_id, place.is_home])
     return blocks.modal("Pause approvals", drawn, name=PAUSE_DIALOG, private_metadata=known, submit="Pause approvals")
@@ -95,7 +93,7 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
     drawn = [
         blocks.statement(resumes, f"{warns}{others}".strip()),
         blocks.field(ENDS, "Which pauses end", field, "People whose pause you end are told."),
-        blocks.reason_field(RESUME_DIALOG, hint, MAX_REASON, is_optional=True),
+        blocks.reason_field(RESUME_DIALOG, hint),
     ]
     known = json.dumps([cluster_id, place.channel_id, place.is_home, since])
     return _resume(drawn, private_metadata=known, submit="Resume approvals")
@@ -124,16 +122,18 @@ def _resume(drawn: Sequence[Json], **more: str) -> Json:
 
 def paused(cluster_id: str, pause: Pause) -> Message:
     """Tell who paused approvals that they are."""
-    told = line(pause_line(pause))
-    return replace(told, blocks=[*told.blocks, blocks.actions(pause_buttons(cluster_id, pause)[:1])])
+    return _still(cluster_id, pause_line(pause))
 
 
 def resumed(cluster_id: str, left: Pause | None) -> Message:
     """Tell who resumed approvals that they are, or what pauses them still."""
     if left is None:
         return line(f"Approvals resumed {_where(cluster_id)}.")
-    told = line(f"Not all of it is over. {pause_line(left)}")
-    return replace(told, blocks=[*told.blocks, blocks.actions(pause_buttons(cluster_id, left)[:1])])
+    return _still(cluster_id, f"Not all of it is over. {pause_line(left)}")
+
+
+def _still(cluster_id: str, said: str) -> Message:
+    return Message(said, [blocks.paragraph(said), blocks.actions([resume_button(cluster_id or ALL_CLUSTERS)])])
 
 
 def pause_ended(user_id: str, cluster_id: str, by: str, reason: str) -> Message:

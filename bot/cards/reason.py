@@ -21,7 +21,6 @@ from bot.models import (
     read_button_value,
 )
 from bot.mrkdwn import clean, entities, escape
-from bot.parsing import MAX_REASON
 
 REASON, MODE, HOLD_FOR = "reason", "mode", "seconds"
 _TOLD_ALONE = "The channel and on-call are told who did it and why, and the audit trail flags it."
@@ -71,7 +70,7 @@ def hold_dialog(request: Request, node: str) -> Json:
 
 def _reason_field(*, is_optional: bool) -> Json:
     hint = "Shown on the card and kept in the audit trail."
-    return blocks.reason_field(REASON, hint, MAX_REASON, is_optional=is_optional)
+    return blocks.reason_field(REASON, hint, is_optional=is_optional)
 
 
 def _view(request: Request, title: str, submit: str, drawn: Blocks) -> Json:
@@ -81,7 +80,10 @@ def _view(request: Request, title: str, submit: str, drawn: Blocks) -> Json:
 def _modes(node: str, suggested: str, offered: Sequence[str], wait: int | None) -> Blocks:
     """Return what Together suggests, what each other mode does, and a menu of them."""
     options = [blocks.option(labels.mode(each).name, each) for each in offered]
-    effects = [[*elements(labels.mode(each).name, bold=True), *elements(f": {_effect(each)}")] for each in offered]
+    effects = [
+        [*elements(labels.mode(each).name, bold=True), *elements(f": {entities(labels.mode(each).effect)}")]
+        for each in offered
+    ]
     return [
         blocks.statement(
             f"{escape(node, 60)}: Together suggests “{entities(labels.mode(suggested).name)}”.", labels.drain(wait)
@@ -89,10 +91,6 @@ def _modes(node: str, suggested: str, offered: Sequence[str], wait: int | None) 
         *blocks.rich_texts(effects),
         blocks.choice(MODE, "Repair", "Choose a repair", options),
     ]
-
-
-def _effect(mode: str) -> str:
-    return entities(labels.mode(mode).effect)
 
 
 def remember(request: Request) -> str:
@@ -116,7 +114,7 @@ def remember(request: Request) -> str:
     if place.is_foreign and place.original:
         original = {"text": place.original.text, "blocks": place.original.blocks, "att": place.original.attachments}
         whole = _dump({**known, "original": original})
-        if len(whole) + sum(character > "\uffff" for character in whole) <= _METADATA:
+        if blocks.units(whole) <= _METADATA:
             return whole
     return _dump(known)
 

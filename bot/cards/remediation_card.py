@@ -29,13 +29,14 @@ from bot.models import (
     State,
     Verb,
 )
-from bot.mrkdwn import ago, clean, code, entities, escape, lasted, when
+from bot.mrkdwn import ago, clean, entities, escape, lasted, when
 
 # Which of them the wait has isn't documented; in none of them has the repair begun.
 _WAITING = {State.PENDING, State.QUARANTINING, State.QUARANTINED}
 _HOLDS = 5  # that are shown
 _TO_THE_NAME = re.compile(r":$|( of| on)$")  # what is left over where a title names no node
 FRESH_SECONDS = 600.0  # a load that is older says of when it is
+NOTICE = "notice-"  # begins the ID of a block that holds for now, by which it is taken away again
 ON_CALL = "On call: "  # begins the line that mentions who is on call
 
 
@@ -58,6 +59,8 @@ def card(  # noqa: PLR0913 - what a card shows
     about, config = about or CardContext(), config or CardConfig()
     if config.observed:
         about = replace(about, is_observed=config.observes(remediation.cluster_id))
+    if not (_waits(remediation, about) or (about.is_automatic and remediation.state in IN_REPAIR)):
+        about = replace(about, mentioned="")  # it doesn't concern who is on call any more
     lines = [_risk(remediation, about), *_people(remediation, decided, about), _effect(remediation, about, config)]
     shown, further = broken(remediation)
     drawn = [
@@ -66,11 +69,14 @@ def card(  # noqa: PLR0913 - what a card shows
             link(config.console_url, remediation.ref, remediation),
             clean((about.share and about.share.cluster) or remediation.cluster_id, 60),
         ),
-        *blocks.notices(_warnings(remediation, notice, about, config)),
+        *(
+            {**blocks.paragraph(each, bold=True), "block_id": f"{NOTICE}{number}"}
+            for number, each in enumerate(_warnings(remediation, notice, about, config))
+        ),
         *blocks.rich_texts(map(blocks.elements, _agreed(remediation, about, config))),
         *blocks.rich_texts(map(blocks.elements, _affected(remediation, about) if about.impact else ())),
         *blocks.rich_texts(map(blocks.elements, () if is_beneath else shown)),
-        *(blocks.paragraph(line) for line in [*lines, _on_call(remediation, about)] if line),
+        *blocks.paragraphs(*lines, on_call(about.mentioned)),
         *actions(remediation, about, config, buttons=buttons),
         *_details(remediation, about, further),
     ]
@@ -90,7 +96,7 @@ def brief(remediation: Remediation, about: CardContext, config: CardConfig) -> M
 
 def ids(ref: RemediationRef) -> str:
     """Return the three IDs, each as code that can be copied, and as a whole what the command takes."""
-    return " / ".join(code(each, 900) for each in (ref.cluster_id, ref.instance_id, ref.remediation_id))
+    return " / ".join(f"`{escape(each, 898)}`" for each in (ref.cluster_id, ref.instance_id, ref.remediation_id))
 
 
 def summary(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> list[str]:
@@ -198,19 +204,21 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
             "Together no longer lists this remediation, so there's nothing to decide. This card will update if it "
             "comes back."
         )
-    if remediation.state == State.PENDING_APPROVAL:
-        return escape(f"{mode.effect} {labels.drain(wait)}", 600)
-    told: dict[str, str] = {
-        State.CANCELLED: f"This repair won't run. {labels.COOLDOWN}",
-        State.AUTO_RESOLVED: "The alert cleared, so this repair won't run.",
-        State.SUCCEEDED: mode.result,
-        State.FAILED: "The repair failed, and the node may be half-repaired. Check it.",
-    }
-    if remediation.state == State.SUCCEEDED:
-        return " ".join(filter(None, [escape(told[State.SUCCEEDED], 600), *_aftermath(remediation, about, config)]))
-    told_now = escape(told.get(remediation.state, mode.effect), 600)
-    since = remediation.review_time or remediation.create_time
-    return f"{labels.draining(wait, since)} {told_now}" if remediation.state in _WAITING and since else told_now
+    told = escape(mode.effect, 600)
+    match remediation.state:
+        case State.PENDING_APPROVAL:
+            told = escape(f"{mode.effect} {labels.drain(wait)}", 600)
+        case State.CANCELLED:
+            told = f"This repair won't run. {labels.COOLDOWN}"
+        case State.AUTO_RESOLVED:
+            told = "The alert cleared, so this repair won't run."
+        case State.SUCCEEDED:
+            told = " ".join(filter(None, [mode.result, *_aftermath(remediation, about, config)]))
+        case State.FAILED:
+            told = "The repair failed, and the node may be half-repaired. Check it."
+        case state if state in _WAITING and (since := remediation.review_time or remediation.create_time):
+            told = f"{labels.draining(wait, since)} {told}"
+    return told
 
 
 def _aftermath(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
@@ -234,11 +242,16 @@ def _risk(remediation: Remediation, about: CardContext) -> str:
 
 
 def _history(remediation: Remediation, history: History) -> str:
+    """Return how often the node was repaired; or that this was tried for this fault, and what would come after it."""
     if history.repairs == 0:
         return f"First repair here in {HISTORY_DAYS} days"
-    if history.same and history.same_mode == remediation.mode:
-        return _again(remediation, history)
-    return f"{labels.ordinal(history.repairs + 1)} repair in {HISTORY_DAYS} days"
+    if not history.same or history.same_mode != remediation.mode:
+        return f"{labels.ordinal(history.repairs + 1)} repair in {HISTORY_DAYS} days"
+    found = escape(history.same_fault, 80)
+    which = f"{labels.ordinal(history.same + 1)} {escape(labels.mode(remediation.mode).noun, 80)} within 24 h"
+    following = NEXT_STEP.get(remediation.mode)  # type: ignore[call-overload] # the set of modes is open
+    after = f". Together's next step: {labels.mode(following).noun}" if following else ""
+    return f"{which}{f' for {found}' if found else ''}{after}"
 
 
 def _last_repair(remediation: Remediation, about: CardContext) -> list[str]:
@@ -249,15 +262,6 @@ def _last_repair(remediation: Remediation, about: CardContext) -> list[str]:
     mode, state = labels.mode(history.last_mode).noun, labels.state(history.last_state or "")[0].lower()
     at = f" {ago(history.last_at)}" if history.last_at else ""
     return [f"Last repair: {escape(mode, 80)}, {escape(state, 80)}{at}"]
-
-
-def _again(remediation: Remediation, history: History) -> str:
-    """Return that the same repair was tried for the same fault, and what Together would suggest after it."""
-    found = escape(history.same_fault, 80)
-    which = f"{labels.ordinal(history.same + 1)} {escape(labels.mode(remediation.mode).noun, 80)} within 24 h"
-    following = NEXT_STEP.get(remediation.mode)  # type: ignore[call-overload] # the set of modes is open
-    after = f". Together's next step: {labels.mode(following).noun}" if following else ""
-    return f"{which}{f' for {found}' if found else ''}{after}"
 
 
 def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
@@ -303,10 +307,9 @@ def looking_line(looking: Sequence[Looking]) -> str:
     return f"Looking into it: {', '.join(f'<@{each.user_id}> since {when(each.since)}' for each in looking)}."
 
 
-def _on_call(remediation: Remediation, about: CardContext) -> str:
-    """Return whom its message called, where that still concerns them."""
-    is_theirs = _waits(remediation, about) or (about.is_automatic and remediation.state in IN_REPAIR)
-    return f"{ON_CALL}{mention(about.mentioned)}" if about.mentioned and is_theirs else ""
+def on_call(called: str) -> str:
+    """Return the line that says whom a message called; empty for nobody."""
+    return f"{ON_CALL}{mention(called)}" if called else ""
 
 
 def _too_often(about: CardContext, config: CardConfig) -> str:
@@ -369,8 +372,8 @@ def _story(
         *_last_repair(remediation, about),
         *_people(remediation, decided, about),
         _effect(remediation, about, config),
-        _on_call(remediation, about),
+        on_call(about.mentioned),
         f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
         f"Remediation {escape(remediation.id, 250)}.",
     ]
-    return blocks.story([each for each in told if each])
+    return blocks.story(filter(None, told))

@@ -7,12 +7,11 @@ from datetime import datetime
 from bot.cards import blocks, labels
 from bot.cards.blocks import line
 from bot.cards.labels import fault
+from bot.cards.listing import LISTED, first_of
 from bot.cards.pause import pause_buttons
 from bot.cards.remediation_card import mention, where
 from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb
 from bot.mrkdwn import clock_time, escape, lasted, when
-
-_LISTED = 10
 
 
 def transition(before: Remediation, after: Remediation, decided: DecidedBy | None, now: float) -> list[str]:
@@ -32,10 +31,10 @@ def transition(before: Remediation, after: Remediation, decided: DecidedBy | Non
             told.append(f"repair changed from “{was}” to “{is_now}”.{look}")
     if after.state != before.state:
         skipped = before.state == State.PENDING_APPROVAL and after.state in RULES[Verb.APPROVE].effect
-        if skipped and after.state != State.PENDING:
+        if skipped:
             told.append(_approved(after, decided, now))
-        if after.state != State.FAILED:
-            told.append(_moved(before, after, decided, now))
+        if after.state != State.FAILED and not (skipped and after.state == State.PENDING):
+            told.append(_moved(after, decided, now))
     return [f"{_node(after)}: {each}" for each in told]
 
 
@@ -54,15 +53,13 @@ def _cancelled(decided: DecidedBy | None) -> str:
     return f"{RULES[decided.verb].done}{apparently} by <@{decided.user_id}>"
 
 
-def _moved(before: Remediation, after: Remediation, decided: DecidedBy | None, now: float) -> str:
+def _moved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     state, symbol = labels.state(after.state, reviewed=after.is_reviewed)
     approved_at = _approved_at(after, decided)
     since_approval = f" {lasted(_at(after, now) - approved_at)} after approval" if approved_at else ""
     waited = f" after {lasted(_at(after, now) - _seconds(after.create_time))}" if after.create_time else ""
     repair, name = _repair(after), escape(state, 90)
     match after.state:
-        case State.PENDING if before.state == State.PENDING_APPROVAL:
-            return _approved(after, decided, now)
         case State.PENDING_APPROVAL:
             said = f"{repair} is waiting for approval again"
         case State.RUNNING:
@@ -111,12 +108,12 @@ def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: 
         now: Unix time in seconds.
         has_card: it is one, told in the thread of its card, which has a menu.
     """
-    named = _first([each.node for each in repairs], 100)
+    named = first_of([each.node for each in repairs], LISTED, 100)
     oldest = min(_seconds(each.under_way_since) for each in repairs)
     what = _repair(repairs[0]) if len(repairs) == 1 else f"{len(repairs)} repairs"
     hint = labels.IF_STUCK if has_card else "Check them in Together."
     text = f"{named}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint} {mention(called)}"
-    return Message(text.strip(), [blocks.paragraph(text.strip())])
+    return line(text.strip())
 
 
 def came_back(alerts: Sequence[Alert], called: str) -> Message:
@@ -125,7 +122,7 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
     Args:
         called: the user or group on call; empty for nobody.
     """
-    nodes, remediation = _first([each.remediation.node for each in alerts], 100), alerts[0].remediation
+    nodes, remediation = first_of([each.remediation.node for each in alerts], LISTED, 100), alerts[0].remediation
     back = alerts[0].came_back
     assert back is not None  # noqa: S101 - that is what this tells
     fault, repair = escape(back.fault, 80), escape(labels.mode(remediation.mode).noun, 80)
@@ -144,7 +141,10 @@ def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
     Args:
         now: Unix time in seconds.
     """
-    nodes, after = _first([each.remediation.node for each in alerts], 100), [each.remediation for each in alerts]
+    nodes, after = (
+        first_of([each.remediation.node for each in alerts], LISTED, 100),
+        [each.remediation for each in alerts],
+    )
     passed = lasted(now - max((each.succeeded_at for each in after), default=now))
     are, its, node = ("isn't", "its", "node") if len(alerts) == 1 else ("aren't", "their", "nodes")
     said = f"{nodes} {are} running in the cluster {passed} after {its} repair, as Together lists it. Check the {node}."
@@ -153,14 +153,14 @@ def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
 
 def lasted_repairs(repairs: Sequence[Remediation], seconds: float) -> Message:
     """Return that repairs have lasted."""
-    return line(f"{_first([each.node for each in repairs], 100)}: {labels.held(seconds)} ✅")
+    return line(f"{first_of([each.node for each in repairs], LISTED, 100)}: {labels.held(seconds)} ✅")
 
 
 def _to(alerts: Sequence[Alert], called: str, said: str) -> str:
     """Return a sentence for those who approved, and for who is on call."""
     approved = [each.decided for each in alerts if each.decided and each.decided.verb is Verb.APPROVE]
     people = dict.fromkeys(each.people for each in approved)
-    who = " ".join([*list(people)[:_LISTED], mention(called)]).strip()
+    who = " ".join([*list(people)[:LISTED], mention(called)]).strip()
     return f"{who}, {said}" if who else said
 
 
@@ -172,13 +172,9 @@ def _approved_at(remediation: Remediation, decided: DecidedBy | None) -> float |
 
 def _at(remediation: Remediation, now: float) -> float:
     """Return when it came into its state, as far as Together says."""
-    if remediation.end_time and remediation.state not in {State.PENDING, State.RUNNING}:
-        return _seconds(remediation.end_time)
-    if remediation.start_time and remediation.state == State.RUNNING:
-        return _seconds(remediation.start_time)
-    if remediation.review_time and remediation.state == State.PENDING:
-        return _seconds(remediation.review_time)
-    return now
+    began = {str(State.PENDING): remediation.review_time, str(State.RUNNING): remediation.start_time}
+    moment = began.get(remediation.state, remediation.end_time)
+    return moment.timestamp() if moment else now
 
 
 def _seconds(moment: datetime | None) -> float:
@@ -238,7 +234,7 @@ def first_approval(remediations: Sequence[Remediation], user_id: str, called: st
     """Return that one of two people has approved repairs, and that another one must."""
     modes = {_repair(each) for each in remediations}
     repair, more = f" for {modes.pop()}" if len(modes) == 1 else "", f" {mention(called)}" if called else ""
-    nodes = _first([each.node for each in remediations], 100)
+    nodes = first_of([each.node for each in remediations], LISTED, 100)
     return line(f"{nodes}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too.{more}")
 
 
@@ -312,10 +308,4 @@ def _node(one: Remediation) -> str:
 
 
 def _named(clusters: Sequence[str]) -> str:
-    return f"cluster{'s' if len(clusters) > 1 else ''} {_first(clusters, 200)}"
-
-
-def _first(names: Sequence[str], limit: int) -> str:
-    """Return the first ten of raw names, each of at most `limit` characters, and how many more there are."""
-    more = len(names) - _LISTED
-    return f"{', '.join(escape(each, limit) for each in names[:_LISTED])}{f' and {more} more' if more > 0 else ''}"
+    return f"cluster{'s' if len(clusters) > 1 else ''} {first_of(clusters, LISTED, 200)}"

@@ -145,7 +145,15 @@ class UnreadableAnswer(AmbiguousResponse):
         self.is_too_large = is_too_large
 
 
-class ReadFailed(TogetherError):
+class _Caused(TogetherError):
+    """What another error led to: it keeps that one's words and details."""
+
+    def __init__(self, sentence: str, next_step: str, cause: TogetherError) -> None:
+        super().__init__(sentence, next_step, quote=cause.quote)
+        self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
+
+
+class ReadFailed(_Caused):
     """The bot reads a remediation before it acts on a button; that read failed.
 
     Args:
@@ -155,29 +163,21 @@ class ReadFailed(TogetherError):
     code = OutcomeKind.READ_FAILED
 
     def __init__(self, noun: str, cause: TogetherError) -> None:
-        super().__init__(
-            f"Your {noun} wasn't sent. {cause.why}",
-            cause.next_step,
-            quote=cause.quote,
-        )
-        self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
+        super().__init__(f"Your {noun} wasn't sent. {cause.why}", cause.next_step, cause)
         self.cause = cause
 
 
-class CheckFailed(TogetherError):
+class CheckFailed(_Caused):
     """A person asked what a remediation is now, and it can't be read. What was sent before may have arrived or not."""
 
     code = OutcomeKind.CHECK_FAILED
     check_again = True
 
     def __init__(self, cause: TogetherError) -> None:
-        super().__init__(
-            f"Couldn't check. {cause.why} What the card says may be old.", cause.next_step, quote=cause.quote
-        )
-        self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
+        super().__init__(f"Couldn't check. {cause.why} What the card says may be old.", cause.next_step, cause)
 
 
-class OutcomeUnknown(TogetherError):
+class OutcomeUnknown(_Caused):
     """A decision was sent, got no clear answer, and could not be read back."""
 
     code = OutcomeKind.OUTCOME_UNKNOWN
@@ -187,6 +187,5 @@ class OutcomeUnknown(TogetherError):
         super().__init__(
             f"The {noun} may have gone through. {cause.why} Checking the result failed too.",
             "Press “Check again” before you decide anything else.",
-            quote=cause.quote,
+            cause,
         )
-        self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
