@@ -79,8 +79,7 @@ def audit_key(value: SecretStr) -> SecretStr:
 
 def pagerduty_key(value: SecretStr) -> SecretStr:
     """Check an integration key of PagerDuty's Events API v2."""
-    if not re.fullmatch(r"[A-Za-z0-9]{32}", value.get_secret_value()):
-        raise ValueError("must have 32 letters and digits")
+    _match(r"[A-Za-z0-9]{32}", value.get_secret_value(), "must have 32 letters and digits")
     return value
 
 
@@ -103,18 +102,22 @@ def each_is(pattern: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _match(pattern: str, value: str, problem: str) -> re.Match[str]:
+    """Return the match of a whole value, or say what is wrong with it."""
+    found = re.fullmatch(pattern, value)
+    if not found:
+        raise ValueError(problem)
+    return found
+
+
 def channel(value: str) -> str:
     """Check a channel's ID."""
-    if not re.fullmatch(r"[CGD][A-Z0-9]+", value):
-        raise ValueError("isn't a channel ID")
-    return value
+    return _match(r"[CGD][A-Z0-9]+", value, "isn't a channel ID")[0]
 
 
 def oncall(value: str) -> str:
     """Check the ID of a user or a user group."""
-    if not re.fullmatch(r"[UWS][A-Z0-9]+", value):
-        raise ValueError("isn't a user ID or user group ID")
-    return value
+    return _match(r"[UWS][A-Z0-9]+", value, "isn't a user ID or user group ID")[0]
 
 
 def escalation(value: str) -> str:
@@ -176,9 +179,7 @@ def waits(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def per_node(value: str) -> str:
     """Check a number of repairs within hours: `3/24h`."""
-    if value and not re.fullmatch("[1-9][0-9]?/[1-9][0-9]{0,2}h", value):
-        raise ValueError("isn't repairs/hours, such as 3/24h")
-    return value
+    return value and _match("[1-9][0-9]?/[1-9][0-9]{0,2}h", value, "isn't repairs/hours, such as 3/24h")[0]
 
 
 def storm_brake(value: str) -> str:
@@ -217,9 +218,7 @@ def quiet_hours(value: object) -> object:
     """Read hours in a time zone: `22:00-07:00 Europe/Berlin`."""
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"(\d\d):(\d\d)-(\d\d):(\d\d)\s+(\S+)", value)
-    if not found:
-        raise ValueError("must be two times and a time zone")
+    found = _match(r"(\d\d):(\d\d)-(\d\d):(\d\d)\s+(\S+)", value, "must be two times and a time zone")
     begin, end = _time(found[1], found[2]), _time(found[3], found[4])
     if begin == end:
         raise ValueError("must start and end at different times")
@@ -230,9 +229,7 @@ def daily_time(value: object) -> object:
     """Read a time of day in a time zone: `08:00 Europe/Berlin`."""
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"(\d\d):(\d\d)\s+(\S+)", value)
-    if not found:
-        raise ValueError("must be a time and a time zone")
+    found = _match(r"(\d\d):(\d\d)\s+(\S+)", value, "must be a time and a time zone")
     return DailyTime(_time(found[1], found[2]), _zone(found[3]))
 
 

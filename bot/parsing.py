@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
@@ -218,11 +218,17 @@ def _status(rest: str) -> Find | UnreadableCommand:
 
 
 def _from_reference(plain: str) -> Order:
-    if url := _URL.match(plain.lstrip(QUOTES + " ")):
-        return _from_url(url, plain.lstrip(QUOTES + " ")[url.end() :])
-    if _OTHER_URL.match(plain.lstrip(QUOTES + " ")):
+    bare = plain.lstrip(QUOTES + " ")
+    if url := _URL.match(bare):
+        verb = (url[4] or "").strip(QUOTES + "/").lower()
+        if verb not in {"", "cancel"}:
+            raise UnreadableCommand(f'That URL ends in "/{verb}", but {COMMAND} only cancels.')
+        return _order(_reference(map(unquote, url.group(1, 2, 3))), bare[url.end() :])
+    if _OTHER_URL.match(bare):
         raise UnreadableCommand("That URL names no remediation.")
-    return _from_options(plain) if _begins_with_options(plain) else _from_words(plain)
+    option = _OPTION.search(plain)
+    has_few_words_before = option is not None and len(list(_words(plain[: option.start()]))) < len(PARTS)
+    return _from_options(plain) if has_few_words_before else _from_words(plain)
 
 
 def _find(text: str, *, only_shows: bool = False) -> Find | None:
@@ -233,15 +239,12 @@ def _find(text: str, *, only_shows: bool = False) -> Find | None:
         return None
 
 
-def _has_number(word: str) -> bool:
-    return any(map(str.isdecimal, word))
-
-
 def plain_text(text: str) -> str:
     """Undo what Slack, phones and word processors do to a pasted text, and nothing else."""
     spaced = "".join(_visible(character) for character in text)
     named = _MENTION.sub(lambda found: f"{'#' if found[1] == '#' else '@'}{found[3] or found[2]}", spaced)
-    linked = _LINK.sub(lambda link: _unlink(link[1], link[2]), named)
+    # Slack links anything that looks like a host; what was typed then is the label.
+    linked = _LINK.sub(lambda link: link[1] if _URL.match(link[1]) or not link[2] else link[2], named)
     return linked.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
 
 
@@ -249,23 +252,6 @@ def _visible(character: str) -> str:
     if character.isspace() or unicodedata.category(character) == "Cc":
         return " "
     return "" if unicodedata.category(character) in {"Cf", "Cs"} else character
-
-
-def _unlink(url: str, label: str | None) -> str:
-    # Slack links anything that looks like a host; what was typed then is the label.
-    return url if _URL.match(url) or not label else label
-
-
-def _from_url(url: re.Match[str], rest: str) -> Order:
-    verb = (url[4] or "").strip(QUOTES + "/").lower()
-    if verb not in {"", "cancel"}:
-        raise UnreadableCommand(f'That URL ends in "/{verb}", but {COMMAND} only cancels.')
-    return _order(_reference([unquote(part).strip(QUOTES) for part in url.group(1, 2, 3)]), rest)
-
-
-def _begins_with_options(plain: str) -> bool:
-    option = _OPTION.search(plain)
-    return option is not None and len(list(_words(plain[: option.start()]))) < len(PARTS)
 
 
 def _from_options(plain: str) -> Order:
@@ -287,7 +273,7 @@ def _from_options(plain: str) -> Order:
         rest = f"{rest} {tail}".strip(" ,")
     if re.match(rf"{_DASHES}\w", rest):
         raise UnreadableCommand(f"Unknown option “{rest.split()[0][:60]}”.")
-    ids = [found.get(part, "").strip(QUOTES + ",") for part in PARTS]
+    ids = (found.get(part, "").strip(QUOTES + ",") for part in PARTS)
     return _order(_reference(ids), f"{found.get('reason', '')} {rest}")
 
 
@@ -297,9 +283,9 @@ def _words(plain: str) -> Iterator[re.Match[str]]:
 
 def _from_words(plain: str) -> Order:
     if labelled := _LABELLED.fullmatch(plain):  # as at the foot of a card
-        return _order(_reference([part.strip(QUOTES) for part in labelled.group(1, 2, 3)]), labelled[4])
+        return _order(_reference(labelled.group(1, 2, 3)), labelled[4])
     words = list(_words(plain))
-    ref = _reference([word[0].strip(QUOTES) for word in words[: len(PARTS)]])
+    ref = _reference(word[0] for word in words[: len(PARTS)])
     end = words[len(PARTS) - 1].end()
     joined = re.match(r"[/,]+([^\s,/]+)\S*", plain[end:])
     if joined and joined[1].strip(QUOTES).lower() != "cancel":
@@ -315,13 +301,16 @@ def _order(ref: RemediationRef, rest: str) -> Order:
     reason = _reason(rest)
     # A second reference is no reason: its node would be repaired after all.
     words = reason.split()
-    if words[:1] == [ref.cluster_id] or (len(words) == len(PARTS) and all(map(_has_number, words))):
+    if words[:1] == [ref.cluster_id] or (
+        len(words) == len(PARTS) and all(any(map(str.isdecimal, word)) for word in words)
+    ):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{reason[:60]}”. Cancel one remediation at a time.")
     return Order(ref, reason)
 
 
-def _reference(ids: list[str]) -> RemediationRef:
+def _reference(quoted: Iterable[str]) -> RemediationRef:
     """Check the parts one by one, so that the sentence says what is there and what is missing."""
+    ids = [each.strip(QUOTES) for each in quoted]
     given = [(part, value) for part, value in zip(PARTS, ids, strict=False) if value]
     for part, value in given:
         check_id(part, value)

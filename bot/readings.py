@@ -1,7 +1,5 @@
 """Which of two readings of a remediation is the older one: a list may lag behind what is known."""
 
-from datetime import datetime
-
 from bot.models import FINAL, OPEN, PRECISION, Alert, Remediation, State
 
 # A remediation only moves forward in these, unless it begins once more.
@@ -22,25 +20,16 @@ def may_be_older(alert: Alert, read: Remediation) -> bool:
         return False
     if alert.is_stale and read.state == known.state:
         return True  # somebody was answered something else, and the list hasn't moved
-    return _rank(read.state, len(_ORDER)) < _rank(alert.as_told.state, 0)
-
-
-def _rank(state: str, unknown: int) -> int:
-    """Return how far a repair has come in a state; `unknown` where this version doesn't know it."""
-    return _ORDER.get(state, unknown)
+    return _ORDER.get(read.state, len(_ORDER)) < _ORDER.get(alert.as_told.state, 0)  # unknown states say nothing
 
 
 def _compared(known: Remediation, read: Remediation) -> int:
     """Return 1 where a reading is newer than what is known by Together's own times, -1 where it is older, else 0."""
     for name in _TIMES:
-        before, after = _seconds(getattr(known, name)), _seconds(getattr(read, name))
-        if before and after and abs(before - after) >= PRECISION:
+        before, after = getattr(known, name), getattr(read, name)
+        if before and after and abs(before.timestamp() - after.timestamp()) >= PRECISION:
             return 1 if after > before else -1
     return 0
-
-
-def _seconds(moment: datetime | None) -> float:
-    return moment.timestamp() if moment else 0.0
 
 
 def is_next_incident(known: Remediation, read: Remediation) -> bool:

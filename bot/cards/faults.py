@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.cards import blocks, listing
+from bot.cards import blocks, labels, listing
 from bot.cards.blocks import Element, elements
 from bot.cards.labels import common_fault, severity_and_fault
 from bot.cards.listing import plural
@@ -12,6 +12,8 @@ from bot.cards.pause import resume_button
 from bot.cards.remediation_card import mention, on_call
 from bot.models import QUIET_SECONDS, Fault, FaultReport, Message
 from bot.mrkdwn import escape, lasted, when
+
+_UNREADABLE = "read Together's alerts"
 
 
 def unrepaired(
@@ -32,7 +34,7 @@ def unrepaired(
         lines.append(elements(f"{_nodes(overdue, unnamed)} ({where}): {what}, and no repair is open ⚠️", bold=True))
         lines += _first(overdue, len(overdue) + unnamed)
         lines.append(elements(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together."))
-        lines += [elements(_confirmed(as_of))] if as_of else []
+        lines += [elements(labels.as_of(as_of, _UNREADABLE))] if as_of else []
     if called and (overdue or report.brake_key):
         lines.append(elements(on_call(called)))
     told = listing.message(lines)
@@ -62,15 +64,11 @@ def none_left(report: FaultReport, now: float, as_of: float) -> Message:
         return listing.message([elements(f"{where} isn't monitored any more, {when(now)}.", bold=True)])
     if as_of and report.is_announced:
         head = elements(f"{where}: no critical fault without a repair is known", bold=True)
-        return listing.message([head, elements(_confirmed(as_of))])
+        return listing.message([head, elements(labels.as_of(as_of, _UNREADABLE))])
     told = ["the storm brake is released"] if report.message and report.message.has_brake else []
     if report.is_announced or not told:
         told.append("Together lists no critical fault without a repair")
     return listing.message([elements(f"{where}: {', and '.join(told)}, {when(now)} ✅", bold=True)])
-
-
-def _confirmed(as_of: float) -> str:
-    return f"Last confirmed {when(as_of)}. Can't read Together's alerts to check again."
 
 
 def _brake_lines(report: FaultReport) -> list[list[Element]]:

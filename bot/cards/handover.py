@@ -40,9 +40,12 @@ def shift(
     """
     opened = [each for each in alerts if max(since(each), each.waiting_since) >= began]
     running = [each for each in alerts if each.as_told.state in IN_REPAIR and not each.is_unlisted]
-    ended = [each for each in alerts if each.is_closed and _ended_at(each) >= began]
+    over = ((each, each.missing_since if each.is_unlisted else each.remediation.ended_at) for each in alerts)
+    ended = [each for each, at in over if each.is_closed and at >= began]
     new = f"{len(opened) or 'no'} new {plural('remediation', len(opened))}. {_results(ended)}"
-    rest = [_decided(alerts, began), _often(opened), _unrepaired(faults), not_read(unreadable)]
+    count = sum(each.count for each in faults)
+    unrepaired = f"Faults without a repair: {count}." if count else ""
+    rest = [_decided(alerts, began), _often(opened), unrepaired, not_read(unreadable)]
     lines: list[Sequence[Element]] = [elements(f"In repair now: {len(running)}.")] if running else []
     waiting = [each for each in alerts if each.is_waiting and each.as_told.state == State.PENDING_APPROVAL]
     lines += _waiting(sorted(waiting, key=since), is_sure=not unreadable)
@@ -97,11 +100,6 @@ def _past(alert: Alert, *, with_cluster: bool) -> Sequence[Element]:
     if one.start_time and alert.is_closed and one.ended_at > one.start_time.timestamp():
         told.append(f"took {lasted(one.ended_at - one.start_time.timestamp())}")
     return elements(" · ".join(each for each in told if each))
-
-
-def _ended_at(alert: Alert) -> float:
-    """Return when it ended, or vanished from Together's lists; in Unix time in seconds."""
-    return alert.missing_since if alert.is_unlisted else alert.remediation.ended_at
 
 
 def _result(alert: Alert) -> str:
@@ -181,8 +179,3 @@ def _often(opened: Sequence[Alert]) -> str:
         if count > 1
     ]
     return f"More than once: {', '.join(often)}." if often else ""
-
-
-def _unrepaired(faults: Sequence[FaultReport]) -> str:
-    count = sum(each.count for each in faults)
-    return f"Faults without a repair: {count}." if count else ""

@@ -199,9 +199,9 @@ def state(value: str, *, reviewed: bool = False) -> tuple[str, str]:
     return STATES.get(value) or (f"State {clean(value, 60) or 'unknown'}", "❔")
 
 
-def as_of(moment: float) -> str:
+def as_of(moment: float, problem: str = "reach Together") -> str:
     """Return the warning that what is shown may be out of date; `moment` in Unix time."""
-    return f"Last confirmed {when(moment)}. Can't reach Together to check again."
+    return f"Last confirmed {when(moment)}. Can't {problem} to check again."
 
 
 def ordinal(number: int) -> str:
@@ -281,7 +281,7 @@ def _evidence(alert: LinkedAlert) -> str:
 def severity_and_fault(alert: LinkedAlert) -> str:
     """Return how bad an alert is, and what is wrong; escaped."""
     severity = SEVERITIES.get(alert.severity or "", escape(alert.severity or "Alert", 30))
-    return f"{severity}: {escape(', '.join(_what(alert)), 400)}"
+    return f"{severity}: {escape(alert_line(alert), 400)}"
 
 
 def plain_alerts(remediation: Remediation) -> Iterator[str]:

@@ -22,17 +22,14 @@ NAMED = 3  # people that a card names
 def pause_line(pause: Pause) -> str:
     """Return why approvals are paused and until when."""
     told = [
-        f"{_where(each.cluster_id)} until {when(each.until)} by <@{each.user_id}>{_why(each)}"
+        f"{_where(each.cluster_id)} until {when(each.until)} by <@{each.user_id}>"
+        + (f" (“{escape(each.reason, 200)}”)" if each.reason else "")
         for each in pause.people[:NAMED]
     ]
     told += [f"by {len(pause.people) - NAMED} more"] if len(pause.people) > NAMED else []
     told += [f"{_where(each.cluster_id)} automatically: {each.broken} are broken" for each in pause.brakes[:NAMED]]
     told += [f"in {len(pause.brakes) - NAMED} more clusters automatically"] if len(pause.brakes) > NAMED else []
     return f"Approvals are paused {', and '.join(told)}. You can still cancel."
-
-
-def _why(pauser: Pauser) -> str:
-    return f" (“{escape(pauser.reason, 200)}”)" if pauser.reason else ""
 
 
 def pause_buttons(cluster_id: str | None, pause: Pause | None) -> list[Json]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, elements
@@ -92,8 +93,7 @@ def dialog(
         only: what is chosen to begin with; empty for all.
     """
     alerts = waiting.alerts
-    clusters = sorted({each.cluster_id for each in alerts})
-    name, nodes = cluster_of(clusters[0], alerts) if len(clusters) == 1 else (f"{len(clusters)} clusters", None)
+    name, nodes = _clusters_of(alerts)
     count, called = len(alerts), names(alerts)
     is_part = waiting.total > count
     more = f" These are the {count} that have waited longest, of {waiting.total}." if is_part else ""
@@ -122,6 +122,12 @@ def dialog(
         submit="Next",
         close="Close",
     )
+
+
+def _clusters_of(alerts: Sequence[Alert]) -> tuple[str, int | None]:
+    """Return the name of their cluster, raw, and how many nodes it has; or how many clusters they are of."""
+    several = {each.cluster_id for each in alerts}
+    return cluster_of(alerts[0].cluster_id, alerts) if len(several) == 1 else (f"{len(several)} clusters", None)
 
 
 def room(load: RepairLoad, config: CardConfig, own: int | None = None) -> str:
@@ -186,13 +192,12 @@ def _marks(group: Group, firsts: Firsts, effect: str) -> str:
 def options(alerts: Sequence[Alert], group: str, query: str) -> list[Json]:
     """Return the nodes of a group that a query matches; `group` is what choosing all of it is known by."""
     wanted, called = query.strip().casefold(), names(alerts)
-    found = [each for each in chosen(alerts, [group]) if wanted in _searched(each, called)]
-    return [_option(each, called) for each in found[: blocks.MAX_OPTIONS]]
-
-
-def _searched(alert: Alert, called: Mapping[RemediationRef, str]) -> str:
-    one = alert.remediation
-    return f"{called[one.ref]} {mode_name(alert)} {one.cluster_id} {fault(one)}".casefold()
+    found = (
+        each
+        for each in chosen(alerts, [group])
+        if wanted in f"{called[each.ref]} {mode_name(each)} {each.cluster_id} {fault(each.remediation)}".casefold()
+    )
+    return [_option(each, called) for each in islice(found, blocks.MAX_OPTIONS)]
 
 
 # The menu and the buttons of release 0.1's digests, which open the dialog with what was chosen there.
@@ -230,18 +235,14 @@ def confirmation(batch: Batch, chosen: Decidable, called: Mapping[RemediationRef
     """
     alerts, load = chosen.alerts, chosen.load
     count, is_approval = len(alerts), batch.verb is Verb.APPROVE
-    clusters = {each.cluster_id for each in alerts}
-    waits = {config.wait_of(each) for each in clusters}
-    name, nodes = (
-        cluster_of(next(iter(clusters)), alerts) if len(clusters) == 1 else (f"{len(clusters)} clusters", None)
-    )
+    waits = {config.wait_of(each.cluster_id) for each in alerts}
+    name, nodes = _clusters_of(alerts)
     # "Cancel" alone could be taken for the way out of the dialog.
-    noun = "remediation" if count == 1 else "remediations"
-    submit = f"Approve {count}" if is_approval else f"Cancel {count} {noun}"
+    submit = f"Approve {count}" if is_approval else f"Cancel {count} {plural('remediation', count)}"
     do = "Approves repairs" if is_approval else "Cancels the remediations"
     left = "The nodes are left as they are. Together won't suggest repairs for them for about 30 minutes."
     return blocks.modal(
-        f"Approve {count} repair{'' if count == 1 else 's'}" if is_approval else submit,
+        f"Approve {count} {plural('repair', count)}" if is_approval else submit,
         [
             blocks.statement(
                 f"{do} on {blast_radius(alerts, nodes)} in {escape(name, 100)}.",

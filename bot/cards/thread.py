@@ -22,12 +22,11 @@ def transition(before: Remediation, after: Remediation, decided: DecidedBy | Non
     """
     told = []
     if after.mode != before.mode:
-        was, is_now = (_repair(each) for each in (before, after))
-        look = " Review it before approving." if after.state == State.PENDING_APPROVAL else ""
-        is_choice = decided is not None and decided.verb is Verb.APPROVE and before.state == State.PENDING_APPROVAL
-        if decided and is_choice:
+        was, is_now = _repair(before), _repair(after)
+        if decided and decided.verb is Verb.APPROVE and before.state == State.PENDING_APPROVAL:
             told.append(f"{decided.people} approved “{is_now}” instead of “{was}”.")
         else:
+            look = " Review it before approving." if after.state == State.PENDING_APPROVAL else ""
             told.append(f"repair changed from “{was}” to “{is_now}”.{look}")
     if after.state != before.state:
         skipped = before.state == State.PENDING_APPROVAL and after.state in RULES[Verb.APPROVE].effect
@@ -46,13 +45,6 @@ def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     return f"{_repair(after)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
 
 
-def _cancelled(decided: DecidedBy | None) -> str:
-    if decided is None:
-        return "cancelled in Together"
-    apparently = "" if decided.is_sure else ", apparently"
-    return f"{RULES[decided.verb].done}{apparently} by <@{decided.user_id}>"
-
-
 def _moved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     state, symbol = labels.state(after.state, reviewed=after.is_reviewed)
     approved_at = _approved_at(after, decided)
@@ -66,9 +58,11 @@ def _moved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
             said = f"{repair} started{since_approval}"
         case State.SUCCEEDED:
             said = f"{repair} succeeded{since_approval}"
+        case State.CANCELLED if decided and after.state in RULES[decided.verb].effect:
+            apparently = "" if decided.is_sure else ", apparently"
+            said = f"{repair} {RULES[decided.verb].done}{apparently} by <@{decided.user_id}>{waited}"
         case State.CANCELLED:
-            is_theirs = decided is not None and after.state in RULES[decided.verb].effect
-            said = f"{repair} {_cancelled(decided if is_theirs else None)}{waited}"
+            said = f"{repair} cancelled in Together{waited}"
         case State.AUTO_RESOLVED:
             said = f"resolved on its own{waited}. The alert cleared"
         case _ if after.state in set(State):
@@ -295,8 +289,8 @@ def readable(clusters: Sequence[str], since: float, now: float) -> Message:
 
 def unwatched(clusters: Sequence[str]) -> Message:
     """Return that clusters which couldn't be read are no longer monitored."""
-    pronoun, verb = ("it", "'s") if len(clusters) == 1 else ("they", "'re")
-    return line(f"Together no longer lists {_named(clusters)}, so {pronoun}{verb} no longer monitored.")
+    they_are = "it's" if len(clusters) == 1 else "they're"
+    return line(f"Together no longer lists {_named(clusters)}, so {they_are} no longer monitored.")
 
 
 def _repair(one: Remediation) -> str:
