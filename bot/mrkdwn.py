@@ -23,6 +23,11 @@ def escape(value: str, limit: int) -> str:
     return _cut(value, limit, _ENTITIES)
 
 
+def capital(text: str) -> str:
+    """Return a text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
 def entities(value: str) -> str:
     """Return text with nothing but Slack's three control characters escaped."""
     return value.translate(_ENTITIES)

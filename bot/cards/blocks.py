@@ -1,11 +1,11 @@
 """Block Kit, in the few shapes that the bot uses, as plain dicts."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import unescape
 from typing import TypeVar
 
-from bot.models import RULES, Json, Message, Verb
+from bot.models import RULES, Blocks, Json, Message, Verb
 from bot.mrkdwn import clean, entities
 from bot.parsing import MAX_REASON
 
@@ -19,6 +19,7 @@ MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
 MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
 _MAX_ALARM = 200  # docs.slack.dev, alert block
 Element = Json
+Line = list[Element]  # of rich text
 T = TypeVar("T")
 _TOKEN = re.compile(
     r"<(?:@(?P<user>[A-Z0-9]+)|!subteam\^(?P<group>[A-Z0-9]+)|#(?P<channel>[A-Z0-9]+)"
@@ -41,23 +42,22 @@ def section(text: str) -> Json:
     return {"type": "section", "text": mrkdwn(text), "expand": True}
 
 
-def elements(text: str, *, bold: bool = False, code: bool = False) -> list[Element]:
+def elements(text: str, *, bold: bool = False, code: bool = False) -> Line:
     """Return escaped text for `rich_text`: mentions, times and links are live, and all else is drawn literally.
 
     mrkdwn would give a meaning to the `*`, backticks and `:fire:` of outside words.
     """
     style = {name: True for name, is_on in (("bold", bold), ("code", code)) if is_on}
-    found: list[Element] = []
+    styled = {"style": style} if style else {}
+    found: Line = []
     end = 0
-    for token in _TOKEN.finditer(text):
-        found += _words(text[end : token.start()], style)
-        found.append(_live(token) | ({"style": style} if style and not token["at"] else {}))
-        end = token.end()
-    return found + _words(text[end:], style)
-
-
-def _words(text: str, style: dict[str, bool]) -> list[Element]:
-    return [{"type": "text", "text": unescape(text)} | ({"style": style} if style else {})] if text else []
+    for token in (*_TOKEN.finditer(text), None):
+        if before := text[end : token.start() if token else None]:
+            found.append({"type": "text", "text": unescape(before)} | styled)
+        if token:
+            found.append(_live(token) | ({} if token["at"] else styled))
+            end = token.end()
+    return found
 
 
 def _live(token: re.Match[str]) -> Element:
@@ -97,15 +97,15 @@ def _marked_up(element: Element) -> str:
     return entities(element["text"])
 
 
-def rich_text(lines: Iterable[Sequence[Element]]) -> Json:
+def rich_text(lines: Iterable[Line]) -> Json:
     """Return lines of elements."""
-    flat: list[Element] = []
+    flat: Line = []
     for line in lines:
         flat += [*([{"type": "text", "text": "\n"}] if flat else []), *line]
     return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": flat}]}
 
 
-def rich_texts(lines: Iterable[Sequence[Element]]) -> list[Json]:
+def rich_texts(lines: Iterable[Line]) -> Blocks:
     """Return lines of elements in as few blocks as hold them; no line is cut."""
     sized = ((line, 1 + sum(units(str(each.get("text", ""))) for each in line)) for line in lines)
     return [rich_text(chunk) for chunk in _chunks(sized, MAX_TEXT)]
@@ -143,27 +143,17 @@ def title(text: str, url: str, beside: str) -> Json:
     return rich_text([[link, *([{"type": "text", "text": rest}] if rest else [])]])
 
 
-def retitled(drawn: Json, change: Callable[[str], str]) -> Json:
-    """Return a card's first line with another text; what is no such line stays as it is."""
-    if drawn["type"] == "header":
-        return {**drawn, "text": plain(change(drawn["text"]["text"]))}
-    match drawn.get("elements"):
-        case [{"elements": [{"type": "link", "text": str(text)} as link, *rest]}]:
-            return {**drawn, **rich_text([[{**link, "text": change(text)}, *rest]])}
-    return drawn
-
-
 def paragraph(text: str, *, bold: bool = False) -> Json:
     """Return escaped text as one paragraph, drawn literally."""
     return rich_text([elements(text, bold=bold)])
 
 
-def paragraphs(*texts: str) -> list[Json]:
+def paragraphs(*texts: str) -> Blocks:
     """Return escaped texts as a paragraph each, but for empty ones."""
     return [paragraph(each) for each in texts if each]
 
 
-def preformatted(lines: Sequence[str]) -> list[Json]:
+def preformatted(lines: Sequence[str]) -> Blocks:
     """Return raw lines as text that is easily copied: one piece of Slack's size, or as few as hold them."""
     pieces = [{"type": "rich_text_preformatted", "elements": [{"type": "text", "text": page}]} for page in pages(lines)]
     return [{"type": "rich_text", "elements": [each]} for each in pieces[:MAX_BLOCKS]]
@@ -207,9 +197,9 @@ def alarm(text: str) -> Json:
     return {"type": "alert", "level": "error", "text": plain(clean(text, _MAX_ALARM))}
 
 
-def plainer(drawn: Iterable[Json]) -> list[Json]:
+def plainer(drawn: Iterable[Json]) -> Blocks:
     """Return blocks without the two kinds that Slack has only since 2026: what they hold is drawn openly."""
-    found: list[Json] = []
+    found: Blocks = []
     for block in drawn:
         match block:
             case {"type": "container", "child_blocks": list(inside)}:

@@ -10,7 +10,7 @@ from bot.cards.labels import fault
 from bot.cards.listing import first_of, lines_message, remediation_lines, returned_lines
 from bot.cards.notices import without_header
 from bot.cards.remediation_card import card
-from bot.models import Alert, FaultReport, Json, Message, Remediation, key
+from bot.models import Alert, Blocks, FaultReport, Json, Message, Remediation, key
 from bot.mrkdwn import ago, clean, escape
 from bot.parsing import MAX_REASON
 
@@ -112,13 +112,13 @@ def chooser(choice: Choice, shown: Remediation | None, note: str = "") -> Json:
     }
 
 
-def option_groups(found: Sequence[Remediation], query: str, only: Collection[str] = ()) -> list[Json]:
+def option_groups(found: Sequence[Remediation], query: str, only: Collection[str] = ()) -> Blocks:
     """Return the choices of the menu that hold each word of a query, else `only` some, grouped by cluster."""
     wanted = query.casefold().split()
     if only and not wanted:
         found = [each for each in found if key(each) in only]
     matching = [each for each in found if all(word in searched(each) for word in wanted)][: blocks.MAX_OPTIONS]
-    clusters: dict[str, list[Json]] = {}
+    clusters: dict[str, Blocks] = {}
     for each in matching:
         clusters.setdefault(each.cluster_id, []).append(_option(each))
     return [

@@ -6,7 +6,7 @@ from typing import NamedTuple, assert_never
 from bot.cards import blocks, labels
 from bot.cards.config import CardConfig, link
 from bot.models import RULES, Blocks, CardContext, Hold, Json, Remediation, State, Verb, button_value, reference_value
-from bot.mrkdwn import clean
+from bot.mrkdwn import capital, clean
 
 RELEASE = "release"
 MORE = "remediation:more"
@@ -145,9 +145,8 @@ def question(verb: Verb, mode: str, node: str, known: str = "", wait: int | None
     left = f"{known}The node is left as it is. {labels.COOLDOWN}"
     match verb:
         case Verb.APPROVE:
-            do = how.do.format(node)
-            text = f"{known}{how.effect} {labels.drain(wait)}"
-            return Question(f"{do[0].upper()}{do[1:]}?", text, how.confirm, "Go back", how.is_destructive)
+            title, text = f"{capital(how.do.format(node))}?", f"{known}{how.effect} {labels.drain(wait)}"
+            return Question(title, text, how.confirm, "Go back", how.is_destructive)
         case Verb.CANCEL:
             said = f"{left} Together's record won't name you."
             return Question(f"Cancel remediation for {node}?", said, "Cancel remediation", "Keep remediation")

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bot.cards import blocks, labels
-from bot.cards.blocks import Element, elements, line
+from bot.cards.blocks import Element, Line, elements
 from bot.cards.labels import fault, most_common_fault
 from bot.cards.listing import (
     LISTED,
     Firsts,
     Group,
+    Names,
     blast_radius,
     cluster_of,
     counted,
@@ -27,11 +28,12 @@ from bot.cards.listing import (
     with_rest,
 )
 from bot.cards.pause import pause_line
-from bot.cards.remediation_card import looking_line, mention, on_call
+from bot.cards.remediation_card import calling, looking_line, mention, on_call
 from bot.cards.review import REPORT_LINES, controls, progress_lines, stop_button
 from bot.models import (
     Alert,
     Batch,
+    Blocks,
     FirstApproval,
     Json,
     Message,
@@ -44,7 +46,7 @@ from bot.models import (
     still_waiting,
     waiting,
 )
-from bot.mrkdwn import clean, escape, lasted, when
+from bot.mrkdwn import capital, clean, escape, lasted, when
 
 _RUNNING = 12  # selections that are shown while they run: a message holds 50 blocks
 NAMES = 120  # characters of the names of a group's nodes; the dialog has all
@@ -87,7 +89,6 @@ def draw(  # noqa: PLR0913 - what a digest shows
     listed = _groups(groups, names(alerts), firsts or {}) if groups else _lines(failed, alerts)
     cause = _cause(open_ones, groups)
     drawn = [
-        blocks.header(f"{clean(title, 145)} {'🌩️' if open_ones else '✅'}"),
         *blocks.paragraphs(cause),
         *(blocks.paragraph(each, bold=True) for each in warnings),
         *_running(running),
@@ -97,8 +98,14 @@ def draw(  # noqa: PLR0913 - what a digest shows
         *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, waits))),
         *blocks.paragraphs(called),
     ]
-    told = [f"{escape(title, 200)}.", cause, *warnings, called, *map(blocks.markup, listed), states]
-    return Message(text=blocks.story(filter(None, told)), blocks=drawn)
+    told = [cause, *warnings, called, *map(blocks.markup, listed), states]
+    return _message(title, "🌩️" if open_ones else "✅", told, drawn)
+
+
+def _message(title: str, symbol: str, told: Sequence[str], drawn: Blocks) -> Message:
+    """Return the message of a raw title and what is told and drawn beneath it."""
+    text = blocks.story([f"{escape(title, 200)}.", *filter(None, told)])
+    return Message(text, [blocks.header(f"{clean(title, 145)} {symbol}"), *drawn])
 
 
 def _running(batches: Sequence[Batch]) -> Iterator[Json]:
@@ -123,13 +130,9 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
     called = on_call(of.mentioned) if left else ""
     lines = _lines(sorted(left or alerts, key=since), alerts)
     states = _others(alerts, [])
-    drawn = [
-        blocks.header(f"{clean(title, 145)} {'🔧' if left else '✅' if is_well else '❕'}"),
-        *blocks.rich_texts(lines),
-        *blocks.paragraphs(states, called),
-    ]
-    told = [f"{escape(title, 200)}.", called, *map(blocks.markup, lines), states]
-    return Message(text=blocks.story(filter(None, told)), blocks=drawn)
+    told = [called, *map(blocks.markup, lines), states]
+    drawn = [*blocks.rich_texts(lines), *blocks.paragraphs(states, called)]
+    return _message(title, "🔧" if left else "✅" if is_well else "❕", told, drawn)
 
 
 def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Alert]) -> str:
@@ -156,9 +159,9 @@ def _cause(alerts: Sequence[Alert], groups: Sequence[Group]) -> str:
     return f"Most common fault: {escape(found, 80)}, on {count} of {len(alerts)}."
 
 
-def _groups(groups: Sequence[Group], called: Mapping[RemediationRef, str], firsts: Firsts) -> list[Sequence[Element]]:
+def _groups(groups: Sequence[Group], called: Names, firsts: Firsts) -> list[Line]:
     """Return a line for each group of what waits, and who has asked to wait, or approved as the first of two."""
-    lines: list[Sequence[Element]] = []
+    lines: list[Line] = []
     for group in groups:
         if labels.deletes_data(group.mode) and _DELETES not in lines:
             lines.append(_DELETES)
@@ -171,9 +174,7 @@ def _groups(groups: Sequence[Group], called: Mapping[RemediationRef, str], first
     return lines
 
 
-def _marked(
-    alerts: Sequence[Alert], called: Mapping[RemediationRef, str], firsts: Firsts
-) -> Iterator[Sequence[Element]]:
+def _marked(alerts: Sequence[Alert], called: Names, firsts: Firsts) -> Iterator[Line]:
     """Yield who has asked to wait, or has approved as the first of two, for which nodes."""
     some: dict[str, list[str]] = {}
     for each, first in half_approved(alerts, firsts):
@@ -191,16 +192,16 @@ def _in_a_line(shown: Element) -> Element:
     return {**shown, "text": clean(shown["text"], NAMES)}
 
 
-def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Sequence[Element]]:
+def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Line]:
     """Return a line for each of the first ten, and the rest counted, named as nowhere else among all alerts."""
     called = names(alerts)
-    lines: list[Sequence[Element]] = [_line(each, called[each.ref]) for each in ordered[:LISTED]]
+    lines: list[Line] = [_line(each, called[each.ref]) for each in ordered[:LISTED]]
     if rest := ordered[LISTED:]:
         lines.append(elements(f"…and {len(rest)} more: {counted([mode_name(each) for each in rest])}"))
     return lines
 
 
-def _line(alert: Alert, name: str) -> Sequence[Element]:
+def _line(alert: Alert, name: str) -> Line:
     remediation = alert.remediation
     told = [escape(mode_name(alert), 60)]
     told.append(escape(fault(remediation, is_brief=True), 100))
@@ -246,12 +247,12 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
     if len(approved) < len(alerts) and called:
         who = f"{who} {mention(called)}".strip()
     what = "these repairs you approved failed" if people and len(approved) == len(alerts) else "these repairs failed"
-    head = f"{who}, {what}:" if who else f"{what[0].upper()}{what[1:]}:"
+    head = f"{who}, {what}:" if who else f"{capital(what)}:"
     lines = with_rest([_failure(each) for each in alerts[:REPORT_LINES]], len(alerts))
     return lines_message(head, lines)
 
 
-def _failure(alert: Alert) -> list[Element]:
+def _failure(alert: Alert) -> Line:
     """Return a failure in a line, and who approved it where that was not through Slack."""
     error, reviewer = alert.remediation.error_message, alert.remediation.reviewed_by
     said = f"“{escape(error, 200)}”" if error else "no reason given"
@@ -273,4 +274,4 @@ def reminder(of: TrackedMessage, alerts: Sequence[Alert], count: int, called: st
         waits = f"{'has' if count == 1 else 'have'} waited {lasted(minutes * 60)} or more"
     else:
         waits = f"{'waits' if count == 1 else 'wait'}"
-    return line(f"{some} {waits} for a decision. {mention(called)}".strip())
+    return calling(f"{some} {waits} for a decision.", called)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.cards import blocks, labels, listing
-from bot.cards.blocks import Element, elements
+from bot.cards.blocks import Line, elements
 from bot.cards.labels import common_fault, severity_and_fault
 from bot.cards.listing import plural
 from bot.cards.pause import resume_button
@@ -71,7 +71,7 @@ def none_left(report: FaultReport, now: float, as_of: float) -> Message:
     return listing.message([elements(f"{where}: {', and '.join(told)}, {when(now)} ✅", bold=True)])
 
 
-def _brake_lines(report: FaultReport) -> list[list[Element]]:
+def _brake_lines(report: FaultReport) -> list[Line]:
     """Return why approvals paused automatically, and how they resume; or who resumed them."""
     brake = report.brake
     if brake is None:
@@ -94,7 +94,7 @@ def _brake_lines(report: FaultReport) -> list[list[Element]]:
     return [elements(head, bold=True), *map(elements, told)]
 
 
-def listed(reports: Sequence[FaultReport], most: int) -> tuple[str, list[list[Element]]]:
+def listed(reports: Sequence[FaultReport], most: int) -> tuple[str, list[Line]]:
     """Return how many alerts fire without a repair, and a line for each of the first `most`, the oldest first."""
     found = sorted(((each, report.cluster) for report in reports for each in report.faults), key=lambda it: it[0].since)
     count = sum(each.count for each in reports)
@@ -102,11 +102,11 @@ def listed(reports: Sequence[FaultReport], most: int) -> tuple[str, list[list[El
     return f"Faults without a repair: {count}", listing.with_rest(lines, count)
 
 
-def _first(faults: Sequence[Fault], count: int) -> list[list[Element]]:
+def _first(faults: Sequence[Fault], count: int) -> list[Line]:
     return listing.with_rest([_line(each) for each in faults[: listing.LISTED]], count)
 
 
-def _line(each: Fault, cluster: str = "") -> list[Element]:
+def _line(each: Fault, cluster: str = "") -> Line:
     told = [escape(cluster, 60), severity_and_fault(each.alert), f"since {when(each.alert.started_at or each.since)}"]
     return listing.entry(each.alert.node or "unknown node", *told)
 

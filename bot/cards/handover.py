@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bot.cards import labels
-from bot.cards.blocks import Element, elements
+from bot.cards.blocks import Element, Line, elements
 from bot.cards.chooser import not_read
 from bot.cards.labels import fault
 from bot.cards.listing import LISTED, entry, lines_message, mode_name, plural, returned_lines, since, with_rest
@@ -46,7 +46,7 @@ def shift(
     count = sum(each.count for each in faults)
     unrepaired = f"Faults without a repair: {count}." if count else ""
     rest = [_decided(alerts, began), _often(opened), unrepaired, not_read(unreadable)]
-    lines: list[Sequence[Element]] = [elements(f"In repair now: {len(running)}.")] if running else []
+    lines: list[Line] = [elements(f"In repair now: {len(running)}.")] if running else []
     waiting = [each for each in alerts if each.is_waiting and each.as_told.state == State.PENDING_APPROVAL]
     lines += _waiting(sorted(waiting, key=since), is_sure=not unreadable)
     if failed := [each for each in ended if each.remediation.state == State.FAILED]:
@@ -88,7 +88,7 @@ def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
     return lines_message(head, [_past(each, with_cluster=len(clusters) > 1) for each in alerts[:LISTED]])
 
 
-def _past(alert: Alert, *, with_cluster: bool) -> Sequence[Element]:
+def _past(alert: Alert, *, with_cluster: bool) -> Line:
     one = alert.remediation
     told = [
         when(since(alert)),
@@ -134,7 +134,7 @@ def _results(ended: Sequence[Alert]) -> str:
     return f"Ended: {told}." if told else "None ended."
 
 
-def _waiting(waiting: Sequence[Alert], *, is_sure: bool) -> Iterator[Sequence[Element]]:
+def _waiting(waiting: Sequence[Alert], *, is_sure: bool) -> Iterator[Line]:
     if not waiting:
         yield elements(f"Nothing is waiting for approval{'' if is_sure else ', as far as Together could be read'}.")
         return
@@ -142,7 +142,7 @@ def _waiting(waiting: Sequence[Alert], *, is_sure: bool) -> Iterator[Sequence[El
     yield from _lines(waiting)
 
 
-def _lines(found: Sequence[Alert]) -> list[list[Element]]:
+def _lines(found: Sequence[Alert]) -> list[Line]:
     """Return a line for each of the first ten: since when it waits, or why it failed and who approved it."""
     lines = []
     for each in found[:LISTED]:

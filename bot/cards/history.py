@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bot.cards import blocks, labels
-from bot.cards.blocks import Element, elements
+from bot.cards.blocks import Line, elements
 from bot.cards.labels import alert_line, plain_alerts
 from bot.cards.listing import lines_message
 from bot.errors import OutcomeKind
@@ -22,7 +22,7 @@ def history(node: str, past: Sequence[PastDecision]) -> Message:
     return lines_message(f"{name}: decisions through this bot, latest first", [line(each) for each in past])
 
 
-def line(past: PastDecision, what: str = "") -> list[Element]:
+def line(past: PastDecision, what: str = "") -> Line:
     """Return a decision in a line; `what` it was about is raw, and empty where that is clear."""
     done = RULES[past.verb].done
     said = done if past.outcome == done else f"{past.verb}: {escape(_said(past.outcome), 60)}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.cards import blocks, labels
-from bot.cards.blocks import Element, elements, units
+from bot.cards.blocks import Line, elements, units
 from bot.cards.labels import fault
 from bot.models import (
     EVERYTHING,
@@ -83,35 +83,33 @@ def counted(values: Sequence[str]) -> str:
     return f"{'; '.join(shown)}{f'; and {more} more kinds' if more > 0 else ''}"
 
 
-def node(name: str) -> list[Element]:
+def node(name: str) -> Line:
     """Return a node's name, as code."""
     return elements(escape(name, 100) or "-", code=True)
 
 
-def entry(name: str, *told: str) -> list[Element]:
+def entry(name: str, *told: str) -> Line:
     """Return a line about a node: its name, raw, and what is told of it, escaped."""
     return [*node(name), *elements(f"  {' · '.join(filter(None, told))}")]
 
 
-def remediation_lines(
-    found: Sequence[Remediation], most: int, when: Callable[[Remediation], str]
-) -> list[list[Element]]:
+def remediation_lines(found: Sequence[Remediation], most: int, when: Callable[[Remediation], str]) -> list[Line]:
     """Return a line for each of the first `most`, ending in what `when` says of it, and how many more there are."""
     return with_rest([_line(each, when(each)) for each in found[:most]], len(found))
 
 
-def with_rest(lines: list[list[Element]], count: int) -> list[list[Element]]:
+def with_rest(lines: list[Line], count: int) -> list[Line]:
     """Return lines about the first of `count` things, and how many more there are."""
     more = count - len(lines)
     return [*lines, elements(f"…and {more} more")] if more > 0 else lines
 
 
-def returned_lines(found: Sequence[Alert], most: int) -> list[list[Element]]:
+def returned_lines(found: Sequence[Alert], most: int) -> list[Line]:
     """Return a line for each of the first `most` repairs whose fault came back, and how many more there are."""
     return with_rest([_returned_line(each) for each in found[:most]], len(found))
 
 
-def _returned_line(alert: Alert) -> list[Element]:
+def _returned_line(alert: Alert) -> Line:
     one, back = alert.remediation, alert.came_back
     told = [escape(one.cluster_id, 60), escape(mode_name(alert), 60)]
     if back:
@@ -120,18 +118,18 @@ def _returned_line(alert: Alert) -> list[Element]:
     return entry(one.node, *told)
 
 
-def _line(each: Remediation, when: str) -> list[Element]:
+def _line(each: Remediation, when: str) -> Line:
     told = [each.cluster_id, labels.mode(each.mode).name, fault(each, is_brief=True)]
     told += [labels.state(each.state, reviewed=each.is_reviewed)[0].lower()]
     return entry(each.node, *(escape(part, 60) for part in told), when)
 
 
-def lines_message(head: str, lines: Sequence[Sequence[Element]]) -> Message:
+def lines_message(head: str, lines: Sequence[Line]) -> Message:
     """Return a message of a heading and lines."""
     return message([elements(head, bold=True), *lines])
 
 
-def message(lines: Sequence[Sequence[Element]]) -> Message:
+def message(lines: Sequence[Line]) -> Message:
     """Return a message of lines."""
     return Message(blocks.story(map(blocks.markup, lines)), blocks.rich_texts(lines))
 
@@ -143,6 +141,7 @@ def first_of(names: Sequence[str], most: int, limit: int, beyond: int = 0) -> st
 
 
 Firsts = Mapping[RemediationRef, FirstApproval]
+Names = Mapping[RemediationRef, str]
 MOST = 12  # groups; with more of them, faults aren't told apart
 _NUMBERED = re.compile(r"(.*\D)(\d{1,15})")
 _LONGEST = 2000  # characters of a piece of names, of the 3,000 that a text may have
@@ -220,7 +219,7 @@ def half_approved(alerts: Sequence[Alert], firsts: Firsts) -> list[tuple[Alert, 
     return [(each, first) for each, first in found if first and first.counts_for(each.remediation)]
 
 
-def named(names: Sequence[str]) -> list[Element]:
+def named(names: Sequence[str]) -> Line:
     """Return names as code, in as many pieces as Slack's limit takes."""
     return [{"type": "text", "text": each, "style": {"code": True}} for each in ranges(names)]
 

@@ -133,12 +133,21 @@ def in_progress(request: Request, since: float) -> Message:
 
 def _under_way(drawn: Blocks, verb: Verb) -> Blocks:
     """Return the bot's own card with a first line that says what is being decided, rather than what was asked."""
+    if not RULES[verb].decides:
+        return drawn
+    match drawn[0]:
+        case {"type": "header", "text": {"text": str(title)}}:
+            doing = {"text": blocks.plain(_doing(title, verb))}
+        case {"elements": [{"elements": [{"type": "link", "text": str(title)} as link, *rest]}]}:
+            doing = blocks.rich_text([[{**link, "text": _doing(title, verb)}, *rest]])
+        case _:
+            doing = {}
+    return [{**drawn[0], **doing}, *drawn[1:]]
 
-    def doing(title: str) -> str:
-        _, colon, what = title.partition(": ")
-        return clean(f"{RULES[verb].doing.capitalize()}: {what}", blocks.MAX_HEADER) if colon else title
 
-    return [blocks.retitled(drawn[0], doing), *drawn[1:]] if RULES[verb].decides else drawn
+def _doing(title: str, verb: Verb) -> str:
+    _, colon, what = title.partition(": ")
+    return clean(f"{RULES[verb].doing.capitalize()}: {what}", blocks.MAX_HEADER) if colon else title
 
 
 def after_failure(place: ReplyTarget, ref: RemediationRef, remark: CardNote) -> Message:

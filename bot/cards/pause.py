@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from bot.cards import blocks
 from bot.cards.blocks import line
-from bot.models import LOOKING_SECONDS, Json, Looked, Message, Pause, Pauser, ReplyTarget
+from bot.models import LOOKING_SECONDS, Blocks, Json, Looked, Message, Pause, Pauser, ReplyTarget
 from bot.mrkdwn import clean, clock_time, escape, when
 
 PAUSE, RESUME = "approvals:pause", "approvals:resume"
@@ -32,7 +32,7 @@ def pause_line(pause: Pause) -> str:
     return f"Approvals are paused {', and '.join(told)}. You can still cancel."
 
 
-def pause_buttons(cluster_id: str | None, pause: Pause | None) -> list[Json]:
+def pause_buttons(cluster_id: str | None, pause: Pause | None) -> Blocks:
     """Return the buttons that pause approvals of a cluster, or of all, and that resume them."""
     again = blocks.press(PAUSE_DIALOG, "Pause approvals…", value=cluster_id or ALL_CLUSTERS)
     if pause is None:

@@ -29,7 +29,7 @@ from bot.models import (
     State,
     Verb,
 )
-from bot.mrkdwn import ago, clean, entities, escape, lasted, when
+from bot.mrkdwn import ago, capital, clean, entities, escape, lasted, when
 
 # Which of them the wait has isn't documented; in none of them has the repair begun.
 _WAITING = {State.PENDING, State.QUARANTINING, State.QUARANTINED}
@@ -146,8 +146,9 @@ def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True
         case State.RUNNING:
             title = mode.doing.format(node)
         case State.SUCCEEDED if about.came_back:
-            after, noun = lasted(about.came_back.at - remediation.succeeded_at), mode.noun[:1].upper() + mode.noun[1:]
-            title = f"{noun} didn't help" if about.came_back.was_firing else f"Fault came back after {after}"
+            after = lasted(about.came_back.at - remediation.succeeded_at)
+            failed = f"{capital(mode.noun)} didn't help"
+            title = failed if about.came_back.was_firing else f"Fault came back after {after}"
             title, symbol = f"{title}: {node}", "🔁"
         case State.SUCCEEDED:
             title = mode.done.format(node)
@@ -321,6 +322,11 @@ def _too_often(about: CardContext, config: CardConfig) -> str:
     return f" {lately} {repairs} of this node in {lasted(rule.seconds)}: another one may not help."
 
 
+def calling(said: str, called: str) -> Message:
+    """Return a line that ends with a call to users and groups, if any."""
+    return blocks.line(f"{said} {mention(called)}".strip())
+
+
 def mention(called: str) -> str:
     """Call users and groups by their IDs, which are apart by spaces; nobody for an empty text."""
     return " ".join(f"<!subteam^{each}>" if each[0] == "S" else f"<@{each}>" for each in called.split())
@@ -338,14 +344,11 @@ def _details(remediation: Remediation, about: CardContext, further: Sequence[str
     )
     latest = next((f"{label} {ago(moment)}" for label, moment in moments if moment), "")
     told = [each for each in (trigger, latest) if each]
-    lines, title = [*further], ["more alerts"] if further else []
-    if last := _last_repair(remediation, about):
-        lines += last
-        title.append("last repair")
-    inside = [*map(blocks.literal, lines), blocks.context(ids(remediation.ref))]
+    last = _last_repair(remediation, about)
+    title = ", ".join([*(["more alerts"] if further else []), *(["last repair"] if last else []), "IDs"])
+    inside = [*map(blocks.literal, [*further, *last]), blocks.context(ids(remediation.ref))]
     small = [blocks.context(" · ".join(told))] if told else []
-    named = ", ".join([*title, "IDs"])
-    return [*small, blocks.folded(named[0].upper() + named[1:], inside)]
+    return [*small, blocks.folded(capital(title), inside)]
 
 
 def _story(

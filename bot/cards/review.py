@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 
 from bot.cards import blocks, labels
-from bot.cards.blocks import Element, elements
+from bot.cards.blocks import Element, Line, elements
 from bot.cards.config import CardConfig
 from bot.cards.controls import LOOKING
 from bot.cards.labels import fault
 from bot.cards.listing import (
     Firsts,
     Group,
+    Names,
     blast_radius,
     chosen,
     cluster_of,
@@ -44,7 +45,7 @@ from bot.models import (
     TrackedMessage,
     Verb,
 )
-from bot.mrkdwn import clean, escape, when
+from bot.mrkdwn import capital, clean, escape, when
 
 REVIEW = "digest:review"  # opens the dialog, and is its name
 VERB, NODES, ALL, SOME = "review:verb", "review:nodes", "review:all", "review:some"
@@ -140,10 +141,10 @@ def room(load: RepairLoad, config: CardConfig, own: int | None = None) -> str:
 def _group(
     group: Group,
     firsts: Firsts,
-    called: Mapping[RemediationRef, str],
+    called: Names,
     config: CardConfig,
     only: Collection[RemediationRef],
-) -> list[Element]:
+) -> Blocks:
     """Return what is chosen from a group: a box for each node of a small one; of a large one all, or by search."""
     name, mine = group.value, [each for each in group.alerts if not only or each.ref in only]
     title = f"{'⚠️ ' if labels.deletes_data(group.mode) else ''}{clean(group.title, 150)} ({len(group.alerts)})"
@@ -167,7 +168,7 @@ def _group(
     ]
 
 
-def _box(alert: Alert, firsts: Firsts, called: Mapping[RemediationRef, str], config: CardConfig) -> Element:
+def _box(alert: Alert, firsts: Firsts, called: Names, config: CardConfig) -> Element:
     """Return a node's box, with what changes the decision on it beneath."""
     half = half_approved([alert], firsts)
     told = [f"1 of 2 approvals: <@{first.user_id}>" for _, first in half]
@@ -178,7 +179,7 @@ def _box(alert: Alert, firsts: Firsts, called: Mapping[RemediationRef, str], con
     return option | {"description": blocks.mrkdwn(fits[0])} if fits else option
 
 
-def _option(alert: Alert, called: Mapping[RemediationRef, str]) -> Element:
+def _option(alert: Alert, called: Names) -> Element:
     return blocks.option(called[alert.ref], value_of(alert))
 
 
@@ -189,7 +190,7 @@ def _marks(group: Group, firsts: Firsts, effect: str) -> str:
     return " ".join([effect, *(f"{each}." for each in told if each)])
 
 
-def options(alerts: Sequence[Alert], group: str, query: str) -> list[Json]:
+def options(alerts: Sequence[Alert], group: str, query: str) -> Blocks:
     """Return the nodes of a group that a query matches; `group` is what choosing all of it is known by."""
     wanted, called = query.strip().casefold(), names(alerts)
     found = (
@@ -227,7 +228,7 @@ def controls(of: TrackedMessage, count: int, decidable: int, running: Batch | No
     return [blocks.actions(some)] if some else []
 
 
-def confirmation(batch: Batch, chosen: Decidable, called: Mapping[RemediationRef, str], config: CardConfig) -> Json:
+def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardConfig) -> Json:
     """Return the view that shows what would happen to which node, before a batch is begun.
 
     Args:
@@ -265,9 +266,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Mapping[RemediationRef
     )
 
 
-def _nodes(
-    batch: Batch, group: Group, called: Mapping[RemediationRef, str], firsts: Firsts, config: CardConfig
-) -> list[Sequence[Element]]:
+def _nodes(batch: Batch, group: Group, called: Names, firsts: Firsts, config: CardConfig) -> list[Line]:
     """Return what is done to which nodes, and what becomes of those that one approval isn't enough for."""
     is_approval, count = batch.verb is Verb.APPROVE, len(group.alerts)
     warning = "⚠️ " if is_approval and labels.deletes_data(group.mode) else ""
@@ -280,7 +279,7 @@ def _nodes(
         two = sum(half.get(each.ref, batch.actor.user_id) == batch.actor.user_id for each in needing)
         told += [f"{held} {'is' if held == 1 else 'are'} on hold."] if held else []
         told += [f"{two} of {count} need{'s' if two == 1 else ''} a second person's approval."] if two else []
-    lines: list[Sequence[Element]] = [[*elements(head, bold=True), *elements(" ".join(told))]]
+    lines: list[Line] = [[*elements(head, bold=True), *elements(" ".join(told))]]
     return lines + [[each] for each in named([called[each.ref] for each in group.alerts])]
 
 
@@ -303,7 +302,7 @@ _WHY = {
 }
 
 
-def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = None) -> list[Sequence[Element]]:
+def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = None) -> list[Line]:
     """Return how it goes or went, in a line, and what wasn't done and why.
 
     Args:
@@ -315,7 +314,7 @@ def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = No
     if batch.is_running:
         so_far = [f"{_well(batch)} {rule.done}", *_others(batch), f"{len(batch.items) - len(known)} to go"]
         head = f"{rule.doing.capitalize()} {len(batch.items)}, started by {asked}: {', '.join(so_far)}"
-    lines: list[Sequence[Element]] = [elements(head, bold=True)]
+    lines: list[Line] = [elements(head, bold=True)]
     if stopped := _stopped(batch):
         lines.append(elements(stopped, bold=True))
     failed = [each for each in known if each.outcome != rule.done and (waiting is None or each.ref in waiting)]
@@ -352,7 +351,7 @@ def _stopped(batch: Batch) -> str:
     return f"Stopped: {why} {left} not attempted."
 
 
-def _results(items: Sequence[BatchItem], verb: Verb) -> list[Sequence[Element]]:
+def _results(items: Sequence[BatchItem], verb: Verb) -> list[Line]:
     """Return results, a line for all that have the same: the result first where it is short, else the nodes."""
     some: dict[str, list[str]] = {}
     for each in items:
@@ -360,11 +359,11 @@ def _results(items: Sequence[BatchItem], verb: Verb) -> list[Sequence[Element]]:
     return [_result(said, len(nodes), names) for said, nodes in some.items() for names in named(nodes)]
 
 
-def _result(said: str, count: int, names: Element) -> Sequence[Element]:
+def _result(said: str, count: int, names: Element) -> Line:
     many = f" ({count})" if count > 1 else ""
     if said.endswith("."):
         return [names, *elements(f"{many}: {said}")]
-    return [*elements(f"{said[0].upper()}{said[1:]}{many}: "), names]
+    return [*elements(f"{capital(said)}{many}: "), names]
 
 
 def _said(item: BatchItem, verb: Verb) -> str:

@@ -9,7 +9,7 @@ from bot.cards.blocks import line
 from bot.cards.labels import fault
 from bot.cards.listing import LISTED, first_of
 from bot.cards.pause import pause_buttons
-from bot.cards.remediation_card import mention, where
+from bot.cards.remediation_card import calling, mention, where
 from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb
 from bot.mrkdwn import clock_time, escape, lasted, when
 
@@ -102,12 +102,11 @@ def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: 
         now: Unix time in seconds.
         has_card: it is one, told in the thread of its card, which has a menu.
     """
-    named = first_of([each.node for each in repairs], LISTED, 100)
+    named = _nodes(repairs)
     oldest = min(_seconds(each.under_way_since) for each in repairs)
     what = _repair(repairs[0]) if len(repairs) == 1 else f"{len(repairs)} repairs"
     hint = labels.IF_STUCK if has_card else "Check them in Together."
-    text = f"{named}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint} {mention(called)}"
-    return line(text.strip())
+    return calling(f"{named}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint}", called)
 
 
 def came_back(alerts: Sequence[Alert], called: str) -> Message:
@@ -116,7 +115,7 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
     Args:
         called: the user or group on call; empty for nobody.
     """
-    nodes, remediation = first_of([each.remediation.node for each in alerts], LISTED, 100), alerts[0].remediation
+    nodes, remediation = _nodes([each.remediation for each in alerts]), alerts[0].remediation
     back = alerts[0].came_back
     assert back is not None  # noqa: S101 - that is what this tells
     fault, repair = escape(back.fault, 80), escape(labels.mode(remediation.mode).noun, 80)
@@ -126,7 +125,7 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
         said = f"{fault} didn't stop with the {repair} of {nodes}: it didn't help. 🔁"
     else:
         said = f"{fault} came back on {nodes}, {lasted(back.at - remediation.succeeded_at)} after its {repair}. 🔁"
-    return line(_to(alerts, called, said))
+    return _to(alerts, called, said)
 
 
 def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
@@ -135,27 +134,24 @@ def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
     Args:
         now: Unix time in seconds.
     """
-    nodes, after = (
-        first_of([each.remediation.node for each in alerts], LISTED, 100),
-        [each.remediation for each in alerts],
-    )
+    after = [each.remediation for each in alerts]
     passed = lasted(now - max((each.succeeded_at for each in after), default=now))
     are, its, node = ("isn't", "its", "node") if len(alerts) == 1 else ("aren't", "their", "nodes")
-    said = f"{nodes} {are} running in the cluster {passed} after {its} repair, as Together lists it. Check the {node}."
-    return line(_to(alerts, called, said))
+    late = f"running in the cluster {passed} after {its} repair, as Together lists it"
+    return _to(alerts, called, f"{_nodes(after)} {are} {late}. Check the {node}.")
 
 
 def lasted_repairs(repairs: Sequence[Remediation], seconds: float) -> Message:
     """Return that repairs have lasted."""
-    return line(f"{first_of([each.node for each in repairs], LISTED, 100)}: {labels.held(seconds)} ✅")
+    return line(f"{_nodes(repairs)}: {labels.held(seconds)} ✅")
 
 
-def _to(alerts: Sequence[Alert], called: str, said: str) -> str:
+def _to(alerts: Sequence[Alert], called: str, said: str) -> Message:
     """Return a sentence for those who approved, and for who is on call."""
     approved = [each.decided for each in alerts if each.decided and each.decided.verb is Verb.APPROVE]
     people = dict.fromkeys(each.people for each in approved)
     who = " ".join([*list(people)[:LISTED], mention(called)]).strip()
-    return f"{who}, {said}" if who else said
+    return line(f"{who}, {said}" if who else said)
 
 
 def _approved_at(remediation: Remediation, decided: DecidedBy | None) -> float | None:
@@ -209,11 +205,8 @@ def reminder(
     decide = "Decide in Together." if is_observed else "Approve, hold, or cancel on the card."
     asked = _repair(remediation)
     broken = f": {escape(fault(remediation), 100)}" if fault(remediation) else ""
-    text = (
-        f"{where(remediation, share)} has been waiting {lasted(waited)} for a decision ({asked}){broken}. "
-        f"{decide} {mention(called)}"
-    ).strip()
-    return line(text)
+    waits = f"has been waiting {lasted(waited)} for a decision ({asked}){broken}"
+    return calling(f"{where(remediation, share)} {waits}. {decide}", called)
 
 
 def late_call(remediation: Remediation, count: int, called: str, *, again: bool = False) -> Message:
@@ -221,22 +214,22 @@ def late_call(remediation: Remediation, count: int, called: str, *, again: bool 
     node, broken = _node(remediation), escape(fault(remediation), 100)
     others = f" and {count - 1} more" if count > 1 else ""
     waits = f"{'are' if others else 'is'} waiting for a decision{' again' if again else ''}"
-    return line(f"{node}{others} {waits}{f': {broken}' if broken else ''}. {mention(called)}".strip())
+    return calling(f"{node}{others} {waits}{f': {broken}' if broken else ''}.", called)
 
 
 def first_approval(remediations: Sequence[Remediation], user_id: str, called: str) -> Message:
     """Return that one of two people has approved repairs, and that another one must."""
     modes = {_repair(each) for each in remediations}
-    repair, more = f" for {modes.pop()}" if len(modes) == 1 else "", f" {mention(called)}" if called else ""
-    nodes = first_of([each.node for each in remediations], LISTED, 100)
-    return line(f"{nodes}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too.{more}")
+    repair = f" for {modes.pop()}" if len(modes) == 1 else ""
+    said = f"{_nodes(remediations)}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too."
+    return calling(said, called)
 
 
 def approving_alone(remediation: Remediation, override: Override, called: str) -> Message:
     """Return who approves alone, and why, and call who is on call."""
     node, who, why = _node(remediation), f"<@{override.user_id}>", escape(override.reason, 600)
     said = f"{node}: {who} is approving alone, without asking {labels.RULES_PASSED}: “{why}”"
-    return line(f"{said} {mention(called)}".rstrip())
+    return calling(said, called)
 
 
 def hold_ends(remediation: Remediation, hold: Hold, now: float) -> Message:
@@ -299,6 +292,10 @@ def _repair(one: Remediation) -> str:
 
 def _node(one: Remediation) -> str:
     return escape(one.node, 100)
+
+
+def _nodes(repairs: Sequence[Remediation]) -> str:
+    return first_of([each.node for each in repairs], LISTED, 100)
 
 
 def _named(clusters: Sequence[str]) -> str:

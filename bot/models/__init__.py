@@ -22,20 +22,6 @@ from bot.models.alert import (
     RepairLimit,
     RepairLoad,
 )
-from bot.models.batch import (
-    EVERYTHING,
-    MAX_CHOSEN,
-    TROUBLES,
-    Batch,
-    BatchItem,
-    Decidable,
-    StopReason,
-    decided_in,
-    key,
-    still_waiting,
-    stop_reason,
-    waiting,
-)
 from bot.models.event import WHILE_OPEN, Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
 from bot.models.ids import RemediationRef, check_id, new_id, read_reference, short_hash
@@ -57,7 +43,23 @@ from bot.models.job import (
     is_reported_in_digest,
     token_of,
 )
-from bot.models.message import ARRIVED_SECONDS, Snapshot, TrackedMessage
+from bot.models.message import (
+    ARRIVED_SECONDS,
+    EVERYTHING,
+    MAX_CHOSEN,
+    TROUBLES,
+    Batch,
+    BatchItem,
+    Decidable,
+    Snapshot,
+    StopReason,
+    TrackedMessage,
+    decided_in,
+    key,
+    still_waiting,
+    stop_reason,
+    waiting,
+)
 from bot.models.overview import PER_PAGE, Overview
 from bot.models.ports import (
     HISTORY_BEFORE,

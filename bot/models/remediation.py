@@ -31,8 +31,8 @@ class State(StrEnum):
     AUTO_RESOLVED = "AUTO_RESOLVED"
 
 
-IN_REPAIR = frozenset({State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING})
 OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING)
+IN_REPAIR = frozenset(OPEN[1:])
 _BRIEF = 5  # Xid events that are kept
 BEGUN = IN_REPAIR | {State.SUCCEEDED, State.FAILED}
 _AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
