@@ -33,10 +33,9 @@ def entities(value: str) -> str:
     return value.translate(_ENTITIES)
 
 
-def when(moment: datetime | float) -> str:
+def when(moment: datetime | float, form: str = "{date_short_pretty} at {time}") -> str:
     """Return a moment in the reader's own time zone and words, with UTC for clients that can't; Unix time or a time."""
-    utc = _utc(moment)
-    return f"<!date^{int(utc.timestamp())}^{{date_short_pretty}} at {{time}}|{plain_when(moment)}>"
+    return f"<!date^{int(_utc(moment).timestamp())}^{form}|{plain_when(moment)}>"
 
 
 def clock_time(moment: datetime | float) -> str:
@@ -47,7 +46,7 @@ def clock_time(moment: datetime | float) -> str:
 
 def ago(moment: datetime | float) -> str:
     """Return how long ago a moment was, which Slack keeps up to date in the reader's own words."""
-    return f"<!date^{int(_utc(moment).timestamp())}^{{ago}}|{plain_when(moment)}>"
+    return when(moment, "{ago}")
 
 
 def lasted(seconds: float) -> str:

@@ -164,7 +164,7 @@ def line(text: str) -> Message:
     return Message(text, [paragraph(text)])
 
 
-def statement(sentence: str, rest: str = "") -> Json:
+def statement(sentence: str, rest: str) -> Json:
     """Return a sentence in bold, and what follows from it."""
     return rich_text([[*elements(sentence, bold=True), *elements(f" {rest}" if rest else "")]])
 

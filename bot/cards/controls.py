@@ -94,7 +94,7 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
         if verb is Verb.APPROVE and config.needs_two(remediation.mode, about.history):
             known = _FIRST if _is_first(remediation, about, config) else _SECOND
         wait = config.wait_of(remediation.cluster_id)
-        asked = question(verb, remediation.mode, remediation.node, known, wait)
+        asked = question(verb, remediation.mode, remediation.node, known, wait=wait)
         fitting = (each for each in held if blocks.units(f"{each} {asked.text}") <= _MAX_DIALOG)
         line = next(fitting, "On hold." if held else "")
         asked = asked._replace(text=f"{line} {asked.text}".lstrip())
@@ -134,7 +134,7 @@ class Question(NamedTuple):
     is_destructive: bool = False
 
 
-def question(verb: Verb, mode: str, node: str, known: str = "", wait: int | None = None) -> Question:
+def question(verb: Verb, mode: str, node: str, known: str = "", *, wait: int | None) -> Question:
     """Return what is asked before a decision.
 
     Args:

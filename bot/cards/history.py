@@ -1,6 +1,7 @@
 """What was decided before, and the IDs to copy: for one person alone."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import Line, elements
@@ -84,11 +85,14 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
         moments.append((remediation.review_time, f"{who}: {comment}" if comment else who))
     elif not any(each.outcome == RULES[each.verb].done and each.verb in _REVIEWS for each in past):
         moments.append((remediation.review_time, own[1]))
-    for each in remediation.linked_alerts:
-        what = alert_line(each)
-        moments += [(each.started_at, f"Alert: {what}"), (each.resolved_at, f"Alert cleared: {what}")]
+    for alert in remediation.linked_alerts:
+        what = alert_line(alert)
+        moments += [(alert.started_at, f"Alert: {what}"), (alert.resolved_at, f"Alert cleared: {what}")]
     happened = [(moment.timestamp(), what) for moment, what in moments if moment]
-    happened += [(each.at, f"{_did(each)}{f': {each.reason}' if each.reason else ''}") for each in past]
+    for each in past:
+        done, why = RULES[each.verb].done, f": {each.reason}" if each.reason else ""
+        did = done.capitalize() if each.outcome == done else f"{each.verb.capitalize()}: {_said(each.outcome)}"
+        happened.append((each.at, f"{did} by {each.user_id} in Slack{why}"))
     if back := about.came_back:
         happened.append((back.at, f"{back.fault} {'still fired' if back.was_firing else 'came back'}"))
     cluster = about.share.cluster if about.share and about.share.cluster else remediation.cluster_id
@@ -96,16 +100,10 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
     return _to_copy(lines + [f"- {plain_when(at)}: {what}" for at, what in sorted(happened)])
 
 
-def _did(past: PastDecision) -> str:
-    done = RULES[past.verb].done
-    said = done.capitalize() if past.outcome == done else f"{past.verb.capitalize()}: {_said(past.outcome)}"
-    return f"{said} by {past.user_id} in Slack"
-
-
 def copyable(ref: RemediationRef) -> Message:
     """Return the IDs, each to be copied alone, and together as the command takes them."""
-    parts = (("Cluster", ref.cluster_id), ("Instance", ref.instance_id), ("Remediation", ref.remediation_id))
-    lines = [[*elements(f"{name}: "), *elements(escape(value, 300), code=True)] for name, value in parts]
-    whole = f"{ref.cluster_id} {ref.instance_id} {ref.remediation_id}"
-    lines.append([*elements("To cancel it: "), *elements(escape(f"{COMMAND} {whole}", 900), code=True)])
+    ids = astuple(ref)
+    named = zip(("Cluster", "Instance", "Remediation"), ids, strict=True)
+    lines = [[*elements(f"{name}: "), *elements(escape(value, 300), code=True)] for name, value in named]
+    lines.append([*elements("To cancel it: "), *elements(escape(f"{COMMAND} {' '.join(ids)}", 900), code=True)])
     return lines_message("IDs to copy", lines)

@@ -228,10 +228,10 @@ def fault(remediation: Remediation, limit: int = 80, *, is_brief: bool = False) 
     return clean(told[0] if is_brief else ", ".join(told), limit)
 
 
-def common_fault(alerts: Iterable[LinkedAlert], limit: int = 80) -> str:
+def common_fault(alerts: Iterable[LinkedAlert]) -> str:
     """Return what alerts have in common, escaped; empty where they are about different faults."""
     told = {", ".join(_what(each, counts=False)) for each in alerts}
-    return escape(told.pop(), limit) if len(told) == 1 else ""
+    return escape(told.pop(), 80) if len(told) == 1 else ""
 
 
 def most_common_fault(remediations: Iterable[Remediation]) -> tuple[str, int]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from itertools import chain
 
 from bot.cards import blocks, labels
@@ -96,7 +96,7 @@ def brief(remediation: Remediation, about: CardContext, config: CardConfig) -> M
 
 def ids(ref: RemediationRef) -> str:
     """Return the three IDs, each as code that can be copied, and as a whole what the command takes."""
-    return " / ".join(f"`{escape(each, 898)}`" for each in (ref.cluster_id, ref.instance_id, ref.remediation_id))
+    return " / ".join(f"`{escape(each, 898)}`" for each in astuple(ref))
 
 
 def summary(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> list[str]:

@@ -79,6 +79,9 @@ class OutcomeKind(StrEnum):
     INTERNAL_ERROR = "internal_error", "", _DOUBTFUL, _TROUBLE
 
 
+RETRY = "Try again in a minute. If this keeps happening, use the Together console and tell the bot's admin."
+
+
 class InvalidId(ValueError):
     """A text that is no ID.
 

@@ -1,6 +1,6 @@
 """Refused before anything was sent to Together; told to the person alone."""
 
-from bot.errors.base import BotError, OutcomeKind
+from bot.errors.base import RETRY, BotError, OutcomeKind
 from bot.mrkdwn import escape
 
 _SHOWN = 600  # characters of outside words in a sentence: enough for two IDs of full length
@@ -214,4 +214,4 @@ class RefusedWithoutDatabase(NotAttempted):
 
     code = OutcomeKind.REFUSED_WITHOUT_DATABASE
     sentence = "The bot can't reach its database, so nothing was sent."
-    next_step = "Try again in a minute. If this keeps happening, use the Together console and tell the bot's admin."
+    next_step = RETRY

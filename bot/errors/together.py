@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from bot.errors.base import BotError, OutcomeKind
+from bot.errors.base import RETRY, BotError, OutcomeKind
 from bot.mrkdwn import lasted
 
 _LONG_WAIT = 300.0  # seconds
 NOT_SENT, UNCHANGED = " Nothing was sent.", " Nothing changed."
-IF_IT_PERSISTS = "If this keeps happening, use the Together console and tell the bot's admin."
 
 
 class TogetherError(BotError):
@@ -34,7 +33,7 @@ class NotReached(TogetherError):
 
     code = OutcomeKind.NOT_REACHED
     sentence = f"Couldn't reach Together.{NOT_SENT}"
-    next_step = f"Try again in a minute. {IF_IT_PERSISTS}"
+    next_step = RETRY
 
 
 class RateLimited(TogetherError):
@@ -119,9 +118,7 @@ class ServerError(AmbiguousResponse):
     code = OutcomeKind.SERVER_ERROR
 
     def __init__(self, status: int, *, quote: str = "") -> None:
-        super().__init__(
-            f"Together had a server error (HTTP {status}).", f"Try again in a minute. {IF_IT_PERSISTS}", quote=quote
-        )
+        super().__init__(f"Together had a server error (HTTP {status}).", RETRY, quote=quote)
 
 
 class NoAnswer(AmbiguousResponse):
@@ -129,7 +126,7 @@ class NoAnswer(AmbiguousResponse):
 
     code = OutcomeKind.NO_ANSWER
     sentence = "Together didn't respond in time."
-    next_step = f"Try again in a minute. {IF_IT_PERSISTS}"
+    next_step = RETRY
 
 
 class UnreadableAnswer(AmbiguousResponse):

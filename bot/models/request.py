@@ -129,9 +129,7 @@ class SeenState:
 def button_value(remediation: Remediation, *, is_first: bool = False) -> str:
     """Write a button's value: the reference, and what the person is shown."""
     value = {
-        "cluster_id": remediation.cluster_id,
-        "instance_id": remediation.instance_id,
-        "remediation_id": remediation.id,
+        **asdict(remediation.ref),
         "mode": remediation.mode,
         "state": remediation.state,
         "episode": remediation.episode_key,
