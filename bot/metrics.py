@@ -1,9 +1,5 @@
 """What the bot counts and measures, for Prometheus; `/metrics` serves it. Names are part of the contract."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from prometheus_client import Counter, Gauge, Histogram
 
 _PREFIX = "remediation_bot"
@@ -63,13 +59,3 @@ WATCH_INTERVAL = Gauge(
 )
 QUEUE = Gauge(f"{_PREFIX}_watch_queue", "Messages that wait for the watch.", ["lane"])
 IN_PROGRESS = Gauge(f"{_PREFIX}_in_progress", "What was acknowledged and isn't done yet.")
-
-
-@contextmanager
-def timed(histogram: Histogram, *labels: str) -> Iterator[None]:
-    """Measure how long something takes, however it ends."""
-    began = time.perf_counter()
-    try:
-        yield
-    finally:
-        histogram.labels(*labels).observe(time.perf_counter() - began)

@@ -65,7 +65,7 @@ class Bolt(AsyncApp):
         if signature and signature in self._taken:
             logger.warning("Ignored a replayed request")
             return BoltResponse(status=200, body="")
-        with metrics.timed(metrics.ACK_SECONDS, kind):
+        with metrics.ACK_SECONDS.labels(kind).time():
             response = await super().async_dispatch(req)
         metrics.ACKS.labels(kind, str(response.status)).inc()
         if signature and response.status == 200:  # noqa: PLR2004 - it was taken

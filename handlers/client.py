@@ -83,7 +83,7 @@ class MeasuredClient(AsyncWebClient):
         """Call a method, and count how it ended: "ok", Slack's code, or the exception's name."""
         status = "ok"
         try:
-            with metrics.timed(metrics.SLACK_SECONDS, api_method):
+            with metrics.SLACK_SECONDS.labels(api_method).time():
                 return _checked(await super().api_call(api_method, **arguments))
         except (SlackApiError, aiohttp.ClientError, TimeoutError, *_NON_SLACK) as error:
             failure = SlackFailure(error)

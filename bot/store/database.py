@@ -197,7 +197,7 @@ class Database:
         future.add_done_callback(self.under_way.discard)
         giving_up = loop.call_later(limit, running.interrupt)  # also where nobody waits any more: the thread is needed
         try:
-            with metrics.timed(metrics.DATABASE_SECONDS, kind):
+            with metrics.DATABASE_SECONDS.labels(kind).time():
                 async with asyncio.timeout(limit + 1):
                     return await future
         except TimeoutError:

@@ -271,7 +271,7 @@ class TogetherClient:
     ) -> Any:  # noqa: ANN401 - JSON
         call = _call_of(method, path)
         try:
-            with metrics.timed(metrics.TOGETHER_SECONDS, call):
+            with metrics.TOGETHER_SECONDS.labels(call).time():
                 async with self._clock.timeout(seconds):
                     reply = await self._exchange(method, path, params, body)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
