@@ -6,11 +6,10 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Lookup, Receipt
+from bot.decisions import Receipt
 from bot.errors import NotAttempted, UnknownControl
 from bot.models import RULES, Json, Request, Verb, read_button_value
-from handlers.clicks import action_of, actor_of, dicts, key_of, option_of, place_of, value_beside
-from handlers.home import Home
+from handlers.clicks import action_of, actor_of, dicts, key_of, option_of, place_of, value_beside, view_of
 from handlers.reasons import Reasons
 from handlers.surface import Interaction, Surface, click_of
 
@@ -18,14 +17,10 @@ _VERBS = {verb.action_id: verb for verb in Verb}
 
 
 @dataclass(slots=True)
-class Buttons:
+class Buttons(Surface):
     """Reads a click, and hands it to the decisions."""
 
-    surface: Surface
-    decisions: DecisionService
-    lookup: Lookup
     reasons: Reasons
-    home: Home
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take a click."""
@@ -37,19 +32,33 @@ class Buttons:
         verb = asked.verb if isinstance(asked, Request) else None
         click = click_of(body, verb=verb)
         decides = verb is not None and RULES[verb].decides
-        return await self.surface.take(ack, click, lambda: self._record(click, asked), decides=decides)
+        return await self.take(ack, click, lambda: self._record(click, asked), decides=decides)
 
     async def _record(self, click: Interaction, asked: Request | NotAttempted | None) -> Receipt:
         if isinstance(asked, NotAttempted):
-            return await self.surface.once(click, lambda: self.surface.refuse(asked, click))
+            return await self.once(click, lambda: self.refuse(asked, click))
         if asked is None:
             return None
         request = asked
         if request.place.is_home:
             request = request.at(self.home.result_target(request.place, request.ref.cluster_id))
-        if self.reasons.needs_reason(request, click.body):
-            return await self.surface.once(click, lambda: self._ask(request))
+        if self._needs_reason(request, click.body):
+            return await self.once(click, lambda: self._ask(request))
         return await self.decisions.receive(request)
+
+    def _needs_reason(self, request: Request, body: Json) -> bool:
+        """Return whether a click opens the dialog.
+
+        The bot's own buttons always ask something: one without a question was drawn when the settings were others. An
+        approval of nobody knows what shows the card first instead.
+        """
+        if request.verb is Verb.HOLD:
+            return option_of(action_of(body)) == cards.WITH_REASON
+        shows_what_runs = request.shown is not None and request.shown.mode is not None
+        if not request.rule.decides or (request.verb is Verb.APPROVE and not shows_what_runs):
+            return False
+        is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
+        return request.verb in self.config.asks_reason or bool(is_own and _lacks_confirmation(body, request.verb))
 
     async def _ask(self, request: Request) -> None:
         """Open the dialog for a reason, unless the person can't decide."""
@@ -86,6 +95,13 @@ def read(body: Json) -> Request | None:
     ref, shown = read_button_value(value)
     shown = replace(shown, holds=tuple(holds))
     return Request(verb, ref, actor_of(body), place_of(body), shown=shown, trigger_id=key_of(body), seconds=seconds)
+
+
+def _lacks_confirmation(body: Json, verb: Verb) -> bool:
+    """Return whether a verb's button asks nothing before it acts, in the message or home that was clicked."""
+    shown = dicts(body.get("message") or view_of(body), "blocks")
+    buttons = [each for block in shown for each in dicts(block, "elements")]
+    return any(each.get("action_id") == verb.action_id and not each.get("confirm") for each in buttons)
 
 
 def _is_link(message: Json, action_id: str) -> bool:

@@ -12,7 +12,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.cards import chooser, handover
 from bot.cards.chooser import Choice
-from bot.decisions import CANCELLABLE, DecisionService, Lookup, LookupResult
+from bot.decisions import CANCELLABLE, LookupResult
 from bot.errors import (
     BotError,
     DialogNotShown,
@@ -41,8 +41,6 @@ from bot.models import (
 from bot.mrkdwn import escape
 from bot.parsing import Browse, Find, ListWaiting, RepairsOf, Report, Suggested, Tonight
 from handlers.clicks import action_of, actor_of, fields_of, known_of, option_of, reason_of, view_of
-from handlers.dialogs import Dialogs
-from handlers.replies import Replies
 from handlers.surface import BadField, Interaction, Surface, click_of
 
 logger = logging.getLogger(__name__)
@@ -52,22 +50,16 @@ Asked = Browse | Find | Report | Suggested
 
 
 @dataclass(slots=True)
-class Chooser:
+class Chooser(Surface):
     """Finds what somebody means, and lets them choose."""
 
-    surface: Surface
-    lookup: Lookup
-    decisions: DecisionService
-    replies: Replies
-    dialogs: Dialogs
-    config: cards.CardConfig
     _asked: dict[str, Interaction] = field(default_factory=dict, init=False)  # last, by the dialog that it fills
 
     async def tonight(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Sum up the last shift, for somebody who asks in their home."""
-        press = self.surface.press_of(body)
+        press = self.press_of(body)
         say = partial(self.answer, Tonight(), press)
-        return await self.surface.take(ack, press, partial(self.surface.once, press, say), decides=False)
+        return await self.take(ack, press, partial(self.once, press, say), decides=False)
 
     async def answer(self, asked: Asked, of: Interaction) -> None:
         """Show privately what was asked for."""
@@ -192,7 +184,7 @@ class Chooser:
         except BotError as error:
             view = cards.review.refusal(error)
             if isinstance(error, NotAttempted):
-                await self.surface.note(error, of)
+                await self.note(error, of)
         except StorageUnavailable:
             view = cards.review.refusal(RefusedWithoutDatabase())
         except InvalidId as error:
@@ -203,7 +195,7 @@ class Chooser:
         try:
             await self.dialogs.change(view_id, view, seen, lambda: self._asked.get(view_id) is of)
         except DialogNotShown as error:
-            await self.surface.refuse(error, of)
+            await self.refuse(error, of)
         finally:
             if self._asked.get(view_id) is of:
                 del self._asked[view_id]
@@ -227,7 +219,7 @@ class Chooser:
         value = option_of(action_of(body))
         make, seen = partial(self._picked, view, value, picked.actor), str(view.get("hash") or "")
         fill = partial(self._fill, str(view.get("id")), make, picked, seen)
-        return await self.surface.take(ack, picked, partial(self.surface.once, picked, fill), decides=False)
+        return await self.take(ack, picked, partial(self.once, picked, fill), decides=False)
 
     async def _picked(self, view: Json, value: str, actor: Actor) -> Json:
         choice = _choice(view)
@@ -239,7 +231,7 @@ class Chooser:
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the cancellation of what was chosen."""
-        await self.surface.submit(ack, body, self._read)
+        await self.take_dialog(ack, body, self._read)
 
     @staticmethod
     def _read(view: Json, actor: Actor) -> Request:

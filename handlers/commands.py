@@ -8,7 +8,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Receipt
+from bot.decisions import Receipt
 from bot.errors import BotError, NotAttempted, StorageUnavailable, UnknownControl
 from bot.models import Actor, Json, Message, ReplyTarget, Request, Verb
 from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, parse
@@ -17,11 +17,9 @@ from handlers.surface import Interaction, Surface
 
 
 @dataclass(slots=True)
-class Commands:
+class Commands(Surface):
     """Reads what was typed, and hands it to the decisions."""
 
-    surface: Surface
-    decisions: DecisionService
     chooser: Chooser
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
@@ -32,7 +30,7 @@ class Commands:
             return None
         typed = Interaction(actor_of(body), place_of(body), trigger_id, f"command {trigger_id}", body, Verb.CANCEL)
         say = partial(_say_no, ack, asked if isinstance(asked, Request) else None)
-        return await self.surface.take(ack, typed, lambda: self._record(typed, asked), say=say)
+        return await self.take(ack, typed, lambda: self._record(typed, asked), say=say)
 
     async def _read(self, body: Json) -> Request | Message | NotAttempted | Browse | Find | Report:
         """Read what the command asks for; three words are a node and a reason where the bot knows that node."""
@@ -50,7 +48,7 @@ class Commands:
             raise asked
         if isinstance(asked, Request):
             return await self.decisions.receive(asked)
-        return await self.surface.once(typed, lambda: self.chooser.answer(asked, typed))
+        return await self.once(typed, lambda: self.chooser.answer(asked, typed))
 
 
 async def _say_no(ack: AsyncAck, request: Request | None, error: BotError) -> None:

@@ -9,33 +9,28 @@ from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.cards.review import Review
-from bot.decisions import BatchService, Held, Lookup
+from bot.decisions import BatchService, Held
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
 from bot.models import Actor, Batch, Json, ReplyTarget, Verb
 from handlers.clicks import actor_of, chosen_in, dicts, fields_of, known_of, view_of
-from handlers.dialogs import Dialogs
 from handlers.surface import Interaction, Surface, say_in_dialog, submission_of
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Digests:
+class Digests(Surface):
     """Reads what was chosen, has it confirmed, and hands it to the batches."""
 
-    surface: Surface
     batches: BatchService
-    lookup: Lookup
-    dialogs: Dialogs
-    config: cards.CardConfig
 
     def __post_init__(self) -> None:
-        self.surface.on(cards.review.STOP, self._stop)
+        self.on(cards.review.STOP, self._stop)
 
     async def review(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take it, then open the dialog with what waits."""
-        press = self.surface.press_of(body, Verb.APPROVE)
-        return await self.surface.take(ack, press, partial(self.surface.once, press, partial(self._review, press)))
+        press = self.press_of(body, Verb.APPROVE)
+        return await self.take(ack, press, partial(self.once, press, partial(self._review, press)))
 
     async def _review(self, press: Interaction) -> None:
         verb = cards.review.VERBS.get(press.action_id)  # of a message of release 0.1
@@ -80,7 +75,7 @@ class Digests:
         async def push() -> None:
             await ack(response_action="push", view=shown[0])
 
-        await self.surface.take(push, submission_of(body), record, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
+        await self.take(push, submission_of(body), record, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
 
     async def _ask(self, view: Json, actor: Actor, trigger_id: str) -> Json:
         try:
@@ -101,7 +96,7 @@ class Digests:
 
     async def stop(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Write it down, ack, then leave alone what of a running selection has not begun."""
-        return await self.surface.change(ack, body, "stop this selection")
+        return await self.change(ack, body, "stop this selection")
 
     async def _stop(self, held: Held) -> bool:
         await self.batches.stop(held)
@@ -114,7 +109,7 @@ class Digests:
             actor, ReplyTarget(None, actor.user_id), None, f"batch {batch_id}", body, selection=batch_id
         )
         confirm, clear = partial(self.batches.confirm, batch_id, actor), partial(ack, response_action="clear")
-        await self.surface.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
+        await self.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
 
 
 def _chosen_twice(view: Json) -> str:

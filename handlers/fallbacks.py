@@ -7,16 +7,12 @@ from slack_bolt.async_app import AsyncAck
 from bot import cards
 from bot.errors import UnknownControl
 from bot.models import Json, ReplyTarget
-from bot.tasks import Tasks
-from handlers.replies import Replies
+from handlers.surface import Surface
 
 
 @dataclass(slots=True)
-class Fallbacks:
+class Fallbacks(Surface):
     """Answers dialogs and shortcuts of other versions. Socket Mode acks only what a listener takes."""
-
-    replies: Replies
-    tasks: Tasks
 
     async def view(self, ack: AsyncAck, body: Json) -> None:
         """A dialog was submitted or closed. The empty ack closes it."""

@@ -11,7 +11,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.decisions import DecisionService, Held, Inbox, Lookup, Receipt, Unrecorded
+from bot.decisions import Held, Receipt, Unrecorded
 from bot.errors import (
     BotError,
     LeaseLost,
@@ -28,7 +28,6 @@ from bot.mrkdwn import escape
 from bot.parsing import MAX_REASON, Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser, no_match
 from handlers.client import SlackFailure
-from handlers.replies import Replies
 from handlers.shortcuts import find_references
 from handlers.surface import Interaction, Surface
 
@@ -39,24 +38,18 @@ _BY_PEOPLE = {None, "file_share", "thread_broadcast"}  # subtypes of a message t
 
 
 @dataclass(slots=True)
-class Mentions:
+class Mentions(Surface):
     """Answers them. A mention shows nothing first, so what decides is answered with the card and its buttons.
 
     Attributes:
         client: reads what a thread is about; without retries of its own.
     """
 
-    surface: Surface
-    lookup: Lookup
-    decisions: DecisionService
-    inbox: Inbox
     chooser: Chooser
-    replies: Replies
-    config: cards.CardConfig
     client: AsyncWebClient
 
     def __post_init__(self) -> None:
-        self.surface.on(_MESSAGE, self._hold)
+        self.on(_MESSAGE, self._hold)
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take a message to the bot, then answer."""
@@ -68,14 +61,14 @@ class Mentions:
         actor = Actor(user_id, "", body.get("team_id"), home_team_id=event.get("user_team"))
         place = ReplyTarget(event.get("channel"), user_id, thread_ts=event.get("thread_ts"))
         said = Interaction(actor, place, name, name, body)
-        return await self.surface.take(ack, said, partial(self._record, said), decides=False)
+        return await self.take(ack, said, partial(self._record, said), decides=False)
 
     async def _record(self, said: Interaction) -> Receipt:
         event = said.body["event"]
         text, ts = str(event.get("text") or ""), str(event.get("ts"))
         asked = parse_mention(text)
         if not isinstance(asked, AskToHold):
-            return await self.surface.once(said, partial(self._answer, asked, said, ts))
+            return await self.once(said, partial(self._answer, asked, said, ts))
         entry = Entry(said.name, _MESSAGE, "put a repair on hold", said.actor, said.place, value=text, ts=ts)
         receipt = await self.inbox.receive(entry)
         if isinstance(receipt, Unrecorded) and isinstance(receipt.error, RefusedWithoutDatabase):

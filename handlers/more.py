@@ -7,14 +7,11 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Lookup
 from bot.errors import UnknownControl, UnreadableButton
 from bot.models import Json, RemediationRef, Request, Verb, read_button_value
 from handlers.clicks import action_of, option_of, value_beside
-from handlers.home import Home
 from handlers.pauses import Pauses
 from handlers.reasons import Reasons
-from handlers.replies import Replies
 from handlers.shortcuts import find_references
 from handlers.surface import Interaction, Surface
 
@@ -23,21 +20,16 @@ _DECIDES = {cards.REJECT: Verb.REJECT, cards.OTHER_MODE: Verb.APPROVE, cards.ALO
 
 
 @dataclass(slots=True)
-class OverflowMenu:
+class OverflowMenu(Surface):
     """Opens the dialog of what decides, and shows the rest to the person alone."""
 
-    surface: Surface
-    decisions: DecisionService
-    lookup: Lookup
     reasons: Reasons
     pausing: Pauses
-    replies: Replies
-    home: Home
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take what was chosen, then do it."""
-        press = self.surface.press_of(body, _DECIDES.get(option_of(action_of(body))))
-        return await self.surface.take(ack, press, partial(self.surface.once, press, partial(self._do, press)))
+        press = self.press_of(body, _DECIDES.get(option_of(action_of(body))))
+        return await self.take(ack, press, partial(self.once, press, partial(self._do, press)))
 
     async def _do(self, press: Interaction) -> None:
         action = action_of(press.body)

@@ -9,11 +9,9 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import Held, Lookup, PauseService
+from bot.decisions import Held, PauseService
 from bot.models import Json, ReplyTarget, Verb, read_button_value
 from handlers.clicks import action_of, actor_of, chosen_in, known_of, reason_of, view_of
-from handlers.dialogs import Dialogs
-from handlers.replies import Replies
 from handlers.surface import Interaction, Surface, say_in_dialog
 
 _WHAT = {
@@ -27,31 +25,27 @@ _ENDED = "approvals:ended"  # no control: somebody is told that another person h
 
 
 @dataclass(slots=True)
-class Pauses:
+class Pauses(Surface):
     """Carries them out, and tells the person alone what no card shows."""
 
     service: PauseService
-    lookup: Lookup
-    surface: Surface
-    replies: Replies
-    dialogs: Dialogs
 
     def __post_init__(self) -> None:
-        self.surface.on(cards.PAUSE, self._pause)
-        self.surface.on(cards.PAUSE_DIALOG, self._pause_for)
-        self.surface.on(cards.RESUME, self._resume)
-        self.surface.on(cards.RESUME_DIALOG, self._resume_named)
-        self.surface.on(cards.LOOKING, self._look)
-        self.surface.on(_ENDED, self._tell_of_end)
+        self.on(cards.PAUSE, self._pause)
+        self.on(cards.PAUSE_DIALOG, self._pause_for)
+        self.on(cards.RESUME, self._resume)
+        self.on(cards.RESUME_DIALOG, self._resume_named)
+        self.on(cards.LOOKING, self._look)
+        self.on(_ENDED, self._tell_of_end)
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Write it down, ack, then pause or resume, or ask why."""
         action_id = action_of(body).get("action_id")
         if action_id in {cards.PAUSE_DIALOG, cards.RESUME_DIALOG}:
-            press = self.surface.press_of(body)
+            press = self.press_of(body)
             ask = partial(self.ask, press, press.action_id, press.value)
-            return await self.surface.take(ack, press, partial(self.surface.once, press, ask))
-        return await self.surface.change(ack, body, _WHAT[str(action_id)])
+            return await self.take(ack, press, partial(self.once, press, ask))
+        return await self.change(ack, body, _WHAT[str(action_id)])
 
     async def ask(self, press: Interaction, dialog: str, value: str) -> None:
         """Open the dialog that pauses or resumes approvals, of what the value of a button says."""
@@ -95,8 +89,8 @@ class Pauses:
         view, actor = view_of(body), actor_of(body)
         name = f"dialog {view.get('id')}"
         submitted = Interaction(actor, ReplyTarget(channel_id, actor.user_id, is_home=is_home), name, name, body)
-        record = partial(self.surface.record_press, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))
-        await self.surface.take(ack, submitted, record, say=partial(say_in_dialog, ack))
+        record = partial(self.record_press, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))
+        await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
     async def _pause(self, held: Held) -> bool:
         cluster_id = _cluster(held)

@@ -6,45 +6,18 @@ from dataclasses import dataclass, replace
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.decisions import DecisionService, two_needed
+from bot.decisions import two_needed
 from bot.errors import UnknownControl
 from bot.models import Actor, Json, Request, SeenState, Verb, is_weaker
-from handlers.clicks import action_of, dicts, known_of, option_of, reason_of, view_of
-from handlers.dialogs import Dialogs
+from handlers.clicks import known_of, reason_of
 from handlers.surface import BadField, Surface
 
 _MENUS = cards.MODE, cards.HOLD_FOR
 
 
-def _lacks_confirmation(body: Json, verb: Verb) -> bool:
-    """Return whether a verb's button asks nothing before it acts, in the message or home that was clicked."""
-    shown = dicts(body.get("message") or view_of(body), "blocks")
-    buttons = [each for block in shown for each in dicts(block, "elements")]
-    return any(each.get("action_id") == verb.action_id and not each.get("confirm") for each in buttons)
-
-
 @dataclass(slots=True)
-class Reasons:
+class Reasons(Surface):
     """Asks for a reason, and hands the decision over once it is given."""
-
-    config: cards.CardConfig
-    decisions: DecisionService
-    surface: Surface
-    dialogs: Dialogs
-
-    def needs_reason(self, request: Request, body: Json) -> bool:
-        """Return whether a click opens the dialog.
-
-        The bot's own buttons always ask something: one without a question was drawn when the settings were others. An
-        approval of nobody knows what shows the card first instead.
-        """
-        if request.verb is Verb.HOLD:
-            return option_of(action_of(body)) == cards.WITH_REASON
-        shows_what_runs = request.shown is not None and request.shown.mode is not None
-        if not request.rule.decides or (request.verb is Verb.APPROVE and not shows_what_runs):
-            return False
-        is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
-        return request.verb in self.config.asks_reason or bool(is_own and _lacks_confirmation(body, request.verb))
 
     async def ask(self, request: Request, *, other_mode: bool = False) -> None:
         """Open the dialog; with `other_mode`, it has a menu of the modes to run instead.
@@ -67,7 +40,7 @@ class Reasons:
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the decision with its reason."""
-        await self.surface.submit(ack, body, self._read)
+        await self.take_dialog(ack, body, self._read)
 
     def _read(self, view: Json, actor: Actor) -> Request:
         try:

@@ -22,10 +22,9 @@ _DEEPEST = 12  # of a message's blocks
 
 
 @dataclass(slots=True)
-class Shortcuts:
+class Shortcuts(Surface):
     """Reads the message, and lets the person choose from what it names: a suggestion, never a permission."""
 
-    surface: Surface
     chooser: Chooser
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
@@ -36,8 +35,8 @@ class Shortcuts:
         place = ReplyTarget(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
         used = Interaction(actor, place, trigger_id, f"shortcut {trigger_id}", body, Verb.CANCEL)
         asked = Suggested(tuple(find_references(message)), find_words(message))
-        record = partial(self.surface.once, used, partial(self.chooser.answer, asked, used))
-        return await self.surface.take(ack, used, record, decides=False)
+        record = partial(self.once, used, partial(self.chooser.answer, asked, used))
+        return await self.take(ack, used, record, decides=False)
 
 
 def find_references(message: Json) -> list[RemediationRef]:

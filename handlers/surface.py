@@ -9,7 +9,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Held, Inbox, Receipt, Unrecorded
+from bot.decisions import DecisionService, Held, Inbox, Lookup, Receipt, Unrecorded
 from bot.errors import (
     BotError,
     NotAttempted,
@@ -23,6 +23,7 @@ from bot.errors import (
 from bot.models import Actor, AuditNote, Entry, Json, ReplyTarget, Request, Verb
 from bot.tasks import Capacity, Tasks
 from handlers.clicks import action_of, actor_of, key_of, place_of, view_of
+from handlers.dialogs import Dialogs
 from handlers.home import Home
 from handlers.replies import Replies
 
@@ -89,13 +90,16 @@ def submission_of(body: Json) -> Interaction:
 
 @dataclass(slots=True)
 class Surface:
-    """Takes interactions, each at most once."""
+    """What all surfaces share: it takes interactions, each at most once."""
 
     decisions: DecisionService
     inbox: Inbox
+    lookup: Lookup
     replies: Replies
+    dialogs: Dialogs
     tasks: Tasks
     home: Home
+    config: cards.CardConfig
 
     def press_of(self, body: Json, verb: Verb | None = None) -> Interaction:
         """Return the click on a control whose result goes to the alert channel where it was pressed in Home."""
@@ -139,7 +143,7 @@ class Surface:
             self.tasks.spawn(work, of.name, person=person)
         return None
 
-    async def submit(self, ack: AsyncAck, body: Json, read: Callable[[Json, Actor], Request]) -> None:
+    async def take_dialog(self, ack: AsyncAck, body: Json, read: Callable[[Json, Actor], Request]) -> None:
         """Take the decision of a dialog. What can't be taken is said in the dialog.
 
         Args:
