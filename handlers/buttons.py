@@ -1,6 +1,7 @@
 """All buttons, on any message that was posted with this bot's token."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -8,7 +9,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import Receipt
 from bot.errors import NotAttempted, UnknownControl
-from bot.models import RULES, Json, Request, Verb, read_button_value
+from bot.models import Json, Request, Verb, read_button_value
 from handlers.clicks import action_of, actor_of, dicts, key_of, option_of, place_of, value_beside, view_of
 from handlers.reasons import Reasons
 from handlers.surface import Interaction, Surface, click_of
@@ -24,26 +25,20 @@ class Buttons(Surface):
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take a click."""
-        asked: Request | NotAttempted | None
         try:
             asked = read(body)
         except NotAttempted as error:
-            asked = error
-        verb = asked.verb if isinstance(asked, Request) else None
-        click = click_of(body, verb=verb)
-        decides = verb is not None and RULES[verb].decides
-        return await self.take(ack, click, lambda: self._record(click, asked), decides=decides)
+            return await self.take_once(ack, click_of(body), partial(self.refuse, error), decides=False)
+        click, decides = click_of(body, asked.verb if asked else None), asked is not None and asked.rule.decides
+        return await self.take(ack, click, partial(self._record, click, asked), decides=decides)
 
-    async def _record(self, click: Interaction, asked: Request | NotAttempted | None) -> Receipt:
-        if isinstance(asked, NotAttempted):
-            return await self.once(click, lambda: self.refuse(asked, click))
-        if asked is None:
+    async def _record(self, click: Interaction, request: Request | None) -> Receipt:
+        if request is None:
             return None
-        request = asked
         if request.place.is_home:
             request = request.at(self.home.result_target(request.place, request.ref.cluster_id))
         if self._needs_reason(request, click.body):
-            return await self.once(click, lambda: self._ask(request))
+            return await self.once(click, lambda _: self._ask(request))
         return await self.decisions.receive(request)
 
     def _needs_reason(self, request: Request, body: Json) -> bool:

@@ -19,9 +19,6 @@ from bot.errors import (
     InvalidId,
     NoMatch,
     NotAllowed,
-    NotAttempted,
-    NotShown,
-    RefusedWithoutDatabase,
     StorageUnavailable,
     UnknownControl,
 )
@@ -58,25 +55,24 @@ class Chooser(Surface):
     async def tonight(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Sum up the last shift, for somebody who asks in their home."""
         press = self.press_of(body)
-        say = partial(self.answer, Tonight(), press)
-        return await self.take(ack, press, partial(self.once, press, say), decides=False)
+        return await self.take_once(ack, press, partial(self.answer, Tonight()), decides=False)
 
     async def answer(self, asked: Asked, of: Interaction) -> None:
         """Show privately what was asked for."""
         match asked:
             case ListWaiting():
-                await self._list(of.actor, of.place)
+                await self._list(of)
             case Tonight() | RepairsOf():
-                await self._tell_past(asked, of.actor, of.place)
+                await self._tell_past(asked, of)
             case Find(only_shows=True):
-                await self._show(asked.text, of.actor, of.place)
+                await self._show(asked.text, of)
             case Find() | Browse() | Suggested():
                 await self._open(asked, of)
             case _:
                 assert_never(asked)
 
-    async def _list(self, actor: Actor, place: ReplyTarget) -> None:
-        await self.lookup.authorize(actor, place.channel_id)
+    async def _list(self, of: Interaction) -> None:
+        await self.lookup.authorize(of.actor, of.place.channel_id)
         looked = await self.lookup.cancellable()
         count = len(looked.found)
         found = sorted(looked.found, key=lambda each: each.state != State.PENDING_APPROVAL)
@@ -84,11 +80,11 @@ class Chooser(Surface):
         title = many if count else _nothing(looked)
         broken, returned = await self.lookup.faults(), await self.lookup.returned()
         told = chooser.waiting_list(found, list(looked.unreadable), title, broken=broken, returned=returned)
-        await self.replies.reply_privately(place, told)
+        await self.replies.reply_privately(of.place, told)
 
-    async def _tell_past(self, asked: Tonight | RepairsOf, actor: Actor, place: ReplyTarget) -> None:
+    async def _tell_past(self, asked: Tonight | RepairsOf, of: Interaction) -> None:
         """Show what has happened: of all nodes lately, or of one."""
-        await self.lookup.authorize(actor, place.channel_id)
+        await self.lookup.authorize(of.actor, of.place.channel_id)
         if not self.lookup.is_watching:
             told = cards.line(handover.UNWATCHED)
         elif isinstance(asked, Tonight):
@@ -97,22 +93,21 @@ class Chooser(Surface):
             told = handover.shift(alerts, await self.lookup.faults(), await self.lookup.unreadable(), began)
         else:
             told = handover.repairs_of(asked.node, await self.lookup.of_node(asked.node))
-        await self.replies.reply_privately(place, told)
+        await self.replies.reply_privately(of.place, told)
 
-    async def _show(self, text: str, actor: Actor, place: ReplyTarget) -> None:
-        await self.lookup.authorize(actor, place.channel_id)
+    async def _show(self, text: str, of: Interaction) -> None:
+        await self.lookup.authorize(of.actor, of.place.channel_id)
         ref = read_reference(text)
         if ref is None:
             looked = await self.lookup.find(text)
             if len(looked.found) > 1:
                 title = f"{len(looked.found)} open remediations match"
-                await self.replies.reply_privately(
-                    place, chooser.waiting_list(looked.found, list(looked.unreadable), title)
-                )
+                told = chooser.waiting_list(looked.found, list(looked.unreadable), title)
+                await self.replies.reply_privately(of.place, told)
                 return
             ref = _first(looked, text).ref
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
-        await self.replies.reply_privately(place, cards.unfollowed(present, about, self.config))
+        await self.replies.reply_privately(of.place, cards.unfollowed(present, about, self.config))
 
     async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> None:
         """Open the dialog at once, then fill it."""
@@ -179,19 +174,9 @@ class Chooser(Surface):
     async def _fill(self, view_id: str, make: Callable[[], Awaitable[Json]], of: Interaction, seen: str = "") -> None:
         """Put into an open dialog what was looked up, or why it couldn't be, unless something newer was asked for."""
         self._asked[view_id] = of
-        try:
-            view = await make()
-        except BotError as error:
-            view = cards.review.refusal(error)
-            if isinstance(error, NotAttempted):
-                await self.note(error, of)
-        except StorageUnavailable:
-            view = cards.review.refusal(RefusedWithoutDatabase())
-        except InvalidId as error:
-            view = chooser.nothing(str(error))
-        except Exception:  # the last net: a dialog isn't left looking
-            logger.exception("Failed")
-            view = cards.review.refusal(NotShown())
+        view = await self.tried(of, make)
+        if isinstance(view, BotError):
+            view = cards.review.refusal(view)
         try:
             await self.dialogs.change(view_id, view, seen, lambda: self._asked.get(view_id) is of)
         except DialogNotShown as error:
@@ -215,11 +200,11 @@ class Chooser(Surface):
 
     async def pick(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Show the remediation that was chosen in the dialog."""
-        view, picked = view_of(body), click_of(body, verb=Verb.CANCEL)
+        view, picked = view_of(body), click_of(body, Verb.CANCEL)
         value = option_of(action_of(body))
         make, seen = partial(self._picked, view, value, picked.actor), str(view.get("hash") or "")
-        fill = partial(self._fill, str(view.get("id")), make, picked, seen)
-        return await self.take(ack, picked, partial(self.once, picked, fill), decides=False)
+        fill = partial(self._fill, str(view.get("id")), make, seen=seen)
+        return await self.take_once(ack, picked, fill, decides=False)
 
     async def _picked(self, view: Json, value: str, actor: Actor) -> Json:
         choice = _choice(view)

@@ -48,7 +48,7 @@ class Commands(Surface):
             raise asked
         if isinstance(asked, Request):
             return await self.decisions.receive(asked)
-        return await self.once(typed, lambda: self.chooser.answer(asked, typed))
+        return await self.once(typed, partial(self.chooser.answer, asked))
 
 
 async def _say_no(ack: AsyncAck, request: Request | None, error: BotError) -> None:

@@ -30,7 +30,7 @@ class Digests(Surface):
     async def review(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take it, then open the dialog with what waits."""
         press = self.press_of(body, Verb.APPROVE)
-        return await self.take(ack, press, partial(self.once, press, partial(self._review, press)))
+        return await self.take_once(ack, press, self._review)
 
     async def _review(self, press: Interaction) -> None:
         verb = cards.review.VERBS.get(press.action_id)  # of a message of release 0.1

@@ -68,14 +68,14 @@ class Mentions(Surface):
         text, ts = str(event.get("text") or ""), str(event.get("ts"))
         asked = parse_mention(text)
         if not isinstance(asked, AskToHold):
-            return await self.once(said, partial(self._answer, asked, said, ts))
+            return await self.once(said, partial(self._answer, asked, ts))
         entry = Entry(said.name, _MESSAGE, "put a repair on hold", said.actor, said.place, value=text, ts=ts)
         receipt = await self.inbox.receive(entry)
         if isinstance(receipt, Unrecorded) and isinstance(receipt.error, RefusedWithoutDatabase):
             return receipt.work  # it says that nothing was done, and Slack must not repeat it
         return receipt
 
-    async def _answer(self, asked: Mentioned | UnreadableCommand, said: Interaction, ts: str) -> None:
+    async def _answer(self, asked: Mentioned | UnreadableCommand, ts: str, said: Interaction) -> None:
         match asked:
             case Help():
                 await self.replies.reply_privately(said.place, cards.mentions())

@@ -1,7 +1,6 @@
 """The menu on a card with what is seldom wanted."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -29,7 +28,7 @@ class OverflowMenu(Surface):
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take what was chosen, then do it."""
         press = self.press_of(body, _DECIDES.get(option_of(action_of(body))))
-        return await self.take(ack, press, partial(self.once, press, partial(self._do, press)))
+        return await self.take_once(ack, press, self._do)
 
     async def _do(self, press: Interaction) -> None:
         action = action_of(press.body)

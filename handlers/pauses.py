@@ -43,8 +43,7 @@ class Pauses(Surface):
         action_id = action_of(body).get("action_id")
         if action_id in {cards.PAUSE_DIALOG, cards.RESUME_DIALOG}:
             press = self.press_of(body)
-            ask = partial(self.ask, press, press.action_id, press.value)
-            return await self.take(ack, press, partial(self.once, press, ask))
+            return await self.take_once(ack, press, lambda of: self.ask(of, of.action_id, of.value))
         return await self.change(ack, body, _WHAT[str(action_id)])
 
     async def ask(self, press: Interaction, dialog: str, value: str) -> None:

@@ -35,8 +35,7 @@ class Shortcuts(Surface):
         place = ReplyTarget(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
         used = Interaction(actor, place, trigger_id, f"shortcut {trigger_id}", body, Verb.CANCEL)
         asked = Suggested(tuple(find_references(message)), find_words(message))
-        record = partial(self.once, used, partial(self.chooser.answer, asked, used))
-        return await self.take(ack, used, record, decides=False)
+        return await self.take_once(ack, used, partial(self.chooser.answer, asked), decides=False)
 
 
 def find_references(message: Json) -> list[RemediationRef]:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
@@ -30,6 +31,7 @@ from handlers.replies import Replies
 logger = logging.getLogger(__name__)
 
 _PRESS = "press"
+T = TypeVar("T")
 Say = Callable[[BotError], Awaitable[object]]
 Change = Callable[[Held], Awaitable[bool]]
 
@@ -77,7 +79,7 @@ class Interaction:
         return str(action_of(self.body).get("value"))
 
 
-def click_of(body: Json, *, verb: Verb | None = None) -> Interaction:
+def click_of(body: Json, verb: Verb | None = None) -> Interaction:
     """Return the click of a payload."""
     return Interaction(actor_of(body), place_of(body), key_of(body), f"click {body.get('trigger_id')}", body, verb)
 
@@ -86,6 +88,9 @@ def submission_of(body: Json) -> Interaction:
     """Return the submission of a dialog."""
     actor = actor_of(body)
     return Interaction(actor, ReplyTarget(None, actor.user_id), None, f"dialog {view_of(body).get('id')}", body)
+
+
+Do = Callable[[Interaction], Awaitable[object]]
 
 
 @dataclass(slots=True)
@@ -103,7 +108,7 @@ class Surface:
 
     def press_of(self, body: Json, verb: Verb | None = None) -> Interaction:
         """Return the click on a control whose result goes to the alert channel where it was pressed in Home."""
-        click = click_of(body, verb=verb)
+        click = click_of(body, verb)
         return replace(click, place=self.home.result_target(click.place, ""))
 
     async def take(
@@ -167,7 +172,11 @@ class Surface:
             raise asked
         return await self.decisions.receive(asked)
 
-    async def once(self, of: Interaction, do: Callable[[], Awaitable[object]]) -> Receipt:
+    async def take_once(self, ack: AsyncAck, of: Interaction, do: Do, *, decides: bool = True) -> BoltResponse | None:
+        """Take what changes nothing."""
+        return await self.take(ack, of, partial(self.once, of, do), decides=decides)
+
+    async def once(self, of: Interaction, do: Do) -> Receipt:
         """Record what changes nothing; its work also says what can't be done."""
         is_new = await self.inbox.once(of.key, of.actor, of.place)
         if isinstance(is_new, Unrecorded):
@@ -235,18 +244,25 @@ class Surface:
         self.tasks.spawn(self.refuse(error, of), f"refused {of.name}")
         return None
 
-    async def _explained(self, of: Interaction, do: Callable[[], Awaitable[object]]) -> None:
+    async def _explained(self, of: Interaction, do: Do) -> None:
+        result = await self.tried(of, partial(do, of))
+        if isinstance(result, BotError):
+            await self.replies.reply_privately(of.place, cards.private(result))
+
+    async def tried(self, of: Interaction, do: Callable[[], Awaitable[T]]) -> T | BotError:
+        """Do something, or return why it can't be done: what was acknowledged is answered in any case."""
         try:
-            await do()
+            return await do()
         except NotAttempted as error:
-            await self.refuse(error, of)
+            await self.note(error, of)
+            return error
         except BotError as error:
-            await self.replies.reply_privately(of.place, cards.private(error))
+            return error
         except StorageUnavailable:
-            await self.replies.reply_privately(of.place, cards.private(RefusedWithoutDatabase()))
-        except Exception:  # the last net: what was acknowledged is answered
+            return RefusedWithoutDatabase()
+        except Exception:  # the last net
             logger.exception("Failed")
-            await self.replies.reply_privately(of.place, cards.private(NotShown()))
+            return NotShown()
 
 
 async def say_in_dialog(ack: AsyncAck, error: BotError) -> None:
