@@ -115,7 +115,7 @@ class Chooser(Surface):
         await self._fill(view_id, lambda: self._first_view(asked, of.actor, of.place), of)
 
     async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: ReplyTarget) -> Json:
-        await self.lookup.authorize_to(Verb.CANCEL, actor, place.channel_id)
+        await self.lookup.authorize(actor, place.channel_id, Verb.CANCEL)
         choice = Choice(place.channel_id, place.thread_ts, reason=asked.reason if isinstance(asked, Find) else "")
         if isinstance(asked, Suggested) and (refs := asked.refs or await self.lookup.named(asked.words)):
             return await self._suggested(choice, refs)
@@ -189,7 +189,7 @@ class Chooser(Surface):
         """The menu of the dialog asks for its choices."""
         try:
             choice = Choice.load(known_of(view_of(body)))
-            allow = self.lookup.authorize_to(Verb.CANCEL, actor_of(body), choice.channel_id)
+            allow = self.lookup.authorize(actor_of(body), choice.channel_id, Verb.CANCEL)
             open_ones = (await self.lookup.in_time_for_a_menu(allow)).found
         except (ValueError, TypeError, NotAllowed, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
@@ -208,7 +208,7 @@ class Chooser(Surface):
 
     async def _picked(self, view: Json, value: str, actor: Actor) -> Json:
         choice = _choice(view)
-        await self.lookup.authorize_to(Verb.CANCEL, actor, choice.channel_id)
+        await self.lookup.authorize(actor, choice.channel_id, Verb.CANCEL)
         for each in (await self.lookup.cancellable()).found:
             if key(each) == value:
                 return await self._chosen(choice, each)

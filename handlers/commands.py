@@ -24,24 +24,27 @@ class Commands(Surface):
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take a command. What isn't taken is answered in the ack itself, which only the person sees."""
-        asked, trigger_id = await self._read(body), body.get("trigger_id")
+        trigger_id, user_id = body.get("trigger_id"), body.get("user_id") or ""
+        # Slack lets only members of the workspace run commands, and names no home team (docs.slack.dev, Slack Connect).
+        actor = Actor(user_id, body.get("user_name") or "", body.get("team_id"), is_member=True)
+        place = ReplyTarget(body.get("channel_id"), user_id, response_url=body.get("response_url"))
+        typed = Interaction(actor, place, trigger_id, f"command {trigger_id}", body, Verb.CANCEL)
+        asked = await self._read(typed)
         if isinstance(asked, Message):
             await _say(ack, asked)
             return None
-        typed = Interaction(actor_of(body), place_of(body), trigger_id, f"command {trigger_id}", body, Verb.CANCEL)
         say = partial(_say_no, ack, asked if isinstance(asked, Request) else None)
         return await self.take(ack, typed, lambda: self._record(typed, asked), say=say)
 
-    async def _read(self, body: Json) -> Request | Message | NotAttempted | Browse | Find | Report:
+    async def _read(self, typed: Interaction) -> Request | Message | NotAttempted | Browse | Find | Report:
         """Read what the command asks for; three words are a node and a reason where the bot knows that node."""
-        order = read(body)
+        order = read(typed.body)
         if not isinstance(order, Order):
             return order
         with suppress(StorageUnavailable):  # the command itself can't be recorded then
-            if order.or_node and await self.chooser.lookup.knows(order.or_node.text):
+            if order.or_node and await self.lookup.knows(order.or_node.text):
                 return order.or_node
-        actor, place, trigger_id = actor_of(body), place_of(body), body.get("trigger_id")
-        return Request(Verb.CANCEL, order.ref, actor, place, reason=order.reason, trigger_id=trigger_id)
+        return Request(Verb.CANCEL, order.ref, typed.actor, typed.place, reason=order.reason, trigger_id=typed.key)
 
     async def _record(self, typed: Interaction, asked: Request | NotAttempted | Browse | Find | Report) -> Receipt:
         if isinstance(asked, NotAttempted):
@@ -60,17 +63,6 @@ async def _say_no(ack: AsyncAck, request: Request | None, error: BotError) -> No
 
 async def _say(ack: AsyncAck, told: Message) -> None:
     await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
-
-
-def actor_of(body: Json) -> Actor:
-    """Read who typed it."""
-    # Slack lets only members of the workspace run commands, and names no home team (docs.slack.dev, Slack Connect).
-    return Actor(body.get("user_id") or "", body.get("user_name") or "", body.get("team_id"), is_member=True)
-
-
-def place_of(body: Json) -> ReplyTarget:
-    """Return where it was typed."""
-    return ReplyTarget(body.get("channel_id"), str(body.get("user_id") or ""), response_url=body.get("response_url"))
 
 
 def read(body: Json) -> Order | Message | NotAttempted | Browse | Find | Report:

@@ -21,10 +21,6 @@ AGAIN = (1.0, 3.0, 10.0, 30.0)  # seconds before further attempts to show what s
 REMEMBERED = 1000  # dialogs
 
 
-def _always() -> bool:
-    return True
-
-
 @dataclass(slots=True)
 class Dialogs:
     """Opens and changes dialogs; `client` must not repeat calls on its own."""
@@ -47,7 +43,7 @@ class Dialogs:
             logger.warning("Couldn't open a dialog: %s", error)
             raise DialogNotShown from error
 
-    async def change(self, view_id: str, view: Json, seen: str = "", is_wanted: Callable[[], bool] = _always) -> None:
+    async def change(self, view_id: str, view: Json, seen: str, is_wanted: Callable[[], bool]) -> None:
         """Change a dialog, unless it was closed, or another process has put something newer into it.
 
         Args:
@@ -85,7 +81,7 @@ class Dialogs:
 
 
 async def patiently(
-    clock: Clock, show: Callable[[], Awaitable[object]], is_wanted: Callable[[], bool] = _always
+    clock: Clock, show: Callable[[], Awaitable[object]], is_wanted: Callable[[], bool] = lambda: True
 ) -> None:
     """Show a view, again where Slack can't for the moment: the same view twice is the same.
 

@@ -85,14 +85,14 @@ class Mentions(Surface):
                 ref = await self._of_thread(said.place)
                 await self.chooser.answer(Find(str(ref), only_shows=True), said)
             case Ask():
-                await self._show(asked, said.actor, said.place, ts)
+                await self._show(asked, ts, said)
             case UnreadableCommand():
                 raise asked
 
-    async def _show(self, asked: Ask, actor: Actor, place: ReplyTarget, ts: str) -> None:
+    async def _show(self, asked: Ask, ts: str, said: Interaction) -> None:
         """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""
-        verb = Verb(asked.verb)
-        await self.lookup.authorize_to(verb, actor, place.channel_id)
+        verb, actor, place = Verb(asked.verb), said.actor, said.place
+        await self.lookup.authorize(actor, place.channel_id, verb)
         ref = await self._find(asked.of, place)
         if ref is None:
             return
@@ -130,7 +130,7 @@ class Mentions(Surface):
     async def _begin_hold(self, asked: AskToHold, held: Held) -> None:
         """Put it on hold at once, so only what was named in full: nobody sees it first."""
         actor, place, key = held.entry.actor, held.entry.place, held.entry.key
-        await self.lookup.authorize_to(Verb.HOLD, actor, place.channel_id)
+        await self.lookup.authorize(actor, place.channel_id, Verb.HOLD)
         ref = await self._find(asked.of, place, in_full=True)
         if ref is None:
             return

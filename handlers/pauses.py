@@ -21,6 +21,7 @@ _WHAT = {
     cards.RESUME_DIALOG: "resume approvals",
     cards.LOOKING: "say that you're looking",
 }
+PAUSE_SECONDS = 3600.0  # of a press that says no length
 _ENDED = "approvals:ended"  # no control: somebody is told that another person has ended their pause
 
 
@@ -31,10 +32,10 @@ class Pauses(Surface):
     service: PauseService
 
     def __post_init__(self) -> None:
-        self.on(cards.PAUSE, self._pause)
-        self.on(cards.PAUSE_DIALOG, self._pause_for)
-        self.on(cards.RESUME, self._resume)
-        self.on(cards.RESUME_DIALOG, self._resume_named)
+        for action_id in (cards.PAUSE, cards.PAUSE_DIALOG):
+            self.on(action_id, self._pause)
+        for action_id in (cards.RESUME, cards.RESUME_DIALOG):
+            self.on(action_id, self._resume)
         self.on(cards.LOOKING, self._look)
         self.on(_ENDED, self._tell_of_end)
 
@@ -58,61 +59,50 @@ class Pauses(Surface):
 
     async def submit_pause(self, ack: AsyncAck, body: Json) -> None:
         """Take the length and the reason, then pause."""
-        view = view_of(body)
-        cluster_id, channel_id, is_home = json.loads(known_of(view))
-        seconds = view["state"]["values"][cards.PAUSE_FOR][cards.PAUSE_FOR]["selected_option"]["value"]
-        value = json.dumps([cluster_id, float(seconds)])
-        await self._submit(ack, body, cards.PAUSE_DIALOG, value, channel_id, is_home=is_home)
+        seconds = view_of(body)["state"]["values"][cards.PAUSE_FOR][cards.PAUSE_FOR]["selected_option"]["value"]
+        await self._submit(ack, body, cards.PAUSE_DIALOG, float(seconds))
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take what was ticked and the reason, then end those pauses."""
         view = view_of(body)
-        known = json.loads(known_of(view))
-        cluster_id, channel_id, is_home, *rest = known
+        _, _, _, *rest = json.loads(known_of(view))
         if len(rest) == 1:
             chosen = chosen_in(view)
             since = rest[0] if cards.BRAKE in chosen else ""
         else:  # release 0.1 named one person, and the brake
             chosen, since = [rest[0]], rest[1]
-        value = json.dumps([cluster_id, [each for each in chosen if each != cards.BRAKE], since])
         if not chosen:
             await ack(response_action="errors", errors={cards.ENDS: "Tick at least one pause."})
         elif since and not reason_of(view, cards.RESUME_DIALOG):
             await ack(response_action="errors", errors={cards.RESUME_DIALOG: "Type a reason first."})
         else:
-            await self._submit(ack, body, cards.RESUME_DIALOG, value, channel_id, is_home=is_home)
+            await self._submit(ack, body, cards.RESUME_DIALOG, [each for each in chosen if each != cards.BRAKE], since)
 
-    async def _submit(  # noqa: PLR0913 - what was submitted, and where its answer goes
-        self, ack: AsyncAck, body: Json, dialog: str, value: str, channel_id: str | None, *, is_home: bool
-    ) -> None:
+    async def _submit(self, ack: AsyncAck, body: Json, dialog: str, *chosen: object) -> None:
         view, actor = view_of(body), actor_of(body)
-        name = f"dialog {view.get('id')}"
+        cluster_id, channel_id, is_home, *_ = json.loads(known_of(view))
+        name, value = f"dialog {view.get('id')}", json.dumps([cluster_id, *chosen])
         submitted = Interaction(actor, ReplyTarget(channel_id, actor.user_id, is_home=is_home), name, name, body)
         record = partial(self.record_press, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))
         await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
     async def _pause(self, held: Held) -> bool:
-        cluster_id = _cluster(held)
-        pause = await self.service.pause(cluster_id, held)
-        return await self.replies.reply_privately(held.entry.place, cards.paused(cluster_id, pause))
-
-    async def _pause_for(self, held: Held) -> bool:
-        chosen, seconds = json.loads(held.entry.value)
-        cluster_id = str(chosen).removeprefix(cards.ALL_CLUSTERS)
+        entry, seconds = held.entry, PAUSE_SECONDS
+        value = entry.value
+        if entry.action == cards.PAUSE_DIALOG:
+            value, seconds = json.loads(value)
+        cluster_id = value.removeprefix(cards.ALL_CLUSTERS)
         pause = await self.service.pause(cluster_id, held, seconds)
-        return await self.replies.reply_privately(held.entry.place, cards.paused(cluster_id, pause))
+        return await self.replies.reply_privately(entry.place, cards.paused(cluster_id, pause))
 
     async def _resume(self, held: Held) -> bool:
-        return await self._end(_cluster(held), held)
-
-    async def _resume_named(self, held: Held) -> bool:
-        cluster_id, *rest = json.loads(held.entry.value)
-        chosen, since = rest if isinstance(rest[0], list) else ([rest[2]], rest[3])  # as release 0.1 wrote it
-        return await self._end(cluster_id, held, chosen, since)
-
-    async def _end(self, cluster_id: str, held: Held, chosen: Collection[str] | None = None, since: str = "") -> bool:
         """End pauses, and tell who asked. Those whose pause it was are told apart, each for as long as it takes."""
         entry = held.entry
+        chosen: Collection[str] | None = None
+        cluster_id, since = entry.value.removeprefix(cards.ALL_CLUSTERS), ""
+        if entry.action == cards.RESUME_DIALOG:
+            cluster_id, *rest = json.loads(entry.value)
+            chosen, since = rest if isinstance(rest[0], list) else ([rest[2]], rest[3])  # as release 0.1 wrote it
         scope, left, people = await self.service.resume(cluster_id, held, chosen, since)
         for user_id, paused in people:
             if user_id != entry.actor.user_id:
@@ -130,7 +120,3 @@ class Pauses(Surface):
         about = read_button_value(value)[0] if value.startswith("{") else value
         looked = await self.service.look_into(about, held)
         return await self.replies.reply_privately(held.entry.place, cards.looked_into(looked))
-
-
-def _cluster(held: Held) -> str:
-    return held.entry.value.removeprefix(cards.ALL_CLUSTERS)

@@ -79,16 +79,8 @@ class Lookup:
     _scanning_since: float = field(default=0.0, init=False)
     _decisions: int = field(default=0, init=False)
 
-    async def authorize(self, actor: Actor, channel_id: str | None) -> None:
-        """Return when the actor may see remediations here.
-
-        Raises:
-            NotAllowed: the actor may not.
-        """
-        await self.policy.authorize(Verb.REFRESH, actor, channel_id)
-
-    async def authorize_to(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
-        """Return when the actor may do this here.
+    async def authorize(self, actor: Actor, channel_id: str | None, verb: Verb = Verb.REFRESH) -> None:
+        """Return when the actor may do this here; as it is, see remediations.
 
         Raises:
             NotAllowed: the actor may not.

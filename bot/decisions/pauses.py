@@ -9,8 +9,6 @@ from bot.models import Actor, Looked, Pause, Pauser, RemediationRef, Verb
 from bot.policy import Policy
 from bot.store import Database, approvals, faults, pauses
 
-PAUSE_SECONDS = 3600.0  # of a press that says no length
-
 
 @dataclass(slots=True)
 class PauseService:
@@ -19,7 +17,7 @@ class PauseService:
     policy: Policy
     database: Database
 
-    async def pause(self, cluster_id: str, held: Held, seconds: float = PAUSE_SECONDS) -> Pause:
+    async def pause(self, cluster_id: str, held: Held, seconds: float) -> Pause:
         """Pause approvals from now on. Returns what pauses them now, other people's pauses with it.
 
         Raises:
@@ -33,7 +31,7 @@ class PauseService:
         return await self.database.read(pauses.active, [cluster_id]) or Pause((own,))
 
     async def resume(
-        self, cluster_id: str, held: Held, chosen: Collection[str] | None = None, since: str = ""
+        self, cluster_id: str, held: Held, chosen: Collection[str] | None, since: str
     ) -> tuple[str, Pause | None, list[tuple[str, str]]]:
         """End what pauses approvals of a cluster.
 
