@@ -34,10 +34,10 @@ class Answers:
     clock: Clock
     config: cards.CardConfig
 
-    async def of(self, job: Job, verdict: Verdict) -> Answer:
-        """Draw a verdict with all that the bot knows about the remediation."""
+    async def of(self, job: Job, verdict: Verdict, claimed: CardContext | None) -> Answer:
+        """Draw a verdict with all that the bot knows about the remediation, as of the claim where nothing is newer."""
         request, place, present = job.request, job.request.place, verdict.present
-        about = verdict.about or await or_none(self.database.read(approvals.card_context, present.ref))
+        about = verdict.about or claimed or await or_none(self.database.read(approvals.card_context, present.ref))
         if verdict.is_late:
             said = f"{verdict.notice[0].lower()}{verdict.notice[1:]}"
             return Answer(ReplyKind.CARD, self._line(present, said, about, place), summary=verdict.notice)

@@ -11,7 +11,7 @@ from bot.clock import Clock
 from bot.decisions.guardrails import paused
 from bot.decisions.inbox import Held
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Receipt, Unrecorded
-from bot.decisions.storing import Storing
+from bot.decisions.storing import Storing, in_time
 from bot.errors import (
     NotConfirmed,
     NothingSelected,
@@ -130,11 +130,9 @@ class BatchService:
             NotConfirmed: it was begun already, is not known, or somebody else confirms than asked.
         """
         try:
-            async with self.clock.timeout(RECEIVE_SECONDS):
-                job = await self.store.confirm(batch_id, actor.user_id)
-        except (StorageUnavailable, TimeoutError) as error:
-            is_known = isinstance(error, StorageUnavailable) and not error.in_doubt
-            unrecorded = RefusedWithoutDatabase() if is_known else NotRecorded("selection", sent=False)
+            job = await in_time(self.clock, RECEIVE_SECONDS, self.store.confirm(batch_id, actor.user_id))
+        except StorageUnavailable as error:
+            unrecorded = NotRecorded("selection", sent=False) if error.in_doubt else RefusedWithoutDatabase()
             return Unrecorded(unrecorded, self._take_back(batch_id))
         if job is None:
             raise NotConfirmed

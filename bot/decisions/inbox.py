@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from bot import cards
 from bot.clock import Clock
 from bot.decisions.service import RECEIVE_SECONDS, Receipt, Unrecorded
-from bot.decisions.storing import Storing, or_none
+from bot.decisions.storing import Storing, in_time, or_none
 from bot.errors import (
     BotError,
     LeaseLost,
@@ -74,6 +74,13 @@ class Held:
         """
         await self.storing.briefly(partial(self.store.leave, entry))
 
+    async def end(self, *, is_told: bool) -> None:
+        """Close it; or let any process say in a minute what Slack didn't take."""
+        end = partial(self.store.finish, self.entry.key, self.owner)
+        if not is_told:
+            end = partial(self.store.release, self.entry.key, self.owner, TELL_AGAIN_SECONDS)
+        await self.storing.forever(end)
+
 
 Way = Callable[[Held], Awaitable[bool]]
 
@@ -101,10 +108,9 @@ class Inbox:
         if key is None:
             return True
         try:
-            async with self._clock.timeout(RECEIVE_SECONDS):
-                return await self._store.receive_once(key)
-        except (StorageUnavailable, TimeoutError) as error:
-            logger.error("Couldn't record a request of %s: %s", actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
+            return await in_time(self._clock, RECEIVE_SECONDS, self._store.receive_once(key))
+        except StorageUnavailable as error:
+            logger.error("Couldn't record a request of %s: %s", actor.user_id, error)  # noqa: TRY400 - an outage
             return Unrecorded(down := RefusedWithoutDatabase(), self._tell(place, down))
 
     async def receive(self, entry: Entry) -> Receipt:
@@ -112,14 +118,13 @@ class Inbox:
         owner = new_id()
         self._held.add(owner)  # before the row is there, so that no round of this process takes it over
         try:
-            async with self._clock.timeout(RECEIVE_SECONDS):
-                is_new = await self._store.receive(entry, owner)
-        except (StorageUnavailable, TimeoutError) as error:
-            logger.error("Couldn't record a request of %s: %s", entry.actor.user_id, type(error).__name__)  # noqa: TRY400 - an outage
+            is_new = await in_time(self._clock, RECEIVE_SECONDS, self._store.receive(entry, owner))
+        except StorageUnavailable as error:
+            logger.error("Couldn't record a request of %s: %s", entry.actor.user_id, error)  # noqa: TRY400 - an outage
             self._held.discard(owner)
-            if isinstance(error, StorageUnavailable) and not error.in_doubt:
-                return Unrecorded(down := RefusedWithoutDatabase(), self._tell(entry.place, down))
-            return Unrecorded(MayBeDone(entry.what), self._void_uncertain(entry, owner))
+            if error.in_doubt:
+                return Unrecorded(MayBeDone(entry.what), self._void_uncertain(entry, owner))
+            return Unrecorded(down := RefusedWithoutDatabase(), self._tell(entry.place, down))
         if not is_new:
             self._held.discard(owner)
             logger.info("Redelivery ignored")
@@ -154,16 +159,14 @@ class Inbox:
             if taken.age > LIFETIME and not taken.is_acted:
                 refusal = RequestExpired(entry.what)
             is_late = taken.is_acted and taken.age > TELL_SECONDS
-            tasks.spawn(self._drop(held) if is_late else self._work(held, refusal), f"take over {entry.key}")
+            tasks.spawn(self._work(held, refusal, is_late=is_late), f"take over {entry.key}")
 
-    async def _work(self, held: Held, refusal: BotError | None = None) -> None:
+    async def _work(self, held: Held, refusal: BotError | None = None, *, is_late: bool = False) -> None:
+        """Carry it out, or only close what it is too late to tell."""
         entry = held.entry
         try:
-            is_told = await self._carry_out(held, refusal)
-            if is_told:
-                await finish(self._finish(held))
-            else:
-                await finish(self._storing.forever(self._release(held, TELL_AGAIN_SECONDS)))
+            is_told = is_late or await self._carry_out(held, refusal)
+            await finish(held.end(is_told=is_told))
         except LeaseLost:
             if await or_none(self._store.is_gone(entry.key)):
                 logger.error("The database has lost a request: %s", entry.kind)  # noqa: TRY400 - it isn't this program's
@@ -179,7 +182,7 @@ class Inbox:
         except Exception:  # a bug must not leave the person without an answer
             logger.exception("Failed")
             is_told = await self._tell(entry.place, MayBeDone(entry.what, is_bug=True))
-            await (self._finish(held) if is_told else self._storing.forever(self._release(held, TELL_AGAIN_SECONDS)))
+            await held.end(is_told=is_told)
         finally:
             self._held.discard(held.owner)
 
@@ -194,35 +197,15 @@ class Inbox:
         await held.refuse(refusal)
         return await self._tell(entry.place, refusal)
 
-    async def _drop(self, held: Held) -> None:
-        """Close what it is too late to tell."""
-        try:
-            await self._finish(held)
-        finally:
-            self._held.discard(held.owner)
-
-    async def _finish(self, held: Held) -> None:
-        await self._storing.forever(partial(self._store.finish, held.entry.key, held.owner))
-
-    def _release(self, held: Held, seconds: float = 0.0) -> Callable[[], Awaitable[None]]:
-        return partial(self._store.release, held.entry.key, held.owner, seconds)
-
     async def _hand_back(self, held: Held) -> None:
         try:
-            await self._release(held)()
+            await self._store.release(held.entry.key, held.owner)
         except StorageUnavailable:
             await self._tell(held.entry.place, MayBeDone(held.entry.what), once=True)  # this process ends
 
     async def _void_uncertain(self, entry: Entry, owner: str) -> None:
-        """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so."""
-        void = partial(self._store.void, entry, owner)
-        try:
-            is_void = await self._storing.briefly(void)
-        except StorageUnavailable:
-            await self._tell(entry.place, MayBeDone(entry.what), once=True)  # the row must be voided
-            await self._storing.forever(void)
-            return
-        if is_void:
+        tell = partial(self._tell, entry.place, MayBeDone(entry.what), once=True)
+        if await self._storing.void(partial(self._store.void, entry, owner), tell):
             await self._tell(entry.place, RefusedWithoutDatabase())
 
     async def _tell(self, place: ReplyTarget, error: BotError, *, once: bool = False) -> bool:

@@ -14,7 +14,7 @@ from bot.decisions.answers import Answers
 from bot.decisions.delivery import DELIVER_AFTER, DELIVER_SECONDS, AnswerDelivery
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
-from bot.decisions.storing import Storing, or_none
+from bot.decisions.storing import Storing, in_time, or_none
 from bot.decisions.upkeep import Upkeep
 from bot.decisions.verdict import Verdict
 from bot.errors import (
@@ -108,43 +108,36 @@ class DecisionService:
 
     async def receive(self, request: Request) -> Receipt:
         """Write down what was asked, before Slack is told "received"."""
-        job_id = new_id()
+        job_id, request = new_id(), replace(request, asked_at=self._clock.now())
         with about_decision(job_id, request):
-            return await self._receive(replace(request, asked_at=self._clock.now()), job_id)
-
-    async def _receive(self, request: Request, job_id: str) -> Receipt:
-        try:
-            async with self._clock.timeout(RECEIVE_SECONDS):
-                job = await self._store.receive(request, job_id)
-        except StorageUnavailable as error:
-            logger.error("Couldn't record the request: %s", error)  # noqa: TRY400 - an outage
-            if error.in_doubt:
-                return self._doubtful(request, job_id)
-            return Unrecorded(down := RefusedWithoutDatabase(), self._refuse(request, down))
-        except TimeoutError:
-            logger.error("Couldn't record the request in time")  # noqa: TRY400 - an outage
-            return self._doubtful(request, job_id)
-        except Exception:  # a value that the database refuses: it is not there, and the person must know
-            logger.exception("Couldn't record the request")
-            return Unrecorded(bug := InternalError(request.rule.noun, sent=False), self._refuse(request, bug))
-        if job is None:
-            logger.info("Redelivery ignored")
-            return None
-        return self.begin(job)
+            try:
+                job = await in_time(self._clock, RECEIVE_SECONDS, self._store.receive(request, job_id))
+            except StorageUnavailable as error:
+                logger.error("Couldn't record the request: %s", error)  # noqa: TRY400 - an outage
+                if error.in_doubt:
+                    uncertain = NotRecorded(request.rule.noun, sent=False)
+                    return Unrecorded(uncertain, self._void_uncertain(request, job_id, uncertain))
+                return Unrecorded(down := RefusedWithoutDatabase(), self._refuse(request, down))
+            except Exception:  # a value that the database refuses: it is not there, and the person must know
+                logger.exception("Couldn't record the request")
+                return Unrecorded(bug := InternalError(request.rule.noun, sent=False), self._refuse(request, bug))
+            if job is None:
+                logger.info("Redelivery ignored")
+                return None
+            return self.begin(job)
 
     def begin(self, job: Job) -> Work:
         """Take a job that this process has just recorded. Returns the work that is to be done after the ack."""
-        job.received_mono = self._clock.monotonic()
         self.working[job.id] = job
         return self.handle(job)
 
     async def about(self, ref: RemediationRef) -> CardContext:
         """Return what a card says beyond the remediation, as far as that can be told at once."""
         try:
-            async with self._clock.timeout(NAME_SECONDS):
-                return (await self._store.database.read(approvals.contexts_now, [ref]))[ref]
-        except (TimeoutError, StorageUnavailable) as error:
-            logger.warning("Couldn't look up what is known of %s: %s", ref, type(error).__name__)
+            read = self._store.database.read(approvals.contexts_now, [ref])
+            return (await in_time(self._clock, NAME_SECONDS, read))[ref]
+        except StorageUnavailable as error:
+            logger.warning("Couldn't look up what is known of %s: %s", ref, error)
             return CardContext()
 
     async def note(self, note: AuditNote) -> None:
@@ -156,28 +149,15 @@ class DecisionService:
         except StorageUnavailable as error:
             logger.warning("Couldn't record %s by %s: %s", note.event, note.actor.user_id, error)
 
-    def _doubtful(self, request: Request, job_id: str) -> Unrecorded:
-        uncertain = NotRecorded(request.rule.noun, sent=False)
-        return Unrecorded(uncertain, self._void_uncertain(request, job_id))
-
     async def _refuse(self, request: Request, error: BotError) -> None:
         """Tell the person that nothing was taken: no row was written, so no process can act on it."""
         await self._messenger.reply_privately(request.place, cards.private(error))
 
-    async def _void_uncertain(self, request: Request, job_id: str) -> None:
-        """Make sure that a row whose commit is in doubt isn't run later, and only then say so."""
-        void = partial(self._store.void, request, job_id)
+    async def _void_uncertain(self, request: Request, job_id: str, uncertain: NotRecorded) -> None:
         with about_decision(job_id, request):
-            try:
-                is_void = await self._storing.briefly(void)
-            except StorageUnavailable:
-                uncertain = NotRecorded(request.rule.noun, sent=False)
-                told = cards.failure(uncertain, request)
-                await self._messenger.reply_privately(request.place, told, once=True)  # the row must be voided
-                is_void = await self._storing.forever(void)
-                logger.warning("Not run" if is_void else "Run by another process")
-                return
-            if is_void:
+            told = cards.failure(uncertain, request)
+            tell = partial(self._messenger.reply_privately, request.place, told, once=True)
+            if await self._storing.void(partial(self._store.void, request, job_id), tell):
                 await self._refuse(request, RefusedWithoutDatabase())
 
     async def handle(self, job: Job) -> None:
@@ -188,16 +168,19 @@ class DecisionService:
         following: Job | None = job
         while following:
             job, self.working[following.id] = following, following
-            if not job.taken_over and not job.received_mono:
-                job.received_mono = self._clock.monotonic()
             with about_decision(job.id, job.request):
                 if not job.taken_over:
                     logger.info("Received")
                 following = await self._handle(job)
 
     async def _handle(self, job: Job) -> Job | None:
+        """Do what is left of a job. Returns the next one of its batch."""
         try:
-            return await self._process(job)
+            if job.answer is not None:
+                await finish(self._delivery.deliver(job, job.answer))
+                return None
+            answer, outcome = await self._work(job)
+            return await finish(self._record_and_deliver(job, answer, outcome))
         except LeaseLost:
             await self._let_go(job)
         except StorageUnavailable as error:
@@ -230,21 +213,13 @@ class DecisionService:
         with suppress(LeaseLost, StorageUnavailable):
             await self._store.release(job)  # where it is still ours, nobody need wait for the lease to run out
 
-    async def _process(self, job: Job) -> Job | None:
-        """Do what is left of a job. Returns the next one of its batch."""
-        if job.answer is not None:
-            await finish(self._delivery.deliver(job, job.answer))
-            return None
-        answer, outcome = await self._work(job)
-        return await finish(self._record_and_deliver(job, answer, outcome))
-
     async def _record_and_deliver(self, job: Job, answer: Answer, outcome: Outcome) -> Job | None:
         """Record, then deliver. While the database is away, nothing certain is said, since another may act on it."""
         record = partial(self._store.record_outcome, job, outcome, answer)
         try:
             following = await self._storing.briefly(record)
         except StorageUnavailable:
-            await self._report_uncertain(job)
+            await self._tell_failure(job, _uncertain(job))
             following = await self._storing.forever(record)
         logger.info("Recorded", extra={"outcome": outcome.kind.value})
         request = job.request
@@ -270,7 +245,7 @@ class DecisionService:
         try:
             about = await self._authorize_and_claim(job)
             verdict = await self._with_progress(job, about)
-            return await self._answers.of(job, verdict), verdict.outcome
+            return await self._answers.of(job, verdict, about), verdict.outcome
         except BotError as error:
             return self._answers.of_failure(job, error, about)
         except (LeaseLost, StorageUnavailable, asyncio.CancelledError):
@@ -370,9 +345,6 @@ class DecisionService:
         except (LeaseLost, StorageUnavailable) as error:
             logger.warning("Couldn't record where the answer goes: %s", type(error).__name__)
 
-    async def _report_uncertain(self, job: Job) -> None:
-        await self._tell_failure(job, NotRecorded(job.request.rule.noun, sent=job.sent is not None))
-
     async def _tell_failure(self, job: Job, error: BotError) -> bool:
         """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""
         answer, _ = self._answers.of_failure(job, error)
@@ -408,4 +380,8 @@ class DecisionService:
         except LeaseLost:
             return
         except StorageUnavailable:
-            await self._report_uncertain(job)
+            await self._tell_failure(job, _uncertain(job))
+
+
+def _uncertain(job: Job) -> NotRecorded:
+    return NotRecorded(job.request.rule.noun, sent=job.sent is not None)

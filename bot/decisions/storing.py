@@ -1,5 +1,6 @@
 """Writing what must be written, while the database may be away."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -9,6 +10,8 @@ from bot.clock import Clock, WaitReason
 from bot.errors import StorageUnavailable
 from bot.models import DecidedBy, Remediation
 from bot.store import Database, audit
+
+logger = logging.getLogger(__name__)
 
 RECORD_SECONDS = 12.0  # so long, less than a usual lease, recording is tried before nothing certain is said
 RETRY_AFTER = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -30,10 +33,7 @@ class Storing:
         give_up_at = self.clock.monotonic() + RECORD_SECONDS
         for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
             try:
-                async with self.clock.timeout(give_up_at - self.clock.monotonic()):
-                    return await write()
-            except TimeoutError as error:  # the database hangs: no answer is no "no"
-                raise StorageUnavailable("no answer", in_doubt=True) from error
+                return await in_time(self.clock, give_up_at - self.clock.monotonic(), write())
             except StorageUnavailable:
                 if self.clock.monotonic() + seconds > give_up_at:
                     raise
@@ -47,6 +47,36 @@ class Storing:
                 return await self.briefly(write)
             except StorageUnavailable:
                 await self.clock.sleep(RETRY_AFTER[-1], WaitReason.RETRY)
+
+    async def void(self, void: Callable[[], Awaitable[bool]], tell_uncertain: Callable[[], Awaitable[object]]) -> bool:
+        """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so.
+
+        Args:
+            tell_uncertain: says for now that nothing is certain; only once, since the row must be voided.
+
+        Returns:
+            Whether it's certain now that nothing is done, which is yet to be said.
+        """
+        try:
+            return await self.briefly(void)
+        except StorageUnavailable:
+            await tell_uncertain()
+            is_void = await self.forever(void)
+            logger.warning("Not run" if is_void else "Run by another process")
+            return False
+
+
+async def in_time(clock: Clock, seconds: float, work: Awaitable[T]) -> T:
+    """Return what the database says, if it does so in time.
+
+    Raises:
+        StorageUnavailable: it didn't. Where it hangs, that is in doubt: no answer is no "no".
+    """
+    try:
+        async with clock.timeout(seconds):
+            return await work
+    except TimeoutError as error:
+        raise StorageUnavailable("no answer", in_doubt=True) from error
 
 
 async def who_decided(database: Database, present: Remediation) -> DecidedBy | None:

@@ -76,7 +76,7 @@ class Judge:
         """Return that it is no longer what was shown, so it must be decided on again."""
         decided = await who_decided(self.store.database, present)
         notice = precondition_failure(self.job, shown, present, decided, what)
-        return Verdict(OutcomeKind.CHANGED, present, decided, notice, about=self.about)
+        return Verdict(OutcomeKind.CHANGED, present, decided, notice)
 
     def success(self, seen: SeenState | None, result: Remediation, *, is_read_back: bool = False) -> Verdict:
         """Return that it is done, or that an answer doesn't show so."""
@@ -86,9 +86,7 @@ class Judge:
         notice = success_notice(request, seen, result) or alone
         if result.state not in request.rule.effect and not self._took_effect(seen, result, self.clock.monotonic()):
             # An answer of 200 that does not show the effect is no success.
-            return Verdict(
-                OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, about=self.about, of=result
-            )
+            return Verdict(OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, of=result)
         if result.create_time:
             waited = max(0.0, self.clock.now() - result.create_time.timestamp())
             metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
@@ -98,7 +96,7 @@ class Judge:
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
         at, by = self.clock.now(), request.actor.user_id
         decided = DecidedBy(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
-        return Verdict(OutcomeKind(request.rule.done), result, decided, notice, about=self.about, of=result)
+        return Verdict(OutcomeKind(request.rule.done), result, decided, notice, of=result)
 
     async def show_present(
         self, seen: SeenState | None, refusal: WrongState, sent_at: float, *, is_repeat: bool
@@ -125,9 +123,7 @@ class Judge:
         decided = await who_decided(self.store.database, present)
         notice = too_late_notice(self.job, seen, present, decided, refusal)
         is_late = not request.place.is_button and present.state in request.rule.effect
-        return Verdict(
-            OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, is_late=is_late, about=self.about, of=refusal
-        )
+        return Verdict(OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, is_late=is_late, of=refusal)
 
     async def read_back(
         self, seen: SeenState | None, sent_at: float, otherwise: Callable[[Remediation], Verdict]
@@ -163,7 +159,7 @@ class Judge:
             return None
         decided = await who_decided(self.store.database, present)
         notice = too_late_notice(self.job, seen, present, decided)
-        return Verdict(OutcomeKind.TOO_LATE, present, decided, notice, about=self.about)
+        return Verdict(OutcomeKind.TOO_LATE, present, decided, notice)
 
     def time_of(self, present: Remediation) -> float:
         """Return when a remediation was read: by Together's clock, to whole seconds, where ours is plainly wrong."""
@@ -177,7 +173,7 @@ class Judge:
             f"{clock_time(self.clock.now())}, but it still might. {why} "
             "Press “Check again” before you decide anything else."
         )
-        return Verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, about=self.about, of=cause)
+        return Verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, of=cause)
 
     def _took_effect(self, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
         return took_effect(self.job, seen, present, self._sent_at(present, sent_at))
@@ -189,4 +185,4 @@ class Judge:
     def _opened_again(self, present: Remediation) -> Verdict:
         who, what = self.job.request.actor.user_id, self.job.request.rule.noun
         notice = f"<@{who}>, your {what} may have gone through: the remediation has ended and opened again since."
-        return Verdict(OutcomeKind.OPENED_AGAIN, present, notice=notice, about=self.about)
+        return Verdict(OutcomeKind.OPENED_AGAIN, present, notice=notice)

@@ -111,8 +111,7 @@ class DecisionStore(Ownership):
         received_at = (await self.database.run(Connection.execute, _RECEIVE, values)).scalar()
         if received_at is None:
             return None
-        job = Job(job_id, request, fence=1, received_at=received_at, received_mono=asked_at)
-        return self._hold(job, asked_at)
+        return self._hold(Job(job_id, request, fence=1, received_at=received_at), asked_at)
 
     async def void(self, request: Request, job_id: str) -> bool:
         """Make sure that a row whose commit is in doubt isn't run later, whether it has landed or is yet to land.

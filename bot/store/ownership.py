@@ -160,6 +160,7 @@ class Ownership:
     def _hold(self, job: Job | None, asked_at: float) -> Job | None:
         if job:
             job.held_until = asked_at + self._lease
+            job.received_mono = job.received_mono or asked_at
         return job
 
     def _execute(self, connection: Connection, statement: Update, job: Job, /, **values: object) -> float:

@@ -139,17 +139,17 @@ async def _tell_first(self: DecisionService, job: Job, answer: Any, outcome: Any
 _record_and_deliver = DecisionService._record_and_deliver
 
 
-async def _not_durable(self: DecisionService, request: Any, job_id: str) -> Any:
+async def _not_durable(self: DecisionService, request: Any) -> Any:
     async def later() -> None:
         await self._clock.sleep(1.0, WaitReason.RETRY)
-        receipt = await _receive(self, request, job_id)
+        receipt = await _receive(self, request)
         if work := receipt.work if isinstance(receipt, Unrecorded) else receipt:
             await work
 
     return later()
 
 
-_receive = DecisionService._receive
+_receive = DecisionService.receive
 
 
 async def _told_once(self: AnswerDelivery, job: Job, answer: Any) -> None:
@@ -235,7 +235,7 @@ EVERY = (
     Ablation("what was shown", [(executor, "precondition_failure", _answers(""))]),
     Ablation("which incident was shown", [(preconditions, "_is_of_another_episode", _answers(False))]),
     Ablation("recorded before told", [(DecisionService, "_record_and_deliver", _tell_first)]),
-    Ablation("recorded before acked", [(DecisionService, "_receive", _not_durable)], needs=("process killed",)),
+    Ablation("recorded before acked", [(DecisionService, "receive", _not_durable)], needs=("process killed",)),
     Ablation("takeover", [(Ownership, "take_over", _awaited([]))], needs=("process killed",)),
     Ablation(
         "delivery is retried", [(AnswerDelivery, "deliver", _told_once)], needs=("slack cut before", "slack hang")
