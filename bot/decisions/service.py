@@ -10,8 +10,7 @@ from typing import assert_never
 
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
-from bot.decisions.answers import Answers
-from bot.decisions.delivery import DELIVER_AFTER, DELIVER_SECONDS, AnswerDelivery
+from bot.decisions.delivery import DELIVER_AFTER, DELIVER_SECONDS, AnswerDelivery, Answers
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
 from bot.decisions.storing import Storing, in_time, or_none
